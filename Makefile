@@ -1,0 +1,54 @@
+# One command surface: `make help` lists it. Everything runs from .venv, which any target makes when it is missing.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
+UV_VERSION := 0.13.8# installs 140 wheels in seconds and compiles them, which halves every start
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test lint format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install everything into .venv (once; offline afterwards)
+
+$(READY): pyproject.toml requirements.lock setup.py
+	@test -n "$(PYTHON)" || { echo "kpi_assets needs Python 3.10 to 3.14 and found none: install one, or say make PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv module (on Debian: the package python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "Installing the pinned packages into .venv ..."
+	@VIRTUAL_ENV=$(CURDIR)/.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## two synthetic Instacart days end to end: one published, one held by its gates
+	@$(BIN)/kpi demo
+
+up: $(READY) ## the embedded stack, the Dagster web UI and the daemon, until Ctrl-C
+	@exec $(BIN)/kpi up
+
+down: $(READY) ## stop what `make up` left running
+	@$(BIN)/kpi down
+
+test: lint ## every check and every test
+	@$(BIN)/pytest
+
+lint: $(READY) ## ruff, the import contracts, mypy and sqlfluff
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar sql
+
+format: $(READY) ## rewrite Python and SQL in the house format
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/sqlfluff fix --quiet sql
+
+lock: $(READY) ## resolve pyproject.toml into requirements.lock again
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+		--extra local --extra dev pyproject.toml -o requirements.lock
+
+clean: ## remove the virtual environment and the embedded stack's state
+	@test ! -x $(BIN)/kpi || $(BIN)/kpi down
+	rm -rf .venv .kpi

@@ -1,0 +1,85 @@
+"""Every setting of kpi_assets, read from the environment once per process: the README's table is this class.
+
+Belongs here: names, types, defaults and meanings. Not here: what an embedded server is started with (local/), and AWS's own
+variables (credentials, region), which boto3 reads by itself.
+"""
+
+import sysconfig
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kpi_assets.errors import UsageError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def default_sql_dir() -> Path:
+    """The `sql/` tree of this checkout or, in an installed wheel, the one that setup.py put beside the code."""
+    if (CHECKOUT / "sql").is_dir():
+        return CHECKOUT / "sql"
+    return Path(sysconfig.get_path("data")) / "share" / "kpi_assets" / "sql"
+
+
+class Settings(BaseSettings):
+    """The environment's settings; each name is the field's in capitals, after `KPI_`."""
+
+    model_config = SettingsConfigDict(env_prefix="KPI_", env_nested_delimiter="__", extra="ignore")
+
+    home: Path = Field(
+        default=Path(".kpi"),
+        description="Folder of the embedded servers' data, credentials and logs, and of the Dagster instance.",
+    )
+    sql_dir: Path = Field(
+        default_factory=default_sql_dir,
+        description="The tree of pipelines: one folder a pipeline, one .sql file an asset.",
+    )
+    postgres_url: SecretStr | None = Field(
+        default=None,
+        description="Warehouse server, as postgresql://user:password@host:port/database. Not set: the embedded PostgreSQL.",
+    )
+    dagster_postgres_url: SecretStr | None = Field(
+        default=None,
+        description="Database of the Dagster instance. Not set: the database `dagster` on the warehouse server.",
+    )
+    s3_bucket: str | None = Field(
+        default=None,
+        description="Bucket of every pipeline. Not set: the bucket that pipeline.yaml names, on the embedded S3.",
+    )
+    s3_buckets: dict[str, str] = Field(
+        default_factory=dict,
+        description="Bucket of one pipeline, as KPI_S3_BUCKETS__INSTACART=name; goes before KPI_S3_BUCKET.",
+    )
+    s3_endpoint_url: str | None = Field(
+        default=None,
+        description="An S3-compatible store other than AWS. Not set, while a bucket is: AWS.",
+    )
+    min_rows: dict[str, int] = Field(
+        default_factory=dict,
+        description='Minimum rows of tables here, instead of their headers\': {"instacart.raw.orders": 3000000}.',
+    )
+
+    @property
+    def embedded_postgres(self) -> bool:
+        """Whether the environment names no warehouse server, so that the embedded one is used."""
+        return self.postgres_url is None
+
+    @property
+    def embedded_s3(self) -> bool:
+        """Whether the environment names neither a bucket nor an endpoint, so that the embedded store is used."""
+        return self.s3_bucket is None and not self.s3_buckets and self.s3_endpoint_url is None
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings; `settings.cache_clear()` reads the environment again."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "KPI_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise UsageError(
+            f"The setting {name} cannot be read ({first['msg']}): correct it in the environment."
+        ) from None
