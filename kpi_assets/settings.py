@@ -1,7 +1,7 @@
 """Every setting of kpi_assets, read from the environment once per process: the README's table is this class.
 
-Belongs here: names, types, defaults and meanings. Not here: what an embedded server is started with (local/), and AWS's own
-variables (credentials, region), which boto3 reads by itself.
+Belongs here: names, types, defaults and meanings. Not here: what an embedded server is started with (local/), and
+AWS's own variables (credentials, region), which boto3 reads by itself.
 """
 
 import sysconfig
@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     )
     postgres_url: SecretStr | None = Field(
         default=None,
-        description="Warehouse server, as postgresql://user:password@host:port/database. Not set: the embedded PostgreSQL.",
+        description="Warehouse server: postgresql://user:password@host:port/database. Not set: the embedded one.",
     )
     dagster_postgres_url: SecretStr | None = Field(
         default=None,

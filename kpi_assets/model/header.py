@@ -1,0 +1,168 @@
+"""The header of an asset's file: what SQL cannot say about a table.
+
+Belongs here: the words a header may hold and their meaning, and cutting a file into header and body.
+Not here: the SELECT (query.py), what a check does (checks.py), the tables around this one (pipeline.py).
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier
+from kpi_assets.model.strict_yaml import ModelError, Strict, read
+
+HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
+# An allow-list, since a type becomes part of the CREATE TABLE; spelled as Postgres' catalog does, to compare equal.
+TYPE = re.compile(
+    r"smallint|integer|bigint|numeric(\(\d+,\d+\))?|real|double precision|boolean|text|date"
+    r"|timestamp without time zone|timestamp with time zone|uuid|jsonb"
+)
+CHECK_WORDS = ("min_rows", "not_null", "accepted_values", "range", "unique", "foreign_key", "reconcile")
+
+Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
+Value = str | int | float
+
+
+class Column(Strict):
+    """One column: its Postgres type and what it means, NULL included."""
+
+    type: str
+    description: Sentence
+
+    @field_validator("type")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if not TYPE.fullmatch(value):
+            raise ValueError(f"{value!r} is no column type known here: write one of {TYPE.pattern.replace('|', ', ')}")
+        return value
+
+
+class Source(Strict):
+    """Where a raw table's rows come from."""
+
+    object: str  # the key of its S3 object, with {load_date} where the date stands
+    format: Literal["csv"]
+    quarantine_budget: Annotated[int, Field(ge=0)] = 0  # rows that may be set aside before the gate holds
+
+    @field_validator("object")
+    @classmethod
+    def _has_load_date(cls, value: str) -> str:
+        if re.findall(r"{(.*?)}", value) != [LOAD_DATE] or value.startswith("/") or ".." in value.split("/"):
+            raise ValueError("must be an object's key with {load_date} in it, once: raw/x/load_date={load_date}/x.csv")
+        return value
+
+
+class MinRows(Strict):
+    """Fewest rows of a build: absolute, and as a share of the latest earlier load_date that is published."""
+
+    at_least: Annotated[int, Field(ge=0)] = 1
+    of_previous: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class Reconcile(Strict):
+    """Row accounting against one upstream table: its rows = what is counted here + what the named rules drop."""
+
+    source: str
+    counted: str = "count(*)"
+    dropped: dict[Identifier, str] = {}  # rule -> predicate over the source's rows
+
+
+class CustomCheck(Strict):
+    """A query that returns bad rows; `{this}` is the build that is being audited."""
+
+    bad_rows: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    severity: Literal["error", "warn"] = "error"
+    description: Sentence | None = None
+
+
+class Checks(Strict):
+    """The built-in words, and under `custom` every other name."""
+
+    min_rows: MinRows = MinRows()
+    not_null: list[str] = []
+    accepted_values: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
+    range: dict[str, tuple[Value | None, Value | None]] = {}
+    unique: dict[Identifier, Annotated[list[str], Field(min_length=1)]] = {}
+    foreign_key: dict[str, str] = {}  # column -> schema.table.column
+    reconcile: Reconcile | None = None
+    custom: dict[Identifier, CustomCheck] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_are_custom_checks(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "custom" in values:
+            return values
+        words = {name: value for name, value in values.items() if name in CHECK_WORDS}
+        return {**words, "custom": {name: value for name, value in values.items() if name not in CHECK_WORDS}}
+
+    @field_validator("foreign_key")
+    @classmethod
+    def _references_are_columns(cls, value: dict[str, str]) -> dict[str, str]:
+        for column, reference in value.items():
+            if not re.fullmatch(rf"{IDENTIFIER}\.{IDENTIFIER}\.{IDENTIFIER}", reference):
+                raise ValueError(f"{column} refers to {reference!r}: write schema.table.column")
+        return value
+
+
+class Chart(Strict):
+    """The picture of a KPI: a bar for each value of `x`, as high as `y`; the `top` highest where there are more."""
+
+    x: str
+    y: str
+    top: Annotated[int, Field(ge=1, le=40)] = 15
+
+
+class Kpi(Strict):
+    """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart."""
+
+    chart: Chart
+
+
+class Header(Strict):
+    """Everything a header may say."""
+
+    description: Sentence
+    owner: Annotated[str, StringConstraints(pattern=r"^(team:[a-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
+    grain: Annotated[list[str], Field(min_length=1)]
+    columns: dict[Identifier, Column]
+    checks: Checks = Checks()
+    source: Source | None = None
+    # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables).
+    storage: Literal["rows", "partitions"] = "rows"
+    kpi: Kpi | None = None
+
+    @model_validator(mode="after")
+    def _names_only_its_columns(self) -> "Header":
+        if LOAD_DATE in self.columns:
+            raise ValueError(f"columns: {LOAD_DATE} is every table's first column already: take it out")
+        checks = self.checks
+        mentions = {
+            "grain": self.grain,
+            "checks.not_null": checks.not_null,
+            "checks.accepted_values": checks.accepted_values,
+            "checks.range": checks.range,
+            "checks.foreign_key": checks.foreign_key,
+            **{f"checks.unique.{name}": columns for name, columns in checks.unique.items()},
+            "kpi.chart": (self.kpi.chart.x, self.kpi.chart.y) if self.kpi else (),
+        }
+        for word, columns in mentions.items():
+            for column in columns:
+                if column not in self.columns:
+                    raise ValueError(f"{word}: {column!r} is not one of the columns ({', '.join(self.columns)})")
+        if len(set(self.grain)) < len(self.grain):
+            raise ValueError("grain: a column stands there twice")
+        return self
+
+
+def split(path: Path, text: str) -> tuple[Header, str]:
+    """Cut a file into its header and its body, which is all that is ever executed. Raises ModelError.
+
+    The body begins with as many empty lines as the header took, so that a line of the body is a line of the file.
+    """
+    match = HEADER.match(text)
+    if match is None:
+        raise ModelError(path, 1, "begins with no header: the first line must be /* @asset, and @end */ must close it")
+    header = read(Header, "\n" + match.group(1), path)  # the empty line stands for /* @asset
+    return header, "\n" * text[: match.end()].count("\n") + text[match.end() :]

@@ -1,0 +1,256 @@
+"""Pipelines: the tree below sql/ as a whole, in the order in which its tables can be built.
+
+Belongs here: finding the files, and what only their neighbours can tell: unknown tables, cycles, lineage.
+Not here: what one file says (header.py, query.py, checks.py).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from kpi_assets.errors import UsageError
+from kpi_assets.model.checks import Check, expand
+from kpi_assets.model.header import Header, Sentence, split
+from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
+from kpi_assets.model.query import Query, digest, parse_query
+from kpi_assets.model.strict_yaml import ModelError, Strict, read
+
+Layer = Literal["raw", "staging", "marts"]
+PIPELINE_FILE = "pipeline.yaml"
+
+
+class PipelineConfig(Strict):
+    """pipeline.yaml: what holds for all of a pipeline's tables."""
+
+    description: Sentence
+    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    start_date: date  # the first load_date
+    layers: Annotated[dict[Identifier, Layer], Field(min_length=1)]  # schema -> what its rows count as in a run's log
+    readers: list[Identifier] = []  # schemas that the role kpi_reader may read, besides ops
+
+    @field_validator("start_date", mode="before")
+    @classmethod
+    def _is_a_date(cls, value: object) -> date:
+        return parse_date(str(value))
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file below sql/: a raw table (it has a source) or a SELECT (it has a query)."""
+
+    pipeline: str
+    relation: Relation
+    path: Path
+    header: Header
+    query: Query | None
+    checks: tuple[Check, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Its asset key."""
+        return (self.pipeline, *self.relation)
+
+    @property
+    def columns(self) -> list[str]:
+        """Its columns in order, without load_date."""
+        return list(self.header.columns)
+
+    @cached_property
+    def reads(self) -> tuple[Relation, ...]:
+        """The tables that must be published before it: those of its SELECT and those of its checks."""
+        found = set(self.query.reads if self.query else ())
+        found.update(*(check.reads for check in self.checks))
+        return tuple(sorted(found - {self.relation}))
+
+    @cached_property
+    def code_version(self) -> str:
+        """16 hex digits that change when the same input would give another table: not for a comment or a check."""
+        columns = ",".join(f"{name} {column.type}" for name, column in self.header.columns.items())
+        source = self.header.source
+        origin = self.query.fingerprint if self.query else f"{source.object} {source.format}" if source else ""
+        return digest(origin, columns)
+
+    def object_key(self, load_date: date) -> str:
+        """The S3 key of a raw table's object."""
+        assert self.header.source is not None
+        return self.header.source.object.format(**{LOAD_DATE: load_date.isoformat()})
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One folder below sql/: its database, its bucket, and its tables in an order in which they can be built."""
+
+    name: str
+    path: Path
+    config: PipelineConfig
+    tables: Mapping[Relation, Table]
+
+    @property
+    def sources(self) -> list[Table]:
+        """The raw tables, each of which reads one S3 object."""
+        return [table for table in self.tables.values() if table.header.source]
+
+    def table(self, name: str) -> Table:
+        """The table called `schema.table`. Raises UsageError that lists the known ones."""
+        for relation, table in self.tables.items():
+            if str(relation) == name:
+                return table
+        known = ", ".join(str(relation) for relation in self.tables)
+        raise UsageError(f"{self.name} has no table {name!r}: it has {known}.")
+
+    def layer(self, relation: Relation) -> Layer:
+        """The layer that a table's rows count as."""
+        return self.config.layers[relation.schema]
+
+    def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
+        """For each column of a table, the columns it is computed from; a raw table's come from its file."""
+        if table.query is None:
+            return {}
+        return table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+
+    def check_load_date(self, load_date: date) -> date:
+        """The date itself, if it may be loaded today. Raises UsageError for one before the start or in the future."""
+        today = datetime.now(timezone.utc).date()
+        if load_date < self.config.start_date:
+            raise UsageError(
+                f"{self.name} knows no load_date {load_date}: its first is {self.config.start_date} "
+                f"(start_date in {self.path / PIPELINE_FILE})."
+            )
+        if load_date > today:
+            raise UsageError(f"The load_date {load_date} lies in the future: today is {today} (UTC).")
+        return load_date
+
+    def load_dates(self, first: date, last: date) -> list[date]:
+        """Every load_date from `first` to `last`. Raises UsageError for a range that is empty or out of bounds."""
+        if first > last:
+            raise UsageError(f"The range from {first} to {last} is empty: give the earlier date first.")
+        self.check_load_date(first), self.check_load_date(last)
+        return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def parse_date(text: str) -> date:
+    """Read YYYY-MM-DD. Raises ValueError with a sentence."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is not a date: write it as YYYY-MM-DD")
+
+
+def load_pipelines(sql_dir: Path, minimum_rows: Mapping[str, int] | None = None) -> dict[str, Pipeline]:
+    """Read every pipeline below `sql_dir`, by name. Raises ModelError, or UsageError where there is none.
+
+    `minimum_rows` are this environment's minimum rows, by `pipeline.schema.table`.
+    """
+    folders = sorted(path.parent for path in sql_dir.glob(f"*/{PIPELINE_FILE}"))
+    if not folders:
+        raise UsageError(f"No pipeline lies below {sql_dir}: KPI_SQL_DIR must name a folder with */{PIPELINE_FILE}.")
+    pipelines = {folder.name: load_pipeline(folder, minimum_rows or {}) for folder in folders}
+    known = {f"{name}.{relation}" for name, pipeline in pipelines.items() for relation in pipeline.tables}
+    for name in minimum_rows or {}:
+        if name not in known:
+            raise UsageError(f"KPI_MIN_ROWS names {name!r}, which is no table: write pipeline.schema.table.")
+    return pipelines
+
+
+def load_pipeline(folder: Path, minimum_rows: Mapping[str, int]) -> Pipeline:
+    """Read one pipeline's folder. Raises ModelError."""
+    config_path = folder / PIPELINE_FILE
+    if not re.fullmatch(IDENTIFIER, folder.name):
+        raise ModelError(config_path, 1, f"the folder names a database: {folder.name!r} must be lower case letters")
+    config = read(PipelineConfig, config_path.read_text(), config_path)
+    for schema in config.readers:
+        if schema not in config.layers:
+            raise ModelError(config_path, 1, f"readers: {schema!r} is none of the layers ({', '.join(config.layers)})")
+    tables = {}
+    for path in sorted(folder.rglob("*.sql")):
+        table = _load_table(folder, path, config, minimum_rows)
+        tables[table.relation] = table
+    return Pipeline(folder.name, folder, config, _in_build_order(config_path, tables))
+
+
+def _load_table(folder: Path, path: Path, config: PipelineConfig, minimum_rows: Mapping[str, int]) -> Table:
+    relation = _relation_of(folder, path, config)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(path, 1, f"is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+
+    def line_of(word: str) -> int:
+        found = re.search(rf"^\s*{re.escape(word)}:", text, re.MULTILINE)
+        return text.count("\n", 0, found.start() + 1) + 1 if found else 1
+
+    header, body = split(path, text)
+    checks = expand(header, path, line_of, minimum_rows.get(f"{folder.name}.{relation}"))
+    names = [check.name for check in checks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelError(path, line_of(name), f"two checks are called {name!r}: rename this one")
+    return Table(folder.name, relation, path, header, _query_of(header, body, path), checks)
+
+
+def _relation_of(folder: Path, path: Path, config: PipelineConfig) -> Relation:
+    """The path is the name."""
+    parts = path.relative_to(folder).with_suffix("").parts
+    if len(parts) != 2 or not all(re.fullmatch(IDENTIFIER, part) and len(part) <= 40 for part in parts):
+        raise ModelError(path, 1, "must lie at <schema>/<table>.sql, both in lower case and at most 40 letters long")
+    if parts[0] not in config.layers:
+        raise ModelError(path, 1, f"the schema {parts[0]!r} is not one of the layers of {PIPELINE_FILE}")
+    return Relation(*parts)
+
+
+def _query_of(header: Header, body: str, path: Path) -> Query | None:
+    """The SELECT of a file; None for a raw table, whose file ends with its header."""
+    if header.source and body.strip():
+        raise ModelError(path, 1, "has both a source and a SELECT: a raw table's file ends with its header")
+    if header.source:
+        return None
+    if not body.strip():
+        raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
+    query = parse_query(body, path)
+    if query.columns != list(header.columns):
+        raise ModelError(path, 1, _difference(list(header.columns), query.columns))
+    return query
+
+
+def _difference(declared: list[str], returned: list[str]) -> str:
+    if "*" in returned or any(not name for name in returned):
+        return "the SELECT must name each column it returns: write them out instead of *, and give expressions an alias"
+    for column in declared:
+        if column not in returned:
+            return f"the column {column!r} is declared but the SELECT does not return it"
+    for column in returned:
+        if column not in declared:
+            return f"the SELECT returns the column {column!r}, which the header does not declare"
+    return f"the header's columns ({', '.join(declared)}) stand in another order in the SELECT ({', '.join(returned)})"
+
+
+def _in_build_order(config_path: Path, tables: dict[Relation, Table]) -> dict[Relation, Table]:
+    for table in tables.values():
+        _check_neighbours(table, tables)
+    try:
+        order = TopologicalSorter({relation: table.reads for relation, table in tables.items()}).static_order()
+        return {relation: tables[relation] for relation in order}
+    except CycleError as error:
+        circle = " -> ".join(str(relation) for relation in error.args[1])
+        raise ModelError(config_path, 1, f"the tables read each other in a circle: {circle}") from None
+
+
+def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
+    for relation in table.reads:
+        if relation not in tables:
+            raise ModelError(
+                table.path, 1, f"reads {relation}, which has no file here: correct the name or add the file"
+            )
+    for column, reference in table.header.checks.foreign_key.items():
+        name, _, other = reference.rpartition(".")
+        if other not in tables[Relation.parse(name)].columns:
+            raise ModelError(table.path, 1, f"checks.foreign_key.{column}: {name} has no column {other!r}")

@@ -1,0 +1,23 @@
+/* @asset
+description: One row per product, with its aisle and department.
+owner: team:analytics
+grain: [product_id]
+columns:
+  product_id: {type: integer, description: Product.}
+  product_name: {type: text, description: "Name as printed, with its commas, quotes and backslashes."}
+  aisle_id: {type: integer, description: Aisle of the product.}
+  aisle: {type: text, description: Name of the aisle.}
+  department_id: {type: integer, description: Department of the product.}
+  department: {type: text, description: Name of the department.}
+checks:
+  reconcile: {source: stg.stg_products}
+@end */
+select
+    product_id,
+    product_name,
+    aisle_id,
+    aisle,
+    department_id,
+    department
+from stg.stg_products
+where load_date = %(load_date)s

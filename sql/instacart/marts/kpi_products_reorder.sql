@@ -1,0 +1,38 @@
+/* @asset
+description: How often each product is ordered, and ordered again.
+owner: team:analytics
+grain: [product_id]
+kpi:
+  chart: {x: product_name, y: orders_with_product}
+columns:
+  product_id: {type: integer, description: "Product; one that is in no known basket has no row."}
+  product_name: {type: text, description: "Name as printed, with its commas, quotes and backslashes."}
+  orders_with_product: {type: bigint, description: Orders that hold the product.}
+  times_reordered: {type: bigint, description: "Of these, the orders of a user who had ordered it before."}
+  product_reorder_rate: {type: "numeric(7,6)", description: "times_reordered / orders_with_product, 0 to 1."}
+checks:
+  not_null: [product_name, product_reorder_rate]
+  range:
+    product_reorder_rate: [0, 1]
+  reconcile: {source: marts.fact_order_items, counted: sum(orders_with_product)}
+@end */
+-- The gate of fact_order_items proves one line per order and product: count(*) counts orders, and costs a tenth of
+-- count(distinct order_id).
+with lines as (
+    select
+        product_id,
+        count(*) as orders_with_product,
+        sum(reordered) as times_reordered
+    from marts.fact_order_items
+    where load_date = %(load_date)s
+    group by product_id
+)
+
+select
+    l.product_id,
+    p.product_name,
+    l.orders_with_product,
+    l.times_reordered,
+    (l.times_reordered::numeric(38, 6) / l.orders_with_product)::numeric(7, 6) as product_reorder_rate
+from lines as l
+left join marts.dim_products as p on l.product_id = p.product_id and p.load_date = %(load_date)s

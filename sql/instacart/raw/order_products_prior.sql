@@ -1,0 +1,23 @@
+/* @asset
+description: The lines of the prior orders as delivered.
+owner: team:analytics
+grain: [order_id, product_id]
+storage: partitions
+source:
+  object: raw/order_products_prior/load_date={load_date}/order_products__prior.csv
+  format: csv
+columns:
+  order_id: {type: integer, description: Order.}
+  product_id: {type: integer, description: Product in the basket.}
+  add_to_cart_order: {type: smallint, description: "Position in which it was put into the basket, from 1."}
+  reordered: {type: smallint, description: "1 if the user had ordered the product before, else 0."}
+checks:
+  not_null: [add_to_cart_order, reordered]
+  accepted_values:
+    reordered: [0, 1]
+  range:
+    add_to_cart_order: [1, null]
+  foreign_key:
+    order_id: raw.orders.order_id
+    product_id: raw.products.product_id
+@end */

@@ -1,0 +1,18 @@
+/* @asset
+description: Products as delivered, each in one aisle and one department.
+owner: team:analytics
+grain: [product_id]
+source:
+  object: raw/products/load_date={load_date}/products.csv
+  format: csv
+columns:
+  product_id: {type: integer, description: Product.}
+  product_name: {type: text, description: "Name as printed, with its commas, quotes and backslashes."}
+  aisle_id: {type: integer, description: Aisle of the product.}
+  department_id: {type: integer, description: Department of the product.}
+checks:
+  not_null: [product_name, aisle_id, department_id]
+  foreign_key:
+    aisle_id: raw.aisles.aisle_id
+    department_id: raw.departments.department_id
+@end */
