@@ -1,0 +1,87 @@
+"""What every build is given, and what it gives back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from time import perf_counter
+from typing import Any
+
+from pydantic import SecretStr
+
+from kpi_assets.errors import UserError
+from kpi_assets.lake.store import Store
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.results import CheckResult
+
+# (phase, done, total): `done` and `total` in the phase's own unit, 0 where it has none.
+Progress = Callable[[str, int, int], None]
+
+
+class UpstreamError(UserError):
+    """A table that must be published first is not, or was published again meanwhile."""
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """One run's builds in one pipeline: where to, where from, and who."""
+
+    pipeline: Pipeline
+    server: SecretStr
+    store: Store
+    run_id: str
+    on_progress: Progress = lambda _phase, _done, _total: None
+    publish_patience: float = 600.0  # seconds for which a publish waits for readers to let go
+
+
+@dataclass(frozen=True)
+class ObjectOutcome:
+    """What the verification of an S3 object found; no manifest where there is no object."""
+
+    manifest: Manifest | None
+    results: list[CheckResult]
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing may be built from it."""
+        return self.manifest is None or any(result.holds for result in self.results)
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by phase, in the order in which they were first entered."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _since: float = field(default_factory=perf_counter)
+
+    def lap(self, phase: str) -> None:
+        """Count the time since the last lap as spent on `phase`."""
+        now = perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
+        self._since = now
+
+
+@dataclass(frozen=True)
+class BuildOutcome:
+    """One build of a table and load_date: published, or held as a candidate that can be inspected."""
+
+    relation: Relation
+    load_date: date
+    build_id: int
+    publish_id: int | None  # None: held
+    candidate: Relation
+    rows: int
+    checksum: str
+    size_bytes: int
+    manifest_hash: str
+    inputs: Mapping[Relation, int]
+    results: list[CheckResult]
+    warnings: list[str]
+    preview: list[dict[str, Any]]
+    seconds: dict[str, float]
+
+    @property
+    def held(self) -> bool:
+        """Whether readers still see what they saw before."""
+        return self.publish_id is None

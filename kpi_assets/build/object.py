@@ -1,0 +1,60 @@
+"""The verification of an S3 object: it exists, has bytes, and begins with the contract's header; its manifest is kept."""
+
+from datetime import date
+
+from kpi_assets.build.context import BuildContext, ObjectOutcome
+from kpi_assets.lake.records import HEADER_LIMIT, header_problem
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.results import CheckResult
+from kpi_assets.ops import manifests, results
+from kpi_assets.warehouse.connection import connect
+
+CHECKS = {
+    "exists": "The object lies on S3 under its key.",
+    "not_empty": "It has bytes.",
+    "header": "Its first line names the contract's columns, in order.",
+}
+
+
+def asset_name(table: Table) -> str:
+    """What the object is called in ops: `s3.<table>`."""
+    return f"s3.{table.relation.table}"
+
+
+def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcome:
+    """Look at a raw table's object and record what it is now.
+
+    A check that makes no sense after the one before it (the header of an empty object) has no result.
+    Raises LakeError when S3 cannot be used.
+    """
+    key = table.object_key(load_date)
+    manifest = context.store.manifest(table.relation.table, load_date, key)
+    found = [_result("exists", f"s3://{context.store.bucket}/{key} is not there" if manifest is None else "")]
+    if manifest is not None:
+        found.append(_result("not_empty", "" if manifest.size_bytes else f"{_place(manifest)} has 0 bytes"))
+    if manifest is not None and manifest.size_bytes:
+        start = b"".join(context.store.read(manifest, HEADER_LIMIT))
+        problem = header_problem(start, table.columns)
+        found.append(_result("header", f"{_place(manifest)}: {problem}" if problem else ""))
+    with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} {asset_name(table)}") as connection:
+        if manifest is not None:
+            manifests.record(connection, manifest, run_id=context.run_id)
+        results.record(
+            connection,
+            found,
+            run_id=context.run_id,
+            build_id=None,
+            table=asset_name(table),
+            load_date=load_date,
+            subject="object",
+        )
+    return ObjectOutcome(manifest, found)
+
+
+def _place(manifest: Manifest) -> str:
+    return f"s3://{manifest.bucket}/{manifest.key}"
+
+
+def _result(name: str, problem: str) -> CheckResult:
+    return CheckResult(name, passed=not problem, blocking=True, metric=int(bool(problem)), threshold=0, message=problem)

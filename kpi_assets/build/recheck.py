@@ -1,0 +1,54 @@
+"""The checks of a table again, alone, on what is published: nothing is built, nothing changes for readers."""
+
+from datetime import date
+
+from psycopg import sql
+
+from kpi_assets.build.context import BuildContext, UpstreamError
+from kpi_assets.model.checks import Accounted, Quarantine
+from kpi_assets.model.names import LOAD_DATE
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.results import CheckResult
+from kpi_assets.ops import publishes, results
+from kpi_assets.warehouse.audit import Facts, audit
+from kpi_assets.warehouse.candidates import identifier
+from kpi_assets.warehouse.connection import connect
+
+_OF_THE_OBJECT = (Accounted, Quarantine)  # they compare a build with its object, which is not read again
+
+
+def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:
+    """Make the checks of a table on its published rows and record them. Raises UpstreamError where it has none."""
+    name = f"{context.run_id[:8]} recheck {table.relation}"
+    with connect(context.server, context.pipeline.name, name) as connection:
+        published = publishes.current(connection, (table.relation, *table.reads), load_date)
+        if table.relation not in published:
+            raise UpstreamError(
+                f"{table.relation} of {load_date} is not published: there is nothing to check; run it first."
+            )
+        this = sql.SQL("pg_temp.this")
+        connection.execute(
+            sql.SQL("create temporary view this as select {} from {} where {} = {}").format(
+                sql.SQL(", ").join(sql.Identifier(column) for column in (LOAD_DATE, *table.columns)),
+                identifier(table.relation),
+                sql.Identifier(LOAD_DATE),
+                sql.Literal(load_date),
+            )
+        )
+        facts = Facts(
+            load_date,
+            previous_rows=publishes.previous_rows(connection, table.relation, load_date),
+            source_rows={relation: publish.rows for relation, publish in published.items()},
+        )
+        checks = [check for check in table.checks if not isinstance(check, _OF_THE_OBJECT)]
+        found = audit(connection, this, checks, facts)
+        results.record(
+            connection,
+            found.results,
+            run_id=context.run_id,
+            build_id=published[table.relation].build_id,
+            table=str(table.relation),
+            load_date=load_date,
+            subject="published",
+        )
+    return found.results

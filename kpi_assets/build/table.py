@@ -1,0 +1,278 @@
+"""The build of a table for one load_date: lock, look upstream, fill a candidate, audit it, publish it or hold it.
+
+Whatever happens, the run log is closed, the publish is one transaction, and readers see the old rows or the new ones.
+Not here: how each step is done in SQL (warehouse/).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import date
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+
+from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, UpstreamError
+from kpi_assets.build.fill import Filled, fill
+from kpi_assets.model.checks import MinRows
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Table
+from kpi_assets.ops import publishes, quarantine, results, runs
+from kpi_assets.ops.publishes import Publish
+from kpi_assets.ops.runs import Counts
+from kpi_assets.warehouse import candidates, tables
+from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit
+from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.connection import WarehouseError, connect
+from kpi_assets.warehouse.locks import try_lock_build
+
+LOCK_TIMEOUT = "2s"  # readers queue behind a waiting publish, so it gives way after that and comes again
+_GIVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+
+def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
+    """Build one table for one load_date; waits where another session is building the same.
+
+    Raises UpstreamError, LakeError, WarehouseError and DefinitionError; the run log says so too.
+    """
+    name = f"{context.run_id[:8]} {table.relation} {load_date}"
+    watch = Stopwatch()
+    with connect(context.server, context.pipeline.name, name) as connection:
+        _wait_for_turn(context, connection, table, load_date)
+        build_id = runs.open_row(
+            connection,
+            run_id=context.run_id,
+            pipeline=context.pipeline.name,
+            job=str(table.relation),
+            load_date=load_date,
+        )
+        candidate = Candidate(table, load_date, build_id)
+        try:
+            return _build(context, connection, candidate, watch)
+        except BaseException as error:
+            _close_failed(context, connection, candidate, error)
+            if isinstance(error, psycopg.Error):
+                raise _explained(table, error) from error
+            raise
+
+
+def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
+    """What Postgres said while it executed a file's SQL, with the file's name."""
+    reason = " ".join(str(error).split())
+    return WarehouseError(f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason}).")
+
+
+def _wait_for_turn(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
+    waited = 0
+    while not try_lock_build(connection, table.relation, load_date):
+        context.on_progress("waiting for another build of it", waited, 0)
+        time.sleep(0.5)
+        waited += 1
+
+
+def _close_failed(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, error: BaseException
+) -> None:
+    """Write the failure down, on another connection where this one is lost; then the original error goes on."""
+    reason = str(error) or type(error).__name__
+
+    def close(session: Connection[Any]) -> None:
+        layer = context.pipeline.layer(candidate.table.relation)
+        runs.close_build(session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=reason)
+        candidates.drop(session, candidate.relation)
+
+    with suppress(psycopg.Error):
+        connection.rollback()
+        close(connection)
+        return
+    with suppress(psycopg.Error, WarehouseError), connect(context.server, context.pipeline.name, "close") as session:
+        close(session)
+
+
+def _build(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> BuildOutcome:
+    table, load_date = candidate.table, candidate.load_date
+    inputs = _look_upstream(connection, table, load_date)
+    warnings = _old_inputs(connection, inputs)
+    for leftover in candidates.leftovers(connection, table, load_date):
+        candidates.drop(connection, leftover)
+    watch.lap("wait")
+    filled = fill(context, connection, candidate, inputs, watch)
+    candidates.analyze(connection, candidate)
+    watch.lap("analyze")
+    context.on_progress("checking", 0, len(table.checks))
+    found = _audit(connection, candidate, inputs, filled)
+    _record(context, connection, candidate, found, filled)
+    preview = candidates.first_rows(connection, candidate, SAMPLES)
+    size = candidates.size_of(connection, candidate.relation)
+    watch.lap("check")
+    counts = Counts(filled.counts.extracted, found.rows, filled.counts.quarantined)
+    publish_id = None
+    if found.holds:
+        failed = ", ".join(result.name for result in found.results if result.holds)
+        reason = f"held by {failed}; the candidate is kept as {candidate.relation}"
+        layer = context.pipeline.layer(table.relation)
+        runs.close_build(
+            connection,
+            candidate.build_id,
+            "held",
+            layer=layer,
+            counts=Counts(counts.extracted, 0, counts.quarantined),
+            error=reason,
+            candidate=str(candidate.relation),
+        )
+    else:
+        context.on_progress("publishing", 0, 0)
+
+        def publish() -> int:
+            return _publish(context, connection, candidate, inputs, filled, found, counts, size)
+
+        publish_id = _patiently(context, publish)
+    watch.lap("publish")
+    return BuildOutcome(
+        relation=table.relation,
+        load_date=load_date,
+        build_id=candidate.build_id,
+        publish_id=publish_id,
+        candidate=candidate.relation,
+        rows=found.rows,
+        checksum=found.checksum,
+        size_bytes=size,
+        manifest_hash=filled.manifest_hash,
+        inputs={relation: publish.publish_id for relation, publish in inputs.items()},
+        results=found.results,
+        warnings=warnings,
+        preview=preview,
+        seconds=watch.seconds,
+    )
+
+
+def _look_upstream(connection: Connection[Any], table: Table, load_date: date) -> dict[Relation, Publish]:
+    """What is published of every table that this one reads. Raises UpstreamError where one is not."""
+    inputs = publishes.current(connection, table.reads, load_date)
+    missing = [str(relation) for relation in table.reads if relation not in inputs]
+    if missing:
+        raise UpstreamError(
+            f"{table.relation} of {load_date} cannot be built: {', '.join(missing)} of that load_date must be "
+            "published first; build that."
+        )
+    return inputs
+
+
+def _old_inputs(connection: Connection[Any], inputs: Mapping[Relation, Publish]) -> list[str]:
+    """A sentence for each input that is published, but whose latest build is not."""
+    return [
+        f"{relation} of {publish.load_date} is read as published on {publish.published_at:%Y-%m-%d %H:%M:%S} UTC; "
+        f"its latest build is {status}"
+        for relation, publish in inputs.items()
+        if (status := runs.latest_status(connection, relation, publish.load_date)) != "success"
+    ]
+
+
+def _audit(
+    connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish], filled: Filled
+) -> Audit:
+    table = candidate.table
+    previous = None
+    if any(isinstance(check, MinRows) and check.of_previous for check in table.checks):
+        previous = publishes.previous_rows(connection, table.relation, candidate.load_date)
+    facts = Facts(
+        candidate.load_date,
+        previous_rows=previous,
+        source_rows={relation: publish.rows for relation, publish in inputs.items()},
+        records=filled.counts.extracted,
+        quarantined=filled.counts.quarantined or 0,
+        quarantine_samples=[
+            {"line": bad.line, "column": bad.column, "value": bad.value, "reason": bad.reason}
+            for bad in filled.quarantined[:SAMPLES]
+        ],
+        unreadable=filled.unreadable,
+        grain_is_proven=filled.grain_is_proven,
+    )
+    return audit(connection, candidate.name, table.checks, facts)
+
+
+def _record(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, found: Audit, filled: Filled
+) -> None:
+    table, load_date = str(candidate.table.relation), candidate.load_date
+    with connection.transaction():
+        results.record(
+            connection,
+            found.results,
+            run_id=context.run_id,
+            build_id=candidate.build_id,
+            table=table,
+            load_date=load_date,
+            subject="candidate",
+        )
+        if filled.quarantined:
+            quarantine.record(
+                connection,
+                filled.quarantined,
+                build_id=candidate.build_id,
+                run_id=context.run_id,
+                table=table,
+                load_date=load_date,
+                object_key=candidate.table.object_key(load_date),
+            )
+
+
+def _publish(
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    inputs: Mapping[Relation, Publish],
+    filled: Filled,
+    found: Audit,
+    counts: Counts,
+    size: int,
+) -> int:
+    """Make the candidate what readers see, and write so in the ledger and the run log: all of it or nothing."""
+    table, load_date = candidate.table, candidate.load_date
+    with connection.transaction():
+        connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+        now = publishes.current(connection, table.reads, load_date)
+        changed = [str(relation) for relation in inputs if now.get(relation) != inputs[relation]]
+        if changed:
+            raise UpstreamError(
+                f"{table.relation} of {load_date} was not published: {', '.join(changed)} was published again while "
+                "it was being built; build it again."
+            )
+        tables.ensure(connection, table)
+        tables.put_in(connection, candidate)
+        publish_id = publishes.record(
+            connection,
+            table.relation,
+            load_date,
+            build_id=candidate.build_id,
+            run_id=context.run_id,
+            manifest_hash=filled.manifest_hash,
+            code_version=table.code_version,
+            rows=found.rows,
+            checksum=found.checksum,
+            size_bytes=size,
+            inputs={relation: publish.publish_id for relation, publish in inputs.items()},
+        )
+        layer = context.pipeline.layer(table.relation)
+        runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=counts)
+    return publish_id
+
+
+def _patiently(context: BuildContext, publish: Callable[[], int]) -> int:
+    """Publish; give way to readers who hold the table, and come again until patience ends."""
+    deadline = time.monotonic() + context.publish_patience
+    attempt = 0
+    while True:
+        try:
+            return publish()
+        except _GIVE_WAY as error:
+            attempt += 1
+            pause = min(0.2 * 2**attempt, 5.0)
+            if time.monotonic() + pause > deadline:
+                raise WarehouseError(
+                    f"A reader has held the table for {context.publish_patience:.0f} seconds, so it was not published "
+                    f"({str(error).splitlines()[0]}): end that query (see pg_stat_activity), and run again."
+                ) from None
+            context.on_progress("waiting for a reader to finish", attempt, 0)
+            time.sleep(pause)

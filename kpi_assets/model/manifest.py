@@ -1,0 +1,26 @@
+"""A manifest: exactly which bytes on S3 a raw table was made from."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+
+from kpi_assets.model.query import digest
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The state of one object of one load_date, as S3 describes it without being read."""
+
+    object: str  # the name of the s3 asset
+    load_date: date
+    bucket: str
+    key: str
+    size_bytes: int
+    etag: str
+    version_id: str | None
+    last_modified: datetime
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits of what identifies the bytes; the time of upload is not part of it."""
+        return digest(self.bucket, self.key, str(self.size_bytes), self.etag, self.version_id or "")

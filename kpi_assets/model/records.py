@@ -1,0 +1,24 @@
+"""Records of an object that are looked at one by one: as they stand in the file, and as they are set aside."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record: the line it begins on (the header is line 1), its text, and its fields or why it has none."""
+
+    line: int
+    text: str
+    fields: list[str | None] | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """One record that cannot be read as its table's columns."""
+
+    line: int
+    record: str
+    column: str | None
+    value: str | None
+    reason: str

@@ -1,0 +1,37 @@
+"""What a check found: the value that the audit makes, ops records, the UI shows and the command line prints."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["pass", "fail", "warn", "error"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The outcome of one check of one build.
+
+    `metric` is compared with `threshold`; `samples` are up to five offending rows as JSON objects.
+    """
+
+    name: str
+    passed: bool
+    blocking: bool
+    metric: float | None
+    threshold: float | None
+    message: str = ""
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    errored: bool = False  # the check itself could not be made: it counts as failed, and holds even where it only warns
+
+    @property
+    def holds(self) -> bool:
+        """Whether this result keeps the build from being published."""
+        return self.errored or (self.blocking and not self.passed)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The word for people and for ops.data_quality_results."""
+        if self.errored:
+            return "error"
+        if self.passed:
+            return "pass"
+        return "fail" if self.blocking else "warn"

@@ -1,0 +1,108 @@
+"""The publish ledger, ops.publishes: what readers see, made from which objects, by which code, in which run."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Json
+
+from kpi_assets.model.names import Relation
+
+_COLUMNS = (
+    "publish_id, asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, "
+    "inputs, published_at"
+)
+
+
+@dataclass(frozen=True)
+class Publish:
+    """One row of ops.published."""
+
+    publish_id: int
+    asset: str
+    load_date: date
+    build_id: int
+    run_id: str
+    manifest_hash: str
+    code_version: str
+    rows: int
+    checksum: str
+    size_bytes: int
+    inputs: dict[str, int]
+    published_at: datetime
+
+
+def current(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> dict[Relation, Publish]:
+    """What is published of the given tables for a load_date; tables without it are absent."""
+    with connection.cursor(row_factory=class_row(Publish)) as cursor:
+        found = cursor.execute(
+            f"select {_COLUMNS} from ops.published where asset = any(%s) and load_date = %s",  # noqa: S608
+            [[str(relation) for relation in relations], load_date],
+        ).fetchall()
+    return {Relation.parse(publish.asset): publish for publish in found}
+
+
+def all_current(connection: Connection[Any]) -> list[Publish]:
+    """Everything that is published, by load_date and table."""
+    with connection.cursor(row_factory=class_row(Publish)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.published order by load_date, asset"  # noqa: S608
+        ).fetchall()
+
+
+def previous_rows(connection: Connection[Any], relation: Relation, load_date: date) -> int | None:
+    """The rows of the latest earlier load_date that is published; None if there is none."""
+    row = connection.execute(
+        "select rows from ops.published where asset = %s and load_date < %s order by load_date desc limit 1",
+        [str(relation), load_date],
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def latest_load_date(connection: Connection[Any], relation: Relation) -> date | None:
+    """The latest load_date that is published; None if there is none."""
+    row = connection.execute("select max(load_date) from ops.published where asset = %s", [str(relation)]).fetchone()
+    return row[0] if row else None
+
+
+def record(
+    connection: Connection[Any],
+    relation: Relation,
+    load_date: date,
+    *,
+    build_id: int,
+    run_id: str,
+    manifest_hash: str,
+    code_version: str,
+    rows: int,
+    checksum: str,
+    size_bytes: int,
+    inputs: Mapping[Relation, int],
+) -> int:
+    """Write that a build is what readers see, inside the transaction that makes it so; returns its publish_id."""
+    connection.execute(
+        "update ops.publishes set superseded_at = clock_timestamp() "
+        "where asset = %s and load_date = %s and superseded_at is null",
+        [str(relation), load_date],
+    )
+    row = connection.execute(
+        "insert into ops.publishes (asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, "
+        "size_bytes, inputs) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning publish_id",
+        [
+            str(relation),
+            load_date,
+            build_id,
+            run_id,
+            manifest_hash,
+            code_version,
+            rows,
+            checksum,
+            size_bytes,
+            Json({str(name): publish_id for name, publish_id in inputs.items()}),
+        ],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,36 @@
+"""The quarantine, ops.quarantine: records that could not be read, kept with where they stood and why."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.model.records import BadRecord
+
+RECORD_LIMIT = 10_000  # characters of a record that are kept; the object itself stays on S3
+
+
+def record(
+    connection: Connection[Any],
+    bad: Iterable[BadRecord],
+    *,
+    build_id: int,
+    run_id: str,
+    table: str,
+    load_date: date,
+    object_key: str,
+) -> None:
+    """Write one row a bad record."""
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "copy ops.quarantine (build_id, run_id, table_name, load_date, object_key, line, record, column_name, "
+            "value, reason) from stdin"
+        ) as copy,
+    ):
+        for row in bad:
+            text, value = row.record[:RECORD_LIMIT], row.value and row.value[:RECORD_LIMIT]
+            copy.write_row(
+                (build_id, run_id, table, load_date, object_key, row.line, text, row.column, value, row.reason)
+            )

@@ -1,0 +1,149 @@
+"""The run log, ops.pipeline_runs: a row for each build of a table and one for each run as a whole.
+
+A row is opened before the work and closed after it. While its status is running, the writer's session holds an advisory
+lock of the row's id: a running row without the lock belongs to a process that died, and anyone may close it.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+from psycopg import Connection
+
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Layer
+
+Status = Literal["running", "success", "held", "failed"]
+ALIVE = 0x4B5049  # "KPI": the first number of the lock; the second is the row's id
+
+_LAYER_COLUMN: dict[Layer, str] = {
+    "raw": "rows_loaded_raw",
+    "staging": "rows_loaded_staging",
+    "marts": "rows_loaded_marts",
+}
+
+
+@dataclass
+class Counts:
+    """Rows that a build read from an object, loaded into its layer, and set aside."""
+
+    extracted: int | None = None
+    loaded: int | None = None
+    quarantined: int | None = None
+
+
+def open_row(connection: Connection[Any], *, run_id: str, pipeline: str, job: str, load_date: date | None) -> int:
+    """Write a running row and hold its lock in this session; returns its id."""
+    row = connection.execute("select nextval(pg_get_serial_sequence('ops.pipeline_runs', 'id'))").fetchone()
+    assert row is not None
+    row_id = int(row[0])
+    connection.execute("select pg_advisory_lock(%s, %s)", [ALIVE, row_id % 2**31])
+    connection.execute(
+        "insert into ops.pipeline_runs (id, run_id, pipeline_name, job, load_date) "
+        "overriding system value values (%s, %s, %s, %s, %s)",
+        [row_id, run_id, pipeline, job, load_date],
+    )
+    return row_id
+
+
+def close_build(
+    connection: Connection[Any],
+    row_id: int,
+    status: Status,
+    *,
+    layer: Layer,
+    counts: Counts,
+    error: str | None = None,
+    candidate: str | None = None,
+) -> None:
+    """Close a build's row."""
+    connection.execute(
+        f"update ops.pipeline_runs set status = %s, rows_extracted = %s, {_LAYER_COLUMN[layer]} = %s, "  # noqa: S608
+        "rows_quarantined = %s, error_message = %s, candidate = %s, "
+        "execution_seconds = extract(epoch from clock_timestamp() - started_at), ended_at = clock_timestamp() "
+        "where id = %s",
+        [status, counts.extracted, counts.loaded, counts.quarantined, error, candidate, row_id],
+    )
+    _release(connection, row_id)
+
+
+def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str | None = None) -> Status:
+    """Close a run's row from the rows of its builds, which it sums up; returns its status.
+
+    A run failed if a build of it did (or `error` says so), else it is held if one was held.
+    """
+    row = connection.execute(
+        """
+        with builds as (
+            select
+                bool_or(status in ('failed', 'running')) as failed,
+                bool_or(status = 'held') as held,
+                sum(rows_extracted) as rows_extracted,
+                sum(rows_loaded_raw) as rows_loaded_raw,
+                sum(rows_loaded_staging) as rows_loaded_staging,
+                sum(rows_loaded_marts) as rows_loaded_marts,
+                sum(rows_quarantined) as rows_quarantined,
+                string_agg(job || ': ' || error_message, '; ' order by id) as errors
+            from ops.pipeline_runs
+            where run_id = %(run_id)s and id <> %(id)s
+        )
+        update ops.pipeline_runs as r
+        set
+            status = case
+                when b.failed or %(error)s::text is not null then 'failed'
+                when b.held then 'held'
+                else 'success'
+            end,
+            rows_extracted = b.rows_extracted,
+            rows_loaded_raw = b.rows_loaded_raw,
+            rows_loaded_staging = b.rows_loaded_staging,
+            rows_loaded_marts = b.rows_loaded_marts,
+            rows_quarantined = b.rows_quarantined,
+            error_message = coalesce(b.errors, %(error)s),
+            execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
+            ended_at = clock_timestamp()
+        from builds as b
+        where r.id = %(id)s
+        returning r.status
+        """,
+        {"run_id": run_id, "id": row_id, "error": error},
+    ).fetchone()
+    _release(connection, row_id)
+    assert row is not None
+    status: Status = row[0]
+    return status
+
+
+def latest_status(connection: Connection[Any], relation: Relation, load_date: date) -> Status | None:
+    """How the last finished build of a table and load_date ended; None if there was none."""
+    row = connection.execute(
+        "select status from ops.pipeline_runs where job = %s and load_date = %s and status <> 'running' "
+        "order by id desc limit 1",
+        [str(relation), load_date],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def close_dead_rows(connection: Connection[Any]) -> list[tuple[str, str]]:
+    """Close as failed the running rows whose process is gone; returns the (run_id, job) of each."""
+    return connection.execute(
+        """
+        update ops.pipeline_runs as r
+        set
+            status = 'failed',
+            error_message = 'The process that ran this died before it could finish.',
+            execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
+            ended_at = clock_timestamp()
+        where r.status = 'running' and not exists (
+            select 1 from pg_locks as l
+            where l.locktype = 'advisory' and l.objsubid = 2 and l.classid = %s and l.objid = (r.id %% 2147483648)::oid
+            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+        )
+        returning r.run_id, r.job
+        """,
+        [ALIVE],
+    ).fetchall()
+
+
+def _release(connection: Connection[Any], row_id: int) -> None:
+    connection.execute("select pg_advisory_unlock(%s, %s)", [ALIVE, row_id % 2**31])

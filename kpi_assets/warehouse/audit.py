@@ -1,0 +1,264 @@
+"""The audit: the checks of a table, made on one build of it, in as few scans as they allow.
+
+All checks of the form `select * from {this} where p` are counted in one scan, together with the rows, the checksum and
+what reconciles; rows are fetched as samples only for a check that failed. Every other check is a query of its own.
+Not here: what a check means (model/checks.py), and what follows from its result (build/).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+
+from kpi_assets.model.checks import Accounted, BadRows, Check, Grain, MinRows, Quarantine, Reconcile
+from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.query import THIS
+from kpi_assets.model.results import CheckResult
+
+SAMPLES = 5
+CHECK_TIMEOUT = "30min"
+_ROWS, _CHECKSUM = "ROWS", "CHECKSUM"  # in capitals, which no check's name has
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the audit cannot see in the build itself."""
+
+    load_date: date
+    previous_rows: int | None = None  # of the latest earlier load_date that is published
+    source_rows: Mapping[Relation, int] = field(default_factory=dict)  # of the published tables that were read
+    records: int | None = None  # in the object, counted by us
+    quarantined: int = 0
+    quarantine_samples: Sequence[dict[str, Any]] = ()
+    unreadable: str = ""  # why the object could not be read to its end
+    grain_is_proven: bool = False  # the unique index was built
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the audit found: the size of the build and the outcome of each check."""
+
+    rows: int
+    checksum: str
+    results: list[CheckResult]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the build must not be published."""
+        return any(result.holds for result in self.results)
+
+
+def audit(connection: Connection[Any], this: sql.Composable, checks: Sequence[Check], facts: Facts) -> Audit:
+    """Make every check on `this`, a relation with the columns of the table and the rows of one load_date.
+
+    A check whose SQL fails has errored, which holds; a lost connection is raised.
+    """
+    parameters = {LOAD_DATE: facts.load_date}
+    scan = _Scan(connection, this, checks, parameters, grain_is_proven=facts.grain_is_proven)
+    results = []
+    for check in checks:
+        try:
+            with connection.transaction():
+                connection.execute("select set_config('statement_timeout', %s, true)", [CHECK_TIMEOUT])
+                results.append(_make(connection, this, check, facts, scan, parameters))
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
+                raise
+            results.append(_errored(check, error))
+        except psycopg.Error as error:
+            results.append(_errored(check, error))
+    return Audit(scan.rows, scan.checksum, results)
+
+
+class _Scan:
+    """The one pass over the build: rows, checksum, bad rows of each row check, sums that reconcile."""
+
+    def __init__(
+        self,
+        connection: Connection[Any],
+        this: sql.Composable,
+        checks: Sequence[Check],
+        parameters: Mapping[str, Any],
+        *,
+        grain_is_proven: bool,
+    ) -> None:
+        measures: dict[str, str] = {}
+        for check in checks:
+            if isinstance(check, Grain) and grain_is_proven:
+                null = " or ".join(f"{column} is null" for column in check.columns)
+                measures[check.name] = f"count(*) filter (where {null})"
+            elif isinstance(check, BadRows) and check.query and check.query.row_predicate:
+                measures[check.name] = f"count(*) filter (where {check.query.row_predicate}\n)"
+            elif isinstance(check, Reconcile):
+                measures[check.name] = f"coalesce({check.counted}, 0)"
+        self._errors: dict[str, psycopg.Error] = {}
+        try:
+            found = self._measure(connection, this, measures, parameters)
+        except (psycopg.DataError, psycopg.ProgrammingError):
+            # One measure cannot be computed (a division by zero, say): find out which, and let only that one err.
+            found = self._measure(connection, this, {}, parameters)
+            for name, measure in measures.items():
+                try:
+                    found[name] = self._measure(connection, this, {name: measure}, parameters)[name]
+                except psycopg.Error as error:
+                    self._errors[name] = error
+        self.rows = int(found.pop(_ROWS))
+        self.checksum = str(found.pop(_CHECKSUM))
+        self._found = found
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found or name in self._errors
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._errors:
+            raise self._errors[name]
+        return self._found[name]
+
+    @staticmethod
+    def _measure(
+        connection: Connection[Any], this: sql.Composable, measures: Mapping[str, str], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        named = [
+            sql.SQL("count(*) as {}").format(sql.Identifier(_ROWS)),
+            sql.SQL("coalesce(sum(hash_record_extended(t, 0)), 0)::text as {}").format(sql.Identifier(_CHECKSUM)),
+            *(sql.SQL("{} as {}").format(sql.SQL(text), sql.Identifier(name)) for name, text in measures.items()),
+        ]
+        statement = sql.SQL("select {} from {} as t").format(sql.SQL(", ").join(named), this)
+        with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute(statement, parameters).fetchone()
+        assert row is not None
+        return row
+
+
+def _make(
+    connection: Connection[Any],
+    this: sql.Composable,
+    check: Check,
+    facts: Facts,
+    scan: _Scan,
+    parameters: Mapping[str, Any],
+) -> CheckResult:
+    if isinstance(check, BadRows):
+        return _bad_rows(connection, this, check, scan, parameters)
+    if isinstance(check, MinRows):
+        return _min_rows(check, facts, scan.rows)
+    if isinstance(check, Reconcile):
+        return _reconcile(connection, check, facts, scan, parameters)
+    if isinstance(check, Accounted):
+        return _accounted(check, facts, scan.rows)
+    assert isinstance(check, Quarantine)
+    return CheckResult(
+        check.name,
+        passed=facts.quarantined <= check.budget,
+        blocking=check.blocking,
+        metric=facts.quarantined,
+        threshold=check.budget,
+        message=f"{facts.quarantined} records cannot be read" if facts.quarantined else "",
+        samples=list(facts.quarantine_samples),
+    )
+
+
+def _bad_rows(
+    connection: Connection[Any], this: sql.Composable, check: BadRows, scan: _Scan, parameters: Mapping[str, Any]
+) -> CheckResult:
+    assert check.query is not None
+    query = sql.SQL(check.query.sql.replace("{", "{{").replace("}", "}}").replace("{" + THIS + "}", "{}")).format(
+        *[this] * check.query.sql.count(THIS)
+    )
+    if check.name in scan:
+        bad = int(scan[check.name])
+    else:
+        counted = connection.execute(
+            sql.SQL("select count(*) from (\n{}\n) as bad").format(query), parameters
+        ).fetchone()
+        bad = int(counted[0]) if counted else 0
+    samples = []
+    if bad:
+        samples = connection.execute(
+            sql.SQL("select to_jsonb(bad) from (\n{}\n) as bad limit {}").format(query, sql.Literal(SAMPLES)),
+            parameters,
+        ).fetchall()
+    return CheckResult(
+        check.name,
+        passed=bad == 0,
+        blocking=check.blocking,
+        metric=bad,
+        threshold=0,
+        message=f"{bad} bad rows" if bad else "",
+        samples=[row for (row,) in samples],
+    )
+
+
+def _min_rows(check: MinRows, facts: Facts, rows: int) -> CheckResult:
+    floor = float(check.at_least)
+    basis = ""
+    if facts.previous_rows is not None and facts.previous_rows * check.of_previous > floor:
+        floor = facts.previous_rows * check.of_previous
+        basis = f" ({check.of_previous:.0%} of the {facts.previous_rows} rows of the load_date before)"
+    passed = rows >= floor
+    return CheckResult(
+        check.name,
+        passed=passed,
+        blocking=check.blocking,
+        metric=rows,
+        threshold=floor,
+        message="" if passed else f"{rows} rows, at least {floor:g} are wanted{basis}",
+    )
+
+
+def _reconcile(
+    connection: Connection[Any], check: Reconcile, facts: Facts, scan: _Scan, parameters: Mapping[str, Any]
+) -> CheckResult:
+    dropped = {}
+    for rule, predicate in check.dropped:
+        row = connection.execute(
+            sql.SQL("select count(*) from {} where {} = %(load_date)s and ({}\n)").format(
+                sql.Identifier(*check.source), sql.Identifier(LOAD_DATE), sql.SQL(predicate)
+            ),
+            parameters,
+        ).fetchone()
+        dropped[rule] = int(row[0]) if row else 0
+    source, here = facts.source_rows[check.source], int(scan[check.name])
+    missing = source - here - sum(dropped.values())
+    terms = [f"{here} here", *(f"{count} dropped by {rule}" for rule, count in dropped.items())]
+    return CheckResult(
+        check.name,
+        passed=missing == 0,
+        blocking=check.blocking,
+        metric=missing,
+        threshold=0,
+        message=f"{source} rows of {check.source} = {' + '.join(terms)}"
+        + (f" + {missing} unexplained" if missing else ""),
+    )
+
+
+def _accounted(check: Accounted, facts: Facts, rows: int) -> CheckResult:
+    missing = None if facts.records is None else facts.records - rows - facts.quarantined
+    message = f"{facts.records} records in the object = {rows} loaded + {facts.quarantined} in quarantine"
+    if missing:
+        message += f" + {missing} unexplained"
+    return CheckResult(
+        check.name,
+        passed=missing == 0 and not facts.unreadable,
+        blocking=check.blocking,
+        metric=missing,
+        threshold=0,
+        message=facts.unreadable or message,
+    )
+
+
+def _errored(check: Check, error: psycopg.Error) -> CheckResult:
+    reason = str(error).strip().splitlines()[0]
+    return CheckResult(
+        check.name,
+        passed=False,
+        blocking=check.blocking,
+        metric=None,
+        threshold=None,
+        message=f"the check itself failed: {reason}",
+        errored=True,
+    )

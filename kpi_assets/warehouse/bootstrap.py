@@ -1,0 +1,73 @@
+"""Making a pipeline's database ready: the database itself, its schemas, and who may read what. Safe to repeat.
+
+Not here: the tables, which come with their first publish (tables.py), and the ops schema's content (ops/schema.py).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+from pydantic import SecretStr
+
+from kpi_assets.warehouse.connection import WarehouseError, connect
+
+BUILDS = "builds"  # the schema in which every build lies, attached to its table once it is published
+READER = "kpi_reader"
+
+
+def ensure_database(server: SecretStr, maintenance_database: str, database: str) -> None:
+    """Create the database where it is missing. Raises WarehouseError where the user may not."""
+    with connect(server, maintenance_database, "bootstrap") as connection:
+        found = connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone()
+        if found:
+            return
+        try:
+            connection.execute(
+                sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(database))
+            )
+        except psycopg.errors.DuplicateDatabase:
+            pass  # another process was first
+        except psycopg.errors.UniqueViolation:
+            pass  # the same, in the same instant
+        except psycopg.errors.InsufficientPrivilege:
+            raise WarehouseError(
+                f"The database {database!r} does not exist and the user of KPI_POSTGRES_URL may not create it: "
+                f"have an administrator run `create database {database} owner <that user>`."
+            ) from None
+
+
+def ensure_schemas(connection: Connection[Any], schemas: Iterable[str]) -> None:
+    """Create the given schemas, ops and builds; nobody else may create anything in the database."""
+    for schema in (*schemas, "ops", BUILDS):
+        connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
+
+
+def ensure_reader(connection: Connection[Any], readers: Iterable[str], password: SecretStr | None = None) -> bool:
+    """Make the role kpi_reader able to read ops and the given schemas, and nothing else; returns whether it exists.
+
+    With a password it may log in. A user without the right to create roles leaves that to an administrator.
+    """
+    if not connection.execute("select 1 from pg_roles where rolname = %s", [READER]).fetchone():
+        try:
+            connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(READER)))
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            pass  # another process was first: roles belong to the whole server
+    reader = sql.Identifier(READER)
+    if password is not None:
+        connection.execute(
+            sql.SQL("alter role {} login password {}").format(reader, sql.Literal(password.get_secret_value()))
+        )
+    database = sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("revoke all on database {} from public").format(database))
+    connection.execute(sql.SQL("grant connect, temporary on database {} to {}").format(database, reader))
+    for schema in (*readers, "ops"):
+        name = sql.Identifier(schema)
+        connection.execute(sql.SQL("grant usage on schema {} to {}").format(name, reader))
+        connection.execute(sql.SQL("grant select on all tables in schema {} to {}").format(name, reader))
+        connection.execute(
+            sql.SQL("alter default privileges in schema {} grant select on tables to {}").format(name, reader)
+        )
+    return True

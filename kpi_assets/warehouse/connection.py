@@ -1,0 +1,100 @@
+"""Connections: one short one for each build, configured the same on every server.
+
+Belongs here: reaching a server and saying in one sentence why not. Not here: what is executed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+
+from kpi_assets.errors import UserError
+
+OLDEST_SERVER = 150000  # partitioned tables as we use them and COPY ... HEADER MATCH
+# Set in every session, so that a server or role with other defaults gives the same tables at the same speed.
+SESSION = {
+    "search_path": "pg_catalog",  # every table is written with its schema
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "client_min_messages": "warning",
+    "jit": "off",  # compiling costs more than it saves on these statements
+    "work_mem": "256MB",
+    "maintenance_work_mem": "512MB",
+    "hash_mem_multiplier": "2",
+    "max_parallel_workers_per_gather": "2",
+    "max_parallel_maintenance_workers": "2",
+    "idle_in_transaction_session_timeout": "1h",
+}
+
+
+class WarehouseError(UserError):
+    """The warehouse cannot be used: unreachable, refused, too old or read-only."""
+
+
+def url_of(server: SecretStr, database: str) -> str:
+    """The server's URL with another database: with the password in it, so for people and clients, never for a log."""
+    return make_conninfo(server.get_secret_value(), dbname=database)
+
+
+@contextmanager
+def connect(server: SecretStr, database: str, name: str, *, autocommit: bool = True) -> Iterator[Connection[Any]]:
+    """A session on `database`, closed at the end; `name` is what pg_stat_activity calls it.
+
+    Raises WarehouseError when the server cannot be used.
+    """
+    with open_session(server, database, name, autocommit=autocommit) as connection:
+        yield connection
+
+
+def open_session(server: SecretStr, database: str, name: str, *, autocommit: bool = True) -> Connection[Any]:
+    """The same, for a caller that closes it itself."""
+    try:
+        connection: Connection[Any] = psycopg.connect(
+            url_of(server, database),
+            autocommit=True,
+            connect_timeout=10,
+            application_name=f"kpi {name}"[:63],
+            cursor_factory=psycopg.ClientCursor,  # CREATE TABLE AS takes no parameters on the server's side
+            # A peer that vanished is noticed within about a minute, however long a statement runs.
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+    except psycopg.Error as error:
+        raise WarehouseError(_why_not(server, database, error)) from None
+    try:
+        if connection.info.server_version < OLDEST_SERVER:
+            raise WarehouseError(
+                f"The warehouse server runs PostgreSQL {connection.info.server_version // 10000}, "
+                f"which is too old: kpi_assets needs {OLDEST_SERVER // 10000} or later."
+            )
+        settings = sql.SQL(", ").join(
+            sql.SQL("set_config({}, {}, false)").format(sql.Literal(key), sql.Literal(value))
+            for key, value in SESSION.items()
+        )
+        connection.execute(sql.SQL("select {}").format(settings))
+        connection.autocommit = autocommit
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:
+    """libpq's reason as a sentence; the URL's password is never part of it."""
+    try:
+        parts = conninfo_to_dict(server.get_secret_value())
+    except psycopg.Error:
+        return "KPI_POSTGRES_URL is not a Postgres URL: write postgresql://user:password@host:port/database."
+    place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+    reason = str(error).strip().splitlines()[-1].split("FATAL:")[-1].strip()
+    password = str(parts.get("password") or "")
+    reason = reason.replace(password, "***") if password else reason
+    return (
+        f"The warehouse server at {place} cannot be used as user {parts.get('user')!r} on database {database!r} "
+        f"({reason}): start it, or correct KPI_POSTGRES_URL."
+    )

@@ -1,0 +1,22 @@
+"""The advisory lock of a build: it dies with the session that holds it, so a killed process leaves none behind."""
+
+import hashlib
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.model.names import Relation
+
+
+def build_key(relation: Relation, load_date: date) -> int:
+    """The lock of one (table, load_date), as a signed 64-bit number."""
+    name = f"{relation} {load_date.isoformat()}".encode()
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big", signed=True)
+
+
+def try_lock_build(connection: Connection[Any], relation: Relation, load_date: date) -> bool:
+    """Take the lock of one (table, load_date) for this session; False while another session builds it."""
+    row = connection.execute("select pg_try_advisory_lock(%s)", [build_key(relation, load_date)]).fetchone()
+    assert row is not None
+    return bool(row[0])
