@@ -79,6 +79,7 @@ class BuildOutcome:
     results: list[CheckResult]
     warnings: list[str]
     preview: list[dict[str, Any]]
+    chart: list[tuple[str, float | None]]  # (label, value) of each bar; empty where the table is no KPI
     seconds: dict[str, float]
 
     @property

@@ -1,4 +1,4 @@
-"""The verification of an S3 object: it exists, has bytes, and begins with the contract's header; its manifest is kept."""
+"""The verification of an S3 object: it exists, has bytes, and begins with the contract's header."""
 
 from datetime import date
 
@@ -7,7 +7,7 @@ from kpi_assets.lake.records import HEADER_LIMIT, header_problem
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
-from kpi_assets.ops import manifests, results
+from kpi_assets.ops import manifests, results, runs
 from kpi_assets.warehouse.connection import connect
 
 CHECKS = {
@@ -37,19 +37,30 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
         start = b"".join(context.store.read(manifest, HEADER_LIMIT))
         problem = header_problem(start, table.columns)
         found.append(_result("header", f"{_place(manifest)}: {problem}" if problem else ""))
+    outcome = ObjectOutcome(manifest, found)
     with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} {asset_name(table)}") as connection:
+        row_id = runs.open_row(
+            connection,
+            run_id=context.run_id,
+            pipeline=context.pipeline.name,
+            job=asset_name(table),
+            load_date=load_date,
+        )
         if manifest is not None:
             manifests.record(connection, manifest, run_id=context.run_id)
         results.record(
             connection,
             found,
             run_id=context.run_id,
-            build_id=None,
+            build_id=row_id,
             table=asset_name(table),
             load_date=load_date,
             subject="object",
         )
-    return ObjectOutcome(manifest, found)
+        status: runs.Status = "held" if outcome.held else "success"
+        problems = "; ".join(result.message for result in found if result.holds)
+        runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)
+    return outcome
 
 
 def _place(manifest: Manifest) -> str:

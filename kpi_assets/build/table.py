@@ -104,6 +104,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     found = _audit(connection, candidate, inputs, filled)
     _record(context, connection, candidate, found, filled)
     preview = candidates.first_rows(connection, candidate, SAMPLES)
+    chart = candidates.chart_rows(connection, candidate, table.header.kpi.chart) if table.header.kpi else []
     size = candidates.size_of(connection, candidate.relation)
     watch.lap("check")
     counts = Counts(filled.counts.extracted, found.rows, filled.counts.quarantined)
@@ -143,6 +144,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         results=found.results,
         warnings=warnings,
         preview=preview,
+        chart=chart,
         seconds=watch.seconds,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
+from kpi_assets.model.header import Chart
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
@@ -175,6 +176,16 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
         )
     ).fetchall()
     return [row for (row,) in rows]
+
+
+def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> list[tuple[str, float | None]]:
+    """(label, value) of each bar of a KPI's chart, in the order of x; only the highest where there are too many."""
+    statement = sql.SQL(
+        "select x::text, y::double precision from ("
+        "select {x} as x, {y} as y from {this} order by {y} desc nulls last, {x} limit {top}) as highest "
+        "order by case when (select count(*) from {this}) <= {top} then x end, y desc nulls last, x"
+    ).format(x=sql.Identifier(chart.x), y=sql.Identifier(chart.y), this=candidate.name, top=sql.Literal(chart.top))
+    return connection.execute(statement).fetchall()
 
 
 def size_of(connection: Connection[Any], relation: Relation) -> int:

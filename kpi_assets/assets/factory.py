@@ -1,0 +1,196 @@
+"""Assets: one for each S3 object and one for each file below sql/, all partitioned by load_date.
+
+An asset's checks are made inside it, before it is published. When one holds, its evaluation is recorded for that
+load_date and no materialisation is: so nothing that waits for the partition, in whatever run, can go on.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from kpi_assets.assets import chart, metadata
+from kpi_assets.assets.metadata import object_key, table_key
+from kpi_assets.assets.partitions import check_specs, load_dates
+from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
+from kpi_assets.build.object import CHECKS as OBJECT_CHECKS
+from kpi_assets.build.object import verify
+from kpi_assets.build.table import build
+from kpi_assets.errors import UserError
+from kpi_assets.model.checks import Check
+from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.query import digest
+from kpi_assets.model.results import CheckResult
+from kpi_assets.warehouse.candidates import DefinitionError
+
+RESOURCES = {"s3", "run_log", "progress"}
+
+
+def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """Every asset of a pipeline."""
+    return [
+        *(_object_asset(pipeline, table) for table in pipeline.sources),
+        *(_table_asset(pipeline, table) for table in pipeline.tables.values()),
+    ]
+
+
+def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
+    """The S3 object of a raw table: its materialisation says that it was there, and which bytes it was."""
+    key, partitions = object_key(table), load_dates(pipeline)
+    checks = [Check(name, description) for name, description in OBJECT_CHECKS.items()]
+    source = table.header.source
+    assert source is not None
+    spec = dg.AssetSpec(
+        key,
+        group_name=f"{pipeline.name}_s3",
+        description=f"The object {source.object} on S3, verified against the columns of {table.relation}.",
+        owners=[table.header.owner],
+        kinds={"s3", source.format},
+        tags={"layer": "s3"},
+        code_version=digest(source.object, source.format, *table.columns),
+        metadata={"object": source.object, **metadata.code_reference(table)},
+        skippable=True,
+    )
+
+    @dg.multi_asset(
+        name=_op_name(key),
+        specs=[spec],
+        check_specs=check_specs(key, checks, partitions),
+        partitions_def=partitions,
+        required_resource_keys=RESOURCES,
+    )
+    def object_asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        for partition in context.partition_keys:
+            with failing_in_one_sentence():
+                outcome = verify(_context(context, pipeline, table, partition), table, date.fromisoformat(partition))
+            yield from _object_events(context, key, partition, outcome)
+        yield from _check_outputs(key, checks)
+
+    return object_asset
+
+
+def _object_events(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, outcome: ObjectOutcome
+) -> Iterator[Any]:
+    manifest = outcome.manifest
+    for result in outcome.results:
+        yield _evaluation(key, partition, result, f"s3://{manifest.bucket}/{manifest.key}" if manifest else "S3")
+    if manifest is None or outcome.held:
+        context.log.error(f"{key.to_user_string()} of {partition} is held: {_reasons(outcome.results)}")
+        return
+    # The manifest is the data version: a replaced object makes everything downstream stale.
+    yield from _materialised(context, key, partition, manifest.hash, metadata.object_metadata(manifest))
+
+
+def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
+    """One file below sql/."""
+    key, partitions = table_key(pipeline.name, table.relation), load_dates(pipeline)
+    layer, kpi = table.relation.schema, table.header.kpi
+    upstream = [table_key(pipeline.name, relation) for relation in table.reads]
+    if table.header.source:
+        upstream.append(object_key(table))
+    spec = dg.AssetSpec(
+        key,
+        deps=upstream,
+        group_name=f"{pipeline.name}_{layer}",
+        description=table.header.description,
+        owners=[table.header.owner],
+        kinds={"postgres", "sql"} if table.query else {"postgres", "csv"},
+        tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
+        code_version=table.code_version,
+        metadata=metadata.definition_metadata(pipeline, table),
+        skippable=True,
+    )
+
+    @dg.multi_asset(
+        name=_op_name(key),
+        specs=[spec],
+        check_specs=check_specs(key, table.checks, partitions),
+        partitions_def=partitions,
+        required_resource_keys=RESOURCES,
+    )
+    def table_asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        for partition in context.partition_keys:
+            with failing_in_one_sentence():
+                outcome = build(_context(context, pipeline, table, partition), table, date.fromisoformat(partition))
+            yield from _table_events(context, pipeline, table, partition, outcome)
+        yield from _check_outputs(key, table.checks)
+
+    return table_asset
+
+
+def _table_events(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, table: Table, partition: str, outcome: BuildOutcome
+) -> Iterator[Any]:
+    key = table_key(pipeline.name, table.relation)
+    for warning in outcome.warnings:
+        context.log.warning(warning)
+    for result in outcome.results:
+        where = outcome.candidate if outcome.held else table.relation
+        yield _evaluation(key, partition, result, f"{pipeline.name}.{where}")
+    if outcome.held:
+        context.log.error(
+            f"{table.relation} of {partition} is held: {_reasons(outcome.results)}. Readers keep what was published "
+            f"before; the candidate is kept as {outcome.candidate}."
+        )
+        return
+    described = metadata.build_metadata(pipeline, table, outcome)
+    if table.header.kpi:
+        described["chart"] = chart.markdown(table.header.kpi.chart, outcome.chart, table.relation, partition)
+    yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described)
+
+
+def _materialised(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, data_version: str, described: dict[str, Any]
+) -> Iterator[Any]:
+    """The partition's materialisation: as the step's result where it is the only one, else as an event of its own."""
+    if len(context.partition_keys) == 1:
+        yield dg.MaterializeResult(asset_key=key, metadata=described, data_version=dg.DataVersion(data_version))
+    else:
+        tags = {"dagster/data_version": data_version}
+        yield dg.AssetMaterialization(key, partition=partition, metadata=described, tags=tags)
+
+
+def _evaluation(key: dg.AssetKey, partition: str, result: CheckResult, where: str) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=result.name,
+        passed=result.passed,
+        partition=partition,
+        blocking=result.holds or result.blocking,
+        severity=dg.AssetCheckSeverity.ERROR if result.blocking or result.errored else dg.AssetCheckSeverity.WARN,
+        description=result.message or None,
+        metadata=metadata.check_metadata(result, where),
+    )
+
+
+def _check_outputs(key: dg.AssetKey, checks: Sequence[Check]) -> Iterator[dg.Output[None]]:
+    """Dagster wants an output for each check of the step; the evaluations themselves went before."""
+    for check in checks:
+        yield dg.Output(None, output_name=f"{key.to_python_identifier()}_{check.name}")
+
+
+def _reasons(results: Sequence[CheckResult]) -> str:
+    return "; ".join(f"{result.name} ({result.message})" for result in results if result.holds)
+
+
+def _context(context: dg.AssetExecutionContext, pipeline: Pipeline, table: Table, partition: str) -> BuildContext:
+    resources = context.resources
+    reporter: Progress = resources.progress(context.log, f"{table.relation} {partition}")
+    work: BuildContext = resources.run_log.context(pipeline, resources.s3, reporter)
+    return work
+
+
+@contextmanager
+def failing_in_one_sentence() -> Iterator[None]:
+    """What a person can mend fails the step in its own words; wrong SQL is not tried again."""
+    try:
+        yield
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=not isinstance(error, DefinitionError)) from None
+
+
+def _op_name(key: dg.AssetKey) -> str:
+    return key.to_python_identifier()

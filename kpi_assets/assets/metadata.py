@@ -1,0 +1,145 @@
+"""What the UI shows beside an asset: its schema, lineage, SQL, file, and what a build of it found.
+
+Belongs here: models and outcomes as Dagster metadata. Not here: yielding it (factory.py), drawing (chart.py).
+"""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from kpi_assets.build.context import BuildOutcome
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.results import CheckResult
+
+CELL = 80  # letters of a value in a preview
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The columns with their types and descriptions, as in the database."""
+    declared = table.header.columns.items()
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(LOAD_DATE, "date", "Day on which the source files landed; the partition."),
+            *(dg.TableColumn(name, column.type, column.description) for name, column in declared),
+        ]
+    )
+
+
+def column_lineage(pipeline: Pipeline, table: Table) -> dg.TableColumnLineage:
+    """For each column the columns it is computed from; a raw table's are those of its object."""
+    if table.header.source:
+        origin = object_key(table)
+        return dg.TableColumnLineage(
+            {name: [dg.TableColumnDep(asset_key=origin, column_name=name)] for name in table.columns}
+        )
+    return dg.TableColumnLineage(
+        {
+            name: [
+                dg.TableColumnDep(asset_key=table_key(pipeline.name, relation), column_name=c) for relation, c in deps
+            ]
+            for name, deps in pipeline.lineage(table).items()
+        }
+    )
+
+
+def table_key(pipeline: str, relation: Relation) -> dg.AssetKey:
+    """The asset key of a table."""
+    return dg.AssetKey([pipeline, *relation])
+
+
+def object_key(table: Table) -> dg.AssetKey:
+    """The asset key of a raw table's object."""
+    return dg.AssetKey([table.pipeline, "s3", table.relation.table])
+
+
+def definition_metadata(pipeline: Pipeline, table: Table) -> dict[str, Any]:
+    """What is known of a table before it is ever built."""
+    return {
+        "dagster/column_schema": column_schema(table),
+        "dagster/relation_identifier": f"{pipeline.name}.{table.relation}",
+        **code_reference(table),
+        **({"SQL": sql_text(table)} if table.query else {}),
+    }
+
+
+def code_reference(table: Table) -> dict[str, Any]:
+    """The link to the file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        file = dg.LocalFileCodeReference(file_path=str(table.path.resolve()), line_number=1, label=table.path.name)
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[file])}
+
+
+def sql_text(table: Table) -> dg.MarkdownMetadataValue:
+    """The SELECT as it stands in the file."""
+    assert table.query is not None
+    return dg.MetadataValue.md(f"```sql\n{table.query.sql.strip()}\n```")
+
+
+def object_metadata(manifest: Manifest) -> dict[str, Any]:
+    """The manifest of an object."""
+    return {
+        "dagster/uri": f"s3://{manifest.bucket}/{manifest.key}",
+        "bytes": manifest.size_bytes,
+        "etag": manifest.etag,
+        "last_modified": dg.MetadataValue.timestamp(manifest.last_modified),
+        "manifest_hash": manifest.hash,
+        **({"version_id": manifest.version_id} if manifest.version_id else {}),
+    }
+
+
+def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> dict[str, Any]:
+    """What a published build is and cost; numbers are plotted over the load_dates by the UI."""
+    seconds = sum(outcome.seconds.values())
+    return {
+        "dagster/row_count": outcome.rows,
+        "dagster/partition_row_count": outcome.rows,
+        "dagster/column_schema": column_schema(table),
+        "dagster/column_lineage": column_lineage(pipeline, table),
+        "dagster/relation_identifier": f"{pipeline.name}.{table.relation}",
+        "bytes": outcome.size_bytes,
+        "seconds": round(seconds, 3),
+        **{f"seconds/{phase}": round(spent, 3) for phase, spent in outcome.seconds.items()},
+        "rows_per_second": round(outcome.rows / seconds) if seconds else 0,
+        "checksum": outcome.checksum,
+        "publish_id": outcome.publish_id,
+        "manifest_hash": outcome.manifest_hash,
+        "preview": markdown_table(outcome.preview),
+        **({"SQL": sql_text(table)} if table.query else {}),
+        **({"read_as_published_before": "\n".join(outcome.warnings)} if outcome.warnings else {}),
+    }
+
+
+def check_metadata(result: CheckResult, where: str) -> dict[str, Any]:
+    """What a check measured, against what, and the rows that offend; `where` is the relation to look at."""
+    found: dict[str, Any] = {"checked": where}
+    if result.metric is not None:
+        found["metric"] = float(result.metric)
+    if result.threshold is not None:
+        found["threshold"] = float(result.threshold)
+    if result.samples:
+        found["samples"] = markdown_table(result.samples)
+    return found
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    """A few rows as a table."""
+    if not rows:
+        return dg.MetadataValue.md("no rows")
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([_cell(row.get(name)) for name in names] for row in rows)]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _cell(value: Any) -> str:
+    """A value that cannot break out of its cell, nor be taken for markup."""
+    if value is None:
+        return "*NULL*"
+    text = str(value)
+    text = text if len(text) <= CELL else text[: CELL - 1] + "…"
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text).replace("\n", " ")

@@ -1,0 +1,94 @@
+"""What assets are given to work with: S3, the warehouse, and the log of the run they are in."""
+
+from collections.abc import Iterator
+from datetime import date
+from threading import Lock
+from typing import Any, Protocol
+
+import dagster as dg
+from psycopg import Connection
+from pydantic import SecretStr
+
+from kpi_assets.build.context import BuildContext, Progress
+from kpi_assets.build.prepare import prepare
+from kpi_assets.errors import UserError
+from kpi_assets.lake.store import Store, bucket_of, client
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.ops import runs
+from kpi_assets.settings import Settings, settings
+from kpi_assets.warehouse.connection import open_session
+
+
+class S3(Protocol):
+    """What dagster-aws' S3Resource offers of itself."""
+
+    def get_client(self) -> Any:
+        """A boto3 client."""
+
+
+class PlainS3:
+    """The same client without dagster-aws, whose import costs more than a small build."""
+
+    def get_client(self) -> Any:
+        """A boto3 client by this process's settings."""
+        return client(settings())
+
+
+class Run:
+    """One Dagster run in the run log: opened with its first build in a pipeline, closed when the run ends.
+
+    Its session stays open that long: while it lives, the run counts as running.
+    """
+
+    def __init__(self, run_id: str, job: str, load_date: date | None) -> None:
+        self.run_id, self.job, self.load_date = run_id, job, load_date
+        self._rows: dict[str, tuple[Connection[Any], int]] = {}
+        self._lock = Lock()
+
+    def context(self, pipeline: Pipeline, s3: S3, on_progress: Progress) -> BuildContext:
+        """What a build of this run in a pipeline needs. Raises UserError when the warehouse cannot be used."""
+        config = settings()
+        server = server_of(config)
+        with self._lock:
+            if pipeline.name not in self._rows:
+                self._rows[pipeline.name] = self._open(pipeline, server)
+        return BuildContext(
+            pipeline, server, Store(s3.get_client(), bucket_of(pipeline, config)), self.run_id, on_progress
+        )
+
+    def _open(self, pipeline: Pipeline, server: SecretStr) -> tuple[Connection[Any], int]:
+        prepare(pipeline, server)
+        session = open_session(server, pipeline.name, f"{self.run_id[:8]} run")
+        row_id = runs.open_row(
+            session, run_id=self.run_id, pipeline=pipeline.name, job=self.job, load_date=self.load_date
+        )
+        return session, row_id
+
+    def close(self) -> None:
+        """Close the run's rows from what its builds came to."""
+        for session, row_id in self._rows.values():
+            with session:
+                runs.close_run(session, row_id, self.run_id)
+
+
+def server_of(config: Settings) -> SecretStr:
+    """The warehouse server's URL. Raises UserError where the environment names none."""
+    if config.postgres_url is None:
+        raise UserError(
+            "KPI_POSTGRES_URL is not set: start the embedded servers with `kpi up`, or name your own server."
+        )
+    return config.postgres_url
+
+
+@dg.resource(description="The run log, ops.pipeline_runs.")
+def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
+    """A Run for the run at hand; closed when it ends, however it ends."""
+    dagster_run = context.run
+    if dagster_run is None:
+        raise UserError("The run log is for runs: materialise the asset in one.")
+    key = dagster_run.tags.get("dagster/partition")
+    run = Run(dagster_run.run_id, dagster_run.job_name, date.fromisoformat(key) if key else None)
+    try:
+        yield run
+    finally:
+        run.close()

@@ -1,0 +1,52 @@
+"""The code location: all that Dagster is told, put together. Assembly only: nothing is read or reached at import.
+
+Not here: what an asset, a job or a resource does.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from kpi_assets.assets.factory import pipeline_assets
+from kpi_assets.assets.progress import to_log
+from kpi_assets.assets.resources import run_log
+from kpi_assets.automation.jobs import pipeline_job, recheck_job
+from kpi_assets.lake.store import client
+from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.settings import settings
+
+
+def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Definitions of every pipeline below sql/; `overrides` replace resources by name (`s3`, `run_log`, `progress`)."""
+    config = settings()
+    pipelines = load_pipelines(config.sql_dir, config.min_rows).values()
+    given = dict(overrides or {})
+    if "s3" not in given:
+        given["s3"] = _s3_resource()
+    return dg.Definitions(
+        assets=[asset for pipeline in pipelines for asset in pipeline_assets(pipeline)],
+        jobs=[job for pipeline in pipelines for job in (pipeline_job(pipeline), recheck_job(pipeline))],
+        resources={"run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log), **given},
+        # Steps share one process: a process for each costs more than most builds.
+        executor=dg.in_process_executor,
+    )
+
+
+def _s3_resource() -> Any:
+    """dagster-aws' resource, with the client that every command of kpi_assets uses."""
+    from dagster_aws.s3 import S3Resource  # noqa: PLC0415  its import takes longer than a small build
+
+    class LakeResource(S3Resource):
+        """S3 by the settings of this process."""
+
+        def get_client(self) -> Any:
+            return client(settings())
+
+    return LakeResource()
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What workspace.yaml loads."""
+    return build_defs()

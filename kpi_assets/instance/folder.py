@@ -1,0 +1,75 @@
+"""The instance folder below KPI_HOME: dagster.yaml, written anew each time, and the environment that Dagster reads.
+
+Not here: any import of Dagster, so that short commands stay short.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
+
+from kpi_assets.errors import UserError
+from kpi_assets.settings import Settings
+from kpi_assets.warehouse.bootstrap import ensure_database
+
+DATABASE = "dagster"
+URL_VARIABLE = "KPI_DAGSTER_STORAGE_URL"  # what dagster.yaml refers to, so that no password is written into it
+
+DAGSTER_YAML = f"""\
+# Written by kpi_assets at each start: changes made here are lost.
+storage:
+  custom:
+    module: kpi_assets.instance.storage
+    class: PooledPostgresStorage
+    config:
+      postgres_url: {{env: {URL_VARIABLE}}}
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config: {{dequeue_interval_seconds: 1}}
+concurrency:
+  runs: {{max_concurrent_runs: 4}}
+run_monitoring: {{enabled: true, start_timeout_seconds: 180, max_runtime_seconds: 21600, poll_interval_seconds: 20}}
+# A run that failed because data is bad would be rebuilt in circles.
+run_retries: {{enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false}}
+retention:
+  schedule: {{purge_after_days: 30}}
+  sensor: {{purge_after_days: {{skipped: 3, started: 30, success: 30, failure: 30}}}}
+telemetry: {{enabled: false}}
+"""
+
+
+def storage_url(settings: Settings) -> str:
+    """The URL of Dagster's database, in the form that keeps SQLAlchemy on psycopg2.
+
+    With plain `postgresql://` SQLAlchemy 2.1 takes psycopg 3, which dagster-postgres cannot talk through.
+    """
+    server = settings.dagster_postgres_url or settings.postgres_url
+    if server is None:
+        raise UserError("KPI_POSTGRES_URL is not set: start the embedded servers with `kpi up`, or name your own.")
+    url = server.get_secret_value()
+    if "://" not in url:
+        raise UserError("KPI_POSTGRES_URL must be a URL: write postgresql://user:password@host:port/database.")
+    parts = urlsplit(url)
+    path = parts.path if settings.dagster_postgres_url else f"/{quote(DATABASE)}"
+    return urlunsplit(("postgresql+psycopg2", parts.netloc, path, parts.query, ""))
+
+
+def prepare(settings: Settings) -> Path:
+    """Make the folder, its dagster.yaml and Dagster's database; point this process's environment at them."""
+    folder = settings.home.resolve() / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "dagster.yaml"
+    if not path.exists() or path.read_text() != DAGSTER_YAML:
+        written = path.with_suffix(f".{os.getpid()}")
+        written.write_text(DAGSTER_YAML)
+        written.replace(path)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    os.environ[URL_VARIABLE] = storage_url(settings)
+    if settings.dagster_postgres_url is None:
+        server = SecretStr(settings.postgres_url.get_secret_value()) if settings.postgres_url else SecretStr("")
+        maintenance = conninfo_to_dict(server.get_secret_value()).get("dbname") or "postgres"
+        ensure_database(server, str(maintenance), DATABASE)
+    return folder
