@@ -16,7 +16,7 @@ from kpi_assets.assets.metadata import object_key, table_key
 from kpi_assets.assets.partitions import check_specs, load_dates
 from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
 from kpi_assets.build.object import CHECKS as OBJECT_CHECKS
-from kpi_assets.build.object import verify
+from kpi_assets.build.object import asset_name, verify
 from kpi_assets.build.table import build
 from kpi_assets.errors import UserError
 from kpi_assets.model.checks import Check
@@ -64,7 +64,8 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     def object_asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
         for partition in context.partition_keys:
             with failing_in_one_sentence():
-                outcome = verify(_context(context, pipeline, table, partition), table, date.fromisoformat(partition))
+                work = _context(context, pipeline, asset_name(table), partition)
+                outcome = verify(work, table, date.fromisoformat(partition))
             yield from _object_events(context, key, partition, outcome)
         yield from _check_outputs(key, checks)
 
@@ -114,7 +115,8 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     def table_asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
         for partition in context.partition_keys:
             with failing_in_one_sentence():
-                outcome = build(_context(context, pipeline, table, partition), table, date.fromisoformat(partition))
+                work = _context(context, pipeline, str(table.relation), partition)
+                outcome = build(work, table, date.fromisoformat(partition))
             yield from _table_events(context, pipeline, table, partition, outcome)
         yield from _check_outputs(key, table.checks)
 
@@ -176,9 +178,9 @@ def _reasons(results: Sequence[CheckResult]) -> str:
     return "; ".join(f"{result.name} ({result.message})" for result in results if result.holds)
 
 
-def _context(context: dg.AssetExecutionContext, pipeline: Pipeline, table: Table, partition: str) -> BuildContext:
+def _context(context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, partition: str) -> BuildContext:
     resources = context.resources
-    reporter: Progress = resources.progress(context.log, f"{table.relation} {partition}")
+    reporter: Progress = resources.progress(context.log, f"{name} {partition}")
     work: BuildContext = resources.run_log.context(pipeline, resources.s3, reporter)
     return work
 

@@ -60,6 +60,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
         status: runs.Status = "held" if outcome.held else "success"
         problems = "; ".join(result.message for result in found if result.holds)
         runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)
+    context.on_progress("held" if outcome.held else "verified", 0, 0)
     return outcome
 
 

@@ -51,6 +51,7 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
         try:
             return _build(context, connection, candidate, watch)
         except BaseException as error:
+            context.on_progress("failed", 0, 0)
             _close_failed(context, connection, candidate, error)
             if isinstance(error, psycopg.Error):
                 raise _explained(table, error) from error
@@ -130,6 +131,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
 
         publish_id = _patiently(context, publish)
     watch.lap("publish")
+    context.on_progress("published" if publish_id else "held", found.rows, found.rows)
     return BuildOutcome(
         relation=table.relation,
         load_date=load_date,

@@ -108,6 +108,13 @@ class Store:
                 ) from None
             raise
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys below a prefix, in order, however many there are."""
+        with explained(self.bucket, prefix):
+            pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            for page in pages:
+                yield from (entry["Key"] for entry in page.get("Contents", []))
+
     def read(self, manifest: Manifest, size: int | None = None) -> "PinnedRead":
         """The object's bytes (the first `size` of them), exactly those of the manifest."""
         return PinnedRead(self.s3, manifest, min(size or manifest.size_bytes, manifest.size_bytes))

@@ -70,3 +70,9 @@ def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]
             """,
             {"load_date": load_date},
         ).fetchall()
+
+
+def latest_load_date(connection: Connection[Any]) -> date | None:
+    """The load_date that was checked last; None if none ever was."""
+    row = connection.execute("select load_date from ops.data_quality_results order by id desc limit 1").fetchone()
+    return row[0] if row else None

@@ -1,0 +1,62 @@
+"""The `kpi` command: what a person types, and what they are told.
+
+Belongs here: arguments, printing, exit codes. Not here: what a command does to data; each module imports what it needs
+when it runs, so that `kpi --help` is instant.
+Exit codes: 0 all published, 1 failed, 2 wrong usage, 3 held by a gate.
+"""
+
+import sys
+
+import typer
+
+from kpi_assets.cli import data, look, run, stack
+from kpi_assets.cli.common import error_line
+from kpi_assets.errors import UserError
+
+HELP = "From files on S3 to KPIs a person can defend."
+
+app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.callback()
+def options(debug: bool = typer.Option(False, "--debug", help="Show where an error came from.")) -> None:
+    """Options of every command."""
+    _state["debug"] = debug
+
+
+_state = {"debug": False}
+
+for command in (
+    stack.up,
+    stack.down,
+    stack.status,
+    data.sample,
+    data.land,
+    run.run,
+    run.backfill,
+    look.show,
+    look.checks,
+    run.recheck,
+    look.url,
+    run.demo,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command; what a person can mend is one line, and a stack trace only with --debug."""
+    try:
+        app()
+    except UserError as error:
+        if _state["debug"]:
+            raise
+        error_line(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        error_line("Stopped.")
+        sys.exit(130)
+    except Exception as error:
+        if _state["debug"]:
+            raise
+        error_line(f"{type(error).__name__}: {error} (this is a fault of kpi_assets; --debug shows where).")
+        sys.exit(1)

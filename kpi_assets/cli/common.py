@@ -1,0 +1,169 @@
+"""What commands share: their arguments, the stack they run on, and where they print."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from kpi_assets.errors import UsageError, UserError
+from kpi_assets.local.stack import Stack, running
+from kpi_assets.model.pipeline import Pipeline, load_pipelines, parse_date
+from kpi_assets.settings import Settings, settings
+
+HELD = 3  # exit code
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def error_line(text: str) -> None:
+    """One line on stderr, never wrapped, so that it can be searched for."""
+    err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def _date(text: str) -> date:
+    try:
+        return parse_date(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="A folder below sql/, such as instacart.")]
+LoadDate = Annotated[date | None, typer.Option(parser=_date, metavar="YYYY-MM-DD", help="The load_date.")]
+LoadDateOrRunDate = Annotated[
+    date,
+    typer.Option(
+        "--load-date", parser=_date, metavar="YYYY-MM-DD", envvar="RUN_DATE", help="The load_date; RUN_DATE by default."
+    ),
+]
+Select = Annotated[
+    str,
+    typer.Option(
+        metavar="KEYS",
+        help="Only these, by commas: schema.table, s3.object, a schema; +x takes all before it, x+ all after.",
+    ),
+]
+
+
+def date_option(*names: str, help: str) -> Any:  # noqa: A002
+    """An option that takes a date."""
+    return typer.Option(*names, parser=_date, metavar="YYYY-MM-DD", help=help)
+
+
+def pipeline_of(name: str) -> Pipeline:
+    """The pipeline of that name. Raises UsageError that lists the known ones."""
+    config = settings()
+    pipelines = load_pipelines(config.sql_dir, config.min_rows)
+    if name not in pipelines:
+        raise UsageError(f"There is no pipeline {name!r}: there is {', '.join(pipelines)}.")
+    return pipelines[name]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A pipeline with its servers at hand."""
+
+    pipeline: Pipeline
+    settings: Settings
+    server: SecretStr
+    stack: Stack | None
+
+    def ready(self) -> "Session":
+        """Make the pipeline's database and bucket where they are missing."""
+        from kpi_assets.build.prepare import prepare  # noqa: PLC0415
+
+        prepare_bucket(self.stack, self.pipeline)
+        reader = self.stack.credentials.reader_password if self.stack and self.embedded_postgres else None
+        prepare(self.pipeline, self.server, reader)
+        return self
+
+    @property
+    def embedded_postgres(self) -> bool:
+        """Whether the warehouse is the embedded one."""
+        return self.stack is not None and "KPI_POSTGRES_URL" in self.stack.environment()
+
+
+def prepare_bucket(stack: Stack | None, pipeline: Pipeline) -> None:
+    """On the embedded S3 the pipeline's bucket is made; elsewhere it is somebody's to give."""
+    if stack is not None and "KPI_S3_ENDPOINT_URL" in stack.environment():
+        stack.make_bucket(pipeline.config.bucket)
+
+
+@contextmanager
+def session(name: str) -> Iterator[Session]:
+    """A pipeline and its servers, started where the environment names none and left as they were found."""
+    pipeline = pipeline_of(name)
+    with running(settings()) as stack:
+        config = settings()
+        assert config.postgres_url is not None
+        yield Session(pipeline, config, config.postgres_url, stack)
+
+
+def selected(pipeline: Pipeline, keys: str) -> list[str]:
+    """The names (`schema.table`, `s3.object`) that --select means, in build order. Raises UsageError."""
+    parents: dict[str, list[str]] = {f"s3.{table.relation.table}": [] for table in pipeline.sources}
+    for relation, table in pipeline.tables.items():
+        own_object = [f"s3.{relation.table}"] if table.header.source else []
+        parents[str(relation)] = [*own_object, *(str(other) for other in table.reads)]
+    if not keys:
+        return list(parents)
+    children = {name: [child for child, of in parents.items() if name in of] for name in parents}
+    chosen: set[str] = set()
+    for word in keys.split(","):
+        name = word.strip().strip("+")
+        found = [known for known in parents if known == name or known.partition(".")[0] == name]
+        if not found:
+            raise UsageError(f"{pipeline.name} has no {name!r}: it has {', '.join(parents)}.")
+        chosen.update(found)
+        if word.strip().startswith("+"):
+            chosen.update(_reachable(found, parents))
+        if word.strip().endswith("+"):
+            chosen.update(_reachable(found, children))
+    return [name for name in parents if name in chosen]
+
+
+def _reachable(names: Sequence[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        for name in edges[waiting.pop()]:
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Grid:
+    """A table for the terminal; None is shown as an empty cell."""
+    made = Grid(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*("" if cell is None else cell if hasattr(cell, "plain") else escape(str(cell)) for cell in row))
+    return made
+
+
+@contextmanager
+def progress_bar(title: str, total: int, *, in_bytes: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr while something is done; hears how much is done. On no terminal, nothing."""
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), amount, console=err, transient=True, disable=not err.is_terminal
+    ) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+class HeldError(UserError):
+    """Something is held by a gate: not a failure of the machine."""
+
+    exit_code = HELD

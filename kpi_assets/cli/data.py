@@ -1,0 +1,91 @@
+"""Data on its way in: `kpi sample` writes files, `kpi land` puts them on S3."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kpi_assets.cli.common import (
+    LoadDateOrRunDate,
+    PipelineName,
+    Session,
+    out,
+    pipeline_of,
+    prepare_bucket,
+    progress_bar,
+    session,
+)
+from kpi_assets.errors import UsageError
+from kpi_assets.samples import GENERATORS
+
+
+def sample(
+    pipeline: PipelineName,
+    load_date: LoadDateOrRunDate,
+    to: Annotated[Path, typer.Option("--out", help="Folder to write into.")],
+    orders: Annotated[int, typer.Option(min=1, help="How many orders; 3421083 gives the real sizes.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Plant a fault; may be said again; `list` lists them.")
+    ] = None,
+) -> None:
+    """Write a synthetic load_date of a pipeline's files."""
+    if fault == ["list"]:
+        for name, what in generator_faults(pipeline).items():
+            out.print(f"{name:28} {what}")
+        return
+    write_sample(pipeline, load_date, to, orders, seed, fault or [])
+
+
+def generator_faults(pipeline: str) -> dict[str, str]:
+    """The faults that a pipeline's generator can plant. Raises UsageError where it has none."""
+    if pipeline not in GENERATORS:
+        raise UsageError(f"There is no sample generator for {pipeline!r}: there is one for {', '.join(GENERATORS)}.")
+    return GENERATORS[pipeline].faults
+
+
+def write_sample(pipeline: str, load_date: date, to: Path, orders: int, seed: int, faults: list[str]) -> None:
+    """Write the files and say what was written."""
+    generator_faults(pipeline)
+    with progress_bar(f"writing {load_date}", orders, in_bytes=False) as bar:
+        written = GENERATORS[pipeline].write(
+            to, load_date=load_date, orders=orders, seed=seed, faults=faults, progress=lambda done, _all: bar(done)
+        )
+    planted = f", with {', '.join(faults)} planted" if faults else ""
+    out.print(f"Wrote {load_date} to {to}{planted}: {', '.join(f'{n} {rows:,}' for n, rows in written.items())}.")
+
+
+def land(
+    pipeline: PipelineName,
+    load_date: LoadDateOrRunDate,
+    source: Annotated[Path, typer.Option("--from", help="Folder with the files.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite objects that hold other bytes.")] = False,
+) -> None:
+    """Upload a load_date's files to S3; what is there already is left alone."""
+    pipeline_of(pipeline).check_load_date(load_date)
+    with session(pipeline) as work:
+        land_files(work, load_date, source, replace=replace)
+
+
+def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -> None:
+    """Upload each of the pipeline's files that the folder has. Raises UserError where it has none of them."""
+    from kpi_assets.lake.landing import land as upload  # noqa: PLC0415
+    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+
+    pipeline = work.pipeline
+    prepare_bucket(work.stack, pipeline)
+    store = Store(client(work.settings), bucket_of(pipeline, work.settings))
+    keys = {table.object_key(load_date): source / Path(table.object_key(load_date)).name for table in pipeline.sources}
+    if not any(path.is_file() for path in keys.values()):
+        names = ", ".join(path.name for path in keys.values())
+        raise UsageError(
+            f"The folder {source} holds none of {pipeline.name}'s files ({names}): name another with --from."
+        )
+    for key, path in keys.items():
+        if not path.is_file():
+            out.print(f"[yellow]absent[/]    {path} is not there: s3://{store.bucket}/{key} was not landed")
+            continue
+        with progress_bar(path.name, path.stat().st_size, in_bytes=True) as bar:
+            outcome = upload(store, path, key, replace=replace, on_progress=bar)
+        out.print(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)")

@@ -1,0 +1,144 @@
+"""Looking: `kpi show`, `kpi checks`, `kpi url`. Nothing is built and nothing changes."""
+
+import json
+from datetime import date
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from kpi_assets.cli.common import LoadDate, PipelineName, Session, grid, out, pipeline_of, session
+from kpi_assets.errors import UserError
+
+STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
+TABLE_ROWS = 50  # printed of a table, unless --limit says otherwise
+
+
+class Format(str, Enum):
+    """How rows are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def show(
+    pipeline: PipelineName,
+    table: Annotated[str, typer.Argument(metavar="SCHEMA.TABLE")],
+    load_date: LoadDate = None,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
+    limit: Annotated[int | None, typer.Option(min=1, help="How many rows; 50 of a table by default.")] = None,
+) -> None:
+    """Print a published table; the latest load_date by default."""
+    pipeline_of(pipeline).table(table)
+    with session(pipeline) as work:
+        show_table(work, table, load_date, format, limit)
+
+
+def show_table(work: Session, name: str, load_date: date | None, style: Format, limit: int | None = None) -> None:
+    """Print the rows of one load_date in the order of the grain."""
+    import pandas as pd  # noqa: PLC0415
+    from psycopg import sql  # noqa: PLC0415
+
+    from kpi_assets.ops import publishes  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    table = work.ready().pipeline.table(name)
+    with connect(work.server, work.pipeline.name, "show") as connection:
+        day = load_date or publishes.latest_load_date(connection, table.relation)
+        if day is None or table.relation not in publishes.current(connection, [table.relation], day):
+            which = f" of {load_date}" if load_date else ""
+            raise UserError(f"{table.relation}{which} is not published: land and run the load_date first.")
+        top = limit or (TABLE_ROWS if style is Format.table else None)
+        cursor = connection.execute(
+            sql.SQL("select {} from {} where load_date = {} order by {} limit {}").format(
+                sql.SQL(", ").join(sql.Identifier(column) for column in table.columns),
+                sql.Identifier(*table.relation),
+                sql.Literal(day),
+                sql.SQL(", ").join(sql.Identifier(column) for column in table.header.grain),
+                sql.Literal(top),
+            )
+        )
+        frame = pd.DataFrame(cursor.fetchall(), columns=table.columns, dtype=object)
+        all_rows = publishes.current(connection, [table.relation], day)[table.relation].rows
+    if style is Format.json:
+        out.print_json(json.dumps(frame.to_dict("records"), default=str, ensure_ascii=False))
+    elif style is Format.csv:
+        typer.echo(frame.map(_harmless).to_csv(index=False), nl=False)
+    else:
+        numbers = [n for n, column in table.header.columns.items() if column.type not in {"text", "boolean", "date"}]
+        out.print(grid(f"{table.relation}, load_date {day}", table.columns, frame.to_numpy().tolist(), right=numbers))
+        if len(frame) < all_rows:
+            out.print(f"{len(frame)} of {all_rows:,} rows: --limit and --format csv show more.")
+
+
+def _harmless(value: Any) -> Any:
+    """Text that a spreadsheet would execute as a formula, made text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def checks(pipeline: PipelineName, load_date: LoadDate = None) -> None:
+    """Print what the gates said of a load_date, the latest one by default."""
+    with session(pipeline) as work:
+        show_checks(work, load_date)
+
+
+def show_checks(work: Session, load_date: date | None, *, only_bad: bool = False, run_id: str | None = None) -> None:
+    """Print check results: all, or those that did not pass; of a load_date, or of one run."""
+    from kpi_assets.ops import results  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    with connect(work.ready().server, work.pipeline.name, "checks") as connection:
+        day = load_date or results.latest_load_date(connection)
+        if day is None:
+            raise UserError(f"Nothing of {work.pipeline.name} has been checked yet: land and run a load_date first.")
+        found = [row for row in results.latest(connection, day) if run_id in {None, row["run_id"]}]
+    if not found and not only_bad:
+        raise UserError(f"Nothing of {work.pipeline.name} was checked for {day}: land and run that load_date first.")
+    rows = [
+        (
+            row["table_name"],
+            row["check_name"],
+            Text(row["status"], style=STYLES[row["status"]]),
+            _number(row["metric_value"]),
+            _number(row["threshold"]),
+            row["message"],
+        )
+        for row in found
+        if not only_bad or row["status"] != "pass"
+    ]
+    columns = ("table", "check", "status", "metric", "threshold", "what was found")
+    out.print(grid(f"{work.pipeline.name}, load_date {day}: checks", columns, rows, right=("metric", "threshold")))
+    for row in found:
+        if row["samples"]:
+            out.print(f"[bold]{row['table_name']} {row['check_name']}[/]: the first of the bad rows")
+            for bad in row["samples"]:
+                out.print(f"  {json.dumps(bad, ensure_ascii=False, default=str)}", markup=False, soft_wrap=True)
+    counts = {status: sum(row["status"] == status for row in found) for status in STYLES}
+    out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
+
+
+def _number(value: Any) -> str | None:
+    return None if value is None else f"{float(value):,.10g}"
+
+
+def url(
+    pipeline: PipelineName,
+    reader: Annotated[
+        bool, typer.Option("--reader", help="As kpi_reader, who sees marts and ops only; for BI tools.")
+    ] = False,
+) -> None:
+    """Print the Postgres URL of the pipeline's database, for psql and BI tools; it holds the password."""
+    from urllib.parse import quote, urlsplit, urlunsplit  # noqa: PLC0415
+
+    with session(pipeline) as work:
+        work.ready()
+        parts = urlsplit(work.server.get_secret_value())
+        place = parts.netloc
+        if reader:
+            if work.stack is None or not work.embedded_postgres:
+                raise UserError("The server is yours: grant kpi_reader to a login role of your own, and use that.")
+            password = work.stack.credentials.reader_password.get_secret_value()
+            place = f"kpi_reader:{quote(password)}@{place.rpartition('@')[2]}"
+        typer.echo(urlunsplit((parts.scheme, place, f"/{work.pipeline.name}", parts.query, "")))

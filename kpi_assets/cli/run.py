@@ -1,0 +1,255 @@
+"""Running: `kpi run`, `kpi backfill`, `kpi recheck`, `kpi demo`, in this process, with Dagster's history kept."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from kpi_assets.cli.common import (
+    HELD,
+    LoadDateOrRunDate,
+    PipelineName,
+    Select,
+    Session,
+    date_option,
+    grid,
+    out,
+    pipeline_of,
+    selected,
+    session,
+)
+from kpi_assets.cli.data import land_files, write_sample
+from kpi_assets.cli.look import Format, show_checks, show_table
+from kpi_assets.cli.view import ENDINGS, RunView
+from kpi_assets.errors import UserError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+DEMO_PIPELINE = "instacart"
+DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
+DEMO_ORDERS = 20_000
+DEMO_FAULTS = ["duplicate_line", "orphan_product", "reordered_7"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to: for each asset its state and, where it was not published, why."""
+
+    load_date: date
+    run_id: str
+    states: dict[str, tuple[str, str | None]]
+
+    @property
+    def word(self) -> str:
+        """The worst of the states: failed, held, or published."""
+        found = {state for state, _ in self.states.values()}
+        return "failed" if "failed" in found else "held" if "held" in found else "published"
+
+    @property
+    def exit_code(self) -> int:
+        """For the shell."""
+        return {"failed": 1, "held": HELD, "published": 0}[self.word]
+
+
+def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "") -> None:
+    """Materialise a pipeline for one load_date: exit 0 published, 3 held by a gate, 1 failed."""
+    found = pipeline_of(pipeline)
+    found.check_load_date(load_date)
+    names = selected(found, select)
+    with session(pipeline) as work:
+        result = materialise(work.ready(), load_date, names)
+        explain(work, result)
+    raise typer.Exit(result.exit_code)
+
+
+def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
+    """Run the named assets of one load_date in this process; Dagster's own history shows the run."""
+    from kpi_assets.instance import folder  # noqa: PLC0415
+
+    folder.prepare(work.settings)
+    import dagster as dg  # noqa: PLC0415
+
+    from kpi_assets.assets.resources import PlainS3  # noqa: PLC0415
+    from kpi_assets.automation.processes import close_dead_runs, process_tags  # noqa: PLC0415
+    from kpi_assets.definitions import build_defs  # noqa: PLC0415
+    from kpi_assets.ops import state  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    pipeline = work.pipeline
+    with RunView(f"{pipeline.name}, load_date {load_date}", names) as view, dg.DagsterInstance.get() as instance:
+        close_dead_runs(instance)
+        defs = build_defs({"s3": PlainS3(), "progress": dg.ResourceDefinition.hardcoded_resource(view.reporter)})
+        ran = defs.resolve_job_def(pipeline.name).execute_in_process(
+            instance=instance,
+            partition_key=load_date.isoformat(),
+            asset_selection=[dg.AssetKey([pipeline.name, *name.split(".")]) for name in names],
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags=process_tags(),
+            raise_on_error=False,
+        )
+        with connect(work.server, pipeline.name, "result") as connection:
+            states = state.of_run(connection, ran.run_id)
+        for name, error in _failures(ran).items():
+            states.setdefault(name, ("failed", error))
+    return Result(load_date, ran.run_id, states)
+
+
+def _failures(ran: "dg.ExecuteInProcessResult") -> dict[str, str]:
+    """The steps that failed, by asset, with the sentence: those that failed before the run log could say so too."""
+    failures = {}
+    for event in ran.all_events:
+        if event.is_step_failure and event.step_key:
+            failure = event.step_failure_data
+            said = failure.user_failure_data.description if failure.user_failure_data else None
+            name = ".".join(event.step_key.split("__")[1:3])
+            failures[name] = said or (failure.error.message if failure.error else "failed")
+    return failures
+
+
+def explain(work: Session, result: Result) -> None:
+    """Say what held or failed, with counts and samples, or that all is published."""
+    if result.word == "published":
+        out.print(
+            f"[green]published[/] {work.pipeline.name}, load_date {result.load_date}: {len(result.states)} assets"
+        )
+        return
+    if any(state == "held" for state, _ in result.states.values()):
+        show_checks(work, result.load_date, only_bad=True, run_id=result.run_id)
+    for name, (state, error) in result.states.items():
+        if state in {"held", "failed"}:
+            out.print(f"[{ENDINGS[state]}]{state}[/] {name}: ", end="")
+            out.print(error or "", markup=False, soft_wrap=True)
+
+
+def backfill(
+    pipeline: PipelineName,
+    first: Annotated[date, date_option("--from", help="The first load_date.")],
+    last: Annotated[date, date_option("--to", help="The last load_date.")],
+    select: Select = "",
+) -> None:
+    """Materialise each landed load_date of a range; one that is held or fails does not stop the others."""
+    found = pipeline_of(pipeline)
+    days = found.load_dates(first, last)
+    names = selected(found, select)
+    with session(pipeline) as work:
+        results = []
+        for day in landed(work.ready(), days):
+            result = materialise(work, day, names)
+            explain(work, result)
+            results.append(result)
+        rows = [_summary(result) for result in results]
+        missing = len(days) - len(rows)
+        out.print(grid(f"{pipeline}: {first} to {last}", ("load_date", "state", "published", "not published"), rows))
+        out.print(f"{len(rows)} landed, {missing} of the {len(days)} load_dates not landed")
+    raise typer.Exit(next((code for code in (1, HELD) if code in {r.exit_code for r in results}), 0))
+
+
+def landed(work: Session, days: Sequence[date]) -> list[date]:
+    """The load_dates of which any object lies on S3; one that lacks others will be held."""
+    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+
+    store = Store(client(work.settings), bucket_of(work.pipeline, work.settings))
+    present: set[str] = set()
+    for table in work.pipeline.sources:
+        source = table.header.source
+        assert source is not None
+        present.update(store.keys(source.object.partition("{")[0]))
+    return [day for day in days if any(table.object_key(day) in present for table in work.pipeline.sources)]
+
+
+def _summary(result: Result) -> tuple[object, ...]:
+    done = sum(state == "success" for state, _ in result.states.values())
+    rest = ", ".join(f"{name} ({state})" for name, (state, _) in result.states.items() if state != "success")
+    return result.load_date, Text(result.word, ENDINGS[result.word]), done, rest
+
+
+def recheck(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "") -> None:
+    """Make the checks again, alone, on what is published of a load_date; record them; build nothing."""
+    found = pipeline_of(pipeline)
+    found.check_load_date(load_date)
+    names = [name for name in selected(found, select) if not name.startswith("s3.")]
+    with session(pipeline) as work:
+        held = recheck_tables(work.ready(), load_date, names, chosen=bool(select))
+        show_checks(work, load_date)
+    raise typer.Exit(HELD if held else 0)
+
+
+def recheck_tables(work: Session, load_date: date, names: Sequence[str], *, chosen: bool) -> bool:
+    """Recheck the named tables; returns whether any result holds. Raises UserError where nothing is published."""
+    from kpi_assets.build.context import BuildContext, UpstreamError  # noqa: PLC0415
+    from kpi_assets.build.recheck import recheck as recheck_table  # noqa: PLC0415
+    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+
+    store = Store(client(work.settings), bucket_of(work.pipeline, work.settings))
+    context = BuildContext(work.pipeline, work.server, store, str(uuid.uuid4()))
+    checked, held = 0, False
+    for name in names:
+        try:
+            results = recheck_table(context, work.pipeline.table(name), load_date)
+        except UpstreamError:
+            if chosen:
+                raise
+            continue
+        checked += 1
+        held = held or any(result.holds for result in results)
+    if not checked:
+        raise UserError(f"Nothing of {work.pipeline.name} is published for {load_date}: run that load_date first.")
+    return held
+
+
+def demo(
+    orders: Annotated[int, typer.Option(min=1000, help="How many orders a day.")] = DEMO_ORDERS,
+) -> None:
+    """Two synthetic days: one is published; the other has faults planted, is held, and readers see the first."""
+    good, bad = DEMO_DAYS
+    with session(DEMO_PIPELINE) as work, TemporaryDirectory() as folder:
+        work.ready()
+        names = selected(work.pipeline, "")
+        _headline(f"1. A load_date without faults: {good}")
+        first = _demo_day(work, good, orders, [], Path(folder), names)
+        _demo_show(work, first)
+        _headline(f"2. A load_date with three faults planted: {bad}")
+        second = _demo_day(work, bad, orders, DEMO_FAULTS, Path(folder), names)
+        _headline("What a reader sees now: still the first load_date")
+        show_table(work, "marts.kpi_orders_by_dow", None, Format.table)
+        if (first.word, second.word) != ("published", "held"):
+            raise UserError(f"The demo did not end as it should: {good} is {first.word}, {bad} is {second.word}.")
+    out.print("\nLook at it in the Dagster UI with [bold]make up[/], or in psql with [bold]kpi url instacart[/].")
+
+
+def _headline(text: str) -> None:
+    out.print()
+    out.rule(f"[bold]{text}", align="left")
+
+
+def _demo_day(work: Session, day: date, orders: int, faults: list[str], folder: Path, names: Sequence[str]) -> Result:
+    files = folder / day.isoformat()
+    write_sample(DEMO_PIPELINE, day, files, orders, 1, faults)
+    land_files(work, day, files, replace=True)
+    result = materialise(work, day, names)
+    explain(work, result)
+    return result
+
+
+def _demo_show(work: Session, result: Result) -> None:
+    from kpi_assets.ops import publishes  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    for table, limit in (("marts.kpi_orders_by_dow", None), ("marts.kpi_products_reorder", 10)):
+        show_table(work, table, result.load_date, Format.table, limit)
+    show_checks(work, result.load_date)
+    with connect(work.server, work.pipeline.name, "demo") as connection:
+        published = publishes.current(connection, work.pipeline.tables, result.load_date)
+    rows = [
+        (work.pipeline.layer(relation), relation, f"{published[relation].rows:,}")
+        for relation in work.pipeline.tables
+        if relation in published
+    ]
+    out.print(grid("Rows by layer", ("layer", "table", "rows"), rows, right=("rows",)))

@@ -1,0 +1,96 @@
+"""The stack: `kpi up`, `kpi down`, `kpi status`."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from kpi_assets.cli.common import Session, err, grid, out
+from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.settings import settings
+
+STYLES = {"published": "green", "held": "bold red", "failed": "red", "running": "cyan", "partly": "yellow"}
+SHOWN = 30  # load_dates of a pipeline, unless --all
+
+
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Of the web UI; 3000 or the next free one.")
+    ] = None,
+) -> None:
+    """Start the embedded servers, the Dagster web UI and the daemon, until Ctrl-C."""
+    from kpi_assets.instance import services  # noqa: PLC0415
+    from kpi_assets.local.stack import running  # noqa: PLC0415
+
+    first = settings()
+    with running(first) as stack:
+        config = settings()
+        for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
+            assert config.postgres_url is not None
+            Session(pipeline, config, config.postgres_url, stack).ready()
+        err.print("Starting the web UI and the daemon ...")
+        services.serve(config, stack, port, lambda address: out.print(f"[bold]{address}[/]  (Ctrl-C stops everything)"))
+
+
+def down() -> None:
+    """Stop the web UI, the daemon and the embedded servers of this KPI_HOME."""
+    from kpi_assets.instance import services  # noqa: PLC0415
+    from kpi_assets.local.stack import stop  # noqa: PLC0415
+
+    home = settings().home
+    stopped = [*services.stop(home), *stop(home)]
+    out.print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+def status(
+    everything: Annotated[bool, typer.Option("--all", help="Every load_date, not only the last 30.")] = False,
+) -> None:
+    """Print what runs, and what is published of each pipeline by load_date and layer."""
+    from kpi_assets.instance import services  # noqa: PLC0415
+    from kpi_assets.local import stack as local  # noqa: PLC0415
+
+    home = settings().home
+    servers = [(s.name, s.running, s.port, s.pid) for s in local.status(home)]
+    rows = [
+        (name, Text("running", "green") if runs else Text("down", "dim"), port, pid if runs else None)
+        for name, runs, port, pid in [*servers, *services.status(home)]
+    ]
+    out.print(grid(f"Processes of {home.resolve()}", ("process", "state", "port", "pid"), rows))
+    with local.running(settings()) as stack:
+        config = settings()
+        for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
+            assert config.postgres_url is not None
+            _print_load_dates(Session(pipeline, config, config.postgres_url, stack).ready(), everything)
+
+
+def _print_load_dates(work: Session, everything: bool) -> None:
+    from kpi_assets.ops import state  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    pipeline = work.pipeline
+    with connect(work.server, pipeline.name, "status") as connection:
+        states = state.by_load_date(connection)
+    layers = {"s3": [f"s3.{table.relation.table}" for table in pipeline.sources]}
+    for relation in pipeline.tables:
+        layers.setdefault(relation.schema, []).append(str(relation))
+    days = sorted(states)
+    shown = days if everything else days[-SHOWN:]
+    rows = [(day, *(_cell(states[day], names) for names in layers.values())) for day in shown]
+    out.print(grid(f"{pipeline.name}: load_dates by layer", ("load_date", *layers), rows))
+    if len(shown) < len(days):
+        out.print(f"{len(days) - len(shown)} earlier load_dates: --all shows them.")
+    if not days:
+        out.print("Nothing has been run yet: kpi sample, kpi land, kpi run.")
+
+
+def _cell(states: dict[str, str], names: list[str]) -> Text:
+    """What a layer of a load_date has come to: the worst of its tables, or all published."""
+    found = [states.get(name, "missing") for name in names]
+    for word in ("running", "held", "failed"):
+        if word in found:
+            which = ", ".join(name.partition(".")[2] for name, state in zip(names, found, strict=True) if state == word)
+            return Text(f"{word}: {which}", STYLES[word])
+    done = found.count("published")
+    if done == len(names):
+        return Text("published", STYLES["published"])
+    return Text(f"{done} of {len(names)} published", STYLES["partly"]) if done else Text("missing", "dim")

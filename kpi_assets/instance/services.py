@@ -1,0 +1,234 @@
+"""The web UI and the daemon as processes of one KPI_HOME: started, watched, stopped, and found again after a crash.
+
+Not here: the servers below them (local/). Each service leads a process group of its own, so that stopping it stops the
+code servers and run workers it started.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from kpi_assets.errors import UserError
+from kpi_assets.instance import folder
+from kpi_assets.local.stack import Stack
+from kpi_assets.settings import CHECKOUT, Settings
+
+DEFAULT_PORT = 3000
+START_PATIENCE = 120.0  # seconds until the web UI must answer
+STOP_PATIENCE = 20.0  # seconds until a service that was asked to end is killed
+SUPERVISOR, WEB, DAEMON = "kpi up", "web UI", "daemon"
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is written down of a process: enough to know it again, and never another that got its number."""
+
+    name: str
+    pid: int
+    since: float
+    port: int | None = None
+
+    def process(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.since) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            return process if same else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str], None]) -> None:
+    """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them dies.
+
+    Raises UserError when another `kpi up` runs in this home, the port is taken, or a service does not come up.
+    """
+    home = settings.home.resolve()
+    other = next((record for record in _records(home) if record.name == SUPERVISOR and record.process()), None)
+    if other:
+        raise UserError(f"`kpi up` runs in {home} already (process {other.pid}): use it, or stop it with `kpi down`.")
+    stop(home)  # what a killed `kpi up` left behind
+    folder.prepare(settings)
+    chosen = _free_port(port)
+    _write(home, _Record(SUPERVISOR, os.getpid(), psutil.Process().create_time()))
+    with _ending_by_signal() as ended:
+        children: list[subprocess.Popen[bytes]] = []
+        try:
+            location = _code_location()
+            web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(chosen), *location]
+            children.append(_spawn(home, WEB, web, stack, chosen))
+            children.append(_spawn(home, DAEMON, ["-m", "dagster._daemon", "run", *location], stack))
+            address = f"http://127.0.0.1:{chosen}"
+            _await_answer(address, children, home, ended)
+            if not ended():
+                on_ready(address)
+            while not ended():
+                _check_alive(children, home)
+                time.sleep(0.3)
+        finally:
+            for child in reversed(children):
+                _end_group(child.pid)
+                child.wait()
+            _records_file(home).unlink(missing_ok=True)
+
+
+def stop(home: Path) -> list[str]:
+    """Stop what a `kpi up` of this home started, and itself; the names of what was running."""
+    found = [record for record in _records(home.resolve()) if record.pid != os.getpid()]
+    running = [record for record in found if record.process()]
+    supervisor = next((record.process() for record in running if record.name == SUPERVISOR), None)
+    if supervisor:
+        supervisor.send_signal(signal.SIGTERM)
+        psutil.wait_procs([supervisor], timeout=2 * STOP_PATIENCE)
+    for record in running:
+        if record.name != SUPERVISOR and record.process():
+            _end_group(record.pid)
+    if found:
+        _records_file(home.resolve()).unlink(missing_ok=True)
+    return [record.name for record in running]
+
+
+def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
+    """(name, running, port, pid) of the web UI and the daemon."""
+    records = {record.name: record for record in _records(home.resolve())}
+    found = []
+    for name in (WEB, DAEMON):
+        record = records.get(name)
+        process = record.process() if record else None
+        found.append((name, process is not None, record.port if record else None, process.pid if process else None))
+    return found
+
+
+def _code_location() -> list[str]:
+    workspace = CHECKOUT / "workspace.yaml"
+    return ["-w", str(workspace)] if workspace.exists() else ["-m", "kpi_assets.definitions"]
+
+
+def _spawn(
+    home: Path, name: str, arguments: Sequence[str], stack: Stack | None, port: int | None = None
+) -> subprocess.Popen[bytes]:
+    log = _log(home, name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        child = subprocess.Popen(  # noqa: S603
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours; and a group of its own, to be ended as one
+            pass_fds=[stack.lock_fd] if stack else [],  # the embedded servers are in use while a service lives
+        )
+    _write(home, _Record(name, child.pid, psutil.Process(child.pid).create_time(), port))
+    return child
+
+
+def _await_answer(
+    address: str, children: Sequence[subprocess.Popen[bytes]], home: Path, ended: Callable[[], bool]
+) -> None:
+    deadline = time.monotonic() + START_PATIENCE
+    while not ended():
+        try:
+            with urllib.request.urlopen(f"{address}/server_info", timeout=2):  # noqa: S310  our own address
+                return
+        except (urllib.error.URLError, OSError):
+            _check_alive(children, home)
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"The web UI did not answer within {START_PATIENCE:.0f} seconds: see {_log(home, WEB)}."
+                ) from None
+            time.sleep(0.2)
+
+
+def _check_alive(children: Sequence[subprocess.Popen[bytes]], home: Path) -> None:
+    for child, name in zip(children, (WEB, DAEMON), strict=False):
+        if child.poll() is not None:
+            log = _log(home, name)
+            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise UserError(f"The {name} ended by itself; its log {log} ends with: {last[0]}")
+
+
+@contextmanager
+def _ending_by_signal() -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into a flag. Handled signals are at their default in the children, never ignored."""
+    seen: list[int] = []
+    before = {sent: signal.signal(sent, lambda number, _frame: seen.append(number)) for sent in _ENDINGS}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for sent, handler in before.items():
+            signal.signal(sent, handler)
+
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _end_group(leader: int) -> None:
+    """Ask a service's group to end, then kill what is left of it."""
+    for sent, patience in ((signal.SIGTERM, STOP_PATIENCE), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(leader, sent)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if not _group_lives(leader):
+                return
+            time.sleep(0.05)
+
+
+def _group_lives(leader: int) -> bool:
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return False
+
+
+def _free_port(wanted: int | None) -> int:
+    for port in [wanted] if wanted else range(DEFAULT_PORT, DEFAULT_PORT + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise UserError(f"The port {wanted or DEFAULT_PORT} is taken: name another with --port.")
+
+
+def _log(home: Path, name: str) -> Path:
+    return home / "logs" / f"{name.replace(' ', '_').lower()}.log"
+
+
+def _records_file(home: Path) -> Path:
+    return home / "run" / "services.json"
+
+
+def _records(home: Path) -> list[_Record]:
+    try:
+        return [_Record(**entry) for entry in json.loads(_records_file(home).read_text())]
+    except (FileNotFoundError, ValueError, TypeError):
+        return []
+
+
+def _write(home: Path, record: _Record) -> None:
+    """Add to what is written down, by a rename, so that a reader sees all or the old."""
+    kept = [other for other in _records(home) if other.name != record.name]
+    path = _records_file(home)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps([vars(other) for other in [*kept, record]]))
+    draft.replace(path)

@@ -1,0 +1,99 @@
+"""The account that PostgreSQL runs under where we are root, whom it refuses to serve, and its way to the files.
+
+Belongs here: choosing the account, and the least permission it needs on the way. Not here: starting anything.
+"""
+
+import logging
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kpi_assets.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of this machine, without its supplementary groups."""
+
+    name: str
+    uid: int
+    gid: int
+
+    def for_popen(self) -> dict[str, Any]:
+        """Arguments of subprocess that make the child run under this account."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def lacks(self, path: Path, permission: int) -> int:
+        """The bits missing in the path's mode for a permission (4 read, 1 search, or their sum); 0 if none is."""
+        status = path.stat()
+        if status.st_uid == self.uid:
+            wanted = permission << 6
+        elif status.st_gid == self.gid:
+            wanted = permission << 3
+        else:
+            wanted = permission
+        return wanted & ~status.st_mode
+
+
+def for_cluster(cluster: Path) -> Account | None:
+    """The account for a database folder: its owner, else `postgres`, else `nobody`; None where we are not root."""
+    if os.geteuid() != 0:
+        return None
+    if cluster.exists() and cluster.stat().st_uid != 0:
+        names: list[str | int] = [cluster.stat().st_uid]
+    else:
+        names = ["postgres", "nobody"]
+    for name in names:
+        try:
+            entry = pwd.getpwnam(name) if isinstance(name, str) else pwd.getpwuid(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    raise UserError(
+        f"PostgreSQL refuses to run as root, and the account that would own {cluster} "
+        f"({' or '.join(map(str, names))}) does not exist: run kpi as an ordinary user, or set KPI_POSTGRES_URL."
+    )
+
+
+def let_through(account: Account, paths: Iterable[Path]) -> None:
+    """Let the account pass through the folders above these paths, where it may not; it can list none of them.
+
+    Says once which folders were changed. Raises UserError naming the first one that cannot be changed.
+    """
+    folders = {folder for path in paths for folder in (*path.parents, *path.resolve().parents)}
+    changed = [folder for folder in sorted(folders) if _grant(account, folder, stat.S_IXOTH)]
+    if changed:
+        logger.warning(
+            "PostgreSQL refuses to run as root, so it runs as %s, which may now pass through (chmod +x, not list): %s",
+            account.name,
+            ", ".join(map(str, changed)),
+        )
+
+
+def let_read(account: Account, sample: Path, trees: Iterable[Path]) -> None:
+    """Let the account read a program that was installed for root alone: `sample` is a file of it that tells."""
+    if not account.lacks(sample, stat.S_IROTH):
+        return
+    for tree in trees:
+        for path in (tree, *tree.rglob("*")):
+            executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+            _grant(account, path, stat.S_IROTH | stat.S_IXOTH if executable else stat.S_IROTH)
+
+
+def _grant(account: Account, path: Path, permission: int) -> bool:
+    missing = account.lacks(path, permission)
+    if missing:
+        try:
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | missing)
+        except OSError as error:
+            raise UserError(
+                f"PostgreSQL, which here runs as {account.name}, has no way to {path} ({error.strerror}): "
+                f"allow it (chmod o+x), or set KPI_HOME to another folder."
+            ) from None
+    return bool(missing)

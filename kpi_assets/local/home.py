@@ -1,0 +1,119 @@
+"""What lies where below $KPI_HOME, who may read it, and the passwords kept there.
+
+Belongs here: paths, modes, the credentials file, log files. Not here: what the servers do with them.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from kpi_assets.errors import UserError
+
+LOG_BYTES = 8 << 20
+
+
+class Credentials(BaseModel):
+    """Passwords and keys of one home: made once, kept in a file that only its owner can read."""
+
+    postgres_password: SecretStr
+    reader_password: SecretStr
+    s3_access_key_id: SecretStr
+    s3_secret_access_key: SecretStr
+
+
+class Home:
+    """The folder of one embedded stack.
+
+    The folder itself may be passed through but not listed (0711), because the account that PostgreSQL runs under must
+    reach its data; every folder inside is closed to others (0700).
+    """
+
+    def __init__(self, root: Path):
+        self.root = root.expanduser().resolve()
+        self.credentials_file = self.root / "credentials.json"
+        self.cluster = self.root / "postgres"
+        self.postgres_conf = self.root / "postgres.conf"
+        self.buckets = self.root / "s3"
+        self.etags = self.root / "s3-etags"
+        self.logs = self.root / "logs"
+        self.run = self.root / "run"
+        self.users_lock = self.run / "users.lock"
+        self.start_lock = self.run / "start.lock"
+
+    def create(self) -> None:
+        """Make the folders that are missing; one that is there keeps its mode."""
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        for folder, mode in [(self.root, 0o711), *((f, 0o700) for f in (self.run, self.logs, self.buckets))]:
+            if not folder.is_dir():
+                folder.mkdir(mode, exist_ok=True)
+                folder.chmod(mode)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """The passwords of this home, made by whoever asks first, under the start lock; all others read the same.
+
+        Raises UserError when the file is unreadable, or lost while its database lives on.
+        """
+        try:
+            text = self.credentials_file.read_text()
+        except FileNotFoundError:
+            return self._new_credentials()
+        try:
+            return Credentials.model_validate_json(text)
+        except ValidationError:
+            raise UserError(
+                f"{self.credentials_file} is damaged: put the original back, or remove {self.root} to begin anew."
+            ) from None
+
+    def _new_credentials(self) -> Credentials:
+        if self.cluster.exists():
+            raise UserError(
+                f"{self.credentials_file} is missing, and the database in {self.cluster} opens with its password only: "
+                f"put the file back, or remove {self.root} to begin anew."
+            )
+        words = {
+            "postgres_password": secrets.token_hex(16),
+            "reader_password": secrets.token_hex(16),
+            "s3_access_key_id": "KPI" + secrets.token_hex(8).upper(),
+            "s3_secret_access_key": secrets.token_hex(20),
+        }
+        replace(self.credentials_file, json.dumps(words, indent=2) + "\n", 0o600)
+        return Credentials.model_validate(words)
+
+    def log(self, server: str) -> Path:
+        """Where the named server writes what it has to say."""
+        return self.logs / f"{server}.log"
+
+
+def replace(path: Path, text: str, mode: int) -> None:
+    """Write the file in one step: a reader finds the old text or the new one, never half, never under a wider mode."""
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def trim(log: Path) -> None:
+    """Keep a log file below its bound, one predecessor aside; works while a server is appending to it."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        log.with_suffix(".log.1").chmod(0o600)
+        os.truncate(log, 0)
+
+
+def last_words(log: Path, since: int) -> str:
+    """The last line after byte `since` that says what went wrong, or else the last line there."""
+    with log.open("rb") as file:
+        file.seek(since)
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "CRITICAL", "rror:"))]
+    return (telling or lines or ["nothing"])[-1].strip()

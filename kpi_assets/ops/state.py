@@ -1,0 +1,34 @@
+"""Where each table of each load_date stands: the run log and the publish ledger read together."""
+
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+
+def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
+    """For each load_date that was ever worked on, the state of each table and object in it.
+
+    The latest build tells: running, held, failed, or published; a verified object counts as published.
+    """
+    rows = connection.execute(
+        """
+        select distinct on (r.load_date, r.job) r.load_date, r.job, r.status
+        from ops.pipeline_runs as r
+        where r.load_date is not null and r.job like '%%.%%'
+        order by r.load_date, r.job, r.id desc
+        """
+    ).fetchall()
+    states: dict[date, dict[str, str]] = {}
+    for load_date, job, status in rows:
+        states.setdefault(load_date, {})[job] = "published" if status == "success" else status
+    return states
+
+
+def of_run(connection: Connection[Any], run_id: str) -> dict[str, tuple[str, str | None]]:
+    """The status and error of each build of a run, by table or object."""
+    rows = connection.execute(
+        "select job, status, error_message from ops.pipeline_runs where run_id = %s and job like '%%.%%' order by id",
+        [run_id],
+    ).fetchall()
+    return {job: (status, error) for job, status, error in rows}
