@@ -140,7 +140,8 @@ def _table_events(
         return
     described = metadata.build_metadata(pipeline, table, outcome)
     if table.header.kpi:
-        described["chart"] = chart.markdown(table.header.kpi.chart, outcome.chart, table.relation, partition)
+        picture = chart.markdown(table.header.kpi.chart, outcome.chart, table.relation, partition)
+        described = {"chart": picture, **described}
     yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described)
 
 

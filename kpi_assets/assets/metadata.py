@@ -3,6 +3,7 @@
 Belongs here: models and outcomes as Dagster metadata. Not here: yielding it (factory.py), drawing (chart.py).
 """
 
+import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -123,6 +124,7 @@ def check_metadata(result: CheckResult, where: str) -> dict[str, Any]:
     if result.threshold is not None:
         found["threshold"] = float(result.threshold)
     if result.samples:
+        found["first_bad_row"] = json.dumps(result.samples[0], ensure_ascii=False, default=str)
         found["samples"] = markdown_table(result.samples)
     return found
 

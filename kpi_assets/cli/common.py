@@ -1,5 +1,6 @@
 """What commands share: their arguments, the stack they run on, and where they print."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -19,8 +21,10 @@ from kpi_assets.settings import Settings, settings
 
 HELD = 3  # exit code
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Where no terminal says how wide it is (a pipe, a log), lines are as long as their content wants, within reason.
+_WIDTH = None if sys.stdout.isatty() else 160
+out = Console(highlight=False, width=_WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 
 
 def error_line(text: str) -> None:
@@ -142,7 +146,7 @@ def _reachable(names: Sequence[str], edges: Mapping[str, Sequence[str]]) -> set[
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Grid:
     """A table for the terminal; None is shown as an empty cell."""
-    made = Grid(title=title, title_justify="left", title_style="bold")
+    made = Grid(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:

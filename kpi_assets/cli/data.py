@@ -53,7 +53,8 @@ def write_sample(pipeline: str, load_date: date, to: Path, orders: int, seed: in
             to, load_date=load_date, orders=orders, seed=seed, faults=faults, progress=lambda done, _all: bar(done)
         )
     planted = f", with {', '.join(faults)} planted" if faults else ""
-    out.print(f"Wrote {load_date} to {to}{planted}: {', '.join(f'{n} {rows:,}' for n, rows in written.items())}.")
+    rows = ", ".join(f"{name} {count:,}" for name, count in written.items())
+    out.print(f"Wrote {load_date} to {to}{planted}: {rows}.", soft_wrap=True)
 
 
 def land(
@@ -84,8 +85,10 @@ def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -
         )
     for key, path in keys.items():
         if not path.is_file():
-            out.print(f"[yellow]absent[/]    {path} is not there: s3://{store.bucket}/{key} was not landed")
+            out.print(
+                f"[yellow]absent[/]    {path} is not there: s3://{store.bucket}/{key} was not landed", soft_wrap=True
+            )
             continue
         with progress_bar(path.name, path.stat().st_size, in_bytes=True) as bar:
             outcome = upload(store, path, key, replace=replace, on_progress=bar)
-        out.print(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)")
+        out.print(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)", soft_wrap=True)

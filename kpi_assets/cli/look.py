@@ -109,7 +109,8 @@ def show_checks(work: Session, load_date: date | None, *, only_bad: bool = False
         if not only_bad or row["status"] != "pass"
     ]
     columns = ("table", "check", "status", "metric", "threshold", "what was found")
-    out.print(grid(f"{work.pipeline.name}, load_date {day}: checks", columns, rows, right=("metric", "threshold")))
+    if rows:
+        out.print(grid(f"{work.pipeline.name}, load_date {day}: checks", columns, rows, right=("metric", "threshold")))
     for row in found:
         if row["samples"]:
             out.print(f"[bold]{row['table_name']} {row['check_name']}[/]: the first of the bad rows")

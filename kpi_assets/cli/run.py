@@ -1,6 +1,7 @@
 """Running: `kpi run`, `kpi backfill`, `kpi recheck`, `kpi demo`, in this process, with Dagster's history kept."""
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -239,17 +240,18 @@ def _demo_day(work: Session, day: date, orders: int, faults: list[str], folder: 
 
 
 def _demo_show(work: Session, result: Result) -> None:
-    from kpi_assets.ops import publishes  # noqa: PLC0415
+    from kpi_assets.ops import publishes, results  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     for table, limit in (("marts.kpi_orders_by_dow", None), ("marts.kpi_products_reorder", 10)):
         show_table(work, table, result.load_date, Format.table, limit)
-    show_checks(work, result.load_date)
     with connect(work.server, work.pipeline.name, "demo") as connection:
         published = publishes.current(connection, work.pipeline.tables, result.load_date)
+        verdicts = Counter(row["table_name"] for row in results.latest(connection, result.load_date))
     rows = [
-        (work.pipeline.layer(relation), relation, f"{published[relation].rows:,}")
+        (work.pipeline.layer(relation), relation, f"{published[relation].rows:,}", verdicts[str(relation)])
         for relation in work.pipeline.tables
         if relation in published
     ]
-    out.print(grid("Rows by layer", ("layer", "table", "rows"), rows, right=("rows",)))
+    title = f"Published: rows by layer, and gates passed (each of them: kpi checks {work.pipeline.name})"
+    out.print(grid(title, ("layer", "table", "rows", "gates"), rows, right=("rows", "gates")))

@@ -68,7 +68,7 @@ class RunView:
         line.state, line.detail = state, detail
         line.seconds = time.monotonic() - line.since if line.since else 0.0
         if not err.is_terminal:
-            err.print(f"{name:32} [{ENDINGS[state]}]{state:10}[/] {detail:>16} {line.seconds:8.1f} s")
+            err.print(f"{name:32} [{ENDINGS[state]}]{state:10}[/] {line.seconds:6.1f} s  {detail}")
 
     def _draw(self) -> Grid:
         grid = Grid(title=self.title, title_justify="left", title_style="bold", box=None, pad_edge=False)

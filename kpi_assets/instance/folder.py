@@ -38,6 +38,7 @@ retention:
   schedule: {{purge_after_days: 30}}
   sensor: {{purge_after_days: {{skipped: 3, started: 30, success: 30, failure: 30}}}}
 telemetry: {{enabled: false}}
+nux: {{enabled: false}}
 """
 
 

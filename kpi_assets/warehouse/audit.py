@@ -157,9 +157,18 @@ def _make(
         blocking=check.blocking,
         metric=facts.quarantined,
         threshold=check.budget,
-        message=f"{facts.quarantined} records cannot be read" if facts.quarantined else "",
+        message=_unreadable(facts),
         samples=list(facts.quarantine_samples),
     )
+
+
+def _unreadable(facts: Facts) -> str:
+    """How many records, and where the first of them stands."""
+    if not facts.quarantine_samples:
+        return ""
+    first = facts.quarantine_samples[0]
+    where = f"line {first['line']}" + (f", {first['column']} {first['value']!r}" if first["column"] else "")
+    return f"{facts.quarantined} unreadable record{'s' * (facts.quarantined > 1)}, first on {where}: {first['reason']}"
 
 
 def _bad_rows(
@@ -179,7 +188,9 @@ def _bad_rows(
     samples = []
     if bad:
         samples = connection.execute(
-            sql.SQL("select to_jsonb(bad) from (\n{}\n) as bad limit {}").format(query, sql.Literal(SAMPLES)),
+            sql.SQL("select to_jsonb(bad) - {} from (\n{}\n) as bad limit {}").format(
+                sql.Literal(LOAD_DATE), query, sql.Literal(SAMPLES)
+            ),
             parameters,
         ).fetchall()
     return CheckResult(
@@ -188,7 +199,7 @@ def _bad_rows(
         blocking=check.blocking,
         metric=bad,
         threshold=0,
-        message=f"{bad} bad rows" if bad else "",
+        message=f"{bad} bad row{'s' * (bad > 1)}" if bad else "",
         samples=[row for (row,) in samples],
     )
 

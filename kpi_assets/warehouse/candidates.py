@@ -169,10 +169,13 @@ def analyze(connection: Connection[Any], candidate: Candidate) -> None:
 
 
 def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, Any]]:
-    """A few rows for people to look at, as JSON values."""
+    """The first rows by the grain, for people to look at, as JSON values; the grain's index finds them."""
     rows = connection.execute(
-        sql.SQL("select to_jsonb(t) - {} from (select * from {} limit {}) as t").format(
-            sql.Literal(LOAD_DATE), candidate.name, sql.Literal(count)
+        sql.SQL("select to_json(t) from (select {} from {} order by {} limit {}) as t").format(
+            sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.columns),
+            candidate.name,
+            sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.header.grain),
+            sql.Literal(count),
         )
     ).fetchall()
     return [row for (row,) in rows]

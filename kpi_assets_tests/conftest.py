@@ -1,0 +1,54 @@
+"""What tests share: one embedded stack for the session, and a laboratory with a pipeline of its own for each test."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.local.stack import Stack, running
+from kpi_assets.settings import settings
+from kpi_assets_tests.lab import Lab
+
+REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart"
+
+
+def _forget_settings() -> None:
+    """No setting of the person who runs the tests reaches them."""
+    for name in [
+        name for name in os.environ if name.startswith(("KPI_", "AWS_", "PG", "DAGSTER_")) or name == "RUN_DATE"
+    ]:
+        del os.environ[name]
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The KPI_HOME of the session."""
+    _forget_settings()
+    os.environ["KPI_HOME"] = str(tmp_path_factory.mktemp("kpi") / "home")
+    settings.cache_clear()
+    return Path(os.environ["KPI_HOME"])
+
+
+@pytest.fixture(scope="session")
+def stack(home: Path) -> Iterator[Stack]:
+    """Real Postgres and S3, up for the whole session and named in the environment."""
+    with running(settings()) as started:
+        assert started is not None
+        yield started
+
+
+@pytest.fixture
+def lab(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
+    """A pipeline, a database and a bucket that no other test sees."""
+    with Lab.open(stack, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def real_rows() -> Path:
+    """The folder of real Instacart rows, which is not part of this project."""
+    if not REAL_ROWS.is_dir():
+        pytest.skip("the real rows lie beside a developer's checkout only: their licence is not ours to pass on")
+    return REAL_ROWS

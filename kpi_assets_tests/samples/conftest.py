@@ -1,0 +1,17 @@
+"""One faultless sample of 1,000 orders, which many tests read."""
+
+from pathlib import Path
+
+import pytest
+
+from kpi_assets_tests.samples.reading import Sample, write
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return write(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "folder"
