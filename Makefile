@@ -3,7 +3,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
 UV_VERSION := 0.13.8# installs 140 wheels in seconds and compiles them, which halves every start
 BIN := .venv/bin
+COMPILE := --quiet --universal --python-version 3.10 --generate-hashes --no-header
+UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv pip
 READY := .venv/.ready
+READY_DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test lint format lock clean
@@ -18,8 +21,13 @@ $(READY): pyproject.toml requirements.lock setup.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv module (on Debian: the package python3-venv)"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@echo "Installing the pinned packages into .venv ..."
-	@VIRTUAL_ENV=$(CURDIR)/.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(UV) install --quiet --require-hashes -r requirements.lock
+	@$(UV) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(READY_DEV): $(READY) requirements-dev.lock
+	@echo "Installing what tests and linters need ..."
+	@$(UV) install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
 demo: $(READY) ## two synthetic Instacart days end to end: one published, one held by its gates
@@ -34,20 +42,20 @@ down: $(READY) ## stop what `make up` left running
 test: lint ## every check and every test
 	@$(BIN)/pytest
 
-lint: $(READY) ## ruff, the import contracts, mypy and sqlfluff
+lint: $(READY_DEV) ## ruff, the import contracts, mypy and sqlfluff
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar sql
+	@$(BIN)/sqlfluff lint --disable-progress-bar sql
 
-format: $(READY) ## rewrite Python and SQL in the house format
+format: $(READY_DEV) ## rewrite Python and SQL in the house format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/sqlfluff fix --quiet sql
 
-lock: $(READY) ## resolve pyproject.toml into requirements.lock again
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-		--extra local --extra dev pyproject.toml -o requirements.lock
+lock: $(READY) ## resolve pyproject.toml into the lock files again
+	@$(BIN)/uv pip compile $(COMPILE) --extra local pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile $(COMPILE) --extra local --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## remove the virtual environment and the embedded stack's state
 	@test ! -x $(BIN)/kpi || $(BIN)/kpi down

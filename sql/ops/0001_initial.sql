@@ -22,7 +22,7 @@ create index on ops.pipeline_runs (run_id);
 create index on ops.pipeline_runs (job, load_date, id);
 create index on ops.pipeline_runs (id) where status = 'running';
 comment on table ops.pipeline_runs is
-'One row for each build of a table (job = schema.table) and one for each run as a whole (job = the name of the run''s job).';
+'One row for each build of a table (job = schema.table) and one for each run as a whole (job = its Dagster job).';
 comment on column ops.pipeline_runs.status is
 'running; success: published; held: a gate failed, nothing was published; failed: an error, nothing was published.';
 comment on column ops.pipeline_runs.candidate is
@@ -48,7 +48,7 @@ create index on ops.data_quality_results (table_name, load_date, check_name, id)
 create index on ops.data_quality_results (run_id);
 comment on table ops.data_quality_results is 'One row for each time a check was made.';
 comment on column ops.data_quality_results.status is
-'pass; fail: a blocking check failed; warn: another one failed; error: the check itself could not be made, which holds too.';
+'pass; fail: a blocking check failed; warn: another one failed; error: the check itself failed, which holds too.';
 comment on column ops.data_quality_results.subject is
 'What was checked: an object on S3, a build before it is published (candidate), or what is published (a recheck).';
 
