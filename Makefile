@@ -45,7 +45,7 @@ test: lint ## every check and every test
 lint: $(READY_DEV) ## ruff, the import contracts, mypy and sqlfluff
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --disable-progress-bar sql
 

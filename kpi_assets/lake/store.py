@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
+from itertools import islice
 from typing import Any
 
 import boto3
@@ -137,10 +138,9 @@ class PinnedRead:
 
     def __iter__(self) -> Iterator[bytes]:
         starts = iter(range(0, self._size, PART))
+        given = 0
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="s3") as pool:
-            coming: list[Future[bytes]] = [
-                pool.submit(self._part, start) for start, _ in zip(starts, range(AHEAD), strict=False)
-            ]
+            coming: list[Future[bytes]] = [pool.submit(self._part, start) for start in islice(starts, AHEAD)]
             try:
                 while coming:
                     part = coming.pop(0).result()
@@ -148,10 +148,15 @@ class PinnedRead:
                     if start is not None:
                         coming.append(pool.submit(self._part, start))
                     self._hash.update(part)
+                    given += len(part)
                     yield part
             finally:
                 for future in coming:
                     future.cancel()
+        if given != self._size:  # whatever goes wrong above, bytes are never lost in silence
+            raise LakeError(
+                f"s3://{self._manifest.bucket}/{self._manifest.key} was read as {given} of {self._size} bytes."
+            )
 
     def _part(self, start: int) -> bytes:
         end = min(start + PART, self._size)

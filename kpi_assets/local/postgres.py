@@ -93,13 +93,17 @@ class Postgres(Server):
         return Launch(command, {"LC_ALL": "C"}, account)
 
     def ask(self) -> Answer:
-        """Log in."""
+        """Log in, once the server says in its pid file that it can be asked."""
+        try:
+            state = (self.cluster / "postmaster.pid").read_text().split("\n")[7].strip()
+        except (FileNotFoundError, IndexError):
+            return Answer.SILENT
+        if state != "ready":
+            return Answer.BUSY
         try:
             psycopg.connect(self.url(), connect_timeout=5, sslmode="disable").close()
         except psycopg.OperationalError as error:
-            if "password authentication failed" in str(error):
-                return Answer.REFUSED
-            return Answer.RECOVERING if "the database system is" in str(error) else Answer.SILENT
+            return Answer.REFUSED if "password authentication failed" in str(error) else Answer.SILENT
         return Answer.READY
 
     def _create_cluster(self, programs: Path, account: Account | None) -> None:

@@ -44,7 +44,7 @@ class Answer(Enum):
     READY = 0
     SILENT = 60
     REFUSED = 2
-    RECOVERING = 1800
+    BUSY = 1800
 
 
 @dataclass(frozen=True)
@@ -240,8 +240,8 @@ class Server(ABC):
                 )
             if waited > answer.value:
                 self._fail(f"is not ready after {waited:.0f} s")
-            if answer is Answer.RECOVERING and waited > 5 and not said:
-                logger.warning("%s was not stopped in order and is recovering: this may take minutes.", self.title)
+            if answer is Answer.BUSY and waited > 5 and not said:
+                logger.warning("%s was not stopped in order and recovers: this may take minutes.", self.title)
                 said = True
             time.sleep(PAUSE)
         return True
