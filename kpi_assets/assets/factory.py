@@ -77,7 +77,8 @@ def _object_events(
 ) -> Iterator[Any]:
     manifest = outcome.manifest
     for result in outcome.results:
-        yield _evaluation(key, partition, result, f"s3://{manifest.bucket}/{manifest.key}" if manifest else "S3")
+        where = f"s3://{manifest.bucket}/{manifest.key}" if manifest else "S3"
+        yield evaluation(key, partition, result, where, blocking=True)
     if manifest is None or outcome.held:
         context.log.error(f"{key.to_user_string()} of {partition} is held: {_reasons(outcome.results)}")
         return
@@ -131,7 +132,7 @@ def _table_events(
         context.log.warning(warning)
     for result in outcome.results:
         where = outcome.candidate if outcome.held else table.relation
-        yield _evaluation(key, partition, result, f"{pipeline.name}.{where}")
+        yield evaluation(key, partition, result, f"{pipeline.name}.{where}", blocking=True)
     if outcome.held:
         context.log.error(
             f"{table.relation} of {partition} is held: {_reasons(outcome.results)}. Readers keep what was published "
@@ -156,14 +157,18 @@ def _materialised(
         yield dg.AssetMaterialization(key, partition=partition, metadata=described, tags=tags)
 
 
-def _evaluation(key: dg.AssetKey, partition: str, result: CheckResult, where: str) -> dg.AssetCheckEvaluation:
+def evaluation(
+    key: dg.AssetKey, partition: str, result: CheckResult, where: str, *, blocking: bool
+) -> dg.AssetCheckEvaluation:
+    """What a check said of a load_date; where `blocking`, a failed one fails the step and stops what follows."""
+    is_error = result.blocking or result.errored
     return dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=result.name,
         passed=result.passed,
         partition=partition,
-        blocking=result.holds or result.blocking,
-        severity=dg.AssetCheckSeverity.ERROR if result.blocking or result.errored else dg.AssetCheckSeverity.WARN,
+        blocking=blocking and is_error,
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
         description=result.message or None,
         metadata=metadata.check_metadata(result, where),
     )

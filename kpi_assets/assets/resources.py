@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import dagster as dg
 from psycopg import Connection
@@ -19,19 +19,10 @@ from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
 
 
-class S3(Protocol):
-    """What dagster-aws' S3Resource offers of itself."""
-
-    def get_client(self) -> Any:
-        """A boto3 client."""
-
-
-class PlainS3:
-    """The same client without dagster-aws, whose import costs more than a small build."""
-
-    def get_client(self) -> Any:
-        """A boto3 client by this process's settings."""
-        return client(settings())
+@dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
+def plain_s3(_context: dg.InitResourceContext) -> Any:
+    """The client that dagster-aws' S3Resource would give too."""
+    return client(settings())
 
 
 class Run:
@@ -45,16 +36,17 @@ class Run:
         self._rows: dict[str, tuple[Connection[Any], int]] = {}
         self._lock = Lock()
 
-    def context(self, pipeline: Pipeline, s3: S3, on_progress: Progress) -> BuildContext:
-        """What a build of this run in a pipeline needs. Raises UserError when the warehouse cannot be used."""
+    def context(self, pipeline: Pipeline, s3: Any, on_progress: Progress) -> BuildContext:
+        """What a build of this run in a pipeline needs; `s3` is a boto3 client.
+
+        Raises UserError when the warehouse cannot be used.
+        """
         config = settings()
         server = server_of(config)
         with self._lock:
             if pipeline.name not in self._rows:
                 self._rows[pipeline.name] = self._open(pipeline, server)
-        return BuildContext(
-            pipeline, server, Store(s3.get_client(), bucket_of(pipeline, config)), self.run_id, on_progress
-        )
+        return BuildContext(pipeline, server, Store(s3, bucket_of(pipeline, config)), self.run_id, on_progress)
 
     def _open(self, pipeline: Pipeline, server: SecretStr) -> tuple[Connection[Any], int]:
         prepare(pipeline, server)

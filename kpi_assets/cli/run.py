@@ -77,7 +77,7 @@ def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
     folder.prepare(work.settings)
     import dagster as dg  # noqa: PLC0415
 
-    from kpi_assets.assets.resources import PlainS3  # noqa: PLC0415
+    from kpi_assets.assets.resources import plain_s3  # noqa: PLC0415
     from kpi_assets.automation.processes import close_dead_runs, process_tags  # noqa: PLC0415
     from kpi_assets.definitions import build_defs  # noqa: PLC0415
     from kpi_assets.ops import state  # noqa: PLC0415
@@ -86,7 +86,7 @@ def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
     pipeline = work.pipeline
     with RunView(f"{pipeline.name}, load_date {load_date}", names) as view, dg.DagsterInstance.get() as instance:
         close_dead_runs(instance)
-        defs = build_defs({"s3": PlainS3(), "progress": dg.ResourceDefinition.hardcoded_resource(view.reporter)})
+        defs = build_defs({"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(view.reporter)})
         ran = defs.resolve_job_def(pipeline.name).execute_in_process(
             instance=instance,
             partition_key=load_date.isoformat(),

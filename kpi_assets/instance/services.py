@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +77,8 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
                 _check_alive(children, home)
                 time.sleep(0.3)
         finally:
-            for child in reversed(children):
-                _end_group(child.pid)
+            _end_groups([child.pid for child in children])
+            for child in children:
                 child.wait()
             _records_file(home).unlink(missing_ok=True)
 
@@ -91,9 +91,7 @@ def stop(home: Path) -> list[str]:
     if supervisor:
         supervisor.send_signal(signal.SIGTERM)
         psutil.wait_procs([supervisor], timeout=2 * STOP_PATIENCE)
-    for record in running:
-        if record.name != SUPERVISOR and record.process():
-            _end_group(record.pid)
+    _end_groups([record.pid for record in running if record.name != SUPERVISOR and record.process()])
     if found:
         _records_file(home.resolve()).unlink(missing_ok=True)
     return [record.name for record in running]
@@ -173,28 +171,27 @@ def _ending_by_signal() -> Iterator[Callable[[], bool]]:
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
-def _end_group(leader: int) -> None:
-    """Ask a service's group to end, then kill what is left of it."""
+def _end_groups(leaders: Sequence[int]) -> None:
+    """Ask the services' groups to end, then kill what is left of them."""
+    living = set(leaders)
     for sent, patience in ((signal.SIGTERM, STOP_PATIENCE), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(leader, sent)
-        except ProcessLookupError:
-            return
+        for leader in living:
+            with suppress(ProcessLookupError):
+                os.killpg(leader, sent)
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            if not _group_lives(leader):
-                return
+        while living and time.monotonic() < deadline:
+            living &= _living_groups()
             time.sleep(0.05)
 
 
-def _group_lives(leader: int) -> bool:
+def _living_groups() -> set[int]:
+    """The process groups that have a member which has not ended."""
+    groups = set()
     for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return False
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                groups.add(os.getpgid(process.pid))
+    return groups
 
 
 def _free_port(wanted: int | None) -> int:

@@ -1,0 +1,1 @@
+"""The asset graph, run by Dagster itself."""

@@ -1,0 +1,186 @@
+"""Gates as Dagster sees them: an evaluation for the load_date, and a materialisation only of what was published."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+import pytest
+
+from kpi_assets.assets.factory import pipeline_assets
+from kpi_assets.assets.progress import to_log
+from kpi_assets.assets.resources import plain_s3, run_log
+from kpi_assets.automation.jobs import recheck_job
+from kpi_assets_tests.build.test_publish import DOUBLED, GOOD, MART
+from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+
+RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
+
+
+@pytest.fixture
+def things(lab: Lab) -> Lab:
+    """A lab with a raw table and a mart on it."""
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/weighed.sql", MART)
+    return lab
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    return dg.DagsterInstance.ephemeral()
+
+
+def run(
+    lab: Lab, instance: dg.DagsterInstance, day: object = DAY, only: Sequence[str] = ()
+) -> dg.ExecuteInProcessResult:
+    """One run of the lab's assets for a load_date."""
+    return dg.materialize(
+        pipeline_assets(lab.pipeline()),
+        partition_key=str(day),
+        instance=instance,
+        resources=RESOURCES,
+        selection=[dg.AssetKey([lab.name, *name.split(".")]) for name in only] or None,
+        raise_on_error=False,
+    )
+
+
+def materialised(instance: dg.DagsterInstance, lab: Lab, name: str) -> set[str]:
+    return set(instance.get_materialized_partitions(dg.AssetKey([lab.name, *name.split(".")])))
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str | None]]:
+    return {
+        f"{'.'.join(e.asset_key.path[1:])}:{e.check_name}": (e.passed, e.partition)
+        for e in result.get_asset_check_evaluations()
+    }
+
+
+def test_a_published_load_date_is_materialised_with_its_counts_and_lineage(
+    things: Lab, instance: dg.DagsterInstance
+) -> None:
+    things.put_things(GOOD)
+    result = run(things, instance)
+    assert result.success
+    event = instance.get_latest_materialization_event(dg.AssetKey([things.name, "marts", "weighed"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    found = event.asset_materialization
+    assert found.partition == str(DAY)
+    assert found.metadata["dagster/partition_row_count"].value == 1
+    lineage = found.metadata["dagster/column_lineage"].value
+    assert [str(dep.asset_key.path[-1]) for dep in lineage.deps_by_column["weight"]] == ["things"]
+    checksum = things.rows("select checksum from ops.published where asset = 'marts.weighed'")[0][0]
+    assert found.tags is not None
+    assert found.tags["dagster/data_version"] == f"1-{checksum}"
+    assert found.tags["dagster/code_version"] == things.pipeline().table("marts.weighed").code_version
+    manifest = things.rows("select manifest_hash from ops.manifests")[0][0]
+    origin = instance.get_latest_materialization_event(dg.AssetKey([things.name, "s3", "things"]))
+    assert origin is not None
+    assert origin.asset_materialization is not None
+    assert (origin.asset_materialization.tags or {})["dagster/data_version"] == manifest
+
+
+def test_a_held_load_date_is_evaluated_but_not_materialised_and_nothing_follows(
+    things: Lab, instance: dg.DagsterInstance
+) -> None:
+    things.put_things(DOUBLED)
+    result = run(things, instance)
+    assert not result.success
+    found = evaluations(result)
+    assert found["raw.things:grain"] == (False, str(DAY))
+    assert found["raw.things:rows_accounted"] == (True, str(DAY))
+    assert not any(name.startswith("marts.") for name in found)
+    assert materialised(instance, things, "s3.things") == {str(DAY)}
+    assert materialised(instance, things, "raw.things") == set()
+    assert materialised(instance, things, "marts.weighed") == set()
+
+
+def test_the_downstream_alone_in_a_later_run_does_not_get_past_the_gate(
+    things: Lab, instance: dg.DagsterInstance
+) -> None:
+    things.put_things(DOUBLED)
+    run(things, instance)
+    later = run(things, instance, only=["marts.weighed"])
+    assert not later.success
+    [failure] = [event for event in later.all_events if event.is_step_failure]
+    said = failure.step_failure_data.user_failure_data
+    assert said is not None
+    assert said.description == (
+        f"marts.weighed of {DAY} cannot be built: raw.things of that load_date must be published first; build that."
+    )
+    assert materialised(instance, things, "marts.weighed") == set()
+
+
+def test_one_day_held_does_not_touch_another(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(DOUBLED, DAY)
+    things.put_things(GOOD, NEXT)
+    assert not run(things, instance, DAY).success
+    assert run(things, instance, NEXT).success
+    assert materialised(instance, things, "marts.weighed") == {str(NEXT)}
+    assert things.rows("select load_date, thing_id from marts.weighed") == [(NEXT, 1)]
+
+
+def test_a_missing_object_has_one_failed_check_and_no_result_for_those_that_make_no_sense(
+    things: Lab, instance: dg.DagsterInstance
+) -> None:
+    result = run(things, instance)
+    assert not result.success
+    assert evaluations(result) == {"s3.things:exists": (False, str(DAY))}
+    assert things.rows("select job, status from ops.pipeline_runs order by id") == [
+        ("__ephemeral_asset_job__", "held"),
+        ("s3.things", "held"),
+    ]
+
+
+def test_a_failed_warning_is_recorded_and_published(things: Lab, instance: dg.DagsterInstance) -> None:
+    light = "checks:\n  light: {severity: warn, bad_rows: 'select * from {this} where weight < 1000'}\n@end"
+    things.file("raw/things.sql", RAW_THINGS.replace("@end", light))
+    things.put_things(GOOD)
+    result = run(things, instance)
+    assert result.success
+    assert evaluations(result)["raw.things:light"] == (False, str(DAY))
+    assert materialised(instance, things, "marts.weighed") == {str(DAY)}
+
+
+def test_an_error_of_the_machine_fails_the_step_without_any_check_result(
+    things: Lab, instance: dg.DagsterInstance
+) -> None:
+    things.put_things(GOOD)
+    things.file(
+        "marts/weighed.sql", MART.replace("    weight\nfrom", "    (1 / (thing_id - 1))::numeric(6, 2) as weight\nfrom")
+    )
+    result = run(things, instance)
+    assert not result.success
+    assert not any(name.startswith("marts.") for name in evaluations(result))
+    assert things.rows("select status, error_message from ops.pipeline_runs where job = 'marts.weighed'") == [
+        ("failed", "division by zero")
+    ]
+
+
+def test_the_run_is_one_row_that_sums_its_builds(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(GOOD)
+    result = run(things, instance)
+    assert things.rows(
+        "select run_id, status, load_date, rows_extracted, rows_loaded_raw, rows_loaded_marts, ended_at is not null "
+        "from ops.pipeline_runs where job not like '%%.%%'"
+    ) == [(result.run_id, "success", DAY, 2, 2, 1, True)]
+
+
+def test_checks_alone_judge_what_is_published_and_build_nothing(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(GOOD)
+    run(things, instance)
+    before = things.rows("select publish_id from ops.publishes order by 1")
+    heavy = "checks:\n  not_light: {bad_rows: 'select * from {this} where weight < 1000'}\n@end"
+    things.file("raw/things.sql", RAW_THINGS.replace("@end", heavy))
+
+    job = recheck_job(things.pipeline())
+    result = job.execute_in_process(
+        instance=instance, partition_key=str(DAY), resources=RESOURCES, raise_on_error=False
+    )
+
+    assert not result.success
+    found = evaluations(result)
+    assert found["raw.things:not_light"] == (False, str(DAY))
+    assert found["marts.weighed:grain"] == (True, str(DAY))
+    assert things.rows("select publish_id from ops.publishes order by 1") == before
+    assert things.rows("select subject, status from ops.data_quality_results where check_name = 'not_light'") == [
+        ("published", "fail")
+    ]

@@ -1,0 +1,37 @@
+"""The asset graph as text, one line a fact, for the snapshot in graph.txt.
+
+`python -m kpi_assets_tests.graph` prints it: redirect it into graph.txt when a change of the graph is meant.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from kpi_assets.assets.resources import plain_s3
+from kpi_assets.definitions import build_defs
+
+
+def describe(defs: dg.Definitions) -> Iterator[str]:
+    """Assets with their group, kinds, owner, dependencies and checks (`!` is blocking), then the jobs."""
+    graph = defs.resolve_asset_graph()
+    for key in sorted(graph.get_all_asset_keys()):
+        node = graph.get(key)
+        partitions = node.partitions_def
+        assert isinstance(partitions, dg.DailyPartitionsDefinition)
+        yield (
+            f"{key.to_user_string()} group={node.group_name} kinds={','.join(sorted(node.kinds))} "
+            f"owners={','.join(node.owners)} daily from {partitions.start:%Y-%m-%d} {partitions.timezone} "
+            f"end_offset={partitions.end_offset}"
+        )
+        yield from (f"  reads {parent.to_user_string()}" for parent in sorted(node.parent_keys))
+        for check_key in sorted(node.check_keys, key=lambda found: found.name):
+            check = graph.get(check_key)
+            assert check.partitions_def == partitions
+            yield f"  check {'!' if check.blocking else '?'} {check_key.name}"
+    for job in sorted(defs.resolve_all_job_defs(), key=lambda found: found.name):
+        if not job.name.startswith("__"):
+            yield f"job {job.name}: {job.description}"
+
+
+if __name__ == "__main__":
+    print("\n".join(describe(build_defs({"s3": plain_s3}))))  # noqa: T201

@@ -1,0 +1,51 @@
+"""The code location as a whole: what is in it, and that it loads with nothing but its files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+from sqlalchemy.engine import make_url
+
+from kpi_assets.assets.resources import plain_s3
+from kpi_assets.definitions import build_defs
+from kpi_assets.instance.folder import storage_url
+from kpi_assets.settings import CHECKOUT, Settings
+from kpi_assets_tests.graph import describe
+
+SNAPSHOT = Path(__file__).with_name("graph.txt")
+
+
+def test_the_graph_is_the_one_in_the_snapshot() -> None:
+    assert list(describe(build_defs({"s3": plain_s3}))) == SNAPSHOT.read_text().splitlines(), (
+        "the asset graph changed: if that is meant, python -m kpi_assets_tests.graph > kpi_assets_tests/graph.txt"
+    )
+
+
+def test_the_definitions_are_loadable() -> None:
+    dg.Definitions.validate_loadable(build_defs({"s3": plain_s3}))
+
+
+def test_every_table_has_a_blocking_gate() -> None:
+    graph = build_defs({"s3": plain_s3}).resolve_asset_graph()
+    ungated = [
+        key for key in graph.get_all_asset_keys() if not any(graph.get(c).blocking for c in graph.get(key).check_keys)
+    ]
+    assert ungated == []
+
+
+def test_the_workspace_loads_without_any_server_or_setting() -> None:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", str(CHECKOUT / "workspace.yaml")]
+    done = subprocess.run(command, cwd=CHECKOUT, env=bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_instance_talks_through_psycopg2() -> None:
+    """With plain postgresql:// SQLAlchemy 2.1 takes psycopg 3, and dagster-postgres fails on every event."""
+    url = storage_url(Settings(postgres_url="postgresql://someone:p%40ss@db.internal:6543/main"))
+    parsed = make_url(url)
+    assert parsed.drivername == "postgresql+psycopg2"
+    assert (parsed.database, parsed.port, parsed.password) == ("dagster", 6543, "p@ss")
+    assert parsed.get_dialect()().driver == "psycopg2"
