@@ -80,7 +80,8 @@ def let_read(account: Account, sample: Path, trees: Iterable[Path]) -> None:
     """Let the account read a program that was installed for root alone: `sample` is a file of it that tells."""
     if not account.lacks(sample, stat.S_IROTH):
         return
-    for tree in trees:
+    for tree in filter(Path.exists, trees):
+        logger.warning("PostgreSQL runs as %s, which may now read its programs in %s", account.name, tree)
         for path in (tree, *tree.rglob("*")):
             executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
             _grant(account, path, stat.S_IROTH | stat.S_IXOTH if executable else stat.S_IROTH)

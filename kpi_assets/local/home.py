@@ -102,18 +102,22 @@ def replace(path: Path, text: str, mode: int) -> None:
     aside.replace(path)
 
 
+def size(log: Path) -> int:
+    """How far a log file has got."""
+    return log.stat().st_size if log.exists() else 0
+
+
 def trim(log: Path) -> None:
     """Keep a log file below its bound, one predecessor aside; works while a server is appending to it."""
-    if log.exists() and log.stat().st_size > LOG_BYTES:
+    if size(log) > LOG_BYTES:
         shutil.copyfile(log, log.with_suffix(".log.1"))
         log.with_suffix(".log.1").chmod(0o600)
         os.truncate(log, 0)
 
 
-def last_words(log: Path, since: int) -> str:
-    """The last line after byte `since` that says what went wrong, or else the last line there."""
-    with log.open("rb") as file:
-        file.seek(since)
-        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+def telling_line(log: Path, since: int) -> str:
+    """The first line after byte `since` that says what went wrong, the rest being what followed; else the last line."""
+    said = log.read_bytes()[since:] if log.exists() else b""
+    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "CRITICAL", "rror:"))]
-    return (telling or lines or ["nothing"])[-1].strip()
+    return [*telling[:1], *lines[-1:], "nothing"][0].strip()

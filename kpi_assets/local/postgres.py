@@ -4,6 +4,7 @@ Belongs here: what is peculiar to PostgreSQL. Not here: its settings (machine.py
 (warehouse/). Of the wheel that brings it only the programs are used.
 """
 
+import errno
 import hashlib
 import importlib.util
 import logging
@@ -114,6 +115,13 @@ class Postgres(Server):
         try:
             self._run_initdb(programs, account, aside)
             (aside / "cluster").rename(self.cluster)
+        except OSError as error:
+            if account and error.errno in {errno.EPERM, errno.EINVAL}:
+                raise UserError(
+                    f"PostgreSQL refuses to run as root, and this system does not let root act as {account.name}: "
+                    "run kpi as an ordinary user, or set KPI_POSTGRES_URL."
+                ) from error
+            raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

@@ -16,6 +16,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -43,7 +44,7 @@ class Answer(Enum):
 
     READY = 0
     SILENT = 60
-    REFUSED = 2
+    REFUSED = 1
     BUSY = 1800
 
 
@@ -128,6 +129,7 @@ class Server(ABC):
         Raises UserError when processes keep the folder that cannot be seen from here.
         """
         home.trim(self.log)
+        self._log_start = home.size(self.log)
         lock = locks.take(self._lock, locks.EXCLUSIVE)
         if lock is None:
             if self.process() or self._find_unrecorded():
@@ -135,10 +137,7 @@ class Server(ABC):
             self._end_strays()
             lock = locks.take(self._lock, locks.EXCLUSIVE, patience=GRACE)
         if lock is None:
-            raise UserError(
-                f"{self.title} in {self.home.root} is kept by a process that cannot be seen from here, "
-                "perhaps in another container: stop it there, or set KPI_HOME to another folder."
-            )
+            self._fail_unseen()
         try:
             self._spawn(lock, attempt)
         finally:
@@ -147,7 +146,7 @@ class Server(ABC):
     def await_ready(self) -> None:
         """Wait until the server answers; one that dies meanwhile is started again, elsewhere if its port was taken.
 
-        Raises UserError, with the last words of its log, when it does not come up.
+        Raises UserError, with the telling line of its log, when it does not come up.
         """
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -163,6 +162,7 @@ class Server(ABC):
             if not self._alive():
                 return False
             running = self._find_unrecorded()
+        self._log_start = home.size(self.log)
         for ending, patience in self.endings:
             try:
                 if running is not None:
@@ -178,7 +178,7 @@ class Server(ABC):
                 return True
         self._end_strays()
         if not self._gone(GRACE):
-            self._fail("cannot be ended")
+            self._fail_unseen()
         return True
 
     def _recorded(self) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class Server(ABC):
     def open_log(self) -> IO[bytes]:
         """The server's log, to append to; from here on are the words of this attempt."""
         log = os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
-        self._log_start = os.fstat(log.fileno()).st_size
+        self._log_start = home.size(self.log)
         return log
 
     def _keep(self, record: dict[str, Any]) -> None:
@@ -247,8 +247,12 @@ class Server(ABC):
         return True
 
     def _fail(self, what: str) -> NoReturn:
+        raise UserError(f"{self.title} {what}; its log {self.log} says: {home.telling_line(self.log, self._log_start)}")
+
+    def _fail_unseen(self) -> NoReturn:
         raise UserError(
-            f"{self.title} {what}; its log {self.log} ends with: {home.last_words(self.log, self._log_start)}"
+            f"{self.title} in {self.home.root} is kept by a process that cannot be seen or ended from here, "
+            "perhaps in another container: stop it there, or set KPI_HOME to another folder."
         )
 
     def _alive(self) -> bool:
@@ -287,7 +291,8 @@ class Server(ABC):
         """Kill what a server left behind that was itself killed: it can only hold up the next one."""
         for process in self._visible():
             logger.warning("%s was killed and left process %d behind, which is ended.", self.title, process.pid)
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def _visible(self) -> Iterator[psutil.Process]:
         """Every process of this home's server, found by its command line."""

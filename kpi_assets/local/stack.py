@@ -135,10 +135,11 @@ def running(settings: Settings) -> Iterator[Stack | None]:
 def stop(home: Path) -> list[str]:
     """End the servers of a home, whoever started and uses them; the names of those that were running."""
     place = Home(home)
-    if not place.run.exists():
-        return []
-    with _plainly(place), _start_lock(place):
-        return [server.name for server in _servers(place) if server.stop()]
+    with _plainly(place):
+        if not place.run.exists():
+            return []
+        with _start_lock(place):
+            return [server.name for server in _servers(place) if server.stop()]
 
 
 def status(home: Path) -> list[ServerStatus]:
@@ -179,14 +180,15 @@ def _plainly(home: Home) -> Iterator[None]:
 
 
 def _diversions(settings: Settings) -> dict[str, str | None]:
-    """Variables of the user's that would lead clients past the embedded servers, with what they are to be meanwhile."""
+    """Variables of the user's that would lead clients past the embedded servers, with what they are to be meanwhile.
+
+    They are the defaults of libpq (PGSSLMODE, PGSERVICE) and of boto3 (AWS_PROFILE, AWS_SESSION_TOKEN), and the proxy.
+    """
     changes: dict[str, str | None] = {}
     if settings.embedded_postgres:
-        changes |= {
-            name: None for name in os.environ if name.startswith("PG")
-        }  # libpq's defaults: PGSSLMODE, PGSERVICE
+        changes |= {name: None for name in os.environ if name.startswith("PG")}
     if settings.embedded_s3:
-        changes |= {"AWS_PROFILE": None, "AWS_DEFAULT_PROFILE": None, "AWS_SESSION_TOKEN": None}
+        changes |= {name: None for name in os.environ if name.startswith("AWS_")}
         if "http" in urllib.request.getproxies() and not urllib.request.proxy_bypass("127.0.0.1"):
             kept = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
             direct = f"{kept},127.0.0.1" if kept else "127.0.0.1"
