@@ -8,8 +8,10 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kpi_assets.errors import UsageError
 
@@ -61,6 +63,24 @@ class Settings(BaseSettings):
         description='Minimum rows of tables here, instead of their headers\': {"instacart.raw.orders": 3000000}.',
     )
 
+    @field_validator("postgres_url", "dagster_postgres_url")
+    @classmethod
+    def _is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
+        """What is wrong is told without a word of the URL, which may hold the password anywhere."""
+        if value is None:
+            return None
+        url = value.get_secret_value()
+        try:
+            host = conninfo_to_dict(url).get("host") or ""
+        except psycopg.Error:
+            host = "@"
+        if "://" not in url or "@" in str(host):
+            raise ValueError(
+                "write postgresql://user:password@host:port/database, with what is not a letter or digit in the "
+                "password percent-encoded"
+            )
+        return value
+
     @property
     def embedded_postgres(self) -> bool:
         """Whether the environment names no warehouse server, so that the embedded one is used."""
@@ -78,8 +98,8 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "KPI_" + "__".join(str(part) for part in first["loc"]).upper()
-        raise UsageError(
-            f"The setting {name} cannot be read ({first['msg']}): correct it in the environment."
-        ) from None
+        name, *below = map(str, error.errors()[0]["loc"])
+        reason = ": ".join([*below, error.errors()[0]["msg"].removeprefix("Value error, ")])
+    except SettingsError as error:
+        name, reason = str(error).split('"')[1], "it must be JSON"
+    raise UsageError(f"The setting KPI_{name.upper()} cannot be read ({reason}): correct it in the environment.")

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -56,23 +57,26 @@ columns:
 class Lab:
     """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
+    def __init__(self, stack: Stack, folder: Path, files: Path | None = None) -> None:
         self.name = f"lab{os.getpid()}_{next(_numbers)}"
         self.stack, self.root = stack, folder / "sql"
         self.folder = self.root / self.name
         self.bucket = f"kpi-{self.name.replace('_', '-')}"
         self.run_id = "run-of-the-test"
-        self.folder.mkdir(parents=True)
-        (self.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=self.bucket))
+        if files:
+            shutil.copytree(files, self.folder)
+        else:
+            self.folder.mkdir(parents=True)
+            (self.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=self.bucket))
         stack.make_bucket(self.bucket)
         self.s3 = client(settings())
         self.store = Store(self.s3, self.bucket)
 
     @classmethod
     @contextmanager
-    def open(cls, stack: Stack, folder: Path) -> Iterator["Lab"]:
-        """A lab whose database is dropped at the end."""
-        lab = cls(stack, folder)
+    def open(cls, stack: Stack, folder: Path, files: Path | None = None) -> Iterator["Lab"]:
+        """A lab whose database is dropped at the end; it begins with a copy of the pipeline `files`, or with none."""
+        lab = cls(stack, folder, files)
         try:
             yield lab
         finally:

@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.build.object import asset_name
-from kpi_assets.lake.records import RecordCounter, UnreadableError, read_records
+from kpi_assets.lake.records import HEADER_LIMIT, RecordCounter, UnreadableError, header_problem, read_records
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
 from kpi_assets.model.query import digest
@@ -80,7 +80,8 @@ def _fill_from_object(
             f"materialise {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
         )
     try:
-        filled = _copy_typed(context, connection, candidate, manifest, watch)
+        # COPY takes 0 bytes for a table without rows: it is not asked.
+        filled = _copy_typed(context, connection, candidate, manifest, watch) if manifest.size_bytes else None
         if filled:
             return filled
     except psycopg.DataError:
@@ -124,6 +125,10 @@ def _copy_by_triage(
     def counted() -> Iterator[Record]:
         nonlocal records, unreadable
         try:
+            # The typed COPY refuses another header; here it must be looked at, or columns would change places.
+            start = b"".join(context.store.read(manifest, HEADER_LIMIT))
+            if problem := header_problem(start, candidate.table.columns):
+                raise UnreadableError(problem)
             for record in read_records(source, len(candidate.table.columns)):
                 records += 1
                 yield record
@@ -135,6 +140,7 @@ def _copy_by_triage(
         triaged = triage(connection, candidate, counted(), declared.quarantine_budget)
         watch.lap("triage")
         proven = _index(context, connection, candidate, watch)
-        manifests.record_content(connection, manifest, rows=records, sha256=source.sha256)
+        if not unreadable:
+            manifests.record_content(connection, manifest, rows=records, sha256=source.sha256)
     counts = Counts(records, triaged.loaded, triaged.bad)
     return Filled(counts, manifest.hash, triaged.samples, proven, unreadable)

@@ -1,6 +1,11 @@
 """The verification of an S3 object: it exists, has bytes, and begins with the contract's header."""
 
+from contextlib import suppress
 from datetime import date
+from typing import Any
+
+import psycopg
+from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, ObjectOutcome
 from kpi_assets.lake.records import HEADER_LIMIT, header_problem
@@ -26,8 +31,30 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     """Look at a raw table's object and record what it is now.
 
     A check that makes no sense after the one before it (the header of an empty object) has no result.
-    Raises LakeError when S3 cannot be used.
+    Raises LakeError when S3 cannot be used; the run log says so too.
     """
+    with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} {asset_name(table)}") as connection:
+        row_id = runs.open_row(
+            connection,
+            run_id=context.run_id,
+            pipeline=context.pipeline.name,
+            job=asset_name(table),
+            load_date=load_date,
+        )
+        try:
+            outcome = _look(context, table, load_date)
+            _record(context, connection, table, load_date, row_id, outcome)
+        except BaseException as error:
+            context.on_progress("failed", 0, 0)
+            reason = str(error) or type(error).__name__
+            with suppress(psycopg.Error):
+                runs.close_build(connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=reason)
+            raise
+    context.on_progress("held" if outcome.held else "verified", 0, 0)
+    return outcome
+
+
+def _look(context: BuildContext, table: Table, load_date: date) -> ObjectOutcome:
     key = table.object_key(load_date)
     manifest = context.store.manifest(table.relation.table, load_date, key)
     found = [_result("exists", f"s3://{context.store.bucket}/{key} is not there" if manifest is None else "")]
@@ -37,31 +64,31 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
         start = b"".join(context.store.read(manifest, HEADER_LIMIT))
         problem = header_problem(start, table.columns)
         found.append(_result("header", f"{_place(manifest)}: {problem}" if problem else ""))
-    outcome = ObjectOutcome(manifest, found)
-    with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} {asset_name(table)}") as connection:
-        row_id = runs.open_row(
-            connection,
-            run_id=context.run_id,
-            pipeline=context.pipeline.name,
-            job=asset_name(table),
-            load_date=load_date,
-        )
-        if manifest is not None:
-            manifests.record(connection, manifest, run_id=context.run_id)
-        results.record(
-            connection,
-            found,
-            run_id=context.run_id,
-            build_id=row_id,
-            table=asset_name(table),
-            load_date=load_date,
-            subject="object",
-        )
-        status: runs.Status = "held" if outcome.held else "success"
-        problems = "; ".join(result.message for result in found if result.holds)
-        runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)
-    context.on_progress("held" if outcome.held else "verified", 0, 0)
-    return outcome
+    return ObjectOutcome(manifest, found)
+
+
+def _record(
+    context: BuildContext,
+    connection: Connection[Any],
+    table: Table,
+    load_date: date,
+    row_id: int,
+    outcome: ObjectOutcome,
+) -> None:
+    if outcome.manifest is not None:
+        manifests.record(connection, outcome.manifest, run_id=context.run_id)
+    results.record(
+        connection,
+        outcome.results,
+        run_id=context.run_id,
+        build_id=row_id,
+        table=asset_name(table),
+        load_date=load_date,
+        subject="object",
+    )
+    status: runs.Status = "held" if outcome.held else "success"
+    problems = "; ".join(result.message for result in outcome.results if result.holds)
+    runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)
 
 
 def _place(manifest: Manifest) -> str:

@@ -25,7 +25,7 @@ from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError, connect
-from kpi_assets.warehouse.locks import try_lock_build
+from kpi_assets.warehouse.locks import lock_publish, try_lock_build
 
 LOCK_TIMEOUT = "2s"  # readers queue behind a waiting publish, so it gives way after that and comes again
 _GIVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
@@ -80,8 +80,9 @@ def _close_failed(
 
     def close(session: Connection[Any]) -> None:
         layer = context.pipeline.layer(candidate.table.relation)
-        runs.close_build(session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=reason)
-        candidates.drop(session, candidate.relation)
+        # A build that was published or held came to its end before the error: what it left is not ours to drop.
+        if runs.close_build(session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=reason):
+            candidates.drop(session, candidate.relation)
 
     with suppress(psycopg.Error):
         connection.rollback()
@@ -103,6 +104,8 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     watch.lap("analyze")
     context.on_progress("checking", 0, len(table.checks))
     found = _audit(connection, candidate, inputs, filled)
+    if found.holds:
+        _check_unchanged(connection, candidate, inputs)  # else what does not add up may be two versions of an input
     _record(context, connection, candidate, found, filled)
     preview = candidates.first_rows(connection, candidate, SAMPLES)
     chart = candidates.chart_rows(connection, candidate, table.header.kpi.chart) if table.header.kpi else []
@@ -129,7 +132,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         def publish() -> int:
             return _publish(context, connection, candidate, inputs, filled, found, counts, size)
 
-        publish_id = _patiently(context, publish)
+        publish_id = _patiently(context, candidate, publish)
     watch.lap("publish")
     context.on_progress("published" if publish_id else "held", found.rows, found.rows)
     return BuildOutcome(
@@ -171,6 +174,18 @@ def _old_inputs(connection: Connection[Any], inputs: Mapping[Relation, Publish])
         for relation, publish in inputs.items()
         if (status := runs.latest_status(connection, relation, publish.load_date)) != "success"
     ]
+
+
+def _check_unchanged(connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish]) -> None:
+    """Raise UpstreamError where an input was published again since the build looked it up."""
+    table, load_date = candidate.table, candidate.load_date
+    now = publishes.current(connection, table.reads, load_date)
+    changed = [str(relation) for relation in inputs if now.get(relation) != inputs[relation]]
+    if changed:
+        raise UpstreamError(
+            f"{table.relation} of {load_date} was not published: {', '.join(changed)} was published again while "
+            "it was being built; build it again."
+        )
 
 
 def _audit(
@@ -236,13 +251,8 @@ def _publish(
     table, load_date = candidate.table, candidate.load_date
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-        now = publishes.current(connection, table.reads, load_date)
-        changed = [str(relation) for relation in inputs if now.get(relation) != inputs[relation]]
-        if changed:
-            raise UpstreamError(
-                f"{table.relation} of {load_date} was not published: {', '.join(changed)} was published again while "
-                "it was being built; build it again."
-            )
+        _check_unchanged(connection, candidate, inputs)
+        lock_publish(connection, table.relation)
         tables.ensure(connection, table)
         tables.put_in(connection, candidate)
         publish_id = publishes.record(
@@ -263,7 +273,7 @@ def _publish(
     return publish_id
 
 
-def _patiently(context: BuildContext, publish: Callable[[], int]) -> int:
+def _patiently(context: BuildContext, candidate: Candidate, publish: Callable[[], int]) -> int:
     """Publish; give way to readers who hold the table, and come again until patience ends."""
     deadline = time.monotonic() + context.publish_patience
     attempt = 0
@@ -280,3 +290,11 @@ def _patiently(context: BuildContext, publish: Callable[[], int]) -> int:
                 ) from None
             context.on_progress("waiting for a reader to finish", attempt, 0)
             time.sleep(pause)
+        except psycopg.OperationalError:
+            # Where the connection broke while COMMIT was under way, only the ledger knows whether it went through.
+            publish_id = None
+            with suppress(psycopg.Error, WarehouseError), connect(context.server, context.pipeline.name, "ask") as ask:
+                publish_id = publishes.of_build(ask, candidate.build_id)
+            if publish_id is None:
+                raise
+            return publish_id

@@ -15,7 +15,10 @@ from kpi_assets.errors import UserError
 
 HELP = "From files on S3 to KPIs a person can defend."
 
-app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+# No markup: it would break the sentence of a wrong argument over the lines of a box.
+app = typer.Typer(
+    help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback()

@@ -111,6 +111,11 @@ def _failures(ran: "dg.ExecuteInProcessResult") -> dict[str, str]:
             said = failure.user_failure_data.description if failure.user_failure_data else None
             name = ".".join(event.step_key.split("__")[1:3])
             failures[name] = said or (failure.error.message if failure.error else "failed")
+        elif event.is_run_failure and not failures:  # no step was to blame: a resource could not be made, say
+            error = event.job_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            failures[ran.job_def.name] = error.message.partition(": ")[2].strip() if error else "failed"
     return failures
 
 

@@ -50,10 +50,7 @@ def storage_url(settings: Settings) -> str:
     server = settings.dagster_postgres_url or settings.postgres_url
     if server is None:
         raise UserError("KPI_POSTGRES_URL is not set: start the embedded servers with `kpi up`, or name your own.")
-    url = server.get_secret_value()
-    if "://" not in url:
-        raise UserError("KPI_POSTGRES_URL must be a URL: write postgresql://user:password@host:port/database.")
-    parts = urlsplit(url)
+    parts = urlsplit(server.get_secret_value())
     path = parts.path if settings.dagster_postgres_url else f"/{quote(DATABASE)}"
     return urlunsplit(("postgresql+psycopg2", parts.netloc, path, parts.query, ""))
 

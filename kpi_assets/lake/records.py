@@ -76,7 +76,8 @@ class UnreadableError(Exception):
 def read_records(blocks: Iterable[bytes], width: int) -> Iterator[Record]:
     """Cut a CSV into its records, without the header, and each into `width` fields.
 
-    A record that cannot be read comes with its problem. Raises UnreadableError for a quote that is never closed.
+    A record that cannot be read comes with its problem. Raises UnreadableError for a quote that is never closed, and
+    for a line that never ends.
     """
     for line, data in _split(blocks):
         try:
@@ -100,28 +101,33 @@ def read_records(blocks: Iterable[bytes], width: int) -> Iterator[Record]:
 
 def _split(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """(first line, bytes without the line end) of each record after the header."""
-    line, begin = 0, 1
-    pending = b""
-    for physical in _lines(blocks):
-        line += 1
-        pending += physical
-        if pending.count(b'"') % 2:
-            if len(pending) > RECORD_LIMIT:
+    begin = 1
+    pending: list[bytes] = []
+    size = quotes = 0
+    for line, physical in enumerate(_lines(blocks), 1):
+        pending.append(physical)
+        size += len(physical)
+        quotes += physical.count(b'"')
+        if quotes % 2:
+            if size > RECORD_LIMIT:
                 break
             continue
         if begin > 1:
-            yield begin, pending.removesuffix(b"\n").removesuffix(b"\r")
-        pending, begin = b"", line + 1
+            yield begin, b"".join(pending).removesuffix(b"\n").removesuffix(b"\r")
+        pending, size, quotes, begin = [], 0, 0, line + 1
     if pending:
         raise UnreadableError(f"the record on line {begin} opens a quote that is never closed: the rest is unread")
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Physical lines with their line ends."""
-    rest = b""
+    number, rest = 1, b""
     for block in blocks:
         *lines, rest = (rest + block).split(b"\n")
         yield from (line + b"\n" for line in lines)
+        number += len(lines)
+        if len(rest) > RECORD_LIMIT:
+            raise UnreadableError(f"line {number} does not end within {RECORD_LIMIT >> 20} MiB: the rest is unread")
     if rest:
         yield rest
 

@@ -25,7 +25,7 @@ PART = 8 << 20  # bytes asked for at once; a part that fails is asked for again 
 AHEAD = 2  # parts being fetched while one is used
 ATTEMPTS = 4
 _MISSING = {"404", "NoSuchKey", "NotFound"}
-_CHANGED = {"412", "PreconditionFailed"}
+_CHANGED = _MISSING | {"412", "PreconditionFailed", "416", "InvalidRange", "NoSuchVersion"}
 
 
 class LakeError(UserError):
@@ -33,7 +33,10 @@ class LakeError(UserError):
 
 
 def client(settings: Settings) -> Any:
-    """A client for AWS or for the store that KPI_S3_ENDPOINT_URL names; credentials are boto3's own business."""
+    """A client for AWS or for the store that KPI_S3_ENDPOINT_URL names; credentials are boto3's own business.
+
+    Raises LakeError where the environment's settings make no sense.
+    """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 5},
         connect_timeout=10,
@@ -44,7 +47,10 @@ def client(settings: Settings) -> Any:
         s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    return boto3.client("s3", endpoint_url=settings.s3_endpoint_url, region_name=region, config=config)
+    try:
+        return boto3.client("s3", endpoint_url=settings.s3_endpoint_url, region_name=region, config=config)
+    except (ValueError, BotoCoreError) as error:
+        raise LakeError(f"S3 cannot be used ({error}): check KPI_S3_ENDPOINT_URL and AWS's variables.") from None
 
 
 def bucket_of(pipeline: Pipeline, settings: Settings) -> str:
@@ -65,7 +71,7 @@ def explained(bucket: str, key: str = "") -> Iterator[None]:
         elif code in {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
             reason = f"access is refused ({code}): check the credentials in AWS's variables and the bucket's policy"
         else:
-            reason = f"S3 answered {code}: {error.response.get('Error', {}).get('Message', '')}"
+            reason = f"S3 answered {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".")
         raise LakeError(f"{place} cannot be used: {reason}.") from None
     except BotoCoreError as error:
         detail = str(error).strip().rstrip(".")
@@ -180,7 +186,7 @@ class PinnedRead:
                     Bucket=manifest.bucket, Key=manifest.key, Range=f"bytes={start}-{end - 1}", **pins
                 )
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in _MISSING | _CHANGED | {"416", "InvalidRange"}:
+                if error.response.get("Error", {}).get("Code") in _CHANGED:
                     raise self._changed() from None
                 raise
         # Compared by us too: there are stores that ignore If-Match.

@@ -5,29 +5,32 @@ Belongs here: the kinds of check, and the bad-row query that each built-in word 
 One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg import sql
 
 from kpi_assets.model.header import Header, Value
+from kpi_assets.model.header import Reconcile as ReconcileRule
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.query import Query, parse_query
+from kpi_assets.model.query import THIS, Query, parse_query
+from kpi_assets.model.strict_yaml import Lines
 
 
 @dataclass(frozen=True)
 class Check:
-    """What every check has; `blocking` ones hold the build when they fail."""
+    """What every check has; `blocking` ones hold the build when they fail; `line` is that of its word in the file."""
 
     name: str
     description: str
     blocking: bool = True
+    line: int = 1
 
     @property
-    def reads(self) -> tuple[Relation, ...]:
-        """The tables it reads besides the build itself; they must be published first."""
-        return ()
+    def mentions(self) -> Mapping[Relation, int]:
+        """The tables it reads besides the build itself, which must be published first, and on which line."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ class BadRows(Check):
     query: Query | None = None
 
     @property
-    def reads(self) -> tuple[Relation, ...]:
+    def mentions(self) -> Mapping[Relation, int]:
         """The tables of the query."""
-        return self.query.reads if self.query else ()
+        return self.query.mentions if self.query else {}
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,15 @@ class Reconcile(Check):
 
     source: Relation = Relation("", "")
     counted: str = "count(*)"
-    dropped: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query that counts the rows of the source it drops
 
     @property
-    def reads(self) -> tuple[Relation, ...]:
-        """The source."""
-        return (self.source,)
+    def mentions(self) -> Mapping[Relation, int]:
+        """The source, and what the rules read besides."""
+        return {
+            **{relation: line for _, query in self.dropped for relation, line in query.mentions.items()},
+            self.source: self.line,
+        }
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,15 @@ def literal(value: Value) -> str:
     return sql.Literal(value).as_string(None).strip().replace("%", "%%")
 
 
-def expand(header: Header, path: Path, line_of: Callable[[str], int], minimum: int | None = None) -> tuple[Check, ...]:
+def name_of(column: str) -> str:
+    """A column as SQL; quoted, since a column may be called `user` or `order`."""
+    return f'"{column}"'
+
+
+def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None) -> tuple[Check, ...]:
     """The checks of a table, in the order in which people read them. Raises ModelError.
 
-    `line_of` tells the line of a header's word; `minimum` is this environment's minimum rows, instead of the header's.
+    `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's.
     """
     words = header.checks
     checks: list[Check] = []
@@ -105,95 +116,115 @@ def expand(header: Header, path: Path, line_of: Callable[[str], int], minimum: i
             ),
         ]
     checks += [
-        _grain(header, path),
+        _grain(header, path, lines),
         MinRows(
             "min_rows",
             "Not suddenly empty or shrunk.",
+            line=lines.of("checks", "min_rows"),
             at_least=words.min_rows.at_least if minimum is None else minimum,
             of_previous=words.min_rows.of_previous,
         ),
     ]
-    checks += [
-        BadRows(name, description, query=parse_query(query, path)) for name, description, query in _built_in(header)
-    ]
+    for name, description, loc, query in _built_in(header):
+        line = lines.of("checks", *loc)
+        checks.append(BadRows(name, description, line=line, query=parse_query(query, path, line)))
     if words.reconcile:
-        rule = words.reconcile
-        checks.append(
-            Reconcile(
-                "reconcile",
-                f"Every row of {rule.source} is here or dropped by a named rule"
-                + (f" ({', '.join(rule.dropped)})." if rule.dropped else "; no rule drops any."),
-                source=Relation.parse(rule.source),
-                counted=rule.counted,
-                dropped=tuple(rule.dropped.items()),
-            )
-        )
+        checks.append(_reconcile(words.reconcile, path, lines))
     for name, custom in words.custom.items():
         checks.append(
             BadRows(
                 name,
                 custom.description or name.replace("_", " ").capitalize() + ".",
                 blocking=custom.severity == "error",
-                query=parse_query(custom.bad_rows, path, line_of(name)),
+                line=lines.of("checks", "custom", name),
+                query=parse_query(custom.bad_rows, path, lines.of_text("checks", "custom", name, "bad_rows")),
             )
         )
     return tuple(checks)
 
 
-def _grain(header: Header, path: Path) -> Grain:
-    key = ", ".join(header.grain)
-    some_null = " or ".join(f"{column} is null" for column in header.grain)
-    query = f"select {key}, count(*) as rows from {{this}} group by {key} having count(*) > 1 or {some_null}"
+def _grain(header: Header, path: Path, lines: Lines) -> Grain:
+    key = ", ".join(map(name_of, header.grain))
+    some_null = " or ".join(f"{name_of(column)} is null" for column in header.grain)
+    query = f"select {key}, count(*) as rows from {THIS} group by {key} having count(*) > 1 or {some_null}"
     return Grain(
-        "grain", f"One row per {key}; none is null.", query=parse_query(query, path), columns=tuple(header.grain)
+        "grain",
+        f"One row per {', '.join(header.grain)}; none is null.",
+        line=lines.of("grain"),
+        query=parse_query(query, path, lines.of("grain")),
+        columns=tuple(header.grain),
     )
 
 
-def _built_in(header: Header) -> list[tuple[str, str, str]]:
-    """(name, description, bad-row query) of each row check that a word of the header asks for."""
-    words = header.checks
-    made = []
-    if words.not_null:
-        predicate = " or ".join(f"{column} is null" for column in words.not_null)
-        made.append(
-            ("not_null", f"Never null: {', '.join(words.not_null)}.", f"select * from {{this}} where {predicate}")
-        )
-    for column, values in words.accepted_values.items():
-        allowed = ", ".join(literal(value) for value in values)
-        made.append(
+def _reconcile(rule: ReconcileRule, path: Path, lines: Lines) -> Reconcile:
+    counted_line = lines.of_text("checks", "reconcile", "counted")
+    parse_query(f"select {rule.counted} from {THIS}", path, counted_line)
+    return Reconcile(
+        "reconcile",
+        f"Every row of {rule.source} is here or dropped by a named rule"
+        + (f" ({', '.join(rule.dropped)})." if rule.dropped else "; no rule drops any."),
+        line=lines.of("checks", "reconcile", "source"),
+        source=Relation.parse(rule.source),
+        counted=rule.counted,
+        dropped=tuple(
             (
-                f"accepted_values__{column}",
-                f"{column} is one of {', '.join(str(value) for value in values)}.",
-                f"select * from {{this}} where {column} not in ({allowed})",
+                name,
+                parse_query(
+                    f"select count(*) from {rule.source} where {LOAD_DATE} = %({LOAD_DATE})s and ({predicate}\n)",
+                    path,
+                    lines.of_text("checks", "reconcile", "dropped", name),
+                ),
             )
+            for name, predicate in rule.dropped.items()
+        ),
+    )
+
+
+def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """(name, description, where it stands in checks, bad-row query) of each row check that a word asks for."""
+    words = header.checks
+    if words.not_null:
+        predicate = " or ".join(f"{name_of(column)} is null" for column in words.not_null)
+        yield "not_null", f"Never null: {', '.join(words.not_null)}.", ("not_null",), _rows_where(predicate)
+    for column, values in words.accepted_values.items():
+        yield (
+            f"accepted_values__{column}",
+            f"{column} is one of {', '.join(str(value) for value in values)}.",
+            ("accepted_values", column),
+            _rows_where(f"{name_of(column)} not in ({', '.join(map(literal, values))})"),
         )
     for column, (low, high) in words.range.items():
-        bounds = [f"{column} {sign} {literal(end)}" for sign, end in (("<", low), (">", high)) if end is not None]
-        made.append(
-            (
-                f"range__{column}",
-                f"{column} lies in {low if low is not None else '...'} to {high if high is not None else '...'}.",
-                f"select * from {{this}} where {' or '.join(bounds)}",
-            )
+        bounds = [
+            f"{name_of(column)} {sign} {literal(end)}" for sign, end in (("<", low), (">", high)) if end is not None
+        ]
+        if high is None and header.columns[column].type.startswith(("numeric", "real", "double")):
+            bounds.append(f"{name_of(column)} = 'NaN'")  # which Postgres sorts above every number
+        yield (
+            f"range__{column}",
+            f"{column} lies in {low if low is not None else '...'} to {high if high is not None else '...'}.",
+            ("range", column),
+            _rows_where(" or ".join(bounds)),
         )
     for name, columns in words.unique.items():
-        key = ", ".join(columns)
-        known = " and ".join(f"{column} is not null" for column in columns)
-        made.append(
-            (
-                f"unique__{name}",
-                f"No two rows share {key}.",
-                f"select {key}, count(*) as rows from {{this}} where {known} group by {key} having count(*) > 1",
-            )
+        key = ", ".join(map(name_of, columns))
+        known = " and ".join(f"{name_of(column)} is not null" for column in columns)
+        yield (
+            f"unique__{name}",
+            f"No two rows share {', '.join(columns)}.",
+            ("unique", name),
+            f"select {key}, count(*) as rows from {THIS} where {known} group by {key} having count(*) > 1",
         )
     for column, reference in words.foreign_key.items():
         relation, _, other = reference.rpartition(".")
-        made.append(
-            (
-                f"foreign_key__{column}",
-                f"Each {column} is a {reference}.",
-                f"select t.* from {{this}} as t where t.{column} is not null and not exists ("
-                f"select 1 from {relation} as r where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{other} = t.{column})",
-            )
+        yield (
+            f"foreign_key__{column}",
+            f"Each {column} is a {reference}.",
+            ("foreign_key", column),
+            f"select t.* from {THIS} as t where t.{name_of(column)} is not null and not exists ("
+            f"select 1 from {relation} as r "
+            f"where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{name_of(other)} = t.{name_of(column)})",
         )
-    return made
+
+
+def _rows_where(predicate: str) -> str:
+    return f"select * from {THIS} where {predicate}"

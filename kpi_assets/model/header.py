@@ -5,13 +5,14 @@ Not here: the SELECT (query.py), what a check does (checks.py), the tables aroun
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier
-from kpi_assets.model.strict_yaml import ModelError, Strict, read
+from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
+from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
 HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
 # An allow-list, since a type becomes part of the CREATE TABLE; spelled as Postgres' catalog does, to compare equal.
@@ -22,7 +23,7 @@ TYPE = re.compile(
 CHECK_WORDS = ("min_rows", "not_null", "accepted_values", "range", "unique", "foreign_key", "reconcile")
 
 Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
-Value = str | int | float
+Value = str | bool | int | float
 
 
 class Column(Strict):
@@ -35,7 +36,8 @@ class Column(Strict):
     @classmethod
     def _is_known(cls, value: str) -> str:
         if not TYPE.fullmatch(value):
-            raise ValueError(f"{value!r} is no column type known here: write one of {TYPE.pattern.replace('|', ', ')}")
+            known = TYPE.pattern.replace(r"(\(\d+,\d+\))?", ", numeric(p,s)").replace("|", ", ")
+            raise ValueError(f"{value!r} is no column type known here: write one of {known}")
         return value
 
 
@@ -68,6 +70,11 @@ class Reconcile(Strict):
     counted: str = "count(*)"
     dropped: dict[Identifier, str] = {}  # rule -> predicate over the source's rows
 
+    @field_validator("source")
+    @classmethod
+    def _is_a_table(cls, value: str) -> str:
+        return str(Relation.parse(value))
+
 
 class CustomCheck(Strict):
     """A query that returns bad rows; `{this}` is the build that is being audited."""
@@ -83,7 +90,7 @@ class Checks(Strict):
     min_rows: MinRows = MinRows()
     not_null: list[str] = []
     accepted_values: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
-    range: dict[str, tuple[Value | None, Value | None]] = {}
+    range: dict[str, tuple[Value | None, Value | None]] = {}  # column -> lowest, highest; null where it is open
     unique: dict[Identifier, Annotated[list[str], Field(min_length=1)]] = {}
     foreign_key: dict[str, str] = {}  # column -> schema.table.column
     reconcile: Reconcile | None = None
@@ -97,12 +104,22 @@ class Checks(Strict):
         words = {name: value for name, value in values.items() if name in CHECK_WORDS}
         return {**words, "custom": {name: value for name, value in values.items() if name not in CHECK_WORDS}}
 
+    @field_validator("range")
+    @classmethod
+    def _ranges_have_an_end(
+        cls, value: dict[str, tuple[Value | None, Value | None]]
+    ) -> dict[str, tuple[Value | None, Value | None]]:
+        for column, ends in value.items():
+            if ends == (None, None):
+                raise MisplacedError((column,), "both ends are null: give one, or take the range out")
+        return value
+
     @field_validator("foreign_key")
     @classmethod
     def _references_are_columns(cls, value: dict[str, str]) -> dict[str, str]:
         for column, reference in value.items():
             if not re.fullmatch(rf"{IDENTIFIER}\.{IDENTIFIER}\.{IDENTIFIER}", reference):
-                raise ValueError(f"{column} refers to {reference!r}: write schema.table.column")
+                raise MisplacedError((column,), f"refers to {reference!r}: write schema.table.column")
         return value
 
 
@@ -136,33 +153,36 @@ class Header(Strict):
     @model_validator(mode="after")
     def _names_only_its_columns(self) -> "Header":
         if LOAD_DATE in self.columns:
-            raise ValueError(f"columns: {LOAD_DATE} is every table's first column already: take it out")
-        checks = self.checks
-        mentions = {
-            "grain": self.grain,
-            "checks.not_null": checks.not_null,
-            "checks.accepted_values": checks.accepted_values,
-            "checks.range": checks.range,
-            "checks.foreign_key": checks.foreign_key,
-            **{f"checks.unique.{name}": columns for name, columns in checks.unique.items()},
-            "kpi.chart": (self.kpi.chart.x, self.kpi.chart.y) if self.kpi else (),
-        }
-        for word, columns in mentions.items():
-            for column in columns:
-                if column not in self.columns:
-                    raise ValueError(f"{word}: {column!r} is not one of the columns ({', '.join(self.columns)})")
+            raise MisplacedError(("columns", LOAD_DATE), "it is every table's first column already: take it out")
+        for loc, column in self._mentions():
+            if column not in self.columns:
+                raise MisplacedError(loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})")
         if len(set(self.grain)) < len(self.grain):
-            raise ValueError("grain: a column stands there twice")
+            raise MisplacedError(("grain",), "a column stands there twice")
         return self
 
+    def _mentions(self) -> Iterator[tuple[tuple[int | str, ...], str]]:
+        """(where, column) of each column that a word speaks of."""
+        checks = self.checks
+        lists: dict[tuple[str, ...], list[str]] = {("grain",): self.grain, ("checks", "not_null"): checks.not_null}
+        lists.update({("checks", "unique", name): columns for name, columns in checks.unique.items()})
+        for word, columns in lists.items():
+            for number, column in enumerate(columns):
+                yield (*word, number), column
+        for name in ("accepted_values", "range", "foreign_key"):
+            yield from ((("checks", name, column), column) for column in getattr(checks, name))
+        if self.kpi:
+            yield from ((("kpi", "chart", axis), getattr(self.kpi.chart, axis)) for axis in ("x", "y"))
 
-def split(path: Path, text: str) -> tuple[Header, str]:
-    """Cut a file into its header and its body, which is all that is ever executed. Raises ModelError.
+
+def split(path: Path, text: str) -> tuple[Header, Lines, str]:
+    """Cut a file into its header, the lines of its words, and its body, which is all that is ever executed.
 
     The body begins with as many empty lines as the header took, so that a line of the body is a line of the file.
+    Raises ModelError.
     """
     match = HEADER.match(text)
     if match is None:
         raise ModelError(path, 1, "begins with no header: the first line must be /* @asset, and @end */ must close it")
-    header = read(Header, "\n" + match.group(1), path)  # the empty line stands for /* @asset
-    return header, "\n" * text[: match.end()].count("\n") + text[match.end() :]
+    header, lines = read(Header, "\n" + match.group(1), path)  # the empty line stands for /* @asset
+    return header, lines, "\n" * text[: match.end()].count("\n") + text[match.end() :]

@@ -13,17 +13,18 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model.checks import Check, expand
 from kpi_assets.model.header import Header, Sentence, split
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
-from kpi_assets.model.query import Query, digest, parse_query
-from kpi_assets.model.strict_yaml import ModelError, Strict, read
+from kpi_assets.model.query import THIS, Query, digest, parse_query
+from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
 Layer = Literal["raw", "staging", "marts"]
 PIPELINE_FILE = "pipeline.yaml"
+RESERVED = ("ops", "builds", "public", "information_schema")  # schemas that no pipeline's tables may lie in
 
 
 class PipelineConfig(Strict):
@@ -39,6 +40,18 @@ class PipelineConfig(Strict):
     @classmethod
     def _is_a_date(cls, value: object) -> date:
         return parse_date(str(value))
+
+    @model_validator(mode="after")
+    def _schemas_are_its_own(self) -> "PipelineConfig":
+        for schema in self.layers:
+            if schema in RESERVED or schema.startswith("pg_"):
+                raise MisplacedError(("layers", schema), "this schema is taken: give it another name")
+        for number, schema in enumerate(self.readers):
+            if schema not in self.layers:
+                raise MisplacedError(
+                    ("readers", number), f"{schema!r} is none of the layers ({', '.join(self.layers)})"
+                )
+        return self
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,17 @@ class Table:
         return list(self.header.columns)
 
     @cached_property
+    def mentions(self) -> dict[Relation, int]:
+        """The tables that it reads, sorted, and the line of the file on which each is first named."""
+        found: dict[Relation, int] = {}
+        for each in (*self.checks, self.query):
+            found.update(each.mentions if each else {})
+        return dict(sorted(found.items()))
+
+    @property
     def reads(self) -> tuple[Relation, ...]:
         """The tables that must be published before it: those of its SELECT and those of its checks."""
-        found = set(self.query.reads if self.query else ())
-        found.update(*(check.reads for check in self.checks))
-        return tuple(sorted(found - {self.relation}))
+        return tuple(self.mentions)
 
     @cached_property
     def code_version(self) -> str:
@@ -80,7 +99,7 @@ class Table:
     def object_key(self, load_date: date) -> str:
         """The S3 key of a raw table's object."""
         assert self.header.source is not None
-        return self.header.source.object.format(**{LOAD_DATE: load_date.isoformat()})
+        return self.header.source.object.replace(f"{{{LOAD_DATE}}}", load_date.isoformat())
 
 
 @dataclass(frozen=True)
@@ -164,12 +183,11 @@ def load_pipelines(sql_dir: Path, minimum_rows: Mapping[str, int] | None = None)
 def load_pipeline(folder: Path, minimum_rows: Mapping[str, int]) -> Pipeline:
     """Read one pipeline's folder. Raises ModelError."""
     config_path = folder / PIPELINE_FILE
-    if not re.fullmatch(IDENTIFIER, folder.name):
-        raise ModelError(config_path, 1, f"the folder names a database: {folder.name!r} must be lower case letters")
-    config = read(PipelineConfig, config_path.read_text(), config_path)
-    for schema in config.readers:
-        if schema not in config.layers:
-            raise ModelError(config_path, 1, f"readers: {schema!r} is none of the layers ({', '.join(config.layers)})")
+    if not re.fullmatch(IDENTIFIER, folder.name) or len(folder.name) > 40:
+        raise ModelError(
+            config_path, 1, f"the folder names a database: {folder.name!r} must be 1 to 40 lower case letters"
+        )
+    config, _ = read(PipelineConfig, _text_of(config_path), config_path)
     tables = {}
     for path in sorted(folder.rglob("*.sql")):
         table = _load_table(folder, path, config, minimum_rows)
@@ -179,22 +197,22 @@ def load_pipeline(folder: Path, minimum_rows: Mapping[str, int]) -> Pipeline:
 
 def _load_table(folder: Path, path: Path, config: PipelineConfig, minimum_rows: Mapping[str, int]) -> Table:
     relation = _relation_of(folder, path, config)
+    header, lines, body = split(path, _text_of(path))
+    checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"))
+    names: set[str] = set()
+    for check in checks:
+        if check.name in names:
+            raise ModelError(path, check.line, f"two checks are called {check.name!r}: rename this one")
+        names.add(check.name)
+    return Table(folder.name, relation, path, header, _query_of(header, lines, body, path), checks)
+
+
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ModelError(path, 1, f"is not UTF-8 (byte {error.start}): save it as UTF-8") from None
-
-    def line_of(word: str) -> int:
-        found = re.search(rf"^\s*{re.escape(word)}:", text, re.MULTILINE)
-        return text.count("\n", 0, found.start() + 1) + 1 if found else 1
-
-    header, body = split(path, text)
-    checks = expand(header, path, line_of, minimum_rows.get(f"{folder.name}.{relation}"))
-    names = [check.name for check in checks]
-    for name in names:
-        if names.count(name) > 1:
-            raise ModelError(path, line_of(name), f"two checks are called {name!r}: rename this one")
-    return Table(folder.name, relation, path, header, _query_of(header, body, path), checks)
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ModelError(path, line, f"is not UTF-8 (byte {error.start}): save it as UTF-8") from None
 
 
 def _relation_of(folder: Path, path: Path, config: PipelineConfig) -> Relation:
@@ -207,30 +225,48 @@ def _relation_of(folder: Path, path: Path, config: PipelineConfig) -> Relation:
     return Relation(*parts)
 
 
-def _query_of(header: Header, body: str, path: Path) -> Query | None:
+def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
     """The SELECT of a file; None for a raw table, whose file ends with its header."""
     if header.source and body.strip():
-        raise ModelError(path, 1, "has both a source and a SELECT: a raw table's file ends with its header")
+        raise ModelError(
+            path, lines.of("source"), "has both a source and a SELECT: a raw table's file ends with its header"
+        )
     if header.source:
         return None
     if not body.strip():
         raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
     query = parse_query(body, path)
-    if query.columns != list(header.columns):
-        raise ModelError(path, 1, _difference(list(header.columns), query.columns))
+    _compare_columns(header, lines, query, path)
     return query
 
 
-def _difference(declared: list[str], returned: list[str]) -> str:
-    if "*" in returned or any(not name for name in returned):
-        return "the SELECT must name each column it returns: write them out instead of *, and give expressions an alias"
+def _compare_columns(header: Header, lines: Lines, query: Query, path: Path) -> None:
+    """Raise ModelError unless the SELECT returns the header's columns, in order."""
+    declared, returned = list(header.columns), query.columns
+    for number, column in enumerate(returned):
+        line = query.line_of(number)
+        if column in {"", "*"}:
+            raise ModelError(
+                path,
+                line,
+                "the SELECT must name each column it returns: write them out instead of *, give expressions an alias",
+            )
+        if column not in declared:
+            raise ModelError(path, line, f"the SELECT returns the column {column!r}, which the header does not declare")
+        if column in returned[:number]:
+            raise ModelError(path, line, f"the SELECT returns the column {column!r} a second time")
     for column in declared:
         if column not in returned:
-            return f"the column {column!r} is declared but the SELECT does not return it"
-    for column in returned:
-        if column not in declared:
-            return f"the SELECT returns the column {column!r}, which the header does not declare"
-    return f"the header's columns ({', '.join(declared)}) stand in another order in the SELECT ({', '.join(returned)})"
+            line = lines.of("columns", column)
+            raise ModelError(path, line, f"the column {column!r} is declared but the SELECT does not return it")
+    for number, column in enumerate(returned):
+        if column != declared[number]:
+            raise ModelError(
+                path,
+                query.line_of(number),
+                f"the header's columns ({', '.join(declared)}) stand in another order in the SELECT "
+                f"({', '.join(returned)})",
+            )
 
 
 def _in_build_order(config_path: Path, tables: dict[Relation, Table]) -> dict[Relation, Table]:
@@ -245,12 +281,16 @@ def _in_build_order(config_path: Path, tables: dict[Relation, Table]) -> dict[Re
 
 
 def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
-    for relation in table.reads:
+    for relation, line in table.mentions.items():
+        if relation == table.relation:
+            raise ModelError(table.path, line, f"reads {relation}, which is itself: a check reads its build as {THIS}")
         if relation not in tables:
             raise ModelError(
-                table.path, 1, f"reads {relation}, which has no file here: correct the name or add the file"
+                table.path, line, f"reads {relation}, which has no file here: correct the name or add the file"
             )
+    lines = {check.name: check.line for check in table.checks}
     for column, reference in table.header.checks.foreign_key.items():
         name, _, other = reference.rpartition(".")
         if other not in tables[Relation.parse(name)].columns:
-            raise ModelError(table.path, 1, f"checks.foreign_key.{column}: {name} has no column {other!r}")
+            line = lines[f"foreign_key__{column}"]
+            raise ModelError(table.path, line, f"checks.foreign_key.{column}: {name} has no column {other!r}")

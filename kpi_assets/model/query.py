@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
-from sqlglot import exp, parse
-from sqlglot.errors import SqlglotError
+from sqlglot import TokenType, exp, parse, tokenize
+from sqlglot.errors import ParseError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
@@ -23,26 +24,42 @@ PARAMETERS = {LOAD_DATE}
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
 _OTHER_CLAUSES = ("joins", "laterals", "group", "having", "order", "limit", "offset", "distinct", "windows", "with_")
 _PERCENT = re.compile(r"%(?:%|\((\w+)\)s|(.|\Z))", re.DOTALL)
-_PARAMETER = "the load_date parameter"  # a node of the equality graph in _ties
+_PARAMETER = "the load_date parameter"  # stands among the sources in _arrows
+_NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # what names its column by itself
 
 
 @dataclass(frozen=True)
 class Query:
-    """One SELECT: `sql` as it stands in the file, with %(load_date)s, and `tree`, its syntax."""
+    """One SELECT: `sql` with %(load_date)s, `tree`, its syntax, and the file's line on which its first word stands."""
 
     sql: str
     tree: exp.Query
+    line: int = 1
 
     @cached_property
+    def mentions(self) -> dict[Relation, int]:
+        """The tables it reads, sorted, and the line of the first mention of each; names of CTEs are not tables."""
+        found: dict[Relation, int] = {}
+        for scope in traverse_scope(self.tree):
+            for table in _tables(scope):
+                relation, line = Relation(table.db, table.name), _line_of(table, self.line)
+                if table.name != THIS:
+                    found[relation] = min(line, found.get(relation, line))
+        return dict(sorted(found.items()))
+
+    @property
     def reads(self) -> tuple[Relation, ...]:
-        """The tables it reads, sorted; names of CTEs are not tables."""
-        tables = (table for scope in traverse_scope(self.tree) for table in _tables(scope))
-        return tuple(sorted({Relation(table.db, table.name) for table in tables if table.name != THIS}))
+        """The tables it reads, sorted."""
+        return tuple(self.mentions)
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns it returns, in order."""
-        return list(self.tree.named_selects)
+        """The names of the columns it returns, in order; empty where an expression has none."""
+        return [column.alias_or_name if isinstance(column, _NAMED) else "" for column in self.tree.selects]
+
+    def line_of(self, column: int) -> int:
+        """The line on which the column of this number (from 0) is selected."""
+        return _line_of(self.tree.selects[column], self.line)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -89,27 +106,38 @@ def parse_query(sql: str, path: Path, line: int = 1) -> Query:
     another kind, a table without its schema, an unknown parameter, and a table that is not tied to the load_date.
     """
     _check_parameters(sql, path, line)
+    line += sql[: len(sql) - len(sql.lstrip())].count("\n")
+    text = sql.strip().replace("%%", "%").replace(THIS, f'"{THIS}"')
     try:
-        trees = parse(sql.replace("%%", "%").replace(THIS, f'"{THIS}"'), read="postgres")
-    except SqlglotError as error:
-        detail = (getattr(error, "errors", None) or [{}])[0]
-        at = line + int(detail.get("line") or 1) - 1
-        raise ModelError(path, at, f"this SQL cannot be parsed ({detail.get('description') or error})") from None
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        tree = parse(text, read="postgres")[0]
+        ended = any(token.token_type == TokenType.SEMICOLON for token in tokenize(text, read="postgres"))
+    except ParseError as error:
+        found = error.errors[0]
+        at = line + int(found["line"]) - 1
+        raise ModelError(path, at, f"this SQL cannot be parsed, at {found['highlight']!r}") from None
+    except TokenError:
+        raise ModelError(path, line, "this SQL cannot be parsed: a quote or comment is never closed") from None
+    if ended or not isinstance(tree, exp.Query) or tree.find(exp.DML, exp.Into):
         raise ModelError(path, line, "the SQL must be exactly one SELECT, without a semicolon after it")
-    tree = trees[0]
     for scope in traverse_scope(tree):
         for table in _tables(scope):
             if table.catalog or not (table.db or table.name == THIS):
-                raise ModelError(path, line, f"the table {table.sql()!r} must be written as schema.table")
-        for name in _untied(scope):
+                at = _line_of(table, line)
+                raise ModelError(path, at, f"the table {table.sql()!r} must be written as schema.table")
+        for table in _untied(scope):
             raise ModelError(
                 path,
-                line,
-                f"{name} is read for all load_dates at once: tie it by `{LOAD_DATE} = %({LOAD_DATE})s`"
-                f" or by a join using ({LOAD_DATE}, ...)",
+                _line_of(table, line),
+                f"{table.db}.{table.name} is read for all load_dates at once: tie it by "
+                f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)",
             )
-    return Query(sql, tree)
+    return Query(sql, tree, line)
+
+
+def _line_of(node: exp.Expr, line: int) -> int:
+    """The file's line of a part of the SQL that begins on `line`: that of the first name in it."""
+    names = [name.meta["line"] for name in node.find_all(exp.Identifier) if "line" in name.meta]
+    return line + min(names, default=1) - 1
 
 
 def _check_parameters(sql: str, path: Path, line: int) -> None:
@@ -129,56 +157,75 @@ def _tables(scope: Scope) -> Iterator[exp.Table]:
             yield table
 
 
-def _untied(scope: Scope) -> Iterator[str]:
+def _untied(scope: Scope) -> Iterator[exp.Table]:
     """The tables of a scope whose load_date is not tied to the parameter there."""
-    real = {table.alias_or_name: f"{table.db}.{table.name}" for table in _tables(scope) if table.name != THIS}
-    tied = _ties(scope, set(real)) if real else set()
-    yield from (name for alias, name in real.items() if alias not in tied)
+    real = {table.alias_or_name: table for table in _tables(scope) if table.name != THIS}
+    tied = _tied(scope, set(real)) if real else set()
+    yield from (table for alias, table in real.items() if alias not in tied)
 
 
-def _ties(scope: Scope, real: set[str]) -> set[str]:
-    """The sources of a scope whose load_date equals the parameter, by the scope's own AND-ed equalities.
+def _tied(scope: Scope, real: set[str]) -> set[str]:
+    """The sources of a scope whose load_date equals the parameter in every row of theirs that the scope lets through.
 
     A source that is no real table (a CTE, a subquery, an outer query's, {this}) was tied where it was made.
     """
-    groups: list[set[str]] = []
+    tied = {_PARAMETER, *(source for source in scope.selected_sources if source not in real)}
+    arrows = set(_arrows(scope, real))
+    while more := {other for one, other in arrows if one in tied} - tied:
+        tied |= more
+    return tied
 
-    def unite(*names: str) -> None:
-        nonlocal groups
-        touched = [group for group in groups if group & set(names)]
-        groups = [group for group in groups if group not in touched] + [set(names).union(*touched)]
 
+def _arrows(scope: Scope, real: set[str]) -> Iterator[tuple[str, str]]:
+    """(one, other) wherever a condition of the scope makes that the second is tied if the first is.
+
+    An equality in WHERE or in an inner join ties both its sides; in an outer join only the side that it restricts.
+    """
     sources = list(scope.selected_sources)
     joins = scope.expression.args.get("joins") or []
     using = [join for join in joins if LOAD_DATE in [column.name for column in join.args.get("using") or []]]
-    for join in using:
-        unite(*sources[: sources.index(join.alias_or_name) + 1])
     unqualified = sources if using or len(sources) == 1 else []
-
-    def nodes(side: exp.Expr) -> list[str]:
-        side = side.this if isinstance(side, exp.Cast) else side
-        if isinstance(side, exp.Placeholder) and side.name == LOAD_DATE:
-            return [_PARAMETER]
-        if isinstance(side, exp.Column) and side.name == LOAD_DATE:
-            owners = [side.table] if side.table else unqualified
-            return [owner if owner in real else _PARAMETER for owner in owners]
-        return []
-
-    for condition in _conjuncts(scope.expression):
-        if isinstance(condition, exp.EQ):
-            left, right = nodes(condition.this), nodes(condition.expression)
-            if left and right:
-                unite(*left, *right)
-    derived = [source for source in sources if source not in real]
-    if derived:
-        unite(_PARAMETER, *derived)
-    return next((group for group in groups if _PARAMETER in group), set())
+    where = scope.expression.args.get("where")
+    conditions: list[tuple[exp.Expr | None, list[str]]] = [(where and where.this, sources)]
+    for join in joins:
+        joined = join.alias_or_name
+        before = sources[: sources.index(joined)] if joined in sources else sources
+        restricted = {"LEFT": [joined], "RIGHT": before, "FULL": []}.get(join.side, sources)
+        conditions.append((join.args.get("on"), restricted))
+        if join in using:
+            yield from _both_ways(before, [joined], restricted)
+    for condition, restricted in conditions:
+        for part in _conjuncts(condition):
+            if isinstance(part, exp.EQ):
+                left, right = (_load_dates(side, real, unqualified) for side in (part.this, part.expression))
+                yield from _both_ways(left, right, restricted)
 
 
-def _conjuncts(select: exp.Expr) -> Iterator[exp.Expr]:
-    """The conditions that must all hold: WHERE and every ON, taken apart at AND."""
-    where = select.args.get("where")
-    conditions = [where.this] if where else []
-    conditions += [join.args["on"] for join in select.args.get("joins") or [] if join.args.get("on")]
-    for condition in conditions:
-        yield from condition.flatten() if isinstance(condition, exp.And) else [condition]
+def _both_ways(left: list[str], right: list[str], restricted: list[str]) -> Iterator[tuple[str, str]]:
+    for one, other in [*product(left, right), *product(right, left)]:
+        if other in restricted:
+            yield one, other
+
+
+def _load_dates(side: exp.Expr, real: set[str], unqualified: list[str]) -> list[str]:
+    """Whose load_date one side of an equality is; none where it is something else."""
+    if isinstance(side, exp.Cast) and side.to.is_type("date"):
+        side = side.this
+    if isinstance(side, exp.Placeholder) and side.name == LOAD_DATE:
+        return [_PARAMETER]
+    if isinstance(side, exp.Column) and side.name == LOAD_DATE:
+        owners = [side.table] if side.table else unqualified
+        return [owner if owner in real else _PARAMETER for owner in owners]
+    return []
+
+
+def _conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
+    """The conditions that must all hold for this one to hold: it, taken apart at AND."""
+    if condition is None:
+        return
+    condition = condition.unnest()
+    if isinstance(condition, exp.And):
+        yield from _conjuncts(condition.this)
+        yield from _conjuncts(condition.expression)
+    else:
+        yield condition

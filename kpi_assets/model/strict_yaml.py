@@ -5,6 +5,7 @@ Belongs here: parsing text into plain values, and pydantic errors as sentences. 
 
 import re
 from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,14 @@ class ModelError(UserError):
     def __init__(self, path: Path, line: int, problem: str) -> None:
         self.path, self.line, self.problem = path, line, problem
         super().__init__(f"{path}:{line}: {problem}")
+
+
+class MisplacedError(ValueError):
+    """Raised by a validator of a whole model: what is wrong stands below it, at `loc`."""
+
+    def __init__(self, loc: tuple[int | str, ...], problem: str) -> None:
+        self.loc = loc
+        super().__init__(problem)
 
 
 class Strict(BaseModel):
@@ -58,39 +67,75 @@ for _letter, _word in (("t", "true"), ("f", "false")):
     _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(f"^{_word}$"), [_letter])
 
 
-def read(model: type[M], text: str, path: Path) -> M:
-    """Parse `text` into `model`. Raises ModelError with the line in `path`, for bad YAML and for bad content alike."""
-    loader = _Loader(text)
+@dataclass(frozen=True)
+class Lines:
+    """On which lines the words of a text stand, 1 the first."""
+
+    root: yaml.Node | None
+
+    def of(self, *loc: int | str) -> int:
+        """The line of the deepest part of `loc` that the text has; parts that only the model has are stepped over."""
+        return self._find(loc)[0]
+
+    def of_text(self, *loc: int | str) -> int:
+        """The line on which the text of a value begins: a block's (`|`) begins below its word."""
+        line, node = self._find(loc)
+        if not isinstance(node, yaml.ScalarNode):
+            return line
+        if node.style not in ("|", ">"):
+            return int(node.start_mark.line) + 1
+        text: str = node.value
+        return int(node.start_mark.line) + 2 + text[: len(text) - len(text.lstrip())].count("\n")
+
+    def _find(self, loc: tuple[int | str, ...]) -> tuple[int, yaml.Node | None]:
+        node = self.root
+        line: int = node.start_mark.line + 1 if node is not None else 1
+        for part in loc:
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if key.value == str(part):
+                        line, node = key.start_mark.line + 1, value
+                        break
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+        return line, node
+
+
+def read(model: type[M], text: str, path: Path) -> tuple[M, Lines]:
+    """Parse `text` into `model`, and tell where its words stand.
+
+    Raises ModelError with the line in `path`, for bad YAML and for bad content alike.
+    """
+    node, values = _parse(text, path)
+    lines = Lines(node)
     try:
-        node = loader.get_single_node()
-        values = loader.construct_document(node) if node is not None else {}
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ModelError(path, line, f"{error.problem} (check the YAML's indentation and quotes)") from None
-    finally:
-        loader.dispose()
-    try:
-        return model.model_validate(values)
+        return model.model_validate(values), lines
     except ValidationError as error:
         first = error.errors()[0]
-        problem = _sentence(first["loc"], first["msg"], first["type"])
-        raise ModelError(path, _line_of(node, first["loc"]), problem) from None
+        cause = first.get("ctx", {}).get("error")
+        loc = (*first["loc"], *(cause.loc if isinstance(cause, MisplacedError) else ()))
+        raise ModelError(path, lines.of(*loc), _sentence(loc, first["msg"], first["type"])) from None
 
 
-def _line_of(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
-    """The line of the deepest part of `loc` that the text has; parts that only the model has are stepped over."""
-    line = node.start_mark.line + 1 if node is not None else 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    line, node = key.start_mark.line + 1, value
-                    break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
+def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return node, loader.construct_document(node) if node is not None else {}
+    except yaml.MarkedYAMLError as error:
+        # A quote or bracket that is never closed is noticed far below the line on which it opens.
+        opens = error.context is not None and ("quoted" in error.context or "flow" in error.context)
+        mark = error.context_mark if opens else error.problem_mark
+        line = mark.line + 1 if mark else 1
+        raise ModelError(path, line, f"{error.problem} (check the YAML's indentation and quotes)") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ModelError(path, line, f"holds the control character U+{error.character:04X}: take it out") from None
+    finally:
+        if loader:
+            loader.dispose()
 
 
 def _sentence(loc: tuple[int | str, ...], message: str, kind: str) -> str:

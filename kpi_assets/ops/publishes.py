@@ -53,6 +53,13 @@ def all_current(connection: Connection[Any]) -> list[Publish]:
         ).fetchall()
 
 
+def of_build(connection: Connection[Any], build_id: int) -> int | None:
+    """The publish_id of a build, after waiting for the transaction that may just publish it; None if none did."""
+    connection.execute("select 1 from ops.pipeline_runs where id = %s for share", [build_id])
+    row = connection.execute("select publish_id from ops.publishes where build_id = %s", [build_id]).fetchone()
+    return row[0] if row else None
+
+
 def previous_rows(connection: Connection[Any], relation: Relation, load_date: date) -> int | None:
     """The rows of the latest earlier load_date that is published; None if there is none."""
     row = connection.execute(

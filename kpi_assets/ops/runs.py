@@ -55,16 +55,17 @@ def close_build(
     counts: Counts,
     error: str | None = None,
     candidate: str | None = None,
-) -> None:
-    """Close a build's row."""
-    connection.execute(
+) -> bool:
+    """Close a build's row; False where it is closed already, which is left as it is."""
+    closed = connection.execute(
         f"update ops.pipeline_runs set status = %s, rows_extracted = %s, {_LAYER_COLUMN[layer]} = %s, "  # noqa: S608
         "rows_quarantined = %s, error_message = %s, candidate = %s, "
         "execution_seconds = extract(epoch from clock_timestamp() - started_at), ended_at = clock_timestamp() "
-        "where id = %s",
+        "where id = %s and status = 'running'",
         [status, counts.extracted, counts.loaded, counts.quarantined, error, candidate, row_id],
-    )
+    ).rowcount
     _release(connection, row_id)
+    return closed == 1
 
 
 def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str | None = None) -> Status:

@@ -6,7 +6,7 @@ the middle of its file; several in one file hit different ones. Not here: numpy,
 
 from collections.abc import Callable, Sequence
 
-from kpi_assets.errors import UserError
+from kpi_assets.errors import UsageError, UserError
 from kpi_assets.samples.csv_file import Edit
 
 ORDERS, LINES, PRODUCTS = "orders.csv", "order_products__prior.csv", "products.csv"
@@ -107,13 +107,13 @@ HEADERS: dict[str, dict[str, Callable[[bytes], bytes]]] = {
 
 
 def chosen(names: Sequence[str]) -> frozenset[str]:
-    """The faults of these names; UserError for one that is unknown, or for two that cannot both be planted."""
+    """The faults of these names; UsageError for one that is unknown, or for two that cannot both be planted."""
     for name in names:
         if name not in FAULTS:
-            raise UserError(f"Instacart has no fault {name!r}: choose from {', '.join(FAULTS)}.")
+            raise UsageError(f"Instacart has no fault {name!r}: choose from {', '.join(FAULTS)}.")
     of_orders = sorted(FAULTS_OF[ORDERS].keys() & set(names), key=lambda name: name not in WITHOUT_ORDERS)
     if len(of_orders) > 1 and of_orders[0] in WITHOUT_ORDERS:
-        raise UserError(
+        raise UsageError(
             f"The fault {of_orders[0]} leaves no {ORDERS} for {of_orders[1]} to be planted in: choose one of them."
         )
     return frozenset(names)

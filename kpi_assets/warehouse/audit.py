@@ -14,14 +14,16 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
-from kpi_assets.model.checks import Accounted, BadRows, Check, Grain, MinRows, Quarantine, Reconcile
+from kpi_assets.model.checks import Accounted, BadRows, Check, Grain, MinRows, Quarantine, Reconcile, name_of
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.query import THIS
+from kpi_assets.model.query import THIS, Query
 from kpi_assets.model.results import CheckResult
 
 SAMPLES = 5
 CHECK_TIMEOUT = "30min"
 _ROWS, _CHECKSUM = "ROWS", "CHECKSUM"  # in capitals, which no check's name has
+# Postgres adds up a record's hash from its columns': hashed once more, or two rows could exchange a value unnoticed.
+_CHECKSUM_OF_T = sql.SQL("coalesce(sum(hashint8extended(hash_record_extended(t, 0), 0)), 0)::text")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class _Scan:
         measures: dict[str, str] = {}
         for check in checks:
             if isinstance(check, Grain) and grain_is_proven:
-                null = " or ".join(f"{column} is null" for column in check.columns)
+                null = " or ".join(f"{name_of(column)} is null" for column in check.columns)
                 measures[check.name] = f"count(*) filter (where {null})"
             elif isinstance(check, BadRows) and check.query and check.query.row_predicate:
                 measures[check.name] = f"count(*) filter (where {check.query.row_predicate}\n)"
@@ -124,7 +126,7 @@ class _Scan:
     ) -> dict[str, Any]:
         named = [
             sql.SQL("count(*) as {}").format(sql.Identifier(_ROWS)),
-            sql.SQL("coalesce(sum(hash_record_extended(t, 0)), 0)::text as {}").format(sql.Identifier(_CHECKSUM)),
+            sql.SQL("{} as {}").format(_CHECKSUM_OF_T, sql.Identifier(_CHECKSUM)),
             *(sql.SQL("{} as {}").format(sql.SQL(text), sql.Identifier(name)) for name, text in measures.items()),
         ]
         statement = sql.SQL("select {} from {} as t").format(sql.SQL(", ").join(named), this)
@@ -175,9 +177,7 @@ def _bad_rows(
     connection: Connection[Any], this: sql.Composable, check: BadRows, scan: _Scan, parameters: Mapping[str, Any]
 ) -> CheckResult:
     assert check.query is not None
-    query = sql.SQL(check.query.sql.replace("{", "{{").replace("}", "}}").replace("{" + THIS + "}", "{}")).format(
-        *[this] * check.query.sql.count(THIS)
-    )
+    query = _query_on(this, check.query)
     if check.name in scan:
         bad = int(scan[check.name])
     else:
@@ -204,6 +204,13 @@ def _bad_rows(
     )
 
 
+def _query_on(this: sql.Composable, query: Query) -> sql.Composable:
+    """A check's query of bad rows, on one build; in the predicate of a row check `{this}` can only be a text."""
+    if query.row_predicate:
+        return sql.SQL("select * from {} where {}").format(this, sql.SQL(query.row_predicate))
+    return sql.SQL(this.as_string(None)).join(map(sql.SQL, query.sql.split(THIS)))
+
+
 def _min_rows(check: MinRows, facts: Facts, rows: int) -> CheckResult:
     floor = float(check.at_least)
     basis = ""
@@ -225,13 +232,8 @@ def _reconcile(
     connection: Connection[Any], check: Reconcile, facts: Facts, scan: _Scan, parameters: Mapping[str, Any]
 ) -> CheckResult:
     dropped = {}
-    for rule, predicate in check.dropped:
-        row = connection.execute(
-            sql.SQL("select count(*) from {} where {} = %(load_date)s and ({}\n)").format(
-                sql.Identifier(*check.source), sql.Identifier(LOAD_DATE), sql.SQL(predicate)
-            ),
-            parameters,
-        ).fetchone()
+    for rule, query in check.dropped:
+        row = connection.execute(sql.SQL(query.sql), parameters).fetchone()
         dropped[rule] = int(row[0]) if row else 0
     source, here = facts.source_rows[check.source], int(scan[check.name])
     missing = source - here - sum(dropped.values())

@@ -4,6 +4,7 @@ Not here: the tables, which come with their first publish (tables.py), and the o
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -43,23 +44,29 @@ def ensure_schemas(connection: Connection[Any], schemas: Iterable[str]) -> None:
         connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
 
 
-def ensure_reader(connection: Connection[Any], readers: Iterable[str], password: SecretStr | None = None) -> bool:
-    """Make the role kpi_reader able to read ops and the given schemas, and nothing else; returns whether it exists.
+def ensure_reader_role(server: SecretStr, maintenance_database: str, password: SecretStr | None = None) -> None:
+    """Make the role kpi_reader; with a password it may log in.
 
-    With a password it may log in. A user without the right to create roles leaves that to an administrator.
+    A user without the right to create roles leaves that to an administrator. Roles belong to the whole server, and two
+    sessions must not change one at once: all take turns in the database that they have in common.
     """
-    if not connection.execute("select 1 from pg_roles where rolname = %s", [READER]).fetchone():
-        try:
-            connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(READER)))
-        except psycopg.errors.InsufficientPrivilege:
-            return False
-        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-            pass  # another process was first: roles belong to the whole server
     reader = sql.Identifier(READER)
-    if password is not None:
-        connection.execute(
-            sql.SQL("alter role {} login password {}").format(reader, sql.Literal(password.get_secret_value()))
-        )
+    with connect(server, maintenance_database, "bootstrap") as connection, connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(hashtext('kpi reader'))")
+        if not connection.execute("select 1 from pg_roles where rolname = %s", [READER]).fetchone():
+            with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(sql.SQL("create role {} nologin").format(reader))
+        if password is not None:
+            connection.execute(
+                sql.SQL("alter role {} login password {}").format(reader, sql.Literal(password.get_secret_value()))
+            )
+
+
+def ensure_reader(connection: Connection[Any], readers: Iterable[str]) -> bool:
+    """Let the role kpi_reader read ops and the given schemas, and nothing else; returns whether it exists."""
+    if not connection.execute("select 1 from pg_roles where rolname = %s", [READER]).fetchone():
+        return False
+    reader = sql.Identifier(READER)
     database = sql.Identifier(connection.info.dbname)
     connection.execute(sql.SQL("revoke all on database {} from public").format(database))
     connection.execute(sql.SQL("grant connect, temporary on database {} to {}").format(database, reader))

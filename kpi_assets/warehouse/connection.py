@@ -20,6 +20,12 @@ SESSION = {
     "search_path": "pg_catalog",  # every table is written with its schema
     "timezone": "UTC",
     "datestyle": "ISO, YMD",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "default_transaction_isolation": "read committed",  # a publish must see what was published while it waited
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
     "client_min_messages": "warning",
     "jit": "off",  # compiling costs more than it saves on these statements
     "work_mem": "256MB",
@@ -91,7 +97,7 @@ def _why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:
     except psycopg.Error:
         return "KPI_POSTGRES_URL is not a Postgres URL: write postgresql://user:password@host:port/database."
     place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
-    reason = str(error).strip().splitlines()[-1].split("FATAL:")[-1].strip()
+    reason = " ".join(str(error).split()).split("FATAL:")[-1].strip()
     password = str(parts.get("password") or "")
     reason = reason.replace(password, "***") if password else reason
     return (

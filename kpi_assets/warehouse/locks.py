@@ -11,8 +11,16 @@ from kpi_assets.model.names import Relation
 
 def build_key(relation: Relation, load_date: date) -> int:
     """The lock of one (table, load_date), as a signed 64-bit number."""
-    name = f"{relation} {load_date.isoformat()}".encode()
-    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big", signed=True)
+    return _key(f"{relation} {load_date.isoformat()}")
+
+
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def lock_publish(connection: Connection[Any], relation: Relation) -> None:
+    """Wait for this transaction's turn to publish into a table: two first load_dates would both create it."""
+    connection.execute("select pg_advisory_xact_lock(%s)", [_key(f"publish {relation}")])
 
 
 def try_lock_build(connection: Connection[Any], relation: Relation, load_date: date) -> bool:

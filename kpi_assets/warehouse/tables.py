@@ -91,8 +91,6 @@ def _ensure_key(connection: Connection[Any], table: Table) -> None:
 
 
 def _alter(connection: Connection[Any], table: Table, found: dict[str, str], declared: dict[str, str]) -> None:
-    if table.header.kpi:
-        connection.execute(sql.SQL("drop view if exists {}").format(identifier(latest_view(table))))
     changes = [sql.SQL("drop column {}").format(sql.Identifier(name)) for name in found if name not in declared]
     for name, type_ in declared.items():
         column, known_type = sql.Identifier(name), sql.SQL(type_)
@@ -101,6 +99,8 @@ def _alter(connection: Connection[Any], table: Table, found: dict[str, str], dec
         elif found[name] != type_:
             changes.append(sql.SQL("alter column {0} type {1} using {0}::{1}").format(column, known_type))
     try:
+        if table.header.kpi:
+            connection.execute(sql.SQL("drop view if exists {}").format(identifier(latest_view(table))))
         connection.execute(sql.SQL("alter table {} {}").format(identifier(table.relation), sql.SQL(", ").join(changes)))
     except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.FeatureNotSupported, psycopg.DataError) as error:
         detail = str(error).strip().replace("\n", " ")

@@ -19,9 +19,9 @@ INPUT_FUNCTIONS = 160000  # the server version from which Postgres tells by itse
 
 # For older servers: the same answer, at the price of a subtransaction a value.
 _INPUT_ERROR = """
-create function pg_temp.input_error(value text, type text) returns text language plpgsql as $$
+create or replace function pg_temp.input_error(value text, type text) returns text language plpgsql as $$
 begin
-    execute pg_catalog.format('select %%L::%%s', value, type);
+    execute pg_catalog.format('select %L::%s', value, type);
     return null;
 exception when data_exception then
     return sqlerrm;

@@ -1,0 +1,386 @@
+"""What an object may hold: each record is published or set aside with its line, column, value and reason; none is lost.
+
+Of each case the published rows, the quarantine, the accounts in the run log and what the gates said.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+
+from kpi_assets.build.context import BuildOutcome
+from kpi_assets_tests.build.points import THINGS, builds_lying_about
+from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab, failed
+
+HEADER = b"thing_id,name,weight\n"
+FIRST, LAST = b"1,anvil,20.50\n", b"9,feather,\n"
+QUARANTINE = "select line, record, column_name, value, reason from ops.quarantine order by line"
+QUARANTINE_OF = "select line, record, column_name, value, reason from ops.quarantine where build_id ="
+ACCOUNTS = (
+    "select status, rows_extracted, rows_loaded_raw, rows_quarantined from ops.pipeline_runs "
+    "where job = 'raw.things' order by id desc limit 1"
+)
+NOT_INTEGER = "invalid input syntax for type integer: "
+NOT_NUMERIC = "invalid input syntax for type numeric: "
+
+Quarantined = tuple[int, str, str | None, str | None, str]
+
+
+def whole(line: int, record: str, reason: str) -> Quarantined:
+    """A record that cannot be cut into its fields."""
+    return (line, record, None, None, reason)
+
+
+def value(line: int, record: str, column: str, text: str, reason: str) -> Quarantined:
+    """A record with a value that its column does not take."""
+    return (line, record, column, text, reason)
+
+
+BROKEN: dict[str, tuple[bytes, Quarantined]] = {
+    "too few fields": (b"2,saw\n", whole(3, "2,saw", "it has 2 fields, not 3")),
+    "too many fields": (b"2,saw,1.00,x\n", whole(3, "2,saw,1.00,x", "it has 4 fields, not 3")),
+    "a blank line": (b"\n", whole(3, "", "it has 1 fields, not 3")),
+    "backslash dot": (b"\\.\n", whole(3, "\\.", "it has 1 fields, not 3")),
+    "a byte that is not UTF-8": (b"2,sa\xffw,1\n", whole(3, "2,sa\\xffw,1", "byte 4 is not UTF-8")),
+    "Latin-1": ("2,scie à main,1\n".encode("latin-1"), whole(3, "2,scie \\xe0 main,1", "byte 7 is not UTF-8")),
+    "a NUL byte": (b"2,sa\x00w,1\n", whole(3, "2,sa\\x00w,1", "it holds a NUL byte")),
+    "a lone carriage return": (b"2,sa\rw,1\n", whole(3, "2,sa\rw,1", "a carriage return stands outside quotes")),
+    "a number too large": (
+        b"99999999999,saw,1\n",
+        value(
+            3,
+            "99999999999,saw,1",
+            "thing_id",
+            "99999999999",
+            'value "99999999999" is out of range for type integer',
+        ),
+    ),
+    "an exponent": (b"1e5,saw,1\n", value(3, "1e5,saw,1", "thing_id", "1e5", NOT_INTEGER + '"1e5"')),
+    "a word": (b"2,saw,heavy\n", value(3, "2,saw,heavy", "weight", "heavy", NOT_NUMERIC + '"heavy"')),
+    "an empty string that is no number": (b'2,saw,""\n', value(3, '2,saw,""', "weight", "", NOT_NUMERIC + '""')),
+    "a thousands separator": (
+        b'2,saw,"1,000"\n',
+        value(3, '2,saw,"1,000"', "weight", "1,000", NOT_NUMERIC + '"1,000"'),
+    ),
+    "more digits than its column": (
+        b"2,saw,12345.00\n",
+        value(3, "2,saw,12345.00", "weight", "12345.00", "numeric field overflow"),
+    ),
+    "backslash N is no NULL": (b"2,saw,\\N\n", value(3, "2,saw,\\N", "weight", "\\N", NOT_NUMERIC + '"\\N"')),
+    "a broken record of several lines": (
+        b'x,"sa\nw",1\n',
+        value(3, 'x,"sa\nw",1', "thing_id", "x", NOT_INTEGER + '"x"'),
+    ),
+}
+
+
+def build(lab: Lab, body: bytes, budget: int = 0) -> BuildOutcome:
+    """Verify and build raw.things of such an object."""
+    source = RAW_THINGS.replace("format: csv", f"format: csv\n  quarantine_budget: {budget}")
+    lab.file("raw/things.sql", source)
+    lab.put_things(body)
+    return lab.build("raw.things")
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_broken_record_is_quarantined_and_holds_unless_the_budget_allows_it(lab: Lab, name: str) -> None:
+    record, quarantined = BROKEN[name]
+
+    outcome = build(lab, HEADER + FIRST + record + LAST)
+
+    assert outcome.held
+    assert list(failed(outcome.results)) == ["quarantine"]
+    line, _, column, text, reason = quarantined
+    gate = failed(outcome.results)["quarantine"]
+    where = f"line 3, {column} {text!r}" if column else "line 3"
+    assert (gate.metric, gate.threshold) == (1, 0)
+    assert gate.message == f"1 unreadable record, first on {where}: {reason}"
+    assert gate.samples == [{"line": line, "column": column, "value": text, "reason": reason}]
+    assert lab.rows(QUARANTINE) == [quarantined]
+    assert lab.rows("select table_name, load_date, object_key, build_id from ops.quarantine") == [
+        ("raw.things", DAY, f"raw/things/load_date={DAY}/things.csv", outcome.build_id)
+    ]
+    assert lab.rows(ACCOUNTS) == [("held", 3, 0, 1)]
+    assert lab.rows("select to_regclass('raw.things')") == [(None,)]
+    assert lab.rows(f"select thing_id from {outcome.candidate} order by 1") == [(1,), (9,)]
+
+    allowed = build(lab, HEADER + FIRST + record + LAST, budget=1)
+
+    assert not allowed.held
+    accounted = {result.name: result for result in allowed.results}["rows_accounted"]
+    assert accounted.message == "3 records in the object = 2 loaded + 1 in quarantine"
+    assert lab.rows(THINGS) == [(1, "anvil", "20.50"), (9, "feather", None)]
+    assert lab.rows(f"{QUARANTINE_OF} {allowed.build_id}") == [quarantined]
+    assert lab.rows(ACCOUNTS) == [("success", 3, 2, 1)]
+    assert lab.rows("select rows from ops.published") == [(2,)]
+
+
+@dataclass(frozen=True)
+class Good:
+    """An object that is published whole."""
+
+    body: bytes
+    rows: list[tuple[int, str | None, str | None]]
+
+
+GOOD = {
+    "CRLF": Good(b"thing_id,name,weight\r\n1,anvil,20.50\r\n2,saw,\r\n", [(1, "anvil", "20.50"), (2, "saw", None)]),
+    "LF and CRLF mixed": Good(HEADER + b"1,anvil,20.50\r\n2,saw,\n", [(1, "anvil", "20.50"), (2, "saw", None)]),
+    "no line end at its end": Good(HEADER + b"1,anvil,20.50\n2,saw,1", [(1, "anvil", "20.50"), (2, "saw", "1.00")]),
+    "one record": Good(HEADER + FIRST, [(1, "anvil", "20.50")]),
+    "line ends in quotes": Good(
+        HEADER + b'1,"an\nvil",2\n2,"s\r\naw",3\n', [(1, "an\nvil", "2.00"), (2, "s\r\naw", "3.00")]
+    ),
+    "empty is NULL, quoted empty is a text": Good(HEADER + b'1,,\n2,"",3\n', [(1, None, None), (2, "", "3.00")]),
+    "quotes, commas and backslashes": Good(
+        HEADER + b'1,"Easy Grab 9\\""x13\\"" Oblong, Glass",1\n2,\\N,2\n3,a\\.b,3\n',
+        [(1, 'Easy Grab 9\\"x13\\" Oblong, Glass', "1.00"), (2, "\\N", "2.00"), (3, "a\\.b", "3.00")],
+    ),
+    "leading zeros, signs and spaces": Good(
+        HEADER + b"007,x,-0.00\n+8,y,1e2\n 9 ,z, 3 \n", [(7, "x", "0.00"), (8, "y", "100.00"), (9, "z", "3.00")]
+    ),
+    "the ends of its types": Good(
+        HEADER + b"-2147483648,x,-9999.99\n2147483647,y,9999.99\n",
+        [(-2147483648, "x", "-9999.99"), (2147483647, "y", "9999.99")],
+    ),
+    "what a spreadsheet would execute": Good(HEADER + b"1,=cmd|' /C calc'!A0,1\n", [(1, "=cmd|' /C calc'!A0", "1.00")]),
+    "not ASCII": Good(HEADER + "1,Jalapeño 辣椒 🌶,1\n".encode(), [(1, "Jalapeño 辣椒 🌶", "1.00")]),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_published_whole_and_read_the_same_beside_a_broken_record(lab: Lab, name: str) -> None:
+    body, rows = GOOD[name].body, GOOD[name].rows
+
+    outcome = build(lab, body)
+
+    assert not outcome.held
+    assert lab.rows(THINGS) == rows
+    assert lab.rows(QUARANTINE) == []
+    assert lab.rows(ACCOUNTS) == [("success", len(rows), len(rows), 0)]
+
+    beside = build(lab, body + (b"broken\n" if body.endswith(b"\n") else b"\nbroken\n"), budget=1)
+
+    assert lab.rows(THINGS) == rows
+    assert beside.checksum == outcome.checksum
+    assert lab.rows(ACCOUNTS) == [("success", len(rows) + 1, len(rows), 1)]
+
+
+@pytest.mark.parametrize(
+    ("body", "gate", "said"),
+    [
+        (None, "exists", "is not there"),
+        (b"", "not_empty", "has 0 bytes"),
+        (b"\xef\xbb\xbf" + HEADER + FIRST, "header", ": it begins with a byte order mark: save it as plain UTF-8"),
+        ((HEADER + FIRST).decode().encode("utf-16"), "header", ": its first line is not UTF-8: save it as UTF-8"),
+        (
+            b"thing_id,name,weight\r1,anvil,20.50\r",
+            "header",
+            ": its first line cannot be read: a carriage return stands outside quotes",
+        ),
+        (
+            b"name,thing_id,weight\n" + FIRST,
+            "header",
+            ": its header is 'name,thing_id,weight', not 'thing_id,name,weight' (the same columns in another order)",
+        ),
+        (
+            b"thing_id,title,weight\n" + FIRST,
+            "header",
+            ": its header is 'thing_id,title,weight', not 'thing_id,name,weight' (missing 'name'; unknown 'title')",
+        ),
+        (
+            b"thing_id,name\n1,anvil\n",
+            "header",
+            ": its header is 'thing_id,name', not 'thing_id,name,weight' (missing 'weight')",
+        ),
+        (
+            b"thing_id,name,weight,color\n1,anvil,20.50,red\n",
+            "header",
+            ": its header is 'thing_id,name,weight,color', not 'thing_id,name,weight' (unknown 'color')",
+        ),
+        (
+            b"thing_id,name,name\n1,anvil,anvil\n",
+            "header",
+            ": its header is 'thing_id,name,name', not 'thing_id,name,weight' (missing 'weight'; twice 'name')",
+        ),
+        (
+            b"THING_ID,name,weight\n" + FIRST,
+            "header",
+            ": its header is 'THING_ID,name,weight', not 'thing_id,name,weight' "
+            "(missing 'thing_id'; unknown 'THING_ID')",
+        ),
+        (
+            FIRST,
+            "header",
+            ": its header is '1,anvil,20.50', not 'thing_id,name,weight' "
+            "(missing 'thing_id', 'name', 'weight'; unknown '1', 'anvil', '20.50')",
+        ),
+    ],
+)
+def test_an_object_that_does_not_begin_as_agreed_is_held_before_it_is_read(
+    lab: Lab, body: bytes | None, gate: str, said: str
+) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    if body is not None:
+        lab.put_things(body)
+
+    outcome = lab.verify("raw.things")
+
+    assert outcome.held
+    message = f"s3://{lab.bucket}/raw/things/load_date=2025-03-01/things.csv{said if said[0] == ':' else ' ' + said}"
+    assert {name: result.message for name, result in failed(outcome.results).items()} == {gate: message}
+    assert lab.rows("select job, status, error_message from ops.pipeline_runs") == [("s3.things", "held", message)]
+    assert lab.rows(
+        "select check_name, status, subject, message from ops.data_quality_results where status <> 'pass'"
+    ) == [(gate, "fail", "object", message)]
+
+
+def test_only_a_header_is_held_as_empty(lab: Lab) -> None:
+    outcome = build(lab, HEADER)
+    assert {name: result.message for name, result in failed(outcome.results).items()} == {
+        "min_rows": "0 rows, at least 1 are wanted"
+    }
+    assert lab.rows(ACCOUNTS) == [("held", 0, 0, 0)]
+
+
+def test_no_rows_replace_rows_where_a_table_may_be_empty(lab: Lab) -> None:
+    empty = RAW_THINGS.replace("@end", "checks: {min_rows: {at_least: 0, of_previous: 0}}\n@end")
+    for storage in ("rows", "partitions"):
+        lab.file("raw/things.sql", empty)
+        lab.file(
+            f"raw/{storage}.sql",
+            empty.replace("grain:", f"storage: {storage}\ngrain:"),
+        )
+        for body, expected in ((HEADER + FIRST + LAST, 2), (HEADER, 0)):
+            lab.put_things(body)
+            outcome = lab.build(f"raw.{storage}")
+            assert (outcome.held, outcome.rows) == (False, expected)
+            assert lab.rows(f"select count(*) from raw.{storage}") == [(expected,)]
+    assert lab.rows("select asset, rows from ops.published order by 1") == [("raw.partitions", 0), ("raw.rows", 0)]
+
+
+def test_all_records_in_quarantine(lab: Lab) -> None:
+    outcome = build(lab, HEADER + b"x,y\n" * 3, budget=2)
+    assert {name: (result.metric, result.message) for name, result in failed(outcome.results).items()} == {
+        "quarantine": (3, "3 unreadable records, first on line 2: it has 2 fields, not 3"),
+        "min_rows": (0, "0 rows, at least 1 are wanted"),
+    }
+    assert lab.rows(ACCOUNTS) == [("held", 3, 0, 3)]
+    assert [line for line, *_ in lab.rows(QUARANTINE)] == [2, 3, 4]
+
+
+def test_a_quote_that_is_never_closed_is_held_although_the_budget_would_allow_it(lab: Lab) -> None:
+    outcome = build(lab, HEADER + FIRST + b'2,"saw,1\n' + LAST, budget=100)
+    said = (
+        f"s3://{lab.bucket}/raw/things/load_date=2025-03-01/things.csv: "
+        "the record on line 3 opens a quote that is never closed: the rest is unread"
+    )
+    assert {name: result.message for name, result in failed(outcome.results).items()} == {"rows_accounted": said}
+    assert lab.rows("select to_regclass('raw.things')") == [(None,)]
+    assert lab.rows("select rows, sha256 from ops.manifests") == [(None, None)]
+
+
+@pytest.mark.parametrize("broken", [b"", b"broken\n"])
+def test_a_quoted_line_end_across_two_parts_of_an_s3_read(lab: Lab, broken: bytes) -> None:
+    part = 8 << 20
+    filler = part - len(HEADER) - len(b'1,"",1\n') - 3
+    before = HEADER + b'1,"' + b"x" * filler + b'",1\n'
+    outcome = build(lab, before + b'2,"a\nb",2\n' + LAST + broken, budget=1)
+    assert len(before) == part - 3, "the quoted line end stands across the boundary"
+    assert not outcome.held
+    assert lab.rows("select thing_id, length(name) from raw.things order by 1") == [(1, filler), (2, 3), (9, 7)]
+    assert lab.rows("select line, record from ops.quarantine") == ([(6, "broken")] if broken else [])
+
+
+def test_a_field_of_64_mb(lab: Lab) -> None:
+    outcome = build(lab, HEADER + b"1," + b"x" * (64 << 20) + b",1\n" + LAST)
+    assert not outcome.held
+    assert lab.rows("select thing_id, length(name) from raw.things order by 1") == [(1, 64 << 20), (9, 7)]
+
+
+def test_what_is_kept_of_a_long_broken_record_is_its_beginning(lab: Lab) -> None:
+    build(lab, HEADER + FIRST + b"2," + b"x" * 50_000 + b"\n")
+    assert lab.rows("select line, length(record), reason from ops.quarantine") == [
+        (3, 10_000, "it has 2 fields, not 3")
+    ]
+
+
+DATED = """\
+/* @asset
+description: Moments as delivered.
+owner: team:tests
+grain: [id]
+source:
+  object: raw/moments/load_date={load_date}/moments.csv
+  format: csv
+  quarantine_budget: 9
+columns:
+  id: {type: integer, description: Moment.}
+  day: {type: date, description: Its day.}
+  at: {type: timestamp with time zone, description: Its instant.}
+@end */
+"""
+
+
+def test_dates(lab: Lab) -> None:
+    lab.file("raw/moments.sql", DATED)
+    lab.put(
+        f"raw/moments/load_date={DAY}/moments.csv",
+        b"id,day,at\n"
+        b"1,2024-02-29,2025-03-01T00:00:00+05:30\n"
+        b"2,0001-01-01,2025-03-01 12:00:00Z\n"
+        b"3,9999-12-31,2025-03-01 12:00:00\n"
+        b"4,2025-02-31,\n"
+        b"5,2025-02-29,\n"
+        b"6,31/01/2025,\n"
+        b"7,,2025-03-01 25:00:00\n"
+        b"8,,\n",
+    )
+    assert not lab.build("raw.moments").held
+    assert lab.rows("select id, day::text, at::text from raw.moments order by 1") == [
+        (1, "2024-02-29", "2025-02-28 18:30:00+00"),
+        (2, "0001-01-01", "2025-03-01 12:00:00+00"),
+        (3, "9999-12-31", "2025-03-01 12:00:00+00"),
+        (8, None, None),
+    ]
+    range_error = "date/time field value out of range: "
+    assert lab.rows("select line, column_name, value, reason from ops.quarantine order by line") == [
+        (5, "day", "2025-02-31", range_error + '"2025-02-31"'),
+        (6, "day", "2025-02-29", range_error + '"2025-02-29"'),
+        (7, "day", "31/01/2025", range_error + '"31/01/2025"'),
+        (8, "at", "2025-03-01 25:00:00", range_error + '"2025-03-01 25:00:00"'),
+    ]
+
+
+def test_not_a_number_is_caught_by_a_range(lab: Lab) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("@end", "checks: {range: {weight: [0, null]}}\n@end"))
+    lab.put_things(HEADER + b"1,anvil,NaN\n")
+    outcome = lab.build("raw.things")
+    assert {name: result.samples for name, result in failed(outcome.results).items()} == {
+        "range__weight": [{"thing_id": 1, "name": "anvil", "weight": "NaN"}]
+    }
+
+
+def test_a_key_twice_in_one_object_is_held_with_the_key(lab: Lab) -> None:
+    outcome = build(lab, HEADER + FIRST + LAST + b"1,anvil again,1\n")
+    gate = failed(outcome.results)["grain"]
+    assert (gate.metric, gate.samples) == (1, [{"thing_id": 1, "rows": 2}])
+    assert lab.rows(ACCOUNTS) == [("held", 3, 0, 0)]
+
+
+def test_a_null_key_is_held(lab: Lab) -> None:
+    outcome = build(lab, HEADER + FIRST + b",ghost,1\n")
+    assert failed(outcome.results)["grain"].samples == [{"thing_id": None, "rows": 1}]
+
+
+def test_the_same_keys_on_another_load_date_are_no_duplicates(lab: Lab) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    for day in (DAY, NEXT):
+        lab.put_things(HEADER + FIRST + LAST, day)
+        assert not lab.build("raw.things", day).held
+    assert lab.rows("select load_date, thing_id from raw.things order by 1, 2") == [
+        (DAY, 1),
+        (DAY, 9),
+        (NEXT, 1),
+        (NEXT, 9),
+    ]
+    assert builds_lying_about(lab) == []

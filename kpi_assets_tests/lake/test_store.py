@@ -1,0 +1,281 @@
+"""Objects are read exactly as their manifest pinned them, over connections that break, or not at all."""
+
+import hashlib
+import random
+
+import pytest
+from botocore.exceptions import ClientError
+
+from kpi_assets.lake import store as store_module
+from kpi_assets.lake.store import LakeError, Store, bucket_of, client
+from kpi_assets.local.stack import Stack
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.settings import default_sql_dir, settings
+from kpi_assets_tests.faults import Cut, Drip, Fault, HangUp, Refuse, Short
+from kpi_assets_tests.lake.conftest import DAY, Faulty, put
+
+KEY = "raw/things/load_date=2025-03-01/things.csv"
+BODY = random.Random(1).randbytes(100_000)
+PART = 30_000  # so that BODY has four parts, the last one shorter
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PART", PART)
+
+
+def read(store: Store, manifest: Manifest) -> bytes:
+    return b"".join(store.read(manifest))
+
+
+# ---- manifests
+
+
+def test_the_manifest_of_an_object(store: Store) -> None:
+    body = b"thing_id\n1\n"
+    manifest = put(store, KEY, body)
+    assert (manifest.object, manifest.load_date, manifest.bucket, manifest.key) == ("things", DAY, store.bucket, KEY)
+    assert (manifest.size_bytes, manifest.etag) == (11, f'"{hashlib.md5(body).hexdigest()}"')
+    assert manifest.last_modified.tzinfo is not None
+
+
+def test_the_hash_of_a_manifest_is_that_of_its_bytes(store: Store) -> None:
+    first = put(store, KEY, b"one")
+    assert put(store, KEY, b"one").hash == first.hash
+    assert put(store, KEY, b"two").hash != first.hash
+    assert put(store, KEY + "2", b"one").hash != first.hash
+    assert len(first.hash) == 16
+
+
+@pytest.mark.parametrize("key", [KEY, "raw", "raw/things/", "no such/ü ß.csv"])
+def test_there_is_no_manifest_where_there_is_no_object(store: Store, key: str) -> None:
+    assert store.manifest("things", DAY, key) is None
+
+
+def test_an_empty_object_has_no_bytes_to_read(store: Store) -> None:
+    manifest = put(store, KEY, b"")
+    source = store.read(manifest)
+    assert (manifest.size_bytes, list(source)) == (0, [])
+    assert source.sha256 == hashlib.sha256().hexdigest()
+
+
+def test_keys_below_a_prefix_come_in_order_and_all(store: Store) -> None:
+    for number in (3, 1, 2):
+        put(store, f"raw/things/{number}.csv", b"x")
+    put(store, "raw/other/1.csv", b"x")
+    assert list(store.keys("raw/things/")) == ["raw/things/1.csv", "raw/things/2.csv", "raw/things/3.csv"]
+    assert list(store.keys("raw/nothing/")) == []
+
+
+def test_more_keys_than_a_page_holds(stack: Stack, store: Store) -> None:
+    folder = stack.make_bucket(store.bucket) / "many"
+    folder.mkdir()
+    for number in range(1005):
+        (folder / f"{number:04}").touch()
+    assert list(store.keys("many/")) == [f"many/{number:04}" for number in range(1005)]
+
+
+# ---- what cannot be used, in one sentence
+
+
+def test_a_missing_bucket_is_no_missing_object(store: Store) -> None:
+    with pytest.raises(LakeError, match=r"^The bucket nowhere does not exist: create it, or correct KPI_S3_BUCKET\.$"):
+        Store(store.s3, "nowhere").manifest("things", DAY, KEY)
+    with pytest.raises(LakeError, match=r"^s3://nowhere/raw cannot be used: the bucket does not exist: create it"):
+        list(Store(store.s3, "nowhere").keys("raw"))
+
+
+def test_wrong_credentials_are_said_without_showing_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = put(store, KEY, b"x")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials that it found first
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONGWRONG")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-never-shown")
+    stranger = Store(client(settings()), store.bucket)
+    for attempt in (
+        lambda: stranger.manifest("things", DAY, KEY),
+        lambda: list(stranger.keys("raw")),
+        lambda: read(stranger, manifest),
+    ):
+        with pytest.raises(LakeError, match=r"access is refused \(\w+\): check the credentials in AWS's var") as caught:
+            attempt()
+        assert f"s3://{store.bucket}/" in str(caught.value)
+        assert "hunter2" not in repr(caught.value)
+        assert "AKIAWRONG" not in repr(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_no_credentials_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    with pytest.raises(LakeError, match=r"cannot be used: Unable to locate credentials; check KPI_S3_ENDPOINT_URL and"):
+        Store(client(settings()), store.bucket).manifest("things", DAY, KEY)
+
+
+def test_an_endpoint_where_nobody_answers(broken: Faulty) -> None:
+    nobody = client(settings().model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
+    with pytest.raises(LakeError, match=r"^s3://lake/raw/x cannot be used: Could not connect to the endpoint URL"):
+        Store(nobody, "lake").manifest("things", DAY, "raw/x")
+
+
+def test_the_bucket_of_a_pipeline_is_the_environment_s_else_its_own(stack: Stack) -> None:
+    instacart = load_pipelines(default_sql_dir())["instacart"]
+
+    def bucket(**named: object) -> str:
+        return bucket_of(instacart, settings().model_copy(update={"s3_bucket": None, "s3_buckets": {}, **named}))
+
+    assert bucket() == "kpi-instacart"
+    assert bucket(s3_bucket="lake") == "lake"
+    assert bucket(s3_bucket="lake", s3_buckets={"instacart": "own"}) == "own"
+    assert bucket(s3_bucket="lake", s3_buckets={"shop": "own"}) == "lake"
+
+
+# ---- reading
+
+
+@pytest.mark.parametrize("size", [1, PART - 1, PART, PART + 1, 2 * PART, 5 * PART, len(BODY)])
+@pytest.mark.usefixtures("small_parts")
+def test_an_object_arrives_whole_and_in_order(store: Store, size: int) -> None:
+    body = (BODY * 2)[:size]
+    source = store.read(put(store, KEY, body))
+    blocks = list(source)
+    assert b"".join(blocks) == body
+    assert [len(block) for block in blocks] == [min(PART, size - at) for at in range(0, size, PART)]
+    assert source.sha256 == hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_start_of_an_object_is_all_that_is_fetched(broken: Faulty) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    source = broken.store.read(manifest, 40_000)
+    assert b"".join(source) == BODY[:40_000]
+    assert sorted(request.split()[-1] for request in broken.proxy.asked("GET")) == [
+        "bytes=0-29999",
+        "bytes=30000-39999",
+    ]
+    assert b"".join(broken.store.read(put(broken.store, KEY, b"short"), 40_000)) == b"short"
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_reading_that_is_given_up_fetches_no_more(broken: Faulty) -> None:
+    for _ in broken.store.read(put(broken.store, KEY, BODY)):
+        break
+    assert len(broken.proxy.asked("GET")) <= 1 + store_module.AHEAD
+
+
+CHANGED = (
+    rf"^s3://lake-\d+/{KEY} was replaced or removed after its manifest was recorded: "
+    r"materialise the s3 asset 'things' of 2025-03-01 again, and what follows it\.$"
+)
+
+
+@pytest.mark.parametrize("body", [BODY[::-1], BODY[:-1], BODY + b"x", b"", b"x"])
+@pytest.mark.usefixtures("small_parts")
+def test_an_object_that_was_replaced_is_not_read(store: Store, body: bytes) -> None:
+    manifest = put(store, KEY, BODY)
+    put(store, KEY, body)
+    with pytest.raises(LakeError, match=CHANGED):
+        read(store, manifest)
+
+
+def test_an_object_that_was_removed_is_not_read(store: Store) -> None:
+    manifest = put(store, KEY, BODY)
+    store.s3.delete_object(Bucket=store.bucket, Key=KEY)
+    with pytest.raises(LakeError, match=CHANGED):
+        read(store, manifest)
+
+
+@pytest.mark.parametrize("after", ["replaced", "removed"])
+@pytest.mark.usefixtures("small_parts")
+def test_an_object_that_changes_while_it_is_read_is_not_read_to_its_end(store: Store, after: str) -> None:
+    body = BODY * 3
+    blocks = iter(store.read(put(store, KEY, body)))
+    assert next(blocks) == body[:PART]
+    if after == "replaced":
+        put(store, KEY, body[::-1])
+    else:
+        store.s3.delete_object(Bucket=store.bucket, Key=KEY)
+    with pytest.raises(LakeError, match=CHANGED):
+        list(blocks)
+
+
+def test_an_object_put_again_with_the_same_bytes_is_still_the_same(store: Store) -> None:
+    manifest = put(store, KEY, BODY)
+    put(store, KEY, BODY)
+    assert read(store, manifest) == BODY
+
+
+# ---- connections that break
+
+
+@pytest.mark.parametrize("fault", [Cut(0), Cut(1), Cut(20_000), HangUp(), Refuse(503), Refuse(500, "InternalError")])
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_whose_connection_breaks_is_asked_for_again_alone(broken: Faulty, fault: Fault) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    broken.proxy.breaks(fault, on="bytes=30000-", times=2)
+    source = broken.store.read(manifest)
+    assert b"".join(source) == BODY
+    assert source.sha256 == hashlib.sha256(BODY).hexdigest()
+    assert sorted(request.split("bytes=")[1] for request in broken.proxy.asked("GET")) == [
+        "0-29999",
+        *["30000-59999"] * 3,
+        "60000-89999",
+        "90000-99999",
+    ]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_that_comes_in_drips_arrives_whole(broken: Faulty) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    broken.proxy.breaks(Drip(3_000, 0.01), on="bytes=0-")
+    assert read(broken.store, manifest) == BODY
+    assert len(broken.proxy.asked("GET")) == 4
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_that_never_arrives_is_an_error_after_so_many_attempts(broken: Faulty) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    broken.proxy.breaks(Cut(20_000), on="bytes=30000-", times=100)
+    with pytest.raises(
+        LakeError, match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: .*; check KPI_S3_ENDPOINT"
+    ):
+        read(broken.store, manifest)
+    assert len(broken.proxy.asked("bytes=30000-")) == store_module.ATTEMPTS
+
+
+def test_a_store_that_stays_busy_is_an_error_after_so_many_attempts(broken: Faulty) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    broken.proxy.breaks(Refuse(503), on="GET", times=100)
+    with pytest.raises(LakeError, match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: S3 answered SlowDown: "):
+        read(broken.store, manifest)
+    assert len(broken.proxy.asked("GET")) == 5
+    broken.proxy.breaks(Refuse(503), on="HEAD", times=2)
+    assert broken.store.manifest("things", DAY, KEY) == manifest
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_that_is_shorter_than_asked_for_is_not_taken_for_the_whole(broken: Faulty) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    broken.proxy.breaks(Short(29_999), on="bytes=30000-")
+    with pytest.raises(LakeError, match=CHANGED):
+        read(broken.store, manifest)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken"])
+def test_a_right_that_is_lost_half_way_is_said(broken: Faulty, code: str) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    broken.proxy.breaks(Refuse(403, code), on="GET")
+    with pytest.raises(LakeError, match=rf"access is refused \({code}\): check the credentials"):
+        read(broken.store, manifest)
+
+
+def test_a_missing_object_is_told_from_a_refusal(broken: Faulty) -> None:
+    broken.proxy.breaks(Refuse(403, "AccessDenied"), on="HEAD")
+    with pytest.raises(LakeError, match=r"access is refused \(403\)"):
+        broken.store.manifest("things", DAY, KEY)
+    with pytest.raises(ClientError):
+        broken.store.s3.get_object(Bucket=broken.store.bucket, Key=KEY)

@@ -1,0 +1,296 @@
+"""The header of a file: every word it may hold, and every error with the line of the mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.errors import UserError
+from kpi_assets.model.header import MinRows, split
+from kpi_assets.model.strict_yaml import ModelError
+
+PATH = Path("sql/shop/raw/things.sql")
+TEXT = """\
+/* @asset
+description: Things as delivered.
+owner: team:tests
+grain: [thing_id]
+source:
+  object: raw/things/load_date={load_date}/things.csv
+  format: csv
+columns:
+  thing_id: {type: integer, description: Thing.}
+  name:
+    type: text
+    description: Name.
+checks:
+  not_null: [name]
+@end */
+"""
+
+
+def changed(old: str, new: str) -> str:
+    assert TEXT.count(old) == 1, old
+    return TEXT.replace(old, new)
+
+
+def with_checks(text: str) -> str:
+    return changed("checks:\n", f"checks:\n{text}")  # from line 14 on
+
+
+def with_kpi(text: str) -> str:
+    return changed("checks:\n", f"kpi:\n{text}checks:\n")  # from line 14 on
+
+
+def test_a_header_is_read_into_typed_values() -> None:
+    header, lines, body = split(PATH, TEXT + "-- a comment\nselect 1\n")
+    assert (header.description, header.owner, header.grain) == ("Things as delivered.", "team:tests", ["thing_id"])
+    assert {name: column.type for name, column in header.columns.items()} == {"thing_id": "integer", "name": "text"}
+    assert header.source is not None
+    assert (header.source.format, header.source.quarantine_budget, header.storage, header.kpi) == (
+        "csv",
+        0,
+        "rows",
+        None,
+    )
+    assert header.checks.min_rows == MinRows(at_least=1, of_previous=0.5)
+    assert body == "\n" * 15 + "-- a comment\nselect 1\n", "a line of the body is a line of the file"
+    assert lines.of("columns", "name", "type") == 11
+
+
+def test_words_that_yaml_finds_surprising_are_text() -> None:
+    header, _, _ = split(PATH, with_checks("  accepted_values: {name: [no, on, 2025-01-01, '1', 1, 1.5, true]}\n"))
+    values = header.checks.accepted_values["name"]
+    assert [(type(value), value) for value in values] == [
+        (str, "no"),
+        (str, "on"),
+        (str, "2025-01-01"),
+        (str, "1"),
+        (int, 1),
+        (float, 1.5),
+        (bool, True),
+    ]
+
+
+def test_a_word_of_checks_that_is_no_built_in_one_is_a_custom_check() -> None:
+    text = with_checks("  odd:\n    severity: warn\n    bad_rows: select * from {this}\n")
+    custom = split(PATH, text)[0].checks.custom
+    assert [(name, check.severity, check.bad_rows) for name, check in custom.items()] == [
+        ("odd", "warn", "select * from {this}")
+    ]
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        "smallint",
+        "integer",
+        "bigint",
+        "numeric",
+        "numeric(13,12)",
+        "real",
+        "double precision",
+        "boolean",
+        "text",
+        "date",
+        "uuid",
+        "jsonb",
+        "timestamp without time zone",
+        "timestamp with time zone",
+    ],
+)
+def test_a_type_of_the_allow_list(type_: str) -> None:
+    header, _, _ = split(PATH, changed("type: text", f'type: "{type_}"'))
+    assert header.columns["name"].type == type_
+
+
+@pytest.mark.parametrize("owner", ["team:data-eng_1", "ann@example.com"])
+def test_an_owner_is_a_team_or_an_address(owner: str) -> None:
+    assert split(PATH, changed("team:tests", owner))[0].owner == owner
+
+
+ERRORS = {
+    # the shape of the file
+    "no header": ("select 1", 1, "begins with no header"),
+    "a header that is not first": ("\n" + TEXT, 1, "begins with no header"),
+    "a header that is not closed": (TEXT.replace("@end */\n", ""), 1, r"@end \*/ must close it"),
+    "an empty header": ("/* @asset\n\n@end */\n", 1, "'description' is missing"),
+    "a list instead of words": ("/* @asset\n- a\n@end */\n", 2, "Input should be a valid dictionary"),
+    # YAML
+    "a tab": (changed("  not_null", "\tnot_null"), 14, "cannot start any token"),
+    "a wrong indentation": (changed("  format: csv", "   format: csv"), 7, "mapping values are not allowed here"),
+    "a quote that is not closed": (changed("Name.", '"Name.'), 12, "unexpected end of stream"),
+    "a bracket that is not closed": (changed("[thing_id]", "[thing_id"), 4, "expected ',' or ']'"),
+    "a brace that is not closed": (changed("Thing.}", "Thing."), 9, "expected ',' or '}'"),
+    "a second document": (changed("grain:", "---\ngrain:"), 4, "found another document"),
+    "an unknown anchor": (changed("[thing_id]", "[*nobody]"), 4, "undefined alias 'nobody'"),
+    "a key that is a list": (changed("grain:", "? [a]\n: 1\ngrain:"), 4, "a key must be one word"),
+    "a Python object": (changed("Name.", "!!python/object:os.system x"), 12, "could not determine a constructor"),
+    "a control character": (changed("Name.", "Na\x07me."), 12, r"the control character U\+0007"),
+    "a word twice": (changed("grain:", "owner: team:x\ngrain:"), 4, "the key 'owner' stands here a second time"),
+    "a column twice": (
+        changed("  name:", "  thing_id: {type: text, description: Again.}\n  name:"),
+        10,
+        "the key 'thing_id' stands here a second time",
+    ),
+    "a word of a column twice": (changed("{type: integer,", "{type: integer, type: text,"), 9, "the key 'type'"),
+    # unknown words, at each level
+    "an unknown word": (changed("grain:", "colour: red\ngrain:"), 4, "unknown word 'colour'"),
+    "an unknown word of a source": (changed("format: csv", "format: csv\n  sheet: 1"), 8, "word 'source.sheet'"),
+    "an unknown word of a column": (changed("    type:", "    unit: kg\n    type:"), 11, "word 'columns.name.unit'"),
+    "an unknown word of min_rows": (with_checks("  min_rows: {least: 1}\n"), 14, "word 'checks.min_rows.least'"),
+    "an unknown word of reconcile": (with_checks("  reconcile: {source: raw.x, lost: 1}\n"), 14, "reconcile.lost'"),
+    "an unknown word of a check": (
+        with_checks("  odd:\n    bad_rows: select 1\n    level: 1\n"),
+        16,
+        r"unknown word 'checks\.custom\.odd\.level'",
+    ),
+    "an unknown word of a kpi": (with_kpi("  chart: {x: name, y: name}\n  map: 1\n"), 15, "unknown word 'kpi.map'"),
+    "an unknown word of a chart": (
+        with_kpi("  chart:\n    x: name\n    y: name\n    z: name\n"),
+        17,
+        "unknown word 'kpi.chart.z'",
+    ),
+    # missing words, at each level: the line of what lacks them
+    "no description": (changed("description: Things as delivered.\n", ""), 2, "'description' is missing"),
+    "no owner": (changed("owner: team:tests\n", ""), 2, "'owner' is missing"),
+    "no grain": (changed("grain: [thing_id]\n", ""), 2, "'grain' is missing"),
+    "no columns": (TEXT[: TEXT.index("columns:")] + "@end */\n", 2, "'columns' is missing"),
+    "no object": (TEXT.replace(TEXT.splitlines()[5] + "\n", ""), 5, "'source.object' is missing"),
+    "no format": (changed("  format: csv\n", ""), 5, "'source.format' is missing"),
+    "no type": (changed("    type: text\n", ""), 10, "'columns.name.type' is missing"),
+    "no description of a column": (
+        changed("    description: Name.\n", ""),
+        10,
+        "'columns.name.description' is missing",
+    ),
+    "no bad_rows": (with_checks("  odd: {severity: warn}\n"), 14, r"'checks\.custom\.odd\.bad_rows' is missing"),
+    "no source to reconcile": (with_checks("  reconcile: {counted: count(*)}\n"), 14, "'checks.reconcile.source' is"),
+    "no chart": (with_kpi("  {}\n"), 13, "'kpi.chart' is missing"),
+    "half a chart": (with_kpi("  chart: {x: name}\n"), 14, "'kpi.chart.y' is missing"),
+    "half a range": (with_checks("  range: {name: [1]}\n"), 14, r"'checks\.range\.name\.1' is missing"),
+    # wrong values
+    "a short description": (changed("Things as delivered.", "abc"), 2, "at least 4 characters"),
+    "a number as description": (changed("Things as delivered.", "12345"), 2, "description: Input should be a valid st"),
+    "an owner that is neither": (changed("team:tests", "tests"), 3, "owner: String should match pattern"),
+    "a grain that is a word": (changed("[thing_id]", "thing_id"), 4, "grain: Input should be a valid list"),
+    "an empty grain": (changed("[thing_id]", "[]"), 4, "grain: List should have at least 1 item"),
+    "a column in the grain twice": (changed("[thing_id]", "[name, name]"), 4, "grain: a column stands there twice"),
+    "columns that are a list": (TEXT[: TEXT.index("columns:")] + "columns: [a]\n@end */\n", 8, "a valid dictionary"),
+    "a column in capitals": (changed("  name:", "  Name:"), 10, r"columns\.Name\.\[key\]: String should match"),
+    "a column with a space": (changed("  name:", "  first name:"), 10, "String should match pattern"),
+    "a column with a quote": (changed("  name:", '  "a\\"b":'), 10, "String should match pattern"),
+    "a column of 41 letters": (changed("  name:", f"  {'n' * 41}:"), 10, "at most 40 characters"),
+    "a number as column": (changed("  name:", "  1:"), 10, "Input should be a valid string"),
+    "a column without anything": (
+        changed("  name:", "  empty:\n  name:"),
+        10,
+        "columns.empty: Input should be a valid",
+    ),
+    "load_date as column": (
+        changed("  name:", "  load_date: {type: date, description: Day.}\n  name:"),
+        10,
+        "columns.load_date: it is every table's first column already",
+    ),
+    "an unknown type": (
+        changed("type: text", "type: varchar"),
+        11,
+        r"name\.type: 'varchar' is no .* bigint, numeric, numeric\(p,s\), real",
+    ),
+    "SQL as type": (changed("type: text", 'type: "text); drop table x"'), 11, "is no column type known here"),
+    "a type and a line end": (changed("type: text", r'type: "text\n"'), 11, "is no column type known here"),
+    "an unknown format": (changed("format: csv", "format: xml"), 7, "source.format: Input should be 'csv'"),
+    "a budget below 0": (
+        changed("format: csv", "format: csv\n  quarantine_budget: -1"),
+        8,
+        "greater than or equal to 0",
+    ),
+    "a budget in words": (changed("format: csv", "format: csv\n  quarantine_budget: no"), 8, "a valid integer"),
+    "an unknown storage": (changed("grain:", "storage: heap\ngrain:"), 4, "storage: Input should be 'rows' or"),
+    "a share above 1": (with_checks("  min_rows:\n    of_previous: 1.5\n"), 15, "less than or equal to 1"),
+    "a minimum below 0": (with_checks("  min_rows:\n    at_least: -1\n"), 15, "greater than or equal to 0"),
+    "an unknown severity": (
+        with_checks("  odd:\n    severity: fatal\n    bad_rows: select 1\n"),
+        15,
+        "Input should be 'error' or 'warn'",
+    ),
+    "an empty query": (with_checks("  odd:\n    bad_rows: ' '\n"), 15, "at least 1 character"),
+    "a check in capitals": (with_checks("  Odd: {bad_rows: select 1}\n"), 14, "String should match pattern"),
+    "no accepted value": (with_checks("  accepted_values: {name: []}\n"), 14, "at least 1 item"),
+    "null as accepted value": (with_checks("  accepted_values: {name: [null]}\n"), 14, "should be a valid string"),
+    "a range of three": (with_checks("  range:\n    name: [1, 2, 3]\n"), 15, "at most 2 items"),
+    "a range without ends": (
+        with_checks("  range:\n    thing_id: [1, 2]\n    name: [null, null]\n"),
+        16,
+        "checks.range.name: both ends are null",
+    ),
+    "unique over nothing": (with_checks("  unique: {pair: []}\n"), 14, "at least 1 item"),
+    "a reference that is no column": (
+        with_checks("  foreign_key:\n    thing_id: raw.x.y\n    name: raw.other\n"),
+        16,
+        "checks.foreign_key.name: refers to 'raw.other': write schema.table.column",
+    ),
+    "a source that is no table": (with_checks("  reconcile:\n    source: other\n"), 15, "not of the form schema.table"),
+    "a rule in capitals": (
+        with_checks("  reconcile:\n    source: raw.x\n    dropped:\n      Bad: 1 = 1\n"),
+        17,
+        "String should match pattern",
+    ),
+    "a chart of 41 bars": (
+        with_kpi("  chart:\n    x: name\n    y: name\n    top: 41\n"),
+        17,
+        "less than or equal to 40",
+    ),
+    # words that name a column which is none
+    "grain of no column": (changed("[thing_id]", "[nope]"), 4, r"grain\.0: 'nope' is not one of the columns"),
+    "not_null of no column": (
+        with_checks("  ").replace("[name]", "[name,\n    nope]"),
+        15,
+        r"checks\.not_null\.1: 'nope'",
+    ),
+    "accepted_values of no column": (
+        with_checks("  accepted_values:\n    name: [1]\n    nope: [1]\n"),
+        16,
+        r"checks\.accepted_values\.nope: 'nope' is not one of the columns \(thing_id, name\)",
+    ),
+    "range of no column": (with_checks("  range:\n    nope: [1, 2]\n"), 15, r"checks\.range\.nope: 'nope' is not"),
+    "unique of no column": (
+        with_checks("  unique:\n    pair: [nope]\n"),
+        15,
+        r"checks\.unique\.pair\.0: 'nope' is not",
+    ),
+    "foreign_key of no column": (with_checks("  foreign_key:\n    nope: raw.x.y\n"), 15, "foreign_key.nope: 'nope' is"),
+    "chart of no column": (
+        with_kpi("  chart:\n    x: name\n    y: nope\n"),
+        16,
+        r"kpi\.chart\.y: 'nope' is not one of",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "sentence"), ERRORS.values(), ids=ERRORS)
+def test_a_wrong_header_is_an_error_with_the_line_of_the_mistake(text: str, line: int, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence) as caught:
+        split(PATH, text)
+    assert str(caught.value).startswith(f"{PATH}:{line}: ")
+    assert isinstance(caught.value, UserError)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "raw/things.csv",
+        "raw/{load_date}/{load_date}.csv",
+        "raw/{load_date}/{name}.csv",
+        "raw/{load_date!r}/things.csv",
+        "{{load_date}}",
+        "raw/../{load_date}/things.csv",
+        "../{load_date}.csv",
+        "/raw/{load_date}/things.csv",
+    ],
+)
+def test_a_source_names_one_object_a_load_date(key: str) -> None:
+    with pytest.raises(
+        ModelError, match=r"things\.sql:6: source\.object: must be an object's key with {load_date} in it"
+    ):
+        split(PATH, changed("raw/things/load_date={load_date}/things.csv", f'"{key}"'))

@@ -1,0 +1,387 @@
+"""The tree below sql/ as a whole: what only a file's path and neighbours tell, versions, and load_dates."""
+
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.errors import UsageError
+from kpi_assets.model.checks import MinRows
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline, load_pipelines, parse_date
+from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.settings import default_sql_dir
+
+YAML = """\
+description: A shop of one test.
+bucket: kpi-shop
+start_date: 2025-01-01
+layers: {raw: raw, marts: marts}
+readers: [marts]
+"""
+RAW = """\
+/* @asset
+description: Things as delivered.
+owner: team:tests
+grain: [thing_id]
+source:
+  object: raw/things/load_date={load_date}/things.csv
+  format: csv
+columns:
+  thing_id: {type: integer, description: Thing.}
+  name: {type: text, description: Name.}
+@end */
+"""
+MART = """\
+/* @asset
+description: Things that were sold.
+owner: team:tests
+grain: [thing_id]
+columns:
+  thing_id: {type: integer, description: Thing.}
+  name: {type: text, description: Name.}
+checks:
+  min_rows: {at_least: 2}
+@end */
+select
+    thing_id,
+    name
+from raw.things
+where load_date = %(load_date)s
+"""
+
+
+class Tree:
+    """A folder of pipelines that a test writes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.write("shop/pipeline.yaml", YAML)
+        self.write("shop/raw/things.sql", RAW)
+        self.write("shop/marts/sold.sql", MART)
+
+    def write(self, name: str, text: str | bytes) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    def load(self, minimum: dict[str, int] | None = None) -> Pipeline:
+        return load_pipelines(self.root, minimum)["shop"]
+
+    def error(self) -> str:
+        """The error of loading it, without the folder's name."""
+        with pytest.raises(ModelError) as caught:
+            self.load()
+        return str(caught.value).removeprefix(f"{self.root}/shop/")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path / "sql")
+
+
+def test_tables_come_in_an_order_in_which_they_can_be_built(tree: Tree) -> None:
+    tree.write("shop/marts/a.sql", MART.replace("raw.things", "marts.sold"))
+    shop = tree.load()
+    assert [str(relation) for relation in shop.tables] == ["raw.things", "marts.sold", "marts.a"]
+    sold = shop.table("marts.sold")
+    assert (sold.key, sold.columns, sold.reads) == (
+        ("shop", "marts", "sold"),
+        ["thing_id", "name"],
+        (Relation("raw", "things"),),
+    )
+    assert [table.relation.table for table in shop.sources] == ["things"]
+    assert (shop.layer(Relation("raw", "things")), shop.layer(sold.relation)) == ("raw", "marts")
+    assert shop.config.start_date == date(2025, 1, 1)
+
+
+def test_what_a_check_reads_is_built_before_it(tree: Tree) -> None:
+    tree.write("shop/raw/zoo.sql", RAW.replace("raw/things", "raw/zoo"))
+    tree.write("shop/raw/things.sql", RAW.replace("@end", "checks:\n  foreign_key: {thing_id: raw.zoo.thing_id}\n@end"))
+    assert [str(relation) for relation in tree.load().tables] == ["raw.zoo", "raw.things", "marts.sold"]
+    assert tree.load().table("raw.things").reads == (Relation("raw", "zoo"),)
+
+
+def test_an_unknown_table_is_named_with_the_known_ones(tree: Tree) -> None:
+    with pytest.raises(UsageError, match=r"shop has no table 'marts\.x': it has raw\.things, marts\.sold\.$"):
+        tree.load().table("marts.x")
+
+
+def test_the_object_of_a_load_date(tree: Tree) -> None:
+    day = date(2025, 3, 1)
+    assert tree.load().table("raw.things").object_key(day) == "raw/things/load_date=2025-03-01/things.csv"
+    tree.write("shop/raw/things.sql", RAW.replace("/things.csv", "/{things}.csv").replace("{things}", "}{"))
+    assert tree.load().table("raw.things").object_key(day) == "raw/things/load_date=2025-03-01/}{.csv"
+
+
+def test_the_shipped_pipelines_load() -> None:
+    instacart = load_pipelines(default_sql_dir())["instacart"]
+    assert len(instacart.tables) == 13
+    assert {str(table.relation) for table in instacart.sources} == {
+        f"raw.{name}" for name in ("orders", "order_products_prior", "products", "aisles", "departments")
+    }
+
+
+# ---- one file
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        (
+            "    name\n",
+            "    1 as x,\n    name\n",
+            ":13: the SELECT returns the column 'x', which the header does not de",
+        ),
+        (
+            "    thing_id,\n    name\n",
+            "    name,\n    thing_id\n",
+            ":12: the header's columns (thing_id, name) stand in",
+        ),
+        ("    thing_id,\n", "", ":6: the column 'thing_id' is declared but the SELECT does not return it"),
+        ("    name\n", "    name,\n    name\n", ":14: the SELECT returns the column 'name' a second time"),
+        ("    thing_id,\n    name\n", "    *\n", ":11: the SELECT must name each column it returns"),
+        ("    thing_id,\n    name\n", "    thing_id,\n    t.*\n", ":13: the SELECT must name each column it returns"),
+        ("    name\n", "    name,\n    upper(name)\n", ":14: the SELECT must name each column it returns"),
+        ("    name\n", "    name,\n    1\n", ":11: the SELECT must name each column it returns"),
+        (MART[MART.index("select") :], "\n", ":1: has neither a source nor a SELECT"),
+        ("raw.things", "things", ":14: the table 'things' must be written as schema.table"),
+        ("raw.things", "raw.nothing", ":14: reads raw.nothing, which has no file here"),
+        ("raw.things", 'raw."Things"', ":14: reads raw.Things, which has no file here"),
+        ("raw.things", "marts.sold", ":14: reads marts.sold, which is itself"),
+        ("where", "where (", ":15: this SQL cannot be parsed"),
+        (
+            "  min_rows: {at_least: 2}",
+            "  grain:\n    bad_rows: select * from {this}",
+            ":9: two checks are called 'grain'",
+        ),
+        (
+            "  min_rows: {at_least: 2}",
+            "  range: {name: [a, b]}\n  range__name: {bad_rows: select * from {this}}",
+            ":10: ",
+        ),
+        (
+            "  min_rows: {at_least: 2}",
+            "  range: {name: [a, b]}\n  range__name: {bad_rows: 'select * from {this}'}",
+            ":10: two checks are called 'range__name': rename this one",
+        ),
+        (
+            "  min_rows: {at_least: 2}",
+            "  foreign_key:\n    thing_id: raw.things.thing_id\n    name: raw.things.label",
+            ":11: checks.foreign_key.name: raw.things has no column 'label'",
+        ),
+        (
+            "  min_rows: {at_least: 2}",
+            "  foreign_key:\n    name: raw.zoo.name",
+            ":10: reads raw.zoo, which has no file",
+        ),
+        (
+            "  min_rows: {at_least: 2}",
+            "  foreign_key: {name: marts.sold.name}",
+            ":9: reads marts.sold, which is itself",
+        ),
+        (
+            "  min_rows: {at_least: 2}",
+            "  reconcile:\n    source: raw.zoo",
+            ":10: reads raw.zoo, which has no file here",
+        ),
+    ],
+)
+def test_a_wrong_file_is_an_error_with_the_line_of_the_mistake(tree: Tree, old: str, new: str, error: str) -> None:
+    assert MART.count(old) == 1
+    tree.write("shop/marts/sold.sql", MART.replace(old, new))
+    assert tree.error().startswith(f"marts/sold.sql{error}")
+
+
+def test_a_raw_table_has_no_select(tree: Tree) -> None:
+    tree.write("shop/raw/things.sql", RAW + "\nselect 1 as thing_id\n")
+    assert tree.error().startswith("raw/things.sql:5: has both a source and a SELECT")
+
+
+def test_a_file_is_utf_8_with_any_line_ends(tree: Tree) -> None:
+    tree.write("shop/marts/sold.sql", MART.replace("Name.", "Größe.").replace("\n", "\r\n"))
+    assert tree.load().table("marts.sold").header.columns["name"].description == "Größe."
+    tree.write("shop/marts/sold.sql", MART.replace("Name.", "Größe.").encode("latin-1"))
+    assert tree.error() == "marts/sold.sql:7: is not UTF-8 (byte 176): save it as UTF-8"
+    tree.write("shop/marts/sold.sql", MART)
+    tree.write("shop/pipeline.yaml", YAML.replace("A shop", "Ein Geschäft").encode("latin-1"))
+    assert tree.error() == "pipeline.yaml:1: is not UTF-8 (byte 22): save it as UTF-8"
+
+
+# ---- where a file lies
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sold2.sql",
+        "marts/deep/sold2.sql",
+        "marts/Sold2.sql",
+        "marts/sold-2.sql",
+        f"marts/{'x' * 41}.sql",
+        "Marts/x.sql",
+    ],
+)
+def test_a_path_that_is_no_name_of_a_table(tree: Tree, name: str) -> None:
+    tree.write(f"shop/{name}", MART)
+    assert tree.error() == f"{name}:1: must lie at <schema>/<table>.sql, both in lower case and at most 40 letters long"
+
+
+def test_a_schema_that_is_no_layer(tree: Tree) -> None:
+    tree.write("shop/gold/sold.sql", MART)
+    assert tree.error() == "gold/sold.sql:1: the schema 'gold' is not one of the layers of pipeline.yaml"
+
+
+def test_tables_that_read_each_other(tree: Tree) -> None:
+    tree.write("shop/marts/a.sql", MART.replace("raw.things", "marts.b"))
+    tree.write("shop/marts/b.sql", MART.replace("raw.things", "marts.a"))
+    assert tree.error().startswith("pipeline.yaml:1: the tables read each other in a circle: marts.")
+
+
+@pytest.mark.parametrize("folder", ["Shop", "my-shop", "x" * 41])
+def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
+    tree.write(f"{folder}/pipeline.yaml", YAML)
+    with pytest.raises(ModelError, match=f"{folder}/pipeline.yaml:1: the folder names a database"):
+        tree.load()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("bucket: kpi-shop", "bucket: Kpi_Shop", "2: bucket: String should match pattern"),
+        ("bucket: kpi-shop\n", "", "1: 'bucket' is missing: add it"),
+        ("start_date", "begin", "1: 'start_date' is missing"),
+        ("2025-01-01", "2025-02-30", "3: start_date: '2025-02-30' is not a date: write it as YYYY-MM-DD"),
+        ("2025-01-01", "20250101", "3: start_date: '20250101' is not a date"),
+        ("marts: marts", "marts: gold", "4: layers.marts: Input should be 'raw', 'staging' or 'marts'"),
+        ("{raw: raw, marts: marts}", "{}", "4: layers: Dictionary should have at least 1 item"),
+        ("raw: raw,", "ops: raw,", "4: layers.ops: this schema is taken"),
+        ("raw: raw,", "builds: raw,", "4: layers.builds: this schema is taken"),
+        ("raw: raw,", "pg_raw: raw,", "4: layers.pg_raw: this schema is taken"),
+        ("[marts]", "[raw, gold]", "5: readers.1: 'gold' is none of the layers (raw, marts)"),
+        ("readers", "colour: red\nreaders", "5: unknown word 'colour'"),
+        ("readers", "bucket: again\nreaders", "5: the key 'bucket' stands here a second time"),
+        ("A shop", "A\x00shop", "1: holds the control character U+0000"),
+        (YAML, "", "1: 'description' is missing"),
+    ],
+)
+def test_a_wrong_pipeline_yaml(tree: Tree, old: str, new: str, error: str) -> None:
+    tree.write("shop/pipeline.yaml", YAML.replace(old, new))
+    assert tree.error().startswith(f"pipeline.yaml:{error}")
+
+
+def test_no_pipeline_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"No pipeline lies below .*: KPI_SQL_DIR must name a folder"):
+        load_pipelines(tmp_path)
+
+
+# ---- settings of the environment
+
+
+def test_minimum_rows_of_the_environment(tree: Tree) -> None:
+    def at_least(minimum: dict[str, int]) -> int:
+        [check] = [check for check in tree.load(minimum).table("marts.sold").checks if isinstance(check, MinRows)]
+        return check.at_least
+
+    assert at_least({}) == 2
+    assert at_least({"shop.raw.things": 7}) == 2
+    assert at_least({"shop.marts.sold": 7}) == 7
+
+
+@pytest.mark.parametrize("name", ["marts.sold", "shop.marts.nothing", "other.marts.sold"])
+def test_minimum_rows_of_no_table(tree: Tree, name: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"^KPI_MIN_ROWS names '{name}', which is no table: write pipeline\.schema\.table"
+    ):
+        tree.load({name: 1})
+
+
+# ---- code versions
+
+
+def version(tree: Tree, name: str, text: str) -> str:
+    tree.write(f"shop/{name.replace('.', '/')}.sql", text)
+    return tree.load().table(name).code_version
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("select\n    thing_id", "-- why\nSELECT    thing_id"),
+        ("Things that were sold.", "Sold things."),
+        ("team:tests", "team:others"),
+        ("{at_least: 2}", "{at_least: 3}"),
+        ("grain: [thing_id]", "grain: [name]"),
+    ],
+)
+def test_a_code_version_stays_for_what_changes_no_row(tree: Tree, old: str, new: str) -> None:
+    assert old in MART
+    before = version(tree, "marts.sold", MART)
+    assert version(tree, "marts.sold", MART.replace(old, new)) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("marts.sold", "    name\n", "    upper(name) as name\n"),
+        ("marts.sold", "type: integer", "type: bigint"),
+        ("marts.sold", "load_date = %(load_date)s", "load_date = %(load_date)s and name is not null"),
+        ("raw.things", "type: integer", "type: bigint"),
+        ("raw.things", "things.csv", "things2.csv"),
+        ("raw.things", "  name:", "  label:"),
+    ],
+)
+def test_a_code_version_changes_with_the_table(tree: Tree, name: str, old: str, new: str) -> None:
+    tree.write("shop/marts/sold.sql", MART.replace("    name\n", "    'x' as name\n"))
+    text = RAW if name == "raw.things" else MART
+    assert old in text
+    assert version(tree, name, text) != version(tree, name, text.replace(old, new))
+
+
+def test_lineage_is_that_of_the_select_and_a_raw_table_has_none(tree: Tree) -> None:
+    shop = tree.load()
+    assert shop.lineage(shop.table("raw.things")) == {}
+    things = Relation("raw", "things")
+    assert shop.lineage(shop.table("marts.sold")) == {"thing_id": [(things, "thing_id")], "name": [(things, "name")]}
+
+
+# ---- load_dates
+
+
+def test_a_load_date_lies_between_the_start_and_today(tree: Tree) -> None:
+    shop, today = tree.load(), datetime.now(timezone.utc).date()
+    assert shop.check_load_date(date(2025, 1, 1)) == date(2025, 1, 1)
+    assert shop.check_load_date(today) == today
+    with pytest.raises(
+        UsageError, match=r"shop knows no load_date 2024-12-31: its first is 2025-01-01 \(start_date in"
+    ):
+        shop.check_load_date(date(2024, 12, 31))
+    with pytest.raises(
+        UsageError, match=rf"The load_date {today + timedelta(1)} lies in the future: today is {today} "
+    ):
+        shop.check_load_date(today + timedelta(1))
+
+
+def test_a_range_of_load_dates(tree: Tree) -> None:
+    shop = tree.load()
+    first, last = date(2025, 2, 27), date(2025, 3, 1)
+    assert shop.load_dates(first, last) == [first, date(2025, 2, 28), last]
+    assert shop.load_dates(first, first) == [first]
+    with pytest.raises(UsageError, match="The range from 2025-03-01 to 2025-02-27 is empty"):
+        shop.load_dates(last, first)
+    with pytest.raises(UsageError, match="knows no load_date 2024-12-31"):
+        shop.load_dates(date(2024, 12, 31), last)
+    with pytest.raises(UsageError, match="lies in the future"):
+        shop.load_dates(first, date(9999, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "text", ["2025-02-29", "2025-13-01", "2025-1-1", "20250101", "01.01.2025", "today", "", "2025-01-01 "]
+)
+def test_a_date_is_written_in_one_way(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"^'{text}' is not a date: write it as YYYY-MM-DD$"):
+        parse_date(text)
+
+
+def test_a_leap_day_is_a_date() -> None:
+    assert parse_date("2024-02-29") == date(2024, 2, 29)

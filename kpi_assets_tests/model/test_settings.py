@@ -1,0 +1,107 @@
+"""The settings of the environment: how each is read, what a bad one says, and that no secret shows."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.errors import UsageError
+from kpi_assets.settings import Settings, default_sql_dir, settings
+
+SECRET = "hunter2-never-shown"
+URL = f"postgresql://kpi:{SECRET}@db.example.com:5432/postgres"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith("KPI_"):
+            monkeypatch.delenv(name)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    return settings()
+
+
+def test_without_any_setting_both_servers_are_embedded() -> None:
+    found = settings()
+    assert (found.embedded_postgres, found.embedded_s3, found.home) == (True, True, Path(".kpi"))
+    assert (found.min_rows, found.s3_buckets) == ({}, {})
+    assert found.sql_dir == default_sql_dir()
+    assert (found.sql_dir / "instacart" / "pipeline.yaml").is_file()
+
+
+def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = read(
+        monkeypatch,
+        KPI_HOME="/srv/kpi",
+        KPI_SQL_DIR="/srv/sql",
+        KPI_POSTGRES_URL=URL,
+        KPI_DAGSTER_POSTGRES_URL=URL,
+        KPI_S3_BUCKET="lake",
+        KPI_S3_BUCKETS__INSTACART="instacart-lake",
+        KPI_S3_ENDPOINT_URL="http://minio:9000",
+        KPI_MIN_ROWS='{"instacart.raw.orders": 3000000}',
+    )
+    assert (found.home, found.sql_dir) == (Path("/srv/kpi"), Path("/srv/sql"))
+    assert found.postgres_url is not None
+    assert found.postgres_url.get_secret_value() == URL
+    assert found.dagster_postgres_url is not None
+    assert (found.s3_bucket, found.s3_buckets) == ("lake", {"instacart": "instacart-lake"})
+    assert (found.s3_endpoint_url, found.min_rows) == ("http://minio:9000", {"instacart.raw.orders": 3000000})
+
+
+def test_settings_are_read_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings()
+    monkeypatch.setenv("KPI_S3_BUCKET", "other")
+    assert settings() is before
+    settings.cache_clear()
+    assert settings().s3_bucket == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "postgres", "s3"),
+    [
+        ("KPI_POSTGRES_URL", URL, False, True),
+        ("KPI_S3_BUCKET", "lake", True, False),
+        ("KPI_S3_BUCKETS__SHOP", "lake", True, False),
+        ("KPI_S3_ENDPOINT_URL", "http://minio:9000", True, False),
+        ("KPI_DAGSTER_POSTGRES_URL", URL, True, True),
+    ],
+)
+def test_a_server_that_is_named_is_not_embedded(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, postgres: bool, s3: bool
+) -> None:
+    found = read(monkeypatch, **{name: value})
+    assert (found.embedded_postgres, found.embedded_s3) == (postgres, s3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("KPI_MIN_ROWS", "many", "it must be JSON"),
+        ("KPI_MIN_ROWS", "[1]", "Input should be a valid dictionary"),
+        ("KPI_MIN_ROWS", '{"shop.raw.x": "many"}', "shop.raw.x: Input should be a valid integer, unable to parse .*"),
+        ("KPI_S3_BUCKETS", "lake", "it must be JSON"),
+        ("KPI_S3_BUCKETS", '{"shop": 1}', "shop: Input should be a valid string"),
+    ],
+)
+def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"^The setting {name} cannot be read \({reason}\): correct it in the environment\.$"
+    ):
+        read(monkeypatch, **{name: value})
+
+
+def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = read(monkeypatch, KPI_POSTGRES_URL=URL, KPI_DAGSTER_POSTGRES_URL=URL)
+    for shown in (repr(found), str(found), str(found.model_dump()), found.model_dump_json()):
+        assert SECRET not in shown
+        assert "db.example.com" not in shown

@@ -1,0 +1,40 @@
+"""One database and one bucket for all tests of a module, emptied after each: a database of its own costs a second."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from kpi_assets.local.stack import Stack
+from kpi_assets_tests.lab import Lab
+
+EMPTY = """
+drop schema raw, stg, marts, builds cascade;
+truncate ops.pipeline_runs, ops.data_quality_results, ops.manifests, ops.publishes, ops.quarantine;
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The lab of a module, ready for builds."""
+    with Lab.open(stack, tmp_path_factory.mktemp("shared")) as opened:
+        opened.prepared()
+        yield opened
+
+
+@pytest.fixture
+def lab(shared: Lab) -> Iterator[Lab]:
+    """The lab of the module, without a file, a table or a line in its books."""
+    yield shared
+    for path in shared.folder.glob("*/*.sql"):
+        path.unlink()
+    with shared.session() as session:
+        session.execute(EMPTY)
+
+
+@pytest.fixture
+def session(shared: Lab) -> Iterator[Connection[Any]]:
+    """A session on the shared lab's database, whose changes are undone at the end."""
+    with shared.session() as connection, connection.transaction(force_rollback=True):
+        yield connection

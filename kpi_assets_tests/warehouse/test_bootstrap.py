@@ -1,0 +1,148 @@
+"""Who may read what: kpi_reader its schemas and ops, everybody else nothing; making it ready again changes nothing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection, sql
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+
+from kpi_assets.build.prepare import prepare
+from kpi_assets.local.stack import Stack
+from kpi_assets.warehouse.bootstrap import READER, ensure_database
+from kpi_assets.warehouse.connection import WarehouseError, connect
+from kpi_assets_tests.lab import DAY, RAW_THINGS, Lab
+from kpi_assets_tests.warehouse.test_tables import BEFORE, KPI, things
+
+STRANGER = "kpi_test_stranger"
+PASSWORD = "of-a-stranger"
+
+
+@pytest.fixture(scope="module")
+def shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A pipeline with a raw table, a KPI stored as rows and one stored as partitions, all published."""
+    with Lab.open(stack, tmp_path_factory.mktemp("shop")) as lab:
+        lab.file("raw/things.sql", RAW_THINGS)
+        lab.file("marts/things.sql", things(BEFORE, ["1, 'anvil', 7"], more=KPI))
+        lab.put_things(b"thing_id,name,weight\n1,anvil,20.50\n")
+        for name in ("raw.things", "marts.things"):
+            assert not lab.build(name).held
+        prepare(lab.pipeline(), lab.server, stack.credentials.reader_password)
+        lab.file("marts/large.sql", things(BEFORE, ["2, 'saw', 8"], storage="partitions"))
+        assert not lab.build("marts.large").held, "a table that comes later is readable too"
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def reader(shop: Lab, stack: Stack) -> Iterator[Connection[Any]]:
+    with connect(_as(shop, READER, stack.credentials.reader_password), shop.name, "reader") as session:
+        yield session
+
+
+@pytest.fixture
+def stranger(shop: Lab) -> Iterator[SecretStr]:
+    """Another role of the same server, which may log in and was granted nothing."""
+    with shop.session() as session:
+        session.execute(sql.SQL("create role {} login password {}").format(sql.Identifier(STRANGER), PASSWORD))
+        try:
+            yield _as(shop, STRANGER, SecretStr(PASSWORD))
+        finally:
+            session.execute(sql.SQL("drop role {}").format(sql.Identifier(STRANGER)))
+
+
+def _as(lab: Lab, user: str, password: SecretStr) -> SecretStr:
+    return SecretStr(make_conninfo(lab.server.get_secret_value(), user=user, password=password.get_secret_value()))
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("select thing_id, name from marts.things", [(1, "anvil")]),
+        ("select load_date, thing_id from marts.things_latest", [(DAY, 1)]),
+        ("select thing_id from marts.large", [(2,)]),
+        ("select asset from ops.published order by 1", [("marts.large",), ("marts.things",), ("raw.things",)]),
+        ("select distinct status from ops.pipeline_runs", [("success",)]),
+        ("select count(*) from ops.quarantine", [(0,)]),
+        ("select distinct status from ops.data_quality_results", [("pass",)]),
+        ("select object from ops.manifests", [("things",)]),
+    ],
+)
+def test_the_reader_reads_marts_and_ops(reader: Connection[Any], query: str, rows: list[tuple[Any, ...]]) -> None:
+    assert reader.execute(query.encode()).fetchall() == rows
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from raw.things",
+        "create table raw.mine (a integer)",
+        "create table marts.mine (a integer)",
+        "create table public.mine (a integer)",
+        "create schema mine",
+        "insert into marts.things values (current_date, 9, 'x', 1)",
+        "update marts.things set weight = 0",
+        "delete from marts.things",
+        "truncate marts.things",
+        "drop view marts.things_latest",
+        "alter table marts.things add column mine integer",
+        "insert into ops.publishes default values",
+        "delete from ops.pipeline_runs",
+        "create role mine",
+        "copy marts.things to program 'true'",
+        "copy marts.things to '/tmp/mine'",
+        "select pg_read_file('/etc/passwd')",
+        "set role kpi",
+    ],
+)
+def test_the_reader_may_do_nothing_else(reader: Connection[Any], statement: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute(statement.encode())
+
+
+def test_the_reader_does_not_reach_builds(shop: Lab, reader: Connection[Any]) -> None:
+    [(build,)] = shop.rows("select relname from pg_class where relispartition and relkind = 'r'")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for schema builds"):
+        reader.execute(sql.SQL("select * from builds.{}").format(sql.Identifier(build)))
+
+
+def test_a_role_without_a_grant_does_not_get_in(shop: Lab, stranger: SecretStr) -> None:
+    with (
+        pytest.raises(WarehouseError, match=rf"\(permission denied for database \"{shop.name}\" DETAIL: User does not"),
+        connect(stranger, shop.name, "test"),
+    ):
+        pass
+
+
+def test_a_user_who_may_not_create_a_database_is_told_what_to_ask_for(shop: Lab, stranger: SecretStr) -> None:
+    with pytest.raises(
+        WarehouseError,
+        match=r"^The database 'kpi_test_shop' does not exist and the user of KPI_POSTGRES_URL may not create it: have "
+        r"an administrator run `create database kpi_test_shop owner <that user>`\.$",
+    ):
+        ensure_database(stranger, "postgres", "kpi_test_shop")
+
+
+def test_making_it_ready_again_changes_nothing(shop: Lab) -> None:
+    state = """
+        select array_agg(n.nspname || ' ' || n.nspacl::text order by n.nspname),
+            (select array_agg(relname || ' ' || relacl::text order by relname) from pg_class where relacl is not null
+                and relnamespace in ('marts'::regnamespace, 'ops'::regnamespace)),
+            (select datacl::text from pg_database where datname = current_database()),
+            (select max(version) from ops.migrations), (select count(*) from ops.migrations)
+        from pg_namespace as n where n.nspname in ('raw', 'stg', 'marts', 'ops', 'builds')
+    """
+    before = shop.rows(state)
+    prepare(shop.pipeline(), shop.server)
+    prepare(shop.pipeline(), shop.server)
+    assert shop.rows(state) == before
+
+
+def test_the_schemas_of_a_new_database(shop: Lab) -> None:
+    assert shop.rows(
+        "select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' order by 1"
+    ) == [("builds",), ("marts",), ("ops",), ("public",), ("raw",), ("stg",)]
+    assert shop.rows("select pg_encoding_to_char(encoding) from pg_database where datname = current_database()") == [
+        ("UTF8",)
+    ]
