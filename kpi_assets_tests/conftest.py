@@ -1,6 +1,8 @@
 """What tests share: one embedded stack for the session, and a laboratory with a pipeline of its own for each test."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,21 @@ from kpi_assets.settings import settings
 from kpi_assets_tests.lab import Lab
 
 REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A temporary folder of this session's own.
+
+    pytest's usual one is shared by all sessions of a user, and each new session shuts it to the account that the
+    embedded Postgres runs under when root tests.
+    """
+    if not config.option.basetemp:
+        config.option.basetemp = Path(tempfile.mkdtemp(prefix="kpi-tests-"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(config.option.basetemp, ignore_errors=True)
 
 
 def _forget_settings() -> None:

@@ -63,10 +63,11 @@ def _no_clusters_kept(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    before, children = command_lines(), psutil.Process().children(recursive=True)  # of other tests of the session
     yield
     base = str(tmp_path_factory.getbasetemp().resolve())
-    assert [line for line in command_lines() if base in " ".join(line)] == []
-    assert psutil.Process().children(recursive=True) == []
+    assert [line for line in command_lines() if base in " ".join(line) and line not in before] == []
+    assert [process for process in psutil.Process().children(recursive=True) if process not in children] == []
 
 
 @pytest.fixture

@@ -1,0 +1,132 @@
+"""The oracle: Instacart's KPIs a second time, from the five CSVs, by DuckDB and exact fractions.
+
+Written from what the KPIs mean, not from sql/: DuckDB joins and counts whole numbers, Python divides them without
+error and rounds once. Not here: the comparison (test_oracle.py).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from itertools import groupby
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+FILES = {
+    "orders": {
+        "order_id": "BIGINT",
+        "user_id": "BIGINT",
+        "eval_set": "VARCHAR",
+        "order_number": "BIGINT",
+        "order_dow": "BIGINT",
+        "order_hour_of_day": "BIGINT",
+        "days_since_prior_order": "VARCHAR",
+    },
+    "order_products__prior": {
+        "order_id": "BIGINT",
+        "product_id": "BIGINT",
+        "add_to_cart_order": "BIGINT",
+        "reordered": "BIGINT",
+    },
+    "products": {"product_id": "BIGINT", "product_name": "VARCHAR", "aisle_id": "BIGINT", "department_id": "BIGINT"},
+    "aisles": {"aisle_id": "BIGINT", "aisle": "VARCHAR"},
+    "departments": {"department_id": "BIGINT", "department": "VARCHAR"},
+}
+
+# One row for each kind of basket that occurs on a day of the week: how many lines, how many reorders, how many orders.
+BASKETS = """
+with sizes as (
+    from orders as o
+    select
+        o.order_dow,
+        (select count(*) from order_products__prior as l where l.order_id = o.order_id) as lines,
+        (select count(*) from order_products__prior as l where l.order_id = o.order_id and l.reordered = 1) as reorders
+)
+
+from sizes
+select order_dow, lines, reorders, count(*) as orders
+group by all
+order by all
+"""
+
+PRODUCTS = """
+from order_products__prior as l
+join products as p on p.product_id = l.product_id
+select
+    p.product_id,
+    p.product_name,
+    count(distinct l.order_id) as orders,
+    count(distinct l.order_id) filter (where l.reordered = 1) as reorders
+group by all
+order by p.product_id
+"""
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Kpis:
+    """Both KPI tables, by their keys, and how many rows each mart has."""
+
+    by_dow: list[Row]  # day, orders, mean lines of an order, share of orders with a reorder, mean of the orders' rates
+    by_product: list[Row]  # product, its name, orders with it, reorders among them, share of reorders
+    rows: dict[str, int]
+
+
+def kpis(folder: Path) -> Kpis:
+    """The KPIs of the five files in a folder."""
+    with duckdb.connect() as database:
+        for name, columns in FILES.items():
+            database.read_csv(
+                str(folder / f"{name}.csv"),
+                header=True,
+                columns=columns,
+                delimiter=",",
+                quotechar='"',
+                escapechar='"',
+                allow_quoted_nulls=False,
+                strict_mode=True,
+                parallel=False,  # a name may go over several lines
+            ).create(name)
+        baskets = database.execute(BASKETS).fetchall()
+        products = database.execute(PRODUCTS).fetchall()
+        sizes = {name: len(database.table(name)) for name in FILES}
+    by_dow = [_of_day(dow, [kind[1:] for kind in kinds]) for dow, kinds in groupby(baskets, key=lambda kind: kind[0])]
+    by_product = [(*product, rounded(Fraction(product[3], product[2]))) for product in products]
+    return Kpis(
+        by_dow,
+        by_product,
+        {
+            "marts.fact_orders": sizes["orders"],
+            "marts.fact_order_items": sizes["order_products__prior"],
+            "marts.dim_products": sizes["products"],
+            "marts.kpi_orders_by_dow": len(by_dow),
+            "marts.kpi_products_reorder": len(by_product),
+        },
+    )
+
+
+def _of_day(dow: int, kinds: Iterable[tuple[int, int, int]]) -> Row:
+    """One row of the KPIs by day: every order counts, and the means run over the orders whose lines are known."""
+    kinds = list(kinds)
+    total = sum(orders for _, _, orders in kinds)
+    known = [kind for kind in kinds if kind[0]]
+    baskets = sum(orders for _, _, orders in known)
+    if not baskets:
+        return (dow, total, None, None, None)
+    items = sum(lines * orders for lines, _, orders in known)
+    with_reorder = sum(orders for _, reorders, orders in known if reorders)
+    rates = sum((Fraction(reorders, lines) * orders for lines, reorders, orders in known), Fraction())
+    return (dow, total, *(rounded(Fraction(part) / baskets) for part in (items, with_reorder, rates)))
+
+
+def rounded(value: Fraction) -> Decimal:
+    """A number that is not negative, to 6 decimals, a half away from zero: as Postgres rounds a numeric.
+
+    The marts round each order's rate to 12 decimals before they average, which moves the mean by less than 5e-13: only
+    a mean that lies so close to a half could be rounded the other way there. All other quotients are exact enough.
+    """
+    return Decimal(floor(value * 10**6 + Fraction(1, 2))).scaleb(-6)

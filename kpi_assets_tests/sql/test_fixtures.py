@@ -1,0 +1,122 @@
+"""Every table of every pipeline, built from small tables: the rows that come out, and what each check answers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from kpi_assets.build.context import BuildOutcome
+from kpi_assets.local.stack import Stack
+from kpi_assets.model.checks import Check, Grain
+from kpi_assets.model.pipeline import Table, load_pipelines
+from kpi_assets.settings import default_sql_dir
+from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.sql.bench import Bench
+from kpi_assets_tests.sql.cases import CASES, Case, Expected, all_cases
+
+ALL = all_cases()
+TABLES = [table for pipeline in load_pipelines(default_sql_dir()).values() for table in pipeline.tables.values()]
+CHECKS = [(table, check) for table in TABLES for check in table.checks]
+BenchOf = Callable[[str], Bench]
+
+
+@pytest.fixture(scope="module")
+def bench_of(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BenchOf]:
+    """The bench of a pipeline; all its cases share one database, in which each begins anew."""
+    with ExitStack() as opened:
+
+        @cache
+        def bench_of(pipeline: str) -> Bench:
+            lab = Lab.open(stack, tmp_path_factory.mktemp(pipeline), default_sql_dir() / pipeline)
+            return opened.enter_context(Bench.open(opened.enter_context(lab)))
+
+        yield bench_of
+
+
+def cases_of(table: Table) -> list[Case]:
+    return [case for case in ALL if (case.pipeline, case.table) == (table.pipeline, str(table.relation))]
+
+
+def folder_of(table: Table) -> str:
+    return "/".join((CASES.parent.name, CASES.name, *table.key))
+
+
+def answers(outcome: BuildOutcome, case: Case) -> dict[str, Expected]:
+    """What each check answered, with the metric where the case says what it must be."""
+    return {
+        result.name: Expected(status=result.verdict, metric=result.metric if result.name in case.file.checks else None)
+        for result in outcome.results
+    }
+
+
+@pytest.mark.parametrize("case", ALL, ids=[case.id for case in ALL])
+def test_a_table_is_built_as_its_case_says(case: Case, bench_of: BenchOf) -> None:
+    bench = bench_of(case.pipeline)
+    table = bench.table(case)
+    unknown = set(case.file.checks) - {check.name for check in table.checks}
+    assert not unknown, f"{case.folder}/case.yaml: {case.table} has no check {', '.join(unknown)}: correct the name"
+
+    built = bench.build(case, table)
+
+    wanted = {check.name: case.file.checks.get(check.name, Expected(status="pass")) for check in table.checks}
+    assert answers(built.outcome, case) == wanted, case.file.description
+    assert built.outcome.held == case.held
+    assert case.held or case.rows is not None, f"{case.folder}: add expect.csv, the rows that readers see"
+    if case.held:
+        assert built.published == [], "nothing is published of a build that is held"
+    if case.rows is not None:
+        assert built.rows == bench.typed(table, case.rows), case.file.description
+
+
+@pytest.mark.parametrize(
+    ("table", "check"), CHECKS, ids=[f"{'/'.join(table.key)}:{check.name}" for table, check in CHECKS]
+)
+def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: Check, bench_of: BenchOf) -> None:
+    """With the check taken out of the header, the case in which only that check fails is published."""
+    alone = [case for case in cases_of(table) if case.failing == {check.name}]
+    verdict = "fail" if check.blocking else "warn"
+    assert alone, (
+        f"No case sees only the check {check.name!r} of {table.relation} fail: add {folder_of(table)}/<case>/ with "
+        f"rows that it must not let through, and `checks: {{{check.name}: {{status: {verdict}, metric: <bad rows>}}}}` "
+        "in case.yaml; where the SELECT cannot make such rows of any input, with the `mistake` in it that would."
+    )
+    case, bench = alone[0], bench_of(table.pipeline)
+    guarded = bench.table(case)
+    unguarded = replace(guarded, checks=tuple(other for other in guarded.checks if other.name != check.name))
+
+    try:
+        built = bench.build(case, unguarded)
+    except WarehouseError as error:
+        assert isinstance(check, Grain), error
+        assert "UniqueViolation" in str(error), "a table that is stored as rows has a second lock on that door"
+    else:
+        assert not built.outcome.held
+        assert check.name not in answers(built.outcome, case)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=["/".join(table.key) for table in TABLES])
+def test_every_file_has_its_cases(table: Table) -> None:
+    place = f"{table.path.name} of {table.pipeline}"
+    cases = cases_of(table)
+    inputs = "object.csv, its object," if table.header.source else "<schema>.<table>.csv of each table that it reads"
+    assert any(not case.held for case in cases), (
+        f"{place} has no fixture whose rows are published: add {folder_of(table)}/<case>/ with {inputs} and "
+        "expect.csv, its rows."
+    )
+    assert table.query is None or any(
+        load_date != case.file.load_date and relation in table.reads
+        for case in cases
+        for relation, load_date, _ in case.inputs()
+    ), (
+        f"{place} has no fixture in which other load_dates could leak in: add a case of {folder_of(table)} with "
+        "<schema>.<table>@YYYY-MM-DD.csv of a table that it reads."
+    )
+
+
+def test_every_fixture_lies_in_a_case() -> None:
+    files = [path for pattern in ("*.csv", "*.yaml") for path in CASES.rglob(pattern)]
+    lost = {str(path) for path in files} - {str(path) for case in ALL for path in case.folder.iterdir()}
+    assert not lost, f"These are read by no case, which is a folder <pipeline>/<schema>/<table>/<case>: {sorted(lost)}"

@@ -1,0 +1,170 @@
+"""The KPIs that are published equal the oracle's, row for row and digit for digit."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kpi_assets.build.context import BuildContext
+from kpi_assets.build.object import verify
+from kpi_assets.build.table import build
+from kpi_assets.lake.landing import land
+from kpi_assets.local.stack import Stack
+from kpi_assets.samples import GENERATORS
+from kpi_assets.settings import default_sql_dir
+from kpi_assets_tests.lab import DAY, NEXT, Lab
+from kpi_assets_tests.oracle import FILES, Kpis, kpis
+from kpi_assets_tests.sql.bench import publish
+
+INSTACART = default_sql_dir() / "instacart"
+BY_DOW = "order_dow, total_orders, avg_items_per_order, pct_orders_with_any_reorder, avg_reorder_item_rate"
+BY_PRODUCT = "product_id, product_name, orders_with_product, times_reordered, product_reorder_rate"
+MARTS = [f"marts.{path.stem}" for path in sorted(INSTACART.glob("marts/*.sql"))]
+
+
+@pytest.fixture
+def instacart(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
+    """The repository's own instacart, under another name."""
+    with Lab.open(stack, tmp_path, INSTACART) as lab:
+        yield lab
+
+
+def land_all(context: BuildContext, folder: Path, day: date) -> None:
+    for table in context.pipeline.sources:
+        key = table.object_key(day)
+        assert land(context.store, folder / Path(key).name, key, replace=False) == "landed"
+
+
+def run_all(context: BuildContext, day: date) -> dict[str, str]:
+    """Build every table of a load_date from its objects; returns their checksums."""
+    checksums = {}
+    for table in context.pipeline.tables.values():
+        if table.header.source:
+            assert not verify(context, table, day).held
+        outcome = build(context, table, day)
+        assert not outcome.held, outcome.results
+        checksums[str(table.relation)] = outcome.checksum
+    return checksums
+
+
+def published(lab: Lab, day: date) -> Kpis:
+    """What readers see of a load_date."""
+    one_day = f"where load_date = '{day}'"
+    return Kpis(
+        lab.rows(f"select {BY_DOW} from marts.kpi_orders_by_dow {one_day} order by order_dow"),
+        lab.rows(f"select {BY_PRODUCT} from marts.kpi_products_reorder {one_day} order by product_id"),
+        {table: lab.rows(f"select count(*) from {table} {one_day}")[0][0] for table in MARTS},
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_synthetic_days_equal_the_oracle(instacart: Lab, tmp_path: Path, seed: int) -> None:
+    context = instacart.prepared()
+    GENERATORS["instacart"].write(tmp_path, load_date=DAY, orders=3000, seed=seed)
+    land_all(context, tmp_path, DAY)
+
+    run_all(context, DAY)
+
+    found = published(instacart, DAY)
+    assert found == kpis(tmp_path)
+    assert (found.rows["marts.fact_orders"], len(found.by_dow)) == (3000, 7)
+
+
+def test_real_rows_equal_the_oracle_and_building_them_again_changes_nothing(instacart: Lab, real_rows: Path) -> None:
+    context = instacart.prepared()
+    days = {DAY: real_rows / "users_closed", NEXT: real_rows / "joinable"}
+    for day, folder in days.items():
+        land_all(context, folder, day)
+
+    first = {day: run_all(context, day) for day in days}
+
+    wanted = {day: kpis(folder) for day, folder in days.items()}
+    assert {day: published(instacart, day) for day in days} == wanted
+    assert [wanted[day].rows["marts.fact_orders"] for day in days] == [1000, 12744]
+    latest = instacart.rows(f"select {BY_DOW} from marts.kpi_orders_by_dow_latest order by order_dow")
+    assert latest == wanted[NEXT].by_dow
+
+    assert {day: run_all(context, day) for day in days} == first
+    assert {day: published(instacart, day) for day in days} == wanted
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The records of the five files."""
+
+    orders: list[tuple[Any, ...]]
+    order_products__prior: list[tuple[Any, ...]]
+    products: list[tuple[Any, ...]]
+    aisles: list[tuple[Any, ...]]
+    departments: list[tuple[Any, ...]]
+
+    def write(self, folder: Path) -> dict[str, bytes]:
+        """Write the files; returns their bytes by name."""
+        for name, columns in FILES.items():
+            with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerows([tuple(columns), *getattr(self, name)])
+        return {name: (folder / f"{name}.csv").read_bytes() for name in FILES}
+
+
+@st.composite
+def shops(draw: st.DrawFn) -> Shop:
+    """A few users with a few orders each; the last may be a train or test order, and a prior one may lack its lines."""
+    names = st.text("aZé雪 ,;'\"\\%\n", min_size=1, max_size=8)
+    products = [(number, draw(names), 1, 1) for number in range(1, draw(st.integers(1, 5)) + 1)]
+    orders: list[tuple[Any, ...]] = []
+    lines: list[tuple[Any, ...]] = []
+    for user in range(1, draw(st.integers(1, 4)) + 1):
+        count = draw(st.integers(1, 4))
+        last = draw(st.sampled_from(["prior", "train", "test"]))
+        for number in range(1, count + 1):
+            order_id = len(orders) + 1
+            eval_set = last if number == count else "prior"
+            days = f"{draw(st.integers(0, 30))}.0" if number > 1 else None
+            dow, hour = draw(st.integers(0, 6)), draw(st.integers(0, 23))
+            orders.append((order_id, user, eval_set, number, dow, f"{hour:02}", days))
+            if eval_set == "prior":
+                basket = draw(st.lists(st.sampled_from(products), unique=True))
+                lines += [
+                    (order_id, product[0], place, draw(st.integers(0, 1))) for place, product in enumerate(basket, 1)
+                ]
+    return Shop(orders, lines, products, [(1, "aisle")], [(1, "department")])
+
+
+@pytest.fixture
+def any_shop(instacart: Lab) -> BuildContext:
+    """What builds of a shop are given in which perhaps nobody bought anything."""
+    none = {f"{instacart.name}.{name}": 0 for name in ("stg.stg_order_products_prior", "marts.fact_order_items")}
+    none[f"{instacart.name}.marts.kpi_products_reorder"] = 0
+    return replace(instacart.prepared(), pipeline=instacart.pipeline(none))
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # each replaces the one before
+)
+@given(shop=shops())
+def test_random_small_shops_equal_the_oracle(
+    shop: Shop, instacart: Lab, any_shop: BuildContext, tmp_path: Path
+) -> None:
+    files = shop.write(tmp_path)
+    pipeline = any_shop.pipeline
+    with instacart.session() as connection:
+        for table in pipeline.sources:
+            publish(connection, pipeline, table.relation, DAY, files[Path(table.object_key(DAY)).stem])
+
+    for table in pipeline.tables.values():
+        if table.query:
+            outcome = build(any_shop, table, DAY)
+            assert not outcome.held, outcome.results
+
+    assert published(instacart, DAY) == kpis(tmp_path)
