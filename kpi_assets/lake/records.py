@@ -147,7 +147,7 @@ def parse_fields(text: str) -> list[str | None]:
     for number, piece in enumerate(pieces):
         if number:
             # Two quotes in a row inside a quoted field are one quote; any other one opens or closes.
-            if not quoted and number > 1 and pieces[number - 1] == "" and saw_quote:
+            if not quoted and number > 1 and pieces[number - 1] == "":
                 value += '"'
             quoted, saw_quote = not quoted, True
         if quoted:

@@ -23,7 +23,7 @@ COLUMNS = ["thing_id", "name", "weight"]
 # What a CSV is made of, each piece often: quotes alone and doubled, separators, line ends, letters of 1 to 4 bytes.
 PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "a", "b c", "\\", "'", "é", "🙂", "\\N", "0"]), max_size=24)
 quickly = hypothesis_settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -122,6 +122,12 @@ def test_an_endpoint_where_nobody_answers(broken: Faulty) -> None:
         Store(nobody, "lake").manifest("things", DAY, "raw/x")
 
 
+@pytest.mark.parametrize("url", ["minio", "http://", "minio:9000"])
+def test_an_endpoint_that_is_no_url(stack: Stack, url: str) -> None:
+    with pytest.raises(LakeError, match=r"^S3 cannot be used \(.*\): check KPI_S3_ENDPOINT_URL and AWS's variables\.$"):
+        client(settings().model_copy(update={"s3_endpoint_url": url}))
+
+
 def test_the_bucket_of_a_pipeline_is_the_environment_s_else_its_own(stack: Stack) -> None:
     instacart = load_pipelines(default_sql_dir())["instacart"]
 

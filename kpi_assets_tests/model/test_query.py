@@ -102,6 +102,7 @@ UNTIED = {
     "in a filter": (f"select count(*) filter (where {DAY}) as a from raw.t", "raw.t"),
     "having": (f"select a from raw.t group by a, load_date having {DAY}", "raw.t"),
     "a join using without it": (f"select t.a from raw.t join raw.u using (a) where t.{DAY}", "raw.u"),
+    "unqualified, of two": (f"select t.a from raw.t join raw.u on t.a = u.a where {DAY}", "raw.t"),
     "a natural join": (f"select t.a from raw.t natural join raw.u where t.{DAY}", "raw.u"),
     "a cross join": (f"select t.a from raw.t cross join raw.u where t.{DAY}", "raw.u"),
     "a join on one or the other": (

@@ -8,6 +8,7 @@ from psycopg import Connection
 
 from kpi_assets.local.stack import Stack
 from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.warehouse.room import Room
 
 EMPTY = """
 drop schema raw, stg, marts, builds cascade;
@@ -31,6 +32,7 @@ def lab(shared: Lab) -> Iterator[Lab]:
         path.unlink()
     with shared.session() as session:
         session.execute(EMPTY)
+    shared.prepared()
 
 
 @pytest.fixture
@@ -38,3 +40,15 @@ def session(shared: Lab) -> Iterator[Connection[Any]]:
     """A session on the shared lab's database, whose changes are undone at the end."""
     with shared.session() as connection, connection.transaction(force_rollback=True):
         yield connection
+
+
+@pytest.fixture
+def room(session: Connection[Any]) -> Room:
+    """An empty build, and beside it the tables that its checks may refer to."""
+    session.execute(
+        "create temporary table this (load_date date, thing_id integer, name text, weight numeric(6,2), "
+        'share double precision, "user" text, "order" integer)'
+    )
+    session.execute("create table raw.people (load_date date, id text, name text)")
+    session.execute("create table raw.lines (load_date date, thing_id integer, price numeric)")
+    return Room(session)

@@ -5,7 +5,6 @@ from datetime import date
 
 import pytest
 
-from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets_tests.lab import DAY, NEXT, Lab
 
@@ -286,12 +285,16 @@ def test_a_load_date_without_rows_replaces_one_with_rows(lab: Lab, storage: str)
     assert lab.rows("select load_date, rows from ops.published order by 1") == [(DAY, 0), (NEXT, 1)]
 
 
-def test_names_at_the_limit_of_length_do_not_meet(lab: Lab) -> None:
-    names = [f"{'long_' * 7}{letter * 5}" for letter in "ab"]
-    for name in names:
-        lab.file(f"marts/{name}.sql", things(BEFORE, ["1, 'anvil', 7"], storage="partitions"))
-    outcomes = [lab.build(f"marts.{name}") for name in names]
-    assert len({outcome.candidate for outcome in outcomes}) == 2
-    assert all(len(outcome.candidate.table) <= 63 for outcome in outcomes)
-    assert [lab.rows(f"select count(*) from marts.{name}") for name in names] == [[(1,)], [(1,)]]
-    assert tables.latest_view(lab.pipeline().table(f"marts.{names[0]}")).table == f"{names[0]}_latest"
+def test_tables_whose_names_begin_alike_leave_each_other_s_builds_alone(lab: Lab) -> None:
+    held, other = (f"{'long_' * 7}{letter * 5}" for letter in "ab")
+    text = things(BEFORE, ["1, 'anvil', 7"], storage="partitions")
+    lab.file(f"marts/{held}.sql", text.replace("@end", "checks:\n  min_rows: {at_least: 2}\n@end"))
+    lab.file(f"marts/{other}.sql", text)
+    kept = lab.build(f"marts.{held}")
+    assert kept.held
+    for _ in range(2):
+        published = lab.build(f"marts.{other}")
+        assert not published.held
+    assert lab.rows(f"select count(*) from {kept.candidate}") == [(1,)]
+    assert lab.rows(f"select count(*) from {published.candidate}") == [(1,)]
+    assert max(len(outcome.candidate.table) for outcome in (kept, published)) <= 63

@@ -1,0 +1,69 @@
+"""What people are shown of a build: its first rows, the bars of its chart; and which builds may be swept."""
+
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from kpi_assets.model.header import Chart
+from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+
+
+@pytest.fixture
+def candidate(shared: Lab, session: Connection[Any]) -> Candidate:
+    """An empty candidate of raw.things."""
+    shared.file("raw/things.sql", RAW_THINGS)
+    made = Candidate(shared.pipeline().table("raw.things"), DAY, 7)
+    candidates.create_empty(session, made)
+    return made
+
+
+def fill(session: Connection[Any], candidate: Candidate, *rows: tuple[int, str, float | None]) -> None:
+    for row in rows:
+        session.execute(f"insert into {candidate.relation} (thing_id, name, weight) values (%s, %s, %s)".encode(), row)
+
+
+def test_the_first_rows_are_those_of_the_grain(session: Connection[Any], candidate: Candidate) -> None:
+    fill(session, candidate, (3, "c", None), (1, "ü", 1.5), (2, "b", 2))
+    assert candidates.first_rows(session, candidate, 2) == [
+        {"thing_id": 1, "name": "ü", "weight": 1.5},
+        {"thing_id": 2, "name": "b", "weight": 2.0},
+    ]
+
+
+def test_every_row_of_a_candidate_has_its_load_date(session: Connection[Any], candidate: Candidate) -> None:
+    fill(session, candidate, (1, "a", 1))
+    assert session.execute(f"select load_date from {candidate.relation}".encode()).fetchall() == [(DAY,)]
+
+
+@pytest.mark.parametrize(
+    ("top", "bars"),
+    [
+        (4, [("1", 5.0), ("2", None), ("9", 7.0), ("10", 5.0)]),
+        (3, [("9", 7.0), ("1", 5.0), ("10", 5.0)]),
+        (1, [("9", 7.0)]),
+    ],
+)
+def test_a_chart_has_its_bars_in_the_order_of_x_or_the_highest_first(
+    session: Connection[Any], candidate: Candidate, top: int, bars: list[tuple[str, float | None]]
+) -> None:
+    fill(session, candidate, (10, "a", 5), (9, "b", 7), (1, "c", 5), (2, "d", None))
+    assert candidates.chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == bars
+
+
+def test_builds_that_may_be_swept_are_those_of_the_same_table_and_load_date(
+    session: Connection[Any], candidate: Candidate
+) -> None:
+    others = [Candidate(candidate.table, DAY, 70), Candidate(candidate.table, NEXT, 71)]
+    for other in others:
+        candidates.create_empty(session, other)
+    session.execute(b"create table builds.raw__things2__20250301__8 (a integer)")
+    found = set(candidates.leftovers(session, candidate.table, DAY))
+    assert found == {candidate.relation, others[0].relation}
+    for relation in found:
+        candidates.drop(session, relation)
+        candidates.drop(session, relation)
+    assert list(candidates.leftovers(session, candidate.table, DAY)) == []
+    assert candidates.size_of(session, others[1].relation) > 0
