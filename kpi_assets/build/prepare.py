@@ -35,5 +35,5 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
         schema.migrate(connection)
         with connection.transaction():
             connection.execute("select pg_advisory_xact_lock(hashtext('kpi prepare'))")
-            ensure_reader(connection, pipeline.config.readers)
+            ensure_reader(connection, pipeline.config.layers, pipeline.config.readers)
         runs.close_dead_rows(connection)

@@ -24,6 +24,7 @@ from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Stri
 
 Layer = Literal["raw", "staging", "marts"]
 PIPELINE_FILE = "pipeline.yaml"
+TAKEN_DATABASES = ("postgres", "template0", "template1", "dagster")  # the last holds the Dagster instance
 RESERVED = ("ops", "builds", "public", "information_schema")  # schemas that no pipeline's tables may lie in
 
 
@@ -186,6 +187,10 @@ def load_pipeline(folder: Path, minimum_rows: Mapping[str, int]) -> Pipeline:
     if not re.fullmatch(IDENTIFIER, folder.name) or len(folder.name) > 40:
         raise ModelError(
             config_path, 1, f"the folder names a database: {folder.name!r} must be 1 to 40 lower case letters"
+        )
+    if folder.name in TAKEN_DATABASES:
+        raise ModelError(
+            config_path, 1, f"a database called {folder.name!r} is there for another purpose: rename the folder"
         )
     config, _ = read(PipelineConfig, _text_of(config_path), config_path)
     tables = {}

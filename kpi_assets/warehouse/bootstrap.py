@@ -3,7 +3,7 @@
 Not here: the tables, which come with their first publish (tables.py), and the ops schema's content (ops/schema.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -62,19 +62,24 @@ def ensure_reader_role(server: SecretStr, maintenance_database: str, password: S
             )
 
 
-def ensure_reader(connection: Connection[Any], readers: Iterable[str]) -> bool:
-    """Let the role kpi_reader read ops and the given schemas, and nothing else; returns whether it exists."""
+def ensure_reader(connection: Connection[Any], schemas: Iterable[str], readers: Collection[str]) -> bool:
+    """Let the role kpi_reader read ops and, of the pipeline's schemas, the given ones; returns whether it exists.
+
+    Everybody else is shut out, whether or not the role exists.
+    """
+    database = sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("revoke all on database {} from public").format(database))
     if not connection.execute("select 1 from pg_roles where rolname = %s", [READER]).fetchone():
         return False
     reader = sql.Identifier(READER)
-    database = sql.Identifier(connection.info.dbname)
-    connection.execute(sql.SQL("revoke all on database {} from public").format(database))
     connection.execute(sql.SQL("grant connect, temporary on database {} to {}").format(database, reader))
-    for schema in (*readers, "ops"):
-        name = sql.Identifier(schema)
-        connection.execute(sql.SQL("grant usage on schema {} to {}").format(name, reader))
-        connection.execute(sql.SQL("grant select on all tables in schema {} to {}").format(name, reader))
-        connection.execute(
-            sql.SQL("alter default privileges in schema {} grant select on tables to {}").format(name, reader)
-        )
+    for schema in (*schemas, "ops"):
+        verb, to = ("grant", "to") if schema in {*readers, "ops"} else ("revoke", "from")
+        words = {"verb": sql.SQL(verb), "to": sql.SQL(to), "schema": sql.Identifier(schema), "reader": reader}
+        for statement in (
+            "{verb} usage on schema {schema} {to} {reader}",
+            "{verb} select on all tables in schema {schema} {to} {reader}",
+            "alter default privileges in schema {schema} {verb} select on tables {to} {reader}",
+        ):
+            connection.execute(sql.SQL(statement).format(**words))
     return True

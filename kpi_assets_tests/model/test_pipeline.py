@@ -8,7 +8,7 @@ import pytest
 from kpi_assets.errors import UsageError
 from kpi_assets.model.checks import MinRows
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline, load_pipelines, parse_date
+from kpi_assets.model.pipeline import Pipeline, load_pipeline, load_pipelines, parse_date
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.settings import default_sql_dir
 
@@ -385,3 +385,12 @@ def test_a_date_is_written_in_one_way(text: str) -> None:
 
 def test_a_leap_day_is_a_date() -> None:
     assert parse_date("2024-02-29") == date(2024, 2, 29)
+
+
+@pytest.mark.parametrize("name", ["postgres", "template1", "dagster"])
+def test_a_folder_must_not_be_called_as_a_database_that_is_there(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "pipeline.yaml").write_text("description: Anything.\n")
+    with pytest.raises(ModelError, match=f"a database called '{name}' is there for another purpose"):
+        load_pipeline(folder, {})

@@ -146,3 +146,21 @@ def test_the_schemas_of_a_new_database(shop: Lab) -> None:
     assert shop.rows("select pg_encoding_to_char(encoding) from pg_database where datname = current_database()") == [
         ("UTF8",)
     ]
+
+
+def test_a_schema_that_is_no_longer_for_readers_is_shut_again(lab: Lab, stack: Stack) -> None:
+    lab.file("marts/things.sql", things(BEFORE, ["1, 'anvil', 7"], more=KPI))
+    assert not lab.build("marts.things").held
+    password = stack.credentials.reader_password
+    prepare(lab.pipeline(), lab.server, password)
+    with connect(_as(lab, READER, password), lab.name, "reader") as session:
+        assert session.execute("select count(*) from marts.things").fetchone() == (1,)
+
+    config = lab.folder / "pipeline.yaml"
+    config.write_text(config.read_text().replace("readers: [marts]", "readers: []"))
+    prepare(lab.pipeline(), lab.server, password)
+
+    with connect(_as(lab, READER, password), lab.name, "reader") as session:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("select count(*) from marts.things")
+        assert session.execute("select count(*) from ops.published").fetchone() == (1,)
