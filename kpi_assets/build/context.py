@@ -23,6 +23,11 @@ class UpstreamError(UserError):
     """A table that must be published first is not, or was published again meanwhile."""
 
 
+def reason_of(error: BaseException) -> str:
+    """What the run log says of an error."""
+    return str(error) or (type(error).__name__ if isinstance(error, Exception) else "It was interrupted.")
+
+
 @dataclass(frozen=True)
 class BuildContext:
     """One run's builds in one pipeline: where to, where from, and who."""

@@ -80,8 +80,7 @@ def _fill_from_object(
             f"materialise {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
         )
     try:
-        # COPY takes 0 bytes for a table without rows: it is not asked.
-        filled = _copy_typed(context, connection, candidate, manifest, watch) if manifest.size_bytes else None
+        filled = _copy_typed(context, connection, candidate, manifest, watch)
         if filled:
             return filled
     except psycopg.DataError:

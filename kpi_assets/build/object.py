@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.build.context import BuildContext, ObjectOutcome
+from kpi_assets.build.context import BuildContext, ObjectOutcome, reason_of
 from kpi_assets.lake.records import HEADER_LIMIT, header_problem
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
@@ -46,9 +46,10 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
             _record(context, connection, table, load_date, row_id, outcome)
         except BaseException as error:
             context.on_progress("failed", 0, 0)
-            reason = str(error) or type(error).__name__
             with suppress(psycopg.Error):
-                runs.close_build(connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=reason)
+                runs.close_build(
+                    connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=reason_of(error)
+                )
             raise
     context.on_progress("held" if outcome.held else "verified", 0, 0)
     return outcome

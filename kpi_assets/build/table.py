@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, UpstreamError
+from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, UpstreamError, reason_of
 from kpi_assets.build.fill import Filled, fill
 from kpi_assets.model.checks import MinRows
 from kpi_assets.model.names import Relation
@@ -52,10 +52,11 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
             return _build(context, connection, candidate, watch)
         except BaseException as error:
             context.on_progress("failed", 0, 0)
-            _close_failed(context, connection, candidate, error)
-            if isinstance(error, psycopg.Error):
-                raise _explained(table, error) from error
-            raise
+            told = _explained(table, error) if isinstance(error, psycopg.Error) else error
+            _close_failed(context, connection, candidate, told)
+            if told is error:
+                raise
+            raise told from error
 
 
 def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
@@ -76,12 +77,13 @@ def _close_failed(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, error: BaseException
 ) -> None:
     """Write the failure down, on another connection where this one is lost; then the original error goes on."""
-    reason = str(error) or type(error).__name__
 
     def close(session: Connection[Any]) -> None:
         layer = context.pipeline.layer(candidate.table.relation)
         # A build that was published or held came to its end before the error: what it left is not ours to drop.
-        if runs.close_build(session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=reason):
+        if runs.close_build(
+            session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=reason_of(error)
+        ):
             candidates.drop(session, candidate.relation)
 
     with suppress(psycopg.Error):
@@ -115,7 +117,8 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     publish_id = None
     if found.holds:
         failed = ", ".join(result.name for result in found.results if result.holds)
-        reason = f"held by {failed}; the candidate is kept as {candidate.relation}"
+        place = f"read from s3://{context.store.bucket}/{table.object_key(load_date)}; " if table.header.source else ""
+        reason = f"held by {failed}; {place}the candidate is kept as {candidate.relation}"
         layer = context.pipeline.layer(table.relation)
         runs.close_build(
             connection,

@@ -6,6 +6,7 @@ Exit codes: 0 all published, 1 failed, 2 wrong usage, 3 held by a gate.
 """
 
 import sys
+import traceback
 
 import typer
 
@@ -51,15 +52,17 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        if _state["debug"]:
-            raise
-        error_line(str(error))
+        _tell(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         error_line("Stopped.")
         sys.exit(130)
     except Exception as error:
-        if _state["debug"]:
-            raise
-        error_line(f"{type(error).__name__}: {error} (this is a fault of kpi_assets; --debug shows where).")
+        _tell(f"{type(error).__name__}: {error} (this is a fault of kpi_assets; --debug shows where).")
         sys.exit(1)
+
+
+def _tell(sentence: str) -> None:
+    if _state["debug"]:
+        traceback.print_exc()
+    error_line(sentence)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -63,11 +64,16 @@ def date_option(*names: str, help: str) -> Any:  # noqa: A002
 
 def pipeline_of(name: str) -> Pipeline:
     """The pipeline of that name. Raises UsageError that lists the known ones."""
+    if name not in _pipelines():
+        raise UsageError(f"There is no pipeline {name!r}: there is {', '.join(_pipelines())}.")
+    return _pipelines()[name]
+
+
+@cache
+def _pipelines() -> dict[str, Pipeline]:
+    """Every pipeline; read once, since a command asks twice and each reading takes a fifth of a second."""
     config = settings()
-    pipelines = load_pipelines(config.sql_dir, config.min_rows)
-    if name not in pipelines:
-        raise UsageError(f"There is no pipeline {name!r}: there is {', '.join(pipelines)}.")
-    return pipelines[name]
+    return load_pipelines(config.sql_dir, config.min_rows)
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ def progress_bar(title: str, total: int, *, in_bytes: bool) -> Iterator[Callable
         yield lambda done: bar.update(task, completed=done)
 
 
-class HeldError(UserError):
-    """Something is held by a gate: not a failure of the machine."""
+class StoppedError(UserError):
+    """Somebody pressed Ctrl-C, or asked the process to end."""
 
-    exit_code = HELD
+    exit_code = 130

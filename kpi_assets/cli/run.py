@@ -18,6 +18,7 @@ from kpi_assets.cli.common import (
     PipelineName,
     Select,
     Session,
+    StoppedError,
     date_option,
     grid,
     out,
@@ -108,6 +109,8 @@ def _failures(ran: "dg.ExecuteInProcessResult") -> dict[str, str]:
     for event in ran.all_events:
         if event.is_step_failure and event.step_key:
             failure = event.step_failure_data
+            if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
+                raise StoppedError("Stopped: what was published before stays; run the load_date again for the rest.")
             said = failure.user_failure_data.description if failure.user_failure_data else None
             name = ".".join(event.step_key.split("__")[1:3])
             failures[name] = said or (failure.error.message if failure.error else "failed")
@@ -122,6 +125,7 @@ def _failures(ran: "dg.ExecuteInProcessResult") -> dict[str, str]:
 def explain(work: Session, result: Result) -> None:
     """Say what held or failed, with counts and samples, or that all is published."""
     if result.word == "published":
+        show_checks(work, result.load_date, only_bad=True, run_id=result.run_id)  # what only warns is published too
         out.print(
             f"[green]published[/] {work.pipeline.name}, load_date {result.load_date}: {len(result.states)} assets"
         )

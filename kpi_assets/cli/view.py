@@ -4,14 +4,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
-from kpi_assets.build.context import Progress
 from kpi_assets.cli.common import err
+
+if TYPE_CHECKING:
+    from kpi_assets.build.context import Progress  # its import brings boto3
 
 ENDINGS = {"published": "green", "verified": "green", "held": "bold red", "failed": "red", "skipped": "yellow"}
 
@@ -48,7 +50,7 @@ class RunView:
         if err.is_terminal:
             self._live.stop()
 
-    def reporter(self, _log: Any, subject: str) -> Progress:
+    def reporter(self, _log: Any, subject: str) -> "Progress":
         """The listener for one asset, as the assets' resource `progress` asks for it; `subject` is `name load_date`."""
         name = subject.partition(" ")[0]
 

@@ -151,7 +151,10 @@ def test_an_error_of_the_machine_fails_the_step_without_any_check_result(
     assert not result.success
     assert not any(name.startswith("marts.") for name in evaluations(result))
     assert things.rows("select status, error_message from ops.pipeline_runs where job = 'marts.weighed'") == [
-        ("failed", "division by zero")
+        (
+            "failed",
+            f"{things.folder}/marts/weighed.sql: building marts.weighed failed (DivisionByZero: division by zero).",
+        )
     ]
 
 

@@ -192,6 +192,6 @@ def test_an_interruption_before_the_commit_leaves_nothing(lab: Lab, phase: str) 
 
     assert lab.rows("select count(*) from ops.publishes") == [(0,)]
     assert lab.rows("select to_regclass('raw.things')") == [(None,)]
-    assert statuses(lab, "raw.things") == [("failed", "KeyboardInterrupt")]
+    assert statuses(lab, "raw.things") == [("failed", "It was interrupted.")]
     assert builds_lying_about(lab) == []
     assert locks(lab) == []

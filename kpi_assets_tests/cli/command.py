@@ -1,0 +1,154 @@
+"""The `kpi` command as a user's shell starts it, in one home, and what each call said.
+
+Every call is also held to what holds for all: no stack trace unless asked for, and no password or key in its output.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from kpi_assets.local.stack import Stack
+from kpi_assets.samples import GENERATORS
+
+KPI = Path(sys.executable).parent / "kpi"
+SQL = Path(__file__).resolve().parents[2] / "sql"
+BUCKET = "kpi-instacart"
+OBJECTS = {
+    "orders.csv": "orders",
+    "order_products__prior.csv": "order_products_prior",
+    "products.csv": "products",
+    "aisles.csv": "aisles",
+    "departments.csv": "departments",
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a call said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    def line(self, *words: str) -> str:
+        """The one line of either stream that holds all the words, blanks run together."""
+        lines = [" ".join(line.split()) for line in (self.out + "\n" + self.err).splitlines()]
+        [found] = [line for line in lines if all(word in line for word in words)]
+        return found
+
+
+def plain_environment() -> dict[str, str]:
+    """This process's environment without any setting of kpi_assets, AWS, libpq and Dagster."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KPI_", "AWS_", "PG", "DAGSTER_")) and name != "RUN_DATE"
+    }
+
+
+class Kpi:
+    """The command in one home. `secrets` are what no call may say."""
+
+    def __init__(self, home: Path, folder: Path, secrets: Sequence[str] = (), **environment: str) -> None:
+        self.home, self.folder, self.secrets = home, folder, list(secrets)
+        self.environment = {**plain_environment(), "KPI_HOME": str(home), **environment}
+
+    def start(self, *words: object, **environment: str) -> "subprocess.Popen[str]":
+        """A call that goes on; the caller ends it."""
+        return subprocess.Popen(
+            [KPI, *map(str, words)],
+            env={**self.environment, **environment},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: object, code: int = 0, **environment: str) -> Said:
+        """A call that must end with `code`."""
+        with self.start(*words, **environment) as process:
+            out, err = process.communicate(timeout=180)
+        said = Said(process.returncode, out, err)
+        assert said.code == code, f"kpi {' '.join(map(str, words))} ended with {said.code}:\n{out}\n{err}"
+        if "--debug" not in words:
+            assert "Traceback" not in said.out + said.err
+        if "url" not in words:
+            assert [secret for secret in self.secrets if secret in said.out + said.err] == []
+        return said
+
+    def fails(self, sentence: str, *words: object, code: int = 1, **environment: str) -> None:
+        """A call that says nothing but one error."""
+        said = self(*words, code=code, **environment)
+        assert (said.out, said.err) == ("", f"error: {sentence}\n")
+
+
+class Site(Kpi):
+    """The command in a home whose servers stay up, with a way to look behind it."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack = stack
+        keys = stack.credentials
+        self.secrets = [
+            value.get_secret_value()
+            for value in (
+                keys.postgres_password,
+                keys.reader_password,
+                keys.s3_access_key_id,
+                keys.s3_secret_access_key,
+            )
+        ]
+        self.servers = {name: value for name, value in stack.environment().items() if name != "KPI_HOME"}
+        super().__init__(Path(stack.environment()["KPI_HOME"]), folder, self.secrets)
+        stack.make_bucket(BUCKET)
+        self.s3 = boto3.client(
+            "s3",
+            endpoint_url=self.servers["KPI_S3_ENDPOINT_URL"],
+            aws_access_key_id=self.servers["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.servers["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.servers["AWS_DEFAULT_REGION"],
+        )
+
+    def url(self, database: str = "instacart") -> str:
+        return make_conninfo(self.servers["KPI_POSTGRES_URL"], dbname=database)
+
+    def rows(self, query: str, *values: object, database: str = "instacart") -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            return connection.execute(query, values or None).fetchall()
+
+    def execute(self, *statements: str) -> None:
+        """Execute statements that have no rows."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def sample(self, day: date, orders: int, faults: Sequence[str] = (), seed: int = 1) -> Path:
+        """A folder with a synthetic load_date."""
+        folder = self.folder / f"{day}-{orders}-{seed}-{'-'.join(faults)}"
+        GENERATORS["instacart"].write(folder, load_date=day, orders=orders, seed=seed, faults=faults)
+        return folder
+
+    def lay(self, day: date, folder: Path) -> None:
+        """Put a folder's files where `kpi land` would; that command has tests of its own."""
+        for file in OBJECTS:
+            if (folder / file).exists():
+                self.s3.put_object(Bucket=BUCKET, Key=key(file, day), Body=(folder / file).read_bytes())
+
+    def published(self, day: date) -> dict[str, int]:
+        """The tables that are published of a load_date, with their publish ids."""
+        return dict(self.rows("select asset, publish_id from ops.published where load_date = %s", day))
+
+
+def key(file: str, day: date) -> str:
+    """The key of an object, as SYSTEMS.md fixes it."""
+    return f"raw/{OBJECTS[file]}/load_date={day}/{file}"

@@ -1,0 +1,55 @@
+"""One home for all tests of the command; its servers stay up, so that no call starts them anew."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.local.stack import Stack
+from kpi_assets_tests.cli.command import SQL, Said, Site
+
+DAY = date(2025, 6, 10)
+ORDERS = 2000
+# Names that a spreadsheet would execute, and one that it would not.
+HOSTILE = ["=cmd|' /C calc'!A0", "+1+1", "-1", "@SUM(A1)", "\tx", "harmless, 'quoted' and = inside"]
+
+
+@pytest.fixture(scope="package")
+def kpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The command, in the home that the tests of this folder share."""
+    folder = tmp_path_factory.mktemp("cli")
+    with Stack(folder / "home") as stack:
+        yield Site(stack, folder)
+    shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A load_date that is published, from which files, what its run said, and the publish ids of its tables."""
+
+    day: date
+    files: Path
+    said: Said
+    tables: dict[str, int]
+
+
+@pytest.fixture(scope="package")
+def published(kpi: Site) -> Published:
+    """DAY, with 2,000 orders and hostile names of aisles, published by `kpi run`; no test changes it."""
+    files = kpi.sample(DAY, ORDERS)
+    aisles = (files / "aisles.csv").read_bytes().splitlines(keepends=True)
+    for number, name in enumerate(HOSTILE, start=1):
+        aisles[number] = f'{number},"{name}"\n'.encode()
+    (files / "aisles.csv").write_bytes(b"".join(aisles))
+    kpi.lay(DAY, files)
+    said = kpi("run", "instacart", "--load-date", DAY)
+    return Published(DAY, files, said, kpi.published(DAY))
+
+
+@pytest.fixture
+def sql(tmp_path: Path) -> Path:
+    """A copy of the product's sql tree, for KPI_SQL_DIR."""
+    return Path(shutil.copytree(SQL, tmp_path / "sql"))

@@ -1,0 +1,167 @@
+"""Looking: `kpi show`, `kpi checks`, `kpi url`, `kpi status`; and `kpi recheck`, which judges what is published."""
+
+import csv
+import io
+import json
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.conftest import HOSTILE, Published
+
+BY_DOW = "marts.kpi_orders_by_dow"
+COLUMNS = ["order_dow", "total_orders", "avg_items_per_order", "pct_orders_with_any_reorder", "avg_reorder_item_rate"]
+MANY_ORDERS = "  many_orders: {severity: warn, bad_rows: 'select * from {this} where total_orders < 100000'}\n@end */"
+
+
+def expected(kpi: Site, day: date) -> list[tuple[str, ...]]:
+    columns = ", ".join(f"{name}::text" for name in COLUMNS)
+    return kpi.rows(f"select {columns} from {BY_DOW} where load_date = %s order by order_dow", day)
+
+
+def latest(kpi: Site) -> date:
+    [(day,)] = kpi.rows("select max(load_date) from ops.published where asset = %s", BY_DOW)
+    assert isinstance(day, date)
+    return day
+
+
+def test_a_table_for_people_is_of_the_latest_load_date(kpi: Site, published: Published) -> None:
+    said = kpi("show", "instacart", BY_DOW)
+    assert said.line(BY_DOW) == f"{BY_DOW}, load_date {latest(kpi)}"
+    assert said.line(*COLUMNS) == " ".join(COLUMNS)
+    rows = [" ".join(line.split()) for line in said.out.splitlines() if line.strip()[:1].isdigit()]
+    assert [row.replace(",", "") for row in rows] == [" ".join(row) for row in expected(kpi, latest(kpi))]
+
+
+def test_another_load_date_as_csv(kpi: Site, published: Published) -> None:
+    said = kpi("show", "instacart", BY_DOW, "--load-date", published.day, "--format", "csv")
+    assert list(csv.reader(io.StringIO(said.out))) == [COLUMNS, *map(list, expected(kpi, published.day))]
+    assert said.err == ""
+
+
+def test_json_is_a_list_of_objects(kpi: Site, published: Published) -> None:
+    said = kpi("show", "instacart", BY_DOW, "--load-date", published.day, "--format", "json")
+    found = json.loads(said.out)
+    assert [tuple(str(row[name]) for name in COLUMNS) for row in found] == expected(kpi, published.day)
+    assert [list(row) for row in found] == [COLUMNS] * 7
+
+
+def test_a_long_table_says_how_much_of_it_is_shown(kpi: Site, published: Published) -> None:
+    said = kpi("show", "instacart", "marts.dim_products", "--load-date", published.day, "--limit", 3)
+    assert said.line("of 1,201 rows") == "3 of 1,201 rows: --limit and --format csv show more."
+    assert len([line for line in said.out.splitlines() if line.strip()[:1].isdigit()]) == 3 + 1
+
+
+def test_a_text_that_a_spreadsheet_would_execute_is_made_harmless_in_csv(kpi: Site, published: Published) -> None:
+    said = kpi("show", "instacart", "raw.aisles", "--load-date", published.day, "--format", "csv")
+    shown = [name for _, name in csv.reader(io.StringIO(said.out))][1:]
+    assert shown[: len(HOSTILE)] == ["'=cmd|' /C calc'!A0", "'+1+1", "'-1", "'@SUM(A1)", "'\tx", HOSTILE[-1]]
+    stored = kpi.rows("select aisle from raw.aisles where load_date = %s order by aisle_id", published.day)
+    assert [name for (name,) in stored][: len(HOSTILE)] == HOSTILE, "what is stored is what was delivered"
+
+
+def test_what_is_not_published_cannot_be_shown(kpi: Site, published: Published) -> None:
+    kpi.fails(
+        f"{BY_DOW} of 2025-01-01 is not published: land and run the load_date first.",
+        *("show", "instacart", BY_DOW, "--load-date", "2025-01-01"),
+    )
+
+
+def test_a_pipeline_of_which_nothing_is_published(kpi: Site, sql: Path) -> None:
+    (sql / "instacart").rename(sql / "grocery")
+    environment = {"KPI_SQL_DIR": str(sql)}
+    kpi.fails(f"{BY_DOW} is not published: land and run the load_date first.", "show", "grocery", BY_DOW, **environment)
+    kpi.fails(
+        "Nothing of grocery has been checked yet: land and run a load_date first.", "checks", "grocery", **environment
+    )
+
+
+def test_checks_are_shown_with_status_metric_threshold_and_what_was_found(kpi: Site, published: Published) -> None:
+    said = kpi("checks", "instacart", "--load-date", published.day)
+    assert said.line("table", "check", "status") == "table check status metric threshold what was found"
+    assert said.line("marts.fact_orders reconcile ") == (
+        "marts.fact_orders reconcile pass 0 0 2000 rows of stg.stg_orders = 2000 here"
+    )
+    assert said.line("raw.orders rows_accounted ") == (
+        "raw.orders rows_accounted pass 0 0 2000 records in the object = 2000 loaded + 0 in quarantine"
+    )
+    [(count,)] = kpi.rows(
+        "select count(*) from (select distinct table_name, check_name from ops.data_quality_results "
+        "where load_date = %s and table_name <> 'marts.kpi_orders_by_hour') as made",
+        published.day,
+    )
+    assert count > 80
+    kpi.fails(
+        "Nothing of instacart was checked for 2025-01-01: land and run that load_date first.",
+        *("checks", "instacart", "--load-date", "2025-01-01"),
+    )
+
+
+def test_a_recheck_judges_what_is_published_and_builds_nothing(kpi: Site, published: Published, sql: Path) -> None:
+    before = kpi.published(published.day)
+    words = ("recheck", "instacart", "--load-date", published.day)
+
+    good = kpi(*words)
+
+    assert good.line("marts.fact_orders every_line_counted ") == "marts.fact_orders every_line_counted pass 0 0"
+    checked = (
+        "select distinct table_name, status from ops.data_quality_results where subject = 'published' and run_id = "
+    )
+    newest = "(select run_id from ops.data_quality_results order by id desc limit 1)"
+    assert sorted(kpi.rows(checked + newest)) == sorted((name, "pass") for name in before if "by_hour" not in name)
+
+    path = sql / "instacart/marts/kpi_orders_by_dow.sql"
+    text = path.read_text()
+    path.write_text(text.replace("@end */", MANY_ORDERS.replace("severity: warn, ", "")))
+    bad = kpi(*words, "--select", "marts", code=3, KPI_SQL_DIR=str(sql))
+    assert bad.line(f"{BY_DOW} many_orders ") == f"{BY_DOW} many_orders fail 7 0 7 bad rows"
+    path.write_text(text.replace("@end */", MANY_ORDERS))
+    warned = kpi(*words, "--select", BY_DOW, KPI_SQL_DIR=str(sql))
+    assert warned.line(f"{BY_DOW} many_orders ") == f"{BY_DOW} many_orders warn 7 0 7 bad rows"
+    assert kpi.rows(
+        "select status, subject, metric_value from ops.data_quality_results "
+        "where check_name = 'many_orders' order by id"
+    ) == [("fail", "published", 7), ("warn", "published", 7)]
+    assert kpi.published(published.day) == before
+
+
+def test_a_recheck_of_what_is_not_published(kpi: Site, published: Published) -> None:
+    kpi.fails(
+        "Nothing of instacart is published for 2025-01-01: run that load_date first.",
+        *("recheck", "instacart", "--load-date", "2025-01-01"),
+    )
+
+
+def test_the_url_opens_the_database(kpi: Site, published: Published) -> None:
+    with psycopg.connect(kpi("url", "instacart").out.strip()) as connection:
+        assert connection.info.dbname == "instacart"
+        assert connection.execute(
+            f"select sum(total_orders)::int from {BY_DOW} where load_date = %s", [published.day]
+        ).fetchone() == (2000,)
+
+
+def test_the_reader_s_url_opens_marts_and_ops_and_nothing_else(kpi: Site, published: Published) -> None:
+    with psycopg.connect(kpi("url", "instacart", "--reader").out.strip(), autocommit=True) as reader:
+        assert reader.info.user == "kpi_reader"
+        for query in (f"select 1 from {BY_DOW}_latest", f"select 1 from {BY_DOW}", "select 1 from ops.publishes"):
+            assert reader.execute(query).fetchone() == (1,)
+        for statement in (
+            "select 1 from raw.orders",
+            "select 1 from stg.stg_orders",
+            f"delete from {BY_DOW}",
+            "insert into ops.migrations values (9, 'x')",
+            "create table marts.mine (x integer)",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(statement)
+
+
+def test_the_reader_s_url_of_a_server_of_one_s_own_is_one_s_own_business(kpi: Site) -> None:
+    kpi.fails(
+        "The server is yours: grant kpi_reader to a login role of your own, and use that.",
+        *("url", "instacart", "--reader"),
+        **kpi.servers,
+    )

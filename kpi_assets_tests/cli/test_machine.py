@@ -1,0 +1,110 @@
+"""What is wrong with the machine fails (exit 1) in one sentence, and leaves what is published as it is."""
+
+import socket
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from kpi_assets_tests.cli.command import BUCKET, Site, key
+from kpi_assets_tests.cli.conftest import Published
+
+DAY = date(2025, 6, 9)
+OBJECT = f"s3://{BUCKET}/{key('orders.csv', DAY)}"
+RUN = ("run", "instacart", "--load-date", DAY, "--select", "+raw.orders")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_changes(kpi: Site, published: Published) -> Iterator[None]:
+    before = kpi.rows("select * from ops.publishes order by publish_id")
+    yield
+    assert kpi.rows("select * from ops.publishes order by publish_id") == before
+
+
+def place(kpi: Site, port: object = None) -> str:
+    return f"127.0.0.1:{port or conninfo_to_dict(kpi.url())['port']}"
+
+
+def test_a_warehouse_that_cannot_be_reached(kpi: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    said = kpi(*RUN, code=1, KPI_POSTGRES_URL=f"postgresql://kpi:sesame@127.0.0.1:{port}/postgres")
+    assert said.out == ""
+    assert said.err.startswith(f"error: The warehouse server at {place(kpi, port)} cannot be used as user 'kpi' on ")
+    assert said.err.endswith("): start it, or correct KPI_POSTGRES_URL.\n")
+    assert said.err.count("\n") == 1
+    assert "sesame" not in said.err
+
+
+def test_a_wrong_password(kpi: Site) -> None:
+    kpi.fails(
+        f"The warehouse server at {place(kpi)} cannot be used as user 'kpi' on database 'postgres' "
+        '(password authentication failed for user "kpi"): start it, or correct KPI_POSTGRES_URL.',
+        *RUN,
+        KPI_POSTGRES_URL=f"postgresql://kpi:sesame@{place(kpi)}/postgres",
+    )
+
+
+def test_a_user_without_the_right_to_create_schemas(kpi: Site) -> None:
+    kpi.execute("create role visitor login password 'guest'", "grant connect on database instacart to visitor")
+    kpi.fails(
+        "The database 'instacart' cannot be made ready (permission denied for database instacart): KPI_POSTGRES_URL "
+        "must name a server that can be written to and a user who may create schemas in that database.",
+        *RUN,
+        KPI_POSTGRES_URL=f"postgresql://visitor:guest@{place(kpi)}/postgres",
+    )
+
+
+def assert_failed(kpi: Site, sentence: str, **environment: str) -> None:
+    """The run fails at the object, says so, and writes so into the run log; what follows the object is skipped."""
+    said = kpi(*RUN, code=1, **{**kpi.servers, **environment})
+    assert said.out == f"failed s3.orders: {sentence}\n"
+    assert said.line("s3.orders failed")
+    assert said.line("raw.orders skipped")
+    assert kpi.rows(
+        "select job, status, error_message from ops.pipeline_runs "
+        "where run_id = (select run_id from ops.pipeline_runs order by id desc limit 1) order by id"
+    ) == [("instacart", "failed", f"s3.orders: {sentence}"), ("s3.orders", "failed", sentence)]
+    assert kpi.rows("select status from runs order by id desc limit 1", database="dagster") == [("FAILURE",)]
+
+
+def test_a_store_that_cannot_be_reached(kpi: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    assert_failed(
+        kpi,
+        f'{OBJECT} cannot be used: Could not connect to the endpoint URL: "{endpoint}/{BUCKET}/'
+        f"{key('orders.csv', DAY).replace('=', '%3D')}\"; check KPI_S3_ENDPOINT_URL and AWS's variables.",
+        KPI_S3_ENDPOINT_URL=endpoint,
+    )
+
+
+def test_wrong_credentials_of_the_store(kpi: Site) -> None:
+    refused = "access is refused (403): check the credentials in AWS's variables and the bucket's policy."
+    assert_failed(kpi, f"{OBJECT} cannot be used: {refused}", AWS_SECRET_ACCESS_KEY="sesame")
+
+
+def test_a_bucket_that_is_not_there(kpi: Site) -> None:
+    sentence = "The bucket kpi-nonsense does not exist: create it, or correct KPI_S3_BUCKET."
+    assert_failed(kpi, sentence, KPI_S3_BUCKET="kpi-nonsense")
+
+
+def test_an_endpoint_that_is_no_address_fails_the_run_although_no_asset_was_begun(
+    kpi: Site, published: Published
+) -> None:
+    sentence = "S3 cannot be used (Invalid endpoint: nonsense): check KPI_S3_ENDPOINT_URL and AWS's variables."
+    environment = {**kpi.servers, "KPI_S3_ENDPOINT_URL": "nonsense"}
+    assert kpi(*RUN, code=1, **environment).out == f"failed instacart: {sentence}\n"
+    kpi.fails(sentence, "land", "instacart", "--load-date", DAY, "--from", published.files, **environment)
+
+
+def test_a_home_that_cannot_be_made(kpi: Site) -> None:
+    blocked = kpi.folder / "a-file"
+    blocked.write_text("")
+    said = kpi(*RUN, code=1, KPI_HOME=str(blocked / "home"))
+    assert (said.out, said.err) == (
+        "",
+        f"error: The embedded servers cannot use {blocked} (File exists): "
+        "make it yours to read and write, or set KPI_HOME to another folder.\n",
+    )

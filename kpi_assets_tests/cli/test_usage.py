@@ -1,0 +1,149 @@
+"""Wrong usage: exit 2 and one sentence, before any server is asked."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from kpi_assets_tests.cli.command import SQL, Kpi, Said, Site
+
+NAMES = (
+    "s3.aisles, s3.departments, s3.orders, s3.products, s3.order_products_prior, raw.aisles, raw.departments, "
+    "raw.orders, raw.products, stg.stg_orders, raw.order_products_prior, stg.stg_products, "
+    "stg.stg_order_products_prior, marts.dim_products, marts.fact_order_items, marts.fact_orders, "
+    "marts.kpi_products_reorder, marts.kpi_orders_by_dow"
+)
+TABLES = ", ".join(name for name in NAMES.split(", ") if not name.startswith("s3."))
+RUN = ["run", "instacart", "--load-date"]
+PERCENT = "with what is not a letter or digit in the password percent-encoded"
+
+# Name -> the words, the environment, and the sentence.
+WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
+    "an unknown pipeline": (
+        ["run", "shop", "--load-date", "2025-06-01"],
+        {},
+        "error: There is no pipeline 'shop': there is instacart.",
+    ),
+    "a load_date before the first": (
+        [*RUN, "2024-12-31"],
+        {},
+        "error: instacart knows no load_date 2024-12-31: its first is 2025-01-01 "
+        f"(start_date in {SQL}/instacart/pipeline.yaml).",
+    ),
+    "a load_date in the future": (
+        [*RUN, "2999-01-01"],
+        {},
+        "error: The load_date 2999-01-01 lies in the future: today is ",
+    ),
+    "an unknown asset": (
+        [*RUN, "2025-06-01", "--select", "marts.nonsense"],
+        {},
+        f"error: instacart has no 'marts.nonsense': it has {NAMES}.",
+    ),
+    "an unknown table": (
+        ["show", "instacart", "marts.nonsense"],
+        {},
+        f"error: instacart has no table 'marts.nonsense': it has {TABLES}.",
+    ),
+    "an empty range": (
+        ["backfill", "instacart", "--from", "2025-06-02", "--to", "2025-06-01"],
+        {},
+        "error: The range from 2025-06-02 to 2025-06-01 is empty: give the earlier date first.",
+    ),
+    "a date that does not exist": (
+        [*RUN, "2025-02-30"],
+        {},
+        "Error: Invalid value for '--load-date' (env var: 'RUN_DATE'): '2025-02-30' is not a date: "
+        "write it as YYYY-MM-DD",
+    ),
+    "a RUN_DATE that is no date": (
+        RUN[:-1],
+        {"RUN_DATE": "today"},
+        "Error: Invalid value for '--load-date' (env var: 'RUN_DATE'): 'today' is not a date: write it as YYYY-MM-DD",
+    ),
+    "no load_date": (RUN[:-1], {}, "Error: Missing option '--load-date' (env var: 'RUN_DATE')."),
+    "no end of a range": (
+        ["backfill", "instacart", "--from", "2025-06-01"],
+        {},
+        "Error: Missing option '--to'.",
+    ),
+    "an unknown option": ([*RUN, "2025-06-01", "--nonsense"], {}, "Error: No such option: --nonsense"),
+    "a server's URL with a password that is not encoded": (
+        [*RUN, "2025-06-01"],
+        {"KPI_POSTGRES_URL": "postgresql://kpi:se@same@127.0.0.1/postgres"},
+        "error: The setting KPI_POSTGRES_URL cannot be read (write postgresql://user:password@host:port/database, "
+        f"{PERCENT}): correct it in the environment.",
+    ),
+    "a setting that is no JSON": (
+        [*RUN, "2025-06-01"],
+        {"KPI_MIN_ROWS": "many"},
+        "error: The setting KPI_MIN_ROWS cannot be read (it must be JSON): correct it in the environment.",
+    ),
+    "minimum rows of an unknown table": (
+        [*RUN, "2025-06-01"],
+        {"KPI_MIN_ROWS": '{"instacart.raw.nonsense": 3}'},
+        "error: KPI_MIN_ROWS names 'instacart.raw.nonsense', which is no table: write pipeline.schema.table.",
+    ),
+    "a tree without a pipeline": (
+        [*RUN, "2025-06-01"],
+        {"KPI_SQL_DIR": "/nowhere"},
+        "error: No pipeline lies below /nowhere: KPI_SQL_DIR must name a folder with */pipeline.yaml.",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def nowhere(kpi: Site) -> Kpi:
+    """The command where every server is named and none is there: a call that asked one would fail with exit 1."""
+    return Kpi(
+        kpi.home,
+        kpi.folder,
+        KPI_POSTGRES_URL="postgresql://kpi:sesame@127.0.0.1:1/postgres",
+        KPI_S3_ENDPOINT_URL="http://127.0.0.1:1",
+    )
+
+
+@pytest.fixture(scope="module")
+def answers(nowhere: Kpi) -> Mapping[str, Said]:
+    """What each wrong call said."""
+
+    def call(name: str) -> Said:
+        words, environment, _ = WRONG[name]
+        return nowhere(*words, code=2, **environment)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(WRONG, pool.map(call, WRONG), strict=True))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_usage_is_one_sentence(answers: Mapping[str, Said], name: str) -> None:
+    _, _, sentence = WRONG[name]
+    said = answers[name]
+    *before, last = said.err.splitlines()
+    assert last.startswith(sentence)
+    assert before == [] or before[0].startswith("Usage: kpi ")
+    assert said.out == ""
+    assert "same@" not in said.err, "no part of a password"
+
+
+def test_a_stack_trace_is_shown_when_asked_for(nowhere: Kpi) -> None:
+    said = nowhere("--debug", *WRONG["an unknown pipeline"][0], code=2)
+    assert said.err.startswith("Traceback (most recent call last)")
+    assert said.err.endswith(f"{WRONG['an unknown pipeline'][2]}\n")
+
+
+def test_help_names_every_command(nowhere: Kpi) -> None:
+    listed = [line.split()[0] for line in nowhere("--help").out.partition("Commands:")[2].splitlines() if line]
+    assert {*listed} >= {
+        "up",
+        "down",
+        "status",
+        "sample",
+        "land",
+        "run",
+        "backfill",
+        "show",
+        "checks",
+        "recheck",
+        "url",
+    }
