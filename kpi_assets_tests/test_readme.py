@@ -18,6 +18,13 @@ def _section(title: str) -> str:
     return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
+def new_kpi() -> tuple[str, str]:
+    """The example's path below `sql/`, and its text."""
+    [name] = re.findall(r"Save this as `sql/(\S+)`", README)
+    [text] = re.findall(r"```sql\n(/\* @asset.*?)```", README, re.DOTALL)
+    return name, text
+
+
 def test_the_table_of_settings_is_complete() -> None:
     told = set(re.findall(r"^\| `(KPI_[A-Z0-9_]+?)(?:__<PIPELINE>)?` \|", _section("Settings"), re.MULTILINE))
     assert told == {f"KPI_{name.upper()}" for name in Settings.model_fields}
@@ -38,8 +45,7 @@ def test_the_words_of_a_header_are_those_of_the_code() -> None:
 
 def test_the_example_is_a_kpi(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT / "sql", tmp_path / "sql")
-    [name] = re.findall(r"Save this as `sql/(\S+)`", README)
-    [text] = re.findall(r"```sql\n(/\* @asset.*?)```", README, re.DOTALL)
+    name, text = new_kpi()
     (tmp_path / "sql" / name).write_text(text)
     table = load_pipelines(tmp_path / "sql")["instacart"].table("marts.kpi_orders_by_hour")
     assert [check.name for check in table.checks] == ["grain", "min_rows", "range__order_hour_of_day", "reconcile"]

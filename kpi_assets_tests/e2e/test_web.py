@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
+
+from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.test_readme import new_kpi
 
 KPI = Path(sys.executable).with_name("kpi")
 GOOD, BAD = "2025-05-01", "2025-05-02"
@@ -41,6 +45,16 @@ query Checks($key: AssetKeyInput!, $name: String!, $partition: String) {
 PARTITIONS = """
 query Partitions($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode { latestMaterializationByPartition { partition } } }
+}
+"""
+
+RELOAD = """
+mutation Reload($location: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $location) {
+    __typename
+    ... on WorkspaceLocationEntry { loadStatus }
+    ... on PythonError { message }
+  }
 }
 """
 
@@ -107,6 +121,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     ours = ("KPI_", "AWS_", "DAGSTER_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment["KPI_HOME"] = str(folder / "home")
+    shutil.copytree(CHECKOUT / "sql", folder / "sql")
+    environment["KPI_SQL_DIR"] = str(folder / "sql")
     command = [KPI, "up", "--port", str(39000 + os.getpid() % 1000)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -157,6 +173,39 @@ def test_a_bad_partition_is_held_and_the_downstream_alone_does_not_get_past_it(w
         1,
         f"error: marts.fact_orders of {BAD} is not published: land and run the load_date first.",
     )
+
+
+def test_the_corrected_files_publish(web: Web, tmp_path: Path) -> None:
+    web.kpi("sample", "instacart", "--load-date", BAD, "--orders", "2000", "--out", str(tmp_path))
+    landing = ["land", "instacart", "--load-date", BAD, "--from", str(tmp_path)]
+    assert web.kpi(*landing).returncode == 1, "an object that differs is only replaced when told to"
+    assert web.kpi(*landing, "--replace").returncode == 0
+
+    assert web.materialise(BAD) == "SUCCESS"
+
+    assert web.check("raw.order_products_prior", "grain", BAD)["status"] == "SUCCEEDED"
+    assert sorted(web.materialised("marts.kpi_orders_by_dow")) == [GOOD, BAD]
+
+
+def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
+    """The README's example, dropped into the folder; then the UI's button that reloads the definitions."""
+    file, text = new_kpi()
+    path = Path(web.environment["KPI_SQL_DIR"]) / file
+    name = ["marts", path.stem]
+    path.write_text(text.replace("@end", "  min_rows: {at_least: 25}\n@end"))
+    reloaded = web.ask(RELOAD, {"location": "kpi_assets"})["reloadRepositoryLocation"]
+    assert reloaded == {"__typename": "WorkspaceLocationEntry", "loadStatus": "LOADED"}
+
+    assert web.materialise(GOOD, names=[name]) == "FAILURE"
+    assert web.check(f"marts.{path.stem}", "min_rows", GOOD)["status"] == "FAILED"
+    assert web.materialised(f"marts.{path.stem}") == []
+
+    path.write_text(text)
+    web.ask(RELOAD, {"location": "kpi_assets"})
+    assert web.materialise(GOOD, names=[name]) == "SUCCESS"
+    assert web.materialised(f"marts.{path.stem}") == [GOOD]
+    shown = web.kpi("show", "instacart", f"marts.{path.stem}", "--format", "json")
+    assert len(json.loads(shown.stdout)) == 24
 
 
 def is_alive(process: psutil.Process) -> bool:
