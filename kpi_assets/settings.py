@@ -4,6 +4,7 @@ Belongs here: names, types, defaults and meanings. Not here: what an embedded se
 AWS's own variables (credentials, region), which boto3 reads by itself.
 """
 
+import os
 import sysconfig
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,12 @@ def default_sql_dir() -> Path:
     if (CHECKOUT / "sql").is_dir():
         return CHECKOUT / "sql"
     return Path(sysconfig.get_path("data")) / "share" / "kpi_assets" / "sql"
+
+
+def cores() -> int:
+    """The cores that this process may use, at most 8."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, 8)
 
 
 class Settings(BaseSettings):
@@ -57,6 +64,12 @@ class Settings(BaseSettings):
     s3_endpoint_url: str | None = Field(
         default=None,
         description="An S3-compatible store other than AWS. Not set, while a bucket is: AWS.",
+    )
+    writers: int = Field(
+        default_factory=cores,
+        ge=1,
+        le=32,
+        description="Sessions that fill one large table at once. Not set: the cores of this machine, at most 8.",
     )
     min_rows: dict[str, int] = Field(
         default_factory=dict,

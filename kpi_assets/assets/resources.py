@@ -46,7 +46,9 @@ class Run:
         with self._lock:
             if pipeline.name not in self._rows:
                 self._rows[pipeline.name] = self._open(pipeline, server)
-        return BuildContext(pipeline, server, Store(s3, bucket_of(pipeline, config)), self.run_id, on_progress)
+        return BuildContext(
+            pipeline, server, Store(s3, bucket_of(pipeline, config)), self.run_id, on_progress, writers=config.writers
+        )
 
     def _open(self, pipeline: Pipeline, server: SecretStr) -> tuple[Connection[Any], int]:
         prepare(pipeline, server)

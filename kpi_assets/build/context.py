@@ -15,6 +15,8 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
 
+MOST_SLICES = 32  # partitions cost a planner more than ever larger ones cost a sort
+
 # (phase, done, total): `done` and `total` in the phase's own unit, 0 where it has none.
 Progress = Callable[[str, int, int], None]
 
@@ -38,6 +40,13 @@ class BuildContext:
     run_id: str
     on_progress: Progress = lambda _phase, _done, _total: None
     publish_patience: float = 600.0  # seconds for which a publish waits for readers to let go
+    writers: int = 1  # sessions that fill one large table at once
+    slice_bytes: int = 80 << 20  # of an object: below that, sorting a slice's keys stays in the processor's cache
+
+    def slices_of(self, size_bytes: int) -> int:
+        """Into how many slices an object of that size is cut: a multiple of the writers, or 1."""
+        rounds = -(-size_bytes // (self.slice_bytes * self.writers))
+        return min(rounds * self.writers, MOST_SLICES) if size_bytes >= 2 * self.slice_bytes else 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 Not here: whether what came out may be published (table.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +13,33 @@ from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.build.object import asset_name
-from kpi_assets.lake.records import HEADER_LIMIT, RecordCounter, UnreadableError, header_problem, read_records
+from kpi_assets.build.writers import write_slices
+from kpi_assets.lake.cut import find_cuts
+from kpi_assets.lake.records import (
+    HEADER_LIMIT,
+    NotPlainError,
+    RecordCounter,
+    UnreadableError,
+    header_problem,
+    plain,
+    read_records,
+)
+from kpi_assets.lake.store import PinnedRead, sha256_of
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
 from kpi_assets.model.query import digest
 from kpi_assets.model.records import BadRecord, Record
+from kpi_assets.model.slices import KEY_TYPES, Slice, slices_at
 from kpi_assets.ops import manifests
 from kpi_assets.ops.publishes import Publish
 from kpi_assets.ops.runs import Counts
-from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse import candidates, slices
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.triage import triage
+
+
+class StoppedEarlyError(Exception):
+    """COPY ended without a word before the records did."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +64,48 @@ def fill(
     if candidate.table.header.source:
         return _fill_from_object(context, connection, candidate, watch)
     context.on_progress("selecting", 0, 0)
-    with connection.transaction():
-        candidates.create_from_select(connection, candidate)
-        watch.lap("select")
-        proven = _index(context, connection, candidate, watch)
+    proven = _select(context, connection, candidate, watch)
     # The objects behind it are those behind its inputs.
     manifest_hash = digest(*sorted(publish.manifest_hash for publish in inputs.values()))
     return Filled(Counts(), manifest_hash, [], proven)
 
 
-def _index(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> bool:
-    """Build the index of the grain; False where rows share a key, which the audit then counts."""
+def _select(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> bool:
+    """Make the candidate from its SELECT, sliced as the table its key comes from; whether no two rows share it."""
+
+    def write(session: Connection[Any], part: Candidate) -> bool:
+        candidates.create_from_select(session, part)
+        return _finish(context, session, part)
+
+    if parts := _slices_of_key(context, connection, candidate):
+        with suppress(psycopg.errors.CheckViolation):  # a row without a key, which the audit then counts
+            proven = write_slices(context, connection, candidate, parts, write)
+            watch.lap("select")
+            return all(proven)
+    with connection.transaction():
+        candidates.create_from_select(connection, candidate)
+        watch.lap("select")
+        proven_whole = _finish(context, connection, candidate)
+        watch.lap("index")
+        return proven_whole
+
+
+def _slices_of_key(context: BuildContext, connection: Connection[Any], candidate: Candidate) -> list[Slice]:
+    """Those of the published tables whose key decides on the candidate's; none where none of them is in slices."""
+    origins = context.pipeline.sliced_by_key(candidate.table)
+    return max((slices.of_published(connection, each, candidate.load_date) for each in origins), key=len, default=[])
+
+
+def _finish(context: BuildContext, connection: Connection[Any], candidate: Candidate) -> bool:
+    """Promise what all rows have in common and build the index of the grain; False where rows share a key."""
+    candidates.promise(connection, candidate)
+    candidates.analyze(connection, candidate)
     context.on_progress("indexing", 0, 0)
     try:
         with connection.transaction():
             candidates.build_index(connection, candidate)
     except psycopg.errors.UniqueViolation:
-        return False
-    finally:
-        watch.lap("index")
+        return False  # how many, the audit counts
     return True
 
 
@@ -79,36 +119,111 @@ def _fill_from_object(
             f"{table.relation} of {load_date} cannot be built: its object has not been verified; "
             f"materialise {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
         )
-    try:
-        filled = _copy_typed(context, connection, candidate, manifest, watch)
+    # From the quickest way to the one that copes with everything; each proves on the way that it was right to take it.
+    for way in (_copy_slices, _copy_plain, _copy_whole):
+        try:
+            filled = way(context, connection, candidate, manifest, watch)
+        except (NotPlainError, psycopg.errors.CheckViolation):
+            continue
+        except (psycopg.DataError, StoppedEarlyError):
+            break  # a value or a record does not fit: which ones, triage tells
+        finally:
+            watch.lap("copy")
         if filled:
             return filled
-    except psycopg.DataError:
-        pass  # a value or a record does not fit: which ones, triage tells
-    watch.lap("copy")
     return _copy_by_triage(context, connection, candidate, manifest, watch)
 
 
-def _copy_typed(
+def _copy_slices(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest, watch: Stopwatch
 ) -> Filled | None:
-    """Load the whole object as its columns' types; None where COPY stopped early without a word."""
-    counter, source = RecordCounter(), context.store.read(manifest)
-    total = manifest.size_bytes
+    """Several streams of a large object at once; None where it is small or cannot be cut."""
+    table = candidate.table
+    key = table.header.grain[0]
+    count = context.slices_of(manifest.size_bytes)
+    if count < 2 or table.header.storage != "partitions" or table.header.columns[key].type not in KEY_TYPES:
+        return None
+    cuts = find_cuts(context.store, manifest, table.columns.index(key), count)
+    if cuts is None:
+        return None
+    offsets = [0, *(offset for offset, _ in cuts), manifest.size_bytes]
+    digests: dict[int, bytes] = {}
+    done = [0] * count
 
-    def on_bytes(done: int) -> None:
-        context.on_progress("copying", done, total)
+    def write(session: Connection[Any], part: Candidate) -> tuple[int, bool]:
+        assert part.slice is not None
+        number = part.slice.number
+        source = context.store.read(manifest, offsets[number], offsets[number + 1])
+
+        def on_bytes(read: int) -> None:
+            done[number] = read
+            context.on_progress("copying", sum(done), manifest.size_bytes)
+
+        records = _copy(session, part, source, on_bytes, is_plain=True)
+        digests.update(source.digests)
+        return records, _finish(context, session, part)
+
+    written = write_slices(context, connection, candidate, slices_at([key for _, key in cuts]), write)
+    records = sum(count for count, _ in written)
+    watch.lap("copy")
+    manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(digests))
+    return Filled(Counts(records, records, 0), manifest.hash, [], all(proven for _, proven in written))
+
+
+def _copy_plain(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest, watch: Stopwatch
+) -> Filled:
+    return _copy_one(context, connection, candidate, manifest, watch, is_plain=True)
+
+
+def _copy_whole(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest, watch: Stopwatch
+) -> Filled:
+    return _copy_one(context, connection, candidate, manifest, watch, is_plain=False)
+
+
+def _copy_one(
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    manifest: Manifest,
+    watch: Stopwatch,
+    *,
+    is_plain: bool,
+) -> Filled:
+    """The whole object in one stream."""
+    source = context.store.read(manifest)
+
+    def on_bytes(read: int) -> None:
+        context.on_progress("copying", read, manifest.size_bytes)
 
     with connection.transaction():
-        candidates.create_empty(connection, candidate)
-        loaded = candidates.copy_csv(connection, candidate, counter.watch(source), on_bytes)
-        if loaded != counter.records:
-            raise psycopg.Rollback
+        records = _copy(connection, candidate, source, on_bytes, is_plain=is_plain)
         watch.lap("copy")
-        proven = _index(context, connection, candidate, watch)
-        manifests.record_content(connection, manifest, rows=loaded, sha256=source.sha256)
-        return Filled(Counts(counter.records, loaded, 0), manifest.hash, [], proven)
-    return None
+        proven = _finish(context, connection, candidate)
+        watch.lap("index")
+        manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(source.digests))
+    return Filled(Counts(records, records, 0), manifest.hash, [], proven)
+
+
+def _copy(
+    session: Connection[Any],
+    candidate: Candidate,
+    source: PinnedRead,
+    on_bytes: Callable[[int], None],
+    *,
+    is_plain: bool,
+) -> int:
+    """Load what the source gives, as the columns' types; the records. Raises StoppedEarlyError where some were lost."""
+    counter = RecordCounter()
+    header = candidate.slice is None or candidate.slice.number == 0
+    candidates.create_empty(session, candidate)
+    blocks = counter.watch(plain(source) if is_plain else source)
+    loaded = candidates.copy_in(session, candidate, blocks, on_bytes, plain=is_plain, header=header)
+    records = counter.records - header
+    if loaded != records:
+        raise StoppedEarlyError
+    return records
 
 
 def _copy_by_triage(
@@ -125,7 +240,7 @@ def _copy_by_triage(
         nonlocal records, unreadable
         try:
             # The typed COPY refuses another header; here it must be looked at, or columns would change places.
-            start = b"".join(context.store.read(manifest, HEADER_LIMIT))
+            start = context.store.head(manifest, HEADER_LIMIT)
             if problem := header_problem(start, candidate.table.columns):
                 raise UnreadableError(problem)
             for record in read_records(source, len(candidate.table.columns)):
@@ -138,8 +253,9 @@ def _copy_by_triage(
         candidates.create_empty(connection, candidate)
         triaged = triage(connection, candidate, counted(), declared.quarantine_budget)
         watch.lap("triage")
-        proven = _index(context, connection, candidate, watch)
+        proven = _finish(context, connection, candidate)
+        watch.lap("index")
         if not unreadable:
-            manifests.record_content(connection, manifest, rows=records, sha256=source.sha256)
+            manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(source.digests))
     counts = Counts(records, triaged.loaded, triaged.bad)
     return Filled(counts, manifest.hash, triaged.samples, proven, unreadable)

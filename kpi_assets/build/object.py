@@ -62,7 +62,7 @@ def _look(context: BuildContext, table: Table, load_date: date) -> ObjectOutcome
     if manifest is not None:
         found.append(_result("not_empty", "" if manifest.size_bytes else f"{_place(manifest)} has 0 bytes"))
     if manifest is not None and manifest.size_bytes:
-        start = b"".join(context.store.read(manifest, HEADER_LIMIT))
+        start = context.store.head(manifest, HEADER_LIMIT)
         problem = header_problem(start, table.columns)
         found.append(_result("header", f"{_place(manifest)}: {problem}" if problem else ""))
     return ObjectOutcome(manifest, found)

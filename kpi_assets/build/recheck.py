@@ -41,7 +41,7 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
             source_rows={relation: publish.rows for relation, publish in published.items()},
         )
         checks = [check for check in table.checks if not isinstance(check, _OF_THE_OBJECT)]
-        found = audit(connection, this, checks, facts)
+        found = audit(connection, this, table.types, checks, facts)
         results.record(
             connection,
             found.results,

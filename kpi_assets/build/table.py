@@ -15,15 +15,16 @@ from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, UpstreamError, reason_of
 from kpi_assets.build.fill import Filled, fill
-from kpi_assets.model.checks import MinRows
+from kpi_assets.model.checks import ForeignKey, MinRows
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
+from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.ops import publishes, quarantine, results, runs
 from kpi_assets.ops.publishes import Publish
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
-from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit
-from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, carried, gapless
+from kpi_assets.warehouse.candidates import Candidate, identifier
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.locks import lock_publish, try_lock_build
 
@@ -96,22 +97,23 @@ def _close_failed(
 
 def _build(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> BuildOutcome:
     table, load_date = candidate.table, candidate.load_date
-    inputs = _look_upstream(connection, table, load_date)
+    inputs = _look_upstream(context, connection, table, load_date)
     warnings = _old_inputs(connection, inputs)
     for leftover in candidates.leftovers(connection, table, load_date):
         candidates.drop(connection, leftover)
     watch.lap("wait")
-    filled = fill(context, connection, candidate, inputs, watch)
-    candidates.analyze(connection, candidate)
-    watch.lap("analyze")
-    context.on_progress("checking", 0, len(table.checks))
-    found = _audit(connection, candidate, inputs, filled)
+    if table.header.storage == "view":
+        filled, found = _look_through(candidate, inputs)
+    else:
+        filled = fill(context, connection, candidate, inputs, watch)
+        context.on_progress("checking", 0, len(table.checks))
+        found = _audit(context, connection, candidate, inputs, filled)
     if found.holds:
-        _check_unchanged(connection, candidate, inputs)  # else what does not add up may be two versions of an input
+        _check_unchanged(context, connection, candidate, inputs)  # else it may be two versions that do not add up
     _record(context, connection, candidate, found, filled)
     preview = candidates.first_rows(connection, candidate, SAMPLES)
     chart = candidates.chart_rows(connection, candidate, table.header.kpi.chart) if table.header.kpi else []
-    size = candidates.size_of(connection, candidate.relation)
+    size = candidates.size_of(connection, candidate)
     watch.lap("check")
     counts = Counts(filled.counts.extracted, found.rows, filled.counts.quarantined)
     publish_id = None
@@ -157,16 +159,37 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     )
 
 
-def _look_upstream(connection: Connection[Any], table: Table, load_date: date) -> dict[Relation, Publish]:
-    """What is published of every table that this one reads. Raises UpstreamError where one is not."""
-    inputs = publishes.current(connection, table.reads, load_date)
-    missing = [str(relation) for relation in table.reads if relation not in inputs]
+def _look_upstream(
+    context: BuildContext, connection: Connection[Any], table: Table, load_date: date
+) -> dict[Relation, Publish]:
+    """What is published of every table that it reads, through views too. Raises UpstreamError where one is not."""
+    wanted = context.pipeline.inputs_of(table)
+    inputs = publishes.current(connection, wanted, load_date)
+    missing = [str(relation) for relation in wanted if relation not in inputs]
     if missing:
         raise UpstreamError(
             f"{table.relation} of {load_date} cannot be built: {', '.join(missing)} of that load_date must be "
             "published first; build that."
         )
+    for view in table.reads:
+        if context.pipeline.tables[view].header.storage == "view":
+            shown, _ = context.pipeline.tables[view].shows
+            if inputs[view].inputs.get(str(shown)) != inputs[shown].publish_id:
+                raise UpstreamError(
+                    f"{table.relation} of {load_date} cannot be built: {view} shows {shown}, which was published again "
+                    f"since; build {view} first."
+                )
     return inputs
+
+
+def _look_through(candidate: Candidate, inputs: Mapping[Relation, Publish]) -> tuple[Filled, Audit]:
+    """What a view is: the rows of the table that it shows, which were counted and audited there."""
+    shown, columns = candidate.table.shows
+    publish = inputs[shown]
+    same = list(columns) == list(columns.values())
+    checksum = publish.checksum if same else f"{publish.checksum} as {','.join(columns)}"
+    found = carried(candidate.table.checks, publish.rows, checksum, shown)
+    return Filled(Counts(), publish.manifest_hash, [], grain_is_proven=True), found
 
 
 def _old_inputs(connection: Connection[Any], inputs: Mapping[Relation, Publish]) -> list[str]:
@@ -179,10 +202,12 @@ def _old_inputs(connection: Connection[Any], inputs: Mapping[Relation, Publish])
     ]
 
 
-def _check_unchanged(connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish]) -> None:
+def _check_unchanged(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish]
+) -> None:
     """Raise UpstreamError where an input was published again since the build looked it up."""
     table, load_date = candidate.table, candidate.load_date
-    now = publishes.current(connection, table.reads, load_date)
+    now = publishes.current(connection, context.pipeline.inputs_of(table), load_date)
     changed = [str(relation) for relation in inputs if now.get(relation) != inputs[relation]]
     if changed:
         raise UpstreamError(
@@ -192,7 +217,11 @@ def _check_unchanged(connection: Connection[Any], candidate: Candidate, inputs: 
 
 
 def _audit(
-    connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish], filled: Filled
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    inputs: Mapping[Relation, Publish],
+    filled: Filled,
 ) -> Audit:
     table = candidate.table
     previous = None
@@ -210,8 +239,23 @@ def _audit(
         ],
         unreadable=filled.unreadable,
         grain_is_proven=filled.grain_is_proven,
+        gapless=_gapless_keys(context, connection, candidate, inputs),
     )
-    return audit(connection, candidate.name, table.checks, facts)
+    return audit(connection, candidate.name, table.types, table.checks, facts)
+
+
+def _gapless_keys(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish]
+) -> dict[str, tuple[int, int]]:
+    """Of each foreign key to such a key, its ends: a value between them is there, and no other is."""
+    ends = {}
+    for check in candidate.table.checks:
+        if isinstance(check, ForeignKey):
+            header, rows = context.pipeline.tables[check.refers].header, inputs[check.refers].rows
+            if header.grain == [check.to] and header.columns[check.to].type in KEY_TYPES:
+                found = gapless(connection, identifier(check.refers), check.to, candidate.load_date, rows)
+                ends.update({check.name: found} if found else {})
+    return ends
 
 
 def _record(
@@ -254,7 +298,7 @@ def _publish(
     table, load_date = candidate.table, candidate.load_date
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-        _check_unchanged(connection, candidate, inputs)
+        _check_unchanged(context, connection, candidate, inputs)
         lock_publish(connection, table.relation)
         tables.ensure(connection, table)
         tables.put_in(connection, candidate)

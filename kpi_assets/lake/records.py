@@ -41,8 +41,23 @@ def header_problem(start: bytes, columns: Sequence[str]) -> str:
     return f"its header is {','.join(names)!r}, not {','.join(columns)!r} ({difference})"
 
 
+class NotPlainError(Exception):
+    """A quote or a backslash: lines may not be records, or COPY's quicker text format would read them otherwise."""
+
+
+def plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Give the blocks on. Raises NotPlainError at the first one that holds a quote or a backslash."""
+    for block in blocks:
+        if b'"' in block or b"\\" in block:
+            raise NotPlainError
+        yield block
+
+
 class RecordCounter:
-    """Counts the records of a CSV while its blocks pass by: line ends outside quotes, and a last line without one."""
+    """Counts the records of a CSV while its blocks pass by: line ends outside quotes, and a last line without one.
+
+    The header is one of them.
+    """
 
     def __init__(self) -> None:
         self._ends = 0
@@ -65,8 +80,8 @@ class RecordCounter:
 
     @property
     def records(self) -> int:
-        """Records so far, without the header."""
-        return max(self._ends + self._open - 1, 0)
+        """Records so far."""
+        return self._ends + self._open
 
 
 class UnreadableError(Exception):

@@ -5,8 +5,8 @@ Belongs here: calls to S3 and their failures as sentences. Not here: uploading (
 
 import hashlib
 import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from itertools import islice
@@ -122,50 +122,78 @@ class Store:
             for page in pages:
                 yield from (entry["Key"] for entry in page.get("Contents", []))
 
-    def read(self, manifest: Manifest, size: int | None = None) -> "PinnedRead":
-        """The object's bytes (the first `size` of them), exactly those of the manifest."""
-        return PinnedRead(self.s3, manifest, min(size or manifest.size_bytes, manifest.size_bytes))
+    def head(self, manifest: Manifest, size: int, start: int = 0) -> bytes:
+        """At most `size` bytes of the object from `start` on, exactly those of the manifest."""
+        end = min(start + size, manifest.size_bytes)
+        return _Pinned(self.s3, manifest).get(start, end) if start < end else b""
+
+    def read(self, manifest: Manifest, start: int = 0, end: int | None = None) -> "PinnedRead":
+        """The object's bytes from `start` to `end`, exactly those of the manifest."""
+        return PinnedRead(self.s3, manifest, start, manifest.size_bytes if end is None else end)
 
 
 class PinnedRead:
-    """One pass over the bytes of a manifest; `sha256` is of what has been read so far.
+    """One pass over bytes of a manifest, in parts that begin at the same places whichever bytes are asked for.
 
-    Raises LakeError when the object is no longer what the manifest says, or S3 does not give all of it.
+    `digests` are the sha256 of the parts that begin in this pass, by number: several passes over one object have them
+    all together. Raises LakeError when the object is no longer what the manifest says, or S3 does not give all of it.
     """
 
-    def __init__(self, s3: Any, manifest: Manifest, size: int) -> None:
-        self._s3, self._manifest, self._size = s3, manifest, size
-        self._hash = hashlib.sha256()
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of the bytes that have been given out."""
-        return self._hash.hexdigest()
+    def __init__(self, s3: Any, manifest: Manifest, start: int, end: int) -> None:
+        self._pinned, self._manifest = _Pinned(s3, manifest), manifest
+        self._start, self._end = start, end
+        self.digests: dict[int, bytes] = {}
 
     def __iter__(self) -> Iterator[bytes]:
-        starts = iter(range(0, self._size, PART))
+        numbers = iter(range(self._start // PART, -(-self._end // PART)))
         given = 0
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="s3") as pool:
-            coming: list[Future[bytes]] = [pool.submit(self._part, start) for start in islice(starts, AHEAD)]
+            coming = [(number, pool.submit(self._part, number)) for number in islice(numbers, AHEAD)]
             try:
                 while coming:
-                    part = coming.pop(0).result()
-                    start = next(starts, None)
-                    if start is not None:
-                        coming.append(pool.submit(self._part, start))
-                    self._hash.update(part)
+                    number, future = coming.pop(0)
+                    part = future.result()
+                    following = next(numbers, None)
+                    if following is not None:
+                        coming.append((following, pool.submit(self._part, following)))
+                    begin = max(number * PART, self._start)
+                    if begin == number * PART:
+                        self.digests[number] = hashlib.sha256(part).digest()
+                    part = part[: self._end - begin]
                     given += len(part)
                     yield part
             finally:
-                for future in coming:
+                for _, future in coming:
                     future.cancel()
-        if given != self._size:  # whatever goes wrong above, bytes are never lost in silence
+        if given != self._end - self._start:  # whatever goes wrong above, bytes are never lost in silence
             raise LakeError(
-                f"s3://{self._manifest.bucket}/{self._manifest.key} was read as {given} of {self._size} bytes."
+                f"s3://{self._manifest.bucket}/{self._manifest.key} was read as {given} of "
+                f"{self._end - self._start} bytes."
             )
 
-    def _part(self, start: int) -> bytes:
-        end = min(start + PART, self._size)
+    def _part(self, number: int) -> bytes:
+        """To its end even where the pass ends before, since its digest is of all of it."""
+        start, end = number * PART, min((number + 1) * PART, self._manifest.size_bytes)
+        return self._pinned.get(start, end) if start >= self._start else self._pinned.get(self._start, end)
+
+
+def sha256_of(digests: Mapping[int, bytes]) -> str:
+    """Hex digest of an object from those of all its parts: of one part its own, of more the sha256 of theirs in order.
+
+    S3 composes its own checksums so; it lets several passes read one object at once.
+    """
+    ordered = [digests[number] for number in range(len(digests))]
+    return (ordered[0] if len(ordered) == 1 else hashlib.sha256(b"".join(ordered)).digest()).hex()
+
+
+class _Pinned:
+    """Ranges of one object, each compared with the manifest."""
+
+    def __init__(self, s3: Any, manifest: Manifest) -> None:
+        self._s3, self._manifest = s3, manifest
+
+    def get(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end`; asked for again where the connection breaks."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._get(start, end)

@@ -64,7 +64,7 @@ def _shm_size() -> int:
 
 def postgres_conf(machine: Machine, port: int, cluster_name: str) -> str:
     """The text of the settings file, one comment a setting."""
-    buffers = min(max(machine.memory // 8, 128 * MB), 2 * GB)
+    buffers = min(max(machine.memory // 8, 128 * MB), 256 * MB)
     wal = min(max(machine.disk // 4, 256 * MB), 8 * GB)
     roomy = machine.shm is None or machine.shm >= GB
     settings = [
@@ -82,7 +82,11 @@ def postgres_conf(machine: Machine, port: int, cluster_name: str) -> str:
             "a whole load between two checkpoints: up to 8 GB, a quarter of the free disk",
         ),
         ("checkpoint_timeout", "30min", "checkpoints come from the amount written, not from the clock"),
-        ("shared_buffers", f"{buffers // MB}MB", "an eighth of the memory, 128 MB to 2 GB"),
+        (
+            "shared_buffers",
+            f"{buffers // MB}MB",
+            "128 to 256 MB: loads pass by it, the kernel caches the rest, and each new session maps it page by page",
+        ),
         ("dynamic_shared_memory_type", "posix" if roomy else "mmap", "mmap where /dev/shm is below 1 GB"),
         ("max_worker_processes", str(max(8, machine.cores)), "room for the parallel workers and the server's own"),
         ("max_parallel_workers", str(machine.cores), "one a core"),

@@ -29,6 +29,8 @@ from kpi_assets.local.server import Answer, Launch, Server
 logger = logging.getLogger(__name__)
 
 SUPERUSER = "kpi"
+# Sorts and hash tables in pages of 2 MB where the kernel has them: far fewer page faults, dear in a virtual machine.
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def installation() -> Path:
@@ -91,7 +93,7 @@ class Postgres(Server):
             str(self.cluster),
             f"--config-file={self.home.postgres_conf}",
         ]
-        return Launch(command, {"LC_ALL": "C"}, account)
+        return Launch(command, {"LC_ALL": "C", **HUGE_PAGES}, account)
 
     def ask(self) -> Answer:
         """Log in, once the server says in its pid file that it can be asked."""

@@ -53,6 +53,15 @@ class Grain(BadRows):
 
 
 @dataclass(frozen=True)
+class ForeignKey(BadRows):
+    """Each value of a column, unless it is null, is one of another table's column in the same load_date."""
+
+    column: str = ""
+    refers: Relation = Relation("", "")
+    to: str = ""
+
+
+@dataclass(frozen=True)
 class MinRows(Check):
     """At least `at_least` rows, and `of_previous` times those of the latest earlier load_date that is published."""
 
@@ -115,19 +124,21 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
                 budget=header.source.quarantine_budget,
             ),
         ]
-    checks += [
-        _grain(header, path, lines),
-        MinRows(
-            "min_rows",
-            "Not suddenly empty or shrunk.",
-            line=lines.of("checks", "min_rows"),
-            at_least=words.min_rows.at_least if minimum is None else minimum,
-            of_previous=words.min_rows.of_previous,
-        ),
-    ]
+    checks.append(_grain(header, path, lines))
+    if header.storage != "view":
+        checks.append(
+            MinRows(
+                "min_rows",
+                "Not suddenly empty or shrunk.",
+                line=lines.of("checks", "min_rows"),
+                at_least=words.min_rows.at_least if minimum is None else minimum,
+                of_previous=words.min_rows.of_previous,
+            )
+        )
     for name, description, loc, query in _built_in(header):
         line = lines.of("checks", *loc)
         checks.append(BadRows(name, description, line=line, query=parse_query(query, path, line)))
+    checks += _foreign_keys(header, path, lines)
     if words.reconcile:
         checks.append(_reconcile(words.reconcile, path, lines))
     for name, custom in words.custom.items():
@@ -214,15 +225,25 @@ def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]
             ("unique", name),
             f"select {key}, count(*) as rows from {THIS} where {known} group by {key} having count(*) > 1",
         )
-    for column, reference in words.foreign_key.items():
+
+
+def _foreign_keys(header: Header, path: Path, lines: Lines) -> Iterator[ForeignKey]:
+    for column, reference in header.checks.foreign_key.items():
         relation, _, other = reference.rpartition(".")
-        yield (
-            f"foreign_key__{column}",
-            f"Each {column} is a {reference}.",
-            ("foreign_key", column),
+        line = lines.of("checks", "foreign_key", column)
+        query = (
             f"select t.* from {THIS} as t where t.{name_of(column)} is not null and not exists ("
             f"select 1 from {relation} as r "
-            f"where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{name_of(other)} = t.{name_of(column)})",
+            f"where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{name_of(other)} = t.{name_of(column)})"
+        )
+        yield ForeignKey(
+            f"foreign_key__{column}",
+            f"Each {column} is a {reference}.",
+            line=line,
+            query=parse_query(query, path, line),
+            column=column,
+            refers=Relation.parse(relation),
+            to=other,
         )
 
 

@@ -146,8 +146,9 @@ class Header(Strict):
     columns: dict[Identifier, Column]
     checks: Checks = Checks()
     source: Source | None = None
-    # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables).
-    storage: Literal["rows", "partitions"] = "rows"
+    # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
+    # view: it shows columns of one other table as they are, and stores nothing.
+    storage: Literal["rows", "partitions", "view"] = "rows"
     kpi: Kpi | None = None
 
     @model_validator(mode="after")

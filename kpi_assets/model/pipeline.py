@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from kpi_assets.errors import UsageError
-from kpi_assets.model.checks import Check, expand
+from kpi_assets.model.checks import Check, Grain, Reconcile, expand
 from kpi_assets.model.header import Header, Sentence, split
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
 from kpi_assets.model.query import THIS, Query, digest, parse_query
@@ -76,6 +76,11 @@ class Table:
         """Its columns in order, without load_date."""
         return list(self.header.columns)
 
+    @property
+    def types(self) -> dict[str, str]:
+        """Their types."""
+        return {name: column.type for name, column in self.header.columns.items()}
+
     @cached_property
     def mentions(self) -> dict[Relation, int]:
         """The tables that it reads, sorted, and the line of the file on which each is first named."""
@@ -88,6 +93,12 @@ class Table:
     def reads(self) -> tuple[Relation, ...]:
         """The tables that must be published before it: those of its SELECT and those of its checks."""
         return tuple(self.mentions)
+
+    @property
+    def shows(self) -> tuple[Relation, dict[str, str]]:
+        """Of a view: the table that it shows, and its columns as name here -> name there."""
+        assert self.query is not None and self.query.projection is not None
+        return self.query.projection
 
     @cached_property
     def code_version(self) -> str:
@@ -134,6 +145,29 @@ class Pipeline:
         if table.query is None:
             return {}
         return table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+
+    def inputs_of(self, table: Table) -> list[Relation]:
+        """The tables that must be published before it, with those behind the views among them."""
+        behind = [self.tables[name].shows[0] for name in table.reads if self.tables[name].header.storage == "view"]
+        return sorted({*table.reads, *behind})
+
+    def sliced_by_key(self, table: Table) -> list[Relation]:
+        """The large tables whose key decides on the first column of a large table's grain, views looked through.
+
+        What is built of slices of them can be built in the same slices.
+        """
+        if table.query is None or table.header.storage != "partitions":
+            return []
+        found = []
+        _, read = table.query.narrowed(table.header.grain[0], lambda column: column)
+        for relation, column in read:
+            origin, key = self.tables[relation], column
+            if origin.header.storage == "view":
+                shown, columns = origin.shows
+                origin, key = self.tables[shown], columns[column]
+            if origin.header.storage == "partitions" and origin.header.grain[0] == key:
+                found.append(origin.relation)
+        return found
 
     def check_load_date(self, load_date: date) -> date:
         """The date itself, if it may be loaded today. Raises UsageError for one before the start or in the future."""
@@ -293,9 +327,36 @@ def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
             raise ModelError(
                 table.path, line, f"reads {relation}, which has no file here: correct the name or add the file"
             )
+    if table.header.storage == "view":
+        _check_view(table, tables)
     lines = {check.name: check.line for check in table.checks}
     for column, reference in table.header.checks.foreign_key.items():
         name, _, other = reference.rpartition(".")
         if other not in tables[Relation.parse(name)].columns:
             line = lines[f"foreign_key__{column}"]
             raise ModelError(table.path, line, f"checks.foreign_key.{column}: {name} has no column {other!r}")
+
+
+def _check_view(table: Table, tables: Mapping[Relation, Table]) -> None:
+    """A view shows rows as soon as its table does, so it may say nothing of them that the table does not say itself."""
+    if table.query is None or table.query.projection is None:
+        raise ModelError(
+            table.path, 1, "storage: view is for a SELECT of one table's columns as they are, where load_date is given"
+        )
+    relation, columns = table.shows
+    shown, header = tables[relation], table.header
+    if shown.header.storage == "view":
+        raise ModelError(table.path, 1, f"storage: view shows {relation}, which is a view itself: read what that shows")
+    if [columns[column] for column in header.grain] != shown.header.grain:
+        raise ModelError(table.path, 1, f"storage: view keeps the grain of {relation}: {', '.join(shown.header.grain)}")
+    for name, there in columns.items():
+        if there not in shown.columns or header.columns[name].type != shown.header.columns[there].type:
+            raise ModelError(table.path, 1, f"storage: view keeps the types of {relation}: {name!r} has another there")
+    for check in table.checks:
+        whole = Reconcile(check.name, check.description, line=check.line, source=relation)
+        if not isinstance(check, Grain) and check != whole:
+            raise ModelError(
+                table.path,
+                check.line,
+                f"storage: view shows what {relation} shows, before any check of its own: put {check.name} there",
+            )

@@ -5,7 +5,7 @@ Belongs here: everything that is asked of SQL's syntax tree. Not here: executing
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -17,6 +17,7 @@ from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.narrow import mentions_to_narrow
 from kpi_assets.model.strict_yaml import ModelError
 
 THIS = "{this}"  # in a check's query: the build that is being audited
@@ -80,6 +81,41 @@ class Query:
             }
             result[column] = sorted(leaf for leaf in leaves if leaf[0] in schemas)
         return result
+
+    @cached_property
+    def projection(self) -> tuple[Relation, dict[str, str]] | None:
+        """For a SELECT of one table's columns as they are and all rows of the load_date: the table, and its columns.
+
+        These as returned name -> the table's name. None for every other SELECT.
+        """
+        tree = self.tree
+        if len(self.mentions) != 1 or not isinstance(tree, exp.Select) or tree.find(exp.Subquery, exp.CTE):
+            return None
+        columns = [column.unalias() for column in tree.selects]
+        conditions = list(_conjuncts(tree.args["where"].this)) if tree.args.get("where") else []
+        is_plain = (
+            not any(tree.args.get(clause) for clause in _OTHER_CLAUSES)
+            and all(isinstance(column, exp.Column) and not column.is_star for column in columns)
+            and len(conditions) == 1
+            and isinstance(conditions[0], exp.EQ)  # which, as parse_query found, ties the load_date
+        )
+        if not is_plain:
+            return None
+        return self.reads[0], dict(zip(self.columns, (column.name for column in columns), strict=True))
+
+    def narrowed(self, column: str, condition: Callable[[str], str]) -> tuple[str, list[tuple[Relation, str]]]:
+        """The same SQL where every table that decides on `column` is read only where `condition` of its column holds.
+
+        With it those tables and columns; where there are none, the SQL is as it was. Which rows are returned is up to
+        the caller: this spares the others' reading.
+        """
+        text = self.sql.strip()
+        mentions = [] if "%%" in text else mentions_to_narrow(self.tree, column)
+        for mention in reversed(mentions):
+            narrow = f"(select * from {mention.relation} where {condition(mention.column)})"  # noqa: S608
+            alias = "" if mention.has_alias else f" as {mention.relation.table}"
+            text = text[: mention.start] + narrow + alias + text[mention.end :]
+        return text, [(mention.relation, mention.column) for mention in mentions]
 
     @cached_property
     def row_predicate(self) -> str | None:

@@ -14,7 +14,17 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
-from kpi_assets.model.checks import Accounted, BadRows, Check, Grain, MinRows, Quarantine, Reconcile, name_of
+from kpi_assets.model.checks import (
+    Accounted,
+    BadRows,
+    Check,
+    ForeignKey,
+    Grain,
+    MinRows,
+    Quarantine,
+    Reconcile,
+    name_of,
+)
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import THIS, Query
 from kpi_assets.model.results import CheckResult
@@ -22,8 +32,19 @@ from kpi_assets.model.results import CheckResult
 SAMPLES = 5
 CHECK_TIMEOUT = "30min"
 _ROWS, _CHECKSUM = "ROWS", "CHECKSUM"  # in capitals, which no check's name has
-# Postgres adds up a record's hash from its columns': hashed once more, or two rows could exchange a value unnoticed.
-_CHECKSUM_OF_T = sql.SQL("coalesce(sum(hashint8extended(hash_record_extended(t, 0), 0)), 0)::text")
+# What hashes a type's values from a seed, as Postgres' own hash joins do; every other type is hashed as text.
+_HASHES = {
+    "smallint": "hashint2extended",
+    "integer": "hashint4extended",
+    "bigint": "hashint8extended",
+    "numeric": "hash_numeric_extended",
+    "real": "hashfloat4extended",
+    "double precision": "hashfloat8extended",
+    "text": "hashtextextended",
+    "uuid": "uuid_hash_extended",
+    "jsonb": "jsonb_hash_extended",
+    "timestamp without time zone": "timestamp_hash_extended",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,8 @@ class Facts:
     quarantine_samples: Sequence[dict[str, Any]] = ()
     unreadable: str = ""  # why the object could not be read to its end
     grain_is_proven: bool = False  # the unique index was built
+    # Of a foreign key by its name: the lowest and the highest value of a key that leaves out no number between.
+    gapless: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,13 +77,19 @@ class Audit:
         return any(result.holds for result in self.results)
 
 
-def audit(connection: Connection[Any], this: sql.Composable, checks: Sequence[Check], facts: Facts) -> Audit:
-    """Make every check on `this`, a relation with the columns of the table and the rows of one load_date.
+def audit(
+    connection: Connection[Any],
+    this: sql.Composable,
+    columns: Mapping[str, str],
+    checks: Sequence[Check],
+    facts: Facts,
+) -> Audit:
+    """Make every check on `this`, a relation with the columns (name -> type) of the table, of one load_date.
 
     A check whose SQL fails has errored, which holds; a lost connection is raised.
     """
     parameters = {LOAD_DATE: facts.load_date}
-    scan = _Scan(connection, this, checks, parameters, grain_is_proven=facts.grain_is_proven)
+    scan = _Scan(connection, this, columns, checks, parameters, facts)
     results = []
     for check in checks:
         try:
@@ -76,6 +105,47 @@ def audit(connection: Connection[Any], this: sql.Composable, checks: Sequence[Ch
     return Audit(scan.rows, scan.checksum, results)
 
 
+def checksum_of(columns: Mapping[str, str]) -> str:
+    """The aggregate that sums up the rows of a table in whatever order: a hash of each row's hashed columns.
+
+    Each column is hashed from a seed of its own, and each row once more, or values could change places unnoticed.
+    """
+    hashes = []
+    for seed, (name, type_) in enumerate(columns.items(), start=1):
+        function = _HASHES.get(type_.split("(")[0])
+        value = name_of(name) if function else f"{name_of(name)}::text"
+        hashes.append(f"coalesce({function or 'hashtextextended'}({value}, {seed}), {seed})")
+    return f"coalesce(sum(hashint8extended({' # '.join(hashes)}, 0)), 0)::text"
+
+
+def carried(checks: Sequence[Check], rows: int, checksum: str, shown: Relation) -> Audit:
+    """What holds of a view because it holds of the table that it shows."""
+    results = [
+        CheckResult(
+            check.name,
+            passed=True,
+            blocking=check.blocking,
+            metric=0,
+            threshold=0,
+            message=f"{rows} rows of {shown}, shown as they are",
+        )
+        for check in checks
+    ]
+    return Audit(rows, checksum, results)
+
+
+def gapless(
+    connection: Connection[Any], relation: sql.Composable, column: str, load_date: date, rows: int
+) -> tuple[int, int] | None:
+    """The lowest and highest value of a key of whole numbers that is unique in `rows` rows, if it has all between."""
+    row = connection.execute(
+        sql.SQL("select min({column}), max({column}) from {} where {} = {}").format(
+            relation, sql.Identifier(LOAD_DATE), sql.Literal(load_date), column=sql.Identifier(column)
+        )
+    ).fetchone()
+    return row if row and row[0] is not None and row[1] - row[0] + 1 == rows else None
+
+
 class _Scan:
     """The one pass over the build: rows, checksum, bad rows of each row check, sums that reconcile."""
 
@@ -83,14 +153,18 @@ class _Scan:
         self,
         connection: Connection[Any],
         this: sql.Composable,
+        columns: Mapping[str, str],
         checks: Sequence[Check],
         parameters: Mapping[str, Any],
-        *,
-        grain_is_proven: bool,
+        facts: Facts,
     ) -> None:
+        self._checksum = checksum_of(columns)
         measures: dict[str, str] = {}
         for check in checks:
-            if isinstance(check, Grain) and grain_is_proven:
+            if check.name in facts.gapless and isinstance(check, ForeignKey):
+                low, high = facts.gapless[check.name]
+                measures[check.name] = f"count(*) filter (where {name_of(check.column)} not between {low} and {high})"
+            elif isinstance(check, Grain) and facts.grain_is_proven:
                 null = " or ".join(f"{name_of(column)} is null" for column in check.columns)
                 measures[check.name] = f"count(*) filter (where {null})"
             elif isinstance(check, BadRows) and check.query and check.query.row_predicate:
@@ -120,13 +194,16 @@ class _Scan:
             raise self._errors[name]
         return self._found[name]
 
-    @staticmethod
     def _measure(
-        connection: Connection[Any], this: sql.Composable, measures: Mapping[str, str], parameters: Mapping[str, Any]
+        self,
+        connection: Connection[Any],
+        this: sql.Composable,
+        measures: Mapping[str, str],
+        parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
         named = [
             sql.SQL("count(*) as {}").format(sql.Identifier(_ROWS)),
-            sql.SQL("{} as {}").format(_CHECKSUM_OF_T, sql.Identifier(_CHECKSUM)),
+            sql.SQL("{} as {}").format(sql.SQL(self._checksum), sql.Identifier(_CHECKSUM)),
             *(sql.SQL("{} as {}").format(sql.SQL(text), sql.Identifier(name)) for name, text in measures.items()),
         ]
         statement = sql.SQL("select {} from {} as t").format(sql.SQL(", ").join(named), this)

@@ -6,7 +6,7 @@ inspection is swept.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -17,7 +17,16 @@ from kpi_assets.model.header import Chart
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
+from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse.bootstrap import BUILDS
+
+# A candidate and its slices, if it has any.
+_TABLES = """
+select c.oid, c.relname, c.relkind from pg_class as c where c.oid = %(name)s::regclass
+union all
+select c.oid, c.relname, c.relkind from pg_inherits as i inner join pg_class as c on i.inhrelid = c.oid
+where i.inhparent = %(name)s::regclass
+"""
 
 
 class DefinitionError(UserError):
@@ -26,17 +35,23 @@ class DefinitionError(UserError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One build of a table and load_date, aside."""
+    """One build of a table and load_date, aside; or one slice of it, which is a table of its own."""
 
     table: Table
     load_date: date
     build_id: int
+    slice: Slice | None = None
 
     @property
     def relation(self) -> Relation:
         """Where it lies, for people too."""
         schema, table = self.table.relation
-        return Relation(BUILDS, f"{_short(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}")
+        name = f"{_short(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
+        return Relation(BUILDS, name if self.slice is None else f"{name}_{self.slice.number}")
+
+    def cut(self, slices: Iterable[Slice]) -> "list[Candidate]":
+        """Its slices."""
+        return [replace(self, slice=each) for each in slices]
 
     @property
     def name(self) -> sql.Composable:
@@ -71,7 +86,7 @@ def column_definitions(table: Table) -> sql.Composable:
 
 
 def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
-    """Make the candidate without rows; every row that is put in has its load_date."""
+    """Make the candidate without rows; every row that is put in has its load_date. `promise` it when they are in."""
     connection.execute(
         sql.SQL("create table {} ({}) with (autovacuum_enabled = false)").format(
             candidate.name, column_definitions(candidate.table)
@@ -82,7 +97,6 @@ def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
             candidate.name, sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date)
         )
     )
-    _promise_load_date(connection, candidate)
 
 
 def create_from_select(connection: Connection[Any], candidate: Candidate) -> int:
@@ -93,28 +107,56 @@ def create_from_select(connection: Connection[Any], candidate: Candidate) -> int
     query = candidate.table.query
     assert query is not None
     columns = sql.SQL(", ").join(sql.Identifier("q", name) for name in candidate.table.columns)
+    key, part = candidate.table.header.grain[0], candidate.slice
+    text = query.sql.strip()
+    where: sql.Composable = sql.SQL("")
+    if part is not None:
+        text, _ = query.narrowed(key, lambda column: _in_slice(part, sql.Identifier(column)).as_string())
+        where = sql.SQL(" where {}").format(_in_slice(part, sql.Identifier("q", key)))
     statement = sql.SQL(
-        "create table {} with (autovacuum_enabled = false) as select {}::date as {}, {} from (\n{}\n) as q"
+        "create table {} with (autovacuum_enabled = false) as select {}::date as {}, {} from (\n{}\n) as q{}"
     ).format(
         candidate.name,
         sql.Placeholder(LOAD_DATE),
         sql.Identifier(LOAD_DATE),
         columns,
-        sql.SQL(query.sql.strip()),
+        sql.SQL(text),
+        where,
     )
     rows = connection.execute(statement, candidate.parameters).rowcount
     _check_types(connection, candidate)
-    _promise_load_date(connection, candidate)
     return rows
 
 
-def _promise_load_date(connection: Connection[Any], candidate: Candidate) -> None:
-    """With this constraint Postgres attaches the partition without reading it."""
-    connection.execute(
-        sql.SQL("alter table {} add check ({date} is not null and {date} = {value})").format(
-            candidate.name, date=sql.Identifier(LOAD_DATE), value=sql.Literal(candidate.load_date)
-        )
-    )
+def _in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
+    """Rows without a key go into the first slice, whose promise they break: none is passed over."""
+    ends = _within(part, key)
+    return ends if part.number else sql.SQL("({} or {} is null)").format(ends, key)
+
+
+def _within(part: Slice, key: sql.Composable) -> sql.Composable:
+    ends = [
+        sql.SQL("{} {} {}").format(key, sql.SQL(sign), sql.Literal(end))
+        for sign, end in ((">=", part.low), ("<", part.high))
+        if end is not None
+    ]
+    return sql.SQL(" and ").join(ends)
+
+
+def promise(connection: Connection[Any], candidate: Candidate) -> None:
+    """Prove the load_date and the slice of every row: with this constraint Postgres attaches without reading again.
+
+    Raises psycopg.errors.CheckViolation where a row lies outside of its slice.
+    """
+    date_column = sql.Identifier(LOAD_DATE)
+    proofs: list[sql.Composable] = [
+        sql.SQL("{} is not null").format(date_column),
+        sql.SQL("{} = {}").format(date_column, sql.Literal(candidate.load_date)),
+    ]
+    if candidate.slice is not None:
+        key = sql.Identifier(candidate.table.header.grain[0])
+        proofs += [sql.SQL("{} is not null").format(key), _within(candidate.slice, key)]
+    connection.execute(sql.SQL("alter table {} add check ({})").format(candidate.name, sql.SQL(" and ").join(proofs)))
 
 
 def _check_types(connection: Connection[Any], candidate: Candidate) -> None:
@@ -138,18 +180,30 @@ def types_of(connection: Connection[Any], relation: Relation) -> dict[str, str]:
     )
 
 
-def copy_csv(
-    connection: Connection[Any], candidate: Candidate, blocks: Iterable[bytes], on_progress: Callable[[int], None]
+def copy_in(
+    connection: Connection[Any],
+    candidate: Candidate,
+    blocks: Iterable[bytes],
+    on_progress: Callable[[int], None],
+    *,
+    plain: bool = False,
+    header: bool = True,
 ) -> int:
-    """Load a CSV with its header line, typed, in the transaction that made the candidate; returns the rows.
+    """Load a CSV, typed, in the transaction that made the candidate; returns the rows.
 
-    Raises psycopg.DataError for the first value or record that does not fit.
+    `plain` says that no quote and no backslash is in it: COPY reads it a third faster as text. `on_progress` is told
+    the bytes so far. Raises psycopg.DataError for the first value or record that does not fit.
     """
     columns = sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.columns)
-    statement = sql.SQL("copy {} ({}) from stdin with (format csv, header match, freeze, encoding 'UTF8')")
+    statement = sql.SQL("copy {} ({}) from stdin with ({}{}, freeze, encoding 'UTF8')").format(
+        candidate.name,
+        columns,
+        sql.SQL("format text, delimiter ',', null ''" if plain else "format csv"),
+        sql.SQL(", header match" if header else ""),
+    )
     done = 0
     with connection.cursor() as cursor:
-        with cursor.copy(statement.format(candidate.name, columns)) as copy:
+        with cursor.copy(statement) as copy:
             for block in blocks:
                 copy.write(block)
                 done += len(block)
@@ -170,11 +224,21 @@ def analyze(connection: Connection[Any], candidate: Candidate) -> None:
 
 def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, Any]]:
     """The first rows by the grain, for people to look at, as JSON values; the grain's index finds them."""
+    table = candidate.table
+    name: sql.Composable = candidate.name
+    where: sql.Composable = sql.SQL("")
+    columns: list[sql.Composable] = [sql.Identifier(column) for column in table.columns]
+    if table.header.storage == "view":
+        shown, there = table.shows
+        name = identifier(shown)
+        where = sql.SQL("where {} = {}").format(sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date))
+        columns = [sql.SQL("{} as {}").format(sql.Identifier(there[each]), sql.Identifier(each)) for each in there]
     rows = connection.execute(
-        sql.SQL("select to_json(t) from (select {} from {} order by {} limit {}) as t").format(
-            sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.columns),
-            candidate.name,
-            sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.header.grain),
+        sql.SQL("select to_json(t) from (select {} from {} {} order by {} limit {}) as t").format(
+            sql.SQL(", ").join(columns),
+            name,
+            where,
+            sql.SQL(", ").join(sql.Identifier(name) for name in table.header.grain),
             sql.Literal(count),
         )
     ).fetchall()
@@ -191,12 +255,24 @@ def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) 
     return connection.execute(statement).fetchall()
 
 
-def size_of(connection: Connection[Any], relation: Relation) -> int:
-    """Bytes on disk, indexes included."""
+def size_of(connection: Connection[Any], candidate: Candidate) -> int:
+    """Bytes on disk, slices and indexes included; none of a view."""
+    if candidate.table.header.storage == "view":
+        return 0
     row = connection.execute(
-        "select pg_total_relation_size(%s::regclass)", [identifier(relation).as_string(connection)]
+        f"select sum(pg_total_relation_size(oid)) from ({_TABLES}) as t",  # noqa: S608
+        {"name": candidate.name.as_string(connection)},
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def leaves(connection: Connection[Any], candidate: Candidate) -> list[Relation]:
+    """The tables that hold its rows: itself, or its slices."""
+    rows = connection.execute(
+        f"select relname from ({_TABLES}) as t where relkind = 'r' order by relname",  # noqa: S608
+        {"name": candidate.name.as_string(connection)},
+    ).fetchall()
+    return [Relation(BUILDS, name) for (name,) in rows]
 
 
 def drop(connection: Connection[Any], relation: Relation) -> None:

@@ -12,6 +12,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
+from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.bootstrap import BUILDS
 from kpi_assets.warehouse.candidates import Candidate, DefinitionError, column_definitions, identifier, types_of
 
@@ -29,12 +30,14 @@ def ensure(connection: Connection[Any], table: Table) -> None:
     """
     found = types_of(connection, table.relation)
     declared = {LOAD_DATE: "date", **{name: column.type for name, column in table.header.columns.items()}}
-    if not found:
-        _create(connection, table)
-    else:
+    if found:
         _check_storage(connection, table)
-        if found != declared:
-            _alter(connection, table, found, declared)
+    if table.header.storage == "view":
+        _create_view(connection, table, replace=found == declared)
+    elif not found:
+        _create(connection, table)
+    elif found != declared:
+        _alter(connection, table, found, declared)
     if table.header.storage == "rows":
         _ensure_key(connection, table)
     # Replacing a view shuts out its readers for a moment: only where its columns changed.
@@ -53,15 +56,39 @@ def _create(connection: Connection[Any], table: Table) -> None:
     )
 
 
+def _create_view(connection: Connection[Any], table: Table, *, replace: bool) -> None:
+    """The view that a table with storage: view is; only a view whose columns stay can be replaced in its place."""
+    shown, columns = table.shows
+    view = identifier(table.relation)
+    if not replace:
+        try:
+            connection.execute(sql.SQL("drop view if exists {}").format(view))
+        except psycopg.errors.DependentObjectsStillExist as error:
+            detail = str(error).strip().replace("\n", " ")
+            raise DefinitionError(f"{table.path}: {table.relation} cannot get other columns ({detail}).") from None
+    connection.execute(
+        sql.SQL("create or replace view {} as select {}, {} from {}").format(
+            view,
+            sql.Identifier(LOAD_DATE),
+            sql.SQL(", ").join(
+                sql.SQL("{} as {}").format(sql.Identifier(there), sql.Identifier(name))
+                for name, there in columns.items()
+            ),
+            identifier(shown),
+        )
+    )
+
+
 def _check_storage(connection: Connection[Any], table: Table) -> None:
     row = connection.execute(
         "select relkind from pg_class where oid = %s::regclass", [identifier(table.relation).as_string(connection)]
     ).fetchone()
-    stored = "partitions" if row == ("p",) else "rows"
+    stored = {"p": "partitions", "v": "view"}.get(row[0] if row else "", "rows")
     if stored != table.header.storage:
+        kind = "view" if stored == "view" else "table"
         raise DefinitionError(
             f"{table.path}: {table.relation} was published with storage: {stored}; to change it, "
-            f"drop table {table.relation} cascade, delete its rows from ops.publishes, and backfill."
+            f"drop {kind} {table.relation} cascade, delete its rows from ops.publishes, and backfill."
         )
 
 
@@ -140,7 +167,8 @@ def _comment(connection: Connection[Any], table: Table) -> None:
     )
     for column, text in wanted.items():
         if found.get(column) != text:
-            target = sql.SQL("table {}").format(identifier(table.relation))
+            kind = "view" if table.header.storage == "view" else "table"
+            target = sql.SQL(kind + " {}").format(identifier(table.relation))
             if column is not None:
                 target = sql.SQL("column {}").format(sql.Identifier(*table.relation, column))
             connection.execute(sql.SQL("comment on {} is {}").format(target, sql.Literal(text)))
@@ -153,18 +181,19 @@ def put_in(connection: Connection[Any], candidate: Candidate) -> None:
     """
     if candidate.table.header.storage == "partitions":
         _attach(connection, candidate)
-    else:
+    elif candidate.table.header.storage == "rows":
         _replace_rows(connection, candidate)
 
 
 def _attach(connection: Connection[Any], candidate: Candidate) -> None:
     parent = identifier(candidate.table.relation)
-    for old in _partitions(connection, candidate.table.relation, candidate.load_date):
+    for old in partitions_of(connection, candidate.table.relation, candidate.load_date):
         # Taken at once, so that two of these cannot wait for each other half way.
         connection.execute(sql.SQL("lock table {} in access exclusive mode").format(parent))
         connection.execute(sql.SQL("alter table {} detach partition {}").format(parent, identifier(old)))
         connection.execute(sql.SQL("drop table {}").format(identifier(old)))
-    connection.execute(sql.SQL("alter table {} reset (autovacuum_enabled)").format(candidate.name))
+    for leaf in candidates.leaves(connection, candidate):
+        connection.execute(sql.SQL("alter table {} reset (autovacuum_enabled)").format(identifier(leaf)))
     connection.execute(
         sql.SQL("alter table {} attach partition {} for values in ({})").format(
             parent, candidate.name, sql.Literal(candidate.load_date)
@@ -172,7 +201,8 @@ def _attach(connection: Connection[Any], candidate: Candidate) -> None:
     )
 
 
-def _partitions(connection: Connection[Any], relation: Relation, load_date: date) -> list[Relation]:
+def partitions_of(connection: Connection[Any], relation: Relation, load_date: date) -> list[Relation]:
+    """The build that is published of a load_date, as a list of one or none."""
     rows = connection.execute(
         "select c.relname from pg_inherits as i inner join pg_class as c on i.inhrelid = c.oid "
         "where i.inhparent = %s::regclass and pg_get_expr(c.relpartbound, c.oid) = %s",

@@ -114,7 +114,7 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
     candidate = Candidate(table, load_date, build_id)
     with connection.transaction():
         candidates.create_empty(connection, candidate)
-        count = candidates.copy_csv(connection, candidate, [rows], lambda _done: None)
+        count = candidates.copy_in(connection, candidate, [rows], lambda _done: None)
         tables.ensure(connection, table)
         tables.put_in(connection, candidate)
         publishes.record(

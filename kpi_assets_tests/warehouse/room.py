@@ -32,6 +32,8 @@ checks:
 """
 Row = tuple[Any, ...]
 THIS = sql.SQL("pg_temp.this")
+TYPES = {"thing_id": "integer", "name": "text", "weight": "numeric(6,2)", "share": "double precision"}
+TYPES |= {"user": "text", "order": "integer"}
 
 
 def header_of(checks: str = "", grain: str = "[thing_id]") -> str:
@@ -54,7 +56,7 @@ class Room:
     def audit(self, checks: str, rows: list[Row], *, grain: str = "[thing_id]", **facts: Any) -> Audit:
         header, lines, _ = split(PATH, header_of(checks, grain))
         self.fill(rows)
-        return audit(self.session, THIS, expand(header, PATH, lines), Facts(DAY, **facts))
+        return audit(self.session, THIS, TYPES, expand(header, PATH, lines), Facts(DAY, **facts))
 
     def results(self, checks: str, rows: list[Row], **facts: Any) -> dict[str, CheckResult]:
         return {result.name: result for result in self.audit(checks, rows, **facts).results}

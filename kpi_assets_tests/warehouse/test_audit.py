@@ -14,7 +14,7 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse import audit as audit_module
 from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
-from kpi_assets_tests.warehouse.room import PATH, THIS, Room, Row, header_of
+from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, Room, Row, header_of
 
 # ---- min_rows
 
@@ -52,7 +52,7 @@ def test_minimum_rows_at_the_boundary(
     header, lines, _ = split(PATH, header_of().replace("{at_least: 0}", words))
     room.fill([(number,) for number in range(rows)])
     checks = [check for check in expand(header, PATH, lines) if check.name == "min_rows"]
-    [result] = audit(room.session, THIS, checks, Facts(DAY, previous_rows=previous)).results
+    [result] = audit(room.session, THIS, TYPES, checks, Facts(DAY, previous_rows=previous)).results
     assert result == CheckResult("min_rows", passed, True, rows, threshold, message)
 
 
@@ -143,7 +143,7 @@ def test_every_record_of_an_object_is_loaded_or_in_quarantine(
     text = header_of().replace("columns:", SOURCE)
     header, lines, _ = split(PATH, text)
     room.fill([(1,), (2,), (3,)])
-    found = audit(room.session, THIS, expand(header, PATH, lines), Facts(DAY, **facts))
+    found = audit(room.session, THIS, TYPES, expand(header, PATH, lines), Facts(DAY, **facts))
     first, second = found.results[:2]
     assert (first.name, first.threshold, second.name, second.threshold) == ("rows_accounted", 0, "quarantine", 2)
     assert (first.passed, first.metric, first.message) == accounted
@@ -220,7 +220,7 @@ def test_a_lost_connection_is_no_result(shared: Lab) -> None:
         header, lines, _ = split(PATH, text)
         session.execute("insert into pg_temp.this values (%s, 1)", [DAY])
         with pytest.raises(psycopg.OperationalError):
-            audit(session, THIS, expand(header, PATH, lines), Facts(DAY))
+            audit(session, THIS, TYPES, expand(header, PATH, lines), Facts(DAY))
 
 
 # ---- rows and checksum
@@ -248,5 +248,5 @@ def test_a_checksum_is_that_of_the_rows_in_whatever_order(room: Room) -> None:
 def test_checks_are_reported_in_their_order(room: Room) -> None:
     header, lines, _ = split(PATH, header_of("odd: {bad_rows: select 1 as a}\nnot_null: [name]"))
     checks = expand(header, PATH, lines)
-    found = audit(room.session, THIS, checks, Facts(DAY))
+    found = audit(room.session, THIS, TYPES, checks, Facts(DAY))
     assert [result.name for result in found.results] == [check.name for check in checks]

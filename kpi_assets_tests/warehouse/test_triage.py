@@ -139,7 +139,7 @@ def test_a_value_that_its_type_accepts_is_stored_as_copy_would(
     assert session.execute(f"select {column}::text from {kinds.relation}").fetchall() == [(stored,)]
     session.execute(f"truncate {kinds.relation}")
     header = ",".join(kinds.table.columns).encode()
-    assert candidates.copy_csv(session, kinds, [data.replace(b"header", header)], lambda _done: None) == 1
+    assert candidates.copy_in(session, kinds, [data.replace(b"header", header)], lambda _done: None) == 1
     assert session.execute(f"select {column}::text from {kinds.relation}").fetchall() == [(stored,)]
 
 

@@ -1,8 +1,8 @@
 /* @asset
-description: The lines of the prior orders, typed.
+description: The lines of the prior orders, which arrive typed already.
 owner: team:analytics
 grain: [order_id, product_id]
-storage: partitions
+storage: view
 columns:
   order_id: {type: integer, description: Order.}
   product_id: {type: integer, description: Product in the basket.}

@@ -1,0 +1,24 @@
+"""Slices: a large load_date cut by ranges of its first grain column, so that several writers build it at once.
+
+Belongs here: what a slice is. Not here: where a file is cut (lake/cut.py), and the tables (warehouse/slices.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+KEY_TYPES = ("smallint", "integer", "bigint")  # of the column that is cut: its values read the same in a file
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The rows with low <= key < high; the first slice has no lower end, the last no upper one."""
+
+    number: int
+    low: int | None
+    high: int | None
+
+
+def slices_at(cuts: Sequence[int]) -> list[Slice]:
+    """The slices between the given keys, which must rise."""
+    ends = [None, *cuts, None]
+    return [Slice(number, ends[number], ends[number + 1]) for number in range(len(cuts) + 1)]
