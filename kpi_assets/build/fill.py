@@ -215,15 +215,14 @@ def _copy(
     is_plain: bool,
 ) -> int:
     """Load what the source gives, as the columns' types; the records. Raises StoppedEarlyError where some were lost."""
-    counter = RecordCounter()
     header = candidate.slice is None or candidate.slice.number == 0
+    counter = RecordCounter(header=header)
     candidates.create_empty(session, candidate)
     blocks = counter.watch(plain(source) if is_plain else source)
     loaded = candidates.copy_in(session, candidate, blocks, on_bytes, plain=is_plain, header=header)
-    records = counter.records - header
-    if loaded != records:
+    if loaded != counter.records:
         raise StoppedEarlyError
-    return records
+    return loaded
 
 
 def _copy_by_triage(

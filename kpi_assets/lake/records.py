@@ -56,10 +56,11 @@ def plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class RecordCounter:
     """Counts the records of a CSV while its blocks pass by: line ends outside quotes, and a last line without one.
 
-    The header is one of them.
+    A header that comes first is none of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, header: bool = True) -> None:
+        self._header = header
         self._ends = 0
         self._quoted = False
         self._open = False  # whether bytes follow the last line end
@@ -81,7 +82,7 @@ class RecordCounter:
     @property
     def records(self) -> int:
         """Records so far."""
-        return self._ends + self._open
+        return max(self._ends + self._open - self._header, 0)
 
 
 class UnreadableError(Exception):

@@ -113,6 +113,8 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
 
     `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's.
     """
+    if header.storage == "view":
+        return ()  # its rows are another table's, which were checked there
     words = header.checks
     checks: list[Check] = []
     if header.source:
@@ -124,17 +126,16 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
                 budget=header.source.quarantine_budget,
             ),
         ]
-    checks.append(_grain(header, path, lines))
-    if header.storage != "view":
-        checks.append(
-            MinRows(
-                "min_rows",
-                "Not suddenly empty or shrunk.",
-                line=lines.of("checks", "min_rows"),
-                at_least=words.min_rows.at_least if minimum is None else minimum,
-                of_previous=words.min_rows.of_previous,
-            )
-        )
+    checks += [
+        _grain(header, path, lines),
+        MinRows(
+            "min_rows",
+            "Not suddenly empty or shrunk.",
+            line=lines.of("checks", "min_rows"),
+            at_least=words.min_rows.at_least if minimum is None else minimum,
+            of_previous=words.min_rows.of_previous,
+        ),
+    ]
     for name, description, loc, query in _built_in(header):
         line = lines.of("checks", *loc)
         checks.append(BadRows(name, description, line=line, query=parse_query(query, path, line)))

@@ -158,6 +158,8 @@ class Header(Strict):
         for loc, column in self._mentions():
             if column not in self.columns:
                 raise MisplacedError(loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})")
+        if self.storage == "view" and self.checks != Checks():
+            raise MisplacedError(("checks",), "a view shows what its table shows, before any check: put them there")
         if len(set(self.grain)) < len(self.grain):
             raise MisplacedError(("grain",), "a column stands there twice")
         return self

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from kpi_assets.errors import UsageError
-from kpi_assets.model.checks import Check, Grain, Reconcile, expand
+from kpi_assets.model.checks import Check, expand
 from kpi_assets.model.header import Header, Sentence, split
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
 from kpi_assets.model.query import THIS, Query, digest, parse_query
@@ -338,7 +338,7 @@ def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
 
 
 def _check_view(table: Table, tables: Mapping[Relation, Table]) -> None:
-    """A view shows rows as soon as its table does, so it may say nothing of them that the table does not say itself."""
+    """A view shows rows as soon as its table does, so it promises nothing of them that the table does not."""
     if table.query is None or table.query.projection is None:
         raise ModelError(
             table.path, 1, "storage: view is for a SELECT of one table's columns as they are, where load_date is given"
@@ -352,11 +352,3 @@ def _check_view(table: Table, tables: Mapping[Relation, Table]) -> None:
     for name, there in columns.items():
         if there not in shown.columns or header.columns[name].type != shown.header.columns[there].type:
             raise ModelError(table.path, 1, f"storage: view keeps the types of {relation}: {name!r} has another there")
-    for check in table.checks:
-        whole = Reconcile(check.name, check.description, line=check.line, source=relation)
-        if not isinstance(check, Grain) and check != whole:
-            raise ModelError(
-                table.path,
-                check.line,
-                f"storage: view shows what {relation} shows, before any check of its own: put {check.name} there",
-            )

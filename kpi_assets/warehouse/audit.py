@@ -118,22 +118,6 @@ def checksum_of(columns: Mapping[str, str]) -> str:
     return f"coalesce(sum(hashint8extended({' # '.join(hashes)}, 0)), 0)::text"
 
 
-def carried(checks: Sequence[Check], rows: int, checksum: str, shown: Relation) -> Audit:
-    """What holds of a view because it holds of the table that it shows."""
-    results = [
-        CheckResult(
-            check.name,
-            passed=True,
-            blocking=check.blocking,
-            metric=0,
-            threshold=0,
-            message=f"{rows} rows of {shown}, shown as they are",
-        )
-        for check in checks
-    ]
-    return Audit(rows, checksum, results)
-
-
 def gapless(
     connection: Connection[Any], relation: sql.Composable, column: str, load_date: date, rows: int
 ) -> tuple[int, int] | None:

@@ -62,7 +62,7 @@ def builds_lying_about(lab: Lab) -> list[str]:
     return [
         name
         for (name,) in lab.rows(
-            "select relname from pg_class where relnamespace = 'builds'::regnamespace and relkind = 'r' "
+            "select relname from pg_class where relnamespace = 'builds'::regnamespace and relkind in ('r', 'p') "
             "and not relispartition order by 1"
         )
     ]

@@ -2,12 +2,13 @@
 
 import hashlib
 import random
+from itertools import pairwise
 
 import pytest
 from botocore.exceptions import ClientError
 
 from kpi_assets.lake import store as store_module
-from kpi_assets.lake.store import LakeError, Store, bucket_of, client
+from kpi_assets.lake.store import LakeError, Store, bucket_of, client, sha256_of
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import load_pipelines
@@ -27,6 +28,12 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(store: Store, manifest: Manifest) -> bytes:
     return b"".join(store.read(manifest))
+
+
+def composed(body: bytes) -> str:
+    """The sha256 of one part, and of more parts that of theirs."""
+    parts = [hashlib.sha256(body[at : at + PART]) for at in range(0, len(body), PART)]
+    return (parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(part.digest() for part in parts))).hexdigest()
 
 
 # ---- manifests
@@ -57,7 +64,7 @@ def test_an_empty_object_has_no_bytes_to_read(store: Store) -> None:
     manifest = put(store, KEY, b"")
     source = store.read(manifest)
     assert (manifest.size_bytes, list(source)) == (0, [])
-    assert source.sha256 == hashlib.sha256().hexdigest()
+    assert sha256_of(source.digests) == hashlib.sha256().hexdigest()
 
 
 def test_keys_below_a_prefix_come_in_order_and_all(store: Store) -> None:
@@ -151,19 +158,28 @@ def test_an_object_arrives_whole_and_in_order(store: Store, size: int) -> None:
     blocks = list(source)
     assert b"".join(blocks) == body
     assert [len(block) for block in blocks] == [min(PART, size - at) for at in range(0, size, PART)]
-    assert source.sha256 == hashlib.sha256(body).hexdigest()
+    assert sha256_of(source.digests) == composed(body)
 
 
 @pytest.mark.usefixtures("small_parts")
 def test_the_start_of_an_object_is_all_that_is_fetched(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
-    source = broken.store.read(manifest, 40_000)
-    assert b"".join(source) == BODY[:40_000]
-    assert sorted(request.split()[-1] for request in broken.proxy.asked("GET")) == [
-        "bytes=0-29999",
-        "bytes=30000-39999",
-    ]
-    assert b"".join(broken.store.read(put(broken.store, KEY, b"short"), 40_000)) == b"short"
+    assert broken.store.head(manifest, 40_000) == BODY[:40_000]
+    assert broken.store.head(manifest, 40_000, 90_000) == BODY[90_000:]
+    assert [request.split()[-1] for request in broken.proxy.asked("GET")] == ["bytes=0-39999", "bytes=90000-99999"]
+    assert broken.store.head(put(broken.store, KEY, b"short"), 40_000) == b"short"
+    assert broken.store.head(put(broken.store, KEY, b""), 40_000) == b""
+
+
+@pytest.mark.parametrize("cuts", [[1], [PART - 1, PART + 1], [PART, 2 * PART], [10, 20], [PART * 3 + 7, len(BODY) - 1]])
+@pytest.mark.usefixtures("small_parts")
+def test_several_passes_over_an_object_have_its_bytes_and_digest_together(store: Store, cuts: list[int]) -> None:
+    manifest = put(store, KEY, BODY)
+    passes = [store.read(manifest, start, end) for start, end in pairwise([0, *cuts, len(BODY)])]
+    assert b"".join(block for each in passes for block in each) == BODY
+    digests = {number: digest for each in passes for number, digest in each.digests.items()}
+    assert sum(len(each.digests) for each in passes) == len(digests) == 4
+    assert sha256_of(digests) == composed(BODY)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -225,7 +241,7 @@ def test_a_part_whose_connection_breaks_is_asked_for_again_alone(broken: Faulty,
     broken.proxy.breaks(fault, on="bytes=30000-", times=2)
     source = broken.store.read(manifest)
     assert b"".join(source) == BODY
-    assert source.sha256 == hashlib.sha256(BODY).hexdigest()
+    assert sha256_of(source.digests) == composed(BODY)
     assert sorted(request.split("bytes=")[1] for request in broken.proxy.asked("GET")) == [
         "0-29999",
         *["30000-59999"] * 3,

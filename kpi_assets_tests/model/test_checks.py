@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.model.checks import Accounted, BadRows, Check, Grain, MinRows, Quarantine, Reconcile, expand, literal
+from kpi_assets.model.checks import (
+    Accounted,
+    BadRows,
+    Check,
+    ForeignKey,
+    Grain,
+    MinRows,
+    Quarantine,
+    Reconcile,
+    expand,
+    literal,
+)
 from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation
 from kpi_assets.model.strict_yaml import ModelError
@@ -60,7 +71,7 @@ def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> N
         ("accepted_values__user", BadRows, True, 20),
         ("range__weight", BadRows, True, 18),
         ("unique__buyer", BadRows, True, 19),
-        ("foreign_key__thing_id", BadRows, True, 17),
+        ("foreign_key__thing_id", ForeignKey, True, 17),
         ("reconcile", Reconcile, True, 11),
         ("heavy", BadRows, False, 22),
         ("light_things", BadRows, True, 29),

@@ -205,7 +205,11 @@ ERRORS = {
         "greater than or equal to 0",
     ),
     "a budget in words": (changed("format: csv", "format: csv\n  quarantine_budget: no"), 8, "a valid integer"),
-    "an unknown storage": (changed("grain:", "storage: heap\ngrain:"), 4, "storage: Input should be 'rows' or"),
+    "an unknown storage": (
+        changed("grain:", "storage: heap\ngrain:"),
+        4,
+        "storage: Input should be 'rows', 'partitions' or",
+    ),
     "a share above 1": (with_checks("  min_rows:\n    of_previous: 1.5\n"), 15, "less than or equal to 1"),
     "a minimum below 0": (with_checks("  min_rows:\n    at_least: -1\n"), 15, "greater than or equal to 0"),
     "an unknown severity": (

@@ -106,18 +106,26 @@ def forget(connection: Connection[Any], pipeline: Pipeline) -> None:
             connection.execute(sql.SQL("delete from ops.{}").format(sql.Identifier(records)))
 
 
-def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation, load_date: date, rows: bytes) -> None:
-    """Publish the rows of a CSV as they are: the checks of an input are not what is tested here."""
+def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation, load_date: date, rows: bytes) -> int:
+    """Publish the rows of a CSV as they are: the checks of an input are not what is tested here.
+
+    Those of a view go into the table that it shows, which must have the same columns. Returns the publish id.
+    """
     table = pipeline.table(str(relation))
-    run_id = "inputs"
+    run_id, behind = "inputs", {}
+    if table.header.storage == "view":
+        shown, _ = table.shows
+        behind = {shown: publish(connection, pipeline, shown, load_date, rows)}
     build_id = runs.open_row(connection, run_id=run_id, pipeline=pipeline.name, job=str(relation), load_date=load_date)
     candidate = Candidate(table, load_date, build_id)
     with connection.transaction():
         candidates.create_empty(connection, candidate)
         count = candidates.copy_in(connection, candidate, [rows], lambda _done: None)
+        if behind:
+            candidates.drop(connection, candidate.relation)
         tables.ensure(connection, table)
         tables.put_in(connection, candidate)
-        publishes.record(
+        publish_id = publishes.record(
             connection,
             relation,
             load_date,
@@ -128,10 +136,11 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
             rows=count,
             checksum="",
             size_bytes=len(rows),
-            inputs={},
+            inputs=behind,
         )
         counts = runs.Counts(None, count, None)
         runs.close_build(connection, build_id, "success", layer=pipeline.layer(relation), counts=counts)
+    return publish_id
 
 
 def _rows(connection: Connection[Any], table: Table, relation: Relation, load_date: date | None = None) -> list[Row]:

@@ -215,10 +215,11 @@ def test_a_check_that_takes_too_long_errs(room: Room, monkeypatch: pytest.Monkey
 
 def test_a_lost_connection_is_no_result(shared: Lab) -> None:
     with shared.session() as session:
-        session.execute("create temporary table this (load_date date, thing_id integer)")
+        columns = ", ".join(f'"{name}" {type_}' for name, type_ in TYPES.items())
+        session.execute(f"create temporary table this (load_date date, {columns})".encode())
         text = header_of("odd: {bad_rows: 'select pg_terminate_backend(pg_backend_pid()) from {this}'}")
         header, lines, _ = split(PATH, text)
-        session.execute("insert into pg_temp.this values (%s, 1)", [DAY])
+        session.execute("insert into pg_temp.this (load_date, thing_id) values (%s, 1)", [DAY])
         with pytest.raises(psycopg.OperationalError):
             audit(session, THIS, TYPES, expand(header, PATH, lines), Facts(DAY))
 

@@ -66,4 +66,4 @@ def test_builds_that_may_be_swept_are_those_of_the_same_table_and_load_date(
         candidates.drop(session, relation)
         candidates.drop(session, relation)
     assert list(candidates.leftovers(session, candidate.table, DAY)) == []
-    assert candidates.size_of(session, others[1].relation) > 0
+    assert candidates.size_of(session, others[1]) > 0

@@ -8,8 +8,6 @@ columns:
   product_id: {type: integer, description: Product in the basket.}
   add_to_cart_order: {type: smallint, description: "Position in which it was put into the basket, from 1."}
   reordered: {type: smallint, description: "1 if the user had ordered the product before, else 0."}
-checks:
-  reconcile: {source: raw.order_products_prior}
 @end */
 select
     order_id,

@@ -1,0 +1,273 @@
+"""A large load_date is built in slices by several writers; what comes out is what one writer makes."""
+
+import random
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from kpi_assets.build import fill, writers
+from kpi_assets.build.context import BuildOutcome
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.build.points import await_no_session, builds_lying_about
+from kpi_assets_tests.lab import DAY, Lab, failed
+
+LINES = """\
+/* @asset
+description: Lines of orders.
+owner: team:tests
+grain: [order_id, line]
+storage: partitions
+source:
+  object: raw/lines/load_date={load_date}/lines.csv
+  format: csv
+  quarantine_budget: 5
+columns:
+  order_id: {type: integer, description: Order.}
+  line: {type: smallint, description: "Line of the order, from 1."}
+  note: {type: text, description: Any text.}
+checks:
+  range: {line: [1, null]}
+@end */
+"""
+SUMS = """\
+/* @asset
+description: Orders and how many lines each has.
+owner: team:tests
+grain: [order_id]
+storage: partitions
+columns:
+  order_id: {type: integer, description: Order.}
+  lines: {type: bigint, description: Its lines.}
+checks:
+  reconcile: {source: raw.lines, counted: sum(lines)}
+@end */
+select
+    order_id,
+    count(*) as lines
+from raw.lines
+where load_date = %(load_date)s
+group by order_id
+"""
+DETAILS = """\
+/* @asset
+description: Lines with their order's lines.
+owner: team:tests
+grain: [order_id, line]
+storage: partitions
+columns:
+  order_id: {type: integer, description: Order.}
+  line: {type: smallint, description: "Line of the order, from 1."}
+  lines: {type: bigint, description: Lines of its order.}
+checks:
+  reconcile: {source: raw.lines}
+@end */
+with sums as (
+    select order_id, count(*) as lines
+    from raw.lines
+    where load_date = %(load_date)s
+    group by order_id
+)
+
+select
+    l.order_id,
+    l.line,
+    s.lines
+from raw.lines as l
+left join sums as s on l.order_id = s.order_id
+where l.load_date = %(load_date)s
+"""
+KEY = f"raw/lines/load_date={DAY}/lines.csv"
+HEADER = b"order_id,line,note\n"
+RECORDS = [b"%d,%d,n%d\n" % (order, line, order) for order in range(1, 401) for line in range(1, 1 + order % 7 + 1)]
+BODY = HEADER + b"".join(RECORDS)
+SLICES = (
+    "select c.relname, pg_get_expr(c.relpartbound, c.oid) from pg_partition_tree('{}') as t "
+    "inner join pg_class as c on t.relid = c.oid where t.isleaf order by 2"
+)
+ROWS = "select order_id, line, note from raw.lines order by 1, 2"
+
+
+@pytest.fixture
+def lines(lab: Lab) -> Lab:
+    """A lab with a table of lines and two made of it."""
+    lab.file("raw/lines.sql", LINES)
+    lab.file("marts/sums.sql", SUMS)
+    lab.file("marts/details.sql", DETAILS)
+    return lab
+
+
+def build(lab: Lab, name: str = "raw.lines", **changes: Any) -> BuildOutcome:
+    """In six slices where that can be done."""
+    return lab.build(name, **{"writers": 3, "slice_bytes": len(BODY) // 5, **changes})
+
+
+def slices(lab: Lab, relation: str) -> int:
+    """The tables that hold the published load_date."""
+    return len(lab.rows(SLICES.format(relation)))
+
+
+@pytest.mark.parametrize("body", [BODY, BODY.replace(b"\n", b"\r\n"), BODY[:-1]])
+def test_slices_hold_what_one_table_does(lines: Lab, body: bytes) -> None:
+    lines.put(KEY, body)
+    one = [build(lines, name, writers=1, slice_bytes=1 << 30) for name in ("raw.lines", "marts.sums", "marts.details")]
+    assert slices(lines, "raw.lines") == slices(lines, "marts.sums") == slices(lines, "marts.details") == 1
+    content = lines.rows("select rows, sha256 from ops.manifests")
+
+    many = [build(lines, name) for name in ("raw.lines", "marts.sums", "marts.details")]
+
+    assert slices(lines, "raw.lines") == slices(lines, "marts.sums") == slices(lines, "marts.details") == 6
+    assert [(each.rows, each.checksum, each.held) for each in many] == [
+        (each.rows, each.checksum, False) for each in one
+    ]
+    assert lines.rows("select rows, sha256 from ops.manifests") == content
+    assert (
+        lines.rows("select rows_extracted, rows_loaded_raw from ops.pipeline_runs where job = 'raw.lines'")
+        == [(len(RECORDS), len(RECORDS))] * 2
+    )
+    assert builds_lying_about(lines) == []
+
+
+def test_the_slices_bounds_are_where_the_file_was_cut(lines: Lab) -> None:
+    lines.put(KEY, BODY)
+    build(lines)
+    bounds = sorted(
+        (bound.split("FROM (")[1].split(")")[0], bound.split("TO (")[1][:-1])
+        for _, bound in lines.rows(SLICES.format("raw.lines"))
+    )
+    cuts = sorted(int(low) for low, _ in bounds if low != "MINVALUE")
+    assert len(cuts) == 5
+    assert {high for _, high in bounds} == {*map(str, cuts), "MAXVALUE"}
+    counts = lines.rows(
+        "select tableoid::regclass::text, count(*), min(order_id), max(order_id) from raw.lines group by 1"
+    )
+    assert sum(count for _, count, _, _ in counts) == len(RECORDS)
+    assert sorted(low for _, _, low, _ in counts) == [1, *cuts]
+
+
+WHOLE = {
+    "keys that fall": HEADER + b"".join(RECORDS[::-1]),
+    "keys that fall somewhere": HEADER + b"".join([*RECORDS[:100], *RECORDS[100:900][::-1], *RECORDS[900:]]),
+    "a key of the wrong slice": HEADER + b"".join([*RECORDS[:30], b"399,9,late\n", *RECORDS[30:]]),
+    "a quote late in the file": BODY + b'900,1,"a, b"\n',
+    "a line end in quotes": BODY + b'900,1,"a\n5,5,b"\n',
+    "a backslash": BODY + b"900,1,a\\nb\n",
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_cannot_be_cut_is_built_in_one(lines: Lab, name: str) -> None:
+    lines.put(KEY, WHOLE[name])
+    outcome = build(lines)
+    assert not outcome.held
+    assert slices(lines, "raw.lines") == 1
+    rows = lines.rows(ROWS)
+    assert len(rows) == len(RECORDS) + (0 if "key" in name and "wrong" not in name else 1)
+    if name == "a backslash":
+        assert rows[-1] == (900, 1, "a\\nb")
+    if name == "a line end in quotes":
+        assert rows[-1] == (900, 1, "a\n5,5,b")
+    assert builds_lying_about(lines) == []
+
+
+def test_a_record_that_cannot_be_read_is_set_aside(lines: Lab) -> None:
+    lines.put(KEY, HEADER + b"".join([*RECORDS[:700], b"x,1,odd\n", *RECORDS[700:], b"401,1\n"]))
+    outcome = build(lines)
+    assert not outcome.held
+    assert lines.rows("select line, record from ops.quarantine order by 1") == [
+        (702, "x,1,odd"),
+        (len(RECORDS) + 3, "401,1"),
+    ]
+    assert len(lines.rows(ROWS)) == len(RECORDS)
+
+
+@pytest.mark.parametrize("where", [0, 600, len(RECORDS) - 1])
+def test_a_key_that_comes_twice_holds(lines: Lab, where: int) -> None:
+    lines.put(KEY, HEADER + b"".join([*RECORDS[: where + 1], RECORDS[where], *RECORDS[where + 1 :]]))
+    outcome = build(lines)
+    assert outcome.held
+    assert [(name, result.metric) for name, result in failed(outcome.results).items()] == [("grain", 1)]
+    assert lines.rows(f"select count(*) from {outcome.candidate}") == [(len(RECORDS) + 1,)]
+    assert lines.rows("select count(*) from ops.published where asset = 'raw.lines'") == [(0,)]
+
+
+def test_a_key_that_is_null_holds(lines: Lab) -> None:
+    lines.put(KEY, HEADER + b"".join([*RECORDS[:300], b",1,nobody's\n", *RECORDS[300:]]))
+    outcome = build(lines)
+    assert [(name, result.metric) for name, result in failed(outcome.results).items()] == [("grain", 1)]
+
+
+def test_a_null_key_of_a_select_is_not_passed_over(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines.put(KEY, BODY)
+    build(lines)
+    monkeypatch.setattr(Pipeline, "sliced_by_key", lambda *_: [Relation("raw", "lines")])
+    lines.file("marts/sums.sql", SUMS.replace("    order_id,\n", "    nullif(order_id, 7) as order_id,\n", 1))
+    outcome = build(lines, "marts.sums")
+    assert (outcome.rows, outcome.held) == (400, True)
+    assert [(name, result.metric) for name, result in failed(outcome.results).items()] == [("grain", 1)]
+
+
+@pytest.fixture
+def breaks_in_the_fourth(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A writer that cannot go on, while others write."""
+    build_index = candidates.build_index
+    reached = threading.Event()
+
+    def break_off(connection: Any, candidate: candidates.Candidate) -> None:
+        if candidate.slice is not None and candidate.slice.number == 3:
+            reached.set()
+            raise psycopg.errors.DiskFull("no room is left")
+        build_index(connection, candidate)
+
+    monkeypatch.setattr(candidates, "build_index", break_off)
+    yield reached
+
+
+def test_a_writer_that_fails_ends_the_others_and_nothing_stays(
+    lines: Lab, breaks_in_the_fourth: threading.Event
+) -> None:
+    lines.put(KEY, BODY)
+    with pytest.raises(WarehouseError, match="no room is left"):
+        build(lines)
+    assert breaks_in_the_fourth.is_set()
+    await_no_session(lines)
+    assert builds_lying_about(lines) == []
+    assert lines.rows("select status from ops.pipeline_runs where job = 'raw.lines'") == [("failed",)]
+
+
+def test_slices_left_by_a_process_that_died_are_swept(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines.put(KEY, BODY)
+    with monkeypatch.context() as patched:
+        patched.setattr(writers.slices, "assemble", lambda *_: (_ for _ in ()).throw(psycopg.errors.DiskFull("full")))
+        patched.setattr(candidates, "drop", lambda *_: None)
+        with pytest.raises(WarehouseError, match="full"):
+            build(lines)
+    assert len(builds_lying_about(lines)) == 6
+    assert not build(lines).held
+    assert builds_lying_about(lines) == []
+
+
+def test_an_object_that_is_not_large_is_not_cut(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fill, "find_cuts", lambda *_: pytest.fail("it was cut"))
+    lines.put(KEY, BODY)
+    assert not build(lines, slice_bytes=len(BODY)).held
+
+
+def test_random_orders_give_the_same_in_slices(lines: Lab) -> None:
+    """Whatever the file's order, one of the ways takes it, and all say the same."""
+    dice = random.Random(7)
+    lines.put(KEY, BODY)
+    expected = build(lines, writers=1, slice_bytes=1 << 30).checksum
+    for _ in range(4):
+        records = RECORDS.copy()
+        start = dice.randrange(len(records))
+        part = records[start : start + 40]
+        dice.shuffle(part)
+        records[start : start + 40] = part
+        lines.put(KEY, HEADER + b"".join(records))
+        assert build(lines, slice_bytes=dice.randrange(1500, 6000), writers=dice.randrange(1, 4)).checksum == expected

@@ -1,0 +1,104 @@
+"""Narrowing a SELECT by a range of a returned column: which tables of it may be read in part, and which may not."""
+
+from pathlib import Path
+
+import pytest
+from sqlglot import parse_one
+
+from kpi_assets.model.query import parse_query
+
+PATH = Path("sql/shop/marts/things.sql")
+DAY = "load_date = %(load_date)s"
+NARROWED = {
+    "one table": (f"select k from raw.t where {DAY}", ["raw.t.k"]),
+    "under another name": (f"select a as k from raw.t where {DAY}", ["raw.t.a"]),
+    "by its alias": (f"select t.k from raw.t as t where t.{DAY}", ["raw.t.k"]),
+    "an inner join using": (
+        f"select t.k from raw.t as t join raw.u as u using (load_date, k) where t.{DAY}",
+        ["raw.t.k", "raw.u.k"],
+    ),
+    "an inner join on": (
+        f"select t.k from raw.t as t join raw.u as u on u.b = t.k and u.load_date = t.load_date where t.{DAY}",
+        ["raw.t.k", "raw.u.b"],
+    ),
+    "a left join": (
+        f"select t.k from raw.t as t left join raw.u as u on t.k = u.b and u.{DAY} where t.{DAY}",
+        ["raw.t.k", "raw.u.b"],
+    ),
+    "a chain of joins": (
+        f"select t.k from raw.t as t join raw.u as u on t.k = u.b and u.{DAY} "
+        f"left join raw.v as v on u.b = v.c and v.{DAY} where t.{DAY}",
+        ["raw.t.k", "raw.u.b", "raw.v.c"],
+    ),
+    "the key of the joined table": (
+        f"select u.b as k from raw.t as t join raw.u as u on t.k = u.b and u.{DAY} where t.{DAY}",
+        ["raw.t.k", "raw.u.b"],
+    ),
+    "a join by another column": (
+        f"select t.k from raw.t as t join raw.u as u on t.a = u.a and u.{DAY} where t.{DAY}",
+        ["raw.t.k"],
+    ),
+    "its groups": (f"select k, count(*) as n from raw.t where {DAY} group by k", ["raw.t.k"]),
+    "its groups with another": (f"select k, a, sum(b) as n from raw.t where {DAY} group by a, k", ["raw.t.k"]),
+    "a CTE": (
+        f"with c as (select b, count(*) as n from raw.u where {DAY} group by b) "
+        f"select t.k from raw.t as t left join c on t.k = c.b where t.{DAY}",
+        ["raw.u.b", "raw.t.k"],
+    ),
+    "a subquery": (f"select k from (select a as k from raw.t where {DAY}) as q", ["raw.t.a"]),
+    "letters of more than one byte before it": (f"/* é辣椒🌶 */ select 'ü' as u, k from raw.t where {DAY}", ["raw.t.k"]),
+}
+# Narrowed, each of these would return other rows, or no table in it is known to decide.
+WHOLE = {
+    "an expression": f"select a + b as k from raw.t where {DAY}",
+    "an outer join's column": (
+        f"select u.b as k from raw.t as t left join raw.u as u on t.k = u.b and u.{DAY} where t.{DAY}"
+    ),
+    "a full join": (
+        f"select t.k from (select * from raw.t where {DAY}) as t full join (select * from raw.u where {DAY}) as u "
+        "on t.k = u.k"
+    ),
+    "a right join": (
+        f"select t.k from (select * from raw.t where {DAY}) as t right join (select * from raw.u where {DAY}) as u "
+        "on t.k = u.k"
+    ),
+    "other groups": f"select max(k) as k, a from raw.t where {DAY} group by a",
+    "groups of several kinds": f"select k, count(*) as n from raw.t where {DAY} group by rollup (k)",
+    "one row of all": f"select max(k) as k from raw.t where {DAY}",
+    "a window over all": f"select k, row_number() over (order by k) as n from raw.t where {DAY}",
+    "the first rows": f"select k from raw.t where {DAY} order by k limit 10",
+    "distinct": f"select distinct on (a) k, a from raw.t where {DAY} order by a",
+    "a union": f"select k from raw.t where {DAY} union all select k from raw.u where {DAY}",
+    "a percent sign": f"select k from raw.t where {DAY} and a like 'x%%'",
+    "a column by its schema": f"select raw.t.k from raw.t where raw.t.{DAY}",
+    "a CTE that is read twice": (
+        f"with c as (select k from raw.t where {DAY}) select a.k from c as a cross join c as b"
+    ),
+}
+
+
+def narrowed(sql: str) -> tuple[str, list[str]]:
+    text, tables = parse_query(sql, PATH).narrowed("k", lambda column: f"{column} < 5")
+    return text, [f"{relation}.{column}" for relation, column in tables]
+
+
+@pytest.mark.parametrize("name", NARROWED)
+def test_every_table_that_decides_is_read_in_part(name: str) -> None:
+    sql, tables = NARROWED[name]
+    text, found = narrowed(sql)
+    assert found == tables
+    assert text.count(" < 5)") == len(tables)
+    assert parse_one(text, read="postgres").named_selects == parse_query(sql, PATH).columns
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_where_in_doubt_all_is_read(name: str) -> None:
+    assert narrowed(WHOLE[name]) == (WHOLE[name], [])
+
+
+def test_the_rest_of_the_text_stays_as_it_is() -> None:
+    text, _ = narrowed(f"select t.k -- the key\nfrom raw.t\ninner join raw.u as u using (load_date, k)\nwhere t.{DAY}")
+    assert text == (
+        "select t.k -- the key\nfrom (select * from raw.t where k < 5) as t\n"
+        f"inner join (select * from raw.u where k < 5) as u using (load_date, k)\nwhere t.{DAY}"
+    )
