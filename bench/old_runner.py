@@ -3,9 +3,9 @@
 What a hand-written job does, as it was: its SQL is kept as the thing to compare with, not as an example.
 """
 
-from pathlib import Path
-
 import psycopg
+
+from bench.place import Kpis, Place, kpis_in
 
 RAW = {
     "aisles": ("aisles.csv", "aisle_id integer primary key, aisle text"),
@@ -96,29 +96,35 @@ TABLES = [
 ]
 
 
-def prepare(url: str) -> None:
+NAME = "old runner"
+DATABASE = "bench_old_runner"
+
+
+def prepare(place: Place) -> None:
     """The tables into which it loads every day."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(place.fresh_database(DATABASE), autocommit=True) as connection:
         for schema in ("raw", "stg", "marts"):
-            connection.execute(f"create schema if not exists {schema}")
+            connection.execute(f"create schema {schema}".encode())
         for table, (_, columns) in RAW.items():
-            connection.execute(f"create table if not exists raw.{table} ({columns})")
+            connection.execute(f"create table raw.{table} ({columns})".encode())
 
 
-def run(url: str, files: Path) -> None:
+def run(place: Place) -> None:
     """One load_date from files to KPIs. Raises AssertionError where a gate fails."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(place.url(DATABASE), autocommit=True) as connection:
         for table, (file, _) in RAW.items():
-            connection.execute(f"truncate raw.{table}")
-            statement = f"copy raw.{table} from stdin with (format csv, header)"
-            with connection.cursor().copy(statement) as copy, (files / file).open("rb") as source:
-                while block := source.read(1 << 20):
-                    copy.write(block)
-            connection.execute(f"select count(*) from raw.{table}")
+            connection.execute(f"truncate raw.{table}".encode())
+            place.copy(connection, f"raw.{table}", file)
+            connection.execute(f"select count(*) from raw.{table}".encode())
         for gate in GATES:
-            assert connection.execute(gate).fetchone() == (True,), gate
+            assert connection.execute(gate.encode()).fetchone() == (True,), gate
         for table, keys, select in TABLES:
-            connection.execute(f"drop table if exists {table}")
-            connection.execute(f"create table {table} as {select}")
+            connection.execute(f"drop table if exists {table}".encode())
+            connection.execute(f"create table {table} as {select}".encode())
             for key in keys:
-                connection.execute(f"create index on {table} ({key})")
+                connection.execute(f"create index on {table} ({key})".encode())
+
+
+def kpis(place: Place) -> Kpis:
+    """What it came to."""
+    return kpis_in(place.url(DATABASE), "marts.")

@@ -1,0 +1,165 @@
+"""`python -m bench`: writes the sample, lets contenders prepare and run, compares what they came to, prints ratios.
+
+A time counts only if the KPIs are those of the first contender. Contenders take turns, so that a slow minute of the
+machine meets all of them; of each the median is told.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import psutil
+import psycopg
+from rich.console import Console
+from rich.table import Table as Grid
+
+from bench import dbt_postgres, dlt_lines, duck, old_runner, ours
+from bench.place import LOAD_DATE, Place, are_equal
+from kpi_assets.local.stack import Stack
+from kpi_assets.samples import GENERATORS
+
+CONTENDERS: dict[str, ModuleType] = {
+    "ours": ours,
+    "old": old_runner,
+    "dbt": dbt_postgres,
+    "dlt": dlt_lines,
+    "duckdb": duck,
+}
+LINES_ALONE = "dlt"
+# At most this share of theirs is our aim; of DuckDB a multiple.
+AIMS = {"old": 0.28, "dbt": 0.35, "dlt": 0.5, "duckdb": 3.0}
+SETTINGS = ("server_version", "shared_buffers", "wal_level", "fsync", "work_mem", "max_parallel_workers")
+out = Console()
+
+
+def main() -> None:
+    """Run it; exits with 1 where a contender came to other KPIs."""
+    asked = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    asked.add_argument("--orders", type=int, default=3421083, help="orders of the sample (the real size)")
+    asked.add_argument("--repeat", type=int, default=3, help="runs of each contender, of which the median counts")
+    asked.add_argument("--contenders", default=",".join(CONTENDERS), help="which, separated by commas")
+    asked.add_argument("--home", type=Path, default=Path(".bench"), help="folder of servers, sample and tools")
+    asked.add_argument("--json", type=Path, help="where the figures go as JSON")
+    options = asked.parse_args()
+    names = options.contenders.split(",")
+    home = options.home.resolve()
+    tools = home / "tools"
+    for name in names:
+        install(tools / name, getattr(CONTENDERS[name], "REQUIREMENTS", []))
+    with ExitStack() as opened:
+        files = sample(home, options.orders)
+        stack = opened.enter_context(Stack(home / "home"))
+        scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=home)))
+        environment = stack.environment()
+        place = Place(files, scratch, environment["KPI_POSTGRES_URL"], environment, tools)
+        stack.make_bucket("kpi-instacart")
+        figures = measure(place, names, options.repeat)
+        report = {
+            "orders": options.orders,
+            "load_date": LOAD_DATE,
+            "machine": machine(),
+            "server": server(place),
+            "contenders": figures,
+        }
+    show(report)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def install(folder: Path, requirements: list[str]) -> None:
+    """A virtual environment of a contender's own, once."""
+    if not requirements or (folder / "ready").exists():
+        return
+    out.print(f"installing {', '.join(requirements)} ...")
+    venv.create(folder, clear=True, with_pip=True)
+    subprocess.run([folder / "bin" / "pip", "install", "--quiet", *requirements], check=True)
+    (folder / "ready").touch()
+
+
+def sample(home: Path, orders: int) -> Path:
+    """The files, written once."""
+    folder = home / f"sample-{orders}"
+    if not folder.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as aside:
+            GENERATORS["instacart"].write(
+                Path(aside) / "day", load_date=date.fromisoformat(LOAD_DATE), orders=orders, seed=1
+            )
+            (Path(aside) / "day").rename(folder)
+    return folder
+
+
+def measure(place: Place, names: list[str], repeat: int) -> dict[str, dict[str, Any]]:
+    """Seconds of each run of each contender, in turns."""
+    figures: dict[str, dict[str, Any]] = {name: {"name": CONTENDERS[name].NAME, "seconds": []} for name in names}
+    expected = None
+    for round_ in range(repeat):
+        for name in names:
+            contender = CONTENDERS[name]
+            contender.prepare(place)
+            os.sync()
+            begun = time.perf_counter()
+            contender.run(place)
+            seconds = time.perf_counter() - begun
+            out.print(f"round {round_ + 1}: {contender.NAME} {seconds:.1f} s")
+            figures[name]["seconds"].append(round(seconds, 2))
+            if name == "ours":
+                by_table = ours.seconds_by_table(place)
+                figures[name].setdefault("lines", []).append(round(by_table["raw.order_products_prior"], 2))
+                figures[name].setdefault("tables", []).append(by_table)
+            if name != LINES_ALONE:
+                found = contender.kpis(place)
+                expected = expected or found
+                if not are_equal(found, expected):
+                    sys.exit(f"{contender.NAME} came to other KPIs than {CONTENDERS[names[0]].NAME}: its time is void.")
+    return figures
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    memory = round(psutil.virtual_memory().total / 2**30)
+    return {"cores": len(psutil.Process().cpu_affinity()), "memory_gb": memory, "python": platform.python_version()}
+
+
+def server(place: Place) -> dict[str, str]:
+    """The settings that decide."""
+    with psycopg.connect(place.url("postgres")) as connection:
+        query = "select name, current_setting(name) from unnest(%s::text[]) as names (name)"
+        return dict(connection.execute(query, [list(SETTINGS)]).fetchall())
+
+
+def show(report: dict[str, Any]) -> None:
+    """The table: medians, and our share of theirs."""
+    grid = Grid(title=f"{report['orders']:,} orders; {report['machine']['cores']} cores; {report['server']}")
+    for title in ("contender", "median", "runs", "ours / theirs", "aim"):
+        grid.add_column(title, justify="left" if title in {"contender", "runs"} else "right")
+    figures = report["contenders"]
+    mine = figures.get("ours")
+    for name, found in figures.items():
+        median = statistics.median(found["seconds"])
+        share = ""
+        if mine and name != "ours":
+            own = statistics.median(mine["lines" if name == LINES_ALONE else "seconds"])
+            found["ratio"] = round(own / median, 3)
+            share = f"{found['ratio']:.2f}"
+        found["median"] = median
+        runs = ", ".join(f"{seconds:.1f}" for seconds in found["seconds"])
+        aim = f"<= {AIMS[name]}" if name in AIMS else ""
+        grid.add_row(found["name"], f"{median:.1f} s", runs, share, aim)
+    out.print(grid)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""A staging table that changes nothing is a view: it stores nothing, and is of the same publish as what reads it."""
+
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.build.context import UpstreamError
+from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+
+SHOWN = """\
+/* @asset
+description: Things as delivered, under the names that people use.
+owner: team:tests
+grain: [thing_id]
+storage: view
+columns:
+  thing_id: {type: integer, description: Thing.}
+  kilograms: {type: "numeric(6,2)", description: "Kilograms; NULL if it was not weighed."}
+@end */
+select
+    thing_id,
+    weight as kilograms
+from raw.things
+where load_date = %(load_date)s
+"""
+HEAVY = """\
+/* @asset
+description: All things and what they weigh.
+owner: team:tests
+grain: [things]
+columns:
+  things: {type: bigint, description: How many things.}
+  kilograms: {type: numeric, description: What they weigh.}
+@end */
+select
+    count(*) as things,
+    sum(kilograms) as kilograms
+from stg.things
+where load_date = %(load_date)s
+"""
+GOOD = b"thing_id,name,weight\n2,saw,\n1,anvil,20.50\n"
+LATER = GOOD + b"3,nail,0.01\n"
+ROWS = "select load_date, thing_id, kilograms::text from stg.things order by 1, 2"
+
+
+@pytest.fixture
+def things(lab: Lab) -> Lab:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("stg/things.sql", SHOWN)
+    lab.file("marts/heavy.sql", HEAVY)
+    lab.put_things(GOOD)
+    return lab
+
+
+def test_a_view_shows_what_is_published_and_has_a_publish_of_its_own(things: Lab) -> None:
+    raw = things.build("raw.things")
+    outcome = things.build("stg.things")
+    assert (outcome.held, outcome.rows, outcome.size_bytes, outcome.results) == (False, 2, 0, [])
+    assert outcome.preview == [{"thing_id": 1, "kilograms": 20.5}, {"thing_id": 2, "kilograms": None}]
+    assert things.rows(ROWS) == [(DAY, 1, "20.50"), (DAY, 2, None)]
+    assert things.rows("select inputs, rows, manifest_hash from ops.published where asset = 'stg.things'") == [
+        ({"raw.things": raw.publish_id}, 2, raw.manifest_hash)
+    ]
+    assert things.rows("select viewname from pg_views where schemaname = 'stg'") == [("things",)]
+    assert things.rows(
+        "select obj_description('stg.things'::regclass), col_description('stg.things'::regclass, 3)"
+    ) == [("Things as delivered, under the names that people use.", "Kilograms; NULL if it was not weighed.")]
+
+
+def test_what_reads_a_view_is_bound_to_the_publish_behind_it(things: Lab) -> None:
+    raw, view = things.build("raw.things"), things.build("stg.things")
+    heavy = things.build("marts.heavy")
+    assert heavy.inputs == {view.relation: view.publish_id, raw.relation: raw.publish_id}
+
+    things.put_things(LATER)
+    again = things.build("raw.things")
+    with pytest.raises(
+        UpstreamError,
+        match=r"^marts.heavy of 2025-03-01 cannot be built: stg.things shows raw.things, which was published again "
+        r"since; build stg.things first\.$",
+    ):
+        things.build("marts.heavy")
+
+    assert things.build("stg.things").inputs == {raw.relation: again.publish_id}
+    assert things.build("marts.heavy").preview == [{"things": 3, "kilograms": 20.51}]
+
+
+def test_a_view_of_a_load_date_that_is_not_published_is_not_either(things: Lab) -> None:
+    things.build("raw.things")
+    with pytest.raises(UpstreamError, match=r"raw\.things of that load_date must be published first"):
+        things.build("stg.things", NEXT)
+
+
+def test_a_view_gets_its_new_columns(things: Lab) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    things.file(
+        "stg/things.sql",
+        SHOWN.replace("  kilograms:", "  name: {type: text, description: Name.}\n  kilograms:").replace(
+            "    weight", "    name,\n    weight"
+        ),
+    )
+    things.build("stg.things")
+    assert things.rows("select name, kilograms::text from stg.things order by 1") == [("anvil", "20.50"), ("saw", None)]
+
+
+def test_a_view_that_others_stand_on_keeps_its_columns(things: Lab) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    with things.session() as session:
+        session.execute("create view public.mine as select kilograms from stg.things")
+    things.file("stg/things.sql", SHOWN.replace("kilograms", "kg"))
+    with pytest.raises(DefinitionError, match=r"stg.things cannot get other columns \(.*view public.mine depends on"):
+        things.build("stg.things")
+    assert things.rows(ROWS) == [(DAY, 1, "20.50"), (DAY, 2, None)]
+
+
+@pytest.mark.parametrize(("first", "then", "kind"), [("view", "rows", "view"), ("rows", "view", "table")])
+def test_another_storage_needs_a_decision(things: Lab, first: str, then: str, kind: str) -> None:
+    things.build("raw.things")
+    things.file("stg/things.sql", SHOWN.replace("storage: view", f"storage: {first}"))
+    things.build("stg.things")
+    things.file("stg/things.sql", SHOWN.replace("storage: view", f"storage: {then}"))
+    with pytest.raises(DefinitionError, match=f"was published with storage: {first}; to change it, drop {kind} stg"):
+        things.build("stg.things")
+
+
+WRONG = {
+    "an expression": ("    weight as", "    weight + 1 as", "is for a SELECT of one table's columns as they are"),
+    "a condition": ("(load_date)s", "(load_date)s and thing_id > 1", "is for a SELECT of one table's columns"),
+    "another grain": ("grain: [thing_id]", "grain: [kilograms]", "keeps the grain of raw.things: thing_id"),
+    "another type": ('"numeric(6,2)"', "real", "keeps the types of raw.things: 'kilograms' has another there"),
+    "a check": ("@end", "checks:\n  not_null: [kilograms]\n@end", "a view shows what its table shows, before any"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_view(tmp_path: Path, name: str) -> None:
+    old, new, said = WRONG[name]
+    for file, text in (("raw/things.sql", RAW_THINGS), ("stg/things.sql", SHOWN.replace(old, new))):
+        path = tmp_path / "shop" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "shop/pipeline.yaml").write_text(
+        "description: A shop.\nbucket: kpi-shop\nstart_date: 2025-01-01\nlayers: {raw: raw, stg: staging}\n"
+    )
+    with pytest.raises(ModelError, match=said):
+        load_pipelines(tmp_path)
