@@ -191,7 +191,7 @@ def _told_in_words() -> Iterator[None]:
     except smtplib.SMTPResponseException as error:
         raise ChannelError(f"it refused with code {error.smtp_code} ({type(error).__name__})") from None
     except (OSError, HTTPException, UnicodeError) as error:  # SMTPException and URLError are OSErrors
-        reason = getattr(error, "reason", error)
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
         told = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
         raise ChannelError(f"it cannot be reached ({told})") from None
 

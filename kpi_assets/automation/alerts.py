@@ -42,7 +42,7 @@ def alerts_sensor(pipelines: Sequence[Pipeline]) -> dg.SensorDefinition:
         failed = context.instance.get_run_records(
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - MARGIN), limit=MOST_RUNS
         )
-        problems, complete = tick(pipelines, failed)
+        problems, complete = tick(pipelines, failed[::-1])  # in the order in which they happened
         if complete:
             context.update_cursor(now.isoformat())
         return dg.SkipReason("; ".join(problems) or "All that was due has been told.")

@@ -59,7 +59,7 @@ def send_test() -> None:
             failed.append(channel.name)
             out.print(f"{channel.name}: [red]failed[/]: {error}", soft_wrap=True)
     if failed:
-        raise UserError(f"The test message did not get through {', '.join(failed)}: correct the settings of it.")
+        raise UserError(f"The test message did not get through {', '.join(failed)}: correct its settings.")
 
 
 def _print(work: Session) -> None:
@@ -69,35 +69,35 @@ def _print(work: Session) -> None:
 
     with connect(work.server, work.pipeline.name, "alerts") as connection:
         found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
-    rows = [
-        (
-            row["load_date"],
-            Text(row["kind"], STYLES[row["kind"]]),
-            f"{row['opened_at']:%Y-%m-%d %H:%M}",
-            row["occurrences"],
-            "\n".join(row["details"]),
-        )
-        for row in found
-    ]
-    if rows:
+    if found:
         columns = ("load_date", "incident", "since (UTC)", "runs", "what the latest run said")
+        rows = [
+            (
+                row["load_date"],
+                Text(row["kind"], STYLES[row["kind"]]),
+                f"{row['opened_at']:%Y-%m-%d %H:%M}",
+                row["occurrences"],
+                "\n".join(row["details"]),
+            )
+            for row in found
+        ]
         out.print(grid(f"{work.pipeline.name}: open incidents", columns, rows, right=("runs",)))
     else:
         out.print(f"No incident of {work.pipeline.name} is open.")
-    late = [
-        (
-            row["load_date"],
-            Text(row["kind"], STYLES[row["kind"]]),
-            row["channel"],
-            row["attempts"],
-            f"{row['next_attempt_at']:%Y-%m-%d %H:%M:%S}" if row["next_attempt_at"] else "given up",
-            row["last_error"],
-        )
-        for row in waiting
-    ]
-    if late:
-        columns = ("load_date", "message", "channel", "attempts", "next (UTC)", "last error")
-        out.print(grid("Not delivered", columns, late, right=("attempts",)))
+    if waiting:
+        names = ("load_date", "message", "channel", "attempts", "next (UTC)", "last error")
+        messages = [
+            (
+                row["load_date"],
+                Text(row["kind"], STYLES[row["kind"]]),
+                row["channel"],
+                row["attempts"],
+                f"{row['next_attempt_at']:%Y-%m-%d %H:%M:%S}" if row["next_attempt_at"] else "given up",
+                row["last_error"],
+            )
+            for row in waiting
+        ]
+        out.print(grid("Not delivered", names, messages, right=("attempts",)))
 
 
 def tell(work: Session) -> None:
