@@ -38,7 +38,7 @@ def session(shared: Lab) -> Iterator[Connection[Any]]:
 
 
 def opened(session: Connection[Any], job: str, run_id: str = "r1", day: date | None = DAY) -> int:
-    return runs.open_row(session, run_id=run_id, pipeline="shop", job=job, load_date=day)
+    return runs.open_row(session, run_id=run_id, pipeline=session.info.dbname, job=job, load_date=day)
 
 
 def closed(
@@ -79,8 +79,6 @@ def publish_all(session: Connection[Any], run_id: str = "r2", day: date = DAY) -
 
 
 def recovered(session: Connection[Any], shared: Lab) -> list[date]:
-    """Close what recovered, of incidents that were opened under the name `shop`."""
-    session.execute("update ops.alerts set pipeline_name = %s", [shared.name])
     return alerts.close_recovered(session, shared.pipeline())
 
 
@@ -110,6 +108,31 @@ def test_an_incident_stands_or_falls_with_what_it_tells_of(session: Connection[A
     assert session.execute("select count(*) from ops.pipeline_runs").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("status", ["held", "failed"])
+def test_nothing_is_closed_untold(
+    session: Connection[Any], shared: Lab, monkeypatch: pytest.MonkeyPatch, status: runs.Status
+) -> None:
+    """As when the process dies between the two statements."""
+    with shared.session() as dying:
+        opened(dying, "raw.died", "r0")
+        pid = dying.info.backend_pid
+    eventually(lambda: shared.rows(f"select 1 from pg_stat_activity where pid = {pid}") == [])
+    run = opened(session, "shop")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(alerts, "report_row", die)
+    for close in (
+        lambda: closed(session, "raw.things", status, error="why"),
+        lambda: runs.close_run(session, run, "r1", "why"),
+        lambda: runs.close_dead_rows(session),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            close()
+    assert session.execute("select distinct status from ops.pipeline_runs").fetchall() == [("running",)]
+
+
 def test_a_build_that_is_published_opens_none(session: Connection[Any]) -> None:
     publish_all(session)
     runs.close_run(session, opened(session, "shop", "r2"), "r2")
@@ -126,6 +149,7 @@ def test_one_run_of_several_tables_is_one_incident_with_all_of_them(session: Con
     run = opened(session, "shop")
     closed(session, "s3.things", "held", error="not there")
     closed(session, "s3.others", "held", error="not there either")
+    closed(session, "s3.things", "held", error="not there")
     assert runs.close_run(session, run, "r1") == "held"
     told = ["s3.things: not there", "s3.others: not there either"]
     assert incidents(session) == [(DAY, "held", "r1", "s3.things", told, 1, True)]
@@ -143,7 +167,7 @@ def test_load_dates_and_kinds_are_incidents_of_their_own(session: Connection[Any
     closed(session, "raw.things", "held", error="one")
     closed(session, "raw.things", "failed", error="two")
     closed(session, "raw.things", "held", day=NEXT, error="three")
-    alerts.report_late(session, "shop", NEXT, "four")
+    alerts.report_late(session, session.info.dbname, NEXT, "four")
     assert [(row[0], row[1]) for row in incidents(session)] == [
         (DAY, "held"),
         (DAY, "failed"),
@@ -177,9 +201,9 @@ def test_a_process_that_died_is_told_by_whoever_finds_it(session: Connection[Any
 
 
 def test_a_load_date_is_late_once(session: Connection[Any]) -> None:
-    alerts.report_late(session, "shop", DAY, "orders.csv is missing")
+    alerts.report_late(session, session.info.dbname, DAY, "orders.csv is missing")
     [(first,)] = session.execute("select last_at from ops.alerts").fetchall()
-    alerts.report_late(session, "shop", DAY, "orders.csv is still missing")
+    alerts.report_late(session, session.info.dbname, DAY, "orders.csv is still missing")
     assert incidents(session) == [(DAY, "late", None, None, ["orders.csv is missing"], 1, True)]
     assert session.execute("select last_at from ops.alerts").fetchall() == [(first,)]
 
@@ -192,8 +216,9 @@ def test_a_run_that_the_run_log_never_heard_of(session: Connection[Any]) -> None
         ("lost", datetime.now(timezone.utc) + timedelta(days=1)),
         ("lost", datetime.now(timezone.utc) + timedelta(days=1)),
     ):
-        alerts.report_lost_run(session, "shop", DAY, run_id, ended_at, f"{run_id} {ended_at:%Y}")
-    alerts.report_lost_run(session, "shop", None, "undated", ENDED, "undated")
+        alerts.report_lost_run(session, session.info.dbname, DAY, run_id, ended_at, f"{run_id} {ended_at:%Y}")
+    alerts.report_lost_run(session, session.info.dbname, None, "undated", ENDED, "undated")
+    alerts.report_lost_run(session, session.info.dbname, None, "undated", ENDED, "undated")
     year = f"{datetime.now(timezone.utc) + timedelta(days=1):%Y}"
     assert incidents(session) == [
         (DAY, "failed", "lost", None, [f"lost {year}"], 1, True),
@@ -204,7 +229,7 @@ def test_a_run_that_the_run_log_never_heard_of(session: Connection[Any]) -> None
 def test_a_load_date_that_is_published_recovers_once_from_all_its_incidents(
     session: Connection[Any], shared: Lab
 ) -> None:
-    alerts.report_late(session, "shop", DAY, "missing")
+    alerts.report_late(session, session.info.dbname, DAY, "missing")
     closed(session, "raw.things", "held", error="bad")
     closed(session, "raw.things", "failed", error="broken")
     closed(session, "raw.things", "held", day=NEXT, error="bad")
@@ -256,19 +281,23 @@ def test_a_failed_run_is_not_made_good_by_what_was_published_before_it(session: 
     runs.close_run(session, opened(session, "shop"), "r1", "no disk")
     assert recovered(session, shared) == []
     publish_all(session, "r2")
+    runs.close_run(session, opened(session, "shop", "r3"), "r3", "no disk again")
+    assert recovered(session, shared) == []
+    publish_all(session, "r4")
     assert recovered(session, shared) == [DAY]
 
 
 def test_another_pipelines_incidents_are_its_own(session: Connection[Any], shared: Lab) -> None:
-    closed(session, "raw.things", "held", error="bad")
+    alerts.report_late(session, "another", DAY, "missing")
+    alerts.report_late(session, shared.name, NEXT, "missing")
     publish_all(session)
-    assert alerts.close_recovered(session, shared.pipeline()) == []
+    assert recovered(session, shared) == []
 
 
 def test_the_open_incidents_are_listed_by_load_date(session: Connection[Any]) -> None:
-    alerts.report_late(session, "shop", NEXT, "missing")
+    alerts.report_late(session, session.info.dbname, NEXT, "missing")
     closed(session, "raw.things", "failed", error="broken")
-    alerts.report_late(session, "shop", DAY, "over")
+    alerts.report_late(session, session.info.dbname, DAY, "over")
     session.execute("update ops.alerts set closed_at = clock_timestamp() where details = array['over']")
     assert [(row["load_date"], row["kind"], row["details"]) for row in alerts.open_incidents(session)] == [
         (DAY, "failed", ["raw.things: broken"]),
