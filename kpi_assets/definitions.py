@@ -11,6 +11,7 @@ import dagster as dg
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import run_log
+from kpi_assets.automation.alerts import alerts_sensor
 from kpi_assets.automation.jobs import pipeline_job, recheck_job
 from kpi_assets.lake.store import client
 from kpi_assets.model.pipeline import load_pipelines
@@ -20,13 +21,14 @@ from kpi_assets.settings import settings
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Definitions of every pipeline below sql/; `overrides` replace resources by name (`s3`, `run_log`, `progress`)."""
     config = settings()
-    pipelines = load_pipelines(config.sql_dir, config.min_rows).values()
+    pipelines = list(load_pipelines(config.sql_dir, config.min_rows).values())
     given = dict(overrides or {})
     if "s3" not in given:
         given["s3"] = _s3_resource()
     return dg.Definitions(
         assets=[asset for pipeline in pipelines for asset in pipeline_assets(pipeline)],
         jobs=[job for pipeline in pipelines for job in (pipeline_job(pipeline), recheck_job(pipeline))],
+        sensors=[alerts_sensor(pipelines)],
         resources={"run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log), **given},
         # Steps share one process: a process for each costs more than most builds.
         executor=dg.in_process_executor,

@@ -8,10 +8,11 @@ import os
 import sysconfig
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kpi_assets.errors import UsageError
@@ -75,6 +76,63 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='Minimum rows of tables here, instead of their headers\': {"instacart.raw.orders": 3000000}.',
     )
+    ui_url: str = Field(
+        default="http://127.0.0.1:3000",
+        description="Where people reach the Dagster web UI: what the links in alerts begin with.",
+    )
+    alert_log: bool = Field(
+        default=True,
+        description="Alerts are lines in the log of whoever delivers them: the daemon, or a command.",
+    )
+    alert_slack_url: SecretStr | None = Field(
+        default=None,
+        description="A Slack incoming webhook that alerts are posted to.",
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        default=None,
+        description="A URL that alerts are posted to as JSON.",
+    )
+    alert_email_from: str | None = Field(
+        default=None,
+        description="Sender of the mails.",
+    )
+    alert_email_to: str | None = Field(
+        default=None,
+        description="Their recipients, by commas.",
+    )
+    # After the addresses: it is refused without them.
+    alert_smtp_url: SecretStr | None = Field(
+        default=None,
+        description="A mail server that alerts are sent through: smtp://user:password@host:587, or smtps://.",
+    )
+
+    @field_validator("ui_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
+            raise ValueError("write http://host:port or https://host")
+        return value.rstrip("/")
+
+    @field_validator("alert_slack_url", "alert_webhook_url")
+    @classmethod
+    def _is_a_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _has(value, {"http", "https"}, user=False):
+            raise ValueError("write https://host/path, without a user or password before the host")
+        return value
+
+    @field_validator("alert_smtp_url")
+    @classmethod
+    def _is_a_mail_server(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        if value is None:
+            return None
+        if not _has(value, {"smtp", "smtps"}, user=True):
+            raise ValueError(
+                "write smtp://user:password@host:port or smtps://..., with what is not a letter or digit in the "
+                "password percent-encoded"
+            )
+        if not (others.data.get("alert_email_from") and others.data.get("alert_email_to")):
+            raise ValueError("set KPI_ALERT_EMAIL_FROM and KPI_ALERT_EMAIL_TO too")
+        return value
 
     @field_validator("postgres_url", "dagster_postgres_url")
     @classmethod
@@ -103,6 +161,20 @@ class Settings(BaseSettings):
     def embedded_s3(self) -> bool:
         """Whether the environment names neither a bucket nor an endpoint, so that the embedded store is used."""
         return self.s3_bucket is None and not self.s3_buckets and self.s3_endpoint_url is None
+
+
+def _has(url: SecretStr, schemes: set[str], *, user: bool) -> bool:
+    """Whether a URL has one of the schemes, a host, a port that is a number, and a user only where one may be."""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        return (
+            parts.scheme in schemes
+            and bool(parts.hostname)
+            and (parts.port or 1) > 0
+            and (user or parts.username is None)
+        )
+    except ValueError:
+        return False
 
 
 @cache

@@ -27,6 +27,11 @@ def test_the_definitions_are_loadable() -> None:
     dg.Definitions.validate_loadable(build_defs({"s3": plain_s3}))
 
 
+def test_alerts_are_told_each_minute_without_anybody_turning_it_on() -> None:
+    [sensor] = [each for each in build_defs({"s3": plain_s3}).sensors or [] if each.name == "alerts"]
+    assert (sensor.default_status, sensor.minimum_interval_seconds) == (dg.DefaultSensorStatus.RUNNING, 60)
+
+
 def test_every_table_has_a_blocking_gate() -> None:
     graph = build_defs({"s3": plain_s3}).resolve_asset_graph()
     ungated = [

@@ -14,7 +14,7 @@ from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
 from kpi_assets.lake.store import Store, bucket_of, client
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import runs
+from kpi_assets.ops import alerts, runs
 from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
 
@@ -33,7 +33,7 @@ class Run:
 
     def __init__(self, run_id: str, job: str, load_date: date | None) -> None:
         self.run_id, self.job, self.load_date = run_id, job, load_date
-        self._rows: dict[str, tuple[Connection[Any], int]] = {}
+        self._rows: dict[str, tuple[Pipeline, Connection[Any], int]] = {}
         self._lock = Lock()
 
     def context(self, pipeline: Pipeline, s3: Any, on_progress: Progress) -> BuildContext:
@@ -45,7 +45,7 @@ class Run:
         server = server_of(config)
         with self._lock:
             if pipeline.name not in self._rows:
-                self._rows[pipeline.name] = self._open(pipeline, server)
+                self._rows[pipeline.name] = (pipeline, *self._open(pipeline, server))
         return BuildContext(
             pipeline, server, Store(s3, bucket_of(pipeline, config)), self.run_id, on_progress, writers=config.writers
         )
@@ -59,10 +59,11 @@ class Run:
         return session, row_id
 
     def close(self) -> None:
-        """Close the run's rows from what its builds came to."""
-        for session, row_id in self._rows.values():
-            with session:
+        """Close the run's rows from what its builds came to, and the incidents of the load_dates it published."""
+        for pipeline, session, row_id in self._rows.values():
+            with session, session.transaction():
                 runs.close_run(session, row_id, self.run_id)
+                alerts.close_recovered(session, pipeline)
 
 
 def server_of(config: Settings) -> SecretStr:

@@ -24,7 +24,7 @@ CHECKS = {
 
 def asset_name(table: Table) -> str:
     """What the object is called in ops: `s3.<table>`."""
-    return f"s3.{table.relation.table}"
+    return table.object_name
 
 
 def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcome:

@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from kpi_assets.cli import data, look, run, stack
+from kpi_assets.cli import alerts, data, look, run, stack
 from kpi_assets.cli.common import error_line
 from kpi_assets.errors import UserError
 
@@ -40,6 +40,7 @@ for command in (
     run.backfill,
     look.show,
     look.checks,
+    alerts.alerts,
     run.recheck,
     look.url,
     run.demo,

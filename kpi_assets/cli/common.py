@@ -118,9 +118,9 @@ def session(name: str) -> Iterator[Session]:
 
 def selected(pipeline: Pipeline, keys: str) -> list[str]:
     """The names (`schema.table`, `s3.object`) that --select means, in build order. Raises UsageError."""
-    parents: dict[str, list[str]] = {f"s3.{table.relation.table}": [] for table in pipeline.sources}
+    parents: dict[str, list[str]] = {table.object_name: [] for table in pipeline.sources}
     for relation, table in pipeline.tables.items():
-        own_object = [f"s3.{relation.table}"] if table.header.source else []
+        own_object = [table.object_name] if table.header.source else []
         parents[str(relation)] = [*own_object, *(str(other) for other in table.reads)]
     if not keys:
         return list(parents)

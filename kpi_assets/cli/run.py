@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from kpi_assets.cli.alerts import tell
 from kpi_assets.cli.common import (
     HELD,
     LoadDateOrRunDate,
@@ -68,6 +69,7 @@ def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "
     with session(pipeline) as work:
         result = materialise(work.ready(), load_date, names)
         explain(work, result)
+        tell(work)
     raise typer.Exit(result.exit_code)
 
 
@@ -158,6 +160,7 @@ def backfill(
         missing = len(days) - len(rows)
         out.print(grid(f"{pipeline}: {first} to {last}", ("load_date", "state", "published", "not published"), rows))
         out.print(f"{len(rows)} landed, {missing} of the {len(days)} load_dates not landed")
+        tell(work)
     raise typer.Exit(next((code for code in (1, HELD) if code in {r.exit_code for r in results}), 0))
 
 
@@ -229,6 +232,7 @@ def demo(
         second = _demo_day(work, bad, orders, DEMO_FAULTS, Path(folder), names)
         _headline("What a reader sees now: still the first load_date")
         show_table(work, "marts.kpi_orders_by_dow", None, Format.table)
+        tell(work)
         if (first.word, second.word) != ("published", "held"):
             raise UserError(f"The demo did not end as it should: {good} is {first.word}, {bad} is {second.word}.")
     out.print("\nLook at it in the Dagster UI with [bold]make up[/], or in psql with [bold]kpi url instacart[/].")

@@ -70,7 +70,7 @@ def _print_load_dates(work: Session, everything: bool) -> None:
     pipeline = work.pipeline
     with connect(work.server, pipeline.name, "status") as connection:
         states = state.by_load_date(connection)
-    layers = {"s3": [f"s3.{table.relation.table}" for table in pipeline.sources]}
+    layers = {"s3": [table.object_name for table in pipeline.sources]}
     for relation in pipeline.tables:
         layers.setdefault(relation.schema, []).append(str(relation))
     days = sorted(states)

@@ -61,6 +61,8 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
     stop(home)  # what a killed `kpi up` left behind
     folder.prepare(settings)
     chosen = _free_port(port)
+    address = f"http://127.0.0.1:{chosen}"
+    os.environ.setdefault("KPI_UI_URL", address)  # for the links in alerts, which the daemon delivers
     _write(home, _Record(SUPERVISOR, os.getpid(), psutil.Process().create_time()))
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
@@ -69,7 +71,6 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
             web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(chosen), *location]
             children.append(_spawn(home, WEB, web, stack, chosen))
             children.append(_spawn(home, DAEMON, ["-m", "dagster._daemon", "run", *location], stack))
-            address = f"http://127.0.0.1:{chosen}"
             _await_answer(address, children, home, ended)
             if not ended():
                 on_ready(address)

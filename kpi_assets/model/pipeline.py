@@ -72,6 +72,11 @@ class Table:
         return (self.pipeline, *self.relation)
 
     @property
+    def object_name(self) -> str:
+        """What a raw table's object is called in ops and for people: `s3.<table>`."""
+        return f"s3.{self.relation.table}"
+
+    @property
     def columns(self) -> list[str]:
         """Its columns in order, without load_date."""
         return list(self.header.columns)

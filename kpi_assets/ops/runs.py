@@ -2,6 +2,7 @@
 
 A row is opened before the work and closed after it. While its status is running, the writer's session holds an advisory
 lock of the row's id: a running row without the lock belongs to a process that died, and anyone may close it.
+Whoever closes a row as held or failed opens its incident (alerts.py) in the same transaction.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from psycopg import Connection
 
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Layer
+from kpi_assets.ops import alerts
 
 Status = Literal["running", "success", "held", "failed"]
 ALIVE = 0x4B5049  # "KPI": the first number of the lock; the second is the row's id
@@ -57,13 +59,16 @@ def close_build(
     candidate: str | None = None,
 ) -> bool:
     """Close a build's row; False where it is closed already, which is left as it is."""
-    closed = connection.execute(
-        f"update ops.pipeline_runs set status = %s, rows_extracted = %s, {_LAYER_COLUMN[layer]} = %s, "  # noqa: S608
-        "rows_quarantined = %s, error_message = %s, candidate = %s, "
-        "execution_seconds = extract(epoch from clock_timestamp() - started_at), ended_at = clock_timestamp() "
-        "where id = %s and status = 'running'",
-        [status, counts.extracted, counts.loaded, counts.quarantined, error, candidate, row_id],
-    ).rowcount
+    with connection.transaction():
+        closed = connection.execute(
+            f"update ops.pipeline_runs set status = %s, rows_extracted = %s, {_LAYER_COLUMN[layer]} = %s, "  # noqa: S608
+            "rows_quarantined = %s, error_message = %s, candidate = %s, "
+            "execution_seconds = extract(epoch from clock_timestamp() - started_at), ended_at = clock_timestamp() "
+            "where id = %s and status = 'running'",
+            [status, counts.extracted, counts.loaded, counts.quarantined, error, candidate, row_id],
+        ).rowcount
+        if closed and status != "success":
+            alerts.report_row(connection, row_id)
     _release(connection, row_id)
     return closed == 1
 
@@ -73,45 +78,48 @@ def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str 
 
     A run failed if a build of it did (or `error` says so), else it is held if one was held.
     """
-    row = connection.execute(
-        """
-        with builds as (
-            select
-                bool_or(status in ('failed', 'running')) as failed,
-                bool_or(status = 'held') as held,
-                sum(rows_extracted) as rows_extracted,
-                sum(rows_loaded_raw) as rows_loaded_raw,
-                sum(rows_loaded_staging) as rows_loaded_staging,
-                sum(rows_loaded_marts) as rows_loaded_marts,
-                sum(rows_quarantined) as rows_quarantined,
-                string_agg(job || ': ' || error_message, '; ' order by id) as errors
-            from ops.pipeline_runs
-            where run_id = %(run_id)s and id <> %(id)s
-        )
-        update ops.pipeline_runs as r
-        set
-            status = case
-                when b.failed or %(error)s::text is not null then 'failed'
-                when b.held then 'held'
-                else 'success'
-            end,
-            rows_extracted = b.rows_extracted,
-            rows_loaded_raw = b.rows_loaded_raw,
-            rows_loaded_staging = b.rows_loaded_staging,
-            rows_loaded_marts = b.rows_loaded_marts,
-            rows_quarantined = b.rows_quarantined,
-            error_message = coalesce(b.errors, %(error)s),
-            execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
-            ended_at = clock_timestamp()
-        from builds as b
-        where r.id = %(id)s
-        returning r.status
-        """,
-        {"run_id": run_id, "id": row_id, "error": error},
-    ).fetchone()
+    with connection.transaction():
+        row = connection.execute(
+            """
+            with builds as (
+                select
+                    bool_or(status in ('failed', 'running')) as failed,
+                    bool_or(status = 'held') as held,
+                    sum(rows_extracted) as rows_extracted,
+                    sum(rows_loaded_raw) as rows_loaded_raw,
+                    sum(rows_loaded_staging) as rows_loaded_staging,
+                    sum(rows_loaded_marts) as rows_loaded_marts,
+                    sum(rows_quarantined) as rows_quarantined,
+                    string_agg(job || ': ' || error_message, '; ' order by id) as errors
+                from ops.pipeline_runs
+                where run_id = %(run_id)s and id <> %(id)s
+            )
+            update ops.pipeline_runs as r
+            set
+                status = case
+                    when b.failed or %(error)s::text is not null then 'failed'
+                    when b.held then 'held'
+                    else 'success'
+                end,
+                rows_extracted = b.rows_extracted,
+                rows_loaded_raw = b.rows_loaded_raw,
+                rows_loaded_staging = b.rows_loaded_staging,
+                rows_loaded_marts = b.rows_loaded_marts,
+                rows_quarantined = b.rows_quarantined,
+                error_message = coalesce(b.errors, %(error)s),
+                execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
+                ended_at = clock_timestamp()
+            from builds as b
+            where r.id = %(id)s
+            returning r.status
+            """,
+            {"run_id": run_id, "id": row_id, "error": error},
+        ).fetchone()
+        assert row is not None
+        status: Status = row[0]
+        if status != "success":
+            alerts.report_row(connection, row_id)
     _release(connection, row_id)
-    assert row is not None
-    status: Status = row[0]
     return status
 
 
@@ -127,23 +135,28 @@ def latest_status(connection: Connection[Any], relation: Relation, load_date: da
 
 def close_dead_rows(connection: Connection[Any]) -> list[tuple[str, str]]:
     """Close as failed the running rows whose process is gone; returns the (run_id, job) of each."""
-    return connection.execute(
-        """
-        update ops.pipeline_runs as r
-        set
-            status = 'failed',
-            error_message = 'The process that ran this died before it could finish.',
-            execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
-            ended_at = clock_timestamp()
-        where r.status = 'running' and not exists (
-            select 1 from pg_locks as l
-            where l.locktype = 'advisory' and l.objsubid = 2 and l.classid = %s and l.objid = (r.id %% 2147483648)::oid
-            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
-        )
-        returning r.run_id, r.job
-        """,
-        [ALIVE],
-    ).fetchall()
+    with connection.transaction():
+        rows = connection.execute(
+            """
+            update ops.pipeline_runs as r
+            set
+                status = 'failed',
+                error_message = 'The process that ran this died before it could finish.',
+                execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
+                ended_at = clock_timestamp()
+            where r.status = 'running' and not exists (
+                select 1 from pg_locks as l
+                where l.locktype = 'advisory' and l.objsubid = 2
+                and l.classid = %s and l.objid = (r.id %% 2147483648)::oid
+                and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+            )
+            returning r.id, r.run_id, r.job
+            """,
+            [ALIVE],
+        ).fetchall()
+        for row_id, _, _ in rows:
+            alerts.report_row(connection, row_id)
+    return [(run_id, job) for _, run_id, job in rows]
 
 
 def _release(connection: Connection[Any], row_id: int) -> None:

@@ -91,6 +91,8 @@ def test_a_server_that_is_named_is_not_embedded(
         ("KPI_MIN_ROWS", '{"shop.raw.x": "many"}', "shop.raw.x: Input should be a valid integer, unable to parse .*"),
         ("KPI_S3_BUCKETS", "lake", "it must be JSON"),
         ("KPI_S3_BUCKETS", '{"shop": 1}', "shop: Input should be a valid string"),
+        ("KPI_UI_URL", "dagster.example.com", "write http://host:port or https://host"),
+        ("KPI_ALERT_LOG", "perhaps", "Input should be a valid boolean, unable to interpret input"),
     ],
 )
 def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str) -> None:
@@ -100,8 +102,62 @@ def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: s
         read(monkeypatch, **{name: value})
 
 
+MAIL = {"KPI_ALERT_EMAIL_FROM": "kpi@example.com", "KPI_ALERT_EMAIL_TO": "ops@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KPI_ALERT_SLACK_URL", f"ftp://hooks/{SECRET}"),
+        ("KPI_ALERT_SLACK_URL", SECRET),
+        ("KPI_ALERT_WEBHOOK_URL", f"file:///{SECRET}"),
+        ("KPI_ALERT_WEBHOOK_URL", f"https://someone:{SECRET}@example.com/"),
+        ("KPI_ALERT_WEBHOOK_URL", f"https://example.com:{SECRET}/"),
+        ("KPI_ALERT_WEBHOOK_URL", f"https:///{SECRET}"),
+        ("KPI_ALERT_SMTP_URL", f"https://someone:{SECRET}@mail.example.com"),
+        ("KPI_ALERT_SMTP_URL", f"smtp://someone:{SECRET}@"),
+        ("KPI_ALERT_SMTP_URL", f"smtp://someone:{SECRET}@mail.example.com:port"),
+        ("KPI_ALERT_SMTP_URL", f"smtp://[{SECRET}"),
+    ],
+)
+def test_a_bad_channel_names_its_variable_and_no_secret(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"^The setting {name} cannot be read \(write (https|smtp)://.*\): "
+    ) as failure:
+        read(monkeypatch, **MAIL, **{name: value})
+    assert SECRET not in str(failure.value)
+
+
+@pytest.mark.parametrize("missing", list(MAIL))
+def test_a_mail_server_wants_a_sender_and_recipients(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    given = {name: value for name, value in MAIL.items() if name != missing}
+    with pytest.raises(UsageError, match=r"^The setting KPI_ALERT_SMTP_URL .* KPI_ALERT_EMAIL_FROM and .*_TO too"):
+        read(monkeypatch, **given, KPI_ALERT_SMTP_URL="smtp://mail.example.com")
+
+
+def test_channels_are_read_and_the_address_of_the_ui_ends_without_a_stroke(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (settings().ui_url, settings().alert_log) == ("http://127.0.0.1:3000", True)
+    found = read(
+        monkeypatch,
+        **MAIL,
+        KPI_ALERT_SMTP_URL="smtps://someone:p%40ss@mail.example.com:465",
+        KPI_ALERT_WEBHOOK_URL="http://127.0.0.1:8000/hook",
+        KPI_ALERT_LOG="false",
+        KPI_UI_URL="https://dagster.example.com/ui/",
+    )
+    assert (found.ui_url, found.alert_log, found.alert_slack_url) == ("https://dagster.example.com/ui", False, None)
+    assert found.alert_smtp_url is not None
+    assert found.alert_smtp_url.get_secret_value() == "smtps://someone:p%40ss@mail.example.com:465"
+    assert found.alert_email_to == "ops@example.com"
+
+
 def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = read(monkeypatch, KPI_POSTGRES_URL=URL, KPI_DAGSTER_POSTGRES_URL=URL)
+    channels = {
+        "KPI_ALERT_SLACK_URL": f"https://db.example.com/{SECRET}",
+        "KPI_ALERT_WEBHOOK_URL": f"https://db.example.com/{SECRET}",
+        "KPI_ALERT_SMTP_URL": f"smtp://someone:{SECRET}@db.example.com",
+    }
+    found = read(monkeypatch, KPI_POSTGRES_URL=URL, KPI_DAGSTER_POSTGRES_URL=URL, **MAIL, **channels)
     for shown in (repr(found), str(found), str(found.model_dump()), found.model_dump_json()):
         assert SECRET not in shown
         assert "db.example.com" not in shown

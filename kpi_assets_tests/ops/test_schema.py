@@ -13,10 +13,14 @@ from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
 from kpi_assets.local.stack import Stack
 from kpi_assets.ops import schema
-from kpi_assets_tests.lab import RAW_THINGS, Lab
+from kpi_assets_tests.build.test_publish import DOUBLED, GOOD
+from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
 
 NUMBERS = [number for number, _ in schema.migrations()]
-TABLES = ["data_quality_results", "manifests", "migrations", "pipeline_runs", "published", "publishes", "quarantine"]
+TABLES = [
+    *("alert_deliveries", "alerts", "data_quality_results", "manifests", "migrations", "pipeline_runs"),
+    *("published", "publishes", "quarantine"),
+]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
 
 
@@ -49,6 +53,44 @@ def test_a_database_without_any_is_at_version_0_and_is_told_what_was_applied(lab
         session.execute("create schema ops")
         assert schema.version(session) == 0
         assert schema.migrate(session) == NUMBERS
+
+
+def everything(lab: Lab, tables: list[str]) -> dict[str, list[tuple[str]]]:
+    return {name: lab.rows(f"select t::text from ops.{name} as t order by 1") for name in tables}
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_it_holds(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_of_them = schema.migrations()
+    monkeypatch.setattr(schema, "migrations", lambda: all_of_them[:1])
+    lab.put_things(GOOD)
+    first = lab.build("raw.things")
+    assert lab.rows("select version from ops.migrations") == [(1,)]
+    lab.rows(
+        "insert into ops.pipeline_runs (run_id, pipeline_name, job, load_date, status, error_message) "
+        f"values ('old', '{lab.name}', 'raw.things', '{NEXT}', 'held', 'held by grain') returning 1"
+    )
+    lab.rows(
+        "insert into ops.quarantine (build_id, run_id, table_name, load_date, object_key, line, record, reason) "
+        f"values ({first.build_id}, 'old', 'raw.things', '{NEXT}', 'k', 2, 'x', 'y') returning 1"
+    )
+    old = [name for (name,) in lab.rows(RELATIONS) if name != "migrations"]
+    before = everything(lab, old)
+    assert all(before.values()), "every table of the first version holds something"
+
+    monkeypatch.setattr(schema, "migrations", lambda: all_of_them)
+    lab.prepared()
+
+    assert lab.rows("select version from ops.migrations order by 1") == [(number,) for number in NUMBERS]
+    assert everything(lab, old) == before
+    assert [name for (name,) in lab.rows(RELATIONS)] == TABLES
+    assert lab.rows("select count(*) from ops.alerts") == [(0,)], "what is over is not told now"
+    assert lab.rows("select has_table_privilege('kpi_reader', 'ops.alerts', 'select')") == [(True,)]
+    lab.put_things(DOUBLED)
+    assert lab.build("raw.things").held
+    assert lab.rows("select load_date, kind from ops.alerts") == [(DAY, "held")]
+    assert lab.rows("select publish_id from ops.published") == [(first.publish_id,)]
 
 
 def test_four_processes_make_one_new_database_ready_at_once(lab: Lab) -> None:

@@ -1,0 +1,111 @@
+"""The sensor `alerts`: each minute it closes what died, notes what failed or recovered, and delivers what is due.
+
+It launches nothing. Commands deliver at their end too; the outbox takes care that nothing is told twice.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta, timezone
+
+import dagster as dg
+from pydantic import SecretStr
+
+from kpi_assets.alerts.channels import channels
+from kpi_assets.alerts.delivery import deliver
+from kpi_assets.assets.resources import server_of
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.ops import alerts, runs, schema
+from kpi_assets.settings import settings
+from kpi_assets.warehouse.connection import WarehouseError, connect
+
+EVERY = 60  # seconds
+CHANNEL_SECONDS = 8.0  # for a channel in a pass over one pipeline's outbox
+TICK_SECONDS = 25.0  # after which no further pipeline is begun; Dagster ends a tick after 60
+LOOK_BACK = timedelta(days=1)  # at failed runs, where the cursor does not say that less is enough
+MARGIN = timedelta(minutes=5)  # clocks differ
+MOST_RUNS = 500  # looked at in a tick
+LOST = "The run failed before it could begin a build: its page in the UI says why."
+
+
+def alerts_sensor(pipelines: Sequence[Pipeline]) -> dg.SensorDefinition:
+    """The one sensor for the alerts of all pipelines. Its cursor, a time, only spares work."""
+
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=EVERY,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells people what is held, failed, late or recovered; it launches no runs.",
+    )
+    def tell(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        now = datetime.now(timezone.utc)
+        since = max(now - LOOK_BACK, datetime.fromisoformat(context.cursor) if context.cursor else now - LOOK_BACK)
+        failed = context.instance.get_run_records(
+            dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - MARGIN), limit=MOST_RUNS
+        )
+        problems, complete = tick(pipelines, failed[::-1])  # in the order in which they happened
+        if complete:
+            context.update_cursor(now.isoformat())
+        return dg.SkipReason("; ".join(problems) or "All that was due has been told.")
+
+    return tell
+
+
+def tick(pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord]) -> tuple[list[str], bool]:
+    """Note and deliver for each pipeline; a channel that fails is left alone for the rest.
+
+    Returns what went wrong, in sentences, and whether every one of the `failed` runs was looked at.
+    """
+    config = settings()
+    server, working = server_of(config), channels(config)
+    deadline = time.monotonic() + TICK_SECONDS
+    problems, complete = [], True
+    for pipeline in pipelines:
+        if time.monotonic() > deadline:
+            problems.append(f"{pipeline.name} waits for the next tick")
+            complete = False
+            continue
+        try:
+            ready = note(server, pipeline, [record for record in failed if pipeline is _pipeline_of(record, pipelines)])
+            refusals = deliver(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS) if ready else {}
+        except WarehouseError as error:
+            problems.append(str(error))
+            complete = False
+            continue
+        problems += [f"{name}: {reason}" for name, reason in refusals.items()]
+        working = [channel for channel in working if channel.name not in refusals]
+    return problems, complete
+
+
+def note(server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord]) -> bool:
+    """Bring a pipeline's incidents up to date, also with those `failed` runs that its run log never heard of.
+
+    Returns False where the database is not made ready yet; raises WarehouseError.
+    """
+    with connect(server, pipeline.name, "alerts") as connection:
+        if schema.version(connection) < schema.migrations()[-1][0]:
+            return False
+        runs.close_dead_rows(connection)
+        for record in failed:
+            run = record.dagster_run
+            ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
+            alerts.report_lost_run(connection, pipeline.name, _load_date(run), run.run_id, ended, LOST)
+        alerts.close_recovered(connection, pipeline)
+    return True
+
+
+def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipeline | None:
+    """The pipeline whose assets a run is about, or whose job it is: `<pipeline>` or `<pipeline>_<what>`."""
+    run = record.dagster_run
+    first = {key.path[0] for key in run.asset_selection or ()}
+    found = [
+        pipeline
+        for pipeline in pipelines
+        if pipeline.name in first or f"{run.job_name}_".startswith(f"{pipeline.name}_")
+    ]
+    return max(found, key=lambda pipeline: len(pipeline.name), default=None)
+
+
+def _load_date(run: dg.DagsterRun) -> date | None:
+    """The load_date of a run, or the first of its range."""
+    key = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start")
+    return date.fromisoformat(key) if key else None

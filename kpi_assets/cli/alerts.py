@@ -1,0 +1,117 @@
+"""Alerts: `kpi alerts`, and the delivery that a command makes at its end."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from kpi_assets.cli.common import Session, err, grid, out, pipeline_of, session
+from kpi_assets.errors import UsageError, UserError
+from kpi_assets.settings import settings
+
+CHANNEL_SECONDS = 5.0  # for which a command waits for a channel
+STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "recovered": "green"}
+
+
+def alerts(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Whose incidents to print.")] = "",
+    test: Annotated[bool, typer.Option("--test", help="Send a test message through every channel.")] = False,
+) -> None:
+    """Print the incidents that are open and the messages that are not delivered; or try the channels."""
+    if test:
+        send_test()
+    elif not pipeline:
+        raise UsageError("Name a pipeline, or say --test to try the channels.")
+    if pipeline:
+        pipeline_of(pipeline)
+        with session(pipeline) as work:
+            _print(work.ready())
+
+
+def send_test() -> None:
+    """Send a message through every channel that the settings name. Raises UserError where one does not take it."""
+    from datetime import datetime, timezone  # noqa: PLC0415
+
+    from kpi_assets.alerts.channels import ChannelError, channels  # noqa: PLC0415
+    from kpi_assets.alerts.delivery import send_within  # noqa: PLC0415
+    from kpi_assets.alerts.message import Message  # noqa: PLC0415
+
+    config, now = settings(), datetime.now(timezone.utc)
+    found, failed = channels(config), []
+    if not found:
+        raise UserError("No channel is set: see KPI_ALERT_SLACK_URL and its neighbours in the README.")
+    message = Message(
+        key=f"test.{now:%Y%m%d%H%M%S}",
+        kind="test",
+        pipeline="test",
+        load_date=None,
+        title="A test of kpi_assets: alerts reach this channel",
+        details=["nothing happened"],
+        link=config.ui_url,
+        run_id=None,
+        at=now,
+    )
+    for channel in found:
+        try:
+            send_within(channel, message, CHANNEL_SECONDS)
+            out.print(f"{channel.name}: [green]sent[/]")
+        except ChannelError as error:
+            failed.append(channel.name)
+            out.print(f"{channel.name}: [red]failed[/]: {error}", soft_wrap=True)
+    if failed:
+        raise UserError(f"The test message did not get through {', '.join(failed)}: correct its settings.")
+
+
+def _print(work: Session) -> None:
+    from kpi_assets.ops import alerts as incidents  # noqa: PLC0415
+    from kpi_assets.ops import deliveries  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    with connect(work.server, work.pipeline.name, "alerts") as connection:
+        found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
+    if found:
+        columns = ("load_date", "incident", "since (UTC)", "runs", "what the latest run said")
+        rows = [
+            (
+                row["load_date"],
+                Text(row["kind"], STYLES[row["kind"]]),
+                f"{row['opened_at']:%Y-%m-%d %H:%M}",
+                row["occurrences"],
+                "\n".join(row["details"]),
+            )
+            for row in found
+        ]
+        out.print(grid(f"{work.pipeline.name}: open incidents", columns, rows, right=("runs",)))
+    else:
+        out.print(f"No incident of {work.pipeline.name} is open.")
+    if waiting:
+        names = ("load_date", "message", "channel", "attempts", "next (UTC)", "last error")
+        messages = [
+            (
+                row["load_date"],
+                Text(row["kind"], STYLES[row["kind"]]),
+                row["channel"],
+                row["attempts"],
+                f"{row['next_attempt_at']:%Y-%m-%d %H:%M:%S}" if row["next_attempt_at"] else "given up",
+                row["last_error"],
+            )
+            for row in waiting
+        ]
+        out.print(grid("Not delivered", names, messages, right=("attempts",)))
+
+
+def tell(work: Session) -> None:
+    """Deliver what is due. Whatever goes wrong with it is a line on stderr, and no failure of the command."""
+    from kpi_assets.alerts.channels import channels  # noqa: PLC0415
+    from kpi_assets.alerts.delivery import deliver  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import WarehouseError  # noqa: PLC0415
+
+    config = work.settings
+    try:
+        problems = deliver(work.server, work.pipeline.name, channels(config), config.ui_url, CHANNEL_SECONDS)
+    except WarehouseError as error:
+        err.print(f"warning: {error}", markup=False, soft_wrap=True)
+        return
+    for name, reason in problems.items():
+        again = "the next command or the daemon tries again"
+        err.print(f"warning: {name} did not take an alert: {reason}; {again}.", markup=False, soft_wrap=True)

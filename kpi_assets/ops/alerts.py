@@ -1,0 +1,163 @@
+"""Incidents, ops.alerts: what a person must hear of, once, however often it happens again.
+
+An incident is a (pipeline, load_date, kind): held by a gate, failed, or late. It is opened in the transaction of the
+event itself, counts what happens again while it is open, and is closed by a recovery once the load_date is published.
+Not here: who is told of it, and whether that worked (deliveries.py).
+"""
+
+from datetime import date, datetime
+from typing import Any, Literal
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from kpi_assets.model.pipeline import Pipeline
+
+Kind = Literal["held", "failed", "late", "recovered"]
+
+# The same incident again is counted, and its details become those of the latest run.
+_OPEN = """
+insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at)
+{source}
+on conflict (pipeline_name, load_date, kind) where closed_at is null do update set
+    occurrences = alerts.occurrences + (alerts.run_id is distinct from excluded.run_id)::integer,
+    details = case
+        when alerts.run_id is distinct from excluded.run_id then excluded.details
+        when alerts.details @> excluded.details then alerts.details
+        else alerts.details || excluded.details
+    end,
+    job = case when alerts.run_id is distinct from excluded.run_id then excluded.job else alerts.job end,
+    run_id = excluded.run_id,
+    last_at = clock_timestamp()
+"""
+
+# A run as a whole tells only what none of its builds has told. Without a load_date nothing could close the incident.
+_FROM_RUN_LOG = """
+select
+    r.pipeline_name, r.load_date, r.status, r.run_id, r.job,
+    array[concat(r.job, ': ', coalesce(c.checks, r.error_message), '; the candidate is kept as ' || r.candidate)],
+    case when r.load_date is null then clock_timestamp() end
+from ops.pipeline_runs as r
+cross join lateral (
+    select string_agg(concat(d.check_name, ' (', d.message, ')'), ', ' order by d.id) as checks
+    from ops.data_quality_results as d
+    where d.build_id = r.id and d.run_id = r.run_id and d.status in ('fail', 'error') and r.status = 'held'
+) as c
+where r.id = %(id)s and r.status in ('held', 'failed') and (
+    r.job like '%%.%%' or not exists (
+        select 1 from ops.pipeline_runs as b
+        where b.run_id = r.run_id and b.job like '%%.%%' and b.status in ('held', 'failed')
+    )
+)
+"""
+
+
+def report_row(connection: Connection[Any], row_id: int) -> None:
+    """Open the incident that a row of the run log tells of, if it was closed as held or failed.
+
+    To be called in the transaction that closes it.
+    """
+    connection.execute(_OPEN.format(source=_FROM_RUN_LOG), {"id": row_id})
+
+
+def report_late(connection: Connection[Any], pipeline: str, load_date: date, sentence: str) -> None:
+    """Open the incident of a load_date that should be complete by now; nothing happens where it is open already.
+
+    `sentence` says what is missing, since when.
+    """
+    connection.execute(
+        "insert into ops.alerts (pipeline_name, load_date, kind, details) "
+        "select %(pipeline)s, %(load_date)s, 'late', array[%(sentence)s] where not exists ("
+        "select 1 from ops.alerts where (pipeline_name, load_date, kind) = (%(pipeline)s, %(load_date)s, 'late') "
+        "and closed_at is null) on conflict do nothing",
+        {"pipeline": pipeline, "load_date": load_date, "sentence": sentence},
+    )
+
+
+def report_lost_run(
+    connection: Connection[Any], pipeline: str, load_date: date | None, run_id: str, ended_at: datetime, sentence: str
+) -> None:
+    """Open the incident of a run that failed before the run log could hear of it.
+
+    Nothing happens where the run log knows the run, the run was reported before, or the load_date was published since.
+    """
+    source = """
+        select %(pipeline)s, %(load_date)s, 'failed', %(run_id)s, null, array[%(sentence)s],
+            case when %(load_date)s::date is null then clock_timestamp() end
+        where not exists (select 1 from ops.pipeline_runs where run_id = %(run_id)s)
+        and not exists (select 1 from ops.alerts where run_id = %(run_id)s)
+        and not exists (
+            select 1 from ops.publishes where load_date = %(load_date)s::date and published_at > %(ended_at)s
+        )
+        """
+    connection.execute(
+        _OPEN.format(source=source),
+        {
+            "pipeline": pipeline,
+            "load_date": load_date,
+            "run_id": run_id,
+            "ended_at": ended_at,
+            "sentence": sentence,
+        },
+    )
+
+
+def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[date]:
+    """Close the incidents of each load_date that has been published since, with one recovery each; returns those.
+
+    A load_date is published when all tables of the pipeline are, and the latest build of each table and each object
+    came to a good end. Safe to repeat, and cheap where no incident is open.
+    """
+    tables = [str(relation) for relation in pipeline.tables]
+    jobs = [*tables, *(table.object_name for table in pipeline.sources)]
+    with connection.transaction():
+        # What goes on in these load_dates is looked at by the statement after the one that waits for its turn.
+        waiting = "select 1 from ops.alerts where pipeline_name = %s and closed_at is null for update"
+        if not connection.execute(waiting, [pipeline.name]).fetchall():
+            return []
+        rows = connection.execute(
+            """
+            with closed as (
+                update ops.alerts as a
+                set closed_at = clock_timestamp()
+                where a.pipeline_name = %(pipeline)s and a.closed_at is null
+                and cardinality(%(tables)s::text[]) = (
+                    select count(*) from ops.published as p
+                    where p.load_date = a.load_date and p.asset = any(%(tables)s)
+                )
+                and exists (
+                    select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at
+                )
+                and 'success' = all (
+                    select distinct on (r.job) r.status from ops.pipeline_runs as r
+                    where r.load_date = a.load_date and r.job = any(%(jobs)s) and r.status <> 'running'
+                    order by r.job, r.id desc
+                )
+                returning a.load_date, a.kind, a.opened_at
+            )
+            insert into ops.alerts (pipeline_name, load_date, kind, run_id, details, closed_at)
+            select
+                %(pipeline)s, c.load_date, 'recovered',
+                (select p.run_id from ops.published as p
+                 where p.load_date = c.load_date order by p.publish_id desc limit 1),
+                array_agg(
+                    'it was ' || c.kind || ' since ' || to_char(c.opened_at, 'YYYY-MM-DD HH24:MI "UTC"')
+                    order by c.opened_at
+                ),
+                clock_timestamp()
+            from closed as c
+            group by c.load_date
+            returning load_date
+            """,
+            {"pipeline": pipeline.name, "tables": tables, "jobs": jobs},
+        ).fetchall()
+    return sorted(day for (day,) in rows)
+
+
+def open_incidents(connection: Connection[Any]) -> list[dict[str, Any]]:
+    """What is open, by load_date: kind, opened_at, occurrences, details."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "select load_date, kind, opened_at, occurrences, details from ops.alerts where closed_at is null "
+            "order by load_date, id"
+        ).fetchall()

@@ -1,0 +1,34 @@
+"""A web server for each test, and one database for all tests of a module, emptied before each."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kpi_assets.local.stack import Stack
+from kpi_assets_tests.alerts.receivers import Web
+from kpi_assets_tests.lab import RAW_THINGS, Lab
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with Web.open() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab.open(stack, tmp_path_factory.mktemp("shared")) as opened:
+        opened.file("raw/things.sql", RAW_THINGS)
+        opened.prepared()
+        yield opened
+
+
+@pytest.fixture
+def ready(shared: Lab) -> Lab:
+    """A lab whose database is ready and whose ops tables are empty."""
+    with shared.session() as session:
+        session.execute(
+            "truncate ops.pipeline_runs, ops.data_quality_results, ops.manifests, ops.publishes, ops.quarantine, "
+            "ops.alerts, ops.alert_deliveries"
+        )
+    return shared

@@ -1,0 +1,268 @@
+"""What each channel is given, and what is said of one that does not take it, without a word of its secret."""
+
+import datetime as dt
+import ipaddress
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
+
+from kpi_assets.alerts.channels import Channel, ChannelError, Email, Log, Slack, Webhook, channels
+from kpi_assets.alerts.delivery import send_within
+from kpi_assets.alerts.message import Message, message_of
+from kpi_assets.ops.deliveries import Alert
+from kpi_assets.settings import Settings
+from kpi_assets_tests.alerts.receivers import Mail, Web, free_port, silent
+
+SECRET = "T0PS3CRET"
+AT = dt.datetime(2025, 6, 11, 2, 3, 4, tzinfo=dt.timezone.utc)
+ALERT = Alert(
+    7,
+    "shop",
+    dt.date(2025, 6, 11),
+    "held",
+    "run-1",
+    "raw.things",
+    ["raw.things: grain (1 bad row <!channel> & *more*)", "s3.others: exists (s3://b/k is not there)"],
+    AT,
+)
+MESSAGE = message_of(ALERT, "https://dagster.example.com/ui")
+TITLE = "shop, load_date 2025-06-11 is held by its gates: readers keep what was published before"
+LINK = "https://dagster.example.com/ui/assets/shop/raw/things?view=checks"
+
+
+def alert(**changes: object) -> Alert:
+    return Alert(**{**vars(ALERT), **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "link"),
+    [
+        ({}, TITLE, LINK),
+        ({"kind": "failed"}, "shop, load_date 2025-06-11 failed", "https://dagster.example.com/ui/runs/run-1"),
+        (
+            {"kind": "late", "run_id": None, "job": None},
+            "shop, load_date 2025-06-11 is late",
+            "https://dagster.example.com/ui/assets/shop",
+        ),
+        (
+            {"kind": "recovered", "job": None},
+            "shop, load_date 2025-06-11 has recovered: it is published",
+            "https://dagster.example.com/ui/runs/run-1",
+        ),
+        (
+            {"kind": "failed", "load_date": None, "run_id": "a/b?c"},
+            "shop failed",
+            "https://dagster.example.com/ui/runs/a%2Fb%3Fc",
+        ),
+    ],
+)
+def test_a_message_says_what_happened_and_where_to_look(changes: dict[str, object], title: str, link: str) -> None:
+    message = message_of(alert(**changes), "https://dagster.example.com/ui")
+    assert (message.title, message.link) == (title, link)
+
+
+def test_a_long_story_is_cut() -> None:
+    message = message_of(alert(details=["x" * 600, *(f"raw.t{n}: why" for n in range(7))]), "http://ui")
+    assert [len(detail) for detail in message.details] == [500, 11, 11, 11, 11, 10]
+    assert message.details[-1] == "and 3 more"
+
+
+def test_slack_takes_it_as_text_and_nothing_else(web: Web) -> None:
+    Slack(SecretStr(web.url)).send(MESSAGE, 5)
+    assert web.bodies == [
+        {
+            "text": f"*{TITLE}*\n• raw.things: grain (1 bad row &lt;!channel&gt; &amp; *more*)\n"
+            f"• s3.others: exists (s3://b/k is not there)\n<{LINK}|Open in Dagster>"
+        }
+    ]
+
+
+def test_a_webhook_is_given_every_field(web: Web) -> None:
+    Webhook(SecretStr(web.url)).send(MESSAGE, 5)
+    assert web.bodies == [
+        {
+            "key": "shop.7",
+            "kind": "held",
+            "pipeline": "shop",
+            "load_date": "2025-06-11",
+            "title": TITLE,
+            "details": ALERT.details,
+            "link": LINK,
+            "run_id": "run-1",
+            "at": "2025-06-11T02:03:04+00:00",
+        }
+    ]
+
+
+def test_the_log_has_it_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "kpi_assets.alerts"):
+        Log().send(MESSAGE, 5)
+    assert caplog.messages == [f"alert: {TITLE}: {'; '.join(ALERT.details)} {LINK}"]
+
+
+def test_a_mail_has_the_same_words(caplog: pytest.LogCaptureFixture) -> None:
+    with Mail.open() as mail:
+        mail.refused = ["gone@example.com"]
+        url = SecretStr(f"smtp://127.0.0.1:{mail.port}")
+        Email(url, "kpi@example.com", ("ops@example.com", "gone@example.com")).send(MESSAGE, 5)
+    [took] = mail.mails
+    assert mail.recipients == [["ops@example.com"]], "one that is refused does not keep it from the other"
+    assert caplog.messages == ["the mail server refused 1 of the 2 recipients"]
+    assert (took["Subject"], took["From"], took["To"]) == (
+        TITLE,
+        "kpi@example.com",
+        "ops@example.com, gone@example.com",
+    )
+    assert (took["Message-ID"], took["Auto-Submitted"]) == ("<shop.7@kpi-assets>", "auto-generated")
+    assert took.get_content().splitlines() == [TITLE, *(f"- {detail}" for detail in ALERT.details), LINK]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's side of TLS for 127.0.0.1, and the file that makes a client trust it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = tmp_path / "public.pem", tmp_path / "private.pem"
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(public, private)
+    return context, public
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_password_is_given_over_tls(
+    certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    context, public = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(public))
+    with Mail.open("p@ss/word", context, from_the_start=scheme == "smtps") as mail:
+        url = SecretStr(f"{scheme}://someone:p%40ss%2Fword@127.0.0.1:{mail.port}")
+        Email(url, "kpi@example.com", ("ops@example.com",)).send(MESSAGE, 5)
+    assert mail.logins == [("someone", "p@ss/word")]
+    assert [took["Subject"] for took in mail.mails] == [TITLE]
+
+
+def test_a_password_is_given_to_nobody_else(certificate: tuple[ssl.SSLContext, Path]) -> None:
+    context, _ = certificate
+    for with_tls, reason in (
+        (None, "the mail server offers no TLS, so it was not given the password"),
+        (context, r"it cannot be reached \(.*certificate verify failed.*\)"),
+    ):
+        with Mail.open(SECRET, with_tls) as mail:
+            url = SecretStr(f"smtp://someone:{SECRET}@127.0.0.1:{mail.port}")
+            with pytest.raises(ChannelError, match=f"^{reason}$"):
+                Email(url, "kpi@example.com", ("ops@example.com",)).send(MESSAGE, 5)
+        assert (mail.logins, mail.mails) == ([], [])
+
+
+def test_a_mail_server_that_refuses_is_told_by_its_codes(
+    certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, public = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(public))
+    with Mail.open("another", context) as mail:
+        url = SecretStr(f"smtp://someone:{SECRET}@127.0.0.1:{mail.port}")
+        with pytest.raises(ChannelError, match=r"^it refused with code 535 \(SMTPAuthenticationError\)$"):
+            Email(url, "kpi@example.com", ("ops@example.com",)).send(MESSAGE, 5)
+    with Mail.open() as mail:
+        mail.refused = ["ops@example.com"]
+        url = SecretStr(f"smtp://127.0.0.1:{mail.port}")
+        with pytest.raises(ChannelError, match=r"^it refused every recipient with code 550$"):
+            Email(url, "kpi@example.com", ("ops@example.com",)).send(MESSAGE, 5)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (404, "it answered 404 Not Found"),
+        (500, "it answered 500 Internal Server Error"),
+        (302, "it answered 302 Found"),
+        (799, "it answered 799"),
+    ],
+)
+def test_an_answer_that_is_no_success_is_told_by_its_code(web: Web, code: int, reason: str) -> None:
+    web.answers = [code]
+    with pytest.raises(ChannelError, match=f"^{reason}$"):
+        Webhook(SecretStr(f"{web.url}/{SECRET}")).send(MESSAGE, 5)
+    assert web.paths == [f"POST /hook/{SECRET}"], "a redirect is not followed: its answer would say nothing"
+
+
+CHANNELS: list[Callable[[str], Channel]] = [
+    lambda place: Slack(SecretStr(f"http://{place}/{SECRET}")),
+    lambda place: Email(SecretStr(f"smtp://{SECRET}:{SECRET}@{place}"), "kpi@example.com", ("ops@example.com",)),
+]
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_nobody_there(channel: Callable[[str], Channel]) -> None:
+    with pytest.raises(ChannelError, match=r"^it cannot be reached \(Connection refused\)$"):
+        channel(f"127.0.0.1:{free_port()}").send(MESSAGE, 5)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("trickle", [b"", b"2"])
+def test_nothing_waits_longer_than_its_limit(channel: Callable[[str], Channel], trickle: bytes) -> None:
+    with silent(trickle) as place:
+        begun = time.monotonic()
+        with pytest.raises(ChannelError, match=r"^it (did not answer within 0 seconds|cannot be reached \(.*\))$"):
+            send_within(channel(place), MESSAGE, 0.3)
+        assert time.monotonic() - begun < 1
+
+
+def test_what_is_no_web_server_is_told_by_the_error_alone() -> None:
+    with silent(f"{SECRET}\r\n".encode()) as place, pytest.raises(ChannelError) as failure:
+        Slack(SecretStr(f"http://{place}/{SECRET}")).send(MESSAGE, 5)
+    assert str(failure.value) == "it cannot be reached (BadStatusLine)"
+
+
+def test_a_fault_of_the_channel_is_told_without_its_words() -> None:
+    class Broken:
+        name = "broken"
+
+        def send(self, message: Message, seconds: float) -> None:
+            raise ValueError(SECRET)
+
+    with pytest.raises(ChannelError, match=r"^the message cannot be sent \(ValueError\)$"):
+        send_within(Broken(), MESSAGE, 5)
+
+
+def test_the_settings_choose() -> None:
+    assert channels(Settings()) == [Log()]
+    chosen = channels(
+        Settings(
+            alert_log=False,
+            alert_slack_url="https://hooks.slack.com/services/x",
+            alert_webhook_url="https://example.com/hook",
+            alert_email_from="kpi@example.com",
+            alert_email_to="a@example.com, b@example.com,",
+            alert_smtp_url="smtps://mail.example.com",
+        )
+    )
+    assert [channel.name for channel in chosen] == ["slack", "webhook", "email"]
+    assert isinstance(chosen[2], Email)
+    assert chosen[2].recipients == ("a@example.com", "b@example.com")
+    assert "services" not in repr(chosen)

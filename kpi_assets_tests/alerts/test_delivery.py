@@ -1,0 +1,236 @@
+"""The outbox: told at least once on each channel, in order, with pauses; several deliverers never tell the same."""
+
+import threading
+import time
+from datetime import date, timedelta
+
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from kpi_assets.alerts.channels import Channel, Slack, Webhook
+from kpi_assets.alerts.delivery import deliver
+from kpi_assets.ops import alerts, deliveries
+from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.alerts.receivers import Web, silent
+from kpi_assets_tests.lab import DAY, NEXT, Lab
+
+SECRET = "T0PS3CRET"
+UI = "http://ui"
+OUTBOX = (
+    "select alert_id, channel, attempts, last_error, delivered_at is not null from ops.alert_deliveries order by 1, 2"
+)
+NOW_DUE = "update ops.alert_deliveries set next_attempt_at = clock_timestamp() returning 1"
+
+
+def late(lab: Lab, *days: date) -> None:
+    with lab.session() as session:
+        for day in days:
+            alerts.report_late(session, lab.name, day, f"{day} is incomplete")
+
+
+def recovered(lab: Lab, day: date) -> None:
+    lab.rows(f"update ops.alerts set closed_at = clock_timestamp() where load_date = '{day}' returning 1")
+    lab.rows(
+        "insert into ops.alerts (pipeline_name, load_date, kind, details, closed_at) "
+        f"values ('{lab.name}', '{day}', 'recovered', '{{}}', clock_timestamp()) returning 1"
+    )
+
+
+def outbox(lab: Lab) -> list[tuple[str, int, str | None, bool]]:
+    return [(channel, attempts, error, done) for _, channel, attempts, error, done in lab.rows(OUTBOX)]
+
+
+def told(web: Web) -> list[tuple[str, str]]:
+    return [(body["load_date"], body["kind"]) for body in web.bodies]
+
+
+def hook(web: Web) -> Webhook:
+    return Webhook(SecretStr(web.url))
+
+
+def pass_over(lab: Lab, *channels: Channel, seconds: float = 5) -> dict[str, str]:
+    return deliver(lab.server, lab.name, channels, UI, seconds)
+
+
+def test_each_channel_is_told_once(ready: Lab, web: Web) -> None:
+    late(ready, DAY, NEXT)
+    slack = Slack(SecretStr(web.url))
+    assert pass_over(ready, slack, hook(web)) == {}
+    assert [set(body) == {"text"} for body in web.bodies] == [True, True, False, False]
+    assert [body["load_date"] for body in web.bodies[2:]] == [str(DAY), str(NEXT)]
+    assert pass_over(ready, slack, hook(web)) == {}
+    assert len(web.bodies) == 4
+    assert outbox(ready) == [("slack", 1, None, True), ("webhook", 1, None, True)] * 2
+
+
+def test_without_a_channel_it_waits_for_one(ready: Lab, web: Web) -> None:
+    late(ready, DAY)
+    assert pass_over(ready) == {}
+    assert outbox(ready) == []
+    pass_over(ready, hook(web))
+    assert told(web) == [(str(DAY), "late")]
+
+
+def test_what_is_refused_is_tried_again_after_pauses_that_double(ready: Lab, web: Web) -> None:
+    late(ready, DAY)
+    web.answers = [500] * 9
+    pause = "select extract(epoch from next_attempt_at - clock_timestamp())::float from ops.alert_deliveries"
+    pauses = []
+    for attempt in range(1, 9):
+        assert pass_over(ready, hook(web)) == {"webhook": "it answered 500 Internal Server Error"}
+        assert outbox(ready) == [("webhook", attempt, "it answered 500 Internal Server Error", False)]
+        [(seconds,)] = ready.rows(pause)
+        pauses.append(round(seconds / 60))
+        assert pass_over(ready, hook(web)) == {}, "it is not due yet"
+        assert len(web.paths) == attempt
+        ready.rows(NOW_DUE)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    web.answers = []
+    assert pass_over(ready, hook(web)) == {}
+    assert outbox(ready) == [("webhook", 9, None, True)]
+    assert told(web) == [(str(DAY), "late")]
+
+
+def test_a_channel_that_refuses_is_left_alone_for_the_rest_of_the_pass(ready: Lab, web: Web) -> None:
+    late(ready, DAY, NEXT)
+    web.answers = [500]
+    slack = Slack(SecretStr(web.url))
+    assert list(pass_over(ready, slack, hook(web))) == ["slack"]
+    assert web.paths == ["POST /hook"] * 3
+    why = "it answered 500 Internal Server Error"
+    assert outbox(ready) == [
+        ("slack", 1, why, False),
+        ("webhook", 1, None, True),
+        ("slack", 0, None, False),
+        ("webhook", 1, None, True),
+    ]
+
+
+def test_a_dead_channel_costs_its_limit_and_the_others_nothing(ready: Lab, web: Web) -> None:
+    late(ready, DAY, NEXT)
+    with silent() as place:
+        begun = time.monotonic()
+        problems = pass_over(ready, Slack(SecretStr(f"http://{place}/{SECRET}")), hook(web), seconds=0.5)
+        spent = time.monotonic() - begun
+    assert list(problems) == ["slack"]
+    assert told(web) == [(str(DAY), "late"), (str(NEXT), "late")]
+    assert 0.5 <= spent < 1.5
+
+
+def test_no_secret_is_written_down(ready: Lab) -> None:
+    late(ready, DAY)
+    channels: list[Channel] = [Slack(SecretStr(f"http://127.0.0.1:9/{SECRET}"))]
+    assert list(pass_over(ready, *channels)) == ["slack"]
+    [(row,)] = ready.rows("select d::text from ops.alert_deliveries as d")
+    assert "cannot be reached" in row
+    assert SECRET not in row
+
+
+def test_a_recovery_is_never_told_before_its_incident(ready: Lab, web: Web) -> None:
+    late(ready, DAY)
+    web.answers = [500]
+    pass_over(ready, hook(web))
+    recovered(ready, DAY)
+    late(ready, NEXT)
+    pass_over(ready, hook(web))
+    assert told(web) == [(str(NEXT), "late")], "another load_date does not wait"
+    ready.rows(NOW_DUE)
+    pass_over(ready, hook(web))
+    assert told(web) == [(str(NEXT), "late"), (str(DAY), "late"), (str(DAY), "recovered")]
+
+
+def claim(session: Connection, channel: str = "webhook") -> date | None:
+    found = deliveries.claim(session, channel)
+    return found.load_date if found else None
+
+
+def test_what_one_deliverer_has_in_hand_no_other_takes(ready: Lab) -> None:
+    late(ready, DAY, NEXT)
+    with ready.session() as one, ready.session() as other:
+        deliveries.enter(one, ["webhook"])
+        with one.transaction():
+            assert claim(one) == DAY
+            other.execute("set lock_timeout = '1s'")
+            assert claim(other) == NEXT, "it does not wait for the first either"
+            assert claim(other) is None
+        assert claim(other) is None
+        assert claim(one) is None
+
+
+def test_two_deliverers_at_once_tell_everything_once(ready: Lab, web: Web) -> None:
+    days = [DAY + timedelta(days=n) for n in range(30)]
+    late(ready, *days)
+    together = threading.Barrier(4)
+
+    def work() -> None:
+        together.wait()
+        pass_over(ready, hook(web), seconds=20)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told(web)) == [(str(day), "late") for day in days]
+    assert {row[1:] for row in outbox(ready)} == {(1, None, True)}
+
+
+def test_a_deliverer_that_dies_leaves_it_to_the_next(ready: Lab, web: Web) -> None:
+    late(ready, DAY)
+    with ready.session() as dying:
+        deliveries.enter(dying, ["webhook"])
+        assert claim(dying) == DAY
+    pass_over(ready, hook(web))
+    assert told(web) == [], "for a minute it may still be sending"
+    ready.rows(NOW_DUE)
+    pass_over(ready, hook(web))
+    assert told(web) == [(str(DAY), "late")]
+    assert outbox(ready) == [("webhook", 2, None, True)]
+
+
+def aged(lab: Lab, interval: str) -> None:
+    lab.rows(f"update ops.alerts set opened_at = opened_at - '{interval}'::interval returning 1")
+
+
+def test_a_new_channel_hears_of_what_is_open_and_not_of_what_is_long_over(ready: Lab, web: Web) -> None:
+    late(ready, DAY, NEXT)
+    recovered(ready, NEXT)
+    aged(ready, "25 hours")
+    pass_over(ready, hook(web))
+    assert told(web) == [(str(DAY), "late")]
+
+
+def test_after_a_week_it_is_given_up(ready: Lab, web: Web) -> None:
+    late(ready, DAY)
+    web.answers = [500]
+    pass_over(ready, hook(web))
+    recovered(ready, DAY)
+    ready.rows("update ops.alerts set opened_at = opened_at - '8 days'::interval where kind = 'late' returning 1")
+    ready.rows(NOW_DUE)
+    pass_over(ready, hook(web))
+    assert told(web) == [(str(DAY), "recovered")], "what is given up keeps nothing waiting"
+    with ready.session() as session:
+        assert [(row["kind"], row["next_attempt_at"]) for row in deliveries.undelivered(session)] == [("late", None)]
+
+
+def test_what_is_not_delivered_is_listed_with_why(ready: Lab, web: Web) -> None:
+    late(ready, DAY, NEXT)
+    web.answers = [200, 404]
+    pass_over(ready, hook(web))
+    with ready.session() as session:
+        [row] = deliveries.undelivered(session)
+    assert (row["load_date"], row["kind"], row["channel"], row["attempts"], row["last_error"]) == (
+        *(NEXT, "late", "webhook"),
+        *(1, "it answered 404 Not Found"),
+    )
+    assert row["next_attempt_at"] is not None
+
+
+def test_an_outbox_that_cannot_be_used(ready: Lab, web: Web) -> None:
+    with pytest.raises(
+        WarehouseError, match=r"^The alerts of postgres cannot be delivered \(UndefinedTable: relation "
+    ):
+        deliver(ready.server, "postgres", [hook(web)], UI, 5)
+    with pytest.raises(WarehouseError, match="cannot be used"):
+        deliver(SecretStr("postgresql://kpi@127.0.0.1:9/x"), "x", [hook(web)], UI, 5)

@@ -1,0 +1,166 @@
+"""The sensor `alerts`: what runs in Dagster do to the outbox, and what a person hears of it."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from kpi_assets.assets.factory import pipeline_assets
+from kpi_assets.automation.alerts import LOST, alerts_sensor
+from kpi_assets.automation.jobs import pipeline_job
+from kpi_assets.settings import settings
+from kpi_assets_tests.alerts.receivers import Web
+from kpi_assets_tests.assets.test_gates import RESOURCES
+from kpi_assets_tests.assets.test_gates import run as materialise
+from kpi_assets_tests.build.points import eventually
+from kpi_assets_tests.build.test_publish import DOUBLED, GOOD, MART
+from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.ops.test_alerts import opened
+
+TOLD = "All that was due has been told."
+
+
+@pytest.fixture
+def things(lab: Lab) -> Lab:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/weighed.sql", MART)
+    return lab
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    return dg.DagsterInstance.ephemeral()
+
+
+@pytest.fixture
+def web(stack: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """The receiver of alerts, named by the settings."""
+    with Web.open() as receiver:
+        monkeypatch.setenv("KPI_ALERT_WEBHOOK_URL", receiver.url)
+        monkeypatch.setenv("KPI_UI_URL", "https://dagster.example.com")
+        settings.cache_clear()
+        yield receiver
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+class Ticks:
+    """The sensor of a lab's pipeline, with its cursor."""
+
+    def __init__(self, lab: Lab, instance: dg.DagsterInstance) -> None:
+        self.sensor, self.instance = alerts_sensor([lab.pipeline()]), instance
+        self.cursor: str | None = None
+
+    def __call__(self) -> str | None:
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            ticked = self.sensor.evaluate_tick(context)
+        assert ticked.run_requests == []
+        self.cursor = ticked.cursor
+        return ticked.skip_message
+
+
+def test_a_held_load_date_is_told_once_and_its_recovery_once(
+    things: Lab, instance: dg.DagsterInstance, web: Web
+) -> None:
+    tick = Ticks(things, instance)
+    things.put_things(DOUBLED)
+    first = materialise(things, instance)
+    assert tick() == TOLD
+    materialise(things, instance)
+    assert tick() == TOLD
+    things.put_things(GOOD)
+    last = materialise(things, instance)
+    assert last.success
+    assert tick() == tick() == TOLD
+
+    candidate = things.rows("select candidate from ops.pipeline_runs where candidate is not null order by id")[0][0]
+    held, recovered = web.bodies
+    assert (held["kind"], held["load_date"], held["run_id"]) == ("held", str(DAY), first.run_id)
+    assert held["details"] == [
+        f"raw.things: grain (1 bad row); the candidate is kept as {candidate}",
+    ]
+    assert held["link"] == f"https://dagster.example.com/assets/{things.name}/raw/things?view=checks"
+    assert (recovered["kind"], recovered["load_date"], recovered["run_id"]) == ("recovered", str(DAY), last.run_id)
+    assert recovered["link"] == f"https://dagster.example.com/runs/{last.run_id}"
+    assert things.rows("select kind, occurrences, closed_at is not null from ops.alerts order by id") == [
+        ("held", 2, True),
+        ("recovered", 1, True),
+    ]
+
+
+def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
+    things: Lab, instance: dg.DagsterInstance, web: Web
+) -> None:
+    for day in (DAY, NEXT):
+        materialise(things, instance, day)
+    things.put_things(GOOD, DAY)
+    things.put_things(DOUBLED, NEXT)
+    dg.materialize(
+        pipeline_assets(things.pipeline()),
+        instance=instance,
+        resources=RESOURCES,
+        tags={"dagster/asset_partition_range_start": str(DAY), "dagster/asset_partition_range_end": str(NEXT)},
+        raise_on_error=False,
+    )
+    materialise(things, instance, DAY)
+    Ticks(things, instance)()
+    assert [(body["load_date"], body["kind"]) for body in web.bodies] == [
+        (str(DAY), "held"),
+        (str(NEXT), "held"),
+        (str(DAY), "recovered"),
+    ]
+
+
+def failed_run(lab: Lab, instance: dg.DagsterInstance, **tags: str) -> str:
+    """A run whose process never came to open the run log."""
+    defs = dg.Definitions(
+        assets=pipeline_assets(lab.pipeline()), jobs=[pipeline_job(lab.pipeline())], resources=RESOURCES
+    )
+    run = instance.create_run_for_job(defs.resolve_job_def(lab.name), tags=tags)
+    instance.report_run_failed(run)
+    return run.run_id
+
+
+def test_a_run_that_failed_before_it_could_say_so_is_told(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    things.prepared()
+    tick = Ticks(things, instance)
+    lost = failed_run(things, instance, **{"dagster/partition": str(DAY)})
+    ends = {"dagster/asset_partition_range_start": str(NEXT), "dagster/asset_partition_range_end": str(NEXT)}
+    ranged = failed_run(things, instance, **ends)
+    assert tick() == tick() == TOLD
+    assert [(body["kind"], body["load_date"], body["run_id"], body["details"]) for body in web.bodies] == [
+        ("failed", str(DAY), lost, [LOST]),
+        ("failed", str(NEXT), ranged, [LOST]),
+    ]
+
+
+def test_a_run_that_was_killed_is_told_without_another_run(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    things.prepared()
+    with things.session() as dying:
+        opened(dying, "raw.things", "killed")
+        pid = dying.info.backend_pid
+    eventually(lambda: things.rows(f"select 1 from pg_stat_activity where pid = {pid}") == [])
+    assert Ticks(things, instance)() == TOLD
+    assert [(body["kind"], body["run_id"]) for body in web.bodies] == [("failed", "killed")]
+    assert things.rows("select status from ops.pipeline_runs") == [("failed",)]
+
+
+def test_what_goes_wrong_is_said_in_the_tick(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    tick = Ticks(things, instance)
+    said = tick()
+    assert said is not None
+    assert f'database "{things.name}" does not exist' in said
+    assert tick.cursor is None, "runs that failed meanwhile are looked at again"
+    things.put_things(DOUBLED)
+    materialise(things, instance)
+    web.answers = [503]
+    assert tick() == "webhook: it answered 503 Service Unavailable"
+    assert tick.cursor is not None
+
+
+def test_a_database_of_another_release_is_left_alone(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    things.put_things(DOUBLED)
+    materialise(things, instance)
+    things.rows("delete from ops.migrations where version > 1 returning 1")
+    assert Ticks(things, instance)() == TOLD
+    assert web.bodies == []
