@@ -1,5 +1,8 @@
 """Every setting of kpi_assets, read from the environment once per process: the README's table is this class.
 
+A setting may lie in a file instead, named after it, in the folder KPI_SECRETS_DIR: so a password need not be in the
+environment, which other programs and people can list. The environment goes before the file.
+
 Belongs here: names, types, defaults and meanings. Not here: what an embedded server is started with (local/), and
 AWS's own variables (credentials, region), which boto3 reads by itself.
 """
@@ -46,6 +49,10 @@ class Settings(BaseSettings):
         default_factory=default_sql_dir,
         description="The tree of pipelines: one folder a pipeline, one .sql file an asset.",
     )
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Folder of files that hold a setting each, such as kpi_postgres_url: Docker's /run/secrets.",
+    )
     postgres_url: SecretStr | None = Field(
         default=None,
         description="Warehouse server: postgresql://user:password@host:port/database. Not set: the embedded one.",
@@ -53,6 +60,10 @@ class Settings(BaseSettings):
     dagster_postgres_url: SecretStr | None = Field(
         default=None,
         description="Database of the Dagster instance. Not set: the database `dagster` on the warehouse server.",
+    )
+    admin_postgres_url: SecretStr | None = Field(
+        default=None,
+        description="A login that may create roles and databases: only `kpi bootstrap` uses it.",
     )
     s3_bucket: str | None = Field(
         default=None,
@@ -134,7 +145,14 @@ class Settings(BaseSettings):
             raise ValueError("set KPI_ALERT_EMAIL_FROM and KPI_ALERT_EMAIL_TO too")
         return value
 
-    @field_validator("postgres_url", "dagster_postgres_url")
+    @field_validator("secrets_dir")
+    @classmethod
+    def _is_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"there is no folder {value}")
+        return value
+
+    @field_validator("postgres_url", "dagster_postgres_url", "admin_postgres_url")
     @classmethod
     def _is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
         """What is wrong is told without a word of the URL, which may hold the password anywhere."""
@@ -181,10 +199,14 @@ def _has(url: SecretStr, schemes: set[str], *, user: bool) -> bool:
 def settings() -> Settings:
     """This process's settings; `settings.cache_clear()` reads the environment again."""
     try:
-        return Settings()
+        folder = os.environ.get("KPI_SECRETS_DIR")
+        return Settings(_secrets_dir=folder if folder and Path(folder).is_dir() else None)
     except ValidationError as error:
         name, *below = map(str, error.errors()[0]["loc"])
         reason = ": ".join([*below, error.errors()[0]["msg"].removeprefix("Value error, ")])
     except SettingsError as error:
-        name, reason = str(error).split('"')[1], "it must be JSON"
-    raise UsageError(f"The setting KPI_{name.upper()} cannot be read ({reason}): correct it in the environment.")
+        refused = error.__cause__
+        name = str(error).split('"')[1]
+        reason = f"{refused.strerror}: {refused.filename}" if isinstance(refused, OSError) else "it must be JSON"
+    where = "environment or its file in KPI_SECRETS_DIR" if "KPI_SECRETS_DIR" in os.environ else "environment"
+    raise UsageError(f"The setting KPI_{name.upper()} cannot be read ({reason}): correct it in the {where}.")

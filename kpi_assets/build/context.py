@@ -1,19 +1,23 @@
 """What every build is given, and what it gives back."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from time import perf_counter
 from typing import Any
 
+from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
 from kpi_assets.lake.store import Store
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
+from kpi_assets.warehouse.bootstrap import role_of
+from kpi_assets.warehouse.connection import connect
 
 MOST_SLICES = 32  # partitions cost a planner more than ever larger ones cost a sort
 
@@ -47,6 +51,11 @@ class BuildContext:
         """Into how many slices an object of that size is cut: a multiple of the writers, or 1."""
         rounds = -(-size_bytes // (self.slice_bytes * self.writers))
         return min(rounds * self.writers, MOST_SLICES) if size_bytes >= 2 * self.slice_bytes else 1
+
+    def session(self, table: Table, name: str) -> AbstractContextManager[Connection[Any]]:
+        """A session in the pipeline's database that acts as the role of the table's layer. Raises WarehouseError."""
+        role = role_of(self.pipeline.layer(table.relation))
+        return connect(self.server, self.pipeline.name, name, role=role)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import manifests, results, runs
-from kpi_assets.warehouse.connection import connect
 
 CHECKS = {
     "exists": "The object lies on S3 under its key.",
@@ -33,7 +32,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     A check that makes no sense after the one before it (the header of an empty object) has no result.
     Raises LakeError when S3 cannot be used; the run log says so too.
     """
-    with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} {asset_name(table)}") as connection:
+    with context.session(table, f"{context.run_id[:8]} {asset_name(table)}") as connection:
         row_id = runs.open_row(
             connection,
             run_id=context.run_id,

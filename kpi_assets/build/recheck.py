@@ -12,7 +12,6 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import publishes, results
 from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets.warehouse.candidates import identifier
-from kpi_assets.warehouse.connection import connect
 
 _OF_THE_OBJECT = (Accounted, Quarantine)  # they compare a build with its object, which is not read again
 
@@ -20,7 +19,7 @@ _OF_THE_OBJECT = (Accounted, Quarantine)  # they compare a build with its object
 def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:
     """Make the checks of a table on its published rows and record them. Raises UpstreamError where it has none."""
     name = f"{context.run_id[:8]} recheck {table.relation}"
-    with connect(context.server, context.pipeline.name, name) as connection:
+    with context.session(table, name) as connection:
         published = publishes.current(connection, (table.relation, *table.reads), load_date)
         if table.relation not in published:
             raise UpstreamError(

@@ -25,7 +25,7 @@ from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
 from kpi_assets.warehouse.candidates import Candidate, identifier
-from kpi_assets.warehouse.connection import WarehouseError, connect
+from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.locks import lock_publish, try_lock_build
 
 LOCK_TIMEOUT = "2s"  # readers queue behind a waiting publish, so it gives way after that and comes again
@@ -39,7 +39,7 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     """
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
     watch = Stopwatch()
-    with connect(context.server, context.pipeline.name, name) as connection:
+    with context.session(table, name) as connection:
         _wait_for_turn(context, connection, table, load_date)
         build_id = runs.open_row(
             connection,
@@ -91,7 +91,7 @@ def _close_failed(
         connection.rollback()
         close(connection)
         return
-    with suppress(psycopg.Error, WarehouseError), connect(context.server, context.pipeline.name, "close") as session:
+    with suppress(psycopg.Error, WarehouseError), context.session(candidate.table, "close") as session:
         close(session)
 
 
@@ -339,7 +339,7 @@ def _patiently(context: BuildContext, candidate: Candidate, publish: Callable[[]
         except psycopg.OperationalError:
             # Where the connection broke while COMMIT was under way, only the ledger knows whether it went through.
             publish_id = None
-            with suppress(psycopg.Error, WarehouseError), connect(context.server, context.pipeline.name, "ask") as ask:
+            with suppress(psycopg.Error, WarehouseError), context.session(candidate.table, "ask") as ask:
                 publish_id = publishes.of_build(ask, candidate.build_id)
             if publish_id is None:
                 raise

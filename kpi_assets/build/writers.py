@@ -16,7 +16,6 @@ from kpi_assets.build.context import BuildContext
 from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse import candidates, slices
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets.warehouse.connection import connect
 
 T = TypeVar("T")
 # The slices are what runs at once: workers inside each would only take turns with them. A slice's tables are small
@@ -80,7 +79,7 @@ class _Crew:
         name = f"{context.run_id[:8]} {part.table.relation} {part.load_date} {part.slice and part.slice.number}"
         if self._stopped:
             raise _Stopped
-        with connect(context.server, context.pipeline.name, name) as session:
+        with context.session(part.table, name) as session:
             with self._lock:
                 self._sessions.add(session)
             try:

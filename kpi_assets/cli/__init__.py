@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from kpi_assets.cli import alerts, data, look, run, stack
+from kpi_assets.cli import alerts, data, deploy, look, run, stack
 from kpi_assets.cli.common import error_line
 from kpi_assets.errors import UserError
 
@@ -44,6 +44,7 @@ for command in (
     run.recheck,
     look.url,
     run.demo,
+    deploy.bootstrap,
 ):
     app.command()(command)
 

@@ -1,4 +1,4 @@
-"""The instance folder below KPI_HOME: dagster.yaml, written anew each time, and the environment that Dagster reads.
+"""The instance folder below KPI_HOME: its dagster.yaml, written anew unless a person wrote it, and its database.
 
 Not here: any import of Dagster, so that short commands stay short.
 """
@@ -7,24 +7,20 @@ import os
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import SecretStr
-
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.bootstrap import ensure_database
 
 DATABASE = "dagster"
-URL_VARIABLE = "KPI_DAGSTER_STORAGE_URL"  # what dagster.yaml refers to, so that no password is written into it
+OURS = "# Written by kpi_assets at each start"  # how a file begins that prepare() may replace
 
 DAGSTER_YAML = f"""\
-# Written by kpi_assets at each start: changes made here are lost.
+{OURS}. A file without this line is yours, and is left as it is.
 storage:
   custom:
     module: kpi_assets.instance.storage
     class: PooledPostgresStorage
-    config:
-      postgres_url: {{env: {URL_VARIABLE}}}
+    config: {{}}  # the URL is a setting, so that no password is written here
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -56,18 +52,15 @@ def storage_url(settings: Settings) -> str:
 
 
 def prepare(settings: Settings) -> Path:
-    """Make the folder, its dagster.yaml and Dagster's database; point this process's environment at them."""
+    """Make the folder, its dagster.yaml and Dagster's database; point this process's environment at the folder."""
     folder = settings.home.resolve() / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "dagster.yaml"
-    if not path.exists() or path.read_text() != DAGSTER_YAML:
+    if not path.exists() or (path.read_text() != DAGSTER_YAML and path.read_text().startswith(OURS)):
         written = path.with_suffix(f".{os.getpid()}")
         written.write_text(DAGSTER_YAML)
         written.replace(path)
     os.environ["DAGSTER_HOME"] = str(folder)
-    os.environ[URL_VARIABLE] = storage_url(settings)
-    if settings.dagster_postgres_url is None:
-        server = SecretStr(settings.postgres_url.get_secret_value()) if settings.postgres_url else SecretStr("")
-        maintenance = conninfo_to_dict(server.get_secret_value()).get("dbname") or "postgres"
-        ensure_database(server, str(maintenance), DATABASE)
+    if settings.dagster_postgres_url is None and settings.postgres_url is not None:
+        ensure_database(settings.postgres_url, DATABASE)
     return folder

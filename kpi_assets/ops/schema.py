@@ -26,28 +26,34 @@ def version(connection: Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
-def migrate(connection: Connection[Any]) -> list[int]:
-    """Apply what is missing; returns the numbers applied. Each migration is one transaction.
+def pending(connection: Connection[Any]) -> list[int]:
+    """The numbers of the migrations that are still to be applied, in their order.
 
     Raises UserError when the database is ahead of this code.
     """
-    known = migrations()
-    applied = []
+    numbers, current = [number for number, _ in migrations()], version(connection)
+    if current > numbers[-1]:
+        raise UserError(
+            f"The ops schema of {connection.info.dbname} is at version {current}, ahead of this kpi_assets "
+            f"({numbers[-1]}): install the newer kpi_assets that made it."
+        )
+    return [number for number in numbers if number > current]
+
+
+def migrate(connection: Connection[Any]) -> list[int]:
+    """Apply what is missing, all of it in one transaction or nothing; returns the numbers applied.
+
+    Raises UserError when the database is ahead of this code.
+    """
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         connection.execute(
             "create table if not exists ops.migrations (version integer primary key, name text not null, "
             "applied_at timestamp with time zone not null default clock_timestamp())"
         )
-        current = version(connection)
-        if current > known[-1][0]:
-            raise UserError(
-                f"The ops schema of {connection.info.dbname} is at version {current}, ahead of this kpi_assets "
-                f"({known[-1][0]}): install the newer kpi_assets that made it."
-            )
-        for number, path in known:
-            if number > current:
-                connection.execute(path.read_text().replace("%", "%%").encode())
+        missing = pending(connection)
+        for number, path in migrations():
+            if number in missing:
+                connection.execute(path.read_bytes())
                 connection.execute("insert into ops.migrations (version, name) values (%s, %s)", [number, path.name])
-                applied.append(number)
-    return applied
+    return missing

@@ -50,17 +50,27 @@ def url_of(server: SecretStr, database: str) -> str:
     return make_conninfo(server.get_secret_value(), dbname=database)
 
 
+def own_database(server: SecretStr) -> str:
+    """The database that the server's URL itself names: where what concerns the whole server is said."""
+    return str(conninfo_to_dict(server.get_secret_value()).get("dbname") or "postgres")
+
+
 @contextmanager
-def connect(server: SecretStr, database: str, name: str, *, autocommit: bool = True) -> Iterator[Connection[Any]]:
+def connect(
+    server: SecretStr, database: str, name: str, *, autocommit: bool = True, role: str | None = None
+) -> Iterator[Connection[Any]]:
     """A session on `database`, closed at the end; `name` is what pg_stat_activity calls it.
 
+    With a `role`, what it makes belongs to that role, and it may do no more than the role: where the login has it.
     Raises WarehouseError when the server cannot be used.
     """
-    with open_session(server, database, name, autocommit=autocommit) as connection:
+    with open_session(server, database, name, autocommit=autocommit, role=role) as connection:
         yield connection
 
 
-def open_session(server: SecretStr, database: str, name: str, *, autocommit: bool = True) -> Connection[Any]:
+def open_session(
+    server: SecretStr, database: str, name: str, *, autocommit: bool = True, role: str | None = None
+) -> Connection[Any]:
     """The same, for a caller that closes it itself."""
     try:
         connection: Connection[Any] = psycopg.connect(
@@ -87,11 +97,22 @@ def open_session(server: SecretStr, database: str, name: str, *, autocommit: boo
             for key, value in SESSION.items()
         )
         connection.execute(sql.SQL("select {}").format(settings))
+        if role and may_act_as(connection, role):
+            connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
         connection.autocommit = autocommit
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def may_act_as(connection: Connection[Any], role: str) -> bool:
+    """Whether the role exists and this session's user may take it; an owner of everything may."""
+    membership = "set" if connection.info.server_version >= 160000 else "member"  # 16 tells the two apart
+    found = connection.execute(
+        "select 1 from pg_roles where rolname = %s and pg_has_role(oid, %s)", [role, membership]
+    ).fetchone()
+    return found is not None
 
 
 def _why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:

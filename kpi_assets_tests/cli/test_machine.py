@@ -49,8 +49,9 @@ def test_a_wrong_password(kpi: Site) -> None:
 def test_a_user_without_the_right_to_create_schemas(kpi: Site) -> None:
     kpi.execute("create role visitor login password 'guest'", "grant connect on database instacart to visitor")
     kpi.fails(
-        "The database 'instacart' cannot be made ready (permission denied for database instacart): KPI_POSTGRES_URL "
-        "must name a server that can be written to and a user who may create schemas in that database.",
+        "The database 'instacart' cannot be made ready (permission denied for schema ops): KPI_POSTGRES_URL "
+        "must name a server that can be written to, and a user who owns that database or has the roles kpi_loader and "
+        "kpi_builder.",
         *RUN,
         KPI_POSTGRES_URL=f"postgresql://visitor:guest@{place(kpi)}/postgres",
     )

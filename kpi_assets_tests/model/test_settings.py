@@ -151,6 +151,65 @@ def test_channels_are_read_and_the_address_of_the_ui_ends_without_a_stroke(monke
     assert found.alert_email_to == "ops@example.com"
 
 
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of secrets, as Docker makes it."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("KPI_SECRETS_DIR", str(folder))
+    return folder
+
+
+def test_a_setting_may_lie_in_a_file_whose_last_newline_is_not_part_of_it(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (secrets / "kpi_postgres_url").write_text(f"{URL}\n")
+    (secrets / "unrelated").write_text("of another program")
+    found = read(monkeypatch, KPI_S3_BUCKET="lake")
+    assert found.postgres_url is not None
+    assert found.postgres_url.get_secret_value() == URL
+    assert (found.embedded_postgres, found.embedded_s3, found.s3_bucket) == (False, False, "lake")
+
+
+def test_the_environment_goes_before_the_file(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (secrets / "kpi_s3_bucket").write_text("of-the-file")
+    assert read(monkeypatch).s3_bucket == "of-the-file"
+    assert read(monkeypatch, KPI_S3_BUCKET="of-the-environment").s3_bucket == "of-the-environment"
+
+
+def test_a_bad_value_in_a_file_names_its_setting_and_not_the_value(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (secrets / "kpi_postgres_url").write_text(f"user:{SECRET}")
+    with pytest.raises(
+        UsageError,
+        match=r"^The setting KPI_POSTGRES_URL cannot be read \(write postgresql://user:password@host:port/database, "
+        r"[^()]*\): correct it in the environment or its file in KPI_SECRETS_DIR\.$",
+    ):
+        read(monkeypatch)
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = tmp_path / "nowhere"
+    with pytest.raises(
+        UsageError, match=rf"^The setting KPI_SECRETS_DIR cannot be read \(there is no folder {missing}\): correct it "
+    ):
+        read(monkeypatch, KPI_SECRETS_DIR=str(missing))
+
+
+def test_a_file_that_may_not_be_read_is_named(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (secrets / "kpi_postgres_url").write_text(URL)
+    monkeypatch.setattr(Path, "read_text", refuse)  # root, who may run the tests, reads everything
+    with pytest.raises(
+        UsageError,
+        match=rf"^The setting KPI_POSTGRES_URL cannot be read \(Permission denied: {secrets}/kpi_postgres_url\): ",
+    ):
+        read(monkeypatch)
+
+
 def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     channels = {
         "KPI_ALERT_SLACK_URL": f"https://db.example.com/{SECRET}",

@@ -1,21 +1,32 @@
 """The ops schema: each migration is applied once, also by several processes at once; a newer database is refused."""
 
+import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
 from kpi_assets.local.stack import Stack
 from kpi_assets.ops import schema
+from kpi_assets.settings import default_sql_dir
+from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.build.test_publish import DOUBLED, GOOD
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
 
+# A migration that was released is never edited: what a database was made by must be what a new one is made by.
+RELEASED = {
+    "0001_initial.sql": "e0462363bd2f880bb2538d9ec7db82a05b90663d3f863fc159c9c2dc68203fe1",
+    "0002_alerts.sql": "9b8984a6f25a12221ff34b81de76731cd5a866d6b91ae10c227a13167602717f",
+}
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
     *("alert_deliveries", "alerts", "data_quality_results", "manifests", "migrations", "pipeline_runs"),
@@ -32,6 +43,107 @@ def lab(lab: Lab) -> Lab:
 
 def test_the_migrations_are_numbered_from_one_without_a_gap() -> None:
     assert list(range(1, len(NUMBERS) + 1)) == NUMBERS
+
+
+def test_a_migration_that_was_released_is_not_edited() -> None:
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for _, path in schema.migrations()}
+    assert digests == RELEASED, "add a new migration instead; the digest of a new one is added to this list"
+
+
+SHAPE = """
+select 'column', attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull::text,
+    attidentity::text, pg_get_expr(d.adbin, d.adrelid), col_description(attrelid, attnum)
+from pg_attribute as a left join pg_attrdef as d on a.attrelid = d.adrelid and a.attnum = d.adnum
+where attnum > 0 and not attisdropped
+    and attrelid in (select oid from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v'))
+union all select 'relation', relname, relkind::text, pg_get_viewdef(oid), obj_description(oid, 'pg_class'), '', '', ''
+from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v')
+union all select 'constraint', conrelid::regclass::text, pg_get_constraintdef(oid), '', '', '', '', ''
+from pg_constraint where connamespace = 'ops'::regnamespace
+union all select 'index', tablename, indexdef, '', '', '', '', '' from pg_indexes where schemaname = 'ops'
+order by 1, 2, 3, 4
+"""
+
+
+def ops_of(lab: Lab, first: int) -> list[tuple[Any, ...]]:
+    """What ops looks like when it was at version `first` with a line in every table, and then brought up to date."""
+    with lab.session() as session:
+        session.execute("drop schema if exists ops cascade")
+        session.execute("create schema ops")
+        with pytest.MonkeyPatch.context() as patch:
+            known = [(number, path) for number, path in schema.migrations() if number <= first]
+            patch.setattr(schema, "migrations", lambda: known)
+            assert schema.migrate(session) == [number for number, _ in known]
+        session.execute(
+            "insert into ops.pipeline_runs (run_id, pipeline_name, job) values ('old', 'lab', 'raw.things')"
+        )
+        assert schema.pending(session) == [number for number in NUMBERS if number > first]
+        assert schema.migrate(session) == [number for number in NUMBERS if number > first]
+        assert schema.version(session) == NUMBERS[-1]
+        assert session.execute("select run_id from ops.pipeline_runs").fetchall() == [("old",)]
+        return session.execute(SHAPE).fetchall()
+
+
+@pytest.mark.parametrize("first", NUMBERS)
+def test_from_each_version_on_a_database_comes_to_the_same_as_a_new_one(lab: Lab, first: int) -> None:
+    lab.prepared()
+    new = lab.rows(SHAPE)
+    assert len(new) > 50
+    assert ops_of(lab, first) == new
+
+
+@pytest.fixture
+def later(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of migrations of a later release, on a database of this one."""
+    lab.prepared()
+    folder = Path(shutil.copytree(default_sql_dir() / "ops", tmp_path / "later" / "ops"))
+    monkeypatch.setattr(schema, "default_sql_dir", lambda: tmp_path / "later")
+    return folder
+
+
+LATER = NUMBERS[-1] + 1
+
+
+def test_a_later_release_brings_a_database_up_to_date(lab: Lab, later: Path) -> None:
+    (later / f"{LATER:04}_more.sql").write_text("alter table ops.publishes add note text default '100% sure';\n")
+    (later / f"{LATER + 1:04}_most.sql").write_text("update ops.pipeline_runs set job = job || '%s';\n")
+    with lab.session() as session:
+        session.execute(
+            "insert into ops.pipeline_runs (run_id, pipeline_name, job) values ('old', 'lab', 'raw.things')"
+        )
+        assert schema.pending(session) == [LATER, LATER + 1]
+        assert schema.migrate(session) == [LATER, LATER + 1]
+        assert schema.pending(session) == []
+    assert lab.rows("select version, name from ops.migrations order by 1 desc limit 2") == [
+        (LATER + 1, f"{LATER + 1:04}_most.sql"),
+        (LATER, f"{LATER:04}_more.sql"),
+    ]
+    assert lab.rows("select column_default from information_schema.columns where column_name = 'note'") == [
+        ("'100% sure'::text",)
+    ]
+    assert lab.rows("select job from ops.pipeline_runs") == [("raw.things%s",)]
+
+
+def test_one_that_fails_leaves_nothing_of_any(lab: Lab, later: Path) -> None:
+    (later / f"{LATER:04}_more.sql").write_text("create table ops.more (n integer);\n")
+    (later / f"{LATER + 1:04}_wrong.sql").write_text("create table ops.most (n integer);\ndrop table ops.not_there;\n")
+    with lab.session() as session, pytest.raises(psycopg.errors.UndefinedTable):
+        schema.migrate(session)
+    assert lab.rows("select to_regclass('ops.more'), to_regclass('ops.most')") == [(None, None)]
+    assert lab.rows("select max(version) from ops.migrations") == [(NUMBERS[-1],)]
+
+
+def test_who_comes_while_another_migrates_waits_and_finds_it_done(lab: Lab, later: Path) -> None:
+    (later / f"{LATER:04}_more.sql").write_text("create table ops.more (n integer);\n")
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = "
+    waiting += "(select oid from pg_database where datname = current_database())"
+    with ThreadPoolExecutor(1) as pool, lab.session() as first, lab.session() as second:
+        with first.transaction():
+            assert schema.migrate(first) == [LATER]
+            late = pool.submit(schema.migrate, second)
+            eventually(lambda: lab.rows(waiting) == [(1,)])
+        assert late.result(20) == []
+    assert lab.rows(f"select count(*) from ops.migrations where version = {LATER}") == [(1,)]
 
 
 def test_each_migration_is_applied_once(lab: Lab) -> None:

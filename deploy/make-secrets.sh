@@ -1,0 +1,22 @@
+#!/bin/sh
+# Makes the secrets of compose.yaml, with random passwords, in the folder `secrets` beside this file or the one named.
+# Only you may open the folder; the files in it are readable, since containers run under accounts of their own.
+set -eu
+folder="${1:-$(dirname "$0")/secrets}"
+if [ -e "$folder" ]; then
+    echo "$folder is there already: nothing was changed."
+    exit 0
+fi
+random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
+admin=$(random) product=$(random)
+umask 077
+mkdir -p "$folder.new"
+cd "$folder.new"
+printf '%s' "$admin" > postgres_password
+printf 'postgresql://postgres:%s@postgres:5432/postgres' "$admin" > kpi_admin_postgres_url
+printf 'postgresql://kpi_app:%s@postgres:5432/postgres' "$product" > kpi_postgres_url
+printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$(random)" "$(random)" > aws_credentials
+chmod 444 ./*
+cd - > /dev/null
+mv "$folder.new" "$folder"
+echo "Wrote the secrets to $folder."

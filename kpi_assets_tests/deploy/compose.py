@@ -1,0 +1,198 @@
+"""The services of deploy/compose.yaml as processes of this machine: their commands, environment, secrets and checks.
+
+What a container would give is put in place of it: folders, free ports, and loopback for the names of services. Postgres
+is the embedded one. Its administrator may create roles and databases, and is no superuser.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import psycopg
+import yaml
+from psycopg import Connection
+
+from kpi_assets.local.stack import Stack
+from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.build.points import eventually
+from kpi_assets_tests.cli.command import Kpi, Said
+
+DEPLOY = CHECKOUT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+BIN = Path(sys.executable).parent
+ADMIN = "test_admin"
+DATABASE = "instacart"
+
+
+def image_environment() -> dict[str, str]:
+    """What the last stage of the Dockerfile sets."""
+    stage = (DEPLOY / "Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
+    [words] = [line.removeprefix("ENV ").split() for line in stage.splitlines() if line.startswith("ENV ")]
+    return dict(word.split("=", 1) for word in words)  # type: ignore[misc]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Deployment(Kpi):
+    """What compose.yaml describes, on a server on which nothing of kpi_assets is yet."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack, self.root = stack, folder
+        self.superuser = stack.environment()["KPI_POSTGRES_URL"]
+        self.postgres_port = urlsplit(self.superuser).port
+        self.ports = {"9000": free_port(), "4000": free_port(), "3000": free_port()}
+        self.paths = {
+            "/var/lib/kpi": folder / "var",
+            "/run/secrets": folder / "secrets",
+            "/etc/kpi": folder / "etc",
+            "/data": folder / "data",
+        }
+        for path in self.paths.values():
+            path.mkdir()
+        self._make_secrets()
+        (folder / "var" / "dagster" / "storage").mkdir(parents=True)
+        self._copy("dagster.yaml", folder / "var" / "dagster")
+        self._copy("workspace.yaml", folder / "etc")
+        super().__init__(folder / "var", folder, self.secrets, **self.environment_of("code"))
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def _make_secrets(self) -> None:
+        made = self.root / "made"
+        self.run_secrets(made)
+        for path in made.iterdir():
+            text = path.read_text().replace("//postgres:", f"//{ADMIN}:").replace("@postgres:5432", self.place)
+            (self.paths["/run/secrets"] / path.name).write_text(text)
+        admin = (made / "postgres_password").read_text()
+        with psycopg.connect(self.superuser, autocommit=True) as session:
+            session.execute(f"create role {ADMIN} login createrole createdb password '{admin}'".encode())
+        self.secrets = [admin, urlsplit(self.secret("kpi_postgres_url")).password or ""]
+
+    def run_secrets(self, folder: Path) -> str:
+        """What make-secrets.sh says."""
+        return subprocess.run([DEPLOY / "make-secrets.sh", folder], check=True, capture_output=True, text=True).stdout
+
+    @property
+    def place(self) -> str:
+        return f"@127.0.0.1:{self.postgres_port}"
+
+    def secret(self, name: str) -> str:
+        return (self.paths["/run/secrets"] / name).read_text()
+
+    def _copy(self, name: str, to: Path) -> None:
+        (to / name).write_text(self.translated((DEPLOY / name).read_text()).replace("host: code", "host: 127.0.0.1"))
+
+    def translated(self, text: str) -> str:
+        """The text of a container as one of this machine."""
+        for there, here in self.paths.items():
+            text = text.replace(there, str(here))
+        for there, here in self.ports.items():
+            text = text.replace(there, str(here))
+        for there, here in (("0.0.0.0", "127.0.0.1"), ("//s3:", "//127.0.0.1:"), ("--addr=:", "--addr=127.0.0.1:")):
+            text = text.replace(there, here)
+        return text.replace("$$", "$")
+
+    def environment_of(self, service: str) -> dict[str, str]:
+        """What the image and compose.yaml set, and nothing else of kpi_assets or AWS."""
+        set_here = {**image_environment(), **COMPOSE["services"][service].get("environment", {})}
+        translated = {name: self.translated(value) for name, value in set_here.items()}
+        return {**translated, "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def spawn(self, service: str, words: Sequence[str] | None = None) -> "subprocess.Popen[bytes]":
+        """A service's process, or another one in its place."""
+        found = COMPOSE["services"][service]
+        command = [*found.get("entrypoint", []), *found["command"]] if words is None else words
+        log = (self.root / f"{service}.log").open("ab")
+        return subprocess.Popen(
+            [self.translated(word) for word in command],
+            env=self.environment_of(service),
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+
+    def start_service(self, service: str) -> None:
+        self.processes[service] = self.spawn(service)
+
+    def is_healthy(self, service: str) -> bool:
+        """What the service's own health check says."""
+        assert self.processes[service].poll() is None, (self.root / f"{service}.log").read_text()
+        kind, *words = COMPOSE["services"][service]["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.spawn(service, words).wait(60) == 0
+
+    def await_s3(self) -> None:
+        """Its check is netcat's, which a developer's machine need not have."""
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.ports["9000"])) == 0
+
+        eventually(listens)
+
+    def bootstrap(self, code: int = 0, **environment: str) -> Said:
+        """`kpi bootstrap` as the service of that name runs it."""
+        said = self(*COMPOSE["services"]["bootstrap"]["command"][1:], code=code, **environment)
+        return Said(said.code, " ".join(said.out.split()), said.err)
+
+    @property
+    def s3(self) -> Any:
+        """A client with the keys of the deployment."""
+        session = boto3.Session()
+        keys = dict(line.split(" = ") for line in self.secret("aws_credentials").splitlines()[1:])
+        return session.client(
+            "s3", endpoint_url=self.environment["KPI_S3_ENDPOINT_URL"], region_name="us-east-1", **keys
+        )
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a query, as the superuser."""
+        with self.session() as connection:
+            return connection.execute(query.encode(), values or None).fetchall()
+
+    def execute(self, statement: str) -> None:
+        """Execute a statement that has no rows, as the superuser."""
+        with self.session() as connection:
+            connection.execute(statement.encode())
+
+    def url_as(self, login: str, password: str) -> str:
+        """The URL of another login; both are percent-encoded."""
+        return f"postgresql://{login}:{password}{self.place}/postgres"
+
+    @contextmanager
+    def session(self, url: str | None = None, database: str = DATABASE) -> Iterator[Connection[Any]]:
+        """A session of the superuser, or of the login of a URL."""
+        with psycopg.connect(url or self.superuser, dbname=database, autocommit=True) as connection:
+            yield connection
+
+    def published(self, day: object) -> dict[str, int]:
+        return dict(self.rows("select asset, publish_id from ops.published where load_date = %s", day))
+
+
+@contextmanager
+def deployed(folder: Path) -> Iterator[Deployment]:
+    """Postgres and S3 of a deployment, as `docker compose up` first starts them; whatever else was started ends too."""
+    with Stack(folder / "home", s3=False) as stack, ExitStack() as ending:
+        deployment = Deployment(stack, folder)
+
+        def end() -> None:
+            for process in reversed(deployment.processes.values()):
+                process.terminate()
+            for process in deployment.processes.values():
+                process.wait(60)
+
+        ending.callback(end)
+        deployment.start_service("s3")
+        deployment.await_s3()
+        yield deployment

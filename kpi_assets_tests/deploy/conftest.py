@@ -1,0 +1,48 @@
+"""One deployment for all tests of this folder, as compose.yaml says; a day is landed, and run through its web UI."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import pytest
+
+from kpi_assets.samples import GENERATORS
+from kpi_assets_tests.build.points import eventually
+from kpi_assets_tests.deploy.compose import Deployment, deployed
+from kpi_assets_tests.e2e.test_web import Web
+
+DAY = date(2025, 6, 1)
+SERVICES = ("web", "code", "daemon")  # the web UI is healthy last, and is asked at no cost
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of bringing the deployment up and running a day."""
+
+    bootstrap: str
+    landed: list[str]
+    status: str
+    web: Web
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The deployment before anything but its servers was started."""
+    with deployed(tmp_path_factory.mktemp("deploy")) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="package")
+def ran(site: Deployment) -> Ran:
+    """Bootstrapped, all services healthy, and a day landed by the command and launched in the web UI."""
+    admin = {"KPI_ADMIN_POSTGRES_URL": site.secret("kpi_admin_postgres_url")}
+    said = site.bootstrap(**admin)
+    for service in SERVICES:
+        site.start_service(service)
+    files = site.folder / "day"
+    GENERATORS["instacart"].write(files, load_date=DAY, orders=1000, seed=1)
+    landed = site("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
+    for service in SERVICES:
+        eventually(lambda service=service: site.is_healthy(service), 60)
+    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.processes["web"], site.environment)  # type: ignore[arg-type]
+    return Ran(said.out, landed, web.materialise(str(DAY)), web)

