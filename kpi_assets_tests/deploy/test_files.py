@@ -190,6 +190,7 @@ def _in_aws(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of other tests
 
 
 @pytest.mark.usefixtures("_in_aws")
@@ -252,7 +253,7 @@ def role(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.Monke
     key, secret = cloud.user(policy)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of other tests
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
     monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")  # as AWS has it
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on policies are enforced
