@@ -165,7 +165,9 @@ def _look_upstream(
     """What is published of every table that it reads, through views too. Raises UpstreamError where one is not."""
     wanted = context.pipeline.inputs_of(table)
     inputs = publishes.current(connection, wanted, load_date)
-    missing = [str(relation) for relation in wanted if relation not in inputs]
+    missing = [str(each) for each in table.reads if each not in inputs] or [
+        str(each) for each in wanted if each not in inputs
+    ]
     if missing:
         raise UpstreamError(
             f"{table.relation} of {load_date} cannot be built: {', '.join(missing)} of that load_date must be "

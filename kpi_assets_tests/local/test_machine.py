@@ -15,7 +15,7 @@ def settings(memory: int = 8 * GB, cores: int = 2, disk: int = 100 * GB, shm: in
 
 @pytest.mark.parametrize(
     ("memory", "buffers"),
-    [(512 * MB, "128MB"), (1 * GB, "128MB"), (8 * GB, "1024MB"), (16 * GB, "2048MB"), (64 * GB, "2048MB")],
+    [(512 * MB, "128MB"), (1 * GB, "128MB"), (1536 * MB, "192MB"), (2 * GB, "256MB"), (64 * GB, "256MB")],
 )
 def test_an_eighth_of_the_memory_within_bounds(memory: int, buffers: str):
     assert settings(memory=memory)["shared_buffers"] == buffers

@@ -20,7 +20,7 @@ from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import parse_query
 from kpi_assets.ops import publishes, runs
 from kpi_assets.warehouse import candidates, tables
-from kpi_assets.warehouse.bootstrap import BUILDS, ensure_schemas
+from kpi_assets.warehouse.bootstrap import BUILDS, ensure_grants, ensure_schemas, role_of
 from kpi_assets.warehouse.candidates import Candidate, identifier
 from kpi_assets_tests.lab import Lab
 from kpi_assets_tests.sql.cases import Case
@@ -102,6 +102,7 @@ def forget(connection: Connection[Any], pipeline: Pipeline) -> None:
     with connection.transaction():
         connection.execute(sql.SQL("drop schema if exists {} cascade").format(schemas))
         ensure_schemas(connection, layers)
+        ensure_grants(connection, layers, pipeline.config.readers)
         for records in ("publishes", "quarantine", "data_quality_results", "pipeline_runs", "manifests"):
             connection.execute(sql.SQL("delete from ops.{}").format(sql.Identifier(records)))
 
@@ -119,6 +120,8 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
     build_id = runs.open_row(connection, run_id=run_id, pipeline=pipeline.name, job=str(relation), load_date=load_date)
     candidate = Candidate(table, load_date, build_id)
     with connection.transaction():
+        role = sql.Identifier(role_of(pipeline.layer(relation)))  # a build of it must be able to replace it
+        connection.execute(sql.SQL("set local role {}").format(role))
         candidates.create_empty(connection, candidate)
         count = candidates.copy_in(connection, candidate, [rows], lambda _done: None)
         if behind:
