@@ -139,6 +139,12 @@ class Lab:
         with connect(self.server, self.name, "test") as connection:
             yield connection
 
+    def in_postgres(self, query: str, *values: Any, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """The rows of a query outside the pipeline's database."""
+        with connect(self.server, database, "test") as connection:
+            cursor = connection.execute(query, values or None)
+            return cursor.fetchall() if cursor.description else []
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query on the pipeline's database."""
         with self.session() as connection:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from kpi_assets.build.context import BuildContext, Progress
 from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
+from kpi_assets.instance.processes import process_tags
 from kpi_assets.lake.store import Store, bucket_of, client
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import alerts, runs
@@ -82,6 +83,8 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
     if dagster_run is None:
         raise UserError("The run log is for runs: materialise the asset in one.")
     key = dagster_run.tags.get("dagster/partition")
+    if context.instance:  # a run that the daemon launched is in a process that it does not watch
+        context.instance.add_run_tags(dagster_run.run_id, process_tags(dagster_run.run_id))
     run = Run(dagster_run.run_id, dagster_run.job_name, date.fromisoformat(key) if key else None)
     try:
         yield run

@@ -45,6 +45,7 @@ for command in (
     look.url,
     run.demo,
     deploy.bootstrap,
+    deploy.doctor,
 ):
     app.command()(command)
 

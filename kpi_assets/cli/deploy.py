@@ -1,9 +1,19 @@
-"""A deployment: `kpi bootstrap` makes the servers of one ready."""
+"""A deployment: `kpi bootstrap` makes its servers ready, `kpi doctor` looks whether everything is."""
 
-from kpi_assets.cli.common import out
-from kpi_assets.errors import UsageError
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kpi_assets.cli.common import out, prepare_bucket
+from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import settings
+
+if TYPE_CHECKING:
+    from kpi_assets.doctor.finding import Finding  # its room brings boto3
+
+STYLES = {"ok": "green", "advice": "yellow", "broken": "bold red"}
 
 
 def bootstrap() -> None:
@@ -40,3 +50,39 @@ def bootstrap() -> None:
             if config.dagster_postgres_url is None:
                 server.ensure_use(admin, DATABASE, login)
             out.print(f"[green]ready[/] login {login}, with {' and '.join(server.MAKERS)}")
+
+
+def doctor(
+    landing: Annotated[
+        bool, typer.Option("--landing", help="Also put and remove a small object, as who lands files must be able to.")
+    ] = False,
+) -> None:
+    """Look at servers, roles, buckets, clocks, disk and instance: each line says ok, or what to do."""
+    states = []
+    for finding in _findings(landing=landing):
+        states.append(finding.state)
+        out.print(f"[{STYLES[finding.state]}]{finding.state:7}[/] {finding.subject}: ", end="")
+        out.print(finding.text, markup=False, soft_wrap=True)
+    if "broken" in states:
+        raise typer.Exit(1)
+
+
+def _findings(*, landing: bool) -> Iterator["Finding"]:
+    from kpi_assets.doctor import instance, lake, machine, warehouse  # noqa: PLC0415
+    from kpi_assets.doctor.finding import broken  # noqa: PLC0415
+    from kpi_assets.local.stack import running  # noqa: PLC0415
+
+    first = settings()
+    yield from machine.disk(first.home, holds_data=first.embedded_postgres or first.embedded_s3)
+    try:
+        pipelines = list(load_pipelines(first.sql_dir, first.min_rows).values())
+        with running(first) as stack:
+            config = settings()
+            assert config.postgres_url is not None
+            yield from warehouse.server(config.postgres_url, pipelines, embedded=first.embedded_postgres)
+            for pipeline in pipelines:
+                prepare_bucket(stack, pipeline)
+                yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
+            yield from instance.instance(config)
+    except UserError as error:
+        yield broken("files and embedded servers", str(error))

@@ -81,21 +81,23 @@ def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
     import dagster as dg  # noqa: PLC0415
 
     from kpi_assets.assets.resources import plain_s3  # noqa: PLC0415
-    from kpi_assets.automation.processes import close_dead_runs, process_tags  # noqa: PLC0415
     from kpi_assets.definitions import build_defs  # noqa: PLC0415
+    from kpi_assets.instance.processes import close_dead_runs, process_tags  # noqa: PLC0415
     from kpi_assets.ops import state  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     pipeline = work.pipeline
     with RunView(f"{pipeline.name}, load_date {load_date}", names) as view, dg.DagsterInstance.get() as instance:
         close_dead_runs(instance)
+        run_id = str(uuid.uuid4())
         defs = build_defs({"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(view.reporter)})
         ran = defs.resolve_job_def(pipeline.name).execute_in_process(
             instance=instance,
             partition_key=load_date.isoformat(),
             asset_selection=[dg.AssetKey([pipeline.name, *name.split(".")]) for name in names],
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags=process_tags(),
+            run_id=run_id,
+            tags=process_tags(run_id),
             raise_on_error=False,
         )
         with connect(work.server, pipeline.name, "result") as connection:

@@ -51,9 +51,14 @@ def storage_url(settings: Settings) -> str:
     return urlunsplit(("postgresql+psycopg2", parts.netloc, path, parts.query, ""))
 
 
+def path_below(home: Path) -> Path:
+    """The instance folder of a KPI_HOME."""
+    return home.resolve() / "dagster"
+
+
 def prepare(settings: Settings) -> Path:
     """Make the folder, its dagster.yaml and Dagster's database; point this process's environment at the folder."""
-    folder = settings.home.resolve() / "dagster"
+    folder = path_below(settings.home)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "dagster.yaml"
     if not path.exists() or (path.read_text() != DAGSTER_YAML and path.read_text().startswith(OURS)):

@@ -27,6 +27,7 @@ from kpi_assets.settings import CHECKOUT, Settings
 
 DEFAULT_PORT = 3000
 START_PATIENCE = 120.0  # seconds until the web UI must answer
+CODE_SERVER_PATIENCE = 5.0  # seconds for which a service may be without one
 STOP_PATIENCE = 20.0  # seconds until a service that was asked to end is killed
 SUPERVISOR, WEB, DAEMON = "kpi up", "web UI", "daemon"
 
@@ -50,9 +51,10 @@ class _Record:
 
 
 def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str], None]) -> None:
-    """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them dies.
+    """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them or what they need dies.
 
-    Raises UserError when another `kpi up` runs in this home, the port is taken, or a service does not come up.
+    Raises UserError when that happens, another `kpi up` runs in this home, the port is taken, or a service does not
+    come up. Whatever was killed, the next call cleans up after it and goes on.
     """
     home = settings.home.resolve()
     other = next((record for record in _records(home) if record.name == SUPERVISOR and record.process()), None)
@@ -67,15 +69,18 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
         try:
-            location = _code_location()
-            web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(chosen), *location]
-            children.append(_spawn(home, WEB, web, stack, chosen))
-            children.append(_spawn(home, DAEMON, ["-m", "dagster._daemon", "run", *location], stack))
+            for name, arguments in commands(chosen).items():
+                children.append(_spawn(home, name, arguments, stack, chosen if name == WEB else None))
+            close_dead_runs()
             _await_answer(address, children, home, ended)
             if not ended():
                 on_ready(address)
+            code_servers = _CodeServers(children)
             while not ended():
                 _check_alive(children, home)
+                code_servers.check()
+                if stack:
+                    stack.check_alive()
                 time.sleep(0.3)
         finally:
             _end_groups([child.pid for child in children])
@@ -92,10 +97,21 @@ def stop(home: Path) -> list[str]:
     if supervisor:
         supervisor.send_signal(signal.SIGTERM)
         psutil.wait_procs([supervisor], timeout=2 * STOP_PATIENCE)
-    _end_groups([record.pid for record in running if record.name != SUPERVISOR and record.process()])
+    services = [record for record in found if record.name != SUPERVISOR]
+    _end_groups([record.pid for record in services if record.process() or _has_orphans(record, home)])
     if found:
         _records_file(home.resolve()).unlink(missing_ok=True)
     return [record.name for record in running]
+
+
+def _has_orphans(record: _Record, home: Path) -> bool:
+    """Whether code servers or run workers outlived a service that was killed; they lie in its group still."""
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.Error):
+            # The number of an empty group may have become that of another: ours have the instance's folder.
+            if os.getpgid(process.pid) == record.pid and process.create_time() >= record.since - 1:
+                return process.environ().get("DAGSTER_HOME") == str(folder.path_below(home))
+    return False
 
 
 def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
@@ -109,9 +125,22 @@ def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
     return found
 
 
-def _code_location() -> list[str]:
+def commands(port: int) -> dict[str, list[str]]:
+    """What Python is told to start each service; the first is the web UI, on that port."""
     workspace = CHECKOUT / "workspace.yaml"
-    return ["-w", str(workspace)] if workspace.exists() else ["-m", "kpi_assets.definitions"]
+    location = ["-w", str(workspace)] if workspace.exists() else ["-m", "kpi_assets.definitions"]
+    return {
+        WEB: ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), *location],
+        DAEMON: ["-m", "dagster._daemon", "run", *location],
+    }
+
+
+def close_dead_runs() -> None:
+    """Close the runs in the middle of which the last `kpi up` was killed; the daemon tries them again.
+
+    In a process of its own, so that Dagster is not imported here.
+    """
+    subprocess.run([sys.executable, "-m", "kpi_assets.instance.processes"], check=False)
 
 
 def _spawn(
@@ -154,7 +183,37 @@ def _check_alive(children: Sequence[subprocess.Popen[bytes]], home: Path) -> Non
         if child.poll() is not None:
             log = _log(home, name)
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise UserError(f"The {name} ended by itself; its log {log} ends with: {last[0]}")
+            raise UserError(f"The {name} ended by itself: say `kpi up` again; its log {log} ends with: {last[0]}")
+
+
+class _CodeServers:
+    """The code servers that the services start: Dagster does not notice when the web UI's is killed."""
+
+    def __init__(self, services: Sequence[subprocess.Popen[bytes]]) -> None:
+        now = time.monotonic()
+        self._services = [psutil.Process(service.pid) for service in services]
+        self._last_seen = dict.fromkeys(self._services, now)
+        self._looked = now
+
+    def check(self) -> None:
+        """Raise UserError when a service has had none for a while: one is exchanged for another now and then."""
+        now = time.monotonic()
+        if now - self._looked < 1:
+            return
+        self._looked = now
+        for service, name in zip(self._services, (WEB, DAEMON), strict=True):
+            with suppress(psutil.NoSuchProcess):
+                if any(_is_code_server(child) for child in service.children()):
+                    self._last_seen[service] = now
+            if now - self._last_seen[service] > CODE_SERVER_PATIENCE:
+                raise UserError(f"The code server of the {name} ended by itself: say `kpi up` again.")
+
+
+def _is_code_server(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and "grpc" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -118,6 +118,11 @@ class Server(ABC):
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
+    def check_alive(self) -> None:
+        """Raise UserError when the server has ended, with its last words."""
+        if self.process() is None:
+            self._fail("ended by itself: say `kpi up` again")
+
     def status(self) -> ServerStatus:
         """Whether it runs, and where; takes no lock and changes nothing."""
         process = self.process()

@@ -97,6 +97,12 @@ class Stack:
         assert self._s3 is not None, "this stack has no S3"
         return self._s3.make_bucket(name)
 
+    def check_alive(self) -> None:
+        """Raise UserError when a server has ended although it is in use."""
+        for server in (self._postgres, self._s3):
+            if server:
+                server.check_alive()
+
     def _leave(self) -> None:
         """Give up our share, and end the servers if nobody else has one."""
         os.close(self.lock_fd)

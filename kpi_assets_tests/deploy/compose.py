@@ -84,6 +84,12 @@ class Deployment(Kpi):
         return subprocess.run([DEPLOY / "make-secrets.sh", folder], check=True, capture_output=True, text=True).stdout
 
     @property
+    def postgres_version(self) -> str:
+        """As 18.4."""
+        with self.session(database="postgres") as session:
+            return f"{session.info.server_version // 10000}.{session.info.server_version % 10000}"
+
+    @property
     def place(self) -> str:
         return f"@127.0.0.1:{self.postgres_port}"
 

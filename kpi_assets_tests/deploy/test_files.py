@@ -23,6 +23,7 @@ from moto.s3.responses import ACTION_MAP
 from moto.server import ThreadedMotoServer
 from sqlalchemy.engine import make_url
 
+from kpi_assets.doctor.lake import bucket
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import PooledPostgresStorage
 from kpi_assets.lake.landing import land
@@ -190,6 +191,7 @@ def _in_aws(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of other tests
 
 
 @pytest.mark.usefixtures("_in_aws")
@@ -218,6 +220,7 @@ class Cloud:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.users: dict[str, tuple[str, str]] = {}
         self.root = self.session("test", "test")
         [self.pipeline] = [load_pipelines(CHECKOUT / "sql")["instacart"]]
         self.bucket = self.pipeline.config.bucket
@@ -232,12 +235,15 @@ class Cloud:
     def user(self, policy: str) -> tuple[str, str]:
         """The keys of a new user with the policy of a file."""
         iam = self.root.client("iam", endpoint_url=self.url)
+        if policy in self.users:
+            return self.users[policy]
         iam.create_user(UserName=policy)
         text = (DEPLOY / "iam" / f"{policy}.json").read_text()
         assert self.bucket in text
         iam.put_user_policy(UserName=policy, PolicyName=policy, PolicyDocument=text)
         made = iam.create_access_key(UserName=policy)["AccessKey"]
-        return made["AccessKeyId"], made["SecretAccessKey"]
+        self.users[policy] = (made["AccessKeyId"], made["SecretAccessKey"])
+        return self.users[policy]
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +258,7 @@ def role(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.Monke
     key, secret = cloud.user(policy)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of other tests
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
     monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")  # as AWS has it
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on policies are enforced
@@ -289,6 +295,22 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             refused()
+
+
+def test_the_doctor_says_whether_a_user_may_land(cloud: Cloud, role: tuple[str, Store]) -> None:
+    policy, _ = role
+    config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
+    found = [(each.state, each.text) for each in bucket(config, cloud.pipeline, landing=True)]
+    assert found[1] == ("ok", "can be listed and read below raw/")
+    if policy == "land":
+        assert found[2:] == [("ok", "can be landed into: a probe was put and removed")]
+        assert list(Store(client(config), cloud.bucket).keys("raw/.kpi-doctor/")) == []
+    else:
+        [(state, text)] = found[2:]
+        assert state == "broken"
+        assert text.startswith("s3://kpi-instacart/raw/.kpi-doctor/")
+        assert "access is refused (AccessDenied): check the credentials" in text
+        assert len(list(bucket(config, cloud.pipeline, landing=False))) == 2
 
 
 def test_the_policies_cover_every_object_of_the_shipped_pipelines() -> None:

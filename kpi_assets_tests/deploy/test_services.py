@@ -5,6 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kpi_assets.ops import schema
 from kpi_assets_tests.deploy.compose import Deployment
 from kpi_assets_tests.deploy.conftest import SERVICES, Ran
 
@@ -31,6 +32,43 @@ def test_no_process_has_a_password_in_its_environment_or_command(site: Deploymen
     told = [" ".join([*process.cmdline(), *map(str, process.environ().items())]) for process in looked_at]
     assert all("KPI_SECRETS_DIR" in each for each in told)
     assert [each for each in told if any(secret in each for secret in site.secrets)] == []
+
+
+def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
+    place = f"127.0.0.1:{site.postgres_port}"
+    found = site("doctor", "--landing").out.splitlines()
+    said = [line for line in found if " free in " not in line and "connections are free" not in line]
+    assert said == [
+        f"ok      warehouse: PostgreSQL {site.postgres_version} at {place}, as kpi_app",
+        "ok      warehouse: its clock and ours are less than 10 s apart",
+        "ok      warehouse settings: durable, and roomy enough for loads",
+        "ok      roles: kpi_loader, kpi_builder, kpi_reader are there",
+        f"ok      database instacart: ops is at version {schema.migrations()[-1][0]}, the newest",
+        "ok      bucket kpi-instacart: its clock and ours are less than 10 s apart",
+        "ok      bucket kpi-instacart: can be listed and read below raw/",
+        "ok      bucket kpi-instacart: can be landed into: a probe was put and removed",
+        "ok      dagster: its tables are of this Dagster and hold 1 runs",
+        "ok      dagster: its daemon lives",
+    ]
+    assert site.s3.list_objects_v2(Bucket="kpi-instacart", Prefix="raw/.kpi-doctor/").get("Contents", []) == []
+
+
+def test_the_doctor_says_what_a_deployment_lacks(site: Deployment, ran: Ran) -> None:
+    """Each line is of a login or a server that is not fit for work."""
+    ask = "have an administrator run `kpi bootstrap`"
+    site.execute(f"create role test_nobody login password '{site.secrets[0]}'")
+    nobody = {"KPI_POSTGRES_URL": site.url_as("test_nobody", site.secrets[0])}
+    said = site("doctor", code=1, **nobody)
+    assert said.line("database instacart").startswith("broken database instacart: The warehouse server at")
+    assert "on database 'dagster' (permission denied for database" in said.line("broken dagster")
+    for database in ("instacart", "dagster"):
+        site.execute(f"grant connect on database {database} to test_nobody")
+    said = site("doctor", code=1, **nobody)
+    assert said.line("broken dagster").startswith("broken dagster: its database cannot be used (permission denied")
+    assert said.line("broken database") == (
+        f"broken database instacart: test_nobody lacks kpi_loader and kpi_builder: {ask}, or grant it"
+    )
+    assert site("doctor", KPI_POSTGRES_URL=site.superuser).line("advice").startswith("advice login: kpi is a superuser")
 
 
 def test_no_log_has_a_password(site: Deployment, ran: Ran) -> None:

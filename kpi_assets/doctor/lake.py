@@ -1,0 +1,61 @@
+"""Each pipeline's bucket: listing, reading, and landing where that is asked for."""
+
+import uuid
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from itertools import takewhile
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from kpi_assets.doctor.finding import Finding, clock, guarded, ok
+from kpi_assets.lake.store import bucket_of, client, explained
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.settings import Settings
+
+PROBES = ".kpi-doctor/"  # below what all of a pipeline's keys begin with; deploy/iam/land.json allows to remove these
+
+
+def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator[Finding]:
+    """What may be done with a pipeline's objects; with `landing`, a probe object is put and removed."""
+    name = bucket_of(pipeline, settings)
+    subject = f"bucket {name}"
+    prefix = _prefix(pipeline)
+
+    def look() -> Iterator[Finding]:
+        s3 = client(settings)
+        with explained(name, prefix):
+            try:
+                listed = s3.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1)
+            except ClientError as error:
+                yield from _clock(subject, error.response)  # S3 refuses what seems to come from another time
+                raise
+        yield from _clock(subject, listed)
+        found = [entry["Key"] for entry in listed.get("Contents", [])]
+        if found:
+            with explained(name, found[0]):
+                s3.get_object(Bucket=name, Key=found[0])["Body"].read(1)
+            yield ok(subject, f"can be listed and read below {prefix or '/'}")
+        else:
+            yield ok(subject, f"can be listed; nothing lies below {prefix or '/'} yet")
+        if landing:
+            key = f"{prefix}{PROBES}{uuid.uuid4()}"
+            with explained(name, key):
+                s3.put_object(Bucket=name, Key=key, Body=b"")
+                s3.delete_object(Bucket=name, Key=key)
+            yield ok(subject, "can be landed into: a probe was put and removed")
+
+    yield from guarded(subject, look)
+
+
+def _prefix(pipeline: Pipeline) -> str:
+    """The folders that the keys of all of a pipeline's objects have in common."""
+    folders = [table.header.source.object.split("/")[:-1] for table in pipeline.sources if table.header.source]
+    levels = takewhile(lambda names: len(set(names)) == 1 and "{" not in names[0], zip(*folders, strict=False))
+    return "".join(f"{names[0]}/" for names in levels)
+
+
+def _clock(subject: str, answer: Any) -> Iterator[Finding]:
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    if date:
+        yield clock(subject, parsedate_to_datetime(date))

@@ -1,0 +1,186 @@
+"""The warehouse server and each pipeline's database in it, seen with the login of KPI_POSTGRES_URL."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from pydantic import SecretStr
+
+from kpi_assets.doctor.finding import Finding, advice, broken, clock, guarded, ok
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.ops import schema
+from kpi_assets.warehouse import bootstrap
+from kpi_assets.warehouse.bootstrap import BUILDER, LOADER, MAKERS, READER
+from kpi_assets.warehouse.connection import connect, may_act_as, own_database
+
+SUBJECT = "warehouse"
+FAST_TRIAGE = 160000
+FREE_CONNECTIONS = (10, 30)  # broken below, advice below: sessions of builds, and the pools of Dagster's processes
+ADMINISTRATOR = "have an administrator run `kpi bootstrap`"
+
+
+def server(url: SecretStr, pipelines: Iterable[Pipeline], *, embedded: bool) -> Iterator[Finding]:
+    """The server, its settings and roles, then each pipeline's database."""
+
+    def look() -> Iterator[Finding]:
+        with connect(url, own_database(url), "doctor") as connection:
+            yield from _server(connection)
+            yield from _settings(connection)
+            login = _login(connection)
+            yield from _roles(connection, login, embedded=embedded)
+            found = connection.execute("select datname from pg_database").fetchall()
+        for pipeline in pipelines:
+            subject = f"database {pipeline.name}"
+            if (pipeline.name,) in found:
+                yield from guarded(subject, lambda pipeline=pipeline: _database(url, pipeline))  # type: ignore[misc]
+            elif login.may_create_databases:
+                yield ok(subject, "not made yet: the first command that needs it makes it")
+            else:
+                yield broken(subject, f"it does not exist: {ADMINISTRATOR}")
+
+    yield from guarded(SUBJECT, look)
+
+
+def _server(connection: Connection[Any]) -> Iterator[Finding]:
+    row = connection.execute("select pg_is_in_recovery(), clock_timestamp(), current_user").fetchone()
+    assert row is not None
+    standby, now, user = row
+    number = connection.info.server_version
+    text = f"PostgreSQL {number // 10000}.{number % 10000} at {connection.info.host}:{connection.info.port}, as {user}"
+    if standby:
+        yield broken(SUBJECT, f"{text}: it is a standby and takes no writes: name the primary in KPI_POSTGRES_URL")
+    elif number < FAST_TRIAGE:
+        yield advice(SUBJECT, f"{text}: from 16 on, unreadable records are told apart many times faster")
+    else:
+        yield ok(SUBJECT, text)
+    yield clock(SUBJECT, now)
+
+
+def _settings(connection: Connection[Any]) -> Iterator[Finding]:
+    rows = connection.execute(
+        "select name, case unit when 'MB' then setting::bigint else 0 end, setting from pg_settings "
+        "where name in ('max_wal_size', 'fsync', 'full_page_writes', 'autovacuum')"
+    ).fetchall()
+    megabytes, values = {name: size for name, size, _ in rows}, {name: value for name, _, value in rows}
+    wanting = [
+        f"{name} = on ({why})"
+        for name, why in (
+            ("fsync", "what was published is lost in a power cut"),
+            ("full_page_writes", "a power cut may damage tables"),
+            ("autovacuum", "ops grows slow"),
+        )
+        if values[name] == "off"
+    ]
+    if megabytes["max_wal_size"] < 1024:
+        wanting.append("max_wal_size = 4GB (a load forces one checkpoint after another)")
+    subject = "warehouse settings"
+    if wanting:
+        yield advice(subject, f"set {', '.join(wanting)}")
+    else:
+        yield ok(subject, "durable, and roomy enough for loads")
+    row = connection.execute(
+        "select current_setting('max_connections')::int, count(*) from pg_stat_activity "
+        "where backend_type = 'client backend'"
+    ).fetchone()
+    assert row is not None
+    most, used = row
+    free = most - used
+    text = f"{free} of {most} connections are free"
+    if free >= FREE_CONNECTIONS[1]:
+        yield ok(subject, text)
+    else:
+        text += ": raise max_connections to 100, or end sessions that nobody needs"
+        yield advice(subject, text) if free >= FREE_CONNECTIONS[0] else broken(subject, text)
+
+
+@dataclass(frozen=True)
+class _Login:
+    """What the user of KPI_POSTGRES_URL may do on the whole server."""
+
+    name: str
+    is_superuser: bool
+    may_create_roles: bool
+    may_create_databases: bool
+
+
+def _login(connection: Connection[Any]) -> _Login:
+    with connection.cursor(row_factory=class_row(_Login)) as cursor:
+        found = cursor.execute(
+            "select rolname as name, rolsuper as is_superuser, rolsuper or rolcreaterole as may_create_roles, "
+            "rolsuper or rolcreatedb as may_create_databases from pg_roles where rolname = current_user"
+        ).fetchone()
+    assert found is not None
+    return found
+
+
+def _roles(connection: Connection[Any], login: _Login, *, embedded: bool) -> Iterator[Finding]:
+    known = {name for (name,) in connection.execute("select rolname from pg_roles").fetchall()}
+    missing = [role for role in (*MAKERS, READER) if role not in known]
+    if missing:
+        text = f"{', '.join(missing)} not made yet"
+        if login.may_create_roles:
+            yield ok("roles", f"{text}: the first command that needs them makes them")
+        else:
+            yield advice("roles", f"{text}: {ADMINISTRATOR}, or nobody but this login reads what is published")
+    else:
+        yield ok("roles", f"{', '.join((*MAKERS, READER))} are there")
+    if not embedded and login.is_superuser:
+        yield advice(
+            "login",
+            f"{login.name} is a superuser: set KPI_ADMIN_POSTGRES_URL to this URL and KPI_POSTGRES_URL to that of a "
+            f"new login, and run `kpi bootstrap`, which makes it with {LOADER} and {BUILDER} only",
+        )
+
+
+def _database(url: SecretStr, pipeline: Pipeline) -> Iterator[Finding]:
+    subject = f"database {pipeline.name}"
+    with connect(url, pipeline.name, "doctor") as connection:
+        encoding = connection.execute("select current_setting('server_encoding')").fetchone()
+        if encoding != ("UTF8",):
+            yield broken(
+                subject, f"its encoding is {encoding and encoding[0]}: drop it, and let `kpi bootstrap` make it"
+            )
+            return
+        owner = bootstrap.owns_database(connection)
+        mend = "the next command that needs it makes it so" if owner else ADMINISTRATOR
+        missing = bootstrap.missing_schemas(connection, pipeline.config.layers)
+        if missing:
+            yield _undone(subject, f"lacks the schemas {', '.join(missing)}: {mend}", owner=owner)
+            return
+        held = [role for role in MAKERS if may_act_as(connection, role)]
+        if not owner and len(held) < len(MAKERS):
+            lacking = " and ".join(role for role in MAKERS if role not in held)
+            yield broken(subject, f"{connection.info.user} lacks {lacking}: {ADMINISTRATOR}, or grant it")
+            return
+        yield from _ops(connection, subject, mend, owner=owner)
+        yield from _readers(connection, pipeline, subject, mend, owner=owner)
+
+
+def _undone(subject: str, text: str, *, owner: bool) -> Finding:
+    """What a login that owns the database does by itself is no fault."""
+    return ok(subject, text) if owner else broken(subject, text)
+
+
+def _ops(connection: Connection[Any], subject: str, mend: str, *, owner: bool) -> Iterator[Finding]:
+    pending, current = schema.pending(connection), schema.version(connection)
+    if pending:
+        numbers = ", ".join(map(str, pending))
+        yield _undone(subject, f"ops is at version {current}, migrations {numbers} are pending: {mend}", owner=owner)
+    else:
+        yield ok(subject, f"ops is at version {current}, the newest")
+
+
+def _readers(
+    connection: Connection[Any], pipeline: Pipeline, subject: str, mend: str, *, owner: bool
+) -> Iterator[Finding]:
+    rows = connection.execute(
+        "select s from unnest(%s::text[]) as s where to_regrole(%s) is not null and "
+        "has_schema_privilege(%s, s, 'usage') is distinct from (s = any(%s::text[]))",
+        [[*pipeline.config.layers, "ops"], READER, READER, [*pipeline.config.readers, "ops"]],
+    ).fetchall()
+    if rows:
+        schemas = ", ".join(name for (name,) in rows)
+        text = f"what {READER} may read of {schemas} is not what pipeline.yaml says: {mend}"
+        yield _undone(subject, text, owner=owner)

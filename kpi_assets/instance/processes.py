@@ -1,0 +1,47 @@
+"""Runs whose process died: what was killed in the middle is closed as failed by whoever comes next on this machine.
+
+`python -m kpi_assets.instance.processes` does so once: a run that the daemon launched is then tried again by it.
+"""
+
+import socket
+
+import dagster as dg
+import psutil
+
+HOST, PROCESS = "kpi/host", "kpi/process"  # tags
+_UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+
+
+def process_tags(run_id: str) -> dict[str, str]:
+    """Tags that tell that this process executes the run; a run that is tried again has its predecessor's tags too."""
+    return {HOST: socket.gethostname(), PROCESS: f"{run_id} {_told(psutil.Process())}"}
+
+
+def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Report as failed the unfinished runs of this machine whose process is gone; returns their ids."""
+    closed = []
+    found = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, tags={HOST: socket.gethostname()}))
+    for run in found:
+        run_id, _, process = run.tags[PROCESS].partition(" ")
+        if run_id == run.run_id and not _is_alive(process):
+            instance.report_run_failed(run, "The process that executed this run died before it could finish.")
+            closed.append(run.run_id)
+    return closed
+
+
+def _told(process: psutil.Process) -> str:
+    """A process as text; one that was given the same number later has another start time."""
+    return f"{process.pid} {process.create_time():.2f}"
+
+
+def _is_alive(told: str) -> bool:
+    try:
+        process = psutil.Process(int(told.split(maxsplit=1)[0]))
+        return _told(process) == told and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+if __name__ == "__main__":
+    with dg.DagsterInstance.get() as found:
+        close_dead_runs(found)

@@ -1,0 +1,220 @@
+"""The doctor in the session's own stack: each thing that can be found, and that looking changes nothing."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kpi_assets.doctor import finding, instance, lake, machine, warehouse
+from kpi_assets.doctor.finding import Finding, clock
+from kpi_assets.instance import folder
+from kpi_assets.local.stack import Stack
+from kpi_assets.ops import schema
+from kpi_assets.settings import settings
+from kpi_assets_tests.lab import RAW_THINGS, Lab
+
+NEWEST = schema.migrations()[-1][0]
+
+
+@pytest.fixture
+def lab(lab: Lab) -> Lab:
+    lab.file("raw/things.sql", RAW_THINGS)
+    return lab
+
+
+def told(findings: Iterator[Finding], subject: str) -> list[tuple[str, str]]:
+    return [(each.state, each.text) for each in findings if each.subject == subject]
+
+
+def server(lab: Lab, subject: str, **words: Any) -> list[tuple[str, str]]:
+    return told(warehouse.server(lab.server, [lab.pipeline()], **{"embedded": True, **words}), subject)
+
+
+def test_a_database_is_followed_from_before_it_is_made(lab: Lab) -> None:
+    subject = f"database {lab.name}"
+    by_itself = "the next command that needs it makes it so"
+    assert server(lab, subject) == [("ok", "not made yet: the first command that needs it makes it")]
+    assert lab.in_postgres("select 1 from pg_database where datname = %s", lab.name) == [], "looking made nothing"
+    lab.prepared()
+    assert server(lab, subject) == [("ok", f"ops is at version {NEWEST}, the newest")]
+    with lab.session() as session:
+        session.execute("delete from ops.migrations where version = %s", [NEWEST])
+        session.execute("drop schema marts cascade")
+    assert server(lab, subject) == [("ok", f"lacks the schemas marts: {by_itself}")]
+    with lab.session() as session:
+        session.execute("create schema marts")
+    assert server(lab, subject) == [
+        ("ok", f"ops is at version {NEWEST - 1}, migrations {NEWEST} are pending: {by_itself}"),
+        ("ok", f"what kpi_reader may read of marts is not what pipeline.yaml says: {by_itself}"),
+    ]
+    with lab.session() as session:
+        session.execute("insert into ops.migrations (version, name) values (9999, '9999_of_tomorrow.sql')")
+    assert server(lab, subject) == [
+        (
+            "broken",
+            f"The ops schema of {lab.name} is at version 9999, ahead of this kpi_assets ({NEWEST}): "
+            "install the newer kpi_assets that made it.",
+        )
+    ]
+
+
+def test_a_database_of_another_encoding(lab: Lab) -> None:
+    lab.in_postgres(
+        f"create database {lab.name} template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
+    )
+    assert server(lab, f"database {lab.name}") == [
+        ("broken", "its encoding is SQL_ASCII: drop it, and let `kpi bootstrap` make it")
+    ]
+
+
+@pytest.fixture
+def ill(lab: Lab) -> Iterator[None]:
+    """A server that somebody tuned."""
+    for change in ("max_wal_size = '100MB'", "autovacuum = off"):
+        lab.in_postgres(f"alter system set {change}")
+    lab.in_postgres("select pg_reload_conf()")
+    yield
+    lab.in_postgres("alter system reset all")
+    lab.in_postgres("select pg_reload_conf()")
+
+
+@pytest.mark.usefixtures("ill")
+def test_settings_that_lose_or_slow(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warehouse, "FREE_CONNECTIONS", (0, 1000))
+    [(state, text), (free_state, free)] = server(lab, "warehouse settings")
+    assert (state, free_state) == ("advice", "advice")
+    assert text == (
+        "set autovacuum = on (ops grows slow), max_wal_size = 4GB (a load forces one checkpoint after another)"
+    )
+    assert free.endswith(
+        " of 100 connections are free: raise max_connections to 100, or end sessions that nobody needs"
+    )
+    monkeypatch.setattr(warehouse, "FREE_CONNECTIONS", (1000, 1000))
+    assert server(lab, "warehouse settings")[1][0] == "broken"
+
+
+def test_a_standby_and_an_old_server_are_told() -> None:
+    def of(version: int, *, standby: bool) -> Finding:
+        answer = SimpleNamespace(fetchone=lambda: (standby, datetime.now(timezone.utc), "kpi"))
+        info = SimpleNamespace(server_version=version, host="db", port=5432)
+        return next(warehouse._server(SimpleNamespace(execute=lambda _: answer, info=info)))  # type: ignore[arg-type]
+
+    assert of(180004, standby=False) == Finding("ok", "warehouse", "PostgreSQL 18.4 at db:5432, as kpi")
+    assert of(180004, standby=True).state == "broken"
+    assert of(150012, standby=False).state == "advice"
+
+
+def test_a_superuser_of_a_named_server_is_told_how_to_be_less(lab: Lab) -> None:
+    assert server(lab, "login") == []
+    [(state, text)] = server(lab, "login", embedded=False)
+    assert state == "advice"
+    assert text.startswith("kpi is a superuser: set KPI_ADMIN_POSTGRES_URL to this URL")
+
+
+def test_a_server_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
+    url = type(lab.server)("postgresql://kpi:hunter2@127.0.0.1:1/postgres")
+    [found] = list(warehouse.server(url, [lab.pipeline()], embedded=False))
+    assert (found.state, found.subject) == ("broken", "warehouse")
+    assert found.text.startswith("The warehouse server at 127.0.0.1:1 cannot be used as user 'kpi'")
+    assert "hunter2" not in found.text
+
+
+def test_a_bucket_is_listed_read_and_landed_into(lab: Lab) -> None:
+    subject = f"bucket {lab.bucket}"
+
+    def look(*, landing: bool = True) -> list[tuple[str, str]]:
+        return told(lake.bucket(settings(), lab.pipeline(), landing=landing), subject)[1:]
+
+    landed = ("ok", "can be landed into: a probe was put and removed")
+    assert look() == [("ok", "can be listed; nothing lies below raw/things/ yet"), landed]
+    lab.put_things(b"thing_id\n")
+    assert look() == [("ok", "can be listed and read below raw/things/"), landed]
+    assert look(landing=False) == [("ok", "can be listed and read below raw/things/")]
+    assert list(lab.store.keys("")) == ["raw/things/load_date=2025-03-01/things.csv"], "the probe is gone"
+
+
+def test_a_bucket_that_is_not_there(lab: Lab) -> None:
+    config = settings().model_copy(update={"s3_bucket": "kpi-nowhere"})
+    found = list(lake.bucket(config, lab.pipeline(), landing=False))
+    assert (found[-1].state, found[-1].text) == (
+        "broken",
+        "s3://kpi-nowhere/raw/things/ cannot be used: the bucket does not exist: create it, or correct KPI_S3_BUCKET.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state", "text"),
+    [
+        (0, "ok", "its clock and ours are less than 10 s apart"),
+        (3600, "broken", "its clock is 3600 s ahead of ours: set both by NTP"),
+        (-3600, "broken", "its clock is 3600 s behind ours: set both by NTP"),
+    ],
+)
+def test_clocks(seconds: int, state: str, text: str) -> None:
+    assert clock("x", datetime.now(timezone.utc) + timedelta(seconds=seconds)) == Finding(state, "x", text)  # type: ignore[arg-type]
+
+
+def test_the_clocks_of_postgres_and_of_s3_are_looked_at(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "SKEW", -1)
+    assert server(lab, "warehouse")[1][1].startswith("its clock is 0 s ")
+    found = told(lake.bucket(settings(), lab.pipeline(), landing=False), f"bucket {lab.bucket}")
+    assert found[0][0] == "broken"
+    refused = settings().model_copy(update={"s3_bucket": "kpi-nowhere"})
+    assert " s " in next(lake.bucket(refused, lab.pipeline(), landing=False)).text, "also when S3 refuses"
+
+
+@pytest.mark.parametrize(
+    ("free", "holds_data", "state"),
+    [(50, True, "ok"), (5, True, "advice"), (0.5, True, "broken"), (5, False, "ok"), (0.5, False, "advice")],
+)
+def test_disk(free: float, holds_data: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free * machine.GB))
+    [found] = list(machine.disk(tmp_path / "not" / "made", holds_data=holds_data))
+    assert found.state == state
+    assert found.text.startswith(f"{free:,.1f} GB free in {tmp_path}")
+    assert not (tmp_path / "not").exists()
+
+
+@pytest.fixture
+def dagster(stack: Stack, tmp_path: Path) -> Any:
+    """Settings with an instance of their own home, in the session's database `dagster`."""
+    config = settings().model_copy(update={"home": tmp_path / "home"})
+    folder.prepare(config)
+    return config
+
+
+def test_the_instance_without_a_daemon(dagster: Any) -> None:
+    [tables, daemon] = list(instance.instance(dagster))
+    assert tables.state == "ok"
+    assert tables.text.startswith("its tables are of this Dagster and hold ")
+    assert (daemon.state, daemon.text) == (
+        "advice",
+        "no daemon runs, so nothing that is scheduled or launched in the UI starts: `kpi up`",
+    )
+
+
+def test_the_instance_of_another_release(dagster: Any, lab: Lab) -> None:
+    list(instance.instance(dagster))
+    [(revision,)] = lab.in_postgres("select version_num from public.alembic_version", database="dagster")
+    lab.in_postgres("update public.alembic_version set version_num = '5e139331e376'", database="dagster")
+    try:
+        [tables, _] = list(instance.instance(dagster))
+    finally:
+        lab.in_postgres(f"update public.alembic_version set version_num = '{revision}'", database="dagster")
+    assert tables.state == "broken"
+    assert tables.text == (
+        f"its tables are of another Dagster (at 5e139331e376, wanted {revision}): stop the web UI and the daemon, and "
+        f"run DAGSTER_HOME={dagster.home}/dagster dagster instance migrate"
+    )
+
+
+def test_the_instance_before_it_is_made(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "DATABASE", "dagster_of_nobody")
+    config = settings().model_copy(update={"home": tmp_path / "home"})
+    assert [each.text for each in instance.instance(config)] == [
+        "its database dagster_of_nobody is not made yet: `kpi up` or the first run makes it"
+    ]
+    assert not (tmp_path / "home").exists()

@@ -1,0 +1,30 @@
+"""What stands in for Dagster's services: `python -m kpi_assets_tests.instance.stand_in KIND [PORT]`.
+
+A service (web, daemon) starts a code server (grpc), which starts a run worker; none of them ends by itself.
+"""
+
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+
+class Answer(BaseHTTPRequestHandler):
+    """To whatever is asked: yes."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+
+def main(kind: str, port: str = "0") -> None:
+    child = {"web": "grpc", "daemon": "grpc", "grpc": "worker"}.get(kind)
+    if child:
+        subprocess.Popen([sys.executable, "-m", "kpi_assets_tests.instance.stand_in", child])
+    if kind == "web":
+        HTTPServer(("127.0.0.1", int(port)), Answer).serve_forever()
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

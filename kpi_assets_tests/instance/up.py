@@ -1,0 +1,16 @@
+"""`kpi up` with stand-ins for Dagster's services, which take seconds to start: everything else is as it is."""
+
+from kpi_assets.cli import main
+from kpi_assets.instance import services
+
+STAND_IN = ["-m", "kpi_assets_tests.instance.stand_in"]
+
+services.commands = lambda port: {
+    services.WEB: [*STAND_IN, "web", str(port)],
+    services.DAEMON: [*STAND_IN, "daemon"],
+}
+services.close_dead_runs = lambda: None
+services.CODE_SERVER_PATIENCE = 0.2
+
+if __name__ == "__main__":
+    main()
