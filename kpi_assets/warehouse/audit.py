@@ -108,8 +108,8 @@ def audit(
 def checksum_of(columns: Mapping[str, str]) -> str:
     """The aggregate that sums up the rows of a table in whatever order: a hash of each row's hashed columns.
 
-    Each column is hashed from a seed of its own, and each row once more, or values could change places unnoticed. A NULL
-    makes the whole of the quick expression NULL: only then each column is looked at for it.
+    Each column is hashed from a seed of its own, and each row once more, or values could change places unnoticed.
+    A NULL makes the whole of the quick expression NULL: only then each column is looked at for it.
     """
     hashes = []
     for seed, (name, type_) in enumerate(columns.items(), start=1):
