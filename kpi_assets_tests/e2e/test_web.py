@@ -1,52 +1,16 @@
 """The calls that the UI makes: launch one partition, watch it, read its check results; and a clean end."""
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.e2e.web import Web
 from kpi_assets_tests.test_readme import new_kpi
 
-KPI = Path(sys.executable).with_name("kpi")
 GOOD, BAD = "2025-05-01", "2025-05-02"
-LOCATION = {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}
-
-LAUNCH = """
-mutation Launch($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
-}
-"""
-STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-CHECKS = """
-query Checks($key: AssetKeyInput!, $name: String!, $partition: String) {
-  assetCheckExecutions(assetKey: $key, checkName: $name, limit: 1, partition: $partition) {
-    status
-    evaluation { success description partition metadataEntries { label ... on FloatMetadataEntry { floatValue } } }
-  }
-}
-"""
-PARTITIONS = """
-query Partitions($key: AssetKeyInput!) {
-  assetNodeOrError(assetKey: $key) { ... on AssetNode { latestMaterializationByPartition { partition } } }
-}
-"""
 
 RELOAD = """
 mutation Reload($location: String!) {
@@ -59,91 +23,11 @@ mutation Reload($location: String!) {
 """
 
 
-@dataclass
-class Web:
-    """A running `kpi up`."""
-
-    address: str
-    process: subprocess.Popen[str]
-    environment: dict[str, str]
-
-    def ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"{self.address}/graphql", body, {"Content-Type": "application/json"}, method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            found = json.load(answer)
-        assert "errors" not in found, found["errors"]
-        data: dict[str, Any] = found["data"]
-        return data
-
-    def kpi(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([KPI, *words], env=self.environment, capture_output=True, text=True, check=False)
-
-    def materialise(self, day: str, *, names: list[list[str]] | None = None) -> str:
-        """Launch the whole pipeline, or some of it, for one partition, as the button does; returns how it ended."""
-        selection = [{"path": ["instacart", *name]} for name in names] if names else None
-        params = {
-            "mode": "default",
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": day}]},
-            "runConfigData": "{}",
-            "selector": {**LOCATION, "pipelineName": "instacart", "assetSelection": selection},
-        }
-        launched = self.ask(LAUNCH, {"params": params})["launchPipelineExecution"]
-        assert launched["__typename"] == "LaunchRunSuccess", launched
-        run_id = launched["run"]["runId"]
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            status: str = self.ask(STATUS, {"id": run_id})["runOrError"]["status"]
-            if status in {"SUCCESS", "FAILURE", "CANCELED"}:
-                return status
-            time.sleep(0.3)
-        raise AssertionError(f"the run {run_id} of {day} did not end")
-
-    def check(self, table: str, name: str, day: str) -> dict[str, Any]:
-        """The latest execution of a check for a partition."""
-        key = {"path": ["instacart", *table.split(".")]}
-        [execution] = self.ask(CHECKS, {"key": key, "name": name, "partition": day})["assetCheckExecutions"]
-        found: dict[str, Any] = execution
-        return found
-
-    def materialised(self, table: str) -> list[str]:
-        key = {"path": ["instacart", *table.split(".")]}
-        found = self.ask(PARTITIONS, {"key": key})["assetNodeOrError"]["latestMaterializationByPartition"]
-        return [event["partition"] for event in found if event]
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """`kpi up` in a home of its own, with a good and a bad day landed; ended by Ctrl-C."""
-    folder = tmp_path_factory.mktemp("web")
-    ours = ("KPI_", "AWS_", "DAGSTER_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environment["KPI_HOME"] = str(folder / "home")
-    shutil.copytree(CHECKOUT / "sql", folder / "sql")
-    environment["KPI_SQL_DIR"] = str(folder / "sql")
-    command = [KPI, "up", "--port", str(39000 + os.getpid() % 1000)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:"), process.communicate(timeout=30)
-        started = Web(line.split()[0], process, environment)
-        for day, faults in ((GOOD, []), (BAD, ["duplicate_line", "reordered_7"])):
-            files = str(folder / day)
-            planted = [word for fault in faults for word in ("--fault", fault)]
-            written = started.kpi(
-                "sample", "instacart", "--load-date", day, "--orders", "2000", "--out", files, *planted
-            )
-            assert written.returncode == 0, written.stderr
-            landed = started.kpi("land", "instacart", "--load-date", day, "--from", files)
-            assert landed.returncode == 0, landed.stderr
-        yield started
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+@pytest.fixture(scope="module", autouse=True)
+def _landed(web: Web, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A good and a bad day."""
+    for day, faults in ((GOOD, []), (BAD, ["duplicate_line", "reordered_7"])):
+        web.land(day, tmp_path_factory.mktemp("landed"), faults)
 
 
 def test_a_good_partition_is_published_and_its_checks_are_there_to_read(web: Web) -> None:
