@@ -35,7 +35,8 @@ def test_a_good_partition_is_published_and_its_checks_are_there_to_read(web: Web
     found = web.check("marts.fact_orders", "reconcile", GOOD)
     assert (found["status"], found["evaluation"]["success"]) == ("SUCCEEDED", True)
     assert found["evaluation"]["description"] == "2000 rows of stg.stg_orders = 2000 here"
-    assert web.materialised("marts.kpi_orders_by_dow") == [GOOD]
+    assert GOOD in web.materialised("marts.kpi_orders_by_dow")
+    assert BAD not in web.materialised("marts.kpi_orders_by_dow")
     shown = web.kpi("show", "instacart", "marts.kpi_orders_by_dow", "--format", "json")
     assert sum(row["total_orders"] for row in json.loads(shown.stdout)) == 2000
 
@@ -68,7 +69,7 @@ def test_the_corrected_files_publish(web: Web, tmp_path: Path) -> None:
     assert web.materialise(BAD) == "SUCCESS"
 
     assert web.check("raw.order_products_prior", "grain", BAD)["status"] == "SUCCEEDED"
-    assert sorted(web.materialised("marts.kpi_orders_by_dow")) == [GOOD, BAD]
+    assert {GOOD, BAD} <= set(web.materialised("marts.kpi_orders_by_dow"))
 
 
 def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
