@@ -68,7 +68,7 @@ class Run:
         """
         outcomes: set[str] = set()
         for pipeline, session, row_id in self._rows.values():
-            with session, session.transaction():
+            with session:
                 outcomes.add(runs.close_run(session, row_id, self.run_id))
                 alerts.close_recovered(session, pipeline)
         return outcomes

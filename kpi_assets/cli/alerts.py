@@ -7,7 +7,7 @@ from rich.text import Text
 
 from kpi_assets.cli.common import Session, err, grid, out, pipeline_of, session
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.settings import settings
+from kpi_assets.settings import Settings, settings
 
 CHANNEL_SECONDS = 5.0  # for which a command waits for a channel
 STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "recovered": "green"}
@@ -47,7 +47,7 @@ def send_test() -> None:
         load_date=None,
         title="A test of kpi_assets: alerts reach this channel",
         details=["nothing happened"],
-        link=config.ui_url,
+        link=_ui_url(config),
         run_id=None,
         at=now,
     )
@@ -100,6 +100,17 @@ def _print(work: Session) -> None:
         out.print(grid("Not delivered", names, messages, right=("attempts",)))
 
 
+def _ui_url(config: Settings) -> str:
+    """Where the UI is: as the settings say, else where `kpi up` of this home serves it."""
+    from kpi_assets.instance import services  # noqa: PLC0415
+
+    if "ui_url" not in config.model_fields_set:
+        for _, runs, port, _ in services.status(config.home):
+            if runs and port:
+                return services.address(port)
+    return config.ui_url
+
+
 def tell(work: Session) -> None:
     """Deliver what is due. Whatever goes wrong with it is a line on stderr, and no failure of the command."""
     from kpi_assets.alerts.channels import channels  # noqa: PLC0415
@@ -108,7 +119,7 @@ def tell(work: Session) -> None:
 
     config = work.settings
     try:
-        problems = deliver(work.server, work.pipeline.name, channels(config), config.ui_url, CHANNEL_SECONDS)
+        problems = deliver(work.server, work.pipeline.name, channels(config), _ui_url(config), CHANNEL_SECONDS)
     except WarehouseError as error:
         err.print(f"warning: {error}", markup=False, soft_wrap=True)
         return

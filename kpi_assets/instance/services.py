@@ -63,8 +63,7 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
     stop(home)  # what a killed `kpi up` left behind
     folder.prepare(settings)
     chosen = _free_port(port)
-    address = f"http://127.0.0.1:{chosen}"
-    os.environ.setdefault("KPI_UI_URL", address)  # for the links in alerts, which the daemon delivers
+    os.environ.setdefault("KPI_UI_URL", address(chosen))  # for the links in alerts, which the daemon delivers
     _write(home, _Record(SUPERVISOR, os.getpid(), psutil.Process().create_time()))
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
@@ -72,9 +71,9 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
             for name, arguments in commands(chosen).items():
                 children.append(_spawn(home, name, arguments, stack, chosen if name == WEB else None))
             close_dead_runs()
-            _await_answer(address, children, home, ended)
+            _await_answer(address(chosen), children, home, ended)
             if not ended():
-                on_ready(address)
+                on_ready(address(chosen))
             code_servers = _CodeServers(children)
             while not ended():
                 _check_alive(children, home)
@@ -125,6 +124,11 @@ def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
     return found
 
 
+def address(port: int) -> str:
+    """Where the web UI is, on the loopback alone."""
+    return f"http://127.0.0.1:{port}"
+
+
 def commands(port: int) -> dict[str, list[str]]:
     """What Python is told to start each service; the first is the web UI, on that port."""
     workspace = CHECKOUT / "workspace.yaml"
@@ -161,13 +165,11 @@ def _spawn(
     return child
 
 
-def _await_answer(
-    address: str, children: Sequence[subprocess.Popen[bytes]], home: Path, ended: Callable[[], bool]
-) -> None:
+def _await_answer(url: str, children: Sequence[subprocess.Popen[bytes]], home: Path, ended: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_PATIENCE
     while not ended():
         try:
-            with urllib.request.urlopen(f"{address}/server_info", timeout=2):  # noqa: S310  our own address
+            with urllib.request.urlopen(f"{url}/server_info", timeout=2):  # noqa: S310  our own address
                 return
         except (urllib.error.URLError, OSError):
             _check_alive(children, home)

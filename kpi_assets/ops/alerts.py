@@ -52,6 +52,14 @@ where r.id = %(id)s and r.status in ('held', 'failed') and (
 """
 
 
+def await_turn(connection: Connection[Any]) -> None:
+    """Wait for this transaction's turn to touch several incidents: two would wait for each other for ever.
+
+    To be called before anything else is locked.
+    """
+    connection.execute("select pg_advisory_xact_lock(hashtext('kpi alerts'))")
+
+
 def report_row(connection: Connection[Any], row_id: int) -> None:
     """Open the incident that a row of the run log tells of, if it was closed as held or failed.
 
@@ -111,6 +119,7 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
     tables = [str(relation) for relation in pipeline.tables]
     jobs = [*tables, *(table.object_name for table in pipeline.sources)]
     with connection.transaction():
+        await_turn(connection)
         # What goes on in these load_dates is looked at by the statement after the one that waits for its turn.
         waiting = "select 1 from ops.alerts where pipeline_name = %s and closed_at is null for update"
         if not connection.execute(waiting, [pipeline.name]).fetchall():

@@ -136,6 +136,7 @@ def latest_status(connection: Connection[Any], relation: Relation, load_date: da
 def close_dead_rows(connection: Connection[Any]) -> list[tuple[str, str]]:
     """Close as failed the running rows whose process is gone; returns the (run_id, job) of each."""
     with connection.transaction():
+        alerts.await_turn(connection)
         rows = connection.execute(
             """
             update ops.pipeline_runs as r

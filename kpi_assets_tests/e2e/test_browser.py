@@ -80,7 +80,13 @@ def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     numbers = [word for word in browser.text.split("100% completed")[1].split() if word.isdigit()]
     assert numbers == ["2", "0", "1", "1"], "targeted, in progress, succeeded, failed"
     browser.go(f"/runs/b/{backfill_id}?tab=runs")
-    browser.read(f"partition: {GOOD}", f"partition: {ABSENT}", "Success", "Failure")
+    browser.read(f"partition: {GOOD}", f"partition: {ABSENT}", "kpi/outcome: success", "kpi/outcome: held")
+    assert "kpi_process" not in browser.text
+
+
+def test_a_command_s_alerts_link_to_where_the_ui_runs(web: Web) -> None:
+    said = web.kpi("alerts", "--test").stderr
+    assert said.endswith(f": nothing happened {web.address}\n")
 
 
 def test_a_check_s_partitions_tell_passed_from_failed(browser: Browser, candidate: str) -> None:

@@ -1,6 +1,7 @@
 """Incidents: opened with their event, one for each load_date and kind, closed when the load_date is published."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -292,6 +293,33 @@ def test_another_pipelines_incidents_are_its_own(session: Connection[Any], share
     alerts.report_late(session, shared.name, NEXT, "missing")
     publish_all(session)
     assert recovered(session, shared) == []
+
+
+def test_many_runs_end_at_once_and_none_waits_for_another_for_ever(session: Connection[Any], shared: Lab) -> None:
+    """Each holds and fails load_dates in an order of its own, dies now and then, and looks for recoveries."""
+
+    def days_of(number: int, round_: int) -> list[int]:
+        return [(number * 3 + round_ * step) % 5 for step in (1, 2, 3)]
+
+    def work(number: int) -> None:
+        with shared.session() as mine:
+            for round_ in range(8):
+                run_id = f"{number}.{round_}"
+                days = [DAY + timedelta(days=n) for n in dict.fromkeys(days_of(number, round_))]
+                run = opened(mine, "shop", run_id, None)
+                for day in days:
+                    closed(mine, "raw.things", "held", run_id, day, error=run_id)
+                with shared.session() as dying:
+                    for day in reversed(days):
+                        opened(dying, "marts.weighed", run_id, day)
+                runs.close_dead_rows(mine)
+                runs.close_run(mine, run, run_id)
+                alerts.close_recovered(mine, shared.pipeline())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    counted = session.execute("select count(*), sum(occurrences) from ops.alerts where kind = 'held'").fetchone()
+    assert counted == (5, sum(len({*days_of(number, round_)}) for number in range(4) for round_ in range(8)))
 
 
 def test_the_open_incidents_are_listed_by_load_date(session: Connection[Any]) -> None:
