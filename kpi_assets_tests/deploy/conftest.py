@@ -44,5 +44,5 @@ def ran(site: Deployment) -> Ran:
     landed = site("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
     for service in SERVICES:
         eventually(lambda service=service: site.is_healthy(service), 60)
-    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.processes["web"], site.environment)  # type: ignore[arg-type]
+    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.environment)
     return Ran(said.out, landed, web.materialise(str(DAY)), web)

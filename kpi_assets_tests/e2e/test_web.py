@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.test_readme import new_kpi
 
 KPI = Path(sys.executable).with_name("kpi")
@@ -42,6 +44,11 @@ query Checks($key: AssetKeyInput!, $name: String!, $partition: String) {
   }
 }
 """
+RETRIES = """
+query Retries($root: String!) {
+  runsOrError(filter: {tags: [{key: "dagster/root_run_id", value: $root}]}) { ... on Runs { results { runId } } }
+}
+"""
 PARTITIONS = """
 query Partitions($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode { latestMaterializationByPartition { partition } } }
@@ -64,8 +71,17 @@ class Web:
     """A running `kpi up`."""
 
     address: str
-    process: subprocess.Popen[str]
     environment: dict[str, str]
+
+    def start(self) -> None:
+        """Start it, and wait until it says its address."""
+        command = [KPI, "up", "--port", self.address.rpartition(":")[2]]
+        self.process = subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith(self.address), self.process.communicate(timeout=30)
 
     def ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -81,8 +97,8 @@ class Web:
     def kpi(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([KPI, *words], env=self.environment, capture_output=True, text=True, check=False)
 
-    def materialise(self, day: str, *, names: list[list[str]] | None = None) -> str:
-        """Launch the whole pipeline, or some of it, for one partition, as the button does; returns how it ended."""
+    def launch(self, day: str, *, names: list[list[str]] | None = None) -> str:
+        """Launch the whole pipeline, or some of it, for one partition, as the button does; returns the run's id."""
         selection = [{"path": ["instacart", *name]} for name in names] if names else None
         params = {
             "mode": "default",
@@ -92,14 +108,22 @@ class Web:
         }
         launched = self.ask(LAUNCH, {"params": params})["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
-        run_id = launched["run"]["runId"]
+        run_id: str = launched["run"]["runId"]
+        return run_id
+
+    def materialise(self, day: str, *, names: list[list[str]] | None = None) -> str:
+        """The same; returns how the run ended."""
+        return self.ending(self.launch(day, names=names))
+
+    def ending(self, run_id: str) -> str:
+        """How a run ends."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             status: str = self.ask(STATUS, {"id": run_id})["runOrError"]["status"]
             if status in {"SUCCESS", "FAILURE", "CANCELED"}:
                 return status
             time.sleep(0.3)
-        raise AssertionError(f"the run {run_id} of {day} did not end")
+        raise AssertionError(f"the run {run_id} did not end")
 
     def check(self, table: str, name: str, day: str) -> dict[str, Any]:
         """The latest execution of a check for a partition."""
@@ -123,13 +147,9 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     environment["KPI_HOME"] = str(folder / "home")
     shutil.copytree(CHECKOUT / "sql", folder / "sql")
     environment["KPI_SQL_DIR"] = str(folder / "sql")
-    command = [KPI, "up", "--port", str(39000 + os.getpid() % 1000)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = Web(f"http://127.0.0.1:{39000 + os.getpid() % 1000}", environment)
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:"), process.communicate(timeout=30)
-        started = Web(line.split()[0], process, environment)
+        started.start()
         for day, faults in ((GOOD, []), (BAD, ["duplicate_line", "reordered_7"])):
             files = str(folder / day)
             planted = [word for fault in faults for word in ("--fault", fault)]
@@ -141,9 +161,9 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
             assert landed.returncode == 0, landed.stderr
         yield started
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+        if started.process.poll() is None:
+            started.process.send_signal(signal.SIGINT)
+            started.process.wait(60)
 
 
 def test_a_good_partition_is_published_and_its_checks_are_there_to_read(web: Web) -> None:
@@ -214,6 +234,33 @@ def is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_run_that_was_killed_together_with_kpi_up_is_tried_again_by_the_next(web: Web) -> None:
+    url = web.kpi("url", "instacart").stdout.strip()
+    services = psutil.Process(web.process.pid).children(recursive=True)
+    services = [process for process in services if "dagster" in " ".join(process.cmdline())]
+    with psycopg.connect(url) as reader:
+        reader.execute("lock table ops.publishes in share mode")  # so that no build comes past it
+        run_id = web.launch(GOOD, names=[["marts", "dim_products"]])
+        with psycopg.connect(url, autocommit=True) as session:
+            query = "select status from ops.pipeline_runs where run_id = %s and job = 'marts.dim_products'"
+            eventually(lambda: session.execute(query, [run_id]).fetchall() == [("running",)], 60)
+        [workers] = [process.children() for process in services if "grpc" in process.cmdline()][:1]
+        web.process.kill()
+        for process in (*services, *workers):
+            process.kill()
+        web.process.communicate()
+
+    web.start()
+
+    assert web.ending(run_id) == "FAILURE"
+    eventually(lambda: len(web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]) == 1, 60)
+    [retried] = web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]
+    assert web.ending(retried["runId"]) == "SUCCESS"
+    with psycopg.connect(url) as session:
+        query = "select run_id, status from ops.pipeline_runs where job = 'marts.dim_products' order by id desc limit 2"
+        assert session.execute(query).fetchall() == [(retried["runId"], "success"), (run_id, "failed")]
 
 
 def test_ctrl_c_ends_everything(web: Web) -> None:
