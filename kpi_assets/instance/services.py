@@ -72,9 +72,9 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
         try:
+            open_instance()
             for name, arguments in commands(chosen).items():
                 children.append(_spawn(home, name, arguments, stack, chosen if name == WEB else None))
-            close_dead_runs()
             _await_answer(address, children, home, ended)
             if not ended():
                 on_ready(address)
@@ -138,8 +138,8 @@ def commands(port: int) -> dict[str, list[str]]:
     }
 
 
-def close_dead_runs() -> None:
-    """Close the runs in the middle of which the last `kpi up` was killed; the daemon tries them again.
+def open_instance() -> None:
+    """Make the instance's tables, at which services that start at once fail, and close the runs of dead processes.
 
     In a process of its own, so that Dagster is not imported here.
     """
