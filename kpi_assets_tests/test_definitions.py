@@ -11,7 +11,8 @@ from sqlalchemy.engine import make_url
 from kpi_assets.assets.resources import plain_s3
 from kpi_assets.definitions import build_defs
 from kpi_assets.instance.folder import storage_url
-from kpi_assets.settings import CHECKOUT, Settings
+from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.settings import CHECKOUT, Settings, default_sql_dir
 from kpi_assets_tests.graph import describe
 
 SNAPSHOT = Path(__file__).with_name("graph.txt")
@@ -37,7 +38,10 @@ def test_every_table_has_a_blocking_gate() -> None:
     ungated = [
         key for key in graph.get_all_asset_keys() if not any(graph.get(c).blocking for c in graph.get(key).check_keys)
     ]
-    assert ungated == []
+    tables = load_pipelines(default_sql_dir())["instacart"].tables.values()
+    assert ungated == [dg.AssetKey(table.key) for table in tables if table.header.storage == "view"], (
+        "its table has gates"
+    )
 
 
 def test_the_workspace_loads_without_any_server_or_setting() -> None:

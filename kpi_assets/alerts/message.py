@@ -10,7 +10,7 @@ SHOWN = 5  # details of a message; the link leads to the rest
 LETTERS = 500  # of a detail
 
 _TITLES = {
-    "held": "{what} is held by its gates: readers keep what was published before",
+    "held": "{what} is held by its gates; readers keep what was published before",
     "failed": "{what} failed",
     "late": "{what} is late",
     "recovered": "{what} has recovered: it is published",
@@ -61,8 +61,12 @@ def _cut(text: str) -> str:
 
 
 def _path(alert: Alert) -> str:
-    """The UI's page about it: a held table's checks, else the run, else the pipeline's assets."""
+    """The UI's page about it: the check that holds a table, else the run, else the pipeline's objects."""
     if alert.kind == "held" and alert.job:
-        key = "/".join(quote(part, safe="") for part in (alert.pipeline_name, *alert.job.split(".")))
-        return f"/assets/{key}?view=checks"
-    return f"/runs/{quote(alert.run_id, safe='')}" if alert.run_id else f"/assets/{quote(alert.pipeline_name, safe='')}"
+        key = "/".join(_quoted(part) for part in (alert.pipeline_name, *alert.job.split(".")))
+        return f"/assets/{key}?view=checks" + (f"&checkDetail={_quoted(alert.check_name)}" if alert.check_name else "")
+    return f"/runs/{_quoted(alert.run_id)}" if alert.run_id else f"/assets/{_quoted(alert.pipeline_name)}/s3"
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="")

@@ -4,12 +4,13 @@ An asset's checks are made inside it, before it is published. When one holds, it
 load_date and no materialisation is: so nothing that waits for the partition, in whatever run, can go on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from kpi_assets.assets import chart, metadata
 from kpi_assets.assets.metadata import object_key, table_key
@@ -76,14 +77,13 @@ def _object_events(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, outcome: ObjectOutcome
 ) -> Iterator[Any]:
     manifest = outcome.manifest
-    for result in outcome.results:
-        where = f"s3://{manifest.bucket}/{manifest.key}" if manifest else "S3"
-        yield evaluation(key, partition, result, where, blocking=True)
-    if manifest is None or outcome.held:
+    if manifest is not None and not outcome.held:
+        # The manifest is the data version: a replaced object makes everything downstream stale.
+        yield from _materialised(context, key, partition, manifest.hash, metadata.object_metadata(manifest))
+    where = {"object": f"s3://{manifest.bucket}/{manifest.key}"} if manifest else {}
+    yield from evaluations(context.instance, key, partition, outcome.results, where)
+    if outcome.held:
         context.log.error(f"{key.to_user_string()} of {partition} is held: {_reasons(outcome.results)}")
-        return
-    # The manifest is the data version: a replaced object makes everything downstream stale.
-    yield from _materialised(context, key, partition, manifest.hash, metadata.object_metadata(manifest))
 
 
 def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
@@ -130,10 +130,9 @@ def _table_events(
     key = table_key(pipeline.name, table.relation)
     for warning in outcome.warnings:
         context.log.warning(warning)
-    for result in outcome.results:
-        where = outcome.candidate if outcome.held else table.relation
-        yield evaluation(key, partition, result, f"{pipeline.name}.{where}", blocking=True)
     if outcome.held:
+        where = {"candidate": f"{pipeline.name}.{outcome.candidate}"}
+        yield from evaluations(context.instance, key, partition, outcome.results, where)
         context.log.error(
             f"{table.relation} of {partition} is held: {_reasons(outcome.results)}. Readers keep what was published "
             f"before; the candidate is kept as {outcome.candidate}."
@@ -144,6 +143,8 @@ def _table_events(
         picture = chart.markdown(table.header.kpi.chart, outcome.chart, table.relation, partition)
         described = {"chart": picture, **described}
     yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described)
+    published = {"published": f"{pipeline.name}.{table.relation}"}
+    yield from evaluations(context.instance, key, partition, outcome.results, published)
 
 
 def _materialised(
@@ -157,21 +158,45 @@ def _materialised(
         yield dg.AssetMaterialization(key, partition=partition, metadata=described, tags=tags)
 
 
-def evaluation(
-    key: dg.AssetKey, partition: str, result: CheckResult, where: str, *, blocking: bool
-) -> dg.AssetCheckEvaluation:
-    """What a check said of a load_date; where `blocking`, a failed one fails the step and stops what follows."""
-    is_error = result.blocking or result.errored
-    return dg.AssetCheckEvaluation(
-        asset_key=key,
-        check_name=result.name,
-        passed=result.passed,
-        partition=partition,
-        blocking=blocking and is_error,
-        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
-        description=result.message or None,
-        metadata=metadata.check_metadata(result, where),
-    )
+def evaluations(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partition: str,
+    results: Iterable[CheckResult],
+    where: Mapping[str, str],
+    *,
+    blocking: bool = True,
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """What checks said of a load_date; where `blocking`, a failed one fails the step and stops what follows.
+
+    To be yielded after the load_date's materialisation: Dagster counts a check for the materialisation that it names,
+    and takes a load_date whose latest one has no check for unchecked.
+    """
+    target = _latest_materialisation(instance, key, partition)
+    for result in results:
+        is_error = result.blocking or result.errored
+        yield dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=result.name,
+            passed=result.passed,
+            partition=partition,
+            blocking=blocking and is_error,
+            severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+            description=result.message or None,
+            metadata=metadata.check_metadata(result, where),
+            target_materialization_data=target,
+        )
+
+
+def _latest_materialisation(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+    for record in instance.fetch_materializations(wanted, limit=1).records:
+        return AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+    return None
 
 
 def _check_outputs(key: dg.AssetKey, checks: Sequence[Check]) -> Iterator[dg.Output[None]]:

@@ -116,16 +116,16 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
     }
 
 
-def check_metadata(result: CheckResult, where: str) -> dict[str, Any]:
-    """What a check measured, against what, and the rows that offend; `where` is the relation to look at."""
-    found: dict[str, Any] = {"checked": where}
+def check_metadata(result: CheckResult, where: Mapping[str, str]) -> dict[str, Any]:
+    """What a check measured, against what, and the rows that offend; `where` names what to look at, as what it is."""
+    found: dict[str, Any] = {**where}
     if result.metric is not None:
         found["metric"] = float(result.metric)
     if result.threshold is not None:
         found["threshold"] = float(result.threshold)
-    if result.samples:
-        found["first_bad_row"] = json.dumps(result.samples[0], ensure_ascii=False, default=str)
-        found["samples"] = markdown_table(result.samples)
+    # As text, since the UI hides a table behind a click here.
+    for number, row in enumerate(result.samples, start=1):
+        found[f"bad_row_{number}"] = json.dumps(row, ensure_ascii=False, default=str)
     return found
 
 

@@ -13,10 +13,11 @@ from pydantic import SecretStr
 from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.resources import server_of
+from kpi_assets.errors import UserError
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import alerts, runs, schema
 from kpi_assets.settings import settings
-from kpi_assets.warehouse.connection import WarehouseError, connect
+from kpi_assets.warehouse.connection import connect
 
 EVERY = 60  # seconds
 CHANNEL_SECONDS = 8.0  # for a channel in a pass over one pipeline's outbox
@@ -67,7 +68,7 @@ def tick(pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord]) -> tuple
         try:
             ready = note(server, pipeline, [record for record in failed if pipeline is _pipeline_of(record, pipelines)])
             refusals = deliver(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS) if ready else {}
-        except WarehouseError as error:
+        except UserError as error:
             problems.append(str(error))
             complete = False
             continue
@@ -79,10 +80,10 @@ def tick(pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord]) -> tuple
 def note(server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord]) -> bool:
     """Bring a pipeline's incidents up to date, also with those `failed` runs that its run log never heard of.
 
-    Returns False where the database is not made ready yet; raises WarehouseError.
+    Returns False where the database is not made ready yet; raises UserError.
     """
     with connect(server, pipeline.name, "alerts") as connection:
-        if schema.version(connection) < schema.migrations()[-1][0]:
+        if schema.pending(connection):
             return False
         runs.close_dead_rows(connection)
         for record in failed:

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from kpi_assets.assets.factory import evaluation, failing_in_one_sentence
+from kpi_assets.assets.factory import evaluations, failing_in_one_sentence
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.build.context import UpstreamError
@@ -53,9 +53,10 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
                         raise
                     context.log.warning(str(error))
                     continue
-                key, where = table_key(pipeline.name, table.relation), f"{pipeline.name}.{table.relation} (published)"
+                key = table_key(pipeline.name, table.relation)
+                where = {"published": f"{pipeline.name}.{table.relation}"}
                 # Reported, not gating: blocking is a word for what keeps a build from being published.
-                yield from (evaluation(key, context.partition_key, result, where, blocking=False) for result in results)
+                yield from evaluations(context.instance, key, context.partition_key, results, where, blocking=False)
                 failed += [f"{table.relation} {result.name} ({result.message})" for result in results if result.holds]
         yield dg.Output(None)
         if failed:

@@ -1,6 +1,7 @@
 """What every build is given, and what it gives back."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
@@ -78,10 +79,21 @@ class Stopwatch:
     seconds: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=perf_counter)
 
-    def lap(self, phase: str) -> None:
-        """Count the time since the last lap as spent on `phase`."""
+    def lap(self, phase: str, **within: float) -> None:
+        """Count the time since the last lap as spent on `phase`, but for the seconds of other phases `within` it."""
         now = perf_counter()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
+        for name, seconds in {**within, phase: now - self._since - sum(within.values())}.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self._since = now
+
+    def lap_of(self, others: "Sequence[Stopwatch]") -> None:
+        """Count the time since the last lap as spent on what others did meanwhile, in the proportion of their times."""
+        spent: Counter[str] = Counter()
+        for other in others:
+            spent.update(other.seconds)
+        now, whole = perf_counter(), sum(spent.values()) or 1.0
+        for phase, seconds in spent.items():
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + (now - self._since) * seconds / whole
         self._since = now
 
 

@@ -73,21 +73,18 @@ def fill(
 def _select(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> bool:
     """Make the candidate from its SELECT, sliced as the table its key comes from; whether no two rows share it."""
 
-    def write(session: Connection[Any], part: Candidate) -> bool:
+    def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
         candidates.create_from_select(session, part)
-        return _finish(context, session, part)
+        laps.lap("select")
+        return _finish(context, session, part, laps)
 
     if parts := _slices_of_key(context, connection, candidate):
         with suppress(psycopg.errors.CheckViolation):  # a row without a key, which the audit then counts
-            proven = write_slices(context, connection, candidate, parts, write)
-            watch.lap("select")
-            return all(proven)
+            return all(write_slices(context, connection, candidate, parts, write, watch))
     with connection.transaction():
         candidates.create_from_select(connection, candidate)
         watch.lap("select")
-        proven_whole = _finish(context, connection, candidate)
-        watch.lap("index")
-        return proven_whole
+        return _finish(context, connection, candidate, watch)
 
 
 def _slices_of_key(context: BuildContext, connection: Connection[Any], candidate: Candidate) -> list[Slice]:
@@ -96,16 +93,19 @@ def _slices_of_key(context: BuildContext, connection: Connection[Any], candidate
     return max((slices.of_published(connection, each, candidate.load_date) for each in origins), key=len, default=[])
 
 
-def _finish(context: BuildContext, connection: Connection[Any], candidate: Candidate) -> bool:
+def _finish(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> bool:
     """Promise what all rows have in common and build the index of the grain; False where rows share a key."""
     candidates.promise(connection, candidate)
     candidates.analyze(connection, candidate)
-    context.on_progress("indexing", 0, 0)
+    if candidate.slice is None:  # else whoever watches the writers tells of all slices together
+        context.on_progress("indexing", 0, 0)
     try:
         with connection.transaction():
             candidates.build_index(connection, candidate)
     except psycopg.errors.UniqueViolation:
         return False  # how many, the audit counts
+    finally:
+        watch.lap("index")
     return True
 
 
@@ -150,7 +150,7 @@ def _copy_slices(
     digests: dict[int, bytes] = {}
     done = [0] * count
 
-    def write(session: Connection[Any], part: Candidate) -> tuple[int, bool]:
+    def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> tuple[int, bool]:
         assert part.slice is not None
         number = part.slice.number
         source = context.store.read(manifest, offsets[number], offsets[number + 1])
@@ -161,11 +161,11 @@ def _copy_slices(
 
         records = _copy(session, part, source, on_bytes, is_plain=True)
         digests.update(source.digests)
-        return records, _finish(context, session, part)
+        laps.lap("copy", read=source.waited)
+        return records, _finish(context, session, part, laps)
 
-    written = write_slices(context, connection, candidate, slices_at([key for _, key in cuts]), write)
+    written = write_slices(context, connection, candidate, slices_at([key for _, key in cuts]), write, watch)
     records = sum(count for count, _ in written)
-    watch.lap("copy")
     manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(digests))
     return Filled(Counts(records, records, 0), manifest.hash, [], all(proven for _, proven in written))
 
@@ -199,9 +199,8 @@ def _copy_one(
 
     with connection.transaction():
         records = _copy(connection, candidate, source, on_bytes, is_plain=is_plain)
-        watch.lap("copy")
-        proven = _finish(context, connection, candidate)
-        watch.lap("index")
+        watch.lap("copy", read=source.waited)
+        proven = _finish(context, connection, candidate, watch)
         manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(source.digests))
     return Filled(Counts(records, records, 0), manifest.hash, [], proven)
 
@@ -252,8 +251,7 @@ def _copy_by_triage(
         candidates.create_empty(connection, candidate)
         triaged = triage(connection, candidate, counted(), declared.quarantine_budget)
         watch.lap("triage")
-        proven = _finish(context, connection, candidate)
-        watch.lap("index")
+        proven = _finish(context, connection, candidate, watch)
         if not unreadable:
             manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(source.digests))
     counts = Counts(records, triaged.loaded, triaged.bad)

@@ -5,19 +5,20 @@ Not here: what a writer does with its slice (fill.py).
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.build.context import BuildContext
+from kpi_assets.build.context import BuildContext, Stopwatch
 from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse import candidates, slices
 from kpi_assets.warehouse.candidates import Candidate
 
 T = TypeVar("T")
+LOOK_EVERY = 1.0  # seconds between two looks at the progress
 # The slices are what runs at once: workers inside each would only take turns with them. A slice's tables are small
 # enough to be hashed, and need not be read in an index' order to be merged. Statistics are of a slice, not of all.
 _SETTINGS = (
@@ -35,7 +36,8 @@ def write_slices(
     connection: Connection[Any],
     candidate: Candidate,
     parts: Sequence[Slice],
-    write: Callable[[Connection[Any], Candidate], T],
+    write: Callable[[Connection[Any], Candidate, Stopwatch], T],
+    watch: Stopwatch,
 ) -> list[T]:
     """Have every slice written, `context.writers` at a time, and make the candidate of them; what `write` gave back.
 
@@ -43,7 +45,8 @@ def write_slices(
     """
     crew = _Crew(context, write)
     try:
-        results = crew.work(candidate.cut(parts))
+        results = crew.work(connection, candidate.cut(parts))
+        watch.lap_of(crew.laps)
         slices.assemble(connection, candidate, parts)
     except BaseException:
         if not connection.closed:
@@ -54,20 +57,27 @@ def write_slices(
     return results
 
 
+def _failed(future: Future[Any]) -> bool:
+    return future.done() and future.exception() is not None
+
+
 class _Crew:
-    def __init__(self, context: BuildContext, write: Callable[[Connection[Any], Candidate], T]) -> None:
+    def __init__(self, context: BuildContext, write: Callable[[Connection[Any], Candidate, Stopwatch], T]) -> None:
         self._context, self._write = context, write
+        self.laps: list[Stopwatch] = []
         self._sessions: set[Connection[Any]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
-    def work(self, parts: Sequence[Candidate]) -> list[Any]:
+    def work(self, connection: Connection[Any], parts: Sequence[Candidate]) -> list[Any]:
+        """What each slice's writing gave back; tells the progress meanwhile."""
         with ThreadPoolExecutor(self._context.writers, thread_name_prefix="writer") as pool:
             futures = [pool.submit(self._one, part) for part in parts]
             try:
-                wait(futures, return_when=FIRST_EXCEPTION)
+                while wait(futures, LOOK_EVERY, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):
+                    self._tell(connection, futures)
             finally:  # also when somebody presses Ctrl-C
-                if not all(future.done() and not future.exception() for future in futures):
+                if not all(future.done() and not _failed(future) for future in futures):
                     self._stop()
         errors = [error for future in futures if (error := future.exception())]
         for error in sorted(errors, key=lambda error: isinstance(error, (_Stopped, psycopg.errors.QueryCanceled))):
@@ -86,11 +96,29 @@ class _Crew:
                 if self._stopped:
                     raise _Stopped
                 session.execute(_SETTINGS)
+                laps = Stopwatch()
                 with session.transaction():
-                    return self._write(session, part)
+                    result = self._write(session, part, laps)
+                with self._lock:
+                    self.laps.append(laps)
+                return result
             finally:
                 with self._lock:
                     self._sessions.discard(session)
+
+    def _tell(self, connection: Connection[Any], futures: Sequence[Future[Any]]) -> None:
+        """How far the indexes are that are being built; a copy tells of itself, and a SELECT only when it is done."""
+        with self._lock:
+            processes = [session.info.backend_pid for session in self._sessions]
+        row = connection.execute(
+            "select sum(tuples_done)::bigint, sum(tuples_total)::bigint from pg_stat_progress_create_index "
+            "where pid = any(%s) and tuples_total > 0",
+            [processes],
+        ).fetchone()
+        if row and row[1]:
+            self._context.on_progress("indexing", *row)
+        else:
+            self._context.on_progress("writing slices", sum(future.done() for future in futures), len(futures))
 
     def _stop(self) -> None:
         with self._lock:

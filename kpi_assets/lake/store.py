@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from itertools import islice
+from time import perf_counter
 from typing import Any
 
 import boto3
@@ -143,6 +144,7 @@ class PinnedRead:
         self._pinned, self._manifest = _Pinned(s3, manifest), manifest
         self._start, self._end = start, end
         self.digests: dict[int, bytes] = {}
+        self.waited = 0.0  # seconds in which nothing had come yet
 
     def __iter__(self) -> Iterator[bytes]:
         numbers = iter(range(self._start // PART, -(-self._end // PART)))
@@ -152,7 +154,9 @@ class PinnedRead:
             try:
                 while coming:
                     number, future = coming.pop(0)
+                    asked = perf_counter()
                     part = future.result()
+                    self.waited += perf_counter() - asked
                     following = next(numbers, None)
                     if following is not None:
                         coming.append((following, pool.submit(self._part, following)))

@@ -142,6 +142,8 @@ class Postgres(Server):
             "--encoding=UTF8",
             "--locale=C",
             "--locale-provider=builtin",
+            # All of it can be built again from S3, and with checksums every page is logged when it is first read.
+            "--no-data-checksums",
             "--builtin-locale=C.UTF-8",
             "--no-instructions",
         ]

@@ -109,13 +109,16 @@ def checksum_of(columns: Mapping[str, str]) -> str:
     """The aggregate that sums up the rows of a table in whatever order: a hash of each row's hashed columns.
 
     Each column is hashed from a seed of its own, and each row once more, or values could change places unnoticed.
+    A NULL makes the whole of the quick expression NULL: only then each column is looked at for it.
     """
     hashes = []
     for seed, (name, type_) in enumerate(columns.items(), start=1):
         function = _HASHES.get(type_.split("(")[0])
         value = name_of(name) if function else f"{name_of(name)}::text"
-        hashes.append(f"coalesce({function or 'hashtextextended'}({value}, {seed}), {seed})")
-    return f"coalesce(sum(hashint8extended({' # '.join(hashes)}, 0)), 0)::text"
+        hashes.append((f"{function or 'hashtextextended'}({value}, {seed})", seed))
+    quick = " # ".join(hashed for hashed, _ in hashes)
+    careful = " # ".join(f"coalesce({hashed}, {seed})" for hashed, seed in hashes)
+    return f"coalesce(sum(hashint8extended(coalesce({quick}, {careful}), 0)), 0)::text"
 
 
 def gapless(

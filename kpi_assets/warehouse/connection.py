@@ -34,7 +34,6 @@ SESSION = {
     # Whole load_dates are joined: by hash or merge each table is read once, while a nested loop that was chosen because
     # a partitioned table has no statistics of its own reads it a million times. Where nothing else can, it still does.
     "enable_nestloop": "off",
-    "enable_partitionwise_aggregate": "on",
     "max_parallel_workers_per_gather": "2",
     "max_parallel_maintenance_workers": "2",
     "idle_in_transaction_session_timeout": "1h",

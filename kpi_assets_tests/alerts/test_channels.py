@@ -31,12 +31,13 @@ ALERT = Alert(
     "held",
     "run-1",
     "raw.things",
+    "grain",
     ["raw.things: grain (1 bad row <!channel> & *more*)", "s3.others: exists (s3://b/k is not there)"],
     AT,
 )
 MESSAGE = message_of(ALERT, "https://dagster.example.com/ui")
-TITLE = "shop, load_date 2025-06-11 is held by its gates: readers keep what was published before"
-LINK = "https://dagster.example.com/ui/assets/shop/raw/things?view=checks"
+TITLE = "shop, load_date 2025-06-11 is held by its gates; readers keep what was published before"
+LINK = "https://dagster.example.com/ui/assets/shop/raw/things?view=checks&checkDetail=grain"
 
 
 def alert(**changes: object) -> Alert:
@@ -47,11 +48,12 @@ def alert(**changes: object) -> Alert:
     ("changes", "title", "link"),
     [
         ({}, TITLE, LINK),
+        ({"check_name": None}, TITLE, LINK.partition("&")[0]),
         ({"kind": "failed"}, "shop, load_date 2025-06-11 failed", "https://dagster.example.com/ui/runs/run-1"),
         (
             {"kind": "late", "run_id": None, "job": None},
             "shop, load_date 2025-06-11 is late",
-            "https://dagster.example.com/ui/assets/shop",
+            "https://dagster.example.com/ui/assets/shop/s3",
         ),
         (
             {"kind": "recovered", "job": None},

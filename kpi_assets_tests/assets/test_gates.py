@@ -7,7 +7,7 @@ import pytest
 
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
-from kpi_assets.assets.resources import plain_s3, run_log
+from kpi_assets.assets.resources import OUTCOME, plain_s3, run_log
 from kpi_assets.automation.jobs import recheck_job
 from kpi_assets_tests.build.test_publish import DOUBLED, GOOD, MART
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
@@ -107,6 +107,54 @@ def test_the_downstream_alone_in_a_later_run_does_not_get_past_the_gate(
         f"marts.weighed of {DAY} cannot be built: raw.things of that load_date must be published first; build that."
     )
     assert materialised(instance, things, "marts.weighed") == set()
+
+
+def targets(result: dg.ExecuteInProcessResult, name: str) -> set[int | None]:
+    """The materialisations that the checks of an asset say they are about."""
+    found = [e for e in result.get_asset_check_evaluations() if ".".join(e.asset_key.path[1:]) == name]
+    assert found
+    return {e.target_materialization_data.storage_id if e.target_materialization_data else None for e in found}
+
+
+def test_checks_name_the_materialisation_they_are_about_or_dagster_would_take_it_for_unchecked(
+    things: Lab, instance: dg.DagsterInstance
+) -> None:
+    def latest(name: str, day: object = DAY) -> int:
+        key = dg.AssetKey([things.name, *name.split(".")])
+        wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[str(day)])
+        return instance.fetch_materializations(wanted, limit=1).records[0].storage_id
+
+    things.put_things(DOUBLED)
+    assert targets(run(things, instance), "raw.things") == {None}
+    things.put_things(GOOD)
+    published = run(things, instance)
+    for name in ("s3.things", "raw.things", "marts.weighed"):
+        assert targets(published, name) == {latest(name)}
+    things.put_things(DOUBLED)
+    before = latest("raw.things")
+    assert targets(run(things, instance), "raw.things") == {before}
+
+    things.put_things(GOOD, NEXT)
+    both = dg.materialize(
+        pipeline_assets(things.pipeline()),
+        instance=instance,
+        resources=RESOURCES,
+        tags={"dagster/asset_partition_range_start": str(DAY), "dagster/asset_partition_range_end": str(NEXT)},
+    )
+    assert targets(both, "s3.things") == {latest("s3.things", DAY), latest("s3.things", NEXT)}
+    assert len(targets(both, "s3.things")) == 2
+
+
+def test_a_run_is_tagged_with_what_it_came_to(things: Lab, instance: dg.DagsterInstance) -> None:
+    def outcome(result: dg.ExecuteInProcessResult) -> str | None:
+        found = instance.get_run_by_id(result.run_id)
+        assert found is not None
+        return found.tags.get(OUTCOME)
+
+    assert outcome(run(things, instance, only=["marts.weighed"])) == "failed"
+    assert outcome(run(things, instance)) == "held"
+    things.put_things(GOOD)
+    assert outcome(run(things, instance)) == "success"
 
 
 def test_one_day_held_does_not_touch_another(things: Lab, instance: dg.DagsterInstance) -> None:

@@ -79,7 +79,7 @@ def test_a_held_load_date_is_told_once_and_its_recovery_once(
     assert held["details"] == [
         f"raw.things: grain (1 bad row); the candidate is kept as {candidate}",
     ]
-    assert held["link"] == f"https://dagster.example.com/assets/{things.name}/raw/things?view=checks"
+    assert held["link"] == f"https://dagster.example.com/assets/{things.name}/raw/things?view=checks&checkDetail=grain"
     assert (recovered["kind"], recovered["load_date"], recovered["run_id"]) == ("recovered", str(DAY), last.run_id)
     assert recovered["link"] == f"https://dagster.example.com/runs/{last.run_id}"
     assert things.rows("select kind, occurrences, closed_at is not null from ops.alerts order by id") == [

@@ -40,11 +40,11 @@ def test_a_run_tells_at_its_end_and_a_dead_channel_does_not_fail_it(kpi: Site, w
     put(kpi, b"thing_id,name,weight\n1,anvil,1.00\n1,anvil,1.00\n")
     dead = {**environment, "KPI_ALERT_SLACK_URL": f"http://127.0.0.1:{free_port()}/{SECRET}"}
     said = kpi("run", NAME, "--load-date", DAY, code=3, **dead)
-    title = f"{NAME}, load_date {DAY} is held by its gates: readers keep what was published before"
+    title = f"{NAME}, load_date {DAY} is held by its gates; readers keep what was published before"
     [(candidate,)] = kpi.rows("select candidate from ops.pipeline_runs where candidate is not null", database=NAME)
     [(run_id,)] = kpi.rows("select distinct run_id from ops.pipeline_runs", database=NAME)
     detail = f"raw.things: grain (1 bad row); the candidate is kept as {candidate}"
-    link = f"http://127.0.0.1:3000/assets/{NAME}/raw/things?view=checks"
+    link = f"http://127.0.0.1:3000/assets/{NAME}/raw/things?view=checks&checkDetail=grain"
     assert [(body["title"], body["details"], body["link"], body["run_id"]) for body in web.bodies] == [
         (title, [detail], link, run_id)
     ]

@@ -1,5 +1,6 @@
 """The deployment as a whole: its services are healthy by their own checks, run a day, and keep their secrets."""
 
+import re
 from pathlib import Path
 
 import psutil
@@ -37,7 +38,8 @@ def test_no_process_has_a_password_in_its_environment_or_command(site: Deploymen
 def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
     place = f"127.0.0.1:{site.postgres_port}"
     found = site("doctor", "--landing").out.splitlines()
-    said = [line for line in found if " free in " not in line and "connections are free" not in line]
+    runs = r"hold \d+ runs"  # one that publishes, and those that deliver alerts meanwhile
+    said = [re.sub(runs, "hold runs", line) for line in found if " free in " not in line and "are free" not in line]
     assert said == [
         f"ok      warehouse: PostgreSQL {site.postgres_version} at {place}, as kpi_app",
         "ok      warehouse: its clock and ours are less than 10 s apart",
@@ -47,7 +49,7 @@ def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
         "ok      bucket kpi-instacart: its clock and ours are less than 10 s apart",
         "ok      bucket kpi-instacart: can be listed and read below raw/",
         "ok      bucket kpi-instacart: can be landed into: a probe was put and removed",
-        "ok      dagster: its tables are of this Dagster and hold 1 runs",
+        "ok      dagster: its tables are of this Dagster and hold runs",
         "ok      dagster: its daemon lives",
     ]
     assert site.s3.list_objects_v2(Bucket="kpi-instacart", Prefix="raw/.kpi-doctor/").get("Contents", []) == []

@@ -61,7 +61,7 @@ def test_settings_are_those_of_the_server(home: Path):
         "fsync": "on",
         "full_page_writes": "on",
         "synchronous_commit": "on",
-        "data_checksums": "on",
+        "data_checksums": "off",
         "jit": "off",
         "max_connections": "100",
         "checkpoint_timeout": "30min",

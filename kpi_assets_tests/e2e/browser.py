@@ -1,0 +1,100 @@
+"""A headless Chromium, as a person would use it: they read what is on the page and click on words."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+PATIENCE = 30.0  # seconds
+
+Found = TypeVar("Found")
+
+
+class Browser:
+    """One window, on the web UI at `address`."""
+
+    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
+        self.driver, self.address = driver, address
+
+    @classmethod
+    @contextmanager
+    def open(cls, address: str, folder: Path) -> Iterator["Browser"]:
+        """With a profile in `folder`."""
+        assert BROWSER
+        assert DRIVER
+        options = webdriver.ChromeOptions()
+        options.binary_location = BROWSER
+        words = ["--headless=new", "--window-size=1500,1200", "--disable-dev-shm-usage", f"--user-data-dir={folder}"]
+        if os.geteuid() == 0:
+            words.append("--no-sandbox")  # it refuses to run as root with one
+        for word in words:
+            options.add_argument(word)
+        driver = webdriver.Chrome(options, Service(DRIVER))
+        try:
+            yield cls(driver, address)
+        finally:
+            driver.quit()
+
+    def go(self, path: str) -> None:
+        """Open a page."""
+        self.driver.get(f"{self.address}{path}")
+
+    @property
+    def text(self) -> str:
+        """What can be read on the page."""
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def wait(self, what: str, find: Callable[[], Found]) -> Found:
+        """What `find` finds, as soon as it is true."""
+        waiting = WebDriverWait(self.driver, PATIENCE, 0.1, ignored_exceptions=[StaleElementReferenceException])
+        try:
+            return waiting.until(lambda _: find())
+        except WebDriverException:
+            raise AssertionError(f"{what} did not come to be on {self.driver.current_url}:\n{self.text}") from None
+
+    def read(self, *words: str) -> None:
+        """Wait until all the words are on the page."""
+        self.wait(" and ".join(words), lambda: all(word in self.text for word in words))
+
+    def click(self, words: str, kind: str = "button") -> None:
+        """Click on the first thing of that kind that holds the words, as soon as it can be clicked."""
+        path = f"//{kind}[contains(normalize-space(.), '{words}')]"
+
+        def clicked() -> bool:
+            for found in self.driver.find_elements(By.XPATH, path):
+                if found.is_displayed() and found.is_enabled():
+                    found.click()
+                    return True
+            return False
+
+        self.wait(f"a {kind} {words!r}", clicked)
+
+    def write(self, text: str) -> None:
+        """Write into the only field of the dialog that is open, over what is there."""
+
+        def field() -> WebElement | None:
+            found = self.driver.find_elements(By.CSS_SELECTOR, ".dagster-dialog input[type=text]")
+            return found[0] if found and found[0].is_displayed() else None
+
+        found = self.wait("a field", field)
+        assert found
+        found.click()
+        found.send_keys(Keys.CONTROL, "a")
+        found.send_keys(text, Keys.TAB)
+
+    def rows(self) -> dict[str, str]:
+        """The tables' rows on the page that have a name and a value."""
+        cells = [row.find_elements(By.TAG_NAME, "td") for row in self.driver.find_elements(By.TAG_NAME, "tr")]
+        return {pair[0].text: pair[1].text for pair in cells if len(pair) == 2}

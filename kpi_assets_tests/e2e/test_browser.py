@@ -1,0 +1,90 @@
+"""The web UI in a real browser: launching a partition, seeing why it is held, and a backfill's page."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
+from kpi_assets_tests.e2e.web import Web
+
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
+
+GOOD, HELD, ABSENT = "2025-04-01", "2025-04-02", "2025-04-03"
+JOB = "/locations/kpi_assets/jobs/instacart"
+
+
+@pytest.fixture(scope="module")
+def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser.open(web.address, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def launch(browser: Browser, partitions: str, button: str) -> None:
+    """Launch the whole pipeline from its job's page, and follow the link to what was launched."""
+    browser.go(JOB)
+    browser.click("Materialize all")
+    browser.click("Show all partitions")
+    browser.write(partitions)
+    browser.click(button)
+    browser.click("View", "*[self::a or self::button][not(contains(., 'assets'))]")
+
+
+@pytest.fixture(scope="module")
+def candidate(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """HELD, launched in the browser; the name of what was held."""
+    web.land(HELD, tmp_path_factory.mktemp("landed"), ["duplicate_line", "reordered_7"], orders=300)
+    launch(browser, HELD, "Launch 1 run")
+    browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
+    run_id = browser.driver.current_url.split("/runs/")[1][:36]
+    assert web.ended(run_id) == "FAILURE"
+    with psycopg.connect(web.kpi("url", "instacart").stdout.strip()) as connection:
+        [(found,)] = connection.execute(
+            "select candidate from ops.pipeline_runs where run_id = %s and status = 'held' and candidate is not null",
+            [run_id],
+        ).fetchall()
+    assert isinstance(found, str)
+    return found
+
+
+def test_a_partition_that_was_launched_is_watched_to_its_end(browser: Browser, candidate: str) -> None:
+    browser.read(f"partition: {HELD}", "Failure", "Errored (1)", "instacart__raw__order_products_prior")
+
+
+def test_the_check_s_page_says_why_it_is_held(browser: Browser, candidate: str) -> None:
+    """The page that an alert links to."""
+    browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
+    browser.read("One row per order_id, product_id; none is null.", "1 bad row", "Failed", HELD, "candidate")
+    found = browser.rows()
+    assert found["candidate"] == f"instacart.{candidate}"
+    assert (found["metric"], found["threshold"]) == ("1", "0")
+    assert json.loads(found["bad_row_1"])["rows"] == 2
+    assert {*json.loads(found["bad_row_1"])} == {"order_id", "product_id", "rows"}
+
+    browser.click("accepted_values__reordered", "*[not(*)]")
+    browser.read("reordered is one of 0, 1.", '"reordered": 7')
+
+
+def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
+    web: Web, browser: Browser, candidate: str, tmp_path: Path
+) -> None:
+    web.land(GOOD, tmp_path, orders=300)
+    launch(browser, f"{GOOD}, {ABSENT}", "Launch backfill")
+    browser.wait("the backfill's page", lambda: "/runs/b/" in browser.driver.current_url)
+    backfill_id = browser.driver.current_url.split("/runs/b/")[1][:8]
+    assert web.backfilled(backfill_id, 2) == {GOOD: "SUCCESS", ABSENT: "FAILURE"}
+    browser.go(f"/runs/b/{backfill_id}")
+    browser.read("2 partitions", "100% completed")
+    numbers = [word for word in browser.text.split("100% completed")[1].split() if word.isdigit()]
+    assert numbers == ["2", "0", "1", "1"], "targeted, in progress, succeeded, failed"
+    browser.go(f"/runs/b/{backfill_id}?tab=runs")
+    browser.read(f"partition: {GOOD}", f"partition: {ABSENT}", "Success", "Failure")
+
+
+def test_a_check_s_partitions_tell_passed_from_failed(browser: Browser, candidate: str) -> None:
+    browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
+    browser.read("One row per order_id, product_id; none is null.")
+    browser.click("Partitions", "*[@role='tablist'][contains(., 'Execution history')]//*[@role='tab']")
+    browser.read("Failed (1)", "Passed (1)")

@@ -1,0 +1,140 @@
+"""A running `kpi up`, and the calls that the UI makes to it."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from kpi_assets.samples import GENERATORS
+
+KPI = Path(sys.executable).with_name("kpi")
+ENDINGS = {"SUCCESS", "FAILURE", "CANCELED"}
+LOCATION = {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}
+
+LAUNCH = """
+mutation Launch($params: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+BACKFILL = """
+query Backfill($tags: [ExecutionTag!]) {
+  runsOrError(filter: {tags: $tags}) { ... on Runs { results { status tags { key value } } } }
+}
+"""
+CHECKS = """
+query Checks($key: AssetKeyInput!, $name: String!, $partition: String) {
+  assetCheckExecutions(assetKey: $key, checkName: $name, limit: 1, partition: $partition) {
+    status
+    evaluation { success description partition metadataEntries { label ... on FloatMetadataEntry { floatValue } } }
+  }
+}
+"""
+PARTITIONS = """
+query Partitions($key: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $key) { ... on AssetNode { latestMaterializationByPartition { partition } } }
+}
+"""
+
+
+@dataclass
+class Web:
+    """A running `kpi up`."""
+
+    address: str
+    environment: dict[str, str]
+
+    def start(self) -> None:
+        """Start it, and wait until it says that it is ready."""
+        command = [KPI, "up", "--port", self.address.rpartition(":")[2]]
+        self.process = subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith(self.address), self.process.communicate(timeout=30)
+
+    def ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"{self.address}/graphql", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            found = json.load(answer)
+        assert "errors" not in found, found["errors"]
+        data: dict[str, Any] = found["data"]
+        return data
+
+    def kpi(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([KPI, *words], env=self.environment, capture_output=True, text=True, check=False)
+
+    def launch(self, day: str, *, names: list[list[str]] | None = None) -> str:
+        """Launch the whole pipeline, or some of it, for one partition, as the button does; returns the run's id."""
+        selection = [{"path": ["instacart", *name]} for name in names] if names else None
+        params = {
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": day}]},
+            "runConfigData": "{}",
+            "selector": {**LOCATION, "pipelineName": "instacart", "assetSelection": selection},
+        }
+        launched = self.ask(LAUNCH, {"params": params})["launchPipelineExecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        run_id: str = launched["run"]["runId"]
+        return run_id
+
+    def materialise(self, day: str, *, names: list[list[str]] | None = None) -> str:
+        """The same; returns how the run ended."""
+        return self.ended(self.launch(day, names=names))
+
+    def ended(self, run_id: str) -> str:
+        """How a run ended, once it has."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            status: str = self.ask(STATUS, {"id": run_id})["runOrError"]["status"]
+            if status in ENDINGS:
+                return status
+            time.sleep(0.3)
+        raise AssertionError(f"the run {run_id} did not end")
+
+    def backfilled(self, backfill_id: str, partitions: int) -> dict[str, str]:
+        """How the runs of a backfill ended, by partition, once all have."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            tags = [{"key": "dagster/backfill", "value": backfill_id}]
+            runs = self.ask(BACKFILL, {"tags": tags})["runsOrError"]["results"]
+            found = {
+                tag["value"]: run["status"] for run in runs for tag in run["tags"] if tag["key"] == "dagster/partition"
+            }
+            if len(found) == partitions and set(found.values()) <= ENDINGS:
+                return found
+            time.sleep(0.3)
+        raise AssertionError(f"the backfill {backfill_id} did not end")
+
+    def check(self, table: str, name: str, day: str) -> dict[str, Any]:
+        """The latest execution of a check for a partition."""
+        key = {"path": ["instacart", *table.split(".")]}
+        [execution] = self.ask(CHECKS, {"key": key, "name": name, "partition": day})["assetCheckExecutions"]
+        found: dict[str, Any] = execution
+        return found
+
+    def materialised(self, table: str) -> list[str]:
+        key = {"path": ["instacart", *table.split(".")]}
+        found = self.ask(PARTITIONS, {"key": key})["assetNodeOrError"]["latestMaterializationByPartition"]
+        return [event["partition"] for event in found if event]
+
+    def land(self, day: str, folder: Path, faults: Sequence[str] = (), orders: int = 2000) -> None:
+        """Land a synthetic load_date; its files stay in `folder`."""
+        GENERATORS["instacart"].write(folder, load_date=date.fromisoformat(day), orders=orders, seed=1, faults=faults)
+        said = self.kpi("land", "instacart", "--load-date", day, "--from", str(folder))
+        assert said.returncode == 0, said.stderr
