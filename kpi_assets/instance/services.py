@@ -5,6 +5,7 @@ code servers and run workers it started.
 """
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -25,9 +26,11 @@ from kpi_assets.instance import folder
 from kpi_assets.local.stack import Stack
 from kpi_assets.settings import CHECKOUT, Settings
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_PORT = 3000
 START_PATIENCE = 120.0  # seconds until the web UI must answer
-CODE_SERVER_PATIENCE = 5.0  # seconds for which a service may be without one
+CODE_SERVER_PATIENCE = 5.0  # seconds for which the web UI may be without one
 STOP_PATIENCE = 20.0  # seconds until a service that was asked to end is killed
 SUPERVISOR, WEB, DAEMON = "kpi up", "web UI", "daemon"
 
@@ -68,16 +71,16 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
         try:
+            open_instance()
             for name, arguments in commands(chosen).items():
                 children.append(_spawn(home, name, arguments, stack, chosen if name == WEB else None))
-            close_dead_runs()
             _await_answer(address(chosen), children, home, ended)
             if not ended():
                 on_ready(address(chosen))
-            code_servers = _CodeServers(children)
+            code_server = _CodeServer(children[0], address(chosen))
             while not ended():
                 _check_alive(children, home)
-                code_servers.check()
+                code_server.check()
                 if stack:
                     stack.check_alive()
                 time.sleep(0.3)
@@ -139,8 +142,8 @@ def commands(port: int) -> dict[str, list[str]]:
     }
 
 
-def close_dead_runs() -> None:
-    """Close the runs in the middle of which the last `kpi up` was killed; the daemon tries them again.
+def open_instance() -> None:
+    """Make the instance's tables, at which services that start at once fail, and close the runs of dead processes.
 
     In a process of its own, so that Dagster is not imported here.
     """
@@ -188,27 +191,35 @@ def _check_alive(children: Sequence[subprocess.Popen[bytes]], home: Path) -> Non
             raise UserError(f"The {name} ended by itself: say `kpi up` again; its log {log} ends with: {last[0]}")
 
 
-class _CodeServers:
-    """The code servers that the services start: Dagster does not notice when the web UI's is killed."""
+class _CodeServer:
+    """The web UI's code server. Nobody in Dagster notices when it ends; the daemon's is renewed each minute."""
 
-    def __init__(self, services: Sequence[subprocess.Popen[bytes]]) -> None:
-        now = time.monotonic()
-        self._services = [psutil.Process(service.pid) for service in services]
-        self._last_seen = dict.fromkeys(self._services, now)
-        self._looked = now
+    def __init__(self, web: subprocess.Popen[bytes], url: str) -> None:
+        self._web, self._url = psutil.Process(web.pid), url
+        self._looked = self._seen = time.monotonic()
 
     def check(self) -> None:
-        """Raise UserError when a service has had none for a while: one is exchanged for another now and then."""
+        """Have it started again where there has been none for a while: the UI exchanges it for another now and then."""
         now = time.monotonic()
         if now - self._looked < 1:
             return
         self._looked = now
-        for service, name in zip(self._services, (WEB, DAEMON), strict=True):
-            with suppress(psutil.NoSuchProcess):
-                if any(_is_code_server(child) for child in service.children()):
-                    self._last_seen[service] = now
-            if now - self._last_seen[service] > CODE_SERVER_PATIENCE:
-                raise UserError(f"The code server of the {name} ended by itself: say `kpi up` again.")
+        with suppress(psutil.NoSuchProcess):
+            if any(_is_code_server(child) for child in self._web.children()):
+                self._seen = now
+        if now - self._seen > CODE_SERVER_PATIENCE:
+            self._seen = now
+            logger.warning("The code server of the web UI ended by itself, and is started again.")
+            with suppress(OSError):  # the web UI may have ended too, which is told elsewhere
+                _reload(self._url)
+
+
+def _reload(url: str) -> None:
+    """What the button in the UI does that reloads all definitions."""
+    body = json.dumps({"query": "mutation { reloadWorkspace { __typename } }"}).encode()
+    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=START_PATIENCE):  # noqa: S310  our own address
+        pass
 
 
 def _is_code_server(process: psutil.Process) -> bool:

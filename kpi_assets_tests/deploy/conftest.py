@@ -12,7 +12,7 @@ from kpi_assets_tests.deploy.compose import Deployment, deployed
 from kpi_assets_tests.e2e.test_web import Web
 
 DAY = date(2025, 6, 1)
-SERVICES = ("web", "code", "daemon")  # the web UI is healthy last, and is asked at no cost
+SERVICES = ("code", "web", "daemon")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ def ran(site: Deployment) -> Ran:
     """Bootstrapped, all services healthy, and a day landed by the command and launched in the web UI."""
     admin = {"KPI_ADMIN_POSTGRES_URL": site.secret("kpi_admin_postgres_url")}
     said = site.bootstrap(**admin)
-    for service in SERVICES:
-        site.start_service(service)
+    site.start_service("code")
+    site.start_service("web")
     files = site.folder / "day"
     GENERATORS["instacart"].write(files, load_date=DAY, orders=1000, seed=1)
     landed = site("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
-    for service in SERVICES:
+    eventually(lambda: site.is_healthy("web"), 60)
+    site.start_service("daemon")
+    for service in ("code", "daemon"):
         eventually(lambda service=service: site.is_healthy(service), 60)
-    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.processes["web"], site.environment)  # type: ignore[arg-type]
+    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.environment)
     return Ran(said.out, landed, web.materialise(str(DAY)), web)

@@ -86,7 +86,7 @@ def test_what_must_go_on_has_a_health_check_and_what_waits_says_for_what() -> No
     assert {name for name, service in SERVICES.items() if "healthcheck" in service} == lasting
     waits = {name: list(service.get("depends_on", {})) for name, service in SERVICES.items()}
     assert waits["bootstrap"] == ["postgres"]
-    assert waits["web"] == waits["daemon"] == ["code"]
+    assert (waits["code"], waits["web"], waits["daemon"]) == (["bootstrap", "s3"], ["code"], ["web"])
 
 
 def test_the_image_takes_the_locked_packages_and_not_the_embedded_servers() -> None:

@@ -3,13 +3,12 @@
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from kpi_assets.settings import CHECKOUT
-from kpi_assets_tests.e2e.web import KPI, Web
+from kpi_assets_tests.e2e.web import Web
 
 
 @pytest.fixture(scope="package")
@@ -21,14 +20,11 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     environment["KPI_HOME"] = str(folder / "home")
     shutil.copytree(CHECKOUT / "sql", folder / "sql")
     environment["KPI_SQL_DIR"] = str(folder / "sql")
-    command = [KPI, "up", "--port", str(39000 + os.getpid() % 1000)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = Web(f"http://127.0.0.1:{39000 + os.getpid() % 1000}", environment)
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:"), process.communicate(timeout=30)
-        yield Web(line.split()[0], process, environment)
+        started.start()
+        yield started
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+        if started.process.poll() is None:
+            started.process.send_signal(signal.SIGINT)
+            started.process.wait(60)

@@ -2,16 +2,24 @@
 
 import json
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
+from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.e2e.web import Web
 from kpi_assets_tests.test_readme import new_kpi
 
 GOOD, BAD = "2025-05-01", "2025-05-02"
 
+RETRIES = """
+query Retries($root: String!) {
+  runsOrError(filter: {tags: [{key: "dagster/root_run_id", value: $root}]}) { ... on Runs { results { runId } } }
+}
+"""
 RELOAD = """
 mutation Reload($location: String!) {
   reloadRepositoryLocation(repositoryLocationName: $location) {
@@ -98,6 +106,33 @@ def is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_run_that_was_killed_together_with_kpi_up_is_tried_again_by_the_next(web: Web) -> None:
+    url = web.kpi("url", "instacart").stdout.strip()
+    with psycopg.connect(url) as reader:
+        reader.execute("lock table ops.publishes in share mode")  # so that no build comes past it
+        run_id = web.launch(GOOD, names=[["marts", "dim_products"]])
+        with psycopg.connect(url, autocommit=True) as session:
+            query = "select status from ops.pipeline_runs where run_id = %s and job = 'marts.dim_products'"
+            eventually(lambda: session.execute(query, [run_id]).fetchall() == [("running",)], 60)
+        everything = psutil.Process(web.process.pid).children(recursive=True)
+        web.process.kill()
+        for process in everything:
+            with suppress(psutil.NoSuchProcess):
+                if "python" in process.name():  # services, their code servers, and the run's worker
+                    process.kill()
+        web.process.communicate()
+
+    web.start()
+
+    assert web.ended(run_id) == "FAILURE"
+    eventually(lambda: len(web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]) == 1, 60)
+    [retried] = web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]
+    assert web.ended(retried["runId"]) == "SUCCESS"
+    with psycopg.connect(url) as session:
+        query = "select run_id, status from ops.pipeline_runs where job = 'marts.dim_products' order by id desc limit 2"
+        assert session.execute(query).fetchall() == [(retried["runId"], "success"), (run_id, "failed")]
 
 
 def test_ctrl_c_ends_everything(web: Web) -> None:

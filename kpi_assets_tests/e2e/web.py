@@ -53,8 +53,17 @@ class Web:
     """A running `kpi up`."""
 
     address: str
-    process: subprocess.Popen[str]
     environment: dict[str, str]
+
+    def start(self) -> None:
+        """Start it, and wait until it says that it is ready."""
+        command = [KPI, "up", "--port", self.address.rpartition(":")[2]]
+        self.process = subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith(self.address), self.process.communicate(timeout=30)
 
     def ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -70,8 +79,8 @@ class Web:
     def kpi(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([KPI, *words], env=self.environment, capture_output=True, text=True, check=False)
 
-    def materialise(self, day: str, *, names: list[list[str]] | None = None) -> str:
-        """Launch the whole pipeline, or some of it, for one partition, as the button does; returns how it ended."""
+    def launch(self, day: str, *, names: list[list[str]] | None = None) -> str:
+        """Launch the whole pipeline, or some of it, for one partition, as the button does; returns the run's id."""
         selection = [{"path": ["instacart", *name]} for name in names] if names else None
         params = {
             "mode": "default",
@@ -81,7 +90,12 @@ class Web:
         }
         launched = self.ask(LAUNCH, {"params": params})["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
-        return self.ended(launched["run"]["runId"])
+        run_id: str = launched["run"]["runId"]
+        return run_id
+
+    def materialise(self, day: str, *, names: list[list[str]] | None = None) -> str:
+        """The same; returns how the run ended."""
+        return self.ended(self.launch(day, names=names))
 
     def ended(self, run_id: str) -> str:
         """How a run ended, once it has."""

@@ -9,18 +9,26 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 
+def start(kind: str) -> None:
+    subprocess.Popen([sys.executable, "-m", "kpi_assets_tests.instance.stand_in", kind])
+
+
 class Answer(BaseHTTPRequestHandler):
-    """To whatever is asked: yes."""
+    """To whatever is asked: yes. Who posts wants everything loaded again."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 
+    def do_POST(self) -> None:
+        start("grpc")
+        self.do_GET()
+
 
 def main(kind: str, port: str = "0") -> None:
     child = {"web": "grpc", "daemon": "grpc", "grpc": "worker"}.get(kind)
     if child:
-        subprocess.Popen([sys.executable, "-m", "kpi_assets_tests.instance.stand_in", child])
+        start(child)
     if kind == "web":
         HTTPServer(("127.0.0.1", int(port)), Answer).serve_forever()
     time.sleep(600)

@@ -30,6 +30,12 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def kill(process: psutil.Process) -> None:
+    """kill -9, until it is gone."""
+    process.kill()
+    eventually(lambda: not is_alive(process))
+
+
 @dataclass
 class Up:
     """A running `kpi up`, and every process that belongs to it."""
@@ -63,11 +69,11 @@ class Home:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith(f"http://127.0.0.1:{self.port}"), process.communicate(timeout=30)
-        found = Up(process, self._parts(process.pid))
+        found = Up(process, self.parts(process.pid))
         self.started.append(found)
         return found
 
-    def _parts(self, supervisor: int) -> dict[str, psutil.Process]:
+    def parts(self, supervisor: int) -> dict[str, psutil.Process]:
         """Each process by name: services with what they started, and the servers, whoever started those."""
         parts = {"supervisor": psutil.Process(supervisor)}
         parts.update({server.name: psutil.Process(server.pid) for server in status(self.folder)})
@@ -85,7 +91,7 @@ class Home:
 
     def kpi(self, *words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "kpi_assets_tests.instance.up", *words]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +108,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         stop(found.folder)
 
 
-@pytest.fixture(scope="module")
-def running(home: Home) -> list[Up]:
-    """The one that runs: each test kills it and leaves the next in its place."""
-    return [home.up()]
+@pytest.fixture
+def up(home: Home) -> Up:
+    """The one that runs in the home: the one that the test before left, or the next."""
+    last = home.started[-1] if home.started else None
+    return last if last and last.process.poll() is None else home.up()
 
 
 @pytest.mark.parametrize(
@@ -113,69 +120,72 @@ def running(home: Home) -> list[Up]:
     [
         ("web", rf"The web UI {AGAIN}; its log \S+/web_ui\.log ends with: "),
         ("daemon", rf"The daemon {AGAIN}; its log \S+/daemon\.log ends with: "),
-        ("web grpc", rf"The code server of the web UI {AGAIN}\."),
-        ("daemon grpc", rf"The code server of the daemon {AGAIN}\."),
         ("postgres", rf"The embedded PostgreSQL {AGAIN}; its log \S+/postgres\.log says: "),
         ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
     ],
 )
-def test_without_one_of_its_processes_it_ends_and_leaves_none(
-    home: Home, running: list[Up], killed: str, says: str
-) -> None:
-    before = running.pop()
-    before.parts[killed].kill()
-    code, last = before.ended()
+def test_without_one_of_its_processes_it_ends_and_leaves_none(home: Home, up: Up, killed: str, says: str) -> None:
+    kill(up.parts[killed])
+    code, last = up.ended()
     assert code == 1
     assert re.match(f"error: {says}", last), last
-    assert [name for name, part in before.parts.items() if is_alive(part)] == []
-    running.append(home.up())
+    assert [name for name, part in up.parts.items() if is_alive(part)] == []
+    home.up()
 
 
-@pytest.mark.parametrize("also", [[], ["web"], ["daemon", "web grpc"], ["postgres", "s3"]])
-def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next(
-    home: Home, running: list[Up], also: list[str]
-) -> None:
-    before = running.pop()
+def test_without_the_web_ui_s_code_server_it_has_another_started(home: Home, up: Up) -> None:
+    parts = up.parts
+    kill(parts["web grpc"])
+
+    def is_there() -> bool:
+        return any(is_alive(child) and "grpc" in child.cmdline() for child in parts["web"].children())
+
+    eventually(is_there)
+    kill(parts["web worker"])  # which outlived it
+    assert [name for name, part in parts.items() if not is_alive(part)] == ["web grpc", "web worker"]
+    up.parts = home.parts(up.process.pid)
+
+
+@pytest.mark.parametrize("also", [[], ["web"], ["daemon", "daemon grpc"], ["postgres", "s3"]])
+def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next(home: Home, up: Up, also: list[str]) -> None:
     for name in ("supervisor", *also):
-        before.parts[name].kill()
-    assert before.process.wait(30) == -signal.SIGKILL
-    left = {name for name in before.parts if name not in {"supervisor", *also}}
-    assert {name for name, part in before.parts.items() if is_alive(part)} == left, "they live on"
+        kill(up.parts[name])
+    assert up.process.wait(30) == -signal.SIGKILL
+    left = {name for name in up.parts if name not in {"supervisor", *also}}
+    assert {name for name, part in up.parts.items() if is_alive(part)} == left, "they live on"
 
-    running.append(home.up())
+    parts = home.up().parts
 
     servers = {"postgres", "s3"} - set(also)  # which the next one takes over as they are
-    assert {name for name, part in before.parts.items() if is_alive(part)} == servers
-    assert {running[0].parts[name].pid for name in servers} == {before.parts[name].pid for name in servers}
+    assert {name for name, part in up.parts.items() if is_alive(part)} == servers
+    assert {parts[name].pid for name in servers} == {up.parts[name].pid for name in servers}
 
 
-def test_down_ends_what_a_killed_supervisor_and_web_ui_left_behind(home: Home, running: list[Up]) -> None:
-    before = running.pop()
+def test_down_ends_what_a_killed_supervisor_and_web_ui_left_behind(home: Home, up: Up) -> None:
     for name in ("supervisor", "web"):
-        before.parts[name].kill()
-    before.process.wait(30)
+        kill(up.parts[name])
+    up.process.wait(30)
     assert home.kpi("down").stdout == "Stopped: daemon, postgres, s3.\n"
-    assert [name for name, part in before.parts.items() if is_alive(part)] == []
+    assert [name for name, part in up.parts.items() if is_alive(part)] == []
     assert home.kpi("down").stdout == "Nothing was running.\n"
-    running.append(home.up())
+    home.up()
 
 
-def test_a_second_one_is_refused_while_the_first_lives(home: Home, running: list[Up]) -> None:
+def test_a_second_one_is_refused_while_the_first_lives(home: Home, up: Up) -> None:
     said = home.kpi("up")
     assert (said.returncode, said.stdout) == (1, "")
-    supervisor = running[0].process.pid
+    supervisor = up.process.pid
     assert f"`kpi up` runs in {home.folder} already (process {supervisor}): use it, or stop it" in said.stderr
 
 
-def test_a_stranger_with_the_number_of_a_killed_service_is_left_alone(home: Home, running: list[Up]) -> None:
-    before = running.pop()
-    before.process.send_signal(signal.SIGTERM)
-    assert before.ended()[0] == 0
+def test_a_stranger_with_the_number_of_a_killed_service_is_left_alone(home: Home, up: Up) -> None:
+    up.process.send_signal(signal.SIGTERM)
+    assert up.ended()[0] == 0
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
         record = {"name": "web UI", "pid": stranger.pid, "since": psutil.Process(stranger.pid).create_time() - 100}
         (home.folder / "run" / "services.json").write_text(json.dumps([record]))
         try:
-            running.append(home.up())
+            home.up()
             assert stranger.poll() is None
         finally:
             stranger.kill()
