@@ -22,7 +22,6 @@ from kpi_assets.build.table import build
 from kpi_assets.errors import UserError
 from kpi_assets.model.checks import Check
 from kpi_assets.model.pipeline import Pipeline, Table
-from kpi_assets.model.query import digest
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.candidates import DefinitionError
 
@@ -50,7 +49,7 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         owners=[table.header.owner],
         kinds={"s3", source.format},
         tags={"layer": "s3"},
-        code_version=digest(source.object, source.format, *table.columns),
+        code_version=table.object_version,
         metadata={"object": source.object, **metadata.code_reference(table)},
         skippable=True,
     )

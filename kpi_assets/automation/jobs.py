@@ -63,7 +63,7 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
             raise dg.Failure(f"What is published of {load_date} fails: {'; '.join(failed)}.", allow_retries=False)
 
     @dg.job(
-        name=f"{pipeline.name}_recheck",
+        name=pipeline.recheck_job,
         partitions_def=load_dates(pipeline),
         description="The checks alone, on what is published of one load_date; nothing is built.",
     )

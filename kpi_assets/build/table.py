@@ -19,7 +19,7 @@ from kpi_assets.model.checks import ForeignKey, MinRows
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import KEY_TYPES
-from kpi_assets.ops import publishes, quarantine, results, runs
+from kpi_assets.ops import holds, publishes, quarantine, results, runs
 from kpi_assets.ops.publishes import Publish
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
@@ -122,6 +122,14 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         place = f"read from s3://{context.store.bucket}/{table.object_key(load_date)}; " if table.header.source else ""
         reason = f"held by {failed}; {place}the candidate is kept as {candidate.relation}"
         layer = context.pipeline.layer(table.relation)
+        holds.record(
+            connection,
+            candidate.build_id,
+            manifest_hash=filled.manifest_hash,
+            code_version=table.code_version,
+            checks_version=table.checks_version,
+            inputs={relation: publish.publish_id for relation, publish in inputs.items()},
+        )
         runs.close_build(
             connection,
             candidate.build_id,

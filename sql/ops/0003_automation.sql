@@ -1,0 +1,33 @@
+-- What automation has to remember: from what each held build was made, for which load_dates runs were asked, and what was said to be late.
+
+create table ops.holds (
+    build_id bigint primary key references ops.pipeline_runs (id),
+    manifest_hash text not null,
+    code_version text not null,
+    checks_version text not null,
+    inputs jsonb not null
+);
+comment on table ops.holds is
+'What each held build was made from, as ops.publishes says it of the others: the same would be held again.';
+
+create table ops.requests (
+    load_date date primary key,
+    request_id bigint generated always as identity,
+    basis text not null,
+    attempts integer not null default 1,
+    requested_at timestamp with time zone not null default clock_timestamp()
+);
+comment on table ops.requests is
+'The load_dates for which a run was asked and which are neither published nor held since.';
+comment on column ops.requests.basis is
+'Of the objects, SQL and checks that the run was asked for: for others it is asked anew at once.';
+comment on column ops.requests.attempts is 'How often a run was asked for on this basis.';
+
+create table ops.late (
+    load_date date primary key,
+    reason text not null,
+    reported_at timestamp with time zone not null default clock_timestamp()
+);
+comment on table ops.late is 'The load_dates that are incomplete for too long; each is reported once, until it is complete.';
+
+create index on ops.pipeline_runs (load_date, id);
