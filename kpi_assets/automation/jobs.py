@@ -1,4 +1,4 @@
-"""Jobs: the whole of a pipeline for one load_date, and its checks alone on what is published.
+"""Jobs: the whole of a pipeline for one load_date, its KPIs alone, and its checks alone on what is published.
 
 The checks-alone job is an op, not the assets' own checks: those are part of a build. It can open no gate, since what it
 looks at is what readers see already, and what failed was never published.
@@ -19,12 +19,33 @@ from kpi_assets.build.recheck import recheck
 from kpi_assets.model.pipeline import Pipeline
 
 
+def pipeline_jobs(pipeline: Pipeline) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
+    """Every job of a pipeline; that of its KPIs where it has any."""
+    kpis = [kpis_job(pipeline)] if any(table.header.kpi for table in pipeline.tables.values()) else []
+    return [pipeline_job(pipeline), *kpis, recheck_job(pipeline)]
+
+
 def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
     """Everything of a pipeline, from its objects to its KPIs."""
     return dg.define_asset_job(
         pipeline.name,
         selection=dg.AssetSelection.key_prefixes(pipeline.name),
         description=f"From S3 to KPIs for one load_date: {pipeline.config.description}",
+    )
+
+
+def kpis_job_name(pipeline: Pipeline) -> str:
+    """What the job of its KPIs is called."""
+    return f"{pipeline.name}_kpis"
+
+
+def kpis_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
+    """The KPIs alone, from what is published of the tables that they read."""
+    keys = [table_key(pipeline.name, table.relation) for table in pipeline.tables.values() if table.header.kpi]
+    return dg.define_asset_job(
+        kpis_job_name(pipeline),
+        selection=dg.AssetSelection.assets(*keys),
+        description="The KPIs of one load_date, from tables that are published already.",
     )
 
 

@@ -28,7 +28,7 @@ def survey(
     judge, at = Judge(pipeline), now or datetime.now(timezone.utc)
     versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
     raw = [str(table.relation) for table in pipeline.sources]
-    for year in range(first.year, last.year + 1):
+    for year in range(first.year, last.year + 1) if first <= last else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
         # Postgres first: what changes on S3 meanwhile is then seen as changed, now or at the next look.
         known = ledger.facts(connection, versions, raw, start, end, ignored=[pipeline.recheck_job])

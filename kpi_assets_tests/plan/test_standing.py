@@ -69,8 +69,8 @@ def test_the_same_bytes_again_change_nothing(shop: Shop) -> None:
 def test_objects_that_are_gone_leave_what_is_published(shop: Shop) -> None:
     shop.land()
     shop.run()
-    for key in (shop.key("things"), shop.key("labels")):
-        shop.s3.delete_object(Bucket=shop.bucket, Key=key)
+    for name in ("things", "labels"):
+        shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key(name))
     assert shop.standing().state == "published"
 
 

@@ -12,7 +12,6 @@ comment on table ops.holds is
 
 create table ops.requests (
     load_date date primary key,
-    request_id bigint generated always as identity,
     basis text not null,
     attempts integer not null default 1,
     requested_at timestamp with time zone not null default clock_timestamp()
