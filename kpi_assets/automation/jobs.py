@@ -11,9 +11,10 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from kpi_assets.assets.factory import evaluations, failing_in_one_sentence
+from kpi_assets.assets.factory import evaluations
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
+from kpi_assets.assets.steps import failing_in_one_sentence
 from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.recheck import recheck
 from kpi_assets.model.pipeline import Pipeline
@@ -63,7 +64,7 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
         resources = context.resources
         load_date = date.fromisoformat(context.partition_key)
         failed = []
-        with failing_in_one_sentence():
+        with failing_in_one_sentence(context):
             tables = [pipeline.table(name) for name in config.tables]
             work = resources.run_log.context(pipeline, resources.s3, resources.progress(context.log, "recheck"))
             for table in tables or pipeline.tables.values():

@@ -25,7 +25,7 @@ from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
 from kpi_assets.warehouse.candidates import Candidate, identifier
-from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.locks import lock_publish, try_lock_build
 
 LOCK_TIMEOUT = "2s"  # readers queue behind a waiting publish, so it gives way after that and comes again
@@ -63,7 +63,8 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
 def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
     """What Postgres said while it executed a file's SQL, with the file's name."""
     reason = " ".join(str(error).split())
-    return WarehouseError(f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason}).")
+    sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason})."
+    return WarehouseError(sentence, passing=is_lost(error))
 
 
 def _wait_for_turn(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:

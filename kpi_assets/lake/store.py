@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from kpi_assets.errors import UserError
 from kpi_assets.model.manifest import Manifest
@@ -75,10 +76,12 @@ def explained(bucket: str, key: str = "") -> Iterator[None]:
             reason = f"access is refused ({code}): check the credentials in AWS's variables and the bucket's policy"
         else:
             reason = f"S3 answered {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".")
-        raise LakeError(f"{place} cannot be used: {reason}.") from None
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        raise LakeError(f"{place} cannot be used: {reason}.", passing=status >= 500) from None
     except BotoCoreError as error:
         detail = str(error).strip().rstrip(".")
-        raise LakeError(f"{place} cannot be used: {detail}; check KPI_S3_ENDPOINT_URL and AWS's variables.") from None
+        sentence = f"{place} cannot be used: {detail}; check KPI_S3_ENDPOINT_URL and AWS's variables."
+        raise LakeError(sentence, passing=isinstance(error, (BotoConnectionError, HTTPClientError))) from None
 
 
 @dataclass(frozen=True)

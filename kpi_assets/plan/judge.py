@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from functools import cached_property
 
-from kpi_assets.build.object import asset_name
 from kpi_assets.lake.store import Entry
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
@@ -103,7 +102,7 @@ class _Case:
             table, state = self.judge.tables[name], None
             if table.header.source:
                 state = self.states.get(table.relation.table)
-                would_be[asset_name(table)] = (state, table.object_version, "", False)
+                would_be[table.object_name] = (state, table.object_version, "", False)
             would_be[name] = (state, table.code_version, table.checks_version, False)
         found = {item: self.facts.attempts[item] for item in would_be if item in self.facts.attempts}
         return {item: a for item, a in found.items() if a.hold and a.hold.made_from == would_be[item]}
@@ -172,7 +171,7 @@ class _Case:
 
 def _object_of(table: Table) -> list[str]:
     """The name of the object that a raw table reads."""
-    return [asset_name(table)] if table.header.source else []
+    return [table.object_name] if table.header.source else []
 
 
 def _count(things: Collection[object], word: str) -> str:

@@ -66,6 +66,16 @@ class Site:
             instance=self.instance, partition_key=day.isoformat(), tags=dict(tags or {}), raise_on_error=False
         )
 
+    def range(self, first: date, last: date) -> dg.ExecuteInProcessResult:
+        """The whole pipeline for a range of load_dates in a single run, as the UI's backfill page offers it."""
+        job = definitions(self.shop).resolve_job_def(self.shop.name)
+        ends = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
+        return job.execute_in_process(instance=self.instance, tags=ends, raise_on_error=False)
+
+    def materialised(self, name: str) -> list[str]:
+        """The load_dates for which Dagster has a materialisation of `schema.table`, or of `s3.object`."""
+        return sorted(self.instance.get_materialized_partitions(dg.AssetKey([self.shop.name, *name.split(".")])))
+
     def queue(self, day: date, status: dg.DagsterRunStatus, job: str | None = None, **tags: str) -> dg.DagsterRun:
         """A run that another process executes, or will."""
         name = job or self.shop.name

@@ -268,7 +268,7 @@ def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
             "5: automation.start: Input should be 'sensor', 'schedule' or",
         ),
         ("readers", "automation: {interval_seconds: 1}\nreaders", "5: automation.interval_seconds: Input should be gr"),
-        ("readers", "automation:\n  every: 5\nreaders", "6: automation: unknown word 'every'"),
+        ("readers", "automation:\n  every: 5\nreaders", "6: unknown word 'automation.every'"),
         (YAML, "", "1: 'description' is missing"),
     ],
 )

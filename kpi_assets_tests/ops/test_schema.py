@@ -29,7 +29,16 @@ RELEASED = {
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
-    *("alert_deliveries", "alerts", "data_quality_results", "holds", "late", "manifests", "migrations", "pipeline_runs"),
+    *(
+        "alert_deliveries",
+        "alerts",
+        "data_quality_results",
+        "holds",
+        "late",
+        "manifests",
+        "migrations",
+        "pipeline_runs",
+    ),
     *("published", "publishes", "quarantine", "requests"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
