@@ -27,7 +27,7 @@ def pipeline_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
         description="Runs a load_date once all its objects have landed, and again when one of them is replaced.",
     )
     def landed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        look = watch.look(context.instance, context.cursor, context.log, seconds=SENSOR_SECONDS)
+        look = watch.look(context.instance, context.cursor, SENSOR_SECONDS)
         context.log.info(look.summary)
         if not look.requests:
             return dg.SensorResult(skip_reason=look.summary, cursor=look.cursor)
@@ -49,7 +49,7 @@ def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
         description="Runs each load_date that has landed or was replaced since; the alternative to the sensor.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        look = watch.look(context.instance, None, context.log, seconds=SCHEDULE_SECONDS)
+        look = watch.look(context.instance, None, SCHEDULE_SECONDS)
         yield from look.requests
         if not look.requests:
             yield dg.SkipReason(look.summary)

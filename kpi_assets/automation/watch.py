@@ -7,7 +7,6 @@ Belongs here: how much is looked at in one tick, and what is asked for. Not here
 """
 
 import json
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ from kpi_assets.automation.unfinished import unfinished_load_dates
 from kpi_assets.build.prepare import prepare
 from kpi_assets.lake.store import Store, bucket_of, client
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import late, requests, runs
+from kpi_assets.ops import alerts, requests, runs
 from kpi_assets.plan.standing import STATES, Standing
 from kpi_assets.plan.survey import survey
 from kpi_assets.settings import settings
@@ -63,7 +62,6 @@ class Look:
 
     standings: Counter[str] = field(default_factory=Counter)
     due: list[Standing] = field(default_factory=list)
-    newly_late: list[str] = field(default_factory=list)
     requests: list[dg.RunRequest] = field(default_factory=list)
     cursor: str = ""
 
@@ -82,7 +80,7 @@ class Watch:
         self.pipeline, self.words = pipeline, pipeline.config.automation
         self._is_prepared = False
 
-    def look(self, instance: dg.DagsterInstance, cursor: str | None, log: logging.Logger, seconds: float) -> Look:
+    def look(self, instance: dg.DagsterInstance, cursor: str | None, seconds: float) -> Look:
         """Look at what is recent, and sweep for some seconds through what is not.
 
         Raises UserError where a server cannot be used.
@@ -104,8 +102,6 @@ class Watch:
             state = Sweep.parse(cursor, time.time())
             look.cursor = self._sweep(connection, store, look, state, recent, seconds).text()
             self._ask(connection, look, unfinished, recent)
-        for sentence in look.newly_late:
-            log.warning(sentence)
         return look
 
     def _sweep(
@@ -130,8 +126,9 @@ class Watch:
         """Take down what was seen, and keep in memory only what calls for a run."""
         look.standings.update(standing.state for standing in standings)
         ends = standings[0].load_date, standings[-1].load_date
-        reasons = {standing.load_date: standing.reason for standing in standings if standing.state == "late"}
-        look.newly_late += [f"{day} is late: {reasons[day]}" for day in late.report(connection, reasons, ends)]
+        for standing in standings:
+            if standing.state == "late":  # an incident, which is told once
+                alerts.report_late(connection, self.pipeline.name, standing.load_date, standing.reason)
         due = [s for s in standings if s.is_due(rebuild_on_sql_change=self.words.rebuild_on_sql_change)]
         running = [standing for standing in standings if standing.state == "running"]
         requests.settle(connection, ends, [standing.load_date for standing in (*due, *running)])

@@ -40,6 +40,7 @@ def claim(connection: Connection[Any], wanted: Mapping[date, str]) -> dict[date,
 def settle(connection: Connection[Any], looked_at: tuple[date, date], waiting: Collection[date]) -> None:
     """Forget the requests between the two dates of `looked_at` that came to an end: all that are not `waiting`."""
     connection.execute(
-        "delete from ops.requests where load_date between %s and %s and load_date <> all(%s)",
+        "update ops.requests set basis = '', attempts = 0 "
+        "where load_date between %s and %s and load_date <> all(%s) and attempts > 0",
         [*looked_at, list(waiting)],
     )

@@ -98,5 +98,5 @@ def site(shop: Shop) -> Site:
     for entry in shop.store.entries(""):
         shop.s3.delete_object(Bucket=shop.bucket, Key=entry.key)
     with shop.session() as session:
-        session.execute("truncate ops.requests, ops.late")
+        session.execute("truncate ops.requests")
     return Site(shop)

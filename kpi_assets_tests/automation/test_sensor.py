@@ -173,22 +173,22 @@ def test_objects_that_landed_just_now_are_waited_for(site: Site) -> None:
     assert len(site.tick()) == 1
 
 
-def test_late_is_reported_once_and_not_run_and_again_only_after_it_was_complete(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_late_is_an_incident_that_is_told_once_and_is_not_run(site: Site) -> None:
     shop = site.shop
     shop.automate("settle_seconds: 0, look_back_days: 3660, late_after_hours: 0.0000001")
     shop.land(labels=None)
     assert site.tick() == []
     assert "1 late" in str(site.skipped)
-    [said] = [line for line in capsys.readouterr().err.splitlines() if "is late" in line]
-    assert f"WARNING - {shop.day} is late: 1 of its 2 objects landed; lacking: {shop.key('labels')}. The first" in said
-    assert shop.rows("select load_date from ops.late") == [(shop.day,)]
     site.tick()
-    assert "is late" not in capsys.readouterr().err
+    incidents = f"select kind, details[1], occurrences, closed_at from ops.alerts where load_date = '{shop.day}'"
+    [(kind, detail, occurrences, closed_at)] = shop.rows(incidents)
+    assert (kind, occurrences, closed_at) == ("late", 1, None)
+    assert detail.startswith(f"1 of its 2 objects landed; lacking: {shop.key('labels')}. The first landed at ")
     shop.land()
-    assert site.asked() == [shop.day]
-    assert shop.rows("select load_date from ops.late") == []
+    [request] = site.tick()
+    assert site.execute(request).success
+    kinds = f"select kind, closed_at is null from ops.alerts where load_date = '{shop.day}' order by id"
+    assert shop.rows(kinds) == [("late", False), ("recovered", False)]
 
 
 def test_changed_sql_is_run_by_itself_only_where_the_pipeline_wants_it(site: Site) -> None:

@@ -1,4 +1,4 @@
--- What automation has to remember: from what each held build was made, for which load_dates runs were asked, and what was said to be late.
+-- What automation has to remember: from what each held build was made, and for which load_dates runs were asked.
 
 create table ops.holds (
     build_id bigint primary key references ops.pipeline_runs (id),
@@ -17,16 +17,9 @@ create table ops.requests (
     requested_at timestamp with time zone not null default clock_timestamp()
 );
 comment on table ops.requests is
-'The load_dates for which a run was asked and which are neither published nor held since.';
+'The load_dates for which a run was asked; attempts is 0 where it came to an end: published, or held.';
 comment on column ops.requests.basis is
-'Of the objects, SQL and checks that the run was asked for: for others it is asked anew at once.';
-comment on column ops.requests.attempts is 'How often a run was asked for on this basis.';
-
-create table ops.late (
-    load_date date primary key,
-    reason text not null,
-    reported_at timestamp with time zone not null default clock_timestamp()
-);
-comment on table ops.late is 'The load_dates that are incomplete for too long; each is reported once, until it is complete.';
+'Of the objects, SQL and checks that the run was asked for; for others it is asked anew at once.';
+comment on column ops.requests.attempts is 'How often a run was asked for on this basis: each time after a longer pause.';
 
 create index on ops.pipeline_runs (load_date, id);
