@@ -12,7 +12,8 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import run_log
 from kpi_assets.automation.alerts import alerts_sensor
-from kpi_assets.automation.jobs import pipeline_job, recheck_job
+from kpi_assets.automation.jobs import pipeline_jobs
+from kpi_assets.automation.triggers import pipeline_schedule, pipeline_sensor
 from kpi_assets.lake.store import client
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import settings
@@ -27,8 +28,9 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
         given["s3"] = _s3_resource()
     return dg.Definitions(
         assets=[asset for pipeline in pipelines for asset in pipeline_assets(pipeline)],
-        jobs=[job for pipeline in pipelines for job in (pipeline_job(pipeline), recheck_job(pipeline))],
-        sensors=[alerts_sensor(pipelines)],
+        jobs=[job for pipeline in pipelines for job in pipeline_jobs(pipeline)],
+        sensors=[*(pipeline_sensor(pipeline) for pipeline in pipelines), alerts_sensor(pipelines)],
+        schedules=[pipeline_schedule(pipeline) for pipeline in pipelines],
         resources={"run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log), **given},
         # Steps share one process: a process for each costs more than most builds.
         executor=dg.in_process_executor,

@@ -11,6 +11,7 @@ import pytest
 from kpi_assets.local.stack import Stack, running
 from kpi_assets.settings import settings
 from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.shop import Shop
 
 REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart"
 
@@ -61,6 +62,21 @@ def lab(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
     """A pipeline, a database and a bucket that no other test sees."""
     with Lab.open(stack, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def open_shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The shop that the tests of one module share."""
+    with Shop.open(stack, tmp_path_factory.mktemp("shop")) as opened:
+        assert isinstance(opened, Shop)
+        opened.stock().prepared()
+        yield opened
+
+
+@pytest.fixture
+def shop(open_shop: Shop) -> Shop:
+    """A pipeline of two objects and four tables, with load_dates that no other test sees."""
+    return open_shop.stock()
 
 
 @pytest.fixture

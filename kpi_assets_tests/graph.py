@@ -12,7 +12,7 @@ from kpi_assets.definitions import build_defs
 
 
 def describe(defs: dg.Definitions) -> Iterator[str]:
-    """Assets with their group, kinds, owner, dependencies and checks (`!` is blocking), then the jobs."""
+    """Assets with group, kinds, owner, dependencies and checks (`!` is blocking), then jobs, sensors and schedules."""
     graph = defs.resolve_asset_graph()
     for key in sorted(graph.get_all_asset_keys()):
         node = graph.get(key)
@@ -31,6 +31,12 @@ def describe(defs: dg.Definitions) -> Iterator[str]:
     for job in sorted(defs.resolve_all_job_defs(), key=lambda found: found.name):
         if not job.name.startswith("__"):
             yield f"job {job.name}: {job.description}"
+    for sensor in sorted(defs.sensors or [], key=lambda found: found.name):
+        every = f"every {sensor.minimum_interval_seconds} s"
+        yield f"sensor {sensor.name} {every}, {sensor.default_status.value}: {sensor.description}"
+    for schedule in sorted(defs.schedules or [], key=lambda found: found.name):
+        at = f"at {schedule.cron_schedule} {schedule.execution_timezone}"
+        yield f"schedule {schedule.name} {at}, {schedule.default_status.value}: {schedule.description}"
 
 
 if __name__ == "__main__":

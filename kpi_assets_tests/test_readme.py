@@ -7,8 +7,10 @@ from pathlib import Path
 from typer.main import get_command
 
 from kpi_assets.cli import app
+from kpi_assets.model.automation import Automation
 from kpi_assets.model.header import CHECK_WORDS, Header
 from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.plan.standing import STATES
 from kpi_assets.settings import CHECKOUT, Settings
 
 README = (CHECKOUT / "README.md").read_text()
@@ -41,6 +43,21 @@ def test_the_words_of_a_header_are_those_of_the_code() -> None:
     told = {word for row in re.findall(r"^\| (`.*?) \|", words, re.MULTILINE) for word in re.findall(r"`(\w+)`", row)}
     assert told == set(Header.model_fields)
     assert set(re.findall(r"^\| `(\w+):", checks, re.MULTILINE)) == {*CHECK_WORDS, "any_name"}
+
+
+def test_the_words_of_automation_and_their_defaults_are_those_of_the_code() -> None:
+    words = _section("Five minutes").split("| word | default |")[1]
+    told = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]+)`? \|", words, re.MULTILINE))
+    defaults = Automation().model_dump()
+    assert told == {name: str(value).lower() for name, value in defaults.items()}
+
+
+def test_the_states_of_the_plan_are_those_of_the_code() -> None:
+    states = _section("Five minutes").split("| state |")[1].split("| word |")[0]
+    told = [
+        state for row in re.findall(r"^\| (`.*?) \|", states, re.MULTILINE) for state in re.findall(r"`(\w+)`", row)
+    ]
+    assert sorted(told) == sorted(STATES)
 
 
 def test_the_example_is_a_kpi(tmp_path: Path) -> None:

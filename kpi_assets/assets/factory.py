@@ -5,8 +5,6 @@ load_date and no materialisation is: so nothing that waits for the partition, in
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -15,16 +13,14 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from kpi_assets.assets import chart, metadata
 from kpi_assets.assets.metadata import object_key, table_key
 from kpi_assets.assets.partitions import check_specs, load_dates
-from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
+from kpi_assets.assets.steps import Step, behind
+from kpi_assets.build.context import BuildOutcome, ObjectOutcome
 from kpi_assets.build.object import CHECKS as OBJECT_CHECKS
-from kpi_assets.build.object import asset_name, verify
+from kpi_assets.build.object import verify
 from kpi_assets.build.table import build
-from kpi_assets.errors import UserError
 from kpi_assets.model.checks import Check
 from kpi_assets.model.pipeline import Pipeline, Table
-from kpi_assets.model.query import digest
 from kpi_assets.model.results import CheckResult
-from kpi_assets.warehouse.candidates import DefinitionError
 
 RESOURCES = {"s3", "run_log", "progress"}
 
@@ -50,10 +46,15 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         owners=[table.header.owner],
         kinds={"s3", source.format},
         tags={"layer": "s3"},
-        code_version=digest(source.object, source.format, *table.columns),
+        code_version=table.object_version,
         metadata={"object": source.object, **metadata.code_reference(table)},
         skippable=True,
     )
+
+    def told(context: dg.AssetExecutionContext, partition: str, outcome: ObjectOutcome) -> Iterator[Any]:
+        return _object_events(context, key, partition, outcome)
+
+    step = Step(pipeline, key, table.object_name, [], lambda work, day: verify(work, table, day), told)
 
     @dg.multi_asset(
         name=_op_name(key),
@@ -63,11 +64,7 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         required_resource_keys=RESOURCES,
     )
     def object_asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        for partition in context.partition_keys:
-            with failing_in_one_sentence():
-                work = _context(context, pipeline, asset_name(table), partition)
-                outcome = verify(work, table, date.fromisoformat(partition))
-            yield from _object_events(context, key, partition, outcome)
+        yield from step.run(context)
         yield from _check_outputs(key, checks)
 
     return object_asset
@@ -81,7 +78,7 @@ def _object_events(
         # The manifest is the data version: a replaced object makes everything downstream stale.
         yield from _materialised(context, key, partition, manifest.hash, metadata.object_metadata(manifest))
     where = {"object": f"s3://{manifest.bucket}/{manifest.key}"} if manifest else {}
-    yield from evaluations(context.instance, key, partition, outcome.results, where)
+    yield from evaluations(context.instance, key, partition, outcome.results, where, blocking=_is_one(context))
     if outcome.held:
         context.log.error(f"{key.to_user_string()} of {partition} is held: {_reasons(outcome.results)}")
 
@@ -106,6 +103,12 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         skippable=True,
     )
 
+    def told(context: dg.AssetExecutionContext, partition: str, outcome: BuildOutcome) -> Iterator[Any]:
+        return _table_events(context, pipeline, table, partition, outcome)
+
+    upstream_names = behind(pipeline, table)
+    step = Step(pipeline, key, str(table.relation), upstream_names, lambda work, day: build(work, table, day), told)
+
     @dg.multi_asset(
         name=_op_name(key),
         specs=[spec],
@@ -114,11 +117,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         required_resource_keys=RESOURCES,
     )
     def table_asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        for partition in context.partition_keys:
-            with failing_in_one_sentence():
-                work = _context(context, pipeline, str(table.relation), partition)
-                outcome = build(work, table, date.fromisoformat(partition))
-            yield from _table_events(context, pipeline, table, partition, outcome)
+        yield from step.run(context)
         yield from _check_outputs(key, table.checks)
 
     return table_asset
@@ -132,7 +131,7 @@ def _table_events(
         context.log.warning(warning)
     if outcome.held:
         where = {"candidate": f"{pipeline.name}.{outcome.candidate}"}
-        yield from evaluations(context.instance, key, partition, outcome.results, where)
+        yield from evaluations(context.instance, key, partition, outcome.results, where, blocking=_is_one(context))
         context.log.error(
             f"{table.relation} of {partition} is held: {_reasons(outcome.results)}. Readers keep what was published "
             f"before; the candidate is kept as {outcome.candidate}."
@@ -144,17 +143,18 @@ def _table_events(
         described = {"chart": picture, **described}
     yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described)
     published = {"published": f"{pipeline.name}.{table.relation}"}
-    yield from evaluations(context.instance, key, partition, outcome.results, published)
+    yield from evaluations(context.instance, key, partition, outcome.results, published, blocking=_is_one(context))
 
 
 def _materialised(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, data_version: str, described: dict[str, Any]
 ) -> Iterator[Any]:
     """The partition's materialisation: as the step's result where it is the only one, else as an event of its own."""
-    if len(context.partition_keys) == 1:
+    if _is_one(context):
         yield dg.MaterializeResult(asset_key=key, metadata=described, data_version=dg.DataVersion(data_version))
     else:
-        tags = {"dagster/data_version": data_version}
+        code_version = context.assets_def.get_asset_spec(key).code_version or ""
+        tags = {"dagster/data_version": data_version, "dagster/code_version": code_version}
         yield dg.AssetMaterialization(key, partition=partition, metadata=described, tags=tags)
 
 
@@ -209,20 +209,9 @@ def _reasons(results: Sequence[CheckResult]) -> str:
     return "; ".join(f"{result.name} ({result.message})" for result in results if result.holds)
 
 
-def _context(context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, partition: str) -> BuildContext:
-    resources = context.resources
-    reporter: Progress = resources.progress(context.log, f"{name} {partition}")
-    work: BuildContext = resources.run_log.context(pipeline, resources.s3, reporter)
-    return work
-
-
-@contextmanager
-def failing_in_one_sentence() -> Iterator[None]:
-    """What a person can mend fails the step in its own words; wrong SQL is not tried again."""
-    try:
-        yield
-    except UserError as error:
-        raise dg.Failure(str(error), allow_retries=not isinstance(error, DefinitionError)) from None
+def _is_one(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run is of one load_date: only there a gate that holds fails the step (see steps.py)."""
+    return len(context.partition_keys) == 1
 
 
 def _op_name(key: dg.AssetKey) -> str:

@@ -1,5 +1,6 @@
 """What assets are given to work with: S3, the warehouse, and the log of the run they are in."""
 
+import time
 from collections.abc import Iterator
 from datetime import date
 from threading import Lock
@@ -15,9 +16,10 @@ from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.lake.store import Store, bucket_of, client
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import alerts, runs
+from kpi_assets.ops import alerts, runs, state
 from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
+from kpi_assets.warehouse.locks import try_lock_run
 
 OUTCOME = "kpi/outcome"  # tag
 
@@ -37,21 +39,36 @@ class Run:
     def __init__(self, run_id: str, job: str, load_date: date | None) -> None:
         self.run_id, self.job, self.load_date = run_id, job, load_date
         self._rows: dict[str, tuple[Pipeline, Connection[Any], int]] = {}
+        self._turns: set[tuple[str, date]] = set()
         self._lock = Lock()
 
-    def context(self, pipeline: Pipeline, s3: Any, on_progress: Progress) -> BuildContext:
+    def context(
+        self, pipeline: Pipeline, s3: Any, on_progress: Progress, load_date: date | None = None
+    ) -> BuildContext:
         """What a build of this run in a pipeline needs; `s3` is a boto3 client.
 
-        Raises UserError when the warehouse cannot be used.
+        Given the load_date that is to be built, it waits until no other run builds that one: two of them would publish
+        each other's inputs anew. Raises UserError when the warehouse cannot be used.
         """
         config = settings()
         server = server_of(config)
-        with self._lock:
-            if pipeline.name not in self._rows:
-                self._rows[pipeline.name] = (pipeline, *self._open(pipeline, server))
+        session = self._session(pipeline, server)
+        if load_date and (pipeline.name, load_date) not in self._turns:
+            _wait_for_turn(session, load_date, on_progress)
+            self._turns.add((pipeline.name, load_date))
         return BuildContext(
             pipeline, server, Store(s3, bucket_of(pipeline, config)), self.run_id, on_progress, writers=config.writers
         )
+
+    def came_to(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
+        """What each build of this run has come to until now, by load_date and table or object."""
+        return state.of_run_by_load_date(self._session(pipeline, server_of(settings())), self.run_id)
+
+    def _session(self, pipeline: Pipeline, server: SecretStr) -> Connection[Any]:
+        with self._lock:
+            if pipeline.name not in self._rows:
+                self._rows[pipeline.name] = (pipeline, *self._open(pipeline, server))
+            return self._rows[pipeline.name][1]
 
     def _open(self, pipeline: Pipeline, server: SecretStr) -> tuple[Connection[Any], int]:
         prepare(pipeline, server)
@@ -72,6 +89,14 @@ class Run:
                 outcomes.add(runs.close_run(session, row_id, self.run_id))
                 alerts.close_recovered(session, pipeline)
         return outcomes
+
+
+def _wait_for_turn(session: Connection[Any], load_date: date, on_progress: Progress) -> None:
+    waited = 0
+    while not try_lock_run(session, load_date):
+        on_progress("waiting for another run of its load_date", waited, 0)
+        time.sleep(0.5)
+        waited += 1
 
 
 def server_of(config: Settings) -> SecretStr:

@@ -1,4 +1,4 @@
-"""Jobs: the whole of a pipeline for one load_date, and its checks alone on what is published.
+"""Jobs: the whole of a pipeline for one load_date, its KPIs alone, and its checks alone on what is published.
 
 The checks-alone job is an op, not the assets' own checks: those are part of a build. It can open no gate, since what it
 looks at is what readers see already, and what failed was never published.
@@ -11,12 +11,19 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from kpi_assets.assets.factory import evaluations, failing_in_one_sentence
+from kpi_assets.assets.factory import evaluations
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
+from kpi_assets.assets.steps import failing_in_one_sentence
 from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.recheck import recheck
 from kpi_assets.model.pipeline import Pipeline
+
+
+def pipeline_jobs(pipeline: Pipeline) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
+    """Every job of a pipeline; that of its KPIs where it has any."""
+    kpis = [kpis_job(pipeline)] if any(table.header.kpi for table in pipeline.tables.values()) else []
+    return [pipeline_job(pipeline), *kpis, recheck_job(pipeline)]
 
 
 def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
@@ -25,6 +32,21 @@ def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
         pipeline.name,
         selection=dg.AssetSelection.key_prefixes(pipeline.name),
         description=f"From S3 to KPIs for one load_date: {pipeline.config.description}",
+    )
+
+
+def kpis_job_name(pipeline: Pipeline) -> str:
+    """What the job of its KPIs is called."""
+    return f"{pipeline.name}_kpis"
+
+
+def kpis_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
+    """The KPIs alone, from what is published of the tables that they read."""
+    keys = [table_key(pipeline.name, table.relation) for table in pipeline.tables.values() if table.header.kpi]
+    return dg.define_asset_job(
+        kpis_job_name(pipeline),
+        selection=dg.AssetSelection.assets(*keys),
+        description="The KPIs of one load_date, from tables that are published already.",
     )
 
 
@@ -42,7 +64,7 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
         resources = context.resources
         load_date = date.fromisoformat(context.partition_key)
         failed = []
-        with failing_in_one_sentence():
+        with failing_in_one_sentence(context):
             tables = [pipeline.table(name) for name in config.tables]
             work = resources.run_log.context(pipeline, resources.s3, resources.progress(context.log, "recheck"))
             for table in tables or pipeline.tables.values():
@@ -63,7 +85,7 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
             raise dg.Failure(f"What is published of {load_date} fails: {'; '.join(failed)}.", allow_retries=False)
 
     @dg.job(
-        name=f"{pipeline.name}_recheck",
+        name=pipeline.recheck_job,
         partitions_def=load_dates(pipeline),
         description="The checks alone, on what is published of one load_date; nothing is built.",
     )

@@ -12,7 +12,7 @@ from kpi_assets.lake.records import HEADER_LIMIT, header_problem
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
-from kpi_assets.ops import manifests, results, runs
+from kpi_assets.ops import holds, manifests, results, runs
 
 CHECKS = {
     "exists": "The object lies on S3 under its key.",
@@ -88,6 +88,8 @@ def _record(
     )
     status: runs.Status = "held" if outcome.held else "success"
     problems = "; ".join(result.message for result in outcome.results if result.holds)
+    if outcome.held and outcome.manifest is not None:
+        holds.record(connection, row_id, manifest_hash=outcome.manifest.hash, code_version=table.object_version)
     runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)
 
 

@@ -19,13 +19,13 @@ from kpi_assets.model.checks import ForeignKey, MinRows
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import KEY_TYPES
-from kpi_assets.ops import publishes, quarantine, results, runs
+from kpi_assets.ops import holds, publishes, quarantine, results, runs
 from kpi_assets.ops.publishes import Publish
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
 from kpi_assets.warehouse.candidates import Candidate, identifier
-from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.locks import lock_publish, try_lock_build
 
 LOCK_TIMEOUT = "2s"  # readers queue behind a waiting publish, so it gives way after that and comes again
@@ -63,7 +63,8 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
 def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
     """What Postgres said while it executed a file's SQL, with the file's name."""
     reason = " ".join(str(error).split())
-    return WarehouseError(f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason}).")
+    sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason})."
+    return WarehouseError(sentence, passing=is_lost(error))
 
 
 def _wait_for_turn(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
@@ -122,6 +123,14 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         place = f"read from s3://{context.store.bucket}/{table.object_key(load_date)}; " if table.header.source else ""
         reason = f"held by {failed}; {place}the candidate is kept as {candidate.relation}"
         layer = context.pipeline.layer(table.relation)
+        holds.record(
+            connection,
+            candidate.build_id,
+            manifest_hash=filled.manifest_hash,
+            code_version=table.code_version,
+            checks_version=table.checks_version,
+            inputs={relation: publish.publish_id for relation, publish in inputs.items()},
+        )
         runs.close_build(
             connection,
             candidate.build_id,

@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from kpi_assets.cli import alerts, data, deploy, look, run, stack
+from kpi_assets.cli import alerts, data, deploy, look, plan, run, stack
 from kpi_assets.cli.common import error_line
 from kpi_assets.errors import UserError
 
@@ -38,6 +38,7 @@ for command in (
     data.land,
     run.run,
     run.backfill,
+    plan.plan,
     look.show,
     look.checks,
     alerts.alerts,

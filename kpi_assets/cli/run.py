@@ -29,8 +29,10 @@ from kpi_assets.cli.common import (
 )
 from kpi_assets.cli.data import land_files, write_sample
 from kpi_assets.cli.look import Format, show_checks, show_table
+from kpi_assets.cli.plan import standings_of, told
 from kpi_assets.cli.view import ENDINGS, RunView
-from kpi_assets.errors import UserError
+from kpi_assets.errors import UsageError, UserError
+from kpi_assets.plan.standing import STATES
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -147,36 +149,46 @@ def backfill(
     first: Annotated[date, date_option("--from", help="The first load_date.")],
     last: Annotated[date, date_option("--to", help="The last load_date.")],
     select: Select = "",
+    only: Annotated[
+        str,
+        typer.Option(
+            metavar="STATES", help="Only these, by commas, as `kpi plan` has them; `missing` means new ones too."
+        ),
+    ] = "",
 ) -> None:
     """Materialise each landed load_date of a range; one that is held or fails does not stop the others."""
     found = pipeline_of(pipeline)
-    days = found.load_dates(first, last)
+    found.load_dates(first, last)
     names = selected(found, select)
+    states = _states(only)
     with session(pipeline) as work:
+        standings = standings_of(work.ready(), first, last)
+        # What has not landed cannot be built; what lacks some of its objects will be held.
+        chosen = [standing.load_date for standing in standings if standing.landed and standing.state in states]
         results = []
-        for day in landed(work.ready(), days):
+        for day in chosen:
             result = materialise(work, day, names)
             explain(work, result)
             results.append(result)
         rows = [_summary(result) for result in results]
-        missing = len(days) - len(rows)
         out.print(grid(f"{pipeline}: {first} to {last}", ("load_date", "state", "published", "not published"), rows))
-        out.print(f"{len(rows)} landed, {missing} of the {len(days)} load_dates not landed")
+        if only:
+            left = [standing.state for standing in standings if standing.load_date not in chosen]
+            out.print(f"{len(rows)} run" + (f"; left as they were: {told(left)}" if left else "."))
+        else:
+            days, missing = len(standings), sum(not standing.landed for standing in standings)
+            out.print(f"{len(rows)} landed, {missing} of the {days} load_dates not landed")
         tell(work)
     raise typer.Exit(next((code for code in (1, HELD) if code in {r.exit_code for r in results}), 0))
 
 
-def landed(work: Session, days: Sequence[date]) -> list[date]:
-    """The load_dates of which any object lies on S3; one that lacks others will be held."""
-    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
-
-    store = Store(client(work.settings), bucket_of(work.pipeline, work.settings))
-    present: set[str] = set()
-    for table in work.pipeline.sources:
-        source = table.header.source
-        assert source is not None
-        present.update(store.keys(source.object.partition("{")[0]))
-    return [day for day in days if any(table.object_key(day) in present for table in work.pipeline.sources)]
+def _states(only: str) -> set[str]:
+    """The states that --only means. Raises UsageError."""
+    words = [word.strip() for word in only.split(",")] if only else list(STATES)
+    for word in words:
+        if word not in STATES:
+            raise UsageError(f"There is no state {word!r}: --only takes {', '.join(STATES)}, by commas.")
+    return {*words, *(["new"] if "missing" in words else [])}
 
 
 def _summary(result: Result) -> tuple[object, ...]:

@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from kpi_assets.errors import UserError
 from kpi_assets.model.manifest import Manifest
@@ -25,6 +27,7 @@ from kpi_assets.settings import Settings
 PART = 8 << 20  # bytes asked for at once; a part that fails is asked for again alone
 AHEAD = 2  # parts being fetched while one is used
 ATTEMPTS = 4
+MOST_PAGES = 100  # of 1,000 keys, in one listing
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _CHANGED = _MISSING | {"412", "PreconditionFailed", "416", "InvalidRange", "NoSuchVersion"}
 
@@ -73,10 +76,22 @@ def explained(bucket: str, key: str = "") -> Iterator[None]:
             reason = f"access is refused ({code}): check the credentials in AWS's variables and the bucket's policy"
         else:
             reason = f"S3 answered {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".")
-        raise LakeError(f"{place} cannot be used: {reason}.") from None
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        raise LakeError(f"{place} cannot be used: {reason}.", passing=status >= 500) from None
     except BotoCoreError as error:
         detail = str(error).strip().rstrip(".")
-        raise LakeError(f"{place} cannot be used: {detail}; check KPI_S3_ENDPOINT_URL and AWS's variables.") from None
+        sentence = f"{place} cannot be used: {detail}; check KPI_S3_ENDPOINT_URL and AWS's variables."
+        raise LakeError(sentence, passing=isinstance(error, (BotoConnectionError, HTTPClientError))) from None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object as a listing tells of it."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    last_modified: datetime
 
 
 class Store:
@@ -116,12 +131,22 @@ class Store:
                 ) from None
             raise
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys below a prefix, in order, however many there are."""
+    def entries(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
+        """What lies below a prefix and behind the key `start_after`, in order of the keys.
+
+        Raises LakeError when S3 cannot be used, and when there is more than a listing should have to walk through.
+        """
+        bounds = {"Bucket": self.bucket, "Prefix": prefix, **({"StartAfter": start_after} if start_after else {})}
         with explained(self.bucket, prefix):
-            pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-            for page in pages:
-                yield from (entry["Key"] for entry in page.get("Contents", []))
+            pages = self.s3.get_paginator("list_objects_v2").paginate(**bounds)
+            for number, page in enumerate(pages, start=1):
+                if number > MOST_PAGES:
+                    raise LakeError(
+                        f"More than {MOST_PAGES * 1000:,} objects lie below s3://{self.bucket}/{prefix}: keep other "
+                        "objects than the pipeline's own under another prefix."
+                    )
+                for found in page.get("Contents", []):
+                    yield Entry(found["Key"], found["Size"], found["ETag"], found["LastModified"])
 
     def head(self, manifest: Manifest, size: int, start: int = 0) -> bytes:
         """At most `size` bytes of the object from `start` on, exactly those of the manifest."""

@@ -61,8 +61,8 @@ class S3(Server):
             "s3",
             "lake:",
             f"--addr=127.0.0.1:{port}",
-            # A change made by hand shows after this long; without any cache each PUT lists its whole folder.
-            "--dir-cache-time=100ms",
+            # A change made by hand shows after this long; a listing that takes longer reads its folders anew each time.
+            "--dir-cache-time=1s",
             "--poll-interval=0",
             "--cache-dir",
             str(self.home.etags),

@@ -16,7 +16,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from kpi_assets.errors import UsageError
-from kpi_assets.model.checks import Check, expand
+from kpi_assets.model.automation import Automation
+from kpi_assets.model.checks import Check, MinRows, expand
 from kpi_assets.model.header import Header, Sentence, split
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
 from kpi_assets.model.query import THIS, Query, digest, parse_query
@@ -36,6 +37,7 @@ class PipelineConfig(Strict):
     start_date: date  # the first load_date
     layers: Annotated[dict[Identifier, Layer], Field(min_length=1)]  # schema -> what its rows count as in a run's log
     readers: list[Identifier] = []  # schemas that the role kpi_reader may read, besides ops
+    automation: Automation = Automation()
 
     @field_validator("start_date", mode="before")
     @classmethod
@@ -113,6 +115,19 @@ class Table:
         origin = self.query.fingerprint if self.query else f"{source.object} {source.format}" if source else ""
         return digest(origin, columns)
 
+    @cached_property
+    def checks_version(self) -> str:
+        """16 hex digits that change when the same rows might be judged otherwise, by the file or by KPI_MIN_ROWS."""
+        judged = self.header.model_dump_json(include={"grain", "checks", "source"})
+        return digest(judged, *(str(check.at_least) for check in self.checks if isinstance(check, MinRows)))
+
+    @cached_property
+    def object_version(self) -> str:
+        """16 hex digits of what a raw table's object is compared with when it is verified."""
+        source = self.header.source
+        assert source is not None
+        return digest(source.object, source.format, *self.columns)
+
     def object_key(self, load_date: date) -> str:
         """The S3 key of a raw table's object."""
         assert self.header.source is not None
@@ -127,6 +142,11 @@ class Pipeline:
     path: Path
     config: PipelineConfig
     tables: Mapping[Relation, Table]
+
+    @property
+    def recheck_job(self) -> str:
+        """The name of the job that makes its checks again and builds nothing."""
+        return f"{self.name}_recheck"
 
     @property
     def sources(self) -> list[Table]:

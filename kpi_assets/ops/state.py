@@ -5,6 +5,8 @@ from typing import Any
 
 from psycopg import Connection
 
+from kpi_assets.ops.runs import Status
+
 
 def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
     """For each load_date that was ever worked on, the state of each table and object in it.
@@ -23,6 +25,19 @@ def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
     for load_date, job, status in rows:
         states.setdefault(load_date, {})[job] = "published" if status == "success" else status
     return states
+
+
+def of_run_by_load_date(connection: Connection[Any], run_id: str) -> dict[date, dict[str, Status]]:
+    """The status of the last build of each table or object in a run over a range, by load_date."""
+    rows = connection.execute(
+        "select load_date, job, status from ops.pipeline_runs "
+        "where run_id = %s and load_date is not null and job like '%%.%%' order by id",
+        [run_id],
+    ).fetchall()
+    found: dict[date, dict[str, Status]] = {}
+    for load_date, job, status in rows:
+        found.setdefault(load_date, {})[job] = status
+    return found
 
 
 def of_run(connection: Connection[Any], run_id: str) -> dict[str, tuple[str, str | None]]:

@@ -84,7 +84,7 @@ def open_session(
             keepalives_count=3,
         )
     except psycopg.Error as error:
-        raise WarehouseError(_why_not(server, database, error)) from None
+        raise WarehouseError(_why_not(server, database, error), passing=is_lost(error)) from None
     try:
         if connection.info.server_version < OLDEST_SERVER:
             raise WarehouseError(
@@ -112,6 +112,17 @@ def may_act_as(connection: Connection[Any], role: str) -> bool:
         "select 1 from pg_roles where rolname = %s and pg_has_role(oid, %s)", [role, membership]
     ).fetchone()
     return found is not None
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the server could not be reached or went away, so that the same may work in a moment."""
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    if error.sqlstate is not None:
+        return error.sqlstate.startswith("08") or error.sqlstate in {"57P01", "57P02", "57P03"}
+    # A server that answers, and refuses, says FATAL; only these refusals end by themselves.
+    said = str(error)
+    return "FATAL" not in said or any(word in said for word in ("starting up", "shutting down", "too many"))
 
 
 def _why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:

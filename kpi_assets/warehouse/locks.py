@@ -1,4 +1,4 @@
-"""The advisory lock of a build: it dies with the session that holds it, so a killed process leaves none behind."""
+"""The advisory locks of builds: each dies with the session that holds it, so a killed process leaves none behind."""
 
 import hashlib
 from datetime import date
@@ -21,6 +21,13 @@ def _key(name: str) -> int:
 def lock_publish(connection: Connection[Any], relation: Relation) -> None:
     """Wait for this transaction's turn to publish into a table: two first load_dates would both create it."""
     connection.execute("select pg_advisory_xact_lock(%s)", [_key(f"publish {relation}")])
+
+
+def try_lock_run(connection: Connection[Any], load_date: date) -> bool:
+    """Take the lock of all builds of one load_date for this session; False while another run has it."""
+    row = connection.execute("select pg_try_advisory_lock(%s)", [_key(f"run {load_date.isoformat()}")]).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 def try_lock_build(connection: Connection[Any], relation: Relation, load_date: date) -> bool:

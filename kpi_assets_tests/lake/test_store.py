@@ -67,12 +67,25 @@ def test_an_empty_object_has_no_bytes_to_read(store: Store) -> None:
     assert sha256_of(source.digests) == hashlib.sha256().hexdigest()
 
 
+def keys(store: Store, prefix: str, start_after: str = "") -> list[str]:
+    return [entry.key for entry in store.entries(prefix, start_after)]
+
+
 def test_keys_below_a_prefix_come_in_order_and_all(store: Store) -> None:
     for number in (3, 1, 2):
         put(store, f"raw/things/{number}.csv", b"x")
     put(store, "raw/other/1.csv", b"x")
-    assert list(store.keys("raw/things/")) == ["raw/things/1.csv", "raw/things/2.csv", "raw/things/3.csv"]
-    assert list(store.keys("raw/nothing/")) == []
+    assert keys(store, "raw/things/") == ["raw/things/1.csv", "raw/things/2.csv", "raw/things/3.csv"]
+    assert keys(store, "raw/things/", "raw/things/1.csv") == ["raw/things/2.csv", "raw/things/3.csv"]
+    assert keys(store, "raw/nothing/") == []
+
+
+def test_a_listing_tells_what_a_manifest_tells(store: Store) -> None:
+    manifest = put(store, KEY, b"four")
+    [entry] = store.entries(KEY)
+    assert (entry.key, entry.size_bytes) == (KEY, 4)
+    assert entry.etag.strip('"') == manifest.etag.strip('"')
+    assert entry.last_modified.replace(microsecond=0) == manifest.last_modified
 
 
 def test_more_keys_than_a_page_holds(stack: Stack, store: Store) -> None:
@@ -80,7 +93,23 @@ def test_more_keys_than_a_page_holds(stack: Stack, store: Store) -> None:
     folder.mkdir()
     for number in range(1005):
         (folder / f"{number:04}").touch()
-    assert list(store.keys("many/")) == [f"many/{number:04}" for number in range(1005)]
+    assert keys(store, "many/") == [f"many/{number:04}" for number in range(1005)]
+
+
+def test_a_prefix_below_which_too_much_lies_is_an_error_and_no_endless_walk(
+    stack: Stack, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stack.make_bucket(store.bucket) / "many"
+    folder.mkdir()
+    for number in range(1001):
+        (folder / f"{number:04}").touch()
+    monkeypatch.setattr("kpi_assets.lake.store.MOST_PAGES", 1)
+    with pytest.raises(LakeError) as failure:
+        keys(store, "many/")
+    assert str(failure.value) == (
+        f"More than 1,000 objects lie below s3://{store.bucket}/many/: keep other objects than the pipeline's own "
+        "under another prefix."
+    )
 
 
 # ---- what cannot be used, in one sentence
@@ -90,7 +119,7 @@ def test_a_missing_bucket_is_no_missing_object(store: Store) -> None:
     with pytest.raises(LakeError, match=r"^The bucket nowhere does not exist: create it, or correct KPI_S3_BUCKET\.$"):
         Store(store.s3, "nowhere").manifest("things", DAY, KEY)
     with pytest.raises(LakeError, match=r"^s3://nowhere/raw cannot be used: the bucket does not exist: create it"):
-        list(Store(store.s3, "nowhere").keys("raw"))
+        keys(Store(store.s3, "nowhere"), "raw")
 
 
 def test_wrong_credentials_are_said_without_showing_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +130,7 @@ def test_wrong_credentials_are_said_without_showing_them(store: Store, monkeypat
     stranger = Store(client(settings()), store.bucket)
     for attempt in (
         lambda: stranger.manifest("things", DAY, KEY),
-        lambda: list(stranger.keys("raw")),
+        lambda: keys(stranger, "raw"),
         lambda: read(stranger, manifest),
     ):
         with pytest.raises(LakeError, match=r"access is refused \(\w+\): check the credentials in AWS's var") as caught:

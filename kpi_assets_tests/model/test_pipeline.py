@@ -262,6 +262,13 @@ def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
         ("readers", "colour: red\nreaders", "5: unknown word 'colour'"),
         ("readers", "bucket: again\nreaders", "5: the key 'bucket' stands here a second time"),
         ("A shop", "A\x00shop", "1: holds the control character U+0000"),
+        (
+            "readers",
+            "automation: {start: cron}\nreaders",
+            "5: automation.start: Input should be 'sensor', 'schedule' or",
+        ),
+        ("readers", "automation: {interval_seconds: 1}\nreaders", "5: automation.interval_seconds: Input should be gr"),
+        ("readers", "automation:\n  every: 5\nreaders", "6: unknown word 'automation.every'"),
         (YAML, "", "1: 'description' is missing"),
     ],
 )
@@ -302,6 +309,27 @@ def test_minimum_rows_of_no_table(tree: Tree, name: str) -> None:
 def version(tree: Tree, name: str, text: str) -> str:
     tree.write(f"shop/{name.replace('.', '/')}.sql", text)
     return tree.load().table(name).code_version
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("{at_least: 2}", "{at_least: 3}", True),
+        ("grain: [thing_id]", "grain: [name]", True),
+        ("@end", "  few: {bad_rows: 'select * from {this}'}\n@end", True),
+        ("Things that were sold.", "Sold things.", False),
+        ("where load_date", "where name is not null and load_date", False),
+    ],
+)
+def test_a_checks_version_changes_with_what_the_rows_are_held_to(
+    tree: Tree, old: str, new: str, *, changes: bool
+) -> None:
+    assert old in MART
+    tree.write("shop/marts/sold.sql", MART)
+    before = tree.load().table("marts.sold").checks_version
+    assert tree.load({"shop.marts.sold": 7}).table("marts.sold").checks_version != before
+    tree.write("shop/marts/sold.sql", MART.replace(old, new))
+    assert (tree.load().table("marts.sold").checks_version != before) is changes
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def shared(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
 def session(shared: Lab) -> Iterator[Connection[Any]]:
     """A session on a database whose ops tables are empty."""
     with shared.session() as opened:
-        opened.execute("truncate ops.pipeline_runs, ops.data_quality_results, ops.publishes, ops.quarantine")
+        opened.execute("truncate ops.pipeline_runs, ops.data_quality_results, ops.publishes, ops.quarantine, ops.holds")
         opened.execute("truncate ops.alerts, ops.alert_deliveries")
         yield opened
 

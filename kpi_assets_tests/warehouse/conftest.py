@@ -12,7 +12,7 @@ from kpi_assets_tests.warehouse.room import Room
 
 EMPTY = """
 drop schema raw, stg, marts, builds cascade;
-truncate ops.pipeline_runs, ops.data_quality_results, ops.manifests, ops.publishes, ops.quarantine,
+truncate ops.pipeline_runs, ops.data_quality_results, ops.manifests, ops.publishes, ops.quarantine, ops.holds,
     ops.alerts, ops.alert_deliveries;
 """
 

@@ -1,0 +1,139 @@
+"""One step of a run: its asset is built for one load_date, or for each of a range.
+
+Belongs here: which load_dates of a range are built, what happens to the others, and what is tried again. Not here: the
+events that a build gives (factory.py).
+In a run of one load_date a gate that holds fails the step, and Dagster builds nothing behind it. In a run over a range
+that would stop the good load_dates too: there the step comes through, each later step leaves out the load_dates that
+something before it did not publish, and the last steps fail, so that the run tells.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Generic, TypeVar
+
+import dagster as dg
+import psycopg
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
+
+from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
+from kpi_assets.errors import UserError
+from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.warehouse.connection import is_lost
+
+PAUSES = (5, 20, 60)  # seconds before the tries after the first, where a connection was lost
+NAMED = 3  # load_dates that one sentence names
+
+Outcome = TypeVar("Outcome", ObjectOutcome, BuildOutcome)
+
+
+@dataclass(frozen=True)
+class Step(Generic[Outcome]):
+    """An asset as a step: what it is called in ops, what it needs of others, and how it is built and told."""
+
+    pipeline: Pipeline
+    key: dg.AssetKey
+    name: str
+    behind: Sequence[str]  # the tables and objects upstream of it, near and far, as ops calls them
+    build: Callable[[BuildContext, date], Outcome]
+    events: Callable[[dg.AssetExecutionContext, str, Outcome], Iterator[Any]]
+
+    def run(self, context: dg.AssetExecutionContext) -> Iterator[Any]:
+        """Build what the run asks for; the events of it."""
+        if len(context.partition_keys) > 1:
+            yield from self._range(context)
+            return
+        [partition] = context.partition_keys
+        with failing_in_one_sentence(context):
+            outcome = self._build(context, partition)
+        yield from self.events(context, partition, outcome)
+
+    def _build(self, context: dg.AssetExecutionContext, partition: str) -> Outcome:
+        resources, load_date = context.resources, date.fromisoformat(partition)
+        reporter: Progress = resources.progress(context.log, f"{self.name} {partition}")
+        work: BuildContext = resources.run_log.context(self.pipeline, resources.s3, reporter, load_date)
+        return self.build(work, load_date)
+
+    def _range(self, context: dg.AssetExecutionContext) -> Iterator[Any]:
+        left = []
+        with failing_in_one_sentence(context):
+            before = context.resources.run_log.came_to(self.pipeline)
+        for partition in context.partition_keys:
+            came_to = before.get(date.fromisoformat(partition), {})
+            if came_to.get(self.name) == "success":
+                continue  # this step is tried again, and had done that much
+            why = _why_not(self.name, self.behind, came_to)
+            if why is None:
+                outcome, why = self._one_of_range(context, partition)
+                if outcome is not None:
+                    yield from self.events(context, partition, outcome)
+            if why is not None:
+                context.log.error(f"{self.name} of {partition} is not published: {why}")
+                left.append(partition)
+        if left and _is_last(context):
+            some = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")
+            raise dg.Failure(
+                f"{self.name} was not published for {len(left)} of {len(context.partition_keys)} load_dates ({some}): "
+                "the run's log and `kpi plan` say why.",
+                allow_retries=False,
+            )
+        yield _passed_on(context, self.key)
+
+    def _one_of_range(self, context: dg.AssetExecutionContext, partition: str) -> tuple[Outcome | None, str | None]:
+        """The outcome of one load_date, and why it is not published; an error of one does not stop the others."""
+        try:
+            with failing_in_one_sentence(context):
+                outcome = self._build(context, partition)
+        except dg.Failure as failure:
+            return None, str(failure.description)
+        return outcome, "held by its gates" if outcome.held else None
+
+
+def behind(pipeline: Pipeline, table: Table) -> list[str]:
+    """The tables and objects upstream of a table, near and far."""
+    found = {table.object_name} if table.header.source else set()
+    for relation in table.reads:
+        found |= {str(relation), *behind(pipeline, pipeline.tables[relation])}
+    return sorted(found)
+
+
+def _why_not(name: str, upstream: Sequence[str], came_to: dict[str, str]) -> str | None:
+    """Why a load_date of a range is not to be built; None where it is."""
+    if came_to.get(name) == "held":
+        return "held by its gates"
+    return next((f"{n} was {came_to[n]} in this run" for n in upstream if came_to.get(n) in {"held", "failed"}), None)
+
+
+def _is_last(context: dg.AssetExecutionContext) -> bool:
+    """Whether no other step of this run follows on this one."""
+    step = context.get_step_execution_context()
+    return not any(step.step.key in needed for needed in step.execution_plan.get_executable_step_deps().values())
+
+
+@contextmanager
+def failing_in_one_sentence(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
+    """What a person can mend fails the step in its own words; where a connection was lost, the step is tried again."""
+    try:
+        yield
+    except UserError as error:
+        sentence, passing = str(error), error.passing
+    except psycopg.Error as error:
+        if not is_lost(error):
+            raise
+        sentence, passing = f"The connection to the warehouse was lost ({' '.join(str(error).split())}).", True
+    else:
+        return
+    tried = context.retry_number
+    if not passing or tried == len(PAUSES):
+        raise dg.Failure(sentence, allow_retries=False)
+    context.log.warning(f"{sentence} It is tried again in {PAUSES[tried]} seconds.")
+    raise dg.RetryRequested(max_retries=len(PAUSES), seconds_to_wait=PAUSES[tried])
+
+
+def _passed_on(context: dg.AssetExecutionContext, key: dg.AssetKey) -> DagsterEvent:
+    """Lets the steps that follow go on, without a materialisation: dg.Output would say one of each load_date."""
+    step = context.get_step_execution_context()
+    handle = StepOutputHandle(step.step.key, context.assets_def.get_output_name_for_asset_key(key))
+    return DagsterEvent.step_output_event(step, StepOutputData(handle))

@@ -1,0 +1,57 @@
+"""What starts runs by itself: for each pipeline a sensor, and a daily schedule as the alternative.
+
+Belongs here: when a look is taken, and what Dagster is told of it. Not here: the look (watch.py).
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from kpi_assets.automation.watch import Watch
+from kpi_assets.model.pipeline import Pipeline
+
+# For the load_dates before the look-back. Dagster gives up on a tick after 60 seconds; the sensor goes on in its next.
+SENSOR_SECONDS, SCHEDULE_SECONDS = 15.0, 40.0
+
+
+def pipeline_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
+    """Looks every few seconds, and asks for one run of each load_date that is in need of it."""
+    watch, words = Watch(pipeline), pipeline.config.automation
+    status = dg.DefaultSensorStatus
+
+    @dg.sensor(
+        name=f"{pipeline.name}_sensor",
+        job_name=pipeline.name,
+        minimum_interval_seconds=words.interval_seconds,
+        default_status=status.RUNNING if words.start == "sensor" else status.STOPPED,
+        description="Runs a load_date once all its objects have landed, and again when one of them is replaced.",
+    )
+    def landed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        look = watch.look(context.instance, context.cursor, SENSOR_SECONDS)
+        context.log.info(look.summary)
+        if not look.requests:
+            return dg.SensorResult(skip_reason=look.summary, cursor=look.cursor)
+        return dg.SensorResult(run_requests=look.requests, cursor=look.cursor)
+
+    return landed
+
+
+def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
+    """The same look once a day at 02:00 UTC, for who wants runs at night only."""
+    watch, status = Watch(pipeline), dg.DefaultScheduleStatus
+
+    @dg.schedule(
+        name=f"{pipeline.name}_daily",
+        job_name=pipeline.name,
+        cron_schedule="0 2 * * *",
+        execution_timezone="UTC",
+        default_status=status.RUNNING if pipeline.config.automation.start == "schedule" else status.STOPPED,
+        description="Runs each load_date that has landed or was replaced since; the alternative to the sensor.",
+    )
+    def daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        look = watch.look(context.instance, None, SCHEDULE_SECONDS)
+        yield from look.requests
+        if not look.requests:
+            yield dg.SkipReason(look.summary)
+
+    return daily

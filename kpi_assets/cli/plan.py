@@ -1,0 +1,93 @@
+"""The plan: `kpi plan`, what each load_date is in need of, and why."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import date, datetime, timezone
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from kpi_assets.cli.common import HELD, PipelineName, Session, date_option, grid, out, pipeline_of, session
+
+if TYPE_CHECKING:
+    from kpi_assets.plan.standing import Standing  # its room brings boto3
+
+STYLES = {
+    "published": "green",
+    "new": "cyan",
+    "stale": "yellow",
+    "running": "cyan",
+    "incomplete": "yellow",
+    "late": "bold yellow",
+    "missing": "dim",
+    "held": "bold red",
+    "failed": "red",
+}
+
+
+class Format(str, Enum):
+    """How the plan is printed."""
+
+    table = "table"
+    json = "json"
+
+
+def plan(
+    pipeline: PipelineName,
+    first: Annotated[date | None, date_option("--from", help="The first load_date; the first one known.")] = None,
+    last: Annotated[date | None, date_option("--to", help="The last load_date; the last one known.")] = None,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
+) -> None:
+    """Print which load_dates are not published as they should be, and why: exit 0, 1 where one failed, 3 held."""
+    found = pipeline_of(pipeline)
+    start, end = first or found.config.start_date, last or datetime.now(timezone.utc).date()
+    found.load_dates(start, end)
+    with session(pipeline) as work:
+        standings = _known(standings_of(work.ready(), start, end), first, last)
+    counts = Counter(standing.state for standing in standings)
+    if format is Format.json:
+        out.print_json(json.dumps([_as_json(standing) for standing in standings]))
+    else:
+        rows = [(s.load_date, Text(s.state, STYLES[s.state]), s.reason) for s in standings if s.state != "published"]
+        if rows:
+            out.print(grid(f"{pipeline}: what is not published", ("load_date", "state", "why"), rows))
+        out.print(told(counts) if counts else f"Nothing of {pipeline} has landed yet: kpi sample, kpi land.")
+    raise typer.Exit(1 if counts["failed"] else HELD if counts["held"] else 0)
+
+
+def standings_of(work: Session, first: date, last: date) -> "list[Standing]":
+    """The standing of each load_date of a range."""
+    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+    from kpi_assets.plan.survey import survey  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    store = Store(client(work.settings), bucket_of(work.pipeline, work.settings))
+    with connect(work.server, work.pipeline.name, "plan") as connection:
+        return [standing for year in survey(work.pipeline, store, connection, first, last) for standing in year]
+
+
+def told(counts: Collection[str]) -> str:
+    """How many load_dates are in which state."""
+    found = Counter(counts)
+    return ", ".join(f"{found[state]} {state}" for state in STYLES if found[state]) + "."
+
+
+def _known(standings: "Sequence[Standing]", first: date | None, last: date | None) -> "list[Standing]":
+    """Without the load_dates before and after all that landed, unless the range was given."""
+    known = [n for n, standing in enumerate(standings) if standing.state != "missing"]
+    if not known:
+        return list(standings) if first and last else []
+    return list(standings[0 if first else known[0] : None if last else known[-1] + 1])
+
+
+def _as_json(standing: "Standing") -> dict[str, object]:
+    return {
+        "load_date": standing.load_date.isoformat(),
+        "state": standing.state,
+        "reason": standing.reason,
+        "cause": standing.cause,
+        "objects_landed": standing.landed,
+    }

@@ -1,0 +1,22 @@
+"""The word `automation` of a pipeline.yaml: what starts runs by itself, and when.
+
+Belongs here: the words, their bounds and defaults. Not here: what they do (plan/ decides, automation/ asks for runs).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kpi_assets.model.strict_yaml import Strict
+
+
+class Automation(Strict):
+    """How a pipeline runs itself; a pipeline.yaml without the word has these defaults."""
+
+    # What is on when the definitions are first loaded; the UI switches either on and off.
+    start: Literal["sensor", "schedule", "none"] = "sensor"
+    interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 30  # between two looks of the sensor
+    settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 5  # an object younger than this may have siblings coming
+    look_back_days: Annotated[int, Field(ge=0, le=3_660)] = 7  # looked at each time; earlier load_dates in turns
+    late_after_hours: Annotated[float, Field(gt=0, le=8_784)] = 6  # since the first object of an incomplete load_date
+    rebuild_on_sql_change: bool = False  # build what is published again when its SQL has changed

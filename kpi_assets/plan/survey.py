@@ -1,0 +1,37 @@
+"""The survey: the standing of every load_date of a range, year by year, from one look at S3 and one at Postgres.
+
+Belongs here: asking both for the same load_dates. Not here: the decision (judge.py).
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.lake.listing import landed
+from kpi_assets.lake.store import Store
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.ops import ledger
+from kpi_assets.ops.ledger import Facts
+from kpi_assets.plan.judge import Judge
+from kpi_assets.plan.standing import Standing
+
+
+def survey(
+    pipeline: Pipeline, store: Store, connection: Connection[Any], first: date, last: date, now: datetime | None = None
+) -> Iterator[list[Standing]]:
+    """The standings of the load_dates from `first` to `last`, in order, a list for each calendar year.
+
+    The memory it takes does not grow with the years. Raises LakeError, and psycopg's errors.
+    """
+    judge, at = Judge(pipeline), now or datetime.now(timezone.utc)
+    versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
+    raw = [str(table.relation) for table in pipeline.sources]
+    for year in range(first.year, last.year + 1) if first <= last else ():
+        start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
+        # Postgres first: what changes on S3 meanwhile is then seen as changed, now or at the next look.
+        known = ledger.facts(connection, versions, raw, start, end, ignored=[pipeline.recheck_job])
+        there = landed(store, pipeline.sources, start, end)
+        days = (start + timedelta(days=n) for n in range((end - start).days + 1))
+        yield [judge.standing(day, there.get(day, {}), known.get(day, Facts()), at) for day in days]

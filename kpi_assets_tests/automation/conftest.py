@@ -1,0 +1,102 @@
+"""Ticks of a shop's sensor, and the runs that it asks for, in this process."""
+
+from dataclasses import dataclass, field
+from datetime import date
+
+import dagster as dg
+import pytest
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+
+from kpi_assets.assets.factory import pipeline_assets
+from kpi_assets.assets.progress import to_log
+from kpi_assets.assets.resources import plain_s3, run_log
+from kpi_assets.automation.jobs import pipeline_jobs
+from kpi_assets.automation.triggers import pipeline_schedule, pipeline_sensor
+from kpi_assets_tests.shop import Shop
+
+RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
+
+
+def definitions(shop: Shop) -> dg.Definitions:
+    """What Dagster is told of the shop as its files are now."""
+    pipeline = shop.pipeline()
+    return dg.Definitions(
+        assets=pipeline_assets(pipeline),
+        jobs=pipeline_jobs(pipeline),
+        sensors=[pipeline_sensor(pipeline)],
+        schedules=[pipeline_schedule(pipeline)],
+        resources=RESOURCES,
+        executor=dg.in_process_executor,
+    )
+
+
+@dataclass
+class Site:
+    """A shop whose load_dates run by themselves; `cursor` is what the last tick left."""
+
+    shop: Shop
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+    cursor: str | None = None
+    skipped: str | None = None
+
+    def tick(self, cursor: str | None = None) -> list[dg.RunRequest]:
+        """One tick of the sensor; what it asks for."""
+        defs = definitions(self.shop)
+        context = dg.build_sensor_context(
+            instance=self.instance, cursor=cursor or self.cursor, repository_def=defs.get_repository_def()
+        )
+        told = defs.resolve_sensor_def(f"{self.shop.name}_sensor").evaluate_tick(context)
+        self.cursor, self.skipped = told.cursor, told.skip_message
+        return list(told.run_requests or [])
+
+    def asked(self, cursor: str | None = None) -> list[date]:
+        """The load_dates for which a tick asks."""
+        return [date.fromisoformat(str(request.partition_key)) for request in self.tick(cursor)]
+
+    def execute(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        """The run that was asked for, as the daemon would have it."""
+        return self.run(date.fromisoformat(str(request.partition_key)), request.tags)
+
+    def run(self, day: date, tags: object = None) -> dg.ExecuteInProcessResult:
+        """The whole pipeline for a load_date."""
+        job = definitions(self.shop).resolve_job_def(self.shop.name)
+        return job.execute_in_process(
+            instance=self.instance, partition_key=day.isoformat(), tags=dict(tags or {}), raise_on_error=False
+        )
+
+    def range(self, first: date, last: date) -> dg.ExecuteInProcessResult:
+        """The whole pipeline for a range of load_dates in a single run, as the UI's backfill page offers it."""
+        job = definitions(self.shop).resolve_job_def(self.shop.name)
+        ends = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
+        return job.execute_in_process(instance=self.instance, tags=ends, raise_on_error=False)
+
+    def materialised(self, name: str) -> list[str]:
+        """The load_dates for which Dagster has a materialisation of `schema.table`, or of `s3.object`."""
+        return sorted(self.instance.get_materialized_partitions(dg.AssetKey([self.shop.name, *name.split(".")])))
+
+    def queue(self, day: date, status: dg.DagsterRunStatus, job: str | None = None, **tags: str) -> dg.DagsterRun:
+        """A run that another process executes, or will."""
+        name = job or self.shop.name
+        location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("elsewhere"), "__repository__")
+        return self.instance.create_run_for_job(
+            definitions(self.shop).resolve_job_def(name),
+            status=status,
+            tags=tags or {"dagster/partition": day.isoformat()},
+            remote_job_origin=RemoteJobOrigin(location, name),
+            job_code_origin=JobPythonOrigin(name, RepositoryPythonOrigin("python", ModuleCodePointer("m", "defs"))),
+        )
+
+
+@pytest.fixture
+def site(shop: Shop) -> Site:
+    """The shop as if no load_date had been before; each is looked at each time, and not waited for."""
+    path = shop.folder / "pipeline.yaml"
+    path.write_text(path.read_text().replace("start_date: 2025-01-01", f"start_date: {shop.day}"))
+    shop.automate("settle_seconds: 0, look_back_days: 3660")
+    for entry in shop.store.entries(""):
+        shop.s3.delete_object(Bucket=shop.bucket, Key=entry.key)
+    with shop.session() as session:
+        session.execute("truncate ops.requests")
+    return Site(shop)

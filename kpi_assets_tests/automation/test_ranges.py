@@ -1,0 +1,115 @@
+"""A single run over a range of load_dates: each is published, held or left out by itself, and the run tells."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+
+from kpi_assets_tests.automation.conftest import Site
+from kpi_assets_tests.shop import DOUBLED, THINGS
+
+NAMES = ("raw.things", "raw.labels", "marts.weighed", "marts.heavy")
+CHECKSUMS = (
+    "select asset, load_date, rows, checksum from ops.published where load_date between '{}' and '{}' order by 1, 2"
+)
+
+
+def days_from(first: date, count: int) -> list[date]:
+    return [first + timedelta(days=n) for n in range(count)]
+
+
+def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """The steps that failed, with what they said."""
+    return {
+        event.step_key.partition("__")[2].replace("__", "."): str(event.step_failure_data.user_failure_data.description)
+        for event in result.all_events
+        if event.is_step_failure and event.step_key and event.step_failure_data.user_failure_data
+    }
+
+
+def texts(days: Sequence[date]) -> list[str]:
+    return [str(day) for day in days]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_each_load_date_of_a_range_is_published_and_materialised(site: Site, count: int) -> None:
+    days = days_from(date(2026, 1, 1), count)
+    for day in days:
+        site.shop.land(day)
+    result = site.range(days[0], days[-1])
+    assert result.success
+    assert {name: site.materialised(name) for name in NAMES} == dict.fromkeys(NAMES, texts(days))
+    checksums = site.shop.rows(CHECKSUMS.format(days[0], days[-1]))
+    assert len(checksums) == count * 4
+    assert site.range(days[0], days[-1]).success
+    assert site.shop.rows(CHECKSUMS.format(days[0], days[-1])) == checksums
+
+
+def test_gaps_and_a_bad_load_date_do_not_stop_the_others_and_reach_nothing(site: Site) -> None:
+    shop = site.shop
+    days = days_from(date(2026, 3, 1), 31)
+    gaps, bad = {days[0], days[9], days[30]}, days[16]
+    for day in days:
+        if day not in gaps:
+            shop.land(day, things=DOUBLED if day == bad else THINGS)
+    result = site.range(days[0], days[-1])
+
+    assert not result.success
+    good = [day for day in days if day not in gaps and day != bad]
+    assert site.materialised("marts.heavy") == texts(good)
+    assert site.materialised("marts.weighed") == texts(good)
+    assert site.materialised("raw.things") == texts(good)
+    assert site.materialised("raw.labels") == texts(sorted([*good, bad]))
+    assert site.materialised("s3.things") == texts(sorted([*good, bad]))
+    assert shop.rows("select load_date from marts.heavy where load_date >= '2026-03-01' order by 1") == [
+        (day,) for day in good
+    ]
+    assert failures(result) == {
+        "marts.heavy": "marts.heavy was not published for 4 of 31 load_dates (2026-03-01, 2026-03-10, 2026-03-17 and 1 "
+        "more): the run's log and `kpi plan` say why."
+    }
+    states = [standing.state for standing in shop.plan(days[0], days[-1])]
+    assert [states.count(state) for state in ("published", "held", "missing")] == [27, 1, 3]
+
+
+def test_each_load_date_has_its_own_check_results(site: Site) -> None:
+    shop = site.shop
+    shop.land(shop.day, things=DOUBLED)
+    shop.land(shop.next)
+    result = site.range(shop.day, shop.next)
+    found = {
+        (e.check_name, e.partition): e.passed
+        for e in result.get_asset_check_evaluations()
+        if e.asset_key.path[-2:] == ["raw", "things"]
+    }
+    assert found["grain", str(shop.day)] is False
+    assert found["grain", str(shop.next)] is True
+
+
+def test_what_a_held_table_published_before_is_not_built_upon_in_the_run_that_holds_it(site: Site) -> None:
+    """As in a run of one load_date, where Dagster builds nothing behind a failed step."""
+    shop = site.shop
+    shop.land(shop.day)
+    shop.land(shop.next)
+    assert site.range(shop.day, shop.next).success
+    before = shop.rows(f"select publish_id from ops.published where load_date = '{shop.day}' order by 1")
+    shop.land(shop.day, things=DOUBLED)
+    assert not site.range(shop.day, shop.next).success
+    now = shop.rows(f"select asset, publish_id from ops.published where load_date = '{shop.day}' order by 2")
+    assert [name for name, publish_id in now if (publish_id,) not in before] == ["raw.labels"]
+
+
+def test_an_error_of_one_load_date_does_not_stop_the_others(site: Site) -> None:
+    shop = site.shop
+    path = shop.folder / "marts/weighed.sql"
+    divided = "select thing_id, (weight / (extract(day from load_date) - {}))::numeric(6, 2) as weight"
+    path.write_text(path.read_text().replace("select thing_id, weight", divided.format(shop.day.day)))
+    shop.land(shop.day)
+    shop.land(shop.next)
+    result = site.range(shop.day, shop.next)
+    assert not result.success
+    assert site.materialised("marts.heavy") == [str(shop.next)]
+    assert shop.rows(
+        f"select job, status from ops.pipeline_runs where load_date = '{shop.day}' and status <> 'success'"
+    ) == [("marts.weighed", "failed")]

@@ -1,0 +1,103 @@
+"""`kpi plan` and `kpi backfill --only`: what each load_date is in need of, and exactly that is run."""
+
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from kpi_assets_tests.cli.command import BUCKET, SQL, Said, Site, key
+
+GOOD, BAD, ABSENT, HALF, NEW = (date(2025, 4, day) for day in (1, 2, 3, 4, 5))
+RANGE = ("--from", GOOD, "--to", NEW)
+
+
+class Shelves:
+    """The command on a pipeline of three small objects and no more, so that a run is quick."""
+
+    def __init__(self, kpi: Site, folder: Path) -> None:
+        self.kpi, self.sql = kpi, folder / "sql"
+        self.raw = self.sql / "shelves" / "raw"
+        self.raw.mkdir(parents=True)
+        shutil.copy(SQL / "instacart/pipeline.yaml", self.raw.parent)
+        for name in ("aisles", "departments", "products"):
+            shutil.copy(SQL / f"instacart/raw/{name}.sql", self.raw)
+
+    def __call__(self, command: str, *words: object, code: int = 0) -> Said:
+        return self.kpi(command, "shelves", *words, code=code, KPI_SQL_DIR=str(self.sql))
+
+    def states(self, code: int = 0) -> list[str]:
+        """Of the load_dates from GOOD to NEW."""
+        planned = json.loads(self("plan", *RANGE, "--format", "json", code=code).out)
+        assert [found["load_date"] for found in planned] == [str(GOOD.replace(day=day)) for day in range(1, 6)]
+        return [found["state"] for found in planned]
+
+    def publishes(self) -> list[tuple[date, int]]:
+        """(load_date, publish_id) of everything that is published."""
+        return self.kpi.rows("select load_date, publish_id from ops.published order by 1, 2", database="shelves")
+
+
+@pytest.fixture(scope="module")
+def shelves(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> Shelves:
+    """GOOD is published, BAD is held, ABSENT never landed, HALF lacks an object, NEW was never run."""
+    opened = Shelves(kpi, tmp_path_factory.mktemp("shelves"))
+    files = kpi.sample(GOOD, 300)
+    for day in (GOOD, BAD, HALF, NEW):
+        kpi.lay(day, files)
+    kpi.s3.delete_object(Bucket=BUCKET, Key=key("aisles.csv", HALF))
+    aisles = (files / "aisles.csv").read_bytes()
+    kpi.s3.put_object(Bucket=BUCKET, Key=key("aisles.csv", BAD), Body=aisles + aisles.splitlines(True)[-1])
+    opened("backfill", "--from", GOOD, "--to", BAD, code=3)
+    return opened
+
+
+def test_the_plan_tells_what_is_not_published_and_why(shelves: Shelves) -> None:
+    said = shelves("plan", code=3)
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert lines[0] == "shelves: what is not published"
+    assert lines[-1] == "1 published, 1 new, 1 incomplete, 1 missing, 1 held."
+    text = " ".join(lines)
+    place = f"s3://{BUCKET}/{key('aisles.csv', BAD)}"
+    assert f"{BAD} held raw.aisles: held by grain; read from {place}; the candidate is kept as builds." in text
+    assert f"{ABSENT} missing None of its 3 objects lies on S3." in text
+    assert f"{HALF} incomplete 2 of its 3 objects landed; lacking: {key('aisles.csv', HALF)}." in text
+    assert f"{NEW} new All 3 objects landed; nothing of it is published." in text
+    assert str(GOOD) not in text
+
+
+def test_the_plan_as_json(shelves: Shelves) -> None:
+    found = json.loads(shelves("plan", "--from", ABSENT, "--to", ABSENT, "--format", "json").out)
+    reason = "None of its 3 objects lies on S3."
+    assert found == [
+        {"load_date": str(ABSENT), "state": "missing", "reason": reason, "cause": None, "objects_landed": 0}
+    ]
+
+
+def test_only_what_is_asked_for_is_run(shelves: Shelves) -> None:
+    before = shelves.publishes()
+    done = shelves("backfill", *RANGE, "--only", "missing,stale,failed")
+    assert done.out.splitlines()[-1] == "1 run; left as they were: 1 published, 1 incomplete, 1 missing, 1 held."
+    after = shelves.publishes()
+    assert [row for row in after if row[0] != NEW] == before
+    assert len([row for row in after if row[0] == NEW]) == 3
+    assert shelves.states(code=3) == ["published", "held", "missing", "incomplete", "published"]
+
+
+def test_a_corrected_object_and_changed_sql_are_stale_and_are_run(shelves: Shelves) -> None:
+    shelves.kpi.lay(BAD, shelves.kpi.sample(GOOD, 300))
+    path = shelves.raw / "departments.sql"
+    path.write_text(path.read_text().replace("department_id: {type: integer", "department_id: {type: bigint"))
+    assert shelves.states() == ["stale", "stale", "missing", "incomplete", "stale"]
+    done = shelves("backfill", "--from", GOOD, "--to", HALF, "--only", "stale")
+    assert done.out.splitlines()[-1] == "2 run; left as they were: 1 incomplete, 1 missing."
+    assert shelves.states() == ["published", "published", "missing", "incomplete", "stale"]
+
+
+def test_words_that_make_no_sense(kpi: Site) -> None:
+    kpi.fails(
+        "There is no state 'rotten': --only takes missing, incomplete, late, new, stale, held, failed, running, "
+        "published, by commas.",
+        *("backfill", "instacart", *RANGE, "--only", "stale,rotten"),
+        code=2,
+    )
