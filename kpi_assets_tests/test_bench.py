@@ -1,4 +1,4 @@
-"""The bench keeps working: at a small scale its contenders that need no tools of their own come to the same KPIs."""
+"""The benches keep working, at a small scale: with the contenders that need no tools of their own."""
 
 import json
 import subprocess
@@ -6,6 +6,15 @@ import sys
 from pathlib import Path
 
 from kpi_assets.settings import CHECKOUT
+
+
+def test_a_tick_asks_for_exactly_the_runs_that_are_needed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.sensor", "--load-dates", "450", "--home", tmp_path]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    needed = [len(range(every - 1, 450, every)) for every in (97, 101, 107)]  # new, replaced, failed
+    assert f"runs asked for: {sum(needed)}, exactly those needed" in done.stdout
+    assert "runs asked for: 0, exactly those needed" in done.stdout
 
 
 def test_contenders_come_to_the_same_kpis(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.bootstrap import role_of
-from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.connection import BULK, connect
 
 MOST_SLICES = 32  # partitions cost a planner more than ever larger ones cost a sort
 
@@ -56,7 +56,7 @@ class BuildContext:
     def session(self, table: Table, name: str) -> AbstractContextManager[Connection[Any]]:
         """A session in the pipeline's database that acts as the role of the table's layer. Raises WarehouseError."""
         role = role_of(self.pipeline.layer(table.relation))
-        return connect(self.server, self.pipeline.name, name, role=role)
+        return connect(self.server, self.pipeline.name, name, role=role, more=BULK)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Belongs here: reaching a server and saying in one sentence why not. Not here: what is executed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,13 +31,15 @@ SESSION = {
     "work_mem": "256MB",
     "maintenance_work_mem": "512MB",
     "hash_mem_multiplier": "2",
-    # Whole load_dates are joined: by hash or merge each table is read once, while a nested loop that was chosen because
-    # a partitioned table has no statistics of its own reads it a million times. Where nothing else can, it still does.
-    "enable_nestloop": "off",
     "max_parallel_workers_per_gather": "2",
     "max_parallel_maintenance_workers": "2",
     "idle_in_transaction_session_timeout": "1h",
 }
+# Set as well where tables are built. Whole load_dates are joined: by hash or merge each table is read once, while a
+# nested loop that was chosen because a partitioned table has no statistics of its own reads it a million times. Where
+# nothing else can, it still does.
+BULK = {"enable_nestloop": "off"}
+NOTHING: Mapping[str, str] = {}
 
 
 class WarehouseError(UserError):
@@ -56,19 +58,19 @@ def own_database(server: SecretStr) -> str:
 
 @contextmanager
 def connect(
-    server: SecretStr, database: str, name: str, *, autocommit: bool = True, role: str | None = None
+    server: SecretStr, database: str, name: str, *, role: str | None = None, more: Mapping[str, str] = NOTHING
 ) -> Iterator[Connection[Any]]:
     """A session on `database`, closed at the end; `name` is what pg_stat_activity calls it.
 
     With a `role`, what it makes belongs to that role, and it may do no more than the role: where the login has it.
-    Raises WarehouseError when the server cannot be used.
+    `more` are settings beside SESSION. Raises WarehouseError when the server cannot be used.
     """
-    with open_session(server, database, name, autocommit=autocommit, role=role) as connection:
+    with open_session(server, database, name, role=role, more=more) as connection:
         yield connection
 
 
 def open_session(
-    server: SecretStr, database: str, name: str, *, autocommit: bool = True, role: str | None = None
+    server: SecretStr, database: str, name: str, *, role: str | None = None, more: Mapping[str, str] = NOTHING
 ) -> Connection[Any]:
     """The same, for a caller that closes it itself."""
     try:
@@ -93,12 +95,11 @@ def open_session(
             )
         settings = sql.SQL(", ").join(
             sql.SQL("set_config({}, {}, false)").format(sql.Literal(key), sql.Literal(value))
-            for key, value in SESSION.items()
+            for key, value in {**SESSION, **more}.items()
         )
         connection.execute(sql.SQL("select {}").format(settings))
         if role and may_act_as(connection, role):
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
-        connection.autocommit = autocommit
     except BaseException:
         connection.close()
         raise

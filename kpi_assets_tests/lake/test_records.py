@@ -100,7 +100,8 @@ def test_fields_that_csv_wrote_are_read_back(values: list[str]) -> None:
 def session(stack: Stack) -> Iterator[Connection[Any]]:
     server = settings().postgres_url
     assert server is not None
-    with connect(server, "postgres", "test", autocommit=False) as connection:
+    with connect(server, "postgres", "test") as connection:
+        connection.autocommit = False
         yield connection
 
 

@@ -20,6 +20,7 @@ comment on table ops.requests is
 'The load_dates for which a run was asked; attempts is 0 where it came to an end: published, or held.';
 comment on column ops.requests.basis is
 'Of the objects, SQL and checks that the run was asked for; for others it is asked anew at once.';
-comment on column ops.requests.attempts is 'How often a run was asked for on this basis: each time after a longer pause.';
+comment on column ops.requests.attempts is
+'How often a run was asked for on this basis: each time after a longer pause.';
 
 create index on ops.pipeline_runs (load_date, id);

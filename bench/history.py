@@ -1,0 +1,124 @@
+"""A long past, made up: thousands of load_dates on S3, and in Postgres what their builds would have left.
+
+Not here: what is measured on it (sensor.py).
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.build.prepare import prepare
+from kpi_assets.lake.listing import landed
+from kpi_assets.lake.store import Entry, Store, bucket_of, client
+from kpi_assets.model.pipeline import Pipeline, Table, load_pipelines
+from kpi_assets.settings import settings
+from kpi_assets.warehouse.connection import connect
+
+# Every so many load_dates one is so; no two of these numbers meet below 9,797, and the first word is taken then.
+NEW, REPLACED, HELD, FAILED, INCOMPLETE, OTHER_SQL = "new", "replaced", "held", "failed", "incomplete", "other SQL"
+ODD = {97: NEW, 101: REPLACED, 103: HELD, 107: FAILED, 109: INCOMPLETE, 113: OTHER_SQL}
+IN_NEED_OF_A_RUN = {NEW, REPLACED, FAILED}
+STUCK_AT = "marts.fact_orders"  # what is held or failed on such a load_date; what reads it was not built
+
+
+def kind(number: int) -> str:
+    """What has become of the load_date with that number."""
+    return next((word for every, word in ODD.items() if number % every == every - 1), "published")
+
+
+def days_of(count: int) -> list[date]:
+    """The last `count` load_dates, before today."""
+    today = datetime.now(timezone.utc).date()
+    return [today - timedelta(days=count - n) for n in range(count)]
+
+
+def write_objects(folder: Path, pipeline: Pipeline, days: Sequence[date]) -> None:
+    """The objects of all of them in the folder of a bucket: a few bytes each, since a listing does not open them."""
+    for number, day in enumerate(days):
+        for table in pipeline.sources:
+            if kind(number) == INCOMPLETE and table.relation.table == "aisles":
+                continue
+            path = folder / table.object_key(day)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{number % 7}\n")
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+@dataclass
+class _Records:
+    """Rows of the ops schema by table."""
+
+    runs: list[tuple[Any, ...]] = field(default_factory=list)
+    manifests: list[tuple[Any, ...]] = field(default_factory=list)
+    publishes: list[tuple[Any, ...]] = field(default_factory=list)
+    holds: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def add(self, pipeline: Pipeline, bucket: str, number: int, day: date, objects: dict[str, Entry]) -> None:
+        """What one load_date left."""
+        what = kind(number)
+        if what in {NEW, INCOMPLETE}:
+            return
+        for name, entry in objects.items():
+            etag = "replaced since" if what == REPLACED and name == "orders" else entry.etag
+            row = (name, day, bucket, entry.key, entry.size_bytes, f'"{etag}"', entry.last_modified, f"m{number}{name}")
+            self.manifests.append((*row, "run"))
+        publish_of: dict[str, int] = {}
+        for relation, table in pipeline.tables.items():
+            if any(str(read) not in publish_of for read in table.reads):
+                continue
+            stuck = what in {HELD, FAILED} and str(relation) == STUCK_AT
+            build, status = len(self.runs) + 1, what if stuck else "success"
+            error = "held by grain" if stuck else None
+            self.runs.append((build, f"run-{number}", pipeline.name, str(relation), day, status, error))
+            made_from = _made_from(table, number, publish_of, older=what == OTHER_SQL)
+            if status == "success":
+                publish = publish_of[str(relation)] = len(self.publishes) + 1
+                row = (publish, str(relation), day, build, f"run-{number}", *made_from, 1, "1", 8192)
+                self.publishes.append(row)
+            elif status == HELD:
+                self.holds.append((build, *made_from, table.checks_version))
+
+
+def _made_from(table: Table, number: int, publish_of: dict[str, int], *, older: bool) -> tuple[str, str, str]:
+    """The manifest's hash, the code's version and the publishes read, as a build notes them."""
+    manifest = f"m{number}{table.relation.table}" if table.header.source else f"of-{number}"
+    version = "older" if older and str(table.relation) == "stg.stg_orders" else table.code_version
+    return manifest, version, json.dumps({str(read): publish_of[str(read)] for read in table.reads})
+
+
+def write_history(days: Sequence[date]) -> None:
+    """What the builds of all those load_dates would have left in the ops schema of Instacart's database."""
+    config = settings()
+    pipeline = load_pipelines(config.sql_dir)["instacart"]
+    assert config.postgres_url is not None
+    prepare(pipeline, config.postgres_url)
+    store = Store(client(config), bucket_of(pipeline, config))
+    records, numbers = _Records(), {day: number for number, day in enumerate(days)}
+    for year in range(days[0].year, days[-1].year + 1):
+        first, last = max(days[0], date(year, 1, 1)), min(days[-1], date(year, 12, 31))
+        objects = landed(store, pipeline.sources, first, last)
+        for n in range((last - first).days + 1):
+            day = first + timedelta(days=n)
+            records.add(pipeline, store.bucket, numbers[day], day, objects.get(day, {}))
+    build = "manifest_hash, code_version, inputs"
+    with connect(config.postgres_url, pipeline.name, "bench") as connection, connection.transaction():
+        runs = "id, run_id, pipeline_name, job, load_date, status, error_message"
+        _copy(connection, f"pipeline_runs ({runs})", records.runs)
+        manifests = "object, load_date, bucket, key, size_bytes, etag, last_modified, manifest_hash, run_id"
+        _copy(connection, f"manifests ({manifests})", records.manifests)
+        publishes = f"publish_id, asset, load_date, build_id, run_id, {build}, rows, checksum, size_bytes"
+        _copy(connection, f"publishes ({publishes})", records.publishes)
+        _copy(connection, f"holds (build_id, {build}, checks_version)", records.holds)
+        connection.execute("analyze ops.pipeline_runs, ops.manifests, ops.publishes, ops.holds")
+
+
+def _copy(connection: Connection[Any], into: str, rows: list[tuple[Any, ...]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"copy ops.{into} from stdin".encode()) as copy:
+        for row in rows:
+            copy.write_row(row)
