@@ -12,7 +12,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from kpi_assets.assets import chart, metadata
 from kpi_assets.assets.metadata import object_key, table_key
-from kpi_assets.assets.partitions import check_specs, load_dates
+from kpi_assets.assets.partitions import check_specs, dependency, load_dates
 from kpi_assets.assets.steps import Step, behind
 from kpi_assets.build.context import BuildOutcome, ObjectOutcome
 from kpi_assets.build.object import CHECKS as OBJECT_CHECKS
@@ -87,9 +87,14 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     """One file below sql/."""
     key, partitions = table_key(pipeline.name, table.relation), load_dates(pipeline)
     layer, kpi = table.relation.schema, table.header.kpi
-    upstream = [table_key(pipeline.name, relation) for relation in table.reads]
+    upstream = [
+        dependency(
+            table_key(pipeline.name, relation), table.header.lookback if relation in table.window_reads else None
+        )
+        for relation in table.reads
+    ]
     if table.header.source:
-        upstream.append(object_key(table))
+        upstream.append(dependency(object_key(table), None))
     spec = dg.AssetSpec(
         key,
         deps=upstream,

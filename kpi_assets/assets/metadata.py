@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from kpi_assets.build.context import BuildOutcome
+from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
@@ -112,7 +113,19 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
         "manifest_hash": outcome.manifest_hash,
         "preview": markdown_table(outcome.preview),
         **({"SQL": sql_text(table)} if table.query else {}),
+        **window_metadata(outcome.window),
         **({"read_as_published_before": "\n".join(outcome.warnings)} if outcome.warnings else {}),
+    }
+
+
+def window_metadata(window: Window | None) -> dict[str, Any]:
+    """How much of its window a table with `lookback` was made from."""
+    if window is None:
+        return {}
+    return {
+        "window/load_dates": len(window.load_dates),
+        "window/load_dates_there": len(window.there),
+        "window/absent": window.absent or "none",
     }
 
 

@@ -1,4 +1,4 @@
-"""Partitions by load_date, and the one place that ties checks to them.
+"""Partitions by load_date, and the one place that ties dependencies and checks to them.
 
 Checks must be partitioned too: else one day's pass hides another day's failure. The API for it is marked a preview, so
 it is used here only.
@@ -16,6 +16,21 @@ from kpi_assets.model.pipeline import Pipeline
 def load_dates(pipeline: Pipeline) -> dg.DailyPartitionsDefinition:
     """One partition a day from the pipeline's start; today's exists today."""
     return dg.DailyPartitionsDefinition(start_date=pipeline.config.start_date.isoformat(), timezone="UTC", end_offset=1)
+
+
+def dependency(key: dg.AssetKey, lookback: int | None) -> dg.AssetDep:
+    """What an asset reads of another: its own load_date, or with a lookback that many up to its own.
+
+    The pipeline's first load_dates have fewer before them than that.
+    """
+    if lookback is None:
+        return dg.AssetDep(key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        window = dg.TimeWindowPartitionMapping(
+            start_offset=1 - lookback, end_offset=0, allow_nonexistent_upstream_partitions=True
+        )
+    return dg.AssetDep(key, partition_mapping=window)
 
 
 def check_specs(

@@ -17,10 +17,12 @@ from typing import Any
 import dagster as dg
 from psycopg import Connection
 
+from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.resources import server_of
 from kpi_assets.automation.unfinished import unfinished_load_dates
 from kpi_assets.build.prepare import prepare
 from kpi_assets.lake.store import Store, bucket_of, client
+from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import alerts, requests, runs
 from kpi_assets.plan.standing import STATES, Standing
@@ -148,6 +150,8 @@ class Watch:
                 dg.RunRequest(
                     run_key=f"{day} {wanted[day].basis} {at.isoformat()}",
                     partition_key=day.isoformat(),
+                    asset_selection=[table_key(self.pipeline.name, Relation.parse(name)) for name in wanted[day].tables]
+                    or None,
                     # What landed just now goes before a heap of old load_dates.
                     tags={"kpi/state": wanted[day].state, "dagster/priority": "1" if day >= recent else "0"},
                 )
@@ -155,6 +159,10 @@ class Watch:
             ]
             if len(look.requests) >= MOST_REQUESTS:
                 return
+
+    def _keys(self, standing: Standing) -> list[dg.AssetKey]:
+        """The tables that a run of it has to build, where that is not everything."""
+        return [table_key(self.pipeline.name, Relation.parse(name)) for name in standing.tables]
 
     def _is_settled(self, standing: Standing, now: datetime) -> bool:
         """Whether its newest object is old enough; a store whose clock is ahead of ours is not waited for."""

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
 from kpi_assets.lake.store import Store
+from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
@@ -110,7 +111,8 @@ class BuildOutcome:
     checksum: str
     size_bytes: int
     manifest_hash: str
-    inputs: Mapping[Relation, int]
+    inputs: Mapping[Relation, int]  # of the same load_date
+    window: Window | None  # of a table with `lookback`
     results: list[CheckResult]
     warnings: list[str]
     preview: list[dict[str, Any]]

@@ -3,7 +3,7 @@
 Not here: whether what came out may be published (table.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.build.object import asset_name
+from kpi_assets.build.upstream import Inputs
 from kpi_assets.build.writers import write_slices
 from kpi_assets.lake.cut import find_cuts
 from kpi_assets.lake.records import (
@@ -25,13 +26,11 @@ from kpi_assets.lake.records import (
     read_records,
 )
 from kpi_assets.lake.store import PinnedRead, sha256_of
+from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.names import Relation
-from kpi_assets.model.query import digest
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.slices import KEY_TYPES, Slice, slices_at
 from kpi_assets.ops import manifests
-from kpi_assets.ops.publishes import Publish
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, slices
 from kpi_assets.warehouse.candidates import Candidate
@@ -57,20 +56,20 @@ def fill(
     context: BuildContext,
     connection: Connection[Any],
     candidate: Candidate,
-    inputs: Mapping[Relation, Publish],
+    inputs: Inputs,
     watch: Stopwatch,
 ) -> Filled:
     """Make the candidate with all its rows and, where no two share a key, the index of its grain."""
     if candidate.table.header.source:
         return _fill_from_object(context, connection, candidate, watch)
     context.on_progress("selecting", 0, 0)
-    proven = _select(context, connection, candidate, watch)
-    # The objects behind it are those behind its inputs.
-    manifest_hash = digest(*sorted(publish.manifest_hash for publish in inputs.values()))
-    return Filled(Counts(), manifest_hash, [], proven)
+    proven = _select(context, connection, candidate, inputs.window, watch)
+    return Filled(Counts(), inputs.manifest_hash, [], proven)
 
 
-def _select(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> bool:
+def _select(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, window: Window | None, watch: Stopwatch
+) -> bool:
     """Make the candidate from its SELECT, sliced as the table its key comes from; whether no two rows share it."""
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
@@ -82,7 +81,7 @@ def _select(context: BuildContext, connection: Connection[Any], candidate: Candi
         with suppress(psycopg.errors.CheckViolation):  # a row without a key, which the audit then counts
             return all(write_slices(context, connection, candidate, parts, write, watch))
     with connection.transaction():
-        candidates.create_from_select(connection, candidate)
+        candidates.create_from_select(connection, candidate, window)
         watch.lap("select")
         return _finish(context, connection, candidate, watch)
 

@@ -1,15 +1,17 @@
 """The checks of a table again, alone, on what is published: nothing is built, nothing changes for readers."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from psycopg import sql
 
 from kpi_assets.build.context import BuildContext, UpstreamError
 from kpi_assets.model.checks import Accounted, Quarantine
+from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import publishes, results
+from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets.warehouse.candidates import identifier
 
@@ -38,6 +40,7 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
             load_date,
             previous_rows=publishes.previous_rows(connection, table.relation, load_date),
             source_rows={relation: publish.rows for relation, publish in published.items()},
+            window=_window_read(context, table, published[table.relation]),
         )
         checks = [check for check in table.checks if not isinstance(check, _OF_THE_OBJECT)]
         found = audit(connection, this, table.types, checks, facts)
@@ -51,3 +54,13 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
             subject="published",
         )
     return found.results
+
+
+def _window_read(context: BuildContext, table: Table, publish: Publish) -> Window | None:
+    """The window of a table with `lookback`, with the load_dates from which the rows were made that are published."""
+    if not table.window_reads:
+        return None
+    first, day = context.pipeline.window_start(table, publish.load_date), publish.load_date
+    days = (first + timedelta(days=n) for n in range((day - first).days))
+    there = [each for each in days if input_name(table.window_reads[0], each) in publish.inputs]
+    return Window(first, day, (*there, day))

@@ -13,8 +13,9 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, UpstreamError, reason_of
+from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, reason_of
 from kpi_assets.build.fill import Filled, fill
+from kpi_assets.build.upstream import Inputs, look_upstream
 from kpi_assets.model.checks import ForeignKey, MinRows
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
@@ -98,8 +99,8 @@ def _close_failed(
 
 def _build(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> BuildOutcome:
     table, load_date = candidate.table, candidate.load_date
-    inputs = _look_upstream(context, connection, table, load_date)
-    warnings = _old_inputs(connection, inputs)
+    inputs = look_upstream(context, connection, table, load_date)
+    warnings = inputs.warnings(connection)
     for leftover in candidates.leftovers(connection, table, load_date):
         candidates.drop(connection, leftover)
     watch.lap("wait")
@@ -110,7 +111,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         context.on_progress("checking", 0, len(table.checks))
         found = _audit(context, connection, candidate, inputs, filled)
     if found.holds:
-        _check_unchanged(context, connection, candidate, inputs)  # else it may be two versions that do not add up
+        inputs.check_unchanged(connection)  # else it may be two versions that do not add up
     _record(context, connection, candidate, found, filled)
     preview = candidates.first_rows(connection, candidate, SAMPLES)
     chart = candidates.chart_rows(connection, candidate, table.header.kpi.chart) if table.header.kpi else []
@@ -129,7 +130,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
             manifest_hash=filled.manifest_hash,
             code_version=table.code_version,
             checks_version=table.checks_version,
-            inputs={relation: publish.publish_id for relation, publish in inputs.items()},
+            inputs=inputs.publish_ids,
         )
         runs.close_build(
             connection,
@@ -159,7 +160,8 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         checksum=found.checksum,
         size_bytes=size,
         manifest_hash=filled.manifest_hash,
-        inputs={relation: publish.publish_id for relation, publish in inputs.items()},
+        inputs={relation: publish.publish_id for relation, publish in inputs.of_day.items()},
+        window=inputs.window,
         results=found.results,
         warnings=warnings,
         preview=preview,
@@ -168,69 +170,20 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     )
 
 
-def _look_upstream(
-    context: BuildContext, connection: Connection[Any], table: Table, load_date: date
-) -> dict[Relation, Publish]:
-    """What is published of every table that it reads, through views too. Raises UpstreamError where one is not."""
-    wanted = context.pipeline.inputs_of(table)
-    inputs = publishes.current(connection, wanted, load_date)
-    missing = [str(each) for each in table.reads if each not in inputs] or [
-        str(each) for each in wanted if each not in inputs
-    ]
-    if missing:
-        raise UpstreamError(
-            f"{table.relation} of {load_date} cannot be built: {', '.join(missing)} of that load_date must be "
-            "published first; build that."
-        )
-    for view in table.reads:
-        if context.pipeline.tables[view].header.storage == "view":
-            shown, _ = context.pipeline.tables[view].shows
-            if inputs[view].inputs.get(str(shown)) != inputs[shown].publish_id:
-                raise UpstreamError(
-                    f"{table.relation} of {load_date} cannot be built: {view} shows {shown}, which was published again "
-                    f"since; build {view} first."
-                )
-    return inputs
-
-
-def _look_through(candidate: Candidate, inputs: Mapping[Relation, Publish]) -> tuple[Filled, Audit]:
+def _look_through(candidate: Candidate, inputs: Inputs) -> tuple[Filled, Audit]:
     """What a view is: the rows of the table that it shows, which were counted and audited there."""
     shown, columns = candidate.table.shows
-    publish = inputs[shown]
+    publish = inputs.of_day[shown]
     same = list(columns) == list(columns.values())
     checksum = publish.checksum if same else f"{publish.checksum} as {','.join(columns)}"
     return Filled(Counts(), publish.manifest_hash, [], grain_is_proven=True), Audit(publish.rows, checksum, [])
-
-
-def _old_inputs(connection: Connection[Any], inputs: Mapping[Relation, Publish]) -> list[str]:
-    """A sentence for each input that is published, but whose latest build is not."""
-    return [
-        f"{relation} of {publish.load_date} is read as published on {publish.published_at:%Y-%m-%d %H:%M:%S} UTC; "
-        f"its latest build is {status}"
-        for relation, publish in inputs.items()
-        if (status := runs.latest_status(connection, relation, publish.load_date)) != "success"
-    ]
-
-
-def _check_unchanged(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish]
-) -> None:
-    """Raise UpstreamError where an input was published again since the build looked it up."""
-    table, load_date = candidate.table, candidate.load_date
-    now = publishes.current(connection, context.pipeline.inputs_of(table), load_date)
-    changed = [str(relation) for relation in inputs if now.get(relation) != inputs[relation]]
-    if changed:
-        raise UpstreamError(
-            f"{table.relation} of {load_date} was not published: {', '.join(changed)} was published again while "
-            "it was being built; build it again."
-        )
 
 
 def _audit(
     context: BuildContext,
     connection: Connection[Any],
     candidate: Candidate,
-    inputs: Mapping[Relation, Publish],
+    inputs: Inputs,
     filled: Filled,
 ) -> Audit:
     table = candidate.table
@@ -240,7 +193,7 @@ def _audit(
     facts = Facts(
         candidate.load_date,
         previous_rows=previous,
-        source_rows={relation: publish.rows for relation, publish in inputs.items()},
+        source_rows={relation: publish.rows for relation, publish in inputs.of_day.items()},
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,
         quarantine_samples=[
@@ -249,7 +202,8 @@ def _audit(
         ],
         unreadable=filled.unreadable,
         grain_is_proven=filled.grain_is_proven,
-        gapless=_gapless_keys(context, connection, candidate, inputs),
+        gapless=_gapless_keys(context, connection, candidate, inputs.of_day),
+        window=inputs.window,
     )
     return audit(connection, candidate.name, table.types, table.checks, facts)
 
@@ -298,7 +252,7 @@ def _publish(
     context: BuildContext,
     connection: Connection[Any],
     candidate: Candidate,
-    inputs: Mapping[Relation, Publish],
+    inputs: Inputs,
     filled: Filled,
     found: Audit,
     counts: Counts,
@@ -308,7 +262,7 @@ def _publish(
     table, load_date = candidate.table, candidate.load_date
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-        _check_unchanged(context, connection, candidate, inputs)
+        inputs.check_unchanged(connection)
         lock_publish(connection, table.relation)
         tables.ensure(connection, table)
         tables.put_in(connection, candidate)
@@ -323,7 +277,7 @@ def _publish(
             rows=found.rows,
             checksum=found.checksum,
             size_bytes=size,
-            inputs={relation: publish.publish_id for relation, publish in inputs.items()},
+            inputs=inputs.publish_ids,
         )
         layer = context.pipeline.layer(table.relation)
         runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=counts)

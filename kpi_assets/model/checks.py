@@ -5,16 +5,18 @@ Belongs here: the kinds of check, and the bad-row query that each built-in word 
 One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psycopg import sql
 
 from kpi_assets.model.header import Header, Value
 from kpi_assets.model.header import Reconcile as ReconcileRule
+from kpi_assets.model.lookback import WINDOW_START
+from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.query import THIS, Query, parse_query
+from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines
 
 
@@ -28,9 +30,18 @@ class Check:
     line: int = 1
 
     @property
+    def queries(self) -> tuple[Query, ...]:
+        """What it asks of Postgres, as SQL of its own."""
+        return ()
+
+    @property
     def mentions(self) -> Mapping[Relation, int]:
         """The tables it reads besides the build itself, which must be published first, and on which line."""
-        return {}
+        return {relation: line for query in self.queries for relation, line in query.mentions.items()}
+
+    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":  # noqa: ARG002
+        """The same, when the grains of the tables are known that it reads over a window."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,13 @@ class BadRows(Check):
     query: Query | None = None
 
     @property
-    def mentions(self) -> Mapping[Relation, int]:
-        """The tables of the query."""
-        return self.query.mentions if self.query else {}
+    def queries(self) -> tuple[Query, ...]:
+        """The query."""
+        return (self.query,) if self.query else ()
+
+    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":
+        """The same for the query."""
+        return replace(self, query=replace(self.query, grains=grains)) if self.query else self
 
 
 @dataclass(frozen=True)
@@ -76,14 +91,22 @@ class Reconcile(Check):
     source: Relation = Relation("", "")
     counted: str = "count(*)"
     dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query that counts the rows of the source it drops
+    rows: Query | None = None  # counts the rows of the source over a window; those of one load_date the ledger knows
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Those of the rules, and that of the source."""
+        return (*(query for _, query in self.dropped), *([self.rows] if self.rows else []))
 
     @property
     def mentions(self) -> Mapping[Relation, int]:
         """The source, and what the rules read besides."""
-        return {
-            **{relation: line for _, query in self.dropped for relation, line in query.mentions.items()},
-            self.source: self.line,
-        }
+        return {**super().mentions, self.source: self.line}
+
+    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":
+        """The same for its queries."""
+        dropped = tuple((rule, replace(query, grains=grains)) for rule, query in self.dropped)
+        return replace(self, dropped=dropped, rows=replace(self.rows, grains=grains) if self.rows else None)
 
 
 @dataclass(frozen=True)
@@ -141,7 +164,7 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
         checks.append(BadRows(name, description, line=line, query=parse_query(query, path, line)))
     checks += _foreign_keys(header, path, lines)
     if words.reconcile:
-        checks.append(_reconcile(words.reconcile, path, lines))
+        checks.append(_reconcile(words.reconcile, path, lines, lookback=header.lookback is not None))
     for name, custom in words.custom.items():
         checks.append(
             BadRows(
@@ -149,7 +172,12 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
                 custom.description or name.replace("_", " ").capitalize() + ".",
                 blocking=custom.severity == "error",
                 line=lines.of("checks", "custom", name),
-                query=parse_query(custom.bad_rows, path, lines.of_text("checks", "custom", name, "bad_rows")),
+                query=parse_query(
+                    custom.bad_rows,
+                    path,
+                    lines.of_text("checks", "custom", name, "bad_rows"),
+                    lookback=header.lookback is not None,
+                ),
             )
         )
     return tuple(checks)
@@ -168,23 +196,29 @@ def _grain(header: Header, path: Path, lines: Lines) -> Grain:
     )
 
 
-def _reconcile(rule: ReconcileRule, path: Path, lines: Lines) -> Reconcile:
+def _reconcile(rule: ReconcileRule, path: Path, lines: Lines, *, lookback: bool) -> Reconcile:
+    """With a lookback the source is what the SELECT reads: its latest rows of the window."""
     counted_line = lines.of_text("checks", "reconcile", "counted")
     parse_query(f"select {rule.counted} from {THIS}", path, counted_line)
+    tie = f"{LOAD_DATE} between %({WINDOW_START})s and" if lookback else f"{LOAD_DATE} ="
+    every_row = f"select count(*) from {rule.source} where {tie} %({LOAD_DATE})s"
+    line = lines.of("checks", "reconcile", "source")
     return Reconcile(
         "reconcile",
         f"Every row of {rule.source} is here or dropped by a named rule"
         + (f" ({', '.join(rule.dropped)})." if rule.dropped else "; no rule drops any."),
-        line=lines.of("checks", "reconcile", "source"),
+        line=line,
         source=Relation.parse(rule.source),
         counted=rule.counted,
+        rows=parse_query(every_row, path, line, lookback=True) if lookback else None,
         dropped=tuple(
             (
                 name,
                 parse_query(
-                    f"select count(*) from {rule.source} where {LOAD_DATE} = %({LOAD_DATE})s and ({predicate}\n)",
+                    f"{every_row} and ({predicate}\n)",
                     path,
                     lines.of_text("checks", "reconcile", "dropped", name),
+                    lookback=lookback,
                 ),
             )
             for name, predicate in rule.dropped.items()

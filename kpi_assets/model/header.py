@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
@@ -149,6 +150,7 @@ class Header(Strict):
     # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
     # view: it shows columns of one other table as they are, and stores nothing.
     storage: Literal["rows", "partitions", "view"] = "rows"
+    lookback: Annotated[int, Field(ge=2, le=LONGEST)] | None = None  # how many load_dates its SELECT may read
     kpi: Kpi | None = None
 
     @model_validator(mode="after")
@@ -160,6 +162,9 @@ class Header(Strict):
                 raise MisplacedError(loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})")
         if self.storage == "view" and self.checks != Checks():
             raise MisplacedError(("checks",), "a view shows what its table shows, before any check: put them there")
+        if self.lookback and (self.source or self.storage == "view"):
+            kind = "a raw table reads the object of its load_date" if self.source else "a view shows one load_date"
+            raise MisplacedError(("lookback",), f"{kind}: look back in a table that has a SELECT and stores it")
         if len(set(self.grain)) < len(self.grain):
             raise MisplacedError(("grain",), "a column stands there twice")
         return self

@@ -5,40 +5,31 @@ it. Postgres itself carries a single value over a join, but not a range. Not her
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, build_scope
 
-from kpi_assets.model.names import Relation
+from kpi_assets.model.mention import Mention
 
 _BARRIERS = ("limit", "offset", "distinct", "laterals", "windows")  # what is computed over all rows
 Column = tuple[str, str]  # (source, name)
 
 
-@dataclass(frozen=True)
-class Mention:
-    """A table where a SELECT names it: characters `start` to `end` of its text; `column` is the one to narrow it by."""
+def mentions_to_narrow(tree: exp.Query, column: str) -> list[tuple[Mention, str]]:
+    """The tables that may be narrowed together by what the returned `column` is narrowed by; none where in doubt.
 
-    relation: Relation
-    column: str
-    start: int
-    end: int
-    has_alias: bool
-
-
-def mentions_to_narrow(tree: exp.Query, column: str) -> list[Mention]:
-    """The tables that may be narrowed together by what the returned `column` is narrowed by; none where in doubt."""
+    Each with its own column to narrow it by.
+    """
     root = build_scope(tree)
     if root is None or any(found.args.get("db") for found in tree.find_all(exp.Column)):
         return []
     uses: dict[str, int] = {}
     for table in tree.find_all(exp.Table):
         uses[table.name if not table.db else ""] = uses.get(table.name if not table.db else "", 0) + 1
-    return sorted(_narrow(root, column, uses), key=lambda mention: mention.start)
+    return sorted(_narrow(root, column, uses))
 
 
-def _narrow(scope: Scope, name: str, uses: Mapping[str, int]) -> Iterator[Mention]:
+def _narrow(scope: Scope, name: str, uses: Mapping[str, int]) -> Iterator[tuple[Mention, str]]:
     select = scope.expression
     if not isinstance(select, exp.Select) or any(select.args.get(barrier) for barrier in _BARRIERS):
         return
@@ -48,8 +39,7 @@ def _narrow(scope: Scope, name: str, uses: Mapping[str, int]) -> Iterator[Mentio
     for alias, column in _equals(scope, key):
         source = scope.sources.get(alias)
         if isinstance(source, exp.Table):
-            start, end = source.args["db"].meta["start"], source.this.meta["end"] + 1
-            yield Mention(Relation(source.db, source.name), column, start, end, bool(source.alias))
+            yield Mention.of(source), column
         elif isinstance(source, Scope) and (not source.is_cte or uses.get(_cte_name(scope, alias)) == 1):
             yield from _narrow(source, column, uses)
 

@@ -5,8 +5,8 @@ Not here: what one file says (header.py, query.py, checks.py).
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -19,8 +19,10 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.automation import Automation
 from kpi_assets.model.checks import Check, MinRows, expand
 from kpi_assets.model.header import Header, Sentence, split
+from kpi_assets.model.lookback import WINDOW_START
+from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
-from kpi_assets.model.query import THIS, Query, digest, parse_query
+from kpi_assets.model.query import Query, digest, parse_query
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
 Layer = Literal["raw", "staging", "marts"]
@@ -101,6 +103,12 @@ class Table:
         """The tables that must be published before it: those of its SELECT and those of its checks."""
         return tuple(self.mentions)
 
+    @cached_property
+    def window_reads(self) -> tuple[Relation, ...]:
+        """Those of them that it reads over a window of load_dates, sorted; none without `lookback`."""
+        queries = [*(query for check in self.checks for query in check.queries), *([self.query] if self.query else [])]
+        return tuple(sorted({relation for query in queries for relation in query.window_reads}))
+
     @property
     def shows(self) -> tuple[Relation, dict[str, str]]:
         """Of a view: the table that it shows, and its columns as name here -> name there."""
@@ -113,7 +121,7 @@ class Table:
         columns = ",".join(f"{name} {column.type}" for name, column in self.header.columns.items())
         source = self.header.source
         origin = self.query.fingerprint if self.query else f"{source.object} {source.format}" if source else ""
-        return digest(origin, columns)
+        return digest(origin, columns, *([f"lookback {self.header.lookback}"] if self.header.lookback else []))
 
     @cached_property
     def checks_version(self) -> str:
@@ -173,8 +181,20 @@ class Pipeline:
 
     def inputs_of(self, table: Table) -> list[Relation]:
         """The tables that must be published before it, with those behind the views among them."""
-        behind = [self.tables[name].shows[0] for name in table.reads if self.tables[name].header.storage == "view"]
-        return sorted({*table.reads, *behind})
+        return self._with_shown(table.reads)
+
+    def window_inputs_of(self, table: Table) -> list[Relation]:
+        """Those of them that it reads over a window of load_dates."""
+        return self._with_shown(table.window_reads)
+
+    def _with_shown(self, names: Iterable[Relation]) -> list[Relation]:
+        behind = [self.tables[name].shows[0] for name in names if self.tables[name].header.storage == "view"]
+        return sorted({*names, *behind})
+
+    def window_start(self, table: Table, load_date: date) -> date:
+        """The first load_date of the window of a table with `lookback`: the pipeline's first, where that is later."""
+        assert table.header.lookback is not None
+        return max(self.config.start_date, load_date - timedelta(days=table.header.lookback - 1))
 
     def sliced_by_key(self, table: Table) -> list[Relation]:
         """The large tables whose key decides on the first column of a large table's grain, views looked through.
@@ -299,8 +319,15 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
         return None
     if not body.strip():
         raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
-    query = parse_query(body, path)
+    query = parse_query(body, path, lookback=header.lookback is not None)
     _compare_columns(header, lines, query, path)
+    if header.lookback and not query.windows:
+        raise ModelError(
+            path,
+            lines.of("lookback"),
+            f"the SELECT reads no window: tie a table to it by `{LOAD_DATE} between %({WINDOW_START})s and "
+            f"%({LOAD_DATE})s`, or take lookback out",
+        )
     return query
 
 
@@ -338,10 +365,19 @@ def _in_build_order(config_path: Path, tables: dict[Relation, Table]) -> dict[Re
         _check_neighbours(table, tables)
     try:
         order = TopologicalSorter({relation: table.reads for relation, table in tables.items()}).static_order()
-        return {relation: tables[relation] for relation in order}
+        grains = {relation: tuple(table.header.grain) for relation, table in tables.items()}
+        return {relation: _with_grains(tables[relation], grains) for relation in order}
     except CycleError as error:
         circle = " -> ".join(str(relation) for relation in error.args[1])
         raise ModelError(config_path, 1, f"the tables read each other in a circle: {circle}") from None
+
+
+def _with_grains(table: Table, grains: Mapping[Relation, tuple[str, ...]]) -> Table:
+    """The table, knowing the grains of those that it reads over a window: of each key it reads the latest row."""
+    if table.query is None or not table.window_reads:
+        return table
+    checks = tuple(check.with_grains(grains) for check in table.checks)
+    return replace(table, query=replace(table.query, grains=grains), checks=checks)
 
 
 def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:

@@ -5,8 +5,8 @@ Belongs here: everything that is asked of SQL's syntax tree. Not here: executing
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -16,26 +16,33 @@ from sqlglot.errors import ParseError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from kpi_assets.model.lookback import WINDOW_START, latest_rows
+from kpi_assets.model.mention import THIS, Mention, as_parsed, replaced
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.narrow import mentions_to_narrow
 from kpi_assets.model.strict_yaml import ModelError
 
-THIS = "{this}"  # in a check's query: the build that is being audited
-PARAMETERS = {LOAD_DATE}
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
 _OTHER_CLAUSES = ("joins", "laterals", "group", "having", "order", "limit", "offset", "distinct", "windows", "with_")
 _PERCENT = re.compile(r"%(?:%|\((\w+)\)s|(.|\Z))", re.DOTALL)
-_PARAMETER = "the load_date parameter"  # stands among the sources in _arrows
+# What stands among the sources in _arrows: the parameter, the window, and a source of an outer query.
+_PARAMETER, _WINDOW, _OUTER = "the load_date parameter", "the window's parameters", "an outer query's source"
 _NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # what names its column by itself
 
 
 @dataclass(frozen=True)
 class Query:
-    """One SELECT: `sql` with %(load_date)s, `tree`, its syntax, and the file's line on which its first word stands."""
+    """One SELECT: `sql` with %(load_date)s, `tree`, its syntax, and the file's line on which its first word stands.
+
+    `windows` are the mentions of tables that it reads over a window of load_dates; `grains` are these tables' grains,
+    which are known once the whole pipeline is.
+    """
 
     sql: str
     tree: exp.Query
     line: int = 1
+    windows: tuple[Mention, ...] = ()
+    grains: Mapping[Relation, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
@@ -54,6 +61,19 @@ class Query:
         return tuple(self.mentions)
 
     @property
+    def window_reads(self) -> set[Relation]:
+        """The tables that it reads over a window."""
+        return {mention.relation for mention in self.windows}
+
+    @cached_property
+    def executed(self) -> str:
+        """The SQL that Postgres gets: as it is written, but that a window is one of each key's latest rows."""
+        if not self.windows:
+            return self.sql
+        latest = {relation: latest_rows(relation, self.grains[relation]) for relation in self.window_reads}
+        return replaced(self.sql, [(mention, latest[mention.relation]) for mention in self.windows])
+
+    @property
     def columns(self) -> list[str]:
         """The names of the columns it returns, in order; empty where an expression has none."""
         return [column.alias_or_name if isinstance(column, _NAMED) else "" for column in self.tree.selects]
@@ -65,7 +85,9 @@ class Query:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits of what it computes: equal across comments, white space and letter case of keywords."""
-        return digest(self.tree.sql(dialect="postgres", comments=False, normalize=True))
+        text = self.tree.sql(dialect="postgres", comments=False, normalize=True)
+        keys = (f"{relation} {' '.join(self.grains[relation])}" for relation in sorted(self.window_reads))
+        return digest(text, *keys)
 
     def lineage(self, schemas: Mapping[Relation, list[str]]) -> dict[str, list[tuple[Relation, str]]]:
         """For each returned column, the columns of tables that it is computed from, sorted."""
@@ -109,13 +131,12 @@ class Query:
         With it those tables and columns; where there are none, the SQL is as it was. Which rows are returned is up to
         the caller: this spares the others' reading.
         """
-        text = self.sql.strip()
-        mentions = [] if "%%" in text else mentions_to_narrow(self.tree, column)
-        for mention in reversed(mentions):
-            narrow = f"(select * from {mention.relation} where {condition(mention.column)})"  # noqa: S608
-            alias = "" if mention.has_alias else f" as {mention.relation.table}"
-            text = text[: mention.start] + narrow + alias + text[mention.end :]
-        return text, [(mention.relation, mention.column) for mention in mentions]
+        found = [] if "%%" in self.sql or self.windows else mentions_to_narrow(self.tree, column)
+        narrow = [
+            (mention, f"(select * from {mention.relation} where {condition(of)})")  # noqa: S608
+            for mention, of in found
+        ]
+        return replaced(self.sql, narrow), [(mention.relation, of) for mention, of in found]
 
     @cached_property
     def row_predicate(self) -> str | None:
@@ -135,15 +156,37 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
 
 
-def parse_query(sql: str, path: Path, line: int = 1) -> Query:
-    """Parse one SELECT and prove that it may be run for one load_date.
+def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) -> Query:
+    """Parse one SELECT and prove that it may be run for one load_date, or with `lookback` for a window that ends there.
 
     `line` is the file's line on which `sql` begins. Raises ModelError for a syntax error, for several statements or
     another kind, a table without its schema, an unknown parameter, and a table that is not tied to the load_date.
     """
-    _check_parameters(sql, path, line)
+    _check_parameters(sql, path, line, lookback=lookback)
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
-    text = sql.strip().replace("%%", "%").replace(THIS, f'"{THIS}"')
+    tree = _parse(as_parsed(sql), path, line)
+    windows: set[Mention] = set()
+    for scope in traverse_scope(tree):
+        for table in _tables(scope):
+            if table.catalog or not (table.db or table.name == THIS):
+                at = _line_of(table, line)
+                raise ModelError(path, at, f"the table {table.sql()!r} must be written as schema.table")
+        untied, over_window = _ties(scope, lookback=lookback)
+        for table in untied:
+            raise ModelError(
+                path,
+                _line_of(table, line),
+                f"{table.db}.{table.name} is read for all load_dates at once: tie it by "
+                f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)"
+                + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
+            )
+        windows.update(map(Mention.of, over_window))
+    if windows:
+        _check_names(tree, path, line)
+    return Query(sql, tree, line, tuple(sorted(windows)))
+
+
+def _parse(text: str, path: Path, line: int) -> exp.Query:
     try:
         tree = parse(text, read="postgres")[0]
         ended = any(token.token_type == TokenType.SEMICOLON for token in tokenize(text, read="postgres"))
@@ -155,19 +198,15 @@ def parse_query(sql: str, path: Path, line: int = 1) -> Query:
         raise ModelError(path, line, "this SQL cannot be parsed: a quote or comment is never closed") from None
     if ended or not isinstance(tree, exp.Query) or tree.find(exp.DML, exp.Into):
         raise ModelError(path, line, "the SQL must be exactly one SELECT, without a semicolon after it")
-    for scope in traverse_scope(tree):
-        for table in _tables(scope):
-            if table.catalog or not (table.db or table.name == THIS):
-                at = _line_of(table, line)
-                raise ModelError(path, at, f"the table {table.sql()!r} must be written as schema.table")
-        for table in _untied(scope):
-            raise ModelError(
-                path,
-                _line_of(table, line),
-                f"{table.db}.{table.name} is read for all load_dates at once: tie it by "
-                f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)",
-            )
-    return Query(sql, tree, line)
+    return tree
+
+
+def _check_names(tree: exp.Query, path: Path, line: int) -> None:
+    """Raise ModelError for a column that is named with its table's schema, which a table in a window has not."""
+    for column in tree.find_all(exp.Column):
+        if column.args.get("db"):
+            name = f"{column.table}.{column.name}"
+            raise ModelError(path, _line_of(column, line), f"write {column.sql()} as {name}: it is read over a window")
 
 
 def _line_of(node: exp.Expr, line: int) -> int:
@@ -176,11 +215,15 @@ def _line_of(node: exp.Expr, line: int) -> int:
     return line + min(names, default=1) - 1
 
 
-def _check_parameters(sql: str, path: Path, line: int) -> None:
+def _check_parameters(sql: str, path: Path, line: int, *, lookback: bool) -> None:
+    known = [LOAD_DATE, *([WINDOW_START] if lookback else [])]
     for match in _PERCENT.finditer(sql):
         at = line + sql.count("\n", 0, match.start())
-        if match.group(1) is not None and match.group(1) not in PARAMETERS:
-            raise ModelError(path, at, f"unknown parameter {match.group(0)}: known is %({LOAD_DATE})s")
+        if match.group(1) == WINDOW_START and not lookback:
+            raise ModelError(path, at, f"%({WINDOW_START})s is for a header with the word lookback: add it")
+        if match.group(1) is not None and match.group(1) not in known:
+            names = " and ".join(f"%({name})s" for name in known)
+            raise ModelError(path, at, f"unknown parameter {match.group(0)}: known is {names}")
         if match.group(2) is not None:
             raise ModelError(path, at, "a percent sign must be doubled (%%): a single one begins a parameter")
 
@@ -193,26 +236,36 @@ def _tables(scope: Scope) -> Iterator[exp.Table]:
             yield table
 
 
-def _untied(scope: Scope) -> Iterator[exp.Table]:
-    """The tables of a scope whose load_date is not tied to the parameter there."""
-    real = {table.alias_or_name: table for table in _tables(scope) if table.name != THIS}
-    tied = _tied(scope, set(real)) if real else set()
-    yield from (table for alias, table in real.items() if alias not in tied)
+def _ties(scope: Scope, *, lookback: bool) -> tuple[list[exp.Table], list[exp.Table]]:
+    """The tables of a scope that are tied to no load_date there, and those that are tied to the window only.
 
-
-def _tied(scope: Scope, real: set[str]) -> set[str]:
-    """The sources of a scope whose load_date equals the parameter in every row of theirs that the scope lets through.
-
-    A source that is no real table (a CTE, a subquery, an outer query's, {this}) was tied where it was made.
+    A source that is no real table (a CTE, a subquery, an outer query's, {this}) was tied where it was made: without a
+    lookback to the load_date, else perhaps to the window, but for {this}. What a table tied to the window gives of the
+    load_date itself are all its rows of it: so where it is not known which, the window is never wrong.
     """
-    tied = {_PARAMETER, *(source for source in scope.selected_sources if source not in real)}
-    arrows = set(_arrows(scope, real))
+    real = {table.alias_or_name: table for table in _tables(scope) if table.name != THIS}
+    if not real:
+        return [], []
+    this = {table.alias_or_name for table in _tables(scope) if table.name == THIS}
+    made = {source for source in scope.selected_sources if source not in real} - this | {_OUTER}
+    arrows = set(_arrows(scope))
+    to_day = _reached({_PARAMETER, *this, *(() if lookback else made)}, arrows)
+    tied = _reached({*to_day, _WINDOW, *made}, arrows)
+    return (
+        [table for alias, table in real.items() if alias not in tied],
+        [table for alias, table in real.items() if alias in tied - to_day],
+    )
+
+
+def _reached(roots: Iterable[str], arrows: set[tuple[str, str]]) -> set[str]:
+    """The sources that are tied if the roots are."""
+    tied = set(roots)
     while more := {other for one, other in arrows if one in tied} - tied:
         tied |= more
     return tied
 
 
-def _arrows(scope: Scope, real: set[str]) -> Iterator[tuple[str, str]]:
+def _arrows(scope: Scope) -> Iterator[tuple[str, str]]:
     """(one, other) wherever a condition of the scope makes that the second is tied if the first is.
 
     An equality in WHERE or in an inner join ties both its sides; in an outer join only the side that it restricts.
@@ -233,8 +286,10 @@ def _arrows(scope: Scope, real: set[str]) -> Iterator[tuple[str, str]]:
     for condition, restricted in conditions:
         for part in _conjuncts(condition):
             if isinstance(part, exp.EQ):
-                left, right = (_load_dates(side, real, unqualified) for side in (part.this, part.expression))
+                left, right = (_load_dates(side, sources, unqualified) for side in (part.this, part.expression))
                 yield from _both_ways(left, right, restricted)
+            elif _is_window(part):
+                yield from _both_ways([_WINDOW], _load_dates(part.this, sources, unqualified), restricted)
 
 
 def _both_ways(left: list[str], right: list[str], restricted: list[str]) -> Iterator[tuple[str, str]]:
@@ -243,16 +298,32 @@ def _both_ways(left: list[str], right: list[str], restricted: list[str]) -> Iter
             yield one, other
 
 
-def _load_dates(side: exp.Expr, real: set[str], unqualified: list[str]) -> list[str]:
+def _load_dates(side: exp.Expr, sources: list[str], unqualified: list[str]) -> list[str]:
     """Whose load_date one side of an equality is; none where it is something else."""
-    if isinstance(side, exp.Cast) and side.to.is_type("date"):
-        side = side.this
-    if isinstance(side, exp.Placeholder) and side.name == LOAD_DATE:
+    side = _uncast(side)
+    if _is_parameter(side, LOAD_DATE):
         return [_PARAMETER]
     if isinstance(side, exp.Column) and side.name == LOAD_DATE:
         owners = [side.table] if side.table else unqualified
-        return [owner if owner in real else _PARAMETER for owner in owners]
+        return [owner if owner in sources else _OUTER for owner in owners]
     return []
+
+
+def _is_window(part: exp.Expr) -> bool:
+    """Whether a condition has the form `... between %(window_start)s and %(load_date)s`."""
+    return (
+        isinstance(part, exp.Between)
+        and _is_parameter(_uncast(part.args["low"]), WINDOW_START)
+        and _is_parameter(_uncast(part.args["high"]), LOAD_DATE)
+    )
+
+
+def _uncast(side: exp.Expr) -> exp.Expr:
+    return side.this if isinstance(side, exp.Cast) and side.to.is_type("date") else side
+
+
+def _is_parameter(side: exp.Expr, name: str) -> bool:
+    return isinstance(side, exp.Placeholder) and side.name == name
 
 
 def _conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:

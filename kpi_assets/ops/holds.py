@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.types.json import Json
 
-from kpi_assets.model.names import Relation
+NOTHING: Mapping[str, int] = {}
 
 
 def record(
@@ -16,9 +16,9 @@ def record(
     manifest_hash: str,
     code_version: str,
     checks_version: str = "",
-    inputs: Mapping[Relation, int] | None = None,
+    inputs: Mapping[str, int] = NOTHING,
 ) -> None:
-    """Write what a build was made from that is about to be closed as held; `inputs` are publish_ids."""
+    """Write what a build was made from that is about to be closed as held; `inputs` as in publishes.record."""
     connection.execute(
         "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs) "
         "values (%s, %s, %s, %s, %s)",
@@ -27,6 +27,6 @@ def record(
             manifest_hash,
             code_version,
             checks_version,
-            Json({str(relation): publish_id for relation, publish_id in (inputs or {}).items()}),
+            Json(dict(inputs)),
         ],
     )

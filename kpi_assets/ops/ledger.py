@@ -3,7 +3,7 @@
 Belongs here: facts, and the comparisons that are cheap inside Postgres. Not here: what is to be done (plan/).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -26,6 +26,14 @@ class ObjectState(NamedTuple):
         return cls(key, size_bytes, etag.strip('"'))
 
 
+class Lookback(NamedTuple):
+    """That a table reads others over so many load_dates; all of these and the views' tables are in `reads`."""
+
+    table: str
+    load_dates: int
+    reads: list[str]
+
+
 @dataclass(frozen=True)
 class Hold:
     """What a held build was made from."""
@@ -33,7 +41,7 @@ class Hold:
     object: ObjectState | None  # None where it read no object
     code_version: str
     checks_version: str
-    other_inputs: bool  # whether a table that it read was published with other rows since
+    other_inputs: bool  # whether a table that it read was published with other rows since, or more of its window
 
     @property
     def made_from(self) -> tuple[ObjectState | None, str, str, bool]:
@@ -58,6 +66,7 @@ class Facts:
     published: list[str] = field(default_factory=list)
     other_code: list[str] = field(default_factory=list)  # published by another code_version than today's
     other_inputs: list[str] = field(default_factory=list)  # published from rows that were replaced since
+    more_load_dates: list[str] = field(default_factory=list)  # published before a load_date of their window was
     objects: dict[str, ObjectState] = field(default_factory=dict)  # raw table's name -> what it was published from
     attempts: dict[str, Attempt] = field(default_factory=dict)
     run: Attempt | None = None
@@ -85,16 +94,33 @@ exists (
     )
 )
 """
+# Whether in the window of the build `{build}` of the table `{asset}` lies a load_date that it has not read, and that is
+# published by now in every table of the window: a load_date is read in all of them or in none.
+_MORE_LOAD_DATES = """
+{asset} = any(%(readers)s) and exists (
+    select 1
+    from unnest(%(readers)s::text[], %(reads)s::text[], %(load_dates)s::integer[]) as v (reader, asset, load_dates)
+    inner join ops.published as r
+    on r.asset = v.asset and r.load_date < {build}.load_date
+    and r.load_date >= greatest({build}.load_date - v.load_dates + 1, %(start)s::date)
+    where v.reader = {asset} and not {inputs} ? (r.asset || '@' || r.load_date)
+    group by r.load_date
+    having count(*) = (select count(*) from unnest(%(readers)s::text[]) as n (reader) where n.reader = {asset})
+)
+"""
 _PUBLISHED = f"""
 with {_LAST}, told as (
     select l.load_date, l.asset, l.code_version <> w.code_version as other_code,
-        {_OTHER_INPUTS.format(inputs="l.inputs")} as other_inputs
+        {_OTHER_INPUTS.format(inputs="l.inputs")} as other_inputs,
+        l.code_version = w.code_version
+        and {_MORE_LOAD_DATES.format(build="l", asset="l.asset", inputs="l.inputs")} as more_load_dates
     from last as l
     inner join unnest(%(names)s::text[], %(versions)s::text[]) as w (asset, code_version) using (asset)
 )
 select load_date, array_agg(asset),
     coalesce(array_agg(asset) filter (where other_code), '{{}}'),
-    coalesce(array_agg(asset) filter (where other_inputs), '{{}}')
+    coalesce(array_agg(asset) filter (where other_inputs), '{{}}'),
+    coalesce(array_agg(asset) filter (where more_load_dates), '{{}}')
 from told
 group by load_date
 """  # noqa: S608  put together from the constants above
@@ -116,7 +142,10 @@ with latest as (
 )
 select
     l.load_date, l.item, l.status, coalesce(l.error_message, ''), l.started_at,
-    h.code_version, h.checks_version, h.build_id is not null and {_OTHER_INPUTS.format(inputs="h.inputs")},
+    h.code_version, h.checks_version, h.build_id is not null and (
+        {_OTHER_INPUTS.format(inputs="h.inputs")}
+        or {_MORE_LOAD_DATES.format(build="l", asset="l.item", inputs="h.inputs")}
+    ),
     m.key, m.size_bytes, m.etag
 from latest as l
 left join ops.holds as h on h.build_id = l.id and l.status = 'held'
@@ -134,16 +163,27 @@ def facts(
     last: date,
     *,
     ignored: list[str],
+    lookbacks: Sequence[Lookback] = (),
+    start: date = date.min,
 ) -> dict[date, Facts]:
     """What has come of each load_date between two; those of which nothing is known are absent.
 
-    `versions` is table -> its code_version today, `raw` which of them read an object, `ignored` jobs that build none.
+    `versions` is table -> its code_version today, `raw` which of them read an object, `ignored` jobs that build none;
+    no window reaches back before `start`.
     """
     found: dict[date, Facts] = {}
-    bounds = {"first": first, "last": last}
+    pairs = [(each.table, read, each.load_dates) for each in lookbacks for read in each.reads]
+    bounds = {
+        "first": first,
+        "last": last,
+        "start": start,
+        "readers": [table for table, _, _ in pairs],
+        "reads": [read for _, read, _ in pairs],
+        "load_dates": [load_dates for _, _, load_dates in pairs],
+    }
     tables = {**bounds, "names": list(versions), "versions": list(versions.values())}
-    for day, names, code, inputs in connection.execute(_PUBLISHED, tables):
-        found[day] = Facts(names, code, inputs)
+    for day, *names in connection.execute(_PUBLISHED, tables):
+        found[day] = Facts(*names)
     for day, name, *state in connection.execute(_OBJECTS, {**bounds, "names": raw}):
         found[day].objects[name] = ObjectState.of(*state)
     for day, item, status, error, at, code, checks, other, *state in connection.execute(

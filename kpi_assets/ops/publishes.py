@@ -17,6 +17,11 @@ _COLUMNS = (
 )
 
 
+def input_name(relation: Relation, earlier: date) -> str:
+    """What the publish of an earlier load_date is called among the inputs of a build that looks back."""
+    return f"{relation}@{earlier}"
+
+
 @dataclass(frozen=True)
 class Publish:
     """One row of ops.published."""
@@ -37,12 +42,22 @@ class Publish:
 
 def current(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> dict[Relation, Publish]:
     """What is published of the given tables for a load_date; tables without it are absent."""
+    return current_between(connection, relations, load_date, load_date).get(load_date, {})
+
+
+def current_between(
+    connection: Connection[Any], relations: Iterable[Relation], first: date, last: date
+) -> dict[date, dict[Relation, Publish]]:
+    """What is published of the given tables for the load_dates of a range, by load_date."""
     with connection.cursor(row_factory=class_row(Publish)) as cursor:
         found = cursor.execute(
-            f"select {_COLUMNS} from ops.published where asset = any(%s) and load_date = %s",  # noqa: S608
-            [[str(relation) for relation in relations], load_date],
+            f"select {_COLUMNS} from ops.published where asset = any(%s) and load_date between %s and %s",  # noqa: S608
+            [[str(relation) for relation in relations], first, last],
         ).fetchall()
-    return {Relation.parse(publish.asset): publish for publish in found}
+    by_load_date: dict[date, dict[Relation, Publish]] = {}
+    for publish in found:
+        by_load_date.setdefault(publish.load_date, {})[Relation.parse(publish.asset)] = publish
+    return by_load_date
 
 
 def all_current(connection: Connection[Any]) -> list[Publish]:
@@ -87,9 +102,12 @@ def record(
     rows: int,
     checksum: str,
     size_bytes: int,
-    inputs: Mapping[Relation, int],
+    inputs: Mapping[str, int],
 ) -> int:
-    """Write that a build is what readers see, inside the transaction that makes it so; returns its publish_id."""
+    """Write that a build is what readers see, inside the transaction that makes it so; returns its publish_id.
+
+    `inputs` are the publishes that were read, by table, those of earlier load_dates by `input_name`.
+    """
     connection.execute(
         "update ops.publishes set superseded_at = clock_timestamp() "
         "where asset = %s and load_date = %s and superseded_at is null",
@@ -108,7 +126,7 @@ def record(
             rows,
             checksum,
             size_bytes,
-            Json({str(name): publish_id for name, publish_id in inputs.items()}),
+            Json(dict(inputs)),
         ],
     ).fetchone()
     assert row is not None

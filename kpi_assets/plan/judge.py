@@ -35,7 +35,7 @@ class Judge:
         if state not in {"new", "stale", "failed"}:
             return Standing(load_date, state, reason, len(landed), newest)
         basis = digest(self.versions, *(str(case.states[name]) for name in sorted(landed)))
-        return Standing(load_date, state, reason, len(landed), newest, case.cause, basis)
+        return Standing(load_date, state, reason, len(landed), newest, case.cause, basis, case.suffices)
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class _Case:
             return "unbuilt"
         if name in self.facts.other_inputs:
             return "inputs"
+        if name in self.facts.more_load_dates:
+            return "window"
         return "sql" if name in self.facts.other_code else None
 
     @cached_property
@@ -131,6 +133,20 @@ class _Case:
         """The most telling cause of those that are ready."""
         return min(self.ready.values(), key=CAUSES.index)
 
+    @property
+    def suffices(self) -> tuple[str, ...]:
+        """Where nothing has changed but rows that tables read: these tables and what comes behind them, else nothing.
+
+        What changes one load_date makes as many others stale as look back on it: not each is to be loaded again.
+        """
+        if not set(self.ready.values()) <= {"inputs", "window"}:
+            return ()
+        found: set[str] = set()
+        for name, table in self.judge.tables.items():
+            if name in self.ready or any(str(read) in found for read in table.reads):
+                found.add(name)
+        return tuple(name for name in self.judge.tables if name in found)
+
     def open(self) -> tuple[State, str]:
         """The state and reason of what a run would do something about."""
         names = [name for name, cause in self.ready.items() if cause == self.cause]
@@ -141,6 +157,7 @@ class _Case:
         return "stale", {
             "released": f"Held, and what it reads, its SQL or its checks have changed since: {_some(names)}.",
             "inputs": f"Built from rows that were replaced since: {_some(names)}.",
+            "window": f"Built before a load_date of its window was published: {_some(names)}.",
             "sql": f"The SQL has changed since it was published: {_some(names)}.",
             "unbuilt": f"Never built for this load_date: {_some(names)}.",
         }[self.cause]

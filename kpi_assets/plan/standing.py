@@ -9,8 +9,8 @@ STATES: tuple[State, ...] = get_args(State)
 
 # Why a table is not what a build would make of it now, the most telling first: its object was never read, or replaced
 # since; it was held, and what it reads, its SQL or its checks have changed since; it was built from rows that were
-# replaced since; its SQL has changed; it was never built.
-Cause = Literal["objects", "released", "inputs", "sql", "unbuilt"]
+# replaced since; a load_date of its window was published since; its SQL has changed; it was never built.
+Cause = Literal["objects", "released", "inputs", "window", "sql", "unbuilt"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
@@ -29,6 +29,7 @@ class Standing:
     newest: datetime | None = None  # when the last of them landed
     cause: Cause | None = None
     basis: str = ""
+    tables: tuple[str, ...] = ()  # all that a run of it has to build; empty where that is everything
 
     def is_due(self, *, rebuild_on_sql_change: bool) -> bool:
         """Whether a run of it should start by itself.
@@ -36,7 +37,7 @@ class Standing:
         What is published stays where only SQL has changed, unless the pipeline wants it otherwise: else the edit of one
         file would build all load_dates again.
         """
-        if self.cause in {"objects", "released", "inputs"}:
+        if self.cause in {"objects", "released", "inputs", "window"}:
             return True
         broken_off = self.state == "failed" and self.cause == "unbuilt"
         return self.cause is not None and (broken_off or rebuild_on_sql_change)

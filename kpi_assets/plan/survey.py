@@ -13,7 +13,7 @@ from kpi_assets.lake.listing import landed
 from kpi_assets.lake.store import Store
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import ledger
-from kpi_assets.ops.ledger import Facts
+from kpi_assets.ops.ledger import Facts, Lookback
 from kpi_assets.plan.judge import Judge
 from kpi_assets.plan.standing import Standing
 
@@ -28,10 +28,24 @@ def survey(
     judge, at = Judge(pipeline), now or datetime.now(timezone.utc)
     versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
     raw = [str(table.relation) for table in pipeline.sources]
+    lookbacks = [
+        Lookback(str(table.relation), table.header.lookback, list(map(str, pipeline.window_inputs_of(table))))
+        for table in pipeline.tables.values()
+        if table.header.lookback
+    ]
     for year in range(first.year, last.year + 1) if first <= last else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
         # Postgres first: what changes on S3 meanwhile is then seen as changed, now or at the next look.
-        known = ledger.facts(connection, versions, raw, start, end, ignored=[pipeline.recheck_job])
+        known = ledger.facts(
+            connection,
+            versions,
+            raw,
+            start,
+            end,
+            ignored=[pipeline.recheck_job],
+            lookbacks=lookbacks,
+            start=pipeline.config.start_date,
+        )
         there = landed(store, pipeline.sources, start, end)
         days = (start + timedelta(days=n) for n in range((end - start).days + 1))
         yield [judge.standing(day, there.get(day, {}), known.get(day, Facts()), at) for day in days]

@@ -25,8 +25,10 @@ from kpi_assets.model.checks import (
     Reconcile,
     name_of,
 )
+from kpi_assets.model.lookback import Window
+from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.query import THIS, Query
+from kpi_assets.model.query import Query
 from kpi_assets.model.results import CheckResult
 
 SAMPLES = 5
@@ -61,6 +63,12 @@ class Facts:
     grain_is_proven: bool = False  # the unique index was built
     # Of a foreign key by its name: the lowest and the highest value of a key that leaves out no number between.
     gapless: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    window: Window | None = None  # of a table with `lookback`
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the checks' SQL is executed with."""
+        return {LOAD_DATE: self.load_date, **(self.window.parameters if self.window else {})}
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def audit(
 
     A check whose SQL fails has errored, which holds; a lost connection is raised.
     """
-    parameters = {LOAD_DATE: facts.load_date}
+    parameters = facts.parameters
     scan = _Scan(connection, this, columns, checks, parameters, facts)
     results = []
     for check in checks:
@@ -272,7 +280,7 @@ def _query_on(this: sql.Composable, query: Query) -> sql.Composable:
     """A check's query of bad rows, on one build; in the predicate of a row check `{this}` can only be a text."""
     if query.row_predicate:
         return sql.SQL("select * from {} where {}").format(this, sql.SQL(query.row_predicate))
-    return sql.SQL(this.as_string(None)).join(map(sql.SQL, query.sql.split(THIS)))
+    return sql.SQL(this.as_string(None)).join(map(sql.SQL, query.executed.split(THIS)))
 
 
 def _min_rows(check: MinRows, facts: Facts, rows: int) -> CheckResult:
@@ -295,11 +303,9 @@ def _min_rows(check: MinRows, facts: Facts, rows: int) -> CheckResult:
 def _reconcile(
     connection: Connection[Any], check: Reconcile, facts: Facts, scan: _Scan, parameters: Mapping[str, Any]
 ) -> CheckResult:
-    dropped = {}
-    for rule, query in check.dropped:
-        row = connection.execute(sql.SQL(query.sql), parameters).fetchone()
-        dropped[rule] = int(row[0]) if row else 0
-    source, here = facts.source_rows[check.source], int(scan[check.name])
+    dropped = {rule: _count(connection, query, parameters) for rule, query in check.dropped}
+    source = _count(connection, check.rows, parameters) if check.rows else facts.source_rows[check.source]
+    here = int(scan[check.name])
     missing = source - here - sum(dropped.values())
     terms = [f"{here} here", *(f"{count} dropped by {rule}" for rule, count in dropped.items())]
     return CheckResult(
@@ -311,6 +317,11 @@ def _reconcile(
         message=f"{source} rows of {check.source} = {' + '.join(terms)}"
         + (f" + {missing} unexplained" if missing else ""),
     )
+
+
+def _count(connection: Connection[Any], query: Query, parameters: Mapping[str, Any]) -> int:
+    row = connection.execute(sql.SQL(query.executed), parameters).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _accounted(check: Accounted, facts: Facts, rows: int) -> CheckResult:

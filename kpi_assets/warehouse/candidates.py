@@ -14,6 +14,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
 from kpi_assets.model.header import Chart
+from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
@@ -58,11 +59,6 @@ class Candidate:
         """The same for SQL."""
         return identifier(self.relation)
 
-    @property
-    def parameters(self) -> dict[str, date]:
-        """What the file's SQL is executed with."""
-        return {LOAD_DATE: self.load_date}
-
 
 def identifier(relation: Relation) -> sql.Identifier:
     """A relation's name for SQL."""
@@ -99,8 +95,8 @@ def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
     )
 
 
-def create_from_select(connection: Connection[Any], candidate: Candidate) -> int:
-    """Make the candidate from its file's SELECT; returns its rows.
+def create_from_select(connection: Connection[Any], candidate: Candidate, window: Window | None = None) -> int:
+    """Make the candidate from its file's SELECT, with `lookback` over the window; returns its rows.
 
     Raises DefinitionError when a column comes out as another type than the header declares.
     """
@@ -108,7 +104,7 @@ def create_from_select(connection: Connection[Any], candidate: Candidate) -> int
     assert query is not None
     columns = sql.SQL(", ").join(sql.Identifier("q", name) for name in candidate.table.columns)
     key, part = candidate.table.header.grain[0], candidate.slice
-    text = query.sql.strip()
+    text = query.executed.strip()
     where: sql.Composable = sql.SQL("")
     if part is not None:
         text, _ = query.narrowed(key, lambda column: _in_slice(part, sql.Identifier(column)).as_string())
@@ -123,7 +119,8 @@ def create_from_select(connection: Connection[Any], candidate: Candidate) -> int
         sql.SQL(text),
         where,
     )
-    rows = connection.execute(statement, candidate.parameters).rowcount
+    parameters = {LOAD_DATE: candidate.load_date, **(window.parameters if window else {})}
+    rows = connection.execute(statement, parameters).rowcount
     _check_types(connection, candidate)
     return rows
 

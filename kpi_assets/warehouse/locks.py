@@ -23,6 +23,11 @@ def lock_publish(connection: Connection[Any], relation: Relation) -> None:
     connection.execute("select pg_advisory_xact_lock(%s)", [_key(f"publish {relation}")])
 
 
+def lock_against_publishes(connection: Connection[Any], relation: Relation) -> None:
+    """For the rest of this session nothing is published into a table; waits for what is being published just now."""
+    connection.execute("select pg_advisory_lock_shared(%s)", [_key(f"publish {relation}")])
+
+
 def try_lock_run(connection: Connection[Any], load_date: date) -> bool:
     """Take the lock of all builds of one load_date for this session; False while another run has it."""
     row = connection.execute("select pg_try_advisory_lock(%s)", [_key(f"run {load_date.isoformat()}")]).fetchone()
