@@ -20,3 +20,11 @@ from raw.labels
 where load_date between %(window_start)s and %(load_date)s
 group by label
 """
+SELECT = RECENT.partition("@end */\n")[2]
+# Without the check that its labels are all there, for SELECTs of which that is not true.
+UNRECONCILED = RECENT.replace("  reconcile: {source: raw.labels, counted: sum(things)}\n", "")
+
+
+def labels(**of: str) -> bytes:
+    """An object of raw.labels: t1="heavy" is the label of thing 1."""
+    return "".join(["thing_id,label\n", *(f"{thing[1:]},{label}\n" for thing, label in of.items())]).encode()

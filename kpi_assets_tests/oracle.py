@@ -4,7 +4,7 @@ Written from what the KPIs mean, not from sql/: DuckDB joins and counts whole nu
 error and rounds once. Not here: the comparison (test_oracle.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -52,6 +52,28 @@ group by all
 order by all
 """
 
+# The same over several deliveries of the files: an order is what the last delivery that has it says, lines and all.
+BASKETS_OF_DELIVERIES = """
+with last as (
+    from every_orders
+    select order_id, max(delivery) as delivery
+    group by order_id
+),
+
+sizes as (
+    from every_orders as o
+    semi join last as t on t.order_id = o.order_id and t.delivery = o.delivery
+    left join every_order_products__prior as l on l.order_id = o.order_id and l.delivery = o.delivery
+    select o.order_id, o.order_dow, count(l.product_id) as lines, count(*) filter (where l.reordered = 1) as reorders
+    group by all
+)
+
+from sizes
+select order_dow, lines, reorders, count(*) as orders
+group by all
+order by all
+"""
+
 PRODUCTS = """
 from order_products__prior as l
 join products as p on p.product_id = l.product_id
@@ -69,44 +91,60 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Kpis:
-    """Both KPI tables, by their keys, and how many rows each mart has."""
+    """The KPI tables of one load_date, by their keys, and how many rows each of its marts has."""
 
     by_dow: list[Row]  # day, orders, mean lines of an order, share of orders with a reorder, mean of the orders' rates
     by_product: list[Row]  # product, its name, orders with it, reorders among them, share of reorders
+    by_dow_28d: list[Row]  # as by_dow, of all orders of 28 load_dates
     rows: dict[str, int]
 
 
-def kpis(folder: Path) -> Kpis:
-    """The KPIs of the five files in a folder."""
+def kpis(folder: Path, *before: Path) -> Kpis:
+    """The KPIs of the five files in a folder; `before` are those of the load_dates that they look back on, in order."""
     with duckdb.connect() as database:
-        for name, columns in FILES.items():
-            database.read_csv(
-                str(folder / f"{name}.csv"),
-                header=True,
-                columns=columns,
-                delimiter=",",
-                quotechar='"',
-                escapechar='"',
-                allow_quoted_nulls=False,
-                strict_mode=True,
-                parallel=False,  # a name may go over several lines
-            ).create(name)
+        for name in FILES:
+            _read(database, folder, name).create(name)
+        for number, each in enumerate((*before, folder)):
+            for name in ("orders", "order_products__prior"):
+                delivered = _read(database, each, name).project(f"*, {number} as delivery")
+                delivered.insert_into(f"every_{name}") if number else delivered.create(f"every_{name}")
         baskets = database.execute(BASKETS).fetchall()
+        baskets_28d = database.execute(BASKETS_OF_DELIVERIES).fetchall()
         products = database.execute(PRODUCTS).fetchall()
         sizes = {name: len(database.table(name)) for name in FILES}
-    by_dow = [_of_day(dow, [kind[1:] for kind in kinds]) for dow, kinds in groupby(baskets, key=lambda kind: kind[0])]
+    by_dow, by_dow_28d = _by_dow(baskets), _by_dow(baskets_28d)
     by_product = [(*product, rounded(Fraction(product[3], product[2]))) for product in products]
     return Kpis(
         by_dow,
         by_product,
+        by_dow_28d,
         {
             "marts.fact_orders": sizes["orders"],
             "marts.fact_order_items": sizes["order_products__prior"],
             "marts.dim_products": sizes["products"],
             "marts.kpi_orders_by_dow": len(by_dow),
+            "marts.kpi_orders_by_dow_28d": len(by_dow_28d),
             "marts.kpi_products_reorder": len(by_product),
         },
     )
+
+
+def _read(database: duckdb.DuckDBPyConnection, folder: Path, name: str) -> duckdb.DuckDBPyRelation:
+    return database.read_csv(
+        str(folder / f"{name}.csv"),
+        header=True,
+        columns=FILES[name],
+        delimiter=",",
+        quotechar='"',
+        escapechar='"',
+        allow_quoted_nulls=False,
+        strict_mode=True,
+        parallel=False,  # a name may go over several lines
+    )
+
+
+def _by_dow(baskets: Sequence[Row]) -> list[Row]:
+    return [_of_day(dow, [kind[1:] for kind in kinds]) for dow, kinds in groupby(baskets, key=lambda kind: kind[0])]
 
 
 def _of_day(dow: int, kinds: Iterable[tuple[int, int, int]]) -> Row:

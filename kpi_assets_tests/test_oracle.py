@@ -59,6 +59,7 @@ def published(lab: Lab, day: date) -> Kpis:
     return Kpis(
         lab.rows(f"select {BY_DOW} from marts.kpi_orders_by_dow {one_day} order by order_dow"),
         lab.rows(f"select {BY_PRODUCT} from marts.kpi_products_reorder {one_day} order by product_id"),
+        lab.rows(f"select {BY_DOW} from marts.kpi_orders_by_dow_28d {one_day} order by order_dow"),
         {table: lab.rows(f"select count(*) from {table} {one_day}")[0][0] for table in MARTS},
     )
 
@@ -84,7 +85,7 @@ def test_real_rows_equal_the_oracle_and_building_them_again_changes_nothing(inst
 
     first = {day: run_all(context, day) for day in days}
 
-    wanted = {day: kpis(folder) for day, folder in days.items()}
+    wanted = {DAY: kpis(days[DAY]), NEXT: kpis(days[NEXT], days[DAY])}
     assert {day: published(instacart, day) for day in days} == wanted
     assert [wanted[day].rows["marts.fact_orders"] for day in days] == [1000, 12744]
     latest = instacart.rows(f"select {BY_DOW} from marts.kpi_orders_by_dow_latest order by order_dow")
@@ -92,6 +93,25 @@ def test_real_rows_equal_the_oracle_and_building_them_again_changes_nothing(inst
 
     assert {day: run_all(context, day) for day in days} == first
     assert {day: published(instacart, day) for day in days} == wanted
+
+
+def test_a_window_of_synthetic_days_equals_the_oracle(instacart: Lab, tmp_path: Path) -> None:
+    """Orders that came again count once, as they came last; 2025-02-01 is the first of the 28 that end on DAY - 1."""
+    context = instacart.prepared()
+    outside, *window = [date(2025, 1, 31), date(2025, 2, 1), date(2025, 2, 20), date(2025, 2, 28)]
+    folders = {day: tmp_path / str(day) for day in (outside, *window)}
+    for number, (day, folder) in enumerate(folders.items()):
+        GENERATORS["instacart"].write(folder, load_date=day, orders=1400 - 100 * number, seed=number)
+        land_all(context, folder, day)
+        run_all(context, day)
+
+    wanted = kpis(folders[window[-1]], *(folders[day] for day in window[:-1]))
+    assert published(instacart, window[-1]) == wanted
+    assert published(instacart, outside).by_dow_28d == kpis(folders[outside]).by_dow
+    orders = {row[0] for row in instacart.rows("select order_id from marts.fact_orders where load_date > '2025-01-31'")}
+    delivered = instacart.rows("select count(*) from marts.fact_orders where load_date > '2025-01-31'")
+    assert sum(row[1] for row in wanted.by_dow_28d) == len(orders)
+    assert (len(orders), delivered) == (1300, [(3600,)])
 
 
 @dataclass(frozen=True)

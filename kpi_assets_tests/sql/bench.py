@@ -64,7 +64,9 @@ class Bench:
         assert table.query is not None
         body = table.query.sql
         assert body.count(mistake.replace) == 1, f"{case.id}: {mistake.replace!r} must stand once in {table.path.name}"
-        return replace(table, query=parse_query(body.replace(mistake.replace, mistake.by), table.path))
+        edited = body.replace(mistake.replace, mistake.by)
+        query = parse_query(edited, table.path, lookback=table.header.lookback is not None)
+        return replace(table, query=replace(query, grains=table.query.grains))
 
     def build(self, case: Case, table: Table) -> Built:
         """Forget the case before, publish the inputs, and build."""
@@ -103,7 +105,7 @@ def forget(connection: Connection[Any], pipeline: Pipeline) -> None:
         connection.execute(sql.SQL("drop schema if exists {} cascade").format(schemas))
         ensure_schemas(connection, layers)
         ensure_grants(connection, layers, pipeline.config.readers)
-        for records in ("publishes", "quarantine", "data_quality_results", "pipeline_runs", "manifests"):
+        for records in ("publishes", "holds", "quarantine", "data_quality_results", "pipeline_runs", "manifests"):
             connection.execute(sql.SQL("delete from ops.{}").format(sql.Identifier(records)))
 
 
