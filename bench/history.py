@@ -17,6 +17,7 @@ from kpi_assets.build.prepare import prepare
 from kpi_assets.lake.listing import landed
 from kpi_assets.lake.store import Entry, Store, bucket_of, client
 from kpi_assets.model.pipeline import Pipeline, Table, load_pipelines
+from kpi_assets.ops.publishes import input_name
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
@@ -58,6 +59,7 @@ class _Records:
     manifests: list[tuple[Any, ...]] = field(default_factory=list)
     publishes: list[tuple[Any, ...]] = field(default_factory=list)
     holds: list[tuple[Any, ...]] = field(default_factory=list)
+    publish_of: dict[date, dict[str, int]] = field(default_factory=dict)
 
     def add(self, pipeline: Pipeline, bucket: str, number: int, day: date, objects: dict[str, Entry]) -> None:
         """What one load_date left."""
@@ -68,7 +70,7 @@ class _Records:
             etag = "replaced since" if what == REPLACED and name == "orders" else entry.etag
             row = (name, day, bucket, entry.key, entry.size_bytes, f'"{etag}"', entry.last_modified, f"m{number}{name}")
             self.manifests.append((*row, "run"))
-        publish_of: dict[str, int] = {}
+        publish_of = self.publish_of[day] = {}
         for relation, table in pipeline.tables.items():
             if any(str(read) not in publish_of for read in table.reads):
                 continue
@@ -76,7 +78,8 @@ class _Records:
             build, status = len(self.runs) + 1, what if stuck else "success"
             error = "held by grain" if stuck else None
             self.runs.append((build, f"run-{number}", pipeline.name, str(relation), day, status, error))
-            made_from = _made_from(table, number, publish_of, older=what == OTHER_SQL)
+            inputs = {str(read): publish_of[str(read)] for read in table.reads} | self._window(pipeline, table, day)
+            made_from = _made_from(table, number, inputs, older=what == OTHER_SQL)
             if status == "success":
                 publish = publish_of[str(relation)] = len(self.publishes) + 1
                 row = (publish, str(relation), day, build, f"run-{number}", *made_from, 1, "1", 8192)
@@ -84,12 +87,21 @@ class _Records:
             elif status == HELD:
                 self.holds.append((build, *made_from, table.checks_version))
 
+    def _window(self, pipeline: Pipeline, table: Table, day: date) -> dict[str, int]:
+        """The publishes of earlier load_dates that a table with `lookback` has read."""
+        reads, found = pipeline.window_inputs_of(table), {}
+        for n in range(1, table.header.lookback or 1):
+            earlier = self.publish_of.get(day - timedelta(days=n), {})
+            if all(str(read) in earlier for read in reads):
+                found |= {input_name(read, day - timedelta(days=n)): earlier[str(read)] for read in reads}
+        return found
 
-def _made_from(table: Table, number: int, publish_of: dict[str, int], *, older: bool) -> tuple[str, str, str]:
+
+def _made_from(table: Table, number: int, inputs: dict[str, int], *, older: bool) -> tuple[str, str, str]:
     """The manifest's hash, the code's version and the publishes read, as a build notes them."""
     manifest = f"m{number}{table.relation.table}" if table.header.source else f"of-{number}"
     version = "older" if older and str(table.relation) == "stg.stg_orders" else table.code_version
-    return manifest, version, json.dumps({str(read): publish_of[str(read)] for read in table.reads})
+    return manifest, version, json.dumps(inputs)
 
 
 def write_history(days: Sequence[date]) -> None:

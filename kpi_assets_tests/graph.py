@@ -23,7 +23,10 @@ def describe(defs: dg.Definitions) -> Iterator[str]:
             f"owners={','.join(node.owners)} daily from {partitions.start:%Y-%m-%d} {partitions.timezone} "
             f"end_offset={partitions.end_offset}"
         )
-        yield from (f"  reads {parent.to_user_string()}" for parent in sorted(node.parent_keys))
+        for parent in sorted(node.parent_keys):
+            mapping = graph.get_partition_mapping(key, parent)
+            window = isinstance(mapping, dg.TimeWindowPartitionMapping) and mapping.start_offset
+            yield f"  reads {parent.to_user_string()}" + (f" from {window} days on" if window else "")
         for check_key in sorted(node.check_keys, key=lambda found: found.name):
             check = graph.get(check_key)
             assert check.partitions_def == partitions

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -36,6 +36,8 @@ from kpi_assets.plan.standing import STATES
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from kpi_assets.plan.standing import Standing
 
 DEMO_PIPELINE = "instacart"
 DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
@@ -156,30 +158,42 @@ def backfill(
         ),
     ] = "",
 ) -> None:
-    """Materialise each landed load_date of a range; one that is held or fails does not stop the others."""
+    """Materialise each landed load_date of a range, the oldest first; one that is held does not stop the others."""
     found = pipeline_of(pipeline)
     found.load_dates(first, last)
     names = selected(found, select)
     states = _states(only)
     with session(pipeline) as work:
-        standings = standings_of(work.ready(), first, last)
-        # What has not landed cannot be built; what lacks some of its objects will be held.
-        chosen = [standing.load_date for standing in standings if standing.landed and standing.state in states]
-        results = []
-        for day in chosen:
-            result = materialise(work, day, names)
-            explain(work, result)
-            results.append(result)
+        results: list[Result] = []
+        standings: list[Standing] = []
+        for standing in _in_turn(work.ready(), first, last, results):
+            standings.append(standing)
+            # What has not landed cannot be built; what lacks some of its objects will be held.
+            if standing.landed and standing.state in states:
+                suffice = [name for name in names if name in standing.tables] if only else []
+                result = materialise(work, standing.load_date, suffice or names)
+                explain(work, result)
+                results.append(result)
         rows = [_summary(result) for result in results]
         out.print(grid(f"{pipeline}: {first} to {last}", ("load_date", "state", "published", "not published"), rows))
         if only:
-            left = [standing.state for standing in standings if standing.load_date not in chosen]
+            ran = {result.load_date for result in results}
+            left = [standing.state for standing in standings if standing.load_date not in ran]
             out.print(f"{len(rows)} run" + (f"; left as they were: {told(left)}" if left else "."))
         else:
             days, missing = len(standings), sum(not standing.landed for standing in standings)
             out.print(f"{len(rows)} landed, {missing} of the {days} load_dates not landed")
         tell(work)
     raise typer.Exit(next((code for code in (1, HELD) if code in {r.exit_code for r in results}), 0))
+
+
+def _in_turn(work: Session, first: date, last: date, ran: Sequence[Result]) -> "Iterator[Standing]":
+    """The standing of each load_date of a range when its turn comes: a run may make those stale that look back on it."""
+    waiting, judged = standings_of(work, first, last), 0
+    while waiting:
+        if len(ran) > judged:
+            judged, waiting = len(ran), standings_of(work, waiting[0].load_date, last)
+        yield waiting.pop(0)
 
 
 def _states(only: str) -> set[str]:

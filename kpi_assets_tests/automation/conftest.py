@@ -1,5 +1,6 @@
 """Ticks of a shop's sensor, and the runs that it asks for, in this process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -57,13 +58,18 @@ class Site:
 
     def execute(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
         """The run that was asked for, as the daemon would have it."""
-        return self.run(date.fromisoformat(str(request.partition_key)), request.tags)
+        day = date.fromisoformat(str(request.partition_key))
+        return self.run(day, request.tags, list(request.asset_selection or []))
 
-    def run(self, day: date, tags: object = None) -> dg.ExecuteInProcessResult:
-        """The whole pipeline for a load_date."""
+    def run(self, day: date, tags: object = None, only: Sequence[dg.AssetKey] = ()) -> dg.ExecuteInProcessResult:
+        """The whole pipeline for a load_date, or some assets only."""
         job = definitions(self.shop).resolve_job_def(self.shop.name)
         return job.execute_in_process(
-            instance=self.instance, partition_key=day.isoformat(), tags=dict(tags or {}), raise_on_error=False
+            instance=self.instance,
+            partition_key=day.isoformat(),
+            asset_selection=list(only) or None,
+            tags=dict(tags or {}),
+            raise_on_error=False,
         )
 
     def range(self, first: date, last: date) -> dg.ExecuteInProcessResult:

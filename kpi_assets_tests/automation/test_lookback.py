@@ -1,0 +1,148 @@
+"""A table that looks back: the sensor rebuilds exactly the load_dates that a late or replaced one concerns."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+
+from kpi_assets_tests.automation.conftest import Site, definitions
+from kpi_assets_tests.lookback import RECENT, labels
+from kpi_assets_tests.shop import THINGS
+
+DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
+OF_RECENT = "select load_date, label, things from marts.recent where load_date between '{}' and '{}' order by 1, 2"
+BUILDS = "select count(*) from ops.pipeline_runs where job = 'raw.things' and load_date = '{}'"
+
+
+@pytest.fixture
+def recent(site: Site) -> Iterator[Site]:
+    """The site with such a table."""
+    site.shop.file("marts/recent.sql", RECENT)
+    yield site
+    (site.shop.folder / "marts/recent.sql").unlink()
+
+
+def days(site: Site, count: int = 6) -> list[date]:
+    return [site.shop.day + timedelta(days=n) for n in range(count)]
+
+
+def land(site: Site, number: int, body: bytes | None = None) -> None:
+    body = body or labels(t1=f"of {number}", **{f"t{number + 2}": "new"})
+    site.shop.land(days(site)[number], things=THINGS, labels=body)
+
+
+def settle(site: Site) -> list[dict[date, list[str]]]:
+    """Tick and run until nothing is asked for; of each tick what was asked for: the tables, or none for all."""
+    asked = []
+    while requests := site.tick():
+        asked.append(
+            {
+                date.fromisoformat(str(request.partition_key)): [
+                    ".".join(key.path[1:]) for key in request.asset_selection or []
+                ]
+                for request in requests
+            }
+        )
+        for request in requests:
+            site.execute(request)
+    return asked
+
+
+def rows(site: Site) -> list[tuple[date, str, int]]:
+    return site.shop.rows(OF_RECENT.format(days(site)[0], days(site)[-1]))
+
+
+def test_a_late_load_date_is_run_and_then_what_looks_back_on_it_alone(recent: Site) -> None:
+    for number in (0, 2, 3, 4, 5):
+        land(recent, number)
+    assert settle(recent) == [{days(recent)[number]: [] for number in (0, 2, 3, 4, 5)}]
+    land(recent, 1)
+    assert settle(recent) == [
+        {days(recent)[1]: []},
+        {days(recent)[2]: ["marts.recent"], days(recent)[3]: ["marts.recent"]},
+    ]
+    assert recent.shop.rows(BUILDS.format(days(recent)[2])) == [(1,)], "nothing else of it was built again"
+    assert {standing.state for standing in recent.shop.plan(days(recent)[0], days(recent)[-1])} == {"published"}
+
+
+def test_a_replaced_load_date_likewise(recent: Site) -> None:
+    for number in range(6):
+        land(recent, number)
+    settle(recent)
+    land(recent, 3, labels(t1="another"))
+    assert settle(recent) == [
+        {days(recent)[3]: []},
+        {days(recent)[4]: ["marts.recent"], days(recent)[5]: ["marts.recent"]},
+    ]
+
+
+def test_a_held_load_date_reaches_no_later_one_until_it_is_corrected(recent: Site) -> None:
+    land(recent, 0)
+    land(recent, 1, DOUBLED)
+    land(recent, 2)
+    settle(recent)
+    assert [(day, label) for day, label, _ in rows(recent) if day == days(recent)[2]] == [
+        (days(recent)[2], "new"),
+        (days(recent)[2], "of 2"),
+    ]
+    told = recent.instance.get_latest_materialization_event(dg.AssetKey([recent.shop.name, "marts", "recent"]))
+    assert told is not None
+    assert told.asset_materialization is not None
+    metadata = {name: value.value for name, value in told.asset_materialization.metadata.items()}
+    assert metadata["window/load_dates"] == 3
+    assert metadata["window/load_dates_there"] == 2
+    assert metadata["window/absent"] == str(days(recent)[1])
+    land(recent, 1)
+    assert settle(recent) == [{days(recent)[1]: []}, {days(recent)[2]: ["marts.recent"]}]
+
+
+def test_a_run_over_a_range_gives_the_same_as_day_by_day(recent: Site) -> None:
+    for number in range(6):
+        land(recent, number)
+    for day in days(recent):
+        assert recent.run(day).success
+    day_by_day = rows(recent)
+    with recent.shop.session() as session:
+        session.execute(f"delete from marts.recent where load_date >= '{days(recent)[0]}'")
+        session.execute(f"delete from ops.publishes where load_date >= '{days(recent)[0]}'")
+    assert recent.range(days(recent)[0], days(recent)[-1]).success
+    assert rows(recent) == day_by_day
+    assert recent.tick() == []
+
+
+def test_a_range_with_a_held_load_date_leaves_it_out_of_every_window(recent: Site) -> None:
+    for number in range(6):
+        land(recent, number, DOUBLED if number == 2 else None)
+    assert not recent.range(days(recent)[0], days(recent)[-1]).success
+    there = [day for day, label, _ in rows(recent) if label == "new"]
+    assert sorted({*there}) == [day for day in days(recent) if day != days(recent)[2]]
+    assert recent.materialised("marts.recent") == [str(day) for day in days(recent) if day != days(recent)[2]]
+    bound = "select 1 from ops.published where asset = 'marts.recent' and inputs ? 'raw.labels@{}'"
+    assert recent.shop.rows(bound.format(days(recent)[2])) == []
+    assert len(recent.shop.rows(bound.format(days(recent)[1]))) == 1, "of the load_date after the held one"
+
+
+def test_runs_of_all_at_once_end_as_day_by_day(recent: Site) -> None:
+    """Whichever looked back too early is found and built again."""
+    for number in range(6):
+        land(recent, number)
+    requests = recent.tick()
+    assert len(requests) == 6
+    with ThreadPoolExecutor(3) as pool:
+        assert all(result.success for result in pool.map(Site(recent.shop).execute, reversed(requests)))
+    settle(recent)
+    at_once = rows(recent)
+    for day in days(recent):
+        assert recent.run(day).success
+    assert rows(recent) == at_once
+    assert recent.tick() == []
+
+
+def test_dagster_is_told_which_load_dates_it_reads(recent: Site) -> None:
+    graph = definitions(recent.shop).resolve_asset_graph()
+    name = recent.shop.name
+    mapping = graph.get_partition_mapping(dg.AssetKey([name, "marts", "recent"]), dg.AssetKey([name, "raw", "labels"]))
+    assert isinstance(mapping, dg.TimeWindowPartitionMapping)
+    assert (mapping.start_offset, mapping.end_offset, mapping.allow_nonexistent_upstream_partitions) == (-2, 0, True)
