@@ -188,7 +188,7 @@ def backfill(
 
 
 def _in_turn(work: Session, first: date, last: date, ran: Sequence[Result]) -> "Iterator[Standing]":
-    """The standing of each load_date of a range when its turn comes: a run may make those stale that look back on it."""
+    """The standing of each load_date of a range when its turn comes: a run may make later ones stale."""
     waiting, judged = standings_of(work, first, last), 0
     while waiting:
         if len(ran) > judged:

@@ -6,6 +6,7 @@ import pytest
 
 from kpi_assets_tests.cli.command import Said, Site
 
+FIRST, LATE, LAST = date(2025, 8, 1), date(2025, 8, 2), date(2025, 8, 3)
 BAD, ABSENT, GOOD = date(2025, 3, 1), date(2025, 3, 2), date(2025, 3, 3)
 RANGE = ("backfill", "instacart", "--from", BAD, "--to", GOOD)
 CHECKSUMS = (
@@ -25,7 +26,7 @@ def test_the_summary_tells_of_each_landed_load_date_and_how_many_were_not(said: 
     summary = [" ".join(line.split()) for line in said.out.partition("instacart: 2025-03-01 to")[2].splitlines()]
     assert summary[-4:] == [
         f"{BAD} held 12 raw.order_products_prior (held)",
-        f"{GOOD} published 18",
+        f"{GOOD} published 19",
         "",
         "2 landed, 1 of the 3 load_dates not landed",
     ]
@@ -42,11 +43,11 @@ def test_what_only_warns_is_said_and_published(said: Said) -> None:
     assert said.line("prior_orders_without_lines warn") == (
         "marts.fact_orders prior_orders_without_lines warn 1 0 1 bad row"
     )
-    assert said.line("published instacart") == f"published instacart, load_date {GOOD}: 18 assets"
+    assert said.line("published instacart") == f"published instacart, load_date {GOOD}: 19 assets"
 
 
 def test_the_others_are_published(kpi: Site, said: Said) -> None:
-    assert [len(kpi.published(day)) for day in (BAD, ABSENT, GOOD)] == [7, 0, 13]
+    assert [len(kpi.published(day)) for day in (BAD, ABSENT, GOOD)] == [7, 0, 14]
     assert kpi.rows(
         "select load_date, sum(total_orders)::int from marts.kpi_orders_by_dow where load_date between %s and %s "
         "group by 1",
@@ -64,3 +65,17 @@ def test_a_second_backfill_publishes_the_same_tables(kpi: Site, said: Said) -> N
 def test_a_range_of_which_nothing_is_landed(kpi: Site, said: Said) -> None:
     empty = kpi("backfill", "instacart", "--from", ABSENT, "--to", ABSENT)
     assert empty.out.splitlines()[-1] == "0 landed, 1 of the 1 load_dates not landed"
+
+
+def test_a_late_load_date_is_built_and_of_those_that_look_back_on_it_only_what_does(kpi: Site) -> None:
+    only = ("backfill", "instacart", "--from", FIRST, "--to", LAST, "--only", "missing,stale")
+    for day, seed in ((FIRST, 1), (LAST, 3)):
+        kpi.lay(day, kpi.sample(day, 300, seed=seed))
+    kpi(*only)
+    before = kpi.published(LAST)
+    kpi.lay(LATE, kpi.sample(LATE, 300, seed=2))
+    summary = [" ".join(line.split()) for line in kpi(*only).out.splitlines()]
+    assert [f"{LATE} published 19", f"{LAST} published 1", "", "2 run; left as they were: 1 published."] == summary[-4:]
+    after = kpi.published(LAST)
+    assert [name for name in after if after[name] != before[name]] == ["marts.kpi_orders_by_dow_28d"]
+    assert kpi(*only).out.splitlines()[-1] == "0 run; left as they were: 3 published."

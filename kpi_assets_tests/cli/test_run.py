@@ -37,7 +37,7 @@ def test_all_that_is_published_is_said_and_accounted_for(kpi: Site, published: P
     assert published.said.line("raw.orders ").endswith("2,000 rows")
     assert published.said.line("s3.orders").startswith("s3.orders verified")
     passed, summary = lines(published.said.out)
-    assert summary == "published instacart, load_date 2025-06-10: 18 assets"
+    assert summary == "published instacart, load_date 2025-06-10: 19 assets"
     assert set(published.tables) == set(TABLES.split(", "))
     records = sum(path.read_bytes().count(b"\n") - 1 for path in published.files.iterdir())
     [(run_id, *accounts)] = kpi.rows(
@@ -63,13 +63,13 @@ def test_all_that_is_published_is_said_and_accounted_for(kpi: Site, published: P
             "+stg.stg_products",
             "s3.aisles, s3.departments, s3.products, raw.aisles, raw.departments, raw.products, stg.stg_products",
         ),
-        ("marts.fact_orders+", "marts.fact_orders, marts.kpi_orders_by_dow"),
+        ("marts.fact_orders+", "marts.fact_orders, marts.kpi_orders_by_dow, marts.kpi_orders_by_dow_28d"),
         ("stg.stg_products+", "stg.stg_products, marts.dim_products, marts.kpi_products_reorder"),
         (
             "+raw.aisles+",
             "s3.aisles, raw.aisles, raw.products, raw.order_products_prior, stg.stg_products, "
             "stg.stg_order_products_prior, marts.dim_products, marts.fact_order_items, marts.fact_orders, "
-            "marts.kpi_products_reorder, marts.kpi_orders_by_dow",
+            "marts.kpi_products_reorder, marts.kpi_orders_by_dow, marts.kpi_orders_by_dow_28d",
         ),
         (" marts.kpi_orders_by_dow , raw.aisles", "raw.aisles, marts.kpi_orders_by_dow"),
     ],
@@ -160,7 +160,7 @@ def test_the_downstream_alone_does_not_get_past_the_gate_until_the_files_are_cor
     kpi("land", "instacart", "--load-date", BAD, "--from", corrected, "--replace")
     healed = kpi("run", "instacart", "--load-date", BAD)
 
-    assert lines(healed.out)[-1] == f"published instacart, load_date {BAD}: 18 assets"
+    assert lines(healed.out)[-1] == f"published instacart, load_date {BAD}: 19 assets"
     assert set(kpi.published(BAD)) == set(TABLES.split(", "))
     assert kpi.rows("select sum(total_orders)::int from marts.kpi_orders_by_dow where load_date = %s", BAD) == [(2000,)]
     assert kpi.rows(

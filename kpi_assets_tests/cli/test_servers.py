@@ -38,7 +38,7 @@ def processes_of(home: Path) -> list[list[str]]:
 
 def test_the_demo_publishes_one_day_holds_another_and_says_which_checks_did(demo: Said) -> None:
     out = demo.out
-    assert "published instacart, load_date 2025-06-01: 18 assets" in out
+    assert "published instacart, load_date 2025-06-01: 19 assets" in out
     for check in ("grain", "foreign_key__product_id", "accepted_values__reordered"):
         assert (
             demo.line(f"raw.order_products_prior {check} fail")

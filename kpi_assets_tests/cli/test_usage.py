@@ -11,7 +11,7 @@ NAMES = (
     "s3.aisles, s3.departments, s3.orders, s3.products, s3.order_products_prior, raw.aisles, raw.departments, "
     "raw.orders, raw.products, stg.stg_orders, raw.order_products_prior, stg.stg_products, "
     "stg.stg_order_products_prior, marts.dim_products, marts.fact_order_items, marts.fact_orders, "
-    "marts.kpi_products_reorder, marts.kpi_orders_by_dow"
+    "marts.kpi_products_reorder, marts.kpi_orders_by_dow, marts.kpi_orders_by_dow_28d"
 )
 TABLES = ", ".join(name for name in NAMES.split(", ") if not name.startswith("s3."))
 RUN = ["run", "instacart", "--load-date"]

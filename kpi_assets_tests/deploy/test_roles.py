@@ -78,7 +78,7 @@ def test_each_table_belongs_to_the_role_of_its_layer(site: Deployment, ran: Ran)
 def test_readers_see_what_the_product_published(site: Deployment, ran: Ran) -> None:
     with acting(site, "kpi_admin_postgres_url", "kpi_reader") as session:
         assert session.execute("select sum(total_orders) from marts.kpi_orders_by_dow_latest").fetchone() == (1000,)
-        assert session.execute("select count(*) from ops.published").fetchone() == (13,)
+        assert session.execute("select count(*) from ops.published").fetchone() == (14,)
         with pytest.raises(errors.InsufficientPrivilege):
             session.execute("select 1 from raw.orders")
 

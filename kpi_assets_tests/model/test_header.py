@@ -298,3 +298,17 @@ def test_a_source_names_one_object_a_load_date(key: str) -> None:
         ModelError, match=r"things\.sql:6: source\.object: must be an object's key with {load_date} in it"
     ):
         split(PATH, changed("raw/things/load_date={load_date}/things.csv", f'"{key}"'))
+
+
+@pytest.mark.parametrize("lookback", ["1", "0", "-3", "367", "2.5", "a week"])
+def test_a_lookback_is_a_number_of_load_dates(lookback: str) -> None:
+    with pytest.raises(ModelError, match=r":5: lookback: "):
+        split(PATH, changed("source:\n", f"lookback: {lookback}\nsource:\n"))
+
+
+def test_only_a_select_that_is_stored_looks_back() -> None:
+    with pytest.raises(ModelError, match=r":5: lookback: a raw table reads the object of its load_date: look back in "):
+        split(PATH, changed("source:\n", "lookback: 7\nsource:\n"))
+    without = TEXT.replace(TEXT[TEXT.index("source:") : TEXT.index("columns:")], "storage: view\nlookback: 7\n")
+    with pytest.raises(ModelError, match=r":6: lookback: a view shows one load_date: look back in a table that has "):
+        split(PATH, without.replace("checks:\n  not_null: [name]\n", ""))

@@ -116,10 +116,16 @@ def test_the_object_of_a_load_date(tree: Tree) -> None:
 
 def test_the_shipped_pipelines_load() -> None:
     instacart = load_pipelines(default_sql_dir())["instacart"]
-    assert len(instacart.tables) == 13
+    assert len(instacart.tables) == 14
     assert {str(table.relation) for table in instacart.sources} == {
         f"raw.{name}" for name in ("orders", "order_products_prior", "products", "aisles", "departments")
     }
+
+
+def test_a_lookback_that_no_table_is_read_over_is_an_error(tree: Tree) -> None:
+    tree.write("shop/marts/sold.sql", MART.replace("grain:", "lookback: 7\ngrain:"))
+    with pytest.raises(ModelError, match=r"sold\.sql:4: the SELECT reads no window: tie a table to it by `load_date "):
+        tree.load()
 
 
 # ---- one file
