@@ -15,6 +15,7 @@ from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import plain_s3, run_log
 from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.triggers import pipeline_schedule, pipeline_sensor
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets_tests.shop import Shop
 
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
@@ -22,9 +23,13 @@ RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefiniti
 
 def definitions(shop: Shop) -> dg.Definitions:
     """What Dagster is told of the shop as its files are now."""
-    pipeline = shop.pipeline()
+    return definitions_of(shop.pipeline())
+
+
+def definitions_of(pipeline: Pipeline, more: Sequence[dg.AssetsDefinition] = ()) -> dg.Definitions:
+    """What Dagster is told of a pipeline, and of assets that others hang on it."""
     return dg.Definitions(
-        assets=pipeline_assets(pipeline),
+        assets=[*pipeline_assets(pipeline), *more],
         jobs=pipeline_jobs(pipeline),
         sensors=[pipeline_sensor(pipeline)],
         schedules=[pipeline_schedule(pipeline)],
