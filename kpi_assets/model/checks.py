@@ -5,13 +5,13 @@ Belongs here: the kinds of check, and the bad-row query that each built-in word 
 One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psycopg import sql
 
-from kpi_assets.model.header import Header, Value
+from kpi_assets.model.header import CustomCheck, Header, Value
 from kpi_assets.model.header import Reconcile as ReconcileRule
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.mention import THIS
@@ -77,6 +77,13 @@ class ForeignKey(BadRows):
 
 
 @dataclass(frozen=True)
+class Unique(BadRows):
+    """No two rows share the values of the columns; rows in which one of them is null are not looked at."""
+
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MinRows(Check):
     """At least `at_least` rows, and `of_previous` times those of the latest earlier load_date that is published."""
 
@@ -131,6 +138,11 @@ def name_of(column: str) -> str:
     return f'"{column}"'
 
 
+def all_known(columns: Iterable[str]) -> str:
+    """That none of the columns is null, as SQL."""
+    return " and ".join(f"{name_of(column)} is not null" for column in columns)
+
+
 def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None) -> tuple[Check, ...]:
     """The checks of a table, in the order in which people read them. Raises ModelError.
 
@@ -138,7 +150,7 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
     """
     if header.storage == "view":
         return ()  # its rows are another table's, which were checked there
-    words = header.checks
+    words, lookback = header.checks, header.lookback is not None
     checks: list[Check] = []
     if header.source:
         checks += [
@@ -162,25 +174,28 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
     for name, description, loc, query in _built_in(header):
         line = lines.of("checks", *loc)
         checks.append(BadRows(name, description, line=line, query=parse_query(query, path, line)))
+    checks += _unique(header, path, lines)
     checks += _foreign_keys(header, path, lines)
     if words.reconcile:
-        checks.append(_reconcile(words.reconcile, path, lines, lookback=header.lookback is not None))
-    for name, custom in words.custom.items():
-        checks.append(
-            BadRows(
-                name,
-                custom.description or name.replace("_", " ").capitalize() + ".",
-                blocking=custom.severity == "error",
-                line=lines.of("checks", "custom", name),
-                query=parse_query(
-                    custom.bad_rows,
-                    path,
-                    lines.of_text("checks", "custom", name, "bad_rows"),
-                    lookback=header.lookback is not None,
-                ),
-            )
-        )
-    return tuple(checks)
+        checks.append(_reconcile(words.reconcile, path, lines, ("checks", "reconcile"), lookback=lookback))
+    return (*checks, *(_custom(name, custom, path, lines, lookback=lookback) for name, custom in words.custom.items()))
+
+
+def _custom(name: str, custom: CustomCheck, path: Path, lines: Lines, *, lookback: bool) -> Check:
+    place = ("checks", "custom", name)
+    if custom.reconcile:
+        found: Check = _reconcile(custom.reconcile, path, lines, (*place, "reconcile"), lookback=lookback)
+    else:
+        assert custom.bad_rows
+        line = lines.of_text(*place, "bad_rows")
+        found = BadRows(name, "", query=parse_query(custom.bad_rows, path, line, lookback=lookback))
+    return replace(
+        found,
+        name=name,
+        description=custom.description or found.description or name.replace("_", " ").capitalize() + ".",
+        blocking=custom.severity == "error",
+        line=lines.of(*place),
+    )
 
 
 def _grain(header: Header, path: Path, lines: Lines) -> Grain:
@@ -196,13 +211,13 @@ def _grain(header: Header, path: Path, lines: Lines) -> Grain:
     )
 
 
-def _reconcile(rule: ReconcileRule, path: Path, lines: Lines, *, lookback: bool) -> Reconcile:
+def _reconcile(rule: ReconcileRule, path: Path, lines: Lines, place: tuple[str, ...], *, lookback: bool) -> Reconcile:
     """With a lookback the source is what the SELECT reads: its latest rows of the window."""
-    counted_line = lines.of_text("checks", "reconcile", "counted")
+    counted_line = lines.of_text(*place, "counted")
     parse_query(f"select {rule.counted} from {THIS}", path, counted_line)
     tie = f"{LOAD_DATE} between %({WINDOW_START})s and" if lookback else f"{LOAD_DATE} ="
     every_row = f"select count(*) from {rule.source} where {tie} %({LOAD_DATE})s"
-    line = lines.of("checks", "reconcile", "source")
+    line = lines.of(*place, "source")
     return Reconcile(
         "reconcile",
         f"Every row of {rule.source} is here or dropped by a named rule"
@@ -217,7 +232,7 @@ def _reconcile(rule: ReconcileRule, path: Path, lines: Lines, *, lookback: bool)
                 parse_query(
                     f"{every_row} and ({predicate}\n)",
                     path,
-                    lines.of_text("checks", "reconcile", "dropped", name),
+                    lines.of_text(*place, "dropped", name),
                     lookback=lookback,
                 ),
             )
@@ -251,14 +266,18 @@ def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]
             ("range", column),
             _rows_where(" or ".join(bounds)),
         )
-    for name, columns in words.unique.items():
-        key = ", ".join(map(name_of, columns))
-        known = " and ".join(f"{name_of(column)} is not null" for column in columns)
-        yield (
+
+
+def _unique(header: Header, path: Path, lines: Lines) -> Iterator[Unique]:
+    for name, columns in header.checks.unique.items():
+        key, line = ", ".join(map(name_of, columns)), lines.of("checks", "unique", name)
+        rows = f"select {key}, count(*) as rows from {THIS} where {all_known(columns)}"
+        yield Unique(
             f"unique__{name}",
             f"No two rows share {', '.join(columns)}.",
-            ("unique", name),
-            f"select {key}, count(*) as rows from {THIS} where {known} group by {key} having count(*) > 1",
+            line=line,
+            query=parse_query(f"{rows} group by {key} having count(*) > 1", path, line),
+            columns=tuple(columns),
         )
 
 
