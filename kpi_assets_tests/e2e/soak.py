@@ -3,7 +3,7 @@
 Three acts, each in a home of its own; it ends with 1 at the first thing that is not as it should be.
 1. A day lands and is published by the sensor alone; a bad day is held, with one alert; corrected, it is published, with
    one message of recovery.
-2. A backfill of 31 load_dates, as the UI launches it, of which 3 never landed and 1 is bad, and then of what looked back
+2. A backfill of 31 load_dates, as the UI launches it, of which 3 never landed and 1 is bad, then of what looked back
    before all runs had ended; twice, the same checksums.
 3. For some minutes the web UI, the daemon, their code servers and run workers are killed at random while load_dates
    land; then each of them is published, right, and once.
