@@ -150,8 +150,7 @@ class Watch:
                 dg.RunRequest(
                     run_key=f"{day} {wanted[day].basis} {at.isoformat()}",
                     partition_key=day.isoformat(),
-                    asset_selection=[table_key(self.pipeline.name, Relation.parse(name)) for name in wanted[day].tables]
-                    or None,
+                    asset_selection=self._keys(wanted[day]) or None,
                     # What landed just now goes before a heap of old load_dates.
                     tags={"kpi/state": wanted[day].state, "dagster/priority": "1" if day >= recent else "0"},
                 )
