@@ -25,7 +25,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table as Grid
 
-from bench import dbt_postgres, dlt_lines, duck, managed, old_runner, ours
+from bench import dbt_postgres, dlt_lines, duck, duck_gated, managed, old_runner, ours
 from bench.place import LOAD_DATE, Place, are_equal
 from kpi_assets.local.stack import Stack
 from kpi_assets.samples import GENERATORS
@@ -36,11 +36,19 @@ CONTENDERS: dict[str, ModuleType] = {
     "dbt": dbt_postgres,
     "dlt": dlt_lines,
     "duckdb": duck,
+    "duckdb-gated": duck_gated,
     "managed": managed,
 }
 LINES_ALONE = "dlt"
 # Our time divided by theirs: at most a share of it, of DuckDB's a multiple; as a guest we take half as long again.
-AIMS = {"old": "<= 0.28", "dbt": "<= 0.35", "dlt": "<= 0.5", "duckdb": "<= 3.0", "managed": ">= 0.67"}
+AIMS = {
+    "old": "<= 0.28",
+    "dbt": "<= 0.35",
+    "dlt": "<= 0.5",
+    "duckdb": "<= 3.0",
+    "duckdb-gated": "<= 3.0",
+    "managed": ">= 0.67",
+}
 SETTINGS = ("server_version", "shared_buffers", "wal_level", "fsync", "work_mem", "max_parallel_workers")
 out = Console()
 
