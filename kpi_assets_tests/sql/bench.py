@@ -118,7 +118,7 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
     run_id, behind = "inputs", {}
     if table.header.storage == "view":
         shown, _ = table.shows
-        behind = {shown: publish(connection, pipeline, shown, load_date, rows)}
+        behind = {str(shown): publish(connection, pipeline, shown, load_date, rows)}
     build_id = runs.open_row(connection, run_id=run_id, pipeline=pipeline.name, job=str(relation), load_date=load_date)
     candidate = Candidate(table, load_date, build_id)
     with connection.transaction():
