@@ -36,6 +36,8 @@ FILES = {
     "departments": {"department_id": "BIGINT", "department": "VARCHAR"},
 }
 
+LOW_VOLUME = 20  # orders of a product below which its share of reorders is noise
+
 # One row for each kind of basket that occurs on a day of the week: how many lines, how many reorders, how many orders.
 BASKETS = """
 with sizes as (
@@ -72,7 +74,7 @@ class Kpis:
     """Both KPI tables, by their keys, and how many rows each mart has."""
 
     by_dow: list[Row]  # day, orders, mean lines of an order, share of orders with a reorder, mean of the orders' rates
-    by_product: list[Row]  # product, its name, orders with it, reorders among them, share of reorders
+    by_product: list[Row]  # product, its name, orders with it, reorders among them, their share, whether that is noise
     rows: dict[str, int]
 
 
@@ -95,7 +97,7 @@ def kpis(folder: Path) -> Kpis:
         products = database.execute(PRODUCTS).fetchall()
         sizes = {name: len(database.table(name)) for name in FILES}
     by_dow = [_of_day(dow, [kind[1:] for kind in kinds]) for dow, kinds in groupby(baskets, key=lambda kind: kind[0])]
-    by_product = [(*product, rounded(Fraction(product[3], product[2]))) for product in products]
+    by_product = [(*row, rounded(Fraction(row[3], row[2])), row[2] < LOW_VOLUME) for row in products]
     return Kpis(
         by_dow,
         by_product,

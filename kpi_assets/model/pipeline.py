@@ -19,7 +19,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.automation import Automation
 from kpi_assets.model.checks import Check, MinRows, expand
 from kpi_assets.model.header import Header, Sentence, split
-from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
+from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, LOW_VOLUME, Identifier, Relation
 from kpi_assets.model.query import THIS, Query, digest, parse_query
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
@@ -113,7 +113,8 @@ class Table:
         columns = ",".join(f"{name} {column.type}" for name, column in self.header.columns.items())
         source = self.header.source
         origin = self.query.fingerprint if self.query else f"{source.object} {source.format}" if source else ""
-        return digest(origin, columns)
+        volume = self.header.min_volume
+        return digest(origin, columns, *([f"{volume.column} {volume.at_least}"] if volume else []))
 
     @cached_property
     def checks_version(self) -> str:
@@ -169,7 +170,9 @@ class Pipeline:
         """For each column of a table, the columns it is computed from; a raw table's come from its file."""
         if table.query is None:
             return {}
-        return table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        found = table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        volume = table.header.min_volume
+        return {**found, LOW_VOLUME: found[volume.column]} if volume else found
 
     def inputs_of(self, table: Table) -> list[Relation]:
         """The tables that must be published before it, with those behind the views among them."""
@@ -306,7 +309,7 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
 
 def _compare_columns(header: Header, lines: Lines, query: Query, path: Path) -> None:
     """Raise ModelError unless the SELECT returns the header's columns, in order."""
-    declared, returned = list(header.columns), query.columns
+    declared, returned = header.selected, query.columns
     for number, column in enumerate(returned):
         line = query.line_of(number)
         if column in {"", "*"}:

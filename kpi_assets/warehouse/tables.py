@@ -14,7 +14,14 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.bootstrap import BUILDS
-from kpi_assets.warehouse.candidates import Candidate, DefinitionError, column_definitions, identifier, types_of
+from kpi_assets.warehouse.candidates import (
+    Candidate,
+    DefinitionError,
+    column_definitions,
+    for_readers,
+    identifier,
+    types_of,
+)
 
 
 def latest_view(table: Table) -> Relation:
@@ -41,7 +48,8 @@ def ensure(connection: Connection[Any], table: Table) -> None:
     if table.header.storage == "rows":
         _ensure_key(connection, table)
     # Replacing a view shuts out its readers for a moment: only where its columns changed.
-    if table.header.kpi and types_of(connection, latest_view(table)) != declared:
+    shown = {name: declared[name] for name in (LOAD_DATE, *table.header.selected)}
+    if table.header.kpi and types_of(connection, latest_view(table)) != shown:
         _create_latest_view(connection, table)
     _comment(connection, table)
 
@@ -138,12 +146,13 @@ def _alter(connection: Connection[Any], table: Table, found: dict[str, str], dec
 
 
 def _create_latest_view(connection: Connection[Any], table: Table) -> None:
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *table.columns))
+    columns = sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *table.header.selected))
     connection.execute(
         sql.SQL(
-            "create or replace view {view} as select {columns} from {table} where {date} = "
+            "create or replace view {view} as select {columns} from {table} where {for_readers} and {date} = "
             "(select max(p.load_date) from ops.published as p where p.asset = {asset})"
         ).format(
+            for_readers=for_readers(table),
             view=identifier(latest_view(table)),
             columns=columns,
             table=identifier(table.relation),

@@ -373,6 +373,18 @@ def test_lineage_is_that_of_the_select_and_a_raw_table_has_none(tree: Tree) -> N
     assert shop.lineage(shop.table("marts.sold")) == {"thing_id": [(things, "thing_id")], "name": [(things, "name")]}
 
 
+def test_what_min_volume_makes_comes_of_its_column_and_changes_with_its_number(tree: Tree) -> None:
+    volume = "kpi: {chart: {x: name, y: thing_id}}\nmin_volume: {column: thing_id, at_least: 2}\n"
+    text = MART.replace("@end", f"{volume}@end")
+    versions = [
+        version(tree, "marts.sold", each) for each in (MART, text, text.replace("at_least: 2}\n@", "at_least: 3}\n@"))
+    ]
+    assert len(set(versions)) == 3
+    shop = tree.load()
+    things = Relation("raw", "things")
+    assert shop.lineage(shop.table("marts.sold"))["is_low_volume"] == [(things, "thing_id")]
+
+
 # ---- load_dates
 
 

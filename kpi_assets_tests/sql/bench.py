@@ -103,7 +103,7 @@ def forget(connection: Connection[Any], pipeline: Pipeline) -> None:
         connection.execute(sql.SQL("drop schema if exists {} cascade").format(schemas))
         ensure_schemas(connection, layers)
         ensure_grants(connection, layers, pipeline.config.readers)
-        for records in ("publishes", "quarantine", "data_quality_results", "pipeline_runs", "manifests"):
+        for records in ("publishes", "quarantine", "data_quality_results", "holds", "pipeline_runs", "manifests"):
             connection.execute(sql.SQL("delete from ops.{}").format(sql.Identifier(records)))
 
 
