@@ -23,6 +23,8 @@ def describe(defs: dg.Definitions) -> Iterator[str]:
             f"owners={','.join(node.owners)} daily from {partitions.start:%Y-%m-%d} {partitions.timezone} "
             f"end_offset={partitions.end_offset}"
         )
+        if policy := node.freshness_policy:
+            yield f"  fresh for {policy.fail_window.to_timedelta()}"
         yield from (f"  reads {parent.to_user_string()}" for parent in sorted(node.parent_keys))
         for check_key in sorted(node.check_keys, key=lambda found: found.name):
             check = graph.get(check_key)

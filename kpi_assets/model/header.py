@@ -145,6 +145,12 @@ class MinVolume(Strict):
     at_least: Annotated[int, Field(ge=1)]
 
 
+class Freshness(Strict):
+    """How old the latest published load_date of a KPI may be, from its beginning at 00:00 UTC, before it is late."""
+
+    within_hours: Annotated[float, Field(ge=0.02, le=87_840)]  # Dagster looks no closer than at a minute
+
+
 class Header(Strict):
     """Everything a header may say."""
 
@@ -159,6 +165,7 @@ class Header(Strict):
     storage: Literal["rows", "partitions", "view"] = "rows"
     kpi: Kpi | None = None
     min_volume: MinVolume | None = None
+    freshness: Freshness | None = None
 
     @property
     def selected(self) -> list[str]:
@@ -192,6 +199,8 @@ class Header(Strict):
                 raise MisplacedError(loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})")
         if self.storage == "view" and self.checks != Checks():
             raise MisplacedError(("checks",), "a view shows what its table shows, before any check: put them there")
+        if self.freshness and not self.kpi:
+            raise MisplacedError(("freshness",), "is for KPIs: say kpi as well, or take it out")
         if len(set(self.grain)) < len(self.grain):
             raise MisplacedError(("grain",), "a column stands there twice")
         return self

@@ -2,12 +2,13 @@
 
 import json
 import shutil
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from kpi_assets_tests.cli.command import BUCKET, SQL, Said, Site, key
+from kpi_assets_tests.cli.conftest import Published
 
 GOOD, BAD, ABSENT, HALF, NEW = (date(2025, 4, day) for day in (1, 2, 3, 4, 5))
 RANGE = ("--from", GOOD, "--to", NEW)
@@ -92,6 +93,18 @@ def test_a_corrected_object_and_changed_sql_are_stale_and_are_run(shelves: Shelv
     done = shelves("backfill", "--from", GOOD, "--to", HALF, "--only", "stale")
     assert done.out.splitlines()[-1] == "2 run; left as they were: 1 incomplete, 1 missing."
     assert shelves.states() == ["published", "published", "missing", "incomplete", "stale"]
+
+
+def test_the_plan_tells_which_kpis_are_late(kpi: Site, published: Published) -> None:
+    [(latest,)] = kpi.rows("select max(load_date) from ops.published where asset like 'marts.kpi%%'")
+    said = kpi("plan", "instacart", "--from", published.day, "--to", published.day)
+    since = f"{latest + timedelta(days=1)} 12:00 UTC"
+    rest = f"its latest published load_date is {latest}, and its freshness is within_hours: 36."
+    assert said.out.splitlines() == [
+        f"late marts.kpi_orders_by_dow is late since {since}: {rest}",
+        f"late marts.kpi_products_reorder is late since {since}: {rest}",
+        "1 published.",
+    ]
 
 
 def test_words_that_make_no_sense(kpi: Site) -> None:

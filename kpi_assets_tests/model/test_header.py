@@ -274,6 +274,16 @@ ERRORS = {
         16,
         r"kpi\.chart\.y: 'nope' is not one of",
     ),
+    "freshness of what is no KPI": (
+        changed("checks:\n", "freshness: {within_hours: 36}\nchecks:\n"),
+        13,
+        "freshness: is for KPIs: say kpi as well, or take it out",
+    ),
+    "freshness within seconds": (
+        with_volume().replace("min_volume: {column: thing_id, at_least: 2}", "freshness: {within_hours: 0.01}"),
+        7,
+        "freshness.within_hours: Input should be greater",
+    ),
     "min_volume of no column": (
         with_volume("{column: nope, at_least: 2}"),
         7,
