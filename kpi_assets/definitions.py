@@ -13,7 +13,7 @@ from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import run_log
 from kpi_assets.automation.alerts import alerts_sensor
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.automation.triggers import pipeline_schedule, pipeline_sensor
+from kpi_assets.automation.triggers import pipeline_schedules, pipeline_sensor
 from kpi_assets.lake.store import client
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import settings
@@ -30,7 +30,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
         assets=[asset for pipeline in pipelines for asset in pipeline_assets(pipeline)],
         jobs=[job for pipeline in pipelines for job in pipeline_jobs(pipeline)],
         sensors=[*(pipeline_sensor(pipeline) for pipeline in pipelines), alerts_sensor(pipelines)],
-        schedules=[pipeline_schedule(pipeline) for pipeline in pipelines],
+        schedules=[schedule for pipeline in pipelines for schedule in pipeline_schedules(pipeline)],
         resources={"run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log), **given},
         # Steps share one process: a process for each costs more than most builds.
         executor=dg.in_process_executor,

@@ -52,6 +52,7 @@ def show_table(
     import pandas as pd  # noqa: PLC0415
     from psycopg import sql  # noqa: PLC0415
 
+    from kpi_assets.build.retention import replay  # noqa: PLC0415
     from kpi_assets.ops import publishes  # noqa: PLC0415
     from kpi_assets.warehouse.candidates import for_readers  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
@@ -60,6 +61,8 @@ def show_table(
     with connect(work.server, work.pipeline.name, "show") as connection:
         day = load_date or publishes.latest_load_date(connection, table.relation)
         if day is None or table.relation not in publishes.current(connection, [table.relation], day):
+            if day and (gone := publishes.dropped(connection, [table.relation], day)):
+                raise UserError(f"It cannot be shown: {replay(work.pipeline, gone, day)}.")
             which = f" of {load_date}" if load_date else ""
             raise UserError(f"{table.relation}{which} is not published: land and run the load_date first.")
         top = limit or (TABLE_ROWS if style is Format.table else None)

@@ -38,6 +38,8 @@ class PipelineConfig(Strict):
     layers: Annotated[dict[Identifier, Layer], Field(min_length=1)]  # schema -> what its rows count as in a run's log
     readers: list[Identifier] = []  # schemas that the role kpi_reader may read, besides ops
     automation: Automation = Automation()
+    # Schema of raw or staging -> days for which its load_dates are kept; S3 can give them again. Others stay for ever.
+    retention: dict[Identifier, Annotated[int, Field(ge=1, le=36_500)]] = {}
 
     @field_validator("start_date", mode="before")
     @classmethod
@@ -54,6 +56,10 @@ class PipelineConfig(Strict):
                 raise MisplacedError(
                     ("readers", number), f"{schema!r} is none of the layers ({', '.join(self.layers)})"
                 )
+        for schema in self.retention:
+            if self.layers.get(schema, "marts") == "marts":
+                others = ", ".join(name for name, layer in self.layers.items() if layer != "marts")
+                raise MisplacedError(("retention", schema), f"only raw and staging are dropped ({others}): marts stay")
         return self
 
 
@@ -166,6 +172,20 @@ class Pipeline:
         """The layer that a table's rows count as."""
         return self.config.layers[relation.schema]
 
+    def kept_days(self, table: Table) -> int | None:
+        """For how many days retention keeps its load_dates; None where they stay, as marts and KPIs do.
+
+        A view has no rows of its own: it goes with what it shows.
+        """
+        if table.header.kpi or table.header.storage == "view":
+            return None
+        return self.config.retention.get(table.relation.schema)
+
+    def views_of(self, relation: Relation) -> list[Relation]:
+        """The views that show a table."""
+        views = (table for table in self.tables.values() if table.header.storage == "view")
+        return [view.relation for view in views if view.shows[0] == relation]
+
     def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
         """For each column of a table, the columns it is computed from; a raw table's come from its file."""
         if table.query is None:
@@ -259,7 +279,22 @@ def load_pipeline(folder: Path, minimum_rows: Mapping[str, int]) -> Pipeline:
     for path in sorted(folder.rglob("*.sql")):
         table = _load_table(folder, path, config, minimum_rows)
         tables[table.relation] = table
-    return Pipeline(folder.name, folder, config, _in_build_order(config_path, tables))
+    pipeline = Pipeline(folder.name, folder, config, _in_build_order(config_path, tables))
+    _check_retention(pipeline)
+    return pipeline
+
+
+def _check_retention(pipeline: Pipeline) -> None:
+    """Raise ModelError where a mart or KPI would lose its rows with those of the table that it shows."""
+    for relation, table in pipeline.tables.items():
+        for view in pipeline.views_of(relation) if pipeline.kept_days(table) else ():
+            if pipeline.layer(view) == "marts" or pipeline.tables[view].header.kpi:
+                raise ModelError(
+                    pipeline.tables[view].path,
+                    1,
+                    f"storage: view shows {relation}, whose rows retention drops ({PIPELINE_FILE}), and marts and KPIs "
+                    "stay: take the word out, and it has rows of its own",
+                )
 
 
 def _load_table(folder: Path, path: Path, config: PipelineConfig, minimum_rows: Mapping[str, int]) -> Table:

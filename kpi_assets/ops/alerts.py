@@ -149,8 +149,9 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
                 where a.pipeline_name = %(pipeline)s and a.closed_at is null
                 and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
                     cardinality(%(tables)s::text[]) = (
-                        select count(*) from ops.published as p
+                        select count(distinct p.asset) from ops.publishes as p
                         where p.load_date = a.load_date and p.asset = any(%(tables)s)
+                        and (p.superseded_at is null or p.dropped_at is not null)
                     )
                     and exists (
                         select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at

@@ -1,5 +1,6 @@
 """Ticks of a shop's sensor, and the runs that it asks for, in this process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -13,7 +14,7 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import plain_s3, run_log
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.automation.triggers import pipeline_schedule, pipeline_sensor
+from kpi_assets.automation.triggers import pipeline_schedules, pipeline_sensor
 from kpi_assets_tests.shop import Shop
 
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
@@ -26,7 +27,7 @@ def definitions(shop: Shop) -> dg.Definitions:
         assets=pipeline_assets(pipeline),
         jobs=pipeline_jobs(pipeline),
         sensors=[pipeline_sensor(pipeline)],
-        schedules=[pipeline_schedule(pipeline)],
+        schedules=pipeline_schedules(pipeline),
         resources=RESOURCES,
         executor=dg.in_process_executor,
     )
@@ -59,11 +60,15 @@ class Site:
         """The run that was asked for, as the daemon would have it."""
         return self.run(date.fromisoformat(str(request.partition_key)), request.tags)
 
-    def run(self, day: date, tags: object = None) -> dg.ExecuteInProcessResult:
-        """The whole pipeline for a load_date."""
+    def run(self, day: date, tags: object = None, only: Sequence[str] = ()) -> dg.ExecuteInProcessResult:
+        """The whole pipeline for a load_date, or some of its tables."""
         job = definitions(self.shop).resolve_job_def(self.shop.name)
         return job.execute_in_process(
-            instance=self.instance, partition_key=day.isoformat(), tags=dict(tags or {}), raise_on_error=False
+            instance=self.instance,
+            partition_key=day.isoformat(),
+            tags=dict(tags or {}),
+            asset_selection=[dg.AssetKey([self.shop.name, *name.split(".")]) for name in only] or None,
+            raise_on_error=False,
         )
 
     def range(self, first: date, last: date) -> dg.ExecuteInProcessResult:

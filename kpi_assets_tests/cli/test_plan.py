@@ -17,16 +17,16 @@ RANGE = ("--from", GOOD, "--to", NEW)
 class Shelves:
     """The command on a pipeline of three small objects and no more, so that a run is quick."""
 
-    def __init__(self, kpi: Site, folder: Path) -> None:
-        self.kpi, self.sql = kpi, folder / "sql"
-        self.raw = self.sql / "shelves" / "raw"
+    def __init__(self, kpi: Site, folder: Path, name: str = "shelves") -> None:
+        self.kpi, self.sql, self.name = kpi, folder / "sql", name
+        self.raw = self.sql / name / "raw"
         self.raw.mkdir(parents=True)
         shutil.copy(SQL / "instacart/pipeline.yaml", self.raw.parent)
-        for name in ("aisles", "departments", "products"):
-            shutil.copy(SQL / f"instacart/raw/{name}.sql", self.raw)
+        for source in ("aisles", "departments", "products"):
+            shutil.copy(SQL / f"instacart/raw/{source}.sql", self.raw)
 
     def __call__(self, command: str, *words: object, code: int = 0) -> Said:
-        return self.kpi(command, "shelves", *words, code=code, KPI_SQL_DIR=str(self.sql))
+        return self.kpi(command, self.name, *words, code=code, KPI_SQL_DIR=str(self.sql))
 
     def states(self, code: int = 0) -> list[str]:
         """Of the load_dates from GOOD to NEW."""

@@ -434,3 +434,56 @@ def test_a_folder_must_not_be_called_as_a_database_that_is_there(tmp_path: Path,
     (folder / "pipeline.yaml").write_text("description: Anything.\n")
     with pytest.raises(ModelError, match=f"a database called '{name}' is there for another purpose"):
         load_pipeline(folder, {})
+
+
+# ---- retention
+
+
+VIEW = """\
+/* @asset
+description: Things.
+owner: team:tests
+grain: [thing_id]
+storage: view
+columns:
+  thing_id: {type: integer, description: Thing.}
+@end */
+select thing_id from raw.things where load_date = %(load_date)s
+"""
+
+
+def retaining(tree: Tree, words: str) -> Pipeline:
+    path = tree.root / "shop/pipeline.yaml"
+    path.write_text(path.read_text() + f"retention: {words}\n")
+    return tree.load()
+
+
+def test_only_raw_and_staging_are_dropped_and_views_go_with_what_they_show(tree: Tree) -> None:
+    shop = tree.load()
+    assert [shop.kept_days(table) for table in shop.tables.values()] == [None, None], "nothing is, where nobody asks"
+    shop = retaining(tree, "{raw: 400}")
+    assert {str(name): shop.kept_days(table) for name, table in shop.tables.items()} == {
+        "raw.things": 400,
+        "marts.sold": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("{marts: 400}", "retention.marts: only raw and staging are dropped (raw): marts stay"),
+        ("{nope: 400}", "retention.nope: only raw and staging are dropped (raw): marts stay"),
+        ("{raw: 0}", "retention.raw: Input should be greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_dropped(tree: Tree, words: str, error: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        retaining(tree, words)
+    assert str(caught.value).endswith(f": {error}")
+
+
+def test_a_mart_that_shows_what_is_dropped_would_lose_its_rows(tree: Tree) -> None:
+    tree.write("shop/marts/shown.sql", VIEW)
+    assert [str(view) for view in tree.load().views_of(Relation("raw", "things"))] == ["marts.shown"]
+    with pytest.raises(ModelError, match=r"shown\.sql:1: storage: view shows raw\.things, whose rows retention drops"):
+        retaining(tree, "{raw: 400}")
