@@ -54,6 +54,13 @@ columns:
 """
 
 
+def forget(session: Connection[Any]) -> None:
+    """Empty every table of the ops schema: nothing was ever built."""
+    query = "select tablename from pg_tables where schemaname = 'ops' and tablename <> 'migrations'"
+    tables = [sql.Identifier("ops", name) for (name,) in session.execute(query)]
+    session.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(tables)))
+
+
 class Lab:
     """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise."""
 

@@ -17,6 +17,7 @@ import dagster as dg
 import psycopg
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
 from kpi_assets.errors import UserError
@@ -126,7 +127,8 @@ def failing_in_one_sentence(context: dg.AssetExecutionContext | dg.OpExecutionCo
     else:
         return
     tried = context.retry_number
-    if not passing or tried == len(PAUSES):
+    # Whoever gave a command is told at once, and gives it again.
+    if not passing or tried == len(PAUSES) or context.run.tags.get(MAX_RETRIES_TAG) == "0":
         raise dg.Failure(sentence, allow_retries=False)
     context.log.warning(f"{sentence} It is tried again in {PAUSES[tried]} seconds.")
     raise dg.RetryRequested(max_retries=len(PAUSES), seconds_to_wait=PAUSES[tried])

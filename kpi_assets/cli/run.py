@@ -81,6 +81,7 @@ def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
 
     folder.prepare(work.settings)
     import dagster as dg  # noqa: PLC0415
+    from dagster._core.storage.tags import MAX_RETRIES_TAG  # noqa: PLC0415
 
     from kpi_assets.assets.resources import plain_s3  # noqa: PLC0415
     from kpi_assets.definitions import build_defs  # noqa: PLC0415
@@ -99,7 +100,7 @@ def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
             asset_selection=[dg.AssetKey([pipeline.name, *name.split(".")]) for name in names],
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             run_id=run_id,
-            tags=process_tags(run_id),
+            tags={**process_tags(run_id), MAX_RETRIES_TAG: "0"},
             raise_on_error=False,
         )
         with connect(work.server, pipeline.name, "result") as connection:

@@ -6,7 +6,7 @@ import pytest
 
 from kpi_assets.local.stack import Stack
 from kpi_assets_tests.alerts.receivers import Web
-from kpi_assets_tests.lab import RAW_THINGS, Lab
+from kpi_assets_tests.lab import RAW_THINGS, Lab, forget
 
 
 @pytest.fixture
@@ -27,8 +27,5 @@ def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
 def ready(shared: Lab) -> Lab:
     """A lab whose database is ready and whose ops tables are empty."""
     with shared.session() as session:
-        session.execute(
-            "truncate ops.pipeline_runs, ops.data_quality_results, ops.manifests, ops.publishes, ops.quarantine, "
-            "ops.alerts, ops.alert_deliveries"
-        )
+        forget(session)
     return shared

@@ -54,7 +54,7 @@ def shelves(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> Shelves:
 
 
 def test_the_plan_tells_what_is_not_published_and_why(shelves: Shelves) -> None:
-    said = shelves("plan", code=3)
+    said = shelves("plan", *RANGE, code=3)
     lines = [" ".join(line.split()) for line in said.out.splitlines()]
     assert lines[0] == "shelves: what is not published"
     assert lines[-1] == "1 published, 1 new, 1 incomplete, 1 missing, 1 held."

@@ -271,7 +271,7 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
     policy, store = role
     day = cloud.pipeline.config.start_date
     key = cloud.keys[0]
-    assert set(cloud.keys) <= set(store.keys("raw/"))
+    assert set(cloud.keys) <= {entry.key for entry in store.entries("raw/")}
     manifest = store.manifest("orders", day, key)
     assert manifest is not None
     assert b"".join(store.read(manifest)) == b"landed"
@@ -304,7 +304,7 @@ def test_the_doctor_says_whether_a_user_may_land(cloud: Cloud, role: tuple[str, 
     assert found[1] == ("ok", "can be listed and read below raw/")
     if policy == "land":
         assert found[2:] == [("ok", "can be landed into: a probe was put and removed")]
-        assert list(Store(client(config), cloud.bucket).keys("raw/.kpi-doctor/")) == []
+        assert list(Store(client(config), cloud.bucket).entries("raw/.kpi-doctor/")) == []
     else:
         [(state, text)] = found[2:]
         assert state == "broken"

@@ -133,7 +133,9 @@ def test_a_bucket_is_listed_read_and_landed_into(lab: Lab) -> None:
     lab.put_things(b"thing_id\n")
     assert look() == [("ok", "can be listed and read below raw/things/"), landed]
     assert look(landing=False) == [("ok", "can be listed and read below raw/things/")]
-    assert list(lab.store.keys("")) == ["raw/things/load_date=2025-03-01/things.csv"], "the probe is gone"
+    assert [entry.key for entry in lab.store.entries("")] == ["raw/things/load_date=2025-03-01/things.csv"], (
+        "the probe is gone"
+    )
 
 
 def test_a_bucket_that_is_not_there(lab: Lab) -> None:

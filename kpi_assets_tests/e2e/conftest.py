@@ -20,6 +20,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     environment["KPI_HOME"] = str(folder / "home")
     shutil.copytree(CHECKOUT / "sql", folder / "sql")
     environment["KPI_SQL_DIR"] = str(folder / "sql")
+    with (folder / "sql" / "instacart" / "pipeline.yaml").open("a") as text:
+        text.write("automation: {start: none}\n")  # what runs is what the tests launch
     started = Web(f"http://127.0.0.1:{39000 + os.getpid() % 1000}", environment)
     try:
         started.start()

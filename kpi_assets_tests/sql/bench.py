@@ -22,6 +22,7 @@ from kpi_assets.ops import publishes, runs
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.bootstrap import BUILDS, ensure_grants, ensure_schemas, role_of
 from kpi_assets.warehouse.candidates import Candidate, identifier
+from kpi_assets_tests import lab
 from kpi_assets_tests.lab import Lab
 from kpi_assets_tests.sql.cases import Case
 
@@ -103,8 +104,7 @@ def forget(connection: Connection[Any], pipeline: Pipeline) -> None:
         connection.execute(sql.SQL("drop schema if exists {} cascade").format(schemas))
         ensure_schemas(connection, layers)
         ensure_grants(connection, layers, pipeline.config.readers)
-        for records in ("publishes", "quarantine", "data_quality_results", "holds", "pipeline_runs", "manifests"):
-            connection.execute(sql.SQL("delete from ops.{}").format(sql.Identifier(records)))
+        lab.forget(connection)
 
 
 def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation, load_date: date, rows: bytes) -> int:

@@ -7,14 +7,8 @@ import pytest
 from psycopg import Connection
 
 from kpi_assets.local.stack import Stack
-from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.lab import Lab, forget
 from kpi_assets_tests.warehouse.room import Room
-
-EMPTY = """
-drop schema raw, stg, marts, builds cascade;
-truncate ops.pipeline_runs, ops.data_quality_results, ops.manifests, ops.publishes, ops.quarantine, ops.holds,
-    ops.alerts, ops.alert_deliveries;
-"""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +26,8 @@ def lab(shared: Lab) -> Iterator[Lab]:
     for path in shared.folder.glob("*/*.sql"):
         path.unlink()
     with shared.session() as session:
-        session.execute(EMPTY)
+        session.execute("drop schema raw, stg, marts, builds cascade")
+        forget(session)
     shared.prepared()
 
 
