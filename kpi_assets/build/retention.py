@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -70,31 +71,35 @@ def drop(context: BuildContext, due: Sequence[Publish], patience: float = PATIEN
     A run of the load_date is waited for, and so are readers of the table.
     """
     deadline = time.monotonic() + patience
-    pipeline = context.pipeline
+    pipeline, stuck = context.pipeline, dict[str, str]()  # table -> why none of its other load_dates would go either
     with ExitStack() as opened:
         layers = {pipeline.layer(relation): table for relation, table in pipeline.tables.items()}
         sessions = {layer: opened.enter_context(context.session(table, "retention")) for layer, table in layers.items()}
+        turns = next(iter(sessions.values()))
         for load_date, of_day in groupby(due, key=lambda publish: publish.load_date):
-            turn = next(iter(sessions.values()))
-            left = deadline - time.monotonic()
-            if not wait_for_turn(
-                lambda turn=turn, load_date=load_date: try_lock_run(turn, load_date),  # type: ignore[misc]
-                "waiting for a run of its load_date",
-                context.on_progress,
-                left,
-            ):
+            take, phase = partial(try_lock_run, turns, load_date), "waiting for a run of its load_date"
+            if not wait_for_turn(take, phase, context.on_progress, deadline - time.monotonic()):
                 yield from ((publish, "a run of its load_date goes on") for publish in of_day)
                 continue
             try:
                 for publish in of_day:
-                    session = sessions[pipeline.layer(Relation.parse(publish.asset))]
-                    yield publish, _drop(context, session, publish, deadline - time.monotonic())
+                    why_not = stuck.get(publish.asset)
+                    if why_not is None:
+                        session = sessions[pipeline.layer(Relation.parse(publish.asset))]
+                        try:
+                            why_not = _drop(context, session, publish, max(0.0, deadline - time.monotonic()))
+                        except UserError as error:
+                            why_not = stuck[publish.asset] = str(error)
+                    yield publish, why_not
             finally:
-                unlock_run(turn, load_date)
+                unlock_run(turns, load_date)
 
 
 def _drop(context: BuildContext, session: Connection[Any], publish: Publish, patience: float) -> str:
-    """Drop the rows of one, with those of the views that show them; why not, where that could not be."""
+    """Drop the rows of one, with those of the views that show them; why not, where it is not what was due.
+
+    Raises WarehouseError where a reader keeps the table, and DefinitionError where its file says another storage.
+    """
     relation = Relation.parse(publish.asset)
     table = context.pipeline.tables[relation]
 
@@ -109,10 +114,7 @@ def _drop(context: BuildContext, session: Connection[Any], publish: Publish, pat
             publishes.record_drop(session, [relation, *context.pipeline.views_of(relation)], publish.load_date)
         return ""
 
-    try:
-        return give_way(change, "dropped", context.on_progress, patience)
-    except UserError as error:
-        return str(error)
+    return give_way(change, "dropped", context.on_progress, patience)
 
 
 def replay(pipeline: Pipeline, relations: Sequence[Relation], load_date: date) -> str:

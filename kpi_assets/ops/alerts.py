@@ -151,7 +151,6 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
                     cardinality(%(tables)s::text[]) = (
                         select count(distinct p.asset) from ops.publishes as p
                         where p.load_date = a.load_date and p.asset = any(%(tables)s)
-                        and (p.superseded_at is null or p.dropped_at is not null)
                     )
                     and exists (
                         select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at

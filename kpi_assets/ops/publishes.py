@@ -64,7 +64,7 @@ def previous_rows(connection: Connection[Any], relation: Relation, load_date: da
     """The rows of the latest earlier load_date that is published, or was until retention dropped it; None without."""
     row = connection.execute(
         "select rows from ops.publishes where asset = %s and load_date < %s "
-        "and (superseded_at is null or dropped_at is not null) order by load_date desc, publish_id desc limit 1",
+        "order by load_date desc, publish_id desc limit 1",  # only retention leaves a load_date without a current one
         [str(relation), load_date],
     ).fetchone()
     return int(row[0]) if row else None
