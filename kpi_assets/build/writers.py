@@ -19,11 +19,11 @@ from kpi_assets.warehouse.candidates import Candidate
 
 T = TypeVar("T")
 LOOK_EVERY = 1.0  # seconds between two looks at the progress
-# The slices are what runs at once: workers inside each would only take turns with them. A slice's tables are small
-# enough to be hashed, and need not be read in an index' order to be merged. Statistics are of a slice, not of all.
+# The slices are what runs at once: workers inside each would only take turns with them. Statistics are of a slice, not
+# of all.
 _SETTINGS = (
     "set max_parallel_workers_per_gather = 0; set max_parallel_maintenance_workers = 0; "
-    "set enable_mergejoin = off; set default_statistics_target = 20"
+    "set default_statistics_target = 20"
 )
 
 

@@ -5,13 +5,13 @@ Belongs here: the kinds of check, and the bad-row query that each built-in word 
 One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psycopg import sql
 
-from kpi_assets.model.header import Header, Value
+from kpi_assets.model.header import CustomCheck, Header, Value
 from kpi_assets.model.header import Reconcile as ReconcileRule
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import THIS, Query, parse_query
@@ -62,6 +62,13 @@ class ForeignKey(BadRows):
 
 
 @dataclass(frozen=True)
+class Unique(BadRows):
+    """No two rows share the values of the columns; rows in which one of them is null are not looked at."""
+
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MinRows(Check):
     """At least `at_least` rows, and `of_previous` times those of the latest earlier load_date that is published."""
 
@@ -108,6 +115,11 @@ def name_of(column: str) -> str:
     return f'"{column}"'
 
 
+def all_known(columns: Iterable[str]) -> str:
+    """That none of the columns is null, as SQL."""
+    return " and ".join(f"{name_of(column)} is not null" for column in columns)
+
+
 def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None) -> tuple[Check, ...]:
     """The checks of a table, in the order in which people read them. Raises ModelError.
 
@@ -139,20 +151,27 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
     for name, description, loc, query in _built_in(header):
         line = lines.of("checks", *loc)
         checks.append(BadRows(name, description, line=line, query=parse_query(query, path, line)))
+    checks += _unique(header, path, lines)
     checks += _foreign_keys(header, path, lines)
     if words.reconcile:
-        checks.append(_reconcile(words.reconcile, path, lines))
-    for name, custom in words.custom.items():
-        checks.append(
-            BadRows(
-                name,
-                custom.description or name.replace("_", " ").capitalize() + ".",
-                blocking=custom.severity == "error",
-                line=lines.of("checks", "custom", name),
-                query=parse_query(custom.bad_rows, path, lines.of_text("checks", "custom", name, "bad_rows")),
-            )
-        )
-    return tuple(checks)
+        checks.append(_reconcile(words.reconcile, path, lines, ("checks", "reconcile")))
+    return (*checks, *(_custom(name, custom, path, lines) for name, custom in words.custom.items()))
+
+
+def _custom(name: str, custom: CustomCheck, path: Path, lines: Lines) -> Check:
+    place = ("checks", "custom", name)
+    if custom.reconcile:
+        found: Check = _reconcile(custom.reconcile, path, lines, (*place, "reconcile"))
+    else:
+        assert custom.bad_rows
+        found = BadRows(name, "", query=parse_query(custom.bad_rows, path, lines.of_text(*place, "bad_rows")))
+    return replace(
+        found,
+        name=name,
+        description=custom.description or found.description or name.replace("_", " ").capitalize() + ".",
+        blocking=custom.severity == "error",
+        line=lines.of(*place),
+    )
 
 
 def _grain(header: Header, path: Path, lines: Lines) -> Grain:
@@ -168,14 +187,14 @@ def _grain(header: Header, path: Path, lines: Lines) -> Grain:
     )
 
 
-def _reconcile(rule: ReconcileRule, path: Path, lines: Lines) -> Reconcile:
-    counted_line = lines.of_text("checks", "reconcile", "counted")
+def _reconcile(rule: ReconcileRule, path: Path, lines: Lines, place: tuple[str, ...]) -> Reconcile:
+    counted_line = lines.of_text(*place, "counted")
     parse_query(f"select {rule.counted} from {THIS}", path, counted_line)
     return Reconcile(
         "reconcile",
         f"Every row of {rule.source} is here or dropped by a named rule"
         + (f" ({', '.join(rule.dropped)})." if rule.dropped else "; no rule drops any."),
-        line=lines.of("checks", "reconcile", "source"),
+        line=lines.of(*place, "source"),
         source=Relation.parse(rule.source),
         counted=rule.counted,
         dropped=tuple(
@@ -184,7 +203,7 @@ def _reconcile(rule: ReconcileRule, path: Path, lines: Lines) -> Reconcile:
                 parse_query(
                     f"select count(*) from {rule.source} where {LOAD_DATE} = %({LOAD_DATE})s and ({predicate}\n)",
                     path,
-                    lines.of_text("checks", "reconcile", "dropped", name),
+                    lines.of_text(*place, "dropped", name),
                 ),
             )
             for name, predicate in rule.dropped.items()
@@ -217,14 +236,18 @@ def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]
             ("range", column),
             _rows_where(" or ".join(bounds)),
         )
-    for name, columns in words.unique.items():
-        key = ", ".join(map(name_of, columns))
-        known = " and ".join(f"{name_of(column)} is not null" for column in columns)
-        yield (
+
+
+def _unique(header: Header, path: Path, lines: Lines) -> Iterator[Unique]:
+    for name, columns in header.checks.unique.items():
+        key, line = ", ".join(map(name_of, columns)), lines.of("checks", "unique", name)
+        rows = f"select {key}, count(*) as rows from {THIS} where {all_known(columns)}"
+        yield Unique(
             f"unique__{name}",
             f"No two rows share {', '.join(columns)}.",
-            ("unique", name),
-            f"select {key}, count(*) as rows from {THIS} where {known} group by {key} having count(*) > 1",
+            line=line,
+            query=parse_query(f"{rows} group by {key} having count(*) > 1", path, line),
+            columns=tuple(columns),
         )
 
 

@@ -78,11 +78,18 @@ class Reconcile(Strict):
 
 
 class CustomCheck(Strict):
-    """A query that returns bad rows; `{this}` is the build that is being audited."""
+    """A query that returns bad rows, where `{this}` is the build that is being audited; or one more reconciliation."""
 
-    bad_rows: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    bad_rows: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] | None = None
+    reconcile: Reconcile | None = None
     severity: Literal["error", "warn"] = "error"
     description: Sentence | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "CustomCheck":
+        if (self.bad_rows is None) == (self.reconcile is None):
+            raise ValueError("a check has either bad_rows or reconcile: give one of them")
+        return self
 
 
 class Checks(Strict):

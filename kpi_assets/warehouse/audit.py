@@ -23,6 +23,8 @@ from kpi_assets.model.checks import (
     MinRows,
     Quarantine,
     Reconcile,
+    Unique,
+    all_known,
     name_of,
 )
 from kpi_assets.model.names import LOAD_DATE, Relation
@@ -30,6 +32,7 @@ from kpi_assets.model.query import THIS, Query
 from kpi_assets.model.results import CheckResult
 
 SAMPLES = 5
+_BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 CHECK_TIMEOUT = "30min"
 _ROWS, _CHECKSUM = "ROWS", "CHECKSUM"  # in capitals, which no check's name has
 # What hashes a type's values from a seed, as Postgres' own hash joins do; every other type is hashed as text.
@@ -95,7 +98,7 @@ def audit(
         try:
             with connection.transaction():
                 connection.execute("select set_config('statement_timeout', %s, true)", [CHECK_TIMEOUT])
-                results.append(_make(connection, this, check, facts, scan, parameters))
+                results.append(_make(connection, this, columns, check, facts, scan, parameters))
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
                 raise
@@ -203,13 +206,15 @@ class _Scan:
 def _make(
     connection: Connection[Any],
     this: sql.Composable,
+    columns: Mapping[str, str],
     check: Check,
     facts: Facts,
     scan: _Scan,
     parameters: Mapping[str, Any],
 ) -> CheckResult:
     if isinstance(check, BadRows):
-        return _bad_rows(connection, this, check, scan, parameters)
+        proven = isinstance(check, Unique) and _is_unique(connection, this, columns, check.columns)
+        return _bad_rows(connection, this, check, scan, parameters, proven=proven)
     if isinstance(check, MinRows):
         return _min_rows(check, facts, scan.rows)
     if isinstance(check, Reconcile):
@@ -237,12 +242,47 @@ def _unreadable(facts: Facts) -> str:
     return f"{facts.quarantined} unreadable record{'s' * (facts.quarantined > 1)}, first on {where}: {first['reason']}"
 
 
+def packed(columns: Sequence[str], types: Mapping[str, str]) -> str | None:
+    """Whole numbers side by side in one of 64 bits, which is another for other numbers; None where they do not fit."""
+    if sum(_BITS.get(types[column], 65) for column in columns) > 64:
+        return None
+    first, *others = columns
+    value = name_of(first) + ("::bigint" if others else "")
+    for column in others:
+        bits = _BITS[types[column]]
+        value = f"({value} << {bits} | ({name_of(column)}::bigint & {(1 << bits) - 1}))"
+    return value
+
+
+def _is_unique(
+    connection: Connection[Any], this: sql.Composable, types: Mapping[str, str], columns: Sequence[str]
+) -> bool:
+    """Whether counting the distinct values proves it: sorted, they take a fraction of a group for each of them."""
+    value = packed(columns, types)
+    if value is None:
+        return False
+    row = connection.execute(
+        sql.SQL("select count(*) = count(distinct {}) from {} where {}").format(
+            sql.SQL(value), this, sql.SQL(all_known(columns))
+        )
+    ).fetchone()
+    return row == (True,)
+
+
 def _bad_rows(
-    connection: Connection[Any], this: sql.Composable, check: BadRows, scan: _Scan, parameters: Mapping[str, Any]
+    connection: Connection[Any],
+    this: sql.Composable,
+    check: BadRows,
+    scan: _Scan,
+    parameters: Mapping[str, Any],
+    *,
+    proven: bool,
 ) -> CheckResult:
     assert check.query is not None
     query = _query_on(this, check.query)
-    if check.name in scan:
+    if proven:
+        bad = 0
+    elif check.name in scan:
         bad = int(scan[check.name])
     else:
         counted = connection.execute(

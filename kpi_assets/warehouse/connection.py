@@ -35,10 +35,10 @@ SESSION = {
     "max_parallel_maintenance_workers": "2",
     "idle_in_transaction_session_timeout": "1h",
 }
-# Set as well where tables are built. Whole load_dates are joined: by hash or merge each table is read once, while a
-# nested loop that was chosen because a partitioned table has no statistics of its own reads it a million times. Where
-# nothing else can, it still does.
-BULK = {"enable_nestloop": "off"}
+# Set as well where tables are built. Whole load_dates are joined: by hash, each table is read once. A nested loop that
+# was chosen because a partitioned table has no statistics of its own reads it a million times, a merge join sorts it.
+# Where nothing else can, they still do.
+BULK = {"enable_nestloop": "off", "enable_mergejoin": "off"}
 NOTHING: Mapping[str, str] = {}
 
 

@@ -13,6 +13,7 @@ from kpi_assets.model.checks import (
     MinRows,
     Quarantine,
     Reconcile,
+    Unique,
     expand,
     literal,
 )
@@ -54,6 +55,9 @@ ALL = """\
       from {this}
       where weight > 50
   light_things: {bad_rows: "select * from {this} where weight = 0", description: No thing is without weight.}
+  every_kilo:
+    reconcile: {source: raw.kilos, counted: sum(weight)}
+    severity: warn
 """
 
 
@@ -70,11 +74,12 @@ def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> N
         ("not_null", BadRows, True, 21),
         ("accepted_values__user", BadRows, True, 20),
         ("range__weight", BadRows, True, 18),
-        ("unique__buyer", BadRows, True, 19),
+        ("unique__buyer", Unique, True, 19),
         ("foreign_key__thing_id", ForeignKey, True, 17),
         ("reconcile", Reconcile, True, 11),
         ("heavy", BadRows, False, 22),
         ("light_things", BadRows, True, 29),
+        ("every_kilo", Reconcile, False, 30),
     ]
     assert [check.description for check in checks.values()] == [
         "One row per thing_id, user; none is null.",
@@ -87,6 +92,7 @@ def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> N
         "Every row of raw.lines is here or dropped by a named rule (unsold, orphans).",
         "Heavy.",
         "No thing is without weight.",
+        "Every row of raw.kilos is here or dropped by a named rule; no rule drops any.",
     ]
 
 
@@ -113,7 +119,9 @@ def test_the_tables_that_checks_read_are_known_with_their_lines() -> None:
     checks = expanded(ALL)
     assert checks["foreign_key__thing_id"].mentions == {Relation("raw", "catalog"): 17}
     assert checks["reconcile"].mentions == {Relation("raw", "lines"): 11, Relation("raw", "people"): 16}
-    assert {name for name, check in checks.items() if check.mentions} == {"foreign_key__thing_id", "reconcile"}
+    assert checks["every_kilo"].mentions == {Relation("raw", "kilos"): 30}
+    known = {"foreign_key__thing_id", "reconcile", "every_kilo"}
+    assert {name for name, check in checks.items() if check.mentions} == known
 
 
 def test_the_environment_sets_the_absolute_minimum_alone() -> None:

@@ -169,7 +169,12 @@ ERRORS = {
         10,
         "'columns.name.description' is missing",
     ),
-    "no bad_rows": (with_checks("  odd: {severity: warn}\n"), 14, r"'checks\.custom\.odd\.bad_rows' is missing"),
+    "no bad_rows": (with_checks("  odd: {severity: warn}\n"), 14, "either bad_rows or reconcile: give one of them"),
+    "bad_rows and reconcile": (
+        with_checks("  odd: {bad_rows: select 1, reconcile: {source: raw.t}}\n"),
+        14,
+        r"checks\.custom\.odd: a check has either bad_rows or reconcile: give one of them",
+    ),
     "no source to reconcile": (with_checks("  reconcile: {counted: count(*)}\n"), 14, "'checks.reconcile.source' is"),
     "no chart": (with_kpi("  {}\n"), 13, "'kpi.chart' is missing"),
     "half a chart": (with_kpi("  chart: {x: name}\n"), 14, "'kpi.chart.y' is missing"),

@@ -12,7 +12,7 @@ from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse import audit as audit_module
-from kpi_assets.warehouse.audit import Facts, audit
+from kpi_assets.warehouse.audit import Facts, audit, packed
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
 from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, Room, Row, header_of
 
@@ -244,6 +244,26 @@ def test_a_checksum_is_that_of_the_rows_in_whatever_order(room: Room) -> None:
     ]
     assert len({first, *(checksum(room, other) for other in others)}) == 6
     assert checksum(room, []) == "0"
+
+
+ENDS = [-(2**31), -(2**15) - 1, -(2**15), -2, -1, 0, 1, 2, 2**15 - 1, 2**15, 2**31 - 1]
+
+
+def test_whole_numbers_side_by_side_are_another_number_for_other_numbers(room: Room) -> None:
+    value = packed(["a", "b"], {"a": "integer", "b": "integer"})
+    pairs = "unnest(%(ends)s::integer[]) as a, unnest(%(ends)s::integer[]) as b"
+    query = f"select count(distinct {value}), count(*) from {pairs}"
+    assert room.session.execute(query, {"ends": ENDS}).fetchone() == (121, 121)
+    small = [end for end in ENDS if -(2**15) <= end < 2**15]
+    value = packed(["b", "a", "c"], {"a": "integer", "b": "smallint", "c": "smallint"})
+    query = (
+        f"select count(distinct {value}), count(*) from unnest(%(ends)s::integer[]) as a, "
+        "unnest(%(small)s::smallint[]) as b, unnest(%(small)s::smallint[]) as c"
+    )
+    assert room.session.execute(query, {"ends": ENDS, "small": small}).fetchone() == (7 * 11 * 7, 7 * 11 * 7)
+    assert packed(["a"], {"a": "bigint"}) == '"a"'
+    assert packed(["a", "b"], {"a": "bigint", "b": "smallint"}) is None
+    assert packed(["a"], {"a": "text"}) is None
 
 
 def test_checks_are_reported_in_their_order(room: Room) -> None:

@@ -85,6 +85,16 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
         [(1, None, 1), (2, None, 1), (3, "a", None), (4, "a", None)],
         bad("unique__pair", 0, []),
     ),
+    "unique, whole numbers, good": (
+        "unique: {pair: [thing_id, order]}",
+        [(1, "a", 1, 1, "u", -1), (1, "a", 1, 1, "u", 1), (-1, "a", 1, 1, "u", 1), (0, "a", 1, 1, "u", -1), (1,), (1,)],
+        bad("unique__pair", 0, []),
+    ),
+    "unique, whole numbers, bad": (
+        "unique: {pair: [thing_id, order]}",
+        [(-1, "a", 1, 1, "u", -1), (1, "a", 1, 1, "u", 1), (-1, "b", 1, 1, "u", -1), (1,), (1,)],
+        bad("unique__pair", 1, [{"order": -1, "rows": 2, "thing_id": -1}]),
+    ),
     "unique, bad: one for each key that is shared": (
         "unique: {pair: [name]}",
         [(1, "a"), (2, "a"), (3, "a"), (4, "b")],

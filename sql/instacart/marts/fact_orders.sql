@@ -24,17 +24,7 @@ checks:
     items_in_order: [1, null]
   every_line_counted:
     description: The baskets' lines add up to the lines that were delivered.
-    bad_rows: |
-      select
-          b.lines_in_baskets,
-          l.lines_delivered
-      from (select coalesce(sum(items_in_order), 0) as lines_in_baskets from {this}) as b
-      cross join (
-          select count(*) as lines_delivered
-          from stg.stg_order_products_prior
-          where load_date = %(load_date)s
-      ) as l
-      where b.lines_in_baskets <> l.lines_delivered
+    reconcile: {source: stg.stg_order_products_prior, counted: sum(items_in_order)}
   prior_orders_without_lines:
     severity: warn
     description: A prior order whose lines did not come; it counts as an order, and its basket stays unknown.
