@@ -9,7 +9,7 @@ READY := .venv/.ready
 READY_DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test bench lint format lock clean
+.PHONY: help setup demo up down test soak bench lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ down: $(READY) ## stop what `make up` left running
 
 test: lint ## every check and every test
 	@$(BIN)/pytest
+
+soak: $(READY_DEV) ## half an hour of automation, a month's backfill, and processes killed at random
+	@$(BIN)/python -m kpi_assets_tests.e2e.soak
 
 bench: $(READY_DEV) ## speed beside other ways of doing it: make bench [ORDERS=3421083] [REPEAT=3]
 	@$(BIN)/python -m bench --orders $(or $(ORDERS),3421083) --repeat $(or $(REPEAT),3) --json .bench/figures.json

@@ -1,5 +1,7 @@
 """DuckDB in process: the same tables in a file, two threads, no server, no indexes, no gates."""
 
+from collections.abc import Sequence
+
 import duckdb
 
 from bench.place import BY_DOW, BY_PRODUCT, FILES, Kpis, Place, as_numbers
@@ -45,12 +47,19 @@ def prepare(place: Place) -> None:
 
 def run(place: Place) -> None:
     """Until the file is closed and whole."""
+    build(place)
+
+
+def build(place: Place, gates: Sequence[str] = ()) -> None:
+    """The tables; and what must be true of the raw ones. Raises AssertionError where it is not."""
     with duckdb.connect(place.scratch / "bench.duckdb", config={"threads": THREADS}) as connection:
         for table, columns in TYPES.items():
             connection.execute(
                 f"create table {table} as select * from "
                 f"read_csv('{place.files / FILES[table]}', header = true, columns = {{{columns}}})"
             )
+        for gate in gates:
+            assert connection.execute(gate).fetchone() == (True,), gate
         for table, select in TABLES.items():
             connection.execute(f"create table {table} as {select}")
 

@@ -16,7 +16,7 @@ def prepare(place: Place) -> None:
     """An empty warehouse; the files are on S3."""
     with psycopg.connect(place.url("postgres"), autocommit=True) as connection:
         connection.execute("drop database if exists instacart with (force)")
-    place.call([KPI, "land", "instacart", "--load-date", LOAD_DATE, "--from", place.files])
+    place.call([KPI, "land", "instacart", "--load-date", LOAD_DATE, "--from", place.files, "--replace"])
 
 
 def run(place: Place) -> None:

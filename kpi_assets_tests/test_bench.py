@@ -19,12 +19,36 @@ def test_a_tick_asks_for_exactly_the_runs_that_are_needed(tmp_path: Path) -> Non
 
 def test_contenders_come_to_the_same_kpis(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "bench", "--orders", "3000", "--repeat", "1", "--contenders", "ours,old,duckdb"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--orders",
+        "3000",
+        "--repeat",
+        "1",
+        "--contenders",
+        "ours,old,duckdb,duckdb-gated,managed",
+    ]
     done = subprocess.run(
         [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(figures.read_text())
     assert report["orders"] == 3000
-    assert [len(found["seconds"]) for found in report["contenders"].values()] == [1, 1, 1]
+    assert [len(found["seconds"]) for found in report["contenders"].values()] == [1] * 5
     assert set(report["contenders"]["ours"]["tables"][0]) >= {"raw.orders", "marts.kpi_products_reorder"}
+
+
+def test_growth_is_told(tmp_path: Path) -> None:
+    figures = tmp_path / "growth.json"
+    command = [sys.executable, "-m", "bench.growth", "--orders", "4000", "--load-dates", "3", "--orders-a-day", "300"]
+    done = subprocess.run(
+        [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(figures.read_text())
+    assert len(report["load_dates"]["seconds"]) == 3
+    assert report["rows"]["whole"]["rows"] - report["rows"]["half"]["rows"] > 3 * 2000, "orders: raw, staging, facts"
+    assert report["rows"]["whole"]["disk_of_published"] >= 1
+    assert 100 < report["rows"]["whole"]["client_mb"] < 300

@@ -56,7 +56,9 @@ class BuildContext:
     def session(self, table: Table, name: str) -> AbstractContextManager[Connection[Any]]:
         """A session in the pipeline's database that acts as the role of the table's layer. Raises WarehouseError."""
         role = role_of(self.pipeline.layer(table.relation))
-        return connect(self.server, self.pipeline.name, name, role=role, more=BULK)
+        helpers = str(self.writers - 1)  # of a statement: it takes part itself, and more than the cores take turns
+        more = {**BULK, "max_parallel_workers_per_gather": helpers, "max_parallel_maintenance_workers": helpers}
+        return connect(self.server, self.pipeline.name, name, role=role, more=more)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What commands share: their arguments, the stack they run on, and where they print."""
 
+import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,12 @@ err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() el
 def error_line(text: str) -> None:
     """One line on stderr, never wrapped, so that it can be searched for."""
     err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def loaded() -> None:
+    """Say that all is imported: it stays, so that the collector passes over it, and looks after the rest from here."""
+    gc.freeze()
+    gc.enable()
 
 
 def _date(text: str) -> date:

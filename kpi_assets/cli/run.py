@@ -22,6 +22,7 @@ from kpi_assets.cli.common import (
     StoppedError,
     date_option,
     grid,
+    loaded,
     out,
     pipeline_of,
     selected,
@@ -94,6 +95,7 @@ def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
         close_dead_runs(instance)
         run_id = str(uuid.uuid4())
         defs = build_defs({"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(view.reporter)})
+        loaded()
         ran = defs.resolve_job_def(pipeline.name).execute_in_process(
             instance=instance,
             partition_key=load_date.isoformat(),

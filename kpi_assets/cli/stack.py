@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from kpi_assets.cli.common import Session, err, grid, out
+from kpi_assets.cli.common import Session, err, grid, loaded, out
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import settings
 
@@ -35,6 +35,7 @@ def up(
         for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
             assert config.postgres_url is not None
             Session(pipeline, config, config.postgres_url, stack).ready()
+        loaded()
         err.print("Starting the web UI and the daemon ...")
         services.serve(config, stack, port, lambda address: out.print(f"[bold]{address}[/]  (Ctrl-C stops everything)"))
 

@@ -107,9 +107,9 @@ class Web:
             time.sleep(0.3)
         raise AssertionError(f"the run {run_id} did not end")
 
-    def backfilled(self, backfill_id: str, partitions: int) -> dict[str, str]:
+    def backfilled(self, backfill_id: str, partitions: int, patience: float = 120) -> dict[str, str]:
         """How the runs of a backfill ended, by partition, once all have."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             tags = [{"key": "dagster/backfill", "value": backfill_id}]
             runs = self.ask(BACKFILL, {"tags": tags})["runsOrError"]["results"]

@@ -1,0 +1,251 @@
+"""`make soak`: what takes too long for every change, on a `kpi up` of its own: automation, a month's backfill, chaos.
+
+Three acts, each in a home of its own; it ends with 1 at the first thing that is not as it should be.
+1. A day lands and is published by the sensor alone; a bad day is held, with one alert; corrected, it is published, with
+   one message of recovery.
+2. A backfill of 31 load_dates, as the UI launches it, of which 3 never landed and 1 is bad; twice, the same checksums.
+3. For some minutes the web UI, the daemon, their code servers and run workers are killed at random while load_dates
+   land; then each of them is published, right, and once.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.alerts.receivers import Web as Receiver
+from kpi_assets_tests.alerts.receivers import free_port
+from kpi_assets_tests.e2e.web import Web
+
+ORDERS = 2000
+INTERVAL = 5  # seconds between two looks of the sensor
+SENSOR = f"automation: {{interval_seconds: {INTERVAL}, settle_seconds: 0}}\n"
+NOTHING = "automation: {start: none}\n"
+BACKFILL = """
+mutation Backfill($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+PUBLISHED = "select asset, checksum from ops.published where load_date = %s order by asset"
+FIRST = date(2025, 3, 1)
+KINDS = {"webserver": "the web UI", "_daemon": "the daemon", "execute_run": "a run", "grpc": "a code server"}
+
+
+def main() -> None:
+    """Play the acts that are asked for."""
+    asked = argparse.ArgumentParser(prog="python -m kpi_assets_tests.e2e.soak", description=__doc__)
+    asked.add_argument("--acts", default="1,2,3")
+    asked.add_argument("--minutes", type=float, default=10, help="of the third act")
+    asked.add_argument("--seed", type=int, default=1, help="of what is killed, and when")
+    options = asked.parse_args()
+    acts: dict[str, Callable[[Path], None]] = {
+        "1": automation,
+        "2": month,
+        "3": lambda folder: chaos(folder, options.minutes * 60, random.Random(options.seed)),
+    }
+    for act in options.acts.split(","):
+        with tempfile.TemporaryDirectory(prefix="kpi-soak-") as folder:
+            acts[act](Path(folder))
+    say("all as it should be")
+
+
+def say(text: str) -> None:
+    """What happens, with the time."""
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
+
+
+def until(what: str, found: Callable[[], Any], patience: float = 120) -> float:
+    """Seconds until something is true. Raises AssertionError where it does not become so."""
+    began = time.monotonic()
+    while not found():
+        assert time.monotonic() - began < patience, f"{what}: not within {patience} seconds"
+        time.sleep(0.2)
+    seconds = time.monotonic() - began
+    say(f"{what}: after {seconds:.1f} s")
+    return seconds
+
+
+@contextmanager
+def up(folder: Path, automation_words: str, **environment: str) -> Iterator[Web]:
+    """`kpi up` in a home below a folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
+    shutil.copytree(CHECKOUT / "sql", folder / "sql")
+    with (folder / "sql" / "instacart" / "pipeline.yaml").open("a") as text:
+        text.write(automation_words)
+    places = {"KPI_HOME": str(folder / "home"), "KPI_SQL_DIR": str(folder / "sql")}
+    web = Web(f"http://127.0.0.1:{free_port()}", {**kept, **places, **environment})
+    try:
+        web.start()
+        yield web
+    finally:
+        if web.process.poll() is None:
+            web.process.send_signal(signal.SIGINT)
+            web.process.wait(60)
+        web.kpi("down")
+
+
+class Ledger:
+    """What the ops schema says."""
+
+    def __init__(self, web: Web) -> None:
+        self._url = web.kpi("url", "instacart").stdout.strip()
+        self.tables = len(list(Path(web.environment["KPI_SQL_DIR"], "instacart").rglob("*.sql")))
+
+    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """The rows of a query; none while the server is down."""
+        with suppress(psycopg.OperationalError), psycopg.connect(self._url) as connection:
+            return connection.execute(query.encode(), parameters).fetchall()
+        return []
+
+    def published(self, day: date | str) -> list[tuple[Any, ...]]:
+        """(table, checksum) of what is published of a load_date."""
+        return self.rows(PUBLISHED, day)
+
+    def is_whole(self, day: date | str) -> bool:
+        """Whether every table of it is published."""
+        return len(self.published(day)) == self.tables
+
+
+def automation(folder: Path) -> None:
+    """The first act."""
+    good, bad = str(FIRST), str(FIRST + timedelta(days=1))
+    with Receiver.open() as hook, up(folder, SENSOR, KPI_ALERT_WEBHOOK_URL=hook.url) as web:
+        ledger = Ledger(web)
+
+        def told(kind: str) -> list[str]:
+            return [body["load_date"] for body in hook.bodies if body["kind"] == kind]
+
+        web.land(good, folder / "good", orders=ORDERS)
+        until("a day that landed is published", lambda: ledger.is_whole(good))
+        web.land(bad, folder / "bad", ["duplicate_line", "reordered_7"], orders=ORDERS)
+        until("a bad day is held", lambda: ledger.rows("select 1 from ops.pipeline_runs where status = 'held'"))
+        until("an alert says so", lambda: told("held"))
+        time.sleep(90)  # further ticks of both sensors
+        assert told("held") == [bad], hook.bodies
+        runs = ledger.rows("select distinct run_id from ops.pipeline_runs where load_date = %s", bad)
+        assert len(runs) == 1, "a held load_date is not run again by itself"
+        assert not [1 for table, _ in ledger.published(bad) if table.startswith("marts.fact")]
+        web.kpi("sample", "instacart", "--load-date", bad, "--orders", str(ORDERS), "--out", str(folder / "new"))
+        said = web.kpi("land", "instacart", "--load-date", bad, "--from", str(folder / "new"), "--replace")
+        assert said.returncode == 0, said.stderr
+        until("corrected, it is published", lambda: ledger.is_whole(bad))
+        until("a message says so", lambda: told("recovered"))
+        time.sleep(65)
+        assert (told("held"), told("recovered")) == ([bad], [bad]), hook.bodies
+        assert [body["kind"] for body in hook.bodies] == ["held", "recovered"], hook.bodies
+
+
+def month(folder: Path) -> None:
+    """The second act."""
+    days = [str(FIRST + timedelta(days=number)) for number in range(31)]
+    absent, bad = {days[4], days[11], days[30]}, days[17]
+    with up(folder, NOTHING) as web:
+        ledger = Ledger(web)
+        for number, day in enumerate(days):
+            if day not in absent:
+                web.land(day, folder / day, ["duplicate_line"] if day == bad else [], orders=300 + number)
+        found = []
+        for turn in ("first", "second"):
+            began = time.monotonic()
+            ended = web.backfilled(launched(web, days), len(days), patience=900)
+            say(f"the {turn} backfill of 31 load_dates: {time.monotonic() - began:.0f} s")
+            failed = {day for day, status in ended.items() if status == "FAILURE"}
+            assert failed == absent | {bad}, failed
+            found.append({day: ledger.published(day) for day in days})
+        whole = [day for day in days if ledger.is_whole(day)]
+        assert whole == [day for day in days if day not in absent | {bad}], whole
+        assert found[0] == found[1], "the same objects and SQL give the same checksums"
+        said = web.kpi("plan", "instacart", "--from", days[0], "--to", days[-1]).stdout
+        assert said.splitlines()[-1] == "27 published, 3 missing, 1 held.", said
+        say(said.splitlines()[-1])
+
+
+def launched(web: Web, days: list[str]) -> str:
+    """Launch a backfill of the whole pipeline as the UI does; its id."""
+    selector = {"repositorySelector": {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}}
+    selector |= {"partitionSetName": "instacart_partition_set"}  # type: ignore[dict-item]
+    params = {"selector": selector, "partitionNames": days}
+    answer = web.ask(BACKFILL, {"params": params})["launchPartitionBackfill"]
+    assert answer["__typename"] == "LaunchBackfillSuccess", answer
+    return str(answer["backfillId"])
+
+
+def chaos(folder: Path, seconds: float, chance: random.Random) -> None:
+    """The third act."""
+    days = [str(FIRST + timedelta(days=number)) for number in range(10)]
+    with up(folder, SENSOR) as web:
+        ledger = Ledger(web)
+        began, landed, killed = time.monotonic(), 0, 0
+        while (spent := time.monotonic() - began) < seconds:
+            if landed < len(days) and spent >= landed * seconds / len(days):
+                web.land(days[landed], folder / days[landed], orders=ORDERS + landed)
+                landed += 1
+            if web.process.poll() is not None:  # what was killed is needed: it says so, and ends
+                say(f"kpi up ended: {(web.process.communicate()[1] or '').strip().splitlines()[-1:]}")
+                web.start()
+            killed += kill_one(web, chance)
+            time.sleep(chance.uniform(2, 12))
+        if web.process.poll() is not None:
+            web.process.communicate()
+            web.start()
+        say(f"{killed} processes were killed")
+        for day in days:
+            until(f"{day} is published", lambda day=day: ledger.is_whole(day), patience=600)  # type: ignore[misc]
+        check_right(web, ledger, days)
+
+
+def kill_one(web: Web, chance: random.Random) -> int:
+    """Kill the web UI, the daemon, a code server or a run worker without a word; how many that was."""
+    with suppress(psutil.NoSuchProcess):
+        found = [
+            (process, words)
+            for process in psutil.Process(web.process.pid).children(recursive=True)
+            if "python" in process.name() and (words := " ".join(process.cmdline()))
+        ]
+        if found:
+            process, words = chance.choice(found)
+            process.kill()
+            kind = next((kind for word, kind in KINDS.items() if word in words), "another process")
+            say(f"killed {kind}")
+            return 1
+    return 0
+
+
+def check_right(web: Web, ledger: Ledger, days: list[str]) -> None:
+    """Each load_date is published once, with the rows that landed, and as a build of it that nobody disturbs."""
+    until(
+        "no run goes on",
+        lambda: ledger.rows("select count(*) from ops.pipeline_runs where status = 'running'") == [(0,)],
+        patience=300,
+    )
+    for number, day in enumerate(days):
+        found = ledger.published(day)
+        assert len({table for table, _ in found}) == len(found) == ledger.tables, found
+        query = "select count(*) from marts.fact_orders where load_date = %s"
+        assert ledger.rows(query, day) == [(ORDERS + number,)], day
+    before = {day: ledger.published(day) for day in days}
+    said = web.kpi("backfill", "instacart", "--from", days[0], "--to", days[-1])
+    assert said.returncode == 0, said.stderr
+    assert {day: ledger.published(day) for day in days} == before, "an undisturbed build gives the same"
+
+
+if __name__ == "__main__":
+    main()
