@@ -12,8 +12,9 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import run_log
 from kpi_assets.automation.alerts import alerts_sensor
+from kpi_assets.automation.history import history_job, history_schedule
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.automation.triggers import pipeline_schedule, pipeline_sensor
+from kpi_assets.automation.triggers import pipeline_schedules, pipeline_sensor
 from kpi_assets.lake.store import client
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import settings
@@ -28,9 +29,9 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
         given["s3"] = _s3_resource()
     return dg.Definitions(
         assets=[asset for pipeline in pipelines for asset in pipeline_assets(pipeline)],
-        jobs=[job for pipeline in pipelines for job in pipeline_jobs(pipeline)],
+        jobs=[*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), history_job()],
         sensors=[*(pipeline_sensor(pipeline) for pipeline in pipelines), alerts_sensor(pipelines)],
-        schedules=[pipeline_schedule(pipeline) for pipeline in pipelines],
+        schedules=[*(each for pipeline in pipelines for each in pipeline_schedules(pipeline)), history_schedule()],
         resources={"run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log), **given},
         # Steps share one process: a process for each costs more than most builds.
         executor=dg.in_process_executor,

@@ -87,6 +87,12 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='Minimum rows of tables here, instead of their headers\': {"instacart.raw.orders": 3000000}.',
     )
+    run_history_days: int = Field(
+        default=180,
+        ge=0,
+        le=36_500,
+        description="Days for which Dagster keeps runs that are superseded, and their events; 0 keeps all.",
+    )
     ui_url: str = Field(
         default="http://127.0.0.1:3000",
         description="Where people reach the Dagster web UI: what the links in alerts begin with.",

@@ -23,6 +23,8 @@ def describe(defs: dg.Definitions) -> Iterator[str]:
             f"owners={','.join(node.owners)} daily from {partitions.start:%Y-%m-%d} {partitions.timezone} "
             f"end_offset={partitions.end_offset}"
         )
+        if policy := node.freshness_policy:
+            yield f"  fresh for {policy.fail_window.to_timedelta()}"
         for parent in sorted(node.parent_keys):
             mapping = graph.get_partition_mapping(key, parent)
             window = isinstance(mapping, dg.TimeWindowPartitionMapping) and mapping.start_offset

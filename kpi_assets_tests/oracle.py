@@ -36,6 +36,8 @@ FILES = {
     "departments": {"department_id": "BIGINT", "department": "VARCHAR"},
 }
 
+LOW_VOLUME = 20  # orders of a product below which its share of reorders is noise
+
 # One row for each kind of basket that occurs on a day of the week: how many lines, how many reorders, how many orders.
 BASKETS = """
 with sizes as (
@@ -94,7 +96,7 @@ class Kpis:
     """The KPI tables of one load_date, by their keys, and how many rows each of its marts has."""
 
     by_dow: list[Row]  # day, orders, mean lines of an order, share of orders with a reorder, mean of the orders' rates
-    by_product: list[Row]  # product, its name, orders with it, reorders among them, share of reorders
+    by_product: list[Row]  # product, its name, orders with it, reorders among them, their share, whether that is noise
     by_dow_28d: list[Row]  # as by_dow, of all orders of 28 load_dates
     rows: dict[str, int]
 
@@ -113,7 +115,7 @@ def kpis(folder: Path, *before: Path) -> Kpis:
         products = database.execute(PRODUCTS).fetchall()
         sizes = {name: len(database.table(name)) for name in FILES}
     by_dow, by_dow_28d = _by_dow(baskets), _by_dow(baskets_28d)
-    by_product = [(*product, rounded(Fraction(product[3], product[2]))) for product in products]
+    by_product = [(*row, rounded(Fraction(row[3], row[2])), row[2] < LOW_VOLUME) for row in products]
     return Kpis(
         by_dow,
         by_product,

@@ -24,7 +24,7 @@ from kpi_assets_tests.sql.bench import publish
 
 INSTACART = default_sql_dir() / "instacart"
 BY_DOW = "order_dow, total_orders, avg_items_per_order, pct_orders_with_any_reorder, avg_reorder_item_rate"
-BY_PRODUCT = "product_id, product_name, orders_with_product, times_reordered, product_reorder_rate"
+BY_PRODUCT = "product_id, product_name, orders_with_product, times_reordered, product_reorder_rate, is_low_volume"
 MARTS = [f"marts.{path.stem}" for path in sorted(INSTACART.glob("marts/*.sql"))]
 
 
@@ -90,6 +90,11 @@ def test_real_rows_equal_the_oracle_and_building_them_again_changes_nothing(inst
     assert [wanted[day].rows["marts.fact_orders"] for day in days] == [1000, 12744]
     latest = instacart.rows(f"select {BY_DOW} from marts.kpi_orders_by_dow_latest order by order_dow")
     assert latest == wanted[NEXT].by_dow
+    shown = [row[:-1] for row in wanted[NEXT].by_product if not row[-1]]
+    assert instacart.rows("select * from marts.kpi_products_reorder_latest order by product_id") == [
+        (NEXT, *row) for row in shown
+    ]
+    assert 0 < len(shown) < len(wanted[NEXT].by_product)
 
     assert {day: run_all(context, day) for day in days} == first
     assert {day: published(instacart, day) for day in days} == wanted

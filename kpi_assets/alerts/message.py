@@ -61,9 +61,11 @@ def _cut(text: str) -> str:
 
 
 def _path(alert: Alert) -> str:
-    """The UI's page about it: the check that holds a table, else the run, else the pipeline's objects."""
+    """The UI's page about it: the check that holds a table, or the late KPI, else the run, else the objects."""
+    key = "/".join(_quoted(part) for part in (alert.pipeline_name, *(alert.job or "").split(".")))
+    if alert.kind == "late" and alert.job:
+        return f"/assets/{key}"
     if alert.kind == "held" and alert.job:
-        key = "/".join(_quoted(part) for part in (alert.pipeline_name, *alert.job.split(".")))
         return f"/assets/{key}?view=checks" + (f"&checkDetail={_quoted(alert.check_name)}" if alert.check_name else "")
     return f"/runs/{_quoted(alert.run_id)}" if alert.run_id else f"/assets/{_quoted(alert.pipeline_name)}/s3"
 

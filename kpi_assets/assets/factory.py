@@ -5,6 +5,7 @@ load_date and no materialisation is: so nothing that waits for the partition, in
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -86,7 +87,7 @@ def _object_events(
 def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     """One file below sql/."""
     key, partitions = table_key(pipeline.name, table.relation), load_dates(pipeline)
-    layer, kpi = table.relation.schema, table.header.kpi
+    layer, kpi, freshness = table.relation.schema, table.header.kpi, table.header.freshness
     upstream = [
         dependency(
             table_key(pipeline.name, relation), table.header.lookback if relation in table.window_reads else None
@@ -105,6 +106,8 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
         metadata=metadata.definition_metadata(pipeline, table),
+        # Of any load_date: what is late by its load_dates, ops/freshness.py tells.
+        freshness_policy=dg.FreshnessPolicy.time_window(timedelta(hours=freshness.within_hours)) if freshness else None,
         skippable=True,
     )
 

@@ -1,6 +1,5 @@
 """What assets are given to work with: S3, the warehouse, and the log of the run they are in."""
 
-import time
 from collections.abc import Iterator
 from datetime import date
 from threading import Lock
@@ -11,6 +10,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.build.context import BuildContext, Progress
+from kpi_assets.build.patience import wait_for_turn
 from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
@@ -54,7 +54,9 @@ class Run:
         server = server_of(config)
         session = self._session(pipeline, server)
         if load_date and (pipeline.name, load_date) not in self._turns:
-            _wait_for_turn(session, load_date, on_progress)
+            wait_for_turn(
+                lambda: try_lock_run(session, load_date), "waiting for another run of its load_date", on_progress
+            )
             self._turns.add((pipeline.name, load_date))
         return BuildContext(
             pipeline, server, Store(s3, bucket_of(pipeline, config)), self.run_id, on_progress, writers=config.writers
@@ -89,14 +91,6 @@ class Run:
                 outcomes.add(runs.close_run(session, row_id, self.run_id))
                 alerts.close_recovered(session, pipeline)
         return outcomes
-
-
-def _wait_for_turn(session: Connection[Any], load_date: date, on_progress: Progress) -> None:
-    waited = 0
-    while not try_lock_run(session, load_date):
-        on_progress("waiting for another run of its load_date", waited, 0)
-        time.sleep(0.5)
-        waited += 1
 
 
 def server_of(config: Settings) -> SecretStr:

@@ -90,6 +90,7 @@ def note(server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord]) 
             run = record.dagster_run
             ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
             alerts.report_lost_run(connection, pipeline.name, _load_date(run), run.run_id, ended, LOST)
+        alerts.report_late_kpis(connection, pipeline)
         alerts.close_recovered(connection, pipeline)
     return True
 

@@ -15,15 +15,17 @@ from kpi_assets.assets.factory import evaluations
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.steps import failing_in_one_sentence
+from kpi_assets.automation.retention import retention_job
 from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.recheck import recheck
 from kpi_assets.model.pipeline import Pipeline
 
 
 def pipeline_jobs(pipeline: Pipeline) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
-    """Every job of a pipeline; that of its KPIs where it has any."""
+    """Every job of a pipeline; that of its KPIs where it has any, and retention where it wants it."""
     kpis = [kpis_job(pipeline)] if any(table.header.kpi for table in pipeline.tables.values()) else []
-    return [pipeline_job(pipeline), *kpis, recheck_job(pipeline)]
+    retention = [retention_job(pipeline)] if pipeline.config.retention else []
+    return [pipeline_job(pipeline), *kpis, recheck_job(pipeline), *retention]
 
 
 def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:

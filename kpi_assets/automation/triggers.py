@@ -1,4 +1,4 @@
-"""What starts runs by itself: for each pipeline a sensor, and a daily schedule as the alternative.
+"""What starts runs by itself: for each pipeline a sensor, a daily schedule as the alternative, and one for retention.
 
 Belongs here: when a look is taken, and what Dagster is told of it. Not here: the look (watch.py).
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from kpi_assets.automation.retention import retention_schedule
 from kpi_assets.automation.watch import Watch
 from kpi_assets.model.pipeline import Pipeline
 
@@ -34,6 +35,12 @@ def pipeline_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
         return dg.SensorResult(run_requests=look.requests, cursor=look.cursor)
 
     return landed
+
+
+def pipeline_schedules(pipeline: Pipeline) -> list[dg.ScheduleDefinition]:
+    """Every schedule of a pipeline; retention's where it wants it."""
+    retention = [retention_schedule(pipeline)] if pipeline.config.retention else []
+    return [pipeline_schedule(pipeline), *retention]
 
 
 def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:

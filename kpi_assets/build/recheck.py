@@ -5,6 +5,8 @@ from datetime import date, timedelta
 from psycopg import sql
 
 from kpi_assets.build.context import BuildContext, UpstreamError
+from kpi_assets.build.patience import wait_for_turn
+from kpi_assets.build.retention import replay
 from kpi_assets.model.checks import Accounted, Quarantine
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE
@@ -14,6 +16,7 @@ from kpi_assets.ops import publishes, results
 from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets.warehouse.candidates import identifier
+from kpi_assets.warehouse.locks import try_lock_run
 
 _OF_THE_OBJECT = (Accounted, Quarantine)  # they compare a build with its object, which is not read again
 
@@ -22,7 +25,16 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
     """Make the checks of a table on its published rows and record them. Raises UpstreamError where it has none."""
     name = f"{context.run_id[:8]} recheck {table.relation}"
     with context.session(table, name) as connection:
-        published = publishes.current(connection, (table.relation, *table.reads), load_date)
+        # Else a run, or retention, could take away meanwhile what the checks compare with.
+        wait_for_turn(
+            lambda: try_lock_run(connection, load_date), "waiting for a run of its load_date", context.on_progress
+        )
+        wanted = (table.relation, *table.reads)
+        published = publishes.current(connection, wanted, load_date)
+        if gone := publishes.dropped(connection, wanted, load_date):
+            raise UpstreamError(
+                f"{table.relation} of {load_date} cannot be checked: {replay(context.pipeline, gone, load_date)}."
+            )
         if table.relation not in published:
             raise UpstreamError(
                 f"{table.relation} of {load_date} is not published: there is nothing to check; run it first."

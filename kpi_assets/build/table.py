@@ -4,7 +4,6 @@ Whatever happens, the run log is closed, the publish is one transaction, and rea
 Not here: how each step is done in SQL (warehouse/).
 """
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date
@@ -15,6 +14,7 @@ from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, reason_of
 from kpi_assets.build.fill import Filled, fill
+from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, wait_for_turn
 from kpi_assets.build.upstream import Inputs, look_upstream
 from kpi_assets.model.checks import ForeignKey, MinRows
 from kpi_assets.model.names import Relation
@@ -29,9 +29,6 @@ from kpi_assets.warehouse.candidates import Candidate, identifier
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.locks import lock_publish, try_lock_build
 
-LOCK_TIMEOUT = "2s"  # readers queue behind a waiting publish, so it gives way after that and comes again
-_GIVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-
 
 def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     """Build one table for one load_date; waits where another session is building the same.
@@ -41,7 +38,11 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
     watch = Stopwatch()
     with context.session(table, name) as connection:
-        _wait_for_turn(context, connection, table, load_date)
+        wait_for_turn(
+            lambda: try_lock_build(connection, table.relation, load_date),
+            "waiting for another build of it",
+            context.on_progress,
+        )
         build_id = runs.open_row(
             connection,
             run_id=context.run_id,
@@ -66,14 +67,6 @@ def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
     reason = " ".join(str(error).split())
     sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason})."
     return WarehouseError(sentence, passing=is_lost(error))
-
-
-def _wait_for_turn(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
-    waited = 0
-    while not try_lock_build(connection, table.relation, load_date):
-        context.on_progress("waiting for another build of it", waited, 0)
-        time.sleep(0.5)
-        waited += 1
 
 
 def _close_failed(
@@ -286,26 +279,13 @@ def _publish(
 
 def _patiently(context: BuildContext, candidate: Candidate, publish: Callable[[], int]) -> int:
     """Publish; give way to readers who hold the table, and come again until patience ends."""
-    deadline = time.monotonic() + context.publish_patience
-    attempt = 0
-    while True:
-        try:
-            return publish()
-        except _GIVE_WAY as error:
-            attempt += 1
-            pause = min(0.2 * 2**attempt, 5.0)
-            if time.monotonic() + pause > deadline:
-                raise WarehouseError(
-                    f"A reader has held the table for {context.publish_patience:.0f} seconds, so it was not published "
-                    f"({str(error).splitlines()[0]}): end that query (see pg_stat_activity), and run again."
-                ) from None
-            context.on_progress("waiting for a reader to finish", attempt, 0)
-            time.sleep(pause)
-        except psycopg.OperationalError:
-            # Where the connection broke while COMMIT was under way, only the ledger knows whether it went through.
-            publish_id = None
-            with suppress(psycopg.Error, WarehouseError), context.session(candidate.table, "ask") as ask:
-                publish_id = publishes.of_build(ask, candidate.build_id)
-            if publish_id is None:
-                raise
-            return publish_id
+    try:
+        return give_way(publish, "published", context.on_progress, context.publish_patience)
+    except psycopg.OperationalError:
+        # Where the connection broke while COMMIT was under way, only the ledger knows whether it went through.
+        publish_id = None
+        with suppress(psycopg.Error, WarehouseError), context.session(candidate.table, "ask") as ask:
+            publish_id = publishes.of_build(ask, candidate.build_id)
+        if publish_id is None:
+            raise
+        return publish_id

@@ -12,6 +12,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, UpstreamError
+from kpi_assets.build.retention import replay
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
@@ -95,6 +96,10 @@ def _of_day(
     missing = [str(each) for each in table.reads if each not in inputs] or [
         str(each) for each in wanted if each not in inputs
     ]
+    if missing and (gone := publishes.dropped(connection, wanted, load_date)):
+        raise UpstreamError(
+            f"{table.relation} of {load_date} cannot be built: {replay(context.pipeline, gone, load_date)}."
+        )
     if missing:
         raise UpstreamError(
             f"{table.relation} of {load_date} cannot be built: {', '.join(missing)} of that load_date must be "

@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from kpi_assets.cli import alerts, data, deploy, look, plan, run, stack
+from kpi_assets.cli import alerts, data, deploy, look, plan, retention, run, stack
 from kpi_assets.cli.common import error_line
 from kpi_assets.errors import UserError
 
@@ -44,6 +44,7 @@ for command in (
     look.checks,
     alerts.alerts,
     run.recheck,
+    retention.retention,
     look.url,
     run.demo,
     deploy.bootstrap,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from kpi_assets.cli.common import LoadDate, PipelineName, Session, grid, out, pipeline_of, session
+from kpi_assets.cli.common import LoadDate, PipelineName, Session, err, grid, out, pipeline_of, session
 from kpi_assets.errors import UserError
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
@@ -29,48 +29,74 @@ def show(
     load_date: LoadDate = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
     limit: Annotated[int | None, typer.Option(min=1, help="How many rows; 50 of a table by default.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="A KPI's rows of low volume too, and which they are.")
+    ] = False,
 ) -> None:
-    """Print a published table; the latest load_date by default."""
+    """Print a published table as readers are shown it; the latest load_date by default."""
     pipeline_of(pipeline).table(table)
     with session(pipeline) as work:
-        show_table(work, table, load_date, format, limit)
+        show_table(work, table, load_date, format, limit, everything=everything)
 
 
-def show_table(work: Session, name: str, load_date: date | None, style: Format, limit: int | None = None) -> None:
+def show_table(
+    work: Session,
+    name: str,
+    load_date: date | None,
+    style: Format,
+    limit: int | None = None,
+    *,
+    everything: bool = False,
+) -> None:
     """Print the rows of one load_date in the order of the grain."""
     import pandas as pd  # noqa: PLC0415
     from psycopg import sql  # noqa: PLC0415
 
+    from kpi_assets.build.retention import replay  # noqa: PLC0415
     from kpi_assets.ops import publishes  # noqa: PLC0415
+    from kpi_assets.warehouse.candidates import for_readers  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     table = work.ready().pipeline.table(name)
     with connect(work.server, work.pipeline.name, "show") as connection:
         day = load_date or publishes.latest_load_date(connection, table.relation)
         if day is None or table.relation not in publishes.current(connection, [table.relation], day):
+            if day and (gone := publishes.dropped(connection, [table.relation], day)):
+                raise UserError(f"It cannot be shown: {replay(work.pipeline, gone, day)}.")
             which = f" of {load_date}" if load_date else ""
             raise UserError(f"{table.relation}{which} is not published: land and run the load_date first.")
         top = limit or (TABLE_ROWS if style is Format.table else None)
+        columns, readers = (
+            (table.columns, sql.SQL("true")) if everything else (table.header.selected, for_readers(table))
+        )
+        rows = sql.SQL("from {} where load_date = {} and {}").format(
+            sql.Identifier(*table.relation), sql.Literal(day), readers
+        )
         cursor = connection.execute(
-            sql.SQL("select {} from {} where load_date = {} order by {} limit {}").format(
-                sql.SQL(", ").join(sql.Identifier(column) for column in table.columns),
-                sql.Identifier(*table.relation),
-                sql.Literal(day),
+            sql.SQL("select {} {} order by {} limit {}").format(
+                sql.SQL(", ").join(sql.Identifier(column) for column in columns),
+                rows,
                 sql.SQL(", ").join(sql.Identifier(column) for column in table.header.grain),
                 sql.Literal(top),
             )
         )
-        frame = pd.DataFrame(cursor.fetchall(), columns=table.columns, dtype=object)
-        all_rows = publishes.current(connection, [table.relation], day)[table.relation].rows
+        frame = pd.DataFrame(cursor.fetchall(), columns=columns, dtype=object)
+        all_rows = shown_rows = publishes.current(connection, [table.relation], day)[table.relation].rows
+        if table.header.min_volume and not everything:
+            [(shown_rows,)] = connection.execute(sql.SQL("select count(*) {}").format(rows)).fetchall()
     if style is Format.json:
         out.print_json(json.dumps(frame.to_dict("records"), default=str, ensure_ascii=False))
     elif style is Format.csv:
         typer.echo(frame.map(_harmless).to_csv(index=False), nl=False)
     else:
         numbers = [n for n, column in table.header.columns.items() if column.type not in {"text", "boolean", "date"}]
-        out.print(grid(f"{table.relation}, load_date {day}", table.columns, frame.to_numpy().tolist(), right=numbers))
-        if len(frame) < all_rows:
-            out.print(f"{len(frame)} of {all_rows:,} rows: --limit and --format csv show more.")
+        out.print(grid(f"{table.relation}, load_date {day}", columns, frame.to_numpy().tolist(), right=numbers))
+        if len(frame) < shown_rows:
+            out.print(f"{len(frame)} of {shown_rows:,} rows: --limit and --format csv show more.")
+    if shown_rows < all_rows:
+        err.print(
+            f"{all_rows - shown_rows:,} of {all_rows:,} rows are left out for their low volume: --all shows them."
+        )
 
 
 def _harmless(value: Any) -> Any:

@@ -47,6 +47,7 @@ def plan(
     found.load_dates(start, end)
     with session(pipeline) as work:
         standings = _known(standings_of(work.ready(), start, end), first, last)
+        late = _late(work)
     counts = Counter(standing.state for standing in standings)
     if format is Format.json:
         out.print_json(json.dumps([_as_json(standing) for standing in standings]))
@@ -54,6 +55,8 @@ def plan(
         rows = [(s.load_date, Text(s.state, STYLES[s.state]), s.reason) for s in standings if s.state != "published"]
         if rows:
             out.print(grid(f"{pipeline}: what is not published", ("load_date", "state", "why"), rows))
+        for sentence in late:
+            out.print(f"[{STYLES['late']}]late[/] {sentence}.", soft_wrap=True)
         out.print(told(counts) if counts else f"Nothing of {pipeline} has landed yet: kpi sample, kpi land.")
     raise typer.Exit(1 if counts["failed"] else HELD if counts["held"] else 0)
 
@@ -67,6 +70,15 @@ def standings_of(work: Session, first: date, last: date) -> "list[Standing]":
     store = Store(client(work.settings), bucket_of(work.pipeline, work.settings))
     with connect(work.server, work.pipeline.name, "plan") as connection:
         return [standing for year in survey(work.pipeline, store, connection, first, last) for standing in year]
+
+
+def _late(work: Session) -> list[str]:
+    """A sentence for each KPI that is not as fresh as its header wants it."""
+    from kpi_assets.ops import freshness  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    with connect(work.server, work.pipeline.name, "plan") as connection:
+        return [found.sentence for found in freshness.late(connection, work.pipeline)]
 
 
 def told(counts: Collection[str]) -> str:

@@ -9,7 +9,14 @@ from kpi_assets.cli.common import Session, err, grid, loaded, out
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import settings
 
-STYLES = {"published": "green", "held": "bold red", "failed": "red", "running": "cyan", "partly": "yellow"}
+STYLES = {
+    "published": "green",
+    "held": "bold red",
+    "failed": "red",
+    "running": "cyan",
+    "partly": "yellow",
+    "dropped": "dim",
+}
 SHOWN = 30  # load_dates of a pipeline, unless --all
 
 
@@ -91,7 +98,9 @@ def _cell(states: dict[str, str], names: list[str]) -> Text:
         if word in found:
             which = ", ".join(name.partition(".")[2] for name, state in zip(names, found, strict=True) if state == word)
             return Text(f"{word}: {which}", STYLES[word])
-    done = found.count("published")
+    done, gone = found.count("published"), found.count("dropped")
     if done == len(names):
         return Text("published", STYLES["published"])
+    if gone and done + gone == len(names):
+        return Text("dropped" if gone == len(names) else f"published, {gone} dropped", STYLES["dropped"])
     return Text(f"{done} of {len(names)} published", STYLES["partly"]) if done else Text("missing", "dim")

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from kpi_assets.doctor.finding import Finding, advice, broken, clock, guarded, ok
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import schema
+from kpi_assets.ops import freshness, schema
 from kpi_assets.warehouse import bootstrap
 from kpi_assets.warehouse.bootstrap import BUILDER, LOADER, MAKERS, READER
 from kpi_assets.warehouse.connection import connect, may_act_as, own_database
@@ -156,6 +156,9 @@ def _database(url: SecretStr, pipeline: Pipeline) -> Iterator[Finding]:
             return
         yield from _ops(connection, subject, mend, owner=owner)
         yield from _readers(connection, pipeline, subject, mend, owner=owner)
+        if not schema.pending(connection):
+            for late in freshness.late(connection, pipeline):
+                yield advice(subject, f"{late.sentence}: `kpi plan {pipeline.name}` says what is not published")
 
 
 def _undone(subject: str, text: str, *, owner: bool) -> Finding:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from kpi_assets.model.lookback import LONGEST
-from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
+from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, LOW_VOLUME, Identifier, Relation
+from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
 HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
@@ -145,6 +146,19 @@ class Kpi(Strict):
     chart: Chart
 
 
+class MinVolume(Strict):
+    """What a row of a KPI must rest on to be shown: rows below are kept, marked by is_low_volume, and left out."""
+
+    column: str
+    at_least: Annotated[int, Field(ge=1)]
+
+
+class Freshness(Strict):
+    """How old the latest published load_date of a KPI may be, from its beginning at 00:00 UTC, before it is late."""
+
+    within_hours: Annotated[float, Field(ge=0.02, le=87_840)]  # Dagster looks no closer than at a minute
+
+
 class Header(Strict):
     """Everything a header may say."""
 
@@ -159,6 +173,31 @@ class Header(Strict):
     storage: Literal["rows", "partitions", "view"] = "rows"
     lookback: Annotated[int, Field(ge=2, le=LONGEST)] | None = None  # how many load_dates its SELECT may read
     kpi: Kpi | None = None
+    min_volume: MinVolume | None = None
+    freshness: Freshness | None = None
+
+    @property
+    def selected(self) -> list[str]:
+        """The columns that the SELECT returns: all but the one that min_volume makes of them."""
+        return [name for name in self.columns if not (self.min_volume and name == LOW_VOLUME)]
+
+    @model_validator(mode="after")
+    def _min_volume_makes_a_column(self) -> "Header":
+        volume = self.min_volume
+        if volume is None:
+            return self
+        if self.kpi is None or self.source or self.storage == "view":
+            raise MisplacedError(("min_volume",), "is for a KPI with a SELECT whose rows are stored: take it out")
+        if LOW_VOLUME in self.columns:
+            raise MisplacedError(("columns", LOW_VOLUME), "min_volume makes this column: take it out")
+        if volume.column in self.columns and self.columns[volume.column].type not in KEY_TYPES:
+            known = ", ".join(KEY_TYPES)
+            raise MisplacedError(
+                ("min_volume", "column"), f"{volume.column!r} counts nothing: name a column of type {known}"
+            )
+        meaning = f"Whether {volume.column} is below {volume.at_least} or unknown; the view for readers leaves it out."
+        self.columns[LOW_VOLUME] = Column(type="boolean", description=meaning)
+        return self
 
     @model_validator(mode="after")
     def _names_only_its_columns(self) -> "Header":
@@ -172,6 +211,8 @@ class Header(Strict):
         if self.lookback and (self.source or self.storage == "view"):
             kind = "a raw table reads the object of its load_date" if self.source else "a view shows one load_date"
             raise MisplacedError(("lookback",), f"{kind}: look back in a table that has a SELECT and stores it")
+        if self.freshness and not self.kpi:
+            raise MisplacedError(("freshness",), "is for KPIs: say kpi as well, or take it out")
         if len(set(self.grain)) < len(self.grain):
             raise MisplacedError(("grain",), "a column stands there twice")
         return self
@@ -188,6 +229,8 @@ class Header(Strict):
             yield from ((("checks", name, column), column) for column in getattr(checks, name))
         if self.kpi:
             yield from ((("kpi", "chart", axis), getattr(self.kpi.chart, axis)) for axis in ("x", "y"))
+        if self.min_volume:
+            yield ("min_volume", "column"), self.min_volume.column
 
 
 def split(path: Path, text: str) -> tuple[Header, Lines, str]:

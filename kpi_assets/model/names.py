@@ -7,6 +7,7 @@ from pydantic import StringConstraints
 
 IDENTIFIER = r"[a-z_][a-z0-9_]*"
 LOAD_DATE = "load_date"  # the partition column, which every table has and no file declares
+LOW_VOLUME = "is_low_volume"  # marks the rows of a KPI that rest on too little: min_volume makes it
 
 Identifier = Annotated[str, StringConstraints(pattern=f"^{IDENTIFIER}$", max_length=40)]
 

@@ -21,7 +21,7 @@ from kpi_assets.model.checks import Check, MinRows, expand
 from kpi_assets.model.header import Header, Sentence, split
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.mention import THIS
-from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation
+from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, LOW_VOLUME, Identifier, Relation
 from kpi_assets.model.query import Query, digest, parse_query
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
@@ -40,6 +40,8 @@ class PipelineConfig(Strict):
     layers: Annotated[dict[Identifier, Layer], Field(min_length=1)]  # schema -> what its rows count as in a run's log
     readers: list[Identifier] = []  # schemas that the role kpi_reader may read, besides ops
     automation: Automation = Automation()
+    # Schema of raw or staging -> days for which its load_dates are kept; S3 can give them again. Others stay for ever.
+    retention: dict[Identifier, Annotated[int, Field(ge=1, le=36_500)]] = {}
 
     @field_validator("start_date", mode="before")
     @classmethod
@@ -56,6 +58,10 @@ class PipelineConfig(Strict):
                 raise MisplacedError(
                     ("readers", number), f"{schema!r} is none of the layers ({', '.join(self.layers)})"
                 )
+        for schema in self.retention:
+            if self.layers.get(schema, "marts") == "marts":
+                others = ", ".join(name for name, layer in self.layers.items() if layer != "marts")
+                raise MisplacedError(("retention", schema), f"only raw and staging are dropped ({others}): marts stay")
         return self
 
 
@@ -121,7 +127,13 @@ class Table:
         columns = ",".join(f"{name} {column.type}" for name, column in self.header.columns.items())
         source = self.header.source
         origin = self.query.fingerprint if self.query else f"{source.object} {source.format}" if source else ""
-        return digest(origin, columns, *([f"lookback {self.header.lookback}"] if self.header.lookback else []))
+        volume = self.header.min_volume
+        return digest(
+            origin,
+            columns,
+            *([f"lookback {self.header.lookback}"] if self.header.lookback else []),
+            *([f"{volume.column} {volume.at_least}"] if volume else []),
+        )
 
     @cached_property
     def checks_version(self) -> str:
@@ -173,11 +185,27 @@ class Pipeline:
         """The layer that a table's rows count as."""
         return self.config.layers[relation.schema]
 
+    def kept_days(self, table: Table) -> int | None:
+        """For how many days retention keeps its load_dates; None where they stay, as marts and KPIs do.
+
+        A view has no rows of its own: it goes with what it shows.
+        """
+        if table.header.kpi or table.header.storage == "view":
+            return None
+        return self.config.retention.get(table.relation.schema)
+
+    def views_of(self, relation: Relation) -> list[Relation]:
+        """The views that show a table."""
+        views = (table for table in self.tables.values() if table.header.storage == "view")
+        return [view.relation for view in views if view.shows[0] == relation]
+
     def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
         """For each column of a table, the columns it is computed from; a raw table's come from its file."""
         if table.query is None:
             return {}
-        return table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        found = table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        volume = table.header.min_volume
+        return {**found, LOW_VOLUME: found[volume.column]} if volume else found
 
     def inputs_of(self, table: Table) -> list[Relation]:
         """The tables that must be published before it, with those behind the views among them."""
@@ -276,7 +304,31 @@ def load_pipeline(folder: Path, minimum_rows: Mapping[str, int]) -> Pipeline:
     for path in sorted(folder.rglob("*.sql")):
         table = _load_table(folder, path, config, minimum_rows)
         tables[table.relation] = table
-    return Pipeline(folder.name, folder, config, _in_build_order(config_path, tables))
+    pipeline = Pipeline(folder.name, folder, config, _in_build_order(config_path, tables))
+    _check_retention(pipeline)
+    return pipeline
+
+
+def _check_retention(pipeline: Pipeline) -> None:
+    """Raise ModelError where a mart or KPI would lose its rows with those of the table that it shows, or of its window."""
+    for relation, table in pipeline.tables.items():
+        for read in pipeline.window_inputs_of(table):
+            kept = pipeline.kept_days(pipeline.tables[read])
+            if kept is not None and table.header.lookback and kept < table.header.lookback:
+                raise ModelError(
+                    table.path,
+                    1,
+                    f"lookback reads {table.header.lookback} load_dates of {read}, of which retention keeps {kept} days "
+                    f"({PIPELINE_FILE}): look back on less, or keep more",
+                )
+        for view in pipeline.views_of(relation) if pipeline.kept_days(table) else ():
+            if pipeline.layer(view) == "marts" or pipeline.tables[view].header.kpi:
+                raise ModelError(
+                    pipeline.tables[view].path,
+                    1,
+                    f"storage: view shows {relation}, whose rows retention drops ({PIPELINE_FILE}), and marts and KPIs "
+                    "stay: take the word out, and it has rows of its own",
+                )
 
 
 def _load_table(folder: Path, path: Path, config: PipelineConfig, minimum_rows: Mapping[str, int]) -> Table:
@@ -333,7 +385,7 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
 
 def _compare_columns(header: Header, lines: Lines, query: Query, path: Path) -> None:
     """Raise ModelError unless the SELECT returns the header's columns, in order."""
-    declared, returned = list(header.columns), query.columns
+    declared, returned = header.selected, query.columns
     for number, column in enumerate(returned):
         line = query.line_of(number)
         if column in {"", "*"}:

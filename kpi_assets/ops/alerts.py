@@ -1,17 +1,20 @@
 """Incidents, ops.alerts: what a person must hear of, once, however often it happens again.
 
-An incident is a (pipeline, load_date, kind): held by a gate, failed, or late. It is opened in the transaction of the
-event itself, counts what happens again while it is open, and is closed by a recovery once the load_date is published.
+An incident is a (pipeline, load_date, kind): held by a gate, failed, or late, as a load_date is that lacks objects or
+KPIs. It is opened in the transaction of the event itself, counts what happens again while it is open, and is closed by
+a recovery once the load_date is published.
 Not here: who is told of it, and whether that worked (deliveries.py).
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from psycopg import Connection
 from psycopg.rows import dict_row
 
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.ops import freshness
+from kpi_assets.ops.freshness import LateKpi
 
 Kind = Literal["held", "failed", "late", "recovered"]
 
@@ -68,18 +71,30 @@ def report_row(connection: Connection[Any], row_id: int) -> None:
     connection.execute(_OPEN.format(source=_FROM_RUN_LOG), {"id": row_id})
 
 
-def report_late(connection: Connection[Any], pipeline: str, load_date: date, sentence: str) -> None:
-    """Open the incident of a load_date that should be complete by now; nothing happens where it is open already.
+def report_late(
+    connection: Connection[Any], pipeline: str, load_date: date, *sentences: str, kpi: str | None = None
+) -> None:
+    """Open the incident of a load_date that should be there by now; nothing happens where it is open already.
 
-    `sentence` says what is missing, since when.
+    The sentences say what is missing, since when. Of a `kpi` there is one at a time, until it is fresh again.
     """
     connection.execute(
-        "insert into ops.alerts (pipeline_name, load_date, kind, details) "
-        "select %(pipeline)s, %(load_date)s, 'late', array[%(sentence)s] where not exists ("
-        "select 1 from ops.alerts where (pipeline_name, load_date, kind) = (%(pipeline)s, %(load_date)s, 'late') "
-        "and closed_at is null) on conflict do nothing",
-        {"pipeline": pipeline, "load_date": load_date, "sentence": sentence},
+        "insert into ops.alerts (pipeline_name, load_date, kind, job, details) "
+        "select %(pipeline)s, %(load_date)s, 'late', %(kpi)s, %(sentences)s where not exists ("
+        "select 1 from ops.alerts where (pipeline_name, kind) = (%(pipeline)s, 'late') "
+        "and (load_date = %(load_date)s or job = %(kpi)s) and closed_at is null) on conflict do nothing",
+        {"pipeline": pipeline, "load_date": load_date, "sentences": list(sentences), "kpi": kpi},
     )
+
+
+def report_late_kpis(connection: Connection[Any], pipeline: Pipeline) -> None:
+    """Open an incident for the load_date that KPIs lack which are late; one for all that lack the same."""
+    lacking: dict[date, list[LateKpi]] = {}
+    for found in freshness.late(connection, pipeline):
+        lacking.setdefault(found.latest + timedelta(days=1), []).append(found)
+    for load_date, kpis in lacking.items():
+        sentences = [found.sentence for found in kpis]
+        report_late(connection, pipeline.name, load_date, *sentences, kpi=str(kpis[0].relation))
 
 
 def report_lost_run(
@@ -114,7 +129,8 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
     """Close the incidents of each load_date that has been published since, with one recovery each; returns those.
 
     A load_date is published when all tables of the pipeline are, and the latest build of each table and each object
-    came to a good end. Safe to repeat, and cheap where no incident is open.
+    came to a good end. A KPI that was late has recovered when it is fresh. Safe to repeat, and cheap where no incident
+    is open.
     """
     tables = [str(relation) for relation in pipeline.tables]
     jobs = [*tables, *(table.object_name for table in pipeline.sources)]
@@ -124,24 +140,27 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
         waiting = "select 1 from ops.alerts where pipeline_name = %s and closed_at is null for update"
         if not connection.execute(waiting, [pipeline.name]).fetchall():
             return []
+        late = [str(found.relation) for found in freshness.late(connection, pipeline)]
         rows = connection.execute(
             """
             with closed as (
                 update ops.alerts as a
                 set closed_at = clock_timestamp()
                 where a.pipeline_name = %(pipeline)s and a.closed_at is null
-                and cardinality(%(tables)s::text[]) = (
-                    select count(*) from ops.published as p
-                    where p.load_date = a.load_date and p.asset = any(%(tables)s)
-                )
-                and exists (
-                    select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at
-                )
-                and 'success' = all (
-                    select distinct on (r.job) r.status from ops.pipeline_runs as r
-                    where r.load_date = a.load_date and r.job = any(%(jobs)s) and r.status <> 'running'
-                    order by r.job, r.id desc
-                )
+                and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
+                    cardinality(%(tables)s::text[]) = (
+                        select count(distinct p.asset) from ops.publishes as p
+                        where p.load_date = a.load_date and p.asset = any(%(tables)s)
+                    )
+                    and exists (
+                        select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at
+                    )
+                    and 'success' = all (
+                        select distinct on (r.job) r.status from ops.pipeline_runs as r
+                        where r.load_date = a.load_date and r.job = any(%(jobs)s) and r.status <> 'running'
+                        order by r.job, r.id desc
+                    )
+                end
                 returning a.load_date, a.kind, a.opened_at
             )
             insert into ops.alerts (pipeline_name, load_date, kind, run_id, details, closed_at)
@@ -158,7 +177,7 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
             group by c.load_date
             returning load_date
             """,
-            {"pipeline": pipeline.name, "tables": tables, "jobs": jobs},
+            {"pipeline": pipeline.name, "tables": tables, "jobs": jobs, "late": late},
         ).fetchall()
     return sorted(day for (day,) in rows)
 

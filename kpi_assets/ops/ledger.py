@@ -64,6 +64,7 @@ class Facts:
     """What has come of one load_date. Tables are named `schema.table`, objects `s3.table`."""
 
     published: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)  # of these, the ones whose rows retention dropped since
     other_code: list[str] = field(default_factory=list)  # published by another code_version than today's
     other_inputs: list[str] = field(default_factory=list)  # published from rows that were replaced since
     more_load_dates: list[str] = field(default_factory=list)  # published before a load_date of their window was
@@ -75,7 +76,8 @@ class Facts:
 # Of each table the last publish tells, also where its rows were dropped since to save room: a replay gives them again.
 _LAST = """
 last as (
-    select distinct on (p.asset, p.load_date) p.asset, p.load_date, p.code_version, p.manifest_hash, p.inputs
+    select distinct on (p.asset, p.load_date)
+        p.asset, p.load_date, p.code_version, p.manifest_hash, p.inputs, p.dropped_at
     from ops.publishes as p
     where p.asset = any(%(names)s) and p.load_date between %(first)s and %(last)s
     order by p.asset, p.load_date, p.publish_id desc
@@ -110,7 +112,9 @@ _MORE_LOAD_DATES = """
 """
 _PUBLISHED = f"""
 with {_LAST}, told as (
-    select l.load_date, l.asset, l.code_version <> w.code_version as other_code,
+    select l.load_date, l.asset, l.dropped_at is not null as dropped,
+        -- What is not there is not of other SQL: else a changed file would bring back what was dropped.
+        l.code_version <> w.code_version and l.dropped_at is null as other_code,
         {_OTHER_INPUTS.format(inputs="l.inputs")} as other_inputs,
         l.code_version = w.code_version
         and {_MORE_LOAD_DATES.format(build="l", asset="l.asset", inputs="l.inputs")} as more_load_dates
@@ -118,6 +122,7 @@ with {_LAST}, told as (
     inner join unnest(%(names)s::text[], %(versions)s::text[]) as w (asset, code_version) using (asset)
 )
 select load_date, array_agg(asset),
+    coalesce(array_agg(asset) filter (where dropped), '{{}}'),
     coalesce(array_agg(asset) filter (where other_code), '{{}}'),
     coalesce(array_agg(asset) filter (where other_inputs), '{{}}'),
     coalesce(array_agg(asset) filter (where more_load_dates), '{{}}')

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
@@ -76,9 +76,10 @@ def of_build(connection: Connection[Any], build_id: int) -> int | None:
 
 
 def previous_rows(connection: Connection[Any], relation: Relation, load_date: date) -> int | None:
-    """The rows of the latest earlier load_date that is published; None if there is none."""
+    """The rows of the latest earlier load_date that is published, or was until retention dropped it; None without."""
     row = connection.execute(
-        "select rows from ops.published where asset = %s and load_date < %s order by load_date desc limit 1",
+        "select rows from ops.publishes where asset = %s and load_date < %s "
+        "order by load_date desc, publish_id desc limit 1",  # only retention leaves a load_date without a current one
         [str(relation), load_date],
     ).fetchone()
     return int(row[0]) if row else None
@@ -88,6 +89,44 @@ def latest_load_date(connection: Connection[Any], relation: Relation) -> date | 
     """The latest load_date that is published; None if there is none."""
     row = connection.execute("select max(load_date) from ops.published where asset = %s", [str(relation)]).fetchone()
     return row[0] if row else None
+
+
+def older_than(connection: Connection[Any], kept: Mapping[Relation, int], today: date) -> list[Publish]:
+    """What is published of load_dates that lie more than the given days back, by load_date and table.
+
+    What was published again after it had been dropped, somebody wanted: its days are counted from that publish.
+    """
+    with connection.cursor(row_factory=class_row(Publish)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.published as p "  # noqa: S608
+            "inner join unnest(%(assets)s::text[], %(firsts)s::date[]) as w (asset, first_kept) using (asset) "
+            "where load_date < w.first_kept and not exists ("
+            "select 1 from ops.publishes as d where d.asset = p.asset and d.load_date = p.load_date "
+            "and d.dropped_at is not null and p.published_at >= w.first_kept) order by load_date, asset",
+            {
+                "assets": [str(relation) for relation in kept],
+                "firsts": [today - timedelta(days=days) for days in kept.values()],
+            },
+        ).fetchall()
+
+
+def dropped(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> list[Relation]:
+    """Those of the given tables whose rows of a load_date retention dropped, and nobody published again."""
+    rows = connection.execute(
+        "select distinct on (asset) asset, dropped_at from ops.publishes where asset = any(%s) and load_date = %s "
+        "order by asset, publish_id desc",
+        [[str(relation) for relation in relations], load_date],
+    ).fetchall()
+    return [Relation.parse(asset) for asset, dropped_at in rows if dropped_at]
+
+
+def record_drop(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> None:
+    """Write that rows are dropped, inside the transaction that drops them."""
+    connection.execute(
+        "update ops.publishes set superseded_at = statement_timestamp(), dropped_at = statement_timestamp() "
+        "where asset = any(%s) and load_date = %s and superseded_at is null",
+        [[str(relation) for relation in relations], load_date],
+    )
 
 
 def record(

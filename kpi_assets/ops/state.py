@@ -11,12 +11,15 @@ from kpi_assets.ops.runs import Status
 def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
     """For each load_date that was ever worked on, the state of each table and object in it.
 
-    The latest build tells: running, held, failed, or published; a verified object counts as published.
+    The latest build tells: running, held, failed, or published, unless retention dropped that since; a verified object
+    counts as published.
     """
     rows = connection.execute(
         """
-        select distinct on (r.load_date, r.job) r.load_date, r.job, r.status
+        select distinct on (r.load_date, r.job) r.load_date, r.job,
+            case when p.dropped_at is not null then 'dropped' else r.status end
         from ops.pipeline_runs as r
+        left join ops.publishes as p on r.id = p.build_id
         where r.load_date is not null and r.job like '%%.%%'
         order by r.load_date, r.job, r.id desc
         """

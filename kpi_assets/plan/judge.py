@@ -58,7 +58,9 @@ class _Case:
         if running := [attempt.started_at for attempt in attempts if attempt.status == "running"]:
             return "running", f"A run of it is going on since {_minute(min(running))}."
         if not self.gaps:
-            return "published", f"All {_count(self.judge.tables, 'table')} are what S3 and the SQL make of them."
+            reason = f"All {_count(self.judge.tables, 'table')} are what S3 and the SQL make of them."
+            gone = f" The rows of {len(self.facts.dropped)} were dropped by retention." if self.facts.dropped else ""
+            return "published", reason + gone
         if not self.landed and not self.facts.published:
             return "missing", f"None of its {_count(self.judge.sources, 'object')} lies on S3."
         if len(self.landed) < len(self.judge.sources):

@@ -15,7 +15,7 @@ from psycopg import Connection, sql
 from kpi_assets.errors import UserError
 from kpi_assets.model.header import Chart
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
 from kpi_assets.model.slices import Slice
@@ -102,7 +102,7 @@ def create_from_select(connection: Connection[Any], candidate: Candidate, window
     """
     query = candidate.table.query
     assert query is not None
-    columns = sql.SQL(", ").join(sql.Identifier("q", name) for name in candidate.table.columns)
+    columns = sql.SQL(", ").join(_selected(candidate.table))
     key, part = candidate.table.header.grain[0], candidate.slice
     text = query.executed.strip()
     where: sql.Composable = sql.SQL("")
@@ -123,6 +123,20 @@ def create_from_select(connection: Connection[Any], candidate: Candidate, window
     rows = connection.execute(statement, parameters).rowcount
     _check_types(connection, candidate)
     return rows
+
+
+def _selected(table: Table) -> Iterator[sql.Composable]:
+    """The columns of what its SELECT returns, called q, and the one that min_volume makes of them."""
+    yield from (sql.Identifier("q", name) for name in table.header.selected)
+    if volume := table.header.min_volume:
+        yield sql.SQL("({} >= {}) is not true as {}").format(
+            sql.Identifier("q", volume.column), sql.Literal(volume.at_least), sql.Identifier(LOW_VOLUME)
+        )
+
+
+def for_readers(table: Table) -> sql.Composable:
+    """The condition of the rows that readers are shown: those not judged yet, before there was a min_volume, too."""
+    return sql.SQL("{} is not true").format(sql.Identifier(LOW_VOLUME)) if table.header.min_volume else sql.SQL("true")
 
 
 def _in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
@@ -245,10 +259,17 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
 def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> list[tuple[str, float | None]]:
     """(label, value) of each bar of a KPI's chart, in the order of x; only the highest where there are too many."""
     statement = sql.SQL(
+        "with shown as (select {x} as x, {y} as y from {this} where {for_readers}) "
         "select x::text, y::double precision from ("
-        "select {x} as x, {y} as y from {this} order by {y} desc nulls last, {x} limit {top}) as highest "
-        "order by case when (select count(*) from {this}) <= {top} then x end, y desc nulls last, x"
-    ).format(x=sql.Identifier(chart.x), y=sql.Identifier(chart.y), this=candidate.name, top=sql.Literal(chart.top))
+        "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
+        "order by case when (select count(*) from shown) <= {top} then x end, y desc nulls last, x"
+    ).format(
+        x=sql.Identifier(chart.x),
+        y=sql.Identifier(chart.y),
+        this=candidate.name,
+        for_readers=for_readers(candidate.table),
+        top=sql.Literal(chart.top),
+    )
     return connection.execute(statement).fetchall()
 
 

@@ -35,6 +35,11 @@ def try_lock_run(connection: Connection[Any], load_date: date) -> bool:
     return bool(row[0])
 
 
+def unlock_run(connection: Connection[Any], load_date: date) -> None:
+    """Give it back before the session ends."""
+    connection.execute("select pg_advisory_unlock(%s)", [_key(f"run {load_date.isoformat()}")])
+
+
 def try_lock_build(connection: Connection[Any], relation: Relation, load_date: date) -> bool:
     """Take the lock of one (table, load_date) for this session; False while another session builds it."""
     row = connection.execute("select pg_try_advisory_lock(%s)", [build_key(relation, load_date)]).fetchone()

@@ -1,7 +1,7 @@
 """Published tables: what readers query, kept in the shape that the file declares, and swapped in one transaction.
 
-Belongs here: making and altering the published table and its view, and putting a candidate in. Not here: whether it may
-go in (build/), and the ledger's row (ops/publishes.py).
+Belongs here: making and altering the published table and its view, putting a candidate in, taking a load_date out. Not
+here: whether that may be (build/), and the ledger's row (ops/publishes.py).
 """
 
 from datetime import date
@@ -14,7 +14,14 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.bootstrap import BUILDS
-from kpi_assets.warehouse.candidates import Candidate, DefinitionError, column_definitions, identifier, types_of
+from kpi_assets.warehouse.candidates import (
+    Candidate,
+    DefinitionError,
+    column_definitions,
+    for_readers,
+    identifier,
+    types_of,
+)
 
 
 def latest_view(table: Table) -> Relation:
@@ -31,7 +38,7 @@ def ensure(connection: Connection[Any], table: Table) -> None:
     found = types_of(connection, table.relation)
     declared = {LOAD_DATE: "date", **{name: column.type for name, column in table.header.columns.items()}}
     if found:
-        _check_storage(connection, table)
+        check_storage(connection, table)
     if table.header.storage == "view":
         _create_view(connection, table, replace=found == declared)
     elif not found:
@@ -41,7 +48,8 @@ def ensure(connection: Connection[Any], table: Table) -> None:
     if table.header.storage == "rows":
         _ensure_key(connection, table)
     # Replacing a view shuts out its readers for a moment: only where its columns changed.
-    if table.header.kpi and types_of(connection, latest_view(table)) != declared:
+    shown = {name: declared[name] for name in (LOAD_DATE, *table.header.selected)}
+    if table.header.kpi and types_of(connection, latest_view(table)) != shown:
         _create_latest_view(connection, table)
     _comment(connection, table)
 
@@ -79,7 +87,8 @@ def _create_view(connection: Connection[Any], table: Table, *, replace: bool) ->
     )
 
 
-def _check_storage(connection: Connection[Any], table: Table) -> None:
+def check_storage(connection: Connection[Any], table: Table) -> None:
+    """Raise DefinitionError where the published table is stored in another way than its file says."""
     row = connection.execute(
         "select relkind from pg_class where oid = %s::regclass", [identifier(table.relation).as_string(connection)]
     ).fetchone()
@@ -138,12 +147,13 @@ def _alter(connection: Connection[Any], table: Table, found: dict[str, str], dec
 
 
 def _create_latest_view(connection: Connection[Any], table: Table) -> None:
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *table.columns))
+    columns = sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *table.header.selected))
     connection.execute(
         sql.SQL(
-            "create or replace view {view} as select {columns} from {table} where {date} = "
+            "create or replace view {view} as select {columns} from {table} where {for_readers} and {date} = "
             "(select max(p.load_date) from ops.published as p where p.asset = {asset})"
         ).format(
+            for_readers=for_readers(table),
             view=identifier(latest_view(table)),
             columns=columns,
             table=identifier(table.relation),
@@ -185,18 +195,27 @@ def put_in(connection: Connection[Any], candidate: Candidate) -> None:
         _replace_rows(connection, candidate)
 
 
-def _attach(connection: Connection[Any], candidate: Candidate) -> None:
-    parent = identifier(candidate.table.relation)
-    for old in partitions_of(connection, candidate.table.relation, candidate.load_date):
+def take_out(connection: Connection[Any], table: Table, load_date: date) -> None:
+    """Remove what readers see of a load_date. Inside the caller's transaction, which has a lock_timeout."""
+    name = identifier(table.relation)
+    if table.header.storage == "rows":
+        date_column = sql.Identifier(LOAD_DATE)
+        connection.execute(sql.SQL("delete from {} where {} = {}").format(name, date_column, sql.Literal(load_date)))
+        return
+    for old in partitions_of(connection, table.relation, load_date):
         # Taken at once, so that two of these cannot wait for each other half way.
-        connection.execute(sql.SQL("lock table {} in access exclusive mode").format(parent))
-        connection.execute(sql.SQL("alter table {} detach partition {}").format(parent, identifier(old)))
+        connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
+        connection.execute(sql.SQL("alter table {} detach partition {}").format(name, identifier(old)))
         connection.execute(sql.SQL("drop table {}").format(identifier(old)))
+
+
+def _attach(connection: Connection[Any], candidate: Candidate) -> None:
+    take_out(connection, candidate.table, candidate.load_date)
     for leaf in candidates.leaves(connection, candidate):
         connection.execute(sql.SQL("alter table {} reset (autovacuum_enabled)").format(identifier(leaf)))
     connection.execute(
         sql.SQL("alter table {} attach partition {} for values in ({})").format(
-            parent, candidate.name, sql.Literal(candidate.load_date)
+            identifier(candidate.table.relation), candidate.name, sql.Literal(candidate.load_date)
         )
     )
 
@@ -214,11 +233,7 @@ def partitions_of(connection: Connection[Any], relation: Relation, load_date: da
 def _replace_rows(connection: Connection[Any], candidate: Candidate) -> None:
     name = identifier(candidate.table.relation)
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in (LOAD_DATE, *candidate.table.columns))
-    connection.execute(
-        sql.SQL("delete from {} where {} = {}").format(
-            name, sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date)
-        )
-    )
+    take_out(connection, candidate.table, candidate.load_date)
     connection.execute(
         sql.SQL("insert into {} ({columns}) select {columns} from {}").format(name, candidate.name, columns=columns)
     )

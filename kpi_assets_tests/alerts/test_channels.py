@@ -56,6 +56,11 @@ def alert(**changes: object) -> Alert:
             "https://dagster.example.com/ui/assets/shop/s3",
         ),
         (
+            {"kind": "late", "run_id": None, "job": "marts.kpi_things"},
+            "shop, load_date 2025-06-11 is late",
+            "https://dagster.example.com/ui/assets/shop/marts/kpi_things",
+        ),
+        (
             {"kind": "recovered", "job": None},
             "shop, load_date 2025-06-11 has recovered: it is published",
             "https://dagster.example.com/ui/runs/run-1",

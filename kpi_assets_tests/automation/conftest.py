@@ -14,7 +14,7 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import plain_s3, run_log
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.automation.triggers import pipeline_schedule, pipeline_sensor
+from kpi_assets.automation.triggers import pipeline_schedules, pipeline_sensor
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets_tests.shop import Shop
 
@@ -32,7 +32,7 @@ def definitions_of(pipeline: Pipeline, more: Sequence[dg.AssetsDefinition] = ())
         assets=[*pipeline_assets(pipeline), *more],
         jobs=pipeline_jobs(pipeline),
         sensors=[pipeline_sensor(pipeline)],
-        schedules=[pipeline_schedule(pipeline)],
+        schedules=pipeline_schedules(pipeline),
         resources=RESOURCES,
         executor=dg.in_process_executor,
     )
@@ -65,6 +65,10 @@ class Site:
         """The run that was asked for, as the daemon would have it."""
         day = date.fromisoformat(str(request.partition_key))
         return self.run(day, request.tags, list(request.asset_selection or []))
+
+    def keys(self, *names: str) -> list[dg.AssetKey]:
+        """What Dagster calls tables."""
+        return [dg.AssetKey([self.shop.name, *name.split(".")]) for name in names]
 
     def run(self, day: date, tags: object = None, only: Sequence[dg.AssetKey] = ()) -> dg.ExecuteInProcessResult:
         """The whole pipeline for a load_date, or some assets only."""

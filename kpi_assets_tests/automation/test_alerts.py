@@ -164,3 +164,18 @@ def test_a_database_of_another_release_is_left_alone(things: Lab, instance: dg.D
     things.rows("delete from ops.migrations where version > 1 returning 1")
     assert Ticks(things, instance)() == TOLD
     assert web.bodies == []
+
+
+def test_a_kpi_that_is_late_is_told_though_an_old_load_date_was_just_built(
+    things: Lab, instance: dg.DagsterInstance, web: Web
+) -> None:
+    fresh = "kpi: {chart: {x: thing_id, y: weight}}\nfreshness: {within_hours: 36}\n@end"
+    things.file("marts/weighed.sql", MART.replace("@end", fresh))
+    things.put_things(GOOD)
+    tick = Ticks(things, instance)
+    assert materialise(things, instance).success
+    assert tick() == tick() == TOLD
+    [late] = web.bodies
+    assert (late["kind"], late["load_date"]) == ("late", str(NEXT))
+    assert late["link"] == f"https://dagster.example.com/assets/{things.name}/marts/weighed"
+    assert late["details"][0].startswith("marts.weighed is late since 2025-03-02 12:00 UTC: ")

@@ -50,10 +50,6 @@ def week(site: Site) -> list[date]:
     return days
 
 
-def keys(site: Site, *names: str) -> list[dg.AssetKey]:
-    return [dg.AssetKey([site.shop.name, *name.split(".")]) for name in names]
-
-
 def test_a_backfill_of_dagsters_builds_no_neighbour_of_a_held_load_date(
     site: Site, week: list[date], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +88,7 @@ def test_a_backfill_of_dagsters_builds_no_neighbour_of_a_held_load_date(
             name: sorted(instance.get_materialized_partitions(key))
             for name, key in zip(
                 ("raw.labels", "marts.recent", "daily"),
-                (*keys(site, "raw.labels", "marts.recent"), neighbours.DAILY),
+                (*site.keys("raw.labels", "marts.recent"), neighbours.DAILY),
                 strict=True,
             )
         }
@@ -130,7 +126,7 @@ def test_an_automation_condition_asks_for_nothing_of_a_held_load_date(site: Site
 def test_who_asks_for_it_all_the_same_is_refused(site: Site, week: list[date]) -> None:
     """Only what looks back, of the held load_date, in a run of its own."""
     site.run(week[2])
-    result = site.run(week[2], only=keys(site, "marts.recent"))
+    result = site.run(week[2], only=site.keys("marts.recent"))
     assert not result.success
     [failure] = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failure.user_failure_data is not None

@@ -55,6 +55,23 @@ def test_a_long_table_says_how_much_of_it_is_shown(kpi: Site, published: Publish
     assert len([line for line in said.out.splitlines() if line.strip()[:1].isdigit()]) == 3 + 1
 
 
+def test_rows_of_low_volume_are_shown_where_somebody_asks_for_them(kpi: Site, published: Published) -> None:
+    name, words = "marts.kpi_products_reorder", ("--load-date", published.day, "--format", "json")
+    counts = (
+        "select count(*), count(*) filter (where is_low_volume) from marts.kpi_products_reorder where load_date = %s"
+    )
+    [(rows, low)] = kpi.rows(counts, published.day)
+    assert 0 < low < rows
+    said = kpi("show", "instacart", name, *words)
+    shown = json.loads(said.out)
+    assert (len(shown), min(row["orders_with_product"] for row in shown)) == (rows - low, 20)
+    assert "is_low_volume" not in shown[0]
+    assert said.err == f"{low:,} of {rows:,} rows are left out for their low volume: --all shows them.\n"
+    said = kpi("show", "instacart", name, *words, "--all")
+    everything = json.loads(said.out)
+    assert (len(everything), sum(row["is_low_volume"] for row in everything), said.err) == (rows, low, "")
+
+
 def test_a_text_that_a_spreadsheet_would_execute_is_made_harmless_in_csv(kpi: Site, published: Published) -> None:
     said = kpi("show", "instacart", "raw.aisles", "--load-date", published.day, "--format", "csv")
     shown = [name for _, name in csv.reader(io.StringIO(said.out))][1:]
@@ -106,7 +123,13 @@ def test_a_recheck_judges_what_is_published_and_builds_nothing(kpi: Site, publis
 
     good = kpi(*words)
 
-    assert good.line("marts.fact_orders every_line_counted ") == "marts.fact_orders every_line_counted pass 0 0"
+    [(lines,)] = kpi.rows(
+        "select count(*) from stg.stg_order_products_prior where load_date = %s",
+        published.day,
+    )
+    assert good.line("marts.fact_orders every_line_counted ") == (
+        f"marts.fact_orders every_line_counted pass 0 0 {lines} rows of stg.stg_order_products_prior = {lines} here"
+    )
     checked = (
         "select distinct table_name, status from ops.data_quality_results where subject = 'published' and run_id = "
     )

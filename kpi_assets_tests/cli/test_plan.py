@@ -2,12 +2,13 @@
 
 import json
 import shutil
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from kpi_assets_tests.cli.command import BUCKET, SQL, Said, Site, key
+from kpi_assets_tests.cli.conftest import Published
 
 GOOD, BAD, ABSENT, HALF, NEW = (date(2025, 4, day) for day in (1, 2, 3, 4, 5))
 RANGE = ("--from", GOOD, "--to", NEW)
@@ -16,16 +17,16 @@ RANGE = ("--from", GOOD, "--to", NEW)
 class Shelves:
     """The command on a pipeline of three small objects and no more, so that a run is quick."""
 
-    def __init__(self, kpi: Site, folder: Path) -> None:
-        self.kpi, self.sql = kpi, folder / "sql"
-        self.raw = self.sql / "shelves" / "raw"
+    def __init__(self, kpi: Site, folder: Path, name: str = "shelves") -> None:
+        self.kpi, self.sql, self.name = kpi, folder / "sql", name
+        self.raw = self.sql / name / "raw"
         self.raw.mkdir(parents=True)
         shutil.copy(SQL / "instacart/pipeline.yaml", self.raw.parent)
-        for name in ("aisles", "departments", "products"):
-            shutil.copy(SQL / f"instacart/raw/{name}.sql", self.raw)
+        for source in ("aisles", "departments", "products"):
+            shutil.copy(SQL / f"instacart/raw/{source}.sql", self.raw)
 
     def __call__(self, command: str, *words: object, code: int = 0) -> Said:
-        return self.kpi(command, "shelves", *words, code=code, KPI_SQL_DIR=str(self.sql))
+        return self.kpi(command, self.name, *words, code=code, KPI_SQL_DIR=str(self.sql))
 
     def states(self, code: int = 0) -> list[str]:
         """Of the load_dates from GOOD to NEW."""
@@ -92,6 +93,18 @@ def test_a_corrected_object_and_changed_sql_are_stale_and_are_run(shelves: Shelv
     done = shelves("backfill", "--from", GOOD, "--to", HALF, "--only", "stale")
     assert done.out.splitlines()[-1] == "2 run; left as they were: 1 incomplete, 1 missing."
     assert shelves.states() == ["published", "published", "missing", "incomplete", "stale"]
+
+
+def test_the_plan_tells_which_kpis_are_late(kpi: Site, published: Published) -> None:
+    [(latest,)] = kpi.rows("select max(load_date) from ops.published where asset like 'marts.kpi%%'")
+    said = kpi("plan", "instacart", "--from", published.day, "--to", published.day)
+    since = f"{latest + timedelta(days=1)} 12:00 UTC"
+    rest = f"its latest published load_date is {latest}, and its freshness is within_hours: 36."
+    assert said.out.splitlines() == [
+        f"late marts.kpi_orders_by_dow is late since {since}: {rest}",
+        f"late marts.kpi_products_reorder is late since {since}: {rest}",
+        "1 published.",
+    ]
 
 
 def test_words_that_make_no_sense(kpi: Site) -> None:

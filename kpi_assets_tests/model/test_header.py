@@ -41,6 +41,12 @@ def with_kpi(text: str) -> str:
     return changed("checks:\n", f"kpi:\n{text}checks:\n")  # from line 14 on
 
 
+def with_volume(text: str = "{column: thing_id, at_least: 2}") -> str:
+    """A KPI, with min_volume on line 7."""
+    source = TEXT[TEXT.index("source:") : TEXT.index("columns:")]
+    return changed(source, f"kpi:\n  chart: {{x: name, y: thing_id}}\nmin_volume: {text}\n")
+
+
 def test_a_header_is_read_into_typed_values() -> None:
     header, lines, body = split(PATH, TEXT + "-- a comment\nselect 1\n")
     assert (header.description, header.owner, header.grain) == ("Things as delivered.", "team:tests", ["thing_id"])
@@ -273,7 +279,49 @@ ERRORS = {
         16,
         r"kpi\.chart\.y: 'nope' is not one of",
     ),
+    "freshness of what is no KPI": (
+        changed("checks:\n", "freshness: {within_hours: 36}\nchecks:\n"),
+        13,
+        "freshness: is for KPIs: say kpi as well, or take it out",
+    ),
+    "freshness within seconds": (
+        with_volume().replace("min_volume: {column: thing_id, at_least: 2}", "freshness: {within_hours: 0.01}"),
+        7,
+        "freshness.within_hours: Input should be greater",
+    ),
+    "min_volume of no column": (
+        with_volume("{column: nope, at_least: 2}"),
+        7,
+        r"min_volume\.column: 'nope' is not one of the columns",
+    ),
+    "min_volume of a text": (
+        with_volume("{column: name, at_least: 2}"),
+        7,
+        r"min_volume\.column: 'name' counts nothing: name a column of type smallint, integer, bigint",
+    ),
+    "min_volume of nothing": (with_volume("{column: thing_id, at_least: 0}"), 7, "greater than or equal to 1"),
+    "min_volume of what is no KPI": (
+        changed("checks:\n", "min_volume: {column: thing_id, at_least: 2}\nchecks:\n"),
+        13,
+        "min_volume: is for a KPI with a SELECT whose rows are stored: take it out",
+    ),
+    "min_volume of a view": (
+        with_volume("{column: thing_id, at_least: 2}\nstorage: view").replace("checks:\n  not_null: [name]\n", ""),
+        7,
+        "min_volume: is for a KPI with a SELECT whose rows are stored: take it out",
+    ),
+    "min_volume beside its own column": (
+        with_volume().replace("  name:\n", "  is_low_volume: {type: boolean, description: Own.}\n  name:\n"),
+        10,
+        r"columns\.is_low_volume: min_volume makes this column: take it out",
+    ),
 }
+
+
+def test_min_volume_makes_a_column_that_the_select_does_not_return() -> None:
+    header, _, _ = split(PATH, with_volume())
+    assert (list(header.columns), header.selected) == (["thing_id", "name", "is_low_volume"], ["thing_id", "name"])
+    assert header.columns["is_low_volume"].type == "boolean"
 
 
 @pytest.mark.parametrize(("text", "line", "sentence"), ERRORS.values(), ids=ERRORS)

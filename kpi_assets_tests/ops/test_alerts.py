@@ -252,6 +252,15 @@ def test_a_load_date_that_is_published_recovers_once_from_all_its_incidents(
     assert incidents(session)[-1] == (DAY, "held", "r3", "raw.things", ["raw.things: bad again"], 1, True)
 
 
+def test_a_load_date_recovers_though_retention_dropped_some_of_it(session: Connection[Any], shared: Lab) -> None:
+    publish_all(session, "r0")
+    publishes.record_drop(session, [Relation("raw", "things")], DAY)
+    closed(session, "marts.weighed", "held", error="bad")
+    assert recovered(session, shared) == []
+    publish(session, "marts.weighed", "r3")
+    assert recovered(session, shared) == [DAY]
+
+
 def test_part_of_a_load_date_is_no_recovery(session: Connection[Any], shared: Lab) -> None:
     closed(session, "raw.things", "held", error="bad")
     closed(session, "s3.things", "success", "r2")

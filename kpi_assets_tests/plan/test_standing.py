@@ -252,8 +252,14 @@ def test_rows_that_were_dropped_to_save_room_are_no_need(shop: Shop) -> None:
     shop.land()
     shop.run()
     with shop.session() as session:
-        session.execute("update ops.publishes set superseded_at = now() where asset like 'raw.%'")
-    assert shop.standing().state == "published"
+        session.execute("update ops.publishes set superseded_at = now(), dropped_at = now() where asset like 'raw.%'")
+    published = "All 4 tables are what S3 and the SQL make of them. The rows of 2 were dropped by retention."
+    assert told(shop) == ("published", None, published)
+    raw = shop.folder / "raw/things.sql"
+    raw.write_text(raw.read_text().replace("(6,2)", "(9,2)"))
+    assert told(shop) == ("published", None, published), "what is not there is not of other SQL"
+    shop.land(things=MORE)
+    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
 
 
 def test_each_load_date_of_a_range_over_the_turn_of_a_year(shop: Shop) -> None:

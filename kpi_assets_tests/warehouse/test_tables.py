@@ -163,6 +163,40 @@ def test_the_latest_view_follows_the_columns_and_the_latest_load_date(lab: Lab) 
     assert lab.rows("select thing_id from marts.things_latest") == [(2,)], "an older load_date is not the latest"
 
 
+VOLUME = "min_volume: {column: weight, at_least: 5}\n"
+
+
+@STORAGES
+def test_rows_of_low_volume_are_kept_marked_and_left_out_for_readers(lab: Lab, storage: str) -> None:
+    rows = ["1, 'anvil', 5", "2, 'nail', 4", "3, 'feather', null"]
+    path = lab.file("marts/things.sql", things(BEFORE, rows, storage=storage, more=KPI + VOLUME))
+    outcome = lab.build("marts.things")
+    assert outcome.rows == 3
+    assert outcome.chart == [("1", 5.0)], "the picture is of what readers see"
+    marked = "select thing_id, is_low_volume from marts.things order by 1"
+    assert lab.rows(marked) == [(1, False), (2, True), (3, True)]
+    assert types(lab, "marts.things_latest") == {"load_date": "date", **BEFORE}
+    assert lab.rows("select thing_id from marts.things_latest") == [(1,)]
+    [(comment,)] = lab.rows("select col_description('marts.things'::regclass, 5)")
+    assert comment == "Whether weight is below 5 or unknown; the view for readers leaves it out."
+
+    path.write_text(path.read_text().replace("at_least: 5", "at_least: 4"))
+    assert lab.build("marts.things").checksum != outcome.checksum
+    assert lab.rows("select thing_id from marts.things_latest order by 1") == [(1,), (2,)]
+
+
+def test_a_min_volume_that_is_added_hides_nothing_that_was_published_before_and_goes_again(lab: Lab) -> None:
+    publish(lab, things(BEFORE, ["1, 'anvil', 3"], more=KPI), NEXT)
+    publish(lab, things(BEFORE, ["2, 'nail', 4", "3, 'saw', 6"], more=KPI + VOLUME), DAY)
+    assert lab.rows("select thing_id, is_low_volume from marts.things order by 1") == [(1, None), (2, True), (3, False)]
+    assert lab.rows("select thing_id from marts.things_latest") == [(1,)], "it is not judged, and still the latest"
+    publish(lab, things(BEFORE, ["1, 'anvil', 3"], more=KPI + VOLUME), NEXT)
+    assert lab.rows("select thing_id from marts.things_latest") == []
+    publish(lab, things(BEFORE, ["1, 'anvil', 3"], more=KPI), NEXT)
+    assert lab.rows("select thing_id from marts.things_latest") == [(1,)]
+    assert types(lab) == {"load_date": "date", **BEFORE}
+
+
 def test_somebody_s_view_of_the_latest_view_stands_in_the_way(lab: Lab) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     execute(lab, "create view marts.names as select name from marts.things_latest")

@@ -4,6 +4,8 @@ owner: team:analytics
 grain: [order_dow]
 kpi:
   chart: {x: order_dow, y: total_orders}
+# A load_date lands on its day: one that is not published by noon of the next is late.
+freshness: {within_hours: 36}
 columns:
   order_dow: {type: smallint, description: "Day of the week of the order, 0 to 6; a day without orders has no row."}
   total_orders: {type: bigint, description: "All orders of that day, whether or not their lines are known."}

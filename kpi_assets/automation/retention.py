@@ -1,0 +1,60 @@
+"""When retention is done: for each pipeline that asks for it a job, and a schedule that runs it once a day.
+
+Not here: what is dropped, and how (build/retention.py).
+"""
+
+from datetime import datetime, timezone
+
+import dagster as dg
+
+from kpi_assets.assets.factory import RESOURCES
+from kpi_assets.assets.steps import NAMED, failing_in_one_sentence
+from kpi_assets.build.retention import drop, due, totals
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.warehouse.connection import connect
+
+
+def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
+    """Drops what is older than pipeline.yaml keeps."""
+
+    @dg.op(name=f"{pipeline.name}__drop_old_rows", required_resource_keys=RESOURCES)
+    def drop_old_rows(context: dg.OpExecutionContext) -> None:
+        resources = context.resources
+        with failing_in_one_sentence(context):
+            work = resources.run_log.context(pipeline, resources.s3, resources.progress(context.log, "retention"))
+            with connect(work.server, pipeline.name, "retention") as connection:
+                found = due(connection, pipeline, datetime.now(timezone.utc).date())
+            outcomes = list(drop(work, found))
+        for total in totals(publish for publish, why_not in outcomes if not why_not):
+            days = f"{total.load_dates} load_dates from {total.first} to {total.last}"
+            context.log.info(f"{total.asset}: {total.rows} rows of {days} dropped")
+        left = [f"{publish.asset} of {publish.load_date}: {why_not}" for publish, why_not in outcomes if why_not]
+        for sentence in left[:NAMED]:
+            context.log.warning(f"Left for the next time: {sentence}")
+        context.log.info(f"{len(outcomes) - len(left)} dropped, {len(left)} left for the next time.")
+
+    @dg.job(
+        name=retention_name(pipeline),
+        description="Drops the load_dates of raw and staging that are older than pipeline.yaml keeps.",
+    )
+    def drop_old() -> None:
+        drop_old_rows()
+
+    return drop_old
+
+
+def retention_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
+    """Once a day, in the hour after the daily run began; on from the start, since who writes the word means it."""
+    return dg.ScheduleDefinition(
+        name=f"{retention_name(pipeline)}_daily",
+        job_name=retention_name(pipeline),
+        cron_schedule="30 3 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Drops what is older than pipeline.yaml keeps.",
+    )
+
+
+def retention_name(pipeline: Pipeline) -> str:
+    """What the job is called."""
+    return f"{pipeline.name}_retention"

@@ -1,0 +1,59 @@
+"""Retention: `kpi retention`, what is older than pipeline.yaml keeps, and dropping it."""
+
+import uuid
+from datetime import datetime, timezone
+from typing import Annotated
+
+import typer
+
+from kpi_assets.cli.common import PipelineName, Session, grid, out, pipeline_of, session
+from kpi_assets.errors import UsageError
+
+
+def retention(
+    pipeline: PipelineName,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop it; S3 can give it again.")] = False,
+) -> None:
+    """Print which load_dates of raw and staging are older than pipeline.yaml keeps; drop them with --drop."""
+    found = pipeline_of(pipeline)
+    if not found.config.retention:
+        raise UsageError(
+            f"{pipeline} keeps everything: write retention, such as {{raw: 400}} days, into "
+            f"{found.path / 'pipeline.yaml'} to change that."
+        )
+    with session(pipeline) as work:
+        left = _retain(work.ready(), drop=drop)
+    raise typer.Exit(1 if left else 0)
+
+
+def _retain(work: Session, *, drop: bool) -> list[str]:
+    """Show, or do and show; returns what was left for the next time."""
+    from kpi_assets.build import retention as build  # noqa: PLC0415
+    from kpi_assets.build.context import BuildContext  # noqa: PLC0415
+    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    pipeline = work.pipeline
+    with connect(work.server, pipeline.name, "retention") as connection:
+        found = build.due(connection, pipeline, datetime.now(timezone.utc).date())
+    left = []
+    if drop:
+        store = Store(client(work.settings), bucket_of(pipeline, work.settings))
+        outcomes = list(build.drop(BuildContext(pipeline, work.server, store, str(uuid.uuid4())), found))
+        left = [f"{publish.asset} of {publish.load_date}: {why_not}" for publish, why_not in outcomes if why_not]
+        found = [publish for publish, why_not in outcomes if not why_not]
+    if found:
+        rows = [
+            (t.asset, t.load_dates, t.first, t.last, f"{t.rows:,}", f"{t.size_bytes / 1e6:,.1f}")
+            for t in build.totals(found)
+        ]
+        columns = ("table", "load_dates", "first", "last", "rows", "MB")
+        title = f"{pipeline.name}: {'dropped' if drop else 'older than it is kept'}"
+        out.print(grid(title, columns, rows, right=("load_dates", "rows", "MB")))
+    for sentence in left:
+        out.print(f"[yellow]left[/] {sentence}", soft_wrap=True)
+    if not found and not left:
+        out.print(f"Nothing of {pipeline.name} is older than it is kept.")
+    elif not drop:
+        out.print("Nothing was dropped: --drop does it.")
+    return left

@@ -1,0 +1,56 @@
+"""Freshness: which KPIs are late, by the latest load_date that is published of them.
+
+The policy that Dagster is told (assets/) asks when anything of the asset was last materialised: the backfill of an old
+load_date turns it green. This asks for the load_date. Not here: who is told (alerts.py).
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class LateKpi:
+    """A KPI whose latest published load_date is older than its header allows."""
+
+    relation: Relation
+    latest: date
+    since: datetime
+    within_hours: float
+
+    @property
+    def sentence(self) -> str:
+        """The same words as long as nothing newer is published."""
+        return (
+            f"{self.relation} is late since {self.since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC: "
+            f"its latest published load_date is {self.latest}, and its freshness is within_hours: {self.within_hours:g}"
+        )
+
+
+def late(connection: Connection[Any], pipeline: Pipeline, now: datetime | None = None) -> list[LateKpi]:
+    """The KPIs that are late, by their names; one of which nothing was ever published is not late but new.
+
+    The hours are counted from the beginning of the load_date, 00:00 UTC.
+    """
+    hours = {str(r): t.header.freshness.within_hours for r, t in pipeline.tables.items() if t.header.freshness}
+    rows = connection.execute(
+        """
+        select w.asset, l.load_date, u.late_from, w.hours
+        from unnest(%(assets)s::text[], %(hours)s::double precision[]) as w (asset, hours)
+        cross join lateral (
+            select max(p.load_date) as load_date from ops.published as p where p.asset = w.asset
+        ) as l
+        cross join lateral (
+            select l.load_date::timestamp at time zone 'UTC' + make_interval(secs => w.hours * 3600) as late_from
+        ) as u
+        where u.late_from < %(now)s
+        order by w.asset
+        """,
+        {"assets": list(hours), "hours": list(hours.values()), "now": now or datetime.now(timezone.utc)},
+    ).fetchall()
+    return [LateKpi(Relation.parse(asset), *rest) for asset, *rest in rows]

@@ -1,0 +1,45 @@
+"""Retention by itself: the job and its schedule, for who asks for them, and a sensor that leaves dropped rows alone."""
+
+import dagster as dg
+
+from kpi_assets_tests.automation.conftest import Site, definitions
+
+
+def test_the_job_drops_what_is_old_and_nothing_starts_to_build_it_again(site: Site) -> None:
+    shop = site.shop
+    shop.automate("settle_seconds: 0, look_back_days: 3660, rebuild_on_sql_change: true")
+    without = definitions(shop)
+    assert [job.name for job in without.resolve_all_job_defs() if "retention" in job.name] == []
+    assert [schedule.name for schedule in without.schedules or []] == [f"{shop.name}_daily"]
+    path = shop.folder / "pipeline.yaml"
+    path.write_text(path.read_text() + "retention: {raw: 400}\n")
+    shop.land()
+    assert site.run(shop.day).success
+    assert site.tick() == []
+
+    defs = definitions(shop)
+    schedule = defs.resolve_schedule_def(f"{shop.name}_retention_daily")
+    assert (schedule.cron_schedule, schedule.default_status) == ("30 3 * * *", dg.DefaultScheduleStatus.RUNNING)
+    assert schedule.job_name == f"{shop.name}_retention"
+    done = defs.resolve_job_def(schedule.job_name).execute_in_process(instance=site.instance)
+    assert done.success
+    one_day = f"load_date = '{shop.day}'"
+    assert shop.rows(f"select asset from ops.publishes where {one_day} and dropped_at is not null order by 1") == [
+        ("raw.labels",),
+        ("raw.things",),
+    ]
+    assert shop.rows(f"select label, weight::text from marts.heavy where {one_day}") == [("heavy", "20.50")]
+    path = shop.folder / "raw/things.sql"
+    path.write_text(path.read_text().replace("(6,2)", "(9,2)"))
+    assert site.tick() == []
+    assert "1 published" in str(site.skipped)
+
+    alone = site.run(shop.day, only=site.keys("marts.weighed"))
+    assert not alone.success
+    said = [e.step_failure_data.user_failure_data.description for e in alone.all_events if e.is_step_failure]
+    assert said == [
+        f"marts.weighed of {shop.day} cannot be built: the rows of raw.things of {shop.day} were dropped by retention; "
+        f"`kpi run {shop.name} --load-date {shop.day}` replays them from S3."
+    ]
+    open_ones = f"select kind from ops.alerts where {one_day} and closed_at is null"
+    assert shop.rows(open_ones) == [("failed",)]
