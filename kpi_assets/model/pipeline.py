@@ -310,16 +310,16 @@ def load_pipeline(folder: Path, minimum_rows: Mapping[str, int]) -> Pipeline:
 
 
 def _check_retention(pipeline: Pipeline) -> None:
-    """Raise ModelError where a mart or KPI would lose its rows with those of the table that it shows, or of its window."""
+    """Raise ModelError where a mart or KPI would lose its rows with those that it shows, or a part of its window."""
     for relation, table in pipeline.tables.items():
-        for read in pipeline.window_inputs_of(table):
-            kept = pipeline.kept_days(pipeline.tables[read])
+        for window_input in pipeline.window_inputs_of(table):
+            kept = pipeline.kept_days(pipeline.tables[window_input])
             if kept is not None and table.header.lookback and kept < table.header.lookback:
                 raise ModelError(
                     table.path,
                     1,
-                    f"lookback reads {table.header.lookback} load_dates of {read}, of which retention keeps {kept} days "
-                    f"({PIPELINE_FILE}): look back on less, or keep more",
+                    f"lookback reads {table.header.lookback} load_dates of {window_input}, of which retention keeps "
+                    f"{kept} days ({PIPELINE_FILE}): look back on less, or keep more",
                 )
         for view in pipeline.views_of(relation) if pipeline.kept_days(table) else ():
             if pipeline.layer(view) == "marts" or pipeline.tables[view].header.kpi:
