@@ -46,7 +46,7 @@ mutation Backfill($params: LaunchBackfillParams!) {
 """
 PUBLISHED = "select asset, checksum from ops.published where load_date = %s order by asset"
 FIRST = date(2025, 3, 1)
-KINDS = {"webserver": "the web UI", "_daemon": "the daemon", "execute_run": "a run", "grpc": "a code server"}
+KINDS = {"webserver": "the web UI", "_daemon": "the daemon", "grpc": "a code server", "spawn_main": "a run"}
 
 
 def main() -> None:
