@@ -25,7 +25,7 @@ SESSION = {
     "transform_null_equals": "off",
     "default_transaction_isolation": "read committed",  # a publish must see what was published while it waited
     "default_transaction_read_only": "off",
-    "statement_timeout": "0",
+    "statement_timeout": "6h",  # as long as a run may take
     "client_min_messages": "warning",
     "jit": "off",  # compiling costs more than it saves on these statements
     "work_mem": "256MB",
