@@ -151,7 +151,8 @@ def automation(folder: Path) -> None:
         until("a message says so", lambda: told("recovered"))
         time.sleep(65)
         assert (told("held"), told("recovered")) == ([bad], [bad]), hook.bodies
-        assert [body["kind"] for body in hook.bodies] == ["held", "recovered"], hook.bodies
+        late = [body["title"] for body in hook.bodies if body["kind"] == "late"]  # its KPIs are of long ago
+        assert len(hook.bodies) == 2 + len(late) == 2 + len(set(late)), hook.bodies
 
 
 def month(folder: Path) -> None:
