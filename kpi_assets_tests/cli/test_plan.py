@@ -102,6 +102,7 @@ def test_the_plan_tells_which_kpis_are_late(kpi: Site, published: Published) -> 
     rest = f"its latest published load_date is {latest}, and its freshness is within_hours: 36."
     assert said.out.splitlines() == [
         f"late marts.kpi_orders_by_dow is late since {since}: {rest}",
+        f"late marts.kpi_orders_by_dow_28d is late since {since}: {rest}",
         f"late marts.kpi_products_reorder is late since {since}: {rest}",
         "1 published.",
     ]

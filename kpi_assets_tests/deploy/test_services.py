@@ -49,6 +49,7 @@ def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
         "ok      roles: kpi_loader, kpi_builder, kpi_reader are there",
         f"ok      database instacart: ops is at version {schema.migrations()[-1][0]}, the newest",
         f"advice  database instacart: marts.kpi_orders_by_dow {late} within_hours: 36: {look}",
+        f"advice  database instacart: marts.kpi_orders_by_dow_28d {late} within_hours: 36: {look}",
         f"advice  database instacart: marts.kpi_products_reorder {late} within_hours: 36: {look}",
         "ok      bucket kpi-instacart: its clock and ours are less than 10 s apart",
         "ok      bucket kpi-instacart: can be listed and read below raw/",

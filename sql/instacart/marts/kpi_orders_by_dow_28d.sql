@@ -3,6 +3,8 @@ description: Orders and reorder behaviour by day of the week, over the orders th
 owner: team:analytics
 grain: [order_dow]
 lookback: 28
+# As fresh as the daily one, whose definition it shares.
+freshness: {within_hours: 36}
 kpi:
   chart: {x: order_dow, y: total_orders}
 columns:
