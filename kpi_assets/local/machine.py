@@ -90,6 +90,11 @@ def postgres_conf(machine: Machine, port: int, cluster_name: str) -> str:
         ("dynamic_shared_memory_type", "posix" if roomy else "mmap", "mmap where /dev/shm is below 1 GB"),
         ("max_worker_processes", str(max(8, machine.cores)), "room for the parallel workers and the server's own"),
         ("max_parallel_workers", str(machine.cores), "one a core"),
+        (
+            "io_method",
+            "sync",
+            "most reads are of the kernel's cache: handing one to a worker takes longer",
+        ),
         ("jit", "off", "compiling costs more than it saves on these queries"),
         ("timezone", "UTC", "the same results everywhere"),
         ("log_timezone", "UTC", "as above"),
