@@ -67,11 +67,15 @@ class _Crew:
         self.laps: list[Stopwatch] = []
         self._sessions: set[Connection[Any]] = set()
         self._lock = threading.Lock()
+        self._turns = threading.Semaphore(context.writers)
         self._stopped = False
 
     def work(self, connection: Connection[Any], parts: Sequence[Candidate]) -> list[Any]:
-        """What each slice's writing gave back; tells the progress meanwhile."""
-        with ThreadPoolExecutor(self._context.writers, thread_name_prefix="writer") as pool:
+        """What each slice's writing gave back; tells the progress meanwhile.
+
+        There is a writer more than work at once: one waits for the disk while it commits, and takes no processor.
+        """
+        with ThreadPoolExecutor(self._context.writers + 1, thread_name_prefix="writer") as pool:
             futures = [pool.submit(self._one, part) for part in parts]
             try:
                 while wait(futures, LOOK_EVERY, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):
@@ -93,12 +97,13 @@ class _Crew:
             with self._lock:
                 self._sessions.add(session)
             try:
-                if self._stopped:
-                    raise _Stopped
                 session.execute(_SETTINGS)
-                laps = Stopwatch()
                 with session.transaction():
-                    result = self._write(session, part, laps)
+                    with self._turns:
+                        if self._stopped:
+                            raise _Stopped
+                        laps = Stopwatch()
+                        result = self._write(session, part, laps)
                 with self._lock:
                     self.laps.append(laps)
                 return result
