@@ -3,13 +3,13 @@
 Not here: whether what came out may be published (table.py).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from kpi_assets.build.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.build.object import asset_name
@@ -26,8 +26,8 @@ from kpi_assets.lake.records import (
     read_records,
 )
 from kpi_assets.lake.store import PinnedRead, sha256_of
-from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.names import Relation
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.slices import KEY_TYPES, Slice, slices_at
 from kpi_assets.ops import manifests
@@ -63,33 +63,46 @@ def fill(
     if candidate.table.header.source:
         return _fill_from_object(context, connection, candidate, watch)
     context.on_progress("selecting", 0, 0)
-    proven = _select(context, connection, candidate, inputs.window, watch)
+    try:
+        proven = _select(context, connection, candidate, inputs, watch)
+    except psycopg.errors.UndefinedTable:
+        inputs.check_unchanged(connection)  # what was to be read was replaced meanwhile, and says so
+        raise
     return Filled(Counts(), inputs.manifest_hash, [], proven)
 
 
 def _select(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, window: Window | None, watch: Stopwatch
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs, watch: Stopwatch
 ) -> bool:
     """Make the candidate from its SELECT, sliced as the table its key comes from; whether no two rows share it."""
+    tables, origins = context.pipeline.tables, context.pipeline.sliced_by_key(candidate.table)
+    sources = {
+        named: found
+        for named, origin in origins.items()
+        if (found := slices.stored(connection, tables[named], origin, candidate.load_date))
+    }
+    parts = max((source.slices for source in sources.values()), key=len, default=[])
+    for named, source in sources.items():
+        if not parts and context.slices_of(inputs.of_day[origins[named]].size_bytes) > 1:
+            key = tables[origins[named]].header.grain[0]
+            parts = slices.even_slices(connection, source.partition, key, context.writers)
+
+    def read(relation: Relation, column: str, part: Slice) -> sql.Composable:
+        source = sources.get(relation)
+        return source.read(column, part) if source else candidates.read_slice(relation, column, part)
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
-        candidates.create_from_select(session, part)
+        candidates.create_from_select(session, part, read=read)
         laps.lap("select")
         return _finish(context, session, part, laps)
 
-    if parts := _slices_of_key(context, connection, candidate):
+    if parts:
         with suppress(psycopg.errors.CheckViolation):  # a row without a key, which the audit then counts
-            return all(write_slices(context, connection, candidate, parts, write, watch))
+            return _is_proven(connection, candidate, write_slices(context, connection, candidate, parts, write, watch))
     with connection.transaction():
-        candidates.create_from_select(connection, candidate, window)
+        candidates.create_from_select(connection, candidate, inputs.window)
         watch.lap("select")
         return _finish(context, connection, candidate, watch)
-
-
-def _slices_of_key(context: BuildContext, connection: Connection[Any], candidate: Candidate) -> list[Slice]:
-    """Those of the published tables whose key decides on the candidate's; none where none of them is in slices."""
-    origins = context.pipeline.sliced_by_key(candidate.table)
-    return max((slices.of_published(connection, each, candidate.load_date) for each in origins), key=len, default=[])
 
 
 def _finish(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> bool:
@@ -106,6 +119,13 @@ def _finish(context: BuildContext, connection: Connection[Any], candidate: Candi
     finally:
         watch.lap("index")
     return True
+
+
+def _is_proven(connection: Connection[Any], candidate: Candidate, of_slices: Sequence[bool]) -> bool:
+    """Whether no two rows of any slice share a key; then the slices' indexes are made one, and planners know it too."""
+    if all(of_slices):
+        candidates.build_index(connection, candidate)
+    return all(of_slices)
 
 
 def _fill_from_object(
@@ -166,7 +186,8 @@ def _copy_slices(
     written = write_slices(context, connection, candidate, slices_at([key for _, key in cuts]), write, watch)
     records = sum(count for count, _ in written)
     manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(digests))
-    return Filled(Counts(records, records, 0), manifest.hash, [], all(proven for _, proven in written))
+    proven = _is_proven(connection, candidate, [proven for _, proven in written])
+    return Filled(Counts(records, records, 0), manifest.hash, [], proven)
 
 
 def _copy_plain(

@@ -5,6 +5,7 @@ it. Postgres itself carries a single value over a join, but not a range. Not her
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, build_scope
@@ -12,14 +13,21 @@ from sqlglot.optimizer.scope import Scope, build_scope
 from kpi_assets.model.mention import Mention
 
 _BARRIERS = ("limit", "offset", "distinct", "laterals", "windows")  # what is computed over all rows
+_IN_PART = ("sample", "only")  # what can be said of a table, but not of a subquery in its place
 Column = tuple[str, str]  # (source, name)
 
 
-def mentions_to_narrow(tree: exp.Query, column: str) -> list[tuple[Mention, str]]:
-    """The tables that may be narrowed together by what the returned `column` is narrowed by; none where in doubt.
+@dataclass(frozen=True, order=True)
+class Narrowable:
+    """A table that may be narrowed, by which of its columns, and whether what is returned is that very column."""
 
-    Each with its own column to narrow it by.
-    """
+    mention: Mention
+    column: str
+    is_origin: bool
+
+
+def mentions_to_narrow(tree: exp.Query, column: str) -> list[Narrowable]:
+    """The tables that may be narrowed together by what the returned `column` is narrowed by; none where in doubt."""
     root = build_scope(tree)
     if root is None or any(found.args.get("db") for found in tree.find_all(exp.Column)):
         return []
@@ -29,7 +37,7 @@ def mentions_to_narrow(tree: exp.Query, column: str) -> list[tuple[Mention, str]
     return sorted(_narrow(root, column, uses))
 
 
-def _narrow(scope: Scope, name: str, uses: Mapping[str, int]) -> Iterator[tuple[Mention, str]]:
+def _narrow(scope: Scope, name: str, uses: Mapping[str, int]) -> Iterator[Narrowable]:
     select = scope.expression
     if not isinstance(select, exp.Select) or any(select.args.get(barrier) for barrier in _BARRIERS):
         return
@@ -38,10 +46,12 @@ def _narrow(scope: Scope, name: str, uses: Mapping[str, int]) -> Iterator[tuple[
         return
     for alias, column in _equals(scope, key):
         source = scope.sources.get(alias)
-        if isinstance(source, exp.Table):
-            yield Mention.of(source), column
+        is_key = (alias, column) == key
+        if isinstance(source, exp.Table) and not any(source.args.get(word) for word in _IN_PART):
+            yield Narrowable(Mention.of(source), column, is_key)
         elif isinstance(source, Scope) and (not source.is_cte or uses.get(_cte_name(scope, alias)) == 1):
-            yield from _narrow(source, column, uses)
+            for found in _narrow(source, column, uses):
+                yield Narrowable(found.mention, found.column, is_key and found.is_origin)
 
 
 def _cte_name(scope: Scope, alias: str) -> str:

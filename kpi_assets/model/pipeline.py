@@ -23,6 +23,7 @@ from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, LOW_VOLUME, Identifier, Relation
 from kpi_assets.model.query import Query, digest, parse_query
+from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
 Layer = Literal["raw", "staging", "marts"]
@@ -224,22 +225,24 @@ class Pipeline:
         assert table.header.lookback is not None
         return max(self.config.start_date, load_date - timedelta(days=table.header.lookback - 1))
 
-    def sliced_by_key(self, table: Table) -> list[Relation]:
-        """The large tables whose key decides on the first column of a large table's grain, views looked through.
+    def sliced_by_key(self, table: Table) -> dict[Relation, Relation]:
+        """The tables that a large table's SELECT names whose key decides on the first column of the large one's grain.
 
-        What is built of slices of them can be built in the same slices.
+        Each with the large table that it is, or that it shows as a view. What is built of slices of them can be built
+        in the same slices.
         """
         if table.query is None or table.header.storage != "partitions":
-            return []
-        found = []
-        _, read = table.query.narrowed(table.header.grain[0], lambda column: column)
-        for relation, column in read:
-            origin, key = self.tables[relation], column
-            if origin.header.storage == "view":
-                shown, columns = origin.shows
-                origin, key = self.tables[shown], columns[column]
-            if origin.header.storage == "partitions" and origin.header.grain[0] == key:
-                found.append(origin.relation)
+            return {}
+        found = {}
+        for each in table.query.narrowable(table.header.grain[0]):
+            named = origin = self.tables[each.mention.relation]
+            key = each.column
+            if named.header.storage == "view":
+                shown, columns = named.shows
+                origin, key = self.tables[shown], columns[key]
+            is_key = origin.header.grain[0] == key and origin.header.columns[key].type in KEY_TYPES
+            if is_key and origin.header.storage == "partitions":
+                found[named.relation] = origin.relation
         return found
 
     def check_load_date(self, load_date: date) -> date:

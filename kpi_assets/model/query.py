@@ -19,7 +19,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from kpi_assets.model.lookback import WINDOW_START, latest_rows
 from kpi_assets.model.mention import THIS, Mention, as_parsed, replaced
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.narrow import mentions_to_narrow
+from kpi_assets.model.narrow import Narrowable, mentions_to_narrow
 from kpi_assets.model.strict_yaml import ModelError
 
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
@@ -125,18 +125,18 @@ class Query:
             return None
         return self.reads[0], dict(zip(self.columns, (column.name for column in columns), strict=True))
 
-    def narrowed(self, column: str, condition: Callable[[str], str]) -> tuple[str, list[tuple[Relation, str]]]:
-        """The same SQL where every table that decides on `column` is read only where `condition` of its column holds.
+    def narrowable(self, column: str) -> list[Narrowable]:
+        """The tables that decide on what is returned as `column`; none where in doubt."""
+        return [] if "%%" in self.sql or self.windows else mentions_to_narrow(self.tree, column)
 
-        With it those tables and columns; where there are none, the SQL is as it was. Which rows are returned is up to
-        the caller: this spares the others' reading.
+    def narrowed(self, column: str, read: Callable[[Relation, str], str]) -> tuple[str, bool]:
+        """The same SQL where each table that decides on `column` is what `read` makes of it and its own column.
+
+        And whether so no other rows are returned than those wanted: else the caller must leave out the others.
         """
-        found = [] if "%%" in self.sql or self.windows else mentions_to_narrow(self.tree, column)
-        narrow = [
-            (mention, f"(select * from {mention.relation} where {condition(of)})")  # noqa: S608
-            for mention, of in found
-        ]
-        return replaced(self.sql, narrow), [(mention.relation, of) for mention, of in found]
+        found = self.narrowable(column)
+        narrow = [(each.mention, read(each.mention.relation, each.column)) for each in found]
+        return replaced(self.sql, narrow), any(each.is_origin for each in found)
 
     @cached_property
     def row_predicate(self) -> str | None:

@@ -2,7 +2,7 @@
 
 Three roles of the whole server, to be granted to logins:
   kpi_loader   makes and replaces the tables of the raw layer.
-  kpi_builder  makes and replaces those of the other layers; reads raw.
+  kpi_builder  makes and replaces those of the other layers; reads raw, and its builds.
   kpi_reader   reads the schemas that pipeline.yaml lists as readers, and ops.
 The first two write what ops records, and delete nothing there. A build acts as the role of its table's layer: so the
 table belongs to the role, any login that has the role can replace it, and a marts file cannot touch a raw table.
@@ -142,6 +142,13 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
     makers = [role for role in MAKERS if may_act_as(connection, role)]
     for role in makers:
         _let_make(connection, role, [schema for schema, layer in layers.items() if role_of(layer) == role])
+    if set(MAKERS) <= set(makers):
+        # A slice is read where it lies. Only what will be made: builds come and go while this looks at those there are.
+        connection.execute(
+            sql.SQL("alter default privileges for role {} in schema {} grant select on tables to {}").format(
+                *map(sql.Identifier, (LOADER, BUILDS, BUILDER))
+            )
+        )
     for schema, layer in layers.items():
         owner = role_of(layer) if role_of(layer) in makers else None
         if owner == LOADER and BUILDER in makers:

@@ -95,10 +95,21 @@ def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
     )
 
 
-def create_from_select(connection: Connection[Any], candidate: Candidate, window: Window | None = None) -> int:
+def read_slice(relation: Relation, column: str, part: Slice) -> sql.Composable:
+    """A table of which only a slice of a column is read."""
+    return sql.SQL("(select * from {} where {})").format(identifier(relation), in_slice(part, sql.Identifier(column)))
+
+
+def create_from_select(
+    connection: Connection[Any],
+    candidate: Candidate,
+    window: Window | None = None,
+    read: Callable[[Relation, str, Slice], sql.Composable] = read_slice,
+) -> int:
     """Make the candidate from its file's SELECT, with `lookback` over the window; returns its rows.
 
-    Raises DefinitionError when a column comes out as another type than the header declares.
+    A slice `read`s what can be narrowed to it. Raises DefinitionError when a column comes out as another type than the
+    header declares.
     """
     query = candidate.table.query
     assert query is not None
@@ -107,8 +118,9 @@ def create_from_select(connection: Connection[Any], candidate: Candidate, window
     text = query.executed.strip()
     where: sql.Composable = sql.SQL("")
     if part is not None:
-        text, _ = query.narrowed(key, lambda column: _in_slice(part, sql.Identifier(column)).as_string())
-        where = sql.SQL(" where {}").format(_in_slice(part, sql.Identifier("q", key)))
+        text, is_decided = query.narrowed(key, lambda relation, column: read(relation, column, part).as_string())
+        if not is_decided:
+            where = sql.SQL(" where {}").format(in_slice(part, sql.Identifier("q", key)))
     statement = sql.SQL(
         "create table {} with (autovacuum_enabled = false) as select {}::date as {}, {} from (\n{}\n) as q{}"
     ).format(
@@ -139,7 +151,7 @@ def for_readers(table: Table) -> sql.Composable:
     return sql.SQL("{} is not true").format(sql.Identifier(LOW_VOLUME)) if table.header.min_volume else sql.SQL("true")
 
 
-def _in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
+def in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
     """Rows without a key go into the first slice, whose promise they break: none is passed over."""
     ends = _within(part, key)
     return ends if part.number else sql.SQL("({} or {} is null)").format(ends, key)

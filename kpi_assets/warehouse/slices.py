@@ -4,15 +4,18 @@ Not here: who fills them, and when a table is cut at all (build/).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.model.names import Relation
+from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import Slice, slices_at
-from kpi_assets.warehouse.candidates import Candidate, column_definitions, identifier
+from kpi_assets.warehouse.bootstrap import BUILDS
+from kpi_assets.warehouse.candidates import Candidate, column_definitions, identifier, in_slice, types_of
 from kpi_assets.warehouse.tables import partitions_of
 
 _BOUND = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'?(-?\d+)'?)\) TO \((?:MAXVALUE|'?-?\d+'?)\)")
@@ -40,15 +43,75 @@ def assemble(connection: Connection[Any], candidate: Candidate, slices: Sequence
             )
 
 
-def of_published(connection: Connection[Any], relation: Relation, load_date: date) -> list[Slice]:
-    """The slices of a published load_date; empty where it is not cut."""
+@dataclass(frozen=True)
+class Stored:
+    """A published load_date of a large table, as a SELECT names its columns (-> as they are stored): where it lies."""
+
+    load_date: date
+    partition: Relation
+    columns: Mapping[str, str]
+    leaves: Mapping[Slice, Relation]  # empty where it is not cut
+
+    @property
+    def slices(self) -> list[Slice]:
+        """Its slices, in order."""
+        return list(self.leaves)
+
+    def read(self, column: str, part: Slice) -> sql.Composable:
+        """The rows of a slice of a column, as a subquery; a slice of its own is read as it is.
+
+        Nobody has to compare a load_date or a key then: those of each row were proven when the table was made.
+        """
+        leaf, key = self.leaves.get(part), sql.Identifier(self.columns[column])
+        where = sql.SQL("") if leaf else sql.SQL(" where {}").format(in_slice(part, key))
+        return sql.SQL("(select {} as {}, {} from {}{})").format(
+            sql.Literal(self.load_date),
+            sql.Identifier(LOAD_DATE),
+            sql.SQL(", ").join(
+                sql.SQL("{} as {}").format(sql.Identifier(there), sql.Identifier(name))
+                for name, there in self.columns.items()
+            ),
+            identifier(leaf or self.partition),
+            where,
+        )
+
+
+def stored(connection: Connection[Any], named: Table, relation: Relation, load_date: date) -> Stored | None:
+    """Where a load_date of `relation` lies, which `named` is or shows.
+
+    None where it is not published, or where only the table as a whole may be read: made before `kpi bootstrap` let us.
+    """
     for partition in partitions_of(connection, relation, load_date):
-        bounds = connection.execute(
-            "select pg_get_expr(c.relpartbound, c.oid) from pg_inherits as i inner join pg_class as c "
+        if not _may_read(connection, partition):
+            continue
+        if named.header.storage == "view":
+            _, columns = named.shows
+        else:
+            columns = {name: name for name in types_of(connection, partition) if name != LOAD_DATE}
+        found = connection.execute(
+            "select c.relname, pg_get_expr(c.relpartbound, c.oid) from pg_inherits as i inner join pg_class as c "
             "on i.inhrelid = c.oid where i.inhparent = %s::regclass",
             [identifier(partition).as_string(connection)],
         ).fetchall()
-        matches = [_BOUND.fullmatch(bound) for (bound,) in bounds]
-        cuts = sorted(int(match[1]) for match in matches if match and match[1])
-        return slices_at(cuts) if cuts else []
-    return []
+        lows = {Relation(BUILDS, name): _BOUND.fullmatch(bound) for name, bound in found}
+        leaves = {int(match[1]) if match[1] else None: leaf for leaf, match in lows.items() if match}
+        parts = slices_at(sorted(low for low in leaves if low is not None)) if leaves else []
+        return Stored(load_date, partition, columns, {part: leaves[part.low] for part in parts})
+    return None
+
+
+def _may_read(connection: Connection[Any], relation: Relation) -> bool:
+    name = identifier(relation).as_string(connection)
+    return connection.execute("select has_table_privilege(%s, 'select')", [name]).fetchone() == (True,)
+
+
+def even_slices(connection: Connection[Any], partition: Relation, key: str, count: int) -> list[Slice]:
+    """About equal slices of a table by its key, as far as its statistics know it; none where they do not."""
+    row = connection.execute(
+        "select histogram_bounds::text::bigint[] from pg_stats "
+        "where schemaname = %s and tablename = %s and attname = %s",
+        [*partition, key],
+    ).fetchone()
+    bounds = row[0] if row and row[0] else []
+    cuts = sorted({bounds[len(bounds) * number // count] for number in range(1, count)}) if len(bounds) > count else []
+    return slices_at(cuts) if cuts else []

@@ -7,13 +7,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from kpi_assets.build import fill, writers
-from kpi_assets.build.context import BuildOutcome
+from kpi_assets.build.context import BuildOutcome, UpstreamError
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse import candidates
-from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets.warehouse.connection import WarehouseError, connect
+from kpi_assets.warehouse.slices import Stored
 from kpi_assets_tests.build.points import await_no_session, builds_lying_about
 from kpi_assets_tests.lab import DAY, Lab, failed
 
@@ -81,6 +84,41 @@ select
 from raw.lines as l
 left join sums as s on l.order_id = s.order_id
 where l.load_date = %(load_date)s
+"""
+COUNTS = """\
+/* @asset
+description: Orders as the view of lines names them.
+owner: team:tests
+grain: [order_no]
+storage: partitions
+columns:
+  order_no: {type: integer, description: Order.}
+  notes: {type: bigint, description: Its lines with a note.}
+@end */
+select
+    order_no,
+    count(remark) as notes
+from stg.shown
+where load_date = %(load_date)s
+group by order_no
+"""
+SHOWN = """\
+/* @asset
+description: Lines under other names.
+owner: team:tests
+grain: [order_no, line]
+storage: view
+columns:
+  remark: {type: text, description: Any text.}
+  order_no: {type: integer, description: Order.}
+  line: {type: smallint, description: "Line of the order, from 1."}
+@end */
+select
+    note as remark,
+    order_id as order_no,
+    line
+from raw.lines
+where load_date = %(load_date)s
 """
 KEY = f"raw/lines/load_date={DAY}/lines.csv"
 HEADER = b"order_id,line,note\n"
@@ -205,7 +243,7 @@ def test_a_key_that_is_null_holds(lines: Lab) -> None:
 def test_a_null_key_of_a_select_is_not_passed_over(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lines.put(KEY, BODY)
     build(lines)
-    monkeypatch.setattr(Pipeline, "sliced_by_key", lambda *_: [Relation("raw", "lines")])
+    monkeypatch.setattr(Pipeline, "sliced_by_key", lambda *_: {Relation("raw", "lines"): Relation("raw", "lines")})
     lines.file("marts/sums.sql", SUMS.replace("    order_id,\n", "    nullif(order_id, 7) as order_id,\n", 1))
     outcome = build(lines, "marts.sums")
     assert (outcome.rows, outcome.held) == (400, True)
@@ -271,3 +309,81 @@ def test_random_orders_give_the_same_in_slices(lines: Lab) -> None:
         records[start : start + 40] = part
         lines.put(KEY, HEADER + b"".join(records))
         assert build(lines, slice_bytes=dice.randrange(1500, 6000), writers=dice.randrange(1, 4)).checksum == expected
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What slices were made of, as a subquery each."""
+    found: list[str] = []
+    read = Stored.read
+
+    def listen(self: Stored, column: str, part: Slice) -> sql.Composable:
+        found.append(read(self, column, part).as_string())
+        return read(self, column, part)
+
+    monkeypatch.setattr(Stored, "read", listen)
+    return found
+
+
+def test_a_slice_is_read_where_it_lies_under_the_views_names(lines: Lab, reads: list[str]) -> None:
+    lines.file("stg/shown.sql", SHOWN)
+    lines.file("marts/counts.sql", COUNTS)
+    lines.put(KEY, BODY)
+    for name in ("raw.lines", "stg.shown", "marts.counts"):
+        build(lines, name)
+    columns = '"note" as "remark", "order_id" as "order_no", "line" as "line"'
+    assert sorted(reads) == [
+        f'(select \'{DAY}\'::date as "load_date", {columns} from "builds"."{name}")'
+        for name in sorted(name for name, _ in lines.rows(SLICES.format("raw.lines")))
+    ]
+    assert lines.rows("select order_no, notes from marts.counts order by 1") == [
+        (order, order % 7 + 1) for order in range(1, 401)
+    ]
+
+
+def test_a_large_table_that_is_not_cut_is_read_in_as_many_parts_as_writers(lines: Lab, reads: list[str]) -> None:
+    lines.put(KEY, BODY)
+    build(lines, writers=1, slice_bytes=1 << 30)
+    one = build(lines, "marts.sums", writers=1, slice_bytes=1 << 30)
+    assert (slices(lines, "raw.lines"), slices(lines, "marts.sums")) == (1, 1)
+
+    many = build(lines, "marts.sums")
+
+    assert (many.rows, many.checksum, many.held) == (one.rows, one.checksum, False)
+    counts = lines.rows("select count(*) from marts.sums group by tableoid")
+    assert len(counts) == 3
+    assert all(100 < count < 170 for (count,) in counts)
+    [(name, _)] = lines.rows(SLICES.format("raw.lines"))
+    assert len(reads) == 3
+    assert all(f'from "builds"."{name}" where ' in text for text in reads)
+
+
+def test_where_builds_may_not_be_read_the_table_is(lines: Lab, reads: list[str]) -> None:
+    """As in a database that an earlier version made ready: what it published was granted through the table alone."""
+    lines.put(KEY, BODY)
+    build(lines)
+    with connect(lines.server, lines.name, "test") as connection:
+        for name, _ in lines.rows(SLICES.format("raw.lines")):
+            connection.execute(sql.SQL("revoke all on builds.{} from kpi_builder").format(sql.Identifier(name)))
+        [(whole,)] = lines.rows(
+            "select inhrelid::regclass::text from pg_inherits where inhparent = 'raw.lines'::regclass"
+        )
+        connection.execute(sql.SQL("revoke all on {} from kpi_builder").format(sql.SQL(whole)))
+    outcome = build(lines, "marts.sums")
+    assert (outcome.rows, outcome.held, reads) == (400, False, [])
+
+
+def test_what_was_replaced_while_it_was_to_be_read_is_told_so(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines.put(KEY, BODY)
+    build(lines)
+    create = candidates.create_from_select
+
+    def late(connection: Any, candidate: candidates.Candidate, *more: Any, **words: Any) -> int:
+        if candidate.slice is not None and candidate.slice.number == 0:
+            build(lines, run_id="another run")
+        return create(connection, candidate, *more, **words)
+
+    monkeypatch.setattr(candidates, "create_from_select", late)
+    with pytest.raises(UpstreamError, match=r"marts.sums of .* raw.lines was published again while it was being built"):
+        build(lines, "marts.sums", writers=1, slice_bytes=len(BODY) // 5)
+    assert builds_lying_about(lines) == []

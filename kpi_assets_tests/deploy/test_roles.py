@@ -75,6 +75,18 @@ def test_each_table_belongs_to_the_role_of_its_layer(site: Deployment, ran: Ran)
     assert builds == [("marts", "kpi_builder"), ("raw", "kpi_loader"), ("stg", "kpi_builder")]
 
 
+def test_what_lies_in_builds_is_read_by_those_who_build_of_it(site: Deployment, ran: Ran) -> None:
+    """Of the raw layer's builds slices are made where they lie; readers have the published tables."""
+    found = site.rows(
+        "select r.rolname, bool_and(has_table_privilege(r.oid, c.oid, 'select')), "
+        "bool_or(has_table_privilege(r.oid, c.oid, 'insert')) "
+        "from pg_class as c cross join pg_roles as r where r.rolname in ('kpi_builder', 'kpi_reader') "
+        "and c.relnamespace = 'builds'::regnamespace and c.relkind = 'r' and starts_with(c.relname, 'raw__') "
+        "group by r.rolname order by 1"
+    )
+    assert found == [("kpi_builder", True, False), ("kpi_reader", False, False)]
+
+
 def test_readers_see_what_the_product_published(site: Deployment, ran: Ran) -> None:
     with acting(site, "kpi_admin_postgres_url", "kpi_reader") as session:
         assert session.execute("select sum(total_orders) from marts.kpi_orders_by_dow_latest").fetchone() == (1000,)

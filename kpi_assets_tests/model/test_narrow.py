@@ -71,6 +71,8 @@ WHOLE = {
     "a union": f"select k from raw.t where {DAY} union all select k from raw.u where {DAY}",
     "a percent sign": f"select k from raw.t where {DAY} and a like 'x%%'",
     "a column by its schema": f"select raw.t.k from raw.t where raw.t.{DAY}",
+    "a sample": f"select k from raw.t tablesample system (50) where {DAY}",
+    "a table without its children": f"select k from only raw.t where {DAY}",
     "a CTE that is read twice": (
         f"with c as (select k from raw.t where {DAY}) select a.k from c as a cross join c as b"
     ),
@@ -78,8 +80,9 @@ WHOLE = {
 
 
 def narrowed(sql: str) -> tuple[str, list[str]]:
-    text, tables = parse_query(sql, PATH).narrowed("k", lambda column: f"{column} < 5")
-    return text, [f"{relation}.{column}" for relation, column in tables]
+    query = parse_query(sql, PATH)
+    text, _ = query.narrowed("k", lambda relation, column: f"(select * from {relation} where {column} < 5)")
+    return text, [f"{each.mention.relation}.{each.column}" for each in query.narrowable("k")]
 
 
 @pytest.mark.parametrize("name", NARROWED)
@@ -94,6 +97,35 @@ def test_every_table_that_decides_is_read_in_part(name: str) -> None:
 @pytest.mark.parametrize("name", WHOLE)
 def test_where_in_doubt_all_is_read(name: str) -> None:
     assert narrowed(WHOLE[name]) == (WHOLE[name], [])
+
+
+DECIDED = {
+    "one table": True,
+    "the key of the joined table": True,
+    "its groups": True,
+    "a CTE": True,
+    "a subquery": True,
+    "a window over all": False,
+    "an expression": False,
+    "a sample": False,
+}
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_whether_other_rows_are_still_returned_is_told(name: str) -> None:
+    sql = NARROWED[name][0] if name in NARROWED else WHOLE[name]
+    assert parse_query(sql, PATH).narrowed("k", lambda *_: "(select 1)")[1] is DECIDED[name]
+
+
+def test_what_the_key_is_joined_with_does_not_decide() -> None:
+    """The subquery that the key comes from has a limit, so it is read whole; only the joined table is narrowed."""
+    sql = (
+        f"select q.k from (select k from raw.t where {DAY} order by k limit 9) as q "
+        f"join raw.u as u on q.k = u.k and u.{DAY}"
+    )
+    query = parse_query(sql, PATH)
+    assert [str(each.mention.relation) for each in query.narrowable("k")] == ["raw.u"]
+    assert query.narrowed("k", lambda *_: "(select 1)")[1] is False
 
 
 def test_the_rest_of_the_text_stays_as_it_is() -> None:
