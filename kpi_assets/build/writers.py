@@ -98,12 +98,11 @@ class _Crew:
                 self._sessions.add(session)
             try:
                 session.execute(_SETTINGS)
-                with session.transaction():
-                    with self._turns:
-                        if self._stopped:
-                            raise _Stopped
-                        laps = Stopwatch()
-                        result = self._write(session, part, laps)
+                with session.transaction(), self._turns:
+                    if self._stopped:
+                        raise _Stopped
+                    laps = Stopwatch()
+                    result = self._write(session, part, laps)
                 with self._lock:
                     self.laps.append(laps)
                 return result
