@@ -7,17 +7,10 @@ import pytest
 from kpi_assets_tests.lookback import RECENT, labels
 from kpi_assets_tests.shop import THINGS, Shop
 
+pytestmark = pytest.mark.usefixtures("looks_back")
+
 DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
 OF_RECENT = "select load_date, label, things from marts.recent where load_date >= '{}' order by 1, 2"
-
-
-@pytest.fixture
-def shop(open_shop: Shop) -> Shop:
-    """The shop with a table that looks back three load_dates."""
-    shop = open_shop.stock()
-    shop.day += timedelta(days=10)
-    shop.file("marts/recent.sql", RECENT)
-    return shop
 
 
 def days(shop: Shop) -> list[date]:
