@@ -17,7 +17,7 @@ from typing import Any
 
 from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import CHECKOUT
-from kpi_assets_tests.alerts.receivers import free_port
+from kpi_assets_tests.machine import free_port
 
 KPI = Path(sys.executable).with_name("kpi")
 ENDINGS = {"SUCCESS", "FAILURE", "CANCELED"}
