@@ -8,7 +8,6 @@ from kpi_assets.build.context import Progress
 from kpi_assets_tests.lab import Lab
 from kpi_assets_tests.machine import eventually
 
-GOOD = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n"
 GOOD_ROWS = [(1, "anvil", "20.50"), (2, "feather", None)]
 THINGS = "select thing_id, name, weight::text from raw.things order by thing_id"
 

@@ -6,9 +6,8 @@ from kpi_assets.build.context import UpstreamError
 from kpi_assets.lake.store import LakeError
 from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.build.points import GOOD, GOOD_ROWS, THINGS, builds_lying_about, statuses
-from kpi_assets_tests.build.test_publish import DOUBLED, MART
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab, failed
+from kpi_assets_tests.build.points import GOOD_ROWS, THINGS, builds_lying_about, statuses
+from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab, failed
 
 SELECT = MART[MART.index("select") :]
 FROM_ALL = "from raw.things\nwhere load_date = %(load_date)s"

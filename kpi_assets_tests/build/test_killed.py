@@ -9,7 +9,6 @@ import pytest
 
 from kpi_assets_tests.build.points import (
     COUNTS,
-    GOOD,
     GOOD_ROWS,
     THINGS,
     WIDE,
@@ -20,7 +19,7 @@ from kpi_assets_tests.build.points import (
     sessions,
     statuses,
 )
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, GOOD, NEXT, RAW_THINGS, Lab
 from kpi_assets_tests.machine import eventually
 
 DIED = "The process that ran this died before it could finish."

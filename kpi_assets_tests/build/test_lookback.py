@@ -8,13 +8,12 @@ from kpi_assets.build.context import BuildOutcome, UpstreamError
 from kpi_assets.build.recheck import recheck
 from kpi_assets.build.upstream import look_upstream
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.lookback import SELECT, UNRECONCILED, labels
+from kpi_assets_tests.lookback import DOUBLED, SELECT, UNRECONCILED, labels
 from kpi_assets_tests.shop import Shop
 
 pytestmark = pytest.mark.usefixtures("looks_back")
 
 BOUND_TO = "select inputs from ops.published where asset = 'marts.recent' and load_date = '{}'"
-DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
 
 
 def day(shop: Shop, number: int) -> date:

@@ -4,12 +4,11 @@ from datetime import date, timedelta
 
 import pytest
 
-from kpi_assets_tests.lookback import RECENT, labels
+from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
 from kpi_assets_tests.shop import THINGS, Shop
 
 pytestmark = pytest.mark.usefixtures("looks_back")
 
-DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
 OF_RECENT = "select load_date, label, things from marts.recent where load_date >= '{}' order by 1, 2"
 
 
