@@ -15,15 +15,6 @@ ALL_TWICE = "from raw.things as t\ncross join generate_series(1, 2) as copies\nw
 ALL = MART.replace("dropped: {unweighed: weight is null}", "dropped: {}").replace(" and weight is not null", "")
 
 
-@pytest.fixture
-def things(lab: Lab) -> Lab:
-    """A lab whose raw.things is published: 1 weighs 20.50, 2 was not weighed."""
-    lab.file("raw/things.sql", RAW_THINGS)
-    lab.put_things(GOOD)
-    lab.build("raw.things")
-    return lab
-
-
 def with_check(check: str) -> str:
     return MART.replace("@end", f"  {check}\n@end")
 

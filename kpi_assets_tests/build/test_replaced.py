@@ -17,15 +17,6 @@ SAW = b"thing_id,name,weight\n7,saw,1.00\n"
 LONG = WIDE + WIDE.partition(b"\n")[2].replace(b",1.25\n", b",2.25\n")
 
 
-@pytest.fixture
-def things(lab: Lab) -> Lab:
-    """A lab whose raw.things is published with GOOD_ROWS."""
-    lab.file("raw/things.sql", RAW_THINGS)
-    lab.put_things(GOOD)
-    lab.build("raw.things")
-    return lab
-
-
 def replaced(lab: Lab) -> None:
     """Other bytes of the same length."""
     lab.put_things(LONG.replace(b"1.25", b"9.99"))
