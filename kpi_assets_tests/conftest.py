@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from kpi_assets.local.stack import Stack, running
 from kpi_assets.settings import settings
 from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.lookback import RECENT
 from kpi_assets_tests.shop import Shop
 
 REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart"
@@ -77,6 +79,13 @@ def open_shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def shop(open_shop: Shop) -> Shop:
     """A pipeline of two objects and four tables, with load_dates that no other test sees."""
     return open_shop.stock()
+
+
+@pytest.fixture
+def looks_back(shop: Shop) -> None:
+    """The shop has a table that looks back three load_dates, and ten load_dates that no other test sees."""
+    shop.day += timedelta(days=10)
+    shop.file("marts/recent.sql", RECENT)
 
 
 @pytest.fixture

@@ -52,6 +52,26 @@ columns:
   weight: {type: "numeric(6,2)", description: "Kilograms; NULL if it was not weighed."}
 @end */
 """
+# Two objects of it, the second of which is held, and a mart on it.
+GOOD = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n"
+DOUBLED = b"thing_id,name,weight\n1,anvil,20.50\n1,anvil again,20.50\n"
+MART = """\
+/* @asset
+description: Things that were weighed.
+owner: team:tests
+grain: [thing_id]
+columns:
+  thing_id: {type: integer, description: Thing.}
+  weight: {type: "numeric(6,2)", description: Kilograms.}
+checks:
+  reconcile: {source: raw.things, dropped: {unweighed: weight is null}}
+@end */
+select
+    thing_id,
+    weight
+from raw.things
+where load_date = %(load_date)s and weight is not null
+"""
 
 
 def forget(session: Connection[Any]) -> None:

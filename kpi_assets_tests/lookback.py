@@ -23,6 +23,8 @@ group by label
 SELECT = RECENT.partition("@end */\n")[2]
 # Without the check that its labels are all there, for SELECTs of which that is not true.
 UNRECONCILED = RECENT.replace("  reconcile: {source: raw.labels, counted: sum(things)}\n", "")
+# An object of raw.labels in which a thing stands twice: it is held.
+DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
 
 
 def labels(**of: str) -> bytes:

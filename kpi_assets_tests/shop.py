@@ -7,10 +7,9 @@ from kpi_assets.build.table import build
 from kpi_assets.ops import runs
 from kpi_assets.plan.standing import Standing
 from kpi_assets.plan.survey import survey
-from kpi_assets_tests.lab import DAY, PIPELINE_YAML, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, GOOD, PIPELINE_YAML, RAW_THINGS, Lab
 
-THINGS = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n"
-DOUBLED = b"thing_id,name,weight\n1,anvil,20.50\n1,anvil again,20.50\n"
+THINGS = GOOD
 LABELS = b"thing_id,label\n1,heavy\n"
 
 RAW_LABELS = """\

@@ -15,6 +15,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 
+from kpi_assets_tests.machine import free_port
+
 
 @dataclass
 class Web:
@@ -146,11 +148,3 @@ def silent(trickle: bytes = b"") -> Iterator[str]:
         finally:
             ended.set()
             thread.join()
-
-
-def free_port() -> int:
-    """A port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

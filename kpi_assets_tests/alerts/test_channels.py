@@ -20,7 +20,8 @@ from kpi_assets.alerts.delivery import send_within
 from kpi_assets.alerts.message import Message, message_of
 from kpi_assets.ops.deliveries import Alert
 from kpi_assets.settings import Settings
-from kpi_assets_tests.alerts.receivers import Mail, Web, free_port, silent
+from kpi_assets_tests.alerts.receivers import Mail, Web, silent
+from kpi_assets_tests.machine import free_port
 
 SECRET = "T0PS3CRET"
 AT = dt.datetime(2025, 6, 11, 2, 3, 4, tzinfo=dt.timezone.utc)

@@ -9,8 +9,7 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import OUTCOME, plain_s3, run_log
 from kpi_assets.automation.jobs import recheck_job
-from kpi_assets_tests.build.test_publish import DOUBLED, GOOD, MART
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab
 
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
 

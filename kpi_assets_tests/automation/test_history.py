@@ -7,7 +7,8 @@ import pytest
 
 from kpi_assets.automation import history
 from kpi_assets_tests.automation.conftest import Site
-from kpi_assets_tests.shop import DOUBLED, THINGS
+from kpi_assets_tests.lab import DOUBLED
+from kpi_assets_tests.shop import THINGS
 
 
 def test_runs_that_are_superseded_go_and_the_latest_of_each_load_date_stay(

@@ -22,9 +22,8 @@ from dagster._daemon.backfill import execute_backfill_iteration
 
 from kpi_assets_tests.automation import neighbours
 from kpi_assets_tests.automation.conftest import Site, definitions_of
-from kpi_assets_tests.lookback import RECENT, labels
+from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
 
-DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
 INSTANCE = {
     "run_launcher": {
         "module": "dagster._core.launcher.sync_in_memory_run_launcher",

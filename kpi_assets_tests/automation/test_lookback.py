@@ -8,10 +8,9 @@ import dagster as dg
 import pytest
 
 from kpi_assets_tests.automation.conftest import Site, definitions
-from kpi_assets_tests.lookback import RECENT, labels
+from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
 from kpi_assets_tests.shop import THINGS
 
-DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
 OF_RECENT = "select load_date, label, things from marts.recent where load_date between '{}' and '{}' order by 1, 2"
 BUILDS = "select count(*) from ops.pipeline_runs where job = 'raw.things' and load_date = '{}'"
 

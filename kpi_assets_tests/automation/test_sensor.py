@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from kpi_assets_tests.automation.conftest import Site, definitions
-from kpi_assets_tests.shop import DOUBLED, THINGS
+from kpi_assets_tests.lab import DOUBLED
+from kpi_assets_tests.shop import THINGS
 
 LATER = "update ops.requests set requested_at = requested_at - interval '{}'"
 

@@ -1,14 +1,13 @@
 """What tests of interrupted builds share: objects of several parts, exact points, and what may be left behind."""
 
-import time
 from collections.abc import Callable
 
 from psycopg import Connection
 
 from kpi_assets.build.context import Progress
 from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.machine import eventually
 
-GOOD = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n"
 GOOD_ROWS = [(1, "anvil", "20.50"), (2, "feather", None)]
 THINGS = "select thing_id, name, weight::text from raw.things order by thing_id"
 
@@ -32,14 +31,6 @@ def at(point: str, act: Callable[[], None], times: int = 1) -> Progress:
                 act()
 
     return hear
-
-
-def eventually(fact: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is true."""
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
 
 
 def sessions(connection: Connection, lab: Lab) -> list[tuple[int, str | None, str]]:

@@ -6,23 +6,13 @@ from kpi_assets.build.context import UpstreamError
 from kpi_assets.lake.store import LakeError
 from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.build.points import GOOD, GOOD_ROWS, THINGS, builds_lying_about, statuses
-from kpi_assets_tests.build.test_publish import DOUBLED, MART
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab, failed
+from kpi_assets_tests.build.points import GOOD_ROWS, THINGS, builds_lying_about, statuses
+from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab, failed
 
 SELECT = MART[MART.index("select") :]
 FROM_ALL = "from raw.things\nwhere load_date = %(load_date)s"
 ALL_TWICE = "from raw.things as t\ncross join generate_series(1, 2) as copies\nwhere t.load_date = %(load_date)s"
 ALL = MART.replace("dropped: {unweighed: weight is null}", "dropped: {}").replace(" and weight is not null", "")
-
-
-@pytest.fixture
-def things(lab: Lab) -> Lab:
-    """A lab whose raw.things is published: 1 weighs 20.50, 2 was not weighed."""
-    lab.file("raw/things.sql", RAW_THINGS)
-    lab.put_things(GOOD)
-    lab.build("raw.things")
-    return lab
 
 
 def with_check(check: str) -> str:

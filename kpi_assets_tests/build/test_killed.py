@@ -9,19 +9,18 @@ import pytest
 
 from kpi_assets_tests.build.points import (
     COUNTS,
-    GOOD,
     GOOD_ROWS,
     THINGS,
     WIDE,
     WIDE_COUNTS,
     await_no_session,
     builds_lying_about,
-    eventually,
     locks,
     sessions,
     statuses,
 )
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, GOOD, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.machine import eventually
 
 DIED = "The process that ran this died before it could finish."
 

@@ -8,20 +8,12 @@ from kpi_assets.build.context import BuildOutcome, UpstreamError
 from kpi_assets.build.recheck import recheck
 from kpi_assets.build.upstream import look_upstream
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.lookback import RECENT, SELECT, UNRECONCILED, labels
+from kpi_assets_tests.lookback import DOUBLED, SELECT, UNRECONCILED, labels
 from kpi_assets_tests.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("looks_back")
+
 BOUND_TO = "select inputs from ops.published where asset = 'marts.recent' and load_date = '{}'"
-DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
-
-
-@pytest.fixture
-def shop(open_shop: Shop) -> Shop:
-    """The shop with a table that looks back, and ten load_dates that no other test sees."""
-    shop = open_shop.stock()
-    shop.day += timedelta(days=10)
-    shop.file("marts/recent.sql", RECENT)
-    return shop
 
 
 def day(shop: Shop, number: int) -> date:

@@ -20,7 +20,6 @@ from kpi_assets.local.stack import Stack, status
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.build.points import (
     COUNTS,
-    GOOD,
     GOOD_ROWS,
     THINGS,
     WIDE,
@@ -32,7 +31,7 @@ from kpi_assets_tests.build.points import (
     statuses,
 )
 from kpi_assets_tests.build.wire import wire
-from kpi_assets_tests.lab import DAY, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, GOOD, RAW_THINGS, Lab
 
 PARTITIONED = RAW_THINGS.replace("grain:", "storage: partitions\ngrain:")
 

@@ -3,28 +3,7 @@
 import pytest
 
 from kpi_assets.build.context import UpstreamError
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab, failed
-
-GOOD = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n"
-DOUBLED = b"thing_id,name,weight\n1,anvil,20.50\n1,anvil again,20.50\n"
-
-MART = """\
-/* @asset
-description: Things that were weighed.
-owner: team:tests
-grain: [thing_id]
-columns:
-  thing_id: {type: integer, description: Thing.}
-  weight: {type: "numeric(6,2)", description: Kilograms.}
-checks:
-  reconcile: {source: raw.things, dropped: {unweighed: weight is null}}
-@end */
-select
-    thing_id,
-    weight
-from raw.things
-where load_date = %(load_date)s and weight is not null
-"""
+from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab, failed
 
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])

@@ -8,22 +8,13 @@ import pytest
 from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.table import build
 from kpi_assets.lake.store import LakeError
-from kpi_assets_tests.build.points import GOOD, GOOD_ROWS, THINGS, WIDE, at, builds_lying_about, statuses
-from kpi_assets_tests.lab import DAY, RAW_THINGS, Lab, failed
+from kpi_assets_tests.build.points import GOOD_ROWS, THINGS, WIDE, at, builds_lying_about, statuses
+from kpi_assets_tests.lab import DAY, GOOD, RAW_THINGS, Lab, failed
 
 KEY = f"raw/things/load_date={DAY}/things.csv"
 SAW = b"thing_id,name,weight\n7,saw,1.00\n"
 # The first two parts of an S3 read are asked for ahead; this one is long enough to be changed before its last.
 LONG = WIDE + WIDE.partition(b"\n")[2].replace(b",1.25\n", b",2.25\n")
-
-
-@pytest.fixture
-def things(lab: Lab) -> Lab:
-    """A lab whose raw.things is published with GOOD_ROWS."""
-    lab.file("raw/things.sql", RAW_THINGS)
-    lab.put_things(GOOD)
-    lab.build("raw.things")
-    return lab
 
 
 def replaced(lab: Lab) -> None:

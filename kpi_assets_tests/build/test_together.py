@@ -10,9 +10,8 @@ import pytest
 from kpi_assets.build.context import BuildOutcome, UpstreamError
 from kpi_assets.build.table import build
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.build.points import GOOD, GOOD_ROWS, THINGS, at, builds_lying_about, locks, statuses
-from kpi_assets_tests.build.test_publish import MART
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.build.points import GOOD_ROWS, THINGS, at, builds_lying_about, locks, statuses
+from kpi_assets_tests.lab import DAY, GOOD, MART, NEXT, RAW_THINGS, Lab
 
 SAW = b"thing_id,name,weight\n7,saw,1.00\n"
 

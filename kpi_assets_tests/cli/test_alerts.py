@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets_tests.alerts.receivers import Mail, Web, free_port
+from kpi_assets_tests.alerts.receivers import Mail, Web
 from kpi_assets_tests.cli.command import BUCKET, Site
 from kpi_assets_tests.lab import RAW_THINGS
+from kpi_assets_tests.machine import free_port
 
 DAY = date(2025, 4, 7)
 SECRET = "T0PS3CRET"

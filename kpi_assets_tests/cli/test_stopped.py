@@ -8,9 +8,9 @@ from datetime import date
 import psycopg
 import pytest
 
-from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.cli.command import Said, Site
 from kpi_assets_tests.cli.conftest import Published
+from kpi_assets_tests.machine import eventually
 
 DAY, NEXT = date(2025, 4, 1), date(2025, 4, 2)
 STATUSES = (

@@ -21,8 +21,8 @@ from psycopg import Connection
 
 from kpi_assets.local.stack import Stack
 from kpi_assets.settings import CHECKOUT
-from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.cli.command import Kpi, Said
+from kpi_assets_tests.machine import eventually, free_port
 
 DEPLOY = CHECKOUT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -36,13 +36,6 @@ def image_environment() -> dict[str, str]:
     stage = (DEPLOY / "Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
     [words] = [line.removeprefix("ENV ").split() for line in stage.splitlines() if line.startswith("ENV ")]
     return dict(word.split("=", 1) for word in words)  # type: ignore[misc]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Deployment(Kpi):

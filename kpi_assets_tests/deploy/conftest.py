@@ -7,9 +7,9 @@ from datetime import date
 import pytest
 
 from kpi_assets.samples import GENERATORS
-from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.deploy.compose import Deployment, deployed
 from kpi_assets_tests.e2e.test_web import Web
+from kpi_assets_tests.machine import eventually
 
 DAY = date(2025, 6, 1)
 SERVICES = ("code", "web", "daemon")

@@ -10,15 +10,12 @@ Three acts, each in a home of its own; it ends with 1 at the first thing that is
 """
 
 import argparse
-import os
 import random
-import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,15 +23,12 @@ from typing import Any
 import psutil
 import psycopg
 
-from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.alerts.receivers import Web as Receiver
-from kpi_assets_tests.alerts.receivers import free_port
 from kpi_assets_tests.e2e.web import Web
 
 ORDERS = 2000
 INTERVAL = 5  # seconds between two looks of the sensor
 SENSOR = f"automation: {{interval_seconds: {INTERVAL}, settle_seconds: 0}}\n"
-NOTHING = "automation: {start: none}\n"
 BACKFILL = """
 mutation Backfill($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
@@ -84,25 +78,6 @@ def until(what: str, found: Callable[[], Any], patience: float = 120) -> float:
     return seconds
 
 
-@contextmanager
-def up(folder: Path, automation_words: str, **environment: str) -> Iterator[Web]:
-    """`kpi up` in a home below a folder."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
-    shutil.copytree(CHECKOUT / "sql", folder / "sql")
-    with (folder / "sql" / "instacart" / "pipeline.yaml").open("a") as text:
-        text.write(automation_words)
-    places = {"KPI_HOME": str(folder / "home"), "KPI_SQL_DIR": str(folder / "sql")}
-    web = Web(f"http://127.0.0.1:{free_port()}", {**kept, **places, **environment})
-    try:
-        web.start()
-        yield web
-    finally:
-        if web.process.poll() is None:
-            web.process.send_signal(signal.SIGINT)
-            web.process.wait(60)
-        web.kpi("down")
-
-
 class Ledger:
     """What the ops schema says."""
 
@@ -128,7 +103,7 @@ class Ledger:
 def automation(folder: Path) -> None:
     """The first act."""
     good, bad = str(FIRST), str(FIRST + timedelta(days=1))
-    with Receiver.open() as hook, up(folder, SENSOR, KPI_ALERT_WEBHOOK_URL=hook.url) as web:
+    with Receiver.open() as hook, Web.open(folder, SENSOR, KPI_ALERT_WEBHOOK_URL=hook.url) as web:
         ledger = Ledger(web)
 
         def told(kind: str) -> list[str]:
@@ -159,7 +134,7 @@ def month(folder: Path) -> None:
     """The second act."""
     days = [str(FIRST + timedelta(days=number)) for number in range(31)]
     absent, bad = {days[4], days[11], days[30]}, days[17]
-    with up(folder, NOTHING) as web:
+    with Web.open(folder) as web:
         ledger = Ledger(web)
         for number, day in enumerate(days):
             if day not in absent:
@@ -200,7 +175,7 @@ def planned(web: Web, days: list[str]) -> str:
 def chaos(folder: Path, seconds: float, chance: random.Random) -> None:
     """The third act."""
     days = [str(FIRST + timedelta(days=number)) for number in range(10)]
-    with up(folder, SENSOR) as web:
+    with Web.open(folder, SENSOR) as web:
         ledger = Ledger(web)
         began, landed, killed = time.monotonic(), 0, 0
         while (spent := time.monotonic() - began) < seconds:

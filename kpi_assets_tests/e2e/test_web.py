@@ -9,8 +9,8 @@ import psutil
 import psycopg
 import pytest
 
-from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.e2e.web import Web
+from kpi_assets_tests.machine import eventually, is_alive
 from kpi_assets_tests.test_readme import new_kpi
 
 GOOD, BAD = "2025-05-01", "2025-05-02"
@@ -98,14 +98,6 @@ def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
     assert web.materialised(f"marts.{path.stem}") == [GOOD]
     shown = web.kpi("show", "instacart", f"marts.{path.stem}", "--format", "json")
     assert len(json.loads(shown.stdout)) == 24
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Not ended; one that nobody has reaped yet has."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_a_run_that_was_killed_together_with_kpi_up_is_tried_again_by_the_next(web: Web) -> None:

@@ -1,21 +1,28 @@
 """A running `kpi up`, and the calls that the UI makes to it."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from kpi_assets.samples import GENERATORS
+from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.machine import free_port
 
 KPI = Path(sys.executable).with_name("kpi")
 ENDINGS = {"SUCCESS", "FAILURE", "CANCELED"}
 LOCATION = {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}
+NOTHING = "automation: {start: none}\n"  # what runs is what is launched
 
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
@@ -54,6 +61,25 @@ class Web:
 
     address: str
     environment: dict[str, str]
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path, automation: str = NOTHING, **environment: str) -> Iterator["Web"]:
+        """It in a home below a folder, with a copy of the sql tree of its own; ended by Ctrl-C."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
+        shutil.copytree(CHECKOUT / "sql", folder / "sql")
+        with (folder / "sql" / "instacart" / "pipeline.yaml").open("a") as text:
+            text.write(automation)
+        places = {"KPI_HOME": str(folder / "home"), "KPI_SQL_DIR": str(folder / "sql")}
+        web = cls(f"http://127.0.0.1:{free_port()}", {**kept, **places, **environment})
+        try:
+            web.start()
+            yield web
+        finally:
+            if web.process.poll() is None:
+                web.process.send_signal(signal.SIGINT)
+                web.process.wait(60)
+            web.kpi("down")  # what it leaves running where it was killed
 
     def start(self) -> None:
         """Start it, and wait until it says that it is ready."""

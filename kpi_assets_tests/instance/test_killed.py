@@ -16,18 +16,10 @@ import psutil
 import pytest
 
 from kpi_assets.local.stack import status, stop
-from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.cli.command import plain_environment
-from kpi_assets_tests.deploy.compose import free_port
+from kpi_assets_tests.machine import eventually, free_port, is_alive
 
 AGAIN = "ended by itself: say `kpi up` again"
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def kill(process: psutil.Process) -> None:

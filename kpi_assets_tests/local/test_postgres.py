@@ -17,7 +17,8 @@ from kpi_assets.errors import UserError
 from kpi_assets.local import accounts, server
 from kpi_assets.local.postgres import installation
 from kpi_assets.local.stack import Stack, stop
-from kpi_assets_tests.local.conftest import User, are_running, ask, command_lines, eventually, states
+from kpi_assets_tests.local.conftest import User, are_running, ask, command_lines, states
+from kpi_assets_tests.machine import eventually
 
 
 def postgres(home: Path) -> Stack:

@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError
 
 from kpi_assets.errors import UserError
 from kpi_assets.local.stack import Stack
-from kpi_assets_tests.local.conftest import are_running, eventually, states
+from kpi_assets_tests.local.conftest import are_running, states
+from kpi_assets_tests.machine import eventually
 
 
 @pytest.fixture

@@ -8,76 +8,10 @@ import pytest
 from kpi_assets.errors import UsageError
 from kpi_assets.model.checks import MinRows
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline, load_pipeline, load_pipelines, parse_date
+from kpi_assets.model.pipeline import load_pipeline, load_pipelines, parse_date
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.settings import default_sql_dir
-
-YAML = """\
-description: A shop of one test.
-bucket: kpi-shop
-start_date: 2025-01-01
-layers: {raw: raw, marts: marts}
-readers: [marts]
-"""
-RAW = """\
-/* @asset
-description: Things as delivered.
-owner: team:tests
-grain: [thing_id]
-source:
-  object: raw/things/load_date={load_date}/things.csv
-  format: csv
-columns:
-  thing_id: {type: integer, description: Thing.}
-  name: {type: text, description: Name.}
-@end */
-"""
-MART = """\
-/* @asset
-description: Things that were sold.
-owner: team:tests
-grain: [thing_id]
-columns:
-  thing_id: {type: integer, description: Thing.}
-  name: {type: text, description: Name.}
-checks:
-  min_rows: {at_least: 2}
-@end */
-select
-    thing_id,
-    name
-from raw.things
-where load_date = %(load_date)s
-"""
-
-
-class Tree:
-    """A folder of pipelines that a test writes."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.write("shop/pipeline.yaml", YAML)
-        self.write("shop/raw/things.sql", RAW)
-        self.write("shop/marts/sold.sql", MART)
-
-    def write(self, name: str, text: str | bytes) -> None:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-
-    def load(self, minimum: dict[str, int] | None = None) -> Pipeline:
-        return load_pipelines(self.root, minimum)["shop"]
-
-    def error(self) -> str:
-        """The error of loading it, without the folder's name."""
-        with pytest.raises(ModelError) as caught:
-            self.load()
-        return str(caught.value).removeprefix(f"{self.root}/shop/")
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path / "sql")
+from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
 
 
 def test_tables_come_in_an_order_in_which_they_can_be_built(tree: Tree) -> None:
@@ -440,67 +374,3 @@ def test_a_folder_must_not_be_called_as_a_database_that_is_there(tmp_path: Path,
     (folder / "pipeline.yaml").write_text("description: Anything.\n")
     with pytest.raises(ModelError, match=f"a database called '{name}' is there for another purpose"):
         load_pipeline(folder, {})
-
-
-# ---- retention
-
-
-VIEW = """\
-/* @asset
-description: Things.
-owner: team:tests
-grain: [thing_id]
-storage: view
-columns:
-  thing_id: {type: integer, description: Thing.}
-@end */
-select thing_id from raw.things where load_date = %(load_date)s
-"""
-
-
-def retaining(tree: Tree, words: str) -> Pipeline:
-    path = tree.root / "shop/pipeline.yaml"
-    path.write_text(path.read_text() + f"retention: {words}\n")
-    return tree.load()
-
-
-def test_only_raw_and_staging_are_dropped_and_views_go_with_what_they_show(tree: Tree) -> None:
-    shop = tree.load()
-    assert [shop.kept_days(table) for table in shop.tables.values()] == [None, None], "nothing is, where nobody asks"
-    shop = retaining(tree, "{raw: 400}")
-    assert {str(name): shop.kept_days(table) for name, table in shop.tables.items()} == {
-        "raw.things": 400,
-        "marts.sold": None,
-    }
-
-
-@pytest.mark.parametrize(
-    ("words", "error"),
-    [
-        ("{marts: 400}", "retention.marts: only raw and staging are dropped (raw): marts stay"),
-        ("{nope: 400}", "retention.nope: only raw and staging are dropped (raw): marts stay"),
-        ("{raw: 0}", "retention.raw: Input should be greater than or equal to 1"),
-    ],
-)
-def test_what_cannot_be_dropped(tree: Tree, words: str, error: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        retaining(tree, words)
-    assert str(caught.value).endswith(f": {error}")
-
-
-def test_a_mart_that_shows_what_is_dropped_would_lose_its_rows(tree: Tree) -> None:
-    tree.write("shop/marts/shown.sql", VIEW)
-    assert [str(view) for view in tree.load().views_of(Relation("raw", "things"))] == ["marts.shown"]
-    with pytest.raises(ModelError, match=r"shown\.sql:1: storage: view shows raw\.things, whose rows retention drops"):
-        retaining(tree, "{raw: 400}")
-
-
-def test_no_window_reaches_back_on_what_is_dropped(tree: Tree) -> None:
-    window = "between %(window_start)s and %(load_date)s"
-    recent = VIEW.replace("storage: view", "lookback: 28").replace("= %(load_date)s", window)
-    tree.write("shop/marts/recent.sql", recent)
-    with pytest.raises(ModelError, match=r"lookback reads 28 load_dates of raw\.things, of which retention keeps 27"):
-        retaining(tree, "{raw: 27}")
-    path = tree.root / "shop/pipeline.yaml"
-    path.write_text(path.read_text().replace("{raw: 27}", "{raw: 28}"))
-    assert tree.load().kept_days(tree.load().tables[Relation("raw", "things")]) == 28

@@ -12,9 +12,8 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import alerts, publishes, results, runs
 from kpi_assets.ops.runs import Counts
-from kpi_assets_tests.build.points import eventually
-from kpi_assets_tests.build.test_publish import MART
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab, forget
+from kpi_assets_tests.lab import DAY, MART, NEXT, RAW_THINGS, Lab, forget
+from kpi_assets_tests.machine import eventually
 
 INCIDENTS = "select load_date, kind, run_id, job, details, occurrences, closed_at is null from ops.alerts order by id"
 ENDED = datetime.now(timezone.utc)

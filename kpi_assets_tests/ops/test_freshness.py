@@ -9,8 +9,7 @@ from psycopg import Connection
 
 from kpi_assets.doctor import warehouse
 from kpi_assets.ops import alerts, freshness
-from kpi_assets_tests.build.test_publish import MART
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, MART, NEXT, RAW_THINGS, Lab
 from kpi_assets_tests.ops.test_alerts import incidents, publish
 
 KPI = "kpi: {chart: {x: thing_id, y: weight}}\nfreshness: {within_hours: 36}\n@end"

@@ -6,9 +6,7 @@ from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.recheck import recheck
 from kpi_assets.model.names import Relation
 from kpi_assets.ops import publishes, results
-from kpi_assets_tests.build.points import GOOD
-from kpi_assets_tests.build.test_publish import DOUBLED, MART
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab, failed
+from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab, failed
 
 THINGS, WEIGHED = Relation("raw", "things"), Relation("marts", "weighed")
 

@@ -11,8 +11,8 @@ from kpi_assets.local.stack import Stack
 from kpi_assets.model.names import Relation
 from kpi_assets.ops import runs, state
 from kpi_assets.ops.runs import Counts
-from kpi_assets_tests.build.points import eventually
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.machine import eventually
 
 DIED = "The process that ran this died before it could finish."
 ROWS = "select job, status, error_message, ended_at is not null from ops.pipeline_runs order by id"

@@ -18,9 +18,8 @@ from kpi_assets.errors import UserError
 from kpi_assets.local.stack import Stack
 from kpi_assets.ops import schema
 from kpi_assets.settings import default_sql_dir
-from kpi_assets_tests.build.points import eventually
-from kpi_assets_tests.build.test_publish import DOUBLED, GOOD
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.machine import eventually
 
 # A migration that was released is never edited: what a database was made by must be what a new one is made by.
 RELEASED = {

@@ -4,20 +4,12 @@ from datetime import date, timedelta
 
 import pytest
 
-from kpi_assets_tests.lookback import RECENT, labels
+from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
 from kpi_assets_tests.shop import THINGS, Shop
 
-DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
+pytestmark = pytest.mark.usefixtures("looks_back")
+
 OF_RECENT = "select load_date, label, things from marts.recent where load_date >= '{}' order by 1, 2"
-
-
-@pytest.fixture
-def shop(open_shop: Shop) -> Shop:
-    """The shop with a table that looks back three load_dates."""
-    shop = open_shop.stock()
-    shop.day += timedelta(days=10)
-    shop.file("marts/recent.sql", RECENT)
-    return shop
 
 
 def days(shop: Shop) -> list[date]:

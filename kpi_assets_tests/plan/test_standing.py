@@ -6,7 +6,8 @@ import pytest
 
 from kpi_assets.build.table import build
 from kpi_assets.ops import runs
-from kpi_assets_tests.shop import DOUBLED, HEAVY, THINGS, WEIGHED, Shop
+from kpi_assets_tests.lab import DOUBLED
+from kpi_assets_tests.shop import HEAVY, THINGS, WEIGHED, Shop
 
 MORE = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n3,saw,1.00\n"
 BLOCKS = "checks:\n  light: {bad_rows: 'select * from {this} where weight > 20'}\n@end"
