@@ -95,10 +95,10 @@ class Query:
         for relation, columns in schemas.items():
             known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *columns], "unknown")
         result = {}
-        for column in self.columns:
+        for column, root in lineage(None, self.tree, schema=known, dialect="postgres").items():
             leaves = {
                 (Relation(node.expression.db, node.expression.name), exp.to_column(node.name).name)
-                for node in lineage(column, self.tree, schema=known, dialect="postgres").walk()
+                for node in root.walk()
                 if isinstance(node.expression, exp.Table)
             }
             result[column] = sorted(leaf for leaf in leaves if leaf[0] in schemas)
