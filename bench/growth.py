@@ -1,9 +1,9 @@
 """`python -m bench.growth`: how the cost of `kpi run` grows with the rows of a load_date and with the load_dates.
 
-Told are the time of twice the rows, the time of a late load_date beside an early one, the most memory of the command,
-and the most disk while a load_date is built beside what its published tables take. With the cores it is measured by
-running this, or the whole bench, under `taskset --cpu-list 0`: the servers inherit it. Tables that look back are left
-out, as in the bench: what they read grows until their window is full.
+Told are the time of twice the rows, the time of a late load_date beside an early one, the most memory of the command
+and of the server's sessions, and the most disk while a load_date is built beside what its published tables take. With
+the cores it is measured by running this, or the whole bench, under `taskset --cpu-list 0`: the servers inherit it.
+Tables that look back are left out, as in the bench: what they read grows until their window is full.
 """
 
 import argparse
@@ -80,16 +80,23 @@ def rows(half: Place, whole: Place, home: Path) -> dict[str, Any]:
 
 @contextmanager
 def watched(data: Path) -> Iterator[dict[str, int]]:
-    """The most memory of `kpi`, and the most that the data folder grew by, in MB, told at the end."""
-    peaks = {"client_mb": 0, "disk_mb": 0}
+    """In MB, told at the end: the most memory of `kpi`, of Postgres' sessions together beside what they share, and the
+    most that the data folder grew by.
+    """
+    peaks = {"client_mb": 0, "sessions_mb": 0, "disk_mb": 0}
     ended = threading.Event()
     before = size_of(data)
 
     def look() -> None:
         while not ended.wait(EVERY):
+            sessions = 0
             for process in psutil.process_iter(["name", "memory_info"]):
+                used = process.info["memory_info"]
                 if process.info["name"] == "kpi":
-                    peaks["client_mb"] = max(peaks["client_mb"], process.info["memory_info"].rss >> 20)
+                    peaks["client_mb"] = max(peaks["client_mb"], used.rss >> 20)
+                elif process.info["name"] == "postgres" and used:
+                    sessions += used.rss - used.shared
+            peaks["sessions_mb"] = max(peaks["sessions_mb"], sessions >> 20)
             peaks["disk_mb"] = max(peaks["disk_mb"], (size_of(data) - before) >> 20)
 
     watcher = threading.Thread(target=look)

@@ -25,6 +25,7 @@ DEFAULTS = {
     "checkpoint_timeout": "5min",
     "shared_buffers": "128MB",
     "jit": "on",
+    "io_method": "worker",
 }
 
 
@@ -48,7 +49,7 @@ def prepare(place: Place) -> None:
 
 def run(place: Place) -> None:
     """All of it, every gate on."""
-    command = [ours.KPI, "run", "instacart", "--load-date", LOAD_DATE]
+    command = [ours.KPI, "run", "instacart", "--load-date", LOAD_DATE, "--select", ours.TABLES]
     place.call(command, KPI_POSTGRES_URL=_guest(place))
 
 

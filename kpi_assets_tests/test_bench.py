@@ -52,3 +52,4 @@ def test_growth_is_told(tmp_path: Path) -> None:
     assert report["rows"]["whole"]["rows"] - report["rows"]["half"]["rows"] > 3 * 2000, "orders: raw, staging, facts"
     assert report["rows"]["whole"]["disk_of_published"] >= 1
     assert 100 < report["rows"]["whole"]["client_mb"] < 300
+    assert report["rows"]["whole"]["sessions_mb"] > 10
