@@ -37,6 +37,7 @@ def test_contenders_come_to_the_same_kpis(tmp_path: Path) -> None:
     report = json.loads(figures.read_text())
     assert report["orders"] == 3000
     assert [len(found["seconds"]) for found in report["contenders"].values()] == [1] * 5
+    assert [len(seconds) for seconds in report["small_day"].values()] == [1, 1]
     assert set(report["contenders"]["ours"]["tables"][0]) >= {"raw.orders", "marts.kpi_products_reorder"}
 
 
