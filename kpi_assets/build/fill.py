@@ -93,6 +93,7 @@ def _select(
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
         candidates.create_from_select(session, part, read=read)
+        candidates.promise(session, part)
         laps.lap("select")
         return _finish(context, session, part, laps)
 
@@ -101,13 +102,13 @@ def _select(
             return _is_proven(connection, candidate, write_slices(context, connection, candidate, parts, write, watch))
     with connection.transaction():
         candidates.create_from_select(connection, candidate, inputs.window)
+        candidates.promise(connection, candidate)
         watch.lap("select")
         return _finish(context, connection, candidate, watch)
 
 
 def _finish(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> bool:
     """Promise what all rows have in common and build the index of the grain; False where rows share a key."""
-    candidates.promise(connection, candidate)
     candidates.analyze(connection, candidate)
     if candidate.slice is None:  # else whoever watches the writers tells of all slices together
         context.on_progress("indexing", 0, 0)
@@ -237,6 +238,7 @@ def _copy(
     header = candidate.slice is None or candidate.slice.number == 0
     counter = RecordCounter(header=header)
     candidates.create_empty(session, candidate)
+    candidates.promise(session, candidate)
     blocks = counter.watch(plain(source) if is_plain else source)
     loaded = candidates.copy_in(session, candidate, blocks, on_bytes, plain=is_plain, header=header)
     if loaded != counter.records:
@@ -269,6 +271,7 @@ def _copy_by_triage(
 
     with connection.transaction():
         candidates.create_empty(connection, candidate)
+        candidates.promise(connection, candidate)
         triaged = triage(connection, candidate, counted(), declared.quarantine_budget)
         watch.lap("triage")
         proven = _finish(context, connection, candidate, watch)
