@@ -36,7 +36,7 @@ from kpi_assets.model.results import CheckResult
 SAMPLES = 5
 _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 CHECK_TIMEOUT = "30min"
-_ROWS, _CHECKSUM = "ROWS", "CHECKSUM"  # in capitals, which no check's name has
+_ROWS, _CHECKSUM, _BAD = "ROWS", "CHECKSUM", "BAD"  # in capitals, which no check's name has
 # What hashes a type's values from a seed, as Postgres' own hash joins do; every other type is hashed as text.
 _HASHES = {
     "smallint": "hashint2extended",
@@ -157,25 +157,32 @@ class _Scan:
         facts: Facts,
     ) -> None:
         self._checksum = checksum_of(columns)
-        measures: dict[str, str] = {}
+        bad: dict[str, str] = {}
+        sums: dict[str, str] = {}
         for check in checks:
             if check.name in facts.gapless and isinstance(check, ForeignKey):
                 low, high = facts.gapless[check.name]
-                measures[check.name] = f"count(*) filter (where {name_of(check.column)} not between {low} and {high})"
+                bad[check.name] = f"{name_of(check.column)} not between {low} and {high}"
             elif isinstance(check, Grain) and facts.grain_is_proven:
-                null = " or ".join(f"{name_of(column)} is null" for column in check.columns)
-                measures[check.name] = f"count(*) filter (where {null})"
+                bad[check.name] = " or ".join(f"{name_of(column)} is null" for column in check.columns)
             elif isinstance(check, BadRows) and check.query and check.query.row_predicate:
-                measures[check.name] = f"count(*) filter (where {check.query.row_predicate}\n)"
+                bad[check.name] = check.query.row_predicate
             elif isinstance(check, Reconcile):
-                measures[check.name] = f"coalesce({check.counted}, 0)"
+                sums[check.name] = f"coalesce({check.counted}, 0)"
+        counts = {name: _count_where(predicate) for name, predicate in bad.items()}
         self._errors: dict[str, psycopg.Error] = {}
         try:
-            found = self._measure(connection, this, measures, parameters)
+            # Mostly no row is bad for any check: to know that takes less than a count for each of them.
+            any_bad = {_BAD: _count_where("\n) or (".join(bad.values()))} if bad else {}
+            found = self._measure(connection, this, {**any_bad, **sums}, parameters)
+            if found.pop(_BAD, 0):
+                found = self._measure(connection, this, {**counts, **sums}, parameters)
+            else:
+                found |= dict.fromkeys(bad, 0)
         except (psycopg.DataError, psycopg.ProgrammingError):
             # One measure cannot be computed (a division by zero, say): find out which, and let only that one err.
             found = self._measure(connection, this, {}, parameters)
-            for name, measure in measures.items():
+            for name, measure in {**counts, **sums}.items():
                 try:
                     found[name] = self._measure(connection, this, {name: measure}, parameters)[name]
                 except psycopg.Error as error:
@@ -209,6 +216,10 @@ class _Scan:
             row = cursor.execute(statement, parameters).fetchone()
         assert row is not None
         return row
+
+
+def _count_where(predicate: str) -> str:
+    return f"count(*) filter (where ({predicate}\n))"
 
 
 def _make(
