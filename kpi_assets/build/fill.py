@@ -108,7 +108,7 @@ def _select(
 
 
 def _finish(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> bool:
-    """Promise what all rows have in common and build the index of the grain; False where rows share a key."""
+    """Give the planner its statistics and build the index of the grain; False where rows share a key."""
     candidates.analyze(connection, candidate)
     if candidate.slice is None:  # else whoever watches the writers tells of all slices together
         context.on_progress("indexing", 0, 0)

@@ -1,7 +1,8 @@
 """The audit: the checks of a table, made on one build of it, in as few scans as they allow.
 
-All checks of the form `select * from {this} where p` are counted in one scan, together with the rows, the checksum and
-what reconciles; rows are fetched as samples only for a check that failed. Every other check is a query of its own.
+All checks of the form `select * from {this} where p` share one scan, together with the rows, the checksum and what
+reconciles; where it finds a bad row, another counts those of each check, and samples are fetched of the ones that fail.
+Every other check is a query of its own.
 Not here: what a check means (model/checks.py), and what follows from its result (build/).
 """
 

@@ -5,7 +5,7 @@ partition it stays where it is and is attached; else its rows are copied. What i
 inspection is swept.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -81,8 +81,15 @@ def column_definitions(table: Table) -> sql.Composable:
     )
 
 
+def renamed(columns: Mapping[str, str]) -> sql.Composable:
+    """Columns (name -> as it is stored) for a SELECT, under their names."""
+    return sql.SQL(", ").join(
+        sql.SQL("{} as {}").format(sql.Identifier(there), sql.Identifier(name)) for name, there in columns.items()
+    )
+
+
 def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
-    """Make the candidate without rows; every row that is put in has its load_date. `promise` it when they are in."""
+    """Make the candidate without rows; every row that is put in has its load_date."""
     connection.execute(
         sql.SQL("create table {} ({}) with (autovacuum_enabled = false)").format(
             candidate.name, column_definitions(candidate.table)
@@ -169,7 +176,8 @@ def _within(part: Slice, key: sql.Composable) -> sql.Composable:
 def promise(connection: Connection[Any], candidate: Candidate) -> None:
     """Prove the load_date and the slice of every row: with this constraint Postgres attaches without reading again.
 
-    Raises psycopg.errors.CheckViolation where a row lies outside of its slice.
+    Of rows that are there already it takes a reading. Raises psycopg.errors.CheckViolation where a row lies outside of
+    its slice; said before the rows come, whoever puts such a row in gets it.
     """
     date_column = sql.Identifier(LOAD_DATE)
     proofs: list[sql.Composable] = [
@@ -255,7 +263,7 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
         shown, there = table.shows
         name = identifier(shown)
         where = sql.SQL("where {} = {}").format(sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date))
-        columns = [sql.SQL("{} as {}").format(sql.Identifier(there[each]), sql.Identifier(each)) for each in there]
+        columns = [renamed(there)]
     rows = connection.execute(
         sql.SQL("select to_json(t) from (select {} from {} {} order by {} limit {}) as t").format(
             sql.SQL(", ").join(columns),

@@ -15,7 +15,7 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import Slice, slices_at
 from kpi_assets.warehouse.bootstrap import BUILDS
-from kpi_assets.warehouse.candidates import Candidate, column_definitions, identifier, in_slice, types_of
+from kpi_assets.warehouse.candidates import Candidate, column_definitions, identifier, in_slice, renamed, types_of
 from kpi_assets.warehouse.tables import partitions_of
 
 _BOUND = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'?(-?\d+)'?)\) TO \((?:MAXVALUE|'?-?\d+'?)\)")
@@ -67,10 +67,7 @@ class Stored:
         return sql.SQL("(select {} as {}, {} from {}{})").format(
             sql.Literal(self.load_date),
             sql.Identifier(LOAD_DATE),
-            sql.SQL(", ").join(
-                sql.SQL("{} as {}").format(sql.Identifier(there), sql.Identifier(name))
-                for name, there in self.columns.items()
-            ),
+            renamed(self.columns),
             identifier(leaf or self.partition),
             where,
         )

@@ -20,6 +20,7 @@ from kpi_assets.warehouse.candidates import (
     column_definitions,
     for_readers,
     identifier,
+    renamed,
     types_of,
 )
 
@@ -78,10 +79,7 @@ def _create_view(connection: Connection[Any], table: Table, *, replace: bool) ->
         sql.SQL("create or replace view {} as select {}, {} from {}").format(
             view,
             sql.Identifier(LOAD_DATE),
-            sql.SQL(", ").join(
-                sql.SQL("{} as {}").format(sql.Identifier(there), sql.Identifier(name))
-                for name, there in columns.items()
-            ),
+            renamed(columns),
             identifier(shown),
         )
     )

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,6 +165,11 @@ def test_slices_hold_what_one_table_does(lines: Lab, body: bytes) -> None:
         (each.rows, each.checksum, False) for each in one
     ]
     assert lines.rows("select rows, sha256 from ops.manifests") == content
+    unique = (
+        "select count(*) from pg_inherits as p inner join pg_index as i on p.inhrelid = i.indrelid "
+        "where p.inhparent = '{}'::regclass and i.indisunique and i.indisvalid"
+    )
+    assert [lines.rows(unique.format(name)) for name in ("raw.lines", "marts.sums", "marts.details")] == [[(1,)]] * 3
     assert (
         lines.rows("select rows_extracted, rows_loaded_raw from ops.pipeline_runs where job = 'raw.lines'")
         == [(len(RECORDS), len(RECORDS))] * 2
@@ -276,6 +282,27 @@ def test_a_writer_that_fails_ends_the_others_and_nothing_stays(
     await_no_session(lines)
     assert builds_lying_about(lines) == []
     assert lines.rows("select status from ops.pipeline_runs where job = 'raw.lines'") == [("failed",)]
+
+
+def test_no_more_slices_are_written_at_once_than_writers(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more session is open: that of a slice which is committed."""
+    build_index = candidates.build_index
+    lock, at_once, most = threading.Lock(), 0, 0
+
+    def slowly(connection: Any, candidate: candidates.Candidate) -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.1)
+        build_index(connection, candidate)
+        with lock:
+            at_once -= 1
+
+    monkeypatch.setattr(candidates, "build_index", slowly)
+    lines.put(KEY, BODY)
+    assert not build(lines).held
+    assert (slices(lines, "raw.lines"), most) == (6, 3)
 
 
 def test_slices_left_by_a_process_that_died_are_swept(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
