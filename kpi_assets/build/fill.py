@@ -112,21 +112,14 @@ def _finish(context: BuildContext, connection: Connection[Any], candidate: Candi
     candidates.analyze(connection, candidate)
     if candidate.slice is None:  # else whoever watches the writers tells of all slices together
         context.on_progress("indexing", 0, 0)
-    try:
-        with connection.transaction():
-            candidates.build_index(connection, candidate)
-    except psycopg.errors.UniqueViolation:
-        return False  # how many, the audit counts
-    finally:
-        watch.lap("index")
-    return True
+    is_unique = candidates.build_index(connection, candidate)  # how many rows are not, the audit counts
+    watch.lap("index")
+    return is_unique
 
 
 def _is_proven(connection: Connection[Any], candidate: Candidate, of_slices: Sequence[bool]) -> bool:
     """Whether no two rows of any slice share a key; then the slices' indexes are made one, and planners know it too."""
-    if all(of_slices):
-        candidates.build_index(connection, candidate)
-    return all(of_slices)
+    return all(of_slices) and candidates.build_index(connection, candidate)
 
 
 def _fill_from_object(

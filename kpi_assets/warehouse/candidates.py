@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
@@ -47,8 +48,14 @@ class Candidate:
     def relation(self) -> Relation:
         """Where it lies, for people too."""
         schema, table = self.table.relation
-        name = f"{_short(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
+        name = f"{short_name(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
         return Relation(BUILDS, name if self.slice is None else f"{name}_{self.slice.number}")
+
+    @property
+    def index(self) -> str:
+        """The index of its grain. Servers cut the names that they make, and two writers then make the same at once."""
+        name = self.relation.table
+        return f"{name if len(name) < 60 else digest(name)}_key"
 
     def cut(self, slices: Iterable[Slice]) -> "list[Candidate]":
         """Its slices."""
@@ -65,7 +72,7 @@ def identifier(relation: Relation) -> sql.Identifier:
     return sql.Identifier(*relation)
 
 
-def _short(schema: str, table: str) -> str:
+def short_name(schema: str, table: str) -> str:
     """`schema__table` within what leaves room in 63 letters for a date and a build's number."""
     name = f"{schema}__{table}"
     return name if len(name) <= 40 else f"{name[:23]}_{digest(name)}"
@@ -242,10 +249,21 @@ def copy_in(
         return cursor.rowcount
 
 
-def build_index(connection: Connection[Any], candidate: Candidate) -> None:
-    """Build the unique index of the grain. Raises psycopg.errors.UniqueViolation where rows share a key."""
+def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
+    """Build the unique index of the grain; False, and none is there, where rows share a key."""
     key = sql.SQL(", ").join(sql.Identifier(column) for column in candidate.table.header.grain)
-    connection.execute(sql.SQL("create unique index on {} ({})").format(candidate.name, key))
+    try:
+        with connection.transaction():
+            connection.execute(
+                sql.SQL("create unique index {} on {} ({})").format(
+                    sql.Identifier(candidate.index), candidate.name, key
+                )
+            )
+    except psycopg.errors.UniqueViolation as error:
+        if error.diag.constraint_name != candidate.index:
+            raise  # of the server's own books
+        return False
+    return True
 
 
 def analyze(connection: Connection[Any], candidate: Candidate) -> None:
@@ -323,7 +341,7 @@ def leftovers(connection: Connection[Any], table: Table, load_date: date) -> Ite
 
     Whoever holds the lock of this table and load_date may drop them.
     """
-    prefix = f"{_short(*table.relation)}__{load_date:%Y%m%d}__"
+    prefix = f"{short_name(*table.relation)}__{load_date:%Y%m%d}__"
     rows = connection.execute(
         "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
         "and starts_with(c.relname, %s) and not c.relispartition",

@@ -262,11 +262,11 @@ def breaks_in_the_fourth(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.
     build_index = candidates.build_index
     reached = threading.Event()
 
-    def break_off(connection: Any, candidate: candidates.Candidate) -> None:
+    def break_off(connection: Any, candidate: candidates.Candidate) -> bool:
         if candidate.slice is not None and candidate.slice.number == 3:
             reached.set()
             raise psycopg.errors.DiskFull("no room is left")
-        build_index(connection, candidate)
+        return build_index(connection, candidate)
 
     monkeypatch.setattr(candidates, "build_index", break_off)
     yield reached
@@ -289,15 +289,16 @@ def test_no_more_slices_are_written_at_once_than_writers(lines: Lab, monkeypatch
     build_index = candidates.build_index
     lock, at_once, most = threading.Lock(), 0, 0
 
-    def slowly(connection: Any, candidate: candidates.Candidate) -> None:
+    def slowly(connection: Any, candidate: candidates.Candidate) -> bool:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
         time.sleep(0.1)
-        build_index(connection, candidate)
+        is_unique = build_index(connection, candidate)
         with lock:
             at_once -= 1
+        return is_unique
 
     monkeypatch.setattr(candidates, "build_index", slowly)
     lines.put(KEY, BODY)

@@ -6,6 +6,7 @@ import pytest
 from psycopg import Connection
 
 from kpi_assets.model.header import Chart
+from kpi_assets.model.slices import slices_at
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
@@ -51,6 +52,29 @@ def test_a_chart_has_its_bars_in_the_order_of_x_or_the_highest_first(
 ) -> None:
     fill(session, candidate, (10, "a", 5), (9, "b", 7), (1, "c", 5), (2, "d", None))
     assert candidates.chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == bars
+
+
+def test_two_slices_get_their_indexes_at_once_however_long_the_names(lab: Lab) -> None:
+    """A name that the server makes of a table's and its columns' is cut: two that end alike were taken for one."""
+    long = "things_" * 5
+    lab.file(f"raw/{long}.sql", RAW_THINGS.replace("raw/things", f"raw/{long}"))
+    whole = Candidate(lab.pipeline().table(f"raw.{long}"), DAY, 7)
+    one, other = whole.cut(slices_at([5]))
+    with lab.session() as first, lab.session() as second:
+        for part in (one, other):
+            candidates.create_empty(first, part)
+        second.execute("set lock_timeout = '5s'")
+        with first.transaction():
+            assert candidates.build_index(first, one)
+            assert candidates.build_index(second, other)
+        found = first.execute("select indexname from pg_indexes where schemaname = 'builds'").fetchall()
+    assert {name for (name,) in found} == {one.index, other.index}
+
+
+def test_rows_that_share_a_key_leave_no_index(session: Connection[Any], candidate: Candidate) -> None:
+    fill(session, candidate, (1, "a", 1), (1, "b", 2))
+    assert not candidates.build_index(session, candidate)
+    assert session.execute("select count(*) from pg_indexes where schemaname = 'builds'").fetchone() == (0,)
 
 
 def test_builds_that_may_be_swept_are_those_of_the_same_table_and_load_date(
