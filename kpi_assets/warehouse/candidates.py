@@ -250,12 +250,15 @@ def copy_in(
 
 
 def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
-    """Build the unique index of the grain; False, and none is there, where rows share a key."""
+    """Build the unique index of the grain; False, and none is there, where rows share a key.
+
+    Its pages are filled: a load_date is replaced, never added to.
+    """
     key = sql.SQL(", ").join(sql.Identifier(column) for column in candidate.table.header.grain)
     try:
         with connection.transaction():
             connection.execute(
-                sql.SQL("create unique index {} on {} ({})").format(
+                sql.SQL("create unique index {} on {} ({}) with (fillfactor = 100)").format(
                     sql.Identifier(candidate.index), candidate.name, key
                 )
             )
