@@ -1,4 +1,4 @@
-"""Several writers at once: each slice of a candidate is filled in a session and a transaction of its own.
+"""Several writers at once, each with a session of its own; each slice of a candidate is filled in one transaction.
 
 Not here: what a writer does with its slice (fill.py).
 """
@@ -6,7 +6,8 @@ Not here: what a writer does with its slice (fill.py).
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import psycopg
@@ -65,8 +66,8 @@ class _Crew:
     def __init__(self, context: BuildContext, write: Callable[[Connection[Any], Candidate, Stopwatch], T]) -> None:
         self._context, self._write = context, write
         self.laps: list[Stopwatch] = []
-        self._sessions: set[Connection[Any]] = set()
-        self._lock = threading.Lock()
+        self._sessions: list[Connection[Any]] = []
+        self._free: SimpleQueue[Connection[Any]] = SimpleQueue()
         self._turns = threading.Semaphore(context.writers)
         self._stopped = False
 
@@ -75,45 +76,47 @@ class _Crew:
 
         There is a writer more than work at once: one waits for the disk while it commits, and takes no processor.
         """
-        with ThreadPoolExecutor(self._context.writers + 1, thread_name_prefix="writer") as pool:
-            futures = [pool.submit(self._one, part) for part in parts]
-            try:
-                while wait(futures, LOOK_EVERY, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):
-                    self._tell(connection, futures)
-            finally:  # also when somebody presses Ctrl-C
-                if not all(future.done() and not _failed(future) for future in futures):
-                    self._stop()
+        crew = min(self._context.writers + 1, len(parts))
+        with ExitStack() as opened:
+            for number in range(crew):
+                self._join(opened, parts[0], number)
+            with ThreadPoolExecutor(crew, thread_name_prefix="writer") as pool:
+                futures = [pool.submit(self._one, part) for part in parts]
+                try:
+                    while wait(futures, LOOK_EVERY, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):
+                        self._tell(connection, futures)
+                finally:  # also when somebody presses Ctrl-C
+                    if not all(future.done() and not _failed(future) for future in futures):
+                        self._stop()
         errors = [error for future in futures if (error := future.exception())]
         for error in sorted(errors, key=lambda error: isinstance(error, (_Stopped, psycopg.errors.QueryCanceled))):
             raise error
         return [future.result() for future in futures]
 
+    def _join(self, opened: ExitStack, part: Candidate, number: int) -> None:
+        """One more writer."""
+        name = f"{self._context.run_id[:8]} {part.table.relation} {part.load_date} writer {number + 1}"
+        session = opened.enter_context(self._context.session(part.table, name))
+        session.execute(_SETTINGS)
+        self._sessions.append(session)
+        self._free.put(session)
+
     def _one(self, part: Candidate) -> Any:
-        context = self._context
-        name = f"{context.run_id[:8]} {part.table.relation} {part.load_date} {part.slice and part.slice.number}"
-        if self._stopped:
-            raise _Stopped
-        with context.session(part.table, name) as session:
-            with self._lock:
-                self._sessions.add(session)
-            try:
-                session.execute(_SETTINGS)
-                with session.transaction(), self._turns:
-                    if self._stopped:
-                        raise _Stopped
-                    laps = Stopwatch()
-                    result = self._write(session, part, laps)
-                with self._lock:
-                    self.laps.append(laps)
-                return result
-            finally:
-                with self._lock:
-                    self._sessions.discard(session)
+        session = self._free.get()
+        try:
+            with session.transaction(), self._turns:
+                if self._stopped:
+                    raise _Stopped
+                laps = Stopwatch()
+                result = self._write(session, part, laps)
+            self.laps.append(laps)
+            return result
+        finally:
+            self._free.put(session)
 
     def _tell(self, connection: Connection[Any], futures: Sequence[Future[Any]]) -> None:
         """How far the indexes are that are being built; a copy tells of itself, and a SELECT only when it is done."""
-        with self._lock:
-            processes = [session.info.backend_pid for session in self._sessions]
+        processes = [session.info.backend_pid for session in self._sessions]
         row = connection.execute(
             "select sum(tuples_done)::bigint, sum(tuples_total)::bigint from pg_stat_progress_create_index "
             "where pid = any(%s) and tuples_total > 0",
@@ -125,8 +128,7 @@ class _Crew:
             self._context.on_progress("writing slices", sum(future.done() for future in futures), len(futures))
 
     def _stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-            for session in self._sessions:
-                with suppress(psycopg.Error):
-                    session.cancel_safe(timeout=5)
+        self._stopped = True
+        for session in self._sessions:
+            with suppress(psycopg.Error):
+                session.cancel_safe(timeout=5)

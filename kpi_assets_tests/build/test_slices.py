@@ -285,13 +285,15 @@ def test_a_writer_that_fails_ends_the_others_and_nothing_stays(
 
 
 def test_no_more_slices_are_written_at_once_than_writers(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more session is open: that of a slice which is committed."""
+    """One more session is open: that of a slice which is committed. The next slices are written in the same ones."""
     build_index = candidates.build_index
-    lock, at_once, most = threading.Lock(), 0, 0
+    lock, at_once, most, sessions = threading.Lock(), 0, 0, set()
 
     def slowly(connection: Any, candidate: candidates.Candidate) -> bool:
         nonlocal at_once, most
         with lock:
+            if candidate.slice is not None:
+                sessions.add(connection.info.backend_pid)
             at_once += 1
             most = max(most, at_once)
         time.sleep(0.1)
@@ -303,7 +305,7 @@ def test_no_more_slices_are_written_at_once_than_writers(lines: Lab, monkeypatch
     monkeypatch.setattr(candidates, "build_index", slowly)
     lines.put(KEY, BODY)
     assert not build(lines).held
-    assert (slices(lines, "raw.lines"), most) == (6, 3)
+    assert (slices(lines, "raw.lines"), most, len(sessions)) == (6, 3, 4)
 
 
 def test_slices_left_by_a_process_that_died_are_swept(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
