@@ -48,7 +48,7 @@ class Candidate:
     def relation(self) -> Relation:
         """Where it lies, for people too."""
         schema, table = self.table.relation
-        name = f"{short_name(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
+        name = f"{_short(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
         return Relation(BUILDS, name if self.slice is None else f"{name}_{self.slice.number}")
 
     @property
@@ -72,7 +72,7 @@ def identifier(relation: Relation) -> sql.Identifier:
     return sql.Identifier(*relation)
 
 
-def short_name(schema: str, table: str) -> str:
+def _short(schema: str, table: str) -> str:
     """`schema__table` within what leaves room in 63 letters for a date and a build's number."""
     name = f"{schema}__{table}"
     return name if len(name) <= 40 else f"{name[:23]}_{digest(name)}"
@@ -344,7 +344,7 @@ def leftovers(connection: Connection[Any], table: Table, load_date: date) -> Ite
 
     Whoever holds the lock of this table and load_date may drop them.
     """
-    prefix = f"{short_name(*table.relation)}__{load_date:%Y%m%d}__"
+    prefix = f"{_short(*table.relation)}__{load_date:%Y%m%d}__"
     rows = connection.execute(
         "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
         "and starts_with(c.relname, %s) and not c.relispartition",

@@ -21,7 +21,6 @@ from kpi_assets.warehouse.candidates import (
     for_readers,
     identifier,
     renamed,
-    short_name,
     types_of,
 )
 
@@ -117,8 +116,7 @@ def _ensure_key(connection: Connection[Any], table: Table) -> None:
         connection.execute(sql.SQL("drop index {}").format(sql.SQL(index)))
     key = sql.SQL(", ").join(sql.Identifier(column) for column in wanted)
     try:
-        index = sql.Identifier(f"{short_name(*table.relation)}_key")
-        connection.execute(sql.SQL("create unique index {} on {} ({})").format(index, identifier(table.relation), key))
+        connection.execute(sql.SQL("create unique index on {} ({})").format(identifier(table.relation), key))
     except psycopg.errors.UniqueViolation:
         raise DefinitionError(
             f"{table.path}: load_dates of {table.relation} that are published already have rows that share the new "

@@ -58,7 +58,7 @@ def test_two_slices_get_their_indexes_at_once_however_long_the_names(lab: Lab) -
     """A name that the server makes of a table's and its columns' is cut: two that end alike were taken for one."""
     long = "things_" * 5
     lab.file(f"raw/{long}.sql", RAW_THINGS.replace("raw/things", f"raw/{long}"))
-    whole = Candidate(lab.pipeline().table(f"raw.{long}"), DAY, 7)
+    whole = Candidate(lab.pipeline().table(f"raw.{long}"), DAY, 1_234_567)
     one, other = whole.cut(slices_at([5]))
     with lab.session() as first, lab.session() as second:
         for part in (one, other):
