@@ -1,7 +1,9 @@
 """What people are shown of a build: its first rows, the bars of its chart; and which builds may be swept."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import Connection
 
@@ -10,6 +12,9 @@ from kpi_assets.model.slices import slices_at
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.machine import eventually
+
+WAITING = "select count(*) from pg_locks where not granted and pid = %s"
 
 
 @pytest.fixture
@@ -75,6 +80,19 @@ def test_rows_that_share_a_key_leave_no_index(session: Connection[Any], candidat
     fill(session, candidate, (1, "a", 1), (1, "b", 2))
     assert not candidates.build_index(session, candidate)
     assert session.execute("select count(*) from pg_indexes where schemaname = 'builds'").fetchone() == (0,)
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_a_key_that_is_shared(lab: Lab) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    made = Candidate(lab.pipeline().table("raw.things"), DAY, 7)
+    with lab.session() as first, lab.session() as second, ThreadPoolExecutor(1) as pool:
+        candidates.create_empty(first, made)
+        with first.transaction():
+            first.execute(f"create table builds.{made.index} (a integer)".encode())
+            built = pool.submit(candidates.build_index, second, made)
+            eventually(lambda: first.execute(WAITING, [second.info.backend_pid]).fetchone() == (1,))
+        with pytest.raises(psycopg.errors.UniqueViolation, match="pg_class_relname_nsp_index"):
+            built.result()
 
 
 def test_builds_that_may_be_swept_are_those_of_the_same_table_and_load_date(
