@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import psutil
 
+# True of every order, and hours of a server's work to find out.
+HOURS = "(select count(*) from generate_series(1, 1000000) as a, generate_series(1, 1000000 + order_id) as b) > 0"
+
 
 def free_port() -> int:
     """A port on which nothing listens now."""

@@ -18,6 +18,7 @@ import psycopg
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
 from dagster._core.storage.tags import MAX_RETRIES_TAG
+from dagster._utils.interrupts import raise_interrupts_as
 
 from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
 from kpi_assets.errors import UserError
@@ -114,10 +115,30 @@ def _is_last(context: dg.AssetExecutionContext) -> bool:
 
 
 @contextmanager
+def _stopping_at_once() -> Iterator[None]:
+    """Whoever stops the run is heard at once, as KeyboardInterrupt.
+
+    Of that, and not of Dagster's own exception, psycopg knows that the server is to end the statement too: it would go
+    on for hours, with its locks. An error that comes of ending does not take its place.
+    """
+    try:
+        with raise_interrupts_as(KeyboardInterrupt):
+            yield
+    except Exception as error:
+        behind = error.__context__
+        while behind is not None and not isinstance(behind, KeyboardInterrupt):
+            behind = behind.__context__
+        if behind is not None:
+            raise behind from None
+        raise
+
+
+@contextmanager
 def failing_in_one_sentence(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """What a person can mend fails the step in its own words; where a connection was lost, the step is tried again."""
     try:
-        yield
+        with _stopping_at_once():
+            yield
     except UserError as error:
         sentence, passing = str(error), error.passing
     except psycopg.Error as error:

@@ -2,7 +2,7 @@
 
 Belongs here: arguments, printing, exit codes. Not here: what a command does to data; each module imports what it needs
 when it runs, so that `kpi --help` is instant.
-Exit codes: 0 all published, 1 failed, 2 wrong usage, 3 held by a gate.
+Exit codes: 0 all published, 1 failed, 2 wrong usage, 3 held by a gate, 130 stopped by Ctrl-C.
 """
 
 import gc
@@ -12,7 +12,7 @@ import traceback
 import typer
 
 from kpi_assets.cli import alerts, data, deploy, look, plan, retention, run, stack
-from kpi_assets.cli.common import error_line
+from kpi_assets.cli.common import STOPPED, error_line
 from kpi_assets.errors import UserError
 
 HELP = "From files on S3 to KPIs a person can defend."
@@ -61,9 +61,10 @@ def main() -> None:
     except UserError as error:
         _tell(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        error_line("Stopped.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:  # Ctrl-C, of which typer tells nothing
+            error_line("Stopped.")
+        raise
     except Exception as error:
         _tell(f"{type(error).__name__}: {error} (this is a fault of kpi_assets; --debug shows where).")
         sys.exit(1)

@@ -21,6 +21,7 @@ from kpi_assets.local.stack import Stack, running
 from kpi_assets.model.pipeline import Pipeline, load_pipelines, parse_date
 from kpi_assets.settings import Settings, settings
 
+STOPPED = 130  # exit code after Ctrl-C, as shells have it
 HELD = 3  # exit code
 
 # Where no terminal says how wide it is (a pipe, a log), lines are as long as their content wants, within reason.
@@ -183,4 +184,4 @@ def progress_bar(title: str, total: int, *, in_bytes: bool) -> Iterator[Callable
 class StoppedError(UserError):
     """Somebody pressed Ctrl-C, or asked the process to end."""
 
-    exit_code = 130
+    exit_code = STOPPED

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from kpi_assets.plan.standing import Standing
 
+KEPT = "Stopped: what was published before stays; run the load_date again for the rest."
 DEMO_PIPELINE = "instacart"
 DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
 DEMO_ORDERS = 20_000
@@ -115,17 +116,25 @@ def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
 
 
 def _failures(ran: "dg.ExecuteInProcessResult") -> dict[str, str]:
-    """The steps that failed, by asset, with the sentence: those that failed before the run log could say so too."""
+    """The steps that failed, by asset, with the sentence: those that failed before the run log could say so too.
+
+    Raises StoppedError where somebody stopped the run.
+    """
+    from dagster._core.events import RunFailureReason  # noqa: PLC0415
+    from dagster._core.execution.plan.objects import ErrorSource  # noqa: PLC0415
+
     failures = {}
     for event in ran.all_events:
         if event.is_step_failure and event.step_key:
             failure = event.step_failure_data
-            if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
-                raise StoppedError("Stopped: what was published before stays; run the load_date again for the rest.")
+            if failure.error_source == ErrorSource.INTERRUPT:
+                raise StoppedError(KEPT)
             said = failure.user_failure_data.description if failure.user_failure_data else None
             name = ".".join(event.step_key.split("__")[1:3])
             failures[name] = said or (failure.error.message if failure.error else "failed")
         elif event.is_run_failure and not failures:  # no step was to blame: a resource could not be made, say
+            if event.job_failure_data.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION:
+                raise StoppedError(KEPT)
             error = event.job_failure_data.error
             while error and error.cause:
                 error = error.cause

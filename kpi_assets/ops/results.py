@@ -24,13 +24,16 @@ def record(
     subject: Subject,
 ) -> None:
     """Write one row a result."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "insert into ops.data_quality_results (run_id, build_id, check_name, table_name, load_date, status, "
-            "blocking, metric_value, threshold, samples, message, subject) "
-            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                [
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "copy ops.data_quality_results (run_id, build_id, check_name, table_name, load_date, status, blocking, "
+            "metric_value, threshold, samples, message, subject) from stdin"
+        ) as copy,
+    ):
+        for result in results:
+            copy.write_row(
+                (
                     run_id,
                     build_id,
                     result.name,
@@ -43,10 +46,8 @@ def record(
                     Json(result.samples),
                     result.message,
                     subject,
-                ]
-                for result in results
-            ],
-        )
+                )
+            )
 
 
 def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ Belongs here: reaching a server and saying in one sentence why not. Not here: wh
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -34,6 +34,10 @@ SESSION = {
     "max_parallel_workers_per_gather": "2",
     "max_parallel_maintenance_workers": "2",
     "idle_in_transaction_session_timeout": "1h",
+    # A client that vanished, with its machine or alone, is noticed within about a minute, and lets go of its locks.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
 }
 # Set as well where tables are built. Whole load_dates are joined: by hash, each table is read once. A nested loop that
 # was chosen because a partitioned table has no statistics of its own reads it a million times, a merge join sorts it.
@@ -98,6 +102,8 @@ def open_session(
             for key, value in {**SESSION, **more}.items()
         )
         connection.execute(sql.SQL("select {}").format(settings))
+        with suppress(psycopg.errors.InvalidParameterValue):  # servers on some systems cannot look
+            connection.execute("set client_connection_check_interval = '5s'")  # while a statement runs
         if role and may_act_as(connection, role):
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
     except BaseException:

@@ -1,22 +1,28 @@
-"""A run that is stopped: by Ctrl-C it ends in order, by SIGKILL the next run closes what it left open."""
+"""A run that is stopped: by Ctrl-C it ends in order, by SIGKILL the next run closes what it left open.
+
+Either way the server does not go on with what it was doing.
+"""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from kpi_assets_tests.cli.command import Said, Site
 from kpi_assets_tests.cli.conftest import Published
-from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.machine import HOURS, eventually
 
 DAY, NEXT = date(2025, 4, 1), date(2025, 4, 2)
 STATUSES = (
     "select job, status, error_message from ops.pipeline_runs where run_id = %s and status <> 'success' order by id"
 )
 DIED = "The process that ran this died before it could finish."
+INTERRUPTED = "It was interrupted."
+KEPT = "error: Stopped: what was published before stays; run the load_date again for the rest.\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,13 +81,46 @@ def test_ctrl_c_ends_a_backfill_in_order_and_not_only_its_load_date(kpi: Site) -
     with stopped(kpi, signal.SIGINT, *words) as (run_id, said):
         assert said.code == 130
         assert said.out == ""
-        assert said.err.endswith("Stopped: what was published before stays; run the load_date again for the rest.\n")
+        assert said.err.endswith(KEPT)
         assert "Traceback" not in said.err
-    interrupted = "It was interrupted."
     assert kpi.rows(STATUSES, run_id) == [
-        ("instacart", "failed", f"raw.orders: {interrupted}"),
-        ("raw.orders", "failed", interrupted),
+        ("instacart", "failed", f"raw.orders: {INTERRUPTED}"),
+        ("raw.orders", "failed", INTERRUPTED),
     ]
     assert dagster_status(kpi, run_id) in {"FAILURE", "CANCELED"}
     assert kpi.published(DAY) == before
     assert kpi.published(NEXT) == {}, "the next load_date was not begun"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_the_server_does_not_go_on_without_us(kpi: Site, sql: Path, how: signal.Signals) -> None:
+    before = kpi.published(DAY).get("stg.stg_orders")
+    file = sql / "instacart/stg/stg_orders.sql"
+    file.write_text(f"{file.read_text()}    and {HOURS}\n")
+    words = ("run", "instacart", "--load-date", DAY, "--select", "+stg.stg_orders")
+    sessions = "select state from pg_stat_activity where application_name like 'kpi % stg.stg_orders 2025-04-01'"
+    with kpi.start(*words, KPI_SQL_DIR=str(sql)) as process:
+        eventually(lambda: kpi.rows(f"{sessions} and query like 'create table%generate_series%'") == [("active",)], 60)
+        process.send_signal(how)
+        out, err = process.communicate(timeout=20)
+
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert [line.split()[:2] for line in err.splitlines()[:-1]] == [
+            ["s3.orders", "verified"],
+            ["raw.orders", "published"],
+            ["stg.stg_orders", "failed"],
+        ]
+        assert (out, err.splitlines()[-1] + "\n") == ("", KEPT)
+        assert kpi.rows(sessions) == []
+        [(run_id, error)] = kpi.rows(
+            "select run_id, error_message from ops.pipeline_runs where job = 'stg.stg_orders' order by id desc limit 1"
+        )
+        assert (error, dagster_status(kpi, run_id)) == (INTERRUPTED, "FAILURE")
+    eventually(lambda: kpi.rows(sessions) == [])
+    assert kpi.published(DAY).get("stg.stg_orders") == before
+
+    kpi(*words)  # nothing holds its lock
+    assert kpi.published(DAY)["stg.stg_orders"] != before
+    candidates = "relnamespace = 'builds'::regnamespace and relkind in ('r', 'p') and not relispartition"
+    assert kpi.rows(f"select relname from pg_class where {candidates}") == []

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from kpi_assets_tests.e2e.web import Web
-from kpi_assets_tests.machine import eventually, is_alive
+from kpi_assets_tests.machine import HOURS, eventually, is_alive
 from kpi_assets_tests.test_readme import new_kpi
 
 GOOD, BAD = "2025-05-01", "2025-05-02"
@@ -28,6 +28,9 @@ mutation Reload($location: String!) {
     ... on PythonError { message }
   }
 }
+"""
+TERMINATE = """
+mutation Terminate($id: String!) { terminateRun(runId: $id) { __typename } }
 """
 
 
@@ -98,6 +101,29 @@ def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
     assert web.materialised(f"marts.{path.stem}") == [GOOD]
     shown = web.kpi("show", "instacart", f"marts.{path.stem}", "--format", "json")
     assert len(json.loads(shown.stdout)) == 24
+
+
+def test_a_run_that_is_terminated_ends_its_statement_too(web: Web) -> None:
+    path = Path(web.environment["KPI_SQL_DIR"]) / "instacart" / "stg" / "stg_orders.sql"
+    text = path.read_text()
+    path.write_text(f"{text}    and {HOURS}\n")
+    try:
+        run_id = web.launch(GOOD, names=[["stg", "stg_orders"]])
+        working = "select state from pg_stat_activity where application_name like 'kpi % stg.stg_orders %'"
+        with psycopg.connect(web.kpi("url", "instacart").stdout.strip(), autocommit=True) as session:
+            slow = f"{working} and query like 'create table%generate_series%'"
+            eventually(lambda: session.execute(slow).fetchall() == [("active",)], 60)
+            answer = web.ask(TERMINATE, {"id": run_id})["terminateRun"]
+            assert answer == {"__typename": "TerminateRunSuccess"}
+            assert web.ended(run_id) == "CANCELED"
+            assert session.execute(working).fetchall() == []
+            query = "select job, status, error_message from ops.pipeline_runs where run_id = %s order by job"
+            assert session.execute(query, [run_id]).fetchall() == [
+                ("instacart", "failed", "stg.stg_orders: It was interrupted."),
+                ("stg.stg_orders", "failed", "It was interrupted."),
+            ]
+    finally:
+        path.write_text(text)
 
 
 def test_a_run_that_was_killed_together_with_kpi_up_is_tried_again_by_the_next(web: Web) -> None:

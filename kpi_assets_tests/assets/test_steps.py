@@ -1,0 +1,33 @@
+"""What a step makes of an error and of somebody who stops it."""
+
+import os
+import signal
+
+import dagster as dg
+import psycopg
+import pytest
+
+from kpi_assets.assets.steps import failing_in_one_sentence
+from kpi_assets.warehouse.connection import WarehouseError
+
+
+def test_whoever_stops_a_step_is_heard_as_psycopg_understands_it() -> None:
+    with pytest.raises(KeyboardInterrupt), failing_in_one_sentence(dg.build_op_context()):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:
+    def clean_up() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise psycopg.OperationalError("cannot exit pipeline mode while busy")
+
+    def build() -> None:
+        try:
+            clean_up()
+        except psycopg.Error as error:
+            raise WarehouseError("raw/things.sql: building raw.things failed.") from error
+
+    with pytest.raises(KeyboardInterrupt), failing_in_one_sentence(dg.build_op_context()):
+        build()
