@@ -192,6 +192,7 @@ def test_an_object_that_holds_its_header_only(told: Told) -> None:
     assert told.line("header_only", f"held {ORDERS}").startswith(held("header_only", ORDERS, "min_rows"))
 
 
+@pytest.mark.usefixtures("published")  # elsewhere, so that each table is there
 def test_of_what_is_held_nothing_is_published(told: Told) -> None:
     published = {day: set(told.kpi.published(day)) for day in DAYS.values()}
     small = {"raw.aisles", "raw.departments"}
