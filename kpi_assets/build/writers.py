@@ -20,6 +20,7 @@ from kpi_assets.warehouse.candidates import Candidate
 
 T = TypeVar("T")
 LOOK_EVERY = 1.0  # seconds between two looks at the progress
+STOP_EVERY = 0.2  # seconds between two attempts to end those who write
 # The slices are what runs at once: workers inside each would only take turns with them. Statistics are of a slice, not
 # of all.
 _SETTINGS = (
@@ -87,7 +88,7 @@ class _Crew:
                         self._tell(connection, futures)
                 finally:  # also when somebody presses Ctrl-C
                     if not all(future.done() and not _failed(future) for future in futures):
-                        self._stop()
+                        self._stop(futures)
         errors = [error for future in futures if (error := future.exception())]
         for error in sorted(errors, key=lambda error: isinstance(error, (_Stopped, psycopg.errors.QueryCanceled))):
             raise error
@@ -127,8 +128,10 @@ class _Crew:
         else:
             self._context.on_progress("writing slices", sum(future.done() for future in futures), len(futures))
 
-    def _stop(self) -> None:
+    def _stop(self, futures: Sequence[Future[Any]]) -> None:
+        """End every writer: again and again, for one may be between two statements, and begin another."""
         self._stopped = True
-        for session in self._sessions:
-            with suppress(psycopg.Error):
-                session.cancel_safe(timeout=5)
+        while wait(futures, STOP_EVERY).not_done:
+            for session in self._sessions:
+                with suppress(psycopg.Error):
+                    session.cancel_safe(timeout=5)

@@ -284,6 +284,26 @@ def test_a_writer_that_fails_ends_the_others_and_nothing_stays(
     assert lines.rows("select status from ops.pipeline_runs where job = 'raw.lines'") == [("failed",)]
 
 
+def test_a_writer_who_is_between_two_statements_is_ended_in_the_next(
+    lines: Lab, breaks_in_the_fourth: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyze = candidates.analyze
+
+    def late(connection: Any, candidate: candidates.Candidate) -> None:
+        if candidate.slice is not None and candidate.slice.number == 2:
+            assert breaks_in_the_fourth.wait(20)
+            time.sleep(1)  # meanwhile the fourth fails, and nothing runs here that could be cancelled
+            connection.execute("select pg_sleep(600)")
+        analyze(connection, candidate)
+
+    monkeypatch.setattr(candidates, "analyze", late)
+    lines.put(KEY, BODY)
+    with pytest.raises(WarehouseError, match="no room is left"):
+        build(lines)
+    await_no_session(lines)
+    assert builds_lying_about(lines) == []
+
+
 def test_no_more_slices_are_written_at_once_than_writers(lines: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more session is open: that of a slice which is committed. The next slices are written in the same ones."""
     build_index = candidates.build_index
