@@ -86,9 +86,8 @@ class _Crew:
                 try:
                     while wait(futures, LOOK_EVERY, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):
                         self._tell(connection, futures)
-                finally:  # also when somebody presses Ctrl-C
-                    if not all(future.done() and not _failed(future) for future in futures):
-                        self._stop(futures)
+                finally:
+                    self._stop(futures)  # who still writes: another failed, or somebody pressed Ctrl-C
         errors = [error for future in futures if (error := future.exception())]
         for error in sorted(errors, key=lambda error: isinstance(error, (_Stopped, psycopg.errors.QueryCanceled))):
             raise error

@@ -6,14 +6,20 @@ import signal
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.errors import raise_execution_interrupts
 
 from kpi_assets.assets.steps import failing_in_one_sentence
 from kpi_assets.warehouse.connection import WarehouseError
 
 
-def test_whoever_stops_a_step_is_heard_as_psycopg_understands_it() -> None:
-    with pytest.raises(KeyboardInterrupt), failing_in_one_sentence(dg.build_op_context()):
-        os.kill(os.getpid(), signal.SIGTERM)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_stops_a_step_is_heard_as_psycopg_understands_it(how: signal.Signals) -> None:
+    with (
+        raise_execution_interrupts(),  # as Dagster has it around a step
+        pytest.raises(KeyboardInterrupt),
+        failing_in_one_sentence(dg.build_op_context()),
+    ):
+        os.kill(os.getpid(), how)
 
 
 def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:

@@ -288,18 +288,24 @@ def test_a_writer_who_is_between_two_statements_is_ended_in_the_next(
     lines: Lab, breaks_in_the_fourth: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analyze = candidates.analyze
+    ended = threading.Event()
 
     def late(connection: Any, candidate: candidates.Candidate) -> None:
         if candidate.slice is not None and candidate.slice.number == 2:
             assert breaks_in_the_fourth.wait(20)
             time.sleep(1)  # meanwhile the fourth fails, and nothing runs here that could be cancelled
-            connection.execute("select pg_sleep(600)")
+            try:
+                connection.execute("select pg_sleep(30)")
+            except psycopg.errors.QueryCanceled:
+                ended.set()
+                raise
         analyze(connection, candidate)
 
     monkeypatch.setattr(candidates, "analyze", late)
     lines.put(KEY, BODY)
     with pytest.raises(WarehouseError, match="no room is left"):
         build(lines)
+    assert ended.is_set()
     await_no_session(lines)
     assert builds_lying_about(lines) == []
 

@@ -3,15 +3,20 @@
 Either way the server does not go on with what it was doing.
 """
 
+import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+import dagster as dg
 import psycopg
 import pytest
 
+from kpi_assets.cli.common import StoppedError
+from kpi_assets.cli.run import _failures
 from kpi_assets_tests.cli.command import Said, Site
 from kpi_assets_tests.cli.conftest import Published
 from kpi_assets_tests.machine import HOURS, eventually
@@ -124,3 +129,42 @@ def test_the_server_does_not_go_on_without_us(kpi: Site, sql: Path, how: signal.
     assert kpi.published(DAY)["stg.stg_orders"] != before
     left = "relnamespace = 'builds'::regnamespace and relname ~ '^stg__stg_orders__20250401__' and not relispartition"
     assert kpi.rows(f"select relname from pg_class where relkind in ('r', 'p') and {left}") == []
+
+
+def stopped_at(event_type: str) -> dg.ExecuteInProcessResult:
+    """What came of a run that was stopped while Dagster wrote its first event of a kind."""
+
+    class Stop(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            event = record.__dict__["dagster_meta"]["dagster_event"]
+            if event and event.event_type_value == event_type:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    @dg.logger
+    def stop(_context: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("stop", logging.DEBUG)
+        logger.addHandler(Stop())
+        return logger
+
+    @dg.job(logger_defs={"stop": stop})
+    def job() -> None:
+        dg.op(name="raw__orders")(lambda: None)()
+
+    return job.execute_in_process(raise_on_error=False, run_config={"loggers": {"stop": {}}})
+
+
+@pytest.mark.parametrize(("event_type", "steps_that_failed"), [("PIPELINE_START", 0), ("STEP_START", 1)])
+def test_a_run_is_stopped_whether_or_not_a_step_is_under_way(event_type: str, steps_that_failed: int) -> None:
+    ran = stopped_at(event_type)
+    assert sum(event.is_step_failure for event in ran.all_events) == steps_that_failed
+    with pytest.raises(StoppedError, match=KEPT.removeprefix("error: ").strip()):
+        _failures(ran)
+
+
+def test_ctrl_c_outside_of_a_run_says_so(kpi: Site, tmp_path: Path) -> None:
+    words = ("--load-date", DAY, "--orders", 3_000_000, "--out", tmp_path)
+    with kpi.start("sample", "instacart", *words) as process:
+        eventually((tmp_path / ".partial").exists)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "error: Stopped.\n")
