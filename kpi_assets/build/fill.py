@@ -76,6 +76,9 @@ def _select(
 ) -> bool:
     """Make the candidate from its SELECT, sliced as the table its key comes from; whether no two rows share it."""
     tables, origins = context.pipeline.tables, context.pipeline.sliced_by_key(candidate.table)
+    instead = candidates.as_declared(connection, [tables[relation] for relation in candidate.table.query_reads])
+    if instead:
+        origins = {}  # slices are read where they lie, which has other types for the time being
     sources = {
         named: found
         for named, origin in origins.items()
@@ -101,7 +104,7 @@ def _select(
         with suppress(psycopg.errors.CheckViolation):  # a row without a key, which the audit then counts
             return _is_proven(connection, candidate, write_slices(context, connection, candidate, parts, write, watch))
     with connection.transaction():
-        candidates.create_from_select(connection, candidate, inputs.window)
+        candidates.create_from_select(connection, candidate, inputs.window, instead=instead)
         candidates.promise(connection, candidate)
         watch.lap("select")
         return _finish(context, connection, candidate, watch)

@@ -6,14 +6,17 @@ Not here: the locks themselves (warehouse/locks.py).
 import math
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg import Connection
 
 from kpi_assets.build.context import Progress
+from kpi_assets.warehouse import snapshots
 from kpi_assets.warehouse.connection import WarehouseError
 
 T = TypeVar("T")
+NAMED = 3  # transactions that one sentence names
 LOCK_TIMEOUT = "2s"  # readers queue behind who waits for their table, so it gives way after that and comes again
 _GIVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
@@ -28,6 +31,21 @@ def wait_for_turn(take: Callable[[], bool], phase: str, on_progress: Progress, p
         time.sleep(0.5)
         waited += 1
     return True
+
+
+def outlast_snapshots(connection: Connection[Any], done: str, on_progress: Progress, patience: float) -> None:
+    """Wait for the transactions that began before now: they would find the table empty that is swapped under them.
+
+    Raises WarehouseError where patience (seconds) ends; `done` is what then was not done to the table.
+    """
+    then = snapshots.held(connection)
+    phase = "waiting for transactions with older snapshots"
+    if not wait_for_turn(lambda: not snapshots.still_held(connection, then), phase, on_progress, patience):
+        holders = "; ".join(map(str, snapshots.still_held(connection, then)[:NAMED]))
+        raise WarehouseError(
+            f"A transaction has held a snapshot for {patience:.0f} seconds that is older than the build ({holders}), "
+            f"so it was not {done}: end that transaction (see pg_stat_activity), and run again."
+        )
 
 
 def give_way(change: Callable[[], T], done: str, on_progress: Progress, patience: float) -> T:

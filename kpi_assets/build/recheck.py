@@ -1,23 +1,30 @@
-"""The checks of a table again, alone, on what is published: nothing is built, nothing changes for readers."""
+"""The checks of a table again, alone, on what is published: nothing is built, nothing changes for readers.
 
+First of all the stored rows are compared with the ledger: that they are as they were published.
+"""
+
+from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import Any
 
-from psycopg import sql
+from psycopg import Connection, sql
 
 from kpi_assets.build.context import BuildContext, UpstreamError
 from kpi_assets.build.patience import wait_for_turn
 from kpi_assets.build.retention import replay
 from kpi_assets.model.checks import Accounted, Quarantine
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import LOAD_DATE
+from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import publishes, results
 from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.audit import Facts, audit
-from kpi_assets.warehouse.candidates import identifier
+from kpi_assets.warehouse.candidates import as_declared, identifier
+from kpi_assets.warehouse.content import lost, rows_and_checksum
 from kpi_assets.warehouse.locks import try_lock_run
 
+AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
 _OF_THE_OBJECT = (Accounted, Quarantine)  # they compare a build with its object, which is not read again
 
 
@@ -39,33 +46,85 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
             raise UpstreamError(
                 f"{table.relation} of {load_date} is not published: there is nothing to check; run it first."
             )
-        this = sql.SQL("pg_temp.this")
-        connection.execute(
-            sql.SQL("create temporary view this as select {} from {} where {} = {}").format(
-                sql.SQL(", ").join(sql.Identifier(column) for column in (LOAD_DATE, *table.columns)),
-                identifier(table.relation),
-                sql.Identifier(LOAD_DATE),
-                sql.Literal(load_date),
-            )
-        )
-        facts = Facts(
-            load_date,
-            previous_rows=publishes.previous_rows(connection, table.relation, load_date),
-            source_rows={relation: publish.rows for relation, publish in published.items()},
-            window=_window_read(context, table, published[table.relation]),
-        )
-        checks = [check for check in table.checks if not isinstance(check, _OF_THE_OBJECT)]
-        found = audit(connection, this, table.types, checks, facts)
+        publish = published[table.relation]
+        checked = [as_published(connection, table, publish)]
+        # What is gone, or was published with other columns, cannot be judged by checks of these.
+        if not _is_lost(connection, table, publish) and (publish.types or table.types) == table.types:
+            checked += _audited(context, connection, table, publish, published)
         results.record(
             connection,
-            found.results,
+            checked,
             run_id=context.run_id,
-            build_id=published[table.relation].build_id,
+            build_id=publish.build_id,
             table=str(table.relation),
             load_date=load_date,
             subject="published",
         )
-    return found.results
+    return checked
+
+
+def as_published(connection: Connection[Any], table: Table, publish: Publish) -> CheckResult:
+    """Whether what is stored of a load_date has the rows and the checksum with which it was published."""
+    rows, problem = 0, "its rows are gone from the database: run it again"
+    if not _is_lost(connection, table, publish):
+        rows, checksum = _stored(connection, table, publish)
+        if rows != publish.rows:
+            problem = f"{rows} rows are stored, and {publish.rows} were published: somebody changed them; run it again"
+        elif checksum not in {publish.checksum, None}:
+            problem = "the rows are others than were published: somebody changed them; run it again"
+        else:
+            problem = ""
+    return CheckResult(
+        AS_PUBLISHED, passed=not problem, blocking=True, metric=rows, threshold=publish.rows, message=problem
+    )
+
+
+def _is_lost(connection: Connection[Any], table: Table, publish: Publish) -> bool:
+    return publish.rows > 0 and publish.load_date in lost(connection, table, [publish.load_date])
+
+
+def _stored(connection: Connection[Any], table: Table, publish: Publish) -> tuple[int, str | None]:
+    """The rows and the checksum of a load_date as they are stored; no checksum where the columns are not known.
+
+    A view is as its table was published, which is looked at by itself.
+    """
+    if table.header.storage == "view":
+        shown, columns = table.shows
+        there = publishes.current(connection, [shown], publish.load_date).get(shown)
+        return (there.rows, there.checksum + publishes.shown_as(columns)) if there else (0, None)
+    types = publish.types or (table.types if publish.code_version == table.code_version else {})
+    rows, checksum = rows_and_checksum(connection, table.relation, publish.load_date, types or table.types)
+    return rows, checksum if types else None
+
+
+def _audited(
+    context: BuildContext,
+    connection: Connection[Any],
+    table: Table,
+    publish: Publish,
+    published: Mapping[Relation, Publish],
+) -> list[CheckResult]:
+    """What the table's checks say of its published rows."""
+    connection.execute(
+        sql.SQL("create temporary view this as select {} from {} where {} = {}").format(
+            sql.SQL(", ").join(
+                sql.SQL("{0}::{1} as {0}").format(sql.Identifier(name), sql.SQL(type_))
+                for name, type_ in {LOAD_DATE: "date", **table.types}.items()
+            ),
+            identifier(table.relation),
+            sql.Identifier(LOAD_DATE),
+            sql.Literal(publish.load_date),
+        )
+    )
+    facts = Facts(
+        publish.load_date,
+        previous_rows=publishes.previous_rows(connection, table.relation, publish.load_date),
+        source_rows={relation: each.rows for relation, each in published.items()},
+        window=_window_read(context, table, publish),
+        instead=as_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
+    )
+    checks = [check for check in table.checks if not isinstance(check, _OF_THE_OBJECT)]
+    return audit(connection, sql.SQL("pg_temp.this"), table.types, checks, facts).results
 
 
 def _window_read(context: BuildContext, table: Table, publish: Publish) -> Window | None:

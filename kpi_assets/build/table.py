@@ -14,20 +14,21 @@ from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, reason_of
 from kpi_assets.build.fill import Filled, fill
-from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, wait_for_turn
+from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_turn
 from kpi_assets.build.upstream import Inputs, look_upstream
 from kpi_assets.model.checks import ForeignKey, MinRows
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.ops import holds, publishes, quarantine, results, runs
-from kpi_assets.ops.publishes import Publish
+from kpi_assets.ops.publishes import Publish, shown_as
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
 from kpi_assets.warehouse.candidates import Candidate, identifier
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.locks import lock_publish, try_lock_build
+from kpi_assets.warehouse.shape import Published
 
 
 def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
@@ -140,7 +141,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         def publish() -> int:
             return _publish(context, connection, candidate, inputs, filled, found, counts, size)
 
-        publish_id = _patiently(context, candidate, publish)
+        publish_id = _patiently(context, connection, candidate, publish)
     watch.lap("publish")
     context.on_progress("published" if publish_id else "held", found.rows, found.rows)
     return BuildOutcome(
@@ -167,8 +168,7 @@ def _look_through(candidate: Candidate, inputs: Inputs) -> tuple[Filled, Audit]:
     """What a view is: the rows of the table that it shows, which were counted and audited there."""
     shown, columns = candidate.table.shows
     publish = inputs.of_day[shown]
-    same = list(columns) == list(columns.values())
-    checksum = publish.checksum if same else f"{publish.checksum} as {','.join(columns)}"
+    checksum = publish.checksum + shown_as(columns)
     return Filled(Counts(), publish.manifest_hash, [], grain_is_proven=True), Audit(publish.rows, checksum, [])
 
 
@@ -197,6 +197,7 @@ def _audit(
         grain_is_proven=filled.grain_is_proven,
         gapless=_gapless_keys(context, connection, candidate, inputs.of_day),
         window=inputs.window,
+        instead=candidates.as_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
     )
     return audit(connection, candidate.name, table.types, table.checks, facts)
 
@@ -257,7 +258,7 @@ def _publish(
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         inputs.check_unchanged(connection)
         lock_publish(connection, table.relation)
-        tables.ensure(connection, table)
+        tables.ensure(connection, table, load_date, _others(connection, candidate))
         tables.put_in(connection, candidate)
         publish_id = publishes.record(
             connection,
@@ -271,15 +272,46 @@ def _publish(
             checksum=found.checksum,
             size_bytes=size,
             inputs=inputs.publish_ids,
+            columns=table.types,
         )
+        _publish_views(context, connection, table, load_date)
         layer = context.pipeline.layer(table.relation)
         runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=counts)
     return publish_id
 
 
-def _patiently(context: BuildContext, candidate: Candidate, publish: Callable[[], int]) -> int:
+def _others(connection: Connection[Any], candidate: Candidate) -> list[Published]:
+    """The load_dates of its table that are published, and stay as they are."""
+    table = candidate.table
+    return tables.published_of(connection, table, publishes.by_columns(connection, table.relation, candidate.load_date))
+
+
+def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
+    """Write down what else readers see now: a view has the rows of its table, and one definition for all load_dates."""
+    for view in context.pipeline.views_of(table.relation):
+        lock_publish(connection, view)
+        publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
+    if table.header.storage == "view":
+        shown, columns = table.shows
+        publishes.record_redefined(
+            connection,
+            table.relation,
+            shown,
+            load_date,
+            run_id=context.run_id,
+            code_version=table.code_version,
+            columns=table.types,
+            shown_as=shown_as(columns),
+        )
+
+
+def _patiently(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, publish: Callable[[], int]
+) -> int:
     """Publish; give way to readers who hold the table, and come again until patience ends."""
     try:
+        if tables.swaps(connection, candidate.table, candidate.load_date, _others(connection, candidate)):
+            outlast_snapshots(connection, "published", context.on_progress, context.publish_patience)
         return give_way(publish, "published", context.on_progress, context.publish_patience)
     except psycopg.OperationalError:
         # Where the connection broke while COMMIT was under way, only the ledger knows whether it went through.

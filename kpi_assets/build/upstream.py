@@ -15,7 +15,7 @@ from kpi_assets.build.context import BuildContext, UpstreamError
 from kpi_assets.build.retention import replay
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
 from kpi_assets.ops import publishes, runs
 from kpi_assets.ops.publishes import Publish, input_name
@@ -79,13 +79,37 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
     for relation in window_inputs:
         lock_against_publishes(connection, relation)
     of_day = _of_day(context, connection, table, load_date)
+    _check_columns(context.pipeline, table, load_date, of_day)
     if not window_inputs:
         return Inputs(table, load_date, of_day)
     first = context.pipeline.window_start(table, load_date)
     found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
     there = {day: found[day] for day in sorted(found) if len(found[day]) == len(window_inputs)}
+    for of in there.values():
+        _check_columns(context.pipeline, table, load_date, of)
     earlier = tuple(publish for of in there.values() for publish in of.values())
     return Inputs(table, load_date, of_day, earlier, Window(first, load_date, (*there, load_date)))
+
+
+def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published: Mapping[Relation, Publish]) -> None:
+    """Raise UpstreamError where a load_date was published before a column changed that is read.
+
+    A column that was added since would be NULL in it, and nobody could tell.
+    """
+    for relation in (each for each in table.reads if each in published):
+        named, there = pipeline.tables[relation], relation
+        columns = {name: name for name in named.columns}
+        if named.header.storage == "view":
+            there, columns = named.shows
+        publish, declared = published.get(there), pipeline.tables[there].types
+        if publish is None or publish.types is None:
+            continue
+        for name, column in columns.items():
+            if name in table.names_read and publish.types.get(column) != declared[column]:
+                raise UpstreamError(
+                    f"{table.relation} of {load_date} cannot be built: {there} of {publish.load_date} was published "
+                    f"before its column {column!r} became what its file declares now; build that again first."
+                )
 
 
 def _of_day(
@@ -105,12 +129,4 @@ def _of_day(
             f"{table.relation} of {load_date} cannot be built: {', '.join(missing)} of that load_date must be "
             "published first; build that."
         )
-    for view in table.reads:
-        if context.pipeline.tables[view].header.storage == "view":
-            shown, _ = context.pipeline.tables[view].shows
-            if inputs[view].inputs.get(str(shown)) != inputs[shown].publish_id:
-                raise UpstreamError(
-                    f"{table.relation} of {load_date} cannot be built: {view} shows {shown}, which was published again "
-                    f"since; build {view} first."
-                )
     return inputs

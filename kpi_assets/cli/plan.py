@@ -19,6 +19,7 @@ STYLES = {
     "published": "green",
     "new": "cyan",
     "stale": "yellow",
+    "lost": "bold red",
     "running": "cyan",
     "incomplete": "yellow",
     "late": "bold yellow",
@@ -41,7 +42,7 @@ def plan(
     last: Annotated[date | None, date_option("--to", help="The last load_date; the last one known.")] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
 ) -> None:
-    """Print which load_dates are not published as they should be, and why: exit 0, 1 where one failed, 3 held."""
+    """Print which load_dates are not published as they should be, and why: exit 0, 1 failed or lost, 3 held."""
     found = pipeline_of(pipeline)
     start, end = first or found.config.start_date, last or datetime.now(timezone.utc).date()
     found.load_dates(start, end)
@@ -58,7 +59,7 @@ def plan(
         for sentence in late:
             out.print(f"[{STYLES['late']}]late[/] {sentence}.", soft_wrap=True)
         out.print(told(counts) if counts else f"Nothing of {pipeline} has landed yet: kpi sample, kpi land.")
-    raise typer.Exit(1 if counts["failed"] else HELD if counts["held"] else 0)
+    raise typer.Exit(1 if counts["failed"] or counts["lost"] else HELD if counts["held"] else 0)
 
 
 def standings_of(work: Session, first: date, last: date) -> "list[Standing]":

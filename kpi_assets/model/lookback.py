@@ -47,10 +47,14 @@ class Window:
         return ", ".join(f"{run[0][1]} to {run[-1][1]}" if len(run) > 1 else str(run[0][1]) for run in runs)
 
 
-def latest_rows(relation: Relation, grain: Sequence[str]) -> str:
-    """The subquery that stands for a table in a window: of each value of its grain the row that came last."""
+def latest_rows(relation: Relation, grain: Sequence[str], instead: str | None = None) -> str:
+    """The subquery that stands for a table in a window: of each value of its grain the row that came last.
+
+    Read from a subquery `instead` of the table, where one is given.
+    """
     key = ", ".join(f'"{column}"' for column in grain)
+    source = f"{instead} as every_row" if instead else relation
     return (
-        f"(select distinct on ({key}) * from {relation} "  # noqa: S608  names that header.py allow-lists
+        f"(select distinct on ({key}) * from {source} "  # noqa: S608  names that header.py allow-lists
         f"where {LOAD_DATE} = any(%({_THERE})s) order by {key}, {LOAD_DATE} desc)"
     )

@@ -18,6 +18,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from kpi_assets.errors import UsageError
 from kpi_assets.model.automation import Automation
 from kpi_assets.model.checks import Check, MinRows, expand
+from kpi_assets.model.column_reads import columns_read, names_read
 from kpi_assets.model.header import Header, Sentence, split
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.mention import THIS
@@ -106,15 +107,31 @@ class Table:
         return dict(sorted(found.items()))
 
     @property
+    def queries(self) -> list[Query]:
+        """Its SELECT, and those of its checks."""
+        of_checks = [query for check in self.checks for query in check.queries]
+        return [self.query, *of_checks] if self.query else of_checks
+
+    @cached_property
+    def names_read(self) -> set[str]:
+        """Every name in these that may be a column of a table that they read."""
+        names: set[str] = set()
+        return names.union(*(names_read(query.tree) for query in self.queries))
+
+    @property
     def reads(self) -> tuple[Relation, ...]:
         """The tables that must be published before it: those of its SELECT and those of its checks."""
         return tuple(self.mentions)
 
+    @property
+    def query_reads(self) -> tuple[Relation, ...]:
+        """Those of them that its SELECT reads."""
+        return self.query.reads if self.query else ()
+
     @cached_property
     def window_reads(self) -> tuple[Relation, ...]:
         """Those of them that it reads over a window of load_dates, sorted; none without `lookback`."""
-        queries = [*(query for check in self.checks for query in check.queries), *([self.query] if self.query else [])]
-        return tuple(sorted({relation for query in queries for relation in query.window_reads}))
+        return tuple(sorted({relation for query in self.queries for relation in query.window_reads}))
 
     @property
     def shows(self) -> tuple[Relation, dict[str, str]]:
@@ -451,6 +468,15 @@ def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
         if other not in tables[Relation.parse(name)].columns:
             line = lines[f"foreign_key__{column}"]
             raise ModelError(table.path, line, f"checks.foreign_key.{column}: {name} has no column {other!r}")
+    for query in table.queries:
+        for relation, found in columns_read(query.tree):
+            if found.name not in {LOAD_DATE, *tables[relation].columns}:
+                raise ModelError(
+                    table.path,
+                    query.line_at(found),
+                    f"reads the column {found.name!r} of {relation}, which has none of that name: correct it, or "
+                    "declare the column there",
+                )
 
 
 def _check_view(table: Table, tables: Mapping[Relation, Table]) -> None:

@@ -68,15 +68,30 @@ class Query:
     @cached_property
     def executed(self) -> str:
         """The SQL that Postgres gets: as it is written, but that a window is one of each key's latest rows."""
-        if not self.windows:
+        return self.executed_on({})
+
+    def executed_on(self, instead: Mapping[Relation, str]) -> str:
+        """The same, with a subquery `instead` of some tables."""
+        if not self.windows and not instead:
             return self.sql
-        latest = {relation: latest_rows(relation, self.grains[relation]) for relation in self.window_reads}
-        return replaced(self.sql, [(mention, latest[mention.relation]) for mention in self.windows])
+        windows = set(self.windows)
+        found = []
+        for table in self.tree.find_all(exp.Table):
+            relation = Relation(table.db, table.name)
+            if table.db and Mention.of(table) in windows:
+                found.append((Mention.of(table), latest_rows(relation, self.grains[relation], instead.get(relation))))
+            elif relation in instead:
+                found.append((Mention.of(table), instead[relation]))
+        return replaced(self.sql, found)
 
     @property
     def columns(self) -> list[str]:
         """The names of the columns it returns, in order; empty where an expression has none."""
         return [column.alias_or_name if isinstance(column, _NAMED) else "" for column in self.tree.selects]
+
+    def line_at(self, node: exp.Expr) -> int:
+        """The line of a part of its tree."""
+        return _line_of(node, self.line)
 
     def line_of(self, column: int) -> int:
         """The line on which the column of this number (from 0) is selected."""

@@ -65,21 +65,23 @@ class Facts:
 
     published: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)  # of these, the ones whose rows retention dropped since
+    stored: list[str] = field(default_factory=list)  # of these, the ones of which rows must be there
     other_code: list[str] = field(default_factory=list)  # published by another code_version than today's
     other_inputs: list[str] = field(default_factory=list)  # published from rows that were replaced since
     more_load_dates: list[str] = field(default_factory=list)  # published before a load_date of their window was
     objects: dict[str, ObjectState] = field(default_factory=dict)  # raw table's name -> what it was published from
     attempts: dict[str, Attempt] = field(default_factory=dict)
     run: Attempt | None = None
+    lost: list[str] = field(default_factory=list)  # of those that must be there, the ones that are not (plan/survey.py)
 
 
 # Of each table the last publish tells, also where its rows were dropped since to save room: a replay gives them again.
 _LAST = """
 last as (
     select distinct on (p.asset, p.load_date)
-        p.asset, p.load_date, p.code_version, p.manifest_hash, p.inputs, p.dropped_at
+        p.asset, p.load_date, p.code_version, p.manifest_hash, p.inputs, p.rows, p.dropped_at
     from ops.publishes as p
-    where p.asset = any(%(names)s) and p.load_date between %(first)s and %(last)s
+    where p.asset = any(%(names)s) and p.load_date between %(first)s and %(last)s and p.removed_at is null
     order by p.asset, p.load_date, p.publish_id desc
 )
 """
@@ -112,7 +114,7 @@ _MORE_LOAD_DATES = """
 """
 _PUBLISHED = f"""
 with {_LAST}, told as (
-    select l.load_date, l.asset, l.dropped_at is not null as dropped,
+    select l.load_date, l.asset, l.dropped_at is not null as dropped, l.dropped_at is null and l.rows > 0 as stored,
         -- What is not there is not of other SQL: else a changed file would bring back what was dropped.
         l.code_version <> w.code_version and l.dropped_at is null as other_code,
         {_OTHER_INPUTS.format(inputs="l.inputs")} as other_inputs,
@@ -123,6 +125,7 @@ with {_LAST}, told as (
 )
 select load_date, array_agg(asset),
     coalesce(array_agg(asset) filter (where dropped), '{{}}'),
+    coalesce(array_agg(asset) filter (where stored), '{{}}'),
     coalesce(array_agg(asset) filter (where other_code), '{{}}'),
     coalesce(array_agg(asset) filter (where other_inputs), '{{}}'),
     coalesce(array_agg(asset) filter (where more_load_dates), '{{}}')

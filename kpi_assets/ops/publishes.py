@@ -13,7 +13,7 @@ from kpi_assets.model.names import Relation
 
 _COLUMNS = (
     "publish_id, asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, "
-    "inputs, published_at"
+    "inputs, published_at, columns"
 )
 
 
@@ -38,6 +38,12 @@ class Publish:
     size_bytes: int
     inputs: dict[str, int]
     published_at: datetime
+    columns: list[tuple[str, str]] | None  # (name, type) in order; None of what an earlier version published
+
+    @property
+    def types(self) -> dict[str, str] | None:
+        """The types of its columns, by name."""
+        return None if self.columns is None else dict(self.columns)
 
 
 def current(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> dict[Relation, Publish]:
@@ -66,6 +72,65 @@ def all_current(connection: Connection[Any]) -> list[Publish]:
         return cursor.execute(
             f"select {_COLUMNS} from ops.published order by load_date, asset"  # noqa: S608
         ).fetchall()
+
+
+def shown_as(columns: Mapping[str, str]) -> str:
+    """What follows a table's checksum in that of a view that shows its columns under these names (name -> there)."""
+    return "" if list(columns) == list(columns.values()) else " as " + ",".join(f"{n}={c}" for n, c in columns.items())
+
+
+# A view's row in the ledger is that of its table, under the view's own build.
+_RECORD_VIEW = """
+with before as (
+    update ops.publishes set superseded_at = clock_timestamp()
+    where asset = %(view)s and superseded_at is null and {which}
+    returning asset, load_date, build_id, code_version, checksum, columns
+)
+insert into ops.publishes (
+    asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, inputs, columns
+)
+select
+    b.asset, b.load_date, b.build_id, %(run_id)s, t.manifest_hash, {code_version}, t.rows, t.checksum || {shown_as}, 0,
+    jsonb_build_object(t.asset, t.publish_id), {columns}
+from before as b
+inner join ops.published as t on t.asset = %(table)s and t.load_date = b.load_date
+order by b.load_date
+"""
+_AS_BEFORE = _RECORD_VIEW.format(
+    which="load_date = %(load_date)s",
+    code_version="b.code_version",
+    shown_as="coalesce(substring(b.checksum from ' as .*'), '')",
+    columns="b.columns",
+)
+_REDEFINED = _RECORD_VIEW.format(
+    which="load_date <> %(load_date)s and code_version <> %(code_version)s",
+    code_version="%(code_version)s",
+    shown_as="%(shown_as)s",
+    columns="%(columns)s",
+)
+
+
+def record_shown(connection: Connection[Any], view: Relation, table: Relation, load_date: date, *, run_id: str) -> None:
+    """Write that a view shows what its table was published with just now, where the view is published too."""
+    words = {"view": str(view), "table": str(table), "load_date": load_date, "run_id": run_id}
+    connection.execute(_AS_BEFORE, words)
+
+
+def record_redefined(
+    connection: Connection[Any],
+    view: Relation,
+    table: Relation,
+    load_date: date,
+    *,
+    run_id: str,
+    code_version: str,
+    columns: Mapping[str, str],
+    shown_as: str,
+) -> None:
+    """Write that a view, published for a load_date by other code than before, shows all its load_dates so."""
+    words = {"view": str(view), "table": str(table), "load_date": load_date, "run_id": run_id}
+    definition = {"code_version": code_version, "columns": Json(list(columns.items())), "shown_as": shown_as}
+    connection.execute(_REDEFINED, {**words, **definition})
 
 
 def of_build(connection: Connection[Any], build_id: int) -> int | None:
@@ -110,10 +175,26 @@ def older_than(connection: Connection[Any], kept: Mapping[Relation, int], today:
         ).fetchall()
 
 
+def by_columns(
+    connection: Connection[Any], relation: Relation, besides: date
+) -> list[tuple[dict[str, str] | None, date, date, int]]:
+    """What is published of a table `besides` a load_date: (columns, first and last load_date, how many) of each shape.
+
+    The columns are name -> type; None where an earlier version of kpi_assets published them.
+    """
+    rows = connection.execute(
+        "select columns, min(load_date), max(load_date), count(*) from ops.published "
+        "where asset = %s and load_date <> %s group by columns order by 2",
+        [str(relation), besides],
+    ).fetchall()
+    return [(None if columns is None else dict(columns), *rest) for columns, *rest in rows]
+
+
 def dropped(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> list[Relation]:
     """Those of the given tables whose rows of a load_date retention dropped, and nobody published again."""
     rows = connection.execute(
-        "select distinct on (asset) asset, dropped_at from ops.publishes where asset = any(%s) and load_date = %s "
+        "select distinct on (asset) asset, dropped_at from ops.publishes "
+        "where asset = any(%s) and load_date = %s and removed_at is null "
         "order by asset, publish_id desc",
         [[str(relation) for relation in relations], load_date],
     ).fetchall()
@@ -142,10 +223,12 @@ def record(
     checksum: str,
     size_bytes: int,
     inputs: Mapping[str, int],
+    columns: Mapping[str, str],
 ) -> int:
     """Write that a build is what readers see, inside the transaction that makes it so; returns its publish_id.
 
-    `inputs` are the publishes that were read, by table, those of earlier load_dates by `input_name`.
+    `inputs` are the publishes that were read, by table, those of earlier load_dates by `input_name`; `columns` are
+    name -> type of its rows, in order.
     """
     connection.execute(
         "update ops.publishes set superseded_at = clock_timestamp() "
@@ -154,7 +237,7 @@ def record(
     )
     row = connection.execute(
         "insert into ops.publishes (asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, "
-        "size_bytes, inputs) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning publish_id",
+        "size_bytes, inputs, columns) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning publish_id",
         [
             str(relation),
             load_date,
@@ -166,6 +249,7 @@ def record(
             checksum,
             size_bytes,
             Json(dict(inputs)),
+            Json(list(columns.items())),
         ],
     ).fetchone()
     assert row is not None

@@ -19,7 +19,9 @@ def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
         select distinct on (r.load_date, r.job) r.load_date, r.job,
             case when p.dropped_at is not null then 'dropped' else r.status end
         from ops.pipeline_runs as r
-        left join ops.publishes as p on r.id = p.build_id
+        left join lateral (
+            select dropped_at from ops.publishes where build_id = r.id order by publish_id desc limit 1
+        ) as p on true
         where r.load_date is not null and r.job like '%%.%%'
         order by r.load_date, r.job, r.id desc
         """

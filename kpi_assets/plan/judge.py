@@ -30,12 +30,11 @@ class Judge:
     def standing(self, load_date: date, landed: Mapping[str, Entry], facts: Facts, now: datetime) -> Standing:
         """Where a load_date stands, given its objects on S3 by raw table's name, and what has come of it."""
         case = _Case(self, load_date, landed, facts)
-        state, reason = case.settled(now) or case.open()
         newest = max((entry.last_modified for entry in landed.values()), default=None)
-        if state not in {"new", "stale", "failed"}:
-            return Standing(load_date, state, reason, len(landed), newest)
+        if settled := case.settled(now):
+            return Standing(load_date, *settled, len(landed), newest)
         basis = digest(self.versions, *(str(case.states[name]) for name in sorted(landed)))
-        return Standing(load_date, state, reason, len(landed), newest, case.cause, basis, case.suffices)
+        return Standing(load_date, *case.open(), len(landed), newest, case.cause, basis, case.suffices)
 
 
 @dataclass(frozen=True)
@@ -61,23 +60,38 @@ class _Case:
             reason = f"All {_count(self.judge.tables, 'table')} are what S3 and the SQL make of them."
             gone = f" The rows of {len(self.facts.dropped)} were dropped by retention." if self.facts.dropped else ""
             return "published", reason + gone
-        if not self.landed and not self.facts.published:
-            return "missing", f"None of its {_count(self.judge.sources, 'object')} lies on S3."
+        return self._unbuildable(now)
+
+    def _unbuildable(self, now: datetime) -> tuple[State, str] | None:
+        """The state and reason where a run could build nothing of what has a gap."""
         if len(self.landed) < len(self.judge.sources):
-            return self._incomplete(now)
-        if not self.ready:
+            found = self._incomplete(now)
+        elif not self.ready:
             reasons = "; ".join(f"{name}: {attempt.error}" for name, attempt in self.holding.items())
-            return "held", f"{reasons}. Nothing that it is made from has changed since."
-        return None
+            found = "held", f"{reasons}. Nothing that it is made from has changed since."
+        else:
+            return None
+        return ("lost", f"{self._lost} They cannot be built again: {found[1]}") if self.facts.lost else found
 
     def _incomplete(self, now: datetime) -> tuple[State, str]:
-        lacking = [t.object_key(self.load_date) for name, t in self.judge.sources.items() if name not in self.landed]
-        reason = f"{len(self.landed)} of its {_count(self.judge.sources, 'object')} landed; lacking: {_some(lacking)}."
+        landed, objects = len(self.landed), _count(self.judge.sources, "object")
+        if not landed and not self.facts.published:
+            return "missing", f"None of its {objects} lies on S3."
+        reason = f"{landed} of its {objects} landed; lacking: {_some(self._lacking)}."
         first = min((entry.last_modified for entry in self.landed.values()), default=now)
         # What was published once lacks an object because a source was added, or objects were removed: nobody is late.
         if self.facts.published or now - first <= self.judge.late_after:
             return "incomplete", reason
         return "late", f"{reason} The first landed at {_minute(first)}."
+
+    @property
+    def _lacking(self) -> list[str]:
+        """The keys of the objects that have not landed."""
+        return [t.object_key(self.load_date) for name, t in self.judge.sources.items() if name not in self.landed]
+
+    @property
+    def _lost(self) -> str:
+        return f"Published, but their rows are gone from the database: {_some(self.facts.lost)}."
 
     @cached_property
     def gaps(self) -> dict[str, Cause]:
@@ -92,6 +106,8 @@ class _Case:
                 return "objects"
         if name not in self.facts.published:
             return "unbuilt"
+        if name in self.facts.lost:
+            return "lost"
         if name in self.facts.other_inputs:
             return "inputs"
         if name in self.facts.more_load_dates:
@@ -137,11 +153,11 @@ class _Case:
 
     @property
     def suffices(self) -> tuple[str, ...]:
-        """Where nothing has changed but rows that tables read: these tables and what comes behind them, else nothing.
+        """Where only rows that are read have changed, or are gone: these tables and what reads them, else nothing.
 
         What changes one load_date makes as many others stale as look back on it: not each is to be loaded again.
         """
-        if not set(self.ready.values()) <= {"inputs", "window"}:
+        if not set(self.ready.values()) <= {"lost", "inputs", "window"}:
             return ()
         found: set[str] = set()
         for name, table in self.judge.tables.items():
@@ -156,6 +172,8 @@ class _Case:
             return "failed", failure
         if self.cause == "objects":
             return self._of_objects(names)
+        if self.cause == "lost":
+            return "lost", self._lost
         return "stale", {
             "released": f"Held, and what it reads, its SQL or its checks have changed since: {_some(names)}.",
             "inputs": f"Built from rows that were replaced since: {_some(names)}.",

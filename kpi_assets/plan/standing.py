@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, get_args
 
-State = Literal["missing", "incomplete", "late", "new", "stale", "held", "failed", "running", "published"]
+State = Literal["missing", "incomplete", "late", "new", "stale", "lost", "held", "failed", "running", "published"]
 STATES: tuple[State, ...] = get_args(State)
 
 # Why a table is not what a build would make of it now, the most telling first: its object was never read, or replaced
-# since; it was held, and what it reads, its SQL or its checks have changed since; it was built from rows that were
-# replaced since; a load_date of its window was published since; its SQL has changed; it was never built.
-Cause = Literal["objects", "released", "inputs", "window", "sql", "unbuilt"]
+# since; its rows are gone from the database; it was held, and what it reads, its SQL or its checks have changed since;
+# it was built from rows that were replaced since; a load_date of its window was published since; its SQL has changed;
+# it was never built.
+Cause = Literal["objects", "lost", "released", "inputs", "window", "sql", "unbuilt"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
@@ -18,8 +19,8 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 class Standing:
     """The state of one load_date, and the reason for it in one sentence.
 
-    What is new, stale or failed has a cause, and a basis: 16 hex digits of the objects, SQL and checks that a run of it
-    goes by.
+    What a run would do something about has a cause, and a basis: 16 hex digits of the objects, SQL and checks that the
+    run goes by.
     """
 
     load_date: date
@@ -37,7 +38,7 @@ class Standing:
         What is published stays where only SQL has changed, unless the pipeline wants it otherwise: else the edit of one
         file would build all load_dates again.
         """
-        if self.cause in {"objects", "released", "inputs", "window"}:
+        if self.cause in {"objects", "lost", "released", "inputs", "window"}:
             return True
         broken_off = self.state == "failed" and self.cause == "unbuilt"
         return self.cause is not None and (broken_off or rebuild_on_sql_change)

@@ -3,7 +3,7 @@
 Belongs here: asking both for the same load_dates. Not here: the decision (judge.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -16,6 +16,7 @@ from kpi_assets.ops import ledger
 from kpi_assets.ops.ledger import Facts, Lookback
 from kpi_assets.plan.judge import Judge
 from kpi_assets.plan.standing import Standing
+from kpi_assets.warehouse.content import lost
 
 
 def survey(
@@ -46,6 +47,15 @@ def survey(
             lookbacks=lookbacks,
             start=pipeline.config.start_date,
         )
+        _look_for_rows(pipeline, connection, known)
         there = landed(store, pipeline.sources, start, end)
         days = (start + timedelta(days=n) for n in range((end - start).days + 1))
         yield [judge.standing(day, there.get(day, {}), known.get(day, Facts()), at) for day in days]
+
+
+def _look_for_rows(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, Facts]) -> None:
+    """Tell the facts of which tables the rows are gone that the ledger calls published."""
+    for relation, table in pipeline.tables.items():
+        wanted = [day for day, facts in known.items() if str(relation) in facts.stored]
+        for day in lost(connection, table, wanted) if wanted else ():
+            known[day].lost.append(str(relation))

@@ -68,6 +68,7 @@ class Facts:
     # Of a foreign key by its name: the lowest and the highest value of a key that leaves out no number between.
     gapless: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     window: Window | None = None  # of a table with `lookback`
+    instead: Mapping[Relation, str] = field(default_factory=dict)  # subqueries for tables (candidates.as_declared)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -100,14 +101,13 @@ def audit(
 
     A check whose SQL fails has errored, which holds; a lost connection is raised.
     """
-    parameters = facts.parameters
-    scan = _Scan(connection, this, columns, checks, parameters, facts)
+    scan = _Scan(connection, this, columns, checks, facts)
     results = []
     for check in checks:
         try:
             with connection.transaction():
                 connection.execute("select set_config('statement_timeout', %s, true)", [CHECK_TIMEOUT])
-                results.append(_make(connection, this, columns, check, facts, scan, parameters))
+                results.append(_make(connection, this, columns, check, facts, scan))
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
                 raise
@@ -120,13 +120,14 @@ def audit(
 def checksum_of(columns: Mapping[str, str]) -> str:
     """The aggregate that sums up the rows of a table in whatever order: a hash of each row's hashed columns.
 
+    The columns are hashed as their types here, also where a table has made room for wider values since.
     Each column is hashed from a seed of its own, and each row once more, or values could change places unnoticed.
     A NULL makes the whole of the quick expression NULL: only then each column is looked at for it.
     """
     hashes = []
     for seed, (name, type_) in enumerate(columns.items(), start=1):
         function = _HASHES.get(type_.split("(")[0])
-        value = name_of(name) if function else f"{name_of(name)}::text"
+        value = f"{name_of(name)}::{type_}" + ("" if function else "::text")
         hashes.append((f"{function or 'hashtextextended'}({value}, {seed})", seed))
     quick = " # ".join(hashed for hashed, _ in hashes)
     careful = " # ".join(f"coalesce({hashed}, {seed})" for hashed, seed in hashes)
@@ -154,9 +155,9 @@ class _Scan:
         this: sql.Composable,
         columns: Mapping[str, str],
         checks: Sequence[Check],
-        parameters: Mapping[str, Any],
         facts: Facts,
     ) -> None:
+        parameters = facts.parameters
         self._checksum = checksum_of(columns)
         bad: dict[str, str] = {}
         sums: dict[str, str] = {}
@@ -230,15 +231,14 @@ def _make(
     check: Check,
     facts: Facts,
     scan: _Scan,
-    parameters: Mapping[str, Any],
 ) -> CheckResult:
     if isinstance(check, BadRows):
         proven = isinstance(check, Unique) and _is_unique(connection, this, columns, check.columns)
-        return _bad_rows(connection, this, check, scan, parameters, proven=proven)
+        return _bad_rows(connection, this, check, scan, facts, proven=proven)
     if isinstance(check, MinRows):
         return _min_rows(check, facts, scan.rows)
     if isinstance(check, Reconcile):
-        return _reconcile(connection, check, facts, scan, parameters)
+        return _reconcile(connection, check, facts, scan)
     if isinstance(check, Accounted):
         return _accounted(check, facts, scan.rows)
     assert isinstance(check, Quarantine)
@@ -294,12 +294,12 @@ def _bad_rows(
     this: sql.Composable,
     check: BadRows,
     scan: _Scan,
-    parameters: Mapping[str, Any],
+    facts: Facts,
     *,
     proven: bool,
 ) -> CheckResult:
     assert check.query is not None
-    query = _query_on(this, check.query)
+    query, parameters = _query_on(this, check.query, facts), facts.parameters
     if proven:
         bad = 0
     elif check.name in scan:
@@ -328,11 +328,11 @@ def _bad_rows(
     )
 
 
-def _query_on(this: sql.Composable, query: Query) -> sql.Composable:
+def _query_on(this: sql.Composable, query: Query, facts: Facts) -> sql.Composable:
     """A check's query of bad rows, on one build; in the predicate of a row check `{this}` can only be a text."""
     if query.row_predicate:
         return sql.SQL("select * from {} where {}").format(this, sql.SQL(query.row_predicate))
-    return sql.SQL(this.as_string(None)).join(map(sql.SQL, query.executed.split(THIS)))
+    return sql.SQL(this.as_string(None)).join(map(sql.SQL, query.executed_on(facts.instead).split(THIS)))
 
 
 def _min_rows(check: MinRows, facts: Facts, rows: int) -> CheckResult:
@@ -352,11 +352,9 @@ def _min_rows(check: MinRows, facts: Facts, rows: int) -> CheckResult:
     )
 
 
-def _reconcile(
-    connection: Connection[Any], check: Reconcile, facts: Facts, scan: _Scan, parameters: Mapping[str, Any]
-) -> CheckResult:
-    dropped = {rule: _count(connection, query, parameters) for rule, query in check.dropped}
-    source = _count(connection, check.rows, parameters) if check.rows else facts.source_rows[check.source]
+def _reconcile(connection: Connection[Any], check: Reconcile, facts: Facts, scan: _Scan) -> CheckResult:
+    dropped = {rule: _count(connection, query, facts) for rule, query in check.dropped}
+    source = _count(connection, check.rows, facts) if check.rows else facts.source_rows[check.source]
     here = int(scan[check.name])
     missing = source - here - sum(dropped.values())
     terms = [f"{here} here", *(f"{count} dropped by {rule}" for rule, count in dropped.items())]
@@ -371,8 +369,8 @@ def _reconcile(
     )
 
 
-def _count(connection: Connection[Any], query: Query, parameters: Mapping[str, Any]) -> int:
-    row = connection.execute(sql.SQL(query.executed), parameters).fetchone()
+def _count(connection: Connection[Any], query: Query, facts: Facts) -> int:
+    row = connection.execute(sql.SQL(query.executed_on(facts.instead)), facts.parameters).fetchone()
     return int(row[0]) if row else 0
 
 

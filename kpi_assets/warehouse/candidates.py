@@ -22,6 +22,7 @@ from kpi_assets.model.query import digest
 from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse.bootstrap import BUILDS
 
+NOTHING: Mapping[Relation, str] = {}
 # A candidate and its slices, if it has any.
 _TABLES = """
 select c.oid, c.relname, c.relkind from pg_class as c where c.oid = %(name)s::regclass
@@ -114,22 +115,41 @@ def read_slice(relation: Relation, column: str, part: Slice) -> sql.Composable:
     return sql.SQL("(select * from {} where {})").format(identifier(relation), in_slice(part, sql.Identifier(column)))
 
 
+def as_declared(connection: Connection[Any], tables: Iterable[Table]) -> dict[Relation, str]:
+    """A subquery for each of the tables that is stored with wider types than its file declares, which has those.
+
+    That is so while load_dates of before have such values; those that are read do not, which the ledger says.
+    """
+    found = {}
+    for table in tables:
+        stored = types_of(connection, table.relation)
+        if any(stored.get(name, type_) != type_ for name, type_ in table.types.items()):
+            columns = sql.SQL(", ").join(
+                sql.SQL("{0}::{1} as {0}").format(sql.Identifier(name), sql.SQL(type_))
+                for name, type_ in {LOAD_DATE: "date", **table.types}.items()
+            )
+            query = sql.SQL("(select {} from {})").format(columns, identifier(table.relation))
+            found[table.relation] = query.as_string(connection)
+    return found
+
+
 def create_from_select(
     connection: Connection[Any],
     candidate: Candidate,
     window: Window | None = None,
     read: Callable[[Relation, str, Slice], sql.Composable] = read_slice,
+    instead: Mapping[Relation, str] = NOTHING,
 ) -> int:
     """Make the candidate from its file's SELECT, with `lookback` over the window; returns its rows.
 
-    A slice `read`s what can be narrowed to it. Raises DefinitionError when a column comes out as another type than the
-    header declares.
+    A slice `read`s what can be narrowed to it; `instead` are subqueries for tables, of what is not a slice. Raises
+    DefinitionError when a column comes out as another type than the header declares.
     """
     query = candidate.table.query
     assert query is not None
     columns = sql.SQL(", ").join(_selected(candidate.table))
     key, part = candidate.table.header.grain[0], candidate.slice
-    text = query.executed.strip()
+    text = query.executed_on(instead).strip()
     where: sql.Composable = sql.SQL("")
     if part is not None:
         text, is_decided = query.narrowed(key, lambda relation, column: read(relation, column, part).as_string())

@@ -4,6 +4,9 @@ Belongs here: making and altering the published table and its view, putting a ca
 here: whether that may be (build/), and the ledger's row (ops/publishes.py).
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -13,7 +16,7 @@ from psycopg import Connection, sql
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import candidates
-from kpi_assets.warehouse.bootstrap import BUILDS
+from kpi_assets.warehouse.bootstrap import BUILDS, MAKERS
 from kpi_assets.warehouse.candidates import (
     Candidate,
     DefinitionError,
@@ -23,6 +26,7 @@ from kpi_assets.warehouse.candidates import (
     renamed,
     types_of,
 )
+from kpi_assets.warehouse.shape import Changes, Published, UnlikeTypesError, changes, common
 
 
 def latest_view(table: Table) -> Relation:
@@ -30,29 +34,68 @@ def latest_view(table: Table) -> Relation:
     return Relation(table.relation.schema, f"{table.relation.table}_latest")
 
 
-def ensure(connection: Connection[Any], table: Table) -> None:
-    """Make the published table what its file declares; its rows of other load_dates stay.
+def ensure(connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]) -> None:
+    """Make the published table take a build of a load_date as its file declares it; `others` keep their rows.
 
-    A new column is NULL in load_dates that were published before it; they are stale, and rebuilt when asked for.
-    Raises DefinitionError where other objects of the database stand in the way.
+    A new column is NULL in the others; one that the file no longer declares, or declares narrower, stays until none of
+    them needs it. Raises DefinitionError where no type holds theirs too, or other objects of the database bar the way.
     """
     found = types_of(connection, table.relation)
-    declared = {LOAD_DATE: "date", **{name: column.type for name, column in table.header.columns.items()}}
     if found:
         check_storage(connection, table)
     if table.header.storage == "view":
-        _create_view(connection, table, replace=found == declared)
+        shown, columns = table.shows
+        _put_view(
+            connection,
+            table,
+            table.relation,
+            sql.SQL("select {}, {} from {}").format(sql.Identifier(LOAD_DATE), renamed(columns), identifier(shown)),
+        )
     elif not found:
         _create(connection, table)
-    elif found != declared:
-        _alter(connection, table, found, declared)
+    elif needed := changes_of(table, found, others):
+        if needed.retype:
+            take_out(connection, table, load_date)  # what is replaced need not fit
+        _alter(connection, table, needed)
     if table.header.storage == "rows":
         _ensure_key(connection, table)
-    # Replacing a view shuts out its readers for a moment: only where its columns changed.
-    shown = {name: declared[name] for name in (LOAD_DATE, *table.header.selected)}
-    if table.header.kpi and types_of(connection, latest_view(table)) != shown:
-        _create_latest_view(connection, table)
+    if table.header.kpi:
+        _put_view(connection, table, latest_view(table), _latest_rows(table))
     _comment(connection, table)
+
+
+def changes_of(table: Table, stored: Mapping[str, str], others: Sequence[Published]) -> Changes:
+    """What a stored table lacks for a build as its file declares it. Raises DefinitionError."""
+    try:
+        return changes({name: type_ for name, type_ in stored.items() if name != LOAD_DATE}, table.types, others)
+    except UnlikeTypesError as error:
+        pipeline, relation = table.pipeline, table.relation
+        raise DefinitionError(
+            f"{table.path}: {error}: keep the type, give the column another name, or run "
+            f"`kpi drop {pipeline} {relation}` and backfill."
+        ) from None
+
+
+def published_of(connection: Connection[Any], table: Table, shapes: Sequence[tuple[Any, ...]]) -> list[Published]:
+    """The load_dates of each shape in the ledger; those of which it does not know the columns have the stored ones."""
+    stored = types_of(connection, table.relation)
+    return [
+        Published({name: t for name, t in (columns or stored).items() if name != LOAD_DATE}, *rest)
+        for columns, *rest in shapes
+    ]
+
+
+def swaps(connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]) -> bool:
+    """Whether a publish takes a table away under a reader with an older snapshot, who would then find no rows.
+
+    Rows that are replaced one by one stay for such a reader; a partition, or a table that is written anew, does not.
+    """
+    stored = types_of(connection, table.relation)
+    if not stored or table.header.storage == "view":
+        return False
+    if table.header.storage == "partitions" and partitions_of(connection, table.relation, load_date):
+        return True
+    return bool(changes_of(table, stored, others).retype)
 
 
 def _create(connection: Connection[Any], table: Table) -> None:
@@ -65,24 +108,74 @@ def _create(connection: Connection[Any], table: Table) -> None:
     )
 
 
-def _create_view(connection: Connection[Any], table: Table, *, replace: bool) -> None:
-    """The view that a table with storage: view is; only a view whose columns stay can be replaced in its place."""
-    shown, columns = table.shows
-    view = identifier(table.relation)
-    if not replace:
+def _put_view(connection: Connection[Any], table: Table, view: Relation, query: sql.Composable) -> None:
+    """Make a view what a query returns; who may read it stays who may. Its readers are shut out only if it changes.
+
+    Raises DefinitionError where somebody's view stands on it.
+    """
+    before = _definition(connection, view)
+    if before is not None and before.query == _as_stored(connection, query):
+        return
+    name = identifier(view)
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("create or replace view {} as {}").format(name, query))
+    except (psycopg.errors.InvalidTableDefinition, psycopg.errors.FeatureNotSupported):
+        assert before is not None  # its columns are others, so that it cannot be replaced in its place
         try:
-            connection.execute(sql.SQL("drop view if exists {}").format(view))
+            connection.execute(sql.SQL("drop view {}").format(name))
         except psycopg.errors.DependentObjectsStillExist as error:
-            detail = str(error).strip().replace("\n", " ")
-            raise DefinitionError(f"{table.path}: {table.relation} cannot get other columns ({detail}).") from None
-    connection.execute(
-        sql.SQL("create or replace view {} as select {}, {} from {}").format(
-            view,
-            sql.Identifier(LOAD_DATE),
-            renamed(columns),
-            identifier(shown),
+            raise DefinitionError(
+                f"{table.path}: {view} cannot get other columns ({one_line(error)}): drop what depends on it first."
+            ) from None
+        connection.execute(sql.SQL("create view {} as {}").format(name, query))
+        _grant(connection, before)
+
+
+def _as_stored(connection: Connection[Any], query: sql.Composable) -> str:
+    """How Postgres writes a query that it keeps as a view."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(sql.SQL("create temporary view probe as {}").format(query))
+        row = connection.execute("select pg_get_viewdef('pg_temp.probe'::regclass)").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+@dataclass(frozen=True)
+class _View:
+    """A view as it was: its query, its owner, and who may do what with it."""
+
+    relation: Relation
+    query: str
+    owner: str
+    grants: Sequence[tuple[str, str, bool]]
+
+
+def _definition(connection: Connection[Any], view: Relation) -> _View | None:
+    row = connection.execute(
+        "select pg_get_viewdef(c.oid), pg_get_userbyid(c.relowner), coalesce((select array_agg(array["
+        "case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end, a.privilege_type, "
+        "a.is_grantable::text]) from aclexplode(c.relacl) as a where a.grantee <> c.relowner), '{}') "
+        "from pg_class as c where c.oid = to_regclass(%s) and c.relkind = 'v'",
+        [identifier(view).as_string(connection)],
+    ).fetchone()
+    if row is None:
+        return None
+    query, owner, grants = row
+    return _View(view, query, owner, [(who, what, may == "true") for who, what, may in grants])
+
+
+def _grant(connection: Connection[Any], view: _View) -> None:
+    """Let those read a view again who could read it before it was made anew."""
+    for who, what, may_grant in view.grants:
+        connection.execute(
+            sql.SQL("grant {} on {} to {}{}").format(
+                sql.SQL(what),
+                identifier(view.relation),
+                sql.SQL(who),
+                sql.SQL(" with grant option" if may_grant else ""),
+            )
         )
-    )
 
 
 def check_storage(connection: Connection[Any], table: Table) -> None:
@@ -92,72 +185,110 @@ def check_storage(connection: Connection[Any], table: Table) -> None:
     ).fetchone()
     stored = {"p": "partitions", "v": "view"}.get(row[0] if row else "", "rows")
     if stored != table.header.storage:
-        kind = "view" if stored == "view" else "table"
         raise DefinitionError(
-            f"{table.path}: {table.relation} was published with storage: {stored}; to change it, "
-            f"drop {kind} {table.relation} cascade, delete its rows from ops.publishes, and backfill."
+            f"{table.path}: {table.relation} was published with storage: {stored}; to change it, run "
+            f"`kpi drop {table.pipeline} {table.relation}` and backfill."
         )
 
 
 def _ensure_key(connection: Connection[Any], table: Table) -> None:
-    """The unique index of a table stored as rows: what keeps a load_date's key unique, and finds its rows."""
+    """The index of a table stored as rows: it finds a load_date's rows, and keeps their key unique.
+
+    Where load_dates that were published with another grain share the new key, it cannot be unique until they are built
+    again; what is published now was proven by its audit.
+    """
     wanted = [LOAD_DATE, *table.header.grain]
     name = identifier(table.relation).as_string(connection)
     indexes = connection.execute(
-        "select i.indexrelid::regclass::text, (select array_agg(a.attname::text order by k.n) "
+        "select i.indexrelid::regclass::text, i.indisunique, (select array_agg(a.attname::text order by k.n) "
         "from unnest(i.indkey) with ordinality as k (attnum, n) "
         "inner join pg_attribute as a on i.indrelid = a.attrelid and k.attnum = a.attnum) "
-        "from pg_index as i where i.indrelid = %s::regclass and i.indisunique",
+        "from pg_index as i where i.indrelid = %s::regclass",
         [name],
     ).fetchall()
-    if [columns for _, columns in indexes] == [wanted]:
+    if [columns for _, is_unique, columns in indexes if is_unique] == [wanted]:
         return
-    for index, _ in indexes:
-        connection.execute(sql.SQL("drop index {}").format(sql.SQL(index)))
+    for index, is_unique, columns in indexes:
+        if is_unique or columns == wanted:
+            connection.execute(sql.SQL("drop index {}").format(sql.SQL(index)))
     key = sql.SQL(", ").join(sql.Identifier(column) for column in wanted)
+    statement = "create {unique} index on {table} ({key})"
+    words = {"table": identifier(table.relation), "key": key}
     try:
-        connection.execute(sql.SQL("create unique index on {} ({})").format(identifier(table.relation), key))
+        with connection.transaction():
+            connection.execute(sql.SQL(statement).format(unique=sql.SQL("unique"), **words))
     except psycopg.errors.UniqueViolation:
-        raise DefinitionError(
-            f"{table.path}: load_dates of {table.relation} that are published already have rows that share the new "
-            f"grain ({', '.join(table.header.grain)}): keep the old grain, or drop the table and backfill."
-        ) from None
+        connection.execute(sql.SQL(statement).format(unique=sql.SQL(""), **words))
 
 
-def _alter(connection: Connection[Any], table: Table, found: dict[str, str], declared: dict[str, str]) -> None:
-    changes = [sql.SQL("drop column {}").format(sql.Identifier(name)) for name in found if name not in declared]
-    for name, type_ in declared.items():
-        column, known_type = sql.Identifier(name), sql.SQL(type_)
-        if name not in found:
-            changes.append(sql.SQL("add column {} {}").format(column, known_type))
-        elif found[name] != type_:
-            changes.append(sql.SQL("alter column {0} type {1} using {0}::{1}").format(column, known_type))
+def _alter(connection: Connection[Any], table: Table, needed: Changes) -> None:
+    name = identifier(table.relation)
+    steps = [
+        sql.SQL("add column {} {}").format(sql.Identifier(column), sql.SQL(type_))
+        for column, type_ in needed.add.items()
+    ]
+    stored = types_of(connection, table.relation)
+    for column, type_ in needed.retype.items():
+        # Where the two have nothing in common, no load_date that stays has a value in it.
+        via = "" if common(stored[column], type_) else "::text"
+        alter = "alter column {0} type {1} using {0}" + via + "::{1}"
+        steps.append(sql.SQL(alter).format(sql.Identifier(column), sql.SQL(type_)))
     try:
-        if table.header.kpi:
-            connection.execute(sql.SQL("drop view if exists {}").format(identifier(latest_view(table))))
-        connection.execute(sql.SQL("alter table {} {}").format(identifier(table.relation), sql.SQL(", ").join(changes)))
+        with _without_views(connection, table.relation) if needed.retype else nullcontext():
+            if steps:
+                connection.execute(sql.SQL("alter table {} {}").format(name, sql.SQL(", ").join(steps)))
     except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.FeatureNotSupported, psycopg.DataError) as error:
-        detail = str(error).strip().replace("\n", " ")
         raise DefinitionError(
-            f"{table.path}: {table.relation} cannot be altered to the header's columns ({detail}): "
+            f"{table.path}: {table.relation} cannot be altered to the header's columns ({one_line(error)}): "
             "drop what depends on it, or keep the column."
         ) from None
+    for column in needed.drop:
+        # No load_date has it any more: where somebody's view still shows it, it stays, and is NULL everywhere.
+        with suppress(psycopg.errors.DependentObjectsStillExist), connection.transaction():
+            connection.execute(sql.SQL("alter table {} drop column {}").format(name, sql.Identifier(column)))
 
 
-def _create_latest_view(connection: Connection[Any], table: Table) -> None:
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *table.header.selected))
-    connection.execute(
-        sql.SQL(
-            "create or replace view {view} as select {columns} from {table} where {for_readers} and {date} = "
-            "(select max(p.load_date) from ops.published as p where p.asset = {asset})"
-        ).format(
-            for_readers=for_readers(table),
-            view=identifier(latest_view(table)),
-            columns=columns,
-            table=identifier(table.relation),
-            date=sql.Identifier(LOAD_DATE),
-            asset=sql.Literal(str(table.relation)),
-        )
+@contextmanager
+def _without_views(connection: Connection[Any], relation: Relation) -> Iterator[None]:
+    """Take away the views of ours that show a table, and put them back as they were: they bar a column's new type."""
+    rows = connection.execute(
+        "select distinct n.nspname, v.relname, pg_get_userbyid(v.relowner) from pg_depend as d "
+        "inner join pg_rewrite as r on d.objid = r.oid inner join pg_class as v on r.ev_class = v.oid "
+        "inner join pg_namespace as n on v.relnamespace = n.oid "
+        "where d.classid = 'pg_rewrite'::regclass and d.refobjid = %s::regclass and v.relkind = 'v' "
+        "and v.oid <> d.refobjid and pg_get_userbyid(v.relowner) = any(%s)",
+        [identifier(relation).as_string(connection), [*MAKERS]],
+    ).fetchall()
+    views = [view for schema, name, _ in rows if (view := _definition(connection, Relation(schema, name)))]
+    mine = connection.execute("select current_user").fetchone()
+    assert mine is not None
+
+    def act_as(role: str) -> None:
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+
+    for view in views:
+        act_as(view.owner)
+        connection.execute(sql.SQL("drop view {}").format(identifier(view.relation)))
+    act_as(mine[0])
+    yield
+    for view in views:
+        act_as(view.owner)
+        connection.execute(sql.SQL("create view {} as {}").format(identifier(view.relation), sql.SQL(view.query)))
+        _grant(connection, view)
+    act_as(mine[0])
+
+
+def _latest_rows(table: Table) -> sql.Composable:
+    """What readers of a KPI are shown: its latest published load_date."""
+    return sql.SQL(
+        "select {columns} from {table} where {for_readers} and {date} = "
+        "(select max(p.load_date) from ops.published as p where p.asset = {asset})"
+    ).format(
+        for_readers=for_readers(table),
+        columns=sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *table.header.selected)),
+        table=identifier(table.relation),
+        date=sql.Identifier(LOAD_DATE),
+        asset=sql.Literal(str(table.relation)),
     )
 
 
@@ -180,6 +311,11 @@ def _comment(connection: Connection[Any], table: Table) -> None:
             if column is not None:
                 target = sql.SQL("column {}").format(sql.Identifier(*table.relation, column))
             connection.execute(sql.SQL("comment on {} is {}").format(target, sql.Literal(text)))
+
+
+def one_line(error: psycopg.Error) -> str:
+    """What Postgres said, as a part of a sentence."""
+    return " ".join(str(error).split())
 
 
 def put_in(connection: Connection[Any], candidate: Candidate) -> None:
@@ -209,6 +345,7 @@ def take_out(connection: Connection[Any], table: Table, load_date: date) -> None
 
 def _attach(connection: Connection[Any], candidate: Candidate) -> None:
     take_out(connection, candidate.table, candidate.load_date)
+    _take_shape(connection, candidate)
     for leaf in candidates.leaves(connection, candidate):
         connection.execute(sql.SQL("alter table {} reset (autovacuum_enabled)").format(identifier(leaf)))
     connection.execute(
@@ -216,6 +353,20 @@ def _attach(connection: Connection[Any], candidate: Candidate) -> None:
             identifier(candidate.table.relation), candidate.name, sql.Literal(candidate.load_date)
         )
     )
+
+
+def _take_shape(connection: Connection[Any], candidate: Candidate) -> None:
+    """Give the candidate what the table keeps for load_dates of before: their columns, and types that hold theirs."""
+    here, there = types_of(connection, candidate.relation), types_of(connection, candidate.table.relation)
+    steps = [
+        sql.SQL("alter column {} type {}" if name in here else "add column {} {}").format(
+            sql.Identifier(name), sql.SQL(type_)
+        )
+        for name, type_ in there.items()
+        if here.get(name) != type_
+    ]
+    if steps:
+        connection.execute(sql.SQL("alter table {} {}").format(candidate.name, sql.SQL(", ").join(steps)))
 
 
 def partitions_of(connection: Connection[Any], relation: Relation, load_date: date) -> list[Relation]:

@@ -77,15 +77,15 @@ def test_what_reads_a_view_is_bound_to_the_publish_behind_it(things: Lab) -> Non
 
     things.put_things(LATER)
     again = things.build("raw.things")
-    with pytest.raises(
-        UpstreamError,
-        match=r"^marts.heavy of 2025-03-01 cannot be built: stg.things shows raw.things, which was published again "
-        r"since; build stg.things first\.$",
-    ):
-        things.build("marts.heavy")
-
-    assert things.build("stg.things").inputs == {raw.relation: again.publish_id}
-    assert things.build("marts.heavy").preview == [{"things": 3, "kilograms": 20.51}]
+    [(publish_id, inputs, rows, checksum)] = things.rows(
+        "select publish_id, inputs, rows, checksum from ops.published where asset = 'stg.things'"
+    )
+    assert inputs == {"raw.things": again.publish_id}, "the view is published with the table that it shows"
+    assert (rows, checksum) == (3, f"{again.checksum} as thing_id=thing_id,kilograms=weight")
+    heavy = things.build("marts.heavy")
+    assert heavy.inputs == {view.relation: publish_id, raw.relation: again.publish_id}
+    assert heavy.preview == [{"things": 3, "kilograms": 20.51}]
+    assert things.build("stg.things").checksum == checksum
 
 
 def test_a_view_of_a_load_date_that_is_not_published_is_not_either(things: Lab) -> None:
@@ -107,6 +107,42 @@ def test_a_view_gets_its_new_columns(things: Lab) -> None:
     assert things.rows("select name, kilograms::text from stg.things order by 1") == [("anvil", "20.50"), ("saw", None)]
 
 
+def test_a_view_has_one_definition_and_each_load_date_s_row_in_the_ledger_says_so(things: Lab) -> None:
+    things.put_things(GOOD, NEXT)
+    for day in (DAY, NEXT):
+        things.build("raw.things", day)
+        things.build("stg.things", day)
+    things.file("stg/things.sql", SHOWN.replace("kilograms", "kg"))
+    things.build("stg.things", NEXT)
+    told = things.rows(
+        "select v.load_date, v.checksum = t.checksum || ' as thing_id=thing_id,kg=weight', v.code_version, v.columns "
+        "from ops.published as v inner join ops.published as t on t.asset = 'raw.things' and v.load_date = t.load_date "
+        "where v.asset = 'stg.things' order by 1"
+    )
+    columns = [["thing_id", "integer"], ["kg", "numeric(6,2)"]]
+    code = things.pipeline().table("stg.things").code_version
+    assert told == [(DAY, True, code, columns), (NEXT, True, code, columns)]
+    assert things.rows("select load_date, kg::text from stg.things where kg is not null order by 1") == [
+        (DAY, "20.50"),
+        (NEXT, "20.50"),
+    ]
+
+
+def test_who_may_read_a_view_may_so_when_it_gets_other_columns(things: Lab) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    with things.session() as session:
+        session.execute(
+            "grant select on stg.things to pg_monitor with grant option; grant select on stg.things to public"
+        )
+    may = "select grantee, is_grantable from information_schema.role_table_grants where table_name = 'things' and "
+    may += "table_schema = 'stg' and grantee <> 'kpi_builder' order by 1"
+    before = things.rows(may)
+    things.file("stg/things.sql", SHOWN.replace("kilograms", "kg"))
+    things.build("stg.things")
+    assert things.rows(may) == before == [("PUBLIC", "NO"), ("pg_monitor", "YES")]
+
+
 def test_a_view_that_others_stand_on_keeps_its_columns(things: Lab) -> None:
     things.build("raw.things")
     things.build("stg.things")
@@ -118,13 +154,15 @@ def test_a_view_that_others_stand_on_keeps_its_columns(things: Lab) -> None:
     assert things.rows(ROWS) == [(DAY, 1, "20.50"), (DAY, 2, None)]
 
 
-@pytest.mark.parametrize(("first", "then", "kind"), [("view", "rows", "view"), ("rows", "view", "table")])
-def test_another_storage_needs_a_decision(things: Lab, first: str, then: str, kind: str) -> None:
+@pytest.mark.parametrize(("first", "then"), [("view", "rows"), ("rows", "view")])
+def test_another_storage_needs_a_decision(things: Lab, first: str, then: str) -> None:
     things.build("raw.things")
     things.file("stg/things.sql", SHOWN.replace("storage: view", f"storage: {first}"))
     things.build("stg.things")
     things.file("stg/things.sql", SHOWN.replace("storage: view", f"storage: {then}"))
-    with pytest.raises(DefinitionError, match=f"was published with storage: {first}; to change it, drop {kind} stg"):
+    with pytest.raises(
+        DefinitionError, match=f"storage: {first}; to change it, run `kpi drop {things.name} stg.things` and b"
+    ):
         things.build("stg.things")
 
 

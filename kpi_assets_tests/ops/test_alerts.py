@@ -68,6 +68,7 @@ def publish(session: Connection[Any], job: str, run_id: str = "r2", day: date = 
             checksum="1",
             size_bytes=1,
             inputs={},
+            columns={},
         )
 
 

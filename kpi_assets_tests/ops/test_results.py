@@ -52,6 +52,7 @@ def test_after_a_recheck_its_table_shows_that_and_the_others_their_builds(publis
     assert latest(published) == [
         *OBJECT,
         *MARTS,
+        ("raw.things", "as_published", "pass", "published", "again"),
         ("raw.things", "grain", "pass", "published", "again"),
         ("raw.things", "min_rows", "pass", "published", "again"),
     ]

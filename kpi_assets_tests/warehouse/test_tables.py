@@ -5,6 +5,9 @@ from datetime import date
 
 import pytest
 
+from kpi_assets.build.context import UpstreamError
+from kpi_assets.build.recheck import as_published
+from kpi_assets.ops import publishes
 from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets_tests.lab import DAY, NEXT, Lab
 
@@ -61,22 +64,26 @@ def types(lab: Lab, name: str = "marts.things") -> dict[str, str]:
     )
 
 
+# What a file changes to, a row of it, and which columns the table keeps for the load_date of before, or keeps wider.
 CHANGES = {
-    "gains a column": ({**BEFORE, "unit": "text"}, "2, 'saw', 5, 'kg'", {"unit": None}),
+    "gains a column": ({**BEFORE, "unit": "text"}, "2, 'saw', 5, 'kg'", {}),
     "gains a column in the middle": (
         {"thing_id": "integer", "unit": "text", "name": "text", "weight": "integer"},
         "2, 'kg', 'saw', 5",
-        {"unit": None},
+        {},
     ),
-    "loses a column": ({"thing_id": "integer", "name": "text"}, "2, 'saw'", {}),
+    "loses a column": ({"thing_id": "integer", "name": "text"}, "2, 'saw'", {"weight": "integer"}),
     "renames a column": (
         {"thing_id": "integer", "label": "text", "weight": "integer"},
         "2, 'saw', 5",
-        {"label": None},
+        {"name": "text"},
     ),
-    "widens a column": ({**BEFORE, "weight": "bigint"}, "2, 'saw', 5", {"weight": 7}),
-    "retypes a column": ({**BEFORE, "weight": "numeric(6,2)"}, "2, 'saw', 5", {"weight": "7.00"}),
-    "retypes a column to text": ({**BEFORE, "weight": "text"}, "2, 'saw', 5", {"weight": "7"}),
+    "widens a column": ({**BEFORE, "weight": "bigint"}, "2, 'saw', 5", {}),
+    "narrows a column": ({**BEFORE, "weight": "smallint"}, "2, 'saw', 5", {"weight": "integer"}),
+    "retypes a column": ({**BEFORE, "weight": "numeric(6,2)"}, "2, 'saw', 5.25", {"weight": "numeric"}),
+    "retypes a column to a roomy one": ({**BEFORE, "weight": "numeric(12,2)"}, "2, 'saw', 5.25", {}),
+    "retypes a column to text": ({**BEFORE, "weight": "text"}, "2, 'saw', 5", {}),
+    "retypes a text": ({**BEFORE, "name": "integer"}, "2, 9, 5", {"name": "text"}),
     "takes its columns in another order": (
         {"weight": "integer", "name": "text", "thing_id": "integer"},
         "5, 'saw', 2",
@@ -85,68 +92,167 @@ CHANGES = {
 }
 
 
+def rows_of(lab: Lab, day: date, columns: dict[str, str]) -> list[tuple[object, ...]]:
+    """What is stored of a load_date, as text, in the types with which it was published."""
+    names = ", ".join(f"{name}::{type_}::text" for name, type_ in columns.items())
+    return lab.rows(f"select {names} from marts.things where load_date = '{day}' order by thing_id")
+
+
+def is_as_published(lab: Lab, day: date) -> bool:
+    """Whether the ledger's checksum is that of the stored rows."""
+    table = lab.pipeline().table("marts.things")
+    with lab.session() as session:
+        publish = publishes.current(session, [table.relation], day)[table.relation]
+        return as_published(session, table, publish).passed
+
+
 @STORAGES
-@pytest.mark.parametrize(("columns", "row", "old"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(("columns", "row", "kept"), CHANGES.values(), ids=CHANGES)
 def test_a_header_changes_while_another_load_date_is_published(
-    lab: Lab, storage: str, columns: dict[str, str], row: str, old: dict[str, object]
+    lab: Lab, storage: str, columns: dict[str, str], row: str, kept: dict[str, str]
 ) -> None:
-    publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=storage))
-    publish(lab, things(columns, [row], storage=storage), NEXT)
-
-    assert types(lab) == {"load_date": "date", **columns}
-    names = ", ".join(f"{name}::text" for name in columns)
-    before = {"thing_id": 1, "name": "anvil", "weight": 7, **old}
-    [first, second] = lab.rows(f"select load_date, {names} from marts.things order by load_date")
-    assert first == (DAY, *(before[name] if before[name] is None else str(before[name]) for name in columns))
-    casts = ", ".join(
-        f"{value.strip()}::{type_}::text" for value, type_ in zip(row.split(","), columns.values(), strict=True)
-    )
-    assert second == (NEXT, *lab.rows(f"select {casts}")[0])
-    assert lab.rows("select load_date, rows from ops.published order by 1") == [(DAY, 1), (NEXT, 1)]
-
-
-@STORAGES
-def test_a_load_date_of_before_the_change_is_built_again_like_any_other(lab: Lab, storage: str) -> None:
-    publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=storage))
-    after = things({"weight": "bigint", "thing_id": "integer", "unit": "text"}, ["5, 2, 'kg'"], storage=storage)
+    before = things(BEFORE, ["1, 'anvil', 7"], storage=storage)
+    publish(lab, before)
+    after = things(columns, [row], storage=storage)
     publish(lab, after, NEXT)
+
+    assert types(lab) == {"load_date": "date", **columns, **kept}
+    assert rows_of(lab, DAY, BEFORE) == [("1", "anvil", "7")], "nobody published it again"
+    values = zip(row.split(","), columns.values(), strict=True)
+    new = lab.rows("select " + ", ".join(f"{value}::{type_}::text" for value, type_ in values))
+    assert rows_of(lab, NEXT, columns) == new
+    assert is_as_published(lab, DAY)
+    assert is_as_published(lab, NEXT)
+    assert lab.rows("select load_date, columns from ops.published order by 1") == [
+        (DAY, [list(column) for column in BEFORE.items()]),
+        (NEXT, [list(column) for column in columns.items()]),
+    ]
+
     publish(lab, after, DAY)
-    rows = lab.rows("select load_date, thing_id, weight, unit from marts.things order by 1")
-    assert rows == [(DAY, 2, 5, "kg"), (NEXT, 2, 5, "kg")]
+    assert types(lab) == {"load_date": "date", **columns}, "no load_date needs what was kept"
+    assert rows_of(lab, DAY, columns) == rows_of(lab, NEXT, columns) == new
+    assert is_as_published(lab, DAY)
+    assert is_as_published(lab, NEXT)
+
+    publish(lab, before, DAY)
+    assert rows_of(lab, DAY, BEFORE) == [("1", "anvil", "7")]
+    assert rows_of(lab, NEXT, columns) == new, "nor is one changed by the way back"
+    assert is_as_published(lab, NEXT)
+
+
+def test_a_column_that_was_taken_out_by_mistake_is_there_again_with_all_its_values(lab: Lab) -> None:
+    text = things(BEFORE, ["1, 'anvil', 7"])
+    publish(lab, text)
+    publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"]), NEXT)
+    publish(lab, text, NEXT)
+    assert lab.rows("select load_date, weight from marts.things order by 1") == [(DAY, 7), (NEXT, 7)]
 
 
 @STORAGES
-def test_values_that_a_new_type_refuses_stand_in_the_way(lab: Lab, storage: str) -> None:
+def test_types_that_have_nothing_in_common_stand_in_the_way(lab: Lab, storage: str) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=storage))
-    path = lab.file("marts/things.sql", things({**BEFORE, "name": "integer"}, ["2, 3, 5"], storage=storage))
+    path = lab.file("marts/things.sql", things({**BEFORE, "weight": "date"}, ["2, 'x', null"], storage=storage))
 
     with pytest.raises(
         DefinitionError,
-        match=rf"^{path}: marts\.things cannot be altered to the header's columns \(invalid input syntax for type "
-        r"integer: \"anvil\".*\): drop what depends on it, or keep the column\.$",
+        match=rf"^{path}: the column 'weight' cannot become date: it is integer in 2025-03-01, published before, which "
+        rf"would lose by that: keep the type, give the column another name, or run `kpi drop {lab.name} marts\.things` "
+        r"and backfill\.$",
     ):
         lab.build("marts.things", NEXT)
 
     assert types(lab) == {"load_date": "date", **BEFORE}
-    assert lab.rows("select load_date, name from marts.things") == [(DAY, "anvil")]
+    assert rows_of(lab, DAY, BEFORE) == [("1", "anvil", "7")]
     assert lab.rows("select load_date from ops.published") == [(DAY,)]
     status, message = lab.rows("select status, error_message from ops.pipeline_runs order by id desc limit 1")[0]
     assert status == "failed"
-    assert message.startswith(f"{path}: marts.things cannot be altered")
+    assert message.startswith(f"{path}: the column 'weight' cannot become date")
+
+    lab.build("marts.things", DAY)
+    assert types(lab)["weight"] == "date", "of the one load_date that is replaced nothing is lost"
 
 
 @STORAGES
-@pytest.mark.parametrize("columns", [{"thing_id": "integer", "weight": "integer"}, {**BEFORE, "name": "integer"}])
-def test_somebody_s_view_of_a_column_stands_in_the_way(lab: Lab, storage: str, columns: dict[str, str]) -> None:
+def test_somebody_s_view_of_a_column_keeps_its_type_unless_it_is_ours_to_make_anew(lab: Lab, storage: str) -> None:
     publish(lab, things(BEFORE, ["1, '8', 7"], storage=storage))
-    execute(lab, "create view marts.names as select name from marts.things")
-    lab.file("marts/things.sql", things(columns, [", ".join("2" * len(columns))], storage=storage))
+    execute(
+        lab, "create view marts.weights as select weight from marts.things; grant select on marts.weights to public"
+    )
+    publish(lab, things({**BEFORE, "weight": "bigint"}, ["2, 'x', 2"], storage=storage))
+    assert types(lab, "marts.weights") == {"weight": "bigint"}
+    assert lab.rows("select has_table_privilege('pg_monitor', 'marts.weights', 'select')") == [(True,)]
+
+    publish(lab, things(BEFORE, ["1, '8', 7"], storage=storage))
+    execute(lab, "create view public.weights as select weight from marts.things")
+    lab.file("marts/things.sql", things({**BEFORE, "weight": "bigint"}, ["2, 'x', 2"], storage=storage))
     with pytest.raises(
-        DefinitionError, match=r"cannot be altered to the header's columns \(cannot .*view marts\.names"
+        DefinitionError, match=r"cannot be altered to the header's columns \(cannot .*view public\.weights"
     ):
         lab.build("marts.things", NEXT)
-    assert lab.rows("select name from marts.names") == [("8",)]
+    assert lab.rows("select weight from public.weights") == [(7,)]
     assert types(lab) == {"load_date": "date", **BEFORE}
+
+
+@STORAGES
+def test_somebody_s_view_of_a_column_that_no_load_date_has_any_more_keeps_it(lab: Lab, storage: str) -> None:
+    publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=storage))
+    execute(lab, "create view marts.weights as select weight from marts.things")
+    publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"], storage=storage))
+    assert lab.rows("select weight from marts.weights") == [(None,)]
+    assert is_as_published(lab, DAY)
+
+
+READER = """\
+/* @asset
+description: Weights of things.
+owner: team:tests
+grain: [thing_id]
+columns:
+  thing_id: {type: integer, description: Thing.}
+  weight: {type: "numeric(6,2)", description: Weight.}
+checks:
+  known: {bad_rows: "select t.* from {this} as t join marts.things as o using (load_date) where o.weight <> t.weight"}
+@end */
+select
+    thing_id,
+    weight
+from marts.things
+where load_date = %(load_date)s
+"""
+
+
+@STORAGES
+def test_a_build_reads_the_types_that_the_file_declares_while_others_are_kept(lab: Lab, storage: str) -> None:
+    narrow = {**BEFORE, "weight": "numeric(6,2)"}
+    publish(lab, things({**BEFORE, "weight": "numeric(9,4)"}, ["1, 'anvil', 7.1234"], storage=storage))
+    publish(lab, things(narrow, ["1, 'anvil', 7.12"], storage=storage), NEXT)
+    assert types(lab)["weight"] == "numeric(9,4)"
+    lab.file("marts/weights.sql", READER)
+    assert not lab.build("marts.weights", NEXT).held
+    assert types(lab, "marts.weights")["weight"] == "numeric(6,2)"
+    assert lab.rows("select weight::text from marts.weights") == [("7.12",)]
+    with pytest.raises(
+        UpstreamError,
+        match=r"^marts\.weights of 2025-03-01 cannot be built: marts\.things of 2025-03-01 was published before its "
+        r"column 'weight' became what its file declares now; build that again first\.$",
+    ):
+        lab.build("marts.weights", DAY)
+
+
+def test_a_build_does_not_read_a_column_that_a_load_date_was_published_without(lab: Lab) -> None:
+    publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"]))
+    publish(lab, things({**BEFORE, "weight": "numeric(6,2)"}, ["1, 'anvil', 7"]), NEXT)
+    lab.file("marts/weights.sql", READER)
+    with pytest.raises(UpstreamError, match="published before its column 'weight' became what its file declares now"):
+        lab.build("marts.weights", DAY)
+    assert not lab.build("marts.weights", NEXT).held
+    lab.file(
+        "marts/weights.sql",
+        READER.replace("    weight\n", "    1.5::numeric(6,2) as weight\n").replace(
+            "o.weight <> t.weight", "o.name is null"
+        ),
+    )
+    assert not lab.build("marts.weights", DAY).held, "what it does not read may be whatever it is"
 
 
 KPI = "kpi: {chart: {x: thing_id, y: weight}}\n"
@@ -194,15 +300,16 @@ def test_a_min_volume_that_is_added_hides_nothing_that_was_published_before_and_
     assert lab.rows("select thing_id from marts.things_latest") == []
     publish(lab, things(BEFORE, ["1, 'anvil', 3"], more=KPI), NEXT)
     assert lab.rows("select thing_id from marts.things_latest") == [(1,)]
+    publish(lab, things(BEFORE, ["2, 'nail', 4"], more=KPI), DAY)
     assert types(lab) == {"load_date": "date", **BEFORE}
 
 
 def test_somebody_s_view_of_the_latest_view_stands_in_the_way(lab: Lab) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     execute(lab, "create view marts.names as select name from marts.things_latest")
-    path = lab.file("marts/things.sql", things({**BEFORE, "unit": "text"}, ["2, 'saw', 5, 'kg'"], more=KPI))
+    path = lab.file("marts/things.sql", things({"thing_id": "integer", "weight": "integer"}, ["2, 5"], more=KPI))
     with pytest.raises(
-        DefinitionError, match=rf"^{path}: marts\.things cannot be altered .*view marts\.names depends on"
+        DefinitionError, match=rf"^{path}: marts\.things_latest cannot get other columns .*view marts\.names depends on"
     ):
         lab.build("marts.things", NEXT)
     assert lab.rows("select name from marts.names") == [("anvil",)]
@@ -224,16 +331,15 @@ def test_another_grain_is_kept_from_then_on(lab: Lab) -> None:
     assert lab.rows("select count(*) from marts.things") == [(4,)]
 
 
-def test_a_grain_that_published_rows_break_stands_in_the_way(lab: Lab) -> None:
+def test_a_grain_that_published_rows_break_is_unique_once_they_are_built_again(lab: Lab) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7", "2, 'anvil', 8"]))
-    path = lab.file("marts/things.sql", things(BEFORE, ["1, 'saw', 7"], grain="name"))
-    with pytest.raises(
-        DefinitionError,
-        match=rf"^{path}: load_dates of marts\.things that are published already have rows that share the new grain "
-        r"\(name\): keep the old grain, or drop the table and backfill\.$",
-    ):
-        lab.build("marts.things", NEXT)
-    assert lab.rows("select thing_id from marts.things order by 1") == [(1,), (2,)]
+    publish(lab, things(BEFORE, ["1, 'saw', 7"], grain="name"), NEXT)
+    assert lab.rows("select load_date, thing_id from marts.things order by 1, 2") == [(DAY, 1), (DAY, 2), (NEXT, 1)]
+    unique = "select indisunique from pg_index where indrelid = 'marts.things'::regclass"
+    assert lab.rows(unique) == [(False,)], "their key is proven by their audits meanwhile"
+    publish(lab, things(BEFORE, ["1, 'saw', 7"], grain="name"), DAY)
+    publish(lab, things(BEFORE, ["1, 'saw', 7"], grain="name"), NEXT)
+    assert lab.rows(unique) == [(True,)]
 
 
 @pytest.mark.parametrize(("before", "after"), [("rows", "partitions"), ("partitions", "rows")])
@@ -242,8 +348,8 @@ def test_another_storage_stands_in_the_way(lab: Lab, before: str, after: str) ->
     path = lab.file("marts/things.sql", things(BEFORE, ["2, 'saw', 5"], storage=after))
     with pytest.raises(
         DefinitionError,
-        match=rf"^{path}: marts\.things was published with storage: {before}; to change it, drop table marts\.things "
-        r"cascade, delete its rows from ops\.publishes, and backfill\.$",
+        match=rf"^{path}: marts\.things was published with storage: {before}; to change it, run "
+        rf"`kpi drop {lab.name} marts\.things` and backfill\.$",
     ):
         lab.build("marts.things", NEXT)
     assert lab.rows("select thing_id from marts.things") == [(1,)]

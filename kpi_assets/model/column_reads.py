@@ -1,0 +1,48 @@
+"""Which columns of which tables a SELECT reads, as far as its text alone can tell.
+
+Not here: from which columns a returned one is computed (query.py's lineage).
+"""
+
+from collections.abc import Iterator
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import Scope, traverse_scope
+
+from kpi_assets.model.names import Relation
+
+_SYSTEM = {"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"}  # every table has these
+
+
+def columns_read(tree: exp.Query) -> Iterator[tuple[Relation, exp.Column]]:
+    """Each mention of a column that surely is that of a table: by its table's name, or where no other is read there."""
+    for scope in traverse_scope(tree):
+        for column in scope.columns:
+            owner = _owner(scope, column)
+            if owner is not None and column.name not in _SYSTEM:
+                yield Relation(owner.db, owner.name), column
+
+
+def names_read(tree: exp.Query) -> set[str]:
+    """Every name in it that may be a column's."""
+    return {column.name for column in tree.find_all(exp.Column)} | {
+        name.name for join in tree.find_all(exp.Join) for name in join.args.get("using") or []
+    }
+
+
+def _owner(scope: Scope, column: exp.Column) -> exp.Table | None:
+    sources = scope.selected_sources
+    if column.table:
+        _, source = sources.get(column.table, (None, None))
+    elif len(sources) == 1 and not _is_named_here(scope, column) and not scope.expression.args.get("laterals"):
+        [(alias, (_, source))] = sources.items()
+        if column.name == alias:
+            return None  # the whole row
+    else:
+        return None
+    return source if isinstance(source, exp.Table) and source.db else None
+
+
+def _is_named_here(scope: Scope, column: exp.Column) -> bool:
+    """Whether GROUP BY and the like may mean what the SELECT itself calls so, or an outer query's column."""
+    query = scope.expression
+    return scope.is_subquery or not isinstance(query, exp.Query) or column.name in query.named_selects

@@ -1,0 +1,106 @@
+"""The shape of a published table: the columns that its file declares, and those of load_dates published before.
+
+A publish of one load_date may not change the rows of another. So a column that the file no longer declares stays until
+no published load_date has it, and its type is one that holds the values of all of them.
+Belongs here: which changes that allows. Not here: executing them (tables.py).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+# Digits before the decimal point that a whole number may have, from the narrowest type to the widest.
+_WHOLE = {"smallint": 5, "integer": 10, "bigint": 19}
+_NUMERIC = re.compile(r"numeric(?:\((\d+),(\d+)\))?")
+# (old, new) of types of which the new one holds every value of the old, and gives it back by a cast.
+_WIDER = {("real", "double precision"), ("date", "timestamp without time zone")}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Load_dates that were published with the same columns (name -> type)."""
+
+    columns: Mapping[str, str]
+    first: date
+    last: date
+    count: int
+
+    @property
+    def load_dates(self) -> str:
+        """For people: `2025-03-01`, or `3 load_dates from 2025-03-01 to 2025-03-09`."""
+        return str(self.first) if self.count == 1 else f"{self.count} load_dates from {self.first} to {self.last}"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is to be done to a stored table so that it takes a build; `drop` are columns that no load_date needs."""
+
+    add: Mapping[str, str] = field(default_factory=dict)
+    retype: Mapping[str, str] = field(default_factory=dict)
+    drop: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.retype or self.drop)
+
+
+class UnlikeTypesError(Exception):
+    """No type holds what the file wants and what a published load_date has; the text says so, to be gone on with."""
+
+
+def changes(stored: Mapping[str, str], declared: Mapping[str, str], others: Iterable[Published]) -> Changes:
+    """How a table with the `stored` columns becomes one for a build with the `declared` ones.
+
+    `others` are the load_dates that stay as they are: as long as one of them has a wider type than the file declares,
+    the table keeps it. Raises UnlikeTypesError.
+    """
+    wanted, needed = dict(declared), set[str]()
+    for published in others:
+        needed.update(published.columns)
+        for name in published.columns.keys() & declared.keys():
+            wider = common(wanted[name], published.columns[name])
+            if wider is None:
+                raise UnlikeTypesError(
+                    f"the column {name!r} cannot become {declared[name]}: it is {published.columns[name]} in "
+                    f"{published.load_dates}, published before, which would lose by that"
+                )
+            wanted[name] = wider
+    return Changes(
+        add={name: type_ for name, type_ in wanted.items() if name not in stored},
+        retype={name: type_ for name, type_ in wanted.items() if stored.get(name, type_) != type_},
+        drop=[name for name in stored if name not in declared and name not in needed],
+    )
+
+
+def common(one: str, other: str) -> str | None:
+    """The type that holds every value of both, as it is: one of the two, or for exact numbers `numeric`."""
+    if holds(one, other):
+        return one
+    if holds(other, one):
+        return other
+    return "numeric" if _digits(one) and _digits(other) else None
+
+
+def holds(new: str, old: str) -> bool:
+    """Whether a column of the type `new` can hold every value of the type `old`, and give it back by a cast."""
+    if new in {old, "text"} or (old, new) in _WIDER:
+        return True
+    if new in _WHOLE:
+        return _WHOLE.get(old, 99) <= _WHOLE[new]
+    there, here = _digits(old), _digits(new)
+    if there is None or here is None:
+        return False
+    return there[0] <= here[0] and there[1] <= here[1]
+
+
+def _digits(type_: str) -> tuple[float, float] | None:
+    """How many digits an exact number may have before and behind the decimal point; None of another type."""
+    if type_ in _WHOLE:
+        return _WHOLE[type_], 0
+    found = _NUMERIC.fullmatch(type_)
+    if found is None:
+        return None
+    if found[1] is None:
+        return float("inf"), float("inf")
+    precision, scale = int(found[1]), int(found[2])
+    return precision - scale, scale
