@@ -17,7 +17,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext
-from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, wait_for_turn
+from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_turn
 from kpi_assets.errors import UserError
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
@@ -114,7 +114,10 @@ def _drop(context: BuildContext, session: Connection[Any], publish: Publish, pat
             publishes.record_drop(session, [relation, *context.pipeline.views_of(relation)], publish.load_date)
         return ""
 
-    return give_way(change, "dropped", context.on_progress, patience)
+    deadline = time.monotonic() + patience
+    if tables.is_stored_as_partition(session, table, publish.load_date):
+        outlast_snapshots(session, "dropped", context.on_progress, patience)
+    return give_way(change, "dropped", context.on_progress, max(0.0, deadline - time.monotonic()))
 
 
 def replay(pipeline: Pipeline, relations: Sequence[Relation], load_date: date) -> str:

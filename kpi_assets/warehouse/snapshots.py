@@ -22,7 +22,7 @@ select a.pid, l.virtualtransaction as transaction, a.backend_xmin::text as xmin,
 from pg_stat_activity as a
 inner join pg_locks as l on l.pid = a.pid and l.locktype = 'virtualxid' and l.granted and l.mode = 'ExclusiveLock'
 where a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_xmin is not null
-and a.backend_type = 'client backend' and not starts_with(coalesce(a.application_name, ''), %s)
+and a.usename is not null and not starts_with(coalesce(a.application_name, ''), %s)
 """
 
 

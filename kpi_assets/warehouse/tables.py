@@ -93,9 +93,18 @@ def swaps(connection: Connection[Any], table: Table, load_date: date, others: Se
     stored = types_of(connection, table.relation)
     if not stored or table.header.storage == "view":
         return False
-    if table.header.storage == "partitions" and partitions_of(connection, table.relation, load_date):
+    if is_stored_as_partition(connection, table, load_date):
         return True
     return bool(changes_of(table, stored, others).retype)
+
+
+def is_stored_as_partition(connection: Connection[Any], table: Table, load_date: date) -> bool:
+    """Whether a partition holds the load_date, which is taken away as a whole."""
+    return bool(
+        table.header.storage == "partitions"
+        and types_of(connection, table.relation)
+        and partitions_of(connection, table.relation, load_date)
+    )
 
 
 def _create(connection: Connection[Any], table: Table) -> None:

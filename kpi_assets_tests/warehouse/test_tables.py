@@ -309,7 +309,8 @@ def test_somebody_s_view_of_the_latest_view_stands_in_the_way(lab: Lab) -> None:
     execute(lab, "create view marts.names as select name from marts.things_latest")
     path = lab.file("marts/things.sql", things({"thing_id": "integer", "weight": "integer"}, ["2, 5"], more=KPI))
     with pytest.raises(
-        DefinitionError, match=rf"^{path}: marts\.things_latest cannot get other columns .*view marts\.names depends on"
+        DefinitionError,
+        match=rf"^{path}: marts\.things_latest cannot get other columns .*view marts\.names depends on",
     ):
         lab.build("marts.things", NEXT)
     assert lab.rows("select name from marts.names") == [("anvil",)]
