@@ -19,6 +19,7 @@ from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
 from kpi_assets.ops import publishes, runs
 from kpi_assets.ops.publishes import Publish, input_name
+from kpi_assets.warehouse.content import lost
 from kpi_assets.warehouse.locks import lock_against_publishes
 
 
@@ -80,6 +81,7 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
         lock_against_publishes(connection, relation)
     of_day = _of_day(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_day)
+    _check_stored(context.pipeline, connection, table, load_date, of_day)
     if not window_inputs:
         return Inputs(table, load_date, of_day)
     first = context.pipeline.window_start(table, load_date)
@@ -87,6 +89,7 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
     there = {day: found[day] for day in sorted(found) if len(found[day]) == len(window_inputs)}
     for of in there.values():
         _check_columns(context.pipeline, table, load_date, of)
+        _check_stored(context.pipeline, connection, table, load_date, of)
     earlier = tuple(publish for of in there.values() for publish in of.values())
     return Inputs(table, load_date, of_day, earlier, Window(first, load_date, (*there, load_date)))
 
@@ -110,6 +113,22 @@ def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published:
                     f"{table.relation} of {load_date} cannot be built: {there} of {publish.load_date} was published "
                     f"before its column {column!r} became what its file declares now; build that again first."
                 )
+
+
+def _check_stored(
+    pipeline: Pipeline,
+    connection: Connection[Any],
+    table: Table,
+    load_date: date,
+    published: Mapping[Relation, Publish],
+) -> None:
+    """Raise UpstreamError where the ledger says published, and the rows are gone: it would be built from nothing."""
+    for relation, publish in published.items():
+        if publish.rows and lost(connection, pipeline.tables[relation], [publish.load_date]):
+            raise UpstreamError(
+                f"{table.relation} of {load_date} cannot be built: the rows of {relation} of {publish.load_date} are "
+                f"gone from the database; `kpi run {pipeline.name} --load-date {publish.load_date}` makes them again."
+            )
 
 
 def _of_day(

@@ -1,6 +1,7 @@
 """The warehouse server and each pipeline's database in it, seen with the login of KPI_POSTGRES_URL."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,14 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from pydantic import SecretStr
 
+from kpi_assets.build.drop import published_tables
+from kpi_assets.doctor.content import content
 from kpi_assets.doctor.finding import Finding, advice, broken, clock, guarded, ok
-from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.pipeline import TAKEN_DATABASES, Pipeline
 from kpi_assets.ops import freshness, schema
 from kpi_assets.warehouse import bootstrap
 from kpi_assets.warehouse.bootstrap import BUILDER, LOADER, MAKERS, READER
-from kpi_assets.warehouse.connection import connect, may_act_as, own_database
+from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
 
 SUBJECT = "warehouse"
 FAST_TRIAGE = 160000
@@ -21,8 +24,8 @@ FREE_CONNECTIONS = (10, 30)  # broken below, advice below: sessions of builds, a
 ADMINISTRATOR = "have an administrator run `kpi bootstrap`"
 
 
-def server(url: SecretStr, pipelines: Iterable[Pipeline], *, embedded: bool) -> Iterator[Finding]:
-    """The server, its settings and roles, then each pipeline's database."""
+def server(url: SecretStr, pipelines: Collection[Pipeline], *, embedded: bool, deep: bool = False) -> Iterator[Finding]:
+    """The server, its settings and roles, then each pipeline's database; where `deep`, all of its published rows."""
 
     def look() -> Iterator[Finding]:
         with connect(url, own_database(url), "doctor") as connection:
@@ -34,11 +37,15 @@ def server(url: SecretStr, pipelines: Iterable[Pipeline], *, embedded: bool) -> 
         for pipeline in pipelines:
             subject = f"database {pipeline.name}"
             if (pipeline.name,) in found:
-                yield from guarded(subject, lambda pipeline=pipeline: _database(url, pipeline))  # type: ignore[misc]
+                yield from guarded(subject, lambda pipeline=pipeline: _database(url, pipeline, deep=deep))  # type: ignore[misc]
             elif login.may_create_databases:
                 yield ok(subject, "not made yet: the first command that needs it makes it")
             else:
                 yield broken(subject, f"it does not exist: {ADMINISTRATOR}")
+        known = {pipeline.name for pipeline in pipelines} | set(TAKEN_DATABASES)
+        for name in sorted({name for (name,) in found} - known):
+            with suppress(WarehouseError):  # somebody else's, who does not let us in
+                yield from _abandoned(url, name)
 
     yield from guarded(SUBJECT, look)
 
@@ -134,7 +141,24 @@ def _roles(connection: Connection[Any], login: _Login, *, embedded: bool) -> Ite
         )
 
 
-def _database(url: SecretStr, pipeline: Pipeline) -> Iterator[Finding]:
+def _abandoned(url: SecretStr, name: str) -> Iterator[Finding]:
+    """What a pipeline left behind whose folder is gone."""
+    with connect(url, name, "doctor") as connection:
+        if (
+            connection.execute("select to_regclass('ops.published'), to_regclass('ops.alerts')").fetchone()
+            == (None,) * 2
+        ):
+            return
+        tables = len(published_tables(connection))
+        [(incidents,)] = connection.execute("select count(*) from ops.alerts where closed_at is null").fetchall()
+        yield advice(
+            f"database {name}",
+            f"no folder below KPI_SQL_DIR describes it any more; in it {tables} tables are published, and {incidents} "
+            "incidents open: put the folder back, or drop the database",
+        )
+
+
+def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Finding]:
     subject = f"database {pipeline.name}"
     with connect(url, pipeline.name, "doctor") as connection:
         encoding = connection.execute("select current_setting('server_encoding')").fetchone()
@@ -157,6 +181,7 @@ def _database(url: SecretStr, pipeline: Pipeline) -> Iterator[Finding]:
         yield from _ops(connection, subject, mend, owner=owner)
         yield from _readers(connection, pipeline, subject, mend, owner=owner)
         if not schema.pending(connection):
+            yield from content(connection, pipeline, subject, deep=deep)
             for late in freshness.late(connection, pipeline):
                 yield advice(subject, f"{late.sentence}: `kpi plan {pipeline.name}` says what is not published")
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import freshness
 from kpi_assets.ops.freshness import LateKpi
@@ -180,6 +181,13 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
             {"pipeline": pipeline.name, "tables": tables, "jobs": jobs, "late": late},
         ).fetchall()
     return sorted(day for (day,) in rows)
+
+
+def close_of_table(connection: Connection[Any], relation: Relation) -> None:
+    """Close what is open of a table that is dropped: nothing of it can recover. After `await_turn`."""
+    connection.execute(
+        "update ops.alerts set closed_at = clock_timestamp() where closed_at is null and job = %s", [str(relation)]
+    )
 
 
 def open_incidents(connection: Connection[Any]) -> list[dict[str, Any]]:

@@ -210,6 +210,15 @@ def record_drop(connection: Connection[Any], relations: Iterable[Relation], load
     )
 
 
+def record_removal(connection: Connection[Any], relation: Relation) -> None:
+    """Write that a table is gone with all its load_dates, inside the transaction that drops it."""
+    connection.execute(
+        "update ops.publishes set superseded_at = coalesce(superseded_at, statement_timestamp()), "
+        "removed_at = statement_timestamp() where asset = %s and removed_at is null",
+        [str(relation)],
+    )
+
+
 def record(
     connection: Connection[Any],
     relation: Relation,

@@ -359,6 +359,16 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
     connection.execute(sql.SQL("drop table if exists {}").format(identifier(relation)))
 
 
+def builds_of(connection: Connection[Any], relation: Relation) -> list[Relation]:
+    """The builds of a table, of whatever load_date, that are not published."""
+    rows = connection.execute(
+        "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
+        "and not c.relispartition and c.relname ~ %s",
+        [BUILDS, rf"^{_short(*relation)}__\d{{8}}__\d+$"],
+    ).fetchall()
+    return [Relation(BUILDS, name) for (name,) in rows]
+
+
 def leftovers(connection: Connection[Any], table: Table, load_date: date) -> Iterator[Relation]:
     """Builds of a table and load_date that are not published: held ones, and those whose process died.
 

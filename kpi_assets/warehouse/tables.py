@@ -260,15 +260,8 @@ def _alter(connection: Connection[Any], table: Table, needed: Changes) -> None:
 @contextmanager
 def _without_views(connection: Connection[Any], relation: Relation) -> Iterator[None]:
     """Take away the views of ours that show a table, and put them back as they were: they bar a column's new type."""
-    rows = connection.execute(
-        "select distinct n.nspname, v.relname, pg_get_userbyid(v.relowner) from pg_depend as d "
-        "inner join pg_rewrite as r on d.objid = r.oid inner join pg_class as v on r.ev_class = v.oid "
-        "inner join pg_namespace as n on v.relnamespace = n.oid "
-        "where d.classid = 'pg_rewrite'::regclass and d.refobjid = %s::regclass and v.relkind = 'v' "
-        "and v.oid <> d.refobjid and pg_get_userbyid(v.relowner) = any(%s)",
-        [identifier(relation).as_string(connection), [*MAKERS]],
-    ).fetchall()
-    views = [view for schema, name, _ in rows if (view := _definition(connection, Relation(schema, name)))]
+    found = [_definition(connection, view) for view in _views_of(connection, relation)]
+    views = [view for view in found if view and view.owner in MAKERS]
     mine = connection.execute("select current_user").fetchone()
     assert mine is not None
 
@@ -350,6 +343,51 @@ def take_out(connection: Connection[Any], table: Table, load_date: date) -> None
         connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
         connection.execute(sql.SQL("alter table {} detach partition {}").format(name, identifier(old)))
         connection.execute(sql.SQL("drop table {}").format(identifier(old)))
+
+
+def owner_of(connection: Connection[Any], relation: Relation) -> str | None:
+    """The role to which a table or view belongs; None where there is none."""
+    row = connection.execute(
+        "select pg_get_userbyid(relowner) from pg_class where oid = to_regclass(%s)",
+        [identifier(relation).as_string(connection)],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def drop(connection: Connection[Any], relation: Relation) -> None:
+    """Drop a table or view, its `_latest` view, and the builds of it that are kept; nothing where it is not there.
+
+    Inside the caller's transaction, which has a lock_timeout. Raises DefinitionError where others depend on it.
+    """
+    kind = connection.execute(
+        "select relkind = 'v' from pg_class where oid = to_regclass(%s)", [identifier(relation).as_string(connection)]
+    ).fetchone()
+    try:
+        for shown in [Relation(relation.schema, f"{relation.table}_latest")] if kind else []:
+            if _definition(connection, shown) and shown in _views_of(connection, relation):
+                connection.execute(sql.SQL("drop view {}").format(identifier(shown)))
+        if kind:
+            what = sql.SQL("view" if kind[0] else "table")
+            connection.execute(sql.SQL("drop {} {}").format(what, identifier(relation)))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise DefinitionError(
+            f"{relation} cannot be dropped ({one_line(error)}): drop what depends on it first."
+        ) from None
+    for build in candidates.builds_of(connection, relation):
+        candidates.drop(connection, build)
+
+
+def _views_of(connection: Connection[Any], relation: Relation) -> list[Relation]:
+    """The views that read a table themselves."""
+    rows = connection.execute(
+        "select distinct n.nspname, v.relname from pg_depend as d "
+        "inner join pg_rewrite as r on d.objid = r.oid inner join pg_class as v on r.ev_class = v.oid "
+        "inner join pg_namespace as n on v.relnamespace = n.oid "
+        "where d.classid = 'pg_rewrite'::regclass and d.refobjid = %s::regclass and v.relkind = 'v' "
+        "and v.oid <> d.refobjid order by 1, 2",
+        [identifier(relation).as_string(connection)],
+    ).fetchall()
+    return [Relation(*row) for row in rows]
 
 
 def _attach(connection: Connection[Any], candidate: Candidate) -> None:

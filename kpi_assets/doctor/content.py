@@ -1,0 +1,52 @@
+"""What is stored in a pipeline's database, compared with its publish ledger and with the files below sql/."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.build.drop import orphans
+from kpi_assets.build.recheck import as_published
+from kpi_assets.doctor.finding import Finding, advice, broken, ok
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.ops import publishes
+from kpi_assets.warehouse.content import lost
+
+NAMED = 3  # load_dates that one sentence names
+
+
+def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, deep: bool) -> Iterator[Finding]:
+    """Published rows that are gone or, where `deep`, others than were published; and tables that no file describes."""
+    published = publishes.all_current(connection)
+    described = [publish for publish in published if Relation.parse(publish.asset) in pipeline.tables]
+    bad = 0
+    for relation, table in pipeline.tables.items():
+        of_table = [publish for publish in described if publish.asset == str(relation)]
+        gone = lost(connection, table, [publish.load_date for publish in of_table if publish.rows])
+        if gone:
+            first, *more = sorted(gone)
+            others = f" and of {len(more)} more load_dates" if more else ""
+            yield broken(
+                subject,
+                f"the rows of {relation} of {first}{others} are gone, which the ledger calls published: "
+                f"`kpi backfill {pipeline.name} --only lost` makes them again",
+            )
+        changed = {}
+        for publish in of_table if deep else ():
+            if publish.load_date not in gone and not (found := as_published(connection, table, publish)).passed:
+                changed[publish.load_date] = found.message
+        if changed:
+            first, *more = sorted(changed)
+            others = f"; so are {len(more)} more load_dates of it" if more else ""
+            yield broken(subject, f"{relation} of {first}: {changed[first]}{others}")
+        bad += len(gone) + len(changed)
+    if not bad:
+        what = "has the rows and checksum of the ledger" if deep else "is there; --deep compares the rows too"
+        yield ok(subject, f"all that is published ({len(described)} load_dates of tables) {what}")
+    for orphan in orphans(connection, pipeline.tables):
+        yield advice(
+            subject,
+            f"no file describes {orphan}, which readers still see: put the file back, or run "
+            f"`kpi drop {pipeline.name} {orphan.asset}`",
+        )

@@ -1,0 +1,116 @@
+"""The doctor compares what is stored with the ledger and with the files."""
+
+import shutil
+from typing import Any
+
+import pytest
+
+from kpi_assets.doctor import warehouse
+from kpi_assets.errors import UserError
+from kpi_assets_tests.lab import DAY, GOOD, MART, NEXT, RAW_THINGS, Lab
+
+
+@pytest.fixture(params=["rows", "partitions"])
+def published(lab: Lab, request: pytest.FixtureRequest) -> Lab:
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {request.param}\ngrain:"))
+    lab.file("marts/weighed.sql", MART)
+    for day in (DAY, NEXT):
+        lab.put_things(GOOD, day)
+        lab.build("raw.things", day)
+        lab.build("marts.weighed", day)
+    return lab
+
+
+def told(lab: Lab, *, deep: bool = False) -> list[tuple[str, str]]:
+    """What is said of the pipeline's database, but for the version of ops."""
+    found = warehouse.server(lab.server, [lab.pipeline()], embedded=True, deep=deep)
+    return [(each.state, each.text) for each in found if each.subject == f"database {lab.name}"][1:]
+
+
+def execute(lab: Lab, statement: str) -> None:
+    with lab.session() as session:
+        session.execute(statement.encode())
+
+
+def test_all_that_is_published_is_there(published: Lab) -> None:
+    there = "all that is published (4 load_dates of tables)"
+    assert told(published) == [("ok", f"{there} is there; --deep compares the rows too")]
+    assert told(published, deep=True) == [("ok", f"{there} has the rows and checksum of the ledger")]
+
+
+def test_one_changed_value_is_found_by_its_checksum(published: Lab) -> None:
+    execute(published, f"update raw.things set name = 'ANVIL' where thing_id = 1 and load_date = '{DAY}'")
+    assert [state for state, _ in told(published)] == ["ok"], "without --deep no row is read"
+    assert told(published, deep=True) == [
+        (
+            "broken",
+            "raw.things of 2025-03-01: the rows are others than were published: somebody changed them; run it again",
+        )
+    ]
+
+
+def test_a_row_that_is_gone_is_found_by_the_count(published: Lab) -> None:
+    execute(published, "delete from raw.things where thing_id = 1")
+    assert told(published, deep=True) == [
+        (
+            "broken",
+            "raw.things of 2025-03-01: 1 rows are stored, and 2 were published: somebody changed them; run it again; "
+            "so are 1 more load_dates of it",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "which"),
+    [
+        ("drop schema raw cascade", "of 2025-03-01 and of 1 more load_dates"),
+        ("drop table raw.things", "of 2025-03-01 and of 1 more load_dates"),
+        ("delete from raw.things where load_date = '2025-03-02'", "of 2025-03-02"),
+    ],
+)
+def test_rows_that_are_gone_are_lost(published: Lab, statement: str, which: str) -> None:
+    if "delete" in statement and "partitions" in (published.folder / "raw/things.sql").read_text():
+        [(partition,)] = published.rows(
+            f"select tableoid::regclass::text from raw.things where load_date = '{NEXT}' limit 1"
+        )
+        statement = f"drop table {partition}"
+    execute(published, statement)
+    if "schema" in statement:
+        published.prepared()
+    assert told(published) == [
+        (
+            "broken",
+            f"the rows of raw.things {which} are gone, which the ledger calls published: "
+            f"`kpi backfill {published.name} --only lost` makes them again",
+        )
+    ]
+    with pytest.raises(UserError, match=r"the rows of raw\.things of 2025-03-02 are gone from the database; `kpi run "):
+        published.build("marts.weighed", NEXT)
+    published.build("raw.things", NEXT)
+    assert published.build("marts.weighed", NEXT).rows == 1
+
+
+def test_what_no_file_describes_is_named(published: Lab) -> None:
+    (published.folder / "marts/weighed.sql").unlink()
+    assert told(published)[1:] == [
+        (
+            "advice",
+            "no file describes marts.weighed (2 load_dates from 2025-03-01 to 2025-03-02, 2 rows), which readers still "
+            f"see: put the file back, or run `kpi drop {published.name} marts.weighed`",
+        )
+    ]
+
+
+def test_a_pipeline_whose_folder_is_gone_is_named_with_its_open_incidents(published: Lab) -> None:
+    published.put_things(GOOD.replace(b"2,feather", b"1,feather"), NEXT)
+    assert published.build("raw.things", NEXT).held
+    other: Any = shutil.move(published.folder, published.root.parent / "away")
+    found = list(warehouse.server(published.server, [], embedded=True))
+    shutil.move(other, published.folder)
+    assert [(each.state, each.text) for each in found if each.subject == f"database {published.name}"] == [
+        (
+            "advice",
+            "no folder below KPI_SQL_DIR describes it any more; in it 2 tables are published, and 1 incidents open: "
+            "put the folder back, or drop the database",
+        )
+    ]

@@ -1,0 +1,48 @@
+"""Rows that the ledger calls published, and that are gone from the database, are a state of their own."""
+
+import pytest
+
+from kpi_assets_tests.shop import WEIGHED, Shop
+
+
+@pytest.mark.parametrize("storage", ["rows", "partitions"])
+@pytest.mark.parametrize("cut", ["table", "schema", "rows"])
+def test_rows_that_are_gone_are_lost_and_built_again(shop: Shop, storage: str, cut: str) -> None:
+    shop.file("marts/weighed.sql", WEIGHED.replace("grain:", f"storage: {storage}\ngrain:"))
+    with shop.session() as session:
+        session.execute("drop table if exists marts.weighed cascade")  # of the test before, stored in another way
+    shop.land()
+    shop.run()
+    with shop.session() as session:
+        if cut == "rows":
+            [(name,)] = session.execute("select distinct tableoid::regclass::text from marts.weighed").fetchall()
+            session.execute(f"delete from {name}" if storage == "rows" else f"drop table {name}")  # type: ignore[call-overload]
+        else:
+            session.execute("drop schema marts cascade" if cut == "schema" else "drop table marts.weighed")
+    shop.prepared()
+    lost = ["marts.weighed", "marts.heavy"] if cut == "schema" else ["marts.weighed"]
+    found = shop.standing()
+    assert (found.state, found.cause) == ("lost", "lost")
+    assert found.reason == f"Published, but their rows are gone from the database: {', '.join(lost)}."
+    assert found.tables == ("marts.weighed", "marts.heavy"), "what reads it is built with it"
+    assert found.is_due(rebuild_on_sql_change=False)
+    shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key("labels"))
+    gone = f"1 of its 2 objects landed; lacking: {shop.key('labels')}."
+    found_without = shop.standing()
+    assert (found_without.state, found_without.cause) == ("lost", None)
+    assert found_without.reason == f"{found.reason} They cannot be built again: {gone}"
+    shop.land()
+    shop.run()
+    assert shop.standing().state == "published"
+
+
+def test_a_load_date_without_rows_is_not_lost(shop: Shop) -> None:
+    with shop.session() as session:
+        session.execute("drop table if exists marts.weighed cascade")
+    shop.file("marts/weighed.sql", WEIGHED.replace("@end", "checks:\n  min_rows: {at_least: 0, of_previous: 0}\n@end"))
+    shop.land(things=b"thing_id,name,weight\n1,anvil,\n")
+    shop.run()
+    assert shop.rows(f"select rows from ops.published where asset = 'marts.weighed' and load_date = '{shop.day}'") == [
+        (0,)
+    ]
+    assert "marts.weighed" not in shop.standing().reason
