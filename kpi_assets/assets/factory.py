@@ -90,7 +90,8 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     layer, kpi, freshness = table.relation.schema, table.header.kpi, table.header.freshness
     upstream = [
         dependency(
-            table_key(pipeline.name, relation), table.header.lookback if relation in table.window_reads else None
+            table_key(pipeline.name, relation),
+            table.header.lookback.days if table.header.lookback and relation in table.window_reads else None,
         )
         for relation in table.reads
     ]

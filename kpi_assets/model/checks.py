@@ -5,7 +5,7 @@ Belongs here: the kinds of check, and the bad-row query that each built-in word 
 One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from psycopg import sql
 
 from kpi_assets.model.header import CustomCheck, Header, Value
 from kpi_assets.model.header import Reconcile as ReconcileRule
-from kpi_assets.model.lookback import WINDOW_START
+from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import Query, parse_query
@@ -39,8 +39,8 @@ class Check:
         """The tables it reads besides the build itself, which must be published first, and on which line."""
         return {relation: line for query in self.queries for relation, line in query.mentions.items()}
 
-    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":  # noqa: ARG002
-        """The same, when the grains of the tables are known that it reads over a window."""
+    def with_keys(self, keys: Mapping[Relation, Key]) -> "Check":  # noqa: ARG002
+        """The same, once it is known which rows count of the tables that it reads over a window."""
         return self
 
 
@@ -55,9 +55,9 @@ class BadRows(Check):
         """The query."""
         return (self.query,) if self.query else ()
 
-    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":
+    def with_keys(self, keys: Mapping[Relation, Key]) -> "Check":
         """The same for the query."""
-        return replace(self, query=replace(self.query, grains=grains)) if self.query else self
+        return replace(self, query=replace(self.query, keys=keys)) if self.query else self
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ class Reconcile(Check):
         """The source, and what the rules read besides."""
         return {**super().mentions, self.source: self.line}
 
-    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":
+    def with_keys(self, keys: Mapping[Relation, Key]) -> "Check":
         """The same for its queries."""
-        dropped = tuple((rule, replace(query, grains=grains)) for rule, query in self.dropped)
-        return replace(self, dropped=dropped, rows=replace(self.rows, grains=grains) if self.rows else None)
+        dropped = tuple((rule, replace(query, keys=keys)) for rule, query in self.dropped)
+        return replace(self, dropped=dropped, rows=replace(self.rows, keys=keys) if self.rows else None)
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _grain(header: Header, path: Path, lines: Lines) -> Grain:
 
 
 def _reconcile(rule: ReconcileRule, path: Path, lines: Lines, place: tuple[str, ...], *, lookback: bool) -> Reconcile:
-    """With a lookback the source is what the SELECT reads: its latest rows of the window."""
+    """With a lookback the source is what the SELECT reads of it: its rows of the window that count."""
     counted_line = lines.of_text(*place, "counted")
     parse_query(f"select {rule.counted} from {THIS}", path, counted_line)
     tie = f"{LOAD_DATE} between %({WINDOW_START})s and" if lookback else f"{LOAD_DATE} ="

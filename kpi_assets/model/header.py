@@ -153,6 +153,16 @@ class MinVolume(Strict):
     at_least: Annotated[int, Field(ge=1)]
 
 
+class Lookback(Strict):
+    """What the SELECT may read: the load_dates of so many calendar days, its own the last; `lookback: 28` is the same.
+
+    `rows: all` reads every row of them; without it, tables that say `versions: latest` can be read, and no others.
+    """
+
+    days: Annotated[int, Field(ge=2, le=LONGEST)]
+    rows: Literal["all"] | None = None
+
+
 class Freshness(Strict):
     """How old the latest published load_date of a KPI may be, from its beginning at 00:00 UTC, before it is late."""
 
@@ -171,7 +181,10 @@ class Header(Strict):
     # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
     # view: it shows columns of one other table as they are, and stores nothing.
     storage: Literal["rows", "partitions", "view"] = "rows"
-    lookback: Annotated[int, Field(ge=2, le=LONGEST)] | None = None  # how many load_dates its SELECT may read
+    lookback: Lookback | None = None
+    # Said by a table that others read over a window: its grain names the same thing in every load_date, of which only
+    # the latest row counts.
+    versions: Literal["latest"] | None = None
     kpi: Kpi | None = None
     min_volume: MinVolume | None = None
     freshness: Freshness | None = None
@@ -180,6 +193,11 @@ class Header(Strict):
     def selected(self) -> list[str]:
         """The columns that the SELECT returns: all but the one that min_volume makes of them."""
         return [name for name in self.columns if not (self.min_volume and name == LOW_VOLUME)]
+
+    @field_validator("lookback", mode="before")
+    @classmethod
+    def _days_alone(cls, value: Any) -> Any:
+        return value if value is None or isinstance(value, dict) else {"days": value}
 
     @model_validator(mode="after")
     def _min_volume_makes_a_column(self) -> "Header":
@@ -208,6 +226,8 @@ class Header(Strict):
                 raise MisplacedError(loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})")
         if self.storage == "view" and self.checks != Checks():
             raise MisplacedError(("checks",), "a view shows what its table shows, before any check: put them there")
+        if self.storage == "view" and self.versions:
+            raise MisplacedError(("versions",), "a view has what its table says: put it there")
         if self.lookback and (self.source or self.storage == "view"):
             kind = "a raw table reads the object of its load_date" if self.source else "a view shows one load_date"
             raise MisplacedError(("lookback",), f"{kind}: look back in a table that has a SELECT and stores it")

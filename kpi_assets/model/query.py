@@ -5,7 +5,7 @@ Belongs here: everything that is asked of SQL's syntax tree. Not here: executing
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -16,7 +16,7 @@ from sqlglot.errors import ParseError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from kpi_assets.model.lookback import WINDOW_START, latest_rows
+from kpi_assets.model.lookback import WINDOW_START, Key, told_apart_by, window_rows
 from kpi_assets.model.mention import THIS, Mention, as_parsed, replaced
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.narrow import Narrowable, mentions_to_narrow
@@ -34,15 +34,15 @@ _NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # what names its 
 class Query:
     """One SELECT: `sql` with %(load_date)s, `tree`, its syntax, and the file's line on which its first word stands.
 
-    `windows` are the mentions of tables that it reads over a window of load_dates; `grains` are these tables' grains,
-    which are known once the whole pipeline is.
+    `windows` are the mentions of tables that it reads over a window of load_dates; `keys` says which rows of each of
+    these tables count, which is known once the whole pipeline is.
     """
 
     sql: str
     tree: exp.Query
     line: int = 1
     windows: tuple[Mention, ...] = ()
-    grains: Mapping[Relation, Sequence[str]] = field(default_factory=dict)
+    keys: Mapping[Relation, Key] = field(default_factory=dict)
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
@@ -67,11 +67,11 @@ class Query:
 
     @cached_property
     def executed(self) -> str:
-        """The SQL that Postgres gets: as it is written, but that a window is one of each key's latest rows."""
+        """The SQL that Postgres gets: as it is written, except that a table in a window is its rows that count."""
         if not self.windows:
             return self.sql
-        latest = {relation: latest_rows(relation, self.grains[relation]) for relation in self.window_reads}
-        return replaced(self.sql, [(mention, latest[mention.relation]) for mention in self.windows])
+        rows = {relation: window_rows(relation, self.keys[relation]) for relation in self.window_reads}
+        return replaced(self.sql, [(mention, rows[mention.relation]) for mention in self.windows])
 
     @property
     def columns(self) -> list[str]:
@@ -86,8 +86,12 @@ class Query:
     def fingerprint(self) -> str:
         """16 hex digits of what it computes: equal across comments, white space and letter case of keywords."""
         text = self.tree.sql(dialect="postgres", comments=False, normalize=True)
-        keys = (f"{relation} {' '.join(self.grains[relation])}" for relation in sorted(self.window_reads))
-        return digest(text, *keys)
+        return digest(text, *self.window_versions)
+
+    @property
+    def window_versions(self) -> list[str]:
+        """What its windows add to a version: which rows of each table count."""
+        return [told_apart_by(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
 
     def lineage(self, schemas: Mapping[Relation, list[str]]) -> dict[str, list[tuple[Relation, str]]]:
         """For each returned column, the columns of tables that it is computed from, sorted."""

@@ -355,7 +355,7 @@ def test_a_source_names_one_object_a_load_date(key: str) -> None:
 
 @pytest.mark.parametrize("lookback", ["1", "0", "-3", "367", "2.5", "a week"])
 def test_a_lookback_is_a_number_of_load_dates(lookback: str) -> None:
-    with pytest.raises(ModelError, match=r":5: lookback: "):
+    with pytest.raises(ModelError, match=r":5: lookback\.days: "):
         split(PATH, changed("source:\n", f"lookback: {lookback}\nsource:\n"))
 
 

@@ -58,7 +58,10 @@ def test_the_shipped_pipelines_load() -> None:
 
 def test_a_lookback_that_no_table_is_read_over_is_an_error(tree: Tree) -> None:
     tree.write("shop/marts/sold.sql", MART.replace("grain:", "lookback: 7\ngrain:"))
-    with pytest.raises(ModelError, match=r"sold\.sql:4: the SELECT reads no window: tie a table to it by `load_date "):
+    with pytest.raises(
+        ModelError,
+        match=r"sold\.sql:4: the SELECT reads no window of 7 calendar days: tie a table to it by `load_date ",
+    ):
         tree.load()
 
 
