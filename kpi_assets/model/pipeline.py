@@ -23,6 +23,7 @@ from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, LOW_VOLUME, Identifier, Relation
 from kpi_assets.model.query import Query, digest, parse_query
+from kpi_assets.model.replay import check_replay
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
 
@@ -422,19 +423,21 @@ def _in_build_order(config_path: Path, tables: dict[Relation, Table]) -> dict[Re
         _check_neighbours(table, tables)
     try:
         order = TopologicalSorter({relation: table.reads for relation, table in tables.items()}).static_order()
-        return {relation: _with_keys(tables[relation], tables) for relation in order}
+        return {relation: _with_neighbours(tables[relation], tables) for relation in order}
     except CycleError as error:
         circle = " -> ".join(str(relation) for relation in error.args[1])
         raise ModelError(config_path, 1, f"the tables read each other in a circle: {circle}") from None
 
 
-def _with_keys(table: Table, tables: Mapping[Relation, Table]) -> Table:
-    """The table, knowing which rows count of those that it reads over a window."""
-    if table.query is None or not table.window_reads:
+def _with_neighbours(table: Table, tables: Mapping[Relation, Table]) -> Table:
+    """The table, knowing what the headers of those that it reads say: their types, and which rows of a window count."""
+    if table.query is None:
         return table
+    types = {relation: tables[relation].types for relation in table.query.reads}
+    has_unknown_sums = check_replay(table.query, types, table.path)
     keys = {relation: _window_key(table, relation, tables) for relation in table.window_reads}
-    checks = tuple(check.with_keys(keys) for check in table.checks)
-    return replace(table, query=replace(table.query, keys=keys), checks=checks)
+    query = replace(table.query, keys=keys, has_unknown_sums=has_unknown_sums)
+    return replace(table, query=query, checks=tuple(check.with_keys(keys) for check in table.checks))
 
 
 def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Table]) -> Key:

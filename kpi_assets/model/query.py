@@ -35,7 +35,8 @@ class Query:
     """One SELECT: `sql` with %(load_date)s, `tree`, its syntax, and the file's line on which its first word stands.
 
     `windows` are the mentions of tables that it reads over a window of load_dates; `keys` says which rows of each of
-    these tables count, which is known once the whole pipeline is.
+    these tables count, and `has_unknown_sums` whether only Postgres knows the types of some sums: both are known once
+    the whole pipeline is.
     """
 
     sql: str
@@ -43,6 +44,7 @@ class Query:
     line: int = 1
     windows: tuple[Mention, ...] = ()
     keys: Mapping[Relation, Key] = field(default_factory=dict)
+    has_unknown_sums: bool = False
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
@@ -50,7 +52,7 @@ class Query:
         found: dict[Relation, int] = {}
         for scope in traverse_scope(self.tree):
             for table in _tables(scope):
-                relation, line = Relation(table.db, table.name), _line_of(table, self.line)
+                relation, line = Relation(table.db, table.name), line_of(table, self.line)
                 if table.name != THIS:
                     found[relation] = min(line, found.get(relation, line))
         return dict(sorted(found.items()))
@@ -80,7 +82,7 @@ class Query:
 
     def line_of(self, column: int) -> int:
         """The line on which the column of this number (from 0) is selected."""
-        return _line_of(self.tree.selects[column], self.line)
+        return line_of(self.tree.selects[column], self.line)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -173,13 +175,13 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
     for scope in traverse_scope(tree):
         for table in _tables(scope):
             if table.catalog or not (table.db or table.name == THIS):
-                at = _line_of(table, line)
+                at = line_of(table, line)
                 raise ModelError(path, at, f"the table {table.sql()!r} must be written as schema.table")
         untied, over_window = _ties(scope, lookback=lookback)
         for table in untied:
             raise ModelError(
                 path,
-                _line_of(table, line),
+                line_of(table, line),
                 f"{table.db}.{table.name} is read for all load_dates at once: tie it by "
                 f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)"
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
@@ -210,12 +212,14 @@ def _check_names(tree: exp.Query, path: Path, line: int) -> None:
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"
-            raise ModelError(path, _line_of(column, line), f"write {column.sql()} as {name}: it is read over a window")
+            raise ModelError(path, line_of(column, line), f"write {column.sql()} as {name}: it is read over a window")
 
 
-def _line_of(node: exp.Expr, line: int) -> int:
-    """The file's line of a part of the SQL that begins on `line`: that of the first name in it."""
+def line_of(node: exp.Expr, line: int) -> int:
+    """The file's line of a part of the SQL that begins on `line`: that of the first name in it, or beside it."""
     names = [name.meta["line"] for name in node.find_all(exp.Identifier) if "line" in name.meta]
+    if not names and node.parent is not None and not isinstance(node.parent, exp.Query):
+        return line_of(node.parent, line)
     return line + min(names, default=1) - 1
 
 
