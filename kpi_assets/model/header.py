@@ -25,6 +25,7 @@ TYPE = re.compile(
 CHECK_WORDS = ("min_rows", "not_null", "accepted_values", "range", "unique", "foreign_key", "reconcile")
 
 Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
+Expression = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]  # of SQL
 Value = str | bool | int | float
 
 
@@ -66,16 +67,29 @@ class MinRows(Strict):
 
 
 class Reconcile(Strict):
-    """Row accounting against one upstream table: its rows = what is counted here + what the named rules drop."""
+    """Accounting against one upstream table: what it has = what is here + what the named rules drop.
+
+    Rows are counted, or with `sum` an expression over the source's rows is added up.
+    """
 
     source: str
-    counted: str = "count(*)"
+    sum: Expression | None = None  # over a row of the source
+    here: Expression | None = None  # over a row here, which `sum` is compared with; the same as `sum` if it is not said
+    counted: Expression | None = None  # over the whole build, instead of count(*), or of adding up `here`
     dropped: dict[Identifier, str] = {}  # rule -> predicate over the source's rows
 
     @field_validator("source")
     @classmethod
     def _is_a_table(cls, value: str) -> str:
         return str(Relation.parse(value))
+
+    @model_validator(mode="after")
+    def _says_once_what_is_here(self) -> "Reconcile":
+        if self.here and not self.sum:
+            raise MisplacedError(("here",), "is what a sum is compared with: say sum as well, or take it out")
+        if self.here and self.counted:
+            raise MisplacedError(("here",), "says again what counted says: take one of them out")
+        return self
 
 
 class CustomCheck(Strict):

@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model.automation import Automation
-from kpi_assets.model.checks import Check, MinRows, expand
+from kpi_assets.model.checks import Check, MinRows, Reconcile, expand
 from kpi_assets.model.header import Header, Sentence, split
 from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.mention import THIS
@@ -26,6 +26,7 @@ from kpi_assets.model.query import Query, digest, parse_query
 from kpi_assets.model.replay import check_replay
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
+from kpi_assets.model.sums import check_summand
 
 Layer = Literal["raw", "staging", "marts"]
 PIPELINE_FILE = "pipeline.yaml"
@@ -468,12 +469,20 @@ def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
             )
     if table.header.storage == "view":
         _check_view(table, tables)
+    _check_summands(table, tables)
     lines = {check.name: check.line for check in table.checks}
     for column, reference in table.header.checks.foreign_key.items():
         name, _, other = reference.rpartition(".")
         if other not in tables[Relation.parse(name)].columns:
             line = lines[f"foreign_key__{column}"]
             raise ModelError(table.path, line, f"checks.foreign_key.{column}: {name} has no column {other!r}")
+
+
+def _check_summands(table: Table, tables: Mapping[Relation, Table]) -> None:
+    """What reconcile adds up in a source must have an exact sum there."""
+    for check in table.checks:
+        if isinstance(check, Reconcile) and check.summed and check.total:
+            check_summand(check.summed, tables[check.source].types, table.path, check.total.line)
 
 
 def _check_view(table: Table, tables: Mapping[Relation, Table]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kpi_assets.build.recheck import recheck
 from kpi_assets.local.stack import Stack
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.lab import Lab
@@ -105,6 +106,24 @@ def test_lines_that_are_numbered_within_each_delivery_are_all_counted(lines: Lab
     assert built(lines, "marts.counted", 3, "country, lines") == ([("UK", 4)], absent)
 
 
+def test_amounts_of_the_window_are_here_or_dropped_by_a_rule(lines: Lab) -> None:
+    summed = "sum: amount, here: revenue, dropped: {abroad: country <> 'UK'}}"
+    text = COUNTED.replace("lines: {type: bigint,", "revenue: {type: numeric,").replace(
+        "count(*) as lines", "sum(amount) as revenue"
+    )
+    text = text.replace("counted: sum(lines), dropped: {free: amount = 0}}", summed).replace(
+        "amount > 0", "country = 'UK'"
+    )
+    lines.file("marts/counted.sql", text)
+    said = "325.50 as sum(amount) of raw.lines = 321.00 here + 4.50 dropped by abroad"
+    assert built(lines, "marts.counted", 5, "country, revenue") == ([("UK", Decimal("321.00"))], said)
+    context = lines.prepared()
+    again = {
+        each.name: each for each in recheck(context, context.pipeline.table("marts.counted"), FIRST + timedelta(5))
+    }
+    assert (again["reconcile"].passed, again["reconcile"].message) == (True, said)
+
+
 def test_the_same_through_a_view(lines: Lab) -> None:
     lines.file("marts/seen.sql", SEEN)
     for number in (3, 4, 5):
@@ -129,7 +148,8 @@ def test_the_guide_s_sum_over_a_week_and_its_same_weekday(lines: Lab) -> None:
     week, weekday = (each for each in examples if "marts.revenue_by_country" in each)
     lines.file("marts/week.sql", week)
     uk = 101 + 103 + 104 + 105 + 106 + 107 + Decimal("1.50") + Decimal("3.50") + Decimal("5.50") + Decimal("7.50")
-    assert built(lines, "marts.week", 7, "country, revenue")[0] == [("FR", Decimal("11.00")), ("UK", uk)]
+    said = "655.00 as sum(revenue) of marts.revenue_by_country = 655.00 here"
+    assert built(lines, "marts.week", 7, "country, revenue") == ([("FR", Decimal("11.00")), ("UK", uk)], said)
     lines.file("marts/weekday.sql", weekday)
     values = "country, revenue, revenue_week_before"
     assert built(lines, "marts.weekday", 8, values)[0] == [
