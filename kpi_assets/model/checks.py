@@ -5,6 +5,7 @@ Belongs here: the kinds of check, and the bad-row query that each built-in word 
 One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines
 from kpi_assets.model.sums import check_count, check_summand
+
+_ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that know infinity
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ class Quarantine(Check):
 
 def literal(value: Value) -> str:
     """A constant of a header as SQL; percent signs doubled, since queries are executed with parameters."""
+    if isinstance(value, float) and not math.isfinite(value):
+        value = str(value)  # without a type of its own: that of what it is compared with
     return sql.Literal(value).as_string(None).strip().replace("%", "%%")
 
 
@@ -275,8 +280,9 @@ def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]
         bounds = [
             f"{name_of(column)} {sign} {literal(end)}" for sign, end in (("<", low), (">", high)) if end is not None
         ]
-        if high is None and header.columns[column].type.startswith(("numeric", "real", "double")):
-            bounds.append(f"{name_of(column)} = 'NaN'")  # which Postgres sorts above every number
+        if header.columns[column].type.startswith(_ENDLESS):  # an open end means any value, but a value it must be
+            bounds += [f"{name_of(column)} <= '-infinity'"] if low is None else []
+            bounds += [f"{name_of(column)} >= 'infinity'"] if high is None else []  # NaN too, which sorts above all
         yield (
             f"range__{column}",
             f"{column} lies in {low if low is not None else '...'} to {high if high is not None else '...'}.",

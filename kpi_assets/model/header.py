@@ -6,6 +6,7 @@ Not here: the SELECT (query.py), what a check does (checks.py), the tables aroun
 
 import re
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,8 @@ TYPE = re.compile(
     r"smallint|integer|bigint|numeric(\(\d+,\d+\))?|real|double precision|boolean|text|date"
     r"|timestamp without time zone|timestamp with time zone|uuid|jsonb"
 )
+_NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
+_DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 CHECK_WORDS = ("min_rows", "not_null", "accepted_values", "range", "unique", "foreign_key", "reconcile")
 
 Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
@@ -135,6 +138,8 @@ class Checks(Strict):
         for column, ends in value.items():
             if ends == (None, None):
                 raise MisplacedError((column,), "both ends are null: give one, or take the range out")
+            if any(end != end for end in ends):  # noqa: PLR0124  which only NaN does
+                raise MisplacedError((column,), "NaN is no end: give a number, or null for an open end")
         return value
 
     @field_validator("foreign_key")
@@ -251,6 +256,13 @@ class Header(Strict):
             raise MisplacedError(("grain",), "a column stands there twice")
         return self
 
+    @model_validator(mode="after")
+    def _compares_columns_with_their_like(self) -> "Header":
+        for loc, value in self._constants():
+            if problem := _misfit(value, self.columns[str(loc[2])].type):
+                raise MisplacedError(loc, problem)
+        return self
+
     def _mentions(self) -> Iterator[tuple[tuple[int | str, ...], str]]:
         """(where, column) of each column that a word speaks of."""
         checks = self.checks
@@ -265,6 +277,31 @@ class Header(Strict):
             yield from ((("kpi", "chart", axis), getattr(self.kpi.chart, axis)) for axis in ("x", "y"))
         if self.min_volume:
             yield ("min_volume", "column"), self.min_volume.column
+
+    def _constants(self) -> Iterator[tuple[tuple[int | str, ...], Value]]:
+        """(where, value) of each constant that a column is compared with."""
+        for column, values in self.checks.accepted_values.items():
+            yield from ((("checks", "accepted_values", column, number), value) for number, value in enumerate(values))
+        for column, ends in self.checks.range.items():
+            yield from ((("checks", "range", column, n), end) for n, end in enumerate(ends) if end is not None)
+
+
+def _misfit(value: Value, type_: str) -> str:
+    """Why a constant cannot be compared with a column of this type: it is of another kind in YAML; empty if it can."""
+    base = type_.split("(", maxsplit=1)[0]
+    if base in KEY_TYPES and isinstance(value, float) and not isfinite(value):
+        return f"the column is {type_}, which has no infinity: write null for an open end"
+    if base in _NUMBERS:
+        is_number = not isinstance(value, (str, bool)) or (isinstance(value, str) and _DECIMAL.fullmatch(value))
+        return "" if is_number else f"{value!r} is no number, and the column is {type_}: write a plain decimal number"
+    if base == "boolean":
+        return (
+            "" if isinstance(value, bool) else f"{value!r} is not true or false, and the column is boolean: write one"
+        )
+    if base == "jsonb" or isinstance(value, str):
+        return ""
+    kind = "true or false" if isinstance(value, bool) else "a number"
+    return f"{value!r} is {kind} in YAML, and the column is {type_}: put it in quotes, as it is delivered"
 
 
 def split(path: Path, text: str) -> tuple[Header, Lines, str]:

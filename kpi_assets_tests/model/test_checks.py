@@ -1,5 +1,6 @@
 """What each word of a header asks of a build. What the queries find on real rows: kpi_assets_tests/warehouse/."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -171,7 +172,15 @@ def test_the_sql_of_a_check_is_proven_like_a_table_s_and_its_line_is_exact(
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [("it's", "'it''s'"), ("50%", "'50%%'"), ("{this}", "'{this}'"), (1, "1"), (-1.5, "-1.5"), (True, "true")],
+    [
+        ("it's", "'it''s'"),
+        ("50%", "'50%%'"),
+        ("{this}", "'{this}'"),
+        (1, "1"),
+        (-1.5, "-1.5"),
+        (True, "true"),
+        (inf, "'inf'"),
+    ],
 )
 def test_a_constant_of_a_header_cannot_leave_its_quotes(value: str | int | float, written: str) -> None:
     assert literal(value) == written
