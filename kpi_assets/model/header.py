@@ -183,7 +183,7 @@ class Lookback(Strict):
 
 
 class Freshness(Strict):
-    """How old the latest published load_date of a KPI may be, from its beginning at 00:00 UTC, before it is late."""
+    """How long ago the latest published load_date of a KPI may have ended, at 24:00 UTC, before the KPI is late."""
 
     within_hours: Annotated[float, Field(ge=0.02, le=87_840)]  # Dagster looks no closer than at a minute
 
