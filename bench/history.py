@@ -90,7 +90,7 @@ class _Records:
     def _window(self, pipeline: Pipeline, table: Table, day: date) -> dict[str, int]:
         """The publishes of earlier load_dates that a table with `lookback` has read."""
         reads, found = pipeline.window_inputs_of(table), {}
-        for n in range(1, table.header.lookback or 1):
+        for n in range(1, table.header.lookback.days if table.header.lookback else 1):
             earlier = self.publish_of.get(day - timedelta(days=n), {})
             if all(str(read) in earlier for read in reads):
                 found |= {input_name(read, day - timedelta(days=n)): earlier[str(read)] for read in reads}

@@ -17,6 +17,7 @@ RAW_LABELS = """\
 description: Labels of things.
 owner: team:tests
 grain: [thing_id]
+versions: latest
 source: {object: "raw/labels/load_date={load_date}/labels.csv", format: csv}
 columns:
   thing_id: {type: integer, description: Thing.}

@@ -20,6 +20,7 @@ from kpi_assets.build.object import CHECKS as OBJECT_CHECKS
 from kpi_assets.build.object import verify
 from kpi_assets.build.table import build
 from kpi_assets.model.checks import Check
+from kpi_assets.model.header import Freshness
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
 
@@ -84,13 +85,23 @@ def _object_events(
         context.log.error(f"{key.to_user_string()} of {partition} is held: {_reasons(outcome.results)}")
 
 
+def _since_any_build(freshness: Freshness) -> dg.FreshnessPolicy:
+    """Dagster's policy, which counts from the latest materialisation, of whatever load_date.
+
+    A load_date is built when it begins at the earliest, and is late so many hours after its end: a day more. So what is
+    on time by its load_dates (ops/freshness.py) is never late for Dagster.
+    """
+    return dg.FreshnessPolicy.time_window(timedelta(days=1, hours=freshness.within_hours))
+
+
 def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     """One file below sql/."""
     key, partitions = table_key(pipeline.name, table.relation), load_dates(pipeline)
     layer, kpi, freshness = table.relation.schema, table.header.kpi, table.header.freshness
     upstream = [
         dependency(
-            table_key(pipeline.name, relation), table.header.lookback if relation in table.window_reads else None
+            table_key(pipeline.name, relation),
+            table.header.lookback.days if table.header.lookback and relation in table.window_reads else None,
         )
         for relation in table.reads
     ]
@@ -106,8 +117,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
         metadata=metadata.definition_metadata(pipeline, table),
-        # Of any load_date: what is late by its load_dates, ops/freshness.py tells.
-        freshness_policy=dg.FreshnessPolicy.time_window(timedelta(hours=freshness.within_hours)) if freshness else None,
+        freshness_policy=_since_any_build(freshness) if freshness else None,
         skippable=True,
     )
 

@@ -32,7 +32,7 @@ from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.slices import KEY_TYPES, Slice, slices_at
 from kpi_assets.ops import manifests
 from kpi_assets.ops.runs import Counts
-from kpi_assets.warehouse import candidates, slices
+from kpi_assets.warehouse import candidates, float_sums, slices
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.triage import triage
 
@@ -64,6 +64,7 @@ def fill(
         return _fill_from_object(context, connection, candidate, watch)
     context.on_progress("selecting", 0, 0)
     try:
+        float_sums.refuse(connection, candidate.table, candidate.load_date, inputs.window)
         proven = _select(context, connection, candidate, inputs, watch)
     except psycopg.errors.UndefinedTable:
         inputs.check_unchanged(connection)  # what was to be read was replaced meanwhile, and says so

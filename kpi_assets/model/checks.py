@@ -5,7 +5,8 @@ Belongs here: the kinds of check, and the bad-row query that each built-in word 
 One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from psycopg import sql
 
 from kpi_assets.model.header import CustomCheck, Header, Value
 from kpi_assets.model.header import Reconcile as ReconcileRule
-from kpi_assets.model.lookback import WINDOW_START
+from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines
+from kpi_assets.model.sums import check_count, check_summand
+
+_ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that know infinity
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class Check:
         """The tables it reads besides the build itself, which must be published first, and on which line."""
         return {relation: line for query in self.queries for relation, line in query.mentions.items()}
 
-    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":  # noqa: ARG002
-        """The same, when the grains of the tables are known that it reads over a window."""
+    def with_keys(self, keys: Mapping[Relation, Key]) -> "Check":  # noqa: ARG002
+        """The same, once it is known which rows count of the tables that it reads over a window."""
         return self
 
 
@@ -55,9 +59,9 @@ class BadRows(Check):
         """The query."""
         return (self.query,) if self.query else ()
 
-    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":
+    def with_keys(self, keys: Mapping[Relation, Key]) -> "Check":
         """The same for the query."""
-        return replace(self, query=replace(self.query, grains=grains)) if self.query else self
+        return replace(self, query=replace(self.query, keys=keys)) if self.query else self
 
 
 @dataclass(frozen=True)
@@ -93,27 +97,31 @@ class MinRows(Check):
 
 @dataclass(frozen=True)
 class Reconcile(Check):
-    """Rows of the source = `counted` over the build + rows that the named rules drop; the metric is the difference."""
+    """What the source has = `here`, over the build, + what the named rules drop; the metric is the difference.
+
+    Rows, or where `summed` is an expression over a row of the source, the sum of it.
+    """
 
     source: Relation = Relation("", "")
-    counted: str = "count(*)"
-    dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query that counts the rows of the source it drops
-    rows: Query | None = None  # counts the rows of the source over a window; those of one load_date the ledger knows
+    summed: str = ""
+    here: str = "count(*)"
+    dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query for what the rows of the source have that it drops
+    total: Query | None = None  # what the source has; None for the rows of one load_date, which the ledger knows
 
     @property
     def queries(self) -> tuple[Query, ...]:
         """Those of the rules, and that of the source."""
-        return (*(query for _, query in self.dropped), *([self.rows] if self.rows else []))
+        return (*(query for _, query in self.dropped), *([self.total] if self.total else []))
 
     @property
     def mentions(self) -> Mapping[Relation, int]:
         """The source, and what the rules read besides."""
         return {**super().mentions, self.source: self.line}
 
-    def with_grains(self, grains: Mapping[Relation, Sequence[str]]) -> "Check":
+    def with_keys(self, keys: Mapping[Relation, Key]) -> "Check":
         """The same for its queries."""
-        dropped = tuple((rule, replace(query, grains=grains)) for rule, query in self.dropped)
-        return replace(self, dropped=dropped, rows=replace(self.rows, grains=grains) if self.rows else None)
+        dropped = tuple((rule, replace(query, keys=keys)) for rule, query in self.dropped)
+        return replace(self, dropped=dropped, total=replace(self.total, keys=keys) if self.total else None)
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,8 @@ class Quarantine(Check):
 
 def literal(value: Value) -> str:
     """A constant of a header as SQL; percent signs doubled, since queries are executed with parameters."""
+    if isinstance(value, float) and not math.isfinite(value):
+        value = str(value)  # without a type of its own: that of what it is compared with
     return sql.Literal(value).as_string(None).strip().replace("%", "%%")
 
 
@@ -150,7 +160,7 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
     """
     if header.storage == "view":
         return ()  # its rows are another table's, which were checked there
-    words, lookback = header.checks, header.lookback is not None
+    words = header.checks
     checks: list[Check] = []
     if header.source:
         checks += [
@@ -177,17 +187,18 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
     checks += _unique(header, path, lines)
     checks += _foreign_keys(header, path, lines)
     if words.reconcile:
-        checks.append(_reconcile(words.reconcile, path, lines, ("checks", "reconcile"), lookback=lookback))
-    return (*checks, *(_custom(name, custom, path, lines, lookback=lookback) for name, custom in words.custom.items()))
+        checks.append(_reconcile(words.reconcile, header, path, lines, ("checks", "reconcile")))
+    return (*checks, *(_custom(name, custom, header, path, lines) for name, custom in words.custom.items()))
 
 
-def _custom(name: str, custom: CustomCheck, path: Path, lines: Lines, *, lookback: bool) -> Check:
+def _custom(name: str, custom: CustomCheck, header: Header, path: Path, lines: Lines) -> Check:
     place = ("checks", "custom", name)
     if custom.reconcile:
-        found: Check = _reconcile(custom.reconcile, path, lines, (*place, "reconcile"), lookback=lookback)
+        found: Check = _reconcile(custom.reconcile, header, path, lines, (*place, "reconcile"))
     else:
         assert custom.bad_rows
         line = lines.of_text(*place, "bad_rows")
+        lookback = header.lookback is not None
         found = BadRows(name, "", query=parse_query(custom.bad_rows, path, line, lookback=lookback))
     return replace(
         found,
@@ -211,28 +222,39 @@ def _grain(header: Header, path: Path, lines: Lines) -> Grain:
     )
 
 
-def _reconcile(rule: ReconcileRule, path: Path, lines: Lines, place: tuple[str, ...], *, lookback: bool) -> Reconcile:
-    """With a lookback the source is what the SELECT reads: its latest rows of the window."""
-    counted_line = lines.of_text(*place, "counted")
-    parse_query(f"select {rule.counted} from {THIS}", path, counted_line)
+def _reconcile(rule: ReconcileRule, header: Header, path: Path, lines: Lines, place: tuple[str, ...]) -> Reconcile:
+    """With a lookback the source is what the SELECT reads of it: its rows of the window that count."""
+    lookback, line = header.lookback is not None, lines.of(*place, "source")
+    types = {name: column.type for name, column in header.columns.items()}
+    here = rule.counted or "count(*)"
+    if rule.counted:
+        check_count(rule.counted, types, path, lines.of_text(*place, "counted"))
+    elif rule.sum:
+        word = "here" if rule.here else "sum"
+        here = f"sum({rule.here or rule.sum}\n)"
+        check_summand(rule.here or rule.sum, types, path, lines.of_text(*place, word))
     tie = f"{LOAD_DATE} between %({WINDOW_START})s and" if lookback else f"{LOAD_DATE} ="
-    every_row = f"select count(*) from {rule.source} where {tie} %({LOAD_DATE})s"
-    line = lines.of(*place, "source")
+    measure = f"coalesce(sum({rule.sum}\n), 0)" if rule.sum else "count(*)"
+    of_source = f"select {measure} from {rule.source} where {tie} %({LOAD_DATE})s"
+    total = parse_query(of_source, path, lines.of_text(*place, "sum") if rule.sum else line, lookback=lookback)
+    summed = " ".join(rule.sum.split()) if rule.sum else ""
+    what = f"All of sum({summed})" if rule.sum else "Every row"
     return Reconcile(
         "reconcile",
-        f"Every row of {rule.source} is here or dropped by a named rule"
+        f"{what} of {rule.source} is here or dropped by a named rule"
         + (f" ({', '.join(rule.dropped)})." if rule.dropped else "; no rule drops any."),
         line=line,
         source=Relation.parse(rule.source),
-        counted=rule.counted,
-        rows=parse_query(every_row, path, line, lookback=True) if lookback else None,
+        summed=summed,
+        here=here,
+        total=total if lookback or rule.sum else None,
         dropped=tuple(
             (
                 name,
                 parse_query(
-                    f"{every_row} and ({predicate}\n)",
+                    f"{of_source} and ({predicate}\n)",
                     path,
-                    lines.of_text(*place, "dropped", name),
+                    lines.of_text(*place, "dropped", name) - of_source.count("\n"),
                     lookback=lookback,
                 ),
             )
@@ -258,8 +280,9 @@ def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]
         bounds = [
             f"{name_of(column)} {sign} {literal(end)}" for sign, end in (("<", low), (">", high)) if end is not None
         ]
-        if high is None and header.columns[column].type.startswith(("numeric", "real", "double")):
-            bounds.append(f"{name_of(column)} = 'NaN'")  # which Postgres sorts above every number
+        if header.columns[column].type.startswith(_ENDLESS):  # an open end means any value, but a value it must be
+            bounds += [f"{name_of(column)} <= '-infinity'"] if low is None else []
+            bounds += [f"{name_of(column)} >= 'infinity'"] if high is None else []  # NaN too, which sorts above all
         yield (
             f"range__{column}",
             f"{column} lies in {low if low is not None else '...'} to {high if high is not None else '...'}.",

@@ -6,6 +6,7 @@ Not here: the SELECT (query.py), what a check does (checks.py), the tables aroun
 
 import re
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,9 +23,12 @@ TYPE = re.compile(
     r"smallint|integer|bigint|numeric(\(\d+,\d+\))?|real|double precision|boolean|text|date"
     r"|timestamp without time zone|timestamp with time zone|uuid|jsonb"
 )
+_NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
+_DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 CHECK_WORDS = ("min_rows", "not_null", "accepted_values", "range", "unique", "foreign_key", "reconcile")
 
 Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
+Expression = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]  # of SQL
 Value = str | bool | int | float
 
 
@@ -66,16 +70,29 @@ class MinRows(Strict):
 
 
 class Reconcile(Strict):
-    """Row accounting against one upstream table: its rows = what is counted here + what the named rules drop."""
+    """Accounting against one upstream table: what it has = what is here + what the named rules drop.
+
+    Rows are counted, or with `sum` an expression over the source's rows is added up.
+    """
 
     source: str
-    counted: str = "count(*)"
+    sum: Expression | None = None  # over a row of the source
+    here: Expression | None = None  # over a row here, which `sum` is compared with; the same as `sum` if it is not said
+    counted: Expression | None = None  # over the whole build, instead of count(*), or of adding up `here`
     dropped: dict[Identifier, str] = {}  # rule -> predicate over the source's rows
 
     @field_validator("source")
     @classmethod
     def _is_a_table(cls, value: str) -> str:
         return str(Relation.parse(value))
+
+    @model_validator(mode="after")
+    def _says_once_what_is_here(self) -> "Reconcile":
+        if self.here and not self.sum:
+            raise MisplacedError(("here",), "is what a sum is compared with: say sum as well, or take it out")
+        if self.here and self.counted:
+            raise MisplacedError(("here",), "says again what counted says: take one of them out")
+        return self
 
 
 class CustomCheck(Strict):
@@ -121,6 +138,8 @@ class Checks(Strict):
         for column, ends in value.items():
             if ends == (None, None):
                 raise MisplacedError((column,), "both ends are null: give one, or take the range out")
+            if any(end != end for end in ends):  # noqa: PLR0124  which only NaN does
+                raise MisplacedError((column,), "NaN is no end: give a number, or null for an open end")
         return value
 
     @field_validator("foreign_key")
@@ -153,8 +172,18 @@ class MinVolume(Strict):
     at_least: Annotated[int, Field(ge=1)]
 
 
+class Lookback(Strict):
+    """What the SELECT may read: the load_dates of so many calendar days, its own the last; `lookback: 28` is the same.
+
+    `rows: all` reads every row of them; without it, tables that say `versions: latest` can be read, and no others.
+    """
+
+    days: Annotated[int, Field(ge=2, le=LONGEST)]
+    rows: Literal["all"] | None = None
+
+
 class Freshness(Strict):
-    """How old the latest published load_date of a KPI may be, from its beginning at 00:00 UTC, before it is late."""
+    """How long ago the latest published load_date of a KPI may have ended, at 24:00 UTC, before the KPI is late."""
 
     within_hours: Annotated[float, Field(ge=0.02, le=87_840)]  # Dagster looks no closer than at a minute
 
@@ -171,7 +200,10 @@ class Header(Strict):
     # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
     # view: it shows columns of one other table as they are, and stores nothing.
     storage: Literal["rows", "partitions", "view"] = "rows"
-    lookback: Annotated[int, Field(ge=2, le=LONGEST)] | None = None  # how many load_dates its SELECT may read
+    lookback: Lookback | None = None
+    # Said by a table that others read over a window: its grain names the same thing in every load_date, of which only
+    # the latest row counts.
+    versions: Literal["latest"] | None = None
     kpi: Kpi | None = None
     min_volume: MinVolume | None = None
     freshness: Freshness | None = None
@@ -180,6 +212,11 @@ class Header(Strict):
     def selected(self) -> list[str]:
         """The columns that the SELECT returns: all but the one that min_volume makes of them."""
         return [name for name in self.columns if not (self.min_volume and name == LOW_VOLUME)]
+
+    @field_validator("lookback", mode="before")
+    @classmethod
+    def _days_alone(cls, value: Any) -> Any:
+        return value if value is None or isinstance(value, dict) else {"days": value}
 
     @model_validator(mode="after")
     def _min_volume_makes_a_column(self) -> "Header":
@@ -208,6 +245,8 @@ class Header(Strict):
                 raise MisplacedError(loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})")
         if self.storage == "view" and self.checks != Checks():
             raise MisplacedError(("checks",), "a view shows what its table shows, before any check: put them there")
+        if self.storage == "view" and self.versions:
+            raise MisplacedError(("versions",), "a view has what its table says: put it there")
         if self.lookback and (self.source or self.storage == "view"):
             kind = "a raw table reads the object of its load_date" if self.source else "a view shows one load_date"
             raise MisplacedError(("lookback",), f"{kind}: look back in a table that has a SELECT and stores it")
@@ -215,6 +254,13 @@ class Header(Strict):
             raise MisplacedError(("freshness",), "is for KPIs: say kpi as well, or take it out")
         if len(set(self.grain)) < len(self.grain):
             raise MisplacedError(("grain",), "a column stands there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _compares_columns_with_their_like(self) -> "Header":
+        for loc, value in self._constants():
+            if problem := _misfit(value, self.columns[str(loc[2])].type):
+                raise MisplacedError(loc, problem)
         return self
 
     def _mentions(self) -> Iterator[tuple[tuple[int | str, ...], str]]:
@@ -231,6 +277,31 @@ class Header(Strict):
             yield from ((("kpi", "chart", axis), getattr(self.kpi.chart, axis)) for axis in ("x", "y"))
         if self.min_volume:
             yield ("min_volume", "column"), self.min_volume.column
+
+    def _constants(self) -> Iterator[tuple[tuple[int | str, ...], Value]]:
+        """(where, value) of each constant that a column is compared with."""
+        for column, values in self.checks.accepted_values.items():
+            yield from ((("checks", "accepted_values", column, number), value) for number, value in enumerate(values))
+        for column, ends in self.checks.range.items():
+            yield from ((("checks", "range", column, n), end) for n, end in enumerate(ends) if end is not None)
+
+
+def _misfit(value: Value, type_: str) -> str:
+    """Why a constant cannot be compared with a column of this type: it is of another kind in YAML; empty if it can."""
+    base = type_.split("(", maxsplit=1)[0]
+    if base in KEY_TYPES and isinstance(value, float) and not isfinite(value):
+        return f"the column is {type_}, which has no infinity: write null for an open end"
+    if base in _NUMBERS:
+        is_number = not isinstance(value, (str, bool)) or (isinstance(value, str) and _DECIMAL.fullmatch(value))
+        return "" if is_number else f"{value!r} is no number, and the column is {type_}: write a plain decimal number"
+    if base == "boolean":
+        return (
+            "" if isinstance(value, bool) else f"{value!r} is not true or false, and the column is boolean: write one"
+        )
+    if base == "jsonb" or isinstance(value, str):
+        return ""
+    kind = "true or false" if isinstance(value, bool) else "a number"
+    return f"{value!r} is {kind} in YAML, and the column is {type_}: put it in quotes, as it is delivered"
 
 
 def split(path: Path, text: str) -> tuple[Header, Lines, str]:

@@ -1,9 +1,10 @@
-"""Lookback: what a table with `lookback: N` reads, which is more than one load_date.
+"""Lookback: what a table with `lookback: N` reads, which is the load_dates of N calendar days, its own the last.
 
-The one place that says which rows those are. Where a SELECT ties a table to the window, by `load_date between
-%(window_start)s and %(load_date)s`, it reads, for each value of that table's grain, the row of the latest load_date of
-the window, and nothing of the load_dates before: an order that was delivered twice is one order, as it was told last.
-The SELECT's own conditions are asked of these rows, so none of them brings an older version back.
+The one place that says which rows those are, wherever a SELECT ties a table to the window by `load_date between
+%(window_start)s and %(load_date)s`. Of a table that says `versions: latest` it reads one row for each value of the
+grain, that of the latest load_date in the window: an order that was delivered twice is one order, as delivered last.
+The SELECT's own conditions apply to these rows, so none of them brings an older version back. With `rows: all` it reads
+every row of the window, whatever the tables say. One of both must be said, so that no row is left out unasked.
 Not here: how a SELECT ties a table (query.py), and which load_dates are published (build/upstream.py).
 """
 
@@ -47,14 +48,22 @@ class Window:
         return ", ".join(f"{run[0][1]} to {run[-1][1]}" if len(run) > 1 else str(run[0][1]) for run in runs)
 
 
-def latest_rows(relation: Relation, grain: Sequence[str], instead: str | None = None) -> str:
-    """The subquery that stands for a table in a window: of each value of its grain the row that came last.
+Key = Sequence[str] | None  # the columns of which only the latest row counts; None where all rows of the window do
+
+
+def window_rows(relation: Relation, key: Key, instead: str | None = None) -> str:
+    """The subquery that stands for a table in a window: its latest row for each value of `key`, or all its rows.
 
     Read from a subquery `instead` of the table, where one is given.
     """
-    key = ", ".join(f'"{column}"' for column in grain)
     source = f"{instead} as every_row" if instead else relation
-    return (
-        f"(select distinct on ({key}) * from {source} "  # noqa: S608  names that header.py allow-lists
-        f"where {LOAD_DATE} = any(%({_THERE})s) order by {key}, {LOAD_DATE} desc)"
-    )
+    rows = f"from {source} where {LOAD_DATE} = any(%({_THERE})s)"
+    if key is None:
+        return f"(select * {rows})"
+    columns = ", ".join(f'"{column}"' for column in key)
+    return f"(select distinct on ({columns}) * {rows} order by {columns}, {LOAD_DATE} desc)"
+
+
+def told_apart_by(relation: Relation, key: Key) -> str:
+    """The same choice as a part of a version: another choice gives other rows."""
+    return f"{relation}: all rows" if key is None else f"{relation} {' '.join(key)}"

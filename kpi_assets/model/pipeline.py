@@ -17,15 +17,17 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model.automation import Automation
-from kpi_assets.model.checks import Check, MinRows, expand
+from kpi_assets.model.checks import Check, MinRows, Reconcile, expand
 from kpi_assets.model.column_reads import columns_read, names_read
 from kpi_assets.model.header import Header, Sentence, split
-from kpi_assets.model.lookback import WINDOW_START
+from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, LOW_VOLUME, Identifier, Relation
 from kpi_assets.model.query import Query, digest, parse_query
+from kpi_assets.model.replay import check_replay
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
+from kpi_assets.model.sums import check_summand
 
 Layer = Literal["raw", "staging", "marts"]
 PIPELINE_FILE = "pipeline.yaml"
@@ -149,7 +151,7 @@ class Table:
         return digest(
             origin,
             columns,
-            *([f"lookback {self.header.lookback}"] if self.header.lookback else []),
+            *([f"lookback {self.header.lookback.days}"] if self.header.lookback else []),
             *([f"{volume.column} {volume.at_least}"] if volume else []),
         )
 
@@ -157,7 +159,9 @@ class Table:
     def checks_version(self) -> str:
         """16 hex digits that change when the same rows might be judged otherwise, by the file or by KPI_MIN_ROWS."""
         judged = self.header.model_dump_json(include={"grain", "checks", "source"})
-        return digest(judged, *(str(check.at_least) for check in self.checks if isinstance(check, MinRows)))
+        minimum = [str(check.at_least) for check in self.checks if isinstance(check, MinRows)]
+        windows = {part for check in self.checks for query in check.queries for part in query.window_versions}
+        return digest(judged, *minimum, *sorted(windows))
 
     @cached_property
     def object_version(self) -> str:
@@ -240,7 +244,7 @@ class Pipeline:
     def window_start(self, table: Table, load_date: date) -> date:
         """The first load_date of the window of a table with `lookback`: the pipeline's first, where that is later."""
         assert table.header.lookback is not None
-        return max(self.config.start_date, load_date - timedelta(days=table.header.lookback - 1))
+        return max(self.config.start_date, load_date - timedelta(days=table.header.lookback.days - 1))
 
     def sliced_by_key(self, table: Table) -> dict[Relation, Relation]:
         """The tables that a large table's SELECT names whose key decides on the first column of the large one's grain.
@@ -334,12 +338,12 @@ def _check_retention(pipeline: Pipeline) -> None:
     for relation, table in pipeline.tables.items():
         for window_input in pipeline.window_inputs_of(table):
             kept = pipeline.kept_days(pipeline.tables[window_input])
-            if kept is not None and table.header.lookback and kept < table.header.lookback:
+            if kept is not None and table.header.lookback and kept < table.header.lookback.days:
                 raise ModelError(
                     table.path,
                     1,
-                    f"lookback reads {table.header.lookback} load_dates of {window_input}, of which retention keeps "
-                    f"{kept} days ({PIPELINE_FILE}): look back on less, or keep more",
+                    f"lookback reads {table.header.lookback.days} calendar days of {window_input}, of which retention "
+                    f"keeps {kept} ({PIPELINE_FILE}): look back on less, or keep more",
                 )
         for view in pipeline.views_of(relation) if pipeline.kept_days(table) else ():
             if pipeline.layer(view) == "marts" or pipeline.tables[view].header.kpi:
@@ -397,8 +401,8 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
         raise ModelError(
             path,
             lines.of("lookback"),
-            f"the SELECT reads no window: tie a table to it by `{LOAD_DATE} between %({WINDOW_START})s and "
-            f"%({LOAD_DATE})s`, or take lookback out",
+            f"the SELECT reads no window of {header.lookback.days} calendar days: tie a table to it by `{LOAD_DATE} "
+            f"between %({WINDOW_START})s and %({LOAD_DATE})s`, or take lookback out",
         )
     return query
 
@@ -437,19 +441,39 @@ def _in_build_order(config_path: Path, tables: dict[Relation, Table]) -> dict[Re
         _check_neighbours(table, tables)
     try:
         order = TopologicalSorter({relation: table.reads for relation, table in tables.items()}).static_order()
-        grains = {relation: tuple(table.header.grain) for relation, table in tables.items()}
-        return {relation: _with_grains(tables[relation], grains) for relation in order}
+        return {relation: _with_neighbours(tables[relation], tables) for relation in order}
     except CycleError as error:
         circle = " -> ".join(str(relation) for relation in error.args[1])
         raise ModelError(config_path, 1, f"the tables read each other in a circle: {circle}") from None
 
 
-def _with_grains(table: Table, grains: Mapping[Relation, tuple[str, ...]]) -> Table:
-    """The table, knowing the grains of those that it reads over a window: of each key it reads the latest row."""
-    if table.query is None or not table.window_reads:
+def _with_neighbours(table: Table, tables: Mapping[Relation, Table]) -> Table:
+    """The table, knowing what the headers of those that it reads say: their types, and which rows of a window count."""
+    if table.query is None:
         return table
-    checks = tuple(check.with_grains(grains) for check in table.checks)
-    return replace(table, query=replace(table.query, grains=grains), checks=checks)
+    types = {relation: tables[relation].types for relation in table.query.reads}
+    has_unknown_sums = check_replay(table.query, types, table.path)
+    keys = {relation: _window_key(table, relation, tables) for relation in table.window_reads}
+    query = replace(table.query, keys=keys, has_unknown_sums=has_unknown_sums)
+    return replace(table, query=query, checks=tuple(check.with_keys(keys) for check in table.checks))
+
+
+def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Table]) -> Key:
+    """Which rows of another table a window of this one holds. Raises ModelError where neither of the two says it."""
+    other, lookback = tables[relation], table.header.lookback
+    assert lookback is not None
+    if lookback.rows == "all":
+        return None
+    speaker = tables[other.shows[0]] if other.header.storage == "view" else other
+    if speaker.header.versions == "latest":
+        return tuple(other.header.grain)
+    raise ModelError(
+        table.path,
+        table.mentions[relation],
+        f"{relation} is read over {lookback.days} calendar days, and nothing says which of its rows count: write "
+        f"`versions: latest` in the header of {speaker.relation} if only the latest row of each "
+        f"{', '.join(speaker.header.grain)} does, or `lookback: {{days: {lookback.days}, rows: all}}` here if all do",
+    )
 
 
 def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
@@ -462,6 +486,7 @@ def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
             )
     if table.header.storage == "view":
         _check_view(table, tables)
+    _check_summands(table, tables)
     lines = {check.name: check.line for check in table.checks}
     for column, reference in table.header.checks.foreign_key.items():
         name, _, other = reference.rpartition(".")
@@ -477,6 +502,13 @@ def _check_neighbours(table: Table, tables: Mapping[Relation, Table]) -> None:
                     f"reads the column {found.name!r} of {relation}, which has none of that name: correct it, or "
                     "declare the column there",
                 )
+
+
+def _check_summands(table: Table, tables: Mapping[Relation, Table]) -> None:
+    """What reconcile adds up in a source must have an exact sum there."""
+    for check in table.checks:
+        if isinstance(check, Reconcile) and check.summed and check.total:
+            check_summand(check.summed, tables[check.source].types, table.path, check.total.line)
 
 
 def _check_view(table: Table, tables: Mapping[Relation, Table]) -> None:

@@ -5,7 +5,7 @@ Belongs here: everything that is asked of SQL's syntax tree. Not here: executing
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -16,7 +16,7 @@ from sqlglot.errors import ParseError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from kpi_assets.model.lookback import WINDOW_START, latest_rows
+from kpi_assets.model.lookback import WINDOW_START, Key, told_apart_by, window_rows
 from kpi_assets.model.mention import THIS, Mention, as_parsed, replaced
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.narrow import Narrowable, mentions_to_narrow
@@ -34,15 +34,17 @@ _NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # what names its 
 class Query:
     """One SELECT: `sql` with %(load_date)s, `tree`, its syntax, and the file's line on which its first word stands.
 
-    `windows` are the mentions of tables that it reads over a window of load_dates; `grains` are these tables' grains,
-    which are known once the whole pipeline is.
+    `windows` are the mentions of tables that it reads over a window of load_dates; `keys` says which rows of each of
+    these tables count, and `has_unknown_sums` whether only Postgres knows the types of some sums: both are known once
+    the whole pipeline is.
     """
 
     sql: str
     tree: exp.Query
     line: int = 1
     windows: tuple[Mention, ...] = ()
-    grains: Mapping[Relation, Sequence[str]] = field(default_factory=dict)
+    keys: Mapping[Relation, Key] = field(default_factory=dict)
+    has_unknown_sums: bool = False
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
@@ -50,7 +52,7 @@ class Query:
         found: dict[Relation, int] = {}
         for scope in traverse_scope(self.tree):
             for table in _tables(scope):
-                relation, line = Relation(table.db, table.name), _line_of(table, self.line)
+                relation, line = Relation(table.db, table.name), line_of(table, self.line)
                 if table.name != THIS:
                     found[relation] = min(line, found.get(relation, line))
         return dict(sorted(found.items()))
@@ -67,7 +69,7 @@ class Query:
 
     @cached_property
     def executed(self) -> str:
-        """The SQL that Postgres gets: as it is written, but that a window is one of each key's latest rows."""
+        """The SQL that Postgres gets: as it is written, but that a table in a window is its rows that count."""
         return self.executed_on({})
 
     def executed_on(self, instead: Mapping[Relation, str]) -> str:
@@ -79,7 +81,7 @@ class Query:
         for table in self.tree.find_all(exp.Table):
             relation = Relation(table.db, table.name)
             if table.db and Mention.of(table) in windows:
-                found.append((Mention.of(table), latest_rows(relation, self.grains[relation], instead.get(relation))))
+                found.append((Mention.of(table), window_rows(relation, self.keys[relation], instead.get(relation))))
             elif relation in instead:
                 found.append((Mention.of(table), instead[relation]))
         return replaced(self.sql, found)
@@ -91,18 +93,22 @@ class Query:
 
     def line_at(self, node: exp.Expr) -> int:
         """The line of a part of its tree."""
-        return _line_of(node, self.line)
+        return line_of(node, self.line)
 
     def line_of(self, column: int) -> int:
         """The line on which the column of this number (from 0) is selected."""
-        return _line_of(self.tree.selects[column], self.line)
+        return line_of(self.tree.selects[column], self.line)
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits of what it computes: equal across comments, white space and letter case of keywords."""
         text = self.tree.sql(dialect="postgres", comments=False, normalize=True)
-        keys = (f"{relation} {' '.join(self.grains[relation])}" for relation in sorted(self.window_reads))
-        return digest(text, *keys)
+        return digest(text, *self.window_versions)
+
+    @property
+    def window_versions(self) -> list[str]:
+        """What its windows add to a version: which rows of each table count."""
+        return [told_apart_by(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
 
     def lineage(self, schemas: Mapping[Relation, list[str]]) -> dict[str, list[tuple[Relation, str]]]:
         """For each returned column, the columns of tables that it is computed from, sorted."""
@@ -184,13 +190,13 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
     for scope in traverse_scope(tree):
         for table in _tables(scope):
             if table.catalog or not (table.db or table.name == THIS):
-                at = _line_of(table, line)
+                at = line_of(table, line)
                 raise ModelError(path, at, f"the table {table.sql()!r} must be written as schema.table")
         untied, over_window = _ties(scope, lookback=lookback)
         for table in untied:
             raise ModelError(
                 path,
-                _line_of(table, line),
+                line_of(table, line),
                 f"{table.db}.{table.name} is read for all load_dates at once: tie it by "
                 f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)"
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
@@ -221,12 +227,14 @@ def _check_names(tree: exp.Query, path: Path, line: int) -> None:
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"
-            raise ModelError(path, _line_of(column, line), f"write {column.sql()} as {name}: it is read over a window")
+            raise ModelError(path, line_of(column, line), f"write {column.sql()} as {name}: it is read over a window")
 
 
-def _line_of(node: exp.Expr, line: int) -> int:
-    """The file's line of a part of the SQL that begins on `line`: that of the first name in it."""
+def line_of(node: exp.Expr, line: int) -> int:
+    """The file's line of a part of the SQL that begins on `line`: that of the first name in it, or beside it."""
     names = [name.meta["line"] for name in node.find_all(exp.Identifier) if "line" in name.meta]
+    if not names and node.parent is not None and not isinstance(node.parent, exp.Query):
+        return line_of(node.parent, line)
     return line + min(names, default=1) - 1
 
 

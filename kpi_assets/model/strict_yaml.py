@@ -6,6 +6,7 @@ Belongs here: parsing text into plain values, and pydantic errors as sentences. 
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,11 +37,32 @@ class MisplacedError(ValueError):
 class Strict(BaseModel):
     """A piece of a file: unknown words are errors, and nothing changes once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Infinity is a value, which must not look like null where versions are made of JSON.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+_CORE = "tag:yaml.org,2002:"
+_NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+# YAML 1.2's core schema: what a word without quotes is, when it is no text. The first pattern that fits decides.
+_FORMS = {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
+    "float": rf"{_NUMBER}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    # Numbers in YAML 1.1, and for most who write them, but text in 1.2.
+    "doubtful": r"[-+]?[0-9][0-9_]*\.?[0-9_]*([eE][-+]?[0-9]+)?|[-+]?0b[01_]+|[-+]?0[ox][0-9a-fA-F_]+",
+}
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's few implicit types (`no` is text, `2026-01-01` is text) and no duplicate keys."""
+    """YAML 1.2's core schema (`no`, `22:30` and `2026-01-01` are text, `010` is ten), and no duplicate keys."""
+
+    yaml_implicit_resolvers = {}
+    yaml_constructors = {
+        tag: constructor
+        for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.removeprefix(_CORE) in {"null", "str", "seq", "map"}
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -54,17 +76,27 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_core(self, node: yaml.ScalarNode) -> bool | int | float:
+        """The value of a word that is no text. Raises ConstructorError for one that is not written as its type is."""
+        form, text = node.tag.removeprefix(_CORE), node.value
+        if form == "doubtful" or not re.fullmatch(_FORMS[form], text):
+            problem = f"{text!r} may be a number or a text: write a plain decimal number, or put it in quotes"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+        if form == "bool":
+            return bool(text.lower() == "true")
+        if form == "int":
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        number = float(re.sub(r"\.(?=[inIN])", "", text))
+        if re.fullmatch(_NUMBER, text) and Decimal(text) != Decimal(repr(number)):
+            problem = f"{text} has more digits than a number here keeps: put it in quotes"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+        return number
 
-def _is_surprising(tag: str) -> bool:
-    return tag in {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:merge"}
 
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not _is_surprising(tag)]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _letter, _word in (("t", "true"), ("f", "false")):
-    _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(f"^{_word}$"), [_letter])
+for _form, _pattern in _FORMS.items():
+    _Loader.add_implicit_resolver(_CORE + _form, re.compile(rf"(?:{_pattern})\Z"), [*"-+.0123456789~nNtTfF", ""])
+for _form in ("bool", "int", "float", "doubtful"):
+    _Loader.add_constructor(_CORE + _form, _Loader.construct_core)
 
 
 @dataclass(frozen=True)

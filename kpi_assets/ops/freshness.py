@@ -16,7 +16,7 @@ from kpi_assets.model.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class LateKpi:
-    """A KPI whose latest published load_date is older than its header allows."""
+    """A KPI whose latest published load_date ended longer ago than its header allows."""
 
     relation: Relation
     latest: date
@@ -28,14 +28,15 @@ class LateKpi:
         """The same words as long as nothing newer is published."""
         return (
             f"{self.relation} is late since {self.since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC: "
-            f"its latest published load_date is {self.latest}, and its freshness is within_hours: {self.within_hours:g}"
+            f"its latest published load_date is {self.latest}, and its freshness is within_hours: "
+            f"{self.within_hours:g}, counted from that load_date's end"
         )
 
 
 def late(connection: Connection[Any], pipeline: Pipeline, now: datetime | None = None) -> list[LateKpi]:
     """The KPIs that are late, by their names; one of which nothing was ever published is not late but new.
 
-    The hours are counted from the beginning of the load_date, 00:00 UTC.
+    The hours are counted from the end of the load_date, 24:00 UTC: a day is due once it is over.
     """
     hours = {str(r): t.header.freshness.within_hours for r, t in pipeline.tables.items() if t.header.freshness}
     rows = connection.execute(
@@ -46,7 +47,7 @@ def late(connection: Connection[Any], pipeline: Pipeline, now: datetime | None =
             select max(p.load_date) as load_date from ops.published as p where p.asset = w.asset
         ) as l
         cross join lateral (
-            select l.load_date::timestamp at time zone 'UTC' + make_interval(secs => w.hours * 3600) as late_from
+            select (l.load_date + 1)::timestamp at time zone 'UTC' + make_interval(secs => w.hours * 3600) as late_from
         ) as u
         where u.late_from < %(now)s
         order by w.asset

@@ -30,7 +30,7 @@ def survey(
     versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
     raw = [str(table.relation) for table in pipeline.sources]
     lookbacks = [
-        Lookback(str(table.relation), table.header.lookback, list(map(str, pipeline.window_inputs_of(table))))
+        Lookback(str(table.relation), table.header.lookback.days, list(map(str, pipeline.window_inputs_of(table))))
         for table in pipeline.tables.values()
         if table.header.lookback
     ]

@@ -9,6 +9,7 @@ Not here: what a check means (model/checks.py), and what follows from its result
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import psycopg
@@ -36,6 +37,7 @@ from kpi_assets.model.results import CheckResult
 
 SAMPLES = 5
 _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
+_DIGITS = 200_000  # more than a numeric of Postgres has
 CHECK_TIMEOUT = "30min"
 _ROWS, _CHECKSUM, _BAD = "ROWS", "CHECKSUM", "BAD"  # in capitals, which no check's name has
 # What hashes a type's values from a seed, as Postgres' own hash joins do; every other type is hashed as text.
@@ -111,9 +113,9 @@ def audit(
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
                 raise
-            results.append(_errored(check, error))
+            results.append(_errored(check, str(error)))
         except psycopg.Error as error:
-            results.append(_errored(check, error))
+            results.append(_errored(check, str(error)))
     return Audit(scan.rows, scan.checksum, results)
 
 
@@ -170,7 +172,7 @@ class _Scan:
             elif isinstance(check, BadRows) and check.query and check.query.row_predicate:
                 bad[check.name] = check.query.row_predicate
             elif isinstance(check, Reconcile):
-                sums[check.name] = f"coalesce({check.counted}, 0)"
+                sums[check.name] = f"coalesce({check.here}, 0)"
         counts = {name: _count_where(predicate) for name, predicate in bad.items()}
         self._errors: dict[str, psycopg.Error] = {}
         try:
@@ -353,25 +355,45 @@ def _min_rows(check: MinRows, facts: Facts, rows: int) -> CheckResult:
 
 
 def _reconcile(connection: Connection[Any], check: Reconcile, facts: Facts, scan: _Scan) -> CheckResult:
-    dropped = {rule: _count(connection, query, facts) for rule, query in check.dropped}
-    source = _count(connection, check.rows, facts) if check.rows else facts.source_rows[check.source]
-    here = int(scan[check.name])
-    missing = source - here - sum(dropped.values())
-    terms = [f"{here} here", *(f"{count} dropped by {rule}" for rule, count in dropped.items())]
+    dropped = {rule: _total(connection, query, facts) for rule, query in check.dropped}
+    source = _total(connection, check.total, facts) if check.total else facts.source_rows[check.source]
+    here = scan[check.name]
+    terms = {"here": here, **{f"dropped by {rule}": total for rule, total in dropped.items()}}
+    if inexact := [name for name, value in {"source": source, **terms}.items() if not _is_exact(value)]:
+        reason = f"sum({check.summed}) is no exact number ({', '.join(inexact)}): cast what is added up to numeric"
+        return _errored(check, reason)
+    missing = _minus(source, *terms.values())
+    what = f"as sum({check.summed})" if check.summed else "rows"
     return CheckResult(
         check.name,
         passed=missing == 0,
         blocking=check.blocking,
-        metric=missing,
+        metric=missing if isinstance(missing, int) else float(missing),
         threshold=0,
-        message=f"{source} rows of {check.source} = {' + '.join(terms)}"
-        + (f" + {missing} unexplained" if missing else ""),
+        message=f"{_plain(source)} {what} of {check.source} = "
+        + " + ".join(f"{_plain(value)} {name}" for name, value in terms.items())
+        + (f" + {_plain(missing)} unexplained" if missing else ""),
     )
 
 
-def _count(connection: Connection[Any], query: Query, facts: Facts) -> int:
+def _total(connection: Connection[Any], query: Query, facts: Facts) -> Any:
     row = connection.execute(sql.SQL(query.executed_on(facts.instead)), facts.parameters).fetchone()
-    return int(row[0]) if row else 0
+    return row[0] if row else 0
+
+
+def _is_exact(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, Decimal) and value.is_finite())
+
+
+def _minus(total: int | Decimal, *terms: int | Decimal) -> int | Decimal:
+    """The difference with every digit, of which a numeric of Postgres may have more than Python keeps by itself."""
+    with localcontext(Context(prec=_DIGITS)):
+        return total - sum(terms)
+
+
+def _plain(value: int | Decimal) -> str:
+    """Digits alone, without an exponent."""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _accounted(check: Accounted, facts: Facts, rows: int) -> CheckResult:
@@ -389,8 +411,8 @@ def _accounted(check: Accounted, facts: Facts, rows: int) -> CheckResult:
     )
 
 
-def _errored(check: Check, error: psycopg.Error) -> CheckResult:
-    reason = str(error).strip().splitlines()[0]
+def _errored(check: Check, reason: str) -> CheckResult:
+    reason = reason.strip().splitlines()[0]
     return CheckResult(
         check.name,
         passed=False,

@@ -177,4 +177,4 @@ def test_a_kpi_that_is_late_is_told_though_an_old_load_date_was_just_built(
     [late] = web.bodies
     assert (late["kind"], late["load_date"]) == ("late", str(NEXT))
     assert late["link"] == f"https://dagster.example.com/assets/{things.name}/marts/weighed"
-    assert late["details"][0].startswith("marts.weighed is late since 2025-03-02 12:00 UTC: ")
+    assert late["details"][0].startswith("marts.weighed is late since 2025-03-03 12:00 UTC: ")

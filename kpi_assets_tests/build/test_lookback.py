@@ -8,6 +8,7 @@ from kpi_assets.build.context import BuildOutcome, UpstreamError
 from kpi_assets.build.recheck import recheck
 from kpi_assets.build.upstream import look_upstream
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.lab import RAW_THINGS
 from kpi_assets_tests.lookback import DOUBLED, SELECT, UNRECONCILED, labels
 from kpi_assets_tests.shop import Shop
 
@@ -140,6 +141,7 @@ def test_the_first_load_dates_of_a_pipeline_have_a_shorter_window(shop: Shop) ->
 
 
 def test_a_load_date_counts_only_where_all_tables_of_the_window_have_it(shop: Shop) -> None:
+    shop.file("raw/things.sql", RAW_THINGS.replace("grain:", "versions: latest\ngrain:"))
     joined = SELECT.replace("where", "inner join raw.things using (load_date, thing_id)\nwhere")
     shop.file("marts/recent.sql", UNRECONCILED.replace(SELECT, joined))
     for number in range(3):

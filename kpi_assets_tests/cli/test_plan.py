@@ -98,8 +98,9 @@ def test_a_corrected_object_and_changed_sql_are_stale_and_are_run(shelves: Shelv
 def test_the_plan_tells_which_kpis_are_late(kpi: Site, published: Published) -> None:
     [(latest,)] = kpi.rows("select max(load_date) from ops.published where asset like 'marts.kpi%%'")
     said = kpi("plan", "instacart", "--from", published.day, "--to", published.day)
-    since = f"{latest + timedelta(days=1)} 12:00 UTC"
-    rest = f"its latest published load_date is {latest}, and its freshness is within_hours: 36."
+    since = f"{latest + timedelta(days=2)} 12:00 UTC"
+    end = "counted from that load_date's end."
+    rest = f"its latest published load_date is {latest}, and its freshness is within_hours: 36, {end}"
     assert said.out.splitlines() == [
         f"late marts.kpi_orders_by_dow is late since {since}: {rest}",
         f"late marts.kpi_orders_by_dow_28d is late since {since}: {rest}",

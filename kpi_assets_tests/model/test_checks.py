@@ -1,5 +1,6 @@
 """What each word of a header asks of a build. What the queries find on real rows: kpi_assets_tests/warehouse/."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ CHECKS@end */
 ALL = """\
   reconcile:
     source: raw.lines
-    counted: sum(weight)
+    counted: sum(thing_id)
     dropped:
       unsold: price is null
       orphans: >
@@ -56,7 +57,7 @@ ALL = """\
       where weight > 50
   light_things: {bad_rows: "select * from {this} where weight = 0", description: No thing is without weight.}
   every_kilo:
-    reconcile: {source: raw.kilos, counted: sum(weight)}
+    reconcile: {source: raw.kilos, sum: kilos, here: weight}
     severity: warn
 """
 
@@ -92,7 +93,7 @@ def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> N
         "Every row of raw.lines is here or dropped by a named rule (unsold, orphans).",
         "Heavy.",
         "No thing is without weight.",
-        "Every row of raw.kilos is here or dropped by a named rule; no rule drops any.",
+        "All of sum(kilos) of raw.kilos is here or dropped by a named rule; no rule drops any.",
     ]
 
 
@@ -171,7 +172,85 @@ def test_the_sql_of_a_check_is_proven_like_a_table_s_and_its_line_is_exact(
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [("it's", "'it''s'"), ("50%", "'50%%'"), ("{this}", "'{this}'"), (1, "1"), (-1.5, "-1.5"), (True, "true")],
+    [
+        ("it's", "'it''s'"),
+        ("50%", "'50%%'"),
+        ("{this}", "'{this}'"),
+        (1, "1"),
+        (-1.5, "-1.5"),
+        (True, "true"),
+        (inf, "'inf'"),
+    ],
 )
 def test_a_constant_of_a_header_cannot_leave_its_quotes(value: str | int | float, written: str) -> None:
     assert literal(value) == written
+
+
+# ---- what reconcile compares
+
+COUNTS = [
+    *("count(*)", "count(user)", "count(distinct user)", "count(*) filter (where weight > 1)", "sum(thing_id)"),
+    *("sum(case when weight > 1 then 2 else 1 end)", "coalesce(sum(thing_id), 0) + count(*)", "count(*) * 2"),
+    *(
+        "sum(weight::bigint)",
+        "sum((weight > 1)::integer)",
+        "(-count(*))",
+        "count(*) - sum(thing_id) filter (where 1 = 1)",
+    ),
+]
+
+
+@pytest.mark.parametrize("counted", COUNTS)
+def test_what_counts_rows(counted: str) -> None:
+    found = expanded(f"  reconcile: {{source: raw.t, counted: '{counted}'}}\n")["reconcile"]
+    assert isinstance(found, Reconcile)
+    assert (found.here, found.summed, found.total) == (counted, "", None)
+
+
+NO_COUNTS = [
+    *("sum(weight)", "sum(weight)::bigint", "max(thing_id)", "avg(thing_id)", "thing_id", "1 + 1", "count(*) / 2"),
+    *("sum(weight * thing_id)", "sum(length(user))", "count(*) + sum(weight)", "sum(thing_id) over ()"),
+]
+
+
+@pytest.mark.parametrize("counted", NO_COUNTS)
+def test_what_is_not_known_to_count_rows_is_refused(counted: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        expanded(f"  reconcile:\n    source: raw.t\n    counted: {counted}\n")
+    assert str(caught.value) == (
+        f"{PATH}:12: counted: {counted!r} is not known to count rows: write count(...), or sum(...) of smallint, "
+        "integer or bigint; amounts are compared by `sum: <expression of the source>`"
+    )
+
+
+def test_a_sum_is_compared_with_that_of_the_same_expression_if_no_other_is_said() -> None:
+    found = expanded("  reconcile: {source: raw.t, sum: 2 * weight, dropped: {light: weight < 1}}\n")["reconcile"]
+    assert isinstance(found, Reconcile)
+    assert found.total is not None
+    assert (found.summed, found.here) == ("2 * weight", "sum(2 * weight\n)")
+    day = "from raw.t where load_date = %(load_date)s"
+    assert found.total.sql == f"select coalesce(sum(2 * weight\n), 0) {day}"
+    assert [query.sql for _, query in found.dropped] == [f"{found.total.sql} and (weight < 1\n)"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line", "sentence"),
+    [
+        ("sum: sum(weight)", 12, "'sum(weight)' is added up already: write what a single row adds, without sum(...)"),
+        ("sum: kilos\n    here: sum(weight)", 13, "'sum(weight)' is added up already: "),
+        ("sum: kilos\n    here: user", 13, "'user' is no number that can be added up: name one, or cast it to numeric"),
+        ("sum: kilos\n    here: weight::real", 13, "'weight::real' is floating-point and has no exact sum: write "),
+        ("sum: kilos, 1", 12, "'kilos, 1' must be one expression, without a comma outside of brackets"),
+        ("sum: kilos +", 12, "this SQL cannot be parsed"),
+        ("counted: count(*), 1", 12, "'count(*), 1' must be one expression, without a comma outside of brackets"),
+        ("here: weight", 12, "checks.reconcile.here: is what a sum is compared with: say sum as well, or take it out"),
+        ("sum: kilos\n    here: weight\n    counted: count(*)", 13, "checks.reconcile.here: says again what counted "),
+        ("sum: kilos\n    here: weight\n    dropped:\n      odd: a = = 1", 15, "cannot be parsed, at '='"),
+        ("sum: |\n      kilos\n    here: weight\n    dropped:\n      odd: a = = 1", 16, "cannot be parsed, at '='"),
+    ],
+)
+def test_what_cannot_be_compared(words: str, line: int, sentence: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        expanded(f"  reconcile:\n    source: raw.t\n    {words}\n")
+    assert sentence in str(caught.value)
+    assert caught.value.line == line

@@ -64,17 +64,49 @@ def test_a_header_is_read_into_typed_values() -> None:
 
 
 def test_words_that_yaml_finds_surprising_are_text() -> None:
-    header, _, _ = split(PATH, with_checks("  accepted_values: {name: [no, on, 2025-01-01, '1', 1, 1.5, true]}\n"))
-    values = header.checks.accepted_values["name"]
-    assert [(type(value), value) for value in values] == [
-        (str, "no"),
-        (str, "on"),
-        (str, "2025-01-01"),
-        (str, "1"),
-        (int, 1),
-        (float, 1.5),
-        (bool, True),
-    ]
+    header, _, _ = split(PATH, with_checks("  accepted_values: {name: [no, on, 2025-01-01, 22:30, '1']}\n"))
+    assert header.checks.accepted_values["name"] == ["no", "on", "2025-01-01", "22:30", "1"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "sentence"),
+    [
+        ("text", "010", "10 is a number in YAML, and the column is text: put it in quotes, as it is delivered"),
+        ("text", "1.5", "1.5 is a number in YAML, and the column is text: put it in quotes, as it is delivered"),
+        ("text", "true", "True is true or false in YAML, and the column is text: put it in quotes, as it is delivered"),
+        ("date", "20250101", "20250101 is a number in YAML, and the column is date: put it in quotes, as it is"),
+        ("integer", "22:30", "'22:30' is no number, and the column is integer: write a plain decimal number"),
+        ("numeric(8,2)", "true", "True is no number, and the column is numeric(8,2): write a plain decimal number"),
+        ("bigint", ".inf", "the column is bigint, which has no infinity: write null for an open end"),
+        ("boolean", "yes", "'yes' is not true or false, and the column is boolean: write one"),
+    ],
+)
+def test_a_constant_is_of_the_kind_of_its_column(type_: str, value: str, sentence: str) -> None:
+    typed = TEXT.replace("type: text", f'type: "{type_}"').replace("not_null: [name]", "CHECK")
+    for check, loc in ((f"accepted_values: {{name: [{value}]}}", 0), (f"range: {{name: [null, {value}]}}", 1)):
+        with pytest.raises(ModelError) as caught:
+            split(PATH, typed.replace("CHECK", check))
+        word = check.partition(":")[0]
+        assert str(caught.value).startswith(f"{PATH}:14: checks.{word}.name.{loc}: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        ("integer", "[010, 0x1F, 1e3, '12']"),
+        ("numeric", "[0.5, '99999999999999999.99', .inf]"),
+        ("double precision", "[1e-3, -.inf]"),
+        ("boolean", "[True, false]"),
+        ("date", "[2025-01-01, infinity]"),
+        ("jsonb", "[1, '\"a\"', true]"),
+        ("uuid", "[6f1c1c4e-0d3b-4c57-9d56-1d8f9d0c3a11]"),
+    ],
+)
+def test_constants_that_fit_their_columns(type_: str, values: str) -> None:
+    typed = TEXT.replace("type: text", f'type: "{type_}"').replace(
+        "not_null: [name]", f"accepted_values: {{name: {values}}}"
+    )
+    assert len(split(PATH, typed)[0].checks.accepted_values["name"]) == values.count(",") + 1
 
 
 def test_a_word_of_checks_that_is_no_built_in_one_is_a_custom_check() -> None:
@@ -238,6 +270,11 @@ ERRORS = {
         16,
         "checks.range.name: both ends are null",
     ),
+    "a range to NaN": (
+        with_checks("  range:\n    thing_id: [1, .nan]\n"),
+        15,
+        r"checks\.range\.thing_id: NaN is no end: give a number, or null for an open end",
+    ),
     "unique over nothing": (with_checks("  unique: {pair: []}\n"), 14, "at least 1 item"),
     "a reference that is no column": (
         with_checks("  foreign_key:\n    thing_id: raw.x.y\n    name: raw.other\n"),
@@ -355,7 +392,7 @@ def test_a_source_names_one_object_a_load_date(key: str) -> None:
 
 @pytest.mark.parametrize("lookback", ["1", "0", "-3", "367", "2.5", "a week"])
 def test_a_lookback_is_a_number_of_load_dates(lookback: str) -> None:
-    with pytest.raises(ModelError, match=r":5: lookback: "):
+    with pytest.raises(ModelError, match=r":5: lookback\.days: "):
         split(PATH, changed("source:\n", f"lookback: {lookback}\nsource:\n"))
 
 

@@ -1,5 +1,6 @@
 """A SELECT with `lookback`: which tables it reads over the window, what is executed then, and what is refused."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets_tests.model.conftest import MART, RAW, Tree
 
 PATH = Path("sql/shop/marts/things.sql")
 DAY, WINDOW = "load_date = %(load_date)s", "load_date between %(window_start)s and %(load_date)s"
@@ -92,6 +94,18 @@ def test_the_latest_row_of_each_key_is_executed_in_the_place_of_the_table() -> N
     assert parsed(day).executed == day
 
 
+def test_all_rows_of_the_window_are_executed_where_no_key_tells_them_apart() -> None:
+    found = parse_query(f"select a from raw.t where {WINDOW}", PATH, lookback=True)
+    all_rows = replace(found, keys={Relation("raw", "t"): None})
+    assert all_rows.executed == (
+        f"select a from (select * from raw.t where load_date = any(%(load_dates_there)s)) as t where {WINDOW}"
+    )
+    versions = {
+        replace(found, keys={Relation("raw", "t"): key}).fingerprint for key in (None, ["a"], ["a", "b"], ["all"])
+    }
+    assert len(versions) == 4
+
+
 def test_percent_signs_and_the_build_before_it_move_nothing() -> None:
     sql = f"\nselect '%%', '%%' from {{this}} where a not in (select a from raw.t where b like '5%%' and {WINDOW})\n"
     assert parsed(sql).executed == sql.strip().replace("raw.t", f"{LATEST_T} as t")
@@ -117,3 +131,108 @@ def test_the_absent_load_dates_are_told_in_runs() -> None:
     window = Window(date(2025, 3, 1), date(2025, 3, 10), there)
     assert window.absent == "2025-03-02, 2025-03-04 to 2025-03-06, 2025-03-09"
     assert Window(there[0], there[0], there[:1]).absent == ""
+
+
+# ---- which rows of the window count
+
+RECENT = MART.replace("grain:", "lookback: 28\ngrain:").replace(
+    "load_date = ", "load_date between %(window_start)s and "
+)
+SEEN = """\
+/* @asset
+description: Things, seen.
+owner: team:tests
+grain: [thing]
+storage: view
+columns:
+  thing: {type: integer, description: Thing.}
+@end */
+select thing_id as thing from raw.things where load_date = %(load_date)s
+"""
+OVER_THE_VIEW = RECENT.replace("    thing_id,", "    thing as thing_id,").replace("    name\n", "    'x' as name\n")
+OVER_THE_VIEW = OVER_THE_VIEW.replace("raw.things", "marts.seen")
+
+
+def saying(text: str, word: str) -> str:
+    return text.replace("grain:", f"{word}\ngrain:", 1)
+
+
+def key_of(tree: Tree, name: str) -> object:
+    query = tree.load().table("marts.sold").query
+    assert query is not None
+    return query.keys[Relation.parse(name)]
+
+
+def test_a_window_over_a_table_that_says_nothing_is_refused_and_both_ways_are_named(tree: Tree) -> None:
+    tree.write("shop/marts/sold.sql", RECENT)
+    assert tree.error() == (
+        "marts/sold.sql:15: raw.things is read over 28 calendar days, and nothing says which of its rows count: write "
+        "`versions: latest` in the header of raw.things if only the latest row of each thing_id does, or "
+        "`lookback: {days: 28, rows: all}` here if all do"
+    )
+
+
+def test_the_table_that_is_read_says_that_its_latest_rows_count(tree: Tree) -> None:
+    tree.write("shop/raw/things.sql", saying(RAW, "versions: latest"))
+    for days in ("28", "{days: 28}"):
+        tree.write("shop/marts/sold.sql", RECENT.replace("lookback: 28", f"lookback: {days}"))
+        assert key_of(tree, "raw.things") == ("thing_id",)
+
+
+@pytest.mark.parametrize("says", ["", "versions: latest"])
+def test_the_reader_says_that_all_rows_count_whatever_the_table_says(tree: Tree, says: str) -> None:
+    tree.write("shop/raw/things.sql", saying(RAW, says))
+    tree.write("shop/marts/sold.sql", RECENT.replace("lookback: 28", "lookback: {days: 28, rows: all}"))
+    assert key_of(tree, "raw.things") is None
+
+
+def test_a_view_has_what_its_table_says(tree: Tree) -> None:
+    tree.write("shop/marts/seen.sql", SEEN)
+    tree.write("shop/marts/sold.sql", OVER_THE_VIEW)
+    error = tree.error()
+    assert error.startswith("marts/sold.sql:15: marts.seen is read over 28 calendar days, and nothing says ")
+    assert "in the header of raw.things if only the latest row of each thing_id does" in error
+    tree.write("shop/raw/things.sql", saying(RAW, "versions: latest"))
+    assert key_of(tree, "marts.seen") == ("thing",)
+    tree.write("shop/marts/seen.sql", saying(SEEN, "versions: latest"))
+    assert tree.error() == "marts/seen.sql:4: versions: a view has what its table says: put it there"
+
+
+def test_what_only_a_check_reads_over_the_window_must_be_told_too(tree: Tree) -> None:
+    tree.write("shop/raw/others.sql", RAW.replace("things", "others"))
+    tree.write("shop/raw/things.sql", saying(RAW, "versions: latest"))
+    check = f"checks:\n  odd: {{bad_rows: 'select 1 from raw.others where {WINDOW}'}}"
+    tree.write("shop/marts/sold.sql", RECENT.replace("checks:", check))
+    assert tree.error().startswith("marts/sold.sql:10: raw.others is read over 28 calendar days, and nothing says ")
+
+
+def test_which_rows_count_is_part_of_the_readers_versions_and_of_no_others(tree: Tree) -> None:
+    """Also of its checks' version: what reconciles is counted over the same rows."""
+    reconciled = RECENT.replace("checks:", "checks:\n  reconcile: {source: raw.things}")
+    found = []
+    for says, lookback in (("versions: latest", "28"), ("", "{days: 28, rows: all}"), ("versions: latest", "29")):
+        tree.write("shop/raw/things.sql", saying(RAW, says))
+        tree.write("shop/marts/sold.sql", reconciled.replace("lookback: 28", f"lookback: {lookback}"))
+        tables = tree.load()
+        raw, sold = tables.table("raw.things"), tables.table("marts.sold")
+        found.append((sold.code_version, sold.checks_version, raw.code_version, raw.checks_version))
+    (latest, all_rows, longer) = found
+    assert latest[0] != all_rows[0] != longer[0] != latest[0]
+    assert latest[1] != all_rows[1]
+    assert latest[1] == longer[1]
+    assert latest[2:] == all_rows[2:] == longer[2:]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("lookback: {days: 28, rows: latest}", r":4: lookback\.rows: Input should be 'all'"),
+        ("lookback: {rows: all}", r":4: 'lookback\.days' is missing: add it"),
+        ("lookback: {days: 28, weeks: 4}", r":4: unknown word 'lookback\.weeks'"),
+        ("lookback: 28\nversions: all", r":5: versions: Input should be 'latest'"),
+    ],
+)
+def test_words_that_a_window_does_not_know(tree: Tree, words: str, sentence: str) -> None:
+    tree.write("shop/marts/sold.sql", RECENT.replace("lookback: 28", words))
+    with pytest.raises(ModelError, match=sentence):
+        tree.load()

@@ -58,7 +58,10 @@ def test_the_shipped_pipelines_load() -> None:
 
 def test_a_lookback_that_no_table_is_read_over_is_an_error(tree: Tree) -> None:
     tree.write("shop/marts/sold.sql", MART.replace("grain:", "lookback: 7\ngrain:"))
-    with pytest.raises(ModelError, match=r"sold\.sql:4: the SELECT reads no window: tie a table to it by `load_date "):
+    with pytest.raises(
+        ModelError,
+        match=r"sold\.sql:4: the SELECT reads no window of 7 calendar days: tie a table to it by `load_date ",
+    ):
         tree.load()
 
 
@@ -374,3 +377,24 @@ def test_a_folder_must_not_be_called_as_a_database_that_is_there(tmp_path: Path,
     (folder / "pipeline.yaml").write_text("description: Anything.\n")
     with pytest.raises(ModelError, match=f"a database called '{name}' is there for another purpose"):
         load_pipeline(folder, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("sum: thing_id", ""),
+        ("sum: price, here: thing_id", ":9: 'price' is floating-point and has no exact sum: write (price)::numeric"),
+        ("sum: name, here: thing_id", ":9: 'name' is no number that can be added up: name one, or cast it to numeric"),
+        ("sum: 'price::numeric', here: thing_id", ""),
+    ],
+)
+def test_what_is_added_up_in_a_source_has_an_exact_sum_there(tree: Tree, words: str, error: str) -> None:
+    price = "  price: {type: double precision, description: Price.}\n@end"
+    tree.write("shop/raw/things.sql", RAW.replace("@end", price))
+    tree.write(
+        "shop/marts/sold.sql", MART.replace("min_rows: {at_least: 2}", f"reconcile: {{source: raw.things, {words}}}")
+    )
+    if error:
+        assert tree.error() == f"marts/sold.sql{error}"
+    else:
+        assert [check.name for check in tree.load().table("marts.sold").checks][-1] == "reconcile"

@@ -59,9 +59,11 @@ def test_a_mart_that_shows_what_is_dropped_would_lose_its_rows(tree: Tree) -> No
 
 def test_no_window_reaches_back_on_what_is_dropped(tree: Tree) -> None:
     window = "between %(window_start)s and %(load_date)s"
-    recent = VIEW.replace("storage: view", "lookback: 28").replace("= %(load_date)s", window)
+    recent = VIEW.replace("storage: view", "lookback: {days: 28, rows: all}").replace("= %(load_date)s", window)
     tree.write("shop/marts/recent.sql", recent)
-    with pytest.raises(ModelError, match=r"lookback reads 28 load_dates of raw\.things, of which retention keeps 27"):
+    with pytest.raises(
+        ModelError, match=r"lookback reads 28 calendar days of raw\.things, of which retention keeps 27 "
+    ):
         retaining(tree, "{raw: 27}")
     path = tree.root / "shop/pipeline.yaml"
     path.write_text(path.read_text().replace("{raw: 27}", "{raw: 28}"))

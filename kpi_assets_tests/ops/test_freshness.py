@@ -46,7 +46,7 @@ def tell(session: Connection[Any], shared: Lab) -> list[date]:
 
 
 def test_a_kpi_is_late_by_its_load_dates_whenever_they_were_built(session: Connection[Any], shared: Lab) -> None:
-    noon = datetime(2025, 3, 3, 12, 0, tzinfo=timezone.utc)  # 36 hours after NEXT began
+    noon = datetime(2025, 3, 4, 12, 0, tzinfo=timezone.utc)  # 36 hours after NEXT ended
     assert late(session, shared, noon) == [], "of which nothing was ever published is new"
     for job in ("marts.weighed", "marts.unpromised"):
         publish(session, job, day=NEXT)
@@ -58,15 +58,32 @@ def test_a_kpi_is_late_by_its_load_dates_whenever_they_were_built(session: Conne
     assert late(session, shared, noon + timedelta(seconds=1)) == []
 
 
+def test_a_pipeline_that_publishes_yesterday_every_morning_is_never_late(session: Connection[Any], shared: Lab) -> None:
+    """A day is due once it is over, and then has until the noon after."""
+    second = timedelta(seconds=1)
+    publish(session, "marts.weighed", day=DAY)
+    for number in range(1, 4):
+        today = datetime(2025, 3, 1 + number, tzinfo=timezone.utc)
+        for at in (today, today.replace(hour=8), today.replace(hour=12) + second, today + timedelta(days=1) - second):
+            assert late(session, shared, at) == [], f"{at}: {today.date()} is not over"
+        morning = today + timedelta(days=1, hours=8)
+        assert late(session, shared, morning) == []
+        publish(session, "marts.weighed", day=today.date())
+    last = today + timedelta(days=2, hours=12)
+    assert late(session, shared, last) == []
+    assert late(session, shared, last + second) == [("marts.weighed", today.date())]
+
+
 def test_it_is_told_once_and_its_recovery_once_however_many_load_dates_it_lacks(
     session: Connection[Any], shared: Lab
 ) -> None:
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=DAY)
     assert tell(session, shared) == tell(session, shared) == []
-    since = ("marts.again is late since 2025-03-03 12:00 UTC", "marts.weighed is late since 2025-03-02 12:00 UTC")
+    since = ("marts.again is late since 2025-03-04 12:00 UTC", "marts.weighed is late since 2025-03-03 12:00 UTC")
     rest = "its latest published load_date is 2025-03-01, and its freshness is within_hours:"
-    details = [f"{since[0]}: {rest} 60", f"{since[1]}: {rest} 36"]
+    end = "counted from that load_date's end"
+    details = [f"{since[0]}: {rest} 60, {end}", f"{since[1]}: {rest} 36, {end}"]
     assert incidents(session) == [(NEXT, "late", None, "marts.again", details, 1, True)]
 
     for job in ("marts.weighed", "marts.again"):
@@ -97,5 +114,7 @@ def test_the_doctor_tells_of_it(session: Connection[Any], shared: Lab) -> None:
     ]
     [(state, text)] = [(each.state, each.text) for each in found]
     assert state == "advice"
-    assert text.startswith("marts.weighed is late since 2025-03-02 12:00 UTC: ")
-    assert text.endswith(f" within_hours: 36: `kpi plan {shared.name}` says what is not published")
+    assert text.startswith("marts.weighed is late since 2025-03-03 12:00 UTC: ")
+    assert text.endswith(
+        f" within_hours: 36, counted from that load_date's end: `kpi plan {shared.name}` says what is not published"
+    )

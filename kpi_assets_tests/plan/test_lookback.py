@@ -110,6 +110,18 @@ def test_another_length_of_the_window_is_other_sql_and_builds_nothing_by_itself(
     assert not shop.standing().is_due(rebuild_on_sql_change=False)
 
 
+def test_all_rows_of_the_window_instead_of_the_latest_are_other_sql_too(shop: Shop) -> None:
+    land_all(shop, 0, 1)
+    run(shop, 0, 1)
+    shop.file("marts/recent.sql", RECENT.replace("lookback: 3", "lookback: {days: 3}"))
+    assert states(shop)[:2] == [FINE] * 2
+    shop.file("marts/recent.sql", RECENT.replace("lookback: 3", "lookback: {days: 3, rows: all}"))
+    assert states(shop)[:2] == [("stale", "sql")] * 2
+    run(shop, 0, 1)
+    assert states(shop)[:2] == [FINE] * 2
+    assert [row[2] for row in shop.rows(OF_RECENT.format(days(shop)[0]))] == [1, 2]
+
+
 def test_another_grain_of_what_it_reads_is_other_sql_too(shop: Shop) -> None:
     land_all(shop, 0)
     run(shop, 0)

@@ -124,7 +124,7 @@ def test_a_held_load_date_stays_held_while_nothing_that_it_is_made_from_changes(
     assert not is_due(shop)
     shop.land(things=DOUBLED)
     assert shop.standing().state == "held", "the same bytes landed again"
-    shop.file("marts/heavy.sql", HEAVY + "limit 10\n")
+    shop.file("marts/heavy.sql", HEAVY + "order by 1\nlimit 10\n")
     assert shop.standing().state == "held", "the SQL of what comes after it has changed"
 
 
@@ -152,7 +152,7 @@ def test_a_held_table_is_due_when_its_sql_or_its_checks_change(shop: Shop, word:
     shop.land()
     assert shop.run()["marts.weighed"] == "held"
     assert shop.standing().state == "held"
-    changed = blocked + "limit 0\n" if word == "limit" else blocked.replace("weight > 20", "weight > 50")
+    changed = blocked + "order by 1\nlimit 0\n" if word == "limit" else blocked.replace("weight > 20", "weight > 50")
     shop.file("marts/weighed.sql", changed)
     assert told(shop) == (
         "stale",

@@ -67,7 +67,7 @@ class Bench:
         assert body.count(mistake.replace) == 1, f"{case.id}: {mistake.replace!r} must stand once in {table.path.name}"
         edited = body.replace(mistake.replace, mistake.by)
         query = parse_query(edited, table.path, lookback=table.header.lookback is not None)
-        return replace(table, query=replace(query, grains=table.query.grains))
+        return replace(table, query=replace(query, keys=table.query.keys))
 
     def build(self, case: Case, table: Table) -> Built:
         """Forget the case before, publish the inputs, and build."""

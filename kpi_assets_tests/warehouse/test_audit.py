@@ -100,12 +100,87 @@ def test_rows_of_the_source_are_here_or_dropped_by_a_named_rule(
     )
 
 
-@pytest.mark.parametrize(("weights", "missing"), [([2, 4], 0), ([2, None], 4), ([], 6)])
-def test_what_is_counted_here_may_be_a_sum(room: Room, weights: list[int | None], missing: int) -> None:
-    rows: list[Row] = [(number, None, weight) for number, weight in enumerate(weights)]
-    checks = "reconcile: {source: raw.lines, counted: sum(weight)}"
+@pytest.mark.parametrize(("orders", "missing"), [([2, 4], 0), ([2, None], 4), ([], 6)])
+def test_what_is_counted_here_may_be_a_sum(room: Room, orders: list[int | None], missing: int) -> None:
+    rows: list[Row] = [(number, None, None, None, None, order) for number, order in enumerate(orders)]
+    checks = "reconcile: {source: raw.lines, counted: 'sum(\"order\")'}"
     result = room.results(checks, rows, source_rows={Relation("raw", "lines"): 6})["reconcile"]
     assert (result.metric, result.passed) == (missing, not missing)
+
+
+SUMMED = "reconcile: {source: raw.lines, sum: price, here: weight, dropped: {free: price < 1, orphan: thing_id = 9}}"
+
+
+def summed(room: Room, checks: str, prices: list[str | None], weights: list[str | None]) -> CheckResult:
+    for price in prices:
+        room.session.execute("insert into raw.lines values (%s, 1, %s)", [DAY, price])
+    room.session.execute("insert into raw.lines values (%s, 1, 1000)", [NEXT])
+    return room.results(checks, [(number, None, weight) for number, weight in enumerate(weights)])["reconcile"]
+
+
+@pytest.mark.parametrize(
+    ("prices", "weights", "missing", "message"),
+    [
+        (
+            ["20.10", "30.20", "0.50"],
+            ["50.30"],
+            0,
+            "50.80 as sum(price) of raw.lines = 50.30 here + 0.50 dropped by free + 0 dropped by orphan",
+        ),
+        (
+            ["57.50", "0.1", None],
+            ["31.10"],
+            26.4,
+            "57.60 as sum(price) of raw.lines = 31.10 here + 0.1 dropped by free + 0 dropped by orphan"
+            " + 26.40 unexplained",
+        ),
+        ([], [], 0, "0 as sum(price) of raw.lines = 0 here + 0 dropped by free + 0 dropped by orphan"),
+        (
+            [None],
+            [None, "2"],
+            -2,
+            "0 as sum(price) of raw.lines = 2.00 here + 0 dropped by free + 0 dropped by orphan + -2.00 unexplained",
+        ),
+    ],
+)
+def test_what_is_added_up_in_the_source_is_here_or_dropped_by_a_named_rule(
+    room: Room, prices: list[str | None], weights: list[str | None], missing: float, message: str
+) -> None:
+    assert summed(room, SUMMED, prices, weights) == CheckResult(
+        "reconcile", passed=not missing, blocking=True, metric=missing, threshold=0, message=message
+    )
+
+
+def test_a_sum_is_compared_with_every_digit(room: Room) -> None:
+    checks = "reconcile: {source: raw.lines, sum: price, here: weight + 100000000000000000000000000000000000}"
+    prices: list[str | None] = ["100000000000000000000000000000000001.00000000000000000000000000000000000001"]
+    found = summed(room, checks, prices, ["1"])
+    assert (found.passed, found.metric) == (False, 1e-38)
+    assert found.message.endswith(" + 0.00000000000000000000000000000000000001 unexplained")
+
+
+def test_a_sum_of_the_source_may_be_compared_with_a_count(room: Room) -> None:
+    found = summed(room, "reconcile: {source: raw.lines, sum: price, counted: count(*) + 1}", ["2", "1"], ["1", "1"])
+    assert (found.passed, found.message) == (True, "3 as sum(price) of raw.lines = 3 here")
+
+
+@pytest.mark.parametrize(
+    ("here", "prices", "inexact"),
+    [
+        ("least(share, thing_id * share)", ["1"], "here"),
+        ("thing_id", ["1", "NaN"], "source"),
+        ("thing_id", ["1", "-Infinity"], "source"),
+    ],
+)
+def test_a_sum_that_is_no_exact_number_errs(room: Room, here: str, prices: list[str | None], inexact: str) -> None:
+    checks = (
+        f"reconcile: {{source: raw.lines, sum: price, here: '{here.replace('share', 'share::pg_catalog.float8')}'}}"
+    )
+    found = summed(room, checks, prices, ["1"])
+    assert (found.verdict, found.metric, found.holds) == ("error", None, True)
+    assert found.message == (
+        f"the check itself failed: sum(price) is no exact number ({inexact}): cast what is added up to numeric"
+    )
 
 
 # ---- what is told of an object

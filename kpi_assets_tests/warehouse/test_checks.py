@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from kpi_assets.model.checks import expand
+from kpi_assets.model.header import split
 from kpi_assets.model.results import CheckResult
+from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets_tests.lab import DAY, NEXT
-from kpi_assets_tests.warehouse.room import Room, Row
+from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, Room, Row, header_of
 
 
 def bad(name: str, metric: int, samples: list[dict[str, Any]], *, blocking: bool = True) -> CheckResult:
@@ -68,9 +71,14 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
         [(1, None, "NaN", None), (2, None, 1, 1.0)],
         bad("range__weight", 1, [row(1, weight="NaN")]),
     ),
-    "range, NaN of floating point": (
+    "range, neither NaN nor infinity lies in an open end": (
         "range: {share: [0, null]}",
         [(1, None, None, "NaN"), (2, None, None, "Infinity"), (3, None, None, 1.0)],
+        bad("range__share", 2, [row(1, share="NaN"), row(2, share="Infinity")]),
+    ),
+    "range, infinity lies in an end that is said to be infinite": (
+        "range: {share: [0, .inf]}",
+        [(1, None, None, "NaN"), (2, None, None, "Infinity"), (3, None, None, 1e300)],
         bad("range__share", 1, [row(1, share="NaN")]),
     ),
     "range, infinity is not within ends": (
@@ -150,6 +158,38 @@ def test_a_check_on_known_rows(room: Room, checks: str, rows: list[Row], expecte
     assert expected.verdict == ("pass" if expected.passed else "fail" if expected.blocking else "warn")
     assert found.holds == any(result.blocking and not result.passed for result in found.results)
     assert found.rows == len(rows)
+
+
+ENDS = {  # type -> a value, and what lies beyond every value, on each side
+    "integer": ("7", [], []),
+    "numeric(6,2)": ("7.00", [], ["NaN"]),
+    "numeric": ("1e400", ["-Infinity"], ["Infinity", "NaN"]),
+    "real": ("7", ["-Infinity"], ["Infinity", "NaN"]),
+    "double precision": ("7", ["-Infinity"], ["Infinity", "NaN"]),
+    "date": ("2025-01-01", ["-infinity"], ["infinity"]),
+    "timestamp without time zone": ("2025-01-01 00:00:00", ["-infinity"], ["infinity"]),
+    "timestamp with time zone": ("2025-01-01 00:00:00+00", ["-infinity"], ["infinity"]),
+    "text": ("b", [], []),
+}
+
+
+@pytest.mark.parametrize(("type_", "value", "below", "above"), [(type_, *ends) for type_, ends in ENDS.items()])
+def test_an_open_end_lets_every_value_through_and_no_infinity(
+    room: Room, type_: str, value: str, below: list[str], above: list[str]
+) -> None:
+    """Also where the other end is the value itself, and with what lies beyond the other end."""
+    room.session.execute(f'alter table pg_temp.this alter "user" type {type_} using null')
+    rows: list[Row] = [(n, None, None, None, each) for n, each in enumerate([value, None, *below, *above])]
+    header = header_of("").replace("user: {type: text,", f'user: {{type: "{type_}",')
+    written = value if type_ == "real" else f"'{value}'"
+    for ends in (f"[{written}, null]", f"[null, {written}]"):
+        checks = header.replace("checks:", f"checks:\n  range: {{user: {ends}}}")
+        parsed, lines, _ = split(PATH, checks.replace("1e400", "1" + "0" * 400))
+        room.fill(rows)
+        found = audit(room.session, THIS, {**TYPES, "user": type_}, expand(parsed, PATH, lines), Facts(DAY))
+        [result] = [each for each in found.results if each.name == "range__user"]
+        assert not result.errored, result.message
+        assert result.metric == len(below) + len(above)
 
 
 @pytest.mark.parametrize("proven", [True, False])

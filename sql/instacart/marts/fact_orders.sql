@@ -3,6 +3,8 @@ description: One row per order, with its basket's reorder metrics.
 owner: team:analytics
 grain: [order_id]
 storage: partitions
+# Every load_date delivers each user's whole history: an order is one order, as its latest delivery has it.
+versions: latest
 columns:
   order_id: {type: integer, description: Order.}
   user_id: {type: integer, description: User who ordered.}

@@ -4,7 +4,7 @@ owner: team:analytics
 grain: [order_dow]
 kpi:
   chart: {x: order_dow, y: total_orders}
-# A load_date lands on its day: one that is not published by noon of the next is late.
+# A load_date ends at midnight UTC, and the next one must be published 36 hours later: by noon of the day after it.
 freshness: {within_hours: 36}
 columns:
   order_dow: {type: smallint, description: "Day of the week of the order, 0 to 6; a day without orders has no row."}

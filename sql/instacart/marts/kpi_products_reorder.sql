@@ -6,7 +6,7 @@ kpi:
   chart: {x: product_name, y: orders_with_product}
 # A rate over fewer orders is noise: over 20 of them its standard error is still up to 0.11.
 min_volume: {column: orders_with_product, at_least: 20}
-# A load_date lands on its day: one that is not published by noon of the next is late.
+# A load_date ends at midnight UTC, and the next one must be published 36 hours later: by noon of the day after it.
 freshness: {within_hours: 36}
 columns:
   product_id: {type: integer, description: "Product; one that is in no known basket has no row."}

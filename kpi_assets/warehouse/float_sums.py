@@ -1,0 +1,63 @@
+"""Floating-point sums in a SELECT, found by asking Postgres for the types that the files do not tell.
+
+Postgres parses the SELECT as a view that is rolled back, and the parsed tree of the view names the function behind each
+call, by which types were resolved. Not here: what is known from the files alone (model/replay.py).
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+
+from kpi_assets.model.lookback import Window
+from kpi_assets.model.names import LOAD_DATE
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.replay import PAIRS, SUMS
+from kpi_assets.warehouse.candidates import DefinitionError
+
+_TOKEN = re.compile(r"\\.|([{}])|:(\w+) (<>|[^\s{}]*)", re.DOTALL)  # a character that is escaped, a brace, a field
+_FLOAT_SUMS = """
+select p.oid::text, p.oid::regprocedure::text from pg_proc as p
+where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'a' and (
+    p.proname = any(%(pairs)s)
+    or p.proname = any(%(sums)s) and p.proargtypes[0] in ('real'::regtype, 'double precision'::regtype)
+)
+"""
+
+
+def refuse(connection: Connection[Any], table: Table, load_date: date, window: Window | None) -> None:
+    """Raise DefinitionError for a sum that another order of the rows would change; asks only where it is not known."""
+    if table.query is None or not table.query.has_unknown_sums:
+        return
+    functions = dict(connection.execute(_FLOAT_SUMS, {"pairs": list(PAIRS), "sums": list(SUMS)}).fetchall())
+    parameters = {LOAD_DATE: load_date, **(window.parameters if window else {})}
+    view = sql.SQL("create temporary view parsed as {}").format(sql.SQL(table.query.executed.strip()))
+    with connection.transaction(force_rollback=True):
+        psycopg.ClientCursor(connection).execute(view, parameters)  # a view takes no parameters of the server's
+        row = connection.execute(
+            "select ev_action::text from pg_rewrite where ev_class = 'pg_temp.parsed'::regclass"
+        ).fetchone()
+    assert row is not None
+    for oid in _unordered_calls(row[0]):
+        if oid in functions:
+            raise DefinitionError(
+                f"{table.path}: {functions[oid]} adds up floating-point numbers, and another order of the rows gives "
+                "another result: cast what it adds up to numeric."
+            )
+
+
+def _unordered_calls(tree: str) -> Iterator[str]:
+    """The functions, by oid, of the aggregates of a parsed tree that sort no rows, and of those over windows."""
+    nodes: list[dict[str, str]] = []
+    for brace, field, value in _TOKEN.findall(tree):
+        if brace == "{":
+            nodes.append({})
+        elif brace == "}":
+            node = nodes.pop()
+            if node.get("aggorder", "<>") == "<>" and node.get("aggdistinct", "<>") == "<>":
+                yield node.get("aggfnoid") or node.get("winfnoid", "")
+        elif field and nodes:
+            nodes[-1][field] = value

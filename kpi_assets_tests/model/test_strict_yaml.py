@@ -1,0 +1,84 @@
+"""What a word without quotes is: YAML 1.2's core schema, or an error that asks for quotes."""
+
+from math import inf, isnan
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpi_assets.model.header import Checks
+from kpi_assets.model.strict_yaml import ModelError, Strict, read
+
+PATH = Path("sql/shop/raw/things.sql")
+
+
+class Words(Strict):
+    """A list of anything."""
+
+    words: list[Any]
+
+
+def value_of(word: str) -> Any:
+    return read(Words, f"words:\n- {word}\n", PATH)[0].words[0]
+
+
+VALUES: dict[str, Any] = {
+    # text in 1.2, though 1.1 makes something else of it
+    **{word: word for word in ("22:30", "1:02:03", "yes", "no", "on", "off", "y", "N", "2025-01-01", "=", "<<")},
+    **{word: word for word in ("2025-01-01 10:00:00", "1.2.3", "100_days", "_1", "e3", "inf", "nan", "tRue", "'010'")},
+    "'010'": "010",
+    # whole numbers
+    "0": 0, "010": 10, "-007": -7, "+1": 1, "08": 8, "0o10": 8, "0x1F": 31,
+    "123456789012345678901": 123456789012345678901,
+    # other numbers
+    "1.5": 1.5, ".5": 0.5, "-.5": -0.5, "1.": 1.0, "1e3": 1000.0, "12E-2": 0.12, "0.10": 0.1, "1e22": 1e22,
+    ".inf": inf, "-.Inf": -inf, "+.INF": inf,
+    "true": True, "True": True, "FALSE": False,
+    "~": None, "null": None, "Null": None, "NULL": None, "": None,
+    "!!int '5'": 5, "!!str 5": "5", "!!float 5": 5.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "value"), VALUES.items(), ids=[word or "nothing" for word in VALUES])
+def test_a_word_is_what_the_core_schema_makes_of_it(word: str, value: Any) -> None:
+    found = value_of(word)
+    assert (type(found), found) == (type(value), value)
+
+
+def test_nan_is_a_number() -> None:
+    assert isnan(value_of(".nan"))
+
+
+@pytest.mark.parametrize(
+    "word", ["1_000", "1_000.5", "2025_01", "0b101", "-0x1F", "+0o7", "0x1_F", "!!bool yes", "!!int x"]
+)
+def test_what_may_be_a_number_or_a_text_asks_for_quotes(word: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        value_of(word)
+    text = word.rsplit(maxsplit=1)[-1]
+    assert str(caught.value).startswith(
+        f"{PATH}:2: {text!r} may be a number or a text: write a plain decimal number, or put it in quotes"
+    )
+    assert value_of(f"'{text}'") == text
+
+
+@pytest.mark.parametrize("word", ["99999999999999999.99", "3.14159265358979323846", "1e400"])
+def test_a_number_that_would_be_rounded_asks_for_quotes(word: str) -> None:
+    with pytest.raises(ModelError, match=f":2: {word} has more digits than a number here keeps: put it in quotes"):
+        value_of(word)
+
+
+@pytest.mark.parametrize("word", ["!!timestamp 2025-01-01", "!!binary aGk=", "!!set {a: null}"])
+def test_types_beyond_the_core_are_unknown(word: str) -> None:
+    with pytest.raises(ModelError, match="could not determine a constructor for the tag"):
+        value_of(word)
+
+
+def test_a_merge_key_merges_nothing() -> None:
+    with pytest.raises(ModelError, match=r"unknown word '<<'"):
+        read(Words, "words: []\n<<: {words: [1]}\n", PATH)
+
+
+def test_infinity_is_not_null_where_versions_are_made() -> None:
+    bounded, endless = (Checks(range={"x": (0, end)}).model_dump_json() for end in (None, inf))
+    assert bounded != endless
