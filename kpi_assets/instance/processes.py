@@ -44,5 +44,7 @@ def _is_alive(told: str) -> bool:
 
 
 if __name__ == "__main__":
-    with dg.DagsterInstance.get() as found:
+    from kpi_assets.instance.storage import open_instance
+
+    with open_instance() as found:
         close_dead_runs(found)
