@@ -1,8 +1,8 @@
 """`python -m bench.backfill`: `kpi backfill` over 400 small load_dates, on a server that takes 25 sessions.
 
 Makes servers, a pipeline of two tables and its objects in a folder of its own, and watches one call of the command from
-outside: the sessions on the server, the memory of the process, and the seconds from one load_date's start to the next.
-Exits with 1 where a load_date was not published, or the last ones took more sessions or longer than the first.
+outside: the sessions on the server, the memory of the process, and the time from one load_date's start to the next.
+Exits with 1 where a load_date was not published, or where the last ones took more sessions or a tenth more CPU.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
@@ -71,28 +71,36 @@ where load_date = %(load_date)s
 
 @dataclass
 class Watched:
-    """What was seen from outside while the command ran: (time, sessions, bytes of memory)."""
+    """What was seen from outside while the command ran: (time, sessions, bytes of memory, seconds of CPU).
+
+    The time of a session of the server counts when that has ended.
+    """
 
     server: str
     process: psutil.Process
-    seen: list[tuple[float, int, int]] = field(default_factory=list)
+    seen: list[tuple[float, int, int, float]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def watch(self) -> None:
         with psycopg.connect(self.server, autocommit=True) as connection:
-            while not self.ended.wait(0.02):
-                try:
-                    memory = self.process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    return
-                row = connection.execute(SESSIONS).fetchone()
-                assert row is not None
-                self.seen.append((time.time(), row[0], memory))
+            postmaster = psutil.Process(connection.info.backend_pid).parent()
+            assert postmaster is not None
+            while not self.ended.wait(0.05):
+                with suppress(psutil.NoSuchProcess):
+                    memory, ours, theirs = (
+                        self.process.memory_info().rss,
+                        self.process.cpu_times(),
+                        postmaster.cpu_times(),
+                    )
+                    spent = ours.user + ours.system + theirs.children_user + theirs.children_system
+                    [(sessions,)] = connection.execute(SESSIONS).fetchall()
+                    self.seen.append((time.time(), sessions, memory, spent))
 
-    def between(self, start: float, end: float) -> tuple[int, int]:
-        """The most sessions and the most memory in a span of time."""
-        found = [(sessions, memory) for at, sessions, memory in self.seen if start <= at < end]
-        return max(sessions for sessions, _ in found), max(memory for _, memory in found)
+    def between(self, start: float, end: float) -> tuple[int, int, float]:
+        """The most sessions, the most memory, and the CPU spent, in a span of time."""
+        found = [entry for entry in self.seen if start <= entry[0] < end]
+        spent = found[-1][3] - found[0][3]
+        return max(entry[1] for entry in found), max(entry[2] for entry in found), spent
 
 
 @contextmanager
@@ -148,10 +156,14 @@ def tell(watched: Watched, starts: Sequence[float]) -> int:
     """Print the first twenty and the last twenty side by side; 1 where the last took more."""
     found = []
     for name, part in (("first", starts[1:22]), ("last", starts[-21:])):
-        sessions, memory = watched.between(part[0], part[-1])
-        seconds = statistics.median(b - a for a, b in pairwise(part))
-        found.append((sessions, seconds))
-        out.print(f"the {name} 20: {seconds:.2f} s a load_date, at most {sessions} sessions, {memory >> 20} MB")
+        sessions, memory, spent = watched.between(part[0], part[-1])
+        seconds, cpu = statistics.median(b - a for a, b in pairwise(part)), spent / (len(part) - 1)
+        found.append((sessions, cpu))
+        out.print(
+            f"the {name} 20: {seconds:.2f} s a load_date, of it {cpu:.2f} s of CPU; at most {sessions} sessions, "
+            f"{memory >> 20} MB",
+            soft_wrap=True,
+        )
     (few, quick), (many, slow) = found
     return int(many > few or slow > 1.1 * quick)
 

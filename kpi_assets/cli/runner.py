@@ -165,15 +165,8 @@ def failures_of(pipeline: str, events: Sequence["DagsterEvent"]) -> dict[str, st
 
 def broken_off(error: Exception) -> str:
     """What a person is told of a run that Dagster could not go on with."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    from kpi_assets.instance.storage import why_not  # noqa: PLC0415
 
-    cause: BaseException = error
-    while (behind := cause.__cause__ or cause.__context__) is not None:
-        cause = behind
-    reason = f"{type(cause).__name__}: {' '.join(str(cause).split())}"
-    if isinstance(error, SQLAlchemyError) or "Postgres" in type(error).__name__:
-        return (
-            f"Dagster's database, which keeps the history of runs, could not be written to ({reason}): look after it "
-            "with `kpi doctor`, and run the load_date again."
-        )
-    return f"the run broke off ({reason}): this is a fault of kpi_assets."
+    if reason := why_not(error):
+        return f"{reason}; then run the load_date again."
+    return f"The run broke off ({type(error).__name__}: {error}): this is a fault of kpi_assets."

@@ -11,7 +11,10 @@ import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import SQLAlchemyError
 
+from kpi_assets.errors import UserError
 from kpi_assets.instance.folder import storage_url
 from kpi_assets.settings import settings
 
@@ -48,8 +51,13 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     """The instance of this home; its sessions on the server end with the context.
 
     Dagster closes an instance without its pools: each keeps its connection for as long as the process lives.
+    Raises UserError where its database cannot be used.
     """
-    with dg.DagsterInstance.get() as instance:
+    try:
+        opened = dg.DagsterInstance.get()
+    except (DagsterPostgresException, SQLAlchemyError) as error:
+        raise UserError(f"{why_not(error)}.") from None
+    with opened as instance:
         try:
             yield instance
         finally:
@@ -57,3 +65,16 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
                 engine = getattr(storage, "_engine", None)  # not every storage of somebody's dagster.yaml has one
                 if engine is not None:
                     engine.dispose()
+
+
+def why_not(error: BaseException) -> str | None:
+    """What is the matter with Dagster's database, as a sentence without its end; None where the error is another."""
+    if not isinstance(error, (DagsterPostgresException, SQLAlchemyError)):
+        return None
+    while behind := error.__cause__ or error.__context__:
+        error = behind
+    reason = " ".join(str(error).split()).split("FATAL:")[-1].strip()
+    return (
+        f"Dagster's database, which keeps the history of runs, cannot be used ({reason}): `kpi doctor` looks at it and "
+        "at the sessions that the server takes (max_connections)"
+    )

@@ -1,5 +1,6 @@
 """How many sessions a command has on the server, whatever it has to do."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.settings import settings
 from kpi_assets_tests.cli import small
+from kpi_assets_tests.cli.command import Site
 from kpi_assets_tests.lab import Lab
 
 LOAD_DATES, MOST = 24, 25
@@ -35,9 +37,22 @@ def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_begin(tmp_path: Pa
         assert said.line("not landed") == f"{LOAD_DATES} landed, 0 of the {LOAD_DATES} load_dates not landed"
         counts = "select sessions from public.seen order by publish_id"
         seen = [sessions for (sessions,) in kpi.rows(counts, database=small.NAME)]
+        _is_told_that_no_session_is_left(kpi)
     assert len(seen) == 2 * LOAD_DATES
     assert seen[2 * 4 : 2 * 5] == seen[-2:]
     assert max(seen) <= 6
+
+
+def _is_told_that_no_session_is_left(kpi: Site) -> None:
+    with ExitStack() as others:
+        with pytest.raises(psycopg.OperationalError, match="too many clients already"):
+            for _ in range(MOST + 1):
+                others.enter_context(psycopg.connect(kpi.url("postgres")))
+        said = kpi("plan", small.NAME, code=1, **kpi.servers)
+    assert "takes no further session of user 'kpi'" in said.err
+    assert "(sorry, too many clients already): end sessions that nobody needs" in said.err
+    assert "raise max_connections" in said.err
+    assert "start it" not in said.err
 
 
 @pytest.mark.usefixtures("stack")
