@@ -8,7 +8,7 @@ something before it did not publish, and the last steps fail, so that the run te
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Generic, TypeVar
@@ -60,7 +60,7 @@ class Step(Generic[Outcome]):
 
     def _build(self, context: dg.AssetExecutionContext, load_date: date) -> Outcome:
         resources = context.resources
-        reporter: Progress = resources.progress(context.log, f"{self.name} {load_date}")
+        reporter = _harmless(resources.progress(context.log, f"{self.name} {load_date}"))
         work: BuildContext = resources.run_log.context(self.pipeline, resources.s3, reporter, load_date)
         return self.build(work, load_date)
 
@@ -97,6 +97,16 @@ class Step(Generic[Outcome]):
         except dg.Failure as failure:
             return None, str(failure.description)
         return outcome, "held by its gates" if outcome.held else None
+
+
+def _harmless(report: Progress) -> Progress:
+    """The listener, whose own error is none of the build: it also hears of what is published already."""
+
+    def tell(phase: str, done: int, total: int) -> None:
+        with suppress(Exception):
+            report(phase, done, total)
+
+    return tell
 
 
 def behind(pipeline: Pipeline, table: Table) -> list[str]:

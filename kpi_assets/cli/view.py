@@ -15,6 +15,7 @@ from kpi_assets.printable import printable
 if TYPE_CHECKING:
     from kpi_assets.build.context import Progress  # its import brings boto3
 
+KEPT_BACK = "what it reads was not published"
 ENDINGS = {"published": "green", "verified": "green", "held": "bold red", "failed": "red", "skipped": "yellow"}
 
 
@@ -71,9 +72,9 @@ class RunView:
 
     def _why_skipped(self, name: str) -> str:
         """Why an asset was not begun; its lines before tell, since they stand in build order."""
-        before = [self.lines[other].state for other in self.reads.get(name, ()) if other in self.lines]
-        kept_back = any(state in {"held", "failed", "skipped"} for state in before)
-        return "what it reads was not published" if kept_back else "the run ended before it"
+        before = [self.lines[other] for other in self.reads.get(name, ()) if other in self.lines]
+        kept_back = any(line.state in {"held", "failed"} or line.detail == KEPT_BACK for line in before)
+        return KEPT_BACK if kept_back else "the run ended before it"
 
     def _end(self, name: str, state: str, detail: str) -> None:
         line = self.lines[name]

@@ -73,7 +73,7 @@ def why_not(error: BaseException) -> str | None:
         return None
     while behind := error.__cause__ or error.__context__:
         error = behind
-    reason = " ".join(str(error).split()).split("FATAL:")[-1].strip()
+    reason = (str(error).split("FATAL:")[-1].strip() or type(error).__name__).splitlines()[0]
     return (
         f"Dagster's database, which keeps the history of runs, cannot be used ({reason}): `kpi doctor` looks at it and "
         "at the sessions that the server takes (max_connections)"
