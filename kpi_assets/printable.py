@@ -21,7 +21,7 @@ def printable(value: object) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     found = match[0]
-    return _SHORT.get(found) or (f"\\x{ord(found):02x}" if found < "\x80" else f"\\u{ord(found):04x}")
+    return _SHORT.get(found) or (f"\\x{ord(found):02x}" if found < "\u0100" else f"\\u{ord(found):04x}")
 
 
 def strict_json(value: Any, indent: int | None = None) -> str:
