@@ -71,9 +71,8 @@ def explain(work: Session, result: Result) -> None:
         done = "verified" if name.startswith("s3.") else "published"
         say(styled("failed", ENDINGS["failed"]), f" {name}: it is {done}; the run failed after that: {error}")
     if result.not_begun and not any(state in {"held", "failed"} for state, _ in result.states.values()):
-        say(
-            styled("failed", ENDINGS["failed"]), f" {', '.join(result.not_begun)}: the run ended before it came to that"
-        )
+        names = ", ".join(result.not_begun)
+        say(styled("failed", ENDINGS["failed"]), f" {names}: the run ended before it came to that")
 
 
 def backfill(

@@ -18,6 +18,7 @@ from kpi_assets.errors import UserError
 if TYPE_CHECKING:
     import dagster as dg
     from dagster._core.events import DagsterEvent
+    from dagster_shared.error import SerializableErrorInfo
 
     from kpi_assets.build.context import Progress
 
@@ -152,15 +153,21 @@ def failures_of(pipeline: str, events: Sequence["DagsterEvent"]) -> dict[str, st
                 raise StoppedError(KEPT)
             said = failure.user_failure_data.description if failure.user_failure_data else None
             name = ".".join(event.step_key.split("__")[1:3])
-            failures[name] = said or (failure.error.message.strip() if failure.error else "failed")
+            failures[name] = said or _reason(failure.error)
         elif event.is_run_failure and not failures:  # no step was to blame: a resource could not be made, say
             if event.job_failure_data.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION:
                 raise StoppedError(KEPT)
-            error = event.job_failure_data.error
-            while error and error.cause:
-                error = error.cause
-            failures[pipeline] = error.message.partition(": ")[2].strip() if error else "failed"
+            said = _reason(event.job_failure_data.error)
+            failures[pipeline] = said.partition(": ")[2] or said  # without the name of the error
     return failures
+
+
+def _reason(error: "SerializableErrorInfo | None") -> str:
+    """The first line of what was behind an error that Dagster tells of: its name and what it says."""
+    while error and error.cause:
+        error = error.cause
+    said = error.message.strip() if error else ""
+    return said.splitlines()[0] if said else "it failed"
 
 
 def broken_off(error: Exception) -> str:

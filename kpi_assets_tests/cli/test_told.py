@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kpi_assets.cli.runner import Result, States
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import Site
 
@@ -54,6 +55,31 @@ from marts.odd
 where load_date = %(load_date)s
 """
 BIG = "1" + "0" * 400
+
+
+GOOD, HELD, FAILED = ("success", None), ("held", "by its grain"), ("failed", "no server")
+
+
+@pytest.mark.parametrize(
+    ("states", "failures", "word", "code"),
+    [
+        ({"a": GOOD, "b": GOOD}, {}, "published", 0),
+        ({"a": GOOD, "b": HELD}, {"b": "a check failed"}, "held", 3),
+        ({"a": HELD}, {"a": "a check failed"}, "held", 3),
+        ({"a": GOOD, "b": FAILED}, {"b": "no server"}, "failed", 1),
+        ({"a": HELD, "b": FAILED}, {}, "failed", 1),
+        ({"a": GOOD, "b": GOOD}, {"a": "the history is full"}, "failed", 1),
+        ({"a": GOOD, "b": GOOD}, {"shop": "the history is gone"}, "failed", 1),
+        ({"a": HELD, "b": GOOD}, {"b": "the history is full"}, "failed", 1),
+        ({"a": GOOD}, {}, "failed", 1),
+        ({}, {}, "failed", 1),
+    ],
+)
+def test_a_run_is_as_bad_as_the_worst_of_its_steps(
+    states: States, failures: dict[str, str], word: str, code: int
+) -> None:
+    result = Result.of(DAY, "run", ["a", "b"], states, failures)
+    assert (result.word, result.exit_code) == (word, code)
 
 
 @pytest.fixture(scope="module")
