@@ -4,6 +4,7 @@ Belongs here: drawing. Not here: which rows (warehouse/candidates.py) and which 
 """
 
 import base64
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -11,6 +12,7 @@ import dagster as dg
 
 from kpi_assets.model.header import Chart
 from kpi_assets.model.names import Relation
+from kpi_assets.printable import number_text, printable
 
 BAR, GAP, LETTER, WIDTH = 18, 6, 7, 640  # pixels
 LETTERS = 34  # of a label at most
@@ -25,9 +27,10 @@ def markdown(
 
 
 def svg(chart: Chart, rows: Sequence[tuple[str, float | None]], title: str) -> str:
-    """Horizontal bars with their values; a NULL has no bar."""
-    highest = max((value for _, value in rows if value is not None), default=0) or 1
-    labels = [label if len(label) <= LETTERS else label[: LETTERS - 1] + "…" for label, _ in rows]
+    """Horizontal bars with their values; NULL and NaN have none, and an infinite one goes to the end."""
+    highest = max((value for _, value in rows if value is not None and math.isfinite(value)), default=0.0)
+    shown = [printable(label) for label, _ in rows]
+    labels = [label if len(label) <= LETTERS else label[: LETTERS - 1] + "…" for label in shown]
     left = max((len(label) for label in labels), default=0) * LETTER + 16
     height = 30 + len(rows) * (BAR + GAP)
     parts = [
@@ -38,11 +41,18 @@ def svg(chart: Chart, rows: Sequence[tuple[str, float | None]], title: str) -> s
     ]
     for number, (label, (_, value)) in enumerate(zip(labels, rows, strict=True)):
         y = 30 + number * (BAR + GAP)
-        length = 0 if value is None else max(round((WIDTH - left - 90) * value / highest), 0)
-        text = "NULL" if value is None else f"{value:,.6g}"
+        length = round((WIDTH - left - 90) * _share(value, highest))
+        text = "NULL" if value is None else f"{value:,.6g}" if math.isfinite(value) else number_text(value)
         parts += [
             f'<text x="{left - 8}" y="{y + 13}" text-anchor="end" fill="#374151">{escape(label)}</text>',
             f'<rect x="{left}" y="{y}" width="{length}" height="{BAR}" fill="#2563eb"/>',
             f'<text x="{left + length + 6}" y="{y + 13}" fill="#374151">{escape(text)}</text>',
         ]
     return "".join([*parts, "</svg>"])
+
+
+def _share(value: float | None, highest: float) -> float:
+    """How long a bar is, from 0 to 1."""
+    if value is None or math.isnan(value) or value <= 0:
+        return 0.0
+    return value / highest if math.isfinite(value) else 1.0

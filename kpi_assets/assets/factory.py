@@ -4,9 +4,9 @@ An asset's checks are made inside it, before it is published. When one holds, it
 load_date and no materialisation is: so nothing that waits for the partition, in whatever run, can go on.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
@@ -24,6 +24,7 @@ from kpi_assets.model.header import Freshness
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
 
+T = TypeVar("T")
 RESOURCES = {"s3", "run_log", "progress"}
 
 
@@ -76,13 +77,20 @@ def _object_events(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, outcome: ObjectOutcome
 ) -> Iterator[Any]:
     manifest = outcome.manifest
-    if manifest is not None and not outcome.held:
-        # The manifest is the data version: a replaced object makes everything downstream stale.
-        yield from _materialised(context, key, partition, manifest.hash, metadata.object_metadata(manifest))
     where = {"object": f"s3://{manifest.bucket}/{manifest.key}"} if manifest else {}
-    yield from evaluations(context.instance, key, partition, outcome.results, where, blocking=_is_one(context))
-    if outcome.held:
+    blocking = _is_one(context)
+
+    def evaluated() -> list[dg.AssetCheckEvaluation]:
+        return list(evaluations(context.instance, key, partition, outcome.results, where, blocking=blocking))
+
+    if outcome.held or manifest is None:
+        yield from evaluated()
         context.log.error(f"{key.to_user_string()} of {partition} is held: {_reasons(outcome.results)}")
+        return
+    described = _or_warned(context, "What describes it", lambda: metadata.object_metadata(manifest)) or {}
+    # The manifest is the data version: a replaced object makes everything downstream stale.
+    yield from _materialised(context, key, partition, manifest.hash, described)
+    yield from _or_warned(context, "The results of its checks", evaluated) or []
 
 
 def _since_any_build(freshness: Freshness) -> dg.FreshnessPolicy:
@@ -155,13 +163,28 @@ def _table_events(
             f"before; the candidate is kept as {outcome.candidate}."
         )
         return
-    described = metadata.build_metadata(pipeline, table, outcome)
-    if table.header.kpi:
-        picture = chart.markdown(table.header.kpi.chart, outcome.chart, table.relation, partition)
-        described = {"chart": picture, **described}
-    yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described)
-    published = {"published": f"{pipeline.name}.{table.relation}"}
-    yield from evaluations(context.instance, key, partition, outcome.results, published, blocking=_is_one(context))
+    described = _or_warned(context, "What describes it", lambda: metadata.build_metadata(pipeline, table, outcome))
+    if kpi := table.header.kpi:
+        picture = _or_warned(
+            context, "Its chart", lambda: chart.markdown(kpi.chart, outcome.chart, table.relation, partition)
+        )
+        described = {**({"chart": picture} if picture else {}), **(described or {})}
+    yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described or {})
+    where, blocking = {"published": f"{pipeline.name}.{table.relation}"}, _is_one(context)
+
+    def evaluated() -> list[dg.AssetCheckEvaluation]:
+        return list(evaluations(context.instance, key, partition, outcome.results, where, blocking=blocking))
+
+    yield from _or_warned(context, "The results of its checks", evaluated) or []
+
+
+def _or_warned(context: dg.AssetExecutionContext, what: str, make: Callable[[], T]) -> T | None:
+    """What Dagster is told of a build that came to its end; None where that cannot be made: the build stands."""
+    try:
+        return make()
+    except Exception as error:
+        context.log.warning(f"{what} cannot be shown ({type(error).__name__}: {error}); what was built stands.")
+        return None
 
 
 def _materialised(

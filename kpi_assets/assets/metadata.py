@@ -3,10 +3,11 @@
 Belongs here: models and outcomes as Dagster metadata. Not here: yielding it (factory.py), drawing (chart.py).
 """
 
-import json
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -17,6 +18,7 @@ from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
+from kpi_assets.printable import printable, strict_json
 
 CELL = 80  # letters of a value in a preview
 
@@ -80,7 +82,9 @@ def code_reference(table: Table) -> dict[str, Any]:
 def sql_text(table: Table) -> dg.MarkdownMetadataValue:
     """The SELECT as it stands in the file."""
     assert table.query is not None
-    return dg.MetadataValue.md(f"```sql\n{table.query.sql.strip()}\n```")
+    text = table.query.sql.strip()
+    fence = "`" * (2 + max(map(len, re.findall("`+", text)), default=1))  # longer than any in it, so none ends it
+    return dg.MetadataValue.md(f"{fence}sql\n{text}\n{fence}")
 
 
 def object_metadata(manifest: Manifest) -> dict[str, Any]:
@@ -133,13 +137,22 @@ def check_metadata(result: CheckResult, where: Mapping[str, str]) -> dict[str, A
     """What a check measured, against what, and the rows that offend; `where` names what to look at, as what it is."""
     found: dict[str, Any] = {**where}
     if result.metric is not None:
-        found["metric"] = float(result.metric)
+        found["metric"] = _number(result.metric)
     if result.threshold is not None:
-        found["threshold"] = float(result.threshold)
+        found["threshold"] = _number(result.threshold)
     # As text, since the UI hides a table behind a click here.
     for number, row in enumerate(result.samples, start=1):
-        found[f"bad_row_{number}"] = json.dumps(row, ensure_ascii=False, default=str)
+        found[f"bad_row_{number}"] = strict_json(row)
     return found
+
+
+def _number(value: float | Decimal) -> float | str:
+    """A number for the UI to plot; as text where its API has no number for it, as for NaN."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return str(value)
+    return number if math.isfinite(number) else str(value)
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
@@ -155,6 +168,6 @@ def _cell(value: Any) -> str:
     """A value that cannot break out of its cell, nor be taken for markup."""
     if value is None:
         return "*NULL*"
-    text = str(value)
+    text = printable(value)
     text = text if len(text) <= CELL else text[: CELL - 1] + "…"
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text).replace("\n", " ")
+    return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", text)

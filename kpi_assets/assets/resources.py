@@ -1,6 +1,7 @@
 """What assets are given to work with: S3, the warehouse, and the log of the run they are in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import date
 from threading import Lock
 from typing import Any
@@ -9,13 +10,14 @@ import dagster as dg
 from psycopg import Connection
 from pydantic import SecretStr
 
+from kpi_assets.assets.run_tags import PARTITION
 from kpi_assets.build.context import BuildContext, Progress
 from kpi_assets.build.patience import wait_for_turn
 from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.lake.store import Store, bucket_of, client
-from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.pipeline import Pipeline, parse_date
 from kpi_assets.ops import alerts, runs, state
 from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
@@ -48,8 +50,11 @@ class Run:
         """What a build of this run in a pipeline needs; `s3` is a boto3 client.
 
         Given the load_date that is to be built, it waits until no other run builds that one: two of them would publish
-        each other's inputs anew. Raises UserError when the warehouse cannot be used.
+        each other's inputs anew. Raises UserError when the warehouse cannot be used, and before anything is written
+        for a load_date that may not be built.
         """
+        if load_date:
+            pipeline.check_load_date(load_date)
         config = settings()
         server = server_of(config)
         session = self._session(pipeline, server)
@@ -93,6 +98,13 @@ class Run:
         return outcomes
 
 
+def _load_date_of(tags: Mapping[str, str]) -> date | None:
+    """The load_date that a run's row names; of what is no load_date its steps tell."""
+    with suppress(ValueError):
+        return parse_date(tags.get(PARTITION, ""))
+    return None
+
+
 def server_of(config: Settings) -> SecretStr:
     """The warehouse server's URL. Raises UserError where the environment names none."""
     if config.postgres_url is None:
@@ -108,10 +120,9 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
     dagster_run = context.run
     if dagster_run is None:
         raise UserError("The run log is for runs: materialise the asset in one.")
-    key = dagster_run.tags.get("dagster/partition")
     if context.instance:  # a run that the daemon launched is in a process that it does not watch
         context.instance.add_run_tags(dagster_run.run_id, process_tags(dagster_run.run_id))
-    run = Run(dagster_run.run_id, dagster_run.job_name, date.fromisoformat(key) if key else None)
+    run = Run(dagster_run.run_id, dagster_run.job_name, _load_date_of(dagster_run.tags))
     try:
         yield run
     finally:

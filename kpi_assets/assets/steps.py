@@ -8,7 +8,7 @@ something before it did not publish, and the last steps fail, so that the run te
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Generic, TypeVar
@@ -20,8 +20,9 @@ from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandl
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._utils.interrupts import raise_interrupts_as
 
+from kpi_assets.assets.run_tags import load_dates_asked
 from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
-from kpi_assets.errors import UserError
+from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.warehouse.connection import is_lost
 
@@ -43,32 +44,37 @@ class Step(Generic[Outcome]):
     events: Callable[[dg.AssetExecutionContext, str, Outcome], Iterator[Any]]
 
     def run(self, context: dg.AssetExecutionContext) -> Iterator[Any]:
-        """Build what the run asks for; the events of it."""
-        if len(context.partition_keys) > 1:
-            yield from self._range(context)
-            return
-        [partition] = context.partition_keys
+        """Build what the run asks for, if all of it may be built; the events of it."""
         with failing_in_one_sentence(context):
-            outcome = self._build(context, partition)
-        yield from self.events(context, partition, outcome)
+            days = load_dates_asked(self.pipeline, context.run.tags)
+            if not days:
+                raise UsageError(
+                    f"The run names no load_date: give it the partition that {self.name} is to be built for."
+                )
+        if len(days) > 1:
+            yield from self._range(context, days)
+            return
+        with failing_in_one_sentence(context):
+            outcome = self._build(context, days[0])
+        yield from self.events(context, str(days[0]), outcome)
 
-    def _build(self, context: dg.AssetExecutionContext, partition: str) -> Outcome:
-        resources, load_date = context.resources, date.fromisoformat(partition)
-        reporter: Progress = resources.progress(context.log, f"{self.name} {partition}")
+    def _build(self, context: dg.AssetExecutionContext, load_date: date) -> Outcome:
+        resources = context.resources
+        reporter = _harmless(resources.progress(context.log, f"{self.name} {load_date}"))
         work: BuildContext = resources.run_log.context(self.pipeline, resources.s3, reporter, load_date)
         return self.build(work, load_date)
 
-    def _range(self, context: dg.AssetExecutionContext) -> Iterator[Any]:
-        left = []
+    def _range(self, context: dg.AssetExecutionContext, days: Sequence[date]) -> Iterator[Any]:
+        left: list[str] = []
         with failing_in_one_sentence(context):
             before = context.resources.run_log.came_to(self.pipeline)
-        for partition in context.partition_keys:
-            came_to = before.get(date.fromisoformat(partition), {})
+        for load_date in days:
+            came_to, partition = before.get(load_date, {}), str(load_date)
             if came_to.get(self.name) == "success":
                 continue  # this step is tried again, and had done that much
             why = _why_not(self.name, self.behind, came_to)
             if why is None:
-                outcome, why = self._one_of_range(context, partition)
+                outcome, why = self._one_of_range(context, load_date)
                 if outcome is not None:
                     yield from self.events(context, partition, outcome)
             if why is not None:
@@ -77,20 +83,30 @@ class Step(Generic[Outcome]):
         if left and _is_last(context):
             some = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")
             raise dg.Failure(
-                f"{self.name} was not published for {len(left)} of {len(context.partition_keys)} load_dates ({some}): "
+                f"{self.name} was not published for {len(left)} of {len(days)} load_dates ({some}): "
                 "the run's log and `kpi plan` say why.",
                 allow_retries=False,
             )
         yield _passed_on(context, self.key)
 
-    def _one_of_range(self, context: dg.AssetExecutionContext, partition: str) -> tuple[Outcome | None, str | None]:
+    def _one_of_range(self, context: dg.AssetExecutionContext, load_date: date) -> tuple[Outcome | None, str | None]:
         """The outcome of one load_date, and why it is not published; an error of one does not stop the others."""
         try:
             with failing_in_one_sentence(context):
-                outcome = self._build(context, partition)
+                outcome = self._build(context, load_date)
         except dg.Failure as failure:
             return None, str(failure.description)
         return outcome, "held by its gates" if outcome.held else None
+
+
+def _harmless(report: Progress) -> Progress:
+    """The listener, whose own error is none of the build: it also hears of what is published already."""
+
+    def tell(phase: str, done: int, total: int) -> None:
+        with suppress(Exception):
+            report(phase, done, total)
+
+    return tell
 
 
 def behind(pipeline: Pipeline, table: Table) -> list[str]:

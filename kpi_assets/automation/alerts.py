@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.resources import server_of
-from kpi_assets.errors import UserError
+from kpi_assets.assets.run_tags import load_dates_asked
+from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import alerts, runs, schema
 from kpi_assets.settings import settings
@@ -39,7 +40,7 @@ def alerts_sensor(pipelines: Sequence[Pipeline]) -> dg.SensorDefinition:
     )
     def tell(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(timezone.utc)
-        since = max(now - LOOK_BACK, datetime.fromisoformat(context.cursor) if context.cursor else now - LOOK_BACK)
+        since = _since(context.cursor, now)
         failed = context.instance.get_run_records(
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - MARGIN), limit=MOST_RUNS
         )
@@ -49,6 +50,15 @@ def alerts_sensor(pipelines: Sequence[Pipeline]) -> dg.SensorDefinition:
         return dg.SkipReason("; ".join(problems) or "All that was due has been told.")
 
     return tell
+
+
+def _since(cursor: str | None, now: datetime) -> datetime:
+    """From when on runs are looked at: a cursor that is no time, or of another day, says nothing."""
+    try:
+        found = datetime.fromisoformat(cursor or "")
+    except ValueError:
+        return now - LOOK_BACK
+    return found if found.tzinfo and now - LOOK_BACK <= found <= now else now - LOOK_BACK
 
 
 def tick(pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord]) -> tuple[list[str], bool]:
@@ -89,7 +99,8 @@ def note(server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord]) 
         for record in failed:
             run = record.dagster_run
             ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
-            alerts.report_lost_run(connection, pipeline.name, _load_date(run), run.run_id, ended, LOST)
+            load_date, sentence = _asked(pipeline, run)
+            alerts.report_lost_run(connection, pipeline.name, load_date, run.run_id, ended, sentence)
         alerts.report_late_kpis(connection, pipeline)
         alerts.close_recovered(connection, pipeline)
     return True
@@ -107,7 +118,12 @@ def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipelin
     return max(found, key=lambda pipeline: len(pipeline.name), default=None)
 
 
-def _load_date(run: dg.DagsterRun) -> date | None:
-    """The load_date of a run, or the first of its range."""
-    key = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start")
-    return date.fromisoformat(key) if key else None
+def _asked(pipeline: Pipeline, run: dg.DagsterRun) -> tuple[date | None, str]:
+    """The load_date of a lost run, or the first of its range, and what is told of it.
+
+    Of a run that asked for what may not be built there is no load_date that could recover: it is told once.
+    """
+    try:
+        return next(iter(load_dates_asked(pipeline, run.tags)), None), LOST
+    except UsageError as error:
+        return None, f"{LOST} {error}"

@@ -14,10 +14,12 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from kpi_assets.assets.factory import evaluations
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
+from kpi_assets.assets.run_tags import load_dates_asked
 from kpi_assets.assets.steps import failing_in_one_sentence
 from kpi_assets.automation.retention import retention_job
 from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.recheck import AS_PUBLISHED, recheck
+from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline
 
 
@@ -58,15 +60,22 @@ class RecheckConfig(dg.Config):
     tables: list[str] = []
 
 
+def _the_load_date(pipeline: Pipeline, context: dg.OpExecutionContext) -> date:
+    days = load_dates_asked(pipeline, context.run.tags)
+    if len(days) != 1:
+        raise UsageError(f"A recheck is of one load_date, and the run names {len(days)}: give it one partition.")
+    return days[0]
+
+
 def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
     """The checks of a pipeline's tables again, on what is published of one load_date."""
 
     @dg.op(name=f"{pipeline.name}__recheck_tables", required_resource_keys={"s3", "run_log", "progress"})
     def recheck_tables(context: dg.OpExecutionContext, config: RecheckConfig) -> Iterator[Any]:
         resources = context.resources
-        load_date = date.fromisoformat(context.partition_key)
         failed = []
         with failing_in_one_sentence(context):
+            load_date = _the_load_date(pipeline, context)
             tables = [pipeline.table(name) for name in config.tables]
             work = resources.run_log.context(pipeline, resources.s3, resources.progress(context.log, "recheck"))
             for table in tables or pipeline.tables.values():
@@ -81,7 +90,7 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
                 where = {"published": f"{pipeline.name}.{table.relation}"}
                 # Reported, not gating: blocking is a word for what keeps a build from being published.
                 of_asset = [result for result in results if result.name != AS_PUBLISHED]
-                yield from evaluations(context.instance, key, context.partition_key, of_asset, where, blocking=False)
+                yield from evaluations(context.instance, key, str(load_date), of_asset, where, blocking=False)
                 failed += [f"{table.relation} {result.name} ({result.message})" for result in results if result.holds]
         yield dg.Output(None)
         if failed:

@@ -29,6 +29,8 @@ def pipeline_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
     )
     def landed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         look = watch.look(context.instance, context.cursor, SENSOR_SECONDS)
+        for sentence in look.problems:
+            context.log.warning(sentence)
         context.log.info(look.summary)
         if not look.requests:
             return dg.SensorResult(skip_reason=look.summary, cursor=look.cursor)
@@ -57,6 +59,8 @@ def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     )
     def daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         look = watch.look(context.instance, None, SCHEDULE_SECONDS)
+        for sentence in look.problems:
+            context.log.warning(sentence)
         yield from look.requests
         if not look.requests:
             yield dg.SkipReason(look.summary)

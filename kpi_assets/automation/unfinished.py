@@ -1,11 +1,13 @@
 """Unfinished runs: the load_dates of a pipeline that some run, queued or executing, is about to build."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 
+from kpi_assets.assets.run_tags import load_dates_asked
 from kpi_assets.automation.jobs import kpis_job_name
+from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline
 
 _UNFINISHED = [
@@ -15,13 +17,23 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-PARTITION, RANGE = "dagster/partition", ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 PAGE = 500  # runs read at once
 
 
-def unfinished_load_dates(instance: dg.DagsterInstance, pipeline: Pipeline) -> set[date]:
-    """The load_dates of every run that builds any of the pipeline's assets and has not ended."""
-    return {day for run in _unfinished_runs(instance) if _builds(run, pipeline) for day in _load_dates_of(run)}
+def unfinished_load_dates(instance: dg.DagsterInstance, pipeline: Pipeline) -> tuple[set[date], dict[str, str]]:
+    """The load_dates of every run that builds any of the pipeline's assets and has not ended.
+
+    Also, by its id, what is the matter with each run whose tags name nothing that may be built: it will build nothing.
+    """
+    days: set[date] = set()
+    problems = {}
+    for run in _unfinished_runs(instance):
+        if _builds(run, pipeline):
+            try:
+                days.update(load_dates_asked(pipeline, run.tags))
+            except UsageError as error:
+                problems[run.run_id] = str(error)
+    return days, problems
 
 
 def _unfinished_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
@@ -35,11 +47,3 @@ def _builds(run: dg.DagsterRun, pipeline: Pipeline) -> bool:
     if run.job_name in {pipeline.name, kpis_job_name(pipeline)}:
         return True
     return any(key.path[0] == pipeline.name for key in run.asset_selection or ())
-
-
-def _load_dates_of(run: dg.DagsterRun) -> Iterator[date]:
-    if PARTITION in run.tags:
-        yield date.fromisoformat(run.tags[PARTITION])
-    elif RANGE[0] in run.tags:
-        first, last = (date.fromisoformat(run.tags[tag]) for tag in RANGE)
-        yield from (first + timedelta(days=n) for n in range((last - first).days + 1))

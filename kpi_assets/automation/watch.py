@@ -65,6 +65,7 @@ class Look:
     standings: Counter[str] = field(default_factory=Counter)
     due: list[Standing] = field(default_factory=list)
     requests: list[dg.RunRequest] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # sentences on runs that were passed over
     cursor: str = ""
 
     @property
@@ -81,6 +82,7 @@ class Watch:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.words = pipeline, pipeline.config.automation
         self._is_prepared = False
+        self._told: set[str] = set()  # runs that are passed over, and of which a look has told
 
     def look(self, instance: dg.DagsterInstance, cursor: str | None, seconds: float) -> Look:
         """Look at what is recent, and sweep for some seconds through what is not.
@@ -93,8 +95,9 @@ class Watch:
             prepare(self.pipeline, server)
             self._is_prepared = True
         # First of all: a run that ends while we look is then either here, or in what Postgres says.
-        unfinished = unfinished_load_dates(instance, self.pipeline)
-        look = Look()
+        unfinished, problems = unfinished_load_dates(instance, self.pipeline)
+        look = Look(problems=[f"Run {run}: {problems[run]}" for run in problems if run not in self._told])
+        self._told = set(problems)
         with connect(server, self.pipeline.name, "sensor") as connection:
             runs.close_dead_rows(connection)
             today = datetime.now(timezone.utc).date()

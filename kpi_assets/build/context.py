@@ -117,7 +117,7 @@ class BuildOutcome:
     window: Window | None  # of a table with `lookback`
     results: list[CheckResult]
     warnings: list[str]
-    preview: list[dict[str, Any]]
+    preview: list[dict[str, str | None]]
     chart: list[tuple[str, float | None]]  # (label, value) of each bar; empty where the table is no KPI
     seconds: dict[str, float]
 

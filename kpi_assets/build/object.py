@@ -30,8 +30,10 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     """Look at a raw table's object and record what it is now.
 
     A check that makes no sense after the one before it (the header of an empty object) has no result.
-    Raises LakeError when S3 cannot be used; the run log says so too.
+    Raises LakeError when S3 cannot be used; the run log says so too. Raises UsageError for a load_date that may not be
+    built.
     """
+    context.pipeline.check_load_date(load_date)
     with context.session(table, f"{context.run_id[:8]} {asset_name(table)}") as connection:
         row_id = runs.open_row(
             connection,

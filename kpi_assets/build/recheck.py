@@ -29,7 +29,11 @@ _OF_THE_OBJECT = (Accounted, Quarantine)  # they compare a build with its object
 
 
 def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:
-    """Make the checks of a table on its published rows and record them. Raises UpstreamError where it has none."""
+    """Make the checks of a table on its published rows and record them.
+
+    Raises UpstreamError where it has none, and UsageError for a load_date that the pipeline cannot have.
+    """
+    context.pipeline.check_load_date(load_date)
     name = f"{context.run_id[:8]} recheck {table.relation}"
     with context.session(table, name) as connection:
         # Else a run, or retention, could take away meanwhile what the checks compare with.

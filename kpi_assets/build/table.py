@@ -34,8 +34,10 @@ from kpi_assets.warehouse.shape import Published
 def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     """Build one table for one load_date; waits where another session is building the same.
 
-    Raises UpstreamError, LakeError, WarehouseError and DefinitionError; the run log says so too.
+    Raises UpstreamError, LakeError, WarehouseError and DefinitionError; the run log says so too. For a load_date that
+    may not be built it raises UsageError, and nothing is written.
     """
+    context.pipeline.check_load_date(load_date)
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
     watch = Stopwatch()
     with context.session(table, name) as connection:

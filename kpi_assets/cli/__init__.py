@@ -6,14 +6,17 @@ Exit codes: 0 all published, 1 failed, 2 wrong usage, 3 held by a gate, 130 stop
 """
 
 import gc
+import logging
 import sys
 import traceback
+from typing import cast
 
 import typer
 
 from kpi_assets.cli import alerts, data, deploy, look, plan, retention, run, stack
-from kpi_assets.cli.common import STOPPED, error_line
+from kpi_assets.cli.common import STOPPED, err, error_line, say
 from kpi_assets.errors import UserError
+from kpi_assets.printable import printable
 
 HELP = "From files on S3 to KPIs a person can defend."
 
@@ -53,24 +56,48 @@ for command in (
     app.command()(command)
 
 
+# What typer raises for wrong usage; the common class has no public name.
+WrongUsage = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+
+
 def main() -> None:
     """Run a command; what a person can mend is one line, and a stack trace only with --debug."""
     gc.disable()  # until all is imported (`loaded`): a fifth of a command's start went into looking for garbage there
+    _log_printably()
     try:
-        app()
+        code = app(standalone_mode=False) or 0
+        if code == STOPPED:  # Ctrl-C, of which typer tells nothing
+            error_line("Stopped.")
     except UserError as error:
         _tell(str(error))
-        sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == STOPPED:  # Ctrl-C, of which typer tells nothing
-            error_line("Stopped.")
-        raise
+        code = error.exit_code
+    except WrongUsage as error:
+        error.message = "\n".join(map(printable, error.message.split("\n")))  # it has words of the command line in it
+        error.show()
+        code = error.exit_code
     except Exception as error:
         _tell(f"{type(error).__name__}: {error} (this is a fault of kpi_assets; --debug shows where).")
-        sys.exit(1)
+        code = 1
+    sys.exit(code)
+
+
+class _Printable(logging.Formatter):
+    """Log lines in which nothing that they quote can steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
+def _log_printably() -> None:
+    """Set how warnings are printed for which nobody has set up a log."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_Printable())
+    logging.lastResort = handler
 
 
 def _tell(sentence: str) -> None:
     if _state["debug"]:
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            say(line, console=err)
     error_line(sentence)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from kpi_assets.cli.common import Session, err, grid, out, pipeline_of, session
+from kpi_assets.cli.common import Session, err, grid, out, pipeline_of, say, session, styled
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.settings import Settings, settings
 
@@ -54,10 +54,10 @@ def send_test() -> None:
     for channel in found:
         try:
             send_within(channel, message, CHANNEL_SECONDS)
-            out.print(f"{channel.name}: [green]sent[/]")
+            say(f"{channel.name}: ", styled("sent", "green"))
         except ChannelError as error:
             failed.append(channel.name)
-            out.print(f"{channel.name}: [red]failed[/]: {error}", soft_wrap=True)
+            say(f"{channel.name}: ", styled("failed", "red"), f": {error}")
     if failed:
         raise UserError(f"The test message did not get through {', '.join(failed)}: correct its settings.")
 
@@ -74,22 +74,22 @@ def _print(work: Session) -> None:
         rows = [
             (
                 row["load_date"],
-                Text(row["kind"], STYLES[row["kind"]]),
+                styled(row["kind"], STYLES[row["kind"]]),
                 f"{row['opened_at']:%Y-%m-%d %H:%M}",
                 row["occurrences"],
-                "\n".join(row["details"]),
+                Text("\n").join(styled(detail, "") for detail in row["details"]),
             )
             for row in found
         ]
         out.print(grid(f"{work.pipeline.name}: open incidents", columns, rows, right=("runs",)))
     else:
-        out.print(f"No incident of {work.pipeline.name} is open.")
+        say(f"No incident of {work.pipeline.name} is open.")
     if waiting:
         names = ("load_date", "message", "channel", "attempts", "next (UTC)", "last error")
         messages = [
             (
                 row["load_date"],
-                Text(row["kind"], STYLES[row["kind"]]),
+                styled(row["kind"], STYLES[row["kind"]]),
                 row["channel"],
                 row["attempts"],
                 f"{row['next_attempt_at']:%Y-%m-%d %H:%M:%S}" if row["next_attempt_at"] else "given up",
@@ -121,8 +121,8 @@ def tell(work: Session) -> None:
     try:
         problems = deliver(work.server, work.pipeline.name, channels(config), _ui_url(config), CHANNEL_SECONDS)
     except WarehouseError as error:
-        err.print(f"warning: {error}", markup=False, soft_wrap=True)
+        say(f"warning: {error}", console=err)
         return
     for name, reason in problems.items():
         again = "the next command or the daemon tries again"
-        err.print(f"warning: {name} did not take an alert: {reason}; {again}.", markup=False, soft_wrap=True)
+        say(f"warning: {name} did not take an alert: {reason}; {again}.", console=err)

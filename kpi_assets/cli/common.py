@@ -13,30 +13,51 @@ import typer
 from pydantic import SecretStr
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Grid
+from rich.text import Text
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.local.stack import Stack, running
 from kpi_assets.model.pipeline import Pipeline, load_pipelines, parse_date
+from kpi_assets.printable import printable
 from kpi_assets.settings import Settings, settings
 
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
 HELD = 3  # exit code
 
 # Where no terminal says how wide it is (a pipe, a log), lines are as long as their content wants, within reason.
-_WIDTH = None if sys.stdout.isatty() else 160
-out = Console(highlight=False, width=_WIDTH)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+PIPE_WIDTH = 160
+# Nothing is ever parsed as markup: `styled` is how a word gets its color.
+out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = Console(
+    stderr=True, highlight=False, markup=False, emoji=False, width=None if sys.stderr.isatty() else PIPE_WIDTH
+)
+
+
+def styled(value: object, style: str) -> Text:
+    """A value in a style, shown as it is: no markup in it, and nothing that steers the terminal."""
+    return Text(printable(value), style)
+
+
+def say(*parts: object, console: Console = out) -> None:
+    """Print one line, never wrapped, so that it can be searched for.
+
+    What is not `styled` is shown as it is, with escapes for what would steer the terminal.
+    """
+    words = (part if isinstance(part, Text) else Text(printable(part)) for part in parts)
+    console.print(Text().join(words), soft_wrap=True)
 
 
 def error_line(text: str) -> None:
-    """One line on stderr, never wrapped, so that it can be searched for."""
-    err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+    """One line on stderr."""
+    say(styled("error:", "bold red"), " ", text, console=err)
 
 
 def loaded() -> None:
-    """Say that all is imported: it stays, so that the collector passes over it, and looks after the rest from here."""
+    """Say that all is imported: it stays, so that the collector passes over it, and looks after the rest from here.
+
+    To be said once: what is garbage by then, such as a pool of connections in a circle, is never collected.
+    """
     gc.freeze()
     gc.enable()
 
@@ -126,10 +147,7 @@ def session(name: str) -> Iterator[Session]:
 
 def selected(pipeline: Pipeline, keys: str) -> list[str]:
     """The names (`schema.table`, `s3.object`) that --select means, in build order. Raises UsageError."""
-    parents: dict[str, list[str]] = {table.object_name: [] for table in pipeline.sources}
-    for relation, table in pipeline.tables.items():
-        own_object = [table.object_name] if table.header.source else []
-        parents[str(relation)] = [*own_object, *(str(other) for other in table.reads)]
+    parents = parents_of(pipeline)
     if not keys:
         return list(parents)
     children = {name: [child for child, of in parents.items() if name in of] for name in parents}
@@ -147,6 +165,15 @@ def selected(pipeline: Pipeline, keys: str) -> list[str]:
     return [name for name in parents if name in chosen]
 
 
+def parents_of(pipeline: Pipeline) -> dict[str, list[str]]:
+    """For each object and table of a pipeline, in build order, those that it reads."""
+    parents: dict[str, list[str]] = {table.object_name: [] for table in pipeline.sources}
+    for relation, table in pipeline.tables.items():
+        own_object = [table.object_name] if table.header.source else []
+        parents[str(relation)] = [*own_object, *(str(other) for other in table.reads)]
+    return parents
+
+
 def _reachable(names: Sequence[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
     found: set[str] = set()
     waiting = list(names)
@@ -159,12 +186,14 @@ def _reachable(names: Sequence[str], edges: Mapping[str, Sequence[str]]) -> set[
 
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Grid:
-    """A table for the terminal; None is shown as an empty cell."""
-    made = Grid(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    """A table for the terminal; None is shown as an empty cell, and what is not `styled` as `say` has it."""
+    made = Grid(title=printable(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(printable(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*("" if cell is None else cell if hasattr(cell, "plain") else escape(str(cell)) for cell in row))
+        made.add_row(
+            *(cell if isinstance(cell, Text) else Text("" if cell is None else printable(cell)) for cell in row)
+        )
     return made
 
 
@@ -175,9 +204,14 @@ def progress_bar(title: str, total: int, *, in_bytes: bool) -> Iterator[Callable
 
     amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), amount, console=err, transient=True, disable=not err.is_terminal
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        amount,
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
     ) as bar:
-        task = bar.add_task(title, total=total)
+        task = bar.add_task(printable(title), total=total)
         yield lambda done: bar.update(task, completed=done)
 
 

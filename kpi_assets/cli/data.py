@@ -10,11 +10,12 @@ from kpi_assets.cli.common import (
     LoadDateOrRunDate,
     PipelineName,
     Session,
-    out,
     pipeline_of,
     prepare_bucket,
     progress_bar,
+    say,
     session,
+    styled,
 )
 from kpi_assets.errors import UsageError
 from kpi_assets.samples import GENERATORS
@@ -33,7 +34,7 @@ def sample(
     """Write a synthetic load_date of a pipeline's files."""
     if fault == ["list"]:
         for name, what in generator_faults(pipeline).items():
-            out.print(f"{name:28} {what}")
+            say(f"{name:28} {what}")
         return
     write_sample(pipeline, load_date, to, orders, seed, fault or [])
 
@@ -54,7 +55,7 @@ def write_sample(pipeline: str, load_date: date, to: Path, orders: int, seed: in
         )
     planted = f", with {', '.join(faults)} planted" if faults else ""
     rows = ", ".join(f"{name} {count:,}" for name, count in written.items())
-    out.print(f"Wrote {load_date} to {to}{planted}: {rows}.", soft_wrap=True)
+    say(f"Wrote {load_date} to {to}{planted}: {rows}.")
 
 
 def land(
@@ -85,10 +86,8 @@ def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -
         )
     for key, path in keys.items():
         if not path.is_file():
-            out.print(
-                f"[yellow]absent[/]    {path} is not there: s3://{store.bucket}/{key} was not landed", soft_wrap=True
-            )
+            say(styled("absent", "yellow"), f"    {path} is not there: s3://{store.bucket}/{key} was not landed")
             continue
         with progress_bar(path.name, path.stat().st_size, in_bytes=True) as bar:
             outcome = upload(store, path, key, replace=replace, on_progress=bar)
-        out.print(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)", soft_wrap=True)
+        say(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)")

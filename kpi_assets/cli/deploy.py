@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kpi_assets.cli.common import out, prepare_bucket
+from kpi_assets.cli.common import prepare_bucket, say, styled
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import settings
@@ -38,10 +38,10 @@ def bootstrap() -> None:
         assert config.postgres_url is not None
         for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
             prepare(pipeline, admin, as_owner=True)
-            out.print(f"[green]ready[/] database {pipeline.name}")
+            _ready(f"database {pipeline.name}")
         if config.dagster_postgres_url is None:
             server.ensure_database(admin, DATABASE)
-            out.print(f"[green]ready[/] database {DATABASE}")
+            _ready(f"database {DATABASE}")
         product = conninfo_to_dict(config.postgres_url.get_secret_value())
         login = str(product.get("user") or "")
         if login != conninfo_to_dict(admin.get_secret_value()).get("user"):
@@ -49,7 +49,11 @@ def bootstrap() -> None:
             server.ensure_login(admin, login, SecretStr(str(password)) if password else None)
             if config.dagster_postgres_url is None:
                 server.ensure_use(admin, DATABASE, login)
-            out.print(f"[green]ready[/] login {login}, with {' and '.join(server.MAKERS)}")
+            _ready(f"login {login}, with {' and '.join(server.MAKERS)}")
+
+
+def _ready(what: str) -> None:
+    say(styled("ready", "green"), " ", what)
 
 
 def doctor(
@@ -61,8 +65,7 @@ def doctor(
     states = []
     for finding in _findings(landing=landing):
         states.append(finding.state)
-        out.print(f"[{STYLES[finding.state]}]{finding.state:7}[/] {finding.subject}: ", end="")
-        out.print(finding.text, markup=False, soft_wrap=True)
+        say(styled(f"{finding.state:7}", STYLES[finding.state]), f" {finding.subject}: {finding.text}")
     if "broken" in states:
         raise typer.Exit(1)
 

@@ -1,18 +1,22 @@
 """Looking: `kpi show`, `kpi checks`, `kpi url`. Nothing is built and nothing changes."""
 
-import json
+import math
+from collections.abc import Sequence
 from datetime import date
 from enum import Enum
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
-from kpi_assets.cli.common import LoadDate, PipelineName, Session, err, grid, out, pipeline_of, session
-from kpi_assets.errors import UserError
+from kpi_assets.cli.common import LoadDate, PipelineName, Session, err, grid, out, pipeline_of, say, session, styled
+from kpi_assets.cli.export import as_csv, as_json, without_formulas
+from kpi_assets.errors import UsageError, UserError
+from kpi_assets.printable import printable, strict_json
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 TABLE_ROWS = 50  # printed of a table, unless --limit says otherwise
+CELL = 1000  # letters of a value in a table
+NOT_NUMBERS = {"text", "boolean", "date"}  # which stand on the left
 
 
 class Format(str, Enum):
@@ -27,16 +31,27 @@ def show(
     pipeline: PipelineName,
     table: Annotated[str, typer.Argument(metavar="SCHEMA.TABLE")],
     load_date: LoadDate = None,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
+    format: Annotated[  # noqa: A002
+        Format,
+        typer.Option(help="How to print it. csv and json hold exactly what is stored: see --no-formulas."),
+    ] = Format.table,
     limit: Annotated[int | None, typer.Option(min=1, help="How many rows; 50 of a table by default.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="A KPI's rows of low volume too, and which they are.")
     ] = False,
+    no_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--no-formulas", help="With csv, for a spreadsheet: text that it would execute gets a ' in front."
+        ),
+    ] = False,
 ) -> None:
     """Print a published table as readers are shown it; the latest load_date by default."""
     pipeline_of(pipeline).table(table)
+    if no_formulas and format is not Format.csv:
+        raise UsageError("--no-formulas is for spreadsheets: say --format csv too, or leave it out.")
     with session(pipeline) as work:
-        show_table(work, table, load_date, format, limit, everything=everything)
+        show_table(work, table, load_date, format, limit, everything=everything, no_formulas=no_formulas)
 
 
 def show_table(
@@ -47,9 +62,9 @@ def show_table(
     limit: int | None = None,
     *,
     everything: bool = False,
+    no_formulas: bool = False,
 ) -> None:
     """Print the rows of one load_date in the order of the grain."""
-    import pandas as pd  # noqa: PLC0415
     from psycopg import sql  # noqa: PLC0415
 
     from kpi_assets.build.retention import replay  # noqa: PLC0415
@@ -69,39 +84,46 @@ def show_table(
         columns, readers = (
             (table.columns, sql.SQL("true")) if everything else (table.header.selected, for_readers(table))
         )
-        rows = sql.SQL("from {} where load_date = {} and {}").format(
+        rows = sql.SQL("from {} as t where t.load_date = {} and {}").format(
             sql.Identifier(*table.relation), sql.Literal(day), readers
         )
-        cursor = connection.execute(
-            sql.SQL("select {} {} order by {} limit {}").format(
-                sql.SQL(", ").join(sql.Identifier(column) for column in columns),
-                rows,
-                sql.SQL(", ").join(sql.Identifier(column) for column in table.header.grain),
-                sql.Literal(top),
-            )
+        # As the server writes them: a date such as infinity has no other form here. A name alone in ORDER BY would be
+        # that of the text, which has another order.
+        query = sql.SQL("select {} {} order by {} limit {}").format(
+            sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(column)) for column in columns),
+            rows,
+            sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in table.header.grain),
+            sql.Literal(top),
         )
-        frame = pd.DataFrame(cursor.fetchall(), columns=columns, dtype=object)
+        found: list[tuple[str | None, ...]] = connection.execute(query).fetchall()
         all_rows = shown_rows = publishes.current(connection, [table.relation], day)[table.relation].rows
         if table.header.min_volume and not everything:
             [(shown_rows,)] = connection.execute(sql.SQL("select count(*) {}").format(rows)).fetchall()
+    types = [table.types[column] for column in columns]
     if style is Format.json:
-        out.print_json(json.dumps(frame.to_dict("records"), default=str, ensure_ascii=False))
+        typer.echo(as_json(columns, types, found))
     elif style is Format.csv:
-        typer.echo(frame.map(_harmless).to_csv(index=False), nl=False)
+        _print_csv(columns, without_formulas(types, found) if no_formulas else found)
     else:
-        numbers = [n for n, column in table.header.columns.items() if column.type not in {"text", "boolean", "date"}]
-        out.print(grid(f"{table.relation}, load_date {day}", columns, frame.to_numpy().tolist(), right=numbers))
-        if len(frame) < shown_rows:
-            out.print(f"{len(frame)} of {shown_rows:,} rows: --limit and --format csv show more.")
+        numbers = [name for name, type_ in zip(columns, types, strict=True) if type_ not in NOT_NUMBERS]
+        cells = [[_cut(value) for value in row] for row in found]
+        out.print(grid(f"{table.relation}, load_date {day}", columns, cells, right=numbers))
+        if len(found) < shown_rows:
+            say(f"{len(found)} of {shown_rows:,} rows: --limit and --format csv show more.")
     if shown_rows < all_rows:
-        err.print(
-            f"{all_rows - shown_rows:,} of {all_rows:,} rows are left out for their low volume: --all shows them."
-        )
+        left = f"{all_rows - shown_rows:,} of {all_rows:,} rows"
+        say(f"{left} are left out for their low volume: --all shows them.", console=err)
 
 
-def _harmless(value: Any) -> Any:
-    """Text that a spreadsheet would execute as a formula, made text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+    """Byte by byte what is stored; to a person at a terminal, what cannot steer it."""
+    if out.is_terminal:
+        rows = [[None if value is None else printable(value) for value in row] for row in rows]
+    typer.echo(as_csv(columns, rows), nl=False)
+
+
+def _cut(value: str | None) -> str | None:
+    return f"{value[:CELL]}…" if value and len(value) > CELL else value
 
 
 def checks(pipeline: PipelineName, load_date: LoadDate = None) -> None:
@@ -126,7 +148,7 @@ def show_checks(work: Session, load_date: date | None, *, only_bad: bool = False
         (
             row["table_name"],
             row["check_name"],
-            Text(row["status"], style=STYLES[row["status"]]),
+            styled(row["status"], STYLES[row["status"]]),
             _number(row["metric_value"]),
             _number(row["threshold"]),
             row["message"],
@@ -139,15 +161,22 @@ def show_checks(work: Session, load_date: date | None, *, only_bad: bool = False
         out.print(grid(f"{work.pipeline.name}, load_date {day}: checks", columns, rows, right=("metric", "threshold")))
     for row in found:
         if row["samples"]:
-            out.print(f"[bold]{row['table_name']} {row['check_name']}[/]: the first of the bad rows")
+            say(styled(f"{row['table_name']} {row['check_name']}", "bold"), ": the first of the bad rows")
             for bad in row["samples"]:
-                out.print(f"  {json.dumps(bad, ensure_ascii=False, default=str)}", markup=False, soft_wrap=True)
+                say("  ", strict_json(bad))
     counts = {status: sum(row["status"] == status for row in found) for status in STYLES}
-    out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
+    say(", ".join(f"{count} {status}" for status, count in counts.items() if count))
 
 
 def _number(value: Any) -> str | None:
-    return None if value is None else f"{float(value):,.10g}"
+    """A metric for people; one that no float can hold is shown as it is."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return str(value)
+    return f"{number:,.10g}" if math.isfinite(number) else str(value)
 
 
 def url(

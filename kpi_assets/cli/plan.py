@@ -1,6 +1,5 @@
 """The plan: `kpi plan`, what each load_date is in need of, and why."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timezone
@@ -8,9 +7,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from kpi_assets.cli.common import HELD, PipelineName, Session, date_option, grid, out, pipeline_of, session
+from kpi_assets.cli.common import HELD, PipelineName, Session, date_option, grid, out, pipeline_of, say, session, styled
+from kpi_assets.printable import strict_json
 
 if TYPE_CHECKING:
     from kpi_assets.plan.standing import Standing  # its room brings boto3
@@ -51,14 +50,14 @@ def plan(
         late = _late(work)
     counts = Counter(standing.state for standing in standings)
     if format is Format.json:
-        out.print_json(json.dumps([_as_json(standing) for standing in standings]))
+        typer.echo(strict_json([_as_json(standing) for standing in standings], indent=2))
     else:
-        rows = [(s.load_date, Text(s.state, STYLES[s.state]), s.reason) for s in standings if s.state != "published"]
+        rows = [(s.load_date, styled(s.state, STYLES[s.state]), s.reason) for s in standings if s.state != "published"]
         if rows:
             out.print(grid(f"{pipeline}: what is not published", ("load_date", "state", "why"), rows))
         for sentence in late:
-            out.print(f"[{STYLES['late']}]late[/] {sentence}.", soft_wrap=True)
-        out.print(told(counts) if counts else f"Nothing of {pipeline} has landed yet: kpi sample, kpi land.")
+            say(styled("late", STYLES["late"]), f" {sentence}.")
+        say(told(counts) if counts else f"Nothing of {pipeline} has landed yet: kpi sample, kpi land.")
     raise typer.Exit(1 if counts["failed"] or counts["lost"] else HELD if counts["held"] else 0)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.common import PipelineName, Session, grid, out, pipeline_of, session
+from kpi_assets.cli.common import PipelineName, Session, grid, out, pipeline_of, say, session, styled
 from kpi_assets.errors import UsageError
 
 
@@ -51,9 +51,9 @@ def _retain(work: Session, *, drop: bool) -> list[str]:
         title = f"{pipeline.name}: {'dropped' if drop else 'older than it is kept'}"
         out.print(grid(title, columns, rows, right=("load_dates", "rows", "MB")))
     for sentence in left:
-        out.print(f"[yellow]left[/] {sentence}", soft_wrap=True)
+        say(styled("left", "yellow"), " ", sentence)
     if not found and not left:
-        out.print(f"Nothing of {pipeline.name} is older than it is kept.")
+        say(f"Nothing of {pipeline.name} is older than it is kept.")
     elif not drop:
-        out.print("Nothing was dropped: --drop does it.")
+        say("Nothing was dropped: --drop does it.")
     return left

@@ -3,14 +3,12 @@
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from kpi_assets.cli.alerts import tell
 from kpi_assets.cli.common import (
@@ -19,52 +17,30 @@ from kpi_assets.cli.common import (
     PipelineName,
     Select,
     Session,
-    StoppedError,
     date_option,
     grid,
-    loaded,
     out,
     pipeline_of,
+    say,
     selected,
     session,
+    styled,
 )
 from kpi_assets.cli.data import land_files, write_sample
 from kpi_assets.cli.look import Format, show_checks, show_table
 from kpi_assets.cli.plan import standings_of, told
-from kpi_assets.cli.view import ENDINGS, RunView
+from kpi_assets.cli.runner import Result, open_runner
+from kpi_assets.cli.view import ENDINGS
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.plan.standing import STATES
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from kpi_assets.plan.standing import Standing
 
-KEPT = "Stopped: what was published before stays; run the load_date again for the rest."
 DEMO_PIPELINE = "instacart"
 DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
 DEMO_ORDERS = 20_000
 DEMO_FAULTS = ["duplicate_line", "orphan_product", "reordered_7"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to: for each asset its state and, where it was not published, why."""
-
-    load_date: date
-    run_id: str
-    states: dict[str, tuple[str, str | None]]
-
-    @property
-    def word(self) -> str:
-        """The worst of the states: failed, held, or published."""
-        found = {state for state, _ in self.states.values()}
-        return "failed" if "failed" in found else "held" if "held" in found else "published"
-
-    @property
-    def exit_code(self) -> int:
-        """For the shell."""
-        return {"failed": 1, "held": HELD, "published": 0}[self.word]
 
 
 def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "") -> None:
@@ -72,90 +48,31 @@ def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "
     found = pipeline_of(pipeline)
     found.check_load_date(load_date)
     names = selected(found, select)
-    with session(pipeline) as work:
-        result = materialise(work.ready(), load_date, names)
+    with session(pipeline) as work, open_runner(work.ready()) as materialise:
+        result = materialise(load_date, names)
         explain(work, result)
         tell(work)
     raise typer.Exit(result.exit_code)
-
-
-def materialise(work: Session, load_date: date, names: Sequence[str]) -> Result:
-    """Run the named assets of one load_date in this process; Dagster's own history shows the run."""
-    from kpi_assets.instance import folder  # noqa: PLC0415
-
-    folder.prepare(work.settings)
-    import dagster as dg  # noqa: PLC0415
-    from dagster._core.storage.tags import MAX_RETRIES_TAG  # noqa: PLC0415
-
-    from kpi_assets.assets.resources import plain_s3  # noqa: PLC0415
-    from kpi_assets.definitions import build_defs  # noqa: PLC0415
-    from kpi_assets.instance.processes import close_dead_runs, process_tags  # noqa: PLC0415
-    from kpi_assets.ops import state  # noqa: PLC0415
-    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
-
-    pipeline = work.pipeline
-    with RunView(f"{pipeline.name}, load_date {load_date}", names) as view, dg.DagsterInstance.get() as instance:
-        close_dead_runs(instance)
-        run_id = str(uuid.uuid4())
-        defs = build_defs({"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(view.reporter)})
-        loaded()
-        ran = defs.resolve_job_def(pipeline.name).execute_in_process(
-            instance=instance,
-            partition_key=load_date.isoformat(),
-            asset_selection=[dg.AssetKey([pipeline.name, *name.split(".")]) for name in names],
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            run_id=run_id,
-            tags={**process_tags(run_id), MAX_RETRIES_TAG: "0"},
-            raise_on_error=False,
-        )
-        with connect(work.server, pipeline.name, "result") as connection:
-            states = state.of_run(connection, ran.run_id)
-        for name, error in _failures(ran).items():
-            states.setdefault(name, ("failed", error))
-    return Result(load_date, ran.run_id, states)
-
-
-def _failures(ran: "dg.ExecuteInProcessResult") -> dict[str, str]:
-    """The steps that failed, by asset, with the sentence: those that failed before the run log could say so too.
-
-    Raises StoppedError where somebody stopped the run.
-    """
-    from dagster._core.events import RunFailureReason  # noqa: PLC0415
-    from dagster._core.execution.plan.objects import ErrorSource  # noqa: PLC0415
-
-    failures = {}
-    for event in ran.all_events:
-        if event.is_step_failure and event.step_key:
-            failure = event.step_failure_data
-            if failure.error_source == ErrorSource.INTERRUPT:
-                raise StoppedError(KEPT)
-            said = failure.user_failure_data.description if failure.user_failure_data else None
-            name = ".".join(event.step_key.split("__")[1:3])
-            failures[name] = said or (failure.error.message if failure.error else "failed")
-        elif event.is_run_failure and not failures:  # no step was to blame: a resource could not be made, say
-            if event.job_failure_data.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION:
-                raise StoppedError(KEPT)
-            error = event.job_failure_data.error
-            while error and error.cause:
-                error = error.cause
-            failures[ran.job_def.name] = error.message.partition(": ")[2].strip() if error else "failed"
-    return failures
 
 
 def explain(work: Session, result: Result) -> None:
     """Say what held or failed, with counts and samples, or that all is published."""
     if result.word == "published":
         show_checks(work, result.load_date, only_bad=True, run_id=result.run_id)  # what only warns is published too
-        out.print(
-            f"[green]published[/] {work.pipeline.name}, load_date {result.load_date}: {len(result.states)} assets"
-        )
+        count = f"{len(result.states)} assets"
+        say(styled("published", "green"), f" {work.pipeline.name}, load_date {result.load_date}: {count}")
         return
     if any(state == "held" for state, _ in result.states.values()):
         show_checks(work, result.load_date, only_bad=True, run_id=result.run_id)
     for name, (state, error) in result.states.items():
         if state in {"held", "failed"}:
-            out.print(f"[{ENDINGS[state]}]{state}[/] {name}: ", end="")
-            out.print(error or "", markup=False, soft_wrap=True)
+            say(styled(state, ENDINGS[state]), f" {name}: {error or ''}")
+    for name, error in result.after.items():
+        done = "verified" if name.startswith("s3.") else "published"
+        say(styled("failed", ENDINGS["failed"]), f" {name}: it is {done}; the run failed after that: {error}")
+    if result.not_begun and not any(state in {"held", "failed"} for state, _ in result.states.values()):
+        names = ", ".join(result.not_begun)
+        say(styled("failed", ENDINGS["failed"]), f" {names}: the run ended before it came to that")
 
 
 def backfill(
@@ -175,15 +92,15 @@ def backfill(
     found.load_dates(first, last)
     names = selected(found, select)
     states = _states(only)
-    with session(pipeline) as work:
+    with session(pipeline) as work, open_runner(work.ready()) as materialise:
         results: list[Result] = []
         standings: list[Standing] = []
-        for standing in _in_turn(work.ready(), first, last, results):
+        for standing in _in_turn(work, first, last, results):
             standings.append(standing)
             # What has not landed cannot be built; what lacks some of its objects will be held.
             if standing.landed and standing.state in states:
                 suffice = [name for name in names if name in standing.tables] if only else []
-                result = materialise(work, standing.load_date, suffice or names)
+                result = materialise(standing.load_date, suffice or names)
                 explain(work, result)
                 results.append(result)
         rows = [_summary(result) for result in results]
@@ -191,21 +108,18 @@ def backfill(
         if only:
             ran = {result.load_date for result in results}
             left = [standing.state for standing in standings if standing.load_date not in ran]
-            out.print(f"{len(rows)} run" + (f"; left as they were: {told(left)}" if left else "."))
+            say(f"{len(rows)} run" + (f"; left as they were: {told(left)}" if left else "."))
         else:
             days, missing = len(standings), sum(not standing.landed for standing in standings)
-            out.print(f"{len(rows)} landed, {missing} of the {days} load_dates not landed")
+            say(f"{len(rows)} landed, {missing} of the {days} load_dates not landed")
         tell(work)
     raise typer.Exit(next((code for code in (1, HELD) if code in {r.exit_code for r in results}), 0))
 
 
 def _in_turn(work: Session, first: date, last: date, ran: Sequence[Result]) -> "Iterator[Standing]":
     """The standing of each load_date of a range when its turn comes: a run may make later ones stale."""
-    waiting, judged = standings_of(work, first, last), 0
-    while waiting:
-        if len(ran) > judged:
-            judged, waiting = len(ran), standings_of(work, waiting[0].load_date, last)
-        yield waiting.pop(0)
+    for standing in standings_of(work, first, last):
+        yield standing if not ran else standings_of(work, standing.load_date, standing.load_date)[0]
 
 
 def _states(only: str) -> set[str]:
@@ -219,8 +133,9 @@ def _states(only: str) -> set[str]:
 
 def _summary(result: Result) -> tuple[object, ...]:
     done = sum(state == "success" for state, _ in result.states.values())
-    rest = ", ".join(f"{name} ({state})" for name, (state, _) in result.states.items() if state != "success")
-    return result.load_date, Text(result.word, ENDINGS[result.word]), done, rest
+    rest = [f"{name} ({state})" for name, (state, _) in result.states.items() if state != "success"]
+    rest += [f"{name} (failed after it)" for name in result.after]
+    return result.load_date, styled(result.word, ENDINGS[result.word]), done, ", ".join(rest)
 
 
 def recheck(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "") -> None:
@@ -262,34 +177,37 @@ def demo(
 ) -> None:
     """Two synthetic days: one is published; the other has faults planted, is held, and readers see the first."""
     good, bad = DEMO_DAYS
-    with session(DEMO_PIPELINE) as work, TemporaryDirectory() as folder:
-        work.ready()
+    with session(DEMO_PIPELINE) as work, TemporaryDirectory() as folder, open_runner(work.ready()) as materialise:
         names = selected(work.pipeline, "")
+
+        def day(load_date: date, faults: list[str]) -> Result:
+            files = Path(folder) / load_date.isoformat()
+            write_sample(DEMO_PIPELINE, load_date, files, orders, 1, faults)
+            land_files(work, load_date, files, replace=True)
+            result = materialise(load_date, names)
+            explain(work, result)
+            return result
+
         _headline(f"1. A load_date without faults: {good}")
-        first = _demo_day(work, good, orders, [], Path(folder), names)
+        first = day(good, [])
         _demo_show(work, first)
         _headline(f"2. A load_date with three faults planted: {bad}")
-        second = _demo_day(work, bad, orders, DEMO_FAULTS, Path(folder), names)
+        second = day(bad, DEMO_FAULTS)
         _headline("What a reader sees now: still the first load_date")
         show_table(work, "marts.kpi_orders_by_dow", None, Format.table)
         tell(work)
         if (first.word, second.word) != ("published", "held"):
             raise UserError(f"The demo did not end as it should: {good} is {first.word}, {bad} is {second.word}.")
-    out.print("\nLook at it in the Dagster UI with [bold]make up[/], or in psql with [bold]kpi url instacart[/].")
+    out.print()
+    say(
+        *("Look at it in the Dagster UI with ", styled("make up", "bold")),
+        *(", or in psql with ", styled("kpi url instacart", "bold"), "."),
+    )
 
 
 def _headline(text: str) -> None:
     out.print()
-    out.rule(f"[bold]{text}", align="left")
-
-
-def _demo_day(work: Session, day: date, orders: int, faults: list[str], folder: Path, names: Sequence[str]) -> Result:
-    files = folder / day.isoformat()
-    write_sample(DEMO_PIPELINE, day, files, orders, 1, faults)
-    land_files(work, day, files, replace=True)
-    result = materialise(work, day, names)
-    explain(work, result)
-    return result
+    out.rule(styled(text, "bold"), align="left")
 
 
 def _demo_show(work: Session, result: Result) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from kpi_assets.cli.common import Session, err, grid, loaded, out
+from kpi_assets.cli.common import Session, err, grid, loaded, out, say, styled
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import settings
 
@@ -36,8 +36,8 @@ def up(
             assert config.postgres_url is not None
             Session(pipeline, config, config.postgres_url, stack).ready()
         loaded()
-        err.print("Starting the web UI and the daemon ...")
-        services.serve(config, stack, port, lambda address: out.print(f"[bold]{address}[/]  (Ctrl-C stops everything)"))
+        say("Starting the web UI and the daemon ...", console=err)
+        services.serve(config, stack, port, lambda address: say(styled(address, "bold"), "  (Ctrl-C stops everything)"))
 
 
 def down() -> None:
@@ -47,7 +47,7 @@ def down() -> None:
 
     home = settings().home
     stopped = [*services.stop(home), *stop(home)]
-    out.print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+    say(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
 
 
 def status(
@@ -60,7 +60,7 @@ def status(
     home = settings().home
     servers = [(s.name, s.running, s.port, s.pid) for s in local.status(home)]
     rows = [
-        (name, Text("running", "green") if runs else Text("down", "dim"), port, pid if runs else None)
+        (name, styled("running", "green") if runs else styled("down", "dim"), port, pid if runs else None)
         for name, runs, port, pid in [*servers, *services.status(home)]
     ]
     out.print(grid(f"Processes of {home.resolve()}", ("process", "state", "port", "pid"), rows))
@@ -86,9 +86,9 @@ def _print_load_dates(work: Session, everything: bool) -> None:
     rows = [(day, *(_cell(states[day], names) for names in layers.values())) for day in shown]
     out.print(grid(f"{pipeline.name}: load_dates by layer", ("load_date", *layers), rows))
     if len(shown) < len(days):
-        out.print(f"{len(days) - len(shown)} earlier load_dates: --all shows them.")
+        say(f"{len(days) - len(shown)} earlier load_dates: --all shows them.")
     if not days:
-        out.print("Nothing has been run yet: kpi sample, kpi land, kpi run.")
+        say("Nothing has been run yet: kpi sample, kpi land, kpi run.")
 
 
 def _cell(states: dict[str, str], names: list[str]) -> Text:
@@ -97,10 +97,10 @@ def _cell(states: dict[str, str], names: list[str]) -> Text:
     for word in ("running", "held", "failed"):
         if word in found:
             which = ", ".join(name.partition(".")[2] for name, state in zip(names, found, strict=True) if state == word)
-            return Text(f"{word}: {which}", STYLES[word])
+            return styled(f"{word}: {which}", STYLES[word])
     done, gone = found.count("published"), found.count("dropped")
     if done == len(names):
-        return Text("published", STYLES["published"])
+        return styled("published", STYLES["published"])
     if gone and done + gone == len(names):
-        return Text("dropped" if gone == len(names) else f"published, {gone} dropped", STYLES["dropped"])
-    return Text(f"{done} of {len(names)} published", STYLES["partly"]) if done else Text("missing", "dim")
+        return styled("dropped" if gone == len(names) else f"published, {gone} dropped", STYLES["dropped"])
+    return styled(f"{done} of {len(names)} published", STYLES["partly"]) if done else styled("missing", "dim")

@@ -34,11 +34,12 @@ def _look(settings: Settings) -> Iterator[Finding]:
     with connect(server, database, "doctor"):
         pass  # else Dagster would try for long, and say less
     folder.prepare(settings)
-    import dagster as dg  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
+    from kpi_assets.instance.storage import open_instance  # noqa: PLC0415
+
     try:
-        with dg.DagsterInstance.get() as opened:
+        with open_instance() as opened:
             yield from _tables(opened)
             yield from _daemon(opened)
     except SQLAlchemyError as error:

@@ -23,7 +23,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     closed = []
     found = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, tags={HOST: socket.gethostname()}))
     for run in found:
-        run_id, _, process = run.tags[PROCESS].partition(" ")
+        run_id, _, process = run.tags.get(PROCESS, "").partition(" ")
         if run_id == run.run_id and not _is_alive(process):
             instance.report_run_failed(run, "The process that executed this run died before it could finish.")
             closed.append(run.run_id)
@@ -36,13 +36,21 @@ def _told(process: psutil.Process) -> str:
 
 
 def _is_alive(told: str) -> bool:
+    """Whether the process lives that a tag names; nobody closes a run whose tag, which anybody can set, names none."""
     try:
-        process = psutil.Process(int(told.split(maxsplit=1)[0]))
+        process = psutil.Process(int(told.partition(" ")[0]))
+    except (ValueError, OverflowError):
+        return True
+    except psutil.NoSuchProcess:
+        return False
+    try:
         return _told(process) == told and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
 if __name__ == "__main__":
-    with dg.DagsterInstance.get() as found:
+    from kpi_assets.instance.storage import open_instance
+
+    with open_instance() as found:
         close_dead_runs(found)

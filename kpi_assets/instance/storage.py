@@ -1,12 +1,20 @@
-"""Dagster's Postgres storage with connections that are kept: one run costs 2.5 times less than with one a statement."""
+"""Dagster's Postgres storage with connections that are kept: one run costs 2.5 times less than with one a statement.
 
-from collections.abc import Mapping
+Belongs here: the sessions that an instance has on its server, opened and ended.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import SQLAlchemyError
 
+from kpi_assets.errors import UserError
 from kpi_assets.instance.folder import storage_url
 from kpi_assets.settings import settings
 
@@ -36,3 +44,37 @@ class PooledPostgresStorage(DagsterPostgresStorage):
     ) -> "PooledPostgresStorage":
         """The storage on the server that the settings name. Raises UserError where they name none."""
         return cls(postgres_url=storage_url(settings()), inst_data=inst_data)
+
+
+@contextmanager
+def open_instance() -> Iterator[dg.DagsterInstance]:
+    """The instance of this home; its sessions on the server end with the context.
+
+    Dagster closes an instance without its pools: each keeps its connection for as long as the process lives.
+    Raises UserError where its database cannot be used.
+    """
+    try:
+        opened = dg.DagsterInstance.get()
+    except (DagsterPostgresException, SQLAlchemyError) as error:
+        raise UserError(f"{why_not(error)}.") from None
+    with opened as instance:
+        try:
+            yield instance
+        finally:
+            for storage in (instance.run_storage, instance.event_log_storage, instance.schedule_storage):
+                engine = getattr(storage, "_engine", None)  # not every storage of somebody's dagster.yaml has one
+                if engine is not None:
+                    engine.dispose()
+
+
+def why_not(error: BaseException) -> str | None:
+    """What is the matter with Dagster's database, as a sentence without its end; None where the error is another."""
+    if not isinstance(error, (DagsterPostgresException, SQLAlchemyError)):
+        return None
+    while behind := error.__cause__ or error.__context__:
+        error = behind
+    reason = (str(error).split("FATAL:")[-1].strip() or type(error).__name__).splitlines()[0]
+    return (
+        f"Dagster's database, which keeps the history of runs, cannot be used ({reason}): `kpi doctor` looks at it and "
+        "at the sessions that the server takes (max_connections)"
+    )

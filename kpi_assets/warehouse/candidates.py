@@ -23,6 +23,7 @@ from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse.bootstrap import BUILDS
 
 NOTHING: Mapping[Relation, str] = {}
+LETTERS = sql.Literal(200)  # of a value that people look at
 # A candidate and its slices, if it has any.
 _TABLES = """
 select c.oid, c.relname, c.relkind from pg_class as c where c.oid = %(name)s::regclass
@@ -294,8 +295,11 @@ def analyze(connection: Connection[Any], candidate: Candidate) -> None:
     connection.execute(sql.SQL("analyze {}").format(candidate.name))
 
 
-def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, Any]]:
-    """The first rows by the grain, for people to look at, as JSON values; the grain's index finds them."""
+def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, str | None]]:
+    """The first rows by the grain, for people to look at; the grain's index finds them.
+
+    Values are the begin of the texts that the server has for them: not every date or number has another form here.
+    """
     table = candidate.table
     name: sql.Composable = candidate.name
     where: sql.Composable = sql.SQL("")
@@ -306,7 +310,10 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
         where = sql.SQL("where {} = {}").format(sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date))
         columns = [renamed(there)]
     rows = connection.execute(
-        sql.SQL("select to_json(t) from (select {} from {} {} order by {} limit {}) as t").format(
+        sql.SQL("select {} from (select {} from {} {} order by {} limit {}) as t").format(
+            sql.SQL(", ").join(
+                sql.SQL("left(t.{}::text, {})").format(sql.Identifier(c), LETTERS) for c in table.columns
+            ),
             sql.SQL(", ").join(columns),
             name,
             where,
@@ -314,14 +321,17 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
             sql.Literal(count),
         )
     ).fetchall()
-    return [row for (row,) in rows]
+    return [dict(zip(table.columns, row, strict=True)) for row in rows]
 
 
 def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> list[tuple[str, float | None]]:
-    """(label, value) of each bar of a KPI's chart, in the order of x; only the highest where there are too many."""
+    """(label, value) of each bar of a KPI's chart, in the order of x; only the highest where there are too many.
+
+    A value that no float can hold is infinite; a y that is no number has no bar.
+    """
     statement = sql.SQL(
         "with shown as (select {x} as x, {y} as y from {this} where {for_readers}) "
-        "select x::text, y::double precision from ("
+        "select left(x::text, {letters}), y::text from ("
         "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
         "order by case when (select count(*) from shown) <= {top} then x end, y desc nulls last, x"
     ).format(
@@ -330,8 +340,16 @@ def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) 
         this=candidate.name,
         for_readers=for_readers(candidate.table),
         top=sql.Literal(chart.top),
+        letters=LETTERS,
     )
-    return connection.execute(statement).fetchall()
+    return [(label or "NULL", _number(text)) for label, text in connection.execute(statement)]
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def size_of(connection: Connection[Any], candidate: Candidate) -> int:

@@ -44,6 +44,8 @@ SESSION = {
 # Where nothing else can, they still do.
 BULK = {"enable_nestloop": "off", "enable_mergejoin": "off"}
 NOTHING: Mapping[str, str] = {}
+# What a server says that takes no further session: of anybody, or of this role or database.
+NO_SESSION_LEFT = ("too many clients", "too many connections", "remaining connection slots")
 
 
 class WarehouseError(UserError):
@@ -129,7 +131,7 @@ def is_lost(error: psycopg.Error) -> bool:
         return error.sqlstate.startswith("08") or error.sqlstate in {"57P01", "57P02", "57P03"}
     # A server that answers, and refuses, says FATAL; only these refusals end by themselves.
     said = str(error)
-    return "FATAL" not in said or any(word in said for word in ("starting up", "shutting down", "too many"))
+    return "FATAL" not in said or any(word in said for word in ("starting up", "shutting down", *NO_SESSION_LEFT))
 
 
 def _why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:
@@ -142,6 +144,12 @@ def _why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:
     reason = " ".join(str(error).split()).split("FATAL:")[-1].strip()
     password = str(parts.get("password") or "")
     reason = reason.replace(password, "***") if password else reason
+    if any(words in reason for words in NO_SESSION_LEFT):
+        return (
+            f"The warehouse server at {place} takes no further session of user {parts.get('user')!r} on database "
+            f"{database!r} ({reason}): end sessions that nobody needs (pg_stat_activity lists them), or raise "
+            "max_connections, or the limit of that role or database."
+        )
     return (
         f"The warehouse server at {place} cannot be used as user {parts.get('user')!r} on database {database!r} "
         f"({reason}): start it, or correct KPI_POSTGRES_URL."

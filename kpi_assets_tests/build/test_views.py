@@ -59,7 +59,7 @@ def test_a_view_shows_what_is_published_and_has_a_publish_of_its_own(things: Lab
     raw = things.build("raw.things")
     outcome = things.build("stg.things")
     assert (outcome.held, outcome.rows, outcome.size_bytes, outcome.results) == (False, 2, 0, [])
-    assert outcome.preview == [{"thing_id": 1, "kilograms": 20.5}, {"thing_id": 2, "kilograms": None}]
+    assert outcome.preview == [{"thing_id": "1", "kilograms": "20.50"}, {"thing_id": "2", "kilograms": None}]
     assert things.rows(ROWS) == [(DAY, 1, "20.50"), (DAY, 2, None)]
     assert things.rows("select inputs, rows, manifest_hash from ops.published where asset = 'stg.things'") == [
         ({"raw.things": raw.publish_id}, 2, raw.manifest_hash)
@@ -84,7 +84,7 @@ def test_what_reads_a_view_is_bound_to_the_publish_behind_it(things: Lab) -> Non
     assert (rows, checksum) == (3, f"{again.checksum} as thing_id=thing_id,kilograms=weight")
     heavy = things.build("marts.heavy")
     assert heavy.inputs == {view.relation: publish_id, raw.relation: again.publish_id}
-    assert heavy.preview == [{"things": 3, "kilograms": 20.51}]
+    assert heavy.preview == [{"things": "3", "kilograms": "20.51"}]
     assert things.build("stg.things").checksum == checksum
 
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from kpi_assets.cli.common import StoppedError
-from kpi_assets.cli.run import _failures
+from kpi_assets.cli.runner import failures_of
 from kpi_assets_tests.cli.command import Said, Site
 from kpi_assets_tests.cli.conftest import Published
 from kpi_assets_tests.machine import HOURS, eventually
@@ -158,7 +158,7 @@ def test_a_run_is_stopped_whether_or_not_a_step_is_under_way(event_type: str, st
     ran = stopped_at(event_type)
     assert sum(event.is_step_failure for event in ran.all_events) == steps_that_failed
     with pytest.raises(StoppedError, match=KEPT.removeprefix("error: ").strip()):
-        _failures(ran)
+        failures_of(ran.job_def.name, ran.all_events)
 
 
 def test_ctrl_c_outside_of_a_run_says_so(kpi: Site, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The calls that the UI makes: launch one partition, watch it, read its check results; and a clean end."""
 
 import json
+import shutil
 import signal
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import psutil
@@ -29,6 +31,13 @@ mutation Reload($location: String!) {
   }
 }
 """
+FAILURES = """
+query Failures($id: ID!) {
+  logsForRun(runId: $id) {
+    ... on EventConnection { events { ... on ExecutionStepFailureEvent { stepKey failureMetadata { description } } } }
+  }
+}
+"""
 TERMINATE = """
 mutation Terminate($id: String!) { terminateRun(runId: $id) { __typename } }
 """
@@ -49,6 +58,28 @@ def test_a_good_partition_is_published_and_its_checks_are_there_to_read(web: Web
     assert GOOD in web.materialised("marts.kpi_orders_by_dow")
     shown = web.kpi("show", "instacart", "marts.kpi_orders_by_dow", "--format", "json")
     assert sum(row["total_orders"] for row in json.loads(shown.stdout)) == 2000
+
+
+@pytest.mark.parametrize("partition", ["tomorrow", "2025-5-1"])
+def test_what_may_not_be_built_is_refused_also_where_the_ui_asks_for_it(web: Web, partition: str) -> None:
+    today = datetime.now(timezone.utc).date()
+    tomorrow = today + timedelta(days=1)
+    sentences = {
+        "tomorrow": f"The load_date {tomorrow} lies in the future: today is {today} (UTC).",
+        "2025-5-1": "The run's partition '2025-5-1' is no load_date: write it as YYYY-MM-DD.",
+    }
+    bucket = Path(web.environment["KPI_HOME"]) / "s3" / "kpi-instacart"
+    for object_ in bucket.glob(f"raw/*/load_date={GOOD}"):
+        shutil.copytree(object_, object_.with_name(f"load_date={tomorrow}"), dirs_exist_ok=True)
+    run_id = web.launch(str(tomorrow) if partition == "tomorrow" else partition)
+    assert web.ended(run_id) == "FAILURE"
+    events = web.ask(FAILURES, {"id": run_id})["logsForRun"]["events"]
+    told = {event["failureMetadata"]["description"] for event in events if event.get("failureMetadata")}
+    assert told == {sentences[partition]}
+    status = web.kpi("status", "--all").stdout
+    assert str(tomorrow) not in status, "nothing is written of it"
+    shown = web.kpi("show", "instacart", "marts.kpi_orders_by_dow", "--load-date", str(tomorrow))
+    assert f"of {tomorrow} is not published" in shown.stderr
 
 
 def test_a_bad_partition_is_held_and_the_downstream_alone_does_not_get_past_it(web: Web) -> None:

@@ -34,8 +34,8 @@ def fill(session: Connection[Any], candidate: Candidate, *rows: tuple[int, str, 
 def test_the_first_rows_are_those_of_the_grain(session: Connection[Any], candidate: Candidate) -> None:
     fill(session, candidate, (3, "c", None), (1, "ü", 1.5), (2, "b", 2))
     assert candidates.first_rows(session, candidate, 2) == [
-        {"thing_id": 1, "name": "ü", "weight": 1.5},
-        {"thing_id": 2, "name": "b", "weight": 2.0},
+        {"thing_id": "1", "name": "ü", "weight": "1.50"},
+        {"thing_id": "2", "name": "b", "weight": "2.00"},
     ]
 
 

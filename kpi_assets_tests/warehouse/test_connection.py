@@ -51,6 +51,21 @@ def test_an_unknown_user(server: SecretStr) -> None:
     )
 
 
+def test_a_role_that_may_have_no_further_session(server: SecretStr) -> None:
+    with connect(server, "postgres", "test") as session:
+        session.execute(f"drop role if exists busy; create role busy login connection limit 0 password '{SECRET}'")
+    port = conninfo_to_dict(server.get_secret_value())["port"]
+    busy = changed(server, user="busy", password=SECRET)
+    assert refusal(busy) == (
+        f"The warehouse server at 127.0.0.1:{port} takes no further session of user 'busy' on database 'postgres' "
+        '(too many connections for role "busy"): end sessions that nobody needs (pg_stat_activity lists them), or '
+        "raise max_connections, or the limit of that role or database."
+    )
+    with pytest.raises(WarehouseError) as caught, connect(busy, "postgres", "test"):
+        pass
+    assert caught.value.passing, "in a moment somebody may have ended one"
+
+
 def test_an_unknown_database(server: SecretStr) -> None:
     sentence = refusal(server, "nowhere")
     assert (

@@ -1,0 +1,172 @@
+"""`python -m bench.backfill`: `kpi backfill` over 400 small load_dates, on a server that takes 25 sessions.
+
+Makes servers, a pipeline of two tables and its objects in a folder of its own, and watches one call of the command from
+outside: the sessions on the server, the memory of the process, and the time from one load_date's start to the next.
+Exits with 1 where a load_date was not published, or where the last ones took more sessions or a tenth more CPU.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg.conninfo import make_conninfo
+from rich.console import Console
+
+from bench.ours import KPI
+from kpi_assets.local.stack import Stack
+
+out = Console(highlight=False)
+
+FIRST = date(2024, 1, 1)
+NAME, BUCKET = "small", "kpi-small"
+SESSIONS = "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+STARTS = "select started_at from ops.pipeline_runs where job = %s and status = 'success' order by started_at"
+FILES = {
+    "pipeline.yaml": f"""\
+description: A pipeline of the bench.
+bucket: {BUCKET}
+start_date: {FIRST}
+layers: {{raw: raw, marts: marts}}
+""",
+    "raw/things.sql": """\
+/* @asset
+description: Things as delivered.
+owner: team:bench
+grain: [thing_id]
+source: {object: "raw/things/load_date={load_date}/things.csv", format: csv}
+columns:
+  thing_id: {type: integer, description: Thing.}
+  weight: {type: "numeric(6,2)", description: Kilograms.}
+@end */
+""",
+    "marts/heavy.sql": """\
+/* @asset
+description: Things and their weight.
+owner: team:bench
+grain: [things]
+kpi: {chart: {x: things, y: weight}}
+columns:
+  things: {type: bigint, description: How many.}
+  weight: {type: numeric, description: Kilograms.}
+@end */
+select count(*) as things, sum(weight) as weight
+from raw.things
+where load_date = %(load_date)s
+""",
+}
+
+
+@dataclass
+class Watched:
+    """What was seen from outside while the command ran: (time, sessions, bytes of memory, seconds of CPU).
+
+    The time of a session of the server counts when that has ended.
+    """
+
+    server: str
+    process: psutil.Process
+    seen: list[tuple[float, int, int, float]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self) -> None:
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            postmaster = psutil.Process(connection.info.backend_pid).parent()
+            assert postmaster is not None
+            while not self.ended.wait(0.05):
+                with suppress(psutil.NoSuchProcess):
+                    memory, ours, theirs = (
+                        self.process.memory_info().rss,
+                        self.process.cpu_times(),
+                        postmaster.cpu_times(),
+                    )
+                    spent = ours.user + ours.system + theirs.children_user + theirs.children_system
+                    [(sessions,)] = connection.execute(SESSIONS).fetchall()
+                    self.seen.append((time.time(), sessions, memory, spent))
+
+    def between(self, start: float, end: float) -> tuple[int, int, float]:
+        """The most sessions, the most memory, and the CPU spent, in a span of time."""
+        found = [entry for entry in self.seen if start <= entry[0] < end]
+        spent = found[-1][3] - found[0][3]
+        return max(entry[1] for entry in found), max(entry[2] for entry in found), spent
+
+
+@contextmanager
+def place(home: Path, load_dates: Sequence[date], sessions: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """A server that takes so many sessions, and the objects of all load_dates; its URL, and the environment."""
+    shutil.rmtree(home, ignore_errors=True)
+    for name, text in FILES.items():
+        path = home / "sql" / NAME / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with Stack(home / "home") as stack:
+        with psycopg.connect(stack.environment()["KPI_POSTGRES_URL"], autocommit=True) as connection:
+            connection.execute(f"alter system set max_connections = {sessions}".encode())
+        bucket = stack.make_bucket(BUCKET)
+        for number, day in enumerate(load_dates):
+            path = bucket / f"raw/things/load_date={day}/things.csv"
+            path.parent.mkdir(parents=True)
+            path.write_text(f"thing_id,weight\n1,{number}.25\n2,\n")
+    with Stack(home / "home") as stack:
+        environment = {**stack.environment(), "KPI_SQL_DIR": str(home / "sql"), "KPI_S3_BUCKET": BUCKET}
+        yield environment["KPI_POSTGRES_URL"], {**os.environ, **environment}
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(prog="python -m bench.backfill", description=__doc__)
+    asked.add_argument("--home", type=Path, default=Path(".bench/backfill"), help="folder of servers and objects")
+    asked.add_argument("--load-dates", type=int, default=400)
+    asked.add_argument("--sessions", type=int, default=25, help="max_connections of the server")
+    options = asked.parse_args()
+    days = [FIRST + timedelta(days=n) for n in range(options.load_dates)]
+    with place(options.home.resolve(), days, options.sessions) as (server, environment):
+        command = [KPI, "backfill", NAME, "--from", str(days[0]), "--to", str(days[-1])]
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        watched = Watched(server, psutil.Process(process.pid))
+        watcher = threading.Thread(target=watched.watch)
+        watcher.start()
+        try:
+            _, said = process.communicate()
+        finally:
+            watched.ended.set()
+            watcher.join()
+        with psycopg.connect(make_conninfo(server, dbname=NAME)) as connection:
+            starts = [at.timestamp() for (at,) in connection.execute(STARTS, [NAME])]
+    if process.returncode or len(starts) != len(days):
+        out.print(f"exit code {process.returncode}; {len(starts)} of {len(days)} published", markup=False)
+        out.print("\n".join(said.splitlines()[-3:]), markup=False)
+    sys.exit(tell(watched, starts) or process.returncode)
+
+
+def tell(watched: Watched, starts: Sequence[float]) -> int:
+    """Print the first twenty and the last twenty side by side; 1 where the last took more."""
+    found = []
+    for name, part in (("first", starts[1:22]), ("last", starts[-21:])):
+        sessions, memory, spent = watched.between(part[0], part[-1])
+        seconds, cpu = statistics.median(b - a for a, b in pairwise(part)), spent / (len(part) - 1)
+        found.append((sessions, cpu))
+        out.print(
+            f"the {name} 20: {seconds:.2f} s a load_date, of it {cpu:.2f} s of CPU; at most {sessions} sessions, "
+            f"{memory >> 20} MB",
+            soft_wrap=True,
+        )
+    (few, quick), (many, slow) = found
+    return int(many > few or slow > 1.1 * quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Run tags: which load_dates a run was asked to build. Anybody can set them, to anything.
+
+Belongs here: reading them, in one place. Not here: which load_dates may be built (Pipeline.check_load_date).
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+from kpi_assets.errors import UsageError
+from kpi_assets.model.pipeline import Pipeline, parse_date
+
+PARTITION = "dagster/partition"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+SHOWN = 40  # letters of a tag
+
+
+def load_dates_asked(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
+    """The load_dates of a run's partition or range, in order; none where its tags name neither.
+
+    Raises UsageError for what is no load_date, and where one of them may not be built.
+    """
+    if PARTITION in tags:
+        return [pipeline.check_load_date(_date(tags[PARTITION]))]
+    ends = [tags[name] for name in (RANGE_START, RANGE_END) if name in tags]
+    if len(ends) == 1:
+        raise UsageError(
+            f"The run names only one end of a range of load_dates ({ends[0][:SHOWN]!r}): give it both {RANGE_START} "
+            f"and {RANGE_END}, or one partition."
+        )
+    return pipeline.load_dates(*map(_date, ends)) if ends else []
+
+
+def _date(text: str) -> date:
+    try:
+        return parse_date(text)
+    except ValueError:
+        raise UsageError(f"The run's partition {text[:SHOWN]!r} is no load_date: write it as YYYY-MM-DD.") from None

@@ -1,0 +1,79 @@
+"""Rows for other programs: CSV and JSON that hold what is stored, from the texts that the server has for it.
+
+Belongs here: how values are written. Not here: which rows (look.py), and tables for people (common.py).
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.printable import strict_json
+
+Row = Sequence[str | None]
+FLOATS = ("real", "double precision")
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
+COMMANDS = ("\t", "\r", "\n")  # that a spreadsheet may take for the begin of a cell
+TEXTS = ("text", "jsonb")
+DIGITS = 4000  # of an integer, which Python reads
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+    """The rows as CSV by RFC 4180, in UTF-8; NULL is an empty field, and an empty text is two quotes."""
+    return "".join(",".join(map(_field, row)) + "\r\n" for row in (columns, *rows)).encode()
+
+
+def _field(value: str | None) -> str:
+    if value is None:
+        return ""
+    # A lone \. would end the file for some readers.
+    if value in {"", "\\."} or any(letter in value for letter in ',"\r\n'):
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+def as_json(columns: Sequence[str], types: Sequence[str], rows: Iterable[Row]) -> str:
+    """The rows as a list of objects, in strict JSON.
+
+    Integers, floats, booleans, jsonb and NULL are themselves. What a reader might round or has no word for, such as a
+    numeric, a date or NaN, is the text that PostgreSQL has for it.
+    """
+    objects = [
+        {name: _value(type_, text) for name, type_, text in zip(columns, types, row, strict=True)} for row in rows
+    ]
+    return strict_json(objects, indent=2)
+
+
+def _value(type_: str, text: str | None) -> object:
+    if text is None:
+        return None
+    if type_ in KEY_TYPES:
+        return int(text)
+    if type_ == "boolean":
+        return text == "true"
+    if type_ == "jsonb":
+        return json.loads(text, parse_float=_exact, parse_int=_exact_int)
+    return float(text) if type_ in FLOATS else text
+
+
+def _exact_int(text: str) -> int | str:
+    return int(text) if len(text) < DIGITS else text
+
+
+def _exact(text: str) -> float | str:
+    """A number of a JSON value; as text where a float would round it."""
+    number = float(text)
+    return number if Decimal(repr(number)) == Decimal(text) else text
+
+
+def without_formulas(types: Sequence[str], rows: Iterable[Row]) -> list[Row]:
+    """The rows, where each text that a spreadsheet would execute has a ' in front."""
+    return [
+        [_harmless(text) if text and type_ in TEXTS else text for type_, text in zip(types, row, strict=True)]
+        for row in rows
+    ]
+
+
+def _harmless(text: str) -> str:
+    executes = text.startswith(COMMANDS) or text.lstrip().startswith(FORMULA)
+    return f"'{text}" if executes else text

@@ -1,0 +1,146 @@
+"""Nothing after a publish fails its step: whatever a value is, the build stands and what follows is built."""
+
+import math
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from kpi_assets.assets import chart, metadata
+from kpi_assets.model.header import Chart
+from kpi_assets.model.names import Relation
+from kpi_assets.model.results import CheckResult
+from kpi_assets_tests.assets.test_gates import run
+from kpi_assets_tests.lab import GOOD, RAW_THINGS, Lab
+
+# Values that Python, JSON, a picture or the UI's API have no form for.
+EXTREMES = {
+    "double precision": ["'Infinity'", "'-Infinity'", "'NaN'", "1.7e308", "5e-324"],
+    "numeric": ["'Infinity'", "'NaN'", "'1e400'", "'-1e400'", "('1' || repeat('0', 6000))"],
+    "date": ["'infinity'", "'-infinity'", "'10000-01-01'", "'4000-01-01 BC'"],
+    "timestamp without time zone": ["'infinity'", "'-infinity'", "'294276-01-01'"],
+    "timestamp with time zone": ["'infinity'", "'-infinity'", "'294276-01-01'"],
+    "jsonb": ["""'{"a": [1, null]}'""", "('{\"a\": 1' || repeat('0', 6000) || '}')", "'1e400'"],
+    "text": ["repeat('x', 5000000)", "E'\\x1b[31m\\u0007| *a* <b> &amp; `c`\\n'", "''"],
+    "boolean": ["true", "false"],
+}
+KPI = """\
+/* @asset
+description: Values of one type.
+owner: team:tests
+grain: [number]
+kpi:
+  chart: {{x: {x}, y: {y}}}
+columns:
+  number: {{type: integer, description: Its number.}}
+  value: {{type: {type}, description: The value.}}
+@end */
+select v.number, v.value::{type} as value
+from (values {values}) as v (number, value)
+where exists (select 1 from raw.things as t where t.load_date = %(load_date)s)
+"""
+AFTER = """\
+/* @asset
+description: What is built of it.
+owner: team:tests
+grain: [number]
+columns:
+  number: {type: integer, description: Its number.}
+@end */
+select number
+from marts.odd
+where load_date = %(load_date)s
+"""
+
+
+def odd(type_: str, x: str = "number", y: str = "value") -> str:
+    values = ", ".join(f"({number}, {value}::text)" for number, value in enumerate(EXTREMES[type_], start=1))
+    return KPI.format(type=type_, values=values, x=x, y=y)
+
+
+def materialisation(result: dg.ExecuteInProcessResult, table: str) -> dict[str, Any]:
+    [found] = [
+        event.materialization
+        for event in result.get_asset_materialization_events()
+        if event.asset_key.path[-1] == table
+    ]
+    return {name: value.value for name, value in found.metadata.items()}
+
+
+@pytest.mark.parametrize(("x", "y"), [("number", "value"), ("value", "number")])
+@pytest.mark.parametrize("type_", EXTREMES)
+def test_an_extreme_value_is_published_shown_and_built_upon(lab: Lab, type_: str, x: str, y: str) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/odd.sql", odd(type_, x, y))
+    lab.file("marts/after.sql", AFTER)
+    lab.put_things(GOOD)
+    result = run(lab, dg.DagsterInstance.ephemeral())
+    assert result.success
+    count = len(EXTREMES[type_])
+    assert lab.rows("select asset, rows from ops.published where asset like 'marts.%' order by 1") == [
+        ("marts.after", count),
+        ("marts.odd", count),
+    ]
+    shown = materialisation(result, "odd")
+    assert shown["chart"].startswith("![")
+    assert shown["preview"].count("\n") == count + 1
+    assert not [value for value in shown.values() if isinstance(value, float) and not math.isfinite(value)]
+
+
+@pytest.mark.parametrize("broken", ["chart.markdown", "metadata.build_metadata", "metadata.check_metadata"])
+def test_an_error_of_what_describes_a_build_fails_nothing(
+    lab: Lab, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/odd.sql", odd("double precision"))
+    lab.file("marts/after.sql", AFTER)
+    lab.put_things(GOOD)
+
+    def fails(*_words: object) -> None:
+        raise OverflowError("cannot convert float infinity to integer")
+
+    module, _, name = broken.partition(".")
+    monkeypatch.setattr({"chart": chart, "metadata": metadata}[module], name, fails)
+    instance = dg.DagsterInstance.ephemeral()
+    result = run(lab, instance)
+    assert result.success
+    assert lab.rows("select asset from ops.published order by 1") == [("marts.after",), ("marts.odd",), ("raw.things",)]
+    warned = [entry.message for entry in instance.all_logs(result.run_id) if "what was built stands" in entry.message]
+    assert warned
+    assert all("OverflowError: cannot convert float infinity to integer" in message for message in warned)
+
+
+BARS = [("a", math.inf), ("b", 2.0), ("c", 1.0), ("d", math.nan), ("e", None), ("f", -math.inf), ("g", -3.0)]
+
+
+def test_a_chart_has_a_bar_as_long_as_its_value_where_that_has_a_length() -> None:
+    drawn = chart.svg(Chart(x="x", y="y"), BARS, "title")
+    lengths = [int(part.partition('"')[0]) for part in drawn.split('width="')[3:]]
+    whole = lengths[0]
+    assert lengths == [whole, whole, round(whole / 2), 0, 0, 0, 0]
+    for text in ("Infinity", "2", "1", "NaN", "NULL", "-Infinity", "-3"):
+        assert f">{text}</text>" in drawn
+
+
+@pytest.mark.parametrize("value", [1.7e308, 5e-324, -1.7e308])
+def test_a_chart_of_one_value_is_drawn_whatever_it_is(value: float) -> None:
+    assert "<svg" in chart.svg(Chart(x="x", y="y"), [("a", value)], "title")
+
+
+def test_nothing_in_a_value_leaves_its_cell_or_is_markup() -> None:
+    rows = [{"a": "\x1b[31m|\n*b* <i> &lt; `c` ~~d~~ [e](f)"}]
+    assert metadata.markdown_table(rows).md_str == (
+        "| a |\n| --- |\n| \\\\x1b\\[31m\\|\\\\n\\*b\\* \\<i\\> \\&lt; \\`c\\` \\~\\~d\\~\\~ \\[e\\](f) |"
+    )
+    picture = chart.svg(Chart(x="x", y="y"), [("<a>\x1b&", 1.0)], str(Relation("marts", "t")))
+    assert "&lt;a&gt;\\x1b&amp;" in picture
+
+
+@pytest.mark.parametrize(("metric", "shown"), [(math.inf, "inf"), (math.nan, "nan"), (10**400, str(10**400)), (2, 2.0)])
+def test_a_metric_that_the_ui_has_no_number_for_is_text(metric: float, shown: object) -> None:
+    result = CheckResult(
+        "c", passed=True, blocking=True, metric=metric, threshold=metric, message="", samples=[{"a": math.nan}]
+    )
+    found = metadata.check_metadata(result, {})
+    assert (found["metric"], found["threshold"]) == (shown, shown)
+    assert found["bad_row_1"] == '{"a": "NaN"}'

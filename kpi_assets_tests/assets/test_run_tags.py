@@ -1,0 +1,76 @@
+"""What run tags, which anybody can set to anything, mean: load_dates that may be built, or one sentence."""
+
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, load_dates_asked
+from kpi_assets.errors import UsageError
+from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.settings import default_sql_dir
+
+PIPELINE = load_pipelines(default_sql_dir())["instacart"]  # from 2025-01-01 on
+TODAY = datetime.now(timezone.utc).date()
+TOMORROW = TODAY + timedelta(days=1)
+NO_DATE = "The run's partition {!r} is no load_date: write it as YYYY-MM-DD."
+
+
+def range_of(first: object, last: object) -> dict[str, str]:
+    return {RANGE_START: str(first), RANGE_END: str(last)}
+
+
+@pytest.mark.parametrize(
+    ("tags", "days"),
+    [
+        ({}, []),
+        ({"dagster/backfill": "x", "dagster/partition/x": "y"}, []),
+        ({PARTITION: "2025-01-01"}, [date(2025, 1, 1)]),
+        ({PARTITION: str(TODAY)}, [TODAY]),
+        (range_of("2025-01-01", "2025-01-03"), [date(2025, 1, 1), date(2025, 1, 2), date(2025, 1, 3)]),
+        (range_of(TODAY, TODAY), [TODAY]),
+    ],
+)
+def test_what_may_be_built(tags: dict[str, str], days: list[date]) -> None:
+    assert load_dates_asked(PIPELINE, tags) == days
+
+
+@pytest.mark.parametrize(
+    ("tags", "sentence"),
+    [
+        *(
+            ({PARTITION: text}, NO_DATE.format(text))
+            for text in ("2025-7-1", "20250701", "2025-W27-2", "", "today", " 2025-07-01", "2025-02-30", "2025-07-01\n")
+        ),
+        ({PARTITION: "x" * 1000}, NO_DATE.format("x" * 40)),
+        ({PARTITION: str(TOMORROW)}, f"The load_date {TOMORROW} lies in the future: today is {TODAY} (UTC)."),
+        ({PARTITION: "2024-12-31"}, "instacart knows no load_date 2024-12-31: its first is 2025-01-01 (start_date in "),
+        (range_of("2025-01-03", "2025-01-01"), "The range from 2025-01-03 to 2025-01-01 is empty: give the earlier "),
+        (range_of("2025-01-01", TOMORROW), f"The load_date {TOMORROW} lies in the future"),
+        (range_of("0001-01-01", "9999-12-31"), "instacart knows no load_date 0001-01-01"),
+        (range_of("2025-01-01", "2025-1-2"), NO_DATE.format("2025-1-2")),
+        (range_of("", ""), NO_DATE.format("")),
+        ({RANGE_START: "2025-01-01"}, "The run names only one end of a range of load_dates ('2025-01-01'): give it "),
+        ({RANGE_END: "2025-01-01"}, "The run names only one end of a range of load_dates ('2025-01-01'): give it "),
+    ],
+)
+def test_what_may_not(tags: dict[str, str], sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_dates_asked(PIPELINE, tags)
+    assert str(caught.value).startswith(sentence)
+
+
+TEXTS = st.one_of(st.text(max_size=12), st.dates().map(str), st.from_regex(r"\d{1,4}-\d{1,2}-\d{1,2}", fullmatch=True))
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # its first draw, on a machine at work
+@given(st.dictionaries(st.sampled_from([PARTITION, RANGE_START, RANGE_END]), TEXTS))
+def test_whatever_they_hold_it_is_load_dates_that_may_be_built_or_a_sentence(tags: dict[str, str]) -> None:
+    try:
+        days = load_dates_asked(PIPELINE, tags)
+    except UsageError as error:
+        assert str(error).endswith(".")
+    else:
+        assert all(PIPELINE.config.start_date <= day <= TODAY for day in days)
+        assert not days or {str(days[0]), str(days[-1])} <= set(tags.values())

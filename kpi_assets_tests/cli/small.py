@@ -1,0 +1,48 @@
+"""A small pipeline of the command's own: one raw table and a mart, whose objects a test writes itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+
+import psycopg
+
+from kpi_assets.local.stack import Stack
+from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.lab import GOOD, MART, PIPELINE_YAML, RAW_THINGS
+
+NAME, BUCKET = "small", "kpi-small"
+FIRST = date(2025, 1, 1)
+
+
+def write_sql(sql: Path, **files: str) -> Path:
+    """The tree of it below a folder; `files` are more of `marts`, or take the place of its own `things`."""
+    texts = {"raw/things": RAW_THINGS, "marts/things": MART, **{f"marts/{name}": text for name, text in files.items()}}
+    for name, text in texts.items():
+        path = sql / NAME / f"{name}.sql"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (sql / NAME / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=BUCKET))
+    return sql
+
+
+def lay(site: Site, day: date, body: bytes = GOOD) -> None:
+    """The object of a load_date."""
+    site.stack.make_bucket(BUCKET)
+    site.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=body)
+
+
+@contextmanager
+def of_few_sessions(folder: Path, load_dates: int, sessions: int) -> Iterator[Site]:
+    """The command on a server that takes so many sessions, with the objects of so many load_dates."""
+    with (
+        Stack(folder / "home") as stack,
+        psycopg.connect(stack.environment()["KPI_POSTGRES_URL"], autocommit=True) as connection,
+    ):
+        connection.execute(f"alter system set max_connections = {sessions}".encode())
+    with Stack(folder / "home") as stack:
+        site = Site(stack, folder)
+        site.environment["KPI_SQL_DIR"] = str(write_sql(folder / "sql"))
+        for n in range(load_dates):
+            lay(site, FIRST + timedelta(days=n))
+        yield site

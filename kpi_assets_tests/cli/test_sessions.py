@@ -1,0 +1,67 @@
+"""How many sessions a command has on the server, whatever it has to do."""
+
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+
+from kpi_assets.instance import folder
+from kpi_assets.instance.storage import open_instance
+from kpi_assets.settings import settings
+from kpi_assets_tests.cli import small
+from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.lab import Lab
+
+LOAD_DATES, MOST = 24, 25
+# Each publish writes down how many sessions there are, itself among them.
+COUNT = (
+    "create table public.seen (publish_id bigint, sessions bigint)",
+    "create function public.count_sessions() returns trigger language plpgsql security definer as $$ begin "
+    "insert into public.seen select new.publish_id, count(*) from pg_stat_activity "
+    "where backend_type = 'client backend'; return null; end $$",
+    "create trigger count_sessions after insert on ops.publishes for each row execute function public.count_sessions()",
+)
+
+
+def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_begin(tmp_path: Path) -> None:
+    last = small.FIRST + timedelta(days=LOAD_DATES - 1)
+    with small.of_few_sessions(tmp_path, LOAD_DATES, MOST) as kpi:
+        kpi("bootstrap")
+        with psycopg.connect(kpi.url(small.NAME), autocommit=True) as connection:
+            for statement in COUNT:
+                connection.execute(statement.encode())
+        said = kpi("backfill", small.NAME, "--from", small.FIRST, "--to", last)
+        assert said.line("not landed") == f"{LOAD_DATES} landed, 0 of the {LOAD_DATES} load_dates not landed"
+        counts = "select sessions from public.seen order by publish_id"
+        seen = [sessions for (sessions,) in kpi.rows(counts, database=small.NAME)]
+        _is_told_that_no_session_is_left(kpi)
+    assert len(seen) == 2 * LOAD_DATES
+    assert seen[2 * 4 : 2 * 5] == seen[-2:]
+    assert max(seen) <= 6
+
+
+def _is_told_that_no_session_is_left(kpi: Site) -> None:
+    with ExitStack() as others:
+        with pytest.raises(psycopg.OperationalError, match="too many clients already"):
+            for _ in range(MOST + 1):
+                others.enter_context(psycopg.connect(kpi.url("postgres")))
+        said = kpi("plan", small.NAME, code=1, **kpi.servers)
+    assert "takes no further session of user 'kpi'" in said.err
+    assert "(sorry, too many clients already): end sessions that nobody needs" in said.err
+    assert "raise max_connections" in said.err
+    assert "start it" not in said.err
+
+
+@pytest.mark.usefixtures("stack")
+def test_an_instance_ends_its_sessions_when_it_is_closed(lab: Lab) -> None:
+    folder.prepare(settings())
+    sessions = "select count(*) from pg_stat_activity where datname = 'dagster' and backend_type = 'client backend'"
+    [(before,)] = lab.in_postgres(sessions)
+    with open_instance() as instance:
+        instance.get_runs(dg.RunsFilter(), limit=1)
+        instance.all_asset_keys()
+        assert lab.in_postgres(sessions) == [(before + 2,)]
+    assert lab.in_postgres(sessions) == [(before,)]
