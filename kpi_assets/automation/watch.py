@@ -20,6 +20,7 @@ from psycopg import Connection
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.resources import server_of
 from kpi_assets.automation.unfinished import unfinished_load_dates
+from kpi_assets.build.drop import orphans
 from kpi_assets.build.prepare import prepare
 from kpi_assets.lake.store import Store, bucket_of, client
 from kpi_assets.model.names import Relation
@@ -65,6 +66,7 @@ class Look:
     standings: Counter[str] = field(default_factory=Counter)
     due: list[Standing] = field(default_factory=list)
     requests: list[dg.RunRequest] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)  # published tables that no file describes
     problems: list[str] = field(default_factory=list)  # sentences on runs that were passed over
     cursor: str = ""
 
@@ -73,7 +75,8 @@ class Look:
         """One line on what was seen."""
         counts = ", ".join(f"{self.standings[state]} {state}" for state in STATES if self.standings[state])
         asked = f"; runs asked for: {len(self.requests)}" if self.requests else ""
-        return f"Load_dates looked at: {counts or 'none'}{asked}."
+        orphans = f" No file describes {', '.join(self.orphans)}: see `kpi plan`." if self.orphans else ""
+        return f"Load_dates looked at: {counts or 'none'}{asked}.{orphans}"
 
 
 class Watch:
@@ -107,6 +110,7 @@ class Watch:
             state = Sweep.parse(cursor, time.time())
             look.cursor = self._sweep(connection, store, look, state, recent, seconds).text()
             self._ask(connection, look, unfinished, recent)
+            look.orphans = [str(orphan) for orphan in orphans(connection, self.pipeline.tables)]
         return look
 
     def _sweep(

@@ -13,7 +13,7 @@ from typing import cast
 
 import typer
 
-from kpi_assets.cli import alerts, data, deploy, look, plan, retention, run, stack
+from kpi_assets.cli import alerts, data, deploy, drop, look, plan, retention, run, stack
 from kpi_assets.cli.common import STOPPED, err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
@@ -48,6 +48,7 @@ for command in (
     alerts.alerts,
     run.recheck,
     retention.retention,
+    drop.drop,
     look.url,
     run.demo,
     deploy.bootstrap,

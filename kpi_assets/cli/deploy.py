@@ -60,17 +60,20 @@ def doctor(
     landing: Annotated[
         bool, typer.Option("--landing", help="Also put and remove a small object, as who lands files must be able to.")
     ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read all published rows, and compare them with the ledger.")
+    ] = False,
 ) -> None:
-    """Look at servers, roles, buckets, clocks, disk and instance: each line says ok, or what to do."""
+    """Look at servers, roles, buckets, clocks, disk, instance and published rows: each line says ok, or what to do."""
     states = []
-    for finding in _findings(landing=landing):
+    for finding in _findings(landing=landing, deep=deep):
         states.append(finding.state)
         say(styled(f"{finding.state:7}", STYLES[finding.state]), f" {finding.subject}: {finding.text}")
     if "broken" in states:
         raise typer.Exit(1)
 
 
-def _findings(*, landing: bool) -> Iterator["Finding"]:
+def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
     from kpi_assets.doctor import instance, lake, machine, warehouse  # noqa: PLC0415
     from kpi_assets.doctor.finding import broken  # noqa: PLC0415
     from kpi_assets.local.stack import running  # noqa: PLC0415
@@ -82,7 +85,7 @@ def _findings(*, landing: bool) -> Iterator["Finding"]:
         with running(first) as stack:
             config = settings()
             assert config.postgres_url is not None
-            yield from warehouse.server(config.postgres_url, pipelines, embedded=first.embedded_postgres)
+            yield from warehouse.server(config.postgres_url, pipelines, embedded=first.embedded_postgres, deep=deep)
             for pipeline in pipelines:
                 prepare_bucket(stack, pipeline)
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)

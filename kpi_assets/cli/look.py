@@ -71,6 +71,7 @@ def show_table(
     from kpi_assets.ops import publishes  # noqa: PLC0415
     from kpi_assets.warehouse.candidates import for_readers  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+    from kpi_assets.warehouse.content import lost  # noqa: PLC0415
 
     table = work.ready().pipeline.table(name)
     with connect(work.server, work.pipeline.name, "show") as connection:
@@ -80,6 +81,12 @@ def show_table(
                 raise UserError(f"It cannot be shown: {replay(work.pipeline, gone, day)}.")
             which = f" of {load_date}" if load_date else ""
             raise UserError(f"{table.relation}{which} is not published: land and run the load_date first.")
+        all_rows = publishes.current(connection, [table.relation], day)[table.relation].rows
+        if all_rows and lost(connection, table, [day]):
+            raise UserError(
+                f"The rows of {table.relation} of {day} are gone from the database, which the ledger calls published: "
+                f"`kpi run {work.pipeline.name} --load-date {day}` makes them again."
+            )
         top = limit or (TABLE_ROWS if style is Format.table else None)
         columns, readers = (
             (table.columns, sql.SQL("true")) if everything else (table.header.selected, for_readers(table))
@@ -96,7 +103,7 @@ def show_table(
             sql.Literal(top),
         )
         found: list[tuple[str | None, ...]] = connection.execute(query).fetchall()
-        all_rows = shown_rows = publishes.current(connection, [table.relation], day)[table.relation].rows
+        shown_rows = all_rows
         if table.header.min_volume and not everything:
             [(shown_rows,)] = connection.execute(sql.SQL("select count(*) {}").format(rows)).fetchall()
     types = [table.types[column] for column in columns]

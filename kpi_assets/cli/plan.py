@@ -12,7 +12,8 @@ from kpi_assets.cli.common import HELD, PipelineName, Session, date_option, grid
 from kpi_assets.printable import strict_json
 
 if TYPE_CHECKING:
-    from kpi_assets.plan.standing import Standing  # its room brings boto3
+    from kpi_assets.build.drop import PublishedTable  # their packages bring boto3
+    from kpi_assets.plan.standing import Standing
 
 STYLES = {
     "published": "green",
@@ -47,7 +48,7 @@ def plan(
     found.load_dates(start, end)
     with session(pipeline) as work:
         standings = _known(standings_of(work.ready(), start, end), first, last)
-        late = _late(work)
+        late, orphans = _late(work), _orphans(work)
     counts = Counter(standing.state for standing in standings)
     if format is Format.json:
         typer.echo(strict_json([_as_json(standing) for standing in standings], indent=2))
@@ -57,6 +58,9 @@ def plan(
             out.print(grid(f"{pipeline}: what is not published", ("load_date", "state", "why"), rows))
         for sentence in late:
             say(styled("late", STYLES["late"]), f" {sentence}.")
+        for orphan in orphans:
+            put_back = f"put the file back, or run `kpi drop {pipeline} {orphan.asset}`."
+            say(styled("orphan", "yellow"), f" no file describes {orphan}, which readers still see: {put_back}")
         say(told(counts) if counts else f"Nothing of {pipeline} has landed yet: kpi sample, kpi land.")
     raise typer.Exit(1 if counts["failed"] or counts["lost"] else HELD if counts["held"] else 0)
 
@@ -79,6 +83,15 @@ def _late(work: Session) -> list[str]:
 
     with connect(work.server, work.pipeline.name, "plan") as connection:
         return [found.sentence for found in freshness.late(connection, work.pipeline)]
+
+
+def _orphans(work: Session) -> "list[PublishedTable]":
+    """What is published, and no file describes any more."""
+    from kpi_assets.build.drop import orphans  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    with connect(work.server, work.pipeline.name, "plan") as connection:
+        return orphans(connection, work.pipeline.tables)
 
 
 def told(counts: Collection[str]) -> str:

@@ -1,0 +1,40 @@
+"""Dropping a table with all its load_dates: `kpi drop`, which says first what goes."""
+
+from typing import Annotated
+
+import typer
+
+from kpi_assets.cli.common import PipelineName, pipeline_of, say, session, styled
+from kpi_assets.errors import UsageError
+
+
+def drop(
+    pipeline: PipelineName,
+    table: Annotated[str, typer.Argument(metavar="SCHEMA.TABLE")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+) -> None:
+    """Drop a table with all its load_dates: of a file that was renamed or removed, or before its storage changes."""
+    from kpi_assets.build.drop import drop_table, published_tables  # noqa: PLC0415
+    from kpi_assets.model.names import Relation  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    described = pipeline_of(pipeline).tables
+    try:
+        relation = Relation.parse(table)
+    except ValueError as error:
+        raise UsageError(f"{error}: name the table as `kpi plan {pipeline}` does.") from None
+    with session(pipeline) as work:
+        with connect(work.ready().server, pipeline, "drop") as connection:
+            published = {each.asset: each for each in published_tables(connection)}
+        if table not in published:
+            known = ", ".join(published) or "nothing"
+            raise UsageError(f"Nothing of {table} is published in {pipeline}: there is {known}.")
+        again = (
+            "its file is there, so `kpi backfill` builds it again" if relation in described else "no file describes it"
+        )
+        say(f"{published[table]} and its view {table}_latest go; {again}.")
+        if not yes and not typer.confirm("Drop it?"):
+            say("Nothing was dropped.")
+            raise typer.Exit(1)
+        drop_table(work.server, pipeline, relation, lambda _phase, _done, _total: None)
+    say(styled("dropped", "green"), f" {published[table]}; the ledger keeps what was published.")

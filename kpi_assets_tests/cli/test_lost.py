@@ -1,0 +1,111 @@
+"""What is lost or described by no file is named by every command that looks, and mended by those that act."""
+
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kpi_assets_tests.cli.command import Said, Site
+from kpi_assets_tests.cli.small import FIRST, NAME, lay, write_sql
+
+SECOND = FIRST + timedelta(days=1)
+LAST = ("--from", FIRST, "--to", SECOND)
+
+
+class Small:
+    """The command on a pipeline whose two load_dates are published."""
+
+    def __init__(self, kpi: Site, folder: Path) -> None:
+        self.kpi, self.sql = kpi, write_sql(folder / "sql")
+        for day in (FIRST, SECOND):
+            lay(kpi, day)
+        self("backfill", NAME, *LAST)
+
+    def __call__(self, *words: object, code: int = 0) -> Said:
+        return self.kpi(*words, code=code, KPI_SQL_DIR=str(self.sql))
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.kpi.url(NAME), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="module")
+def small(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return Small(kpi, tmp_path_factory.mktemp("small"))
+
+
+def test_rows_that_are_gone_are_named_and_built_again(small: Small) -> None:
+    small.execute("drop schema marts cascade")
+    planned = json.loads(small("plan", NAME, *LAST, "--format", "json", code=1).out)
+    reason = "Published, but their rows are gone from the database: marts.things."
+    assert [(found["state"], found["reason"]) for found in planned] == [("lost", reason)] * 2
+    assert small("plan", NAME, *LAST, code=1).line("2 lost.") == "2 lost."
+    small.kpi.fails(
+        f"The rows of marts.things of {FIRST} are gone from the database, which the ledger calls published: "
+        f"`kpi run small --load-date {FIRST}` makes them again.",
+        *("show", NAME, "marts.things", "--load-date", FIRST),
+        KPI_SQL_DIR=str(small.sql),
+    )
+    assert small("doctor", code=1).line("broken", "small") == (
+        f"broken database small: the rows of marts.things of {FIRST} and of 1 more load_dates are gone, which the "
+        "ledger calls published: `kpi backfill small --only lost` makes them again"
+    )
+    before = small.kpi.rows("select count(*) from ops.publishes where asset = 'raw.things'", database=NAME)
+    assert "2 run." in small("backfill", NAME, *LAST, "--only", "lost").out
+    assert small("show", NAME, "marts.things", "--format", "csv").out == "thing_id,weight\n1,20.50\n"
+    assert small.kpi.rows("select count(*) from ops.publishes where asset = 'raw.things'", database=NAME) == before
+
+
+def test_a_changed_value_is_found_by_a_deep_look_and_by_a_recheck(small: Small) -> None:
+    small.execute(f"update marts.things set weight = 21 where load_date = '{FIRST}'")
+    assert small("doctor").line("database small", "--deep compares").startswith("ok database small: all that is")
+    message = "the rows are others than were published: somebody changed them; run it again"
+    assert (
+        small("doctor", "--deep", code=1).line("broken") == f"broken database small: marts.things of {FIRST}: {message}"
+    )
+    said = small("recheck", NAME, "--load-date", FIRST, "--select", "marts.things", code=3)
+    assert said.line("as_published") == f"marts.things as_published fail 1 1 {message}"
+    small("run", NAME, "--load-date", FIRST, "--select", "marts.things")
+    small("recheck", NAME, "--load-date", FIRST, "--select", "marts.things")
+
+
+def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: Small) -> None:
+    path = small.sql / NAME / "marts/things.sql"
+    path.rename(path.with_name("weighed.sql"))
+    orphan = f"marts.things (2 load_dates from {FIRST} to {SECOND}, 2 rows)"
+    advice = (
+        f"no file describes {orphan}, which readers still see: put the file back, or run `kpi drop small marts.things`"
+    )
+    assert small("plan", NAME).line("orphan") == f"orphan {advice}."
+    assert small("doctor").line("no file describes") == f"advice database small: {advice}"
+
+    asked = small("drop", NAME, "marts.things", code=1)
+    assert f"{orphan} and its view marts.things_latest go; no file describes it." in asked.out
+    assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], "nobody said yes"
+    assert small("drop", NAME, "marts.things", "--yes").line("dropped") == (
+        f"dropped {orphan}; the ledger keeps what was published."
+    )
+    assert small.kpi.rows("select to_regclass('marts.things')", database=NAME) == [(None,)]
+    assert "orphan" not in small("plan", NAME).out
+    small.kpi.fails(
+        "Nothing of marts.things is published in small: there is raw.things.",
+        *("drop", NAME, "marts.things", "--yes"),
+        code=2,
+        KPI_SQL_DIR=str(small.sql),
+    )
+    path.with_name("weighed.sql").rename(path)
+    assert small("plan", NAME).line("2 stale.") == "2 stale."
+    small("backfill", NAME, *LAST)
+    assert small("plan", NAME).line("2 published.") == "2 published."
+
+
+def test_a_removed_pipeline_is_named(small: Small, tmp_path: Path) -> None:
+    other = shutil.copytree(small.sql, tmp_path / "sql")
+    (other / NAME).rename(other / "tiny")
+    assert small.kpi("doctor", KPI_SQL_DIR=str(other)).line("database small") == (
+        "advice database small: no folder below KPI_SQL_DIR describes it any more; in it 2 tables are published, and 0 "
+        "incidents open: put the folder back, or drop the database"
+    )
