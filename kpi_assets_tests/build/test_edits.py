@@ -34,6 +34,7 @@ from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets_tests.lab import DAY, Lab, forget
 
 DAYS = [DAY + timedelta(days=n) for n in range(3)]
+A_DAY = st.sampled_from([*DAYS, None])
 NAMES = ["one", "two", "three"]
 TYPES = ["smallint", "integer", "bigint", "numeric", "numeric(10,4)", "numeric(10,0)", "real", "double precision"]
 TYPES += ["text", "date", "timestamp without time zone", "boolean"]
@@ -123,17 +124,18 @@ class Edits(RuleBasedStateMachine):
 
     lab: Lab  # set by the test
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(storage=st.sampled_from(["rows", "partitions"]))
+    def begin(self, storage: str) -> None:
         for path in self.lab.folder.glob("*/*.sql"):
             path.unlink()
         self.columns: dict[str, str] = {"one": "numeric(10,4)"}
-        self.table, self.storage, self.volume, self.wide_grain = "things", "rows", False, False
+        self.table, self.storage, self.volume, self.wide_grain = "things", storage, False, False
         self.shown: dict[str, str] = {}
         self.days = 0  # of the window of what reads the table; 0 for no window
         self.told: dict[tuple[str, date], tuple[int, list[Any]]] = {}  # publish_id, and the rows read after it
         self.write()
-        self.lab.prepared()
+        for day in DAYS:
+            self.run(day, "table")
 
     def teardown(self) -> None:
         if not hasattr(self, "told"):
@@ -185,47 +187,47 @@ class Edits(RuleBasedStateMachine):
         reader = OVER_DAYS if self.days else READER
         self.lab.file("marts/reader.sql", reader.format(name=name, type=type_, table=self.table, days=self.days))
 
-    @rule(name=st.sampled_from(NAMES), type_=st.sampled_from(TYPES))
-    def add_or_retype(self, name: str, type_: str) -> None:
+    @rule(name=st.sampled_from(NAMES), type_=st.sampled_from(TYPES), day=A_DAY)
+    def add_or_retype(self, name: str, type_: str, day: date | None) -> None:
         self.columns[name] = type_
-        self.write()
+        self.edited(day)
 
     @precondition(lambda self: self.columns)
-    @rule(data=st.data())
-    def take_out(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), day=A_DAY)
+    def take_out(self, data: st.DataObject, day: date | None) -> None:
         del self.columns[data.draw(st.sampled_from(sorted(self.columns)))]
-        self.write()
+        self.edited(day)
 
     @precondition(lambda self: len(self.columns) > 1)
-    @rule()
-    def reorder(self) -> None:
+    @rule(day=A_DAY)
+    def reorder(self, day: date | None) -> None:
         self.columns = dict(reversed(self.columns.items()))
-        self.write()
+        self.edited(day)
 
-    @rule()
-    def toggle_min_volume(self) -> None:
+    @rule(day=A_DAY)
+    def toggle_min_volume(self, day: date | None) -> None:
         self.volume = not self.volume
-        self.write()
+        self.edited(day)
 
-    @rule(storage=st.sampled_from(["rows", "partitions"]))
-    def store_as(self, storage: str) -> None:
+    @rule(storage=st.sampled_from(["rows", "partitions"]), day=A_DAY)
+    def store_as(self, storage: str, day: date | None) -> None:
         self.storage = storage
-        self.write()
+        self.edited(day)
 
-    @rule()
-    def change_grain(self) -> None:
+    @rule(day=A_DAY)
+    def change_grain(self, day: date | None) -> None:
         self.wide_grain = not self.wide_grain
-        self.write()
+        self.edited(day)
 
     @rule(days=st.sampled_from([0, 2, 3]))
     def look_back(self, days: int) -> None:
         self.days = days
         self.write()
 
-    @rule(name=st.sampled_from(TABLES))
-    def rename_file(self, name: str) -> None:
+    @rule(name=st.sampled_from(TABLES), day=A_DAY)
+    def rename_file(self, name: str, day: date | None) -> None:
         self.table = name
-        self.write()
+        self.edited(day)
 
     @precondition(lambda self: self.columns)
     @rule(data=st.data())
@@ -236,7 +238,13 @@ class Edits(RuleBasedStateMachine):
 
     # ---- what a person runs
 
-    @rule(day=st.sampled_from(DAYS), which=st.sampled_from(["table", "table", "view", "reader"]))
+    def edited(self, day: date | None) -> None:
+        """The files are others now; mostly somebody builds a load_date at once."""
+        self.write()
+        if day:
+            self.run(day, "table")
+
+    @rule(day=st.sampled_from(DAYS), which=st.sampled_from(["table", "view", "reader"]))
     def run(self, day: date, which: str) -> None:
         name = {"table": f"marts.{self.table}", "view": "stg.shown", "reader": "marts.reader"}[which]
         context = self.lab.context()
