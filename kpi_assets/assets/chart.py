@@ -4,6 +4,8 @@ Belongs here: drawing. Not here: which rows (warehouse/candidates.py) and which 
 """
 
 import base64
+import math
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -14,6 +16,7 @@ from kpi_assets.model.names import Relation
 
 BAR, GAP, LETTER, WIDTH = 18, 6, 7, 640  # pixels
 LETTERS = 34  # of a label at most
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # one of these, and there is no picture
 
 
 def markdown(
@@ -25,8 +28,9 @@ def markdown(
 
 
 def svg(chart: Chart, rows: Sequence[tuple[str, float | None]], title: str) -> str:
-    """Horizontal bars with their values; a NULL has no bar."""
-    highest = max((value for _, value in rows if value is not None), default=0) or 1
+    """Horizontal bars with their values; what is NULL, infinite, no number or below zero has no bar."""
+    drawn = [value if value is not None and math.isfinite(value) and value > 0 else 0 for _, value in rows]
+    highest = max(drawn, default=0) or 1
     labels = [label if len(label) <= LETTERS else label[: LETTERS - 1] + "…" for label, _ in rows]
     left = max((len(label) for label in labels), default=0) * LETTER + 16
     height = 30 + len(rows) * (BAR + GAP)
@@ -34,15 +38,20 @@ def svg(chart: Chart, rows: Sequence[tuple[str, float | None]], title: str) -> s
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" '
         'font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="8" y="18" font-weight="bold" fill="#1f2937">{escape(f"{chart.y} by {chart.x}: {title}")}</text>',
+        f'<text x="8" y="18" font-weight="bold" fill="#1f2937">{_text(f"{chart.y} by {chart.x}: {title}")}</text>',
     ]
     for number, (label, (_, value)) in enumerate(zip(labels, rows, strict=True)):
         y = 30 + number * (BAR + GAP)
-        length = 0 if value is None else max(round((WIDTH - left - 90) * value / highest), 0)
+        length = round((WIDTH - left - 90) * drawn[number] / highest)
         text = "NULL" if value is None else f"{value:,.6g}"
         parts += [
-            f'<text x="{left - 8}" y="{y + 13}" text-anchor="end" fill="#374151">{escape(label)}</text>',
+            f'<text x="{left - 8}" y="{y + 13}" text-anchor="end" fill="#374151">{_text(label)}</text>',
             f'<rect x="{left}" y="{y}" width="{length}" height="{BAR}" fill="#2563eb"/>',
-            f'<text x="{left + length + 6}" y="{y + 13}" fill="#374151">{escape(text)}</text>',
+            f'<text x="{left + length + 6}" y="{y + 13}" fill="#374151">{_text(text)}</text>',
         ]
     return "".join([*parts, "</svg>"])
+
+
+def _text(value: str) -> str:
+    """Text that is none but text in the picture."""
+    return escape(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", value))

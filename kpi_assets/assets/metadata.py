@@ -157,4 +157,4 @@ def _cell(value: Any) -> str:
         return "*NULL*"
     text = str(value)
     text = text if len(text) <= CELL else text[: CELL - 1] + "…"
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text).replace("\n", " ")
+    return re.sub(r"([\\`*_~\[\]<>|&])", r"\\\1", " ".join(text.splitlines()))
