@@ -78,9 +78,7 @@ def bars(picture: ET.Element) -> list[int]:
 def test_a_label_of_a_chart_is_text(label: str) -> None:
     picture = chart([(label, 1.0)])
     assert texts(picture) == ["orders by hour: marts.kpi, 2025-03-01", label, "1"]
-    assert len(list(picture.iter())) == 6, (
-        "the picture, its ground, its title, and of its bar a label, a bar and a number"
-    )
+    assert len(list(picture.iter())) == 6, "the picture, its ground, its title; a label, a bar and a number"
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\x01", "\x1b", "\x0b", "\ufffe", "\ud800"])
