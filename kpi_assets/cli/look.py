@@ -1,5 +1,6 @@
 """Looking: `kpi show`, `kpi checks`, `kpi url`. Nothing is built and nothing changes."""
 
+import csv
 import json
 from datetime import date
 from enum import Enum
@@ -87,7 +88,9 @@ def show_table(
     if style is Format.json:
         out.print_json(json.dumps(frame.to_dict("records"), default=str, ensure_ascii=False))
     elif style is Format.csv:
-        typer.echo(frame.map(_harmless).to_csv(index=False), nl=False)
+        records = _Records()
+        csv.writer(records).writerows([columns, *frame.map(_harmless).itertuples(index=False)])
+        typer.echo("".join(records), nl=False)
     else:
         numbers = [n for n, column in table.header.columns.items() if column.type not in {"text", "boolean", "date"}]
         out.print(grid(f"{table.relation}, load_date {day}", columns, frame.to_numpy().tolist(), right=numbers))
@@ -97,6 +100,18 @@ def show_table(
         err.print(
             f"{all_rows - shown_rows:,} of {all_rows:,} rows are left out for their low volume: --all shows them."
         )
+
+
+class _Records(list[str]):
+    """Records of a CSV, each with a line feed at its end.
+
+    csv.writer has to end them with more, or Python before 3.13 leaves a lone carriage return unquoted, and a
+    spreadsheet begins a new record there.
+    """
+
+    def write(self, record: str) -> None:
+        """Take a record from csv.writer."""
+        self.append(record.removesuffix("\r\n") + "\n")
 
 
 def _harmless(value: Any) -> Any:

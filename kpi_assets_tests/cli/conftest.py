@@ -14,7 +14,7 @@ from kpi_assets_tests.cli.command import SQL, Said, Site
 DAY = date(2025, 6, 10)
 ORDERS = 2000
 # Names that a spreadsheet would execute, and one that it would not.
-HOSTILE = ["=cmd|' /C calc'!A0", "+1+1", "-1", "@SUM(A1)", "\tx", "harmless, 'quoted' and = inside"]
+HOSTILE = ["=cmd|' /C calc'!A0", "+1+1", "-1", "@SUM(A1)", "\tx", "\rx", "a\r=1+1", "harmless, 'quoted' and = inside"]
 
 
 @pytest.fixture(scope="package")
