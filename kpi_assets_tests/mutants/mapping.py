@@ -12,7 +12,7 @@ _TESTS = {
     "warehouse/candidates": ("warehouse/test_candidates.py", *_CORE, "build/test_slices.py"),
     "warehouse/connection": ("warehouse/test_connection.py", "build/test_role.py", "build/test_together.py"),
     "warehouse/locks": ("warehouse/test_locks.py", "build/test_together.py", "build/test_retention.py"),
-    "warehouse/slices": ("build/test_slices.py", "warehouse/test_candidates.py"),
+    "warehouse/slices": ("warehouse/test_slices.py", "build/test_slices.py"),
     "warehouse/tables": ("warehouse/test_tables.py", "build/test_views.py", "build/test_retention.py"),
     "warehouse/triage": ("warehouse/test_triage.py", "build/test_content.py"),
     "build/context": (*_CORE, "build/test_slices.py"),
