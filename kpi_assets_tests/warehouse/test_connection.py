@@ -158,6 +158,13 @@ def test_a_session_has_our_settings_whatever_the_role_s_are(hostile: SecretStr) 
     assert SETTINGS.keys() == SESSION.keys() | {"client_connection_check_interval"}, "a new setting is tested here too"
 
 
+def test_a_client_notices_within_about_a_minute_that_its_server_is_gone(server: SecretStr) -> None:
+    with connect(server, "postgres", "test") as session:
+        found = session.info.get_parameters()
+    names = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count")
+    assert [found[name] for name in names] == ["10", "30", "10", "3"]
+
+
 def test_more_settings_go_before_those_of_every_session(hostile: SecretStr) -> None:
     with connect(hostile, "postgres", "test", more={"work_mem": "1MB", "enable_nestloop": "off"}) as session:
         names = ("work_mem", "enable_nestloop", "maintenance_work_mem")
