@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -123,15 +123,37 @@ def copied() -> Iterator[Copy]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def seconds_of(copy: Copy, files: set[str]) -> dict[str, float]:
-    """How long each test file takes; ends the program where one fails on the code as it is."""
-    took = {}
-    for file in sorted(files):
+def patience(copy: Copy, files: Sequence[str], took: dict[str, float]) -> float:
+    """Seconds after which a mutant hangs in these tests; `took` keeps how long each file takes on the code as it is.
+
+    Ends the program where one fails.
+    """
+    for file in files:
         began = time.monotonic()
-        if not copy.passes([file], 600):
+        if file not in took and not copy.passes([file], 600):
             sys.exit(f"kpi_assets_tests/{file} does not pass on the code as it is: mend that first.")
-        took[file] = time.monotonic() - began
-    return took
+        took.setdefault(file, time.monotonic() - began)
+    return max(LEAST, SLOWER * sum(took[file] for file in files))
+
+
+def outcomes(
+    copy: Copy, module: str, files: Sequence[str], mutants: Sequence[Mutant], took: dict[str, float]
+) -> Iterator[tuple[Mutant, str]]:
+    """Try some mutants of a module, one after another; what became of each."""
+    source = copy.read(module)
+    limit = patience(copy, files, took) if mutants else 0
+    for mutant in mutants:
+        copy.write(module, mutant.applied(source))
+        yield mutant, OUTCOMES[copy.passes(files, limit)]
+    copy.write(module, source)
+
+
+def report(scores: Mapping[str, Counter[str]]) -> None:
+    """The share of the mutants that were noticed, by module."""
+    for module, counts in [*scores.items(), ("together", sum(scores.values(), Counter()))]:
+        noticed, whole = counts["killed"] + counts["timed out"], counts.total()
+        share = f"{noticed / whole:4.0%}" if whole else "   -"
+        say(f"{module:24} {share}  {noticed} of {whole} killed, {counts['timed out']} of them by time")
 
 
 def main() -> None:
@@ -141,33 +163,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--again", type=Path, help="what an earlier run printed: only its survivors are tried")
     options = parser.parse_args()
-    earlier = set(options.again.read_text().splitlines()) if options.again else None
+    survivors = options.again and {line for line in options.again.read_text().splitlines() if line[:8] == "survived"}
     tests = {module: files_of(module, ROOT / "kpi_assets_tests") for module in modules_of(options.modules)}
     if lacking := [module for module, files in tests.items() if not files]:
         sys.exit(f"No tests are known of {', '.join(lacking)}: name them in {Path(__file__).parent / 'mapping.py'}.")
     scores: dict[str, Counter[str]] = {}
+    took: dict[str, float] = {}
     began = time.monotonic()
     with copied() as copy:
-        took = seconds_of(copy, {file for files in tests.values() for file in files})
         for module, files in tests.items():
             source = copy.read(module)
-            limit = max(LEAST, SLOWER * sum(took[file] for file in files))
-            scores[module] = Counter()
-            for mutant in sampled(module, source, options.sample, options.seed):
-                place = f"kpi_assets/{module}.py:{mutant.line}  {mutant.described(source)}"
-                if earlier is None or f"{'survived':9}  {place}" in earlier:
-                    copy.write(module, mutant.applied(source))
-                    outcome = OUTCOMES[copy.passes(files, limit)]
-                    say(f"{outcome:9}  {place}")
-                else:
-                    outcome = "killed"
+            lines = {
+                mutant: f"kpi_assets/{module}.py:{mutant.line}  {mutant.described(source)}"
+                for mutant in sampled(module, source, options.sample, options.seed)
+            }
+            tried = [each for each in lines if survivors is None or f"{'survived':9}  {lines[each]}" in survivors]
+            scores[module] = Counter(killed=len(lines) - len(tried))
+            for mutant, outcome in outcomes(copy, module, files, tried, took):
                 scores[module][outcome] += 1
-            copy.write(module, source)
+                say(f"{outcome:9}  {lines[mutant]}")
     say(f"\nseed {options.seed}, sample {options.sample or 'all'}, {time.monotonic() - began:.0f} s")
-    for module, counts in [*scores.items(), ("together", sum(scores.values(), Counter()))]:
-        noticed, whole = counts["killed"] + counts["timed out"], counts.total()
-        share = f"{noticed / whole:4.0%}" if whole else "   -"
-        say(f"{module:24} {share}  {noticed} of {whole} killed, {counts['timed out']} of them by time")
+    report(scores)
 
 
 if __name__ == "__main__":
