@@ -15,7 +15,7 @@ _TESTS = {
     "warehouse/slices": ("warehouse/test_slices.py", "build/test_slices.py"),
     "warehouse/tables": ("warehouse/test_tables.py", "build/test_views.py", "build/test_retention.py"),
     "warehouse/triage": ("warehouse/test_triage.py", "build/test_content.py"),
-    "build/context": (*_CORE, "build/test_slices.py"),
+    "build/context": ("build/test_context.py", *_CORE, "build/test_slices.py"),
     "build/fill": ("build/test_content.py", "build/test_slices.py", "build/test_replaced.py"),
     "build/object": (*_CORE, "assets/test_gates.py"),
     "build/patience": ("build/test_patience.py", "build/test_together.py", "build/test_retention.py"),

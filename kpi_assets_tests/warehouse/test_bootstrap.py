@@ -205,3 +205,21 @@ def test_an_owner_who_may_not_act_as_our_roles_builds_under_his_own_name(
         assert build(context, table, DAY).rows == 1
         owners = "select distinct tableowner::text from pg_tables where schemaname in ('raw', 'ops', 'builds')"
         assert lab.rows(owners) == [(STRANGER,)]
+
+
+def test_tables_and_views_of_before_are_handed_to_the_role_of_their_layer(lab: Lab) -> None:
+    with lab.session() as session:
+        session.execute("create table raw.old (a integer); create view marts.old as select 1 as a")
+        session.execute('create table builds.raw__old (a integer); create table builds."else" (a integer)')
+        [(user,)] = session.execute("select current_user::text").fetchall()
+    lab.prepared()
+    owners = (
+        "select oid::regclass::text, pg_get_userbyid(relowner)::text from pg_class "
+        "where relkind in ('r', 'v') and relname in ('old', 'raw__old', 'else') order by 1"
+    )
+    assert lab.rows(owners) == [
+        ('builds."else"', user),
+        ("builds.raw__old", "kpi_loader"),
+        ("marts.old", "kpi_builder"),
+        ("raw.old", "kpi_loader"),
+    ]
