@@ -83,5 +83,5 @@ def test_the_time_of_several_at_once_is_shared_in_the_proportion_of_theirs(secon
         [Stopwatch({"copy": 6.0, "index": 2.0}, _since=0.0), Stopwatch({"copy": 9.0, "index": 3.0}, _since=0.0)]
     )
     assert watch.seconds == {"wait": 1.0, "copy": 7.5, "index": 2.5}
-    watch.lap("check")
-    assert watch.seconds["check"] == 1.0
+    watch.lap_of([Stopwatch({"index": 0.0}, _since=0.0)])
+    assert watch.seconds == {"wait": 1.0, "copy": 7.5, "index": 2.5}, "who took no time has no share"
