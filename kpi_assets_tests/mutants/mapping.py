@@ -20,7 +20,7 @@ _TESTS = {
     "build/object": (*_CORE, "assets/test_gates.py"),
     "build/patience": ("build/test_patience.py", "build/test_together.py", "build/test_retention.py"),
     "build/prepare": ("ops/test_schema.py", "warehouse/test_bootstrap.py"),
-    "build/recheck": ("ops/test_results.py", "build/test_lookback.py"),
+    "build/recheck": ("build/test_recheck.py", "ops/test_results.py", "build/test_lookback.py"),
     "build/retention": ("build/test_retention.py",),
     "build/table": (*_CORE, "build/test_together.py", "build/test_gapless.py", "build/test_lost_server.py"),
     "build/upstream": (
