@@ -9,10 +9,10 @@ READY := .venv/.ready
 READY_DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test soak bench lint format lock clean
+.PHONY: help setup demo up down test test-servers mutants soak bench lint format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## install everything into .venv (once; offline afterwards)
 
@@ -41,6 +41,17 @@ down: $(READY) ## stop what `make up` left running
 
 test: lint ## every check and every test
 	@$(BIN)/pytest
+
+# The embedded server is the newest; these are what a managed one may be.
+SERVERS ?= $(wildcard /usr/lib/postgresql/*/bin)
+test-servers: $(READY_DEV) ## the core's tests on other PostgreSQL servers: make test-servers [SERVERS="/usr/lib/postgresql/15/bin"]
+	@test -n "$(SERVERS)" || { echo "No PostgreSQL server lies below /usr/lib/postgresql: install one (on Debian: the package postgresql-15), or name folders of programs: make test-servers SERVERS=\"/path/to/bin\""; exit 1; }
+	@for bin in $(SERVERS); do echo "The core's tests on $$($$bin/postgres --version), $$bin"; \
+		KPI_TEST_POSTGRES_BIN=$$bin $(BIN)/pytest $(addprefix kpi_assets_tests/,build warehouse ops) || exit 1; done
+
+mutants: $(READY_DEV) ## which breaks of the code no test notices: make mutants MODULES="warehouse/audit build" [SAMPLE=5] [SEED=1] [AGAIN=report]
+	@test -n "$(MODULES)" || { echo "Say which modules: make mutants MODULES=\"warehouse/audit build\""; exit 1; }
+	@$(BIN)/python -m kpi_assets_tests.mutants $(MODULES) --sample $(or $(SAMPLE),0) --seed $(or $(SEED),1) $(if $(AGAIN),--again $(AGAIN))
 
 soak: $(READY_DEV) ## half an hour of automation, a month's backfill, and processes killed at random
 	@$(BIN)/python -m kpi_assets_tests.e2e.soak

@@ -9,8 +9,9 @@ import math
 import re
 from typing import Any
 
-# C0, DEL and C1; what turns the direction of writing; line ends that only some programs take for one; halves of a pair.
-_STEERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0, DEL and C1; what turns the direction of writing; line ends that only some programs take for one; halves of a pair;
+# what no picture may hold.
+_STEERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from kpi_assets.local.stack import Stack, running
 from kpi_assets.settings import settings
+from kpi_assets_tests import other_server
 from kpi_assets_tests.lab import Lab
 from kpi_assets_tests.lookback import RECENT
 from kpi_assets_tests.shop import Shop
@@ -19,11 +21,13 @@ REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A temporary folder of this session's own.
+    """The server that is named is there; and a temporary folder of this session's own.
 
     pytest's usual one is shared by all sessions of a user, and each new session shuts it to the account that the
     embedded Postgres runs under when root tests.
     """
+    if problem := other_server.problem():
+        raise pytest.UsageError(problem)
     if not config.option.basetemp:
         config.option.basetemp = Path(tempfile.mkdtemp(prefix="kpi-tests-"))
 
@@ -31,6 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
     shutil.rmtree(config.option.basetemp, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which server it was, where it is not the embedded one."""
+    if other_server.NAMED:
+        terminalreporter.write_line(f"The warehouse of these tests was {other_server.version()}, {other_server.NAMED}")
 
 
 def _forget_settings() -> None:
@@ -54,7 +64,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def stack(home: Path) -> Iterator[Stack]:
     """Real Postgres and S3, up for the whole session and named in the environment."""
-    with running(settings()) as started:
+    with ExitStack() as opened:
+        if other_server.NAMED:
+            os.environ["KPI_POSTGRES_URL"] = opened.enter_context(other_server.other_server(home.parent / "other"))
+            settings.cache_clear()
+        started = opened.enter_context(running(settings()))
         assert started is not None
         yield started
 

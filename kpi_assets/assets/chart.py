@@ -12,7 +12,7 @@ import dagster as dg
 
 from kpi_assets.model.header import Chart
 from kpi_assets.model.names import Relation
-from kpi_assets.printable import number_text, printable
+from kpi_assets.printable import printable
 
 BAR, GAP, LETTER, WIDTH = 18, 6, 7, 640  # pixels
 LETTERS = 34  # of a label at most
@@ -42,7 +42,7 @@ def svg(chart: Chart, rows: Sequence[tuple[str, float | None]], title: str) -> s
     for number, (label, (_, value)) in enumerate(zip(labels, rows, strict=True)):
         y = 30 + number * (BAR + GAP)
         length = round((WIDTH - left - 90) * _share(value, highest))
-        text = "NULL" if value is None else f"{value:,.6g}" if math.isfinite(value) else number_text(value)
+        text = "NULL" if value is None else f"{value:,.6g}" if math.isfinite(value) else numberescape(value)
         parts += [
             f'<text x="{left - 8}" y="{y + 13}" text-anchor="end" fill="#374151">{escape(label)}</text>',
             f'<rect x="{left}" y="{y}" width="{length}" height="{BAR}" fill="#2563eb"/>',

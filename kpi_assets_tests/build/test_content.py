@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from kpi_assets.build.context import BuildOutcome
+from kpi_assets.warehouse import candidates
 from kpi_assets_tests.build.points import THINGS, builds_lying_about
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab, failed
 
@@ -384,3 +385,19 @@ def test_the_same_keys_on_another_load_date_are_no_duplicates(lab: Lab) -> None:
         (NEXT, 9),
     ]
     assert builds_lying_about(lab) == []
+
+
+@pytest.mark.parametrize(("budget", "held", "rows"), [(0, True, []), (1, False, [(1, "anvil"), (3, "a, b")])])
+def test_records_that_copy_leaves_out_without_a_word_are_noticed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, budget: int, held: bool, rows: list[tuple[int, str]]
+) -> None:
+    """A server before 18 takes a lone `\\.` for the end of a CSV; as text, every server does."""
+    copy_in = candidates.copy_in
+    monkeypatch.setattr(candidates, "copy_in", lambda *words, **more: copy_in(*words, **{**more, "plain": True}))
+    outcome = build(lab, HEADER + b'1,anvil,20.50\n\\.\n3,"a, b",\n', budget)
+
+    assert (outcome.held, outcome.rows) == (held, 2)
+    assert lab.rows(ACCOUNTS) == [("held", 3, 0, 1) if held else ("success", 3, 2, 1)]
+    assert lab.rows(QUARANTINE) == [whole(3, "\\.", "it has 1 fields, not 3")]
+    if not held:
+        assert lab.rows("select thing_id, name from raw.things order by 1") == rows

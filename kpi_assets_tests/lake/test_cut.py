@@ -40,6 +40,7 @@ def test_the_key_may_be_any_field_and_negative(store: Store) -> None:
     [
         pytest.param(body(list(range(200))[::-1]), id="falling keys"),
         pytest.param(body([7] * 300), id="one key"),
+        pytest.param(body([7] * 300 + [8] * 100), id="a key at two of the places"),
         pytest.param(body(list(range(100)), b'"a\nb"'), id="quoted fields"),
         pytest.param(HEADER + b"one,x\n" * 100, id="no whole numbers"),
         pytest.param(HEADER + b"1\n" * 100 + b"2\n" * 100, id="fields that lack"),

@@ -1,6 +1,8 @@
 """Who may read what: kpi_reader its schemas and ops, everybody else nothing; making it ready again changes nothing."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -9,9 +11,12 @@ from psycopg import Connection, sql
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
+from kpi_assets.build.object import verify
 from kpi_assets.build.prepare import prepare
+from kpi_assets.build.table import build
 from kpi_assets.local.stack import Stack
-from kpi_assets.warehouse.bootstrap import READER, ensure_database
+from kpi_assets.warehouse import bootstrap
+from kpi_assets.warehouse.bootstrap import MAKERS, READER, ensure_database
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets_tests.lab import DAY, RAW_THINGS, Lab
 from kpi_assets_tests.warehouse.test_tables import BEFORE, KPI, things
@@ -164,3 +169,57 @@ def test_a_schema_that_is_no_longer_for_readers_is_shut_again(lab: Lab, stack: S
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             session.execute("select count(*) from marts.things")
         assert session.execute("select count(*) from ops.published").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("role", MAKERS)
+def test_what_was_migrated_is_the_owner_s_alone_to_say(shop: Lab, role: str) -> None:
+    """Whoever builds writes into the other tables of ops."""
+    with shop.session() as session, session.transaction(force_rollback=True):
+        session.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+        for allowed in ("select * from ops.migrations", "update ops.pipeline_runs set error_message = error_message"):
+            session.execute(allowed.encode())
+        for statement in ("insert into ops.migrations default values", "update ops.migrations set version = 99"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), session.transaction():
+                session.execute(statement.encode())
+
+
+def test_a_user_who_may_not_create_roles_leaves_that_to_others(
+    shop: Lab, stranger: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "MAKERS", ("kpi_test_loader", "kpi_test_builder"))
+    bootstrap.ensure_roles(SecretStr(make_conninfo(stranger.get_secret_value(), dbname="postgres")))
+    assert shop.rows("select rolname from pg_roles where rolname like 'kpi_test_%er' order by 1") == [(STRANGER,)]
+
+
+def test_an_owner_who_may_not_act_as_our_roles_builds_under_his_own_name(
+    stack: Stack, stranger: SecretStr, tmp_path: Path
+) -> None:
+    with Lab.open(stack, tmp_path) as lab:
+        lab.in_postgres(f"alter role {STRANGER} createdb")
+        lab.file("raw/things.sql", RAW_THINGS)
+        lab.put_things(b"thing_id,name,weight\n1,anvil,20.50\n")
+        context = replace(lab.context(), server=stranger)
+        prepare(context.pipeline, stranger)
+        table = context.pipeline.table("raw.things")
+        assert not verify(context, table, DAY).held
+        assert build(context, table, DAY).rows == 1
+        owners = "select distinct tableowner::text from pg_tables where schemaname in ('raw', 'ops', 'builds')"
+        assert lab.rows(owners) == [(STRANGER,)]
+
+
+def test_tables_and_views_of_before_are_handed_to_the_role_of_their_layer(lab: Lab) -> None:
+    with lab.session() as session:
+        session.execute("create table raw.old (a integer); create view marts.old as select 1 as a")
+        session.execute('create table builds.raw__old (a integer); create table builds."else" (a integer)')
+        [(user,)] = session.execute("select current_user::text").fetchall()
+    lab.prepared()
+    owners = (
+        "select oid::regclass::text, pg_get_userbyid(relowner)::text from pg_class "
+        "where relkind in ('r', 'v') and relname in ('old', 'raw__old', 'else') order by 1"
+    )
+    assert lab.rows(owners) == [
+        ('builds."else"', user),
+        ("builds.raw__old", "kpi_loader"),
+        ("marts.old", "kpi_builder"),
+        ("raw.old", "kpi_loader"),
+    ]

@@ -1,8 +1,10 @@
 """A server that cannot be used is one sentence without the password; a session is the same on every server."""
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
@@ -10,7 +12,7 @@ from pydantic import SecretStr
 from kpi_assets.local.stack import Stack
 from kpi_assets.settings import settings
 from kpi_assets.warehouse import connection as connection_module
-from kpi_assets.warehouse.connection import SESSION, WarehouseError, connect, url_of
+from kpi_assets.warehouse.connection import SESSION, WarehouseError, connect, is_lost, own_database, url_of
 
 SECRET = "hunter2-never-shown"
 
@@ -111,9 +113,11 @@ def test_a_port_that_is_no_number(stack: Stack) -> None:
 
 
 def test_a_server_that_is_too_old(server: SecretStr, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(server, "postgres", "test") as session:
+        running = session.info.server_version // 10000
     monkeypatch.setattr(connection_module, "OLDEST_SERVER", 990000)
     assert refusal(server) == (
-        "The warehouse server runs PostgreSQL 18, which is too old: kpi_assets needs 99 or later."
+        f"The warehouse server runs PostgreSQL {running}, which is too old: kpi_assets needs 99 or later."
     )
 
 
@@ -122,22 +126,138 @@ def test_the_url_of_another_database(server: SecretStr) -> None:
     assert conninfo_to_dict(url_of(server, "shop")) == {**parts, "dbname": "shop"}
 
 
-def test_a_session_has_our_settings_whatever_the_role_s_are(server: SecretStr) -> None:
-    hostile = {
-        "search_path": "public",
-        "datestyle": "German",
-        "timezone": "Asia/Tokyo",
-        "jit": "on",
-        "work_mem": "64kB",
-    }
-    options = " ".join(f"-c {name}={value}" for name, value in hostile.items())
-    with connect(changed(server, options=options), "postgres", "run raw.things") as session:
-        for name, value in SESSION.items():
-            [(found,)] = session.execute("select current_setting(%s)", [name]).fetchall()
-            assert found == value, name
+# setting -> (what a role may have set, what a session of ours has)
+SETTINGS = {
+    "search_path": ("public", "pg_catalog"),
+    "timezone": ("Asia/Tokyo", "UTC"),
+    "datestyle": ("German, DMY", "ISO, YMD"),
+    "client_encoding": ("LATIN1", "UTF8"),
+    "standard_conforming_strings": ("off", "on"),
+    "transform_null_equals": ("on", "off"),
+    "default_transaction_isolation": ("serializable", "read committed"),
+    "default_transaction_read_only": ("on", "off"),
+    "statement_timeout": ("1min", "6h"),
+    "client_min_messages": ("error", "warning"),
+    "jit": ("on", "off"),
+    "work_mem": ("64kB", "256MB"),
+    "maintenance_work_mem": ("1MB", "512MB"),
+    "hash_mem_multiplier": ("1", "2"),
+    "max_parallel_workers_per_gather": ("0", "2"),
+    "max_parallel_maintenance_workers": ("0", "2"),
+    "idle_in_transaction_session_timeout": ("1min", "1h"),
+    "tcp_keepalives_idle": ("7200", "30"),
+    "tcp_keepalives_interval": ("75", "10"),
+    "tcp_keepalives_count": ("9", "3"),
+    "client_connection_check_interval": ("0", "5s"),
+}
+
+
+@pytest.fixture
+def hostile(server: SecretStr) -> Iterator[SecretStr]:
+    """A login whose defaults are other ones than ours, all of them."""
+    with connect(server, "postgres", "test") as session:
+        session.execute(f"create role hostile login superuser password '{SECRET}'")
+        for name, (theirs, _) in SETTINGS.items():
+            session.execute(f"alter role hostile set {name} = {theirs if name == 'search_path' else repr(theirs)}")
+        yield changed(server, user="hostile", password=SECRET)
+        session.execute("drop role hostile")
+
+
+def test_a_session_has_our_settings_whatever_the_role_s_are(hostile: SecretStr) -> None:
+    with connect(hostile, "postgres", "run raw.things") as session:
+        found = {name: session.execute("select current_setting(%s)", [name]).fetchone() for name in SETTINGS}
+        assert found == {name: (ours,) for name, (_, ours) in SETTINGS.items()}
         assert session.execute("select date '2025-02-03'::text, current_setting('application_name')").fetchall() == [
             ("2025-02-03", "kpi run raw.things")
         ]
+    assert SETTINGS.keys() == SESSION.keys() | {"client_connection_check_interval"}, "a new setting is tested here too"
+
+
+def test_a_client_notices_within_about_a_minute_that_its_server_is_gone(server: SecretStr) -> None:
+    with connect(server, "postgres", "test") as session:
+        found = session.info.get_parameters()
+    names = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count")
+    assert [found[name] for name in names] == ["10", "30", "10", "3"]
+
+
+def test_more_settings_go_before_those_of_every_session(hostile: SecretStr) -> None:
+    with connect(hostile, "postgres", "test", more={"work_mem": "1MB", "enable_nestloop": "off"}) as session:
+        names = ("work_mem", "enable_nestloop", "maintenance_work_mem")
+        found = session.execute("select current_setting(%s), current_setting(%s), current_setting(%s)", names)
+        assert found.fetchall() == [("1MB", "off", "512MB")]
+
+
+def test_a_name_without_a_schema_is_nobody_s_table_or_function(server: SecretStr) -> None:
+    with connect(server, "postgres", "test") as session, session.transaction(force_rollback=True):
+        session.execute("create table public.things as select 1 as id")
+        session.execute("create function public.median(integer) returns integer language sql return 0")
+        with pytest.raises(psycopg.errors.UndefinedTable), session.transaction():
+            session.execute("select * from things")
+        with pytest.raises(psycopg.errors.UndefinedFunction), session.transaction():
+            session.execute("select median(1)")
+        assert session.execute("select id from public.things").fetchall() == [(1,)]
+
+
+def test_the_name_of_a_session_is_cut_as_the_server_would_with_a_warning(server: SecretStr) -> None:
+    with connect(server, "postgres", "x" * 100) as session:
+        assert session.execute("select current_setting('application_name')").fetchall() == [("kpi " + "x" * 59,)]
+
+
+@pytest.fixture
+def roles(server: SecretStr) -> Iterator[SecretStr]:
+    """A login `clerk` that may act as `deputy` and not as `owner`."""
+    with connect(server, "postgres", "test") as session:
+        session.execute(f"create role clerk login password '{SECRET}'; create role deputy; create role owner")
+        session.execute("grant deputy to clerk")
+        yield changed(server, user="clerk", password=SECRET)
+        session.execute("drop role clerk, deputy, owner")
+
+
+@pytest.mark.parametrize(
+    ("role", "acts_as"), [(None, "clerk"), ("deputy", "deputy"), ("owner", "clerk"), ("nobody_at_all", "clerk")]
+)
+def test_a_session_acts_as_the_role_where_its_login_may(roles: SecretStr, role: str | None, acts_as: str) -> None:
+    with connect(roles, "postgres", "test", role=role) as session:
+        assert session.execute("select current_user::text, session_user::text").fetchall() == [(acts_as, "clerk")]
+
+
+@pytest.mark.parametrize(("database", "own"), [("shop", "shop"), (None, "postgres")], ids=["named", "none"])
+def test_the_database_of_a_url(database: str | None, own: str) -> None:
+    assert own_database(SecretStr(make_conninfo("host=localhost", dbname=database))) == own
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (psycopg.OperationalError("connection refused"), True),
+        (psycopg.OperationalError("FATAL:  the database system is starting up"), True),
+        (psycopg.OperationalError("FATAL:  the database system is shutting down"), True),
+        (psycopg.OperationalError("FATAL:  sorry, too many clients already"), True),
+        (psycopg.OperationalError("FATAL:  password authentication failed"), False),
+        (psycopg.errors.ConnectionFailure("08006"), True),
+        (psycopg.errors.AdminShutdown("57P01"), True),
+        (psycopg.errors.CrashShutdown("57P02"), True),
+        (psycopg.errors.CannotConnectNow("57P03"), True),
+        (psycopg.errors.QueryCanceled("57014"), False),
+        (psycopg.errors.DiskFull("53100"), False),
+        (psycopg.errors.UniqueViolation("23505"), False),
+        (psycopg.InterfaceError("the connection is closed"), False),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_may_work_in_a_moment(error: psycopg.Error, lost: bool) -> None:
+    assert is_lost(error) is lost
+
+
+def test_a_server_that_may_be_back_in_a_moment_is_told_from_one_that_refuses(server: SecretStr) -> None:
+    """By the error itself, which a step is tried again for."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        away = changed(server, port=reserved.getsockname()[1])
+        for url, passing in ((away, True), (changed(server, password=SECRET), False)):
+            with pytest.raises(WarehouseError) as failure, connect(url, "postgres", "test"):
+                pass
+            assert failure.value.passing is passing
 
 
 def test_a_session_is_closed_at_the_end(server: SecretStr) -> None:

@@ -1,0 +1,148 @@
+"""What the UI shows of delivered text is that text: it is no markup, breaks out of no cell, and ends no line."""
+
+import base64
+import xml.etree.ElementTree as ET
+from datetime import date
+from typing import Any
+
+import pytest
+
+from kpi_assets.assets import chart as chart_module
+from kpi_assets.assets.chart import markdown, svg
+from kpi_assets.assets.metadata import CELL, check_metadata, markdown_table, window_metadata
+from kpi_assets.model.header import Chart
+from kpi_assets.model.lookback import Window
+from kpi_assets.model.names import Relation
+from kpi_assets.model.results import CheckResult
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+# ---- a preview
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("plain", "plain"),
+        (None, "*NULL*"),
+        ("*NULL*", r"\*NULL\*"),
+        ("a|b", r"a\|b"),
+        ("a\\|b", r"a\\\|b"),
+        ("<img src=x onerror=alert(1)>", r"\<img src=x onerror=alert(1)\>"),
+        ("[link](http://example.com)", r"\[link\](http://example.com)"),
+        ("`code` _low_", r"\`code\` \_low\_"),
+        ("&lt;b&gt;", r"\&lt;b\&gt;"),
+        ("~~gone~~", r"\~\~gone\~\~"),
+        ("one\ntwo", r"one\\ntwo"),
+        ("one\r\ntwo", r"one\\r\\ntwo"),
+        ("one\u2028two\x0bthree", r"one\\u2028two\\x0bthree"),
+        ("", ""),
+        (0, "0"),
+        (False, "False"),
+        (-1.5, "-1.5"),
+        ("x" * CELL, "x" * CELL),
+        ("x" * (CELL + 1), "x" * (CELL - 1) + "…"),
+        ("|" * (CELL + 1), r"\|" * (CELL - 1) + "…"),
+    ],
+)
+def test_a_value_in_a_preview(value: Any, cell: str) -> None:
+    assert markdown_table([{"name": value}]).value == f"| name |\n| --- |\n| {cell} |"
+
+
+def test_a_preview_has_its_columns_in_order_and_a_line_for_each_row() -> None:
+    rows = [{"id": 1, "name": "anvil"}, {"name": "saw", "id": 2}]
+    assert markdown_table(rows).value == "| id | name |\n| --- | --- |\n| 1 | anvil |\n| 2 | saw |"
+    assert markdown_table([]).value == "no rows"
+
+
+# ---- a chart
+
+
+def chart(rows: list[tuple[str, float | None]], title: str = "marts.kpi, 2025-03-01") -> ET.Element:
+    return ET.fromstring(svg(Chart(x="hour", y="orders"), rows, title))
+
+
+def texts(picture: ET.Element) -> list[str]:
+    return [found.text or "" for found in picture.iter(f"{SVG}text")]
+
+
+def bars(picture: ET.Element) -> list[int]:
+    return [int(found.attrib["width"]) for found in list(picture.iter(f"{SVG}rect"))[1:]]
+
+
+@pytest.mark.parametrize(
+    "label", ["<script>alert(1)</script>", "</text></svg>", "a & b", "&lt;", "\"quoted\" and 'so'", "]]>", "<!--"]
+)
+def test_a_label_of_a_chart_is_text(label: str) -> None:
+    picture = chart([(label, 1.0)])
+    assert texts(picture) == ["orders by hour: marts.kpi, 2025-03-01", label, "1"]
+    assert len(list(picture.iter())) == 6, "the picture, its ground, its title; a label, a bar and a number"
+
+
+@pytest.mark.parametrize("letter", ["\x00", "\x01", "\x1b", "\x0b", "\ufffe", "\ud800"])
+def test_a_letter_that_no_picture_may_hold_is_written_as_an_escape(letter: str) -> None:
+    written = f"\\x{ord(letter):02x}" if letter < "\u0100" else f"\\u{ord(letter):04x}"
+    assert texts(chart([(f"a{letter}b", 1.0)]))[1] == f"a{written}b"
+
+
+def test_the_title_of_a_chart_is_text() -> None:
+    assert texts(chart([], "<b> & more"))[0] == "orders by hour: <b> & more"
+
+
+def test_bars_are_as_long_as_their_values_and_null_has_none() -> None:
+    picture = chart([("a", 4.0), ("b", 2.0), ("c", None), ("d", 0.0), ("e", -3.0), ("f", 1234567.0)])
+    assert texts(picture)[1:] == ["a", "4", "b", "2", "c", "NULL", "d", "0", "e", "-3", "f", "1.23457e+06"]
+    room = chart_module.WIDTH - 90 - (chart_module.LETTER + 16)
+    assert bars(picture)[2:] == [0, 0, 0, room]
+    assert bars(chart([("a", 4.0), ("b", 2.0)])) == [room, room // 2 + room % 2]
+    assert bars(chart([("a", 0.0), ("b", None)])) == [0, 0], "nothing is divided by nothing"
+    assert bars(chart([("a", -1.0), ("b", -4.0)])) == [0, 0], "below zero there is no bar, and none of others' length"
+    endless = chart([("a", float("inf")), ("b", float("nan")), ("c", -float("inf")), ("d", 2.0)])
+    assert texts(endless)[2::2] == ["Infinity", "NaN", "-Infinity", "2"]
+    assert bars(endless) == [room, 0, 0, room], "an infinite one goes to the end"
+
+
+def test_long_labels_are_cut_and_bars_begin_behind_the_longest() -> None:
+    letters = chart_module.LETTERS
+    picture = chart([("x" * letters, 1.0), ("y" * (letters + 1), 1.0)])
+    assert texts(picture)[1::2] == ["x" * letters, "y" * (letters - 1) + "…"]
+    starts = [int(found.attrib["x"]) for found in list(picture.iter(f"{SVG}rect"))[1:]]
+    assert starts == [letters * chart_module.LETTER + 16] * 2
+
+
+def test_a_chart_stands_in_the_metadata_itself() -> None:
+    text = markdown(Chart(x="hour", y="orders"), [("a", 1.0)], Relation("marts", "kpi"), "2025-03-01").value
+    begin, _, image = text.partition("base64,")
+    assert begin == "![orders by hour](data:image/svg+xml;"
+    assert base64.b64decode(image.removesuffix(")")).decode() == svg(
+        Chart(x="hour", y="orders"), [("a", 1.0)], "marts.kpi, 2025-03-01"
+    )
+
+
+# ---- checks and windows
+
+
+def test_a_check_shows_what_it_measured_and_the_rows_that_offend() -> None:
+    result = CheckResult("range", False, True, 2, 0, "2 bad rows", [{"id": 1, "name": "ñ|"}, {"id": 2, "name": None}])
+    assert check_metadata(result, {"candidate": "builds.x"}) == {
+        "candidate": "builds.x",
+        "metric": 2.0,
+        "threshold": 0.0,
+        "bad_row_1": '{"id": 1, "name": "ñ|"}',
+        "bad_row_2": '{"id": 2, "name": null}',
+    }
+    errored = CheckResult("range", False, True, None, None, "the check itself failed", errored=True)
+    assert check_metadata(errored, {}) == {}
+
+
+def test_a_window_tells_how_much_of_it_was_there() -> None:
+    window = Window(date(2025, 3, 1), date(2025, 3, 3), (date(2025, 3, 1), date(2025, 3, 3)))
+    assert window_metadata(window) == {
+        "window/load_dates": 3,
+        "window/load_dates_there": 2,
+        "window/absent": "2025-03-02",
+    }
+    whole = Window(date(2025, 3, 3), date(2025, 3, 3), (date(2025, 3, 3),))
+    assert window_metadata(whole)["window/absent"] == "none"
+    assert window_metadata(None) == {}

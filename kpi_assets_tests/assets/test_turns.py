@@ -1,0 +1,108 @@
+"""Runs of one load_date take turns: two of them at once would publish each other's inputs anew."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import date
+
+import psycopg
+import pytest
+
+from kpi_assets.assets.resources import Run
+from kpi_assets.build.recheck import recheck
+from kpi_assets_tests.lab import DAY, GOOD, NEXT, RAW_THINGS, Lab
+
+WAITING = "waiting for another run of its load_date"
+
+
+def nothing(_phase: str, _done: int, _total: int) -> None:
+    """Hear of nothing."""
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as opened:
+        yield opened
+
+
+@pytest.fixture
+def runs(pool: ThreadPoolExecutor) -> Iterator[Callable[[str], Run]]:
+    """Opens runs; whoever waits for one in the pool waits no longer than the test."""
+    opened = []
+
+    def start(run_id: str) -> Run:
+        opened.append(Run(run_id, "test", DAY))
+        return opened[-1]
+
+    yield start
+    for run in opened:
+        with suppress(psycopg.Error):  # it is closed
+            run.close()
+
+
+def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
+    lab: Lab, pool: ThreadPoolExecutor, runs: Callable[[str], Run]
+) -> None:
+    pipeline, waiting = lab.pipeline(), threading.Event()
+    first, second = runs("first"), runs("second")
+    first.context(pipeline, lab.s3, nothing, DAY)
+    told = []
+
+    def hear(phase: str, done: int, total: int) -> None:
+        told.append((phase, done, total))
+        waiting.set()
+
+    begun = pool.submit(second.context, pipeline, lab.s3, hear, DAY)
+    assert waiting.wait(30)
+    assert not begun.done()
+    first.close()
+    assert begun.result(30).run_id == "second"
+    assert {phase for phase, _, _ in told} == {WAITING}
+    assert [done for _, done, _ in told] == list(range(len(told)))
+    assert lab.rows("select run_id, status from ops.pipeline_runs order by id") == [
+        ("first", "success"),
+        ("second", "running"),
+    ]
+
+
+@pytest.mark.parametrize("other", [NEXT, None], ids=["another load_date", "no load_date at all"])
+def test_a_run_of_something_else_does_not_wait(lab: Lab, runs: Callable[[str], Run], other: date | None) -> None:
+    pipeline, told = lab.pipeline(), []
+    runs("first").context(pipeline, lab.s3, nothing, DAY)
+    runs("second").context(pipeline, lab.s3, lambda *said: told.append(said), other)
+    assert told == []
+
+
+def test_a_run_keeps_its_turn_from_one_build_to_the_next_and_does_not_wait_for_itself(
+    lab: Lab, runs: Callable[[str], Run]
+) -> None:
+    pipeline, told, run = lab.pipeline(), [], runs("first")
+    for _ in range(2):
+        run.context(pipeline, lab.s3, lambda *said: told.append(said), DAY)
+    assert told == []
+    assert lab.rows("select run_id from ops.pipeline_runs") == [("first",)], "it is one run, opened once"
+
+
+def test_a_recheck_waits_for_a_run_of_its_load_date(
+    lab: Lab, pool: ThreadPoolExecutor, runs: Callable[[str], Run]
+) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    run, waiting = runs("first"), threading.Event()
+    run.context(lab.pipeline(), lab.s3, nothing, DAY)
+    told = []
+
+    def hear(phase: str, done: int, total: int) -> None:
+        told.append(phase)
+        waiting.set()
+
+    context = lab.context(on_progress=hear)
+    found = pool.submit(recheck, context, context.pipeline.table("raw.things"), DAY)
+    assert waiting.wait(30)
+    assert lab.rows("select count(*) from ops.data_quality_results where subject = 'published'") == [(0,)]
+    run.close()
+    names = [(result.name, result.passed) for result in found.result(30)]
+    assert names == [("as_published", True), ("grain", True), ("min_rows", True)]
+    assert set(told) == {"waiting for a run of its load_date"}
