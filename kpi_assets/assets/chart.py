@@ -42,7 +42,7 @@ def svg(chart: Chart, rows: Sequence[tuple[str, float | None]], title: str) -> s
     for number, (label, (_, value)) in enumerate(zip(labels, rows, strict=True)):
         y = 30 + number * (BAR + GAP)
         length = round((WIDTH - left - 90) * _share(value, highest))
-        text = "NULL" if value is None else f"{value:,.6g}" if math.isfinite(value) else numberescape(value)
+        text = "NULL" if value is None else f"{value:,.6g}" if math.isfinite(value) else number_text(value)
         parts += [
             f'<text x="{left - 8}" y="{y + 13}" text-anchor="end" fill="#374151">{escape(label)}</text>',
             f'<rect x="{left}" y="{y}" width="{length}" height="{BAR}" fill="#2563eb"/>',
