@@ -12,7 +12,7 @@ import dagster as dg
 
 from kpi_assets.model.header import Chart
 from kpi_assets.model.names import Relation
-from kpi_assets.printable import printable
+from kpi_assets.printable import number_text, printable
 
 BAR, GAP, LETTER, WIDTH = 18, 6, 7, 640  # pixels
 LETTERS = 34  # of a label at most
