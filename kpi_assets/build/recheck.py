@@ -7,7 +7,7 @@ from psycopg import sql
 from kpi_assets.build.context import BuildContext, UpstreamError
 from kpi_assets.build.patience import wait_for_turn
 from kpi_assets.build.retention import replay
-from kpi_assets.model.checks import Accounted, Quarantine
+from kpi_assets.model.checks import Accounted, NotSeenBefore, Quarantine
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.pipeline import Table
@@ -18,7 +18,7 @@ from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets.warehouse.candidates import identifier
 from kpi_assets.warehouse.locks import try_lock_run
 
-_OF_THE_OBJECT = (Accounted, Quarantine)  # they compare a build with its object, which is not read again
+_OF_THE_OBJECT = (Accounted, Quarantine, NotSeenBefore)  # they judge the object, which is not read again
 
 
 def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:
