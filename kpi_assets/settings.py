@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kpi_assets.errors import UsageError
 
+LEAST_RATE = 64 << 10
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -76,6 +77,11 @@ class Settings(BaseSettings):
     s3_endpoint_url: str | None = Field(
         default=None,
         description="An S3-compatible store other than AWS. Not set, while a bucket is: AWS.",
+    )
+    s3_least_rate: int = Field(
+        default=LEAST_RATE,
+        ge=1,
+        description="Bytes a second, over 10 s at least, below which a part of an object is asked for again.",
     )
     writers: int = Field(
         default_factory=cores,

@@ -3,7 +3,7 @@
 import http.client
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,11 +29,41 @@ class Short:
 
 
 @dataclass(frozen=True)
+class Flip:
+    """One byte of the body, at that place, comes as another."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class FlipSent:
+    """One byte of the request's body, at that place, reaches the store as another."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class SlowTake:
+    """The request's body is taken in pieces of that many bytes, with pauses of that many seconds."""
+
+    size: int
+    pause: float
+
+
+@dataclass(frozen=True)
+class Says:
+    """The answer has these headers instead; those that are None are left out."""
+
+    headers: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
 class Refuse:
     """The store is not asked: the answer is this status and S3 error code."""
 
     status: int = 503
     code: str = "SlowDown"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +79,7 @@ class HangUp:
     """The connection breaks without an answer, before the store has heard of the request."""
 
 
-Fault = Cut | Short | Refuse | Drip | HangUp
+Fault = Cut | Short | Flip | FlipSent | SlowTake | Says | Refuse | Drip | HangUp
 
 
 @dataclass
@@ -116,12 +146,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.server.proxy.meet(f"{self.command} {unquote(self.path)} {self.headers.get('Range', '')}")
+        size = int(self.headers.get("Content-Length") or 0)
+        body = self._taken(size, fault)
+        if len(body) < size:
+            return  # whoever sent it has given up
         if isinstance(fault, HangUp):
             return
         if isinstance(fault, Refuse):
-            self._give(fault.status, {"Content-Type": "application/xml"}, XML.format(code=fault.code).encode(), None)
+            self._give(
+                fault.status,
+                {"Content-Type": "application/xml", **fault.headers},
+                XML.format(code=fault.code).encode(),
+                None,
+            )
             return
         upstream = http.client.HTTPConnection(self.server.store, timeout=PATIENCE)
         try:
@@ -135,13 +173,31 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
 
+    def _taken(self, size: int, fault: Fault | None) -> bytes:
+        body = b""
+        while isinstance(fault, SlowTake) and len(body) < size:
+            piece = self.rfile.read(min(fault.size, size - len(body)))
+            if not piece:
+                return body
+            body += piece
+            time.sleep(fault.pause)
+        body += self.rfile.read(size - len(body))
+        if isinstance(fault, FlipSent):
+            body = body[: fault.at] + bytes([body[fault.at] ^ 1]) + body[fault.at + 1 :]
+        return body
+
     def _give(self, status: int, headers: dict[str, str], body: bytes, fault: Fault | None) -> None:
+        headers = {name.lower(): value for name, value in headers.items() if name.lower() != "transfer-encoding"}
         if isinstance(fault, Short):
             body = body[: fault.size]
-        ours = {"Content-Length": headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(body))}
+        if isinstance(fault, Flip):
+            body = body[: fault.at] + bytes([body[fault.at] ^ 1]) + body[fault.at + 1 :]
+        if self.command != "HEAD":
+            headers["content-length"] = str(len(body))
+        said = {**headers, "connection": "close", **(fault.headers if isinstance(fault, Says) else {})}
         self.send_response_only(status)
-        for name, value in {**headers, **ours, "Connection": "close"}.items():
-            if name != "Transfer-Encoding":
+        for name, value in said.items():
+            if value is not None:
                 self.send_header(name, value)
         self.end_headers()
         if isinstance(fault, Cut):

@@ -16,7 +16,7 @@ from kpi_assets.assets.metadata import object_key, table_key
 from kpi_assets.assets.partitions import check_specs, dependency, load_dates
 from kpi_assets.assets.steps import Step, behind
 from kpi_assets.build.context import BuildOutcome, ObjectOutcome
-from kpi_assets.build.object import CHECKS as OBJECT_CHECKS
+from kpi_assets.build.object import checks as object_checks
 from kpi_assets.build.object import verify
 from kpi_assets.build.table import build
 from kpi_assets.model.checks import Check
@@ -39,7 +39,7 @@ def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     """The S3 object of a raw table: its materialisation says that it was there, and which bytes it was."""
     key, partitions = object_key(table), load_dates(pipeline)
-    checks = [Check(name, description) for name, description in OBJECT_CHECKS.items()]
+    checks = object_checks(table)
     source = table.header.source
     assert source is not None
     spec = dg.AssetSpec(

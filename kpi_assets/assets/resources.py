@@ -16,7 +16,7 @@ from kpi_assets.build.patience import wait_for_turn
 from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
-from kpi_assets.lake.store import Store, bucket_of, client
+from kpi_assets.lake.store import client, open_store
 from kpi_assets.model.pipeline import Pipeline, parse_date
 from kpi_assets.ops import alerts, runs, state
 from kpi_assets.settings import Settings, settings
@@ -64,7 +64,7 @@ class Run:
             )
             self._turns.add((pipeline.name, load_date))
         return BuildContext(
-            pipeline, server, Store(s3, bucket_of(pipeline, config)), self.run_id, on_progress, writers=config.writers
+            pipeline, server, open_store(pipeline, config, s3), self.run_id, on_progress, writers=config.writers
         )
 
     def came_to(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:

@@ -22,7 +22,7 @@ from kpi_assets.assets.resources import server_of
 from kpi_assets.automation.unfinished import unfinished_load_dates
 from kpi_assets.build.drop import orphans
 from kpi_assets.build.prepare import prepare
-from kpi_assets.lake.store import Store, bucket_of, client
+from kpi_assets.lake.store import Store, open_store
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import alerts, requests, runs
@@ -93,7 +93,7 @@ class Watch:
         Raises UserError where a server cannot be used.
         """
         config = settings()
-        server, store = server_of(config), Store(client(config), bucket_of(self.pipeline, config))
+        server, store = server_of(config), open_store(self.pipeline, config)
         if not self._is_prepared:
             prepare(self.pipeline, server)
             self._is_prepared = True

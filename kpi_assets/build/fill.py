@@ -15,6 +15,7 @@ from kpi_assets.build.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.build.object import asset_name
 from kpi_assets.build.upstream import Inputs
 from kpi_assets.build.writers import write_slices
+from kpi_assets.lake.checksums import PartSums
 from kpi_assets.lake.cut import find_cuts
 from kpi_assets.lake.records import (
     HEADER_LIMIT,
@@ -25,7 +26,7 @@ from kpi_assets.lake.records import (
     plain,
     read_records,
 )
-from kpi_assets.lake.store import PinnedRead, sha256_of
+from kpi_assets.lake.store import PinnedRead
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
 from kpi_assets.model.records import BadRecord, Record
@@ -164,7 +165,7 @@ def _copy_slices(
     if cuts is None:
         return None
     offsets = [0, *(offset for offset, _ in cuts), manifest.size_bytes]
-    digests: dict[int, bytes] = {}
+    digests: dict[int, PartSums] = {}
     done = [0] * count
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> tuple[int, bool]:
@@ -183,7 +184,7 @@ def _copy_slices(
 
     written = write_slices(context, connection, candidate, slices_at([key for _, key in cuts]), write, watch)
     records = sum(count for count, _ in written)
-    manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(digests))
+    manifests.record_content(connection, manifest, rows=records, sha256=context.store.proven(manifest, digests))
     proven = _is_proven(connection, candidate, [proven for _, proven in written])
     return Filled(Counts(records, records, 0), manifest.hash, [], proven)
 
@@ -219,7 +220,9 @@ def _copy_one(
         records = _copy(connection, candidate, source, on_bytes, is_plain=is_plain)
         watch.lap("copy", read=source.waited)
         proven = _finish(context, connection, candidate, watch)
-        manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(source.digests))
+        manifests.record_content(
+            connection, manifest, rows=records, sha256=context.store.proven(manifest, source.digests)
+        )
     return Filled(Counts(records, records, 0), manifest.hash, [], proven)
 
 
@@ -273,6 +276,8 @@ def _copy_by_triage(
         watch.lap("triage")
         proven = _finish(context, connection, candidate, watch)
         if not unreadable:
-            manifests.record_content(connection, manifest, rows=records, sha256=sha256_of(source.digests))
+            manifests.record_content(
+                connection, manifest, rows=records, sha256=context.store.proven(manifest, source.digests)
+            )
     counts = Counts(records, triaged.loaded, triaged.bad)
     return Filled(counts, manifest.hash, triaged.samples, proven, unreadable)

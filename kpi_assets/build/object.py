@@ -1,4 +1,7 @@
-"""The verification of an S3 object: it exists, has bytes, and begins with the contract's header."""
+"""The verification of an S3 object: it exists, has bytes, begins with the contract's header, and was not cut off.
+
+Belongs here: what S3 and a few bytes tell. Not here: what only reading all of it tells (fill.py, table.py).
+"""
 
 from contextlib import suppress
 from datetime import date
@@ -9,16 +12,24 @@ from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, ObjectOutcome, reason_of
 from kpi_assets.lake.records import HEADER_LIMIT, header_problem
+from kpi_assets.model.checks import Check
+from kpi_assets.model.header import Source
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import holds, manifests, results, runs
 
-CHECKS = {
-    "exists": "The object lies on S3 under its key.",
-    "not_empty": "It has bytes.",
-    "header": "Its first line names the contract's columns, in order.",
-}
+
+def checks(table: Table) -> list[Check]:
+    """The checks of a raw table's object, in the order in which they are made."""
+    found = [
+        Check("exists", "The object lies on S3 under its key."),
+        Check("not_empty", "It has bytes."),
+        Check("header", "Its first line names the contract's columns, in order."),
+    ]
+    if (word := _source(table).ends_with_line_end) != "ignore":
+        found.append(Check("ends_with_line_end", "Its last record was not cut off.", blocking=word == "hold"))
+    return found
 
 
 def asset_name(table: Table) -> str:
@@ -43,7 +54,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
             load_date=load_date,
         )
         try:
-            outcome = _look(context, table, load_date)
+            outcome = _look(context, connection, table, load_date)
             _record(context, connection, table, load_date, row_id, outcome)
         except BaseException as error:
             context.on_progress("failed", 0, 0)
@@ -56,7 +67,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     return outcome
 
 
-def _look(context: BuildContext, table: Table, load_date: date) -> ObjectOutcome:
+def _look(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
     key = table.object_key(load_date)
     manifest = context.store.manifest(table.relation.table, load_date, key)
     found = [_result("exists", f"s3://{context.store.bucket}/{key} is not there" if manifest is None else "")]
@@ -66,7 +77,30 @@ def _look(context: BuildContext, table: Table, load_date: date) -> ObjectOutcome
         start = context.store.head(manifest, HEADER_LIMIT)
         problem = header_problem(start, table.columns)
         found.append(_result("header", f"{_place(manifest)}: {problem}" if problem else ""))
+        if not problem and _source(table).ends_with_line_end != "ignore":
+            found.append(_ends_with_line_end(context, connection, table, manifest))
     return ObjectOutcome(manifest, found)
+
+
+def _ends_with_line_end(
+    context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest
+) -> CheckResult:
+    """Whether the object ends where a record ends.
+
+    Some programs write no line end behind the last record. Where the object has become smaller as well, it was most
+    likely cut off while it was uploaded: then the check holds without being told to.
+    """
+    blocking, problem = _source(table).ends_with_line_end == "hold", ""
+    if context.store.head(manifest, 1, manifest.size_bytes - 1) != b"\n":
+        problem = f"{_place(manifest)} ends without a line end: its last record may be cut off"
+        earlier = manifests.before(connection, manifest.object, manifest.load_date)
+        if earlier and manifest.size_bytes < earlier.size_bytes:
+            blocking = True
+            problem += (
+                f", and it has fewer bytes than that of {earlier.load_date} "
+                f"({manifest.size_bytes} after {earlier.size_bytes})"
+            )
+    return _result("ends_with_line_end", problem, blocking=blocking)
 
 
 def _record(
@@ -99,5 +133,13 @@ def _place(manifest: Manifest) -> str:
     return f"s3://{manifest.bucket}/{manifest.key}"
 
 
-def _result(name: str, problem: str) -> CheckResult:
-    return CheckResult(name, passed=not problem, blocking=True, metric=int(bool(problem)), threshold=0, message=problem)
+def _source(table: Table) -> Source:
+    source = table.header.source
+    assert source is not None
+    return source
+
+
+def _result(name: str, problem: str, *, blocking: bool = True) -> CheckResult:
+    return CheckResult(
+        name, passed=not problem, blocking=blocking, metric=int(bool(problem)), threshold=0, message=problem
+    )

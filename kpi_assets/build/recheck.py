@@ -12,7 +12,7 @@ from psycopg import Connection, sql
 from kpi_assets.build.context import BuildContext, UpstreamError
 from kpi_assets.build.patience import wait_for_turn
 from kpi_assets.build.retention import replay
-from kpi_assets.model.checks import Accounted, Quarantine
+from kpi_assets.model.checks import Accounted, NotSeenBefore, Quarantine
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
@@ -25,7 +25,7 @@ from kpi_assets.warehouse.content import lost, rows_and_checksum
 from kpi_assets.warehouse.locks import try_lock_run
 
 AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
-_OF_THE_OBJECT = (Accounted, Quarantine)  # they compare a build with its object, which is not read again
+_OF_THE_OBJECT = (Accounted, Quarantine, NotSeenBefore)  # they judge the object, which is not read again
 
 
 def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:

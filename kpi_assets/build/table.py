@@ -16,11 +16,11 @@ from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, reas
 from kpi_assets.build.fill import Filled, fill
 from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_turn
 from kpi_assets.build.upstream import Inputs, look_upstream
-from kpi_assets.model.checks import ForeignKey, MinRows
+from kpi_assets.model.checks import ForeignKey, MinRows, NotSeenBefore
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import KEY_TYPES
-from kpi_assets.ops import holds, publishes, quarantine, results, runs
+from kpi_assets.ops import holds, manifests, publishes, quarantine, results, runs
 from kpi_assets.ops.publishes import Publish, shown_as
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
@@ -185,6 +185,9 @@ def _audit(
     previous = None
     if any(isinstance(check, MinRows) and check.of_previous for check in table.checks):
         previous = publishes.previous_rows(connection, table.relation, candidate.load_date)
+    same_bytes: list[dict[str, Any]] = []
+    if any(isinstance(check, NotSeenBefore) for check in table.checks):
+        same_bytes = manifests.same_bytes(connection, table.relation.table, candidate.load_date, filled.manifest_hash)
     facts = Facts(
         candidate.load_date,
         previous_rows=previous,
@@ -196,6 +199,7 @@ def _audit(
             for bad in filled.quarantined[:SAMPLES]
         ],
         unreadable=filled.unreadable,
+        same_bytes=same_bytes,
         grain_is_proven=filled.grain_is_proven,
         gapless=_gapless_keys(context, connection, candidate, inputs.of_day),
         window=inputs.window,

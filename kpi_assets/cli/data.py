@@ -72,19 +72,15 @@ def land(
 
 def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -> None:
     """Upload each of the pipeline's files that the folder has. Raises UserError where it has none of them."""
+    from kpi_assets.lake.landing import files_of  # noqa: PLC0415
     from kpi_assets.lake.landing import land as upload  # noqa: PLC0415
-    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+    from kpi_assets.lake.store import open_store  # noqa: PLC0415
 
     pipeline = work.pipeline
+    files = files_of(pipeline, load_date, source)
     prepare_bucket(work.stack, pipeline)
-    store = Store(client(work.settings), bucket_of(pipeline, work.settings))
-    keys = {table.object_key(load_date): source / Path(table.object_key(load_date)).name for table in pipeline.sources}
-    if not any(path.is_file() for path in keys.values()):
-        names = ", ".join(path.name for path in keys.values())
-        raise UsageError(
-            f"The folder {source} holds none of {pipeline.name}'s files ({names}): name another with --from."
-        )
-    for key, path in keys.items():
+    store = open_store(pipeline, work.settings)
+    for key, path in files.items():
         if not path.is_file():
             say(styled("absent", "yellow"), f"    {path} is not there: s3://{store.bucket}/{key} was not landed")
             continue

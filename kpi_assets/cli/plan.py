@@ -67,11 +67,11 @@ def plan(
 
 def standings_of(work: Session, first: date, last: date) -> "list[Standing]":
     """The standing of each load_date of a range."""
-    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+    from kpi_assets.lake.store import open_store  # noqa: PLC0415
     from kpi_assets.plan.survey import survey  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
-    store = Store(client(work.settings), bucket_of(work.pipeline, work.settings))
+    store = open_store(work.pipeline, work.settings)
     with connect(work.server, work.pipeline.name, "plan") as connection:
         return [standing for year in survey(work.pipeline, store, connection, first, last) for standing in year]
 

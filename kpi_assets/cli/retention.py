@@ -30,7 +30,7 @@ def _retain(work: Session, *, drop: bool) -> list[str]:
     """Show, or do and show; returns what was left for the next time."""
     from kpi_assets.build import retention as build  # noqa: PLC0415
     from kpi_assets.build.context import BuildContext  # noqa: PLC0415
-    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+    from kpi_assets.lake.store import open_store  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     pipeline = work.pipeline
@@ -38,7 +38,7 @@ def _retain(work: Session, *, drop: bool) -> list[str]:
         found = build.due(connection, pipeline, datetime.now(timezone.utc).date())
     left = []
     if drop:
-        store = Store(client(work.settings), bucket_of(pipeline, work.settings))
+        store = open_store(pipeline, work.settings)
         outcomes = list(build.drop(BuildContext(pipeline, work.server, store, str(uuid.uuid4())), found))
         left = [f"{publish.asset} of {publish.load_date}: {why_not}" for publish, why_not in outcomes if why_not]
         found = [publish for publish, why_not in outcomes if not why_not]

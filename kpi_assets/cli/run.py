@@ -153,9 +153,9 @@ def recheck_tables(work: Session, load_date: date, names: Sequence[str], *, chos
     """Recheck the named tables; returns whether any result holds. Raises UserError where nothing is published."""
     from kpi_assets.build.context import BuildContext, UpstreamError  # noqa: PLC0415
     from kpi_assets.build.recheck import recheck as recheck_table  # noqa: PLC0415
-    from kpi_assets.lake.store import Store, bucket_of, client  # noqa: PLC0415
+    from kpi_assets.lake.store import open_store  # noqa: PLC0415
 
-    store = Store(client(work.settings), bucket_of(work.pipeline, work.settings))
+    store = open_store(work.pipeline, work.settings)
     context = BuildContext(work.pipeline, work.server, store, str(uuid.uuid4()))
     checked, held = 0, False
     for name in names:

@@ -5,30 +5,66 @@ Belongs here: calls to S3 and their failures as sentences. Not here: uploading (
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from itertools import islice
+from threading import Lock
 from time import perf_counter
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    ResponseStreamingError,
+)
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from urllib3.exceptions import HTTPError
 
 from kpi_assets.errors import UserError
+from kpi_assets.lake.checksums import ALGORITHMS, Checksum, PartSums, Summing, sum_of
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.settings import Settings
+from kpi_assets.settings import LEAST_RATE, Settings
 
-PART = 8 << 20  # bytes asked for at once; a part that fails is asked for again alone
+# Bytes asked for at once; a part that fails is asked for again alone. The sha256 in the ledger is composed of those of
+# parts of this size: with another one, no object would be what it was.
+PART = 8 << 20
 AHEAD = 2  # parts being fetched while one is used
 ATTEMPTS = 4
+PIECE = 256 << 10  # bytes; the most that is taken off the connection at once
+# Bytes; a hash over all parts of more is left out: it has to go through them one after the other, a second for each
+# 600 MB with MD5, while cyclic sums take a tenth of that, and large objects are uploaded in parts, without an MD5.
+MOST_HASHED = 256 << 20
+LEAST_SECONDS = 10.0  # that a part may always take, however small it is
+NEIGHBORS = 3  # objects that are read to learn whether a store's ETags are MD5s
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5_SERVER = "AmazonS3"  # as AWS and what stands in for it call themselves: their ETags are MD5s wherever they look so
+_DIRECTORY_BUCKET = "--x-s3"  # what its name ends in: AWS promises nothing of the ETags there
 MOST_PAGES = 100  # of 1,000 keys, in one listing
 _MISSING = {"404", "NoSuchKey", "NotFound"}
+_OTHER_REGION = {"301", "307", "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"}
+_REASONS = {
+    ("NoSuchBucket",): "the bucket does not exist: create it, or correct KPI_S3_BUCKET",
+    ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"): (
+        "access is refused ({code}): check the credentials in AWS's variables and the bucket's policy"
+    ),
+    ("BadDigest",): "its bytes changed on their way there, and the store did not take them: try again",
+    ("507", "InsufficientStorage", "XMinioStorageFull", "QuotaExceeded"): (
+        "the store has no room left ({code}): make room there, and try again"
+    ),
+    ("500", "InternalError"): (
+        "the store failed at it and does not say why ({code}): look whether its disk is full, and into its log (that "
+        "of the embedded store lies below KPI_HOME)"
+    ),
+}
 _CHANGED = _MISSING | {"412", "PreconditionFailed", "416", "InvalidRange", "NoSuchVersion"}
 
 
@@ -69,19 +105,32 @@ def explained(bucket: str, key: str = "") -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code == "NoSuchBucket":
-            reason = "the bucket does not exist: create it, or correct KPI_S3_BUCKET"
-        elif code in {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
-            reason = f"access is refused ({code}): check the credentials in AWS's variables and the bucket's policy"
-        else:
-            reason = f"S3 answered {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        raise LakeError(f"{place} cannot be used: {reason}.", passing=status >= 500) from None
+        raise LakeError(f"{place} cannot be used: {_reason(error)}.", passing=status >= 500) from None
+    except RecursionError:  # boto3 asks for the bucket's region, is redirected again, and asks again
+        raise LakeError(
+            f"{place} cannot be used: whoever answers there redirects every request and does not say where to: correct "
+            "KPI_S3_ENDPOINT_URL (https instead of http, for one) or AWS_REGION."
+        ) from None
     except BotoCoreError as error:
         detail = str(error).strip().rstrip(".")
         sentence = f"{place} cannot be used: {detail}; check KPI_S3_ENDPOINT_URL and AWS's variables."
         raise LakeError(sentence, passing=isinstance(error, (BotoConnectionError, HTTPClientError))) from None
+
+
+def _reason(error: ClientError) -> str:
+    """What a store's refusal comes from, and what to do."""
+    told = error.response.get("Error", {})
+    code, message = str(told.get("Code", "")), str(told.get("Message", "")).rstrip(".")
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = headers.get("x-amz-bucket-region") or told.get("Region")
+    if code in _OTHER_REGION or (region and code == "400"):
+        where = f"in the region {region}: set AWS_REGION to it" if region else "elsewhere: set AWS_REGION to its region"
+        return f"the bucket lies {where}, or correct KPI_S3_ENDPOINT_URL (S3 answered {code})"
+    for codes, reason in _REASONS.items():
+        if code in codes:
+            return reason.format(code=code)
+    return f"S3 answered {code}: {message}".rstrip(": ")
 
 
 @dataclass(frozen=True)
@@ -97,8 +146,11 @@ class Entry:
 class Store:
     """A bucket as the pipeline sees it."""
 
-    def __init__(self, s3: Any, bucket: str) -> None:
-        self.s3, self.bucket = s3, bucket
+    def __init__(self, s3: Any, bucket: str, least_rate: int = LEAST_RATE) -> None:
+        """`least_rate` is in bytes a second: a part that comes slower is asked for again."""
+        self.s3, self.bucket, self.least_rate = s3, bucket, least_rate
+        self._checksums: dict[str, tuple[Checksum, ...]] = {}  # by the manifest's hash
+        self._lock = Lock()
 
     def manifest(self, name: str, load_date: date, key: str) -> Manifest | None:
         """What the object at `key` is now; None if there is none. Raises LakeError when S3 cannot be used."""
@@ -151,31 +203,138 @@ class Store:
     def head(self, manifest: Manifest, size: int, start: int = 0) -> bytes:
         """At most `size` bytes of the object from `start` on, exactly those of the manifest."""
         end = min(start + size, manifest.size_bytes)
-        return _Pinned(self.s3, manifest).get(start, end) if start < end else b""
+        return self._pinned(manifest).get(start, end) if start < end else b""
 
     def read(self, manifest: Manifest, start: int = 0, end: int | None = None) -> "PinnedRead":
         """The object's bytes from `start` to `end`, exactly those of the manifest."""
-        return PinnedRead(self.s3, manifest, start, manifest.size_bytes if end is None else end)
+        checksums = partial(self._checksums_of, manifest)
+        return PinnedRead(self._pinned(manifest), checksums, start, manifest.size_bytes if end is None else end)
+
+    def _pinned(self, manifest: Manifest) -> "_Pinned":
+        return _Pinned(self.s3, manifest, self.least_rate)
+
+    def proven(self, manifest: Manifest, sums: Mapping[int, PartSums]) -> str:
+        """The sha256 of an object that was read, given the sums of all its parts.
+
+        Raises LakeError where a checksum that the store has of the object is not that of the bytes that came.
+        """
+        parts = [sums[number] for number in range(len(sums))]
+        for checksum in self._checksums_of(manifest):
+            found = sum_of(checksum, parts, manifest.size_bytes)
+            if found not in {None, checksum.value} and self._is_sure(manifest, checksum):
+                assert found is not None
+                raise LakeError(
+                    f"s3://{manifest.bucket}/{manifest.key} was read as other bytes than the store says it holds "
+                    f"(their {checksum.algorithm} is {found.hex()}, not {checksum.value.hex()}): run the load_date "
+                    "again, and where that says the same, land the object again from its source with --replace."
+                )
+        return sha256_of(sums)
+
+    def _checksums_of(self, manifest: Manifest) -> tuple[Checksum, ...]:
+        """What the store says that the object's bytes sum up to; asked once, whichever thread asks first."""
+        with self._lock:
+            if manifest.hash not in self._checksums:
+                self._checksums[manifest.hash] = tuple(self._ask_checksums(manifest))
+            return self._checksums[manifest.hash]
+
+    def _ask_checksums(self, manifest: Manifest) -> Iterator[Checksum]:
+        head = self._pinned(manifest).head()
+        for algorithm in ALGORITHMS if _has_own_checksums(manifest, head) else ():
+            if text := head.get(f"Checksum{algorithm}"):
+                block = self._block_of(manifest, text) if "-" in text else None
+                checksum = Checksum.parse(algorithm, text, block)
+                yield from [checksum] if checksum else []
+        if _may_be_md5(manifest, head):
+            yield Checksum("MD5", bytes.fromhex(manifest.etag.strip('"')), is_etag=True)
+
+    def _block_of(self, manifest: Manifest, text: str) -> int | None:
+        """How large the parts are in which it was uploaded; None where they are not of one size."""
+        block, count = self._pinned(manifest).head(part=1)["ContentLength"], text.partition("-")[2]
+        return block if block and count == str(-(-manifest.size_bytes // block)) else None
+
+    def _is_sure(self, manifest: Manifest, checksum: Checksum) -> bool:
+        """Whether a checksum that differs speaks against the bytes, and not against what it was taken for."""
+        if checksum.block:
+            blocks = range(1, -(-manifest.size_bytes // checksum.block))
+            return all(self._pinned(manifest).head(part=n)["ContentLength"] == checksum.block for n in blocks)
+        if not checksum.is_etag:
+            return True
+        server = self._pinned(manifest).head()["ResponseMetadata"]["HTTPHeaders"].get("server", "")
+        return server == _MD5_SERVER or self._neighbors_have_md5(manifest)
+
+    def _neighbors_have_md5(self, manifest: Manifest) -> bool:
+        """Whether other objects show that this store's ETags are MD5s: those that were landed next to it in time."""
+        folder = f"{manifest.key.split('/')[0]}/" if "/" in manifest.key else ""
+        try:
+            others = [
+                entry
+                for entry in islice(self.entries(folder), 1000)  # what one request lists
+                if entry.key != manifest.key and 0 < entry.size_bytes <= PART and _MD5.fullmatch(entry.etag.strip('"'))
+            ]
+            others.sort(key=lambda entry: abs(entry.last_modified - manifest.last_modified))
+            found = [self.manifest("", date.min, entry.key) for entry in others[:NEIGHBORS]]
+            bodies = [(each.etag, self.head(each, each.size_bytes)) for each in found if each]
+        except LakeError:
+            return False
+        return bool(bodies) and all(
+            etag.strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest() for etag, body in bodies
+        )
+
+
+def open_store(pipeline: Pipeline, settings: Settings, s3: Any = None) -> Store:
+    """The pipeline's bucket, through a client of its own unless one is given. Raises LakeError."""
+    return Store(s3 or client(settings), bucket_of(pipeline, settings), settings.s3_least_rate)
+
+
+def _has_own_checksums(manifest: Manifest, head: Mapping[str, Any]) -> bool:
+    """Whether the checksums of an answer are the store's own, and it is clear what they are of.
+
+    There are stores that repeat the headers of the upload, whatever they hold now. And of what was uploaded in parts,
+    a checksum may be of all bytes or of the parts' checksums: AWS says which.
+    """
+    if "x-amz-date" in head["ResponseMetadata"]["HTTPHeaders"]:
+        return False
+    return "-" not in manifest.etag or "ChecksumType" in head
+
+
+def _may_be_md5(manifest: Manifest, head: Mapping[str, Any]) -> bool:
+    """Whether the ETag looks like the MD5 of the body: as AWS says, not with keys of the customer's, nor of parts."""
+    return (
+        _MD5.fullmatch(manifest.etag.strip('"')) is not None
+        and head.get("ServerSideEncryption", "AES256") == "AES256"
+        and "SSECustomerAlgorithm" not in head
+        and not manifest.bucket.endswith(_DIRECTORY_BUCKET)
+    )
 
 
 class PinnedRead:
     """One pass over bytes of a manifest, in parts that begin at the same places whichever bytes are asked for.
 
-    `digests` are the sha256 of the parts that begin in this pass, by number: several passes over one object have them
-    all together. Raises LakeError when the object is no longer what the manifest says, or S3 does not give all of it.
+    `digests` are the sums of the parts that begin in this pass, by number, once it is through: several passes over one
+    object have them all together. Raises LakeError when the object is no longer what the manifest says, or S3 does not
+    give all of it.
     """
 
-    def __init__(self, s3: Any, manifest: Manifest, start: int, end: int) -> None:
-        self._pinned, self._manifest = _Pinned(s3, manifest), manifest
+    def __init__(self, pinned: "_Pinned", checksums: Callable[[], tuple[Checksum, ...]], start: int, end: int) -> None:
+        self._pinned, self._manifest, self._checksums = pinned, pinned.manifest, checksums
         self._start, self._end = start, end
-        self.digests: dict[int, bytes] = {}
+        self.digests: dict[int, PartSums] = {}
         self.waited = 0.0  # seconds in which nothing had come yet
 
     def __iter__(self) -> Iterator[bytes]:
+        if self._start == self._end:
+            return
+        size = self._manifest.size_bytes
         numbers = iter(range(self._start // PART, -(-self._end // PART)))
+        is_whole = (self._start, self._end) == (0, size) and size <= MOST_HASHED
+        summing = Summing(self._checksums(), size, is_whole)
         given = 0
-        with ThreadPoolExecutor(AHEAD, thread_name_prefix="s3") as pool:
+        with (
+            ThreadPoolExecutor(AHEAD, thread_name_prefix="s3") as pool,
+            ThreadPoolExecutor(1, thread_name_prefix="sums") as beside,  # hashes beside whoever uses the bytes
+        ):
             coming = [(number, pool.submit(self._part, number)) for number in islice(numbers, AHEAD)]
+            sums: dict[int, Future[PartSums]] = {}
             try:
                 while coming:
                     number, future = coming.pop(0)
@@ -187,10 +346,13 @@ class PinnedRead:
                         coming.append((following, pool.submit(self._part, following)))
                     begin = max(number * PART, self._start)
                     if begin == number * PART:
-                        self.digests[number] = hashlib.sha256(part).digest()
+                        if number - 1 in sums:
+                            wait([sums[number - 1]])  # so that not more than one part waits to be summed up
+                        sums[number] = beside.submit(summing.add, begin, part)
                     part = part[: self._end - begin]
                     given += len(part)
                     yield part
+                self.digests.update({number: future.result() for number, future in sums.items()})
             finally:
                 for _, future in coming:
                     future.cancel()
@@ -206,56 +368,90 @@ class PinnedRead:
         return self._pinned.get(start, end) if start >= self._start else self._pinned.get(self._start, end)
 
 
-def sha256_of(digests: Mapping[int, bytes]) -> str:
+def sha256_of(sums: Mapping[int, PartSums]) -> str:
     """Hex digest of an object from those of all its parts: of one part its own, of more the sha256 of theirs in order.
 
     S3 composes its own checksums so; it lets several passes read one object at once.
     """
-    ordered = [digests[number] for number in range(len(digests))]
+    ordered = [sums[number].sha256 for number in range(len(sums))]
     return (ordered[0] if len(ordered) == 1 else hashlib.sha256(b"".join(ordered)).digest()).hex()
 
 
-class _Pinned:
-    """Ranges of one object, each compared with the manifest."""
+class _PartialError(Exception):
+    """A part did not come as it was asked for, and is asked for again."""
 
-    def __init__(self, s3: Any, manifest: Manifest) -> None:
-        self._s3, self._manifest = s3, manifest
+
+class _Pinned:
+    """Requests for one object, each answer compared with the manifest."""
+
+    def __init__(self, s3: Any, manifest: Manifest, least_rate: int) -> None:
+        self._s3, self.manifest, self._least_rate = s3, manifest, least_rate
+        self._pins: dict[str, Any] = {"Bucket": manifest.bucket, "Key": manifest.key, "IfMatch": manifest.etag}
+        if manifest.version_id:
+            self._pins["VersionId"] = manifest.version_id
+
+    def head(self, part: int | None = None) -> Mapping[str, Any]:
+        """What the store says of the object, or of one of the parts in which it was uploaded, with their checksums."""
+        more = {"PartNumber": part} if part else {}
+        head: Mapping[str, Any] = self._ask(self._s3.head_object, ChecksumMode="ENABLED", **more)
+        return head
 
     def get(self, start: int, end: int) -> bytes:
-        """The bytes from `start` to `end`; asked for again where the connection breaks."""
-        for attempt in range(1, ATTEMPTS + 1):
+        """The bytes from `start` to `end`; asked for again where the connection breaks, or gives them too slowly."""
+        for _ in range(ATTEMPTS):
             try:
                 return self._get(start, end)
-            except HTTPClientError:  # the connection broke inside the body, where boto3 does not try again
-                if attempt == ATTEMPTS:
-                    with explained(self._manifest.bucket, self._manifest.key):
-                        raise
-        raise AssertionError("unreachable")
+            except (HTTPClientError, HTTPError, _PartialError) as error:  # boto3 itself does not ask for a body again
+                failure = error
+        with explained(self.manifest.bucket, self.manifest.key):
+            if isinstance(failure, _PartialError):
+                place = f"s3://{self.manifest.bucket}/{self.manifest.key}"
+                raise LakeError(f"{place} cannot be read, {ATTEMPTS} times in a row: {failure}.")
+            raise failure if isinstance(failure, HTTPClientError) else ResponseStreamingError(error=failure)
 
     def _get(self, start: int, end: int) -> bytes:
-        manifest = self._manifest
-        pins: dict[str, Any] = {"IfMatch": manifest.etag}
-        if manifest.version_id:
-            pins["VersionId"] = manifest.version_id
-        with explained(manifest.bucket, manifest.key):
+        size = end - start
+        answer = self._ask(self._s3.get_object, Range=f"bytes={start}-{end - 1}")
+        whole = str(answer.get("ContentRange", "")).rpartition("/")[2]
+        if whole.isdigit() and int(whole) != self.manifest.size_bytes:
+            raise self._changed()
+        pieces, given, begun = [], 0, perf_counter()
+        allowed = max(LEAST_SECONDS, size / self._least_rate)
+        with closing(answer["Body"]) as body:
+            # What is there, however little: boto3's own reading waits until all of what it was asked for has come.
+            while piece := body._raw_stream.read1(PIECE):
+                pieces.append(piece)
+                given += len(piece)
+                seconds = perf_counter() - begun
+                if seconds > allowed and given < size:
+                    raise _PartialError(
+                        f"{given:,} of the {size:,} bytes from byte {start:,} on came in {seconds:.0f} s, slower than "
+                        f"{self._least_rate:,} bytes a second (KPI_S3_LEAST_RATE)"
+                    )
+        if given < answer["ContentLength"]:
+            raise ResponseStreamingError(error=f"it ended after {given} of {answer['ContentLength']} bytes")
+        if given != size:
+            raise _PartialError(
+                f"the answer to {size:,} bytes from byte {start:,} on ended after {given:,}: look at the store, and at "
+                "what stands between it and here"
+            )
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _ask(self, request: Callable[..., Any], **words: Any) -> Any:
+        with explained(self.manifest.bucket, self.manifest.key):
             try:
-                answer = self._s3.get_object(
-                    Bucket=manifest.bucket, Key=manifest.key, Range=f"bytes={start}-{end - 1}", **pins
-                )
+                answer = request(**self._pins, **words)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in _CHANGED:
                     raise self._changed() from None
                 raise
         # Compared by us too: there are stores that ignore If-Match.
-        if answer["ETag"] != manifest.etag:
+        if answer["ETag"] != self.manifest.etag:
             raise self._changed()
-        part: bytes = answer["Body"].read()
-        if len(part) != end - start:
-            raise self._changed()
-        return part
+        return answer
 
     def _changed(self) -> LakeError:
-        manifest = self._manifest
+        manifest = self.manifest
         return LakeError(
             f"s3://{manifest.bucket}/{manifest.key} was replaced or removed after its manifest was recorded: "
             f"materialise the s3 asset {manifest.object!r} of {manifest.load_date} again, and what follows it."

@@ -136,6 +136,11 @@ class Quarantine(Check):
     budget: int = 0
 
 
+@dataclass(frozen=True)
+class NotSeenBefore(Check):
+    """No other object that was delivered before has the same bytes; the metric is how many have."""
+
+
 def literal(value: Value) -> str:
     """A constant of a header as SQL; percent signs doubled, since queries are executed with parameters."""
     if isinstance(value, float) and not math.isfinite(value):
@@ -171,6 +176,16 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
                 budget=header.source.quarantine_budget,
             ),
         ]
+        # Of the rows rather than of the object: only the reading of all bytes proves that they are the same.
+        if header.source.same_bytes != "ignore":
+            checks.append(
+                NotSeenBefore(
+                    "not_seen_before",
+                    "The object's bytes were not delivered before as another object.",
+                    blocking=header.source.same_bytes == "hold",
+                    line=lines.of("source", "same_bytes"),
+                )
+            )
     checks += [
         _grain(header, path, lines),
         MinRows(

@@ -30,6 +30,7 @@ CHECK_WORDS = ("min_rows", "not_null", "accepted_values", "range", "unique", "fo
 Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
 Expression = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]  # of SQL
 Value = str | bool | int | float
+Strictness = Literal["warn", "hold", "ignore"]  # what comes of a doubt: a warning, a held load_date, nothing
 
 
 class Column(Strict):
@@ -53,6 +54,9 @@ class Source(Strict):
     object: str  # the key of its S3 object, with {load_date} where the date stands
     format: Literal["csv"]
     quarantine_budget: Annotated[int, Field(ge=0)] = 0  # rows that may be set aside before the gate holds
+    # A last record without a line end may be cut off; in an object that shrank as well it holds with `warn` too.
+    ends_with_line_end: Strictness = "warn"
+    same_bytes: Strictness = "warn"  # as another object that was delivered before it
 
     @field_validator("object")
     @classmethod

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -168,7 +169,8 @@ class Table:
         """16 hex digits of what a raw table's object is compared with when it is verified."""
         source = self.header.source
         assert source is not None
-        return digest(source.object, source.format, *self.columns)
+        strictness = [] if source.ends_with_line_end == "warn" else [f"ends_with_line_end {source.ends_with_line_end}"]
+        return digest(source.object, source.format, *self.columns, *strictness)
 
     def object_key(self, load_date: date) -> str:
         """The S3 key of a raw table's object."""
@@ -329,8 +331,48 @@ def load_pipeline(folder: Path, minimum_rows: Mapping[str, int]) -> Pipeline:
         table = _load_table(folder, path, config, minimum_rows)
         tables[table.relation] = table
     pipeline = Pipeline(folder.name, folder, config, _in_build_order(config_path, tables))
+    _check_sources(pipeline)
     _check_retention(pipeline)
     return pipeline
+
+
+def _check_sources(pipeline: Pipeline) -> None:
+    """Raise ModelError where two raw tables cannot be told apart on S3 or in ops: each has an object of its own."""
+    for one, other in combinations(sorted(pipeline.sources, key=lambda table: table.relation), 2):
+        if one.relation.table == other.relation.table:
+            raise ModelError(
+                other.path,
+                1,
+                f"{one.relation} is a raw table of the same name, by which the object of each is known: rename one",
+            )
+        first, second = (table.header.source for table in (one, other))
+        assert first is not None
+        assert second is not None
+        shared = _same_key_on(first.object, second.object)
+        if first.object == second.object or (shared and shared >= pipeline.config.start_date):
+            when = f" of {shared}" if shared else ""
+            raise ModelError(
+                other.path,
+                1,
+                f"{one.relation} reads the same object{when} ({second.object}): give each an object of its own, or let "
+                "one table select from the other",
+            )
+
+
+def _same_key_on(one: str, other: str) -> date | None:
+    """The load_date on which two templates that differ name the same key; None where there is none.
+
+    Where the same key holds the date at two places, all from the first place on to the second repeats it.
+    """
+    mark = f"{{{LOAD_DATE}}}"
+    one, other = sorted((one, other), key=lambda template: template.index(mark))
+    between = other[one.index(mark) : other.index(mark)]
+    try:
+        shared = parse_date((between * 10)[:10])
+    except ValueError:
+        return None
+    same = one.replace(mark, shared.isoformat()) == other.replace(mark, shared.isoformat())
+    return shared if same else None
 
 
 def _check_retention(pipeline: Pipeline) -> None:

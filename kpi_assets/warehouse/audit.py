@@ -23,6 +23,7 @@ from kpi_assets.model.checks import (
     ForeignKey,
     Grain,
     MinRows,
+    NotSeenBefore,
     Quarantine,
     Reconcile,
     Unique,
@@ -66,6 +67,7 @@ class Facts:
     quarantined: int = 0
     quarantine_samples: Sequence[dict[str, Any]] = ()
     unreadable: str = ""  # why the object could not be read to its end
+    same_bytes: Sequence[dict[str, Any]] = ()  # the objects with the same bytes that were delivered before
     grain_is_proven: bool = False  # the unique index was built
     # Of a foreign key by its name: the lowest and the highest value of a key that leaves out no number between.
     gapless: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -243,6 +245,8 @@ def _make(
         return _reconcile(connection, check, facts, scan)
     if isinstance(check, Accounted):
         return _accounted(check, facts, scan.rows)
+    if isinstance(check, NotSeenBefore):
+        return _not_seen_before(check, facts)
     assert isinstance(check, Quarantine)
     return CheckResult(
         check.name,
@@ -408,6 +412,22 @@ def _accounted(check: Accounted, facts: Facts, rows: int) -> CheckResult:
         metric=missing,
         threshold=0,
         message=facts.unreadable or message,
+    )
+
+
+def _not_seen_before(check: NotSeenBefore, facts: Facts) -> CheckResult:
+    same, message = facts.same_bytes, ""
+    if same:
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        message = f"the object has the same bytes as {same[0]['object']} of {same[0]['load_date']}{more}"
+    return CheckResult(
+        check.name,
+        passed=not same,
+        blocking=check.blocking,
+        metric=len(same),
+        threshold=0,
+        message=message,
+        samples=list(same[:SAMPLES]),
     )
 
 

@@ -92,6 +92,23 @@ def test_a_held_load_date_is_evaluated_but_not_materialised_and_nothing_follows(
     assert materialised(instance, things, "marts.weighed") == set()
 
 
+def test_an_object_that_is_held_by_what_else_only_warns_stops_the_run(
+    things: Lab, instance: dg.DagsterInstance
+) -> None:
+    things.put_things(GOOD[:-1])
+    warned = run(things, instance)
+    assert warned.success
+    assert evaluations(warned)["s3.things:ends_with_line_end"] == (False, str(DAY))
+    things.put_things(GOOD[:-5], NEXT)
+    held = run(things, instance, day=NEXT)
+    assert not held.success
+    found = evaluations(held)
+    assert found["s3.things:ends_with_line_end"] == (False, str(NEXT))
+    assert not any(name.startswith("raw.") for name in found)
+    assert materialised(instance, things, "s3.things") == {str(DAY)}
+    assert materialised(instance, things, "raw.things") == {str(DAY)}
+
+
 def test_the_downstream_alone_in_a_later_run_does_not_get_past_the_gate(
     things: Lab, instance: dg.DagsterInstance
 ) -> None:

@@ -246,13 +246,10 @@ def test_only_a_header_is_held_as_empty(lab: Lab) -> None:
 def test_no_rows_replace_rows_where_a_table_may_be_empty(lab: Lab) -> None:
     empty = RAW_THINGS.replace("@end", "checks: {min_rows: {at_least: 0, of_previous: 0}}\n@end")
     for storage in ("rows", "partitions"):
-        lab.file("raw/things.sql", empty)
-        lab.file(
-            f"raw/{storage}.sql",
-            empty.replace("grain:", f"storage: {storage}\ngrain:"),
-        )
+        own = empty.replace("raw/things/", f"raw/{storage}/")
+        lab.file(f"raw/{storage}.sql", own.replace("grain:", f"storage: {storage}\ngrain:"))
         for body, expected in ((HEADER + FIRST + LAST, 2), (HEADER, 0)):
-            lab.put_things(body)
+            lab.put(f"raw/{storage}/load_date={DAY}/things.csv", body)
             outcome = lab.build(f"raw.{storage}")
             assert (outcome.held, outcome.rows) == (False, expected)
             assert lab.rows(f"select count(*) from raw.{storage}") == [(expected,)]

@@ -65,3 +65,100 @@ def test_a_folder_without_any_of_the_files(kpi: Site, tmp_path: Path, folder: st
         *("land", "instacart", "--load-date", "2025-01-04", "--from", tmp_path / folder),
         code=2,
     )
+
+
+# ---- keys that end in the same file name
+
+STORES = {
+    "pipeline.yaml": "description: Two stores.\nbucket: kpi-stores\nstart_date: 2025-01-01\nlayers: {raw: raw}\n",
+    **{
+        f"raw/sales_{store}.sql": f"""\
+/* @asset
+description: Sales of a store.
+owner: team:tests
+grain: [receipt]
+source: {{object: "{store}/load_date={{load_date}}/sales.csv", format: csv}}
+columns:
+  receipt: {{type: integer, description: Receipt.}}
+@end */
+"""
+        for store in ("north", "south")
+    },
+}
+NORTH, SOUTH = b"receipt\n1\n", b"receipt\n2\n"
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Path:
+    """A tree with the pipeline, for KPI_SQL_DIR; files are landed from the folder beside it."""
+    for name, text in STORES.items():
+        path = tmp_path / "sql" / "stores" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "sql"
+
+
+def lay(folder: Path, **files: bytes) -> None:
+    for name, body in files.items():
+        path = folder / name.replace("__", "/") / "sales.csv" if name != "here" else folder / "sales.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+
+
+def at_stores(kpi: Site, day: date) -> dict[str, bytes]:
+    found = kpi.s3.list_objects_v2(Bucket="kpi-stores").get("Contents", [])
+    keys = [each["Key"] for each in found if f"load_date={day}/" in each["Key"]]
+    return {key.split("/")[0]: kpi.s3.get_object(Bucket="kpi-stores", Key=key)["Body"].read() for key in keys}
+
+
+def test_files_of_one_name_are_told_apart_by_their_tables(kpi: Site, stores: Path, tmp_path: Path) -> None:
+    day, files = date(2025, 1, 5), tmp_path / "files"
+    lay(files, sales_north=NORTH, sales_south=SOUTH, here=b"receipt\n3\n")
+    kpi("land", "stores", "--load-date", day, "--from", files, KPI_SQL_DIR=str(stores))
+    assert at_stores(kpi, day) == {"north": NORTH, "south": SOUTH}
+
+
+def test_a_file_whose_name_is_that_of_two_keys_is_landed_for_neither(kpi: Site, stores: Path, tmp_path: Path) -> None:
+    day = date(2025, 1, 6)
+    for number, others in enumerate(({}, {"sales_north": NORTH}, {"north": NORTH, "south": SOUTH})):
+        files = tmp_path / str(number)
+        lay(files, here=NORTH, **others)
+        kpi.fails(
+            f"The file {files}/sales.csv may be that of raw.sales_north or raw.sales_south, whose keys end in the same "
+            f"name, and not each of {files}/sales_north/sales.csv and {files}/sales_south/sales.csv is there: put each "
+            "table's file at its own place.",
+            *("land", "stores", "--load-date", day, "--from", files),
+            code=2,
+            KPI_SQL_DIR=str(stores),
+        )
+    assert at_stores(kpi, day) == {}
+
+
+def test_one_of_two_files_of_one_name_is_absent(kpi: Site, stores: Path, tmp_path: Path) -> None:
+    day, files = date(2025, 1, 7), tmp_path / "files"
+    lay(files, sales_south=SOUTH)
+    said = kpi("land", "stores", "--load-date", day, "--from", files, KPI_SQL_DIR=str(stores))
+    assert said.line("absent") == (
+        f"absent {files}/sales_north/sales.csv is not there: "
+        f"s3://kpi-stores/north/load_date={day}/sales.csv was not landed"
+    )
+    assert at_stores(kpi, day) == {"south": SOUTH}
+
+
+def test_a_folder_with_none_of_two_files_of_one_name(kpi: Site, stores: Path, tmp_path: Path) -> None:
+    kpi.fails(
+        f"The folder {tmp_path} holds none of stores's files (sales_north/sales.csv, sales_south/sales.csv): "
+        "name another with --from.",
+        *("land", "stores", "--load-date", "2025-01-08", "--from", tmp_path),
+        code=2,
+        KPI_SQL_DIR=str(stores),
+    )
+
+
+def test_a_file_in_its_table_s_folder_goes_before_one_beside_it(kpi: Site, tmp_path: Path) -> None:
+    day = date(2025, 1, 9)
+    for path, name in ((tmp_path / "aisles", b"tea"), (tmp_path, b"coffee")):
+        path.mkdir(exist_ok=True)
+        (path / "aisles.csv").write_bytes(b"aisle_id,aisle\n1,%s\n" % name)
+    kpi("land", "instacart", "--load-date", day, "--from", tmp_path)
+    assert landed(kpi, day) == {"aisles.csv": b"aisle_id,aisle\n1,tea\n"}

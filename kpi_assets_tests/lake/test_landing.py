@@ -1,6 +1,7 @@
 """Files are put on S3 once: the same bytes again change nothing, other bytes are refused, half an upload is nothing."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.lake import landing
 from kpi_assets.lake.landing import land
 from kpi_assets.lake.store import LakeError, Store
-from kpi_assets_tests.faults import HangUp, Refuse
+from kpi_assets_tests.faults import FlipSent, HangUp, Refuse, SlowTake
 from kpi_assets_tests.lake.conftest import DAY, Faulty, put
 
 KEY = "raw/things/load_date=2025-03-01/things.csv"
@@ -124,3 +125,50 @@ def test_an_upload_in_one_request_that_fails_leaves_nothing_behind(broken: Fault
         land(broken.store, file, KEY, replace=False)
     assert len(broken.proxy.asked("PUT")) == 5
     assert stored(broken.store) is None
+
+
+def test_a_byte_that_changes_on_the_way_there_is_not_landed(broken: Faulty, file: Path) -> None:
+    broken.proxy.breaks(FlipSent(3), on="PUT")
+    with pytest.raises(LakeError) as failure:
+        land(broken.store, file, KEY, replace=False)
+    assert str(failure.value) == (
+        f"s3://{broken.store.bucket}/{KEY} cannot be used: its bytes changed on their way there, and the store did not "
+        "take them: try again."
+    )
+    assert stored(broken.store) is None
+
+
+def test_a_byte_of_a_part_that_changes_on_the_way_there_is_not_landed(broken: Faulty, large: Path) -> None:
+    broken.proxy.breaks(FlipSent(3), on="partNumber=2")
+    with pytest.raises(LakeError, match="its bytes changed on their way there"):
+        land(broken.store, large, KEY, replace=False)
+    assert stored(broken.store) is None
+
+
+@pytest.fixture
+def impatient(broken: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
+    """A store that wants 16 MiB a second: a part of 8 MiB in half a second."""
+    monkeypatch.setattr(landing, "LEAST_SECONDS", 0.3)
+    return Faulty(Store(broken.store.s3, broken.store.bucket, least_rate=16 << 20), broken.proxy)
+
+
+def test_a_part_that_is_taken_too_slowly_is_sent_again_alone(impatient: Faulty, large: Path) -> None:
+    impatient.proxy.breaks(SlowTake(1 << 18, 0.2), on="partNumber=2")
+    assert land(impatient.store, large, KEY, replace=False) == "landed"
+    assert [request.split("partNumber=")[1][0] for request in impatient.proxy.asked("partNumber=")] == list("1223")
+    assert stored(impatient.store) == BODY
+
+
+def test_a_part_that_is_always_taken_too_slowly_is_an_error_that_names_the_setting(
+    impatient: Faulty, large: Path
+) -> None:
+    impatient.proxy.breaks(SlowTake(1 << 18, 0.2), on="partNumber=2", times=100)
+    with pytest.raises(LakeError) as failure:
+        land(impatient.store, large, KEY, replace=False)
+    assert re.fullmatch(
+        rf"s3://{impatient.store.bucket}/{KEY} cannot be landed: [\d,]+ of 8,388,608 bytes were taken in \d s, slower "
+        r"than 16,777,216 bytes a second \(KPI_S3_LEAST_RATE\)\.",
+        str(failure.value),
+    )
+    assert len(impatient.proxy.asked("partNumber=2")) == 5
+    assert stored(impatient.store) is None

@@ -2,13 +2,16 @@
 
 import hashlib
 import random
+import re
 from itertools import pairwise
+from time import perf_counter
 
 import pytest
 from botocore.exceptions import ClientError
+from urllib3.connection import HTTPConnection
 
 from kpi_assets.lake import store as store_module
-from kpi_assets.lake.store import LakeError, Store, bucket_of, client, sha256_of
+from kpi_assets.lake.store import LakeError, Store, bucket_of, client, explained, sha256_of
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import load_pipelines
@@ -156,6 +159,50 @@ def test_an_endpoint_where_nobody_answers(broken: Faulty) -> None:
     nobody = client(settings().model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
     with pytest.raises(LakeError, match=r"^s3://lake/raw/x cannot be used: Could not connect to the endpoint URL"):
         Store(nobody, "lake").manifest("things", DAY, "raw/x")
+
+
+REGION = "the bucket lies {}, or correct KPI_S3_ENDPOINT_URL (S3 answered {{code}})"
+FAULT = (
+    "the store failed at it and does not say why ({code}): look whether its disk is full, and into its log (that of "
+    "the embedded store lies below KPI_HOME)"
+)
+FULL = "the store has no room left ({code}): make room there, and try again"
+ELSEWHERE = {"x-amz-bucket-region": "eu-west-3"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "headers", "said"),
+    [
+        (301, "PermanentRedirect", ELSEWHERE, REGION.format("in the region eu-west-3: set AWS_REGION to it")),
+        (500, "InternalError", {}, FAULT),
+        (507, "InsufficientStorage", {}, FULL),
+    ],
+)
+@pytest.mark.parametrize("asked", ["HEAD", "GET", "PUT"])
+def test_what_a_store_refuses_for_is_said(
+    broken: Faulty, asked: str, status: int, code: str, headers: dict[str, str], said: str
+) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    broken.proxy.breaks(Refuse(status, code, headers), on=asked, times=100)
+    with pytest.raises(LakeError) as failure:
+        if asked == "HEAD":
+            broken.store.manifest("things", DAY, KEY)
+        elif asked == "GET":
+            broken.store.head(manifest, 10)
+        else:
+            with explained(broken.store.bucket, KEY):
+                broken.store.s3.put_object(Bucket=broken.store.bucket, Key=KEY, Body=b"x")
+    # The answer to a HEAD has no body, which would hold the code.
+    told = said.format(code=str(status) if asked == "HEAD" else code)
+    assert str(failure.value) == f"s3://{broken.store.bucket}/{KEY} cannot be used: {told}."
+
+
+def test_an_endpoint_that_redirects_everything_is_said(broken: Faulty) -> None:
+    broken.proxy.breaks(Refuse(301, "MovedPermanently"), on="HEAD", times=10_000)
+    with pytest.raises(
+        LakeError, match=r"cannot be used: whoever answers there redirects every request and does not say"
+    ):
+        broken.store.manifest("things", DAY, KEY)
 
 
 @pytest.mark.parametrize("url", ["minio", "http://", "minio:9000"])
@@ -309,11 +356,79 @@ def test_a_store_that_stays_busy_is_an_error_after_so_many_attempts(broken: Faul
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_part_that_is_shorter_than_asked_for_is_not_taken_for_the_whole(broken: Faulty) -> None:
+def test_a_part_that_is_shorter_than_asked_for_is_asked_for_again_alone(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
-    broken.proxy.breaks(Short(29_999), on="bytes=30000-")
-    with pytest.raises(LakeError, match=CHANGED):
+    broken.proxy.breaks(Short(29_999), on="bytes=30000-", times=2)
+    assert read(broken.store, manifest) == BODY
+    assert len(broken.proxy.asked("bytes=30000-")) == 3
+    assert len(broken.proxy.asked("GET")) == 6
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_that_always_is_shorter_than_asked_for_is_said_to_be(broken: Faulty) -> None:
+    manifest = put(broken.store, KEY, BODY)
+    broken.proxy.breaks(Short(29_999), on="bytes=30000-", times=100)
+    with pytest.raises(LakeError) as failure:
         read(broken.store, manifest)
+    assert str(failure.value) == (
+        f"s3://{broken.store.bucket}/{KEY} cannot be read, 4 times in a row: the answer to 30,000 bytes from byte "
+        "30,000 on ended after 29,999: look at the store, and at what stands between it and here."
+    )
+
+
+# ---- parts that come too slowly
+
+
+@pytest.fixture
+def impatient(broken: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
+    """A store that wants 60,000 bytes a second: a part of 30,000 in half a second."""
+    monkeypatch.setattr(store_module, "LEAST_SECONDS", 0.2)
+    return Faulty(Store(broken.store.s3, broken.store.bucket, least_rate=60_000), broken.proxy)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_that_comes_too_slowly_is_asked_for_again_alone(impatient: Faulty) -> None:
+    manifest = put(impatient.store, KEY, BODY)
+    impatient.proxy.breaks(Drip(3_000, 0.2), on="bytes=30000-", times=2)  # 15,000 bytes a second
+    begun = perf_counter()
+    assert read(impatient.store, manifest) == BODY
+    assert 1.0 < perf_counter() - begun < 4.0
+    assert len(impatient.proxy.asked("bytes=30000-")) == 3
+    assert len(impatient.proxy.asked("GET")) == 6
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_that_always_comes_too_slowly_is_an_error_that_names_the_setting(impatient: Faulty) -> None:
+    manifest = put(impatient.store, KEY, BODY)
+    impatient.proxy.breaks(Drip(3_000, 0.2), on="bytes=30000-", times=100)
+    with pytest.raises(LakeError) as failure:
+        read(impatient.store, manifest)
+    assert re.fullmatch(
+        rf"s3://{impatient.store.bucket}/{KEY} cannot be read, 4 times in a row: [\d,]+ of the 30,000 bytes from byte "
+        r"30,000 on came in \d s, slower than 60,000 bytes a second \(KPI_S3_LEAST_RATE\)\.",
+        str(failure.value),
+    )
+    assert len(impatient.proxy.asked("bytes=30000-")) == store_module.ATTEMPTS
+
+
+def test_the_start_of_an_object_may_not_come_too_slowly_either(impatient: Faulty) -> None:
+    manifest = put(impatient.store, KEY, BODY)
+    impatient.proxy.breaks(Drip(1, 0.05), on="GET", times=100)
+    with pytest.raises(
+        LakeError, match=r"cannot be read, 4 times in a row: \d+ of the 50 bytes from byte 7 on came in"
+    ):
+        impatient.store.head(manifest, 50, 7)
+    assert len(impatient.proxy.asked("GET")) == store_module.ATTEMPTS
+
+
+def test_a_part_takes_no_connection_of_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PART", 1_000)
+    manifest = put(store, KEY, BODY)
+    opened: list[object] = []
+    connect = HTTPConnection.connect
+    monkeypatch.setattr(HTTPConnection, "connect", lambda self: (opened.append(self), connect(self))[1])
+    assert read(store, manifest) == BODY
+    assert len(opened) <= store_module.AHEAD
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken"])

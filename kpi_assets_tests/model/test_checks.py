@@ -12,6 +12,7 @@ from kpi_assets.model.checks import (
     ForeignKey,
     Grain,
     MinRows,
+    NotSeenBefore,
     Quarantine,
     Reconcile,
     Unique,
@@ -109,6 +110,7 @@ def test_a_raw_table_accounts_for_the_records_of_its_object_first() -> None:
     assert [(type(check), check.name, check.blocking) for check in checks] == [
         (Accounted, "rows_accounted", True),
         (Quarantine, "quarantine", True),
+        (NotSeenBefore, "not_seen_before", False),
         (Grain, "grain", True),
         (MinRows, "min_rows", True),
     ]

@@ -247,6 +247,16 @@ ERRORS = {
         8,
         "greater than or equal to 0",
     ),
+    "a line end that may": (
+        changed("format: csv", "format: csv\n  ends_with_line_end: maybe"),
+        8,
+        "source.ends_with_line_end: Input should be 'warn', 'hold' or 'ignore'",
+    ),
+    "bytes that may": (
+        changed("format: csv", "format: csv\n  same_bytes: error"),
+        8,
+        "source.same_bytes: Input should be 'warn', 'hold' or 'ignore'",
+    ),
     "a budget in words": (changed("format: csv", "format: csv\n  quarantine_budget: no"), 8, "a valid integer"),
     "an unknown storage": (
         changed("grain:", "storage: heap\ngrain:"),

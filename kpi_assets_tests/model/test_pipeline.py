@@ -8,7 +8,7 @@ import pytest
 from kpi_assets.errors import UsageError
 from kpi_assets.model.checks import MinRows
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import load_pipeline, load_pipelines, parse_date
+from kpi_assets.model.pipeline import Table, load_pipeline, load_pipelines, parse_date
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.settings import default_sql_dir
 from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
@@ -398,3 +398,69 @@ def test_what_is_added_up_in_a_source_has_an_exact_sum_there(tree: Tree, words: 
         assert tree.error() == f"marts/sold.sql{error}"
     else:
         assert [check.name for check in tree.load().table("marts.sold").checks][-1] == "reconcile"
+
+
+# ---- sources that could not be told apart
+
+
+def with_object(key: str) -> str:
+    return RAW.replace("raw/things/load_date={load_date}/things.csv", f'"{key}"')
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "when"),
+    [
+        ("raw/{load_date}.csv", "raw/{load_date}.csv", ""),
+        ("raw/{load_date}/2025-03-01.csv", "raw/2025-03-01/{load_date}.csv", " of 2025-03-01"),
+        ("raw/2025-03-01/{load_date}.csv", "raw/{load_date}/2025-03-01.csv", " of 2025-03-01"),
+        ("{load_date}25-01-20", "2025-01-{load_date}", " of 2025-01-20"),
+    ],
+)
+def test_two_sources_of_one_object_are_refused(tree: Tree, one: str, other: str, when: str) -> None:
+    tree.write("shop/raw/things.sql", with_object(one))
+    tree.write("shop/raw/others.sql", with_object(other))
+    assert tree.error() == (
+        f"raw/things.sql:1: raw.others reads the same object{when} ({one}): give each an object of its own, or let one "
+        "table select from the other"
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("raw/{load_date}/a.csv", "raw/{load_date}/b.csv"),
+        ("raw/{load_date}/2025-02-30.csv", "raw/2025-02-30/{load_date}.csv"),  # no date
+        ("raw/{load_date}/2024-12-31.csv", "raw/2024-12-31/{load_date}.csv"),  # before the first load_date
+        ("raw/{load_date}/2025-03-01.csv", "raw/2025-03-02/{load_date}.csv"),
+        ("north/{load_date}/sales.csv", "south/{load_date}/sales.csv"),
+        ("raw/{load_date}/x/y.csv", "raw/x/{load_date}/y.csv"),
+    ],
+)
+def test_two_sources_whose_keys_always_differ_are_not(tree: Tree, one: str, other: str) -> None:
+    tree.write("shop/raw/things.sql", with_object(one))
+    tree.write("shop/raw/others.sql", with_object(other))
+    assert len(tree.load().sources) == 2
+
+
+def test_raw_tables_of_one_name_are_refused_whose_objects_would_be_one_asset(tree: Tree) -> None:
+    tree.write("shop/pipeline.yaml", YAML.replace("{raw: raw,", "{raw: raw, ext: raw,"))
+    tree.write("shop/ext/things.sql", with_object("ext/{load_date}.csv"))
+    assert tree.error() == (
+        "raw/things.sql:1: ext.things is a raw table of the same name, by which the object of each is known: rename one"
+    )
+
+
+def test_the_words_of_an_object_s_checks_are_part_of_its_version(tree: Tree) -> None:
+    def things() -> Table:
+        return tree.load().table("raw.things")
+
+    plain, versions = things(), set()
+    for word in ("warn", "hold", "ignore"):
+        tree.write("shop/raw/things.sql", RAW.replace("format: csv", f"format: csv\n  ends_with_line_end: {word}"))
+        versions.add(things().object_version)
+    assert plain.object_version in versions
+    assert len(versions) == 3
+    tree.write("shop/raw/things.sql", RAW.replace("format: csv", "format: csv\n  same_bytes: hold"))
+    assert things().object_version == plain.object_version
+    assert things().checks_version != plain.checks_version
+    assert things().code_version == plain.code_version

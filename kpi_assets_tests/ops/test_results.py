@@ -36,9 +36,12 @@ def rechecked(lab: Lab, name: str, run_id: str) -> list[str]:
     return [result.name for result in recheck(context, context.pipeline.table(name), DAY) if not result.passed]
 
 
-OBJECT = [("s3.things", name, "pass", "object", "first") for name in ("exists", "not_empty", "header")]
+OBJECT = [
+    ("s3.things", name, "pass", "object", "first") for name in ("exists", "not_empty", "header", "ends_with_line_end")
+]
 RAW = [
-    ("raw.things", name, "pass", "candidate", "first") for name in ("rows_accounted", "quarantine", "grain", "min_rows")
+    ("raw.things", name, "pass", "candidate", "first")
+    for name in ("rows_accounted", "quarantine", "not_seen_before", "grain", "min_rows")
 ]
 MARTS = [("marts.weighed", name, "pass", "candidate", "first") for name in ("grain", "min_rows", "reconcile")]
 
@@ -82,7 +85,7 @@ def test_a_held_build_after_a_recheck_is_what_is_shown(published: Lab) -> None:
         name: (status, subject, run) for table, name, status, subject, run in latest(published) if table == "raw.things"
     }
     assert shown["grain"] == ("fail", "candidate", "second")
-    assert len(shown) == 4
+    assert len(shown) == 5
     assert rechecked(published, "raw.things", "third") == [], "what is published is still good"
 
 

@@ -5,6 +5,7 @@ grain: [department_id]
 source:
   object: raw/departments/load_date={load_date}/departments.csv
   format: csv
+  same_bytes: ignore
 columns:
   department_id: {type: integer, description: Department.}
   department: {type: text, description: Name of the department.}

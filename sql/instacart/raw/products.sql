@@ -5,6 +5,7 @@ grain: [product_id]
 source:
   object: raw/products/load_date={load_date}/products.csv
   format: csv
+  same_bytes: ignore
 columns:
   product_id: {type: integer, description: Product.}
   product_name: {type: text, description: "Name as printed, with its commas, quotes and backslashes."}
