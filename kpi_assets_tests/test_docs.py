@@ -54,6 +54,14 @@ def test_the_readme_leads_to_every_page() -> None:
     assert set(re.findall(r"\(docs/(\w+\.md)\)", README)) == set(PAGES)
 
 
+def test_every_guarantee_names_a_test_that_is_there() -> None:
+    named = re.findall(r"`(\w+/test_\w+\.py)::(test_\w+)` \|$", PAGES["guarantees.md"], re.MULTILINE)
+    rows = re.findall(r"^\| (?!situation|---)", PAGES["guarantees.md"], re.MULTILINE)
+    assert len(named) == len(rows) > 30
+    for file, test in named:
+        assert f"\ndef {test}(" in (CHECKOUT / "kpi_assets_tests" / file).read_text(), (file, test)
+
+
 def test_the_pipeline_of_the_page_loads_and_its_check_is_one(tmp_path: Path) -> None:
     text = PAGES["authoring.md"]
     [config] = re.findall(r"```yaml\n( +description: .*?)```", text, re.DOTALL)
