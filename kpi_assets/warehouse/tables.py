@@ -165,8 +165,9 @@ def _definition(connection: Connection[Any], view: Relation) -> _View | None:
         "select pg_get_viewdef(c.oid), pg_get_userbyid(c.relowner), coalesce((select array_agg(array["
         "case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end, a.privilege_type, "
         "a.is_grantable::text]) from aclexplode(c.relacl) as a where a.grantee <> c.relowner), '{}') "
-        "from pg_class as c where c.oid = to_regclass(%s) and c.relkind = 'v'",
-        [identifier(view).as_string(connection)],
+        "from pg_class as c inner join pg_namespace as n on c.relnamespace = n.oid "
+        "where c.relkind = 'v' and (n.nspname, c.relname) = (%s, %s)",  # to_regclass asks for rights on the schema
+        [*view],
     ).fetchone()
     if row is None:
         return None

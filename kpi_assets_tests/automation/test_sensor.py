@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from kpi_assets.automation.watch import Watch
 from kpi_assets_tests.automation.conftest import Site, definitions
 from kpi_assets_tests.lab import DOUBLED
 from kpi_assets_tests.shop import THINGS
@@ -257,3 +258,21 @@ def test_what_is_on_is_what_the_pipeline_says(site: Site, start: str, sensor: st
     found = defs.resolve_sensor_def(f"{site.shop.name}_sensor")
     assert (found.default_status.value, found.minimum_interval_seconds) == (sensor, 45)
     assert defs.resolve_schedule_def(f"{site.shop.name}_daily").default_status.value == schedule
+
+
+def test_a_table_that_no_file_describes_any_more_is_told_of_in_each_tick(site: Site) -> None:
+    shop = site.shop
+    shop.land()
+    [request] = site.tick()
+    assert site.execute(request).success
+    path = shop.folder / "marts/heavy.sql"
+    path.rename(path.with_name("heaviest.sql"))
+    try:
+        look = Watch(shop.pipeline()).look(site.instance, None, 0)
+        load_dates = look.summary.partition(".")[0]
+        count = len(shop.rows("select distinct load_date from ops.published where asset = 'marts.heavy'"))
+        assert look.orphans[0].startswith("marts.heavy (")
+        assert count >= 1
+        assert look.summary == f"{load_dates}. No file describes {look.orphans[0]}: see `kpi plan`."
+    finally:
+        path.with_name("heaviest.sql").rename(path)

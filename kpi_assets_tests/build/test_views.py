@@ -143,6 +143,28 @@ def test_who_may_read_a_view_may_so_when_it_gets_other_columns(things: Lab) -> N
     assert things.rows(may) == before == [("PUBLIC", "NO"), ("pg_monitor", "YES")]
 
 
+def test_a_view_of_ours_does_not_bar_the_new_type_of_a_column(things: Lab) -> None:
+    things.put_things(GOOD, NEXT)
+    for name in ("raw.things", "stg.things"):
+        things.build(name)
+    with things.session() as session:
+        session.execute("grant select on stg.things to pg_monitor")
+    for name, text in (("raw/things.sql", RAW_THINGS), ("stg/things.sql", SHOWN)):
+        things.file(name, text.replace("numeric(6,2)", "numeric(8,2)"))
+    things.build("raw.things", NEXT)
+    things.build("stg.things", NEXT)
+    assert things.rows(
+        "select load_date, thing_id, kilograms::text from stg.things where kilograms > 0 order by 1"
+    ) == [
+        (DAY, 1, "20.50"),
+        (NEXT, 1, "20.50"),
+    ]
+    assert things.rows(
+        "select pg_get_userbyid(relowner), has_table_privilege('pg_monitor', oid, 'select') from pg_class "
+        "where oid = 'stg.things'::regclass"
+    ) == [("kpi_builder", True)]
+
+
 def test_a_view_that_others_stand_on_keeps_its_columns(things: Lab) -> None:
     things.build("raw.things")
     things.build("stg.things")
