@@ -270,9 +270,7 @@ def test_a_table_that_no_file_describes_any_more_is_told_of_in_each_tick(site: S
     try:
         look = Watch(shop.pipeline()).look(site.instance, None, 0)
         load_dates = look.summary.partition(".")[0]
-        count = len(shop.rows("select distinct load_date from ops.published where asset = 'marts.heavy'"))
-        assert look.orphans[0].startswith("marts.heavy (")
-        assert count >= 1
+        assert [orphan.partition(" (")[0] for orphan in look.orphans] == ["marts.heavy"]
         assert look.summary == f"{load_dates}. No file describes {look.orphans[0]}: see `kpi plan`."
     finally:
         path.with_name("heaviest.sql").rename(path)
