@@ -3,13 +3,18 @@
 import json
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from kpi_assets.cli.common import LoadDate, PipelineName, Session, err, grid, out, pipeline_of, session
 from kpi_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
+
+    from kpi_assets.model.pipeline import Table
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 TABLE_ROWS = 50  # printed of a table, unless --limit says otherwise
@@ -74,7 +79,7 @@ def show_table(
         )
         cursor = connection.execute(
             sql.SQL("select {} {} order by {} limit {}").format(
-                sql.SQL(", ").join(sql.Identifier(column) for column in columns),
+                sql.SQL(", ").join(_shown(table, column, whole=style is not Format.table) for column in columns),
                 rows,
                 sql.SQL(", ").join(sql.Identifier(column) for column in table.header.grain),
                 sql.Literal(top),
@@ -97,6 +102,18 @@ def show_table(
         err.print(
             f"{all_rows - shown_rows:,} of {all_rows:,} rows are left out for their low volume: --all shows them."
         )
+
+
+def _shown(table: "Table", column: str, *, whole: bool) -> "Composable":
+    """A column as it is selected: on the terminal an excerpt of a long text, and in an export all of it."""
+    from psycopg import sql  # noqa: PLC0415
+
+    from kpi_assets.model.excerpt import sql_cut  # noqa: PLC0415
+
+    type_ = table.header.columns[column].type
+    if whole or type_ not in {"text", "jsonb"}:
+        return sql.Identifier(column)
+    return sql.SQL(sql_cut(f'"{column}"::text'))
 
 
 def _harmless(value: Any) -> Any:

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
+from kpi_assets.model import excerpt
 from kpi_assets.model.checks import (
     Accounted,
     BadRows,
@@ -312,8 +313,8 @@ def _bad_rows(
     samples = []
     if bad:
         samples = connection.execute(
-            sql.SQL("select to_jsonb(bad) - {} from (\n{}\n) as bad limit {}").format(
-                sql.Literal(LOAD_DATE), query, sql.Literal(SAMPLES)
+            sql.SQL("select {} from (\n{}\n) as bad limit {}").format(
+                sql.SQL(excerpt.sql_cut_values(f"to_jsonb(bad) - '{LOAD_DATE}'", "jsonb")), query, sql.Literal(SAMPLES)
             ),
             parameters,
         ).fetchall()
@@ -392,7 +393,7 @@ def _accounted(check: Accounted, facts: Facts, rows: int) -> CheckResult:
 
 
 def _errored(check: Check, error: psycopg.Error) -> CheckResult:
-    reason = str(error).strip().splitlines()[0]
+    reason = excerpt.cut(str(error).strip().splitlines()[0])
     return CheckResult(
         check.name,
         passed=False,

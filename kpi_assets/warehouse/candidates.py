@@ -14,6 +14,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
+from kpi_assets.model import excerpt
 from kpi_assets.model.header import Chart
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
@@ -275,7 +276,7 @@ def analyze(connection: Connection[Any], candidate: Candidate) -> None:
 
 
 def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, Any]]:
-    """The first rows by the grain, for people to look at, as JSON values; the grain's index finds them."""
+    """The first rows by the grain, for people to look at, as JSON excerpts; the grain's index finds them."""
     table = candidate.table
     name: sql.Composable = candidate.name
     where: sql.Composable = sql.SQL("")
@@ -286,7 +287,8 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
         where = sql.SQL("where {} = {}").format(sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date))
         columns = [renamed(there)]
     rows = connection.execute(
-        sql.SQL("select to_json(t) from (select {} from {} {} order by {} limit {}) as t").format(
+        sql.SQL("select {} from (select {} from {} {} order by {} limit {}) as t").format(
+            sql.SQL(excerpt.sql_cut_values("to_json(t)")),
             sql.SQL(", ").join(columns),
             name,
             where,
@@ -294,17 +296,18 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
             sql.Literal(count),
         )
     ).fetchall()
-    return [row for (row,) in rows]
+    return [excerpt.cut_row(row) for (row,) in rows]
 
 
 def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> list[tuple[str, float | None]]:
     """(label, value) of each bar of a KPI's chart, in the order of x; only the highest where there are too many."""
     statement = sql.SQL(
         "with shown as (select {x} as x, {y} as y from {this} where {for_readers}) "
-        "select x::text, y::double precision from ("
+        "select {label}, y::double precision from ("
         "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
         "order by case when (select count(*) from shown) <= {top} then x end, y desc nulls last, x"
     ).format(
+        label=sql.SQL(excerpt.sql_cut("x::text")),
         x=sql.Identifier(chart.x),
         y=sql.Identifier(chart.y),
         this=candidate.name,

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
+from kpi_assets.model import excerpt
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import candidates
@@ -73,7 +74,7 @@ def _create_view(connection: Connection[Any], table: Table, *, replace: bool) ->
         try:
             connection.execute(sql.SQL("drop view if exists {}").format(view))
         except psycopg.errors.DependentObjectsStillExist as error:
-            detail = str(error).strip().replace("\n", " ")
+            detail = excerpt.cut(str(error).strip().replace("\n", " "), excerpt.MESSAGE)
             raise DefinitionError(f"{table.path}: {table.relation} cannot get other columns ({detail}).") from None
     connection.execute(
         sql.SQL("create or replace view {} as select {}, {} from {}").format(
@@ -137,7 +138,7 @@ def _alter(connection: Connection[Any], table: Table, found: dict[str, str], dec
             connection.execute(sql.SQL("drop view if exists {}").format(identifier(latest_view(table))))
         connection.execute(sql.SQL("alter table {} {}").format(identifier(table.relation), sql.SQL(", ").join(changes)))
     except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.FeatureNotSupported, psycopg.DataError) as error:
-        detail = str(error).strip().replace("\n", " ")
+        detail = excerpt.cut(str(error).strip().replace("\n", " "), excerpt.MESSAGE)
         raise DefinitionError(
             f"{table.path}: {table.relation} cannot be altered to the header's columns ({detail}): "
             "drop what depends on it, or keep the column."
