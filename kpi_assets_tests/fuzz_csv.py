@@ -9,6 +9,7 @@ carriage return stands in the file: it accepts some that break the rules, and sp
 import argparse
 import csv
 import io
+import logging
 import os
 import tempfile
 import time
@@ -488,6 +489,16 @@ TYPED = {
 }
 
 
+def _run(check: Callable[..., None], strategies: dict[str, Any], number: int, most: int) -> None:
+    @seed(number)
+    @quietly(most)
+    @given(example=st.fixed_dictionaries(strategies))
+    def examples(example: dict[str, Any]) -> None:
+        check(**example)
+
+    examples()
+
+
 def main() -> None:
     """Run every property over and over until the time is up; the first example that fails ends it."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -496,6 +507,7 @@ def main() -> None:
     asked = words.parse_args()
     for name in [name for name in os.environ if name.startswith(("KPI_", "AWS_", "PG"))]:
         del os.environ[name]
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # which tells of each COPY that is ended
     ends = time.monotonic() + asked.minutes * 60
     examples = 0
     with tempfile.TemporaryDirectory(prefix="kpi-fuzz-") as folder:
@@ -505,18 +517,11 @@ def main() -> None:
             lab.prepared()
             with lab.session() as session:
                 typed = Typed(lab, session)
-                properties = {**PROPERTIES, "typed": (typed.check, TYPED)}
-                for number in count():
-                    for check, strategies in properties.values():
-
-                        @seed(asked.seed + number)
-                        @quietly(500)
-                        @given(example=st.fixed_dictionaries(strategies))
-                        def run(example: dict[str, Any], check: Callable[..., None] = check) -> None:
-                            check(**example)
-
-                        run()
-                        examples += 500
+                for number in count(asked.seed):
+                    for check, strategies in PROPERTIES.values():
+                        _run(check, strategies, number, 2000)
+                    _run(typed.check, TYPED, number, 500)
+                    examples += len(PROPERTIES) * 2000 + 500
                     if time.monotonic() > ends:
                         break
     print(f"seed {asked.seed}, {examples:,} examples in {asked.minutes:g} minutes, no disagreement")

@@ -51,7 +51,7 @@ class Proof:
 
     def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """Give the bytes on, in pieces. Raises UnprovenError before the last of them is taken for loaded."""
-        for block in blocks:
+        for block in filter(None, blocks):
             quick = b'"' not in block and (self._all_integers or self._all_free)
             for piece in [block] if quick else _pieces(block):
                 yield piece
