@@ -119,9 +119,9 @@ def _records(pattern: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
 
 
 def _pieces(block: bytes) -> Iterator[bytes]:
-    """About PIECE bytes each, to a line's end."""
+    """About PIECE bytes each, to a line's end where one is near."""
     start = 0
     while start < len(block):
-        end = block.find(b"\n", start + PIECE) + 1 or len(block)
+        end = block.find(b"\n", start + PIECE, start + 2 * PIECE) + 1 or min(start + 2 * PIECE, len(block))
         yield block[start:end]
         start = end

@@ -3,19 +3,19 @@
 import subprocess
 import sys
 
-import pytest
-
 from kpi_assets_tests.lab import DAY, RAW_THINGS, Lab
 
 MEASURED = """
 import re, sys
+from pathlib import Path
 from kpi_assets_tests.build import worker
 worker.main(*sys.argv[1:])
-print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) >> 10)
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10)
 """
-HEADER = b"thing_id,name,weight\n"
-SHORT = b"".join(b"%d,anvil number %d,20.50\n" % (number, number) for number in range(300_000))
 MB = 1 << 20
+HEADER = b"thing_id,name,weight\n"
+# A file whose parts fill what is read ahead: what a build of short records takes.
+SHORT = b"".join(b"%d,anvil number %d,20.50\n" % (number, number) for number in range(800_000))
 
 
 def peak(lab: Lab, body: bytes) -> int:
@@ -28,33 +28,15 @@ def peak(lab: Lab, body: bytes) -> int:
     return int(ran.stdout)
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        b"1," + b"x" * (64 * MB) + b",1\n",
-        b'1,"' + b"x" * (64 * MB) + b'",1\n',
-        b'1,"' + b'""' * (32 * MB) + b'",1\n',
-    
-        b'1,"' + "🙂".encode() * (16 * MB),
-        b"1,x," + b"9" * (64 * MB) + b"\n",
-    ],
-    ids=["bare", "quoted", "doubled quotes", "not closed", "a number"],
-)
-def test_a_field_of_64_mb_takes_no_more_memory_than_a_file(lab: Lab, record: bytes) -> None:
+def test_long_fields_take_hardly_more_memory_than_short_ones(lab: Lab) -> None:
     usual = peak(lab, SHORT)
-    print("PEAK", usual, peak(lab, SHORT + record))
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        b"1," + b"x" * (15 * MB) + b",1\n",
-        b'1,"' + b'""' * (7 * MB) + b'",1\n',
-        b'1,"' + b"x\n" * (7 * MB) + b'",1\n',
-        b'1,"' + "🙂".encode() * (3 * MB) + b"x" * (3*MB)+ b'",1\n',
-        b"1,x," + b"9" * (15 * MB) + b"\n",
-    ],
-)
-@pytest.mark.parametrize("broken", [b"", b"broken\n"])
-def test_x(lab: Lab, record: bytes, broken) -> None:
-    print("PEAK", peak(lab, SHORT + record+broken))
+    peaks = {
+        name: peak(lab, record + b"9,feather,\n")
+        for name, record in {
+            "64 MB": b"1," + b"x" * (64 * MB) + b",1\n",
+            "64 MB of quotes": b'1,"' + b'""' * (32 * MB) + b'",1\n',
+            "64 MB behind a quote that is not closed": b'1,"' + "🙂".encode() * (16 * MB),
+            "15 MB of quotes, which load": b'1,"' + b'""' * (7 * MB) + b'",1\n',
+        }.items()
+    }
+    assert {name: taken for name, taken in peaks.items() if taken > usual + 100} == {}
