@@ -20,6 +20,7 @@ from kpi_assets.build.object import checks as object_checks
 from kpi_assets.build.object import verify
 from kpi_assets.build.table import build
 from kpi_assets.model.checks import Check
+from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.header import Freshness
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
@@ -247,7 +248,7 @@ def _check_outputs(key: dg.AssetKey, checks: Sequence[Check]) -> Iterator[dg.Out
 
 
 def _reasons(results: Sequence[CheckResult]) -> str:
-    return "; ".join(f"{result.name} ({result.message})" for result in results if result.holds)
+    return cut("; ".join(f"{result.name} ({result.message})" for result in results if result.holds), RECORD)
 
 
 def _is_one(context: dg.AssetExecutionContext) -> bool:

@@ -20,6 +20,7 @@ from kpi_assets.automation.retention import retention_job
 from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.recheck import AS_PUBLISHED, recheck
 from kpi_assets.errors import UsageError
+from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.pipeline import Pipeline
 
 
@@ -94,7 +95,8 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
                 failed += [f"{table.relation} {result.name} ({result.message})" for result in results if result.holds]
         yield dg.Output(None)
         if failed:
-            raise dg.Failure(f"What is published of {load_date} fails: {'; '.join(failed)}.", allow_retries=False)
+            found = cut("; ".join(failed), RECORD)
+            raise dg.Failure(f"What is published of {load_date} fails: {found}.", allow_retries=False)
 
     @dg.job(
         name=pipeline.recheck_job,

@@ -17,11 +17,11 @@ from kpi_assets.build.upstream import Inputs
 from kpi_assets.build.writers import write_slices
 from kpi_assets.lake.checksums import PartSums
 from kpi_assets.lake.cut import find_cuts
+from kpi_assets.lake.proof import Proof, UnprovenError
 from kpi_assets.lake.records import (
     HEADER_LIMIT,
     NotPlainError,
     RecordCounter,
-    UnreadableError,
     header_problem,
     plain,
     read_records,
@@ -143,7 +143,7 @@ def _fill_from_object(
             filled = way(context, connection, candidate, manifest, watch)
         except (NotPlainError, psycopg.errors.CheckViolation):
             continue
-        except (psycopg.DataError, StoppedEarlyError):
+        except (UnprovenError, psycopg.DataError, StoppedEarlyError):
             break  # a value or a record does not fit: which ones, triage tells
         finally:
             watch.lap("copy")
@@ -234,12 +234,16 @@ def _copy(
     *,
     is_plain: bool,
 ) -> int:
-    """Load what the source gives, as the columns' types; the records. Raises StoppedEarlyError where some were lost."""
+    """Load what the source gives, as the columns' types; the records.
+
+    Raises UnprovenError where one is not written by the rules, and StoppedEarlyError where some were lost.
+    """
     header = candidate.slice is None or candidate.slice.number == 0
     counter = RecordCounter(header=header)
     candidates.create_empty(session, candidate)
     candidates.promise(session, candidate)
-    blocks = counter.watch(plain(source) if is_plain else source)
+    proof = Proof(candidate.table.types, header=header)
+    blocks = proof.watch(counter.watch(plain(source) if is_plain else source))
     loaded = candidates.copy_in(session, candidate, blocks, on_bytes, plain=is_plain, header=header)
     if loaded != counter.records:
         raise StoppedEarlyError
@@ -254,20 +258,16 @@ def _copy_by_triage(
     source = context.store.read(manifest)
     declared = candidate.table.header.source
     assert declared is not None
-    records, unreadable = 0, ""
+    # The typed COPY refuses another header; here it must be looked at, or columns would change places.
+    problem = header_problem(context.store.head(manifest, HEADER_LIMIT), candidate.table.columns)
+    unreadable = f"s3://{manifest.bucket}/{manifest.key}: {problem}" if problem else ""
+    records = 0
 
     def counted() -> Iterator[Record]:
-        nonlocal records, unreadable
-        try:
-            # The typed COPY refuses another header; here it must be looked at, or columns would change places.
-            start = context.store.head(manifest, HEADER_LIMIT)
-            if problem := header_problem(start, candidate.table.columns):
-                raise UnreadableError(problem)
-            for record in read_records(source, len(candidate.table.columns)):
-                records += 1
-                yield record
-        except UnreadableError as error:
-            unreadable = f"s3://{manifest.bucket}/{manifest.key}: {error}"
+        nonlocal records
+        for record in () if unreadable else read_records(source, candidate.table.columns):
+            records += 1
+            yield record
 
     with connection.transaction():
         candidates.create_empty(connection, candidate)

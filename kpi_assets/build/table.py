@@ -16,6 +16,7 @@ from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, reas
 from kpi_assets.build.fill import Filled, fill
 from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_turn
 from kpi_assets.build.upstream import Inputs, look_upstream
+from kpi_assets.model import excerpt
 from kpi_assets.model.checks import ForeignKey, MinRows, NotSeenBefore
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
@@ -67,7 +68,7 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
 
 def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
     """What Postgres said while it executed a file's SQL, with the file's name."""
-    reason = " ".join(str(error).split())
+    reason = excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
     sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason})."
     return WarehouseError(sentence, passing=is_lost(error))
 

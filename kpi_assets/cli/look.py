@@ -15,7 +15,6 @@ from kpi_assets.printable import printable, strict_json
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 TABLE_ROWS = 50  # printed of a table, unless --limit says otherwise
-CELL = 1000  # letters of a value in a table
 NOT_NUMBERS = {"text", "boolean", "date"}  # which stand on the left
 
 
@@ -68,6 +67,7 @@ def show_table(
     from psycopg import sql  # noqa: PLC0415
 
     from kpi_assets.build.retention import replay  # noqa: PLC0415
+    from kpi_assets.model.excerpt import sql_cut  # noqa: PLC0415
     from kpi_assets.ops import publishes  # noqa: PLC0415
     from kpi_assets.warehouse.candidates import for_readers  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
@@ -94,10 +94,12 @@ def show_table(
         rows = sql.SQL("from {} as t where t.load_date = {} and {}").format(
             sql.Identifier(*table.relation), sql.Literal(day), readers
         )
+        texts = [f't."{column}"::text' for column in columns]
+        shown = map(sql_cut, texts) if style is Format.table else texts
         # As the server writes them: a date such as infinity has no other form here. A name alone in ORDER BY would be
         # that of the text, which has another order.
         query = sql.SQL("select {} {} order by {} limit {}").format(
-            sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(column)) for column in columns),
+            sql.SQL(", ").join(map(sql.SQL, shown)),
             rows,
             sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in table.header.grain),
             sql.Literal(top),
@@ -113,8 +115,7 @@ def show_table(
         _print_csv(columns, without_formulas(types, found) if no_formulas else found)
     else:
         numbers = [name for name, type_ in zip(columns, types, strict=True) if type_ not in NOT_NUMBERS]
-        cells = [[_cut(value) for value in row] for row in found]
-        out.print(grid(f"{table.relation}, load_date {day}", columns, cells, right=numbers))
+        out.print(grid(f"{table.relation}, load_date {day}", columns, found, right=numbers))
         if len(found) < shown_rows:
             say(f"{len(found)} of {shown_rows:,} rows: --limit and --format csv show more.")
     if shown_rows < all_rows:
@@ -127,10 +128,6 @@ def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> 
     if out.is_terminal:
         rows = [[None if value is None else printable(value) for value in row] for row in rows]
     typer.echo(as_csv(columns, rows), nl=False)
-
-
-def _cut(value: str | None) -> str | None:
-    return f"{value[:CELL]}…" if value and len(value) > CELL else value
 
 
 def checks(pipeline: PipelineName, load_date: LoadDate = None) -> None:

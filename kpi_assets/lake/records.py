@@ -1,16 +1,25 @@
 """CSV as bytes: its header, how many records it holds, and its records one by one.
 
-Belongs here: RFC 4180 as Postgres reads it. Not here: what the values mean.
+Belongs here: RFC 4180, strictly: a quote stands at the begin of a value, doubled inside a quoted one, and at its end.
+Not here: what the values mean (model/written.py), and the same proven at COPY's speed (proof.py).
 The count is ours and independent of COPY, so that rows which COPY loses in silence are noticed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from kpi_assets.model import excerpt
 from kpi_assets.model.records import Record
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEADER_LIMIT = 1 << 20  # bytes; a header line longer than that is no header
-RECORD_LIMIT = 16 << 20  # bytes; a longer record is an open quote
+RECORD_LIMIT = 16 << 20  # bytes; a longer record is not read, so that none can take the memory
+_SPLIT = 128 << 10  # bytes cut at quotes at once: each part takes 90 bytes more
+HEADER_AGAIN = "it is the header again: remove it where files were joined"
+TOO_LONG = f"it is longer than {RECORD_LIMIT >> 20} MiB"
+STRAY = "a quote stands inside a value or is followed by more of it: quote the whole value, and double the quotes in it"
+OPEN = "a quote is not closed"
+CARRIAGE_RETURN = "a carriage return stands outside quotes"
 
 
 def header_problem(start: bytes, columns: Sequence[str]) -> str:
@@ -21,24 +30,23 @@ def header_problem(start: bytes, columns: Sequence[str]) -> str:
     if len(line) >= HEADER_LIMIT:
         return "its first line does not end: it is no CSV with a header"
     try:
-        found = parse_fields(line.decode())
+        names = [(name or b"").decode() for name in cut_record(line)[0]]
     except UnicodeDecodeError:
         return "its first line is not UTF-8: save it as UTF-8"
-    except ValueError as error:
+    except GrammarError as error:
         return f"its first line cannot be read: {error}"
-    if found == list(columns):
+    if names == list(columns):
         return ""
-    names = [name or "" for name in found]
     missing = [name for name in columns if name not in names]
     extra = [name for name in names if name not in columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     parts = [
-        f"{what} {', '.join(map(repr, which))}"
+        f"{what} {excerpt.cut(', '.join(map(repr, which)))}"
         for what, which in (("missing", missing), ("unknown", extra), ("twice", twice))
         if which
     ]
     difference = "; ".join(parts) or "the same columns in another order"
-    return f"its header is {','.join(names)!r}, not {','.join(columns)!r} ({difference})"
+    return f"its header is {excerpt.cut(','.join(names))!r}, not {','.join(columns)!r} ({difference})"
 
 
 class NotPlainError(Exception):
@@ -69,10 +77,10 @@ class RecordCounter:
         """Give the blocks on, counting."""
         for block in blocks:
             if b'"' in block:
-                for number, piece in enumerate(block.split(b'"')):
-                    self._quoted ^= number > 0
-                    if not self._quoted:
-                        self._ends += piece.count(b"\n")
+                for start in range(0, len(block), _SPLIT):
+                    parts = block[start : start + _SPLIT].split(b'"')  # by turns outside quotes and inside
+                    self._ends += b"".join(parts[self._quoted :: 2]).count(b"\n")
+                    self._quoted ^= len(parts) % 2 == 0
             elif not self._quoted:
                 self._ends += block.count(b"\n")
             if block:
@@ -85,98 +93,163 @@ class RecordCounter:
         return max(self._ends + self._open - self._header, 0)
 
 
-class UnreadableError(Exception):
-    """The file cannot be cut into records beyond a line."""
+class GrammarError(Exception):
+    """A record breaks the rules of CSV."""
 
 
-def read_records(blocks: Iterable[bytes], width: int) -> Iterator[Record]:
-    """Cut a CSV into its records, without the header, and each into `width` fields.
+class OpenQuoteError(GrammarError):
+    """A quote is not closed: in the bytes that are there, at least."""
 
-    A record that cannot be read comes with its problem. Raises UnreadableError for a quote that is never closed, and
-    for a line that never ends.
+
+def cut_record(data: bytes, start: int = 0) -> tuple[list[bytes | None], int]:
+    """The fields of the record that begins at `start`, and where it ends: behind its line end, or with the data.
+
+    A field is None where nothing stands, b"" where `""` stands. Raises GrammarError, and OpenQuoteError where more data
+    might close a quote.
     """
-    for line, data in _split(blocks):
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            yield Record(line, data.decode(errors="backslashreplace"), None, f"byte {error.start} is not UTF-8")
-            continue
-        if "\x00" in text:
-            yield Record(line, text.replace("\x00", "\\x00"), None, "it holds a NUL byte")
-            continue
-        try:
-            fields = parse_fields(text)
-        except ValueError as error:
-            yield Record(line, text, None, str(error))
-            continue
-        if len(fields) != width:
-            yield Record(line, text, None, f"it has {len(fields)} fields, not {width}")
-        else:
-            yield Record(line, text, fields)
+    fields: list[bytes | None] = []
+    while True:
+        end = data.find(b"\n", start) + 1 or len(data)
+        quote = data.find(b'"', start, end)
+        bare = data[start:quote] if quote >= 0 else data[start:end].removesuffix(b"\n").removesuffix(b"\r")
+        if b"\r" in bare:
+            raise GrammarError(CARRIAGE_RETURN)
+        found = [field or None for field in bare.split(b",")]
+        if quote < 0:
+            return fields + found, end
+        if found.pop() is not None:
+            raise GrammarError(STRAY)
+        close = _closing_quote(data, quote + 1)
+        fields += found
+        fields.append(data[quote + 1 : close].replace(b'""', b'"'))
+        start = close + 1
+        if data.startswith((b"\n", b"\r\n"), start):
+            return fields, data.index(b"\n", start) + 1
+        if start >= len(data) - data.endswith(b"\r"):
+            return fields, len(data)
+        if not data.startswith(b",", start):
+            raise GrammarError(CARRIAGE_RETURN if data.startswith(b"\r", start) else STRAY)
+        start += 1
 
 
-def _split(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """(first line, bytes without the line end) of each record after the header."""
-    begin = 1
-    pending: list[bytes] = []
-    size = quotes = 0
-    for line, physical in enumerate(_lines(blocks), 1):
-        pending.append(physical)
-        size += len(physical)
-        quotes += physical.count(b'"')
-        if quotes % 2:
-            if size > RECORD_LIMIT:
-                break
-            continue
-        if begin > 1:
-            yield begin, b"".join(pending).removesuffix(b"\n").removesuffix(b"\r")
-        pending, size, quotes, begin = [], 0, 0, line + 1
-    if pending:
-        raise UnreadableError(f"the record on line {begin} opens a quote that is never closed: the rest is unread")
+def _closing_quote(data: bytes, start: int) -> int:
+    """Where the quote stands that closes the field whose text begins at `start`."""
+    end = data.find(b'"', start)
+    while end >= 0 and data.startswith(b'"', end + 1):
+        end = data.find(b'"', end + 2)
+    if end < 0:
+        raise OpenQuoteError(OPEN)
+    return end
 
 
-def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Physical lines with their line ends."""
-    number, rest = 1, b""
+def read_records(blocks: Iterable[bytes], columns: Sequence[str]) -> Iterator[Record]:
+    """Cut a CSV into its records, without the header, and each into the fields of its `columns`.
+
+    A record that cannot be read comes with its problem, as one line; reading goes on with the next line. What is held
+    in memory is bounded by RECORD_LIMIT and the size of a block, whatever the records are.
+    """
+    cut, header = _cut(_bounded(blocks)), list(columns)
+    next(cut, None)
+    for line, data, fields, broken in cut:
+        values, problem = _values(data, fields, header) if not broken else ([], broken)
+        yield Record(line, _shown(data), None if problem else values, problem or None)
+
+
+def _values(data: bytes, fields: Sequence[bytes | None], header: Sequence[str]) -> tuple[list[str | None], str]:
+    """The values of a record, and why it is none of a file with that header, if it is not."""
+    try:
+        values = [None if field is None else field.decode() for field in fields]
+    except UnicodeDecodeError:
+        return [], _not_utf8(data)
+    if b"\x00" in data:
+        return [], "it holds a NUL byte"
+    if len(values) != len(header):
+        return [], f"it has {len(values)} fields, not {len(header)}"
+    is_header = [(values[0] or "").removeprefix("\ufeff"), *values[1:]] == header
+    return values, HEADER_AGAIN if is_header else ""
+
+
+def _not_utf8(data: bytes) -> str:
+    """Where it is not, counted from the begin of the record."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} is not UTF-8"
+    raise AssertionError("a field of it is not")
+
+
+def _shown(data: bytes) -> str:
+    """What is kept of a record, as a text that Postgres stores."""
+    # A character has 4 bytes at most: what is left out here is cut below in any case, and says so.
+    text = data[: 4 * excerpt.RECORD + 4].decode(errors="backslashreplace")
+    return excerpt.cut(text.replace("\x00", "\\x00"), excerpt.RECORD)
+
+
+def _bounded(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Give the blocks on, without what goes beyond RECORD_LIMIT in a line."""
+    length = 0  # of the line that goes on
     for block in blocks:
-        *lines, rest = (rest + block).split(b"\n")
-        yield from (line + b"\n" for line in lines)
-        number += len(lines)
-        if len(rest) > RECORD_LIMIT:
-            raise UnreadableError(f"line {number} does not end within {RECORD_LIMIT >> 20} MiB: the rest is unread")
-    if rest:
-        yield rest
+        end = block.find(b"\n")
+        if end < 0:
+            end = len(block)
+        kept = max(RECORD_LIMIT + 1 - length, 0)
+        last = block.rfind(b"\n")
+        length = len(block) - last - 1 if last >= 0 else length + len(block)
+        yield block if end <= kept else block[:kept] + block[end:]
 
 
-def parse_fields(text: str) -> list[str | None]:
-    """The fields of one record as COPY reads them: None where nothing stands, '' where `""` stands.
+_Cut = tuple[int, bytes, list[bytes | None], str]
 
-    Raises ValueError for a quote that is not closed and for a bare carriage return.
-    """
-    if '"' not in text:
-        if "\r" in text:
-            raise ValueError("a carriage return stands outside quotes")
-        return [field or None for field in text.split(",")]
-    fields: list[str | None] = []
-    value, quoted, saw_quote = "", False, False
-    pieces = text.split('"')
-    for number, piece in enumerate(pieces):
-        if number:
-            # Two quotes in a row inside a quoted field are one quote; any other one opens or closes.
-            if not quoted and number > 1 and pieces[number - 1] == "":
-                value += '"'
-            quoted, saw_quote = not quoted, True
-        if quoted:
-            value += piece
+
+def _cut(blocks: Iterator[bytes]) -> Iterator[_Cut]:
+    """(number of its first line, bytes without the line end, fields, problem or "") of each record, the header too."""
+    data, start, line, more = b"", 0, 1, True
+    while more or start < len(data):
+        found = _next(data, start, is_all=not more)
+        if found is None:
+            block = next(blocks, None)
+            more = block is not None
+            data, start = data[start:] + (block or b""), 0
             continue
-        if "\r" in piece:
-            raise ValueError("a carriage return stands outside quotes")
-        first, *more = piece.split(",")
-        value += first
-        for following in more:
-            fields.append(value if value or saw_quote else None)
-            value, saw_quote = following, False
-    if quoted:
-        raise ValueError("a quote is not closed")
-    fields.append(value if value or saw_quote else None)
-    return fields
+        fields, problem, end = found
+        record = data[start:end]
+        yield line, record.removesuffix(b"\n").removesuffix(b"\r"), fields, problem
+        line += record.count(b"\n")
+        start = end
+
+
+def _next(data: bytes, start: int, *, is_all: bool) -> tuple[list[bytes | None], str, int] | None:
+    """(fields, problem or "", end) of the record at `start`; None where the data goes on and is needed to tell.
+
+    A record that breaks the rules ends with its first line.
+    """
+    line_end = data.find(b"\n", start) + 1 or len(data)
+    if not is_all and not data.endswith(b"\n", start, line_end):
+        return None
+    try:
+        fields, end = cut_record(data, start)
+    except GrammarError as error:
+        is_open = isinstance(error, OpenQuoteError)
+        is_long = is_open and len(data) - start > RECORD_LIMIT
+        if is_open and not is_long and not is_all:
+            return None
+    else:
+        if end == len(data) and not is_all and not data.endswith(b"\n"):
+            return None
+        is_long = end - start > RECORD_LIMIT
+        if not is_long:
+            return fields, "", end
+    return [], _problem(data[start:line_end], is_long=is_long), line_end
+
+
+def _problem(line: bytes, *, is_long: bool) -> str:
+    """What is wrong with a record, told by its first line: where that opens a quote, whatever stands behind it."""
+    if len(line) > RECORD_LIMIT:
+        return TOO_LONG
+    try:
+        cut_record(line)
+    except OpenQuoteError:
+        return f"{OPEN}, or {TOO_LONG}" if is_long else OPEN
+    except GrammarError as error:
+        return str(error)
+    return TOO_LONG

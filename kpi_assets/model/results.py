@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kpi_assets.model import excerpt
+
 Verdict = Literal["pass", "fail", "warn", "error"]
 
 
@@ -10,7 +12,8 @@ Verdict = Literal["pass", "fail", "warn", "error"]
 class CheckResult:
     """The outcome of one check of one build.
 
-    `metric` is compared with `threshold`; `samples` are up to five offending rows as JSON objects.
+    `metric` is compared with `threshold`; `samples` are up to five offending rows as JSON objects. Message and samples
+    are cut to excerpts.
     """
 
     name: str
@@ -21,6 +24,10 @@ class CheckResult:
     message: str = ""
     samples: list[dict[str, Any]] = field(default_factory=list)
     errored: bool = False  # the check itself could not be made: it counts as failed, and holds even where it only warns
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", excerpt.cut(self.message, excerpt.MESSAGE))
+        object.__setattr__(self, "samples", [excerpt.cut_row(row) for row in self.samples])
 
     @property
     def holds(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from kpi_assets.model.excerpt import RECORD, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import freshness
@@ -36,10 +37,11 @@ on conflict (pipeline_name, load_date, kind) where closed_at is null do update s
 """
 
 # A run as a whole tells only what none of its builds has told. Without a load_date nothing could close the incident.
-_FROM_RUN_LOG = """
+_SAID = sql_cut("coalesce(c.checks, r.error_message)", RECORD)
+_FROM_RUN_LOG = f"""
 select
     r.pipeline_name, r.load_date, r.status, r.run_id, r.job,
-    array[concat(r.job, ': ', coalesce(c.checks, r.error_message), '; the candidate is kept as ' || r.candidate)],
+    array[concat(r.job, ': ', {_SAID}, '; the candidate is kept as ' || r.candidate)],
     case when r.load_date is null then clock_timestamp() end
 from ops.pipeline_runs as r
 cross join lateral (
@@ -53,7 +55,7 @@ where r.id = %(id)s and r.status in ('held', 'failed') and (
         where b.run_id = r.run_id and b.job like '%%.%%' and b.status in ('held', 'failed')
     )
 )
-"""
+"""  # noqa: S608
 
 
 def await_turn(connection: Connection[Any]) -> None:

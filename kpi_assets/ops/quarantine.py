@@ -6,9 +6,8 @@ from typing import Any
 
 from psycopg import Connection
 
+from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.records import BadRecord
-
-RECORD_LIMIT = 10_000  # characters of a record that are kept; the object itself stays on S3
 
 
 def record(
@@ -21,7 +20,7 @@ def record(
     load_date: date,
     object_key: str,
 ) -> None:
-    """Write one row a bad record."""
+    """Write one row a bad record, cut to an excerpt: the object itself stays on S3."""
     with (
         connection.cursor() as cursor,
         cursor.copy(
@@ -30,7 +29,5 @@ def record(
         ) as copy,
     ):
         for row in bad:
-            text, value = row.record[:RECORD_LIMIT], row.value and row.value[:RECORD_LIMIT]
-            copy.write_row(
-                (build_id, run_id, table, load_date, object_key, row.line, text, row.column, value, row.reason)
-            )
+            text, value, reason = cut(row.record, RECORD), row.value and cut(row.value), cut(row.reason)
+            copy.write_row((build_id, run_id, table, load_date, object_key, row.line, text, row.column, value, reason))

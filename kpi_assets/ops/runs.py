@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from psycopg import Connection
 
+from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Layer
 from kpi_assets.ops import alerts
@@ -65,7 +66,15 @@ def close_build(
             "rows_quarantined = %s, error_message = %s, candidate = %s, "
             "execution_seconds = extract(epoch from clock_timestamp() - started_at), ended_at = clock_timestamp() "
             "where id = %s and status = 'running'",
-            [status, counts.extracted, counts.loaded, counts.quarantined, error, candidate, row_id],
+            [
+                status,
+                counts.extracted,
+                counts.loaded,
+                counts.quarantined,
+                error and cut(error, RECORD),
+                candidate,
+                row_id,
+            ],
         ).rowcount
         if closed and status != "success":
             alerts.report_row(connection, row_id)
@@ -80,7 +89,7 @@ def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str 
     """
     with connection.transaction():
         row = connection.execute(
-            """
+            f"""
             with builds as (
                 select
                     bool_or(status in ('failed', 'running')) as failed,
@@ -106,13 +115,13 @@ def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str 
                 rows_loaded_staging = b.rows_loaded_staging,
                 rows_loaded_marts = b.rows_loaded_marts,
                 rows_quarantined = b.rows_quarantined,
-                error_message = coalesce(b.errors, %(error)s),
+                error_message = {sql_cut("coalesce(b.errors, %(error)s)", RECORD)},
                 execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
                 ended_at = clock_timestamp()
             from builds as b
             where r.id = %(id)s
             returning r.status
-            """,
+            """,  # noqa: S608
             {"run_id": run_id, "id": row_id, "error": error},
         ).fetchone()
         assert row is not None

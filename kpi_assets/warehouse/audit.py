@@ -16,6 +16,7 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
+from kpi_assets.model import excerpt
 from kpi_assets.model.checks import (
     Accounted,
     BadRows,
@@ -318,8 +319,8 @@ def _bad_rows(
     samples = []
     if bad:
         samples = connection.execute(
-            sql.SQL("select to_jsonb(bad) - {} from (\n{}\n) as bad limit {}").format(
-                sql.Literal(LOAD_DATE), query, sql.Literal(SAMPLES)
+            sql.SQL("select {} from (\n{}\n) as bad limit {}").format(
+                sql.SQL(excerpt.sql_cut_values(f"to_jsonb(bad) - '{LOAD_DATE}'", "jsonb")), query, sql.Literal(SAMPLES)
             ),
             parameters,
         ).fetchall()
@@ -432,7 +433,7 @@ def _not_seen_before(check: NotSeenBefore, facts: Facts) -> CheckResult:
 
 
 def _errored(check: Check, reason: str) -> CheckResult:
-    reason = reason.strip().splitlines()[0]
+    reason = excerpt.cut(reason.strip().splitlines()[0])
     return CheckResult(
         check.name,
         passed=False,

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
+from kpi_assets.model import excerpt
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import candidates
@@ -318,7 +319,7 @@ def _comment(connection: Connection[Any], table: Table) -> None:
 
 def one_line(error: psycopg.Error) -> str:
     """What Postgres said, as a part of a sentence."""
-    return " ".join(str(error).split())
+    return excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
 
 
 def put_in(connection: Connection[Any], candidate: Candidate) -> None:

@@ -12,6 +12,8 @@ from psycopg import sql
 
 from kpi_assets.build import fill, writers
 from kpi_assets.build.context import BuildOutcome, UpstreamError
+from kpi_assets.lake.records import HEADER_AGAIN, STRAY
+from kpi_assets.model import written
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.slices import Slice
@@ -228,6 +230,32 @@ def test_a_record_that_cannot_be_read_is_set_aside(lines: Lab) -> None:
         (len(RECORDS) + 3, "401,1"),
     ]
     assert len(lines.rows(ROWS)) == len(RECORDS)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("place", [1, 300, len(RECORDS)])
+@pytest.mark.parametrize(
+    ("record", "column", "reason"),
+    [
+        (b"1_0,1,n", "order_id", written.problem("integer", "1_0")),
+        (b"9,0x1,n", "line", written.problem("smallint", "0x1")),
+        (b"9,+1,n", "line", written.problem("smallint", "+1")),
+        (b'9,1,3/4" n', None, STRAY),
+        (b"order_id,line,note", None, HEADER_AGAIN),
+    ],
+)
+def test_a_record_that_copy_would_take_is_set_aside_from_whichever_slice(
+    lines: Lab, record: bytes, column: str | None, reason: str, place: int, end: bytes
+) -> None:
+    body = b"".join([HEADER, *RECORDS[:place], record + b"\n", *RECORDS[place:]]).replace(b"\n", end)
+    lines.put(KEY, body)
+    outcome = build(lines)
+    assert not outcome.held
+    assert lines.rows("select line, record, column_name, reason from ops.quarantine") == [
+        (place + 2, record.decode(), column, reason)
+    ]
+    assert len(lines.rows(ROWS)) == len(RECORDS)
+    assert builds_lying_about(lines) == []
 
 
 @pytest.mark.parametrize("where", [0, 600, len(RECORDS) - 1])

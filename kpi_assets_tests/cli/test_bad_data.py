@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kpi_assets.model import written
 from kpi_assets.samples import GENERATORS
 from kpi_assets_tests.cli.command import Site, key
 
@@ -123,7 +124,7 @@ def test_a_row_that_breaks_a_rule(told: Told, fault: str, table: str, check: str
             ", order_dow 'monday'",
             "order_dow",
             "monday",
-            'invalid input syntax for type smallint: "monday"',
+            written.problem("smallint", "monday"),
         ),
         ("bad_utf8", PRODUCTS, b"\xff", "", None, None, "is not UTF-8"),
         ("backslash_dot", LINES, b"\\.", "", None, None, "it has 1 fields, not 4"),

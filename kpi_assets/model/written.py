@@ -1,0 +1,92 @@
+"""How values are written: for each column type the forms that a file may hold, and what is said of any other.
+
+A value is read when its form *and* Postgres accept it, so a form may be loose where Postgres refuses anyway (month 13,
+two minus signs): that makes it quick. Nothing is guessed, rounded or taken from the server's clock.
+Belongs here: the forms and the reasons; docs/reference/values.md shows them to people. Not here: quotes and records.
+"""
+
+import re
+from functools import cache
+
+INTEGERS = ("smallint", "integer", "bigint")
+_DIGITS = r"[-0-9]*"  # whether a minus sign may stand there, Postgres knows
+_DECIMAL = _DIGITS + r"(?:\.[0-9]*|)"
+_FLOATING = _DECIMAL + r"(?:[eE][-+]?[0-9]+|)"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = _DATE + r"[ T](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6}0*|)"
+_OFFSET = r" ?(?:Z|UTC|[+-][0-9]{2}(?::?[0-9]{2}|))"
+# An offset must not lead out of the years 1 to 9999, which Python, and most of what reads a database, cannot show.
+_OUTSIDE = r"(?:9999-12-31[^,\n]*-[0:]*[1-9]|0001-01-01[^,\n]*\+[0:]*[1-9])"
+# No repetition is ambiguous, so that a value which breaks its form is refused in linear time: keep it so.
+_FORMS = {
+    **dict.fromkeys(INTEGERS, _DIGITS),
+    "numeric": _DECIMAL,
+    "real": _FLOATING,
+    "double precision": _FLOATING,
+    "boolean": r"(?:t(?:rue|)|T(?:rue|RUE|)|f(?:alse|)|F(?:alse|ALSE|)|)",
+    "date": f"(?:{_DATE}|)",
+    "timestamp without time zone": f"(?:{_TIME}|)",
+    "timestamp with time zone": f"(?:(?!{_OUTSIDE}){_TIME}{_OFFSET}|)",
+}
+_SCALED = re.compile(r"numeric\(\d+,(\d+)\)")
+
+EMPTY = "an empty text in quotes is not NULL: leave the field empty where nothing is known"
+BLANKS = "blanks stand before or after the value: remove them, or declare the column as text and trim it in staging"
+_OTHERWISE = "write it so, or declare the column as text and cast it in staging"
+_WHOLE = f"a whole number has digits only, with a minus sign before them if it is negative: {_OTHERWISE}"
+_POINT = "a whole number has no decimal point: declare the column as numeric and cast it in staging"
+_PLAIN = f"a decimal number has digits and at most one point, without exponent and grouping: {_OTHERWISE}"
+_REASONS = {
+    **dict.fromkeys(INTEGERS, _WHOLE),
+    "numeric": _PLAIN,
+    "real": f"a floating-point number has digits, at most one point, and an exponent if it needs one: {_OTHERWISE}",
+    "boolean": f"a boolean is true or false, or t or f: {_OTHERWISE}",
+    "date": f"a date is YYYY-MM-DD: {_OTHERWISE}",
+    "timestamp without time zone": (
+        f"a timestamp without time zone is YYYY-MM-DD HH:MM:SS, with at most 6 decimals and no offset: {_OTHERWISE}"
+    ),
+    "timestamp with time zone": (
+        "a timestamp with time zone is YYYY-MM-DD HH:MM:SS, with at most 6 decimals and an offset such as +02:00 or Z: "
+        f"{_OTHERWISE}"
+    ),
+}
+_REASONS["double precision"] = _REASONS["real"]
+_OUT_OF_YEARS = "its offset may lead out of the years 0001 to 9999: write the instant in UTC"
+
+
+def form(type_: str) -> str | None:
+    """The pattern of a type's written values, and of the empty text that is NULL; None where Postgres alone decides.
+
+    It matches neither a comma, nor a quote, nor a line end, in bytes as well as in text.
+    """
+    if scaled := _SCALED.fullmatch(type_):
+        return _DIGITS + rf"(?:\.[0-9]{{0,{scaled[1]}}}0*|)"
+    return _FORMS.get(type_)
+
+
+def problem(type_: str, text: str) -> str | None:
+    """Why a text is no written value of a type, with what to do; None where it may be one, if Postgres agrees."""
+    pattern = _compiled(type_)
+    if pattern is None or (text and pattern.fullmatch(text)):
+        return None
+    if not text:
+        return EMPTY
+    return BLANKS if text != text.strip() else _reason(type_, text)
+
+
+@cache
+def _compiled(type_: str) -> re.Pattern[str] | None:
+    found = form(type_)
+    return None if found is None else re.compile(found)
+
+
+def _reason(type_: str, text: str) -> str:
+    if type_ in INTEGERS and re.fullmatch(_DECIMAL, text):
+        return _POINT
+    if scaled := _SCALED.fullmatch(type_):
+        if not re.fullmatch(_DECIMAL, text):
+            return _PLAIN
+        return f"more than {scaled[1]} decimals would be rounded: declare numeric with more, and round it in staging"
+    if type_ == "timestamp with time zone" and re.fullmatch(_TIME + _OFFSET, text):
+        return _OUT_OF_YEARS
+    return _REASONS[type_]

@@ -1,0 +1,533 @@
+"""Fuzzing of what reads CSV: random files, against readers and a table of forms that are written another way here.
+
+`python -m kpi_assets_tests.fuzz_csv --minutes 10 --seed 1` runs the properties for long; lake/test_fuzz.py runs each
+for a moment. The readers are a letter-by-letter one of RFC 4180, Python's csv, DuckDB, and COPY on the real server.
+Python's csv is asked about good files alone: even strict, it takes a quote inside a bare value. So is DuckDB, where no
+carriage return stands in the file: it accepts some that break the rules, and splits CR LF inside quotes.
+"""
+
+import argparse
+import csv
+import io
+import logging
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from psycopg import Connection
+
+from kpi_assets.lake import proof
+from kpi_assets.lake.proof import Proof, UnprovenError
+from kpi_assets.lake.records import RecordCounter, read_records
+from kpi_assets.local.stack import running
+from kpi_assets.settings import settings as kpi_settings
+from kpi_assets.warehouse import candidates, triage
+from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets_tests.lab import DAY, Lab
+
+Fields = list[str | None]
+COLUMNS = ["a", "b"]
+SEEN: Counter[str] = Counter()  # what the examples were, so that a run can say it
+
+
+def quietly(examples: int) -> Any:
+    """The settings of a run of so many examples."""
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=checks)
+
+
+# ---- files of texts
+
+PIECES = ['"', '""', ",", "\n", "\r\n", "\r", "x", "a,b", '"a","b"\n', "é", "\\", "\\.", " ", '",', ',"', '"\n']
+FIELD = st.text(st.sampled_from('",\nab \\é'), max_size=5)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> str:
+    """A file of two columns of texts: mostly good records, sometimes anything."""
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    lines = ["a,b"]
+    for _ in range(draw(st.integers(0, 6))):
+        if draw(st.integers(0, 3)):
+            lines.append(",".join(draw(st.lists(written_field(), min_size=2, max_size=2))))
+        else:
+            lines.append("".join(draw(st.lists(st.sampled_from(PIECES), max_size=6))))
+    return end.join(lines) + draw(st.sampled_from(["", end]))
+
+
+@st.composite
+def written_field(draw: st.DrawFn) -> str:
+    """A text as a good file holds it."""
+    text = draw(FIELD)
+    needs = any(letter in text for letter in '",\n\r')
+    return '"' + text.replace('"', '""') + '"' if needs or draw(st.booleans()) else text
+
+
+BORDERS = st.lists(st.integers(0, 300), max_size=6)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """The bytes as blocks that end at the given places."""
+    ends = sorted({place % (len(data) + 1) for place in places})
+    return [data[begin:end] for begin, end in zip([0, *ends], [*ends, len(data)], strict=True)]
+
+
+def by_letters(text: str, *, bare_returns: bool = False) -> list[Fields] | None:
+    """The records of a file by RFC 4180, read letter by letter; None where it breaks a rule."""
+    reader = _Letters()
+    for at, letter in enumerate(text):
+        if letter == "\r" and reader.state != "quoted":
+            if text[at + 1 : at + 2] in {"\n", ""}:
+                continue
+            if not bare_returns:
+                return None
+        if not reader.take(letter):
+            return None
+    if not text.endswith("\n"):
+        reader.take("\n")
+    return None if reader.state == "quoted" else reader.records
+
+
+class _Letters:
+    """The state of such a reader: what it has read, and where it is in a field."""
+
+    def __init__(self) -> None:
+        self.records: list[Fields] = []
+        self.state = "begin"  # of a field; bare; quoted; quote: the last letter was one, inside a quoted field
+        self._fields: Fields = []
+        self._value = ""
+
+    def take(self, letter: str) -> bool:
+        """Go one letter on; False where it may not stand there."""
+        if self.state == "quoted":
+            if letter == '"':
+                self.state = "quote"
+            else:
+                self._value += letter
+            return True
+        if letter == '"':
+            self._value += '"' if self.state == "quote" else ""
+            allowed, self.state = self.state != "bare", "quoted"
+            return allowed
+        if letter in ",\n":
+            self._fields.append(self._value if self._value or self.state == "quote" else None)
+            self._value, self.state = "", "begin"
+            if letter == "\n":
+                self.records.append(self._fields)
+                self._fields = []
+            return True
+        allowed, self.state = self.state != "quote", "bare"
+        self._value += letter
+        return allowed
+
+
+def check_reading(text: str, places: list[int]) -> None:
+    """Our reader says what the letter-by-letter one says, wherever blocks end, and loses no line."""
+    whole = by_letters(text)
+    data = text.encode()
+    found = list(read_records(cut(data, places), COLUMNS))
+    assert found == list(read_records([data], COLUMNS))
+    bad = [record for record in found if record.problem]
+    if whole is None:
+        SEEN["reading: broken"] += 1
+        assert bad
+    else:
+        SEEN["reading: good"] += 1
+        good = [fields for fields in whole[1:] if len(fields) == 2 and not is_header(fields)]
+        assert [record.fields for record in found if not record.problem] == good
+        assert len(found) == len(whole) - 1
+        counter = RecordCounter()
+        assert b"".join(counter.watch(cut(data, places))) == data
+        assert counter.records == len(found)
+        by_csv = [row or [""] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
+        assert by_csv == [[field or "" for field in fields] for fields in whole]
+    lines = text.count("\n") + (not text.endswith("\n"))
+    assert sum(record.text.count("\n") + 1 for record in found) == lines - 1
+
+
+def is_header(fields: Fields) -> bool:
+    """Whether a record is the header of the file again."""
+    return [(fields[0] or "").removeprefix("\ufeff"), *fields[1:]] == COLUMNS
+
+
+def proves(types: dict[str, str], data: bytes, places: list[int], piece: int) -> bool:
+    """Whether the proof lets the file through, cut into blocks and pieces so."""
+    before, proof.PIECE = proof.PIECE, piece
+    try:
+        assert b"".join(Proof(types).watch(cut(data, places))) == data
+    except UnprovenError:
+        return False
+    finally:
+        proof.PIECE = before
+    return True
+
+
+def check_proof(text: str, places: list[int], piece: int) -> None:
+    """The proof lets every good file through, and of the others only those that COPY itself refuses.
+
+    Those are records of another width, and a carriage return outside quotes.
+    """
+    proven = proves(dict.fromkeys(COLUMNS, "text"), text.encode(), places, piece)
+    SEEN[f"proof: {'proven' if proven else 'refused'}"] += 1
+    whole = by_letters(text)
+    if whole is not None and all(len(fields) == 2 for fields in whole):
+        again = any(is_header(fields) for fields in whole[1:])
+        looks_so = "\na,b\n" in text.replace('"', "").replace("\r", "") + "\n"  # maybe inside a value: triage tells
+        assert not (proven and again)
+        assert proven or again or looks_so
+    if proven:
+        assert by_letters(text, bare_returns=True) is not None
+
+
+def check_duckdb(text: str) -> None:
+    """DuckDB reads a good file as we do."""
+    whole = by_letters(text)
+    if whole is None or "\r" in text or not all(len(fields) == 2 for fields in whole) or len(whole) < 2:
+        SEEN["duckdb: not asked"] += 1
+        return
+    SEEN["duckdb: asked"] += 1
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(text.encode())
+        file.flush()
+        rows = duckdb.sql(
+            f"select * from read_csv('{file.name}', header = true, auto_detect = false, columns = {{'a': 'varchar', "
+            "'b': 'varchar'}, delim = ',', quote = '\"', escape = '\"', strict_mode = true, allow_quoted_nulls = false)"
+        ).fetchall()
+    assert [list(row) for row in rows] == whole[1:]
+
+
+# ---- typed values
+
+Value = Any
+
+
+class RefusedError(Exception):
+    """A text that is no written value of its type."""
+
+
+def _digits(text: str) -> str:
+    if not (text.isascii() and text.isdigit()):
+        raise RefusedError
+    return text
+
+
+def as_integer(bits: int) -> Callable[[str], int]:
+    """The value of a whole number of so many bits."""
+
+    def read(text: str) -> int:
+        number = int(_digits(text.removeprefix("-"))) * (-1 if text.startswith("-") else 1)
+        if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+            raise RefusedError
+        return number
+
+    return read
+
+
+def as_decimal(text: str, digits: int | None = None, scale: int | None = None) -> Decimal:
+    """The value of a plain decimal number, which must have no more than so many digits and decimals."""
+    whole, _, decimals = text.removeprefix("-").partition(".")
+    _digits(whole + decimals)
+    number = Decimal(text)
+    if digits and scale and (number != round(number, scale) or abs(number) >= 10 ** (digits - scale)):
+        raise RefusedError
+    return number
+
+
+def as_double(text: str) -> float:
+    """The value of a floating-point number of 64 bits."""
+    lower = text.replace("E", "e")
+    mantissa, e, exponent = lower.partition("e")
+    number = as_decimal(mantissa)
+    if e:
+        _digits(exponent[1:] if exponent[:1] in {"+", "-"} else exponent)
+    value = float(lower)
+    if abs(value) == float("inf") or (value == 0 and number != 0):
+        raise RefusedError
+    return value
+
+
+def as_real(text: str) -> str:
+    """The value of a floating-point number of 32 bits, as far as both sides are sure to round alike."""
+    mantissa, e, exponent = text.replace("E", "e").partition("e")
+    number = as_decimal(mantissa)
+    if e:
+        power = int(_digits(exponent[1:] if exponent[:1] in {"+", "-"} else exponent))
+        number = number.scaleb(min(power, 9999) * (-1 if exponent.startswith("-") else 1))
+    if abs(number) >= Decimal(2) ** 128 - Decimal(2) ** 103 or (number and abs(number) <= Decimal(2) ** -150):
+        raise RefusedError
+    return rounded(number)
+
+
+def rounded(number: Decimal | float) -> str:
+    """Five digits of a number of 32 bits; it has fewer where it is very small."""
+    return f"{float(number):.4e}" if abs(number) > 1e-37 else "tiny"
+
+
+def as_boolean(text: str) -> bool:
+    """The value of a truth."""
+    if text in {"true", "True", "TRUE", "t", "T"}:
+        return True
+    if text in {"false", "False", "FALSE", "f", "F"}:
+        return False
+    raise RefusedError
+
+
+def as_date(text: str) -> date:
+    """The value of a day."""
+    if len(text) != 10 or text[4] + text[7] != "--":
+        raise RefusedError
+    try:
+        return date(int(_digits(text[:4])), int(_digits(text[5:7])), int(_digits(text[8:])))
+    except ValueError:
+        raise RefusedError from None
+
+
+def as_timestamp(text: str) -> datetime:
+    """The value of a moment without time zone."""
+    day, clock = as_date(text[:10]), text[11:]
+    if text[10:11] not in {" ", "T"} or len(clock) < 8 or clock[2] + clock[5] != "::":
+        raise RefusedError
+    second, point, decimals = clock[6:8], clock[8:9], clock[9:]
+    if point and (point != "." or not decimals or len(_digits(decimals).rstrip("0")) > 6):
+        raise RefusedError
+    try:
+        return datetime(  # noqa: DTZ001
+            *(day.year, day.month, day.day, int(_digits(clock[:2])), int(_digits(clock[3:5])), int(_digits(second))),
+            int(decimals[:6].ljust(6, "0")) if point else 0,
+        )
+    except ValueError:
+        raise RefusedError from None
+
+
+def as_instant(text: str) -> datetime:
+    """The value of a moment with an offset, in UTC."""
+    for zone in ("Z", "UTC"):
+        if text.endswith(zone):
+            return as_timestamp(text.removesuffix(zone).removesuffix(" "))
+    at = max(text.rfind("+", 11), text.rfind("-", 11))
+    if at < 0:
+        raise RefusedError
+    local, sign, offset = text[:at].removesuffix(" "), text[at], text[at + 1 :]
+    if len(offset) not in {2, 4, 5} or (len(offset) == 5) != (offset[2:3] == ":"):
+        raise RefusedError
+    hours, minutes = int(_digits(offset[:2])), int(_digits(offset[2:].removeprefix(":") or "0"))
+    moment = as_timestamp(local)
+    ahead = timedelta(hours=hours, minutes=minutes) * (1 if sign == "+" else -1)
+    edge = {date.min: timedelta(0) < ahead, date.max: ahead < timedelta(0)}.get(moment.date(), False)
+    if hours > 15 or minutes > 59 or edge:
+        raise RefusedError
+    return moment - ahead
+
+
+TYPES: dict[str, tuple[str, Callable[[str], Value]]] = {
+    "s": ("smallint", as_integer(16)),
+    "i": ("integer", as_integer(32)),
+    "l": ("bigint", as_integer(64)),
+    "n": ("numeric(6,2)", lambda text: as_decimal(text, 6, 2)),
+    "m": ("numeric", as_decimal),
+    "r": ("real", as_real),
+    "d": ("double precision", as_double),
+    "o": ("boolean", as_boolean),
+    "y": ("date", as_date),
+    "t": ("timestamp without time zone", as_timestamp),
+    "z": ("timestamp with time zone", as_instant),
+    "x": ("text", str),
+}
+RAW = """\
+/* @asset
+description: One column of each type that has a form.
+owner: team:tests
+grain: [k]
+source: {{object: "raw/kinds/{{load_date}}.csv", format: csv}}
+columns:
+  k: {{type: integer, description: Number.}}
+{columns}
+@end */
+"""
+
+_day = st.dates().map(str)
+_clock = st.times().map(lambda time: f"{time:%H:%M:%S}")
+_decimals = st.one_of(st.just(""), st.text("0123456789", max_size=9).map(lambda text: f".{text}"))
+_offset = st.one_of(
+    st.sampled_from(
+        ["Z", " Z", " UTC", "+00", "-00:00", "+0530", "+05:45", "-12", " +14:00", "-15:59", "+16", "z", ""]
+    ),
+    st.builds("{}{:02}:{:02}".format, st.sampled_from("+-"), st.integers(0, 16), st.integers(0, 60)),
+)
+_number = st.one_of(
+    st.integers(-(2**63), 2**63).map(str), st.integers(-99, 99).map(str), st.integers(0, 99).map("{:03}".format)
+)
+_point = st.builds("{}.{}".format, st.integers(-9999, 9999), st.text("0123456789", max_size=6))
+_moment = st.builds(
+    "{}{}{}{}".format,
+    st.one_of(_day, st.sampled_from(["0001-01-01", "9999-12-31"])),
+    st.sampled_from(" T"),
+    _clock,
+    _decimals,
+)
+ODD = """now today tomorrow epoch infinity -infinity inf nan NaN allballs 1_000 0x1F 0b1 0o7 1e5 .5 5. . - -. +1 1,5 yes
+on 1 0 true T f tr 2025-1-7 20250107 07/01/25 31-DEC-24 2025-007 J2451187 2024-02-30 10000-01-01 0000-01-01 ٣ 1e400
+1e-400 1e-46 3.4028235677973366e+38"""
+_instant = st.builds("{}{}".format, _moment, _offset)
+_formed = st.one_of(_number, _point, _day, _moment, _instant, st.floats().map(repr), st.sampled_from(ODD.split()))
+
+
+@st.composite
+def value(draw: st.DrawFn, type_: str) -> str:
+    """A text that may be a value of a type: mostly nearly one."""
+    of_type = {
+        "boolean": st.sampled_from(["true", "True", "TRUE", "t", "false", "FALSE", "f"]),
+        "date": _day,
+        "timestamp without time zone": _moment,
+        "timestamp with time zone": st.builds("{}{}".format, _moment, _offset),
+        "numeric(6,2)": _point,
+        "numeric": _point,
+        "real": st.floats(width=32).map(repr),
+        "double precision": st.floats().map(repr),
+        "text": FIELD,
+    }.get(type_, st.integers(-40000, 40000).map(str))
+    text = draw(st.one_of(of_type, of_type, of_type, _formed))
+    if draw(st.integers(0, 7)) == 0 and text:
+        at = draw(st.integers(0, len(text)))
+        letter = draw(st.sampled_from([*"0123456789-+.:eE TZz/_x\n\t", ""]))
+        text = text[:at] + letter + text[at + draw(st.integers(0, 1)) :]
+    return text
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[tuple[str, str, bool]]:
+    """(column, text, in quotes) of each record, all other columns of which are NULL."""
+    found = []
+    for _ in range(draw(st.integers(1, 12))):
+        name = draw(st.sampled_from(list(TYPES)))
+        text = draw(value(TYPES[name][0]))
+        found.append((name, text, draw(st.booleans()) or any(letter in text for letter in '",\n\r')))
+    return found
+
+
+class Typed:
+    """The real COPY with its proof, and triage, on a table with a column of each type."""
+
+    def __init__(self, lab: Lab, session: Connection[Any]) -> None:
+        columns = "\n".join(f'  {name}: {{type: "{type_}", description: Value.}}' for name, (type_, _) in TYPES.items())
+        lab.file("raw/kinds.sql", RAW.format(columns=columns))
+        self.candidate = Candidate(lab.pipeline().table("raw.kinds"), DAY, 1)
+        self.session = session
+
+    def check(self, written: list[tuple[str, str, bool]], end: str, places: list[int], piece: int) -> None:
+        """COPY, behind the proof, loads exactly what the table of forms says, or nothing; triage each record so."""
+        lines, good = [",".join(["k", *TYPES])], {}
+        for number, (name, text, quoted) in enumerate(written):
+            field = '"' + text.replace('"', '""') + '"' if quoted else text
+            lines.append(",".join([str(number), *(field if column == name else "" for column in TYPES)]))
+            with suppress(RefusedError):
+                good[number] = (name, TYPES[name][1](text)) if text or quoted else None
+        data = (end.join(lines) + end).encode()
+        assert self._copied(data, places, piece) == (good if len(good) == len(written) else None)
+        with self.session.transaction(force_rollback=True):
+            candidates.create_empty(self.session, self.candidate)
+            records = read_records(cut(data, places), self.candidate.table.columns)
+            found = triage.triage(self.session, self.candidate, records, 0)
+            assert self._loaded() == good
+            assert (found.loaded, found.bad) == (len(good), len(written) - len(good))
+        SEEN["typed: loaded"] += len(good)
+        SEEN["typed: refused"] += len(written) - len(good)
+        SEEN["typed: files that COPY and the proof accept"] += len(good) == len(written)
+
+    def _copied(self, data: bytes, places: list[int], piece: int) -> dict[int, Any] | None:
+        before, proof.PIECE = proof.PIECE, piece
+        try:
+            with self.session.transaction(force_rollback=True):
+                candidates.create_empty(self.session, self.candidate)
+                blocks = Proof(self.candidate.table.types).watch(cut(data, places))
+                candidates.copy_in(self.session, self.candidate, blocks, lambda _done: None)
+                return self._loaded()
+        except (UnprovenError, psycopg.DataError):
+            return None
+        finally:
+            proof.PIECE = before
+
+    def _loaded(self) -> dict[int, Any]:
+        """Of each record that is there, by its number: the one column that is not NULL, and its value."""
+        names = ", ".join("z at time zone 'UTC'" if name == "z" else name for name in TYPES)
+        found = {}
+        for number, *values in self.session.execute(f"select k, {names} from {self.candidate.relation}").fetchall():
+            there = [
+                (name, rounded(each) if name == "r" else each)
+                for name, each in zip(TYPES, values, strict=True)
+                if each is not None
+            ]
+            assert len(there) <= 1
+            found[number] = there[0] if there else None
+        return found
+
+
+# ---- for long
+
+PROPERTIES: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
+    "reading": (check_reading, {"text": files(), "places": BORDERS}),
+    "proof": (check_proof, {"text": files(), "places": BORDERS, "piece": st.sampled_from([1, 2, 7, 64, 1 << 17])}),
+    "duckdb": (check_duckdb, {"text": files()}),
+}
+TYPED = {
+    "written": rows(),
+    "end": st.sampled_from(["\n", "\r\n"]),
+    "places": BORDERS,
+    "piece": st.sampled_from([1, 7, 1 << 17]),
+}
+
+
+def _run(check: Callable[..., None], strategies: dict[str, Any], number: int, most: int) -> None:
+    @seed(number)
+    @quietly(most)
+    @given(example=st.fixed_dictionaries(strategies))
+    def examples(example: dict[str, Any]) -> None:
+        check(**example)
+
+    examples()
+
+
+def main() -> None:
+    """Run every property over and over until the time is up; the first example that fails ends it."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--minutes", type=float, default=10)
+    words.add_argument("--seed", type=int, default=1)
+    asked = words.parse_args()
+    for name in [name for name in os.environ if name.startswith(("KPI_", "AWS_", "PG"))]:
+        del os.environ[name]
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # which tells of each COPY that is ended
+    ends = time.monotonic() + asked.minutes * 60
+    examples = 0
+    with tempfile.TemporaryDirectory(prefix="kpi-fuzz-") as folder:
+        Path(folder).chmod(0o755)
+        os.environ["KPI_HOME"] = f"{folder}/home"
+        with running(kpi_settings()) as stack, Lab.open(stack, Path(folder) / "lab") as lab:  # type: ignore[arg-type]
+            lab.prepared()
+            with lab.session() as session:
+                typed = Typed(lab, session)
+                for number in count(asked.seed):
+                    for check, strategies in PROPERTIES.values():
+                        _run(check, strategies, number, 2000)
+                    _run(typed.check, TYPED, number, 500)
+                    examples += len(PROPERTIES) * 2000 + 500
+                    if time.monotonic() > ends:
+                        break
+    print(f"seed {asked.seed}, {examples:,} examples in {asked.minutes:g} minutes, no disagreement")
+    for name, number in sorted(SEEN.items()):
+        print(f"{name}: {number:,}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""docs/reference/values.md says only what is true: each example is read, or refused with the words that stand there."""
+
+import re
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from kpi_assets.lake import records
+from kpi_assets.lake.proof import Proof, UnprovenError
+from kpi_assets.lake.records import read_records
+from kpi_assets.model import excerpt, written
+from kpi_assets.model.header import TYPE
+from kpi_assets.settings import CHECKOUT
+
+PAGE = (CHECKOUT / "docs" / "reference" / "values.md").read_text()
+SECTIONS = dict(re.findall(r"^## (.+)\n\n((?:.+\n|\n(?!## ))*)", PAGE, re.MULTILINE))
+EXAMPLES = [
+    (type_, example.replace("␣", " "), said)
+    for heading, text in SECTIONS.items()
+    for type_ in heading.split(", ")
+    if TYPE.fullmatch(type_)
+    for cells, said in re.findall(r"^\| (`.+`) \| (.+) \|$", text, re.MULTILINE)
+    for example in re.findall(r"`([^`]+)`", cells)
+]
+
+
+def proven(type_: str, text: str) -> bool:
+    """Whether the proof lets a value through, in quotes and, where it can stand so, without."""
+    quoted = '"' + text.replace('"', '""') + '"'
+    found = set()
+    for field in (quoted, text) if not set(text) & set('",') else (quoted,):
+        try:
+            list(Proof({"id": "integer", "value": type_}).watch([f"id,value\n1,{field}\n".encode()]))
+            found.add(True)
+        except UnprovenError:
+            found.add(False)
+    [one] = found
+    return one
+
+
+def accepts(session: Connection[Any], type_: str, text: str) -> bool:
+    """Whether Postgres does."""
+    return session.execute("select pg_input_is_valid(%s, %s)", [text, type_]).fetchone() == (True,)
+
+
+def test_every_type_has_its_section_and_examples_of_both_kinds() -> None:
+    known = {kind.partition("(")[0] for kind in TYPE.pattern.replace(r"(\(\d+,\d+\))?", "").split("|")}
+    found = {(type_.partition("(")[0], said == "read") for type_, _, said in EXAMPLES}
+    assert found == {(kind, is_read) for kind in known for is_read in (True, False)} - {("text", False)}
+    assert len(EXAMPLES) > 150
+
+
+@pytest.mark.parametrize(("type_", "text", "said"), EXAMPLES)
+def test_what_the_page_says_of_a_value(session: Connection[Any], type_: str, text: str, said: str) -> None:
+    if said == "read":
+        assert written.problem(type_, text) is None
+        assert proven(type_, text)
+        assert accepts(session, type_, text)
+    elif said == "refused by Postgres":
+        assert written.problem(type_, text) is None
+        assert not accepts(session, type_, text)
+    else:
+        assert written.problem(type_, text) == said
+        assert not proven(type_, text)
+
+
+def test_what_the_page_says_of_blanks_and_of_empty_texts() -> None:
+    section = SECTIONS["Every type but text, uuid and jsonb"]
+    formed = ["smallint", "numeric", "numeric(8,2)", "real", "boolean", "date"]
+    assert {written.problem(type_, text) for type_ in formed for text in (" 5", "5 ")} == {written.BLANKS}
+    assert {written.problem(type_, "") for type_ in formed} == {written.EMPTY}
+    assert f"| `␣5`, `5␣` | {written.BLANKS} |" in section
+    assert f'| `""` | {written.EMPTY} |' in section
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| (`.+`) \| (.+) \|$", SECTIONS["Quotes and records"], re.MULTILINE))
+def test_what_the_page_says_of_a_record(row: tuple[str, str]) -> None:
+    cells, said = row
+    for example in re.findall(r"`([^`]+)`", cells):
+        data = f"id,name\n{example.replace('⏎', chr(10))}\n".encode()
+        [record] = read_records([data], ["id", "name"])
+        if said.startswith("read"):
+            assert record.problem is None
+            list(Proof({"id": "integer", "name": "text"}).watch([data]))
+        else:
+            assert record.problem == said
+
+
+def test_the_limits_that_the_page_names() -> None:
+    assert f"`{records.TOO_LONG}`" in PAGE
+    assert f"{excerpt.RECORD:,} characters are kept, of a value {excerpt.VALUE:,}" in " ".join(PAGE.split())
