@@ -338,7 +338,7 @@ def test_a_field_of_15_mb_loads_and_what_is_shown_of_it_is_cut(lab: Lab, quote: 
     outcome = build(lab, HEADER + LAST + b"1," + quote + b"x" * (15 << 20) + quote + b",1\n" + broken, budget=1)
     assert not outcome.held
     assert lab.rows("select thing_id, length(name) from raw.things order by 1") == [(1, 15 << 20), (9, 7)]
-    assert outcome.preview[0] == {"thing_id": 1, "name": "x" * 993 + "… (cut)", "weight": 1.00}
+    assert outcome.preview[0] == {"thing_id": "1", "name": "x" * 200, "weight": "1.00"}
 
 
 def test_what_is_kept_of_a_long_broken_record_is_its_beginning(lab: Lab) -> None:
