@@ -40,10 +40,11 @@ def test_with_the_rows_that_it_was_made_of_as_they_are_published_now(things: Lab
 def test_on_the_rows_of_its_load_date_alone_and_the_result_says_of_which_build(things: Lab) -> None:
     things.put_things(ONE, NEXT)
     second = things.build("raw.things", NEXT)
+    names = ("as_published", "grain", "heavy", "min_rows")
     found = "checks:\n  heavy: {bad_rows: 'select * from {this} where weight >= 1'}\n@end"
     things.file("raw/things.sql", RAW_THINGS.replace("@end", found))
     assert rechecked(things, "raw.things", NEXT)["heavy"].samples == [{"thing_id": 7, "name": "saw", "weight": 1.0}]
     assert things.rows(
         "select check_name, table_name, load_date, subject, run_id, build_id from ops.data_quality_results "
         "where run_id = 'again' order by check_name"
-    ) == [(name, "raw.things", NEXT, "published", "again", second.build_id) for name in ("grain", "heavy", "min_rows")]
+    ) == [(name, "raw.things", NEXT, "published", "again", second.build_id) for name in names]
