@@ -33,12 +33,7 @@ _TESTS = {
     ),
     "build/retention": ("build/test_retention.py",),
     "build/table": (*_CORE, "build/test_together.py", "build/test_gapless.py", "build/test_lost_server.py"),
-    "build/upstream": (
-        "build/test_publish.py",
-        "build/test_lookback.py",
-        "build/test_together.py",
-        "build/test_views.py",
-    ),
+    "build/upstream": (*_CORE, "build/test_lookback.py", "build/test_views.py", "build/test_retention.py"),
     "build/writers": ("build/test_slices.py",),
     "lake/cut": ("lake/test_cut.py",),
     "lake/landing": ("lake/test_landing.py", "lake/test_conditional.py"),
