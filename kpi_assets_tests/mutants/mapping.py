@@ -24,7 +24,7 @@ _TESTS = {
     "build/fill": ("build/test_content.py", "build/test_slices.py", "build/test_replaced.py"),
     "build/object": (*_CORE, "assets/test_gates.py"),
     "build/patience": ("build/test_patience.py", "build/test_together.py", "build/test_retention.py"),
-    "build/prepare": ("ops/test_schema.py", "warehouse/test_bootstrap.py"),
+    "build/prepare": ("build/test_prepare.py", "ops/test_schema.py", "warehouse/test_bootstrap.py"),
     "build/recheck": (
         "build/test_recheck.py",
         "ops/test_results.py",
