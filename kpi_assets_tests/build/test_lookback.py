@@ -168,11 +168,12 @@ def test_nothing_is_published_into_its_window_while_it_reads(shop: Shop) -> None
     deliver(shop, 1, t1="heavy")
 
 
-def test_its_checks_alone_judge_the_load_dates_that_it_read(shop: Shop) -> None:
-    deliver(shop, 0, t1="light")
+@pytest.mark.parametrize(("there", "later"), [(0, 1), (1, 0)])
+def test_its_checks_alone_judge_the_load_dates_that_it_read(shop: Shop, there: int, later: int) -> None:
+    deliver(shop, there, t1="light")
     deliver(shop, 2, t2="light")
     recent(shop, 2)
-    deliver(shop, 1, t3="light")
+    deliver(shop, later, t3="light")
     context = shop.prepared()
     results = {result.name: result for result in recheck(context, context.pipeline.table("marts.recent"), day(shop, 2))}
     assert results["reconcile"].message == "2 rows of raw.labels = 2 here"

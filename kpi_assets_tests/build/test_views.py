@@ -88,6 +88,21 @@ def test_what_reads_a_view_is_bound_to_the_publish_behind_it(things: Lab) -> Non
     assert things.build("stg.things").checksum == checksum
 
 
+@pytest.mark.parametrize(
+    ("gone", "named"), [(["raw.things"], "raw.things"), (["raw.things", "stg.things"], "stg.things")]
+)
+def test_what_stands_behind_a_view_must_be_published_too(things: Lab, gone: list[str], named: str) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    with things.session() as session:
+        session.execute("update ops.publishes set superseded_at = clock_timestamp() where asset = any(%s)", [gone])
+    with pytest.raises(UpstreamError) as failure:
+        things.build("marts.heavy")
+    assert str(failure.value) == (
+        f"marts.heavy of 2025-03-01 cannot be built: {named} of that load_date must be published first; build that."
+    )
+
+
 def test_a_view_of_a_load_date_that_is_not_published_is_not_either(things: Lab) -> None:
     things.build("raw.things")
     with pytest.raises(UpstreamError, match=r"raw\.things of that load_date must be published first"):
