@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.sql import Literal
 
 from kpi_assets_tests.cli.command import KPI, Site
 from kpi_assets_tests.cli.conftest import FORMULAS, HOSTILE, Published
@@ -54,6 +55,22 @@ def test_a_long_table_says_how_much_of_it_is_shown(kpi: Site, published: Publish
     said = kpi("show", "instacart", "marts.dim_products", "--load-date", published.day, "--limit", 3)
     assert said.line("of 1,201 rows") == "3 of 1,201 rows: --limit and --format csv show more."
     assert len([line for line in said.out.splitlines() if line.strip()[:1].isdigit()]) == 3 + 1
+
+
+def test_a_long_text_is_shown_as_an_excerpt_and_exported_whole(kpi: Site, published: Published) -> None:
+    words = ("show", "instacart", "marts.dim_products", "--load-date", published.day, "--limit", 1)
+    change = "update marts.dim_products set product_name = {} where load_date = '{}' and product_id = 1"
+    [(name,)] = kpi.rows(
+        "select product_name from marts.dim_products where load_date = %s and product_id = 1", published.day
+    )
+    kpi.execute(change.format("repeat('y', 5000)", published.day))
+    try:
+        shown, exported = kpi(*words), kpi(*words, "--format", "csv")
+    finally:
+        kpi.execute(change.format(Literal(name).as_string(), published.day))
+    assert shown.out.count("y" * 10) < 100 < exported.out.count("y" * 10)
+    assert "(cut)" in shown.out
+    assert "y" * 5000 in exported.out
 
 
 def test_rows_of_low_volume_are_shown_where_somebody_asks_for_them(kpi: Site, published: Published) -> None:
