@@ -61,7 +61,10 @@ def doctor(
         bool, typer.Option("--landing", help="Also put and remove a small object, as who lands files must be able to.")
     ] = False,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also read all published rows, and compare them with the ledger.")
+        bool,
+        typer.Option(
+            "--deep", help="Also read all published rows and their objects, and compare them with the ledger."
+        ),
     ] = False,
 ) -> None:
     """Look at servers, roles, buckets, clocks, disk, instance and published rows: each line says ok, or what to do."""
@@ -74,8 +77,8 @@ def doctor(
 
 
 def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
-    from kpi_assets.doctor import instance, lake, machine, warehouse  # noqa: PLC0415
-    from kpi_assets.doctor.finding import broken  # noqa: PLC0415
+    from kpi_assets.doctor import content, instance, lake, machine, warehouse  # noqa: PLC0415
+    from kpi_assets.doctor.finding import broken, guarded  # noqa: PLC0415
     from kpi_assets.local.stack import running  # noqa: PLC0415
 
     first = settings()
@@ -89,6 +92,8 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
             for pipeline in pipelines:
                 prepare_bucket(stack, pipeline)
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
+                if deep:
+                    yield from guarded("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
             yield from instance.instance(config)
     except UserError as error:
         yield broken("files and embedded servers", str(error))

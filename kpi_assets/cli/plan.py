@@ -13,6 +13,7 @@ from kpi_assets.printable import strict_json
 
 if TYPE_CHECKING:
     from kpi_assets.build.drop import PublishedTable  # their packages bring boto3
+    from kpi_assets.ops.results import Warned
     from kpi_assets.plan.standing import Standing
 
 STYLES = {
@@ -48,7 +49,7 @@ def plan(
     found.load_dates(start, end)
     with session(pipeline) as work:
         standings = _known(standings_of(work.ready(), start, end), first, last)
-        late, orphans = _late(work), _orphans(work)
+        late, orphans, warned = _late(work), _orphans(work), _warned(work, start, end)
     counts = Counter(standing.state for standing in standings)
     if format is Format.json:
         typer.echo(strict_json([_as_json(standing) for standing in standings], indent=2))
@@ -58,6 +59,8 @@ def plan(
             out.print(grid(f"{pipeline}: what is not published", ("load_date", "state", "why"), rows))
         for sentence in late:
             say(styled("late", STYLES["late"]), f" {sentence}.")
+        for warning in warned:
+            say(styled("warning", STYLES["late"]), f" {warning}.")
         for orphan in orphans:
             put_back = f"put the file back, or run `kpi drop {pipeline} {orphan.asset}`."
             say(styled("orphan", "yellow"), f" no file describes {orphan}, which readers still see: {put_back}")
@@ -92,6 +95,15 @@ def _orphans(work: Session) -> "list[PublishedTable]":
 
     with connect(work.server, work.pipeline.name, "plan") as connection:
         return orphans(connection, work.pipeline.tables)
+
+
+def _warned(work: Session, first: date, last: date) -> "list[Warned]":
+    """What checks warn of that hold nothing."""
+    from kpi_assets.ops import results  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    with connect(work.server, work.pipeline.name, "plan") as connection:
+        return results.warned(connection, first, last)
 
 
 def told(counts: Collection[str]) -> str:

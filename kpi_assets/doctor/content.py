@@ -1,4 +1,4 @@
-"""What is stored in a pipeline's database, compared with its publish ledger and with the files below sql/."""
+"""What is stored of a pipeline, compared with its ledger and with the files below sql/: its rows and its objects."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +8,12 @@ from psycopg import Connection
 from kpi_assets.build.drop import orphans
 from kpi_assets.build.recheck import as_published
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
+from kpi_assets.lake.store import LakeError, open_store
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import publishes
+from kpi_assets.ops import manifests, publishes, results, schema
+from kpi_assets.settings import Settings
+from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.content import lost
 
 NAMED = 3  # load_dates that one sentence names
@@ -44,9 +47,38 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     if not bad:
         what = "has the rows and checksum of the ledger" if deep else "is there; --deep compares the rows too"
         yield ok(subject, f"all that is published ({len(described)} load_dates of tables) {what}")
+    for warning in results.warned(connection):
+        yield advice(subject, f"{warning} (it only warns): `kpi checks {pipeline.name}` has the rows")
     for orphan in orphans(connection, pipeline.tables):
         yield advice(
             subject,
             f"no file describes {orphan}, which readers still see: put the file back, or run "
             f"`kpi drop {pipeline.name} {orphan.asset}`",
         )
+
+
+def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
+    """Reads every object behind a published load_date, and compares its bytes with those that were published."""
+    store = open_store(pipeline, settings)
+    subject, bad = f"bucket {store.bucket}", 0
+    assert settings.postgres_url is not None
+    with connect(settings.postgres_url, pipeline.name, "doctor") as connection:
+        if schema.pending(connection):
+            return
+        found = manifests.of_published(connection, [table.relation for table in pipeline.sources])
+    for manifest, sha256 in found:
+        problem = ""
+        try:
+            read = store.read(manifest)
+            for _ in read:
+                pass
+            if store.proven(manifest, read.digests) != sha256:
+                place = f"s3://{manifest.bucket}/{manifest.key}"
+                problem = f"{place} has other bytes than were published of it: land it again from its source"
+        except LakeError as error:
+            problem = str(error)
+        if problem:
+            bad += 1
+            yield broken(subject, problem)
+    if not bad:
+        yield ok(subject, f"the {len(found)} objects behind what is published have the bytes that were read")

@@ -1,5 +1,6 @@
 """Manifests, ops.manifests: each state of an S3 object that was seen, and what it held once it was read."""
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -8,6 +9,7 @@ from psycopg.rows import dict_row
 
 from kpi_assets.errors import UserError
 from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.names import Relation
 
 
 def record(connection: Connection[Any], manifest: Manifest, *, run_id: str) -> None:
@@ -102,6 +104,22 @@ def same_bytes(connection: Connection[Any], name: str, load_date: date, manifest
         return cursor.execute(
             _SAME_BYTES, {"object": name, "load_date": load_date, "manifest_hash": manifest_hash}
         ).fetchall()
+
+
+def of_published(connection: Connection[Any], tables: Iterable[Relation]) -> list[tuple[Manifest, str]]:
+    """The object behind each load_date that is published of these raw tables, with the sha256 of its bytes."""
+    rows = connection.execute(
+        """
+        select m.sha256, m.object, m.load_date, m.bucket, m.key, m.size_bytes, m.etag, m.version_id, m.last_modified
+        from ops.published as p
+        inner join ops.manifests as m
+        on m.object = split_part(p.asset, '.', 2) and m.load_date = p.load_date and m.manifest_hash = p.manifest_hash
+        where p.asset = any(%s) and m.sha256 is not null
+        order by m.load_date, m.object
+        """,
+        [[str(relation) for relation in tables]],
+    ).fetchall()
+    return [(Manifest(*state), sha256) for sha256, *state in rows]
 
 
 def before(connection: Connection[Any], name: str, load_date: date) -> Manifest | None:

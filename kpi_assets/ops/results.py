@@ -1,11 +1,12 @@
 """Check results, ops.data_quality_results: what every gate said, about what, and when."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
 from psycopg import Connection
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Json
 
 from kpi_assets.model.results import CheckResult
@@ -70,6 +71,44 @@ def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]
             order by d.id
             """,
             {"load_date": load_date},
+        ).fetchall()
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A check that only warns and did not pass, in the latest builds of so many load_dates; what it said last."""
+
+    table_name: str
+    check_name: str
+    load_dates: int
+    last: date
+    message: str
+
+    def __str__(self) -> str:
+        more = f" and of {self.load_dates - 1} earlier load_dates" if self.load_dates > 1 else ""
+        return f"{self.check_name} of {self.table_name} of {self.last}{more}: {self.message}"
+
+
+def warned(connection: Connection[Any], first: date = date.min, last: date = date.max) -> list[Warned]:
+    """What the latest results of load_dates warn of, by table or object and check."""
+    with connection.cursor(row_factory=class_row(Warned)) as cursor:
+        return cursor.execute(
+            """
+            with latest as (
+                select distinct on (table_name, load_date, check_name)
+                    table_name, check_name, load_date, status, message
+                from ops.data_quality_results
+                where load_date between %s and %s
+                order by table_name, load_date, check_name, id desc
+            )
+            select table_name, check_name, count(*) as load_dates, max(load_date) as last,
+                (array_agg(message order by load_date desc))[1] as message
+            from latest
+            where status = 'warn'
+            group by table_name, check_name
+            order by table_name, check_name
+            """,
+            [first, last],
         ).fetchall()
 
 

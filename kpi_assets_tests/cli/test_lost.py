@@ -59,6 +59,16 @@ def test_rows_that_are_gone_are_named_and_built_again(small: Small) -> None:
     assert small.kpi.rows("select count(*) from ops.publishes where asset = 'raw.things'", database=NAME) == before
 
 
+def test_what_only_warns_is_named_by_plan_and_doctor(small: Small) -> None:
+    same = f"the object has the same bytes as s3://kpi-small/raw/things/load_date={FIRST}/things.csv of {FIRST}"
+    warning = f"not_seen_before of raw.things of {SECOND}: {same}"
+    assert small("plan", NAME, *LAST).line("warning") == f"warning {warning}."
+    assert "warning" not in small("plan", NAME, "--from", FIRST, "--to", FIRST).out
+    assert small("doctor").line("not_seen_before") == (
+        f"advice database small: {warning} (it only warns): `kpi checks small` has the rows"
+    )
+
+
 def test_a_changed_value_is_found_by_a_deep_look_and_by_a_recheck(small: Small) -> None:
     small.execute(f"update marts.things set weight = 21 where load_date = '{FIRST}'")
     assert small("doctor").line("database small", "--deep compares").startswith("ok database small: all that is")

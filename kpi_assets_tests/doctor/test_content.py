@@ -1,12 +1,14 @@
 """The doctor compares what is stored with the ledger and with the files."""
 
+import os
 import shutil
 from typing import Any
 
 import pytest
 
-from kpi_assets.doctor import warehouse
+from kpi_assets.doctor import content, warehouse
 from kpi_assets.errors import UserError
+from kpi_assets.settings import settings
 from kpi_assets_tests.lab import DAY, GOOD, MART, NEXT, RAW_THINGS, Lab
 
 
@@ -15,7 +17,7 @@ def published(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {request.param}\ngrain:"))
     lab.file("marts/weighed.sql", MART)
     for day in (DAY, NEXT):
-        lab.put_things(GOOD, day)
+        lab.put_things(GOOD.replace(b"anvil", b"anvil %d" % day.day), day)
         lab.build("raw.things", day)
         lab.build("marts.weighed", day)
     return lab
@@ -88,6 +90,33 @@ def test_rows_that_are_gone_are_lost(published: Lab, statement: str, which: str)
         published.build("marts.weighed", NEXT)
     published.build("raw.things", NEXT)
     assert published.build("marts.weighed", NEXT).rows == 1
+
+
+def of_objects(lab: Lab) -> list[tuple[str, str]]:
+    return [(each.state, each.text) for each in content.objects(settings(), lab.pipeline())]
+
+
+def test_an_object_that_rotted_is_found_by_reading_it(published: Lab) -> None:
+    assert of_objects(published) == [("ok", "the 2 objects behind what is published have the bytes that were read")]
+    key = f"raw/things/load_date={DAY}/things.csv"
+    [path] = settings().home.rglob(f"{published.bucket}/{key}")
+    when = path.stat().st_mtime_ns
+    path.write_bytes(path.read_bytes().replace(b"anvil", b"anvim"))
+    os.utime(path, ns=(when, when))
+    [(state, text)] = of_objects(published)
+    assert state == "broken"
+    assert text.startswith(f"s3://{published.bucket}/{key} ")
+    assert [state for state, _ in told(published, deep=True)] == ["ok"], "the rows are those that were published"
+
+
+def test_what_only_warns_is_named(published: Lab) -> None:
+    published.put_things(GOOD.replace(b"feather", b"a large feather").removesuffix(b"\n"), NEXT)
+    published.build("raw.things", NEXT)
+    found = [text for state, text in told(published) if state == "advice"]
+    checks = f"(it only warns): `kpi checks {published.name}` has the rows"
+    assert len(found) == 1
+    assert found[0].startswith("ends_with_line_end of s3.things of 2025-03-02: ")
+    assert found[0].endswith(checks)
 
 
 def test_what_no_file_describes_is_named(published: Lab) -> None:
