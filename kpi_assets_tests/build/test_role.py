@@ -37,7 +37,7 @@ THINGS_WITH_TIME = RAW_THINGS.replace(
 )
 BODY = (
     "thing_id,name,seen_on,seen_at,weight\n"
-    '1,"an\\vil, ñ 辣",2025-03-04,2025-03-04 05:06:07,20.50\n'
+    '1,"an\\vil, ñ 辣",2025-03-04,2025-03-04 05:06:07Z,20.50\n'
     "2,feather,2025-12-31,2025-03-04 05:06:07+02,\n"
 ).encode()
 
