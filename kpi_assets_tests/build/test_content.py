@@ -3,7 +3,9 @@
 Of each case the published rows, the quarantine, the accounts in the run log and what the gates said.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,8 @@ from kpi_assets.build.context import BuildOutcome
 from kpi_assets.lake import proof
 from kpi_assets.lake.records import HEADER_AGAIN, OPEN, STRAY, TOO_LONG
 from kpi_assets.model import written
-from kpi_assets.warehouse import candidates
+from kpi_assets.model.records import Record
+from kpi_assets.warehouse import candidates, triage
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.build.points import THINGS, builds_lying_about
 from kpi_assets_tests.lab import DAY, MART, NEXT, RAW_THINGS, Lab, failed
@@ -257,6 +260,21 @@ def test_an_object_that_does_not_begin_as_agreed_is_held_before_it_is_read(
     assert lab.rows(
         "select check_name, status, subject, message from ops.data_quality_results where status <> 'pass'"
     ) == [(gate, "fail", "object", message)]
+
+
+def test_a_record_that_is_lost_on_the_way_holds(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever loses it: what was counted as it was read is compared with what was loaded and set aside."""
+    load = triage._load
+
+    def lose_one(connection: Any, found: Iterable[Record], types: Sequence[str]) -> None:
+        load(connection, [record for record in found if record.line != 3], types)
+
+    monkeypatch.setattr(triage, "_load", lose_one)
+    outcome = build(lab, HEADER + FIRST + b"2,saw,1\n" + LAST + b"broken\n", budget=1)
+    assert outcome.held
+    assert {name: (result.metric, result.message) for name, result in failed(outcome.results).items()} == {
+        "rows_accounted": (1, "4 records in the object = 2 loaded + 1 in quarantine + 1 unexplained")
+    }
 
 
 def test_only_a_header_is_held_as_empty(lab: Lab) -> None:

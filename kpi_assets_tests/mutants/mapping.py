@@ -11,7 +11,11 @@ _TESTS = {
     "warehouse/bootstrap": ("warehouse/test_bootstrap.py", "build/test_role.py"),
     "warehouse/candidates": ("warehouse/test_candidates.py", *_CORE, "build/test_slices.py"),
     "warehouse/connection": ("warehouse/test_connection.py", "build/test_role.py", "build/test_together.py"),
+    "warehouse/content": ("doctor/test_content.py", "plan/test_lost.py"),
+    "warehouse/float_sums": ("build/test_replay.py",),
     "warehouse/locks": ("warehouse/test_locks.py", "build/test_together.py", "build/test_retention.py"),
+    "warehouse/shape": ("warehouse/test_tables.py", "build/test_edits.py"),
+    "warehouse/snapshots": ("build/test_snapshots.py",),
     "warehouse/slices": ("warehouse/test_slices.py", "build/test_slices.py"),
     "warehouse/tables": (
         "warehouse/test_attach.py",

@@ -128,7 +128,7 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
         count = candidates.copy_in(connection, candidate, [rows], lambda _done: None)
         if behind:
             candidates.drop(connection, candidate.relation)
-        tables.ensure(connection, table)
+        tables.ensure(connection, table, load_date, [])
         tables.put_in(connection, candidate)
         publish_id = publishes.record(
             connection,
@@ -142,6 +142,7 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
             checksum="",
             size_bytes=len(rows),
             inputs=behind,
+            columns=table.types,
         )
         counts = runs.Counts(None, count, None)
         runs.close_build(connection, build_id, "success", layer=pipeline.layer(relation), counts=counts)

@@ -9,7 +9,7 @@ import pytest
 
 from kpi_assets.build.context import BuildOutcome
 from kpi_assets.local.stack import Stack
-from kpi_assets.model.checks import Check, Grain
+from kpi_assets.model.checks import Accounted, Check, Grain, NotSeenBefore
 from kpi_assets.model.pipeline import Table, load_pipelines
 from kpi_assets.settings import default_sql_dir
 from kpi_assets.warehouse.connection import WarehouseError
@@ -19,7 +19,11 @@ from kpi_assets_tests.sql.cases import CASES, Case, Expected, all_cases
 
 ALL = all_cases()
 TABLES = [table for pipeline in load_pipelines(default_sql_dir()).values() for table in pipeline.tables.values()]
-CHECKS = [(table, check) for table in TABLES for check in table.checks]
+# Two checks that no object of one load_date fails alone. What cannot be read is set aside and counted: that a record
+# which is lost on our own way holds, build/test_content.py shows. What was delivered before is that of another
+# load_date: build/test_same_bytes.py.
+OF_NO_CASE = (Accounted, NotSeenBefore)
+CHECKS = [(table, check) for table in TABLES for check in table.checks if not isinstance(check, OF_NO_CASE)]
 BenchOf = Callable[[str], Bench]
 
 
