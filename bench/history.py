@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from kpi_assets.build.prepare import prepare
 from kpi_assets.lake.listing import landed
@@ -19,6 +19,7 @@ from kpi_assets.lake.store import Entry, Store, bucket_of, client
 from kpi_assets.model.pipeline import Pipeline, Table, load_pipelines
 from kpi_assets.ops.publishes import input_name
 from kpi_assets.settings import settings
+from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 
 # Every so many load_dates one is so; no two of these numbers meet below 9,797, and the first word is taken then.
@@ -82,7 +83,8 @@ class _Records:
             made_from = _made_from(table, number, inputs, older=what == OTHER_SQL)
             if status == "success":
                 publish = publish_of[str(relation)] = len(self.publishes) + 1
-                row = (publish, str(relation), day, build, f"run-{number}", *made_from, 1, "1", 8192)
+                rows = int(table.header.storage == "rows")
+                row = (publish, str(relation), day, build, f"run-{number}", *made_from, rows, "1", 8192)
                 self.publishes.append(row)
             elif status == HELD:
                 self.holds.append((build, *made_from, table.checks_version))
@@ -128,6 +130,22 @@ def write_history(days: Sequence[date]) -> None:
         _copy(connection, f"publishes ({publishes})", records.publishes)
         _copy(connection, f"holds (build_id, {build}, checks_version)", records.holds)
         connection.execute("analyze ops.pipeline_runs, ops.manifests, ops.publishes, ops.holds")
+        _store(connection, pipeline)
+
+
+def _store(connection: Connection[Any], pipeline: Pipeline) -> None:
+    """A row of each load_date that is published of a table stored as rows, for which a look asks.
+
+    Partitions are not made: their load_dates are published without a row, of which nothing must be there.
+    """
+    for relation, table in pipeline.tables.items():
+        if table.header.storage == "rows":
+            tables.ensure(connection, table, date.min, [])
+            connection.execute(
+                sql.SQL("insert into {} (load_date) select load_date from ops.published where asset = {}").format(
+                    sql.Identifier(*relation), sql.Literal(str(relation))
+                )
+            )
 
 
 def _copy(connection: Connection[Any], into: str, rows: list[tuple[Any, ...]]) -> None:
