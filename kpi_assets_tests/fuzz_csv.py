@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -258,8 +259,8 @@ def as_double(text: str) -> float:
     return value
 
 
-def as_real(text: str) -> str:
-    """The value of a floating-point number of 32 bits, as far as both sides are sure to round alike."""
+def as_real(text: str) -> "Near":
+    """The value of a floating-point number of 32 bits."""
     mantissa, e, exponent = text.replace("E", "e").partition("e")
     number = as_decimal(mantissa)
     if e:
@@ -267,12 +268,22 @@ def as_real(text: str) -> str:
         number = number.scaleb(min(power, 9999) * (-1 if exponent.startswith("-") else 1))
     if abs(number) >= Decimal(2) ** 128 - Decimal(2) ** 103 or (number and abs(number) <= Decimal(2) ** -150):
         raise RefusedError
-    return rounded(number)
+    return Near(float(number))
 
 
-def rounded(number: Decimal | float) -> str:
-    """Five digits of a number of 32 bits; it has fewer where it is very small."""
-    return f"{float(number):.4e}" if abs(number) > 1e-37 else "tiny"
+@dataclass(frozen=True, eq=False)
+class Near:
+    """A number of 32 bits, equal to what lies within its 24 binary digits: readers may differ in the last of them."""
+
+    number: float
+
+    def __eq__(self, other: object) -> bool:
+        """Nearly; the smallest numbers lie 1.4e-45 apart."""
+        if not isinstance(other, Near):
+            return NotImplemented
+        return abs(self.number - other.number) <= abs(self.number) * 2**-22 + 3e-45
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def as_boolean(text: str) -> bool:
@@ -465,7 +476,7 @@ class Typed:
         found = {}
         for number, *values in self.session.execute(f"select k, {names} from {self.candidate.relation}").fetchall():
             there = [
-                (name, rounded(each) if name == "r" else each)
+                (name, Near(each) if name == "r" else each)
                 for name, each in zip(TYPES, values, strict=True)
                 if each is not None
             ]
