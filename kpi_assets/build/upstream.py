@@ -4,7 +4,7 @@ Belongs here: which publishes those are, of its own load_date and of a window be
 the ledger's rows (ops/publishes.py), and which rows of a window count (model/lookback.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -81,7 +81,7 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
         lock_against_publishes(connection, relation)
     of_day = _of_day(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_day)
-    _check_stored(context.pipeline, connection, table, load_date, of_day)
+    _check_stored(context.pipeline, connection, table, load_date, [of_day])
     if not window_inputs:
         return Inputs(table, load_date, of_day)
     first = context.pipeline.window_start(table, load_date)
@@ -89,7 +89,7 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
     there = {day: found[day] for day in sorted(found) if len(found[day]) == len(window_inputs)}
     for of in there.values():
         _check_columns(context.pipeline, table, load_date, of)
-        _check_stored(context.pipeline, connection, table, load_date, of)
+    _check_stored(context.pipeline, connection, table, load_date, there.values())
     earlier = tuple(publish for of in there.values() for publish in of.values())
     return Inputs(table, load_date, of_day, earlier, Window(first, load_date, (*there, load_date)))
 
@@ -120,14 +120,19 @@ def _check_stored(
     connection: Connection[Any],
     table: Table,
     load_date: date,
-    published: Mapping[Relation, Publish],
+    published: Iterable[Mapping[Relation, Publish]],
 ) -> None:
     """Raise UpstreamError where the ledger says published, and the rows are gone: it would be built from nothing."""
-    for relation, publish in published.items():
-        if publish.rows and lost(connection, pipeline.tables[relation], [publish.load_date]):
+    wanted: dict[Relation, list[date]] = {}
+    for of in published:
+        for relation, publish in of.items():
+            if publish.rows:
+                wanted.setdefault(relation, []).append(publish.load_date)
+    for relation, days in wanted.items():
+        for gone in sorted(lost(connection, pipeline.tables[relation], days)):
             raise UpstreamError(
-                f"{table.relation} of {load_date} cannot be built: the rows of {relation} of {publish.load_date} are "
-                f"gone from the database; `kpi run {pipeline.name} --load-date {publish.load_date}` makes them again."
+                f"{table.relation} of {load_date} cannot be built: the rows of {relation} of {gone} are gone from the "
+                f"database; `kpi run {pipeline.name} --load-date {gone}` makes them again."
             )
 
 
