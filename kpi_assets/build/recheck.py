@@ -25,6 +25,7 @@ from kpi_assets.warehouse.content import lost, rows_and_checksum
 from kpi_assets.warehouse.locks import try_lock_run
 
 AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
+OTHER_COLUMNS = "its other checks were not made: it was published with other columns than its file declares now"
 _OF_THE_OBJECT = (Accounted, Quarantine, NotSeenBefore)  # they judge the object, which is not read again
 
 
@@ -78,8 +79,9 @@ def as_published(connection: Connection[Any], table: Table, publish: Publish) ->
             problem = "the rows are others than were published: somebody changed them; run it again"
         else:
             problem = ""
+    others = "" if (publish.types or table.types) == table.types else OTHER_COLUMNS
     return CheckResult(
-        AS_PUBLISHED, passed=not problem, blocking=True, metric=rows, threshold=publish.rows, message=problem
+        AS_PUBLISHED, passed=not problem, blocking=True, metric=rows, threshold=publish.rows, message=problem or others
     )
 
 

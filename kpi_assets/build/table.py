@@ -26,7 +26,7 @@ from kpi_assets.ops.publishes import Publish, shown_as
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
-from kpi_assets.warehouse.candidates import Candidate, identifier
+from kpi_assets.warehouse.candidates import Candidate, DefinitionError, identifier
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.locks import lock_publish, try_lock_build
 from kpi_assets.warehouse.shape import Published
@@ -300,6 +300,12 @@ def _publish_views(context: BuildContext, connection: Connection[Any], table: Ta
         publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
     if table.header.storage == "view":
         shown, columns = table.shows
+        for types, first, last, _ in publishes.by_columns(connection, shown, load_date):
+            if lacking := [there for there in columns.values() if types is not None and there not in types]:
+                raise DefinitionError(
+                    f"{table.path}: {table.relation} cannot show {lacking[0]!r} yet, which would be NULL in other "
+                    f"load_dates: {shown} was published without it from {first} to {last}; build those again first."
+                )
         publishes.record_redefined(
             connection,
             table.relation,

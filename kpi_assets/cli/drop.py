@@ -16,6 +16,7 @@ def drop(
     """Drop a table with all its load_dates: of a file that was renamed or removed, or before its storage changes."""
     from kpi_assets.build.drop import drop_table, published_tables  # noqa: PLC0415
     from kpi_assets.model.names import Relation  # noqa: PLC0415
+    from kpi_assets.warehouse import tables  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     described = pipeline_of(pipeline).tables
@@ -32,9 +33,19 @@ def drop(
         again = (
             "its file is there, so `kpi backfill` builds it again" if relation in described else "no file describes it"
         )
-        say(f"{published[table]} and its view {table}_latest go; {again}.")
-        if not yes and not typer.confirm("Drop it?"):
+        with connect(work.server, pipeline, "drop") as connection:
+            view = tables.latest_of(connection, relation)
+        goes = f" and its view {view} go" if view else " goes"
+        say(f"{published[table]}{goes}; {again}.")
+        if not yes and not _confirmed():
             say("Nothing was dropped.")
             raise typer.Exit(1)
         drop_table(work.server, pipeline, relation, lambda _phase, _done, _total: None)
     say(styled("dropped", "green"), f" {published[table]}; the ledger keeps what was published.")
+
+
+def _confirmed() -> bool:
+    try:
+        return typer.confirm("Drop it?")
+    except typer.Abort:
+        raise UsageError("Nobody is there to answer, so nothing was dropped: say --yes to drop it.") from None

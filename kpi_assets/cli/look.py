@@ -68,6 +68,7 @@ def show_table(
 
     from kpi_assets.build.retention import replay  # noqa: PLC0415
     from kpi_assets.model.excerpt import sql_cut  # noqa: PLC0415
+    from kpi_assets.model.names import LOW_VOLUME  # noqa: PLC0415
     from kpi_assets.ops import publishes  # noqa: PLC0415
     from kpi_assets.warehouse.candidates import for_readers  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
@@ -81,34 +82,37 @@ def show_table(
                 raise UserError(f"It cannot be shown: {replay(work.pipeline, gone, day)}.")
             which = f" of {load_date}" if load_date else ""
             raise UserError(f"{table.relation}{which} is not published: land and run the load_date first.")
-        all_rows = publishes.current(connection, [table.relation], day)[table.relation].rows
+        publish = publishes.current(connection, [table.relation], day)[table.relation]
+        all_rows = publish.rows
         if all_rows and lost(connection, table, [day]):
             raise UserError(
                 f"The rows of {table.relation} of {day} are gone from the database, which the ledger calls published: "
                 f"`kpi run {work.pipeline.name} --load-date {day}` makes them again."
             )
         top = limit or (TABLE_ROWS if style is Format.table else None)
-        columns, readers = (
-            (table.columns, sql.SQL("true")) if everything else (table.header.selected, for_readers(table))
-        )
+        # As it was published: the file may have other columns by now.
+        published = publish.types or table.types
+        readers = sql.SQL("true") if everything else for_readers(published)
+        columns = [name for name in published if everything or name != LOW_VOLUME]
+        order = [name for name in table.header.grain if name in published] or columns
         rows = sql.SQL("from {} as t where t.load_date = {} and {}").format(
             sql.Identifier(*table.relation), sql.Literal(day), readers
         )
-        texts = [f't."{column}"::text' for column in columns]
+        texts = [f't."{column}"::{published[column]}::text' for column in columns]
         shown = map(sql_cut, texts) if style is Format.table else texts
         # As the server writes them: a date such as infinity has no other form here. A name alone in ORDER BY would be
         # that of the text, which has another order.
         query = sql.SQL("select {} {} order by {} limit {}").format(
             sql.SQL(", ").join(map(sql.SQL, shown)),
             rows,
-            sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in table.header.grain),
+            sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in order),
             sql.Literal(top),
         )
         found: list[tuple[str | None, ...]] = connection.execute(query).fetchall()
         shown_rows = all_rows
         if table.header.min_volume and not everything:
             [(shown_rows,)] = connection.execute(sql.SQL("select count(*) {}").format(rows)).fetchall()
-    types = [table.types[column] for column in columns]
+    types = [published[column] for column in columns]
     if style is Format.json:
         typer.echo(as_json(columns, types, found))
     elif style is Format.csv:

@@ -144,19 +144,20 @@ def recheck(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select
     found.check_load_date(load_date)
     names = [name for name in selected(found, select) if not name.startswith("s3.")]
     with session(pipeline) as work:
-        held = recheck_tables(work.ready(), load_date, names, chosen=bool(select))
-        show_checks(work, load_date)
+        run_id = str(uuid.uuid4())
+        held = recheck_tables(work.ready(), load_date, names, run_id, chosen=bool(select))
+        show_checks(work, load_date, run_id=run_id)
     raise typer.Exit(HELD if held else 0)
 
 
-def recheck_tables(work: Session, load_date: date, names: Sequence[str], *, chosen: bool) -> bool:
+def recheck_tables(work: Session, load_date: date, names: Sequence[str], run_id: str, *, chosen: bool) -> bool:
     """Recheck the named tables; returns whether any result holds. Raises UserError where nothing is published."""
     from kpi_assets.build.context import BuildContext, UpstreamError  # noqa: PLC0415
     from kpi_assets.build.recheck import recheck as recheck_table  # noqa: PLC0415
     from kpi_assets.lake.store import open_store  # noqa: PLC0415
 
     store = open_store(work.pipeline, work.settings)
-    context = BuildContext(work.pipeline, work.server, store, str(uuid.uuid4()))
+    context = BuildContext(work.pipeline, work.server, store, run_id)
     checked, held = 0, False
     for name in names:
         try:

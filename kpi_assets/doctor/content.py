@@ -33,7 +33,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
             yield broken(
                 subject,
                 f"the rows of {relation} of {first}{others} are gone, which the ledger calls published: "
-                f"`kpi backfill {pipeline.name} --only lost` makes them again",
+                f"`kpi backfill {pipeline.name} --from {first} --to {max(gone)} --only lost` makes them again",
             )
         changed = {}
         for publish in of_table if deep else ():
@@ -69,6 +69,12 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
     for manifest, sha256 in found:
         problem = ""
         try:
+            now = store.manifest(manifest.object, manifest.load_date, manifest.key)
+            if now is None or now.hash != manifest.hash:
+                what = "removed" if now is None else "replaced"
+                place = f"s3://{manifest.bucket}/{manifest.key}"
+                yield advice(subject, f"{place} was {what} since it was published: see `kpi plan {pipeline.name}`")
+                continue
             read = store.read(manifest)
             for _ in read:
                 pass

@@ -107,12 +107,13 @@ def explained(bucket: str, key: str = "") -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         raise LakeError(f"{place} cannot be used: {_reason(error)}.", passing=status >= 500) from None
-    except RecursionError:  # boto3 asks for the bucket's region, is redirected again, and asks again
-        raise LakeError(
-            f"{place} cannot be used: whoever answers there redirects every request and does not say where to: correct "
-            "KPI_S3_ENDPOINT_URL (https instead of http, for one) or AWS_REGION."
-        ) from None
-    except BotoCoreError as error:
+    except (BotoCoreError, RecursionError) as error:
+        # boto3 asks for the bucket's region, is redirected again, and asks again until it may go no deeper.
+        if isinstance(error, RecursionError) or isinstance(error.kwargs.get("error"), RecursionError):
+            raise LakeError(
+                f"{place} cannot be used: whoever answers there redirects every request and does not say where to: "
+                "correct KPI_S3_ENDPOINT_URL (https instead of http, for one) or AWS_REGION."
+            ) from None
         detail = str(error).strip().rstrip(".")
         sentence = f"{place} cannot be used: {detail}; check KPI_S3_ENDPOINT_URL and AWS's variables."
         raise LakeError(sentence, passing=isinstance(error, (BotoConnectionError, HTTPClientError))) from None

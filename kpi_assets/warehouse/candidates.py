@@ -5,7 +5,7 @@ partition it stays where it is and is attached; else its rows are copied. What i
 inspection is swept.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -181,9 +181,9 @@ def _selected(table: Table) -> Iterator[sql.Composable]:
         )
 
 
-def for_readers(table: Table) -> sql.Composable:
-    """The condition of the rows that readers are shown: those not judged yet, before there was a min_volume, too."""
-    return sql.SQL("{} is not true").format(sql.Identifier(LOW_VOLUME)) if table.header.min_volume else sql.SQL("true")
+def for_readers(columns: Collection[str]) -> sql.Composable:
+    """The condition of the rows with these columns that readers are shown: also those not judged yet."""
+    return sql.SQL("{} is not true").format(sql.Identifier(LOW_VOLUME)) if LOW_VOLUME in columns else sql.SQL("true")
 
 
 def in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
@@ -338,7 +338,7 @@ def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) 
         x=sql.Identifier(chart.x),
         y=sql.Identifier(chart.y),
         this=candidate.name,
-        for_readers=for_readers(candidate.table),
+        for_readers=for_readers(candidate.table.columns),
         top=sql.Literal(chart.top),
         letters=LETTERS,
     )

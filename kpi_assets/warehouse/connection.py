@@ -3,6 +3,7 @@
 Belongs here: reaching a server and saying in one sentence why not. Not here: what is executed.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,6 +15,9 @@ from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
 
+# Of an error that follows another it prints more than people should see, the server's host and values among it; the
+# first one is raised, and says it all.
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 OLDEST_SERVER = 150000  # partitioned tables as we use them and COPY ... HEADER MATCH
 # Set in every session, so that a server or role with other defaults gives the same tables at the same speed.
 SESSION = {

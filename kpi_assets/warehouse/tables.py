@@ -4,7 +4,7 @@ Belongs here: making and altering the published table and its view, putting a ca
 here: whether that may be (build/), and the ledger's row (ops/publishes.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +14,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model import excerpt
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.bootstrap import BUILDS, MAKERS
@@ -54,14 +54,19 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
         )
     elif not found:
         _create(connection, table)
-    elif needed := changes_of(table, found, others):
-        if needed.retype:
-            take_out(connection, table, load_date)  # what is replaced need not fit
-        _alter(connection, table, needed)
+    needed = Changes() if table.header.storage == "view" or not found else changes_of(table, found, others)
+    if needed.retype:
+        take_out(connection, table, load_date)  # what is replaced need not fit
+    _alter(connection, table, needed)
     if table.header.storage == "rows":
         _ensure_key(connection, table)
     if table.header.kpi:
-        _put_view(connection, table, latest_view(table), _latest_rows(table))
+        kept = {*types_of(connection, table.relation)} - {*needed.drop}
+        newest = max(others, key=lambda published: published.last, default=None)
+        # Readers of the latest load_date see the columns with which that was published.
+        names = list(newest.columns if newest and newest.last > load_date else table.types)
+        _put_view(connection, table, latest_view(table), _latest_rows(table, names, for_readers(kept)))
+    _drop_columns(connection, table, needed.drop)
     _comment(connection, table)
 
 
@@ -253,7 +258,11 @@ def _alter(connection: Connection[Any], table: Table, needed: Changes) -> None:
             f"{table.path}: {table.relation} cannot be altered to the header's columns ({one_line(error)}): "
             "drop what depends on it, or keep the column."
         ) from None
-    for column in needed.drop:
+
+
+def _drop_columns(connection: Connection[Any], table: Table, columns: Sequence[str]) -> None:
+    name = identifier(table.relation)
+    for column in columns:
         # No load_date has it any more: where somebody's view still shows it, it stays, and is NULL everywhere.
         with suppress(psycopg.errors.DependentObjectsStillExist), connection.transaction():
             connection.execute(sql.SQL("alter table {} drop column {}").format(name, sql.Identifier(column)))
@@ -282,14 +291,14 @@ def _without_views(connection: Connection[Any], relation: Relation) -> Iterator[
     act_as(mine[0])
 
 
-def _latest_rows(table: Table) -> sql.Composable:
-    """What readers of a KPI are shown: its latest published load_date."""
+def _latest_rows(table: Table, columns: Iterable[str], shown: sql.Composable) -> sql.Composable:
+    """What readers of a KPI are shown: of its latest published load_date the rows that are `shown`."""
     return sql.SQL(
-        "select {columns} from {table} where {for_readers} and {date} = "
+        "select {columns} from {table} where {shown} and {date} = "
         "(select max(p.load_date) from ops.published as p where p.asset = {asset})"
     ).format(
-        for_readers=for_readers(table),
-        columns=sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *table.header.selected)),
+        shown=shown,
+        columns=sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *columns) if name != LOW_VOLUME),
         table=identifier(table.relation),
         date=sql.Identifier(LOAD_DATE),
         asset=sql.Literal(str(table.relation)),
@@ -365,10 +374,9 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
         "select relkind = 'v' from pg_class where oid = to_regclass(%s)", [identifier(relation).as_string(connection)]
     ).fetchone()
     try:
-        for shown in [Relation(relation.schema, f"{relation.table}_latest")] if kind else []:
-            if _definition(connection, shown) and shown in _views_of(connection, relation):
-                connection.execute(sql.SQL("drop view {}").format(identifier(shown)))
         if kind:
+            if view := latest_of(connection, relation):
+                connection.execute(sql.SQL("drop view {}").format(identifier(view)))
             what = sql.SQL("view" if kind[0] else "table")
             connection.execute(sql.SQL("drop {} {}").format(what, identifier(relation)))
     except psycopg.errors.DependentObjectsStillExist as error:
@@ -377,6 +385,13 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
         ) from None
     for build in candidates.builds_of(connection, relation):
         candidates.drop(connection, build)
+
+
+def latest_of(connection: Connection[Any], relation: Relation) -> Relation | None:
+    """The view in which readers find the latest load_date of a table that is a KPI, or was one."""
+    view = Relation(relation.schema, f"{relation.table}_latest")
+    is_there = _definition(connection, relation) or types_of(connection, relation)
+    return view if is_there and view in _views_of(connection, relation) else None
 
 
 def _views_of(connection: Connection[Any], relation: Relation) -> list[Relation]:

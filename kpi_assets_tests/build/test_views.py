@@ -143,6 +143,30 @@ def test_a_view_has_one_definition_and_each_load_date_s_row_in_the_ledger_says_s
     ]
 
 
+def test_a_view_does_not_show_of_other_load_dates_what_they_were_published_without(things: Lab) -> None:
+    things.put_things(GOOD, NEXT)
+    for day in (DAY, NEXT):
+        things.build("raw.things", day)
+        things.build("stg.things", day)
+    renamed = RAW_THINGS.replace("  weight:", "  mass:")
+    things.file("raw/things.sql", renamed)
+    things.file("stg/things.sql", SHOWN.replace("    weight as", "    mass as"))
+    body = GOOD.replace(b"weight", b"mass")
+    things.put_things(body, NEXT)
+    things.build("raw.things", NEXT)
+    with pytest.raises(
+        DefinitionError,
+        match=r"stg\.things cannot show 'mass' yet, which would be NULL in other load_dates: raw\.things was published "
+        r"without it from 2025-03-01 to 2025-03-01; build those again first\.$",
+    ):
+        things.build("stg.things", NEXT)
+    assert things.rows(ROWS)[:2] == [(DAY, 1, "20.50"), (DAY, 2, None)]
+    things.put_things(body)
+    things.build("raw.things")
+    things.build("stg.things", NEXT)
+    assert things.rows(ROWS)[0] == (DAY, 1, "20.50")
+
+
 def test_who_may_read_a_view_may_so_when_it_gets_other_columns(things: Lab) -> None:
     things.build("raw.things")
     things.build("stg.things")

@@ -51,7 +51,7 @@ def test_rows_that_are_gone_are_named_and_built_again(small: Small) -> None:
     )
     assert small("doctor", code=1).line("broken", "small") == (
         f"broken database small: the rows of marts.things of {FIRST} and of 1 more load_dates are gone, which the "
-        "ledger calls published: `kpi backfill small --only lost` makes them again"
+        f"ledger calls published: `kpi backfill small --from {FIRST} --to {SECOND} --only lost` makes them again"
     )
     before = small.kpi.rows("select count(*) from ops.publishes where asset = 'raw.things'", database=NAME)
     assert "2 run." in small("backfill", NAME, *LAST, "--only", "lost").out
@@ -92,8 +92,9 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     assert small("plan", NAME).line("orphan") == f"orphan {advice}."
     assert small("doctor").line("no file describes") == f"advice database small: {advice}"
 
-    asked = small("drop", NAME, "marts.things", code=1)
-    assert f"{orphan} and its view marts.things_latest go; no file describes it." in asked.out
+    asked = small("drop", NAME, "marts.things", code=2)
+    assert f"{orphan} goes; no file describes it." in asked.out
+    assert "error: Nobody is there to answer, so nothing was dropped: say --yes to drop it." in asked.err
     assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], "nobody said yes"
     assert small("drop", NAME, "marts.things", "--yes").line("dropped") == (
         f"dropped {orphan}; the ledger keeps what was published."

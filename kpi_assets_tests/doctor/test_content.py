@@ -83,7 +83,7 @@ def test_rows_that_are_gone_are_lost(published: Lab, statement: str, which: str)
         (
             "broken",
             f"the rows of raw.things {which} are gone, which the ledger calls published: "
-            f"`kpi backfill {published.name} --only lost` makes them again",
+            f"`kpi backfill {published.name} --from {which[3:13]} --to {NEXT} --only lost` makes them again",
         )
     ]
     with pytest.raises(UserError, match=r"the rows of raw\.things of 2025-03-02 are gone from the database; `kpi run "):

@@ -7,7 +7,7 @@ from itertools import pairwise
 from time import perf_counter
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 from urllib3.connection import HTTPConnection
 
 from kpi_assets.lake import store as store_module
@@ -203,6 +203,11 @@ def test_an_endpoint_that_redirects_everything_is_said(broken: Faulty) -> None:
         LakeError, match=r"cannot be used: whoever answers there redirects every request and does not say"
     ):
         broken.store.manifest("things", DAY, KEY)
+
+
+def test_the_same_where_boto3_wraps_what_stopped_it() -> None:
+    with pytest.raises(LakeError, match="redirects every request"), explained("lake"):
+        raise HTTPClientError(error=RecursionError("maximum recursion depth exceeded"))
 
 
 @pytest.mark.parametrize("url", ["minio", "http://", "minio:9000"])

@@ -269,6 +269,30 @@ def test_the_latest_view_follows_the_columns_and_the_latest_load_date(lab: Lab) 
     assert lab.rows("select thing_id from marts.things_latest") == [(2,)], "an older load_date is not the latest"
 
 
+@STORAGES
+def test_the_latest_view_is_as_its_load_date_was_published_whatever_an_older_one_becomes(
+    lab: Lab, storage: str
+) -> None:
+    text = things(BEFORE, ["1, 'anvil', 7", "2, 'nail', 4"], storage=storage, more=KPI + VOLUME)
+    publish(lab, text)
+    publish(lab, text, NEXT)
+    latest = "select * from marts.things_latest order by thing_id"
+    before = lab.rows(latest)
+    assert before == [(NEXT, 1, "anvil", 7)]
+    publish(
+        lab,
+        things({"thing_id": "integer", "weight": "integer", "unit": "text"}, ["1, 5, 'kg'"], storage=storage, more=KPI),
+    )
+    assert lab.rows(latest) == before, "nobody published it again: no column less, and no row more"
+    publish(
+        lab,
+        things({"thing_id": "integer", "weight": "integer", "unit": "text"}, ["1, 5, 'kg'"], storage=storage, more=KPI),
+        NEXT,
+    )
+    assert lab.rows(latest) == [(NEXT, 1, 5, "kg")]
+    assert set(types(lab)) == {"load_date", "thing_id", "weight", "unit"}, "nothing is kept that no load_date needs"
+
+
 VOLUME = "min_volume: {column: weight, at_least: 5}\n"
 
 
