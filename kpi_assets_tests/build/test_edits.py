@@ -133,6 +133,7 @@ class Edits(RuleBasedStateMachine):
         self.shown: dict[str, str] = {}
         self.days = 0  # of the window of what reads the table; 0 for no window
         self.told: dict[tuple[str, date], tuple[int, list[Any]]] = {}  # publish_id, and the rows read after it
+        self.seen: dict[int, list[Any]] = {}  # publish_id of the latest load_date -> what its readers see
         self.write()
         for day in DAYS:
             self.run(day, "table")
@@ -273,7 +274,24 @@ class Edits(RuleBasedStateMachine):
             if known is None or known[0] != publish.publish_id:
                 self.told[publish.asset, publish.load_date] = (publish.publish_id, self.rows_of(publish))
 
+    def latest_rows(self) -> list[Any]:
+        """What readers of the table's latest load_date see, with the names of the columns."""
+        with self.lab.session() as session:
+            cursor = session.execute(f"select * from marts.{self.table}_latest order by thing_id".encode())
+            return [[column.name for column in cursor.description or ()], *cursor.fetchall()]
+
     # ---- what must hold after each step
+
+    @invariant()
+    def readers_of_the_latest_load_date_see_what_it_was_published_with(self) -> None:
+        if not hasattr(self, "told"):
+            return
+        of_table = [publish for publish in self.published() if publish.asset == f"marts.{self.table}"]
+        if not of_table:
+            return
+        latest = max(of_table, key=lambda publish: publish.load_date).publish_id
+        rows = self.latest_rows()
+        assert self.seen.setdefault(latest, rows) == rows
 
     def published(self) -> list[publishes.Publish]:
         with self.lab.session() as session:
