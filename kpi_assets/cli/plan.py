@@ -50,6 +50,7 @@ def plan(
     with session(pipeline) as work:
         standings = _known(standings_of(work.ready(), start, end), first, last)
         late, orphans, warned = _late(work), _orphans(work), _warned(work, start, end)
+        mismatches = _mismatches(work)
     counts = Counter(standing.state for standing in standings)
     if format is Format.json:
         typer.echo(strict_json([_as_json(standing) for standing in standings], indent=2))
@@ -59,6 +60,8 @@ def plan(
             out.print(grid(f"{pipeline}: what is not published", ("load_date", "state", "why"), rows))
         for sentence in late:
             say(styled("late", STYLES["late"]), f" {sentence}.")
+        for mismatch in mismatches:
+            say(styled("mismatch", STYLES["lost"]), f" {mismatch}.")
         for warning in warned:
             say(styled("warning", STYLES["late"]), f" {warning}.")
         for orphan in orphans:
@@ -95,6 +98,15 @@ def _orphans(work: Session) -> "list[PublishedTable]":
 
     with connect(work.server, work.pipeline.name, "plan") as connection:
         return orphans(connection, work.pipeline.tables)
+
+
+def _mismatches(work: Session) -> list[str]:
+    """What is stored in another way than its file says."""
+    from kpi_assets.warehouse import tables  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    with connect(work.server, work.pipeline.name, "plan") as connection:
+        return tables.mismatches(connection, work.pipeline.tables.values())
 
 
 def _warned(work: Session, first: date, last: date) -> "list[Warned]":

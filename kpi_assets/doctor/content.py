@@ -15,6 +15,7 @@ from kpi_assets.ops import manifests, publishes, results, schema
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.content import lost
+from kpi_assets.warehouse.tables import mismatches
 
 NAMED = 3  # load_dates that one sentence names
 
@@ -47,6 +48,8 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     if not bad:
         what = "has the rows and checksum of the ledger" if deep else "is there; --deep compares the rows too"
         yield ok(subject, f"all that is published ({len(described)} load_dates of tables) {what}")
+    for mismatch in mismatches(connection, pipeline.tables.values()):
+        yield broken(subject, mismatch)
     for warning in results.warned(connection):
         yield advice(subject, f"{warning} (it only warns): `kpi checks {pipeline.name}` has the rows")
     for orphan in orphans(connection, pipeline.tables):

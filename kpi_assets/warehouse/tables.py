@@ -207,6 +207,25 @@ def check_storage(connection: Connection[Any], table: Table) -> None:
         )
 
 
+def mismatches(connection: Connection[Any], tables: Iterable[Table]) -> list[str]:
+    """A sentence for each stored table that its file wants otherwise, and each KPI whose view for readers is gone."""
+    found = []
+    for table in tables:
+        if not types_of(connection, table.relation):
+            continue
+        try:
+            check_storage(connection, table)
+        except DefinitionError as error:
+            found.append(str(error).rstrip("."))
+            continue
+        if table.header.kpi and latest_of(connection, table.relation) is None:
+            found.append(
+                f"the view {latest_view(table)} is gone, by which readers find the latest load_date: "
+                f"`kpi run {table.pipeline} --load-date DATE --select {table.relation}` of any load_date makes it again"
+            )
+    return found
+
+
 def _ensure_key(connection: Connection[Any], table: Table) -> None:
     """The index of a table stored as rows: it finds a load_date's rows, and keeps their key unique.
 

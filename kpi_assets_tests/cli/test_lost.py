@@ -69,6 +69,17 @@ def test_what_only_warns_is_named_by_plan_and_doctor(small: Small) -> None:
     )
 
 
+def test_what_is_stored_otherwise_than_its_file_says_is_named(small: Small) -> None:
+    path = small.sql / NAME / "raw/things.sql"
+    text = path.read_text()
+    path.write_text(text.replace("grain:", "storage: partitions\ngrain:"))
+    sentence = f"{path}: raw.things was published with storage: rows; to change it, run `kpi drop small raw.things` and backfill"
+    assert small("plan", NAME, *LAST).line("mismatch") == f"mismatch {sentence}."
+    assert small("doctor", code=1).line("broken") == f"broken database small: {sentence}"
+    path.write_text(text)
+    assert "mismatch" not in small("plan", NAME, *LAST).out
+
+
 def test_a_changed_value_is_found_by_a_deep_look_and_by_a_recheck(small: Small) -> None:
     small.execute(f"update marts.things set weight = 21 where load_date = '{FIRST}'")
     assert small("doctor").line("database small", "--deep compares").startswith("ok database small: all that is")

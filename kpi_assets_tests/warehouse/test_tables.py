@@ -9,6 +9,7 @@ from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.recheck import as_published
 from kpi_assets.ops import publishes
 from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets.warehouse.tables import mismatches
 from kpi_assets_tests.lab import DAY, NEXT, Lab
 
 FILE = """\
@@ -291,6 +292,21 @@ def test_the_latest_view_is_as_its_load_date_was_published_whatever_an_older_one
     )
     assert lab.rows(latest) == [(NEXT, 1, 5, "kg")]
     assert set(types(lab)) == {"load_date", "thing_id", "weight", "unit"}, "nothing is kept that no load_date needs"
+
+
+def test_a_view_for_readers_that_is_gone_is_named_and_made_again(lab: Lab) -> None:
+    publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
+    pipeline = lab.pipeline()
+    with lab.session() as session:
+        assert mismatches(session, pipeline.tables.values()) == []
+        session.execute("drop view marts.things_latest")
+        [found] = mismatches(session, pipeline.tables.values())
+    assert found.startswith(
+        "the view marts.things_latest is gone, by which readers find the latest load_date: `kpi run "
+    )
+    lab.build("marts.things")
+    with lab.session() as session:
+        assert mismatches(session, pipeline.tables.values()) == []
 
 
 VOLUME = "min_volume: {column: weight, at_least: 5}\n"
