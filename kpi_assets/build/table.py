@@ -295,7 +295,7 @@ def _others(connection: Connection[Any], candidate: Candidate) -> list[Published
 
 def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
     """Write down what else readers see now: a view has the rows of its table, and one definition for all load_dates."""
-    for view in context.pipeline.views_of(table.relation):
+    for view in tables.views_on(connection, table.relation):  # also one whose file is away
         lock_publish(connection, view)
         publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
     if table.header.storage == "view":

@@ -290,7 +290,7 @@ def _drop_columns(connection: Connection[Any], table: Table, columns: Sequence[s
 @contextmanager
 def _without_views(connection: Connection[Any], relation: Relation) -> Iterator[None]:
     """Take away the views of ours that show a table, and put them back as they were: they bar a column's new type."""
-    found = [_definition(connection, view) for view in _views_of(connection, relation)]
+    found = [_definition(connection, view) for view in views_on(connection, relation)]
     views = [view for view in found if view and view.owner in MAKERS]
     mine = connection.execute("select current_user").fetchone()
     assert mine is not None
@@ -410,10 +410,10 @@ def latest_of(connection: Connection[Any], relation: Relation) -> Relation | Non
     """The view in which readers find the latest load_date of a table that is a KPI, or was one."""
     view = Relation(relation.schema, f"{relation.table}_latest")
     is_there = _definition(connection, relation) or types_of(connection, relation)
-    return view if is_there and view in _views_of(connection, relation) else None
+    return view if is_there and view in views_on(connection, relation) else None
 
 
-def _views_of(connection: Connection[Any], relation: Relation) -> list[Relation]:
+def views_on(connection: Connection[Any], relation: Relation) -> list[Relation]:
     """The views that read a table themselves."""
     rows = connection.execute(
         "select distinct n.nspname, v.relname from pg_depend as d "

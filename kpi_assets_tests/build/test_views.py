@@ -103,6 +103,20 @@ def test_what_stands_behind_a_view_must_be_published_too(things: Lab, gone: list
     )
 
 
+def test_a_view_whose_file_is_away_is_published_with_its_table_still(things: Lab) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    path = things.folder / "stg/things.sql"
+    text = path.read_text()
+    path.unlink()
+    (things.folder / "marts/heavy.sql").unlink()
+    things.put_things(LATER)
+    again = things.build("raw.things")
+    path.write_text(text)
+    told = things.rows("select rows, inputs from ops.published where asset = 'stg.things'")
+    assert told == [(3, {"raw.things": again.publish_id})]
+
+
 def test_a_view_of_a_load_date_that_is_not_published_is_not_either(things: Lab) -> None:
     things.build("raw.things")
     with pytest.raises(UpstreamError, match=r"raw\.things of that load_date must be published first"):

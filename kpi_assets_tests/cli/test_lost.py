@@ -73,7 +73,8 @@ def test_what_is_stored_otherwise_than_its_file_says_is_named(small: Small) -> N
     path = small.sql / NAME / "raw/things.sql"
     text = path.read_text()
     path.write_text(text.replace("grain:", "storage: partitions\ngrain:"))
-    sentence = f"{path}: raw.things was published with storage: rows; to change it, run `kpi drop small raw.things` and backfill"
+    drop = "run `kpi drop small raw.things` and backfill"
+    sentence = f"{path}: raw.things was published with storage: rows; to change it, {drop}"
     assert small("plan", NAME, *LAST).line("mismatch") == f"mismatch {sentence}."
     assert small("doctor", code=1).line("broken") == f"broken database small: {sentence}"
     path.write_text(text)
