@@ -19,8 +19,9 @@ from kpi_assets.build.prepare import prepare
 from kpi_assets.build.table import build
 from kpi_assets.lake.store import Store, client
 from kpi_assets.local.stack import Stack
-from kpi_assets.model.pipeline import Pipeline, load_pipelines
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 

@@ -6,8 +6,9 @@ One polarity everywhere: a query returns bad rows. A comparison with NULL is not
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from psycopg import sql
@@ -16,9 +17,9 @@ from kpi_assets.model.header import CustomCheck, Header, Value
 from kpi_assets.model.header import Reconcile as ReconcileRule
 from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.mention import THIS
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, Relation, quoted
 from kpi_assets.model.query import Query, parse_query
-from kpi_assets.model.strict_yaml import Lines
+from kpi_assets.model.strict_yaml import Lines, Problems
 from kpi_assets.model.sums import check_count, check_summand
 
 _ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that know infinity
@@ -149,8 +150,8 @@ def literal(value: Value) -> str:
 
 
 def name_of(column: str) -> str:
-    """A column as SQL; quoted, since a column may be called `user` or `order`."""
-    return f'"{column}"'
+    """A column as SQL."""
+    return quoted(column)
 
 
 def all_known(columns: Iterable[str]) -> str:
@@ -196,14 +197,35 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
             of_previous=words.min_rows.of_previous,
         ),
     ]
+    problems = Problems()
+    for made in _from_words(header, path, lines):
+        with problems.collected():
+            checks.append(made())
+    names: set[str] = set()
+    for check in checks:
+        if check.name in names:
+            problems.add(path, check.line, f"two checks are called {check.name!r}: rename this one")
+        names.add(check.name)
+    problems.raise_any()
+    return tuple(checks)
+
+
+def _from_words(header: Header, path: Path, lines: Lines) -> Iterator[Callable[[], Check]]:
+    """What makes each of the checks that a word or a name of `checks` asks for; each may raise ModelError."""
     for name, description, loc, query in _built_in(header):
-        line = lines.of("checks", *loc)
-        checks.append(BadRows(name, description, line=line, query=parse_query(query, path, line)))
-    checks += _unique(header, path, lines)
-    checks += _foreign_keys(header, path, lines)
-    if words.reconcile:
-        checks.append(_reconcile(words.reconcile, header, path, lines, ("checks", "reconcile")))
-    return (*checks, *(_custom(name, custom, header, path, lines) for name, custom in words.custom.items()))
+        yield partial(_rows, name, description, query, path, lines.of("checks", *loc))
+    for name, columns in header.checks.unique.items():
+        yield partial(_unique, name, columns, path, lines)
+    for column, reference in header.checks.foreign_key.items():
+        yield partial(_foreign_key, column, reference, path, lines)
+    if header.checks.reconcile:
+        yield partial(_reconcile, header.checks.reconcile, header, path, lines, ("checks", "reconcile"))
+    for name, custom in header.checks.custom.items():
+        yield partial(_custom, name, custom, header, path, lines)
+
+
+def _rows(name: str, description: str, query: str, path: Path, line: int) -> BadRows:
+    return BadRows(name, description, line=line, query=parse_query(query, path, line))
 
 
 def _custom(name: str, custom: CustomCheck, header: Header, path: Path, lines: Lines) -> Check:
@@ -250,8 +272,14 @@ def _reconcile(rule: ReconcileRule, header: Header, path: Path, lines: Lines, pl
         check_summand(rule.here or rule.sum, types, path, lines.of_text(*place, word))
     tie = f"{LOAD_DATE} between %({WINDOW_START})s and" if lookback else f"{LOAD_DATE} ="
     measure = f"coalesce(sum({rule.sum}\n), 0)" if rule.sum else "count(*)"
-    of_source = f"select {measure} from {rule.source} where {tie} %({LOAD_DATE})s"
+    of_source = f"select {measure} from {quoted(*Relation.parse(rule.source))} where {tie} %({LOAD_DATE})s"
     total = parse_query(of_source, path, lines.of_text(*place, "sum") if rule.sum else line, lookback=lookback)
+    dropped, problems = [], Problems()
+    for name, predicate in rule.dropped.items():
+        at = lines.of_text(*place, "dropped", name) - of_source.count("\n")
+        with problems.collected():
+            dropped.append((name, parse_query(f"{of_source} and ({predicate}\n)", path, at, lookback=lookback)))
+    problems.raise_any()
     summed = " ".join(rule.sum.split()) if rule.sum else ""
     what = f"All of sum({summed})" if rule.sum else "Every row"
     return Reconcile(
@@ -263,18 +291,7 @@ def _reconcile(rule: ReconcileRule, header: Header, path: Path, lines: Lines, pl
         summed=summed,
         here=here,
         total=total if lookback or rule.sum else None,
-        dropped=tuple(
-            (
-                name,
-                parse_query(
-                    f"{of_source} and ({predicate}\n)",
-                    path,
-                    lines.of_text(*place, "dropped", name) - of_source.count("\n"),
-                    lookback=lookback,
-                ),
-            )
-            for name, predicate in rule.dropped.items()
-        ),
+        dropped=tuple(dropped),
     )
 
 
@@ -306,37 +323,35 @@ def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]
         )
 
 
-def _unique(header: Header, path: Path, lines: Lines) -> Iterator[Unique]:
-    for name, columns in header.checks.unique.items():
-        key, line = ", ".join(map(name_of, columns)), lines.of("checks", "unique", name)
-        rows = f"select {key}, count(*) as rows from {THIS} where {all_known(columns)}"
-        yield Unique(
-            f"unique__{name}",
-            f"No two rows share {', '.join(columns)}.",
-            line=line,
-            query=parse_query(f"{rows} group by {key} having count(*) > 1", path, line),
-            columns=tuple(columns),
-        )
+def _unique(name: str, columns: Sequence[str], path: Path, lines: Lines) -> Unique:
+    key, line = ", ".join(map(name_of, columns)), lines.of("checks", "unique", name)
+    rows = f"select {key}, count(*) as rows from {THIS} where {all_known(columns)}"
+    return Unique(
+        f"unique__{name}",
+        f"No two rows share {', '.join(columns)}.",
+        line=line,
+        query=parse_query(f"{rows} group by {key} having count(*) > 1", path, line),
+        columns=tuple(columns),
+    )
 
 
-def _foreign_keys(header: Header, path: Path, lines: Lines) -> Iterator[ForeignKey]:
-    for column, reference in header.checks.foreign_key.items():
-        relation, _, other = reference.rpartition(".")
-        line = lines.of("checks", "foreign_key", column)
-        query = (
-            f"select t.* from {THIS} as t where t.{name_of(column)} is not null and not exists ("
-            f"select 1 from {relation} as r "
-            f"where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{name_of(other)} = t.{name_of(column)})"
-        )
-        yield ForeignKey(
-            f"foreign_key__{column}",
-            f"Each {column} is a {reference}.",
-            line=line,
-            query=parse_query(query, path, line),
-            column=column,
-            refers=Relation.parse(relation),
-            to=other,
-        )
+def _foreign_key(column: str, reference: str, path: Path, lines: Lines) -> ForeignKey:
+    name, _, other = reference.rpartition(".")
+    relation, line = Relation.parse(name), lines.of("checks", "foreign_key", column)
+    query = (
+        f"select t.* from {THIS} as t where t.{name_of(column)} is not null and not exists ("
+        f"select 1 from {quoted(*relation)} as r "
+        f"where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{name_of(other)} = t.{name_of(column)})"
+    )
+    return ForeignKey(
+        f"foreign_key__{column}",
+        f"Each {column} is a {reference}.",
+        line=line,
+        query=parse_query(query, path, line),
+        column=column,
+        refers=relation,
+        to=other,
+    )
 
 
 def _rows_where(predicate: str) -> str:

@@ -30,11 +30,6 @@ from kpi_assets.warehouse.candidates import (
 from kpi_assets.warehouse.shape import Changes, Published, UnlikeTypesError, changes, common
 
 
-def latest_view(table: Table) -> Relation:
-    """The view in which readers find a KPI's latest published load_date."""
-    return Relation(table.relation.schema, f"{table.relation.table}_latest")
-
-
 def ensure(connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]) -> None:
     """Make the published table take a build of a load_date as its file declares it; `others` keep their rows.
 
@@ -65,7 +60,7 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
         newest = max(others, key=lambda published: published.last, default=None)
         # Readers of the latest load_date see the columns with which that was published.
         names = list(newest.columns if newest and newest.last > load_date else table.types)
-        _put_view(connection, table, latest_view(table), _latest_rows(table, names, for_readers(kept)))
+        _put_view(connection, table, table.latest_view, _latest_rows(table, names, for_readers(kept)))
     _drop_columns(connection, table, needed.drop)
     _comment(connection, table)
 
@@ -220,7 +215,7 @@ def mismatches(connection: Connection[Any], tables: Iterable[Table]) -> list[str
             continue
         if table.header.kpi and latest_of(connection, table.relation) is None:
             found.append(
-                f"the view {latest_view(table)} is gone, by which readers find the latest load_date: "
+                f"the view {table.latest_view} is gone, by which readers find the latest load_date: "
                 f"`kpi run {table.pipeline} --load-date DATE --select {table.relation}` of any load_date makes it again"
             )
     return found

@@ -230,7 +230,7 @@ def test_a_sum_is_compared_with_that_of_the_same_expression_if_no_other_is_said(
     assert isinstance(found, Reconcile)
     assert found.total is not None
     assert (found.summed, found.here) == ("2 * weight", "sum(2 * weight\n)")
-    day = "from raw.t where load_date = %(load_date)s"
+    day = 'from "raw"."t" where load_date = %(load_date)s'
     assert found.total.sql == f"select coalesce(sum(2 * weight\n), 0) {day}"
     assert [query.sql for _, query in found.dropped] == [f"{found.total.sql} and (weight < 1\n)"]
 

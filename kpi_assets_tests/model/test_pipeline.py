@@ -8,8 +8,9 @@ import pytest
 from kpi_assets.errors import UsageError
 from kpi_assets.model.checks import MinRows
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table, load_pipeline, load_pipelines, parse_date
+from kpi_assets.model.pipeline import Table, parse_date
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
 
@@ -178,7 +179,9 @@ def test_a_schema_that_is_no_layer(tree: Tree) -> None:
 def test_tables_that_read_each_other(tree: Tree) -> None:
     tree.write("shop/marts/a.sql", MART.replace("raw.things", "marts.b"))
     tree.write("shop/marts/b.sql", MART.replace("raw.things", "marts.a"))
-    assert tree.error().startswith("pipeline.yaml:1: the tables read each other in a circle: marts.")
+    assert tree.error().startswith(
+        "marts/b.sql:14: the tables read each other in a circle: marts.a -> marts.b -> marts.a"
+    )
 
 
 @pytest.mark.parametrize("folder", ["Shop", "my-shop", "x" * 41])
@@ -191,13 +194,17 @@ def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ("bucket: kpi-shop", "bucket: Kpi_Shop", "2: bucket: String should match pattern"),
+        (
+            "bucket: kpi-shop",
+            "bucket: Kpi_Shop",
+            "2: bucket: 'Kpi_Shop' is no bucket: write 3 to 63 lower case letters",
+        ),
         ("bucket: kpi-shop\n", "", "1: 'bucket' is missing: add it"),
         ("start_date", "begin", "1: 'start_date' is missing"),
         ("2025-01-01", "2025-02-30", "3: start_date: '2025-02-30' is not a date: write it as YYYY-MM-DD"),
         ("2025-01-01", "20250101", "3: start_date: '20250101' is not a date"),
-        ("marts: marts", "marts: gold", "4: layers.marts: Input should be 'raw', 'staging' or 'marts'"),
-        ("{raw: raw, marts: marts}", "{}", "4: layers: Dictionary should have at least 1 item"),
+        ("marts: marts", "marts: gold", "4: layers.marts: 'gold' is not known here: write 'raw', 'staging' or 'marts'"),
+        ("{raw: raw, marts: marts}", "{}", "4: layers: it has 0 parts: write at least 1"),
         ("raw: raw,", "ops: raw,", "4: layers.ops: this schema is taken"),
         ("raw: raw,", "builds: raw,", "4: layers.builds: this schema is taken"),
         ("raw: raw,", "pg_raw: raw,", "4: layers.pg_raw: this schema is taken"),
@@ -208,9 +215,13 @@ def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
         (
             "readers",
             "automation: {start: cron}\nreaders",
-            "5: automation.start: Input should be 'sensor', 'schedule' or",
+            "5: automation.start: 'cron' is not known here: write 'sensor', 'schedule'",
         ),
-        ("readers", "automation: {interval_seconds: 1}\nreaders", "5: automation.interval_seconds: Input should be gr"),
+        (
+            "readers",
+            "automation: {interval_seconds: 1}\nreaders",
+            "5: automation.interval_seconds: 1 is too small: write 5 or more",
+        ),
         ("readers", "automation:\n  every: 5\nreaders", "6: unknown word 'automation.every'"),
         (YAML, "", "1: 'description' is missing"),
     ],
@@ -370,13 +381,15 @@ def test_a_leap_day_is_a_date() -> None:
     assert parse_date("2024-02-29") == date(2024, 2, 29)
 
 
-@pytest.mark.parametrize("name", ["postgres", "template1", "dagster"])
-def test_a_folder_must_not_be_called_as_a_database_that_is_there(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
-    (folder / "pipeline.yaml").write_text("description: Anything.\n")
-    with pytest.raises(ModelError, match=f"a database called '{name}' is there for another purpose"):
-        load_pipeline(folder, {})
+@pytest.mark.parametrize("name", ["postgres", "template1", "dagster", "rdsadmin"])
+def test_a_folder_must_not_be_called_as_a_database_that_is_there(tree: Tree, name: str) -> None:
+    tree.write(f"{name}/pipeline.yaml", YAML)
+    with pytest.raises(ModelError) as caught:
+        tree.load()
+    assert str(caught.value) == (
+        f"{tree.root}/{name}/pipeline.yaml:1: a database called {name!r} is there for another purpose: "
+        "rename the folder"
+    )
 
 
 @pytest.mark.parametrize(
