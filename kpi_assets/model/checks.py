@@ -249,7 +249,7 @@ def _custom(name: str, custom: CustomCheck, header: Header, path: Path, lines: L
 def _grain(header: Header, path: Path, lines: Lines) -> Grain:
     key = ", ".join(map(name_of, header.grain))
     some_null = " or ".join(f"{name_of(column)} is null" for column in header.grain)
-    query = f"select {key}, count(*) as rows from {THIS} group by {key} having count(*) > 1 or {some_null}"
+    query = f"select {key}, {_counted(header.grain)} from {THIS} group by {key} having count(*) > 1 or {some_null}"
     return Grain(
         "grain",
         f"One row per {', '.join(header.grain)}; none is null.",
@@ -257,6 +257,11 @@ def _grain(header: Header, path: Path, lines: Lines) -> Grain:
         query=parse_query(query, path, lines.of("grain")),
         columns=tuple(header.grain),
     )
+
+
+def _counted(key: Sequence[str]) -> str:
+    """How many rows share a key, under a name that is none of its columns'."""
+    return "count(*) as rows" if "rows" not in key else 'count(*) as "number of rows"'
 
 
 def _reconcile(rule: ReconcileRule, header: Header, path: Path, lines: Lines, place: tuple[str, ...]) -> Reconcile:
@@ -325,7 +330,7 @@ def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]
 
 def _unique(name: str, columns: Sequence[str], path: Path, lines: Lines) -> Unique:
     key, line = ", ".join(map(name_of, columns)), lines.of("checks", "unique", name)
-    rows = f"select {key}, count(*) as rows from {THIS} where {all_known(columns)}"
+    rows = f"select {key}, {_counted(columns)} from {THIS} where {all_known(columns)}"
     return Unique(
         f"unique__{name}",
         f"No two rows share {', '.join(columns)}.",

@@ -41,6 +41,7 @@ SAMPLES = 5
 _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 _DIGITS = 200_000  # more than a numeric of Postgres has
 CHECK_TIMEOUT = "30min"
+_BAD_ROWS = sql.Identifier("bad rows")  # with a blank, which no column's name has: it stands for the whole row
 _ROWS, _CHECKSUM, _BAD = "ROWS", "CHECKSUM", "BAD"  # in capitals, which no check's name has
 # What hashes a type's values from a seed, as Postgres' own hash joins do; every other type is hashed as text.
 _HASHES = {
@@ -313,14 +314,17 @@ def _bad_rows(
         bad = int(scan[check.name])
     else:
         counted = connection.execute(
-            sql.SQL("select count(*) from (\n{}\n) as bad").format(query), parameters
+            sql.SQL("select count(*) from (\n{}\n) as {}").format(query, _BAD_ROWS), parameters
         ).fetchone()
         bad = int(counted[0]) if counted else 0
     samples = []
     if bad:
         samples = connection.execute(
-            sql.SQL("select {} from (\n{}\n) as bad limit {}").format(
-                sql.SQL(excerpt.sql_cut_values(f"to_jsonb(bad) - '{LOAD_DATE}'", "jsonb")), query, sql.Literal(SAMPLES)
+            sql.SQL("select {} from (\n{}\n) as {} limit {}").format(
+                sql.SQL(excerpt.sql_cut_values(f"to_jsonb({_BAD_ROWS.as_string()}) - '{LOAD_DATE}'", "jsonb")),
+                query,
+                _BAD_ROWS,
+                sql.Literal(SAMPLES),
             ),
             parameters,
         ).fetchall()

@@ -16,6 +16,7 @@ from psycopg import Connection, sql
 from kpi_assets.model import excerpt
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline import Table
+from kpi_assets.model.query import digest
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.bootstrap import BUILDS, MAKERS
 from kpi_assets.warehouse.candidates import (
@@ -242,8 +243,10 @@ def _ensure_key(connection: Connection[Any], table: Table) -> None:
         if is_unique or columns == wanted:
             connection.execute(sql.SQL("drop index {}").format(sql.SQL(index)))
     key = sql.SQL(", ").join(sql.Identifier(column) for column in wanted)
-    statement = "create {unique} index on {table} ({key})"
-    words = {"table": identifier(table.relation), "key": key}
+    statement = "create {unique} index {name} on {table} ({key})"
+    # With a blank, which no table's name has: an index and a table cannot be called the same.
+    index = sql.Identifier(f"{table.relation.table} {digest(*wanted)}")
+    words = {"name": index, "table": identifier(table.relation), "key": key}
     try:
         with connection.transaction():
             connection.execute(sql.SQL(statement).format(unique=sql.SQL("unique"), **words))

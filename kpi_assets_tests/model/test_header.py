@@ -269,6 +269,16 @@ ERRORS = {
         10,
         "columns.load_date: it is every table's first column already",
     ),
+    "a column that Postgres hides in each table": (
+        changed("  name:", "  ctid: {type: text, description: Place.}\n  name:"),
+        10,
+        "columns.ctid: every table of Postgres has a hidden column of this name: give it another",
+    ),
+    "a check that a recheck makes": (
+        with_checks("  as_published: {bad_rows: select 1}\n"),
+        14,
+        "checks.as_published: this name is taken by the check that `kpi recheck` makes: give it another",
+    ),
     "an unknown type": (
         changed("type: text", "type: varchar"),
         11,

@@ -207,6 +207,7 @@ def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
         ("{raw: raw, marts: marts}", "{}", "4: layers: it has 0 parts: write at least 1"),
         ("raw: raw,", "ops: raw,", "4: layers.ops: this schema is taken"),
         ("raw: raw,", "builds: raw,", "4: layers.builds: this schema is taken"),
+        ("raw: raw,", "s3: raw,", "4: layers.s3: this schema is taken"),
         ("raw: raw,", "pg_raw: raw,", "4: layers.pg_raw: this schema is taken"),
         ("[marts]", "[raw, gold]", "5: readers.1: 'gold' is none of the layers (raw, marts)"),
         ("readers", "colour: red\nreaders", "5: unknown word 'colour'"),

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+from dagster._core.definitions.utils import DISALLOWED_NAMES
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from kpi_assets.automation import history
 from kpi_assets.errors import UserError
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
@@ -87,6 +90,70 @@ def test_all_that_is_wrong_is_told_at_once_and_each_thing_once(tmp_path: Path) -
         *(f"{tree.root}/{sentence}" for sentence in told[:5]),
         f"{len(told) - 5} more of these: `kpi check` shows all.",
     ]
+
+
+# ---- names that are made of names
+
+
+def refused(tree: Tree) -> list[str]:
+    with pytest.raises(ModelError) as caught:
+        load_pipelines(tree.root)
+    return [str(error).removeprefix(f"{tree.root}/") for error in caught.value.each]
+
+
+@pytest.mark.parametrize(("kpi", "beside"), [("sold", "sold_latest"), ("sold_latest", "sold_latest_latest")])
+def test_the_view_for_readers_of_a_kpi_has_the_name_of_no_file(tree: Tree, kpi: str, beside: str) -> None:
+    tree.write(f"shop/marts/{beside}.sql", MART)
+    tree.write(f"shop/marts/{kpi}.sql", MART)
+    load_pipelines(tree.root)
+    tree.write(f"shop/marts/{kpi}.sql", MART.replace("checks:", "kpi: {chart: {x: name, y: thing_id}}\nchecks:"))
+    assert refused(tree) == [
+        f"shop/marts/{beside}.sql:1: marts.{beside} is the view that readers of the KPI marts.{kpi} are given: "
+        "give this file another name"
+    ]
+
+
+def test_two_tables_whose_builds_would_have_one_name(tree: Tree) -> None:
+    tree.write("shop/pipeline.yaml", YAML.replace("marts: marts", "marts: marts, marts__a: marts, marts_: marts"))
+    tree.write("shop/marts/a__b.sql", MART)
+    tree.write("shop/marts__a/b.sql", MART)
+    tree.write("shop/marts/_c.sql", MART)
+    tree.write("shop/marts_/c.sql", MART)
+    assert refused(tree) == [
+        "shop/marts_/c.sql:1: shop/marts_/c and shop/marts/_c give the same name to what is made of them "
+        "(shop__marts___c): rename one of them",
+        "shop/marts__a/b.sql:1: shop/marts__a/b and shop/marts/a__b give the same name to what is made of them "
+        "(shop__marts__a__b): rename one of them",
+    ]
+
+
+def test_two_tables_of_two_pipelines_whose_steps_would_have_one_name(tree: Tree) -> None:
+    tree.write("shop__raw/pipeline.yaml", YAML)
+    tree.write("shop__raw/marts/a.sql", MART[: MART.index("select")] + "select 1 as thing_id, 'x' as name\n")
+    tree.write("shop/pipeline.yaml", YAML.replace("raw: raw", "raw: raw, raw__marts: raw"))
+    tree.write("shop/raw__marts/a.sql", MART)
+    [error] = refused(tree)
+    assert error.startswith("shop__raw/marts/a.sql:1: shop__raw/marts/a and shop/raw__marts/a give the same name ")
+
+
+@pytest.mark.parametrize("what", ["pipeline", "kpis", "recheck", "retention"])
+def test_a_pipeline_called_like_a_job(tree: Tree, what: str) -> None:
+    tree.write(f"shop_{what}/pipeline.yaml", YAML)
+    assert refused(tree) == [
+        f"shop_{what}/pipeline.yaml:1: the folder is called like a job of the pipeline 'shop': rename the folder"
+    ]
+
+
+def test_a_pipeline_called_like_the_job_that_deletes_old_runs(tree: Tree) -> None:
+    tree.write(f"{history.JOB}/pipeline.yaml", YAML)
+    assert refused(tree) == [
+        "run_history/pipeline.yaml:1: the folder is called like the job that deletes old runs: rename the folder"
+    ]
+
+
+def test_names_of_jobs_are_those_that_dagster_takes() -> None:
+    taken = {name for name in DISALLOWED_NAMES if Pipeline(name, Path(), None, {}).job == name}  # type: ignore[arg-type]
+    assert taken == set()
 
 
 # ---- whatever stands in it
