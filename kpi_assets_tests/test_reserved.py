@@ -65,7 +65,7 @@ def test_its_definitions_load(reserved: Lab) -> None:
         )
     }  # fmt: skip
     assert {key.name for key in graph.asset_check_keys if key.asset_key.path[-1] == "check"} == {
-        "grain", "min_rows", "reconcile", "with",
+        "grain", "reconcile", "with",
     }  # fmt: skip
     jobs = {job.name for job in found.resolve_all_job_defs()} - {"__ASSET_JOB", "run_history"}
     assert jobs == {"from_pipeline", "from_kpis", "from_recheck", "from_retention"}

@@ -14,6 +14,7 @@ from pathlib import Path
 from psycopg import sql
 
 from kpi_assets.model.header import CustomCheck, Header, Value
+from kpi_assets.model.header import MinRows as MinRowsWords
 from kpi_assets.model.header import Reconcile as ReconcileRule
 from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.mention import THIS
@@ -22,6 +23,7 @@ from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines, Problems
 from kpi_assets.model.sums import check_count, check_summand
 
+SAME_WEEKDAYS, ENOUGH_WEEKDAYS = 8, 4  # load_dates that tell what is usual: at most, and at least
 _ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that know infinity
 
 
@@ -90,10 +92,20 @@ class Unique(BadRows):
 
 @dataclass(frozen=True)
 class MinRows(Check):
-    """At least `at_least` rows, and `of_previous` times those of the latest earlier load_date that is published."""
+    """At least `at_least` rows, and shares of what was published before.
+
+    `of_previous` is a share of the rows of the latest earlier load_date, `of_usual` one of the median of the rows of
+    the SAME_WEEKDAYS latest earlier load_dates of the same weekday, once there are ENOUGH_WEEKDAYS.
+    """
 
     at_least: int = 1
     of_previous: float = 0.0
+    of_usual: float = 0.0
+
+    @property
+    def version(self) -> str:
+        """Another text for each other minimum."""
+        return f"{self.at_least} {self.of_previous} {self.of_usual}"
 
 
 @dataclass(frozen=True)
@@ -159,14 +171,16 @@ def all_known(columns: Iterable[str]) -> str:
     return " and ".join(f"{name_of(column)} is not null" for column in columns)
 
 
-def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None) -> tuple[Check, ...]:
+def expand(
+    header: Header, path: Path, lines: Lines, minimum: int | None = None, default: MinRowsWords | None = None
+) -> tuple[Check, ...]:
     """The checks of a table, in the order in which people read them. Raises ModelError.
 
-    `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's.
+    `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's;
+    `default` is what the pipeline says of them, where the header does not.
     """
     if header.storage == "view":
         return ()  # its rows are another table's, which were checked there
-    words = header.checks
     checks: list[Check] = []
     if header.source:
         checks += [
@@ -187,16 +201,7 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
                     line=lines.of("source", "same_bytes"),
                 )
             )
-    checks += [
-        _grain(header, path, lines),
-        MinRows(
-            "min_rows",
-            "Not suddenly empty or shrunk.",
-            line=lines.of("checks", "min_rows"),
-            at_least=words.min_rows.at_least if minimum is None else minimum,
-            of_previous=words.min_rows.of_previous,
-        ),
-    ]
+    checks += [_grain(header, path, lines), *_min_rows(header, lines, minimum, default)]
     problems = Problems()
     for made in _from_words(header, path, lines):
         with problems.collected():
@@ -208,6 +213,28 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
         names.add(check.name)
     problems.raise_any()
     return tuple(checks)
+
+
+def _min_rows(header: Header, lines: Lines, minimum: int | None, default: MinRowsWords | None) -> Iterator[MinRows]:
+    """The check of the number of rows; none where any number will do."""
+    said = header.checks.min_rows or default or MinRowsWords()
+    at_least = said.at_least if minimum is None else minimum
+    if at_least is None:
+        at_least = 1 if header.source or header.kpi else 0
+    floors = [
+        f"{at_least} row{'s' * (at_least != 1)}" if at_least else "",
+        f"{said.of_previous:.0%} of the load_date before" if said.of_previous else "",
+        f"{said.of_usual:.0%} of what is usual on its weekday" if said.of_usual else "",
+    ]
+    if any(floors):
+        yield MinRows(
+            "min_rows",
+            f"At least {', and '.join(filter(None, floors))}.",
+            line=lines.of("checks", "min_rows"),
+            at_least=at_least,
+            of_previous=said.of_previous,
+            of_usual=said.of_usual,
+        )
 
 
 def _from_words(header: Header, path: Path, lines: Lines) -> Iterator[Callable[[], Check]]:

@@ -108,11 +108,18 @@ class Source(Strict):
         return value
 
 
-class MinRows(Strict):
-    """Fewest rows of a build: absolute, and as a share of the latest earlier load_date that is published."""
+Share = Annotated[float, Field(ge=0, le=1)]
 
-    at_least: Annotated[int, Field(ge=0)] = 1
-    of_previous: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+class MinRows(Strict):
+    """Fewest rows of a build: absolute, and as a share of what earlier load_dates had; a share of 0 asks for nothing.
+
+    A file's words take the place of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
+    """
+
+    at_least: Annotated[int, Field(ge=0)] | None = None  # not said: 1 of a raw table or a KPI, else 0
+    of_previous: Share = 0.0  # of the rows of the latest earlier load_date
+    of_usual: Share = 0.0  # of the median of the rows of the same weekday in the last weeks
 
 
 class Reconcile(Strict):
@@ -177,7 +184,7 @@ CheckName = Annotated[Identifier, AfterValidator(_is_free)]
 class Checks(Strict):
     """The built-in words, and under `custom` every other name."""
 
-    min_rows: MinRows = MinRows()
+    min_rows: MinRows | None = None
     not_null: list[str] = []
     accepted_values: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
     range: dict[str, tuple[Value | None, Value | None]] = {}  # column -> lowest, highest; null where it is open

@@ -17,9 +17,10 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model.automation import Automation
-from kpi_assets.model.checks import Check, MinRows
+from kpi_assets.model.checks import Check
+from kpi_assets.model.checks import MinRows as MinRowsCheck
 from kpi_assets.model.column_reads import names_read
-from kpi_assets.model.header import Header, Sentence
+from kpi_assets.model.header import Header, MinRows, Sentence
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Identifier, Relation
 from kpi_assets.model.query import Query, digest
 from kpi_assets.model.sentences import Loc, refuse, shown
@@ -60,6 +61,12 @@ def _is_bucket(value: str) -> str:
 Bucket = Annotated[str, AfterValidator(_is_bucket)]
 
 
+class Defaults(Strict):
+    """Words of `checks` for the files of a pipeline that do not say them."""
+
+    min_rows: MinRows | None = None
+
+
 class PipelineConfig(Strict):
     """pipeline.yaml: what holds for all of a pipeline's tables."""
 
@@ -70,6 +77,7 @@ class PipelineConfig(Strict):
     layers: dict[Identifier, Layer] = Field(min_length=1, examples=["layers: {raw: raw, stg: staging, marts: marts}"])
     readers: list[Identifier] = []  # schemas that the role kpi_reader may read, besides ops
     automation: Automation = Automation()
+    defaults: Defaults = Defaults()
     # Schema of raw or staging -> days for which its load_dates are kept; S3 can give them again. Others stay for ever.
     retention: dict[Identifier, Annotated[int, Field(ge=1, le=36_500)]] = {}
 
@@ -191,9 +199,12 @@ class Table:
 
     @cached_property
     def checks_version(self) -> str:
-        """16 hex digits that change when the same rows might be judged otherwise, by the file or by KPI_MIN_ROWS."""
+        """16 hex digits that change when the same rows might be judged otherwise.
+
+        By the file, by the pipeline's defaults, or by KPI_MIN_ROWS.
+        """
         judged = self.header.model_dump_json(include={"grain", "checks", "source"})
-        minimum = [str(check.at_least) for check in self.checks if isinstance(check, MinRows)]
+        minimum = [check.version for check in self.checks if isinstance(check, MinRowsCheck)]
         windows = {part for check in self.checks for query in check.queries for part in query.window_versions}
         return digest(judged, *minimum, *sorted(windows))
 

@@ -120,7 +120,8 @@ def of_model(
 
 def _sentence(kind: str, error: Mapping[str, Any]) -> str:
     form = _SENTENCES.get(kind, "{value} cannot be read here: docs/authoring.md says what can stand here")
-    return form.format(**{**error.get("ctx", {}), "value": shown(error["input"])})
+    bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in error.get("ctx", {}).items()}
+    return form.format(**{**bounds, "value": shown(error["input"])})
 
 
 def shown(value: object) -> str:

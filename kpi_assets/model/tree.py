@@ -150,7 +150,8 @@ def _read_table(folder: _Folder, relation: Relation, minimum_rows: MinimumRows, 
                 parse_query(body, path, lookback=True)
     else:
         with own.collected():
-            checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"))
+            default = folder.config.defaults.min_rows if folder.config else None
+            checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"), default)
         with own.collected():
             query = _query_of(header, lines, body, path)
     problems.found += own.found

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.errors import UserError
-from kpi_assets.model.header import MinRows, split
+from kpi_assets.model.header import split
 from kpi_assets.model.strict_yaml import ModelError
 
 PATH = Path("sql/shop/raw/things.sql")
@@ -58,7 +58,7 @@ def test_a_header_is_read_into_typed_values() -> None:
         "rows",
         None,
     )
-    assert header.checks.min_rows == MinRows(at_least=1, of_previous=0.5)
+    assert header.checks.min_rows is None
     assert body == "\n" * 15 + "-- a comment\nselect 1\n", "a line of the body is a line of the file"
     assert lines.of("columns", "name", "type") == 11
 
@@ -319,7 +319,7 @@ ERRORS = {
     "a share above 1": (
         with_checks("  min_rows:\n    of_previous: 1.5\n"),
         15,
-        r"min_rows\.of_previous: 1.5 is too large: write 1.0 or less",
+        r"min_rows\.of_previous: 1.5 is too large: write 1 or less",
     ),
     "a minimum below 0": (with_checks("  min_rows:\n    at_least: -1\n"), 15, "-1 is too small: write 0 or more"),
     "an unknown severity": (

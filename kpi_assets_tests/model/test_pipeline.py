@@ -250,6 +250,31 @@ def test_minimum_rows_of_the_environment(tree: Tree) -> None:
     assert at_least({"shop.marts.sold": 7}) == 7
 
 
+def test_what_the_pipeline_says_of_rows_is_for_files_that_do_not(tree: Tree) -> None:
+    def shares() -> dict[str, tuple[int, float, str]]:
+        tables = tree.load().tables.values()
+        found = {str(table.relation): (check, table) for table in tables for check in table.checks}
+        return {
+            name: (check.at_least, check.of_usual, table.checks_version)
+            for name, (check, table) in found.items()
+            if isinstance(check, MinRows)
+        }
+
+    tree.write("shop/marts/seen.sql", MART.replace("checks:\n  min_rows: {at_least: 2}\n", "storage: view\n"))
+    before = shares()
+    assert {name: of[:2] for name, of in before.items()} == {"raw.things": (1, 0), "marts.sold": (2, 0)}
+    tree.write("shop/pipeline.yaml", YAML + "defaults: {min_rows: {of_usual: 0.4}}\n")
+    after = shares()
+    assert {name: of[:2] for name, of in after.items()} == {"raw.things": (1, 0.4), "marts.sold": (2, 0)}
+    assert [name for name in after if after[name][2] != before[name][2]] == ["raw.things"], (
+        "what is held is tried again"
+    )
+    tree.write("shop/pipeline.yaml", YAML + "defaults: {min_rows: {of_usual: 40}}\n")
+    assert tree.error() == "pipeline.yaml:6: defaults.min_rows.of_usual: 40 is too large: write 1 or less"
+    tree.write("shop/pipeline.yaml", YAML + "defaults: {min_row: 3}\n")
+    assert tree.error() == "pipeline.yaml:6: unknown word 'defaults.min_row': write 'min_rows'"
+
+
 @pytest.mark.parametrize("name", ["marts.sold", "shop.marts.nothing", "other.marts.sold"])
 def test_minimum_rows_of_no_table(tree: Tree, name: str) -> None:
     with pytest.raises(
