@@ -16,7 +16,7 @@ from kpi_assets.automation.history import history_job, history_schedule
 from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.triggers import pipeline_schedules, pipeline_sensor
 from kpi_assets.lake.store import client
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 
 

@@ -17,6 +17,11 @@ class UserError(Exception):
         super().__init__(sentence)
         self.passing = passing
 
+    @property
+    def sentences(self) -> list[str]:
+        """What it says: one sentence, or one for each of several things that are wrong."""
+        return [str(self)]
+
 
 class UsageError(UserError):
     """The command was called with words that make no sense: an unknown pipeline, a bad date."""

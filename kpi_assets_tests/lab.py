@@ -19,8 +19,9 @@ from kpi_assets.build.prepare import prepare
 from kpi_assets.build.table import build
 from kpi_assets.lake.store import Store, client
 from kpi_assets.local.stack import Stack
-from kpi_assets.model.pipeline import Pipeline, load_pipelines
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
@@ -84,8 +85,8 @@ def forget(session: Connection[Any]) -> None:
 class Lab:
     """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise."""
 
-    def __init__(self, stack: Stack, folder: Path, files: Path | None = None) -> None:
-        self.name = f"lab{os.getpid()}_{next(_numbers)}"
+    def __init__(self, stack: Stack, folder: Path, files: Path | None = None, name: str = "") -> None:
+        self.name = name or f"lab{os.getpid()}_{next(_numbers)}"
         self.stack, self.root = stack, folder / "sql"
         self.folder = self.root / self.name
         self.bucket = f"kpi-{self.name.replace('_', '-')}"
@@ -101,9 +102,9 @@ class Lab:
 
     @classmethod
     @contextmanager
-    def open(cls, stack: Stack, folder: Path, files: Path | None = None) -> Iterator["Lab"]:
+    def open(cls, stack: Stack, folder: Path, files: Path | None = None, name: str = "") -> Iterator["Lab"]:
         """A lab whose database is dropped at the end; it begins with a copy of the pipeline `files`, or with none."""
-        lab = cls(stack, folder, files)
+        lab = cls(stack, folder, files, name)
         try:
             yield lab
         finally:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from kpi_assets.assets.resources import plain_s3
 from kpi_assets.definitions import build_defs
 from kpi_assets.instance.folder import storage_url
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, Settings, default_sql_dir
 from kpi_assets_tests.graph import describe
 

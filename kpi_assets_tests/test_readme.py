@@ -9,7 +9,7 @@ from typer.main import get_command
 from kpi_assets.cli import app
 from kpi_assets.model.automation import Automation
 from kpi_assets.model.header import CHECK_WORDS, Header
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.plan.standing import STATES
 from kpi_assets.settings import CHECKOUT, Settings
 

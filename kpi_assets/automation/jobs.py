@@ -34,22 +34,17 @@ def pipeline_jobs(pipeline: Pipeline) -> list[dg.JobDefinition | UnresolvedAsset
 def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
     """Everything of a pipeline, from its objects to its KPIs."""
     return dg.define_asset_job(
-        pipeline.name,
+        pipeline.job,
         selection=dg.AssetSelection.key_prefixes(pipeline.name),
         description=f"From S3 to KPIs for one load_date: {pipeline.config.description}",
     )
-
-
-def kpis_job_name(pipeline: Pipeline) -> str:
-    """What the job of its KPIs is called."""
-    return f"{pipeline.name}_kpis"
 
 
 def kpis_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
     """The KPIs alone, from what is published of the tables that they read."""
     keys = [table_key(pipeline.name, table.relation) for table in pipeline.tables.values() if table.header.kpi]
     return dg.define_asset_job(
-        kpis_job_name(pipeline),
+        pipeline.kpis_job,
         selection=dg.AssetSelection.assets(*keys),
         description="The KPIs of one load_date, from tables that are published already.",
     )

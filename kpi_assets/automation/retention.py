@@ -34,7 +34,7 @@ def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
         context.log.info(f"{len(outcomes) - len(left)} dropped, {len(left)} left for the next time.")
 
     @dg.job(
-        name=retention_name(pipeline),
+        name=pipeline.retention_job,
         description="Drops the load_dates of raw and staging that are older than pipeline.yaml keeps.",
     )
     def drop_old() -> None:
@@ -46,15 +46,10 @@ def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
 def retention_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     """Once a day, in the hour after the daily run began; on from the start, since who writes the word means it."""
     return dg.ScheduleDefinition(
-        name=f"{retention_name(pipeline)}_daily",
-        job_name=retention_name(pipeline),
+        name=f"{pipeline.retention_job}_daily",
+        job_name=pipeline.retention_job,
         cron_schedule="30 3 * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Drops what is older than pipeline.yaml keeps.",
     )
-
-
-def retention_name(pipeline: Pipeline) -> str:
-    """What the job is called."""
-    return f"{pipeline.name}_retention"

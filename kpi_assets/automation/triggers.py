@@ -22,7 +22,7 @@ def pipeline_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=f"{pipeline.name}_sensor",
-        job_name=pipeline.name,
+        job_name=pipeline.job,
         minimum_interval_seconds=words.interval_seconds,
         default_status=status.RUNNING if words.start == "sensor" else status.STOPPED,
         description="Runs a load_date once all its objects have landed, and again when one of them is replaced.",
@@ -51,7 +51,7 @@ def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
 
     @dg.schedule(
         name=f"{pipeline.name}_daily",
-        job_name=pipeline.name,
+        job_name=pipeline.job,
         cron_schedule="0 2 * * *",
         execution_timezone="UTC",
         default_status=status.RUNNING if pipeline.config.automation.start == "schedule" else status.STOPPED,

@@ -6,7 +6,6 @@ from datetime import date
 import dagster as dg
 
 from kpi_assets.assets.run_tags import load_dates_asked
-from kpi_assets.automation.jobs import kpis_job_name
 from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline
 
@@ -44,6 +43,6 @@ def _unfinished_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
 
 
 def _builds(run: dg.DagsterRun, pipeline: Pipeline) -> bool:
-    if run.job_name in {pipeline.name, kpis_job_name(pipeline)}:
+    if run.job_name in {pipeline.job, pipeline.kpis_job}:
         return True
     return any(key.path[0] == pipeline.name for key in run.asset_selection or ())

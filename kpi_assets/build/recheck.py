@@ -12,6 +12,7 @@ from psycopg import Connection, sql
 from kpi_assets.build.context import BuildContext, UpstreamError
 from kpi_assets.build.patience import wait_for_turn
 from kpi_assets.build.retention import replay
+from kpi_assets.build.upstream import rows_before
 from kpi_assets.model.checks import Accounted, NotSeenBefore, Quarantine
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, Relation
@@ -124,7 +125,7 @@ def _audited(
     )
     facts = Facts(
         publish.load_date,
-        previous_rows=publishes.previous_rows(connection, table.relation, publish.load_date),
+        **rows_before(connection, table, publish.load_date),
         source_rows={relation: each.rows for relation, each in published.items()},
         window=_window_read(context, table, publish),
         instead=as_declared(connection, [context.pipeline.tables[read] for read in table.reads]),

@@ -15,9 +15,9 @@ from psycopg import Connection
 from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, reason_of
 from kpi_assets.build.fill import Filled, fill
 from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_turn
-from kpi_assets.build.upstream import Inputs, look_upstream
+from kpi_assets.build.upstream import Inputs, look_upstream, rows_before
 from kpi_assets.model import excerpt
-from kpi_assets.model.checks import ForeignKey, MinRows, NotSeenBefore
+from kpi_assets.model.checks import ForeignKey, NotSeenBefore
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import KEY_TYPES
@@ -183,15 +183,12 @@ def _audit(
     filled: Filled,
 ) -> Audit:
     table = candidate.table
-    previous = None
-    if any(isinstance(check, MinRows) and check.of_previous for check in table.checks):
-        previous = publishes.previous_rows(connection, table.relation, candidate.load_date)
     same_bytes: list[dict[str, Any]] = []
     if any(isinstance(check, NotSeenBefore) for check in table.checks):
         same_bytes = manifests.same_bytes(connection, table.relation.table, candidate.load_date, filled.manifest_hash)
     facts = Facts(
         candidate.load_date,
-        previous_rows=previous,
+        **rows_before(connection, table, candidate.load_date),
         source_rows={relation: publish.rows for relation, publish in inputs.of_day.items()},
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,

@@ -13,7 +13,7 @@ from typing import cast
 
 import typer
 
-from kpi_assets.cli import alerts, data, deploy, drop, look, plan, retention, run, stack
+from kpi_assets.cli import alerts, check, data, deploy, drop, look, plan, retention, run, stack
 from kpi_assets.cli.common import STOPPED, err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
@@ -45,6 +45,7 @@ for command in (
     plan.plan,
     look.show,
     look.checks,
+    check.check,
     alerts.alerts,
     run.recheck,
     retention.retention,
@@ -70,7 +71,7 @@ def main() -> None:
         if code == STOPPED:  # Ctrl-C, of which typer tells nothing
             error_line("Stopped.")
     except UserError as error:
-        _tell(str(error))
+        _tell(*error.sentences)
         code = error.exit_code
     except WrongUsage as error:
         error.message = "\n".join(map(printable, error.message.split("\n")))  # it has words of the command line in it
@@ -97,8 +98,9 @@ def _log_printably() -> None:
     logging.lastResort = handler
 
 
-def _tell(sentence: str) -> None:
+def _tell(*sentences: str) -> None:
     if _state["debug"]:
         for line in traceback.format_exc().splitlines():
             say(line, console=err)
-    error_line(sentence)
+    for sentence in sentences:
+        error_line(sentence)

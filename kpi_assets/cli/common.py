@@ -18,7 +18,8 @@ from rich.text import Text
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.local.stack import Stack, running
-from kpi_assets.model.pipeline import Pipeline, load_pipelines, parse_date
+from kpi_assets.model.pipeline import Pipeline, parse_date
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.printable import printable
 from kpi_assets.settings import Settings, settings
 

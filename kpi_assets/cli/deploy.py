@@ -7,7 +7,7 @@ import typer
 
 from kpi_assets.cli.common import prepare_bucket, say, styled
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 
 if TYPE_CHECKING:
@@ -96,4 +96,4 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
                     yield from guarded("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
             yield from instance.instance(config)
     except UserError as error:
-        yield broken("files and embedded servers", str(error))
+        yield from (broken("files and embedded servers", sentence) for sentence in error.sentences)

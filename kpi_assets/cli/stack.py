@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from kpi_assets.cli.common import Session, err, grid, loaded, out, say, styled
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 
 STYLES = {

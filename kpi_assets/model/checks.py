@@ -6,21 +6,24 @@ One polarity everywhere: a query returns bad rows. A comparison with NULL is not
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from psycopg import sql
 
 from kpi_assets.model.header import CustomCheck, Header, Value
+from kpi_assets.model.header import MinRows as MinRowsWords
 from kpi_assets.model.header import Reconcile as ReconcileRule
 from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.mention import THIS
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, Relation, quoted
 from kpi_assets.model.query import Query, parse_query
-from kpi_assets.model.strict_yaml import Lines
+from kpi_assets.model.strict_yaml import Lines, Problems
 from kpi_assets.model.sums import check_count, check_summand
 
+SAME_WEEKDAYS, ENOUGH_WEEKDAYS = 8, 4  # load_dates that tell what is usual: at most, and at least
 _ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that know infinity
 
 
@@ -89,10 +92,20 @@ class Unique(BadRows):
 
 @dataclass(frozen=True)
 class MinRows(Check):
-    """At least `at_least` rows, and `of_previous` times those of the latest earlier load_date that is published."""
+    """At least `at_least` rows, and shares of what was published before.
+
+    `of_previous` is a share of the rows of the latest earlier load_date, `of_usual` one of the median of the rows of
+    the SAME_WEEKDAYS latest earlier load_dates of the same weekday, once there are ENOUGH_WEEKDAYS.
+    """
 
     at_least: int = 1
     of_previous: float = 0.0
+    of_usual: float = 0.0
+
+    @property
+    def version(self) -> str:
+        """Another text for each other minimum."""
+        return f"{self.at_least} {self.of_previous} {self.of_usual}"
 
 
 @dataclass(frozen=True)
@@ -149,8 +162,8 @@ def literal(value: Value) -> str:
 
 
 def name_of(column: str) -> str:
-    """A column as SQL; quoted, since a column may be called `user` or `order`."""
-    return f'"{column}"'
+    """A column as SQL."""
+    return quoted(column)
 
 
 def all_known(columns: Iterable[str]) -> str:
@@ -158,14 +171,16 @@ def all_known(columns: Iterable[str]) -> str:
     return " and ".join(f"{name_of(column)} is not null" for column in columns)
 
 
-def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None) -> tuple[Check, ...]:
+def expand(
+    header: Header, path: Path, lines: Lines, minimum: int | None = None, default: MinRowsWords | None = None
+) -> tuple[Check, ...]:
     """The checks of a table, in the order in which people read them. Raises ModelError.
 
-    `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's.
+    `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's;
+    `default` is what the pipeline says of them, where the header does not.
     """
     if header.storage == "view":
         return ()  # its rows are another table's, which were checked there
-    words = header.checks
     checks: list[Check] = []
     if header.source:
         checks += [
@@ -186,24 +201,58 @@ def expand(header: Header, path: Path, lines: Lines, minimum: int | None = None)
                     line=lines.of("source", "same_bytes"),
                 )
             )
-    checks += [
-        _grain(header, path, lines),
-        MinRows(
-            "min_rows",
-            "Not suddenly empty or shrunk.",
-            line=lines.of("checks", "min_rows"),
-            at_least=words.min_rows.at_least if minimum is None else minimum,
-            of_previous=words.min_rows.of_previous,
-        ),
+    checks += [_grain(header, path, lines), *_min_rows(header, lines, minimum, default)]
+    problems = Problems()
+    for made in _from_words(header, path, lines):
+        with problems.collected():
+            checks.append(made())
+    names: set[str] = set()
+    for check in checks:
+        if check.name in names:
+            problems.add(path, check.line, f"two checks are called {check.name!r}: rename this one")
+        names.add(check.name)
+    problems.raise_any()
+    return tuple(checks)
+
+
+def _min_rows(header: Header, lines: Lines, minimum: int | None, default: MinRowsWords | None) -> Iterator[MinRows]:
+    """The check of the number of rows; none where any number will do."""
+    said = header.checks.min_rows or default or MinRowsWords()
+    at_least = said.at_least if minimum is None else minimum
+    if at_least is None:
+        at_least = 1 if header.source or header.kpi else 0
+    floors = [
+        f"{at_least} row{'s' * (at_least != 1)}" if at_least else "",
+        f"{said.of_previous:.0%} of the load_date before" if said.of_previous else "",
+        f"{said.of_usual:.0%} of what is usual on its weekday" if said.of_usual else "",
     ]
+    if any(floors):
+        yield MinRows(
+            "min_rows",
+            f"At least {', and '.join(filter(None, floors))}.",
+            line=lines.of("checks", "min_rows"),
+            at_least=at_least,
+            of_previous=said.of_previous,
+            of_usual=said.of_usual,
+        )
+
+
+def _from_words(header: Header, path: Path, lines: Lines) -> Iterator[Callable[[], Check]]:
+    """What makes each of the checks that a word or a name of `checks` asks for; each may raise ModelError."""
     for name, description, loc, query in _built_in(header):
-        line = lines.of("checks", *loc)
-        checks.append(BadRows(name, description, line=line, query=parse_query(query, path, line)))
-    checks += _unique(header, path, lines)
-    checks += _foreign_keys(header, path, lines)
-    if words.reconcile:
-        checks.append(_reconcile(words.reconcile, header, path, lines, ("checks", "reconcile")))
-    return (*checks, *(_custom(name, custom, header, path, lines) for name, custom in words.custom.items()))
+        yield partial(_rows, name, description, query, path, lines.of("checks", *loc))
+    for name, columns in header.checks.unique.items():
+        yield partial(_unique, name, columns, path, lines)
+    for column, reference in header.checks.foreign_key.items():
+        yield partial(_foreign_key, column, reference, path, lines)
+    if header.checks.reconcile:
+        yield partial(_reconcile, header.checks.reconcile, header, path, lines, ("checks", "reconcile"))
+    for name, custom in header.checks.custom.items():
+        yield partial(_custom, name, custom, header, path, lines)
+
+
+def _rows(name: str, description: str, query: str, path: Path, line: int) -> BadRows:
+    return BadRows(name, description, line=line, query=parse_query(query, path, line))
 
 
 def _custom(name: str, custom: CustomCheck, header: Header, path: Path, lines: Lines) -> Check:
@@ -227,7 +276,7 @@ def _custom(name: str, custom: CustomCheck, header: Header, path: Path, lines: L
 def _grain(header: Header, path: Path, lines: Lines) -> Grain:
     key = ", ".join(map(name_of, header.grain))
     some_null = " or ".join(f"{name_of(column)} is null" for column in header.grain)
-    query = f"select {key}, count(*) as rows from {THIS} group by {key} having count(*) > 1 or {some_null}"
+    query = f"select {key}, {_counted(header.grain)} from {THIS} group by {key} having count(*) > 1 or {some_null}"
     return Grain(
         "grain",
         f"One row per {', '.join(header.grain)}; none is null.",
@@ -235,6 +284,11 @@ def _grain(header: Header, path: Path, lines: Lines) -> Grain:
         query=parse_query(query, path, lines.of("grain")),
         columns=tuple(header.grain),
     )
+
+
+def _counted(key: Sequence[str]) -> str:
+    """How many rows share a key, under a name that is none of its columns'."""
+    return "count(*) as rows" if "rows" not in key else 'count(*) as "number of rows"'
 
 
 def _reconcile(rule: ReconcileRule, header: Header, path: Path, lines: Lines, place: tuple[str, ...]) -> Reconcile:
@@ -250,8 +304,14 @@ def _reconcile(rule: ReconcileRule, header: Header, path: Path, lines: Lines, pl
         check_summand(rule.here or rule.sum, types, path, lines.of_text(*place, word))
     tie = f"{LOAD_DATE} between %({WINDOW_START})s and" if lookback else f"{LOAD_DATE} ="
     measure = f"coalesce(sum({rule.sum}\n), 0)" if rule.sum else "count(*)"
-    of_source = f"select {measure} from {rule.source} where {tie} %({LOAD_DATE})s"
+    of_source = f"select {measure} from {quoted(*Relation.parse(rule.source))} where {tie} %({LOAD_DATE})s"
     total = parse_query(of_source, path, lines.of_text(*place, "sum") if rule.sum else line, lookback=lookback)
+    dropped, problems = [], Problems()
+    for name, predicate in rule.dropped.items():
+        at = lines.of_text(*place, "dropped", name) - of_source.count("\n")
+        with problems.collected():
+            dropped.append((name, parse_query(f"{of_source} and ({predicate}\n)", path, at, lookback=lookback)))
+    problems.raise_any()
     summed = " ".join(rule.sum.split()) if rule.sum else ""
     what = f"All of sum({summed})" if rule.sum else "Every row"
     return Reconcile(
@@ -263,18 +323,7 @@ def _reconcile(rule: ReconcileRule, header: Header, path: Path, lines: Lines, pl
         summed=summed,
         here=here,
         total=total if lookback or rule.sum else None,
-        dropped=tuple(
-            (
-                name,
-                parse_query(
-                    f"{of_source} and ({predicate}\n)",
-                    path,
-                    lines.of_text(*place, "dropped", name) - of_source.count("\n"),
-                    lookback=lookback,
-                ),
-            )
-            for name, predicate in rule.dropped.items()
-        ),
+        dropped=tuple(dropped),
     )
 
 
@@ -306,37 +355,35 @@ def _built_in(header: Header) -> Iterator[tuple[str, str, tuple[str, ...], str]]
         )
 
 
-def _unique(header: Header, path: Path, lines: Lines) -> Iterator[Unique]:
-    for name, columns in header.checks.unique.items():
-        key, line = ", ".join(map(name_of, columns)), lines.of("checks", "unique", name)
-        rows = f"select {key}, count(*) as rows from {THIS} where {all_known(columns)}"
-        yield Unique(
-            f"unique__{name}",
-            f"No two rows share {', '.join(columns)}.",
-            line=line,
-            query=parse_query(f"{rows} group by {key} having count(*) > 1", path, line),
-            columns=tuple(columns),
-        )
+def _unique(name: str, columns: Sequence[str], path: Path, lines: Lines) -> Unique:
+    key, line = ", ".join(map(name_of, columns)), lines.of("checks", "unique", name)
+    rows = f"select {key}, {_counted(columns)} from {THIS} where {all_known(columns)}"
+    return Unique(
+        f"unique__{name}",
+        f"No two rows share {', '.join(columns)}.",
+        line=line,
+        query=parse_query(f"{rows} group by {key} having count(*) > 1", path, line),
+        columns=tuple(columns),
+    )
 
 
-def _foreign_keys(header: Header, path: Path, lines: Lines) -> Iterator[ForeignKey]:
-    for column, reference in header.checks.foreign_key.items():
-        relation, _, other = reference.rpartition(".")
-        line = lines.of("checks", "foreign_key", column)
-        query = (
-            f"select t.* from {THIS} as t where t.{name_of(column)} is not null and not exists ("
-            f"select 1 from {relation} as r "
-            f"where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{name_of(other)} = t.{name_of(column)})"
-        )
-        yield ForeignKey(
-            f"foreign_key__{column}",
-            f"Each {column} is a {reference}.",
-            line=line,
-            query=parse_query(query, path, line),
-            column=column,
-            refers=Relation.parse(relation),
-            to=other,
-        )
+def _foreign_key(column: str, reference: str, path: Path, lines: Lines) -> ForeignKey:
+    name, _, other = reference.rpartition(".")
+    relation, line = Relation.parse(name), lines.of("checks", "foreign_key", column)
+    query = (
+        f"select t.* from {THIS} as t where t.{name_of(column)} is not null and not exists ("
+        f"select 1 from {quoted(*relation)} as r "
+        f"where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{name_of(other)} = t.{name_of(column)})"
+    )
+    return ForeignKey(
+        f"foreign_key__{column}",
+        f"Each {column} is a {reference}.",
+        line=line,
+        query=parse_query(query, path, line),
+        column=column,
+        refers=relation,
+        to=other,
+    )
 
 
 def _rows_where(predicate: str) -> str:

@@ -10,12 +10,21 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from kpi_assets.model.lookback import LONGEST
-from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, LOW_VOLUME, Identifier, Relation
+from kpi_assets.model.names import (
+    AS_PUBLISHED,
+    IDENTIFIER,
+    LOAD_DATE,
+    LOW_VOLUME,
+    SYSTEM_COLUMNS,
+    Identifier,
+    Relation,
+)
+from kpi_assets.model.sentences import Loc, UnknownWordError, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
-from kpi_assets.model.strict_yaml import Lines, MisplacedError, ModelError, Strict, read
+from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
 HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
 # An allow-list, since a type becomes part of the CREATE TABLE; spelled as Postgres' catalog does, to compare equal.
@@ -23,36 +32,69 @@ TYPE = re.compile(
     r"smallint|integer|bigint|numeric(\(\d+,\d+\))?|real|double precision|boolean|text|date"
     r"|timestamp without time zone|timestamp with time zone|uuid|jsonb"
 )
+# What other systems, and Postgres, call them besides.
+_ALIASES = {
+    **dict.fromkeys(("varchar", "char", "character varying", "string", "str"), "text"),
+    **dict.fromkeys(("int", "int4", "serial"), "integer"),
+    **dict.fromkeys(("int8", "long", "bigserial"), "bigint"),
+    **dict.fromkeys(("decimal", "number"), "numeric"),
+    **dict.fromkeys(("float", "float8", "double"), "double precision"),
+    **dict.fromkeys(("timestamp", "datetime"), "timestamp without time zone"),
+    "int2": "smallint",
+    "tinyint": "smallint",
+    "float4": "real",
+    "bool": "boolean",
+    "timestamptz": "timestamp with time zone",
+    "json": "jsonb",
+}
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 _DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 CHECK_WORDS = ("min_rows", "not_null", "accepted_values", "range", "unique", "foreign_key", "reconcile")
 
 Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
 Expression = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]  # of SQL
-Value = str | bool | int | float
+
+
+def _is_scalar(value: object) -> object:
+    if not isinstance(value, (str, bool, int, float)):
+        raise ValueError(f"{shown(value)} is no single value: write a text, a number, true or false")
+    return value
+
+
+def _is_owner(value: str) -> str:
+    if not re.fullmatch(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        raise ValueError(f"{shown(value)} is neither a team nor an address: write team:name or name@example.com")
+    return value
+
+
+Value = Annotated[str | bool | int | float, BeforeValidator(_is_scalar)]
+Owner = Annotated[str, AfterValidator(_is_owner)]
 Strictness = Literal["warn", "hold", "ignore"]  # what comes of a doubt: a warning, a held load_date, nothing
 
 
 class Column(Strict):
     """One column: its Postgres type and what it means, NULL included."""
 
-    type: str
-    description: Sentence
+    type: str = Field(examples=["type: integer"])
+    description: Sentence = Field(examples=["description: Order."])
 
     @field_validator("type")
     @classmethod
     def _is_known(cls, value: str) -> str:
         if not TYPE.fullmatch(value):
             known = TYPE.pattern.replace(r"(\(\d+,\d+\))?", ", numeric(p,s)").replace("|", ", ")
-            raise ValueError(f"{value!r} is no column type known here: write one of {known}")
+            instead = _ALIASES.get(value.lower().split("(")[0]) or nearest(value, known.split(", "))
+            write = f"{instead}, or another of" if instead else "one of"
+            raise ValueError(f"{shown(value)} is no column type known here: write {write} {known}")
         return value
 
 
 class Source(Strict):
     """Where a raw table's rows come from."""
 
-    object: str  # the key of its S3 object, with {load_date} where the date stands
-    format: Literal["csv"]
+    # The key of its S3 object, with {load_date} where the date stands.
+    object: str = Field(examples=["object: raw/orders/load_date={load_date}/orders.csv"])
+    format: Literal["csv"] = Field(examples=["format: csv"])
     quarantine_budget: Annotated[int, Field(ge=0)] = 0  # rows that may be set aside before the gate holds
     # A last record without a line end may be cut off; in an object that shrank as well it holds with `warn` too.
     ends_with_line_end: Strictness = "warn"
@@ -66,11 +108,18 @@ class Source(Strict):
         return value
 
 
-class MinRows(Strict):
-    """Fewest rows of a build: absolute, and as a share of the latest earlier load_date that is published."""
+Share = Annotated[float, Field(ge=0, le=1)]
 
-    at_least: Annotated[int, Field(ge=0)] = 1
-    of_previous: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+class MinRows(Strict):
+    """Fewest rows of a build: absolute, and as a share of what earlier load_dates had; a share of 0 asks for nothing.
+
+    A file's words take the place of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
+    """
+
+    at_least: Annotated[int, Field(ge=0)] | None = None  # not said: 1 of a raw table or a KPI, else 0
+    of_previous: Share = 0.0  # of the rows of the latest earlier load_date
+    of_usual: Share = 0.0  # of the median of the rows of the same weekday in the last weeks
 
 
 class Reconcile(Strict):
@@ -93,9 +142,9 @@ class Reconcile(Strict):
     @model_validator(mode="after")
     def _says_once_what_is_here(self) -> "Reconcile":
         if self.here and not self.sum:
-            raise MisplacedError(("here",), "is what a sum is compared with: say sum as well, or take it out")
+            refuse([(("here",), "is what a sum is compared with: say sum as well, or take it out")])
         if self.here and self.counted:
-            raise MisplacedError(("here",), "says again what counted says: take one of them out")
+            refuse([(("here",), "says again what counted says: take one of them out")])
         return self
 
 
@@ -114,17 +163,35 @@ class CustomCheck(Strict):
         return self
 
 
+def _is_check(value: Any) -> Any:
+    # A word that is misspelled is told of with the words of a check.
+    if isinstance(value, CustomCheck) or (
+        isinstance(value, dict) and any(nearest(word, CustomCheck.model_fields) for word in value)
+    ):
+        return value
+    raise UnknownWordError(CHECK_WORDS, "a check of your own has the word bad_rows or reconcile")
+
+
+def _is_free(name: str) -> str:
+    if name == AS_PUBLISHED:
+        raise ValueError("this name is taken by the check that `kpi recheck` makes: give it another")
+    return name
+
+
+CheckName = Annotated[Identifier, AfterValidator(_is_free)]
+
+
 class Checks(Strict):
     """The built-in words, and under `custom` every other name."""
 
-    min_rows: MinRows = MinRows()
+    min_rows: MinRows | None = None
     not_null: list[str] = []
     accepted_values: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
     range: dict[str, tuple[Value | None, Value | None]] = {}  # column -> lowest, highest; null where it is open
     unique: dict[Identifier, Annotated[list[str], Field(min_length=1)]] = {}
     foreign_key: dict[str, str] = {}  # column -> schema.table.column
     reconcile: Reconcile | None = None
-    custom: dict[Identifier, CustomCheck] = {}
+    custom: dict[CheckName, Annotated[CustomCheck, BeforeValidator(_is_check)]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -134,24 +201,39 @@ class Checks(Strict):
         words = {name: value for name, value in values.items() if name in CHECK_WORDS}
         return {**words, "custom": {name: value for name, value in values.items() if name not in CHECK_WORDS}}
 
+    @field_validator("range", mode="before")
+    @classmethod
+    def _ranges_have_two_ends(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            refuse(
+                ((str(column),), "a range is its lowest and its highest value: write [1, 9], and null for an open end")
+                for column, ends in value.items()
+                if not isinstance(ends, list) or len(ends) != 2
+            )
+        return value
+
     @field_validator("range")
     @classmethod
     def _ranges_have_an_end(
         cls, value: dict[str, tuple[Value | None, Value | None]]
     ) -> dict[str, tuple[Value | None, Value | None]]:
-        for column, ends in value.items():
+        def problem(ends: tuple[Value | None, Value | None]) -> str:
             if ends == (None, None):
-                raise MisplacedError((column,), "both ends are null: give one, or take the range out")
-            if any(end != end for end in ends):  # noqa: PLR0124  which only NaN does
-                raise MisplacedError((column,), "NaN is no end: give a number, or null for an open end")
+                return "both ends are null: give one, or take the range out"
+            is_nan = any(end != end for end in ends)  # noqa: PLR0124  which only NaN does
+            return "NaN is no end: give a number, or null for an open end" if is_nan else ""
+
+        refuse(((column,), found) for column, ends in value.items() if (found := problem(ends)))
         return value
 
     @field_validator("foreign_key")
     @classmethod
     def _references_are_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        for column, reference in value.items():
-            if not re.fullmatch(rf"{IDENTIFIER}\.{IDENTIFIER}\.{IDENTIFIER}", reference):
-                raise MisplacedError((column,), f"refers to {reference!r}: write schema.table.column")
+        refuse(
+            ((column,), f"refers to {shown(reference)}: write schema.table.column")
+            for column, reference in value.items()
+            if not re.fullmatch(rf"{IDENTIFIER}\.{IDENTIFIER}\.{IDENTIFIER}", reference)
+        )
         return value
 
 
@@ -166,7 +248,7 @@ class Chart(Strict):
 class Kpi(Strict):
     """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart."""
 
-    chart: Chart
+    chart: Chart = Field(examples=["chart: {x: country, y: revenue}"])
 
 
 class MinVolume(Strict):
@@ -195,10 +277,10 @@ class Freshness(Strict):
 class Header(Strict):
     """Everything a header may say."""
 
-    description: Sentence
-    owner: Annotated[str, StringConstraints(pattern=r"^(team:[a-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
-    grain: Annotated[list[str], Field(min_length=1)]
-    columns: dict[Identifier, Column]
+    description: Sentence = Field(examples=["description: One row per order."])
+    owner: Owner = Field(examples=["owner: team:analytics"])
+    grain: list[str] = Field(min_length=1, examples=["grain: [order_id]"])
+    columns: dict[Identifier, Column] = Field(examples=["columns: {order_id: {type: integer, description: Order.}}"])
     checks: Checks = Checks()
     source: Source | None = None
     # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
@@ -223,49 +305,57 @@ class Header(Strict):
         return value if value is None or isinstance(value, dict) else {"days": value}
 
     @model_validator(mode="after")
-    def _min_volume_makes_a_column(self) -> "Header":
+    def _makes_sense(self) -> "Header":
+        refuse([*self._volume_problems(), *self._name_problems(), *self._storage_problems()])
+        if volume := self.min_volume:
+            below = f"Whether {volume.column} is below {volume.at_least} or unknown"
+            self.columns[LOW_VOLUME] = Column(
+                type="boolean", description=f"{below}; the view for readers leaves it out."
+            )
+        refuse(
+            (loc, problem)
+            for loc, value in self._constants()
+            if (problem := _misfit(value, self.columns[str(loc[2])].type))
+        )
+        return self
+
+    def _volume_problems(self) -> Iterator[tuple[Loc, str]]:
         volume = self.min_volume
         if volume is None:
-            return self
+            return
         if self.kpi is None or self.source or self.storage == "view":
-            raise MisplacedError(("min_volume",), "is for a KPI with a SELECT whose rows are stored: take it out")
+            yield ("min_volume",), "is for a KPI with a SELECT whose rows are stored: take it out"
         if LOW_VOLUME in self.columns:
-            raise MisplacedError(("columns", LOW_VOLUME), "min_volume makes this column: take it out")
+            yield ("columns", LOW_VOLUME), "min_volume makes this column: take it out"
         if volume.column in self.columns and self.columns[volume.column].type not in KEY_TYPES:
             known = ", ".join(KEY_TYPES)
-            raise MisplacedError(
-                ("min_volume", "column"), f"{volume.column!r} counts nothing: name a column of type {known}"
-            )
-        meaning = f"Whether {volume.column} is below {volume.at_least} or unknown; the view for readers leaves it out."
-        self.columns[LOW_VOLUME] = Column(type="boolean", description=meaning)
-        return self
+            yield ("min_volume", "column"), f"{volume.column!r} counts nothing: name a column of type {known}"
 
-    @model_validator(mode="after")
-    def _names_only_its_columns(self) -> "Header":
+    def _name_problems(self) -> Iterator[tuple[Loc, str]]:
+        """Columns that cannot be, and words that name columns which are not there."""
         if LOAD_DATE in self.columns:
-            raise MisplacedError(("columns", LOAD_DATE), "it is every table's first column already: take it out")
+            yield ("columns", LOAD_DATE), "it is every table's first column already: take it out"
+        for column in self.columns:
+            if column in SYSTEM_COLUMNS:
+                yield ("columns", column), "every table of Postgres has a hidden column of this name: give it another"
+        known = {*self.columns, *([LOW_VOLUME] if self.min_volume else [])}
         for loc, column in self._mentions():
-            if column not in self.columns:
-                raise MisplacedError(loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})")
+            if column not in known:
+                yield loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})"
+        if len(set(self.grain)) < len(self.grain):
+            yield ("grain",), "a column stands there twice: take it out once"
+
+    def _storage_problems(self) -> Iterator[tuple[Loc, str]]:
+        """Words that another word of the header forbids."""
         if self.storage == "view" and self.checks != Checks():
-            raise MisplacedError(("checks",), "a view shows what its table shows, before any check: put them there")
+            yield ("checks",), "a view shows what its table shows, before any check: put them there"
         if self.storage == "view" and self.versions:
-            raise MisplacedError(("versions",), "a view has what its table says: put it there")
+            yield ("versions",), "a view has what its table says: put it there"
         if self.lookback and (self.source or self.storage == "view"):
             kind = "a raw table reads the object of its load_date" if self.source else "a view shows one load_date"
-            raise MisplacedError(("lookback",), f"{kind}: look back in a table that has a SELECT and stores it")
+            yield ("lookback",), f"{kind}: look back in a table that has a SELECT and stores it"
         if self.freshness and not self.kpi:
-            raise MisplacedError(("freshness",), "is for KPIs: say kpi as well, or take it out")
-        if len(set(self.grain)) < len(self.grain):
-            raise MisplacedError(("grain",), "a column stands there twice")
-        return self
-
-    @model_validator(mode="after")
-    def _compares_columns_with_their_like(self) -> "Header":
-        for loc, value in self._constants():
-            if problem := _misfit(value, self.columns[str(loc[2])].type):
-                raise MisplacedError(loc, problem)
-        return self
+            yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
 
     def _mentions(self) -> Iterator[tuple[tuple[int | str, ...], str]]:
         """(where, column) of each column that a word speaks of."""
@@ -308,14 +398,19 @@ def _misfit(value: Value, type_: str) -> str:
     return f"{value!r} is {kind} in YAML, and the column is {type_}: put it in quotes, as it is delivered"
 
 
-def split(path: Path, text: str) -> tuple[Header, Lines, str]:
-    """Cut a file into its header, the lines of its words, and its body, which is all that is ever executed.
+def cut(path: Path, text: str) -> tuple[str, str]:
+    """Cut a file into the text of its header and its body, which is all that is ever executed. Raises ModelError.
 
-    The body begins with as many empty lines as the header took, so that a line of the body is a line of the file.
-    Raises ModelError.
+    Each begins with as many empty lines as stand before it, so that its lines are those of the file.
     """
     match = HEADER.match(text)
     if match is None:
         raise ModelError(path, 1, "begins with no header: the first line must be /* @asset, and @end */ must close it")
-    header, lines = read(Header, "\n" + match.group(1), path)  # the empty line stands for /* @asset
-    return header, lines, "\n" * text[: match.end()].count("\n") + text[match.end() :]
+    return "\n" + match.group(1), "\n" * text[: match.end()].count("\n") + text[match.end() :]
+
+
+def split(path: Path, text: str) -> tuple[Header, Lines, str]:
+    """Read a file: its header, the lines of its words, and its body. Raises ModelError."""
+    words, body = cut(path, text)
+    header, lines = read(Header, words, path)
+    return header, lines, body

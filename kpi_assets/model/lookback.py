@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, Relation, quoted
 
 WINDOW_START = "window_start"  # the parameter for authors: the first load_date of the window
 _THERE = "load_dates_there"  # the parameter that is put in for them: those of the window that are read
@@ -56,11 +56,11 @@ def window_rows(relation: Relation, key: Key, instead: str | None = None) -> str
 
     Read from a subquery `instead` of the table, where one is given.
     """
-    source = f"{instead} as every_row" if instead else relation
+    source = f"{instead} as every_row" if instead else quoted(*relation)
     rows = f"from {source} where {LOAD_DATE} = any(%({_THERE})s)"
     if key is None:
         return f"(select * {rows})"
-    columns = ", ".join(f'"{column}"' for column in key)
+    columns = ", ".join(map(quoted, key))
     return f"(select distinct on ({columns}) * {rows} order by {columns}, {LOAD_DATE} desc)"
 
 

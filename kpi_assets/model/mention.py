@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from kpi_assets.model.names import Relation
+from kpi_assets.model.names import Relation, quoted
 
 THIS = "{this}"  # in a check's query: the build that is being audited
 _SEEN_OTHERWISE = re.compile(r"%%|" + re.escape(THIS))
@@ -40,7 +40,7 @@ def replaced(sql: str, subqueries: Iterable[tuple[Mention, str]]) -> str:
     """`sql`, stripped, with a subquery in the place of each table mentioned; it goes by the same name."""
     text = sql.strip()
     for mention, subquery in sorted(subqueries, reverse=True):
-        alias = "" if mention.has_alias else f" as {mention.relation.table}"
+        alias = "" if mention.has_alias else f" as {quoted(mention.relation.table)}"
         text = text[: _place(text, mention.start)] + subquery + alias + text[_place(text, mention.end) :]
     return text
 

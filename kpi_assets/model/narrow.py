@@ -47,11 +47,17 @@ def _narrow(scope: Scope, name: str, uses: Mapping[str, int]) -> Iterator[Narrow
     for alias, column in _equals(scope, key):
         source = scope.sources.get(alias)
         is_key = (alias, column) == key
-        if isinstance(source, exp.Table) and not any(source.args.get(word) for word in _IN_PART):
+        if isinstance(source, exp.Table) and _is_plain(source):
             yield Narrowable(Mention.of(source), column, is_key)
         elif isinstance(source, Scope) and (not source.is_cte or uses.get(_cte_name(scope, alias)) == 1):
             for found in _narrow(source, column, uses):
                 yield Narrowable(found.mention, found.column, is_key and found.is_origin)
+
+
+def _is_plain(table: exp.Table) -> bool:
+    """Whether it is a table of a schema, all of it: no function, and not the build that is audited."""
+    named = table.db and not isinstance(table.this, exp.Func)
+    return bool(named) and not any(table.args.get(word) for word in _IN_PART)
 
 
 def _cte_name(scope: Scope, alias: str) -> str:
@@ -67,6 +73,8 @@ def _key(scope: Scope, name: str) -> Column | None:
         column = projection.unalias()
         if projection.alias_or_name == name and isinstance(column, exp.Column):
             sources = list(scope.selected_sources)
+            if not sources:
+                return None
             joins = select.args.get("joins") or []
             using = any(column.name in _using(join) for join in joins)
             if not column.table and len(sources) > 1 and not using:

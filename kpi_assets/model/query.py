@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 
 from sqlglot import TokenType, exp, parse, tokenize
-from sqlglot.errors import ParseError, TokenError
+from sqlglot.errors import OptimizeError, ParseError, SqlglotError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
@@ -20,7 +20,7 @@ from kpi_assets.model.lookback import WINDOW_START, Key, told_apart_by, window_r
 from kpi_assets.model.mention import THIS, Mention, as_parsed, replaced
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.narrow import Narrowable, mentions_to_narrow
-from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.strict_yaml import ModelError, Problems
 
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
 _OTHER_CLAUSES = ("joins", "laterals", "group", "having", "order", "limit", "offset", "distinct", "windows", "with_")
@@ -111,12 +111,19 @@ class Query:
         return [told_apart_by(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
 
     def lineage(self, schemas: Mapping[Relation, list[str]]) -> dict[str, list[tuple[Relation, str]]]:
-        """For each returned column, the columns of tables that it is computed from, sorted."""
+        """For each returned column, the columns of tables that it is computed from, sorted.
+
+        Nothing for a SELECT whose names only Postgres can tell apart.
+        """
         known: dict[str, dict[str, dict[str, str]]] = {}
         for relation, columns in schemas.items():
             known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *columns], "unknown")
         result = {}
-        for column, root in lineage(None, self.tree, schema=known, dialect="postgres").items():
+        try:
+            roots = lineage(None, self.tree, schema=known, dialect="postgres")
+        except SqlglotError:
+            return {}
+        for column, root in roots.items():
             leaves = {
                 (Relation(node.expression.db, node.expression.name), exp.to_column(node.name).name)
                 for node in root.walk()
@@ -181,29 +188,32 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
     """Parse one SELECT and prove that it may be run for one load_date, or with `lookback` for a window that ends there.
 
     `line` is the file's line on which `sql` begins. Raises ModelError for a syntax error, for several statements or
-    another kind, a table without its schema, an unknown parameter, and a table that is not tied to the load_date.
+    another kind, tables without their schema, unknown parameters, and tables that are not tied to the load_date.
     """
     _check_parameters(sql, path, line, lookback=lookback)
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
     tree = _parse(as_parsed(sql), path, line)
     windows: set[Mention] = set()
-    for scope in traverse_scope(tree):
-        for table in _tables(scope):
-            if table.catalog or not (table.db or table.name == THIS):
-                at = line_of(table, line)
-                raise ModelError(path, at, f"the table {table.sql()!r} must be written as schema.table")
+    problems = Problems()
+    for scope in _scopes(tree, path, line):
+        nameless = [table for table in _tables(scope) if table.catalog or not (table.db or table.name == THIS)]
+        for table in nameless:
+            at = line_of(table, line)
+            problems.add(path, at, f"the table {table.sql()!r} must be written as schema.table")
         untied, over_window = _ties(scope, lookback=lookback)
-        for table in untied:
-            raise ModelError(
+        for table in (each for each in untied if each not in nameless):
+            problems.add(
                 path,
                 line_of(table, line),
                 f"{table.db}.{table.name} is read for all load_dates at once: tie it by "
                 f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)"
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
             )
-        windows.update(map(Mention.of, over_window))
+        if not nameless:
+            windows.update(map(Mention.of, over_window))
     if windows:
-        _check_names(tree, path, line)
+        _check_names(tree, path, line, problems)
+    problems.raise_any()
     return Query(sql, tree, line, tuple(sorted(windows)))
 
 
@@ -214,20 +224,29 @@ def _parse(text: str, path: Path, line: int) -> exp.Query:
     except ParseError as error:
         found = error.errors[0]
         at = line + int(found["line"]) - 1
-        raise ModelError(path, at, f"this SQL cannot be parsed, at {found['highlight']!r}") from None
+        raise ModelError(path, at, f"this SQL cannot be parsed, at {found['highlight']!r}: correct it there") from None
     except TokenError:
         raise ModelError(path, line, "this SQL cannot be parsed: a quote or comment is never closed") from None
+    except RecursionError:
+        raise ModelError(path, line, "this SQL is nested too deeply to be parsed: write it in steps (WITH)") from None
     if ended or not isinstance(tree, exp.Query) or tree.find(exp.DML, exp.Into):
         raise ModelError(path, line, "the SQL must be exactly one SELECT, without a semicolon after it")
     return tree
 
 
-def _check_names(tree: exp.Query, path: Path, line: int) -> None:
-    """Raise ModelError for a column that is named with its table's schema, which a table in a window has not."""
+def _scopes(tree: exp.Query, path: Path, line: int) -> list[Scope]:
+    try:
+        return list(traverse_scope(tree))
+    except OptimizeError as error:
+        raise ModelError(path, line, f"this SQL cannot be read ({error}): correct its names") from None
+
+
+def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> None:
+    """Find the columns that are named with their table's schema, which a table in a window has not."""
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"
-            raise ModelError(path, line_of(column, line), f"write {column.sql()} as {name}: it is read over a window")
+            problems.add(path, line_of(column, line), f"write {column.sql()} as {name}: it is read over a window")
 
 
 def line_of(node: exp.Expr, line: int) -> int:
@@ -240,15 +259,17 @@ def line_of(node: exp.Expr, line: int) -> int:
 
 def _check_parameters(sql: str, path: Path, line: int, *, lookback: bool) -> None:
     known = [LOAD_DATE, *([WINDOW_START] if lookback else [])]
+    problems = Problems()
     for match in _PERCENT.finditer(sql):
         at = line + sql.count("\n", 0, match.start())
         if match.group(1) == WINDOW_START and not lookback:
-            raise ModelError(path, at, f"%({WINDOW_START})s is for a header with the word lookback: add it")
-        if match.group(1) is not None and match.group(1) not in known:
+            problems.add(path, at, f"%({WINDOW_START})s is for a header with the word lookback: add it")
+        elif match.group(1) is not None and match.group(1) not in known:
             names = " and ".join(f"%({name})s" for name in known)
-            raise ModelError(path, at, f"unknown parameter {match.group(0)}: known is {names}")
-        if match.group(2) is not None:
-            raise ModelError(path, at, "a percent sign must be doubled (%%): a single one begins a parameter")
+            problems.add(path, at, f"unknown parameter {match.group(0)}: known is {names}")
+        elif match.group(2) is not None:
+            problems.add(path, at, "a percent sign must be doubled (%%): a single one begins a parameter")
+    problems.raise_any()
 
 
 def _tables(scope: Scope) -> Iterator[exp.Table]:

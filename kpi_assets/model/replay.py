@@ -13,7 +13,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import Query, line_of
-from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.strict_yaml import Problems
 from kpi_assets.model.value_types import KindOf, argument, in_scope
 
 # Aggregates that add up: of floating-point numbers, each order of the rows gives other last digits.
@@ -42,15 +42,16 @@ def check_replay(query: Query, types: Mapping[Relation, Mapping[str, str]], path
 
     Returns whether there are sums whose type must be asked of Postgres.
     """
-    unknown = False
+    unknown, problems = False, Problems()
     for scope in traverse_scope(query.tree):
         for node, problem in _problems(scope):
-            raise ModelError(path, line_of(node, query.line), problem)
+            problems.add(path, line_of(node, query.line), problem)
         for node in scope.find_all(exp.Func, exp.Anonymous):
             found = _float_sum(node, in_scope(scope, types))
             if found:
-                raise ModelError(path, line_of(node, query.line), found)
+                problems.add(path, line_of(node, query.line), found)
             unknown = unknown or found is None
+    problems.raise_any()
     return unknown
 
 

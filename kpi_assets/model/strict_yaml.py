@@ -1,10 +1,12 @@
 """YAML without its surprises, and errors that know their file and line.
 
-Belongs here: parsing text into plain values, and pydantic errors as sentences. Not here: what any key means.
+Belongs here: parsing text into plain values, the lines on which they stand, and collecting what is wrong, so that a
+person is told all of it at once. Not here: what any key means, and the words of an error (sentences.py).
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kpi_assets.errors import UserError
+from kpi_assets.model import sentences
+from kpi_assets.model.sentences import Loc
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -25,13 +29,61 @@ class ModelError(UserError):
         self.path, self.line, self.problem = path, line, problem
         super().__init__(f"{path}:{line}: {problem}")
 
+    @property
+    def each(self) -> Sequence["ModelError"]:
+        """This one; or where it stands for several, each of them."""
+        return [self]
 
-class MisplacedError(ValueError):
-    """Raised by a validator of a whole model: what is wrong stands below it, at `loc`."""
 
-    def __init__(self, loc: tuple[int | str, ...], problem: str) -> None:
-        self.loc = loc
-        super().__init__(problem)
+class SeveralModelErrors(ModelError):  # noqa: N818  it is several
+    """Several of them; of many, the first are told."""
+
+    FEW = 5
+
+    def __init__(self, found: Sequence[ModelError]) -> None:
+        super().__init__(found[0].path, found[0].line, found[0].problem)
+        self._each = found
+
+    @property
+    def each(self) -> Sequence[ModelError]:
+        """Each of them."""
+        return self._each
+
+    @property
+    def sentences(self) -> list[str]:
+        """The first few, and how many more there are."""
+        told = [str(error) for error in self._each[: self.FEW]]
+        more = len(self._each) - len(told)
+        return [*told, f"{more} more of these: `kpi check` shows all."] if more else told
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
+
+class Problems:
+    """Collects what is wrong: `with problems.collected():` goes on behind the block in which something was found."""
+
+    def __init__(self) -> None:
+        self.found: list[ModelError] = []
+
+    def add(self, path: Path, line: int, problem: str) -> None:
+        """Something that is wrong."""
+        self.found.append(ModelError(path, line, problem))
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Take what the block raises."""
+        try:
+            yield
+        except ModelError as error:
+            self.found += error.each
+
+    def raise_any(self) -> None:
+        """Raise ModelError for what was found, by file and line; nothing where nothing was."""
+        unique = {str(error): error for error in self.found}
+        found = sorted(unique.values(), key=lambda error: (error.path, error.line))
+        if found:
+            raise found[0] if len(found) == 1 else SeveralModelErrors(found)
 
 
 class Strict(BaseModel):
@@ -52,6 +104,8 @@ _FORMS = {
     # Numbers in YAML 1.1, and for most who write them, but text in 1.2.
     "doubtful": r"[-+]?[0-9][0-9_]*\.?[0-9_]*([eE][-+]?[0-9]+)?|[-+]?0b[01_]+|[-+]?0[ox][0-9a-fA-F_]+",
 }
+_DIGITS = 1_000  # characters of a number
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # an escape in double quotes may give them
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,6 +130,12 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        if isinstance(node.value, str) and (found := _UNSTORABLE.search(node.value)):
+            problem = f"U+{ord(found[0]):04X} stands in it, which no database stores as text: take it out"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_scalar(node)
+
     def construct_core(self, node: yaml.ScalarNode) -> bool | int | float:
         """The value of a word that is no text. Raises ConstructorError for one that is not written as its type is."""
         form, text = node.tag.removeprefix(_CORE), node.value
@@ -84,13 +144,23 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         if form == "bool":
             return bool(text.lower() == "true")
+        if len(text) > _DIGITS:
+            problem = f"a number of {len(text)} characters is longer than any that is kept: put it in quotes"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         if form == "int":
             return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
         number = float(re.sub(r"\.(?=[inIN])", "", text))
-        if re.fullmatch(_NUMBER, text) and Decimal(text) != Decimal(repr(number)):
+        if re.fullmatch(_NUMBER, text) and not _is_exact(text, number):
             problem = f"{text} has more digits than a number here keeps: put it in quotes"
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         return number
+
+
+def _is_exact(text: str, number: float) -> bool:
+    try:
+        return Decimal(text) == Decimal(repr(number))
+    except ArithmeticError:  # an exponent beyond all bounds
+        return False
 
 
 for _form, _pattern in _FORMS.items():
@@ -119,35 +189,46 @@ class Lines:
         text: str = node.value
         return int(node.start_mark.line) + 2 + text[: len(text) - len(text.lstrip())].count("\n")
 
-    def _find(self, loc: tuple[int | str, ...]) -> tuple[int, yaml.Node | None]:
+    def written(self, loc: Loc) -> Loc:
+        """The parts of `loc` that the text has."""
+        return tuple(part for part, _, _ in self._walk(loc))
+
+    def _find(self, loc: Loc) -> tuple[int, yaml.Node | None]:
+        line: int = self.root.start_mark.line + 1 if self.root is not None else 1
+        found = (line, self.root)
+        for _, line, node in self._walk(loc):
+            found = (line, node)
+        return found
+
+    def _walk(self, loc: Loc) -> Iterator[tuple[int | str, int, yaml.Node]]:
+        """(part, its line, its value) of each part of `loc` that the text has."""
         node = self.root
-        line: int = node.start_mark.line + 1 if node is not None else 1
         for part in loc:
             if isinstance(node, yaml.MappingNode):
                 for key, value in node.value:
                     if key.value == str(part):
-                        line, node = key.start_mark.line + 1, value
+                        node = value
+                        yield part, key.start_mark.line + 1, value
                         break
             elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
                 node = node.value[part]
-                line = node.start_mark.line + 1
-        return line, node
+                yield part, node.start_mark.line + 1, node
 
 
 def read(model: type[M], text: str, path: Path) -> tuple[M, Lines]:
     """Parse `text` into `model`, and tell where its words stand.
 
-    Raises ModelError with the line in `path`, for bad YAML and for bad content alike.
+    Raises ModelError with the lines in `path` of all that is wrong, for bad YAML and for bad content alike.
     """
     node, values = _parse(text, path)
-    lines = Lines(node)
+    lines, problems = Lines(node), Problems()
     try:
         return model.model_validate(values), lines
     except ValidationError as error:
-        first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        loc = (*first["loc"], *(cause.loc if isinstance(cause, MisplacedError) else ()))
-        raise ModelError(path, lines.of(*loc), _sentence(loc, first["msg"], first["type"])) from None
+        for loc, sentence in sentences.of_model(model, error, lines.written):
+            problems.add(path, lines.of(*loc), sentence)
+        problems.raise_any()
+        raise AssertionError from error
 
 
 def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
@@ -157,23 +238,15 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
         node = loader.get_single_node()
         return node, loader.construct_document(node) if node is not None else {}
     except yaml.MarkedYAMLError as error:
-        # A quote or bracket that is never closed is noticed far below the line on which it opens.
-        opens = error.context is not None and ("quoted" in error.context or "flow" in error.context)
-        mark = error.context_mark if opens else error.problem_mark
-        line = mark.line + 1 if mark else 1
-        raise ModelError(path, line, f"{error.problem} (check the YAML's indentation and quotes)") from None
+        own = isinstance(error, yaml.constructor.ConstructorError) and error.context is None
+        own = own and not str(error.problem).startswith("could not determine")
+        problem = str(error.problem) if own else sentences.of_yaml(str(error.problem))
+        raise ModelError(path, sentences.place_of(error), problem) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ModelError(path, line, f"holds the control character U+{error.character:04X}: take it out") from None
+    except RecursionError:
+        raise ModelError(path, 1, "its lists stand within lists too deeply to be read: write them flat") from None
     finally:
         if loader:
             loader.dispose()
-
-
-def _sentence(loc: tuple[int | str, ...], message: str, kind: str) -> str:
-    where = ".".join(str(part) for part in loc)
-    if kind == "extra_forbidden":
-        return f"unknown word {where!r}: take it out or correct its spelling"
-    if kind == "missing":
-        return f"{where!r} is missing: add it"
-    return f"{where}: {message.removeprefix('Value error, ')}" if where else message.removeprefix("Value error, ")

@@ -140,14 +140,21 @@ def of_build(connection: Connection[Any], build_id: int) -> int | None:
     return row[0] if row else None
 
 
-def previous_rows(connection: Connection[Any], relation: Relation, load_date: date) -> int | None:
-    """The rows of the latest earlier load_date that is published, or was until retention dropped it; None without."""
-    row = connection.execute(
-        "select rows from ops.publishes where asset = %s and load_date < %s "
-        "order by load_date desc, publish_id desc limit 1",  # only retention leaves a load_date without a current one
-        [str(relation), load_date],
-    ).fetchone()
-    return int(row[0]) if row else None
+def earlier_rows(
+    connection: Connection[Any], relation: Relation, load_date: date, *, every: int, count: int
+) -> list[int]:
+    """The rows of the `count` latest earlier load_dates that lie a multiple of `every` days back, the latest first.
+
+    Those that are published, or were until retention dropped them; not those of a table that was dropped as a whole.
+    """
+    rows = connection.execute(
+        "select rows from (select distinct on (load_date) load_date, rows from ops.publishes "
+        "where asset = %(asset)s and load_date < %(load_date)s and (%(load_date)s - load_date) %% %(every)s = 0 "
+        "and removed_at is null order by load_date desc, publish_id desc limit %(count)s) as latest "
+        "order by load_date desc",
+        {"asset": str(relation), "load_date": load_date, "every": every, "count": count},
+    ).fetchall()
+    return [int(found) for (found,) in rows]
 
 
 def latest_load_date(connection: Connection[Any], relation: Relation) -> date | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Context, Decimal, localcontext
+from statistics import median
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from psycopg.rows import dict_row
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.checks import (
+    ENOUGH_WEEKDAYS,
     Accounted,
     BadRows,
     Check,
@@ -40,7 +42,9 @@ from kpi_assets.model.results import CheckResult
 SAMPLES = 5
 _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 _DIGITS = 200_000  # more than a numeric of Postgres has
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 CHECK_TIMEOUT = "30min"
+_BAD_ROWS = sql.Identifier("bad rows")  # with a blank, which no column's name has: it stands for the whole row
 _ROWS, _CHECKSUM, _BAD = "ROWS", "CHECKSUM", "BAD"  # in capitals, which no check's name has
 # What hashes a type's values from a seed, as Postgres' own hash joins do; every other type is hashed as text.
 _HASHES = {
@@ -63,6 +67,7 @@ class Facts:
 
     load_date: date
     previous_rows: int | None = None  # of the latest earlier load_date that is published
+    usual_rows: Sequence[int] = ()  # of the latest earlier load_dates of the same weekday
     source_rows: Mapping[Relation, int] = field(default_factory=dict)  # of the published tables that were read
     records: int | None = None  # in the object, counted by us
     quarantined: int = 0
@@ -313,14 +318,17 @@ def _bad_rows(
         bad = int(scan[check.name])
     else:
         counted = connection.execute(
-            sql.SQL("select count(*) from (\n{}\n) as bad").format(query), parameters
+            sql.SQL("select count(*) from (\n{}\n) as {}").format(query, _BAD_ROWS), parameters
         ).fetchone()
         bad = int(counted[0]) if counted else 0
     samples = []
     if bad:
         samples = connection.execute(
-            sql.SQL("select {} from (\n{}\n) as bad limit {}").format(
-                sql.SQL(excerpt.sql_cut_values(f"to_jsonb(bad) - '{LOAD_DATE}'", "jsonb")), query, sql.Literal(SAMPLES)
+            sql.SQL("select {} from (\n{}\n) as {} limit {}").format(
+                sql.SQL(excerpt.sql_cut_values(f"to_jsonb({_BAD_ROWS.as_string()}) - '{LOAD_DATE}'", "jsonb")),
+                query,
+                _BAD_ROWS,
+                sql.Literal(SAMPLES),
             ),
             parameters,
         ).fetchall()
@@ -343,19 +351,23 @@ def _query_on(this: sql.Composable, query: Query, facts: Facts) -> sql.Composabl
 
 
 def _min_rows(check: MinRows, facts: Facts, rows: int) -> CheckResult:
-    floor = float(check.at_least)
-    basis = ""
-    if facts.previous_rows is not None and facts.previous_rows * check.of_previous > floor:
-        floor = facts.previous_rows * check.of_previous
+    floors = [(float(check.at_least), "")]
+    if facts.previous_rows is not None:
         basis = f" ({check.of_previous:.0%} of the {facts.previous_rows} rows of the load_date before)"
+        floors.append((facts.previous_rows * check.of_previous, basis))
+    weekday, count = f"{_WEEKDAYS[facts.load_date.weekday()]}s", len(facts.usual_rows)
+    is_unknown = bool(check.of_usual) and count < ENOUGH_WEEKDAYS
+    if check.of_usual and not is_unknown:
+        usual = median(facts.usual_rows)
+        basis = f" ({check.of_usual:.0%} of {usual:g}, the median of the last {count} {weekday})"
+        floors.append((usual * check.of_usual, basis))
+    floor, basis = max(floors, key=lambda each: each[0])
     passed = rows >= floor
+    message = "" if passed else f"{rows} rows, at least {floor:g} are wanted{basis}"
+    if passed and is_unknown:
+        message = f"of_usual is not judged yet: {count} of the {ENOUGH_WEEKDAYS} {weekday} that it takes are published"
     return CheckResult(
-        check.name,
-        passed=passed,
-        blocking=check.blocking,
-        metric=rows,
-        threshold=floor,
-        message="" if passed else f"{rows} rows, at least {floor:g} are wanted{basis}",
+        check.name, passed=passed, blocking=check.blocking, metric=rows, threshold=floor, message=message
     )
 
 

@@ -48,7 +48,7 @@ def ensure_database(server: SecretStr, database: str) -> None:
         except psycopg.errors.InsufficientPrivilege:
             raise WarehouseError(
                 f"The database {database!r} does not exist and the user of KPI_POSTGRES_URL may not create it: "
-                f"have an administrator run `kpi bootstrap`, or `create database {database} owner <that user>`."
+                f'have an administrator run `kpi bootstrap`, or `create database "{database}" owner <that user>`.'
             ) from None
 
 
@@ -174,11 +174,10 @@ def _let_make(connection: Connection[Any], role: str, schemas: Collection[str]) 
     ):
         connection.execute(sql.SQL(statement).format(**words))
     found = connection.execute(
-        "select c.relnamespace::regnamespace::text, c.relname, c.relkind = 'v' from pg_class as c "
-        "where c.relkind in ('r', 'p', 'v') "
+        "select n.nspname, c.relname, c.relkind = 'v' from pg_class as c "
+        "inner join pg_namespace as n on c.relnamespace = n.oid where c.relkind in ('r', 'p', 'v') "
         "and c.relowner <> to_regrole(%(role)s) and pg_has_role(c.relowner, 'usage') "
-        "and (c.relnamespace::regnamespace::text = any(%(schemas)s::text[]) "
-        "or c.relnamespace = to_regnamespace(%(builds)s) "
+        "and (n.nspname = any(%(schemas)s::text[]) or n.nspname = %(builds)s "
         "and exists (select 1 from unnest(%(schemas)s::text[]) as s where starts_with(c.relname, s || '__')))",
         {"role": role, "schemas": list(schemas), "builds": BUILDS},
     ).fetchall()

@@ -382,7 +382,7 @@ def builds_of(connection: Connection[Any], relation: Relation) -> list[Relation]
     rows = connection.execute(
         "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
         "and not c.relispartition and c.relname ~ %s",
-        [BUILDS, rf"^{_short(*relation)}__\d{{8}}__\d+$"],
+        [BUILDS, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+)?$"],
     ).fetchall()
     return [Relation(BUILDS, name) for (name,) in rows]
 
@@ -392,10 +392,9 @@ def leftovers(connection: Connection[Any], table: Table, load_date: date) -> Ite
 
     Whoever holds the lock of this table and load_date may drop them.
     """
-    prefix = f"{_short(*table.relation)}__{load_date:%Y%m%d}__"
     rows = connection.execute(
         "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
-        "and starts_with(c.relname, %s) and not c.relispartition",
-        [BUILDS, prefix],
+        "and not c.relispartition and c.relname ~ %s",
+        [BUILDS, rf"^{_short(*table.relation)}__{load_date:%Y%m%d}__\d+(_\d+)?$"],
     ).fetchall()
     yield from (Relation(BUILDS, name) for (name,) in rows)

@@ -16,6 +16,7 @@ from psycopg import Connection, sql
 from kpi_assets.model import excerpt
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline import Table
+from kpi_assets.model.query import digest
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.bootstrap import BUILDS, MAKERS
 from kpi_assets.warehouse.candidates import (
@@ -28,11 +29,6 @@ from kpi_assets.warehouse.candidates import (
     types_of,
 )
 from kpi_assets.warehouse.shape import Changes, Published, UnlikeTypesError, changes, common
-
-
-def latest_view(table: Table) -> Relation:
-    """The view in which readers find a KPI's latest published load_date."""
-    return Relation(table.relation.schema, f"{table.relation.table}_latest")
 
 
 def ensure(connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]) -> None:
@@ -65,7 +61,7 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
         newest = max(others, key=lambda published: published.last, default=None)
         # Readers of the latest load_date see the columns with which that was published.
         names = list(newest.columns if newest and newest.last > load_date else table.types)
-        _put_view(connection, table, latest_view(table), _latest_rows(table, names, for_readers(kept)))
+        _put_view(connection, table, table.latest_view, _latest_rows(table, names, for_readers(kept)))
     _drop_columns(connection, table, needed.drop)
     _comment(connection, table)
 
@@ -220,7 +216,7 @@ def mismatches(connection: Connection[Any], tables: Iterable[Table]) -> list[str
             continue
         if table.header.kpi and latest_of(connection, table.relation) is None:
             found.append(
-                f"the view {latest_view(table)} is gone, by which readers find the latest load_date: "
+                f"the view {table.latest_view} is gone, by which readers find the latest load_date: "
                 f"`kpi run {table.pipeline} --load-date DATE --select {table.relation}` of any load_date makes it again"
             )
     return found
@@ -247,8 +243,10 @@ def _ensure_key(connection: Connection[Any], table: Table) -> None:
         if is_unique or columns == wanted:
             connection.execute(sql.SQL("drop index {}").format(sql.SQL(index)))
     key = sql.SQL(", ").join(sql.Identifier(column) for column in wanted)
-    statement = "create {unique} index on {table} ({key})"
-    words = {"table": identifier(table.relation), "key": key}
+    statement = "create {unique} index {name} on {table} ({key})"
+    # With a blank, which no table's name has: an index and a table cannot be called the same.
+    index = sql.Identifier(f"{table.relation.table} {digest(*wanted)}")
+    words = {"name": index, "table": identifier(table.relation), "key": key}
     try:
         with connection.transaction():
             connection.execute(sql.SQL(statement).format(unique=sql.SQL("unique"), **words))

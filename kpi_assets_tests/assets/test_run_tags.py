@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, load_dates_asked
 from kpi_assets.errors import UsageError
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 
 PIPELINE = load_pipelines(default_sql_dir())["instacart"]  # from 2025-01-01 on

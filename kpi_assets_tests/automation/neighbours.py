@@ -11,7 +11,8 @@ import dagster as dg
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline, load_pipelines
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.automation.conftest import definitions_of
 
 SQL_DIR, PIPELINE = "NEIGHBOURS_SQL_DIR", "NEIGHBOURS_PIPELINE"  # environment variables, for `defs`

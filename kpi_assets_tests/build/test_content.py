@@ -199,7 +199,7 @@ def test_published_whole_and_read_the_same_beside_a_broken_record(lab: Lab, name
         (None, "exists", "is not there"),
         (b"", "not_empty", "has 0 bytes"),
         (b"\xef\xbb\xbf" + HEADER + FIRST, "header", ": it begins with a byte order mark: save it as plain UTF-8"),
-        ((HEADER + FIRST).decode().encode("utf-16"), "header", ": its first line is not UTF-8: save it as UTF-8"),
+        ((HEADER + FIRST).decode().encode("utf-16"), "header", ": it is text in UTF-16, not plain CSV: save it as "),
         (
             b"thing_id,name,weight\r1,anvil,20.50\r",
             "header",

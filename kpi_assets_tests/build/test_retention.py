@@ -130,6 +130,8 @@ def test_a_kpi_whose_inputs_were_dropped_says_how_to_replay_and_the_replay_gives
 
 
 def test_a_gate_compares_with_a_load_date_before_that_was_dropped(attic: Attic) -> None:
+    path = attic.folder / "raw/things.sql"
+    path.write_text(path.read_text().replace("@end", "checks: {min_rows: {of_previous: 0.5}}\n@end"))
     four = b"thing_id,name,weight\n" + b"".join(b"%d,x,1\n" % number for number in range(4))
     attic.land(things=four, labels=None)
     assert not attic.build("raw.things", attic.day).held

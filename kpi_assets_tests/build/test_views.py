@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.build.context import UpstreamError
-from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
 

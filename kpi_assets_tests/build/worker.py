@@ -13,7 +13,7 @@ from pathlib import Path
 from kpi_assets.build.context import BuildContext
 from kpi_assets.build.table import build
 from kpi_assets.lake.store import Store, client
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 
 RUN_ID = "killed-run"

@@ -7,7 +7,7 @@ import pytest
 
 from kpi_assets.cli.common import selected
 from kpi_assets.errors import UsageError
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.cli.command import SQL, Said, Site
 from kpi_assets_tests.cli.conftest import Published
 from kpi_assets_tests.cli.test_usage import NAMES, TABLES

@@ -29,7 +29,7 @@ from kpi_assets.instance.storage import PooledPostgresStorage
 from kpi_assets.lake.landing import land
 from kpi_assets.lake.store import LakeError, Store, client
 from kpi_assets.local.stack import Stack
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, settings
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.deploy.compose import BIN, COMPOSE, DEPLOY

@@ -8,7 +8,8 @@ import pytest
 from kpi_assets.lake.listing import landed
 from kpi_assets.lake.store import Store
 from kpi_assets.local.stack import Stack
-from kpi_assets.model.pipeline import Table, load_pipelines
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.tree import load_pipelines
 
 TABLE = """\
 /* @asset

@@ -14,7 +14,7 @@ from kpi_assets.lake import store as store_module
 from kpi_assets.lake.store import LakeError, Store, bucket_of, client, explained, sha256_of
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir, settings
 from kpi_assets_tests.faults import Cut, Drip, Fault, HangUp, Refuse, Short
 from kpi_assets_tests.lake.conftest import DAY, Faulty, put

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.model.pipeline import Pipeline, load_pipelines
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.tree import load_pipelines
 
 YAML = """\
 description: A shop of one test.

@@ -19,6 +19,7 @@ from kpi_assets.model.checks import (
     expand,
     literal,
 )
+from kpi_assets.model.header import MinRows as MinRowsWords
 from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation
 from kpi_assets.model.strict_yaml import ModelError
@@ -60,6 +61,7 @@ ALL = """\
   every_kilo:
     reconcile: {source: raw.kilos, sum: kilos, here: weight}
     severity: warn
+  min_rows: {at_least: 1}
 """
 
 
@@ -72,7 +74,7 @@ def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> N
     checks = expanded(ALL)
     assert [(name, type(check), check.blocking, check.line) for name, check in checks.items()] == [
         ("grain", Grain, True, 4),
-        ("min_rows", MinRows, True, 9),
+        ("min_rows", MinRows, True, 33),
         ("not_null", BadRows, True, 21),
         ("accepted_values__user", BadRows, True, 20),
         ("range__weight", BadRows, True, 18),
@@ -85,7 +87,7 @@ def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> N
     ]
     assert [check.description for check in checks.values()] == [
         "One row per thing_id, user; none is null.",
-        "Not suddenly empty or shrunk.",
+        "At least 1 row.",
         "Never null: user, weight.",
         "user is one of ann, it's.",
         "weight lies in 0 to ....",
@@ -98,9 +100,58 @@ def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> N
     ]
 
 
-def test_without_words_there_are_the_grain_and_the_minimum() -> None:
+KPI = "kpi: {chart: {x: user, y: thing_id}}\n"
+SOURCE = "source: {object: 'raw/{load_date}.csv', format: csv}\n"
+FALL = MinRowsWords(of_previous=0.5, of_usual=0.4)
+
+
+@pytest.mark.parametrize(
+    ("more", "words", "minimum", "default", "found"),
+    [
+        # By itself a raw table and a KPI are not empty, and no fall is judged.
+        ("", "", None, None, None),
+        (KPI, "", None, None, (1, 0, 0)),
+        (SOURCE, "", None, None, (1, 0, 0)),
+        (KPI, "{at_least: 0}", None, None, None),
+        ("", "{at_least: 2}", None, None, (2, 0, 0)),
+        ("", "{of_usual: 0.4}", None, None, (0, 0, 0.4)),
+        (SOURCE, "{of_previous: 0.5}", None, None, (1, 0.5, 0)),
+        (SOURCE, "{of_previous: 0}", None, None, (1, 0, 0)),
+        # The pipeline's defaults are for files that say nothing; a file's words take their place as a whole.
+        ("", "", None, FALL, (0, 0.5, 0.4)),
+        (KPI, "", None, FALL, (1, 0.5, 0.4)),
+        (KPI, "{at_least: 0}", None, FALL, None),
+        (KPI, "{of_usual: 0.3}", None, FALL, (1, 0, 0.3)),
+        (KPI, "{}", None, FALL, (1, 0, 0)),
+        ("", "", None, MinRowsWords(at_least=3), (3, 0, 0)),
+        # The environment's minimum takes the place of at_least alone.
+        ("", "", 7, None, (7, 0, 0)),
+        (KPI, "{at_least: 0}", 7, FALL, (7, 0, 0)),
+        (KPI, "", 0, FALL, (0, 0.5, 0.4)),
+        (KPI, "", 0, None, None),
+    ],
+)
+def test_who_says_how_many_rows_are_wanted(
+    more: str,
+    words: str,
+    minimum: int | None,
+    default: MinRowsWords | None,
+    found: tuple[int, float, float] | None,
+) -> None:
+    checks = f"checks: {{min_rows: {words}}}\n" if words else ""
+    header, lines, _ = split(PATH, TEXT.replace("checks:\nCHECKS", more + checks))
+    checks_of = {check.name: check for check in expand(header, PATH, lines, minimum, default)}
+    check = checks_of.get("min_rows")
+    assert isinstance(check, MinRows) or check is None
+    assert (check and (check.at_least, check.of_previous, check.of_usual)) == found
+    if found == (0, 0.5, 0.4):
+        assert check
+        assert check.description == "At least 50% of the load_date before, and 40% of what is usual on its weekday."
+
+
+def test_without_words_there_is_the_grain_alone() -> None:
     header, lines, _ = split(PATH, TEXT.replace("checks:\nCHECKS", ""))
-    assert [check.name for check in expand(header, PATH, lines)] == ["grain", "min_rows"]
+    assert [check.name for check in expand(header, PATH, lines)] == ["grain"]
 
 
 def test_a_raw_table_accounts_for_the_records_of_its_object_first() -> None:
@@ -129,7 +180,7 @@ def test_the_tables_that_checks_read_are_known_with_their_lines() -> None:
 
 def test_the_environment_sets_the_absolute_minimum_alone() -> None:
     assert expanded("  min_rows: {at_least: 5, of_previous: 0.9}\n")["min_rows"] == MinRows(
-        "min_rows", "Not suddenly empty or shrunk.", line=10, at_least=5, of_previous=0.9
+        "min_rows", "At least 5 rows, and 90% of the load_date before.", line=10, at_least=5, of_previous=0.9
     )
     for minimum in (0, 9):
         found = expanded("  min_rows: {at_least: 5, of_previous: 0.9}\n", minimum)["min_rows"]
@@ -230,7 +281,7 @@ def test_a_sum_is_compared_with_that_of_the_same_expression_if_no_other_is_said(
     assert isinstance(found, Reconcile)
     assert found.total is not None
     assert (found.summed, found.here) == ("2 * weight", "sum(2 * weight\n)")
-    day = "from raw.t where load_date = %(load_date)s"
+    day = 'from "raw"."t" where load_date = %(load_date)s'
     assert found.total.sql == f"select coalesce(sum(2 * weight\n), 0) {day}"
     assert [query.sql for _, query in found.dropped] == [f"{found.total.sql} and (weight < 1\n)"]
 

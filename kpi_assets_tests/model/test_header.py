@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.errors import UserError
-from kpi_assets.model.header import MinRows, split
+from kpi_assets.model.header import split
 from kpi_assets.model.strict_yaml import ModelError
 
 PATH = Path("sql/shop/raw/things.sql")
@@ -58,7 +58,7 @@ def test_a_header_is_read_into_typed_values() -> None:
         "rows",
         None,
     )
-    assert header.checks.min_rows == MinRows(at_least=1, of_previous=0.5)
+    assert header.checks.min_rows is None
     assert body == "\n" * 15 + "-- a comment\nselect 1\n", "a line of the body is a line of the file"
     assert lines.of("columns", "name", "type") == 11
 
@@ -151,18 +151,33 @@ ERRORS = {
     "no header": ("select 1", 1, "begins with no header"),
     "a header that is not first": ("\n" + TEXT, 1, "begins with no header"),
     "a header that is not closed": (TEXT.replace("@end */\n", ""), 1, r"@end \*/ must close it"),
-    "an empty header": ("/* @asset\n\n@end */\n", 1, "'description' is missing"),
-    "a list instead of words": ("/* @asset\n- a\n@end */\n", 2, "Input should be a valid dictionary"),
+    "a list instead of words": (
+        "/* @asset\n- a\n@end */\n",
+        2,
+        "a list is no set of words: write each on a line of its own",
+    ),
     # YAML
-    "a tab": (changed("  not_null", "\tnot_null"), 14, "cannot start any token"),
-    "a wrong indentation": (changed("  format: csv", "   format: csv"), 7, "mapping values are not allowed here"),
-    "a quote that is not closed": (changed("Name.", '"Name.'), 12, "unexpected end of stream"),
-    "a bracket that is not closed": (changed("[thing_id]", "[thing_id"), 4, "expected ',' or ']'"),
-    "a brace that is not closed": (changed("Thing.}", "Thing."), 9, "expected ',' or '}'"),
-    "a second document": (changed("grain:", "---\ngrain:"), 4, "found another document"),
-    "an unknown anchor": (changed("[thing_id]", "[*nobody]"), 4, "undefined alias 'nobody'"),
+    "a tab": (changed("  not_null", "\tnot_null"), 14, "a tab stands where a value begins: indent with spaces"),
+    "a wrong indentation": (
+        changed("  format: csv", "   format: csv"),
+        7,
+        "a second `: ` stands in this line, or it is indented unlike",
+    ),
+    "a quote that is not closed": (changed("Name.", '"Name.'), 12, "a quote opens here and is never closed: close it"),
+    "a bracket that is not closed": (changed("[thing_id]", "[thing_id"), 4, "a bracket opens here and is never closed"),
+    "a brace that is not closed": (changed("Thing.}", "Thing."), 9, "a bracket opens here and is never closed"),
+    "a second document": (changed("grain:", "---\ngrain:"), 4, "--- begins a second document: take it out"),
+    "an unknown anchor": (
+        changed("[thing_id]", "[*nobody]"),
+        4,
+        r"a value that begins with \* stands for one that is marked with &: put it in quotes",
+    ),
     "a key that is a list": (changed("grain:", "? [a]\n: 1\ngrain:"), 4, "a key must be one word"),
-    "a Python object": (changed("Name.", "!!python/object:os.system x"), 12, "could not determine a constructor"),
+    "a Python object": (
+        changed("Name.", "!!python/object:os.system x"),
+        12,
+        "the tag that begins with ! is not known here: take it out",
+    ),
     "a control character": (changed("Name.", "Na\x07me."), 12, r"the control character U\+0007"),
     "a word twice": (changed("grain:", "owner: team:x\ngrain:"), 4, "the key 'owner' stands here a second time"),
     "a column twice": (
@@ -180,7 +195,7 @@ ERRORS = {
     "an unknown word of a check": (
         with_checks("  odd:\n    bad_rows: select 1\n    level: 1\n"),
         16,
-        r"unknown word 'checks\.custom\.odd\.level'",
+        r"unknown word 'checks\.odd\.level': take it out, or write one of bad_rows, reconcile",
     ),
     "an unknown word of a kpi": (with_kpi("  chart: {x: name, y: name}\n  map: 1\n"), 15, "unknown word 'kpi.map'"),
     "an unknown word of a chart": (
@@ -205,34 +220,64 @@ ERRORS = {
     "bad_rows and reconcile": (
         with_checks("  odd: {bad_rows: select 1, reconcile: {source: raw.t}}\n"),
         14,
-        r"checks\.custom\.odd: a check has either bad_rows or reconcile: give one of them",
+        r"checks\.odd: a check has either bad_rows or reconcile: give one of them",
     ),
     "no source to reconcile": (with_checks("  reconcile: {counted: count(*)}\n"), 14, "'checks.reconcile.source' is"),
     "no chart": (with_kpi("  {}\n"), 13, "'kpi.chart' is missing"),
     "half a chart": (with_kpi("  chart: {x: name}\n"), 14, "'kpi.chart.y' is missing"),
-    "half a range": (with_checks("  range: {name: [1]}\n"), 14, r"'checks\.range\.name\.1' is missing"),
+    "half a range": (
+        with_checks("  range: {name: [1]}\n"),
+        14,
+        r"checks\.range\.name: a range is its lowest and its highest value",
+    ),
     # wrong values
     "a short description": (changed("Things as delivered.", "abc"), 2, "at least 4 characters"),
-    "a number as description": (changed("Things as delivered.", "12345"), 2, "description: Input should be a valid st"),
-    "an owner that is neither": (changed("team:tests", "tests"), 3, "owner: String should match pattern"),
-    "a grain that is a word": (changed("[thing_id]", "thing_id"), 4, "grain: Input should be a valid list"),
-    "an empty grain": (changed("[thing_id]", "[]"), 4, "grain: List should have at least 1 item"),
+    "a number as description": (
+        changed("Things as delivered.", "12345"),
+        2,
+        "description: 12345 is no text: write a text",
+    ),
+    "an owner that is neither": (
+        changed("team:tests", "tests"),
+        3,
+        "owner: 'tests' is neither a team nor an address: write team:name",
+    ),
+    "a grain that is a word": (changed("[thing_id]", "thing_id"), 4, r"grain: 'thing_id' is no list: write \[a, b\]"),
+    "an empty grain": (changed("[thing_id]", "[]"), 4, "grain: it has 0 parts: write at least 1"),
     "a column in the grain twice": (changed("[thing_id]", "[name, name]"), 4, "grain: a column stands there twice"),
-    "columns that are a list": (TEXT[: TEXT.index("columns:")] + "columns: [a]\n@end */\n", 8, "a valid dictionary"),
-    "a column in capitals": (changed("  name:", "  Name:"), 10, r"columns\.Name\.\[key\]: String should match"),
-    "a column with a space": (changed("  name:", "  first name:"), 10, "String should match pattern"),
-    "a column with a quote": (changed("  name:", '  "a\\"b":'), 10, "String should match pattern"),
-    "a column of 41 letters": (changed("  name:", f"  {'n' * 41}:"), 10, "at most 40 characters"),
-    "a number as column": (changed("  name:", "  1:"), 10, "Input should be a valid string"),
+    "columns that are a list": (
+        TEXT[: TEXT.index("columns:")] + "columns: [a]\n@end */\n",
+        8,
+        "columns: a list is no set of words",
+    ),
+    "a column in capitals": (
+        changed("  name:", "  Name:"),
+        10,
+        r"columns\.Name: 'Name' is no name here: write .*, as in 'name'$",
+    ),
+    "a column with a space": (changed("  name:", "  first name:"), 10, "as in 'first_name'$"),
+    "a column with a quote": (changed("  name:", '  "a\\"b":'), 10, "as in 'a_b'$"),
+    "a column of 41 letters": (changed("  name:", f"  {'n' * 41}:"), 10, "is longer than 40 letters: shorten it"),
+    "a number as column": (changed("  name:", "  1:"), 10, "1 is no text: write a text, in quotes"),
     "a column without anything": (
         changed("  name:", "  empty:\n  name:"),
         10,
-        "columns.empty: Input should be a valid",
+        "columns.empty: nothing is no set of words",
     ),
     "load_date as column": (
         changed("  name:", "  load_date: {type: date, description: Day.}\n  name:"),
         10,
         "columns.load_date: it is every table's first column already",
+    ),
+    "a column that Postgres hides in each table": (
+        changed("  name:", "  ctid: {type: text, description: Place.}\n  name:"),
+        10,
+        "columns.ctid: every table of Postgres has a hidden column of this name: give it another",
+    ),
+    "a check that a recheck makes": (
+        with_checks("  as_published: {bad_rows: select 1}\n"),
+        14,
+        "checks.as_published: this name is taken by the check that `kpi recheck` makes: give it another",
     ),
     "an unknown type": (
         changed("type: text", "type: varchar"),
@@ -241,40 +286,64 @@ ERRORS = {
     ),
     "SQL as type": (changed("type: text", 'type: "text); drop table x"'), 11, "is no column type known here"),
     "a type and a line end": (changed("type: text", r'type: "text\n"'), 11, "is no column type known here"),
-    "an unknown format": (changed("format: csv", "format: xml"), 7, "source.format: Input should be 'csv'"),
+    "an unknown format": (
+        changed("format: csv", "format: xml"),
+        7,
+        "source.format: 'xml' is not known here: write 'csv'",
+    ),
     "a budget below 0": (
         changed("format: csv", "format: csv\n  quarantine_budget: -1"),
         8,
-        "greater than or equal to 0",
+        "-1 is too small: write 0 or more",
     ),
     "a line end that may": (
         changed("format: csv", "format: csv\n  ends_with_line_end: maybe"),
         8,
-        "source.ends_with_line_end: Input should be 'warn', 'hold' or 'ignore'",
+        "source.ends_with_line_end: 'maybe' is not known here: write 'warn', 'hold' or 'ignore'",
     ),
     "bytes that may": (
         changed("format: csv", "format: csv\n  same_bytes: error"),
         8,
-        "source.same_bytes: Input should be 'warn', 'hold' or 'ignore'",
+        "source.same_bytes: 'error' is not known here: write 'warn', 'hold' or 'ignore'",
     ),
-    "a budget in words": (changed("format: csv", "format: csv\n  quarantine_budget: no"), 8, "a valid integer"),
+    "a budget in words": (
+        changed("format: csv", "format: csv\n  quarantine_budget: no"),
+        8,
+        "'no' is no whole number: write digits only",
+    ),
     "an unknown storage": (
         changed("grain:", "storage: heap\ngrain:"),
         4,
-        "storage: Input should be 'rows', 'partitions' or",
+        "storage: 'heap' is not known here: write 'rows', 'partitions' or 'view'",
     ),
-    "a share above 1": (with_checks("  min_rows:\n    of_previous: 1.5\n"), 15, "less than or equal to 1"),
-    "a minimum below 0": (with_checks("  min_rows:\n    at_least: -1\n"), 15, "greater than or equal to 0"),
+    "a share above 1": (
+        with_checks("  min_rows:\n    of_previous: 1.5\n"),
+        15,
+        r"min_rows\.of_previous: 1.5 is too large: write 1 or less",
+    ),
+    "a minimum below 0": (with_checks("  min_rows:\n    at_least: -1\n"), 15, "-1 is too small: write 0 or more"),
     "an unknown severity": (
         with_checks("  odd:\n    severity: fatal\n    bad_rows: select 1\n"),
         15,
-        "Input should be 'error' or 'warn'",
+        "'fatal' is not known here: write 'error' or 'warn'",
     ),
-    "an empty query": (with_checks("  odd:\n    bad_rows: ' '\n"), 15, "at least 1 character"),
-    "a check in capitals": (with_checks("  Odd: {bad_rows: select 1}\n"), 14, "String should match pattern"),
-    "no accepted value": (with_checks("  accepted_values: {name: []}\n"), 14, "at least 1 item"),
-    "null as accepted value": (with_checks("  accepted_values: {name: [null]}\n"), 14, "should be a valid string"),
-    "a range of three": (with_checks("  range:\n    name: [1, 2, 3]\n"), 15, "at most 2 items"),
+    "an empty query": (with_checks("  odd:\n    bad_rows: ' '\n"), 15, "is too short: write at least 1 character"),
+    "a check in capitals": (
+        with_checks("  Odd: {bad_rows: select 1}\n"),
+        14,
+        r"checks\.Odd: 'Odd' is no name here: .*, as in 'odd'$",
+    ),
+    "no accepted value": (with_checks("  accepted_values: {name: []}\n"), 14, "it has 0 parts: write at least 1"),
+    "null as accepted value": (
+        with_checks("  accepted_values: {name: [null]}\n"),
+        14,
+        "nothing is no single value: write a text, a number, true or false",
+    ),
+    "a range of three": (
+        with_checks("  range:\n    name: [1, 2, 3]\n"),
+        15,
+        "a range is its lowest and its highest value",
+    ),
     "a range without ends": (
         with_checks("  range:\n    thing_id: [1, 2]\n    name: [null, null]\n"),
         16,
@@ -285,7 +354,7 @@ ERRORS = {
         15,
         r"checks\.range\.thing_id: NaN is no end: give a number, or null for an open end",
     ),
-    "unique over nothing": (with_checks("  unique: {pair: []}\n"), 14, "at least 1 item"),
+    "unique over nothing": (with_checks("  unique: {pair: []}\n"), 14, "it has 0 parts: write at least 1"),
     "a reference that is no column": (
         with_checks("  foreign_key:\n    thing_id: raw.x.y\n    name: raw.other\n"),
         16,
@@ -295,12 +364,12 @@ ERRORS = {
     "a rule in capitals": (
         with_checks("  reconcile:\n    source: raw.x\n    dropped:\n      Bad: 1 = 1\n"),
         17,
-        "String should match pattern",
+        "'Bad' is no name here",
     ),
     "a chart of 41 bars": (
         with_kpi("  chart:\n    x: name\n    y: name\n    top: 41\n"),
         17,
-        "less than or equal to 40",
+        "41 is too large: write 40 or less",
     ),
     # words that name a column which is none
     "grain of no column": (changed("[thing_id]", "[nope]"), 4, r"grain\.0: 'nope' is not one of the columns"),
@@ -334,7 +403,7 @@ ERRORS = {
     "freshness within seconds": (
         with_volume().replace("min_volume: {column: thing_id, at_least: 2}", "freshness: {within_hours: 0.01}"),
         7,
-        "freshness.within_hours: Input should be greater",
+        "freshness.within_hours: 0.01 is too small: write 0.02 or more",
     ),
     "min_volume of no column": (
         with_volume("{column: nope, at_least: 2}"),
@@ -346,7 +415,7 @@ ERRORS = {
         7,
         r"min_volume\.column: 'name' counts nothing: name a column of type smallint, integer, bigint",
     ),
-    "min_volume of nothing": (with_volume("{column: thing_id, at_least: 0}"), 7, "greater than or equal to 1"),
+    "min_volume of nothing": (with_volume("{column: thing_id, at_least: 0}"), 7, "0 is too small: write 1 or more"),
     "min_volume of what is no KPI": (
         changed("checks:\n", "min_volume: {column: thing_id, at_least: 2}\nchecks:\n"),
         13,
@@ -380,6 +449,17 @@ def test_a_wrong_header_is_an_error_with_the_line_of_the_mistake(text: str, line
     assert "\n" not in str(caught.value)
 
 
+def test_all_that_a_header_lacks_is_told_at_once_with_an_example() -> None:
+    with pytest.raises(ModelError) as caught:
+        split(PATH, "/* @asset\n\n@end */\n")
+    examples = ("description: One row per order.", "owner: team:analytics", "grain: [order_id]")
+    columns = "columns: {order_id: {type: integer, description: Order.}}"
+    assert caught.value.sentences == [
+        f"{PATH}:1: {example.partition(':')[0]!r} is missing: add it, as in `{example}`"
+        for example in (*examples, columns)
+    ]
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -402,7 +482,7 @@ def test_a_source_names_one_object_a_load_date(key: str) -> None:
 
 @pytest.mark.parametrize("lookback", ["1", "0", "-3", "367", "2.5", "a week"])
 def test_a_lookback_is_a_number_of_load_dates(lookback: str) -> None:
-    with pytest.raises(ModelError, match=r":5: lookback\.days: "):
+    with pytest.raises(ModelError, match=r":5: lookback: .* (is too small|is too large|is no whole number): write "):
         split(PATH, changed("source:\n", f"lookback: {lookback}\nsource:\n"))
 
 

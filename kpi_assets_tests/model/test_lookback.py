@@ -16,7 +16,8 @@ PATH = Path("sql/shop/marts/things.sql")
 DAY, WINDOW = "load_date = %(load_date)s", "load_date between %(window_start)s and %(load_date)s"
 GRAINS = {Relation("raw", "t"): ["a"], Relation("raw", "u"): ["a", "b"]}
 LATEST_T = (
-    '(select distinct on ("a") * from raw.t where load_date = any(%(load_dates_there)s) order by "a", load_date desc)'
+    '(select distinct on ("a") * from "raw"."t" where load_date = any(%(load_dates_there)s) '
+    'order by "a", load_date desc)'
 )
 
 
@@ -86,7 +87,7 @@ def test_without_the_word_there_is_no_window() -> None:
 
 
 def test_the_latest_row_of_each_key_is_executed_in_the_place_of_the_table() -> None:
-    assert parsed(f"select a from raw.t where {WINDOW}").executed == f"select a from {LATEST_T} as t where {WINDOW}"
+    assert parsed(f"select a from raw.t where {WINDOW}").executed == f'select a from {LATEST_T} as "t" where {WINDOW}'
     assert parsed(f"select x.a from raw.t as x where x.{WINDOW}").executed == (
         f"select x.a from {LATEST_T} as x where x.{WINDOW}"
     )
@@ -98,7 +99,7 @@ def test_all_rows_of_the_window_are_executed_where_no_key_tells_them_apart() -> 
     found = parse_query(f"select a from raw.t where {WINDOW}", PATH, lookback=True)
     all_rows = replace(found, keys={Relation("raw", "t"): None})
     assert all_rows.executed == (
-        f"select a from (select * from raw.t where load_date = any(%(load_dates_there)s)) as t where {WINDOW}"
+        f'select a from (select * from "raw"."t" where load_date = any(%(load_dates_there)s)) as "t" where {WINDOW}'
     )
     versions = {
         replace(found, keys={Relation("raw", "t"): key}).fingerprint for key in (None, ["a"], ["a", "b"], ["all"])
@@ -108,7 +109,7 @@ def test_all_rows_of_the_window_are_executed_where_no_key_tells_them_apart() -> 
 
 def test_percent_signs_and_the_build_before_it_move_nothing() -> None:
     sql = f"\nselect '%%', '%%' from {{this}} where a not in (select a from raw.t where b like '5%%' and {WINDOW})\n"
-    assert parsed(sql).executed == sql.strip().replace("raw.t", f"{LATEST_T} as t")
+    assert parsed(sql).executed == sql.strip().replace("raw.t", f'{LATEST_T} as "t"')
 
 
 def test_of_two_mentions_only_that_over_the_window_is_replaced() -> None:
@@ -226,10 +227,10 @@ def test_which_rows_count_is_part_of_the_readers_versions_and_of_no_others(tree:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("lookback: {days: 28, rows: latest}", r":4: lookback\.rows: Input should be 'all'"),
+        ("lookback: {days: 28, rows: latest}", r":4: lookback\.rows: 'latest' is not known here: write 'all'"),
         ("lookback: {rows: all}", r":4: 'lookback\.days' is missing: add it"),
         ("lookback: {days: 28, weeks: 4}", r":4: unknown word 'lookback\.weeks'"),
-        ("lookback: 28\nversions: all", r":5: versions: Input should be 'latest'"),
+        ("lookback: 28\nversions: all", r":5: versions: 'all' is not known here: write 'latest'"),
     ],
 )
 def test_words_that_a_window_does_not_know(tree: Tree, words: str, sentence: str) -> None:

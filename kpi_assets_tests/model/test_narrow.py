@@ -131,6 +131,6 @@ def test_what_the_key_is_joined_with_does_not_decide() -> None:
 def test_the_rest_of_the_text_stays_as_it_is() -> None:
     text, _ = narrowed(f"select t.k -- the key\nfrom raw.t\ninner join raw.u as u using (load_date, k)\nwhere t.{DAY}")
     assert text == (
-        "select t.k -- the key\nfrom (select * from raw.t where k < 5) as t\n"
+        'select t.k -- the key\nfrom (select * from raw.t where k < 5) as "t"\n'
         f"inner join (select * from raw.u where k < 5) as u using (load_date, k)\nwhere t.{DAY}"
     )

@@ -8,8 +8,9 @@ import pytest
 from kpi_assets.errors import UsageError
 from kpi_assets.model.checks import MinRows
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table, load_pipeline, load_pipelines, parse_date
+from kpi_assets.model.pipeline import Table, parse_date
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
 
@@ -178,7 +179,9 @@ def test_a_schema_that_is_no_layer(tree: Tree) -> None:
 def test_tables_that_read_each_other(tree: Tree) -> None:
     tree.write("shop/marts/a.sql", MART.replace("raw.things", "marts.b"))
     tree.write("shop/marts/b.sql", MART.replace("raw.things", "marts.a"))
-    assert tree.error().startswith("pipeline.yaml:1: the tables read each other in a circle: marts.")
+    assert tree.error().startswith(
+        "marts/b.sql:14: the tables read each other in a circle: marts.a -> marts.b -> marts.a"
+    )
 
 
 @pytest.mark.parametrize("folder", ["Shop", "my-shop", "x" * 41])
@@ -191,15 +194,20 @@ def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ("bucket: kpi-shop", "bucket: Kpi_Shop", "2: bucket: String should match pattern"),
+        (
+            "bucket: kpi-shop",
+            "bucket: Kpi_Shop",
+            "2: bucket: 'Kpi_Shop' is no bucket: write 3 to 63 lower case letters",
+        ),
         ("bucket: kpi-shop\n", "", "1: 'bucket' is missing: add it"),
         ("start_date", "begin", "1: 'start_date' is missing"),
         ("2025-01-01", "2025-02-30", "3: start_date: '2025-02-30' is not a date: write it as YYYY-MM-DD"),
         ("2025-01-01", "20250101", "3: start_date: '20250101' is not a date"),
-        ("marts: marts", "marts: gold", "4: layers.marts: Input should be 'raw', 'staging' or 'marts'"),
-        ("{raw: raw, marts: marts}", "{}", "4: layers: Dictionary should have at least 1 item"),
+        ("marts: marts", "marts: gold", "4: layers.marts: 'gold' is not known here: write 'raw', 'staging' or 'marts'"),
+        ("{raw: raw, marts: marts}", "{}", "4: layers: it has 0 parts: write at least 1"),
         ("raw: raw,", "ops: raw,", "4: layers.ops: this schema is taken"),
         ("raw: raw,", "builds: raw,", "4: layers.builds: this schema is taken"),
+        ("raw: raw,", "s3: raw,", "4: layers.s3: this schema is taken"),
         ("raw: raw,", "pg_raw: raw,", "4: layers.pg_raw: this schema is taken"),
         ("[marts]", "[raw, gold]", "5: readers.1: 'gold' is none of the layers (raw, marts)"),
         ("readers", "colour: red\nreaders", "5: unknown word 'colour'"),
@@ -208,9 +216,13 @@ def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
         (
             "readers",
             "automation: {start: cron}\nreaders",
-            "5: automation.start: Input should be 'sensor', 'schedule' or",
+            "5: automation.start: 'cron' is not known here: write 'sensor', 'schedule'",
         ),
-        ("readers", "automation: {interval_seconds: 1}\nreaders", "5: automation.interval_seconds: Input should be gr"),
+        (
+            "readers",
+            "automation: {interval_seconds: 1}\nreaders",
+            "5: automation.interval_seconds: 1 is too small: write 5 or more",
+        ),
         ("readers", "automation:\n  every: 5\nreaders", "6: unknown word 'automation.every'"),
         (YAML, "", "1: 'description' is missing"),
     ],
@@ -236,6 +248,31 @@ def test_minimum_rows_of_the_environment(tree: Tree) -> None:
     assert at_least({}) == 2
     assert at_least({"shop.raw.things": 7}) == 2
     assert at_least({"shop.marts.sold": 7}) == 7
+
+
+def test_what_the_pipeline_says_of_rows_is_for_files_that_do_not(tree: Tree) -> None:
+    def shares() -> dict[str, tuple[int, float, str]]:
+        tables = tree.load().tables.values()
+        found = {str(table.relation): (check, table) for table in tables for check in table.checks}
+        return {
+            name: (check.at_least, check.of_usual, table.checks_version)
+            for name, (check, table) in found.items()
+            if isinstance(check, MinRows)
+        }
+
+    tree.write("shop/marts/seen.sql", MART.replace("checks:\n  min_rows: {at_least: 2}\n", "storage: view\n"))
+    before = shares()
+    assert {name: of[:2] for name, of in before.items()} == {"raw.things": (1, 0), "marts.sold": (2, 0)}
+    tree.write("shop/pipeline.yaml", YAML + "defaults: {min_rows: {of_usual: 0.4}}\n")
+    after = shares()
+    assert {name: of[:2] for name, of in after.items()} == {"raw.things": (1, 0.4), "marts.sold": (2, 0)}
+    assert [name for name in after if after[name][2] != before[name][2]] == ["raw.things"], (
+        "what is held is tried again"
+    )
+    tree.write("shop/pipeline.yaml", YAML + "defaults: {min_rows: {of_usual: 40}}\n")
+    assert tree.error() == "pipeline.yaml:6: defaults.min_rows.of_usual: 40 is too large: write 1 or less"
+    tree.write("shop/pipeline.yaml", YAML + "defaults: {min_row: 3}\n")
+    assert tree.error() == "pipeline.yaml:6: unknown word 'defaults.min_row': write 'min_rows'"
 
 
 @pytest.mark.parametrize("name", ["marts.sold", "shop.marts.nothing", "other.marts.sold"])
@@ -370,13 +407,15 @@ def test_a_leap_day_is_a_date() -> None:
     assert parse_date("2024-02-29") == date(2024, 2, 29)
 
 
-@pytest.mark.parametrize("name", ["postgres", "template1", "dagster"])
-def test_a_folder_must_not_be_called_as_a_database_that_is_there(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
-    (folder / "pipeline.yaml").write_text("description: Anything.\n")
-    with pytest.raises(ModelError, match=f"a database called '{name}' is there for another purpose"):
-        load_pipeline(folder, {})
+@pytest.mark.parametrize("name", ["postgres", "template1", "dagster", "rdsadmin"])
+def test_a_folder_must_not_be_called_as_a_database_that_is_there(tree: Tree, name: str) -> None:
+    tree.write(f"{name}/pipeline.yaml", YAML)
+    with pytest.raises(ModelError) as caught:
+        tree.load()
+    assert str(caught.value) == (
+        f"{tree.root}/{name}/pipeline.yaml:1: a database called {name!r} is there for another purpose: "
+        "rename the folder"
+    )
 
 
 @pytest.mark.parametrize(

@@ -341,3 +341,16 @@ def test_lineage_follows_both_sides_of_a_union() -> None:
     assert parsed(sql).lineage({Relation("raw", "t"): ["a"], Relation("raw", "u"): ["b"]}) == {
         "a": [(Relation("raw", "t"), "a"), (Relation("raw", "u"), "b")]
     }
+
+
+def test_the_lineage_of_names_that_only_postgres_tells_apart_is_left_out() -> None:
+    sql = (
+        f"with c as (select a, load_date from raw.t where {DAY}) select q.b from c left join (select 1 as b) as q "
+        "using (a)"
+    )
+    assert parsed(sql).lineage({Relation("raw", "t"): ["a"]}) == {}
+
+
+@pytest.mark.parametrize("sql", ["select a from generate_series(1, 2) as g (a)", "select a", "select a from {this}"])
+def test_what_is_no_table_of_a_schema_is_not_read_in_part(sql: str) -> None:
+    assert parsed(sql).narrowable("a") == []

@@ -41,7 +41,7 @@ def test_only_raw_and_staging_are_dropped_and_views_go_with_what_they_show(tree:
     [
         ("{marts: 400}", "retention.marts: only raw and staging are dropped (raw): marts stay"),
         ("{nope: 400}", "retention.nope: only raw and staging are dropped (raw): marts stay"),
-        ("{raw: 0}", "retention.raw: Input should be greater than or equal to 1"),
+        ("{raw: 0}", "retention.raw: 0 is too small: write 1 or more"),
     ],
 )
 def test_what_cannot_be_dropped(tree: Tree, words: str, error: str) -> None:

@@ -70,7 +70,7 @@ def test_a_number_that_would_be_rounded_asks_for_quotes(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["!!timestamp 2025-01-01", "!!binary aGk=", "!!set {a: null}"])
 def test_types_beyond_the_core_are_unknown(word: str) -> None:
-    with pytest.raises(ModelError, match="could not determine a constructor for the tag"):
+    with pytest.raises(ModelError, match="the tag that begins with ! is not known here: take it out"):
         value_of(word)
 
 
@@ -80,5 +80,5 @@ def test_a_merge_key_merges_nothing() -> None:
 
 
 def test_infinity_is_not_null_where_versions_are_made() -> None:
-    bounded, endless = (Checks(range={"x": (0, end)}).model_dump_json() for end in (None, inf))
+    bounded, endless = (Checks(range={"x": [0, end]}).model_dump_json() for end in (None, inf))
     assert bounded != endless

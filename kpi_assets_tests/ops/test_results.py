@@ -43,7 +43,7 @@ RAW = [
     ("raw.things", name, "pass", "candidate", "first")
     for name in ("rows_accounted", "quarantine", "not_seen_before", "grain", "min_rows")
 ]
-MARTS = [("marts.weighed", name, "pass", "candidate", "first") for name in ("grain", "min_rows", "reconcile")]
+MARTS = [("marts.weighed", name, "pass", "candidate", "first") for name in ("grain", "reconcile")]
 
 
 def test_after_a_build_each_table_shows_the_checks_of_it(published: Lab) -> None:
@@ -124,8 +124,8 @@ def test_a_publish_supersedes_the_one_before_it_of_its_load_date_only(published:
     with published.session() as session:
         assert publishes.latest_load_date(session, THINGS) == NEXT
         assert publishes.latest_load_date(session, WEIGHED) == DAY
-        assert publishes.previous_rows(session, THINGS, NEXT) == 2
-        assert publishes.previous_rows(session, THINGS, DAY) is None
+        assert publishes.earlier_rows(session, THINGS, NEXT, every=1, count=1) == [2]
+        assert publishes.earlier_rows(session, THINGS, DAY, every=1, count=1) == []
         assert [(p.asset, p.load_date) for p in publishes.all_current(session)] == [
             ("marts.weighed", DAY),
             ("raw.things", DAY),

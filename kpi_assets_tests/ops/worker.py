@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from kpi_assets.build.prepare import prepare
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 
 

@@ -10,7 +10,8 @@ import pytest
 from kpi_assets.build.context import BuildOutcome
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.checks import Accounted, Check, Grain, NotSeenBefore
-from kpi_assets.model.pipeline import Table, load_pipelines
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.lab import Lab

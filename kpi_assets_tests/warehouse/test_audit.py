@@ -19,40 +19,100 @@ from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, Room, Row, header
 # ---- min_rows
 
 
+HALF = "{of_previous: 0.5}"
+USUAL = "{at_least: 3, of_usual: 0.4}"
+WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
+
+
 @pytest.mark.parametrize(
-    ("words", "previous", "rows", "passed", "threshold", "message"),
+    ("words", "facts", "rows", "passed", "threshold", "message"),
     [
-        ("{}", None, 0, False, 1, "0 rows, at least 1 are wanted"),
-        ("{}", None, 1, True, 1, ""),
-        ("{at_least: 0}", None, 0, True, 0, ""),
-        ("{at_least: 3}", None, 2, False, 3, "2 rows, at least 3 are wanted"),
-        ("{at_least: 3}", None, 3, True, 3, ""),
-        ("{}", 10, 5, True, 5, ""),
-        ("{}", 10, 4, False, 5, "4 rows, at least 5 are wanted (50% of the 10 rows of the load_date before)"),
-        ("{}", 11, 5, False, 5.5, "5 rows, at least 5.5 are wanted (50% of the 11 rows of the load_date before)"),
-        ("{}", 11, 6, True, 5.5, ""),
-        ("{}", 2, 1, True, 1, ""),
-        ("{}", 0, 0, False, 1, "0 rows, at least 1 are wanted"),
-        ("{at_least: 7}", 10, 6, False, 7, "6 rows, at least 7 are wanted"),
+        ("{at_least: 3}", {}, 2, False, 3, "2 rows, at least 3 are wanted"),
+        ("{at_least: 3}", {}, 3, True, 3, ""),
+        (HALF, {"previous_rows": None}, 0, True, 0, ""),
+        (HALF, {"previous_rows": 10}, 5, True, 5, ""),
+        (
+            HALF,
+            {"previous_rows": 10},
+            4,
+            False,
+            5,
+            "4 rows, at least 5 are wanted (50% of the 10 rows of the load_date before)",
+        ),
+        (
+            HALF,
+            {"previous_rows": 11},
+            5,
+            False,
+            5.5,
+            "5 rows, at least 5.5 are wanted (50% of the 11 rows of the load_date before)",
+        ),
+        (HALF, {"previous_rows": 11}, 6, True, 5.5, ""),
+        (HALF, {"previous_rows": 0}, 0, True, 0, ""),
+        ("{at_least: 5, of_previous: 0.5}", {"previous_rows": 10}, 4, False, 5, "4 rows, at least 5 are wanted"),
+        ("{at_least: 7, of_previous: 0.5}", {"previous_rows": 10}, 6, False, 7, "6 rows, at least 7 are wanted"),
         (
             "{of_previous: 1}",
-            4,
+            {"previous_rows": 4},
             3,
             False,
             4,
             "3 rows, at least 4 are wanted (100% of the 4 rows of the load_date before)",
         ),
-        ("{of_previous: 1}", 4, 4, True, 4, ""),
-        ("{of_previous: 0}", 1000, 1, True, 1, ""),
+        ("{of_previous: 1}", {"previous_rows": 4}, 4, True, 4, ""),
+        # The median of an even number of load_dates lies between its two in the middle.
+        (
+            USUAL,
+            {"usual_rows": WEEKS},
+            37,
+            False,
+            38,
+            "37 rows, at least 38 are wanted (40% of 95, the median of the last 4 Saturdays)",
+        ),
+        (USUAL, {"usual_rows": WEEKS}, 38, True, 38, ""),
+        (
+            USUAL,
+            {"usual_rows": (*WEEKS, 95)},
+            37,
+            False,
+            38,
+            "37 rows, at least 38 are wanted (40% of 95, the median of the last 5 Saturdays)",
+        ),
+        (USUAL, {"usual_rows": (1, 1, 1, 1)}, 2, False, 3, "2 rows, at least 3 are wanted"),
+        (
+            USUAL,
+            {"usual_rows": WEEKS[:3]},
+            3,
+            True,
+            3,
+            "of_usual is not judged yet: 3 of the 4 Saturdays that it takes are published",
+        ),
+        (USUAL, {"usual_rows": WEEKS[:3]}, 2, False, 3, "2 rows, at least 3 are wanted"),
+        (
+            "{of_previous: 0.9, of_usual: 0.4}",
+            {"previous_rows": 50, "usual_rows": WEEKS},
+            40,
+            False,
+            45,
+            "40 rows, at least 45 are wanted (90% of the 50 rows of the load_date before)",
+        ),
+        (
+            "{of_previous: 0.5, of_usual: 0.4}",
+            {"previous_rows": 50, "usual_rows": WEEKS},
+            30,
+            False,
+            38,
+            "30 rows, at least 38 are wanted (40% of 95, the median of the last 4 Saturdays)",
+        ),
     ],
 )
 def test_minimum_rows_at_the_boundary(
-    room: Room, words: str, previous: int | None, rows: int, passed: bool, threshold: float, message: str
+    room: Room, words: str, facts: dict[str, Any], rows: int, passed: bool, threshold: float, message: str
 ) -> None:
     header, lines, _ = split(PATH, header_of().replace("{at_least: 0}", words))
     room.fill([(number,) for number in range(rows)])
     checks = [check for check in expand(header, PATH, lines) if check.name == "min_rows"]
-    [result] = audit(room.session, THIS, TYPES, checks, Facts(DAY, previous_rows=previous)).results
+    [result] = audit(room.session, THIS, TYPES, checks, Facts(DAY, **facts)).results
     assert result == CheckResult("min_rows", passed, True, rows, threshold, message)
 
 
@@ -63,7 +123,7 @@ def test_the_rows_before_are_those_of_the_latest_earlier_load_date_that_is_publi
         [threshold] = [result.threshold for result in outcome.results if result.name == "min_rows"]
         return outcome.held, threshold
 
-    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("raw/things.sql", RAW_THINGS.replace("@end", "checks: {min_rows: {of_previous: 0.5}}\n@end"))
     third = NEXT + timedelta(days=1)
     assert build(NEXT, 8) == (False, 1)
     assert build(third, 3) == (True, 4)
@@ -258,7 +318,6 @@ heavy: {{bad_rows: 'select * from {{this}} where weight > 9'}}
     assert odd.message == f"the check itself failed: {reason}"
     assert {name: result.metric for name, result in results.items()} == {
         "grain": 0,
-        "min_rows": 2,
         "not_null": 1,
         "heavy": 1,
     }

@@ -124,7 +124,7 @@ def test_a_user_who_may_not_create_a_database_is_told_what_to_ask_for(shop: Lab,
     with pytest.raises(
         WarehouseError,
         match=r"^The database 'kpi_test_shop' does not exist and the user of KPI_POSTGRES_URL may not create it: have "
-        r"an administrator run `kpi bootstrap`, or `create database kpi_test_shop owner <that user>`\.$",
+        r"an administrator run `kpi bootstrap`, or `create database \"kpi_test_shop\" owner <that user>`\.$",
     ):
         ensure_database(stranger, "kpi_test_shop")
 

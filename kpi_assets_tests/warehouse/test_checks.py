@@ -224,7 +224,6 @@ foreign_key: {user: raw.people.id}
         results = room.results(checks, rows, grain="[user, order, thing_id]", grain_is_proven=proven)
         assert {name: result.metric for name, result in results.items()} == {
             "grain": 1,
-            "min_rows": 4,
             "not_null": 1,
             "accepted_values__user": 1,
             "range__order": 1,

@@ -372,6 +372,14 @@ def test_another_grain_is_kept_from_then_on(lab: Lab) -> None:
     assert lab.rows("select count(*) from marts.things") == [(4,)]
 
 
+def test_a_table_is_called_like_the_index_that_a_server_would_make(lab: Lab) -> None:
+    publish(lab, things(BEFORE, ["1, 'anvil', 7"]))
+    name = "things_load_date_thing_id_idx"
+    lab.file(f"marts/{name}.sql", things(BEFORE, ["1, 'anvil', 7"]))
+    assert lab.build(f"marts.{name}").publish_id is not None
+    assert lab.rows(f"select count(*) from marts.{name}") == [(1,)]
+
+
 def test_a_grain_that_published_rows_break_is_unique_once_they_are_built_again(lab: Lab) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7", "2, 'anvil', 8"]))
     publish(lab, things(BEFORE, ["1, 'saw', 7"], grain="name"), NEXT)

@@ -10,5 +10,7 @@ columns:
   department_id: {type: integer, description: Department.}
   department: {type: text, description: Name of the department.}
 checks:
+  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  min_rows: {of_previous: 0.5}
   not_null: [department]
 @end */

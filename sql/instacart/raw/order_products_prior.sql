@@ -12,6 +12,8 @@ columns:
   add_to_cart_order: {type: smallint, description: "Position in which it was put into the basket, from 1."}
   reordered: {type: smallint, description: "1 if the user had ordered the product before, else 0."}
 checks:
+  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  min_rows: {of_previous: 0.5}
   not_null: [add_to_cart_order, reordered]
   accepted_values:
     reordered: [0, 1]

@@ -16,6 +16,8 @@ columns:
   days_since_prior_order:
     {type: "numeric(4,1)", description: "Days since the user's order before, capped at 30; NULL on a user's first order."}
 checks:
+  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  min_rows: {of_previous: 0.5}
   not_null: [user_id, eval_set, order_number, order_dow, order_hour_of_day]
   accepted_values:
     eval_set: [prior, train, test]

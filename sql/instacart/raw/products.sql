@@ -12,6 +12,8 @@ columns:
   aisle_id: {type: integer, description: Aisle of the product.}
   department_id: {type: integer, description: Department of the product.}
 checks:
+  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  min_rows: {of_previous: 0.5}
   not_null: [product_name, aisle_id, department_id]
   foreign_key:
     aisle_id: raw.aisles.aisle_id

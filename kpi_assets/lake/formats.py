@@ -1,0 +1,66 @@
+"""What an object is that is no CSV in UTF-8: told by its first bytes, with what to do about it today.
+
+Belongs here: the signs of other formats and encodings. Not here: what is wrong with a CSV (records.py).
+"""
+
+import re
+
+_UNPACK = "unpack it, and land the CSV that is in it"
+_EXPORT = "export it as CSV in UTF-8, and land that"
+_SAVE = "save it as plain UTF-8, without a byte order mark"
+_WORKBOOK = "export the sheet as CSV in UTF-8, and land that"
+# (first bytes, what it is, what to do); of two that fit, the first.
+_SIGNS = (
+    (b"\x1f\x8b", "a gzip file", _UNPACK),
+    (b"BZh", "a bzip2 file", _UNPACK),
+    (b"\xfd7zXZ\0", "an xz file", _UNPACK),
+    (b"\x28\xb5\x2f\xfd", "a zstd file", _UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip file", _UNPACK),
+    (b"Rar!", "a RAR file", _UNPACK),
+    (b"PK\x03\x04", "a zip file", _UNPACK),
+    (b"PK\x05\x06", "a zip file with nothing in it", _UNPACK),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook of before 2007", _WORKBOOK),
+    (b"PAR1", "a Parquet file", _EXPORT),
+    (b"ORC", "an ORC file", _EXPORT),
+    (b"Obj\x01", "an Avro file", _EXPORT),
+    (b"ARROW1", "an Arrow file", _EXPORT),
+    (b"SQLite format 3", "an SQLite database", _EXPORT),
+    (b"%PDF-", "a PDF", "ask who delivers it for a CSV, and land that"),
+    (b"\xff\xfe\0\0", "text in UTF-32", _SAVE),
+    (b"\0\0\xfe\xff", "text in UTF-32", _SAVE),
+    (b"\xff\xfe", "text in UTF-16", _SAVE),
+    (b"\xfe\xff", "text in UTF-16", _SAVE),
+)
+_BOOKS = ((b"xl/", "an Excel workbook"), (b"opendocument.spreadsheet", "an OpenDocument spreadsheet"))
+_FETCHED = "it is mostly what a server says instead of the file: look into it, and fetch the file again"
+_TEXTS = (
+    (re.compile(rb"\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE), "a web page", _FETCHED),
+    (re.compile(rb"\s*<\?xml\b"), "XML", _FETCHED),
+    (re.compile(rb"""\s*[{\[]\s*["{\[}\]]"""), "JSON", _EXPORT),
+)
+_WIDE = (
+    (re.compile(rb"(?:[^\0]\0\0\0|\0\0\0[^\0]){2}"), "text in UTF-32"),
+    (re.compile(rb"(?:[^\0]\0){4}|(?:\0[^\0]){4}"), "text in UTF-16"),
+)
+
+
+def other_format(start: bytes) -> str:
+    """What an object is that begins with these bytes, and what to do; empty where it may be a CSV in UTF-8."""
+    for sign, what, remedy in _SIGNS:
+        if start.startswith(sign):
+            book = next((name for part, name in _BOOKS if what == "a zip file" and part in start), None)
+            return _sentence(book, _WORKBOOK) if book else _sentence(what, remedy)
+    for pattern, what, remedy in _TEXTS:
+        if pattern.match(start):
+            return _sentence(what, remedy)
+    for pattern, what in _WIDE:
+        if pattern.match(start):
+            return _sentence(what, _SAVE)
+    if b"\0" in start.split(b"\n", 1)[0]:
+        return "its first line holds a NUL byte, which no text has: ask who delivers it for a CSV in UTF-8"
+    return ""
+
+
+def _sentence(what: str, remedy: str) -> str:
+    kind = "plain CSV" if what.startswith("text") else "CSV"
+    return f"it is {what}, not {kind}: {remedy}"

@@ -1,0 +1,66 @@
+"""`kpi check` says all that is wrong with the files at once, without a server, and other commands say the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kpi_assets_tests.cli.command import Kpi
+from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path / "sql")
+
+
+@pytest.fixture
+def kpi(tree: Tree, tmp_path: Path) -> Kpi:
+    """The command in a home where nothing was ever started."""
+    return Kpi(tmp_path / "home", tmp_path, KPI_SQL_DIR=str(tree.root))
+
+
+def test_files_in_which_all_makes_sense(kpi: Kpi, tmp_path: Path) -> None:
+    assert kpi("check").out == "All files can be read: shop.\n"
+    assert kpi("check", "shop", "--format", "json").out == "[]\n"
+    assert not (tmp_path / "home").exists(), "no server was started"
+
+
+def test_all_errors_with_their_lines_and_of_the_named_pipelines_alone(kpi: Kpi, tree: Tree) -> None:
+    tree.write("zoo/pipeline.yaml", YAML.replace("readers", "reader"))
+    tree.write("shop/raw/things.sql", RAW.replace("owner", "ower").replace("type: integer", "type: string"))
+    tree.write("shop/marts/sold.sql", MART.replace("    name\n", "    nam\n"))
+    shop, zoo = tree.root / "shop", tree.root / "zoo"
+    errors = [
+        (shop / "marts/sold.sql", 7, "the column 'name' is declared but the SELECT does not return it"),
+        (shop / "marts/sold.sql", 13, "the SELECT returns the column 'nam', which the header does not declare: "),
+        (shop / "raw/things.sql", 3, "unknown word 'ower': write 'owner'"),
+        (shop / "raw/things.sql", 9, "columns.thing_id.type: 'string' is no column type known here: write text, or "),
+        (zoo / "pipeline.yaml", 5, "unknown word 'reader': write 'readers'"),
+    ]
+    said = kpi("check", code=2)
+    *lines, last = said.out.splitlines()
+    for line, (path, number, problem) in zip(lines, errors, strict=True):
+        assert line.startswith(f"error: {path}:{number}: {problem}")
+    assert (last, said.err) == ("5 errors: shop, zoo.", "")
+    assert kpi("check", "zoo", code=2).out.splitlines()[1] == "1 error: zoo."
+    found = json.loads(kpi("check", "shop", "--format", "json", code=2).out)
+    assert [(error["file"], error["line"]) for error in found] == [(str(path), n) for path, n, _ in errors[:4]]
+    assert [error["problem"] for error in found] == [line.split(": ", 2)[2] for line in lines[:4]]
+    # Other commands say the same, each error in a line.
+    assert kpi("url", "shop", code=1).err.splitlines() == lines
+
+
+def test_many_errors_are_told_in_full_by_check_alone(kpi: Kpi, tree: Tree) -> None:
+    for number in range(7):
+        tree.write(f"shop/marts/m{number}.sql", "select 1")
+    assert len(kpi("check", code=2).out.splitlines()) == 8
+    lines = kpi("plan", "shop", code=1).err.splitlines()
+    assert (len(lines), lines[-1]) == (6, "error: 2 more of these: `kpi check` shows all.")
+
+
+def test_what_the_environment_says_of_the_files(kpi: Kpi) -> None:
+    sentence = "KPI_MIN_ROWS names 'shop.raw.x', which is no table: write pipeline.schema.table."
+    said = kpi("check", "--format", "json", code=2, KPI_MIN_ROWS='{"shop.raw.x": 1}')
+    assert json.loads(said.out) == [{"file": None, "line": None, "problem": sentence}]
+    kpi.fails("There is no pipeline 'x': there is shop.", "check", "x", code=2)
