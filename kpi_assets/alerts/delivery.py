@@ -14,7 +14,13 @@ from kpi_assets.warehouse.connection import WarehouseError, connect
 
 
 def deliver(
-    server: SecretStr, pipeline: str, channels: Sequence[Channel], ui_url: str, seconds: float
+    server: SecretStr,
+    pipeline: str,
+    channels: Sequence[Channel],
+    ui_url: str,
+    seconds: float,
+    *,
+    run_history_days: int = 0,
 ) -> dict[str, str]:
     """Tell what is due, spending at most about `seconds` on each channel; returns why, for each that failed.
 
@@ -33,7 +39,7 @@ def deliver(
                     if alert is None:
                         break
                     try:
-                        send_within(channel, message_of(alert, ui_url), left)
+                        send_within(channel, message_of(alert, ui_url, run_history_days), left)
                     except ChannelError as error:
                         problems[channel.name] = str(error)
                         deliveries.refused(connection, alert, channel.name, str(error))

@@ -1,7 +1,7 @@
 """An alert in words: a title, what was said of it, and where to look. The same for every channel."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
 
 from kpi_assets.ops.deliveries import Alert
@@ -36,12 +36,13 @@ class Message:
         return "\n".join([self.title, *(f"- {detail}" for detail in self.details), self.link])
 
 
-def message_of(alert: Alert, ui_url: str) -> Message:
-    """The message of an alert, with a link below `ui_url`."""
+def message_of(alert: Alert, ui_url: str, run_history_days: int = 0) -> Message:
+    """The message of an alert, with a link below `ui_url`; runs that ended `run_history_days` ago may be deleted."""
     what = alert.pipeline_name if alert.load_date is None else f"{alert.pipeline_name}, load_date {alert.load_date}"
     details = [_cut(detail) for detail in alert.details[:SHOWN]]
     if len(alert.details) > SHOWN:
         details.append(f"and {len(alert.details) - SHOWN} more")
+    deletable = run_history_days and datetime.now(timezone.utc) - alert.opened_at >= timedelta(days=run_history_days)
     return Message(
         key=f"{alert.pipeline_name}.{alert.id}",
         kind=alert.kind,
@@ -49,7 +50,7 @@ def message_of(alert: Alert, ui_url: str) -> Message:
         load_date=str(alert.load_date) if alert.load_date else None,
         title=_TITLES[alert.kind].format(what=what),
         details=details,
-        link=ui_url + _path(alert),
+        link=ui_url + (_asset_path(alert) if deletable else _path(alert)),
         run_id=alert.run_id,
         at=alert.opened_at,
     )
@@ -60,14 +61,43 @@ def _cut(text: str) -> str:
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
 
 
+def verdict_path(pipeline: str, name: str, run_id: str) -> str:
+    """The UI's page with what a run found in `schema.table` or `s3.object`.
+
+    A later run that passes does not change it, as it does the asset's own page.
+    """
+    return _step_path(pipeline, name, run_id, "|type:ASSET_CHECK_EVALUATION")
+
+
 def _path(alert: Alert) -> str:
-    """The UI's page about it: the check that holds a table, or the late KPI, else the run, else the objects."""
-    key = "/".join(_quoted(part) for part in (alert.pipeline_name, *(alert.job or "").split(".")))
-    if alert.kind == "late" and alert.job:
-        return f"/assets/{key}"
-    if alert.kind == "held" and alert.job:
-        return f"/assets/{key}?view=checks" + (f"&checkDetail={_quoted(alert.check_name)}" if alert.check_name else "")
-    return f"/runs/{_quoted(alert.run_id)}" if alert.run_id else f"/assets/{_quoted(alert.pipeline_name)}/s3"
+    """The UI's page about it: of a run what it found or did, else the asset that is late."""
+    if not alert.run_id:
+        return _asset_path(alert)
+    if not _is_asset(alert):
+        return f"/runs/{_quoted(alert.run_id)}"
+    assert alert.job
+    path = verdict_path if alert.kind == "held" else _step_path
+    return path(alert.pipeline_name, alert.job, alert.run_id)
+
+
+def _step_path(pipeline: str, name: str, run_id: str, more: str = "") -> str:
+    """The log of a run, of the step that builds an asset only."""
+    step = "__".join((pipeline, *name.split(".")))
+    return f"/runs/{_quoted(run_id)}?logs={_quoted(f'step:{step}{more}')}"
+
+
+def _asset_path(alert: Alert) -> str:
+    """The page of an asset, at the load_date that it is about; where none is named, the list of the objects."""
+    if not _is_asset(alert):
+        return f"/assets/{_quoted(alert.pipeline_name)}/s3"
+    assert alert.job
+    key = "/".join(_quoted(part) for part in (alert.pipeline_name, *alert.job.split(".")))
+    return f"/assets/{key}?view=partitions" + (f"&partition={alert.load_date}" if alert.load_date else "")
+
+
+def _is_asset(alert: Alert) -> bool:
+    """Whether it names a table or an object; the name of a run's job has no dot."""
+    return "." in (alert.job or "")
 
 
 def _quoted(part: str) -> str:

@@ -1,7 +1,8 @@
 """Assets: one for each S3 object and one for each file below sql/, all partitioned by load_date.
 
 An asset's checks are made inside it, before it is published. When one holds, its evaluation is recorded for that
-load_date and no materialisation is: so nothing that waits for the partition, in whatever run, can go on.
+load_date and no materialisation is: Dagster skips what follows in the run, and nothing in any other run can build on
+the partition. The step does not fail: of a run that failed, Dagster paints all that was skipped red.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -79,10 +80,9 @@ def _object_events(
 ) -> Iterator[Any]:
     manifest = outcome.manifest
     where = {"object": f"s3://{manifest.bucket}/{manifest.key}"} if manifest else {}
-    blocking = _is_one(context)
 
     def evaluated() -> list[dg.AssetCheckEvaluation]:
-        return list(evaluations(context.instance, key, partition, outcome.results, where, blocking=blocking))
+        return list(evaluations(context.instance, key, partition, outcome.results, where))
 
     if outcome.held or manifest is None:
         yield from evaluated()
@@ -158,7 +158,7 @@ def _table_events(
         context.log.warning(warning)
     if outcome.held:
         where = {"candidate": f"{pipeline.name}.{outcome.candidate}"}
-        yield from evaluations(context.instance, key, partition, outcome.results, where, blocking=_is_one(context))
+        yield from evaluations(context.instance, key, partition, outcome.results, where)
         context.log.error(
             f"{table.relation} of {partition} is held: {_reasons(outcome.results)}. Readers keep what was published "
             f"before; the candidate is kept as {outcome.candidate}."
@@ -171,10 +171,10 @@ def _table_events(
         )
         described = {**({"chart": picture} if picture else {}), **(described or {})}
     yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described or {})
-    where, blocking = {"published": f"{pipeline.name}.{table.relation}"}, _is_one(context)
+    where = {"published": f"{pipeline.name}.{table.relation}"}
 
     def evaluated() -> list[dg.AssetCheckEvaluation]:
-        return list(evaluations(context.instance, key, partition, outcome.results, where, blocking=blocking))
+        return list(evaluations(context.instance, key, partition, outcome.results, where))
 
     yield from _or_warned(context, "The results of its checks", evaluated) or []
 
@@ -206,23 +206,22 @@ def evaluations(
     partition: str,
     results: Iterable[CheckResult],
     where: Mapping[str, str],
-    *,
-    blocking: bool = True,
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """What checks said of a load_date; where `blocking`, a failed one fails the step and stops what follows.
+    """What checks said of a load_date.
 
     To be yielded after the load_date's materialisation: Dagster counts a check for the materialisation that it names,
-    and takes a load_date whose latest one has no check for unchecked.
+    and takes a load_date whose latest one has no check for unchecked. None is blocking, whatever its spec says: one
+    that failed would fail the step, and with it the run. What follows is kept back by the output that is not given.
     """
     target = _latest_materialisation(instance, key, partition)
-    for result in results:
+    for result in sorted(results, key=lambda result: not result.passed):  # the UI opens a run's log at its end
         is_error = result.blocking or result.errored
         yield dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=result.name,
             passed=result.passed,
             partition=partition,
-            blocking=blocking and is_error,
+            blocking=False,
             severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
             description=result.message or None,
             metadata=metadata.check_metadata(result, where),
@@ -252,7 +251,7 @@ def _reasons(results: Sequence[CheckResult]) -> str:
 
 
 def _is_one(context: dg.AssetExecutionContext) -> bool:
-    """Whether the run is of one load_date: only there a gate that holds fails the step (see steps.py)."""
+    """Whether the run is of one load_date: only there a step without an output stops what follows (see steps.py)."""
     return len(context.partition_keys) == 1
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from kpi_assets.build.context import BuildOutcome
+from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import LOAD_DATE, Relation
@@ -103,6 +104,7 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
     """What a published build is and cost; numbers are plotted over the load_dates by the UI."""
     seconds = sum(outcome.seconds.values())
     return {
+        "verdict": verdict(outcome.results),
         "dagster/row_count": outcome.rows,
         "dagster/partition_row_count": outcome.rows,
         "dagster/column_schema": column_schema(table),
@@ -120,6 +122,13 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
         **window_metadata(outcome.window),
         **({"read_as_published_before": "\n".join(outcome.warnings)} if outcome.warnings else {}),
     }
+
+
+def verdict(results: Sequence[CheckResult]) -> str:
+    """What the checks of a build came to, in one line; those that did not pass with what they found."""
+    failed = [f"{result.name} ({result.message})" for result in results if not result.passed]
+    passed = f"{len(results) - len(failed)} of {len(results)} checks passed"
+    return cut("; ".join([passed, *failed]), RECORD)
 
 
 def window_metadata(window: Window | None) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """What assets are given to work with: S3, the warehouse, and the log of the run they are in."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from datetime import date
 from threading import Lock
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from psycopg import Connection
 from pydantic import SecretStr
 
@@ -24,6 +26,7 @@ from kpi_assets.warehouse.connection import open_session
 from kpi_assets.warehouse.locks import try_lock_run
 
 OUTCOME = "kpi/outcome"  # tag
+KEPT_BACK = "Held: a gate kept something back, and what follows on it was skipped. The tag kpi/outcome says so."
 
 
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
@@ -123,10 +126,25 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
     if context.instance:  # a run that the daemon launched is in a process that it does not watch
         context.instance.add_run_tags(dagster_run.run_id, process_tags(dagster_run.run_id))
     run = Run(dagster_run.run_id, dagster_run.job_name, _load_date_of(dagster_run.tags))
+    outcomes: set[str] = set()
     try:
         yield run
     finally:
         outcomes = run.close()
         if outcomes and context.instance:
-            # Dagster calls a held run failed: by this tag people tell the two apart in its list of runs.
+            # Dagster has no word for held: by this tag people tell it from what somebody stopped, in its list of runs.
             context.instance.add_run_tags(run.run_id, {OUTCOME: ", ".join(sorted(outcomes))})
+    if context.instance and _only_kept_back(context.instance, run.run_id, outcomes):
+        context.instance.report_run_canceled(dagster_run, KEPT_BACK)
+        raise DagsterExecutionInterruptedError(KEPT_BACK)  # else Dagster would call it a success after all
+
+
+def _only_kept_back(instance: dg.DagsterInstance, run_id: str, outcomes: Set[str]) -> bool:
+    """Whether a run came to its end without an error and did not publish all of what it was asked for.
+
+    Such a run ends as CANCELED. As FAILURE Dagster would take for failed whatever the run had planned, also what was
+    skipped; as SUCCESS a backfill of which everything was held would have succeeded.
+    """
+    if outcomes <= {"success"} or "failed" in outcomes or sys.exc_info()[0]:  # the last: it breaks off
+        return False
+    return not instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records

@@ -2,12 +2,13 @@
 
 Belongs here: which load_dates of a range are built, what happens to the others, and what is tried again. Not here: the
 events that a build gives (factory.py).
-In a run of one load_date a gate that holds fails the step, and Dagster builds nothing behind it. In a run over a range
-that would stop the good load_dates too: there the step comes through, each later step leaves out the load_dates that
-something before it did not publish, and the last steps fail, so that the run tells.
+In a run of one load_date a step that publishes nothing gives no output, and Dagster skips what follows. In a run over a
+range that would stop the good load_dates too: there the step gives its output, and each later step leaves out the
+load_dates that something before it did not publish. What is held fails no step. An error of a load_date fails the last
+steps, so that the others are built and the run tells.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +25,7 @@ from kpi_assets.assets.run_tags import load_dates_asked
 from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.ops.runs import Status
 from kpi_assets.warehouse.connection import is_lost
 
 PAUSES = (5, 20, 60)  # seconds before the tries after the first, where a connection was lost
@@ -65,22 +67,25 @@ class Step(Generic[Outcome]):
         return self.build(work, load_date)
 
     def _range(self, context: dg.AssetExecutionContext, days: Sequence[date]) -> Iterator[Any]:
-        left: list[str] = []
+        left, broken = [], False
         with failing_in_one_sentence(context):
             before = context.resources.run_log.came_to(self.pipeline)
         for load_date in days:
             came_to, partition = before.get(load_date, {}), str(load_date)
             if came_to.get(self.name) == "success":
                 continue  # this step is tried again, and had done that much
-            why = _why_not(self.name, self.behind, came_to)
+            kept_back = _kept_back(self.name, self.behind, came_to)
+            why = next((f"{name} was {status} in this run" for name, status in kept_back.items()), None)
+            broken = broken or "failed" in kept_back.values()
             if why is None:
                 outcome, why = self._one_of_range(context, load_date)
                 if outcome is not None:
                     yield from self.events(context, partition, outcome)
+                broken = broken or outcome is None
             if why is not None:
                 context.log.error(f"{self.name} of {partition} is not published: {why}")
                 left.append(partition)
-        if left and _is_last(context):
+        if broken and _is_last(context):
             some = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")
             raise dg.Failure(
                 f"{self.name} was not published for {len(left)} of {len(days)} load_dates ({some}): "
@@ -117,11 +122,13 @@ def behind(pipeline: Pipeline, table: Table) -> list[str]:
     return sorted(found)
 
 
-def _why_not(name: str, upstream: Sequence[str], came_to: dict[str, str]) -> str | None:
-    """Why a load_date of a range is not to be built; None where it is."""
-    if came_to.get(name) == "held":
-        return "held by its gates"
-    return next((f"{n} was {came_to[n]} in this run" for n in upstream if came_to.get(n) in {"held", "failed"}), None)
+def _kept_back(name: str, upstream: Sequence[str], came_to: Mapping[str, Status]) -> dict[str, Status]:
+    """What keeps a load_date of a range from being built: what came to no good end in this run, with that end.
+
+    Of the table or object itself an error is none: this step is tried again.
+    """
+    ends = {n: came_to[n] for n in (name, *upstream) if came_to.get(n, "running") not in {"running", "success"}}
+    return {n: status for n, status in ends.items() if (n, status) != (name, "failed")}
 
 
 def _is_last(context: dg.AssetExecutionContext) -> bool:

@@ -77,7 +77,14 @@ def tick(pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord]) -> tuple
             continue
         try:
             ready = note(server, pipeline, [record for record in failed if pipeline is _pipeline_of(record, pipelines)])
-            refusals = deliver(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS) if ready else {}
+            refusals = (
+                deliver(
+                    *(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS),
+                    run_history_days=config.run_history_days,
+                )
+                if ready
+                else {}
+            )
         except UserError as error:
             problems.append(str(error))
             complete = False

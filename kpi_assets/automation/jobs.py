@@ -84,9 +84,8 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
                     continue
                 key = table_key(pipeline.name, table.relation)
                 where = {"published": f"{pipeline.name}.{table.relation}"}
-                # Reported, not gating: blocking is a word for what keeps a build from being published.
                 of_asset = [result for result in results if result.name != AS_PUBLISHED]
-                yield from evaluations(context.instance, key, str(load_date), of_asset, where, blocking=False)
+                yield from evaluations(context.instance, key, str(load_date), of_asset, where)
                 failed += [f"{table.relation} {result.name} ({result.message})" for result in results if result.holds]
         yield dg.Output(None)
         if failed:

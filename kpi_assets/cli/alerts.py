@@ -101,14 +101,17 @@ def _print(work: Session) -> None:
 
 
 def _ui_url(config: Settings) -> str:
-    """Where the UI is: as the settings say, else where `kpi up` of this home serves it."""
+    """Where the UI is, or where it would be."""
+    return known_ui_url(config) or config.ui_url
+
+
+def known_ui_url(config: Settings) -> str | None:
+    """Where the UI is: as the settings say, else where `kpi up` of this home serves it; None where it does not run."""
     from kpi_assets.instance import services  # noqa: PLC0415
 
-    if "ui_url" not in config.model_fields_set:
-        for _, runs, port, _ in services.status(config.home):
-            if runs and port:
-                return services.address(port)
-    return config.ui_url
+    if "ui_url" in config.model_fields_set:
+        return config.ui_url
+    return next((services.address(port) for _, runs, port, _ in services.status(config.home) if runs and port), None)
 
 
 def tell(work: Session) -> None:
@@ -119,7 +122,10 @@ def tell(work: Session) -> None:
 
     config = work.settings
     try:
-        problems = deliver(work.server, work.pipeline.name, channels(config), _ui_url(config), CHANNEL_SECONDS)
+        problems = deliver(
+            *(work.server, work.pipeline.name, channels(config), _ui_url(config), CHANNEL_SECONDS),
+            run_history_days=config.run_history_days,
+        )
     except WarehouseError as error:
         say(f"warning: {error}", console=err)
         return

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kpi_assets.cli.alerts import tell
+from kpi_assets.alerts.message import verdict_path
+from kpi_assets.cli.alerts import known_ui_url, tell
 from kpi_assets.cli.common import (
     HELD,
     LoadDateOrRunDate,
@@ -67,6 +68,8 @@ def explain(work: Session, result: Result) -> None:
     for name, (state, error) in result.states.items():
         if state in {"held", "failed"}:
             say(styled(state, ENDINGS[state]), f" {name}: {error or ''}")
+        if state == "held" and (ui_url := known_ui_url(work.settings)):
+            say(f"  {ui_url}{verdict_path(work.pipeline.name, name, result.run_id)}")
     for name, error in result.after.items():
         done = "verified" if name.startswith("s3.") else "published"
         say(styled("failed", ENDINGS["failed"]), f" {name}: it is {done}; the run failed after that: {error}")

@@ -28,7 +28,7 @@ run_coordinator:
 concurrency:
   runs: {{max_concurrent_runs: 4}}
 run_monitoring: {{enabled: true, start_timeout_seconds: 180, max_runtime_seconds: 21600, poll_interval_seconds: 20}}
-# A run that failed because data is bad would be rebuilt in circles.
+# What may pass is tried again by the step itself; a run that failed otherwise would fail again.
 run_retries: {{enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false}}
 retention:
   schedule: {{purge_after_days: 30}}

@@ -30,7 +30,6 @@ class Alert:
     kind: Kind
     run_id: str | None
     job: str | None
-    check_name: str | None  # the first that holds it
     details: list[str]
     opened_at: datetime
 
@@ -82,12 +81,7 @@ def claim(connection: Connection[Any], channel: str) -> Alert | None:
                     + least(%(first)s::interval * 2 ^ least(d.attempts, 20), %(longest)s::interval)
             from due inner join ops.alerts as a on a.id = due.alert_id
             where d.alert_id = due.alert_id and d.channel = due.channel
-            returning a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at, (
-                select r.check_name from ops.data_quality_results as r
-                where (r.run_id, r.table_name, r.load_date) = (a.run_id, a.job, a.load_date)
-                and r.status in ('fail', 'error')
-                order by r.id limit 1
-            ) as check_name
+            returning a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at
             """,
             {"channel": channel, "give_up": GIVE_UP, "first": FIRST_PAUSE, "longest": LONGEST_PAUSE},
         ).fetchone()

@@ -32,13 +32,13 @@ ALERT = Alert(
     "held",
     "run-1",
     "raw.things",
-    "grain",
     ["raw.things: grain (1 bad row <!channel> & *more*)", "s3.others: exists (s3://b/k is not there)"],
     AT,
 )
 MESSAGE = message_of(ALERT, "https://dagster.example.com/ui")
 TITLE = "shop, load_date 2025-06-11 is held by its gates; readers keep what was published before"
-LINK = "https://dagster.example.com/ui/assets/shop/raw/things?view=checks&checkDetail=grain"
+STEP = "https://dagster.example.com/ui/runs/run-1?logs=step%3Ashop__raw__things"
+LINK = f"{STEP}%7Ctype%3AASSET_CHECK_EVALUATION"
 
 
 def alert(**changes: object) -> Alert:
@@ -49,8 +49,10 @@ def alert(**changes: object) -> Alert:
     ("changes", "title", "link"),
     [
         ({}, TITLE, LINK),
-        ({"check_name": None}, TITLE, LINK.partition("&")[0]),
-        ({"kind": "failed"}, "shop, load_date 2025-06-11 failed", "https://dagster.example.com/ui/runs/run-1"),
+        ({"job": "s3.things"}, TITLE, LINK.replace("raw", "s3")),
+        ({"job": "shop"}, TITLE, "https://dagster.example.com/ui/runs/run-1"),
+        ({"kind": "failed"}, "shop, load_date 2025-06-11 failed", STEP),
+        ({"kind": "failed", "job": None}, "shop, load_date 2025-06-11 failed", STEP.partition("?")[0]),
         (
             {"kind": "late", "run_id": None, "job": None},
             "shop, load_date 2025-06-11 is late",
@@ -59,7 +61,7 @@ def alert(**changes: object) -> Alert:
         (
             {"kind": "late", "run_id": None, "job": "marts.kpi_things"},
             "shop, load_date 2025-06-11 is late",
-            "https://dagster.example.com/ui/assets/shop/marts/kpi_things",
+            "https://dagster.example.com/ui/assets/shop/marts/kpi_things?view=partitions&partition=2025-06-11",
         ),
         (
             {"kind": "recovered", "job": None},
@@ -67,7 +69,7 @@ def alert(**changes: object) -> Alert:
             "https://dagster.example.com/ui/runs/run-1",
         ),
         (
-            {"kind": "failed", "load_date": None, "run_id": "a/b?c"},
+            {"kind": "failed", "job": "shop", "load_date": None, "run_id": "a/b?c"},
             "shop failed",
             "https://dagster.example.com/ui/runs/a%2Fb%3Fc",
         ),
@@ -76,6 +78,19 @@ def alert(**changes: object) -> Alert:
 def test_a_message_says_what_happened_and_where_to_look(changes: dict[str, object], title: str, link: str) -> None:
     message = message_of(alert(**changes), "https://dagster.example.com/ui")
     assert (message.title, message.link) == (title, link)
+
+
+@pytest.mark.parametrize(
+    ("days", "link"),
+    [
+        (0, LINK),
+        (3, LINK),
+        (2, "https://dagster.example.com/ui/assets/shop/raw/things?view=partitions&partition=2025-06-11"),
+    ],
+)
+def test_a_run_that_may_be_deleted_by_now_is_not_linked_to(days: int, link: str) -> None:
+    opened = dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=2)
+    assert message_of(alert(opened_at=opened), "https://dagster.example.com/ui", days).link == link
 
 
 def test_a_long_story_is_cut() -> None:

@@ -52,6 +52,16 @@ def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str 
     }
 
 
+def steps(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """How each step ended, by its table or object."""
+    ends = {"STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"}
+    return {
+        ".".join(str(event.step_key).split("__")[-2:]): event.event_type_value
+        for event in result.all_events
+        if event.event_type_value in ends
+    }
+
+
 def test_a_published_load_date_is_materialised_with_its_counts_and_lineage(
     things: Lab, instance: dg.DagsterInstance
 ) -> None:
@@ -63,6 +73,8 @@ def test_a_published_load_date_is_materialised_with_its_counts_and_lineage(
     assert event.asset_materialization is not None
     found = event.asset_materialization
     assert found.partition == str(DAY)
+    assert next(iter(found.metadata)) == "verdict", "the UI shows the rows in this order"
+    assert found.metadata["verdict"].value == "3 of 3 checks passed"
     assert found.metadata["dagster/partition_row_count"].value == 1
     lineage = found.metadata["dagster/column_lineage"].value
     assert [str(dep.asset_key.path[-1]) for dep in lineage.deps_by_column["weight"]] == ["things"]
@@ -83,6 +95,7 @@ def test_a_held_load_date_is_evaluated_but_not_materialised_and_nothing_follows(
     things.put_things(DOUBLED)
     result = run(things, instance)
     assert not result.success
+    assert steps(result) == {"s3.things": "STEP_SUCCESS", "raw.things": "STEP_SUCCESS", "marts.weighed": "STEP_SKIPPED"}
     found = evaluations(result)
     assert found["raw.things:grain"] == (False, str(DAY))
     assert found["raw.things:rows_accounted"] == (True, str(DAY))
@@ -117,6 +130,7 @@ def test_the_downstream_alone_in_a_later_run_does_not_get_past_the_gate(
     later = run(things, instance, only=["marts.weighed"])
     assert not later.success
     [failure] = [event for event in later.all_events if event.is_step_failure]
+    assert failure.step_key == f"{things.name}__marts__weighed"
     said = failure.step_failure_data.user_failure_data
     assert said is not None
     assert said.description == (
@@ -202,6 +216,11 @@ def test_a_failed_warning_is_recorded_and_published(things: Lab, instance: dg.Da
     result = run(things, instance)
     assert result.success
     assert evaluations(result)["raw.things:light"] == (False, str(DAY))
+    assert list(evaluations(result)).index("raw.things:light") == 9, "of its table's the last: the UI opens a log there"
+    event = instance.get_latest_materialization_event(dg.AssetKey([things.name, "raw", "things"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["verdict"].value == "5 of 6 checks passed; light (1 bad row)"
     assert materialised(instance, things, "marts.weighed") == {str(DAY)}
 
 

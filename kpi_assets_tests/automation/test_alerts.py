@@ -78,7 +78,8 @@ def test_a_held_load_date_is_told_once_and_its_recovery_once(
     assert held["details"] == [
         f"raw.things: grain (1 bad row); the candidate is kept as {candidate}",
     ]
-    assert held["link"] == f"https://dagster.example.com/assets/{things.name}/raw/things?view=checks&checkDetail=grain"
+    verdict = f"/runs/{first.run_id}?logs=step%3A{things.name}__raw__things%7Ctype%3AASSET_CHECK_EVALUATION"
+    assert held["link"] == f"https://dagster.example.com{verdict}"
     assert (recovered["kind"], recovered["load_date"], recovered["run_id"]) == ("recovered", str(DAY), last.run_id)
     assert recovered["link"] == f"https://dagster.example.com/runs/{last.run_id}"
     assert things.rows("select kind, occurrences, closed_at is not null from ops.alerts order by id") == [
@@ -176,5 +177,6 @@ def test_a_kpi_that_is_late_is_told_though_an_old_load_date_was_just_built(
     assert tick() == tick() == TOLD
     [late] = web.bodies
     assert (late["kind"], late["load_date"]) == ("late", str(NEXT))
-    assert late["link"] == f"https://dagster.example.com/assets/{things.name}/marts/weighed"
+    path = f"/assets/{things.name}/marts/weighed?view=partitions&partition={NEXT}"
+    assert late["link"] == f"https://dagster.example.com{path}"
     assert late["details"][0].startswith("marts.weighed is late since 2025-03-03 12:00 UTC: ")

@@ -20,6 +20,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 
+from kpi_assets.assets.resources import OUTCOME
 from kpi_assets_tests.automation import neighbours
 from kpi_assets_tests.automation.conftest import Site, definitions_of
 from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
@@ -83,6 +84,12 @@ def test_a_backfill_of_dagsters_builds_no_neighbour_of_a_held_load_date(
             assert backfill is not None
             if backfill.status != BulkActionStatus.REQUESTED:
                 break
+        assert backfill.status == BulkActionStatus.COMPLETED_FAILED, "it ends, and says that not all is there"
+        runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "leak"}))
+        ended = {run.tags["dagster/partition"]: run.status for run in runs if OUTCOME in run.tags}
+        assert ended[str(week[2])] == dg.DagsterRunStatus.CANCELED
+        refused = {run.tags["dagster/partition"] for run in runs if run.status == dg.DagsterRunStatus.FAILURE}
+        assert refused <= {str(day) for day in week[4:]}, "load_dates that it did not build, and whose window it built"
         found = {
             name: sorted(instance.get_materialized_partitions(key))
             for name, key in zip(

@@ -45,7 +45,9 @@ def test_a_run_tells_at_its_end_and_a_dead_channel_does_not_fail_it(kpi: Site, w
     [(candidate,)] = kpi.rows("select candidate from ops.pipeline_runs where candidate is not null", database=NAME)
     [(run_id,)] = kpi.rows("select distinct run_id from ops.pipeline_runs", database=NAME)
     detail = f"raw.things: grain (1 bad row); the candidate is kept as {candidate}"
-    link = f"http://127.0.0.1:3000/assets/{NAME}/raw/things?view=checks&checkDetail=grain"
+    verdict = f"/runs/{run_id}?logs=step%3A{NAME}__raw__things%7Ctype%3AASSET_CHECK_EVALUATION"
+    link = f"http://127.0.0.1:3000{verdict}"
+    assert verdict not in said.out, "nobody knows of a web UI"
     assert [(body["title"], body["details"], body["link"], body["run_id"]) for body in web.bodies] == [
         (title, [detail], link, run_id)
     ]

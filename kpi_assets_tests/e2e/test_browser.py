@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kpi_assets.alerts.message import verdict_path
 from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
 from kpi_assets_tests.e2e.web import Web
 
@@ -33,28 +34,33 @@ def launch(browser: Browser, partitions: str, button: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def candidate(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """HELD, launched in the browser; the name of what was held."""
+def held_run(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """HELD, launched in the browser; the run's id."""
     web.land(HELD, tmp_path_factory.mktemp("landed"), ["duplicate_line", "reordered_7"], orders=300)
     launch(browser, HELD, "Launch 1 run")
     browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
     run_id = browser.driver.current_url.split("/runs/")[1][:36]
-    assert web.ended(run_id) == "FAILURE"
+    assert web.ended(run_id) == "CANCELED"
+    return run_id
+
+
+@pytest.fixture(scope="module")
+def candidate(web: Web, held_run: str) -> str:
+    """The name of what it held."""
     with psycopg.connect(web.kpi("url", "instacart").stdout.strip()) as connection:
         [(found,)] = connection.execute(
             "select candidate from ops.pipeline_runs where run_id = %s and status = 'held' and candidate is not null",
-            [run_id],
+            [held_run],
         ).fetchall()
     assert isinstance(found, str)
     return found
 
 
 def test_a_partition_that_was_launched_is_watched_to_its_end(browser: Browser, candidate: str) -> None:
-    browser.read(f"partition: {HELD}", "Failure", "Errored (1)", "instacart__raw__order_products_prior")
+    browser.read(f"partition: {HELD}", "Canceled", "Errored (0)", "Succeeded (13)")
 
 
 def test_the_check_s_page_says_why_it_is_held(browser: Browser, candidate: str) -> None:
-    """The page that an alert links to."""
     browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
     browser.read("One row per order_id, product_id; none is null.", "1 bad row", "Failed", HELD, "candidate")
     found = browser.rows()
@@ -74,7 +80,7 @@ def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     launch(browser, f"{GOOD}, {ABSENT}", "Launch backfill")
     browser.wait("the backfill's page", lambda: "/runs/b/" in browser.driver.current_url)
     backfill_id = browser.driver.current_url.split("/runs/b/")[1][:8]
-    assert web.backfilled(backfill_id, 2) == {GOOD: "SUCCESS", ABSENT: "FAILURE"}
+    assert web.backfilled(backfill_id, 2) == {GOOD: "SUCCESS", ABSENT: "CANCELED"}
     browser.go(f"/runs/b/{backfill_id}")
     browser.read("2 partitions", "100% completed")
     numbers = [word for word in browser.text.split("100% completed")[1].split() if word.isdigit()]
@@ -82,6 +88,30 @@ def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     browser.go(f"/runs/b/{backfill_id}?tab=runs")
     browser.read(f"partition: {GOOD}", f"partition: {ABSENT}", "kpi/outcome: success", "kpi/outcome: held")
     assert "kpi_process" not in browser.text
+
+
+def test_an_alert_s_link_shows_the_verdict_also_when_another_day_has_passed_since(
+    browser: Browser, held_run: str, candidate: str
+) -> None:
+    browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
+    browser.read("One row per order_id, product_id; none is null.", "Succeeded", GOOD)
+    assert "1 bad row" not in browser.text
+
+    browser.go(verdict_path("instacart", "raw.order_products_prior", held_run))
+    browser.read(
+        *(f"partition: {HELD}", "Check grain failed", "Check accepted_values__reordered failed"),
+        *("bad_row_1", '"reordered": 7', f"instacart.{candidate}"),
+    )
+    assert {"STEP_OUTPUT", "ASSET_MATERIALIZATION"}.isdisjoint(browser.text.split())
+
+
+def test_a_command_says_where_the_ui_shows_what_is_held(web: Web, candidate: str) -> None:
+    said = web.kpi("run", "instacart", "--load-date", HELD)
+    assert said.returncode == 3
+    with psycopg.connect(web.kpi("url", "instacart").stdout.strip()) as connection:
+        [(run_id,)] = connection.execute("select run_id from ops.pipeline_runs order by id desc limit 1").fetchall()
+    path = verdict_path("instacart", "raw.order_products_prior", run_id)
+    assert f"  {web.address}{path}" in said.stdout.splitlines()
 
 
 def test_a_command_s_alerts_link_to_where_the_ui_runs(web: Web) -> None:

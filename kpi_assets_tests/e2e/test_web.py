@@ -83,7 +83,7 @@ def test_what_may_not_be_built_is_refused_also_where_the_ui_asks_for_it(web: Web
 
 
 def test_a_bad_partition_is_held_and_the_downstream_alone_does_not_get_past_it(web: Web) -> None:
-    assert web.materialise(BAD) == "FAILURE"
+    assert web.materialise(BAD) == "CANCELED"
     grain = web.check("raw.order_products_prior", "grain", BAD)
     assert (grain["status"], grain["evaluation"]["partition"]) == ("FAILED", BAD)
     entries = {entry["label"]: entry.get("floatValue") for entry in grain["evaluation"]["metadataEntries"]}
@@ -122,7 +122,7 @@ def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
     reloaded = web.ask(RELOAD, {"location": "kpi_assets"})["reloadRepositoryLocation"]
     assert reloaded == {"__typename": "WorkspaceLocationEntry", "loadStatus": "LOADED"}
 
-    assert web.materialise(GOOD, names=[name]) == "FAILURE"
+    assert web.materialise(GOOD, names=[name]) == "CANCELED"
     assert web.check(f"marts.{path.stem}", "min_rows", GOOD)["status"] == "FAILED"
     assert web.materialised(f"marts.{path.stem}") == []
 

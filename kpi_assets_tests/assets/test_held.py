@@ -1,0 +1,211 @@
+"""What Dagster shows of a held load_date: the held table is red, what follows keeps the state that it had."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from kpi_assets.assets.factory import pipeline_assets
+from kpi_assets.assets.metadata import table_key
+from kpi_assets.assets.partitions import load_dates
+from kpi_assets.assets.resources import OUTCOME
+from kpi_assets.cli.common import StoppedError
+from kpi_assets.cli.runner import failures_of
+from kpi_assets.instance import folder
+from kpi_assets.instance.storage import open_instance
+from kpi_assets.model.names import Relation
+from kpi_assets.settings import settings
+from kpi_assets_tests.assets.test_gates import RESOURCES, materialised, run, steps
+from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab
+
+OTHERS = RAW_THINGS.replace("raw/things", "raw/others").replace("things.csv", "others.csv")
+
+
+@pytest.fixture
+def things(lab: Lab) -> Lab:
+    """A lab with a raw table and a mart on it."""
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/weighed.sql", MART)
+    return lab
+
+
+@pytest.fixture
+def instance(lab: Lab) -> Iterator[dg.DagsterInstance]:
+    """The instance as it is in a home, on Postgres."""
+    folder.prepare(settings())
+    with open_instance() as opened:
+        yield opened
+
+
+def history(instance: dg.DagsterInstance, lab: Lab, name: str, check: str) -> list[tuple[str, str]]:
+    """Each row that Dagster has of a check, the latest first: its status and partition."""
+    key = dg.AssetCheckKey(table_key(lab.name, Relation.parse(name)), check)
+    rows = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
+    return [(row.status.value, str(row.partition)) for row in rows]
+
+
+def partitions(instance: dg.DagsterInstance, lab: Lab, name: str, *days: date) -> list[str | None]:
+    """What Dagster shows of load_dates."""
+    key, wanted = table_key(lab.name, Relation.parse(name)), [str(day) for day in days]
+    found = instance.get_status_by_partition(key, wanted, load_dates(lab.pipeline()))
+    assert found is not None
+    return [status.value if (status := found.get(day)) else None for day in wanted]
+
+
+def status(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> tuple[str, str | None]:
+    """How Dagster says that a run ended, and its tag."""
+    found = instance.get_run_by_id(result.run_id)
+    assert found is not None
+    return found.status.value, found.tags.get(OUTCOME)
+
+
+def in_range(lab: Lab, instance: dg.DagsterInstance, **resources: Any) -> dg.ExecuteInProcessResult:
+    """One run over both load_dates."""
+    return dg.materialize(
+        pipeline_assets(lab.pipeline()),
+        instance=instance,
+        resources={**RESOURCES, **resources},
+        tags={"dagster/asset_partition_range_start": str(DAY), "dagster/asset_partition_range_end": str(NEXT)},
+        raise_on_error=False,
+    )
+
+
+def test_only_the_held_table_changes_its_state(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(GOOD)
+    assert status(instance, run(things, instance)) == ("SUCCESS", "success")
+    things.put_things(DOUBLED, NEXT)
+    held = run(things, instance, NEXT)
+    assert status(instance, held) == ("CANCELED", "held")
+
+    assert history(instance, things, "raw.things", "grain") == [("FAILED", str(NEXT)), ("SUCCEEDED", str(DAY))]
+    assert history(instance, things, "raw.things", "min_rows") == [("SUCCEEDED", str(NEXT)), ("SUCCEEDED", str(DAY))]
+    for check in ("grain", "min_rows", "reconcile"):
+        assert history(instance, things, "marts.weighed", check) == [("SUCCEEDED", str(DAY))]
+    for name in ("raw.things", "marts.weighed"):
+        assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
+
+
+def test_corrected_it_is_as_any_other(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(DOUBLED)
+    run(things, instance)
+    things.put_things(GOOD)
+    assert status(instance, run(things, instance)) == ("SUCCESS", "success")
+    assert history(instance, things, "raw.things", "grain") == [("SUCCEEDED", str(DAY)), ("FAILED", str(DAY))]
+    assert partitions(instance, things, "marts.weighed", DAY) == ["MATERIALIZED"]
+
+
+def test_so_it_is_in_a_run_over_a_range(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(GOOD)
+    things.put_things(DOUBLED, NEXT)
+    assert status(instance, in_range(things, instance)) == ("CANCELED", "held")
+    rows = history(instance, things, "raw.things", "grain")
+    assert sorted(rows) == [("FAILED", str(NEXT)), ("SUCCEEDED", str(DAY))], "and none that is only planned"
+    assert history(instance, things, "marts.weighed", "grain") == [("SUCCEEDED", str(DAY))]
+    for name in ("raw.things", "marts.weighed"):
+        assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
+
+
+def test_what_is_asked_for_alone_is_refused_and_that_run_has_failed(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(DOUBLED)
+    run(things, instance)
+    later = run(things, instance, only=["marts.weighed"])
+    assert status(instance, later) == ("FAILURE", "failed")
+    assert steps(later) == {"marts.weighed": "STEP_FAILURE"}
+    assert partitions(instance, things, "marts.weighed", DAY) == ["FAILED"]
+    assert history(instance, things, "marts.weighed", "grain") == []
+
+
+def broken(lab: Lab) -> None:
+    """Another raw table that is held, and a mart that an error stops."""
+    lab.file("raw/others.sql", OTHERS)
+    lab.put(f"raw/others/load_date={DAY}/others.csv", DOUBLED)
+    lab.put(f"raw/others/load_date={NEXT}/others.csv", DOUBLED)
+    lab.put_things(GOOD)
+    lab.put_things(GOOD, NEXT)
+
+
+def test_an_error_is_a_failure_whatever_is_held_beside_it(things: Lab, instance: dg.DagsterInstance) -> None:
+    broken(things)
+    assert status(instance, run(things, instance)) == ("CANCELED", "held")
+    divided = MART.replace("    weight\nfrom", "    (1 / (thing_id - 1))::numeric(6, 2) as weight\nfrom")
+    things.file("marts/weighed.sql", divided)
+    result = run(things, instance, NEXT)
+    assert status(instance, result) == ("FAILURE", "failed")
+    assert steps(result)["marts.weighed"] == "STEP_FAILURE"
+    assert partitions(instance, things, "marts.weighed", DAY, NEXT) == ["MATERIALIZED", "FAILED"]
+    assert status(instance, in_range(things, instance)) == ("FAILURE", "failed")
+
+
+def test_so_is_one_that_the_run_log_does_not_hear_of(things: Lab, instance: dg.DagsterInstance) -> None:
+    broken(things)
+
+    def reporter(_log: Any, subject: str) -> Any:
+        if subject.startswith("marts."):
+            raise RuntimeError("of our code")
+        return lambda _phase, _done, _total: None
+
+    result = dg.materialize(
+        pipeline_assets(things.pipeline()),
+        partition_key=str(DAY),
+        instance=instance,
+        resources={**RESOURCES, "progress": dg.ResourceDefinition.hardcoded_resource(reporter)},
+        raise_on_error=False,
+    )
+    assert status(instance, result) == ("FAILURE", "held")
+    assert steps(result)["marts.weighed"] == "STEP_FAILURE"
+    assert materialised(instance, things, "raw.others") == set()
+
+
+def ended_at(
+    lab: Lab, instance: dg.DagsterInstance, event_type: str, end: Callable[[], None]
+) -> dg.ExecuteInProcessResult:
+    """What came of a run that something ends while Dagster writes its last event of a kind."""
+
+    class End(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            event = record.__dict__["dagster_meta"]["dagster_event"]
+            if event and event.event_type_value == event_type and not str(event.step_key).endswith("s3__things"):
+                end()
+
+    @dg.logger
+    def logger(_context: dg.InitLoggerContext) -> logging.Logger:
+        made = logging.Logger("end", logging.DEBUG)
+        made.addHandler(End())
+        return made
+
+    defs = dg.Definitions(
+        pipeline_assets(lab.pipeline()),
+        resources=RESOURCES,
+        loggers={"end": logger},
+        jobs=[dg.define_asset_job("everything")],
+    )
+    return defs.resolve_job_def("everything").execute_in_process(
+        instance=instance,
+        partition_key=str(DAY),
+        raise_on_error=False,
+        run_config={"loggers": {"end": {}}},
+    )
+
+
+def test_whoever_stops_a_run_after_a_table_was_held_has_stopped_it(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(DOUBLED)
+    result = ended_at(things, instance, "STEP_SUCCESS", lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(StoppedError):
+        failures_of(things.name, result.all_events)
+    assert status(instance, result) == ("FAILURE", "held")
+
+
+def test_a_run_that_breaks_off_after_a_table_was_held_has_failed(things: Lab, instance: dg.DagsterInstance) -> None:
+    things.put_things(DOUBLED)
+
+    def break_off() -> None:
+        raise RuntimeError("Dagster's database is gone")
+
+    result = ended_at(things, instance, "STEP_SKIPPED", break_off)
+    assert status(instance, result) == ("FAILURE", "held")
+    assert failures_of(things.name, result.all_events) == {things.name: "Dagster's database is gone"}
