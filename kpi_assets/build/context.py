@@ -18,6 +18,7 @@ from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
+from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.bootstrap import role_of
 from kpi_assets.warehouse.connection import BULK, connect
 
@@ -33,7 +34,7 @@ class UpstreamError(UserError):
 
 def reason_of(error: BaseException) -> str:
     """What the run log says of an error."""
-    return str(error) or (type(error).__name__ if isinstance(error, Exception) else "It was interrupted.")
+    return scrub(str(error)) or (type(error).__name__ if isinstance(error, Exception) else "It was interrupted.")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from kpi_assets.cli import alerts, data, deploy, drop, look, plan, retention, ru
 from kpi_assets.cli.common import STOPPED, err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
+from kpi_assets.scrub import scrub
 
 HELP = "From files on S3 to KPIs a person can defend."
 
@@ -83,10 +84,10 @@ def main() -> None:
 
 
 class _Printable(logging.Formatter):
-    """Log lines in which nothing that they quote can steer the terminal."""
+    """Log lines in which nothing that they quote can steer the terminal or is a secret."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        return "\n".join(map(printable, scrub(super().format(record)).split("\n")))
 
 
 def _log_printably() -> None:
@@ -99,6 +100,6 @@ def _log_printably() -> None:
 
 def _tell(sentence: str) -> None:
     if _state["debug"]:
-        for line in traceback.format_exc().splitlines():
+        for line in scrub(traceback.format_exc()).splitlines():
             say(line, console=err)
-    error_line(sentence)
+    error_line(scrub(sentence))

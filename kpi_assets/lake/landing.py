@@ -16,7 +16,8 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError, HTTPClientError
 
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.lake.store import LEAST_SECONDS, LakeError, Store, explained
+from kpi_assets.lake.refusals import LakeError, explained
+from kpi_assets.lake.store import LEAST_SECONDS, Store
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline, Table
 

@@ -27,7 +27,8 @@ from kpi_assets.doctor.lake import bucket
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import PooledPostgresStorage
 from kpi_assets.lake.landing import land
-from kpi_assets.lake.store import LakeError, Store, client
+from kpi_assets.lake.refusals import LakeError
+from kpi_assets.lake.store import Store, client
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.pipeline import load_pipelines
 from kpi_assets.settings import CHECKOUT, settings
@@ -309,7 +310,7 @@ def test_the_doctor_says_whether_a_user_may_land(cloud: Cloud, role: tuple[str, 
         [(state, text)] = found[2:]
         assert state == "broken"
         assert text.startswith("s3://kpi-instacart/raw/.kpi-doctor/")
-        assert "access is refused (AccessDenied): check the credentials" in text
+        assert "access is refused (AccessDenied): the store knows the credentials" in text
         assert len(list(bucket(config, cloud.pipeline, landing=False))) == 2
 
 

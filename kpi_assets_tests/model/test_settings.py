@@ -91,7 +91,7 @@ def test_a_server_that_is_named_is_not_embedded(
         ("KPI_MIN_ROWS", '{"shop.raw.x": "many"}', "shop.raw.x: Input should be a valid integer, unable to parse .*"),
         ("KPI_S3_BUCKETS", "lake", "it must be JSON"),
         ("KPI_S3_BUCKETS", '{"shop": 1}', "shop: Input should be a valid string"),
-        ("KPI_UI_URL", "dagster.example.com", "write http://host:port or https://host"),
+        ("KPI_UI_URL", "dagster.example.com", "write http://host:port or https://host, .*"),
         ("KPI_ALERT_LOG", "perhaps", "Input should be a valid boolean, unable to interpret input"),
     ],
 )
