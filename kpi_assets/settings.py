@@ -37,6 +37,37 @@ def default_sql_dir() -> Path:
     return Path(sysconfig.get_path("data")) / "share" / "kpi_assets" / "sql"
 
 
+def project() -> Path | None:
+    """The nearest folder, from the current one upwards, that is a project: it holds `sql/<pipeline>/pipeline.yaml`."""
+    here = _here()
+    above = (here, *here.parents) if here else ()
+    return next((folder for folder in above if any(folder.glob("sql/*/pipeline.yaml"))), None)
+
+
+def _here() -> Path | None:
+    """The current folder; None where it was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _project_home() -> Path:
+    found = project()
+    if found is None:
+        raise UsageError(
+            f"Neither {_here() or 'the current folder'} nor a folder above it is a project, which holds "
+            "sql/<pipeline>/pipeline.yaml: go into one, or set KPI_HOME to the folder that data, credentials and logs "
+            "are to lie in."
+        )
+    return found / ".kpi"
+
+
+def _project_sql_dir() -> Path:
+    found = project()
+    return found / "sql" if found else default_sql_dir()
+
+
 def cores() -> int:
     """The cores that this process may use, at most 8."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -49,12 +80,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KPI_", env_nested_delimiter="__", extra="ignore")
 
     home: Path = Field(
-        default=Path(".kpi"),
-        description="Folder of the embedded servers' data, credentials and logs, and of the Dagster instance.",
+        default_factory=_project_home,
+        description="Folder of the embedded servers' data, credentials and logs, and of the Dagster instance. Not set: "
+        "the folder .kpi of the project, the nearest folder upwards that holds sql/<pipeline>/pipeline.yaml.",
     )
     sql_dir: Path = Field(
-        default_factory=default_sql_dir,
-        description="The tree of pipelines: one folder a pipeline, one .sql file an asset.",
+        default_factory=_project_sql_dir,
+        description="The tree of pipelines: one folder a pipeline, one .sql file an asset. Not set: the folder sql of "
+        "the project; outside of a project the tree that is shipped.",
     )
     secrets_dir: Path | None = Field(
         default=None,
@@ -134,6 +167,12 @@ class Settings(BaseSettings):
         default=None,
         description="A mail server that alerts are sent through: smtp://user:password@host:587, or smtps://.",
     )
+
+    @field_validator("home", "sql_dir")
+    @classmethod
+    def _is_the_same_from_everywhere(cls, value: Path, field: ValidationInfo) -> Path:
+        value = value.expanduser()
+        return value.resolve() if field.field_name == "home" else value.absolute()
 
     @field_validator("ui_url")
     @classmethod

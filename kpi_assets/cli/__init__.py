@@ -14,7 +14,7 @@ from typing import cast
 import typer
 
 from kpi_assets.cli import alerts, data, deploy, drop, look, plan, retention, run, stack
-from kpi_assets.cli.common import STOPPED, err, error_line, say
+from kpi_assets.cli.common import STOPPED, close_files, err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
 from kpi_assets.scrub import scrub
@@ -66,6 +66,7 @@ def main() -> None:
     """Run a command; what a person can mend is one line, and a stack trace only with --debug."""
     gc.disable()  # until all is imported (`loaded`): a fifth of a command's start went into looking for garbage there
     _log_printably()
+    close_files()
     try:
         code = app(standalone_mode=False) or 0
         if code == STOPPED:  # Ctrl-C, of which typer tells nothing

@@ -67,6 +67,8 @@ def explain(work: Session, result: Result) -> None:
     for name, (state, error) in result.states.items():
         if state in {"held", "failed"}:
             say(styled(state, ENDINGS[state]), f" {name}: {error or ''}")
+    if any(name.startswith("s3.") and state == "held" for name, (state, _) in result.states.items()):
+        say(f"The objects were looked for in {work.place}.")
     for name, error in result.after.items():
         done = "verified" if name.startswith("s3.") else "published"
         say(styled("failed", ENDINGS["failed"]), f" {name}: it is {done}; the run failed after that: {error}")
@@ -169,7 +171,9 @@ def recheck_tables(work: Session, load_date: date, names: Sequence[str], run_id:
         checked += 1
         held = held or any(result.holds for result in results)
     if not checked:
-        raise UserError(f"Nothing of {work.pipeline.name} is published for {load_date}: run that load_date first.")
+        raise UserError(
+            f"Nothing of {work.pipeline.name} is published for {load_date} in {work.place}: run that load_date first."
+        )
     return held
 
 

@@ -74,4 +74,4 @@ def test_a_later_command_finds_the_data_and_leaves_the_servers_down_again(alone:
     assert "advice  dagster: no daemon runs" in doctor
     assert "broken" not in doctor
     assert processes_of(alone.home) == []
-    assert alone("down").out == "Nothing was running.\n"
+    assert alone("down").out == f"Nothing was running in {alone.home}.\n"
