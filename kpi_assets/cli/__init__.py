@@ -55,7 +55,7 @@ for command in (
     deploy.bootstrap,
     deploy.doctor,
 ):
-    app.command()(command)
+    app.command(short_help=command.__doc__)(command)  # the whole sentence: of a longer one the list would cut the end
 
 
 # What typer raises for wrong usage; the common class has no public name.

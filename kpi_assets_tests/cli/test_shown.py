@@ -42,6 +42,7 @@ def test_a_folder_and_its_files(kpi: Site, tmp_path: Path) -> None:
     said = plain(kpi("land", "instacart", "--load-date", "2025-01-04", "--from", folder))
     assert f"{tmp_path}/{SHOWN.replace('/', '_')}/orders.csv is not there" in said.out
     empty = folder / "empty"
+    empty.mkdir()
     said = plain(kpi("land", "instacart", "--load-date", "2025-01-04", "--from", empty, code=2))
     assert f"The folder {tmp_path}/{SHOWN.replace('/', '_')}/empty holds none of instacart's files" in said.err
 

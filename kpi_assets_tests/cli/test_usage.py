@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from kpi_assets.cli import app
 from kpi_assets_tests.cli.command import SQL, Kpi, Said, Site
 
 NAMES = (
@@ -130,6 +133,24 @@ def test_a_stack_trace_is_shown_when_asked_for(nowhere: Kpi) -> None:
     said = nowhere("--debug", *WRONG["an unknown pipeline"][0], code=2)
     assert said.err.startswith("Traceback (most recent call last)")
     assert said.err.endswith(f"{WRONG['an unknown pipeline'][2]}\n")
+
+
+@pytest.mark.parametrize("name", ["", *sorted(get_command(app).commands)])  # type: ignore[attr-defined]
+def test_help_cuts_no_sentence(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], env={"COLUMNS": "80"}).output
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "...\n" not in shown.partition("\n")[2]
+    if not name:
+        told = " ".join(shown.split())
+        docs = [" ".join(command.help.split()) for command in get_command(app).commands.values()]  # type: ignore[attr-defined]
+        assert [doc for doc in docs if doc not in told] == []
+
+
+def test_faults_are_listed_without_a_load_date_and_a_folder(nowhere: Kpi) -> None:
+    listed = nowhere("sample", "instacart", "--fault", "list").out
+    assert "duplicate_line" in listed
+    for words, missing in ((["--out", "x"], "--load-date"), (["--load-date", "2025-06-01"], "--out")):
+        nowhere.fails(f"Say {missing} too, or --fault list alone.", "sample", "instacart", *words, code=2)
 
 
 def test_help_names_every_command(nowhere: Kpi) -> None:
