@@ -112,9 +112,8 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         inputs.check_unchanged(connection)  # else it may be two versions that do not add up
     _record(context, connection, candidate, found, filled)
     preview = candidates.first_rows(connection, candidate, SAMPLES)
-    chart = (
-        candidates.chart_rows(connection, candidate, table.header.kpi.chart) if table.header.kpi else ChartRows([], 0)
-    )
+    kpi = table.header.kpi
+    chart = candidates.chart_rows(connection, candidate, kpi.chart) if kpi else ChartRows([], 0)
     size = candidates.size_of(connection, candidate)
     watch.lap("check")
     counts = Counts(filled.counts.extracted, found.rows, filled.counts.quarantined)

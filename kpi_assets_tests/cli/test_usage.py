@@ -8,14 +8,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from kpi_assets.cli import app
+from kpi_assets.cli.common import parents_of
 from kpi_assets_tests.cli.command import SQL, Kpi, Said, Site
+from kpi_assets_tests.shipped import PIPELINE
 
-NAMES = (
-    "s3.aisles, s3.departments, s3.orders, s3.products, s3.order_products_prior, raw.aisles, raw.departments, "
-    "raw.orders, raw.products, stg.stg_orders, raw.order_products_prior, stg.stg_products, "
-    "stg.stg_order_products_prior, marts.dim_products, marts.fact_order_items, marts.fact_orders, "
-    "marts.kpi_products_reorder, marts.kpi_orders_by_dow, marts.kpi_orders_by_dow_28d"
-)
+NAMES = ", ".join(parents_of(PIPELINE))
 TABLES = ", ".join(name for name in NAMES.split(", ") if not name.startswith("s3."))
 RUN = ["run", "instacart", "--load-date"]
 PERCENT = "with what is not a letter or digit in the password percent-encoded"
