@@ -114,7 +114,7 @@ def date_option(*names: str, help: str, envvar: str | None = None) -> Any:  # no
 def pipeline_of(name: str) -> Pipeline:
     """The pipeline of that name. Raises UsageError that lists the known ones."""
     if name not in _pipelines():
-        raise UsageError(f"There is no pipeline {name!r}: there is {', '.join(_pipelines())}.")
+        raise UsageError(f"There is no pipeline {name!r} in {settings().sql_dir}: there is {', '.join(_pipelines())}.")
     return _pipelines()[name]
 
 

@@ -4,10 +4,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from kpi_assets.cli.stack import up
 from kpi_assets.local.stack import status, stop
+from kpi_assets.settings import Settings, settings
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import Kpi, Site
 from kpi_assets_tests.cli.conftest import Published
@@ -119,6 +122,8 @@ def test_nothing_in_a_home_is_open_to_others(place: Path, shell: Folder, publish
     environment = {"KPI_HOME": str(home), "KPI_SQL_DIR": str(place / "project" / "sql")}
     kpi("land", small.NAME, "--load-date", DAY, "--from", "day", **environment)
     kpi("run", small.NAME, "--load-date", DAY, **environment)
+    held = kpi("run", small.NAME, "--load-date", "2025-06-02", code=3, **environment)
+    assert held.line("looked for") == f"The objects were looked for in the home {home}."
     kpi("doctor", **environment)
     assert {path.name for path in home.iterdir()} >= {"dagster", "logs", "postgres", "run", "s3", "credentials.json"}
     assert open_to_others(home) == CLOSED
@@ -150,3 +155,28 @@ def test_what_was_open_is_closed_and_said(kpi: Site, published: Published, tmp_p
 def test_files_of_ones_own_have_the_mode_that_the_shell_gives_them(kpi: Site, tmp_path: Path) -> None:
     kpi("sample", "instacart", "--load-date", DAY, "--orders", 10, "--out", tmp_path / "out")
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o666}
+
+
+def test_the_services_of_kpi_up_are_told_the_home_and_the_tree_that_it_works_in(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run in folders of their own, and would find another project there, or none."""
+
+    class Begun(Exception): ...  # noqa: N818
+
+    def running(_settings: Settings) -> NoReturn:
+        raise Begun
+
+    for name in ("KPI_HOME", "KPI_SQL_DIR"):
+        monkeypatch.setenv(name, "")  # so that it is put back as it was
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(place / "project" / "day")
+    monkeypatch.setattr("kpi_assets.local.stack.running", running)
+    settings.cache_clear()
+    try:
+        with pytest.raises(Begun):
+            up()
+        told = {name: os.environ[name] for name in ("KPI_HOME", "KPI_SQL_DIR")}
+    finally:
+        settings.cache_clear()
+    assert told == {"KPI_HOME": str(place / "project" / ".kpi"), "KPI_SQL_DIR": str(place / "project" / "sql")}

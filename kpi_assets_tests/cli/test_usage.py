@@ -22,7 +22,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "an unknown pipeline": (
         ["run", "shop", "--load-date", "2025-06-01"],
         {},
-        "error: There is no pipeline 'shop': there is instacart.",
+        f"error: There is no pipeline 'shop' in {SQL}: there is instacart.",
     ),
     "a load_date before the first": (
         [*RUN, "2024-12-31"],
