@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets_tests.alerts.receivers import Mail, Web
-from kpi_assets_tests.cli.command import BUCKET, Site
+from kpi_assets_tests.cli.command import BUCKET, SQL, Site
 from kpi_assets_tests.lab import RAW_THINGS
 from kpi_assets_tests.machine import free_port
 
