@@ -115,7 +115,7 @@ def _open_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_open_umask")
-def test_nothing_in_a_home_is_open_to_others(place: Path, shell: Folder, published: Published) -> None:
+def test_nothing_in_a_home_is_open_to_others(place: Path, shell: Folder) -> None:
     """Whatever the umask: data, logs, and what Dagster makes of a run."""
     home = place / "umask"
     kpi = shell.at(place / "project")
