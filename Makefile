@@ -1,7 +1,7 @@
 # One command surface: `make help` lists it. Everything runs from .venv, which any target makes when it is missing.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
-UV_VERSION := 0.13.8# installs 140 wheels in seconds and compiles them, which halves every start
+UV_VERSION := 0.13.8# installs 140 wheels in seconds and compiles them, which halves every start; `make lock` when it changes
 BIN := .venv/bin
 COMPILE := --quiet --universal --python-version 3.10 --generate-hashes --no-header
 UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv pip
@@ -9,17 +9,17 @@ READY := .venv/.ready
 READY_DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-servers mutants soak bench lint format lock clean
+.PHONY: help setup demo up down test test-servers mutants soak bench lint sbom format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## install everything into .venv (once; offline afterwards)
 
-$(READY): pyproject.toml requirements.lock setup.py
+$(READY): pyproject.toml requirements.lock requirements-uv.lock setup.py
 	@test -n "$(PYTHON)" || { echo "kpi_assets needs Python 3.10 to 3.14 and found none: install one, or say make PYTHON=/path/to/python3"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv module (on Debian: the package python3-venv)"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@echo "Installing the pinned packages into .venv ..."
 	@$(UV) install --quiet --require-hashes -r requirements.lock
 	@$(UV) install --quiet --no-deps --no-build-isolation --editable .
@@ -33,8 +33,8 @@ $(READY_DEV): $(READY) requirements-dev.lock
 demo: $(READY) ## two synthetic Instacart days end to end: one published, one held by its gates
 	@$(BIN)/kpi demo
 
-up: $(READY) ## the embedded stack, the Dagster web UI and the daemon, until Ctrl-C
-	@exec $(BIN)/kpi up
+up: $(READY) ## the embedded stack, the Dagster web UI and the daemon, until Ctrl-C: make up [PORT=3000]
+	@exec $(BIN)/kpi up $(if $(PORT),--port $(PORT))
 
 down: $(READY) ## stop what `make up` left running
 	@$(BIN)/kpi down
@@ -59,18 +59,23 @@ soak: $(READY_DEV) ## half an hour of automation, a month's backfill, and proces
 bench: $(READY_DEV) ## speed beside other ways of doing it: make bench [ORDERS=3421083] [REPEAT=3]
 	@$(BIN)/python -m bench --orders $(or $(ORDERS),3421083) --repeat $(or $(REPEAT),3) --json .bench/figures.json
 
-lint: $(READY_DEV) ## ruff, the import contracts, mypy and sqlfluff
+lint: $(READY_DEV) ## ruff, the import contracts, mypy, sqlfluff, and known vulnerabilities of the pinned packages
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --disable-progress-bar sql
+	@$(BIN)/python -m supply_chain.audit requirements.lock
+
+sbom: $(READY_DEV) ## the software bill of materials, CycloneDX: make sbom [SBOM=sbom.cdx.json]
+	@$(BIN)/python -m supply_chain.sbom requirements.lock $(or $(SBOM),sbom.cdx.json)
 
 format: $(READY_DEV) ## rewrite Python and SQL in the house format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/sqlfluff fix --quiet sql
 
-lock: $(READY) ## resolve pyproject.toml into the lock files again
+lock: $(READY) ## resolve pyproject.toml and uv into the lock files again
+	@echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile $(COMPILE) - -o requirements-uv.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 

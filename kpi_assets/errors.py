@@ -3,18 +3,21 @@
 Belongs here: the errors that cross rooms. An error that only one room raises and handles stays in that room.
 """
 
+from kpi_assets.scrub import scrub
+
 
 class UserError(Exception):
     """Something a person can mend: one sentence that names the file, object or setting, and says what to do.
 
     The command line prints it without a stack trace and exits with `exit_code`. `passing` says that it may be over in a
-    moment without anybody mending it, as with a lost connection: then the same is tried again.
+    moment without anybody mending it, as with a lost connection: then the same is tried again. No secret of the
+    settings is in it, whatever a library said.
     """
 
     exit_code = 1
 
     def __init__(self, sentence: str, *, passing: bool = False) -> None:
-        super().__init__(sentence)
+        super().__init__(scrub(sentence))
         self.passing = passing
 
     @property

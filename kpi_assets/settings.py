@@ -8,19 +8,25 @@ AWS's own variables (credentials, region), which boto3 reads by itself.
 """
 
 import os
+import re
 import sysconfig
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from kpi_assets import urls
 from kpi_assets.errors import UsageError
+from kpi_assets.scrub import keep_secret
 
 LEAST_RATE = 64 << 10
+# What boto3 takes for a bucket, or for an access point in front of one: never a URL, which could hold a secret.
+BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[\w./:-]+", re.ASCII)
+AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -29,6 +35,37 @@ def default_sql_dir() -> Path:
     if (CHECKOUT / "sql").is_dir():
         return CHECKOUT / "sql"
     return Path(sysconfig.get_path("data")) / "share" / "kpi_assets" / "sql"
+
+
+def project() -> Path | None:
+    """The nearest folder, from the current one upwards, that is a project: it holds `sql/<pipeline>/pipeline.yaml`."""
+    here = _here()
+    above = (here, *here.parents) if here else ()
+    return next((folder for folder in above if any(folder.glob("sql/*/pipeline.yaml"))), None)
+
+
+def _here() -> Path | None:
+    """The current folder; None where it was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _project_home() -> Path:
+    found = project()
+    if found is None:
+        raise UsageError(
+            f"Neither {_here() or 'the current folder'} nor a folder above it is a project, which holds "
+            "sql/<pipeline>/pipeline.yaml: go into one, or set KPI_HOME to the folder that data, credentials and logs "
+            "are to lie in."
+        )
+    return found / ".kpi"
+
+
+def _project_sql_dir() -> Path:
+    found = project()
+    return found / "sql" if found else default_sql_dir()
 
 
 def cores() -> int:
@@ -43,12 +80,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KPI_", env_nested_delimiter="__", extra="ignore")
 
     home: Path = Field(
-        default=Path(".kpi"),
-        description="Folder of the embedded servers' data, credentials and logs, and of the Dagster instance.",
+        default_factory=_project_home,
+        description="Folder of the embedded servers' data, credentials and logs, and of the Dagster instance. Not set: "
+        "the folder .kpi of the project, the nearest folder upwards that holds sql/<pipeline>/pipeline.yaml.",
     )
     sql_dir: Path = Field(
-        default_factory=default_sql_dir,
-        description="The tree of pipelines: one folder a pipeline, one .sql file an asset.",
+        default_factory=_project_sql_dir,
+        description="The tree of pipelines: one folder a pipeline, one .sql file an asset. Not set: the folder sql of "
+        "the project; outside of a project the tree that is shipped.",
     )
     secrets_dir: Path | None = Field(
         default=None,
@@ -129,18 +168,49 @@ class Settings(BaseSettings):
         description="A mail server that alerts are sent through: smtp://user:password@host:587, or smtps://.",
     )
 
+    @field_validator("home", "sql_dir")
+    @classmethod
+    def _is_the_same_from_everywhere(cls, value: Path, field: ValidationInfo) -> Path:
+        value = value.expanduser()
+        return value.resolve() if field.field_name == "home" else value.absolute()
+
     @field_validator("ui_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
-            raise ValueError("write http://host:port or https://host")
+        if not is_plain_address(value):
+            raise ValueError("write http://host:port or https://host, without a user, a password or a query")
         return value.rstrip("/")
+
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _is_an_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not is_plain_address(value):
+            raise ValueError(
+                "write http://host:port or https://host, without a user, a password or a query: the store's keys are "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        return value
+
+    @field_validator("s3_bucket", "s3_buckets")
+    @classmethod
+    def _are_names(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        names = value.values() if isinstance(value, dict) else [value or "unset"]
+        if not all(BUCKET_NAME.fullmatch(name) for name in names):
+            raise ValueError(
+                "write the name alone: letters, digits, dots, dashes and underscores, or the ARN of an access point"
+            )
+        return value
 
     @field_validator("alert_slack_url", "alert_webhook_url")
     @classmethod
     def _is_a_webhook(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _has(value, {"http", "https"}, user=False):
-            raise ValueError("write https://host/path, without a user or password before the host")
+        if value is not None:
+            found = urls.parse(value.get_secret_value(), "http", "https")
+            if found is None or not found.hosts or found.user is not None:
+                raise ValueError(
+                    "write https://host/path, without a user or password before the host, and with an @ or what a URL "
+                    "cannot hold percent-encoded (%40)"
+                )
         return value
 
     @field_validator("alert_smtp_url")
@@ -148,7 +218,8 @@ class Settings(BaseSettings):
     def _is_a_mail_server(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
         if value is None:
             return None
-        if not _has(value, {"smtp", "smtps"}, user=True):
+        found = urls.parse(value.get_secret_value(), "smtp", "smtps")
+        if found is None or not found.hosts or "," in found.hosts or found.path.strip("/") or found.query:
             raise ValueError(
                 "write smtp://user:password@host:port or smtps://..., with what is not a letter or digit in the "
                 "password percent-encoded"
@@ -172,10 +243,10 @@ class Settings(BaseSettings):
             return None
         url = value.get_secret_value()
         try:
-            host = conninfo_to_dict(url).get("host") or ""
-        except psycopg.Error:
-            host = "@"
-        if "://" not in url or "@" in str(host):
+            readable = urls.parse(url, "postgresql", "postgres") is not None and bool(conninfo_to_dict(url))
+        except (psycopg.Error, ValueError):  # an option that libpq does not know; bytes that are no text
+            readable = False
+        if not readable:
             raise ValueError(
                 "write postgresql://user:password@host:port/database, with what is not a letter or digit in the "
                 "password percent-encoded"
@@ -192,19 +263,25 @@ class Settings(BaseSettings):
         """Whether the environment names neither a bucket nor an endpoint, so that the embedded store is used."""
         return self.s3_bucket is None and not self.s3_buckets and self.s3_endpoint_url is None
 
+    def secrets(self) -> Iterator[str]:
+        """Every word of these settings that nothing may show."""
+        for url in (self.postgres_url, self.dagster_postgres_url, self.admin_postgres_url, self.alert_smtp_url):
+            if url and (found := urls.parse(url.get_secret_value(), "postgresql", "postgres", "smtp", "smtps")):
+                yield from found.secrets()
+        for url in (self.alert_slack_url, self.alert_webhook_url):
+            if url and (found := urls.parse(url.get_secret_value(), "http", "https")):
+                yield from found.capability()
 
-def _has(url: SecretStr, schemes: set[str], *, user: bool) -> bool:
-    """Whether a URL has one of the schemes, a host, a port that is a number, and a user only where one may be."""
-    try:
-        parts = urlsplit(url.get_secret_value())
-        return (
-            parts.scheme in schemes
-            and bool(parts.hostname)
-            and (parts.port or 1) > 0
-            and (user or parts.username is None)
-        )
-    except ValueError:
-        return False
+
+def is_plain_address(text: str) -> bool:
+    """Whether it is the URL of one server, and there is no place in it where a secret could stand."""
+    found = urls.parse(text, "http", "https")
+    return (
+        found is not None
+        and bool(found.hosts)
+        and not set(found.hosts + found.path) & {",", "@"}
+        and (found.user, found.query) == (None, None)
+    )
 
 
 @cache
@@ -212,7 +289,7 @@ def settings() -> Settings:
     """This process's settings; `settings.cache_clear()` reads the environment again."""
     try:
         folder = os.environ.get("KPI_SECRETS_DIR")
-        return Settings(_secrets_dir=folder if folder and Path(folder).is_dir() else None)
+        found = Settings(_secrets_dir=folder if folder and Path(folder).is_dir() else None)
     except ValidationError as error:
         name, *below = map(str, error.errors()[0]["loc"])
         reason = ": ".join([*below, error.errors()[0]["msg"].removeprefix("Value error, ")])
@@ -220,5 +297,8 @@ def settings() -> Settings:
         refused = error.__cause__
         name = str(error).split('"')[1]
         reason = f"{refused.strerror}: {refused.filename}" if isinstance(refused, OSError) else "it must be JSON"
+    else:
+        keep_secret([*found.secrets(), *(os.environ.get(name, "") for name in AWS_SECRETS)])
+        return found
     where = "environment or its file in KPI_SECRETS_DIR" if "KPI_SECRETS_DIR" in os.environ else "environment"
     raise UsageError(f"The setting KPI_{name.upper()} cannot be read ({reason}): correct it in the {where}.")

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.local.stack import Stack, running
-from kpi_assets.settings import settings
+from kpi_assets.settings import default_sql_dir, settings
 from kpi_assets_tests import other_server
 from kpi_assets_tests.lab import Lab
 from kpi_assets_tests.lookback import RECENT
 from kpi_assets_tests.shop import Shop
+from kpi_assets_tests.sql.cases import missing
 
 REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart"
 
@@ -38,7 +39,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which server it was, where it is not the embedded one."""
+    """Say which server it was, where it is not the embedded one, and which files below sql/ nothing tests."""
+    for sentence in missing(default_sql_dir()):
+        terminalreporter.write_line(sentence)
     if other_server.NAMED:
         terminalreporter.write_line(f"The warehouse of these tests was {other_server.version()}, {other_server.NAMED}")
 

@@ -14,12 +14,18 @@ from kpi_assets.instance.folder import storage_url
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, Settings, default_sql_dir
 from kpi_assets_tests.graph import describe
+from kpi_assets_tests.shipped import ADDED
 
+KEYS = [f"instacart/{name.replace('.', '/')}" for name in ADDED]  # of files that a reader of the README added
 SNAPSHOT = Path(__file__).with_name("graph.txt")
 
 
 def test_the_graph_is_the_one_in_the_snapshot() -> None:
-    assert list(describe(build_defs({"s3": plain_s3}))) == SNAPSHOT.read_text().splitlines(), (
+    told, added = [], False
+    for line in describe(build_defs({"s3": plain_s3})):
+        added = line.split(" ")[0] in KEYS if not line.startswith(" ") else added
+        told += [] if added else [line]
+    assert told == SNAPSHOT.read_text().splitlines(), (
         "the asset graph changed: if that is meant, python -m kpi_assets_tests.graph > kpi_assets_tests/graph.txt"
     )
 

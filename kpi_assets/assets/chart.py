@@ -12,17 +12,19 @@ import dagster as dg
 
 from kpi_assets.model.header import Chart
 from kpi_assets.model.names import Relation
+from kpi_assets.model.results import ChartRows
 from kpi_assets.printable import number_text, printable
 
 BAR, GAP, LETTER, WIDTH = 18, 6, 7, 640  # pixels
 LETTERS = 34  # of a label at most
 
 
-def markdown(
-    chart: Chart, rows: Sequence[tuple[str, float | None]], relation: Relation, load_date: str
-) -> dg.MarkdownMetadataValue:
+def markdown(chart: Chart, rows: ChartRows, relation: Relation, load_date: str) -> dg.MarkdownMetadataValue:
     """The chart as an image that stands inside the metadata itself."""
-    image = base64.b64encode(svg(chart, rows, f"{relation}, {load_date}").encode()).decode()
+    title = f"{relation}, {load_date}"
+    if len(rows.bars) < rows.of:
+        title += f" (the {len(rows.bars)} highest of {rows.of:,})"
+    image = base64.b64encode(svg(chart, rows.bars, title).encode()).decode()
     return dg.MetadataValue.md(f"![{chart.y} by {chart.x}](data:image/svg+xml;base64,{image})")
 
 

@@ -8,6 +8,7 @@ load_dates that something before it did not publish. What is held fails no step.
 steps, so that the others are built and the run tells.
 """
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.ops.runs import Status
+from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.connection import is_lost
 
 PAUSES = (5, 20, 60)  # seconds before the tries after the first, where a connection was lost
@@ -168,13 +170,19 @@ def failing_in_one_sentence(context: dg.AssetExecutionContext | dg.OpExecutionCo
         if not is_lost(error):
             raise
         sentence, passing = f"The connection to the warehouse was lost ({' '.join(str(error).split())}).", True
+    except Exception as error:
+        # Dagster keeps the whole stack trace of what is a fault of ours: not where it quotes a secret.
+        trace = "".join(traceback.format_exception(error))
+        if scrub(trace) == trace:
+            raise
+        sentence, passing = f"{type(error).__name__}: {scrub(str(error))}", False
     else:
         return
     tried = context.retry_number
     # Whoever gave a command is told at once, and gives it again.
     if not passing or tried == len(PAUSES) or context.run.tags.get(MAX_RETRIES_TAG) == "0":
-        raise dg.Failure(sentence, allow_retries=False)
-    context.log.warning(f"{sentence} It is tried again in {PAUSES[tried]} seconds.")
+        raise dg.Failure(scrub(sentence), allow_retries=False)
+    context.log.warning(f"{scrub(sentence)} It is tried again in {PAUSES[tried]} seconds.")
     raise dg.RetryRequested(max_retries=len(PAUSES), seconds_to_wait=PAUSES[tried])
 
 

@@ -17,7 +17,8 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
-from kpi_assets.model.results import CheckResult
+from kpi_assets.model.results import ChartRows, CheckResult
+from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.bootstrap import role_of
 from kpi_assets.warehouse.connection import BULK, connect
 
@@ -33,7 +34,7 @@ class UpstreamError(UserError):
 
 def reason_of(error: BaseException) -> str:
     """What the run log says of an error."""
-    return str(error) or (type(error).__name__ if isinstance(error, Exception) else "It was interrupted.")
+    return scrub(str(error)) or (type(error).__name__ if isinstance(error, Exception) else "It was interrupted.")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class BuildOutcome:
     results: list[CheckResult]
     warnings: list[str]
     preview: list[dict[str, str | None]]
-    chart: list[tuple[str, float | None]]  # (label, value) of each bar; empty where the table is no KPI
+    chart: ChartRows  # empty where the table is no KPI
     seconds: dict[str, float]
 
     @property

@@ -20,6 +20,7 @@ from kpi_assets.model import excerpt
 from kpi_assets.model.checks import ForeignKey, NotSeenBefore
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
+from kpi_assets.model.results import ChartRows
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.ops import holds, manifests, publishes, quarantine, results, runs
 from kpi_assets.ops.publishes import Publish, shown_as
@@ -111,7 +112,8 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         inputs.check_unchanged(connection)  # else it may be two versions that do not add up
     _record(context, connection, candidate, found, filled)
     preview = candidates.first_rows(connection, candidate, SAMPLES)
-    chart = candidates.chart_rows(connection, candidate, table.header.kpi.chart) if table.header.kpi else []
+    kpi = table.header.kpi
+    chart = candidates.chart_rows(connection, candidate, kpi.chart) if kpi else ChartRows([], 0)
     size = candidates.size_of(connection, candidate)
     watch.lap("check")
     counts = Counts(filled.counts.extracted, found.rows, filled.counts.quarantined)

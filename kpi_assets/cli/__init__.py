@@ -14,9 +14,10 @@ from typing import cast
 import typer
 
 from kpi_assets.cli import alerts, check, data, deploy, drop, look, plan, retention, run, stack
-from kpi_assets.cli.common import STOPPED, err, error_line, say
+from kpi_assets.cli.common import STOPPED, close_files, err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
+from kpi_assets.scrub import scrub
 
 HELP = "From files on S3 to KPIs a person can defend."
 
@@ -55,7 +56,7 @@ for command in (
     deploy.bootstrap,
     deploy.doctor,
 ):
-    app.command()(command)
+    app.command(short_help=command.__doc__)(command)  # the whole sentence: of a longer one the list would cut the end
 
 
 # What typer raises for wrong usage; the common class has no public name.
@@ -66,6 +67,7 @@ def main() -> None:
     """Run a command; what a person can mend is one line, and a stack trace only with --debug."""
     gc.disable()  # until all is imported (`loaded`): a fifth of a command's start went into looking for garbage there
     _log_printably()
+    close_files()
     try:
         code = app(standalone_mode=False) or 0
         if code == STOPPED:  # Ctrl-C, of which typer tells nothing
@@ -84,10 +86,10 @@ def main() -> None:
 
 
 class _Printable(logging.Formatter):
-    """Log lines in which nothing that they quote can steer the terminal."""
+    """Log lines in which nothing that they quote can steer the terminal or is a secret."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        return "\n".join(map(printable, scrub(super().format(record)).split("\n")))
 
 
 def _log_printably() -> None:
@@ -100,7 +102,7 @@ def _log_printably() -> None:
 
 def _tell(*sentences: str) -> None:
     if _state["debug"]:
-        for line in traceback.format_exc().splitlines():
+        for line in scrub(traceback.format_exc()).splitlines():
             say(line, console=err)
     for sentence in sentences:
-        error_line(sentence)
+        error_line(scrub(sentence))

@@ -1,6 +1,7 @@
 """What commands share: their arguments, the stack they run on, and where they print."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,25 @@ out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdo
 err = Console(
     stderr=True, highlight=False, markup=False, emoji=False, width=None if sys.stderr.isatty() else PIPE_WIDTH
 )
+
+
+_umask = 0o077  # the user's, once close_files() has been said
+
+
+def close_files() -> None:
+    """Close to others every file that this process and its children make, whoever makes it: Dagster, for one."""
+    global _umask  # noqa: PLW0603  a process has one
+    _umask = os.umask(0o077)
+
+
+@contextmanager
+def files_of_the_user() -> Iterator[None]:
+    """Files that are made meanwhile, outside of the home, have the mode that the user's shell gives them."""
+    ours = os.umask(_umask)
+    try:
+        yield
+    finally:
+        os.umask(ours)
 
 
 def styled(value: object, style: str) -> Text:
@@ -87,15 +107,15 @@ Select = Annotated[
 ]
 
 
-def date_option(*names: str, help: str) -> Any:  # noqa: A002
+def date_option(*names: str, help: str, envvar: str | None = None) -> Any:  # noqa: A002
     """An option that takes a date."""
-    return typer.Option(*names, parser=_date, metavar="YYYY-MM-DD", help=help)
+    return typer.Option(*names, parser=_date, metavar="YYYY-MM-DD", help=help, envvar=envvar)
 
 
 def pipeline_of(name: str) -> Pipeline:
     """The pipeline of that name. Raises UsageError that lists the known ones."""
     if name not in _pipelines():
-        raise UsageError(f"There is no pipeline {name!r}: there is {', '.join(_pipelines())}.")
+        raise UsageError(f"There is no pipeline {name!r} in {settings().sql_dir}: there is {', '.join(_pipelines())}.")
     return _pipelines()[name]
 
 
@@ -123,6 +143,20 @@ class Session:
         reader = self.stack.credentials.reader_password if self.stack and self.embedded_postgres else None
         prepare(self.pipeline, self.server, reader)
         return self
+
+    @property
+    def place(self) -> str:
+        """Where its data was looked for: the home, or the server and bucket of the user's."""
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+        named = conninfo_to_dict(self.server.get_secret_value())
+        server = f"the server {named.get('host', 'localhost')}:{named.get('port', 5432)}"
+        bucket = self.settings.s3_buckets.get(self.pipeline.name) or self.settings.s3_bucket
+        if self.embedded_postgres:
+            server = f"the home {self.settings.home}"
+        elif bucket is None:
+            return f"{server} and the home {self.settings.home}"
+        return f"{server} and the bucket {bucket}" if bucket else server
 
     @property
     def embedded_postgres(self) -> bool:
@@ -188,7 +222,9 @@ def _reachable(names: Sequence[str], edges: Mapping[str, Sequence[str]]) -> set[
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Grid:
     """A table for the terminal; None is shown as an empty cell, and what is not `styled` as `say` has it."""
-    made = Grid(title=printable(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Grid(
+        title=printable(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for column in columns:
         made.add_column(printable(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:

@@ -10,6 +10,8 @@ from kpi_assets.cli.common import (
     LoadDateOrRunDate,
     PipelineName,
     Session,
+    date_option,
+    files_of_the_user,
     pipeline_of,
     prepare_bucket,
     progress_bar,
@@ -23,8 +25,11 @@ from kpi_assets.samples import GENERATORS
 
 def sample(
     pipeline: PipelineName,
-    load_date: LoadDateOrRunDate,
-    to: Annotated[Path, typer.Option("--out", help="Folder to write into.")],
+    load_date: Annotated[
+        date | None,
+        date_option("--load-date", help="The load_date; RUN_DATE by default.", envvar="RUN_DATE"),
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--out", help="Folder to write into.")] = None,
     orders: Annotated[int, typer.Option(min=1, help="How many orders; 3421083 gives the real sizes.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
     fault: Annotated[
@@ -36,6 +41,8 @@ def sample(
         for name, what in generator_faults(pipeline).items():
             say(f"{name:28} {what}")
         return
+    if load_date is None or to is None:
+        raise UsageError(f"Say {'--load-date' if load_date is None else '--out'} too, or --fault list alone.")
     write_sample(pipeline, load_date, to, orders, seed, fault or [])
 
 
@@ -49,7 +56,7 @@ def generator_faults(pipeline: str) -> dict[str, str]:
 def write_sample(pipeline: str, load_date: date, to: Path, orders: int, seed: int, faults: list[str]) -> None:
     """Write the files and say what was written."""
     generator_faults(pipeline)
-    with progress_bar(f"writing {load_date}", orders, in_bytes=False) as bar:
+    with files_of_the_user(), progress_bar(f"writing {load_date}", orders, in_bytes=False) as bar:
         written = GENERATORS[pipeline].write(
             to, load_date=load_date, orders=orders, seed=seed, faults=faults, progress=lambda done, _all: bar(done)
         )

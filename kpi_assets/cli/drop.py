@@ -29,7 +29,7 @@ def drop(
             published = {each.asset: each for each in published_tables(connection)}
         if table not in published:
             known = ", ".join(published) or "nothing"
-            raise UsageError(f"Nothing of {table} is published in {pipeline}: there is {known}.")
+            raise UsageError(f"Nothing of {table} is published in {pipeline} of {work.place}: there is {known}.")
         again = (
             "its file is there, so `kpi backfill` builds it again" if relation in described else "no file describes it"
         )

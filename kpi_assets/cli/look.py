@@ -81,7 +81,9 @@ def show_table(
             if day and (gone := publishes.dropped(connection, [table.relation], day)):
                 raise UserError(f"It cannot be shown: {replay(work.pipeline, gone, day)}.")
             which = f" of {load_date}" if load_date else ""
-            raise UserError(f"{table.relation}{which} is not published: land and run the load_date first.")
+            raise UserError(
+                f"{table.relation}{which} is not published in {work.place}: land and run the load_date first."
+            )
         publish = publishes.current(connection, [table.relation], day)[table.relation]
         all_rows = publish.rows
         if all_rows and lost(connection, table, [day]):
@@ -148,10 +150,14 @@ def show_checks(work: Session, load_date: date | None, *, only_bad: bool = False
     with connect(work.ready().server, work.pipeline.name, "checks") as connection:
         day = load_date or results.latest_load_date(connection)
         if day is None:
-            raise UserError(f"Nothing of {work.pipeline.name} has been checked yet: land and run a load_date first.")
+            raise UserError(
+                f"Nothing of {work.pipeline.name} has been checked yet in {work.place}: land and run a load_date first."
+            )
         found = [row for row in results.latest(connection, day) if run_id in {None, row["run_id"]}]
     if not found and not only_bad:
-        raise UserError(f"Nothing of {work.pipeline.name} was checked for {day}: land and run that load_date first.")
+        raise UserError(
+            f"Nothing of {work.pipeline.name} was checked for {day} in {work.place}: land and run that load_date first."
+        )
     rows = [
         (
             row["table_name"],

@@ -67,7 +67,7 @@ def plan(
         for orphan in orphans:
             put_back = f"put the file back, or run `kpi drop {pipeline} {orphan.asset}`."
             say(styled("orphan", "yellow"), f" no file describes {orphan}, which readers still see: {put_back}")
-        say(told(counts) if counts else f"Nothing of {pipeline} has landed yet: kpi sample, kpi land.")
+        say(told(counts) if counts else f"Nothing of {pipeline} has landed yet in {work.place}: kpi sample, kpi land.")
     raise typer.Exit(1 if counts["failed"] or counts["lost"] else HELD if counts["held"] else 0)
 
 

@@ -70,6 +70,8 @@ def explain(work: Session, result: Result) -> None:
             say(styled(state, ENDINGS[state]), f" {name}: {error or ''}")
         if state == "held" and (ui_url := known_ui_url(work.settings)):
             say(f"  {ui_url}{verdict_path(work.pipeline.name, name, result.run_id)}")
+    if any(name.startswith("s3.") and state == "held" for name, (state, _) in result.states.items()):
+        say(f"The objects were looked for in {work.place}.")
     for name, error in result.after.items():
         done = "verified" if name.startswith("s3.") else "published"
         say(styled("failed", ENDINGS["failed"]), f" {name}: it is {done}; the run failed after that: {error}")
@@ -172,7 +174,9 @@ def recheck_tables(work: Session, load_date: date, names: Sequence[str], run_id:
         checked += 1
         held = held or any(result.holds for result in results)
     if not checked:
-        raise UserError(f"Nothing of {work.pipeline.name} is published for {load_date}: run that load_date first.")
+        raise UserError(
+            f"Nothing of {work.pipeline.name} is published for {load_date} in {work.place}: run that load_date first."
+        )
     return held
 
 

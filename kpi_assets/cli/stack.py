@@ -1,5 +1,6 @@
 """The stack: `kpi up`, `kpi down`, `kpi status`."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -30,6 +31,8 @@ def up(
     from kpi_assets.local.stack import running  # noqa: PLC0415
 
     first = settings()
+    # What the services begin with, wherever they run.
+    os.environ.update(KPI_HOME=str(first.home), KPI_SQL_DIR=str(first.sql_dir))
     with running(first) as stack:
         config = settings()
         for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
@@ -47,7 +50,7 @@ def down() -> None:
 
     home = settings().home
     stopped = [*services.stop(home), *stop(home)]
-    say(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+    say(f"Stopped: {', '.join(stopped)}." if stopped else f"Nothing was running in {home}.")
 
 
 def status(
@@ -63,7 +66,8 @@ def status(
         (name, styled("running", "green") if runs else styled("down", "dim"), port, pid if runs else None)
         for name, runs, port, pid in [*servers, *services.status(home)]
     ]
-    out.print(grid(f"Processes of {home.resolve()}", ("process", "state", "port", "pid"), rows))
+    say("Processes of the home ", styled(home, "bold"))  # on one line, however long: a title is folded
+    out.print(grid("", ("process", "state", "port", "pid"), rows))
     with local.running(settings()) as stack:
         config = settings()
         for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
@@ -88,7 +92,7 @@ def _print_load_dates(work: Session, everything: bool) -> None:
     if len(shown) < len(days):
         say(f"{len(days) - len(shown)} earlier load_dates: --all shows them.")
     if not days:
-        say("Nothing has been run yet: kpi sample, kpi land, kpi run.")
+        say(f"Nothing has been run yet in {work.place}: kpi sample, kpi land, kpi run.")
 
 
 def _cell(states: dict[str, str], names: list[str]) -> Text:

@@ -8,7 +8,8 @@ from psycopg import Connection
 from kpi_assets.build.drop import orphans
 from kpi_assets.build.recheck import as_published
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
-from kpi_assets.lake.store import LakeError, open_store
+from kpi_assets.lake.refusals import LakeError
+from kpi_assets.lake.store import open_store
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import manifests, publishes, results, schema

@@ -9,7 +9,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kpi_assets.doctor.finding import Finding, clock, guarded, ok
-from kpi_assets.lake.store import bucket_of, client, explained
+from kpi_assets.lake.refusals import explained
+from kpi_assets.lake.store import bucket_of, client
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from kpi_assets.errors import UserError
+from kpi_assets.local.home import Home, replace
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.bootstrap import ensure_database
 
@@ -53,18 +54,15 @@ def storage_url(settings: Settings) -> str:
 
 def path_below(home: Path) -> Path:
     """The instance folder of a KPI_HOME."""
-    return home.resolve() / "dagster"
+    return Home(home).instance
 
 
 def prepare(settings: Settings) -> Path:
     """Make the folder, its dagster.yaml and Dagster's database; point this process's environment at the folder."""
-    folder = path_below(settings.home)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Home(settings.home).instance_folder()
     path = folder / "dagster.yaml"
     if not path.exists() or (path.read_text() != DAGSTER_YAML and path.read_text().startswith(OURS)):
-        written = path.with_suffix(f".{os.getpid()}")
-        written.write_text(DAGSTER_YAML)
-        written.replace(path)
+        replace(path, DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     if settings.dagster_postgres_url is None and settings.postgres_url is not None:
         ensure_database(settings.postgres_url, DATABASE)

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError, HTTPClientError
 
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.lake.store import LEAST_SECONDS, LakeError, Store, explained
+from kpi_assets.lake.refusals import LakeError, explained
+from kpi_assets.lake.store import LEAST_SECONDS, Store
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline, Table
 
@@ -29,8 +30,11 @@ def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Pat
     """Of each key of a load_date, the file of a folder that is to be landed under it, whether it is there or not.
 
     That is `<folder>/<table>/<file>`, or `<folder>/<file>` where no other key of the pipeline ends in that name. Raises
-    UsageError where the folder has none of them, and where a file could be that of several keys.
+    UsageError where there is no such folder or it has none of them, and where a file could be that of several keys.
     """
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise UsageError(f"The folder {folder.absolute()} {what}: name another with --from.")
     by_name: dict[str, list[Table]] = {}
     for table in pipeline.sources:
         by_name.setdefault(Path(table.object_key(load_date)).name, []).append(table)

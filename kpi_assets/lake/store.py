@@ -1,6 +1,6 @@
 """One bucket: what an object is, and its bytes, pinned to what it was.
 
-Belongs here: calls to S3 and their failures as sentences. Not here: uploading (landing.py).
+Belongs here: calls to S3. Not here: their failures as sentences (refusals.py), and uploading (landing.py).
 """
 
 import hashlib
@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -19,20 +19,14 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    ResponseStreamingError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ResponseStreamingError
 from urllib3.exceptions import HTTPError
 
-from kpi_assets.errors import UserError
 from kpi_assets.lake.checksums import ALGORITHMS, Checksum, PartSums, Summing, sum_of
+from kpi_assets.lake.refusals import MISSING, NO_S3, LakeError, explained, is_page, unusable
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.settings import LEAST_RATE, Settings
+from kpi_assets.settings import LEAST_RATE, Settings, is_plain_address
 
 # Bytes asked for at once; a part that fails is asked for again alone. The sha256 in the ledger is composed of those of
 # parts of this size: with another one, no object would be what it was.
@@ -49,27 +43,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _MD5_SERVER = "AmazonS3"  # as AWS and what stands in for it call themselves: their ETags are MD5s wherever they look so
 _DIRECTORY_BUCKET = "--x-s3"  # what its name ends in: AWS promises nothing of the ETags there
 MOST_PAGES = 100  # of 1,000 keys, in one listing
-_MISSING = {"404", "NoSuchKey", "NotFound"}
-_OTHER_REGION = {"301", "307", "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"}
-_REASONS = {
-    ("NoSuchBucket",): "the bucket does not exist: create it, or correct KPI_S3_BUCKET",
-    ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"): (
-        "access is refused ({code}): check the credentials in AWS's variables and the bucket's policy"
-    ),
-    ("BadDigest",): "its bytes changed on their way there, and the store did not take them: try again",
-    ("507", "InsufficientStorage", "XMinioStorageFull", "QuotaExceeded"): (
-        "the store has no room left ({code}): make room there, and try again"
-    ),
-    ("500", "InternalError"): (
-        "the store failed at it and does not say why ({code}): look whether its disk is full, and into its log (that "
-        "of the embedded store lies below KPI_HOME)"
-    ),
-}
-_CHANGED = _MISSING | {"412", "PreconditionFailed", "416", "InvalidRange", "NoSuchVersion"}
-
-
-class LakeError(UserError):
-    """S3 cannot be used, or an object is not what its manifest says."""
+_CHANGED = MISSING | {"412", "PreconditionFailed", "416", "InvalidRange", "NoSuchVersion"}
 
 
 def client(settings: Settings) -> Any:
@@ -88,50 +62,21 @@ def client(settings: Settings) -> Any:
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     try:
-        return boto3.client("s3", endpoint_url=settings.s3_endpoint_url, region_name=region, config=config)
+        made = boto3.client("s3", endpoint_url=settings.s3_endpoint_url, region_name=region, config=config)
     except (ValueError, BotoCoreError) as error:
-        raise LakeError(f"S3 cannot be used ({error}): check KPI_S3_ENDPOINT_URL and AWS's variables.") from None
+        raise unusable(error) from None
+    # boto3 has variables and files of its own that name an endpoint: nothing of it is shown or stored either.
+    if not is_plain_address(made.meta.endpoint_url):
+        raise LakeError(
+            "The endpoint that AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or AWS's configuration file names cannot be used: "
+            "write http://host:port or https://host, without a user, a password or a query."
+        )
+    return made
 
 
 def bucket_of(pipeline: Pipeline, settings: Settings) -> str:
     """The pipeline's bucket: the environment's, else the one that pipeline.yaml names."""
     return settings.s3_buckets.get(pipeline.name) or settings.s3_bucket or pipeline.config.bucket
-
-
-@contextmanager
-def explained(bucket: str, key: str = "") -> Iterator[None]:
-    """Turn what boto3 raises into a sentence that names the object and the remedy."""
-    place = f"s3://{bucket}/{key}"
-    try:
-        yield
-    except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        raise LakeError(f"{place} cannot be used: {_reason(error)}.", passing=status >= 500) from None
-    except (BotoCoreError, RecursionError) as error:
-        # boto3 asks for the bucket's region, is redirected again, and asks again until it may go no deeper.
-        if isinstance(error, RecursionError) or isinstance(error.kwargs.get("error"), RecursionError):
-            raise LakeError(
-                f"{place} cannot be used: whoever answers there redirects every request and does not say where to: "
-                "correct KPI_S3_ENDPOINT_URL (https instead of http, for one) or AWS_REGION."
-            ) from None
-        detail = str(error).strip().rstrip(".")
-        sentence = f"{place} cannot be used: {detail}; check KPI_S3_ENDPOINT_URL and AWS's variables."
-        raise LakeError(sentence, passing=isinstance(error, (BotoConnectionError, HTTPClientError))) from None
-
-
-def _reason(error: ClientError) -> str:
-    """What a store's refusal comes from, and what to do."""
-    told = error.response.get("Error", {})
-    code, message = str(told.get("Code", "")), str(told.get("Message", "")).rstrip(".")
-    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    region = headers.get("x-amz-bucket-region") or told.get("Region")
-    if code in _OTHER_REGION or (region and code == "400"):
-        where = f"in the region {region}: set AWS_REGION to it" if region else "elsewhere: set AWS_REGION to its region"
-        return f"the bucket lies {where}, or correct KPI_S3_ENDPOINT_URL (S3 answered {code})"
-    for codes, reason in _REASONS.items():
-        if code in codes:
-            return reason.format(code=code)
-    return f"S3 answered {code}: {message}".rstrip(": ")
 
 
 @dataclass(frozen=True)
@@ -159,10 +104,12 @@ class Store:
             try:
                 head = self.s3.head_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") not in _MISSING:
+                if error.response.get("Error", {}).get("Code") not in MISSING:
                     raise
                 self._check_bucket()
                 return None
+        if not {"ETag", "ContentLength", "LastModified"} <= head.keys():
+            raise LakeError(f"s3://{self.bucket}/{key} cannot be used: {NO_S3}.")
         return Manifest(
             object=name,
             load_date=load_date,
@@ -178,7 +125,7 @@ class Store:
         try:
             self.s3.head_bucket(Bucket=self.bucket)
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _MISSING:
+            if error.response.get("Error", {}).get("Code") in MISSING and not is_page(error):
                 raise LakeError(
                     f"The bucket {self.bucket} does not exist: create it, or correct KPI_S3_BUCKET."
                 ) from None
@@ -447,7 +394,7 @@ class _Pinned:
                     raise self._changed() from None
                 raise
         # Compared by us too: there are stores that ignore If-Match.
-        if answer["ETag"] != self.manifest.etag:
+        if answer.get("ETag") != self.manifest.etag:
             raise self._changed()
         return answer
 

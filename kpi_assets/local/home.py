@@ -4,9 +4,11 @@ Belongs here: paths, modes, the credentials file, log files. Not here: what the 
 """
 
 import json
+import logging
 import os
 import secrets
 import shutil
+import stat
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from kpi_assets.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 LOG_BYTES = 8 << 20
+OTHERS = 0o077  # what a mode gives to anybody but the owner
 
 
 class Credentials(BaseModel):
@@ -29,8 +34,8 @@ class Credentials(BaseModel):
 class Home:
     """The folder of one embedded stack.
 
-    The folder itself may be passed through but not listed (0711), because the account that PostgreSQL runs under must
-    reach its data; every folder inside is closed to others (0700).
+    The folder itself is closed to others (0700) or, where we are root, may be passed through but not listed (0711),
+    because the account that PostgreSQL runs under must reach its data; all that lies inside is closed to others.
     """
 
     def __init__(self, root: Path):
@@ -40,18 +45,35 @@ class Home:
         self.postgres_conf = self.root / "postgres.conf"
         self.buckets = self.root / "s3"
         self.etags = self.root / "s3-etags"
+        self.instance = self.root / "dagster"
         self.logs = self.root / "logs"
         self.run = self.root / "run"
         self.users_lock = self.run / "users.lock"
         self.start_lock = self.run / "start.lock"
 
     def create(self) -> None:
-        """Make the folders that are missing; one that is there keeps its mode."""
+        """Make the folders of the embedded servers that are missing, and close to others what is there."""
+        self.create_root()
+        for folder in (self.run, self.logs, self.buckets):
+            make(folder, 0o700)
+
+    def create_root(self) -> None:
+        """Make the home itself if it is missing; close to others what an earlier version or a person left open in it.
+
+        What is not ours in a folder that somebody else uses too is left alone.
+        """
         self.root.parent.mkdir(parents=True, exist_ok=True)
-        for folder, mode in [(self.root, 0o711), *((f, 0o700) for f in (self.run, self.logs, self.buckets))]:
-            if not folder.is_dir():
-                folder.mkdir(mode, exist_ok=True)
-                folder.chmod(mode)
+        make(self.root, 0o711 if os.geteuid() == 0 else 0o700)
+        ours = (self.credentials_file, self.cluster, self.postgres_conf, self.buckets, self.etags, self.instance)
+        closed = [path.name for path in (*ours, self.logs, self.run) if close(path)]
+        if closed:
+            logger.warning("Others could read %s in %s, and no longer can.", ", ".join(closed), self.root)
+
+    def instance_folder(self) -> Path:
+        """The folder of the Dagster instance, made if it is missing."""
+        self.create_root()
+        make(self.instance, 0o700)
+        return self.instance
 
     @cached_property
     def credentials(self) -> Credentials:
@@ -82,7 +104,7 @@ class Home:
             "s3_access_key_id": "KPI" + secrets.token_hex(8).upper(),
             "s3_secret_access_key": secrets.token_hex(20),
         }
-        replace(self.credentials_file, json.dumps(words, indent=2) + "\n", 0o600)
+        replace(self.credentials_file, json.dumps(words, indent=2) + "\n")
         return Credentials.model_validate(words)
 
     def log(self, server: str) -> Path:
@@ -90,12 +112,36 @@ class Home:
         return self.logs / f"{server}.log"
 
 
-def replace(path: Path, text: str, mode: int) -> None:
-    """Write the file in one step: a reader finds the old text or the new one, never half, never under a wider mode."""
-    aside = path.with_name(f".{path.name}.new")
+def make(folder: Path, mode: int) -> None:
+    """Make a folder of that mode, whatever the umask; one that is there keeps its mode."""
+    if not folder.is_dir():
+        folder.mkdir(mode, exist_ok=True)
+        folder.chmod(mode)
+
+
+def close(path: Path) -> bool:
+    """Take from others what a mode gives them, where the path is ours to change; whether there was anything."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(status.st_mode) or not status.st_mode & OTHERS or os.geteuid() not in {0, status.st_uid}:
+        return False
+    path.chmod(stat.S_IMODE(status.st_mode) & ~OTHERS)
+    return True
+
+
+def replace(path: Path, text: str, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+    """Write the file in one step: a reader finds the old text or the new one, never half, never under a wider mode.
+
+    `owner` is (uid, gid), for an account that only root can give files to.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)
     with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         os.fchmod(file.fileno(), mode)
+        if owner:
+            os.fchown(file.fileno(), *owner)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -110,8 +156,13 @@ def size(log: Path) -> int:
 def trim(log: Path) -> None:
     """Keep a log file below its bound, one predecessor aside; works while a server is appending to it."""
     if size(log) > LOG_BYTES:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
-        log.with_suffix(".log.1").chmod(0o600)
+        before = log.with_suffix(".log.1")
+        before.unlink(missing_ok=True)
+        with (
+            log.open("rb") as now,
+            os.fdopen(os.open(before, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept,
+        ):
+            shutil.copyfileobj(now, kept)
         os.truncate(log, 0)
 
 

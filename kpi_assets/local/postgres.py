@@ -86,7 +86,7 @@ class Postgres(Server):
             self._create_cluster(programs, account)
         self._remove_stale_pid_file()
         conf = machine.postgres_conf(machine.survey(self.home.root), port, self.cluster_name)
-        home.replace(self.home.postgres_conf, conf, 0o644)
+        home.replace(self.home.postgres_conf, conf, owner=(account.uid, account.gid) if account else None)
         command = [
             str(programs / "bin" / "postgres"),
             "-D",
@@ -129,7 +129,7 @@ class Postgres(Server):
 
     def _run_initdb(self, programs: Path, account: Account | None, aside: Path) -> None:
         password = aside / "password"
-        home.replace(password, _reveal(self.home.credentials.postgres_password), 0o600)
+        home.replace(password, _reveal(self.home.credentials.postgres_password))
         if account:
             os.chown(password, account.uid, account.gid)
             os.chown(aside, account.uid, account.gid)

@@ -226,7 +226,7 @@ class Server(ABC):
 
     def _keep(self, record: dict[str, Any]) -> None:
         self._record = record
-        home.replace(self._record_file, json.dumps(record) + "\n", 0o600)
+        home.replace(self._record_file, json.dumps(record) + "\n")
 
     def _answers(self) -> bool:
         last = Answer.SILENT

@@ -1,7 +1,7 @@
 """What a check found: the value that the audit makes, ops records, the UI shows and the command line prints."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kpi_assets.model import excerpt
 
@@ -42,3 +42,10 @@ class CheckResult:
         if self.passed:
             return "pass"
         return "fail" if self.blocking else "warn"
+
+
+class ChartRows(NamedTuple):
+    """The bars of a chart, as (label, value), and how many there would be without its `top`."""
+
+    bars: list[tuple[str, float | None]]
+    of: int

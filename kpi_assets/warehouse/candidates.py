@@ -19,6 +19,7 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
+from kpi_assets.model.results import ChartRows
 from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse.bootstrap import BUILDS
 
@@ -324,14 +325,14 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
     return [dict(zip(table.columns, row, strict=True)) for row in rows]
 
 
-def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> list[tuple[str, float | None]]:
-    """(label, value) of each bar of a KPI's chart, in the order of x; only the highest where there are too many.
+def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> ChartRows:
+    """The bars of a KPI's chart, in the order of x; only the highest, the highest first, where there are too many.
 
     A value that no float can hold is infinite; a y that is no number has no bar.
     """
     statement = sql.SQL(
         "with shown as (select {x} as x, {y} as y from {this} where {for_readers}) "
-        "select left(x::text, {letters}), y::text from ("
+        "select left(x::text, {letters}), y::text, (select count(*) from shown) from ("
         "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
         "order by case when (select count(*) from shown) <= {top} then x end, y desc nulls last, x"
     ).format(
@@ -342,7 +343,8 @@ def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) 
         top=sql.Literal(chart.top),
         letters=LETTERS,
     )
-    return [(label or "NULL", _number(text)) for label, text in connection.execute(statement)]
+    found = connection.execute(statement).fetchall()
+    return ChartRows([(label or "NULL", _number(text)) for label, text, _ in found], found[0][2] if found else 0)
 
 
 def _number(text: str | None) -> float | None:

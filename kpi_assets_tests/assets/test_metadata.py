@@ -13,7 +13,7 @@ from kpi_assets.assets.metadata import CELL, check_metadata, markdown_table, win
 from kpi_assets.model.header import Chart
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
-from kpi_assets.model.results import CheckResult
+from kpi_assets.model.results import ChartRows, CheckResult
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -112,12 +112,20 @@ def test_long_labels_are_cut_and_bars_begin_behind_the_longest() -> None:
 
 
 def test_a_chart_stands_in_the_metadata_itself() -> None:
-    text = markdown(Chart(x="hour", y="orders"), [("a", 1.0)], Relation("marts", "kpi"), "2025-03-01").value
+    rows = ChartRows([("a", 1.0)], 1)
+    text = markdown(Chart(x="hour", y="orders"), rows, Relation("marts", "kpi"), "2025-03-01").value
     begin, _, image = text.partition("base64,")
     assert begin == "![orders by hour](data:image/svg+xml;"
     assert base64.b64decode(image.removesuffix(")")).decode() == svg(
         Chart(x="hour", y="orders"), [("a", 1.0)], "marts.kpi, 2025-03-01"
     )
+
+
+def test_a_chart_that_shows_only_the_highest_says_so() -> None:
+    rows = ChartRows([("18", 9.0), ("9", 7.0)], 1024)
+    text = markdown(Chart(x="hour", y="orders", top=2), rows, Relation("marts", "kpi"), "2025-03-01").value
+    picture = ET.fromstring(base64.b64decode(text.partition("base64,")[2].removesuffix(")")))
+    assert texts(picture)[0] == "orders by hour: marts.kpi, 2025-03-01 (the 2 highest of 1,024)"
 
 
 # ---- checks and windows

@@ -3,7 +3,7 @@
 import pytest
 
 from kpi_assets.build.context import UpstreamError
-from kpi_assets.lake.store import LakeError
+from kpi_assets.lake.refusals import LakeError
 from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.build.points import GOOD_ROWS, THINGS, builds_lying_about, statuses

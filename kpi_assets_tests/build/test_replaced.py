@@ -7,7 +7,7 @@ import pytest
 
 from kpi_assets.build.context import UpstreamError
 from kpi_assets.build.table import build
-from kpi_assets.lake.store import LakeError
+from kpi_assets.lake.refusals import LakeError
 from kpi_assets_tests.build.points import GOOD_ROWS, THINGS, WIDE, at, builds_lying_about, statuses
 from kpi_assets_tests.lab import DAY, GOOD, RAW_THINGS, Lab, failed
 

@@ -11,7 +11,8 @@ from kpi_assets.build.context import BuildContext
 from kpi_assets.build.object import verify
 from kpi_assets.build.table import build
 from kpi_assets.errors import UserError
-from kpi_assets.lake.store import LakeError, Store, client
+from kpi_assets.lake.refusals import LakeError
+from kpi_assets.lake.store import Store, client
 from kpi_assets.settings import settings
 from kpi_assets_tests.build.points import GOOD_ROWS, THINGS, builds_lying_about, statuses
 from kpi_assets_tests.faults import Flip, Proxy, faulty

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets_tests.alerts.receivers import Mail, Web
-from kpi_assets_tests.cli.command import BUCKET, Site
+from kpi_assets_tests.cli.command import BUCKET, SQL, Site
 from kpi_assets_tests.lab import RAW_THINGS
 from kpi_assets_tests.machine import free_port
 
@@ -104,7 +104,7 @@ def test_a_channel_that_does_not_take_the_test_is_named(kpi: Site, web: Web) -> 
 
 def test_there_must_be_something_to_do(kpi: Site) -> None:
     kpi.fails("Name a pipeline, or say --test to try the channels.", "alerts", code=2)
-    kpi.fails("There is no pipeline 'nope': there is instacart.", "alerts", "nope", code=2)
+    kpi.fails(f"There is no pipeline 'nope' in {SQL}: there is instacart.", "alerts", "nope", code=2)
     kpi.fails(
         "No channel is set: see KPI_ALERT_SLACK_URL and its neighbours in the README.",
         *("alerts", "--test"),

@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from kpi_assets_tests.cli.command import Said, Site
+from kpi_assets_tests.shipped import ASSETS
 
 FIRST, LATE, LAST = date(2025, 8, 1), date(2025, 8, 2), date(2025, 8, 3)
 BAD, ABSENT, GOOD = date(2025, 3, 1), date(2025, 3, 2), date(2025, 3, 3)
@@ -43,7 +44,7 @@ def test_what_only_warns_is_said_and_published(said: Said) -> None:
     assert said.line("prior_orders_without_lines warn") == (
         "marts.fact_orders prior_orders_without_lines warn 1 0 1 bad row"
     )
-    assert said.line("published instacart") == f"published instacart, load_date {GOOD}: 19 assets"
+    assert said.line("published instacart") == f"published instacart, load_date {GOOD}: {ASSETS} assets"
 
 
 def test_the_others_are_published(kpi: Site, said: Said) -> None:

@@ -57,12 +57,11 @@ def test_a_file_that_is_not_there_is_said_to_be_absent(kpi: Site, tmp_path: Path
     assert landed(kpi, day) == {"aisles.csv": b"aisle_id,aisle\n1,tea\n"}
 
 
-@pytest.mark.parametrize("folder", ["", "nowhere"])
-def test_a_folder_without_any_of_the_files(kpi: Site, tmp_path: Path, folder: str) -> None:
+def test_a_folder_without_any_of_the_files(kpi: Site, tmp_path: Path) -> None:
     kpi.fails(
-        f"The folder {tmp_path / folder} holds none of instacart's files (aisles.csv, departments.csv, orders.csv, "
+        f"The folder {tmp_path} holds none of instacart's files (aisles.csv, departments.csv, orders.csv, "
         "products.csv, order_products__prior.csv): name another with --from.",
-        *("land", "instacart", "--load-date", "2025-01-04", "--from", tmp_path / folder),
+        *("land", "instacart", "--load-date", "2025-01-04", "--from", tmp_path),
         code=2,
     )
 

@@ -116,7 +116,7 @@ def test_csv_holds_what_is_stored_and_formulas_are_made_harmless_for_whom_asks(k
 
 def test_what_is_not_published_cannot_be_shown(kpi: Site, published: Published) -> None:
     kpi.fails(
-        f"{BY_DOW} of 2025-01-01 is not published: land and run the load_date first.",
+        f"{BY_DOW} of 2025-01-01 is not published in the home {kpi.home}: land and run the load_date first.",
         *("show", "instacart", BY_DOW, "--load-date", "2025-01-01"),
     )
 
@@ -124,9 +124,15 @@ def test_what_is_not_published_cannot_be_shown(kpi: Site, published: Published) 
 def test_a_pipeline_of_which_nothing_is_published(kpi: Site, sql: Path) -> None:
     (sql / "instacart").rename(sql / "grocery")
     environment = {"KPI_SQL_DIR": str(sql)}
-    kpi.fails(f"{BY_DOW} is not published: land and run the load_date first.", "show", "grocery", BY_DOW, **environment)
     kpi.fails(
-        "Nothing of grocery has been checked yet: land and run a load_date first.", "checks", "grocery", **environment
+        f"{BY_DOW} is not published in the home {kpi.home}: land and run the load_date first.",
+        *("show", "grocery", BY_DOW),
+        **environment,
+    )
+    kpi.fails(
+        f"Nothing of grocery has been checked yet in the home {kpi.home}: land and run a load_date first.",
+        *("checks", "grocery"),
+        **environment,
     )
 
 
@@ -146,7 +152,7 @@ def test_checks_are_shown_with_status_metric_threshold_and_what_was_found(kpi: S
     )
     assert count > 80
     kpi.fails(
-        "Nothing of instacart was checked for 2025-01-01: land and run that load_date first.",
+        f"Nothing of instacart was checked for 2025-01-01 in the home {kpi.home}: land and run that load_date first.",
         *("checks", "instacart", "--load-date", "2025-01-01"),
     )
 
@@ -188,7 +194,7 @@ def test_a_recheck_judges_what_is_published_and_builds_nothing(kpi: Site, publis
 
 def test_a_recheck_of_what_is_not_published(kpi: Site, published: Published) -> None:
     kpi.fails(
-        "Nothing of instacart is published for 2025-01-01: run that load_date first.",
+        f"Nothing of instacart is published for 2025-01-01 in the home {kpi.home}: run that load_date first.",
         *("recheck", "instacart", "--load-date", "2025-01-01"),
     )
 

@@ -114,7 +114,7 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     assert small.kpi.rows("select to_regclass('marts.things')", database=NAME) == [(None,)]
     assert "orphan" not in small("plan", NAME).out
     small.kpi.fails(
-        "Nothing of marts.things is published in small: there is raw.things.",
+        f"Nothing of marts.things is published in small of the home {small.kpi.home}: there is raw.things.",
         *("drop", NAME, "marts.things", "--yes"),
         code=2,
         KPI_SQL_DIR=str(small.sql),

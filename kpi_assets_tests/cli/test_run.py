@@ -11,6 +11,7 @@ from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.cli.command import SQL, Said, Site
 from kpi_assets_tests.cli.conftest import Published
 from kpi_assets_tests.cli.test_usage import NAMES, TABLES
+from kpi_assets_tests.shipped import ASSETS
 
 BAD, ALONE = date(2025, 6, 11), date(2025, 1, 20)
 
@@ -37,7 +38,7 @@ def test_all_that_is_published_is_said_and_accounted_for(kpi: Site, published: P
     assert published.said.line("raw.orders ").endswith("2,000 rows")
     assert published.said.line("s3.orders").startswith("s3.orders verified")
     passed, summary = lines(published.said.out)
-    assert summary == "published instacart, load_date 2025-06-10: 19 assets"
+    assert summary == f"published instacart, load_date 2025-06-10: {ASSETS} assets"
     assert set(published.tables) == set(TABLES.split(", "))
     records = sum(path.read_bytes().count(b"\n") - 1 for path in published.files.iterdir())
     [(run_id, *accounts)] = kpi.rows(
@@ -160,7 +161,7 @@ def test_the_downstream_alone_does_not_get_past_the_gate_until_the_files_are_cor
     kpi("land", "instacart", "--load-date", BAD, "--from", corrected, "--replace")
     healed = kpi("run", "instacart", "--load-date", BAD)
 
-    assert lines(healed.out)[-1] == f"published instacart, load_date {BAD}: 19 assets"
+    assert lines(healed.out)[-1] == f"published instacart, load_date {BAD}: {ASSETS} assets"
     assert set(kpi.published(BAD)) == set(TABLES.split(", "))
     assert kpi.rows("select sum(total_orders)::int from marts.kpi_orders_by_dow where load_date = %s", BAD) == [(2000,)]
     assert kpi.rows(

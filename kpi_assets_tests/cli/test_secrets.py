@@ -3,7 +3,10 @@
 Each call of the other tests is held to the same for what it says (command.py).
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -11,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import Kpi, Site, plain_environment
 from kpi_assets_tests.cli.conftest import Published
 
 SESAME = "open-sesame-canary"
@@ -25,6 +28,17 @@ def _busy(kpi: Site, published: Published) -> None:
         (["run", "instacart", "--select", "s3.orders"], {"KPI_POSTGRES_URL": url}),
         (["land", "instacart", "--from", published.files], {**kpi.servers, "AWS_SECRET_ACCESS_KEY": SESAME}),
     ]
+    channels = {
+        "KPI_ALERT_SLACK_URL": f"http://127.0.0.1:9/services/{SESAME}-1",
+        "KPI_ALERT_WEBHOOK_URL": f"http://127.0.0.1:9/hook?sig={SESAME}-2",
+        "KPI_ALERT_SMTP_URL": f"smtp://someone:{SESAME}@127.0.0.1:9",
+        "KPI_ALERT_EMAIL_FROM": "kpi@example.com",
+        "KPI_ALERT_EMAIL_TO": "ops@example.com",
+    }
+    # A load_date that never landed is an incident, of which no channel can be told.
+    told = kpi("run", "instacart", "--load-date", "2025-01-03", "--select", "s3.orders", code=3, **channels)
+    assert [word for word in ("slack", "webhook", "email") if f"{word} did not take an alert" not in told.err] == []
+    assert SESAME not in told.out + told.err
     for words, environment in calls:
         said = kpi("--debug", *words, code=1, RUN_DATE=str(published.day), **environment)
         assert "Traceback" in said.err
@@ -71,3 +85,55 @@ def test_no_process_shows_one(kpi: Site) -> None:
     lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
     assert [line for line in lines if any(secret in line for secret in everything(kpi))] == []
     assert any(str(kpi.home) in line for line in lines), "the servers run"
+
+
+CUT = "Qz7J/xV8k@9WpY"  # what a password may be, and what a library takes for host, port and database
+COMMANDS = [
+    ["run", "instacart", "--load-date", "2025-06-01"],
+    ["backfill", "instacart", "--from", "2025-06-01", "--to", "2025-06-02"],
+    ["land", "instacart", "--load-date", "2025-06-01", "--from", "."],
+    ["doctor"],
+    ["up"],
+    ["status"],
+    ["bootstrap"],
+    ["url", "instacart"],
+    ["alerts", "--test"],
+]
+CANARIES = {
+    "KPI_POSTGRES_URL": f"postgresql://kpi:{CUT}@127.0.0.1:1/postgres",
+    "KPI_ADMIN_POSTGRES_URL": f"postgresql://postgres:{CUT}@127.0.0.1:1/postgres",
+    "KPI_DAGSTER_POSTGRES_URL": f"postgresql://kpi:{CUT}@127.0.0.1:1/dagster",
+    "KPI_S3_ENDPOINT_URL": f"http://key:{CUT}@127.0.0.1:1",
+    "KPI_ALERT_SLACK_URL": f"https://someone:{CUT}@hooks.example.com/",
+    "KPI_ALERT_SMTP_URL": f"smtp://someone:{CUT}@127.0.0.1",
+    "KPI_UI_URL": f"https://someone:{CUT}@127.0.0.1",
+    "KPI_S3_BUCKET": f"s3://key:{CUT}@bucket",
+    "KPI_ALERT_WEBHOOK_URL": f"https://example.com:{CUT}/",
+}
+
+
+def test_no_command_shows_a_piece_of_a_url_that_it_cannot_read(kpi: Site, tmp_path: Path) -> None:
+    def call(words: list[str], name: str) -> str:
+        alone = Kpi(tmp_path / name, tmp_path, **{name: CANARIES[name]})
+        said = alone("--debug", *words, code=2)
+        assert said.out == ""
+        return said.err
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(call, COMMANDS, CANARIES))
+    for said, name in zip(answers, CANARIES, strict=True):
+        last = said.splitlines()[-1]
+        assert last.startswith(f"error: The setting {name} cannot be read (write "), said
+        assert [CUT[at : at + 4] for at in range(len(CUT) - 3) if CUT[at : at + 4] in said] == [], said
+    assert list(tmp_path.iterdir()) == [], "nothing was made or logged"
+
+
+def test_the_definitions_show_none_to_dagster(tmp_path: Path) -> None:
+    """As the web UI's and the daemon's code servers load them: what they raise is in logs and in the UI."""
+    environment = {**plain_environment(), "KPI_HOME": str(tmp_path), "KPI_POSTGRES_URL": CANARIES["KPI_POSTGRES_URL"]}
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "kpi_assets.definitions"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "The setting KPI_POSTGRES_URL cannot be read" in said
+    assert [CUT[at : at + 4] for at in range(len(CUT) - 3) if CUT[at : at + 4] in said] == []

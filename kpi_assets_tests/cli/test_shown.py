@@ -42,6 +42,7 @@ def test_a_folder_and_its_files(kpi: Site, tmp_path: Path) -> None:
     said = plain(kpi("land", "instacart", "--load-date", "2025-01-04", "--from", folder))
     assert f"{tmp_path}/{SHOWN.replace('/', '_')}/orders.csv is not there" in said.out
     empty = folder / "empty"
+    empty.mkdir()
     said = plain(kpi("land", "instacart", "--load-date", "2025-01-04", "--from", empty, code=2))
     assert f"The folder {tmp_path}/{SHOWN.replace('/', '_')}/empty holds none of instacart's files" in said.err
 
@@ -49,7 +50,7 @@ def test_a_folder_and_its_files(kpi: Site, tmp_path: Path) -> None:
 def test_a_home_and_a_tree_of_files(nowhere: Kpi, tmp_path: Path) -> None:
     home = tmp_path / NASTY.replace("/", "_")
     said = plain(nowhere("status", KPI_HOME=str(home)))
-    place = f"Processes of {tmp_path}/{SHOWN.replace('/', '_')}"
+    place = f"Processes of the home {tmp_path}/{SHOWN.replace('/', '_')}"
     assert "".join(place.split()) in "".join(said.out.split())
     said = plain(nowhere("status", code=2, KPI_SQL_DIR=f"/nowhere/{NASTY}"))
     assert said.err.startswith(f"error: No pipeline lies below /nowhere/{SHOWN}: KPI_SQL_DIR must name a folder")

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from kpi_assets.cli import app
+from kpi_assets.cli.common import parents_of
 from kpi_assets_tests.cli.command import SQL, Kpi, Said, Site
+from kpi_assets_tests.shipped import PIPELINE
 
-NAMES = (
-    "s3.aisles, s3.departments, s3.orders, s3.products, s3.order_products_prior, raw.aisles, raw.departments, "
-    "raw.orders, raw.products, stg.stg_orders, raw.order_products_prior, stg.stg_products, "
-    "stg.stg_order_products_prior, marts.dim_products, marts.fact_order_items, marts.fact_orders, "
-    "marts.kpi_products_reorder, marts.kpi_orders_by_dow, marts.kpi_orders_by_dow_28d"
-)
+NAMES = ", ".join(parents_of(PIPELINE))
 TABLES = ", ".join(name for name in NAMES.split(", ") if not name.startswith("s3."))
 RUN = ["run", "instacart", "--load-date"]
 PERCENT = "with what is not a letter or digit in the password percent-encoded"
@@ -22,7 +22,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "an unknown pipeline": (
         ["run", "shop", "--load-date", "2025-06-01"],
         {},
-        "error: There is no pipeline 'shop': there is instacart.",
+        f"error: There is no pipeline 'shop' in {SQL}: there is instacart.",
     ),
     "a load_date before the first": (
         [*RUN, "2024-12-31"],
@@ -130,6 +130,24 @@ def test_a_stack_trace_is_shown_when_asked_for(nowhere: Kpi) -> None:
     said = nowhere("--debug", *WRONG["an unknown pipeline"][0], code=2)
     assert said.err.startswith("Traceback (most recent call last)")
     assert said.err.endswith(f"{WRONG['an unknown pipeline'][2]}\n")
+
+
+@pytest.mark.parametrize("name", ["", *sorted(get_command(app).commands)])  # type: ignore[attr-defined]
+def test_help_cuts_no_sentence(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], env={"COLUMNS": "80"}).output
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "...\n" not in shown.partition("\n")[2]
+    if not name:
+        told = " ".join(shown.split())
+        docs = [" ".join(command.help.split()) for command in get_command(app).commands.values()]  # type: ignore[attr-defined]
+        assert [doc for doc in docs if doc not in told] == []
+
+
+def test_faults_are_listed_without_a_load_date_and_a_folder(nowhere: Kpi) -> None:
+    listed = nowhere("sample", "instacart", "--fault", "list").out
+    assert "duplicate_line" in listed
+    for words, missing in ((["--out", "x"], "--load-date"), (["--load-date", "2025-06-01"], "--out")):
+        nowhere.fails(f"Say {missing} too, or --fault list alone.", "sample", "instacart", *words, code=2)
 
 
 def test_help_names_every_command(nowhere: Kpi) -> None:

@@ -1,5 +1,6 @@
 """The files of deploy/ themselves: against the published schema, against each other, and against what the code says."""
 
+import hashlib
 import json
 import os
 import re
@@ -27,7 +28,8 @@ from kpi_assets.doctor.lake import bucket
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import PooledPostgresStorage
 from kpi_assets.lake.landing import land
-from kpi_assets.lake.store import LakeError, Store, client
+from kpi_assets.lake.refusals import LakeError
+from kpi_assets.lake.store import Store, client
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, settings
@@ -57,6 +59,48 @@ def test_every_image_names_its_exact_version() -> None:
     [python] = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
     versions = {image.rpartition(":")[2] for image in images if image != "kpi_assets"} | {python}
     assert [version for version in versions if not re.match(r"\d+\.\d+(\.\d+)?(-|$)", version)] == []
+
+
+REGISTRY = """#!/bin/sh
+# buildx imagetools inspect IMAGE --format ...
+case "$4" in
+    *:*) digest=$(printf %s "$4" | sha256sum) && echo "sha256:${digest%% *}" ;;
+    *) echo "unexpected $*" >&2; exit 1 ;;
+esac
+"""
+
+
+def test_digests_are_looked_up_for_every_image(tmp_path: Path) -> None:
+    """With a stand-in for Docker, whose registry nobody asks here."""
+    docker = tmp_path / "docker"
+    docker.write_text(REGISTRY)
+    docker.chmod(0o755)
+    file = tmp_path / "images.yaml"
+    command = [DEPLOY / "pin-images.sh", file]
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"Wrote the digests to {file}.\n")
+    [python] = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
+
+    def pinned(image: str) -> str:
+        return f"{image}@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+
+    ours = {"build": {"args": {"PYTHON": pinned(f"python:{python}").removeprefix("python:")}}}
+    services = yaml.safe_load(file.read_text())["services"]
+    assert services == {
+        name: {"image": pinned(service["image"])} if "build" not in service else ours
+        for name, service in SERVICES.items()
+    }
+    docker.write_text("#!/bin/sh\necho no digest\n")
+    refused = subprocess.run([*command[:1], tmp_path / "other"], env=path, capture_output=True, check=False)
+    assert refused.returncode == 1
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_installer_is_the_version_that_the_makefile_names() -> None:
+    [version] = re.findall(r"^UV_VERSION := ([\d.]+)", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    assert (CHECKOUT / "requirements-uv.lock").read_text().startswith(f"uv=={version} \\\n    --hash=sha256:")
+    assert "--require-hashes -r requirements-uv.lock\n" in (CHECKOUT / "Makefile").read_text()
 
 
 def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> None:
@@ -93,8 +137,7 @@ def test_the_image_takes_the_locked_packages_and_not_the_embedded_servers() -> N
     """The same resolution as the Dockerfile's, without installing anything."""
     assert "uv pip install --require-hashes -r pyproject.toml -c requirements.lock\n" in DOCKERFILE
     assert "--extra" not in DOCKERFILE
-    [version] = re.findall(r"^UV_VERSION := ([\d.]+)", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
-    assert f"uv=={version} " in DOCKERFILE
+    assert "pip install --no-cache-dir --require-hashes -r /tmp/requirements-uv.lock " in DOCKERFILE
     assert "UV_COMPILE_BYTECODE=1" in DOCKERFILE
 
 
@@ -309,7 +352,7 @@ def test_the_doctor_says_whether_a_user_may_land(cloud: Cloud, role: tuple[str, 
         [(state, text)] = found[2:]
         assert state == "broken"
         assert text.startswith("s3://kpi-instacart/raw/.kpi-doctor/")
-        assert "access is refused (AccessDenied): check the credentials" in text
+        assert "access is refused (AccessDenied): the store knows the credentials" in text
         assert len(list(bucket(config, cloud.pipeline, landing=False))) == 2
 
 

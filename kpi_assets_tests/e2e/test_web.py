@@ -13,6 +13,7 @@ import pytest
 
 from kpi_assets_tests.e2e.web import Web
 from kpi_assets_tests.machine import HOURS, eventually, is_alive
+from kpi_assets_tests.modes import CLOSED, open_to_others
 from kpi_assets_tests.test_readme import new_kpi
 
 GOOD, BAD = "2025-05-01", "2025-05-02"
@@ -97,7 +98,8 @@ def test_a_bad_partition_is_held_and_the_downstream_alone_does_not_get_past_it(w
     shown = web.kpi("show", "instacart", "marts.fact_orders", "--load-date", BAD)
     assert (shown.returncode, shown.stderr.strip()) == (
         1,
-        f"error: marts.fact_orders of {BAD} is not published: land and run the load_date first.",
+        f"error: marts.fact_orders of {BAD} is not published in the home {web.environment['KPI_HOME']}: "
+        "land and run the load_date first.",
     )
 
 
@@ -184,6 +186,12 @@ def test_a_run_that_was_killed_together_with_kpi_up_is_tried_again_by_the_next(w
         assert session.execute(query).fetchall() == [(retried["runId"], "success"), (run_id, "failed")]
 
 
+def test_nothing_in_the_home_is_open_to_others_while_everything_runs(web: Web) -> None:
+    home = Path(web.environment["KPI_HOME"])
+    assert {path.name for path in (home / "logs").iterdir()} >= {"web_ui.log", "daemon.log", "postgres.log", "s3.log"}
+    assert open_to_others(home) == CLOSED
+
+
 def test_ctrl_c_ends_everything(web: Web) -> None:
     inside = psutil.Process(web.process.pid).children(recursive=True)
     assert len(inside) >= 3, "the web UI, the daemon and their code servers"
@@ -191,4 +199,4 @@ def test_ctrl_c_ends_everything(web: Web) -> None:
     assert web.process.wait(60) == 0
     assert [process for process in inside if is_alive(process)] == []
     stopped = web.kpi("down")
-    assert stopped.stdout == "Nothing was running.\n"
+    assert stopped.stdout == f"Nothing was running in {web.environment['KPI_HOME']}.\n"

@@ -159,7 +159,7 @@ def test_down_ends_what_a_killed_supervisor_and_web_ui_left_behind(home: Home, u
     up.process.wait(30)
     assert home.kpi("down").stdout == "Stopped: daemon, postgres, s3.\n"
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
-    assert home.kpi("down").stdout == "Nothing was running.\n"
+    assert home.kpi("down").stdout == f"Nothing was running in {home.folder}.\n"
     home.up()
 
 

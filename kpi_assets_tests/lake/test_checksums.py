@@ -14,7 +14,8 @@ from moto.server import ThreadedMotoServer
 
 from kpi_assets.lake import store as store_module
 from kpi_assets.lake.checksums import ALGORITHMS, HASHES, Checksum, Summing, sum_of
-from kpi_assets.lake.store import LakeError, Store, client
+from kpi_assets.lake.refusals import LakeError
+from kpi_assets.lake.store import Store, client
 from kpi_assets.settings import Settings
 from kpi_assets_tests.faults import Flip, Proxy, Says, faulty
 from kpi_assets_tests.lake.conftest import DAY, Faulty, put

@@ -9,7 +9,8 @@ from moto.server import ThreadedMotoServer
 
 from kpi_assets.lake import landing
 from kpi_assets.lake.landing import land
-from kpi_assets.lake.store import LakeError, Store, client
+from kpi_assets.lake.refusals import LakeError
+from kpi_assets.lake.store import Store, client
 from kpi_assets.settings import Settings
 from kpi_assets_tests.faults import Proxy, Refuse, faulty
 from kpi_assets_tests.lake.conftest import DAY, put

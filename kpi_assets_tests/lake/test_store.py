@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError, HTTPClientError
 from urllib3.connection import HTTPConnection
 
 from kpi_assets.lake import store as store_module
-from kpi_assets.lake.store import LakeError, Store, bucket_of, client, explained, sha256_of
+from kpi_assets.lake.refusals import LakeError, explained
+from kpi_assets.lake.store import Store, bucket_of, client, sha256_of
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.tree import load_pipelines
@@ -136,7 +137,7 @@ def test_wrong_credentials_are_said_without_showing_them(store: Store, monkeypat
         lambda: keys(stranger, "raw"),
         lambda: read(stranger, manifest),
     ):
-        with pytest.raises(LakeError, match=r"access is refused \(\w+\): check the credentials in AWS's var") as caught:
+        with pytest.raises(LakeError, match=r"access is refused \((403|InvalidAccessKeyId)\)") as caught:
             attempt()
         assert f"s3://{store.bucket}/" in str(caught.value)
         assert "hunter2" not in repr(caught.value)
@@ -151,13 +152,13 @@ def test_no_credentials_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    with pytest.raises(LakeError, match=r"cannot be used: Unable to locate credentials; check KPI_S3_ENDPOINT_URL and"):
+    with pytest.raises(LakeError, match=r"cannot be used: no credentials were found: set AWS_ACCESS_KEY_ID and"):
         Store(client(settings()), store.bucket).manifest("things", DAY, KEY)
 
 
 def test_an_endpoint_where_nobody_answers(broken: Faulty) -> None:
     nobody = client(settings().model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
-    with pytest.raises(LakeError, match=r"^s3://lake/raw/x cannot be used: Could not connect to the endpoint URL"):
+    with pytest.raises(LakeError, match=r"^s3://lake/raw/x cannot be used: nobody listens at 127\.0\.0\.1:9: start"):
         Store(nobody, "lake").manifest("things", DAY, "raw/x")
 
 
@@ -344,7 +345,8 @@ def test_a_part_that_never_arrives_is_an_error_after_so_many_attempts(broken: Fa
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Cut(20_000), on="bytes=30000-", times=100)
     with pytest.raises(
-        LakeError, match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: .*; check KPI_S3_ENDPOINT"
+        LakeError,
+        match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: the connection to the store breaks off: look at the",
     ):
         read(broken.store, manifest)
     assert len(broken.proxy.asked("bytes=30000-")) == store_module.ATTEMPTS
@@ -353,7 +355,7 @@ def test_a_part_that_never_arrives_is_an_error_after_so_many_attempts(broken: Fa
 def test_a_store_that_stays_busy_is_an_error_after_so_many_attempts(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Refuse(503), on="GET", times=100)
-    with pytest.raises(LakeError, match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: S3 answered SlowDown: "):
+    with pytest.raises(LakeError, match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: the store takes no more"):
         read(broken.store, manifest)
     assert len(broken.proxy.asked("GET")) == 5
     broken.proxy.breaks(Refuse(503), on="HEAD", times=2)
@@ -436,11 +438,14 @@ def test_a_part_takes_no_connection_of_its_own(store: Store, monkeypatch: pytest
     assert len(opened) <= store_module.AHEAD
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken"])
-def test_a_right_that_is_lost_half_way_is_said(broken: Faulty, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("AccessDenied", "the store knows the credentials"), ("ExpiredToken", "the credentials have expired: get new")],
+)
+def test_a_right_that_is_lost_half_way_is_said(broken: Faulty, code: str, said: str) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Refuse(403, code), on="GET")
-    with pytest.raises(LakeError, match=rf"access is refused \({code}\): check the credentials"):
+    with pytest.raises(LakeError, match=rf"access is refused \({code}\): {said}"):
         read(broken.store, manifest)
 
 

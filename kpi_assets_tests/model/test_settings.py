@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.errors import UsageError
-from kpi_assets.settings import Settings, default_sql_dir, settings
+from kpi_assets.settings import CHECKOUT, Settings, default_sql_dir, settings
 
 SECRET = "hunter2-never-shown"
 URL = f"postgresql://kpi:{SECRET}@db.example.com:5432/postgres"
@@ -32,7 +32,7 @@ def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
 
 def test_without_any_setting_both_servers_are_embedded() -> None:
     found = settings()
-    assert (found.embedded_postgres, found.embedded_s3, found.home) == (True, True, Path(".kpi"))
+    assert (found.embedded_postgres, found.embedded_s3, found.home) == (True, True, CHECKOUT / ".kpi")
     assert (found.min_rows, found.s3_buckets) == ({}, {})
     assert found.sql_dir == default_sql_dir()
     assert (found.sql_dir / "instacart" / "pipeline.yaml").is_file()
@@ -91,7 +91,7 @@ def test_a_server_that_is_named_is_not_embedded(
         ("KPI_MIN_ROWS", '{"shop.raw.x": "many"}', "shop.raw.x: Input should be a valid integer, unable to parse .*"),
         ("KPI_S3_BUCKETS", "lake", "it must be JSON"),
         ("KPI_S3_BUCKETS", '{"shop": 1}', "shop: Input should be a valid string"),
-        ("KPI_UI_URL", "dagster.example.com", "write http://host:port or https://host"),
+        ("KPI_UI_URL", "dagster.example.com", "write http://host:port or https://host, .*"),
         ("KPI_ALERT_LOG", "perhaps", "Input should be a valid boolean, unable to interpret input"),
     ],
 )

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Table, load_pipelines
 from kpi_assets.model.results import Verdict
 from kpi_assets.model.strict_yaml import Strict, read
 
@@ -111,3 +112,24 @@ class Case:
 def all_cases() -> list[Case]:
     """Every folder that lies four levels deep, in order."""
     return [Case(folder) for folder in sorted(CASES.glob("*/*/*/*")) if folder.is_dir()]
+
+
+def folder_of(table: Table) -> str:
+    """Where the cases of a table belong, below the root of the repository."""
+    return "/".join((CASES.parent.name, CASES.name, *table.key))
+
+
+def has_cases(table: Table) -> bool:
+    """Whether anybody has begun to write some."""
+    return CASES.joinpath(*table.key).is_dir()
+
+
+def missing(sql_dir: Path) -> list[str]:
+    """A sentence for each file below a tree that has no case."""
+    tables = [table for pipeline in load_pipelines(sql_dir).values() for table in pipeline.tables.values()]
+    return [
+        f"{table.path} has no fixtures, so nothing shows that its rows are right: add {folder_of(table)}/plain/, as "
+        "docs/authoring.md says."
+        for table in tables
+        if not has_cases(table)
+    ]

@@ -1,9 +1,12 @@
 """Every table of every pipeline, built from small tables: the rows that come out, and what each check answers."""
 
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -12,14 +15,22 @@ from kpi_assets.local.stack import Stack
 from kpi_assets.model.checks import Accounted, Check, Grain, NotSeenBefore
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir
+from kpi_assets.settings import CHECKOUT, default_sql_dir
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests import shipped
 from kpi_assets_tests.lab import Lab
 from kpi_assets_tests.sql.bench import Bench
-from kpi_assets_tests.sql.cases import CASES, Case, Expected, all_cases
+from kpi_assets_tests.sql.cases import CASES, Case, Expected, all_cases, folder_of, has_cases, missing
+from kpi_assets_tests.test_readme import new_kpi
 
 ALL = all_cases()
-TABLES = [table for pipeline in load_pipelines(default_sql_dir()).values() for table in pipeline.tables.values()]
+# The shipped files, and a user's that have fixtures; of the others conftest.py only says that they have none.
+TABLES = [
+    table
+    for pipeline in load_pipelines(default_sql_dir()).values()
+    for table in pipeline.tables.values()
+    if (pipeline.name == shipped.NAME and str(table.relation) in shipped.TABLES) or has_cases(table)
+]
 # Two checks that no object of one load_date fails alone. What cannot be read is set aside and counted: that a record
 # which is lost on our own way holds, build/test_content.py shows. What was delivered before is that of another
 # load_date: build/test_same_bytes.py.
@@ -43,10 +54,6 @@ def bench_of(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def cases_of(table: Table) -> list[Case]:
     return [case for case in ALL if (case.pipeline, case.table) == (table.pipeline, str(table.relation))]
-
-
-def folder_of(table: Table) -> str:
-    return "/".join((CASES.parent.name, CASES.name, *table.key))
 
 
 def answers(outcome: BuildOutcome, case: Case) -> dict[str, Expected]:
@@ -125,3 +132,43 @@ def test_every_fixture_lies_in_a_case() -> None:
     files = [path for pattern in ("*.csv", "*.yaml") for path in CASES.rglob(pattern)]
     lost = {str(path) for path in files} - {str(path) for case in ALL for path in case.folder.iterdir()}
     assert not lost, f"These are read by no case, which is a folder <pipeline>/<schema>/<table>/<case>: {sorted(lost)}"
+
+
+def pieces() -> dict[str, bytes]:
+    """The files of the page's two cases, by name; what stands before a block of code names its file."""
+    page = (CHECKOUT / "docs" / "authoring.md").read_text().split("### Fixtures")[1].split("\n## ")[0]
+    named = re.findall(r"`([\w.@-]+\.(?:csv|yaml))`[^`]*\n```(?:csv|yaml)\n(.*?)```", page, re.DOTALL)
+    return {name: text.encode() for name, text in named}
+
+
+def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's KPI with the two cases that docs/authoring.md shows."""
+    name, text = new_kpi()
+    sql = Path(shutil.copytree(default_sql_dir() / "instacart", tmp_path / "sql" / "instacart"))
+    (sql.parent / name).write_text(text)
+    files = pieces()
+    assert list(files) == ["marts.fact_orders.csv", "marts.fact_orders@2025-03-09.csv", "expect.csv", "case.yaml"]
+    monkeypatch.setattr("kpi_assets_tests.sql.cases.CASES", tmp_path)
+    folder = tmp_path / "instacart" / "marts" / "kpi_orders_by_hour"
+    outside = files["marts.fact_orders.csv"].replace(b",23,", b",24,")
+    plain = {name: body for name, body in files.items() if name != "case.yaml"}
+    for case, given in (
+        ("plain", plain),
+        ("hour_outside", {"marts.fact_orders.csv": outside, "case.yaml": files["case.yaml"]}),
+    ):
+        (folder / case).mkdir(parents=True)
+        for file, body in given.items():
+            (folder / case / file).write_bytes(body)
+    with Lab.open(stack, tmp_path, sql) as lab, Bench.open(lab) as bench:
+        for name in ("plain", "hour_outside"):
+            test_a_table_is_built_as_its_case_says(Case(folder / name), lambda _pipeline: bench)
+
+
+def test_a_file_without_fixtures_is_said_in_a_sentence(tmp_path: Path) -> None:
+    sql = Path(shutil.copytree(default_sql_dir(), tmp_path / "sql"))
+    name, text = new_kpi()
+    (sql / name).write_text(text)
+    assert missing(sql) == [
+        f"{sql / name} has no fixtures, so nothing shows that its rows are right: add "
+        "kpi_assets_tests/sql/instacart/marts/kpi_orders_by_hour/plain/, as docs/authoring.md says."
+    ]

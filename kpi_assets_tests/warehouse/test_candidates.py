@@ -56,7 +56,7 @@ def test_a_chart_has_its_bars_in_the_order_of_x_or_the_highest_first(
     session: Connection[Any], candidate: Candidate, top: int, bars: list[tuple[str, float | None]]
 ) -> None:
     fill(session, candidate, (10, "a", 5), (9, "b", 7), (1, "c", 5), (2, "d", None))
-    assert candidates.chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == bars
+    assert candidates.chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == (bars, 4)
 
 
 def test_two_slices_get_their_indexes_at_once_however_long_the_names(lab: Lab) -> None:

@@ -318,7 +318,7 @@ def test_rows_of_low_volume_are_kept_marked_and_left_out_for_readers(lab: Lab, s
     path = lab.file("marts/things.sql", things(BEFORE, rows, storage=storage, more=KPI + VOLUME))
     outcome = lab.build("marts.things")
     assert outcome.rows == 3
-    assert outcome.chart == [("1", 5.0)], "the picture is of what readers see"
+    assert outcome.chart == ([("1", 5.0)], 1), "the picture is of what readers see"
     marked = "select thing_id, is_low_volume from marts.things order by 1"
     assert lab.rows(marked) == [(1, False), (2, True), (3, True)]
     assert types(lab, "marts.things_latest") == {"load_date": "date", **BEFORE}

@@ -1,0 +1,182 @@
+"""The home: which one a command works in, and that nothing in it is open to others."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from kpi_assets.cli.stack import up
+from kpi_assets.local.stack import status, stop
+from kpi_assets.settings import Settings, settings
+from kpi_assets_tests.cli import small
+from kpi_assets_tests.cli.command import Kpi, Site
+from kpi_assets_tests.cli.conftest import Published
+from kpi_assets_tests.lab import GOOD
+from kpi_assets_tests.modes import CLOSED, open_to_others
+
+DAY = "2025-06-01"
+
+
+class Folder:
+    """A shell in some folder, where no setting says which home it is."""
+
+    def __init__(self, kpi: Kpi) -> None:
+        self.kpi = kpi
+        kpi.environment.pop("KPI_HOME")
+
+    def at(self, folder: Path) -> Kpi:
+        self.kpi.folder = folder
+        return self.kpi
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with two files to land, and a second project inside of it."""
+    folder = tmp_path_factory.mktemp("projects")
+    project = folder / "project"
+    for root in (project, project / "inner"):
+        small.write_sql(root / "sql")
+        (root / "sql" / small.NAME / "deep").mkdir()
+    (project / "day").mkdir()
+    (project / "day" / "things.csv").write_text(GOOD.decode())
+    (folder / "link").symlink_to(project / "day")
+    yield folder
+    for root in (project, project / "inner"):
+        stop(root / ".kpi")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def shell(place: Path) -> Folder:
+    return Folder(Kpi(place / "unused", place))
+
+
+def home_of(said: str) -> str:
+    return said.split("Processes of the home ")[1].splitlines()[0]
+
+
+def test_a_subfolder_has_the_home_and_the_tree_of_the_project_above_it(place: Path, shell: Folder) -> None:
+    project = place / "project"
+    landed = shell.at(project / "sql" / small.NAME / "deep")(
+        "land", small.NAME, "--load-date", DAY, "--from", project / "day"
+    )
+    assert landed.line("landed").startswith("landed s3://")
+    again = shell.at(place / "link")("land", small.NAME, "--load-date", DAY, "--from", ".")
+    assert again.line("unchanged").startswith("unchanged s3://"), "through a symbolic link it is the same project"
+    assert list(place.rglob(".kpi")) == [project / ".kpi"]
+    assert home_of(shell.at(project / "day")("status").out) == str(project / ".kpi")
+
+
+def test_of_two_projects_the_nearest_counts(place: Path, shell: Folder) -> None:
+    inner = place / "project" / "inner"
+    said = shell.at(inner / "sql")("plan", small.NAME)
+    assert said.out.endswith(
+        f"Nothing of {small.NAME} has landed yet in the home {inner}/.kpi: kpi sample, kpi land.\n"
+    )
+
+
+@pytest.mark.parametrize("words", [["status"], ["down"], ["run", small.NAME, "--load-date", DAY], ["doctor"], ["up"]])
+def test_outside_of_a_project_a_command_asks_for_one(place: Path, shell: Folder, words: list[str]) -> None:
+    shell.at(place).fails(
+        f"Neither {place} nor a folder above it is a project, which holds sql/<pipeline>/pipeline.yaml: go into one, "
+        "or set KPI_HOME to the folder that data, credentials and logs are to lie in.",
+        *words,
+        code=2,
+    )
+    assert not (place / ".kpi").exists()
+
+
+def test_a_home_that_is_named_counts_wherever_one_is(place: Path, shell: Folder) -> None:
+    said = shell.at(place)("status", KPI_HOME="here/../elsewhere", KPI_SQL_DIR="project/sql")
+    assert home_of(said.out) == str(place / "elsewhere")
+    assert f"{small.NAME}: load_dates by layer" in said.out
+    stop(place / "elsewhere")
+
+
+def test_a_folder_to_land_from_that_is_not_there_is_said(place: Path, shell: Folder) -> None:
+    shell.at(place / "project").fails(
+        f"The folder {place}/nowhere does not exist: name another with --from.",
+        *("land", small.NAME, "--load-date", DAY, "--from", place / "nowhere"),
+        code=2,
+    )
+
+
+# ---- what others may read
+
+
+@pytest.fixture
+def _open_umask() -> Iterator[None]:
+    old = os.umask(0)
+    yield
+    os.umask(old)
+
+
+@pytest.mark.usefixtures("_open_umask")
+def test_nothing_in_a_home_is_open_to_others(place: Path, shell: Folder) -> None:
+    """Whatever the umask: data, logs, and what Dagster makes of a run."""
+    home = place / "umask"
+    kpi = shell.at(place / "project")
+    environment = {"KPI_HOME": str(home), "KPI_SQL_DIR": str(place / "project" / "sql")}
+    kpi("land", small.NAME, "--load-date", DAY, "--from", "day", **environment)
+    kpi("run", small.NAME, "--load-date", DAY, **environment)
+    held = kpi("run", small.NAME, "--load-date", "2025-06-02", code=3, **environment)
+    assert held.line("looked for") == f"The objects were looked for in the home {home}."
+    kpi("doctor", **environment)
+    assert {path.name for path in home.iterdir()} >= {"dagster", "logs", "postgres", "run", "s3", "credentials.json"}
+    assert open_to_others(home) == CLOSED
+    assert [server.running for server in status(home)] == [False, False]
+
+
+@pytest.mark.usefixtures("_open_umask")
+def test_nor_where_both_servers_are_of_ones_own(kpi: Site, published: Published, tmp_path: Path) -> None:
+    own = Kpi(tmp_path / "own", tmp_path, kpi.secrets, **kpi.servers)
+    own("run", "instacart", "--load-date", published.day, "--select", "s3.aisles", KPI_S3_BUCKET="kpi-instacart")
+    own("doctor", KPI_S3_BUCKET="kpi-instacart")
+    assert [path.name for path in own.home.iterdir()] == ["dagster"]
+    assert {path.name for path in (own.home / "dagster").iterdir()} >= {"dagster.yaml", "storage"}
+    assert open_to_others(own.home) == CLOSED
+
+
+@pytest.mark.usefixtures("_open_umask")
+def test_what_was_open_is_closed_and_said(kpi: Site, published: Published, tmp_path: Path) -> None:
+    own = Kpi(tmp_path / "own", tmp_path, kpi.secrets, **kpi.servers, KPI_S3_BUCKET="kpi-instacart")
+    for folder in ("dagster", "logs", "somebody-elses"):
+        (own.home / folder).mkdir(parents=True)
+    said = own("doctor")
+    assert f"Others could read dagster, logs in {own.home}, and no longer can." in said.err
+    assert open_to_others(own.home) == {".": "0o777", "somebody-elses": "0o777"}
+    assert "Others could" not in own("doctor").err
+
+
+@pytest.mark.usefixtures("_open_umask")
+def test_files_of_ones_own_have_the_mode_that_the_shell_gives_them(kpi: Site, tmp_path: Path) -> None:
+    kpi("sample", "instacart", "--load-date", DAY, "--orders", 10, "--out", tmp_path / "out")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o666}
+
+
+def test_the_services_of_kpi_up_are_told_the_home_and_the_tree_that_it_works_in(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run in folders of their own, and would find another project there, or none."""
+
+    class Begun(Exception): ...  # noqa: N818
+
+    def running(_settings: Settings) -> NoReturn:
+        raise Begun
+
+    for name in ("KPI_HOME", "KPI_SQL_DIR"):
+        monkeypatch.setenv(name, "")  # so that it is put back as it was
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(place / "project" / "day")
+    monkeypatch.setattr("kpi_assets.local.stack.running", running)
+    settings.cache_clear()
+    try:
+        with pytest.raises(Begun):
+            up()
+        told = {name: os.environ[name] for name in ("KPI_HOME", "KPI_SQL_DIR")}
+    finally:
+        settings.cache_clear()
+    assert told == {"KPI_HOME": str(place / "project" / ".kpi"), "KPI_SQL_DIR": str(place / "project" / "sql")}

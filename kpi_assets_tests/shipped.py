@@ -1,0 +1,21 @@
+"""What lies below sql/: the files that are shipped, and those that a reader of the README has added to them.
+
+The suite demands fixtures of the shipped ones, and runs with the others as they are.
+"""
+
+from kpi_assets.cli.common import parents_of
+from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.settings import default_sql_dir
+
+NAME = "instacart"
+TABLES = frozenset(
+    {
+        *(f"raw.{name}" for name in ("aisles", "departments", "order_products_prior", "orders", "products")),
+        *(f"stg.{name}" for name in ("stg_order_products_prior", "stg_orders", "stg_products")),
+        *(f"marts.{name}" for name in ("dim_products", "fact_order_items", "fact_orders")),
+        *(f"marts.kpi_{name}" for name in ("orders_by_dow", "orders_by_dow_28d", "products_reorder")),
+    }
+)
+PIPELINE = load_pipelines(default_sql_dir())[NAME]
+ASSETS = len(parents_of(PIPELINE))  # objects and tables, those that were added too
+ADDED = [name for name in map(str, PIPELINE.tables) if name not in TABLES]
