@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table, load_pipelines
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.model.results import Verdict
 from kpi_assets.model.strict_yaml import Strict, read
 
