@@ -19,9 +19,9 @@ from kpi_assets.instance.processes import process_tags
 from kpi_assets.lake.store import client, open_store
 from kpi_assets.model.pipeline import Pipeline, parse_date
 from kpi_assets.ops import alerts, runs, state
+from kpi_assets.ops.locks import try_lock_run
 from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
-from kpi_assets.warehouse.locks import try_lock_run
 
 OUTCOME = "kpi/outcome"  # tag
 

@@ -18,11 +18,11 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import publishes, results
+from kpi_assets.ops.locks import try_lock_run
 from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets.warehouse.candidates import as_declared, identifier
 from kpi_assets.warehouse.content import lost, rows_and_checksum
-from kpi_assets.warehouse.locks import try_lock_run
 
 AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
 OTHER_COLUMNS = "its other checks were not made: it was published with other columns than its file declares now"

@@ -22,9 +22,9 @@ from kpi_assets.errors import UserError
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import publishes
+from kpi_assets.ops.locks import lock_publish, try_lock_run, unlock_run
 from kpi_assets.ops.publishes import Publish
 from kpi_assets.warehouse import tables
-from kpi_assets.warehouse.locks import lock_publish, try_lock_run, unlock_run
 
 PATIENCE = 600.0  # seconds for all waiting: what is still read or built then is left to the next time
 

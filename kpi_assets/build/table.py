@@ -22,13 +22,13 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.ops import holds, manifests, publishes, quarantine, results, runs
+from kpi_assets.ops.locks import lock_publish, try_lock_build
 from kpi_assets.ops.publishes import Publish, shown_as
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
 from kpi_assets.warehouse.candidates import Candidate, DefinitionError, identifier
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
-from kpi_assets.warehouse.locks import lock_publish, try_lock_build
 from kpi_assets.warehouse.shape import Published
 
 

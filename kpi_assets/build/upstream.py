@@ -18,9 +18,9 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
 from kpi_assets.ops import publishes, runs
+from kpi_assets.ops.locks import lock_against_publishes
 from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.content import lost
-from kpi_assets.warehouse.locks import lock_against_publishes
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from kpi_assets.build.recheck import recheck
 from kpi_assets.build.retention import drop, due, totals
 from kpi_assets.local.stack import Stack
 from kpi_assets.ops import publishes
-from kpi_assets.warehouse.locks import try_lock_run, unlock_run
+from kpi_assets.ops.locks import try_lock_run, unlock_run
 from kpi_assets_tests.build.test_views import SHOWN
 from kpi_assets_tests.lab import PIPELINE_YAML, RAW_THINGS
 from kpi_assets_tests.shop import WEIGHED, Shop
