@@ -123,6 +123,24 @@ class Session:
         prepare(self.pipeline, self.server, reader)
         return self
 
+    def looked_at(self) -> "Session":
+        """Make sure that the pipeline's database can be read, and change nothing there.
+
+        On the embedded server it is made where nothing has been run yet. Raises WarehouseError.
+        """
+        from kpi_assets.build.prepare import look  # noqa: PLC0415
+        from kpi_assets.warehouse.bootstrap import has_database  # noqa: PLC0415
+
+        prepare_bucket(self.stack, self.pipeline)
+        if not has_database(self.server, self.pipeline.name):
+            if self.embedded_postgres:
+                return self.ready()
+            raise UserError(
+                f"The database {self.pipeline.name!r} does not exist yet: `kpi bootstrap` makes it, or the first run."
+            )
+        look(self.pipeline, self.server)
+        return self
+
     @property
     def embedded_postgres(self) -> bool:
         """Whether the warehouse is the embedded one."""

@@ -115,6 +115,26 @@ def holders(connection: Connection[Any]) -> list[Holder]:
         return cursor.execute(_HOLDERS.format(which="locks.token is not null")).fetchall()
 
 
+def idle_holders(connection: Connection[Any], seconds: float) -> list[Holder]:
+    """The sessions that hold locks and have done nothing for so long, nor has any other session of their run.
+
+    Such a session may have lost its client: behind a pooler, or a network that fails in silence.
+    """
+    which = """
+        locks.token is not null and not exists (
+            select 1 from pg_stat_activity as own
+            inner join pg_stat_activity as other
+            on split_part(other.application_name, ' ', 2) = split_part(own.application_name, ' ', 2)
+            and other.datname = own.datname
+            where own.pid = locks.pid and (
+                other.state is distinct from 'idle' or clock_timestamp() - other.state_change < %s * interval '1 second'
+            )
+        )
+    """
+    with connection.cursor(row_factory=class_row(Holder)) as cursor:
+        return cursor.execute(_HOLDERS.format(which=which), [seconds]).fetchall()
+
+
 def sweep(connection: Connection[Any]) -> None:
     """Delete the rows whose sessions are gone; they stand in nobody's way."""
     connection.execute(f"delete from ops.locks where token is not null and not {HELD}")  # noqa: S608

@@ -51,11 +51,20 @@ def role_of(layer: Layer) -> str:
     return LOADER if layer == "raw" else BUILDER
 
 
+def has_database(server: SecretStr, database: str) -> bool:
+    """Whether the server has a database. Raises WarehouseError."""
+    with connect(server, own_database(server), "look", reads=True) as connection:
+        return _has_database(connection, database)
+
+
+def _has_database(connection: Connection[Any], database: str) -> bool:
+    return connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone() is not None
+
+
 def ensure_database(server: SecretStr, database: str) -> None:
     """Create the database where it is missing. Raises WarehouseError where the user may not."""
     with connect(server, own_database(server), "bootstrap") as connection:
-        found = connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone()
-        if found:
+        if _has_database(connection, database):
             return
         try:
             connection.execute(
@@ -287,6 +296,17 @@ def _let_read_ops(connection: Connection[Any]) -> None:
                 which=which, table=sql.Identifier("ops", table), **words
             )
         )
+
+
+def reads_too_much(connection: Connection[Any]) -> bool:
+    """Whether kpi_reader may read columns of ops that FOR_READERS keeps from it."""
+    kept = [(f"ops.{table}", column) for table, columns in FOR_READERS.items() for column in columns]
+    found = connection.execute(
+        "select 1 from unnest(%s::text[], %s::text[]) as kept (tab, col) where to_regrole(%s) is not null "
+        "and to_regclass(tab) is not null and has_column_privilege(%s, to_regclass(tab), col, 'select')",
+        [*map(list, zip(*kept, strict=True)), READER, READER],
+    ).fetchone()
+    return found is not None
 
 
 def _exists(connection: Connection[Any], role: str) -> bool:

@@ -169,7 +169,7 @@ def _settle(
 
 def _keeps_sessions(connection: Connection[Any], pid: int, url: str) -> bool:
     """Whether a pooler keeps a session for each client; asked once in a process."""
-    if url not in _keep_sessions and not pooler.shares_sessions(connection, pid, url):
+    if url not in _keep_sessions and not pooler.shares_sessions(connection, pid, url, application_name="kpi probe"):
         _keep_sessions.add(url)
     return url in _keep_sessions
 

@@ -23,11 +23,14 @@ def shares_sessions(connection: Connection[Any], pid: int, conninfo: str, **opti
 
     Raises psycopg.Error where a second client gets no session at all.
     """
-    with psycopg.connect(conninfo, autocommit=True, connect_timeout=10, **options) as second:
+    second = psycopg.connect(conninfo, autocommit=True, connect_timeout=10, **options)
+    try:
         answer = _ask(second)  # in a transaction, which keeps its session from everybody else
         if answer in {None, 0, pid}:
             return answer is not None
         return connection.execute("select pg_backend_pid()").fetchone() != (pid,)
+    finally:
+        second.close()
 
 
 def _ask(second: Connection[Any]) -> int | None:
@@ -35,16 +38,17 @@ def _ask(second: Connection[Any]) -> int | None:
 
     0 where transactions are refused, as by a pooler that hands on each statement.
     """
-    pgconn = second.pgconn
+    pgconn, found = second.pgconn, 0
     pgconn.send_query(b"begin; select pg_backend_pid()")
-    while pgconn.is_busy():
-        if not select.select([pgconn.socket], [], [], PATIENCE)[0]:
-            return None
-        pgconn.consume_input()
-    found = 0
-    while (result := pgconn.get_result()) is not None:
+    while True:
+        while pgconn.is_busy():
+            if not select.select([pgconn.socket], [], [], PATIENCE)[0]:
+                return None
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            return found
         if result.status == psycopg.pq.ExecStatus.TUPLES_OK:
             found = int(result.get_value(0, 0) or 0)
         elif result.status != psycopg.pq.ExecStatus.COMMAND_OK:
             return 0
-    return found

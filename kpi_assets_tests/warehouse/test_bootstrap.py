@@ -77,7 +77,8 @@ GRAINS = [("marts.large", 0), ("marts.things", 0), ("raw.things", 0)]
         ("select count(*) from ops.quarantine", [(0,)]),
         ("select table_name, line, column_name from ops.quarantine", []),
         (
-            "select distinct table_name, metric_value from ops.data_quality_results where check_name = 'grain' order by 1",
+            "select distinct table_name, metric_value from ops.data_quality_results where check_name = 'grain' "
+            "order by 1",
             GRAINS,
         ),
         ("select * from ops.publishes where false", []),
