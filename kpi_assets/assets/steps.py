@@ -24,7 +24,9 @@ from kpi_assets.assets.run_tags import load_dates_asked
 from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.printable import printable
 from kpi_assets.warehouse.connection import is_lost
+from kpi_assets.warehouse.refusal import cure_of
 
 PAUSES = (5, 20, 60)  # seconds before the tries after the first, where a connection was lost
 NAMED = 3  # load_dates that one sentence names
@@ -156,11 +158,15 @@ def failing_in_one_sentence(context: dg.AssetExecutionContext | dg.OpExecutionCo
         with _stopping_at_once():
             yield
     except UserError as error:
-        sentence, passing = str(error), error.passing
+        sentence, passing = printable(error), error.passing
     except psycopg.Error as error:
-        if not is_lost(error):
+        reason, cure = printable(" ".join(str(error).split())), cure_of(error)
+        if is_lost(error):
+            sentence, passing = f"The connection to the warehouse was lost ({reason}).", True
+        elif cure:
+            sentence, passing = f"The warehouse refused a statement ({type(error).__name__}: {reason}): {cure}.", False
+        else:
             raise
-        sentence, passing = f"The connection to the warehouse was lost ({' '.join(str(error).split())}).", True
     else:
         return
     tried = context.retry_number

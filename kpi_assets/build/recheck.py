@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.build.context import BuildContext, UpstreamError
-from kpi_assets.build.patience import wait_for_turn
+from kpi_assets.build.patience import wait_for_lock
 from kpi_assets.build.retention import replay
 from kpi_assets.model.checks import Accounted, NotSeenBefore, Quarantine
 from kpi_assets.model.lookback import Window
@@ -18,7 +18,7 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import publishes, results
-from kpi_assets.ops.locks import try_lock_run
+from kpi_assets.ops.locks import run_lock
 from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets.warehouse.candidates import as_declared, identifier
@@ -38,9 +38,7 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
     name = f"{context.run_id[:8]} recheck {table.relation}"
     with context.session(table, name) as connection:
         # Else a run, or retention, could take away meanwhile what the checks compare with.
-        wait_for_turn(
-            lambda: try_lock_run(connection, load_date), "waiting for a run of its load_date", context.on_progress
-        )
+        wait_for_lock(connection, run_lock(load_date), "waiting for a run of its load_date", context.on_progress)
         wanted = (table.relation, *table.reads)
         published = publishes.current(connection, wanted, load_date)
         if gone := publishes.dropped(connection, wanted, load_date):

@@ -12,13 +12,13 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, UpstreamError
+from kpi_assets.build.patience import wait_for_publishes
 from kpi_assets.build.retention import replay
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
 from kpi_assets.ops import publishes, runs
-from kpi_assets.ops.locks import lock_against_publishes
 from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.content import lost
 
@@ -78,7 +78,7 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
     """
     window_inputs = context.pipeline.window_inputs_of(table)
     for relation in window_inputs:
-        lock_against_publishes(connection, relation)
+        wait_for_publishes(connection, relation, context.on_progress)
     of_day = _of_day(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_day)
     _check_stored(context.pipeline, connection, table, load_date, [of_day])

@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from kpi_assets.cli import STOPPED
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.local.stack import Stack, running
 from kpi_assets.model.pipeline import Pipeline, load_pipelines, parse_date
 from kpi_assets.printable import printable
 from kpi_assets.settings import Settings, settings
 
-STOPPED = 130  # exit code after Ctrl-C, as shells have it
 HELD = 3  # exit code
 
 # Where no terminal says how wide it is (a pipe, a log), lines are as long as their content wants, within reason.

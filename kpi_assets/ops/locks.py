@@ -140,21 +140,6 @@ def sweep(connection: Connection[Any]) -> None:
     connection.execute(f"delete from ops.locks where token is not null and not {HELD}")  # noqa: S608
 
 
-def try_lock_run(connection: Connection[Any], load_date: date) -> bool:
-    """Take the lock of all builds of one load_date for this session; False while another run has it."""
-    return try_lock(connection, run_lock(load_date))
-
-
-def unlock_run(connection: Connection[Any], load_date: date) -> None:
-    """Give it back before the session ends."""
-    unlock(connection, run_lock(load_date))
-
-
-def try_lock_build(connection: Connection[Any], relation: Relation, load_date: date) -> bool:
-    """Take the lock of one (table, load_date) for this session; False while another session builds it."""
-    return try_lock(connection, build_lock(relation, load_date))
-
-
 def await_turn(connection: Connection[Any], name: str) -> None:
     """Wait for this transaction's turn; it ends with the transaction. `lock_timeout` bounds the wait."""
     connection.execute("insert into ops.locks (name) values (%s) on conflict do nothing", [name])
@@ -175,8 +160,12 @@ def lock_publish(connection: Connection[Any], relation: Relation) -> None:
 
 
 def lock_against_publishes(connection: Connection[Any], relation: Relation) -> None:
-    """For the rest of this session nothing is published into a table; waits for what is being published just now."""
+    """For the rest of this session nothing is published into a table.
+
+    Raises LockNotAvailable where something is being published just now, and goes on for longer than a moment.
+    """
     name = _publish_lock(relation)
     with connection.transaction():
+        connection.execute("select set_config('lock_timeout', '1s', true)")
         await_turn(connection, name)
         try_lock(connection, name, shared=True)

@@ -118,7 +118,7 @@ def test_a_lock_whose_owner_may_be_gone(lab: Lab, monkeypatch: pytest.MonkeyPatc
     lab.prepared()
     subject = f"database {lab.name}"
     with connect(lab.server, lab.name, "1a2b3c4d run") as lost, connect(lab.server, lab.name, "1a2b3c4d table") as busy:
-        assert locks.try_lock_run(lost, DAY)
+        assert locks.try_lock(lost, locks.run_lock(DAY))
         assert [text for _, text in server(lab, subject) if "lock" in text] == [], "it may be alive"
         monkeypatch.setattr(warehouse, "IDLE", 0.0)
         busy.execute("begin")

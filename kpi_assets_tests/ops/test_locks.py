@@ -45,24 +45,32 @@ def two(shared: Lab) -> Iterator[tuple[Connection[Any], Connection[Any]]]:
 Sessions = tuple[Connection[Any], Connection[Any]]
 
 
+def take_run(session: Connection[Any], load_date: date) -> bool:
+    return locks.try_lock(session, locks.run_lock(load_date))
+
+
+def take_build(session: Connection[Any], relation: Relation, load_date: date) -> bool:
+    return locks.try_lock(session, locks.build_lock(relation, load_date))
+
+
 def test_of_one_load_date_one_session_has_the_turn_until_it_gives_it_back(two: Sessions) -> None:
     one, other = two
-    assert locks.try_lock_run(one, DAY) is True
-    assert locks.try_lock_run(other, DAY) is False
-    assert locks.try_lock_run(other, NEXT) is True, "another load_date has a turn of its own"
-    locks.unlock_run(other, DAY)
-    assert locks.try_lock_run(other, DAY) is False, "nobody gives back what is another's"
-    locks.unlock_run(one, DAY)
-    assert locks.try_lock_run(other, DAY) is True
+    assert take_run(one, DAY) is True
+    assert take_run(other, DAY) is False
+    assert take_run(other, NEXT) is True, "another load_date has a turn of its own"
+    locks.unlock(other, locks.run_lock(DAY))
+    assert take_run(other, DAY) is False, "nobody gives back what is another's"
+    locks.unlock(one, locks.run_lock(DAY))
+    assert take_run(other, DAY) is True
 
 
 def test_a_turn_ends_with_its_session(shared: Lab, two: Sessions) -> None:
     with shared.session() as one:
-        assert locks.try_lock_run(one, DAY)
-        assert locks.try_lock_build(one, THINGS, DAY)
-        assert not locks.try_lock_run(two[0], DAY)
-    eventually(lambda: locks.try_lock_run(two[0], DAY))  # the server hears of its end a moment later
-    eventually(lambda: locks.try_lock_build(two[0], THINGS, DAY))
+        assert take_run(one, DAY)
+        assert take_build(one, THINGS, DAY)
+        assert not take_run(two[0], DAY)
+    eventually(lambda: take_run(two[0], DAY))  # the server hears of its end a moment later
+    eventually(lambda: take_build(two[0], THINGS, DAY))
 
 
 @pytest.mark.parametrize(("relation", "day", "free"), [(THINGS, DAY, False), (THINGS, NEXT, True), (LABELS, DAY, True)])
@@ -70,9 +78,9 @@ def test_of_one_table_and_load_date_one_session_builds(
     two: Sessions, relation: Relation, day: date, free: bool
 ) -> None:
     one, other = two
-    assert locks.try_lock_build(one, THINGS, DAY) is True
-    assert locks.try_lock_build(other, relation, day) is free
-    assert locks.try_lock_run(other, DAY) is True, "a run of the load_date is another matter"
+    assert take_build(one, THINGS, DAY) is True
+    assert take_build(other, relation, day) is free
+    assert take_run(other, DAY) is True, "a run of the load_date is another matter"
 
 
 @pytest.mark.parametrize(
@@ -181,10 +189,10 @@ def test_a_reader_locks_nothing_of_ops(reader: Connection[Any], statement: str) 
 
 def test_rows_whose_sessions_are_gone_are_swept(shared: Lab, two: Sessions) -> None:
     with shared.session() as one:
-        assert locks.try_lock_run(one, DAY)
+        assert take_run(one, DAY)
         pid = one.info.backend_pid
     eventually(lambda: shared.rows(f"select 1 from pg_stat_activity where pid = {pid}") == [])
-    assert locks.try_lock_run(two[0], NEXT)
+    assert take_run(two[0], NEXT)
     locks.sweep(two[1])
     rows = "select name from ops.locks where token is not null"
     assert shared.rows(rows) == [(locks.run_lock(NEXT),)]

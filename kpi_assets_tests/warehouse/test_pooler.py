@@ -7,6 +7,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
+from kpi_assets.build.object import verify
 from kpi_assets.build.table import build
 from kpi_assets.doctor import warehouse
 from kpi_assets.local.stack import Stack
@@ -84,6 +85,7 @@ def test_a_build_through_a_pooler_that_keeps_sessions(lab: Lab, url: str, monkey
     lab.prepared()
     with pooler(make_conninfo(url, dbname=lab.name), "session") as opened:
         context = replace(lab.context(), server=through(opened))
+        assert not verify(context, context.pipeline.table("raw.things"), DAY).held
         assert build(context, context.pipeline.table("raw.things"), DAY).rows == 2
         eventually(lambda: lab.rows("select 1 from pg_stat_activity where datname = current_database() offset 1") == [])
     assert lab.rows("select asset, rows from ops.published") == [("raw.things", 2)]
