@@ -87,13 +87,13 @@ class Pooler:
                 with socket.fromfd(session.pgconn.socket, socket.AF_INET, socket.SOCK_STREAM) as server:
                     server.setblocking(True)
                     server.sendall(message)
-                    if kind in b"QS":
+                    if kind in b"QScf":  # until all is answered, or it wants the data of a COPY
                         while True:
                             kind, message = _next(server)
                             client.sendall(message)
-                            if kind == b"Z":
+                            if kind in b"ZG":
                                 break
-                        if message[-1:] == b"I" and self.mode != "session":
+                        if (kind, message[-1:]) == (b"Z", b"I") and self.mode != "session":
                             self._free.append(session)
                             session = None
         if session is not None:  # of the mode `session`, or of who left in a transaction

@@ -89,7 +89,8 @@ def test_ctrl_c_while_the_web_ui_is_started(kpi: Site, site: dict[str, str], tmp
     """The processes that it starts are not in the terminal's group."""
     environment = {**site, "KPI_HOME": str(tmp_path / "home"), "TERM": "xterm", **kpi.servers}
     code, printed = in_terminal([KPI, "up"], environment, lambda said: "Starting the web UI" in said)
-    assert (code, "Traceback" in printed) == (0, False)
+    assert code in {0, 130}, "it comes up, or is about to"
+    assert "Traceback" not in printed
     assert not (tmp_path / "home" / "run" / "services.json").exists()
 
 
