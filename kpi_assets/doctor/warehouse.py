@@ -34,7 +34,8 @@ def server(url: SecretStr, pipelines: Collection[Pipeline], *, embedded: bool, d
             yield from _settings(connection)
             login = _login(connection)
             yield from _roles(connection, login, embedded=embedded)
-            yield from _doors(connection, pipelines)
+            if not embedded:  # there the next command shuts them
+                yield from _doors(connection, pipelines)
             found = connection.execute("select datname from pg_database").fetchall()
         for pipeline in pipelines:
             subject = f"database {pipeline.name}"

@@ -218,10 +218,10 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
             _let_read(connection, BUILDER, schema, owner)
         if READER in roles:
             _let_read(connection, READER, schema, owner, allowed=schema in readers)
-    if READER in roles:
-        _let_read_ops(connection)
     if REVIEWER in roles:
         _let_read(connection, REVIEWER, "ops", None)
+    if READER in roles:
+        _let_read_ops(connection)
 
 
 def _let_make(connection: Connection[Any], role: str, schemas: Collection[str]) -> None:

@@ -138,7 +138,7 @@ def test_databases_that_everybody_may_enter(lab: Lab) -> None:
     lab.prepared()
     lab.in_postgres("create database open_to_all")
     try:
-        found = [text for state, text in server(lab, "roles") if state == "advice"]
+        found = [text for state, text in server(lab, "roles", embedded=False) if state == "advice"]
         assert len(found) == 1
         assert found[0].startswith("kpi_reader may also enter the databases ")
         assert "open_to_all" in found[0]
