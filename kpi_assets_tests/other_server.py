@@ -35,38 +35,65 @@ def version() -> str:
 @contextmanager
 def other_server(folder: Path) -> Iterator[str]:
     """A server in a new folder; its superuser's URL."""
-    programs, cluster = Path(NAMED).resolve(), folder / "cluster"
-    folder.mkdir(parents=True)
-    account = accounts.for_cluster(cluster)
-    password = folder / "password"
-    password.write_text(PASSWORD)
-    if account:
-        accounts.let_through(account, [cluster, programs / "postgres"])
-        for path in (folder, password):
-            os.chown(path, account.uid, account.gid)
-    with (folder / "log").open("ab") as log:
+    with Cluster(folder, Path(NAMED).resolve()) as server:
+        yield server.url
 
-        def begin(*command: object) -> "subprocess.Popen[bytes]":
-            words: Sequence[str] = [str(word) for word in command]
-            as_account = account.for_popen() if account else {}
+
+class Cluster:
+    """A server of its own in a new folder, from a folder of programs; it ends with the context."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.folder, self.programs, self.path = folder, programs, folder / "cluster"
+        self.port = free_port()
+        self.url = f"postgresql://{SUPERUSER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+        self._account = accounts.for_cluster(self.path)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Cluster":
+        self.folder.mkdir(parents=True)
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        if self._account:
+            accounts.let_through(self._account, [self.path, self.programs / "postgres"])
+            for path in (self.folder, password):
+                os.chown(path, self._account.uid, self._account.gid)
+        words = (f"--pgdata={self.path}", f"--username={SUPERUSER}", f"--pwfile={password}", "--auth=scram-sha-256")
+        made = self._begin(self.programs / "initdb", *words, "--encoding=UTF8", "--locale=C")
+        assert made.wait(120) == 0, (self.folder / "log").read_text()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = ("listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "fsync=off")
+        words = [word for each in settings for word in ("-c", each)]
+        server = self._process = self._begin(self.programs / "postgres", "-D", self.path, *words)
+        eventually(lambda: server.poll() is not None or _answers(self.url))
+        assert server.poll() is None, (self.folder / "log").read_text()
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._process:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(60)
+            self._process = None
+
+    def become_standby(self) -> None:
+        """Start again as a standby of a primary that is away."""
+        self.stop()
+        (self.path / "standby.signal").touch()
+        self.start()
+
+    def _begin(self, *command: object) -> "subprocess.Popen[bytes]":
+        words: Sequence[str] = [str(word) for word in command]
+        as_account = self._account.for_popen() if self._account else {}
+        with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 words, cwd="/", env={"LC_ALL": "C"}, stdout=log, stderr=log, start_new_session=True, **as_account
             )
-
-        words = (f"--pgdata={cluster}", f"--username={SUPERUSER}", f"--pwfile={password}", "--auth=scram-sha-256")
-        made = begin(programs / "initdb", *words, "--encoding=UTF8", "--locale=C")
-        assert made.wait(120) == 0, (folder / "log").read_text()
-        port = free_port()
-        settings = ("listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", "fsync=off")
-        server = begin(programs / "postgres", "-D", cluster, *(word for each in settings for word in ("-c", each)))
-        try:
-            url = f"postgresql://{SUPERUSER}:{PASSWORD}@127.0.0.1:{port}/postgres"
-            eventually(lambda: server.poll() is not None or _answers(url))
-            assert server.poll() is None, (folder / "log").read_text()
-            yield url
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(60)
 
 
 def _answers(url: str) -> bool:

@@ -4,7 +4,7 @@ The suite demands fixtures of the shipped ones, and runs with the others as they
 """
 
 from kpi_assets.cli.common import parents_of
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 
 NAME = "instacart"

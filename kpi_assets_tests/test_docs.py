@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 from typer.main import get_command
 
-from kpi_assets.cli import app
+from kpi_assets.cli.app import app
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, Settings
 from kpi_assets_tests.test_readme import new_kpi

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from kpi_assets.cli import app
+from kpi_assets.cli.app import app
 from kpi_assets.model.automation import Automation
 from kpi_assets.model.header import CHECK_WORDS, Header
 from kpi_assets.model.tree import load_pipelines

@@ -11,7 +11,8 @@ import pytest
 import typer
 
 from kpi_assets.assets.resources import plain_s3
-from kpi_assets.cli import app, common
+from kpi_assets.cli import common
+from kpi_assets.cli.app import app
 from kpi_assets.definitions import build_defs
 from kpi_assets.local.stack import Stack
 from kpi_assets.settings import settings

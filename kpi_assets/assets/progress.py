@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kpi_assets.build.context import Progress
+from kpi_assets.printable import printable
 
 EVERY = 10.0  # seconds between two lines about the same phase
 
@@ -23,6 +24,6 @@ def to_log(log: Any, subject: str) -> Progress:
             return
         last = (phase, now)
         share = f", {done / total:.0%}" if total and done else ""
-        log.info(f"{subject}: {phase}{share}")
+        log.info(printable(f"{subject}: {phase}{share}"))
 
     return report

@@ -14,16 +14,16 @@ from pydantic import SecretStr
 
 from kpi_assets.assets.run_tags import PARTITION
 from kpi_assets.build.context import BuildContext, Progress
-from kpi_assets.build.patience import wait_for_turn
+from kpi_assets.build.patience import wait_for_lock
 from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.lake.store import client, open_store
 from kpi_assets.model.pipeline import Pipeline, parse_date
 from kpi_assets.ops import alerts, runs, state
+from kpi_assets.ops.locks import run_lock
 from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
-from kpi_assets.warehouse.locks import try_lock_run
 
 OUTCOME = "kpi/outcome"  # tag
 KEPT_BACK = "Held: a gate kept something back, and what follows on it was skipped. The tag kpi/outcome says so."
@@ -62,9 +62,7 @@ class Run:
         server = server_of(config)
         session = self._session(pipeline, server)
         if load_date and (pipeline.name, load_date) not in self._turns:
-            wait_for_turn(
-                lambda: try_lock_run(session, load_date), "waiting for another run of its load_date", on_progress
-            )
+            wait_for_lock(session, run_lock(load_date), "waiting for another run of its load_date", on_progress)
             self._turns.add((pipeline.name, load_date))
         return BuildContext(
             pipeline, server, open_store(pipeline, config, s3), self.run_id, on_progress, writers=config.writers

@@ -27,8 +27,10 @@ from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.ops.runs import Status
+from kpi_assets.printable import printable
 from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.connection import is_lost
+from kpi_assets.warehouse.refusal import cure_of
 
 PAUSES = (5, 20, 60)  # seconds before the tries after the first, where a connection was lost
 NAMED = 3  # load_dates that one sentence names
@@ -158,24 +160,31 @@ def _stopping_at_once() -> Iterator[None]:
         raise
 
 
+def _told(error: Exception) -> tuple[str, bool] | None:
+    """What is told of an error instead of its stack trace, and whether it may pass; None of a fault of ours."""
+    if isinstance(error, UserError):
+        return printable(error), error.passing
+    reason = printable(scrub(" ".join(str(error).split())))
+    if isinstance(error, psycopg.Error) and is_lost(error):
+        return f"The connection to the warehouse was lost ({reason}).", True
+    if isinstance(error, psycopg.Error) and (cure := cure_of(error)):
+        return f"The warehouse refused a statement ({type(error).__name__}: {reason}): {cure}.", False
+    # Dagster keeps the whole stack trace of what is a fault of ours: not where it quotes a secret.
+    trace = "".join(traceback.format_exception(error))
+    return None if scrub(trace) == trace else (f"{type(error).__name__}: {reason}", False)
+
+
 @contextmanager
 def failing_in_one_sentence(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """What a person can mend fails the step in its own words; where a connection was lost, the step is tried again."""
     try:
         with _stopping_at_once():
             yield
-    except UserError as error:
-        sentence, passing = str(error), error.passing
-    except psycopg.Error as error:
-        if not is_lost(error):
-            raise
-        sentence, passing = f"The connection to the warehouse was lost ({' '.join(str(error).split())}).", True
     except Exception as error:
-        # Dagster keeps the whole stack trace of what is a fault of ours: not where it quotes a secret.
-        trace = "".join(traceback.format_exception(error))
-        if scrub(trace) == trace:
+        told = _told(error)
+        if told is None:
             raise
-        sentence, passing = f"{type(error).__name__}: {scrub(str(error))}", False
+        sentence, passing = told
     else:
         return
     tried = context.retry_number

@@ -17,9 +17,9 @@ from kpi_assets.build.context import Progress
 from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots
 from kpi_assets.model.names import Relation
 from kpi_assets.ops import alerts, publishes
+from kpi_assets.ops.locks import lock_publish
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
-from kpi_assets.warehouse.locks import lock_publish
 
 PATIENCE = 60.0  # seconds for readers of the table
 

@@ -1,6 +1,7 @@
 """Making a pipeline's database ready for builds. Safe to repeat, and cheap when there is nothing to do."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import runs, schema
 from kpi_assets.warehouse import bootstrap
 from kpi_assets.warehouse.connection import WarehouseError, connect
+from kpi_assets.warehouse.refusal import cure_of
 
 
 def prepare(
@@ -24,25 +26,41 @@ def prepare(
     try:
         _prepare(pipeline, server, reader_password, as_owner=as_owner)
     except psycopg.Error as error:
-        raise WarehouseError(
-            f"The database {pipeline.name!r} cannot be made ready ({str(error).splitlines()[0]}): KPI_POSTGRES_URL "
-            f"must name a server that can be written to, and a user who owns that database or has the roles "
-            f"{bootstrap.LOADER} and {bootstrap.BUILDER}."
-        ) from error
+        cure = cure_of(error) or (
+            f"KPI_POSTGRES_URL must name a user who owns that database or has the roles {bootstrap.LOADER} and "
+            f"{bootstrap.BUILDER}"
+        )
+        reason = str(error).splitlines()[0]
+        raise WarehouseError(f"The database {pipeline.name!r} cannot be made ready ({reason}): {cure}.") from error
+
+
+def look(pipeline: Pipeline, server: SecretStr) -> None:
+    """Make sure that the database can be read as it is: nothing in it is made or changed.
+
+    What processes that died left open is closed, where this user may. Raises WarehouseError where the database is
+    missing, or not as this version of kpi_assets knows it.
+    """
+    with connect(server, pipeline.name, "look", reads=True) as connection:
+        lack = _lack(connection, pipeline.config.layers)
+    if lack:
+        raise WarehouseError(f"The database {pipeline.name!r} {lack}: `kpi bootstrap` brings it up to date.")
+    with (
+        suppress(WarehouseError, psycopg.errors.InsufficientPrivilege),  # a server that takes no writes; a reader
+        connect(server, pipeline.name, "look") as connection,
+    ):
+        runs.close_dead_rows(connection)
 
 
 def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr | None, *, as_owner: bool) -> None:
     layers = pipeline.config.layers
     bootstrap.ensure_database(server, pipeline.name)
-    bootstrap.ensure_roles(server, reader_password)
     with connect(server, pipeline.name, "prepare") as connection:
+        bootstrap.ensure_roles(server, reader_password)
         if bootstrap.owns_database(connection):
-            with connection.transaction():
-                connection.execute("select pg_advisory_xact_lock(hashtext('kpi prepare'))")
+            with schema.in_turn(connection):
                 bootstrap.ensure_schemas(connection, layers)
             schema.migrate(connection)
-            with connection.transaction():
-                connection.execute("select pg_advisory_xact_lock(hashtext('kpi prepare'))")
+            with schema.in_turn(connection):
                 bootstrap.ensure_grants(connection, layers, pipeline.config.readers)
         elif as_owner:
             raise WarehouseError(
@@ -55,11 +73,15 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
 
 def _check_prepared(connection: Connection[Any], schemas: Iterable[str]) -> None:
     """Raise WarehouseError where the database lacks what only its owner may make."""
-    missing = bootstrap.missing_schemas(connection, schemas)
-    if not missing and not schema.pending(connection):
-        return
-    lack = f"lacks the schema {missing[0]}" if missing else f"is at version {schema.version(connection)} of ops"
-    raise WarehouseError(
-        f"The database {connection.info.dbname!r} {lack}, and the user of KPI_POSTGRES_URL may not change that: "
-        "have an administrator run `kpi bootstrap`."
-    )
+    if lack := _lack(connection, schemas):
+        raise WarehouseError(
+            f"The database {connection.info.dbname!r} {lack}, and the user of KPI_POSTGRES_URL may not change that: "
+            "have an administrator run `kpi bootstrap`."
+        )
+
+
+def _lack(connection: Connection[Any], schemas: Iterable[str]) -> str:
+    """What the database lacks of what its owner makes; empty where that is nothing."""
+    if missing := bootstrap.missing_schemas(connection, schemas):
+        return f"lacks the schema {missing[0]}"
+    return f"is at version {schema.version(connection)} of ops" if schema.pending(connection) else ""

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.build.context import BuildContext, UpstreamError
-from kpi_assets.build.patience import wait_for_turn
+from kpi_assets.build.patience import wait_for_lock
 from kpi_assets.build.retention import replay
 from kpi_assets.build.upstream import rows_before
 from kpi_assets.model.checks import Accounted, NotSeenBefore, Quarantine
@@ -19,11 +19,11 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.ops import publishes, results
+from kpi_assets.ops.locks import run_lock
 from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.audit import Facts, audit
 from kpi_assets.warehouse.candidates import as_declared, identifier
 from kpi_assets.warehouse.content import lost, rows_and_checksum
-from kpi_assets.warehouse.locks import try_lock_run
 
 AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
 OTHER_COLUMNS = "its other checks were not made: it was published with other columns than its file declares now"
@@ -39,9 +39,7 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
     name = f"{context.run_id[:8]} recheck {table.relation}"
     with context.session(table, name) as connection:
         # Else a run, or retention, could take away meanwhile what the checks compare with.
-        wait_for_turn(
-            lambda: try_lock_run(connection, load_date), "waiting for a run of its load_date", context.on_progress
-        )
+        wait_for_lock(connection, run_lock(load_date), "waiting for a run of its load_date", context.on_progress)
         wanted = (table.relation, *table.reads)
         published = publishes.current(connection, wanted, load_date)
         if gone := publishes.dropped(connection, wanted, load_date):

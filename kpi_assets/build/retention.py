@@ -10,21 +10,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from itertools import groupby
 from typing import Any
 
 from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext
-from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_turn
+from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_lock
 from kpi_assets.errors import UserError
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import publishes
+from kpi_assets.ops.locks import lock_publish, run_lock, unlock
 from kpi_assets.ops.publishes import Publish
 from kpi_assets.warehouse import tables
-from kpi_assets.warehouse.locks import lock_publish, try_lock_run, unlock_run
 
 PATIENCE = 600.0  # seconds for all waiting: what is still read or built then is left to the next time
 
@@ -77,8 +76,8 @@ def drop(context: BuildContext, due: Sequence[Publish], patience: float = PATIEN
         sessions = {layer: opened.enter_context(context.session(table, "retention")) for layer, table in layers.items()}
         turns = next(iter(sessions.values()))
         for load_date, of_day in groupby(due, key=lambda publish: publish.load_date):
-            take, phase = partial(try_lock_run, turns, load_date), "waiting for a run of its load_date"
-            if not wait_for_turn(take, phase, context.on_progress, deadline - time.monotonic()):
+            lock, phase = run_lock(load_date), "waiting for a run of its load_date"
+            if not wait_for_lock(turns, lock, phase, context.on_progress, deadline - time.monotonic()):
                 yield from ((publish, "a run of its load_date goes on") for publish in of_day)
                 continue
             try:
@@ -92,7 +91,7 @@ def drop(context: BuildContext, due: Sequence[Publish], patience: float = PATIEN
                             why_not = stuck[publish.asset] = str(error)
                     yield publish, why_not
             finally:
-                unlock_run(turns, load_date)
+                unlock(turns, lock)
 
 
 def _drop(context: BuildContext, session: Connection[Any], publish: Publish, patience: float) -> str:

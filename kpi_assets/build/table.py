@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, BuildOutcome, Stopwatch, reason_of
 from kpi_assets.build.fill import Filled, fill
-from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_turn
+from kpi_assets.build.patience import LOCK_TIMEOUT, give_way, outlast_snapshots, wait_for_lock
 from kpi_assets.build.upstream import Inputs, look_upstream, rows_before
 from kpi_assets.model import excerpt
 from kpi_assets.model.checks import ForeignKey, NotSeenBefore
@@ -23,13 +23,14 @@ from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.ops import holds, manifests, publishes, quarantine, results, runs
+from kpi_assets.ops.locks import build_lock, lock_publish
 from kpi_assets.ops.publishes import Publish, shown_as
 from kpi_assets.ops.runs import Counts
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
 from kpi_assets.warehouse.candidates import Candidate, DefinitionError, identifier
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
-from kpi_assets.warehouse.locks import lock_publish, try_lock_build
+from kpi_assets.warehouse.refusal import cure_of
 from kpi_assets.warehouse.shape import Published
 
 
@@ -43,11 +44,8 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
     watch = Stopwatch()
     with context.session(table, name) as connection:
-        wait_for_turn(
-            lambda: try_lock_build(connection, table.relation, load_date),
-            "waiting for another build of it",
-            context.on_progress,
-        )
+        lock = build_lock(table.relation, load_date)
+        wait_for_lock(connection, lock, "waiting for another build of it", context.on_progress)
         build_id = runs.open_row(
             connection,
             run_id=context.run_id,
@@ -70,7 +68,9 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
 def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
     """What Postgres said while it executed a file's SQL, with the file's name."""
     reason = excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
-    sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason})."
+    cure = cure_of(error)
+    end = f": {cure}." if cure else "."
+    sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason}){end}"
     return WarehouseError(sentence, passing=is_lost(error))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.build.context import BuildContext, UpstreamError
+from kpi_assets.build.patience import wait_for_publishes
 from kpi_assets.build.retention import replay
 from kpi_assets.model.checks import SAME_WEEKDAYS, MinRows
 from kpi_assets.model.lookback import Window
@@ -22,7 +23,6 @@ from kpi_assets.model.query import digest
 from kpi_assets.ops import publishes, runs
 from kpi_assets.ops.publishes import Publish, input_name
 from kpi_assets.warehouse.content import lost
-from kpi_assets.warehouse.locks import lock_against_publishes
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
     """
     window_inputs = context.pipeline.window_inputs_of(table)
     for relation in window_inputs:
-        lock_against_publishes(connection, relation)
+        wait_for_publishes(connection, relation, context.on_progress)
     of_day = _of_day(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_day)
     _check_stored(context.pipeline, connection, table, load_date, [of_day])

@@ -25,7 +25,7 @@ def alerts(
     if pipeline:
         pipeline_of(pipeline)
         with session(pipeline) as work:
-            _print(work.ready())
+            _print(work.looked_at())
 
 
 def send_test() -> None:
@@ -67,7 +67,7 @@ def _print(work: Session) -> None:
     from kpi_assets.ops import deliveries  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
-    with connect(work.server, work.pipeline.name, "alerts") as connection:
+    with connect(work.server, work.pipeline.name, "alerts", reads=True) as connection:
         found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
     if found:
         columns = ("load_date", "incident", "since (UTC)", "runs", "what the latest run said")

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from kpi_assets.cli import STOPPED
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.local.stack import Stack, running
 from kpi_assets.model.pipeline import Pipeline, parse_date
@@ -24,7 +25,6 @@ from kpi_assets.model.tree import load_pipelines
 from kpi_assets.printable import printable
 from kpi_assets.settings import Settings, settings
 
-STOPPED = 130  # exit code after Ctrl-C, as shells have it
 HELD = 3  # exit code
 
 # Where no terminal says how wide it is (a pipe, a log), lines are as long as their content wants, within reason.
@@ -142,6 +142,24 @@ class Session:
         prepare_bucket(self.stack, self.pipeline)
         reader = self.stack.credentials.reader_password if self.stack and self.embedded_postgres else None
         prepare(self.pipeline, self.server, reader)
+        return self
+
+    def looked_at(self) -> "Session":
+        """Make sure that the pipeline's database can be read, and change nothing there.
+
+        On the embedded server it is made where nothing has been run yet. Raises WarehouseError.
+        """
+        from kpi_assets.build.prepare import look  # noqa: PLC0415
+        from kpi_assets.warehouse.bootstrap import has_database  # noqa: PLC0415
+
+        prepare_bucket(self.stack, self.pipeline)
+        if not has_database(self.server, self.pipeline.name):
+            if self.embedded_postgres:
+                return self.ready()
+            raise UserError(
+                f"The database {self.pipeline.name!r} does not exist yet: `kpi bootstrap` makes it, or the first run."
+            )
+        look(self.pipeline, self.server)
         return self
 
     @property

@@ -74,8 +74,8 @@ def show_table(
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
     from kpi_assets.warehouse.content import lost  # noqa: PLC0415
 
-    table = work.ready().pipeline.table(name)
-    with connect(work.server, work.pipeline.name, "show") as connection:
+    table = work.looked_at().pipeline.table(name)
+    with connect(work.server, work.pipeline.name, "show", reads=True) as connection:
         day = load_date or publishes.latest_load_date(connection, table.relation)
         if day is None or table.relation not in publishes.current(connection, [table.relation], day):
             if day and (gone := publishes.dropped(connection, [table.relation], day)):
@@ -147,7 +147,7 @@ def show_checks(work: Session, load_date: date | None, *, only_bad: bool = False
     from kpi_assets.ops import results  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
-    with connect(work.ready().server, work.pipeline.name, "checks") as connection:
+    with connect(work.looked_at().server, work.pipeline.name, "checks", reads=True) as connection:
         day = load_date or results.latest_load_date(connection)
         if day is None:
             raise UserError(
@@ -196,14 +196,15 @@ def _number(value: Any) -> str | None:
 def url(
     pipeline: PipelineName,
     reader: Annotated[
-        bool, typer.Option("--reader", help="As kpi_reader, who sees marts and ops only; for BI tools.")
+        bool,
+        typer.Option("--reader", help="As kpi_reader, who reads marts, and of ops what quotes no row; for BI tools."),
     ] = False,
 ) -> None:
     """Print the Postgres URL of the pipeline's database, for psql and BI tools; it holds the password."""
     from urllib.parse import quote, urlsplit, urlunsplit  # noqa: PLC0415
 
     with session(pipeline) as work:
-        work.ready()
+        work.looked_at()
         parts = urlsplit(work.server.get_secret_value())
         place = parts.netloc
         if reader:

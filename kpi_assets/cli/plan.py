@@ -48,7 +48,7 @@ def plan(
     start, end = first or found.config.start_date, last or datetime.now(timezone.utc).date()
     found.load_dates(start, end)
     with session(pipeline) as work:
-        standings = _known(standings_of(work.ready(), start, end), first, last)
+        standings = _known(standings_of(work.looked_at(), start, end), first, last)
         late, orphans, warned = _late(work), _orphans(work), _warned(work, start, end)
         mismatches = _mismatches(work)
     counts = Counter(standing.state for standing in standings)
@@ -78,7 +78,7 @@ def standings_of(work: Session, first: date, last: date) -> "list[Standing]":
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     store = open_store(work.pipeline, work.settings)
-    with connect(work.server, work.pipeline.name, "plan") as connection:
+    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
         return [standing for year in survey(work.pipeline, store, connection, first, last) for standing in year]
 
 
@@ -87,7 +87,7 @@ def _late(work: Session) -> list[str]:
     from kpi_assets.ops import freshness  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
-    with connect(work.server, work.pipeline.name, "plan") as connection:
+    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
         return [found.sentence for found in freshness.late(connection, work.pipeline)]
 
 
@@ -96,7 +96,7 @@ def _orphans(work: Session) -> "list[PublishedTable]":
     from kpi_assets.build.drop import orphans  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
-    with connect(work.server, work.pipeline.name, "plan") as connection:
+    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
         return orphans(connection, work.pipeline.tables)
 
 
@@ -105,7 +105,7 @@ def _mismatches(work: Session) -> list[str]:
     from kpi_assets.warehouse import tables  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
-    with connect(work.server, work.pipeline.name, "plan") as connection:
+    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
         return tables.mismatches(connection, work.pipeline.tables.values())
 
 
@@ -114,7 +114,7 @@ def _warned(work: Session, first: date, last: date) -> "list[Warned]":
     from kpi_assets.ops import results  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
-    with connect(work.server, work.pipeline.name, "plan") as connection:
+    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
         return results.warned(connection, first, last)
 
 

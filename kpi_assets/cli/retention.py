@@ -22,7 +22,7 @@ def retention(
             f"{found.path / 'pipeline.yaml'} to change that."
         )
     with session(pipeline) as work:
-        left = _retain(work.ready(), drop=drop)
+        left = _retain(work.ready() if drop else work.looked_at(), drop=drop)
     raise typer.Exit(1 if left else 0)
 
 
@@ -34,7 +34,7 @@ def _retain(work: Session, *, drop: bool) -> list[str]:
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     pipeline = work.pipeline
-    with connect(work.server, pipeline.name, "retention") as connection:
+    with connect(work.server, pipeline.name, "retention", reads=True) as connection:
         found = build.due(connection, pipeline, datetime.now(timezone.utc).date())
     left = []
     if drop:

@@ -224,7 +224,7 @@ def _demo_show(work: Session, result: Result) -> None:
 
     for table, limit in (("marts.kpi_orders_by_dow", None), ("marts.kpi_products_reorder", 10)):
         show_table(work, table, result.load_date, Format.table, limit)
-    with connect(work.server, work.pipeline.name, "demo") as connection:
+    with connect(work.server, work.pipeline.name, "demo", reads=True) as connection:
         published = publishes.current(connection, work.pipeline.tables, result.load_date)
         verdicts = Counter(row["table_name"] for row in results.latest(connection, result.load_date))
     rows = [

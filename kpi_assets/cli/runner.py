@@ -92,7 +92,7 @@ class Runner:
         reads = parents_of(work.pipeline)
         with RunView(f"{work.pipeline.name}, load_date {load_date}", names, reads) as self._view:
             failures = self._execute(run_id, load_date, names)
-            with connect(work.server, work.pipeline.name, "result") as connection:
+            with connect(work.server, work.pipeline.name, "result", reads=True) as connection:
                 states = state.of_run(connection, run_id)
         return Result.of(load_date, run_id, names, states, failures)
 
@@ -127,9 +127,10 @@ def open_runner(work: Session) -> Iterator[Callable[[date, Sequence[str]], Resul
     from kpi_assets.instance import folder  # noqa: PLC0415
 
     folder.prepare(work.settings)
-    from kpi_assets.instance.processes import close_dead_runs  # noqa: PLC0415
+    from kpi_assets.instance.processes import close_dead_runs, keep_ctrl_c_from_helpers  # noqa: PLC0415
     from kpi_assets.instance.storage import open_instance  # noqa: PLC0415
 
+    keep_ctrl_c_from_helpers()
     with open_instance() as instance:
         runner = Runner(work, instance)
         close_dead_runs(instance)

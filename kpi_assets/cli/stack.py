@@ -72,7 +72,7 @@ def status(
         config = settings()
         for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
             assert config.postgres_url is not None
-            _print_load_dates(Session(pipeline, config, config.postgres_url, stack).ready(), everything)
+            _print_load_dates(Session(pipeline, config, config.postgres_url, stack).looked_at(), everything)
 
 
 def _print_load_dates(work: Session, everything: bool) -> None:
@@ -80,7 +80,7 @@ def _print_load_dates(work: Session, everything: bool) -> None:
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     pipeline = work.pipeline
-    with connect(work.server, pipeline.name, "status") as connection:
+    with connect(work.server, pipeline.name, "status", reads=True) as connection:
         states = state.by_load_date(connection)
     layers = {"s3": [table.object_name for table in pipeline.sources]}
     for relation in pipeline.tables:

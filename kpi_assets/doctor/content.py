@@ -66,7 +66,7 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
     store = open_store(pipeline, settings)
     subject, bad = f"bucket {store.bucket}", 0
     assert settings.postgres_url is not None
-    with connect(settings.postgres_url, pipeline.name, "doctor") as connection:
+    with connect(settings.postgres_url, pipeline.name, "doctor", reads=True) as connection:
         if schema.pending(connection):
             return
         found = manifests.of_published(connection, [table.relation for table in pipeline.sources])

@@ -13,13 +13,14 @@ from kpi_assets.build.drop import published_tables
 from kpi_assets.doctor.content import content
 from kpi_assets.doctor.finding import Finding, advice, broken, clock, guarded, ok
 from kpi_assets.model.pipeline import TAKEN_DATABASES, Pipeline
-from kpi_assets.ops import freshness, schema
-from kpi_assets.warehouse import bootstrap
-from kpi_assets.warehouse.bootstrap import BUILDER, LOADER, MAKERS, READER
+from kpi_assets.ops import freshness, locks, schema
+from kpi_assets.warehouse import bootstrap, pooler
+from kpi_assets.warehouse.bootstrap import BUILDER, LOADER, MAKERS, READER, ROLES
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
 
 SUBJECT = "warehouse"
 FAST_TRIAGE = 160000
+IDLE = 900.0  # seconds after which a session that holds locks and does nothing may have lost its client
 FREE_CONNECTIONS = (10, 30)  # broken below, advice below: sessions of builds, and the pools of Dagster's processes
 ADMINISTRATOR = "have an administrator run `kpi bootstrap`"
 
@@ -28,11 +29,13 @@ def server(url: SecretStr, pipelines: Collection[Pipeline], *, embedded: bool, d
     """The server, its settings and roles, then each pipeline's database; where `deep`, all of its published rows."""
 
     def look() -> Iterator[Finding]:
-        with connect(url, own_database(url), "doctor") as connection:
+        with connect(url, own_database(url), "doctor", reads=True) as connection:
             yield from _server(connection)
             yield from _settings(connection)
             login = _login(connection)
             yield from _roles(connection, login, embedded=embedded)
+            if not embedded:  # there the next command shuts them
+                yield from _doors(connection, pipelines)
             found = connection.execute("select datname from pg_database").fetchall()
         for pipeline in pipelines:
             subject = f"database {pipeline.name}"
@@ -51,11 +54,14 @@ def server(url: SecretStr, pipelines: Collection[Pipeline], *, embedded: bool, d
 
 
 def _server(connection: Connection[Any]) -> Iterator[Finding]:
-    row = connection.execute("select pg_is_in_recovery(), clock_timestamp(), current_user").fetchone()
+    facts = "select pg_is_in_recovery(), clock_timestamp(), current_user, pg_backend_pid()"
+    row = connection.execute(facts).fetchone()
     assert row is not None
-    standby, now, user = row
+    standby, now, user, pid = row
     number = connection.info.server_version
     text = f"PostgreSQL {number // 10000}.{number % 10000} at {connection.info.host}:{connection.info.port}, as {user}"
+    if pooler.is_pooled(connection, pid):
+        text += ", through a pooler that keeps a session for each client"
     if standby:
         yield broken(SUBJECT, f"{text}: it is a standby and takes no writes: name the primary in KPI_POSTGRES_URL")
     elif number < FAST_TRIAGE:
@@ -124,7 +130,7 @@ def _login(connection: Connection[Any]) -> _Login:
 
 def _roles(connection: Connection[Any], login: _Login, *, embedded: bool) -> Iterator[Finding]:
     known = {name for (name,) in connection.execute("select rolname from pg_roles").fetchall()}
-    missing = [role for role in (*MAKERS, READER) if role not in known]
+    missing = [role for role in ROLES if role not in known]
     if missing:
         text = f"{', '.join(missing)} not made yet"
         if login.may_create_roles:
@@ -132,7 +138,7 @@ def _roles(connection: Connection[Any], login: _Login, *, embedded: bool) -> Ite
         else:
             yield advice("roles", f"{text}: {ADMINISTRATOR}, or nobody but this login reads what is published")
     else:
-        yield ok("roles", f"{', '.join((*MAKERS, READER))} are there")
+        yield ok("roles", f"{', '.join(ROLES)} are there")
     if not embedded and login.is_superuser:
         yield advice(
             "login",
@@ -141,9 +147,22 @@ def _roles(connection: Connection[Any], login: _Login, *, embedded: bool) -> Ite
         )
 
 
+def _doors(connection: Connection[Any], pipelines: Collection[Pipeline]) -> Iterator[Finding]:
+    """The databases of others that kpi_reader may enter, on a server of one's own."""
+    ours = {pipeline.name for pipeline in pipelines}
+    others = [name for name in bootstrap.open_databases(connection) if name not in ours]
+    if others:
+        names = ", ".join(others)
+        yield advice(
+            "roles",
+            f"{READER} may also enter the databases {names}, as everybody may: `revoke connect on database ... from "
+            "public` there, where nobody needs that",
+        )
+
+
 def _abandoned(url: SecretStr, name: str) -> Iterator[Finding]:
     """What a pipeline left behind whose folder is gone."""
-    with connect(url, name, "doctor") as connection:
+    with connect(url, name, "doctor", reads=True) as connection:
         if (
             connection.execute("select to_regclass('ops.published'), to_regclass('ops.alerts')").fetchone()
             == (None,) * 2
@@ -160,7 +179,7 @@ def _abandoned(url: SecretStr, name: str) -> Iterator[Finding]:
 
 def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Finding]:
     subject = f"database {pipeline.name}"
-    with connect(url, pipeline.name, "doctor") as connection:
+    with connect(url, pipeline.name, "doctor", reads=True) as connection:
         encoding = connection.execute("select current_setting('server_encoding')").fetchone()
         if encoding != ("UTF8",):
             yield broken(
@@ -178,12 +197,33 @@ def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Fin
             lacking = " and ".join(role for role in MAKERS if role not in held)
             yield broken(subject, f"{connection.info.user} lacks {lacking}: {ADMINISTRATOR}, or grant it")
             return
+        yield from _brake(url, pipeline, subject)
         yield from _ops(connection, subject, mend, owner=owner)
         yield from _readers(connection, pipeline, subject, mend, owner=owner)
         if not schema.pending(connection):
+            yield from _idle(connection, subject)
             yield from content(connection, pipeline, subject, deep=deep)
             for late in freshness.late(connection, pipeline):
                 yield advice(subject, f"{late.sentence}: `kpi plan {pipeline.name}` says what is not published")
+
+
+def _brake(url: SecretStr, pipeline: Pipeline, subject: str) -> Iterator[Finding]:
+    """Whether somebody keeps us from writing there."""
+    try:
+        with connect(url, pipeline.name, "doctor"):
+            pass
+    except WarehouseError as error:
+        yield broken(subject, str(error).removesuffix("."))
+
+
+def _idle(connection: Connection[Any], subject: str) -> Iterator[Finding]:
+    """Locks whose owner may be gone, although its session is not."""
+    for holder in locks.idle_holders(connection, IDLE):
+        yield advice(
+            subject,
+            f"{holder} holds the lock {holder.name!r} and has done nothing for {IDLE / 60:.0f} minutes: if its process "
+            f"is gone, free it with `select pg_terminate_backend({holder.pid})`",
+        )
 
 
 def _undone(subject: str, text: str, *, owner: bool) -> Finding:
@@ -208,6 +248,8 @@ def _readers(
         "has_schema_privilege(%s, s, 'usage') is distinct from (s = any(%s::text[]))",
         [[*pipeline.config.layers, "ops"], READER, READER, [*pipeline.config.readers, "ops"]],
     ).fetchall()
+    if ("ops",) not in rows and bootstrap.reads_too_much(connection):
+        rows.append(("ops",))
     if rows:
         schemas = ", ".join(name for (name,) in rows)
         text = f"what {READER} may read of {schemas} is not what pipeline.yaml says: {mend}"

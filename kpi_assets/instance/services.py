@@ -71,14 +71,14 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
         try:
-            open_instance()
-            for name, arguments in commands(chosen).items():
+            open_instance(ended)
+            for name, arguments in commands(chosen).items() if not ended() else ():
                 children.append(_spawn(home, name, arguments, stack, chosen if name == WEB else None))
             _await_answer(address(chosen), children, home, ended)
             if not ended():
                 on_ready(address(chosen))
-            code_server = _CodeServer(children[0], address(chosen))
-            while not ended():
+            code_server = _CodeServer(children[0], address(chosen)) if children else None
+            while code_server and not ended():
                 _check_alive(children, home)
                 code_server.check()
                 if stack:
@@ -142,12 +142,16 @@ def commands(port: int) -> dict[str, list[str]]:
     }
 
 
-def open_instance() -> None:
+def open_instance(ended: Callable[[], bool]) -> None:
     """Make the instance's tables, at which services that start at once fail, and close the runs of dead processes.
 
-    In a process of its own, so that Dagster is not imported here.
+    In a process of its own, so that Dagster is not imported here, and a session of its own: Ctrl-C is ours.
     """
-    subprocess.run([sys.executable, "-m", "kpi_assets.instance.processes"], check=False)
+    with subprocess.Popen([sys.executable, "-m", "kpi_assets.instance.processes"], start_new_session=True) as opening:
+        while opening.poll() is None:
+            if ended():
+                opening.kill()
+            time.sleep(0.02)
 
 
 def _spawn(

@@ -8,6 +8,8 @@ import os
 import time
 from pathlib import Path
 
+from kpi_assets.waiting import Waits
+
 SHARED, EXCLUSIVE = fcntl.LOCK_SH, fcntl.LOCK_EX
 PAUSE = 0.01
 
@@ -18,7 +20,7 @@ def take(path: Path, mode: int, patience: float = 0) -> int | None:
     The lock lasts until every copy of the returned descriptor is closed; programs started from here get no copy unless
     they are handed one.
     """
-    deadline = time.monotonic() + patience
+    deadline, waits = time.monotonic() + patience, Waits(f"waiting for another kpi command, which holds {path}")
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while True:
@@ -29,6 +31,7 @@ def take(path: Path, mode: int, patience: float = 0) -> int | None:
                 if time.monotonic() >= deadline:
                     os.close(fd)
                     return None
+            waits()
             time.sleep(PAUSE)
     except BaseException:
         os.close(fd)

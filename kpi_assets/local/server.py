@@ -28,6 +28,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.local import home, locks
 from kpi_assets.local.accounts import Account
 from kpi_assets.local.home import Home
+from kpi_assets.waiting import Waits
 
 logger = logging.getLogger(__name__)
 
@@ -231,6 +232,7 @@ class Server(ABC):
     def _answers(self) -> bool:
         last = Answer.SILENT
         since = time.monotonic()
+        waits = Waits(f"waiting for {self.title[0].lower()}{self.title[1:]} to answer")
         said = False
         while (answer := self.ask()) is not Answer.READY:
             if self.process() is None:
@@ -248,6 +250,7 @@ class Server(ABC):
             if answer is Answer.BUSY and waited > 5 and not said:
                 logger.warning("%s was not stopped in order and recovers: this may take minutes.", self.title)
                 said = True
+            waits()
             time.sleep(PAUSE)
         return True
 

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from kpi_assets.model.excerpt import RECORD, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import freshness
+from kpi_assets.ops import freshness, locks
 from kpi_assets.ops.freshness import LateKpi
 
 Kind = Literal["held", "failed", "late", "recovered"]
@@ -37,7 +37,8 @@ on conflict (pipeline_name, load_date, kind) where closed_at is null do update s
 """
 
 # A run as a whole tells only what none of its builds has told. Without a load_date nothing could close the incident.
-_SAID = sql_cut("coalesce(c.checks, r.error_message)", RECORD)
+# Of what Postgres said only the first part: its details quote rows, and a message leaves the warehouse.
+_SAID = sql_cut(r"regexp_replace(coalesce(c.checks, r.error_message), '\s(DETAIL|CONTEXT|HINT):.*', '')", RECORD)
 _FROM_RUN_LOG = f"""
 select
     r.pipeline_name, r.load_date, r.status, r.run_id, r.job,
@@ -63,7 +64,7 @@ def await_turn(connection: Connection[Any]) -> None:
 
     To be called before anything else is locked.
     """
-    connection.execute("select pg_advisory_xact_lock(hashtext('kpi alerts'))")
+    locks.await_turn(connection, "alerts")
 
 
 def report_row(connection: Connection[Any], row_id: int) -> None:

@@ -1,7 +1,7 @@
 """The run log, ops.pipeline_runs: a row for each build of a table and one for each run as a whole.
 
-A row is opened before the work and closed after it. While its status is running, the writer's session holds an advisory
-lock of the row's id: a running row without the lock belongs to a process that died, and anyone may close it.
+A row is opened before the work and closed after it. While its status is running, the writer's session holds a lock of
+the row's id: a running row whose lock nobody holds belongs to a process that died, and any writer may close it.
 Whoever closes a row as held or failed opens its incident (alerts.py) in the same transaction.
 """
 
@@ -14,10 +14,9 @@ from psycopg import Connection
 from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Layer
-from kpi_assets.ops import alerts
+from kpi_assets.ops import alerts, locks
 
 Status = Literal["running", "success", "held", "failed"]
-ALIVE = 0x4B5049  # "KPI": the first number of the lock; the second is the row's id
 
 _LAYER_COLUMN: dict[Layer, str] = {
     "raw": "rows_loaded_raw",
@@ -40,7 +39,7 @@ def open_row(connection: Connection[Any], *, run_id: str, pipeline: str, job: st
     row = connection.execute("select nextval(pg_get_serial_sequence('ops.pipeline_runs', 'id'))").fetchone()
     assert row is not None
     row_id = int(row[0])
-    connection.execute("select pg_advisory_lock(%s, %s)", [ALIVE, row_id % 2**31])
+    locks.try_lock(connection, _lock(row_id))
     connection.execute(
         "insert into ops.pipeline_runs (id, run_id, pipeline_name, job, load_date) "
         "overriding system value values (%s, %s, %s, %s, %s)",
@@ -78,7 +77,7 @@ def close_build(
         ).rowcount
         if closed and status != "success":
             alerts.report_row(connection, row_id)
-    _release(connection, row_id)
+    locks.unlock(connection, _lock(row_id))
     return closed == 1
 
 
@@ -128,7 +127,7 @@ def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str 
         status: Status = row[0]
         if status != "success":
             alerts.report_row(connection, row_id)
-    _release(connection, row_id)
+    locks.unlock(connection, _lock(row_id))
     return status
 
 
@@ -147,7 +146,7 @@ def close_dead_rows(connection: Connection[Any]) -> list[tuple[str, str]]:
     with connection.transaction():
         alerts.await_turn(connection)
         rows = connection.execute(
-            """
+            f"""
             update ops.pipeline_runs as r
             set
                 status = 'failed',
@@ -155,19 +154,16 @@ def close_dead_rows(connection: Connection[Any]) -> list[tuple[str, str]]:
                 execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
                 ended_at = clock_timestamp()
             where r.status = 'running' and not exists (
-                select 1 from pg_locks as l
-                where l.locktype = 'advisory' and l.objsubid = 2
-                and l.classid = %s and l.objid = (r.id %% 2147483648)::oid
-                and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+                select 1 from ops.locks where locks.name = 'row ' || r.id and {locks.HELD}
             )
             returning r.id, r.run_id, r.job
-            """,
-            [ALIVE],
+            """  # noqa: S608
         ).fetchall()
         for row_id, _, _ in rows:
             alerts.report_row(connection, row_id)
+        locks.sweep(connection)
     return [(run_id, job) for _, run_id, job in rows]
 
 
-def _release(connection: Connection[Any], row_id: int) -> None:
-    connection.execute("select pg_advisory_unlock(%s, %s)", [ALIVE, row_id % 2**31])
+def _lock(row_id: int) -> str:
+    return f"row {row_id}"

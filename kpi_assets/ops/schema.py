@@ -1,15 +1,20 @@
-"""The ops schema itself: numbered, forward-only migrations from sql/ops, applied once each, under a lock."""
+"""The ops schema itself: numbered, forward-only migrations from sql/ops, applied once each, under a lock.
+
+Not here: who may read it (warehouse/bootstrap.py).
+"""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, errors
 
 from kpi_assets.errors import UserError
 from kpi_assets.settings import default_sql_dir
 
-_LOCK = 0x4F5053  # "OPS"
+_JUST_MADE = (errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable, errors.InternalError_)
 
 
 def migrations() -> list[tuple[int, Path]]:
@@ -40,17 +45,30 @@ def pending(connection: Connection[Any]) -> list[int]:
     return [number for number in numbers if number > current]
 
 
+@contextmanager
+def in_turn(connection: Connection[Any]) -> Iterator[None]:
+    """A transaction in which no other session makes this database ready. For its owner; makes ops where it is missing.
+
+    What is locked is a table on which readers have no such lock, and nobody but the owner may.
+    """
+    for statement in (
+        "create schema if not exists ops",
+        "create table if not exists ops.migrations (version integer primary key, name text not null, "
+        "applied_at timestamp with time zone not null default clock_timestamp())",
+    ):
+        with suppress(*_JUST_MADE):  # by another session, in the same instant
+            connection.execute(statement)
+    with connection.transaction():
+        connection.execute("lock table ops.migrations in share row exclusive mode")
+        yield
+
+
 def migrate(connection: Connection[Any]) -> list[int]:
     """Apply what is missing, all of it in one transaction or nothing; returns the numbers applied.
 
     Raises UserError when the database is ahead of this code.
     """
-    with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
-        connection.execute(
-            "create table if not exists ops.migrations (version integer primary key, name text not null, "
-            "applied_at timestamp with time zone not null default clock_timestamp())"
-        )
+    with in_turn(connection):
         missing = pending(connection)
         for number, path in migrations():
             if number in missing:

@@ -1,15 +1,18 @@
 """Making a pipeline's database ready: the database itself, its schemas, and who may do what there. Safe to repeat.
 
-Three roles of the whole server, to be granted to logins:
-  kpi_loader   makes and replaces the tables of the raw layer.
-  kpi_builder  makes and replaces those of the other layers; reads raw, and its builds.
-  kpi_reader   reads the schemas that pipeline.yaml lists as readers, and ops.
-The first two write what ops records, and delete nothing there. A build acts as the role of its table's layer: so the
-table belongs to the role, any login that has the role can replace it, and a marts file cannot touch a raw table.
+Four roles of the whole server, to be granted to logins:
+  kpi_loader    makes and replaces the tables of the raw layer.
+  kpi_builder   makes and replaces those of the other layers; reads raw, and its builds.
+  kpi_reader    reads the schemas that pipeline.yaml lists as readers, and of ops what quotes no delivered value.
+  kpi_reviewer  reads all of ops: records that were set aside, samples of bad rows, and errors that quote them.
+The first two write what ops records, and delete nothing there but locks. A build acts as the role of its table's layer:
+so the table belongs to the role, any login that has the role can replace it, and a marts file cannot touch a raw table.
 Not here: the tables, which come with their first publish (tables.py), and the ops schema's content (ops/schema.py).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,9 +24,26 @@ from kpi_assets.model.pipeline import Layer
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
 
 BUILDS = "builds"  # the schema in which every build lies, attached to its table once it is published
-LOADER, BUILDER, READER = "kpi_loader", "kpi_builder", "kpi_reader"
+LOADER, BUILDER, READER, REVIEWER = "kpi_loader", "kpi_builder", "kpi_reader", "kpi_reviewer"
 MAKERS = (LOADER, BUILDER)
-_LOCK = "select pg_advisory_xact_lock(hashtext('kpi roles'))"
+ROLES = (*MAKERS, READER, REVIEWER)
+# What kpi_reader reads of ops, with the columns that it does not: what was delivered and failed may be quoted in them.
+FOR_READERS: Mapping[str, Collection[str]] = {
+    "alert_deliveries": ("last_error",),
+    "alerts": ("details",),
+    "data_quality_results": ("samples", "message"),
+    "holds": (),
+    "manifests": (),
+    "migrations": (),
+    "pipeline_runs": ("error_message",),
+    "published": (),
+    "publishes": (),
+    "quarantine": ("record", "value", "reason"),
+    "requests": (),
+}
+# Of two sessions that change one role at once, one is told this, and has to come again.
+_AT_ONCE = (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject)
+_ATTEMPTS = 20
 
 
 def role_of(layer: Layer) -> str:
@@ -31,16 +51,26 @@ def role_of(layer: Layer) -> str:
     return LOADER if layer == "raw" else BUILDER
 
 
+def has_database(server: SecretStr, database: str) -> bool:
+    """Whether the server has a database. Raises WarehouseError."""
+    with connect(server, own_database(server), "look", reads=True) as connection:
+        return _has_database(connection, database)
+
+
+def _has_database(connection: Connection[Any], database: str) -> bool:
+    return connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone() is not None
+
+
 def ensure_database(server: SecretStr, database: str) -> None:
     """Create the database where it is missing. Raises WarehouseError where the user may not."""
     with connect(server, own_database(server), "bootstrap") as connection:
-        found = connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone()
-        if found:
+        if _has_database(connection, database):
             return
         try:
             connection.execute(
                 sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(database))
             )
+            connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
         except psycopg.errors.DuplicateDatabase:
             pass  # another process was first
         except psycopg.errors.UniqueViolation:
@@ -76,21 +106,52 @@ def missing_schemas(connection: Connection[Any], schemas: Iterable[str]) -> list
 
 
 def ensure_roles(server: SecretStr, reader_password: SecretStr | None = None) -> None:
-    """Make the three roles; with a password, kpi_reader may log in.
+    """Make the roles; with a password, which a server of ours alone has, kpi_reader may log in.
 
-    A user without the right to create roles leaves that to an administrator. Roles belong to the whole server, and two
-    sessions must not change one at once: all take turns in the database that they have in common.
+    There nobody enters a database either who was not let in by name. A user without the right to create roles leaves
+    that to an administrator.
     """
-    with connect(server, own_database(server), "bootstrap") as connection, connection.transaction():
-        connection.execute(_LOCK)
-        for role in (*MAKERS, READER):
+
+    def make(connection: Connection[Any]) -> None:
+        for role in ROLES:
             if not _exists(connection, role):
                 with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
                     connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
                     if not may_act_as(connection, role):  # who may create roles has them only once they are granted
                         connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
-        if reader_password is not None:
+        if reader_password is not None:  # a server of ours alone
             _set_password(connection, READER, reader_password)
+            for database in open_databases(connection):
+                connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
+
+    with connect(server, own_database(server), "bootstrap") as connection:
+        _in_turn(connection, make)
+
+
+def open_databases(connection: Connection[Any]) -> list[str]:
+    """The databases that let everybody in."""
+    rows = connection.execute(
+        "select datname from pg_database where datallowconn and has_database_privilege('public', oid, 'connect') "
+        "order by 1"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _in_turn(connection: Connection[Any], change: Callable[[Connection[Any]], None]) -> None:
+    """Change roles in a transaction, and come again where another session changed them at the same time.
+
+    Roles belong to the whole server, and it has no lock that everybody who may connect could not take too.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            with connection.transaction():
+                change(connection)
+        except _AT_ONCE:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311  not a secret
+        else:
+            return
 
 
 def ensure_login(server: SecretStr, login: str, password: SecretStr | None) -> None:
@@ -99,15 +160,17 @@ def ensure_login(server: SecretStr, login: str, password: SecretStr | None) -> N
     Raises WarehouseError where the user of `server` may not.
     """
     name = sql.Identifier(login)
+
+    def make(connection: Connection[Any]) -> None:
+        if not _exists(connection, login):
+            connection.execute(sql.SQL("create role {} login").format(name))
+        if password is not None:
+            _set_password(connection, login, password)
+        connection.execute(sql.SQL("grant {}, {} to {}").format(*map(sql.Identifier, MAKERS), name))
+
     with connect(server, own_database(server), "bootstrap") as connection:
         try:
-            with connection.transaction():
-                connection.execute(_LOCK)
-                if not _exists(connection, login):
-                    connection.execute(sql.SQL("create role {} login").format(name))
-                if password is not None:
-                    _set_password(connection, login, password)
-                connection.execute(sql.SQL("grant {}, {} to {}").format(*map(sql.Identifier, MAKERS), name))
+            _in_turn(connection, make)
         except psycopg.errors.InsufficientPrivilege as error:
             raise WarehouseError(
                 f"The login {login!r} cannot be made or given its roles ({str(error).splitlines()[0]}): "
@@ -134,7 +197,7 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
     """
     database = sql.Identifier(connection.info.dbname)
     connection.execute(sql.SQL("revoke all on database {} from public").format(database))
-    roles = [role for role in (*MAKERS, READER) if _exists(connection, role)]
+    roles = [role for role in ROLES if _exists(connection, role)]
     for role in roles:
         connection.execute(
             sql.SQL("grant connect, temporary on database {} to {}").format(database, sql.Identifier(role))
@@ -155,8 +218,10 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
             _let_read(connection, BUILDER, schema, owner)
         if READER in roles:
             _let_read(connection, READER, schema, owner, allowed=schema in readers)
+    if REVIEWER in roles:
+        _let_read(connection, REVIEWER, "ops", None)
     if READER in roles:
-        _let_read(connection, READER, "ops", None)
+        _let_read_ops(connection)
 
 
 def _let_make(connection: Connection[Any], role: str, schemas: Collection[str]) -> None:
@@ -170,6 +235,7 @@ def _let_make(connection: Connection[Any], role: str, schemas: Collection[str]) 
         "grant usage on schema ops to {role}",
         "grant select, insert, update on all tables in schema ops to {role}",
         "revoke insert, update on ops.migrations from {role}",
+        "grant delete on ops.locks to {role}",
         "grant usage on all sequences in schema ops to {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))
@@ -201,6 +267,45 @@ def _let_read(connection: Connection[Any], role: str, schema: str, owner: str | 
         "alter default privileges {for_owner} in schema {schema} {verb} select on tables {to} {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))
+
+
+def _let_read_ops(connection: Connection[Any]) -> None:
+    """Let kpi_reader read of ops what FOR_READERS says, and no more, whatever it was granted before."""
+    words = {"reader": sql.Identifier(READER)}
+    for statement in (
+        "grant usage on schema ops to {reader}",
+        "alter default privileges in schema ops revoke select on tables from {reader}",
+        "revoke select on all tables in schema ops from {reader}",
+    ):
+        connection.execute(sql.SQL(statement).format(**words))
+    rows = connection.execute(
+        "select relname, array_agg(attname::text order by attnum) "
+        "from pg_attribute inner join pg_class on pg_class.oid = attrelid "
+        "where relnamespace = 'ops'::regnamespace and relname = any(%s) and attnum > 0 and not attisdropped "
+        "group by relname order by relname",
+        [list(FOR_READERS)],
+    ).fetchall()
+    for table, columns in rows:
+        shown = [column for column in columns if column not in FOR_READERS[table]]
+        which = (
+            sql.SQL("") if shown == columns else sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, shown)))
+        )
+        connection.execute(
+            sql.SQL("grant select{which} on {table} to {reader}").format(
+                which=which, table=sql.Identifier("ops", table), **words
+            )
+        )
+
+
+def reads_too_much(connection: Connection[Any]) -> bool:
+    """Whether kpi_reader may read columns of ops that FOR_READERS keeps from it."""
+    kept = [(f"ops.{table}", column) for table, columns in FOR_READERS.items() for column in columns]
+    found = connection.execute(
+        "select 1 from unnest(%s::text[], %s::text[]) as kept (tab, col) where to_regrole(%s) is not null "
+        "and to_regclass(tab) is not null and has_column_privilege(%s, to_regclass(tab), col, 'select')",
+        [*map(list, zip(*kept, strict=True)), READER, READER],
+    ).fetchone()
+    return found is not None
 
 
 def _exists(connection: Connection[Any], role: str) -> bool:

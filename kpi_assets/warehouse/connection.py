@@ -14,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
+from kpi_assets.warehouse import pooler
+from kpi_assets.warehouse.refusal import CHANGING_STATE, NO_SESSION_LEFT, place_of, why_not
 
 # Of an error that follows another it prints more than people should see, the server's host and values among it; the
 # first one is raised, and says it all.
@@ -28,7 +30,6 @@ SESSION = {
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
     "default_transaction_isolation": "read committed",  # a publish must see what was published while it waited
-    "default_transaction_read_only": "off",
     "statement_timeout": "6h",  # as long as a run may take
     "client_min_messages": "warning",
     "jit": "off",  # compiling costs more than it saves on these statements
@@ -48,8 +49,19 @@ SESSION = {
 # Where nothing else can, they still do.
 BULK = {"enable_nestloop": "off", "enable_mergejoin": "off"}
 NOTHING: Mapping[str, str] = {}
-# What a server says that takes no further session: of anybody, or of this role or database.
-NO_SESSION_LEFT = ("too many clients", "too many connections", "remaining connection slots")
+LOOK = {"default_transaction_read_only": "on"}  # of who only reads, so that nothing is written by mistake
+# By where default_transaction_read_only was set: whose it is, and what takes it away. It is never overridden.
+_BRAKES = {
+    "database": ("for the database", "`alter database {database} reset default_transaction_read_only`"),
+    "user": ("for the user", "`alter role {user} reset default_transaction_read_only`"),
+    "database user": (
+        "for the user in this database",
+        "`alter role {user} in database {database} reset default_transaction_read_only`",
+    ),
+    "client": ("by KPI_POSTGRES_URL or PGOPTIONS", "take it out of there"),
+}
+_BRAKE_OF_SERVER = ("for the whole server", "set it off in the server's settings")
+_keep_sessions: set[str] = set()  # URLs of this process behind which a pooler was found to keep a client's session
 
 
 class WarehouseError(UserError):
@@ -68,24 +80,38 @@ def own_database(server: SecretStr) -> str:
 
 @contextmanager
 def connect(
-    server: SecretStr, database: str, name: str, *, role: str | None = None, more: Mapping[str, str] = NOTHING
+    server: SecretStr,
+    database: str,
+    name: str,
+    *,
+    role: str | None = None,
+    more: Mapping[str, str] = NOTHING,
+    reads: bool = False,
 ) -> Iterator[Connection[Any]]:
     """A session on `database`, closed at the end; `name` is what pg_stat_activity calls it.
 
     With a `role`, what it makes belongs to that role, and it may do no more than the role: where the login has it.
-    `more` are settings beside SESSION. Raises WarehouseError when the server cannot be used.
+    `more` are settings beside SESSION. A session that `reads` can write nothing, and is there on a standby too.
+    Raises WarehouseError when the server cannot be used, and where it takes no writes and the session does not `reads`.
     """
-    with open_session(server, database, name, role=role, more=more) as connection:
+    with open_session(server, database, name, role=role, more=more, reads=reads) as connection:
         yield connection
 
 
 def open_session(
-    server: SecretStr, database: str, name: str, *, role: str | None = None, more: Mapping[str, str] = NOTHING
+    server: SecretStr,
+    database: str,
+    name: str,
+    *,
+    role: str | None = None,
+    more: Mapping[str, str] = NOTHING,
+    reads: bool = False,
 ) -> Connection[Any]:
     """The same, for a caller that closes it itself."""
     try:
+        url = url_of(server, database)
         connection: Connection[Any] = psycopg.connect(
-            url_of(server, database),
+            url,
             autocommit=True,
             connect_timeout=10,
             application_name=f"kpi {name}"[:63],
@@ -96,26 +122,73 @@ def open_session(
             keepalives_count=3,
         )
     except psycopg.Error as error:
-        raise WarehouseError(_why_not(server, database, error), passing=is_lost(error)) from None
+        raise WarehouseError(why_not(server, database, error), passing=is_lost(error)) from None
     try:
-        if connection.info.server_version < OLDEST_SERVER:
-            raise WarehouseError(
-                f"The warehouse server runs PostgreSQL {connection.info.server_version // 10000}, "
-                f"which is too old: kpi_assets needs {OLDEST_SERVER // 10000} or later."
-            )
-        settings = sql.SQL(", ").join(
-            sql.SQL("set_config({}, {}, false)").format(sql.Literal(key), sql.Literal(value))
-            for key, value in {**SESSION, **more}.items()
-        )
-        connection.execute(sql.SQL("select {}").format(settings))
-        with suppress(psycopg.errors.InvalidParameterValue):  # servers on some systems cannot look
-            connection.execute("set client_connection_check_interval = '5s'")  # while a statement runs
+        _settle(connection, server, url, {**SESSION, **more, **(LOOK if reads else NOTHING)}, reads=reads)
         if role and may_act_as(connection, role):
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+    except psycopg.OperationalError as error:
+        connection.close()
+        raise WarehouseError(why_not(server, database, error), passing=is_lost(error)) from None
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _settle(
+    connection: Connection[Any], server: SecretStr, url: str, values: Mapping[str, str], *, reads: bool
+) -> None:
+    """Give the session its settings. Raises WarehouseError where it is of no use."""
+    if connection.info.server_version < OLDEST_SERVER:
+        raise WarehouseError(
+            f"The warehouse server runs PostgreSQL {connection.info.server_version // 10000}, "
+            f"which is too old: kpi_assets needs {OLDEST_SERVER // 10000} or later."
+        )
+    settings = sql.SQL(", ").join(
+        sql.SQL("set_config({}, {}, false)").format(sql.Literal(key), sql.Literal(value))
+        for key, value in values.items()
+    )
+    facts = "select pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only'), {}"
+    row = connection.execute(sql.SQL(facts).format(settings)).fetchone()
+    assert row is not None
+    pid, standby, read_only = row[:3]
+    now = pid
+    with suppress(psycopg.errors.InvalidParameterValue):  # servers on some systems cannot look while a statement runs
+        interval = "select pg_backend_pid(), set_config('client_connection_check_interval', '5s', false)"
+        now = connection.execute(interval).fetchall()[0][0]
+    if now != pid or (pooler.is_pooled(connection, pid) and not _keeps_sessions(connection, pid, url)):
+        raise WarehouseError(
+            f"The warehouse server at {place_of(server)} is behind a pooler that gives each transaction another "
+            f"session of database {connection.info.dbname!r}, without our locks and settings: set pool_mode = session "
+            "for that database in the pooler, or name the server itself in KPI_POSTGRES_URL."
+        )
+    if (standby or read_only == "on") and not reads:
+        raise WarehouseError(_takes_no_writes(connection, server, standby=standby))
+
+
+def _keeps_sessions(connection: Connection[Any], pid: int, url: str) -> bool:
+    """Whether a pooler keeps a session for each client; asked once in a process."""
+    if url not in _keep_sessions and not pooler.shares_sessions(connection, pid, url, application_name="kpi probe"):
+        _keep_sessions.add(url)
+    return url in _keep_sessions
+
+
+def _takes_no_writes(connection: Connection[Any], server: SecretStr, *, standby: bool) -> str:
+    """Why nothing can be written there, and whose decision that is."""
+    database, place = connection.info.dbname, place_of(server)
+    if standby:
+        return (
+            f"The warehouse server at {place} is a standby and takes no writes: name the primary in KPI_POSTGRES_URL."
+        )
+    query = "select source from pg_settings where name = 'default_transaction_read_only'"
+    [(source,)] = connection.execute(query).fetchall()
+    whose, cure = _BRAKES.get(source, _BRAKE_OF_SERVER)
+    cure = cure.format(database=database, user=connection.info.user)
+    return (
+        f"The warehouse server at {place} takes no writes on database {database!r}, where "
+        f"default_transaction_read_only is on {whose}, and nothing was written: {cure} when work may go on."
+    )
 
 
 def may_act_as(connection: Connection[Any], role: str) -> bool:
@@ -135,26 +208,4 @@ def is_lost(error: psycopg.Error) -> bool:
         return error.sqlstate.startswith("08") or error.sqlstate in {"57P01", "57P02", "57P03"}
     # A server that answers, and refuses, says FATAL; only these refusals end by themselves.
     said = str(error)
-    return "FATAL" not in said or any(word in said for word in ("starting up", "shutting down", *NO_SESSION_LEFT))
-
-
-def _why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:
-    """libpq's reason as a sentence; the URL's password is never part of it."""
-    try:
-        parts = conninfo_to_dict(server.get_secret_value())
-    except psycopg.Error:
-        return "KPI_POSTGRES_URL is not a Postgres URL: write postgresql://user:password@host:port/database."
-    place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
-    reason = " ".join(str(error).split()).split("FATAL:")[-1].strip()
-    password = str(parts.get("password") or "")
-    reason = reason.replace(password, "***") if password else reason
-    if any(words in reason for words in NO_SESSION_LEFT):
-        return (
-            f"The warehouse server at {place} takes no further session of user {parts.get('user')!r} on database "
-            f"{database!r} ({reason}): end sessions that nobody needs (pg_stat_activity lists them), or raise "
-            "max_connections, or the limit of that role or database."
-        )
-    return (
-        f"The warehouse server at {place} cannot be used as user {parts.get('user')!r} on database {database!r} "
-        f"({reason}): start it, or correct KPI_POSTGRES_URL."
-    )
+    return "FATAL" not in said or any(word in said for word in (*CHANGING_STATE, *NO_SESSION_LEFT))

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -9,6 +11,7 @@ import pytest
 from dagster._core.errors import raise_execution_interrupts
 
 from kpi_assets.assets.steps import failing_in_one_sentence
+from kpi_assets.errors import UserError
 from kpi_assets.warehouse.connection import WarehouseError
 
 
@@ -37,3 +40,21 @@ def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:
 
     with pytest.raises(KeyboardInterrupt), failing_in_one_sentence(dg.build_op_context()):
         build()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (UserError("s3://lake/\x1b[31m\u202ename is not there."), r"s3://lake/\x1b[31m\u202ename is not there."),
+        (
+            psycopg.errors.DiskFull("could not extend file: No space left on device"),
+            "The warehouse refused a statement (DiskFull: could not extend file: No space left on device): make room "
+            "on the server's disk.",
+        ),
+    ],
+)
+def test_a_step_fails_in_one_sentence_that_steers_no_terminal(error: Exception, told: str) -> None:
+    context: Any = SimpleNamespace(retry_number=0, run=SimpleNamespace(tags={}))
+    with pytest.raises(dg.Failure) as failure, failing_in_one_sentence(context):
+        raise error
+    assert failure.value.description == told

@@ -19,9 +19,9 @@ def product(lab: Lab) -> Iterator[SecretStr]:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.prepared()
     lab.in_postgres(f"create role {LOGIN} login password '{PASSWORD}'")
-    lab.in_postgres(f"grant kpi_loader, kpi_builder to {LOGIN}")
+    lab.in_postgres(f"grant kpi_loader, kpi_builder to {LOGIN}; grant connect on database postgres to {LOGIN}")
     yield SecretStr(make_conninfo(lab.server.get_secret_value(), user=LOGIN, password=PASSWORD))
-    lab.in_postgres(f"drop role {LOGIN}")
+    lab.in_postgres(f"drop owned by {LOGIN}; drop role {LOGIN}")
 
 
 def test_who_does_not_own_a_database_finds_it_ready(lab: Lab, product: SecretStr) -> None:

@@ -10,7 +10,7 @@ from kpi_assets.build.recheck import recheck
 from kpi_assets.build.retention import drop, due, totals
 from kpi_assets.local.stack import Stack
 from kpi_assets.ops import publishes
-from kpi_assets.warehouse.locks import try_lock_run, unlock_run
+from kpi_assets.ops.locks import run_lock, try_lock, unlock
 from kpi_assets_tests.build.test_views import SHOWN
 from kpi_assets_tests.lab import PIPELINE_YAML, RAW_THINGS
 from kpi_assets_tests.shop import WEIGHED, Shop
@@ -145,13 +145,13 @@ def test_a_gate_compares_with_a_load_date_before_that_was_dropped(attic: Attic) 
 def test_a_run_of_the_load_date_is_waited_for(attic: Attic) -> None:
     attic.landed()
     with attic.session() as running:
-        assert try_lock_run(running, attic.day)
+        assert try_lock(running, run_lock(attic.day))
         left = "a run of its load_date goes on"
         assert attic.drop(patience=0) == [("raw.labels", left), ("raw.things", left)]
     assert attic.drop() == [("raw.labels", ""), ("raw.things", "")]
     with attic.session() as next_run:
-        assert try_lock_run(next_run, attic.day), "its turn is given back"
-        unlock_run(next_run, attic.day)
+        assert try_lock(next_run, run_lock(attic.day)), "its turn is given back"
+        unlock(next_run, run_lock(attic.day))
 
 
 def test_a_reader_is_waited_for_and_what_he_reads_stays(attic: Attic) -> None:

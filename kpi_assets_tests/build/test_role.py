@@ -11,7 +11,6 @@ HOSTILE = {
     "timezone": "Asia/Kolkata",
     "intervalstyle": "sql_standard",
     "default_transaction_isolation": "serializable",
-    "default_transaction_read_only": "on",
     "standard_conforming_strings": "off",
     "transform_null_equals": "on",
     "extra_float_digits": "-15",

@@ -70,6 +70,7 @@ class Deployment(Kpi):
         admin = (made / "postgres_password").read_text()
         with psycopg.connect(self.superuser, autocommit=True) as session:
             session.execute(f"create role {ADMIN} login createrole createdb password '{admin}'".encode())
+            session.execute(f"grant connect on database postgres to {ADMIN}".encode())
         self.secrets = [admin, urlsplit(self.secret("kpi_postgres_url")).password or ""]
 
     def run_secrets(self, folder: Path) -> str:

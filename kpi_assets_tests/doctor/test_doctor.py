@@ -12,9 +12,10 @@ from kpi_assets.doctor import finding, instance, lake, machine, warehouse
 from kpi_assets.doctor.finding import Finding, clock
 from kpi_assets.instance import folder
 from kpi_assets.local.stack import Stack
-from kpi_assets.ops import schema
+from kpi_assets.ops import locks, schema
 from kpi_assets.settings import settings
-from kpi_assets_tests.lab import RAW_THINGS, Lab
+from kpi_assets.warehouse.connection import connect
+from kpi_assets_tests.lab import DAY, RAW_THINGS, Lab
 
 NEWEST = schema.migrations()[-1][0]
 
@@ -100,14 +101,61 @@ def test_settings_that_lose_or_slow(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_standby_and_an_old_server_are_told() -> None:
-    def of(version: int, *, standby: bool) -> Finding:
-        answer = SimpleNamespace(fetchone=lambda: (standby, datetime.now(timezone.utc), "kpi"))
-        info = SimpleNamespace(server_version=version, host="db", port=5432)
+    def of(version: int, *, standby: bool, pid: int = 7) -> Finding:
+        answer = SimpleNamespace(fetchone=lambda: (standby, datetime.now(timezone.utc), "kpi", pid))
+        info = SimpleNamespace(server_version=version, host="db", port=5432, backend_pid=7)
         return next(warehouse._server(SimpleNamespace(execute=lambda _: answer, info=info)))  # type: ignore[arg-type]
 
     assert of(180004, standby=False) == Finding("ok", "warehouse", "PostgreSQL 18.4 at db:5432, as kpi")
     assert of(180004, standby=True).state == "broken"
     assert of(150012, standby=False).state == "advice"
+    pooled = of(180004, standby=False, pid=8)
+    assert pooled.state == "ok"
+    assert pooled.text.endswith(", as kpi, through a pooler that keeps a session for each client")
+
+
+def test_a_lock_whose_owner_may_be_gone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.prepared()
+    subject = f"database {lab.name}"
+    with connect(lab.server, lab.name, "1a2b3c4d run") as lost, connect(lab.server, lab.name, "1a2b3c4d table") as busy:
+        assert locks.try_lock(lost, locks.run_lock(DAY))
+        assert [text for _, text in server(lab, subject) if "lock" in text] == [], "it may be alive"
+        monkeypatch.setattr(warehouse, "IDLE", 0.0)
+        busy.execute("begin")
+        assert [text for _, text in server(lab, subject) if "lock" in text] == [], "another session of it works"
+        busy.execute("rollback")
+        pid = lost.info.backend_pid
+        [(state, text)] = [found for found in server(lab, subject) if "lock" in found[1]]
+        assert state == "advice"
+        assert text.startswith(f"process {pid} of kpi (kpi 1a2b3c4d run) since ")
+        assert text.endswith(
+            f" holds the lock 'run {DAY}' and has done nothing for 0 minutes: if its process is gone, free it with "
+            f"`select pg_terminate_backend({pid})`"
+        )
+
+
+def test_databases_that_everybody_may_enter(lab: Lab) -> None:
+    lab.prepared()
+    lab.in_postgres("create database open_to_all")
+    try:
+        found = [text for state, text in server(lab, "roles", embedded=False) if state == "advice"]
+        assert len(found) == 1
+        assert found[0].startswith("kpi_reader may also enter the databases ")
+        assert "open_to_all" in found[0]
+        assert lab.name not in found[0]
+    finally:
+        lab.in_postgres("drop database open_to_all")
+
+
+def test_rights_that_an_earlier_version_gave(lab: Lab) -> None:
+    lab.prepared()
+    with lab.session() as session:
+        session.execute("grant select on all tables in schema ops to kpi_reader")
+    by_itself = "the next command that needs it makes it so"
+    told = ("ok", f"what kpi_reader may read of ops is not what pipeline.yaml says: {by_itself}")
+    assert told in server(lab, f"database {lab.name}")
+    lab.prepared()
+    assert told not in server(lab, f"database {lab.name}")
 
 
 def test_a_superuser_of_a_named_server_is_told_how_to_be_less(lab: Lab) -> None:

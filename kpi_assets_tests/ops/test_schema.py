@@ -29,11 +29,12 @@ RELEASED = {
     "0003_automation.sql": "4f4716d9d8ccfa12166359fb8c7f9250d06c4faffc73a4e0d9488b5cf8405382",
     "0004_retention.sql": "a436136f33b9bacdd17e4a4f356e47947d9d4cdd4ae5941ae799d1d76509d202",
     "0005_columns.sql": "e64308cc975d2de25931a9b1e4ed6b725dd3bce33145146a2dacd1a6d000c652",
+    "0006_locks.sql": "3e6556d4d5678063bfa37ae63b1f2b58dacfa3b25042712072f0194a35acc712",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
-    *("alert_deliveries", "alerts", "data_quality_results", "holds", "manifests", "migrations", "pipeline_runs"),
-    *("published", "publishes", "quarantine", "requests"),
+    *("alert_deliveries", "alerts", "data_quality_results", "holds", "locks", "manifests", "migrations"),
+    *("pipeline_runs", "published", "publishes", "quarantine", "requests"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
 
@@ -188,8 +189,7 @@ def test_one_that_fails_leaves_nothing_of_any(lab: Lab, later: Path) -> None:
 
 def test_who_comes_while_another_migrates_waits_and_finds_it_done(lab: Lab, later: Path) -> None:
     (later / f"{LATER:04}_more.sql").write_text("create table ops.more (n integer);\n")
-    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = "
-    waiting += "(select oid from pg_database where datname = current_database())"
+    waiting = "select count(*) from pg_locks where relation = 'ops.migrations'::regclass and not granted"
     with ThreadPoolExecutor(1) as pool, lab.session() as first, lab.session() as second:
         with first.transaction():
             assert schema.migrate(first) == [LATER]
@@ -229,10 +229,11 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_it_holds
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     all_of_them = schema.migrations()
-    monkeypatch.setattr(schema, "migrations", lambda: all_of_them[:1])
     lab.prepared()
-    assert lab.rows("select version from ops.migrations") == [(1,)]
     with lab.session() as session:
+        session.execute("drop schema ops cascade")
+        monkeypatch.setattr(schema, "migrations", lambda: all_of_them[:1])
+        assert schema.migrate(session) == [1]
         for table, words in FIRST_VERSION.items():
             values = sql.SQL("insert into ops.{} ({}) values ({})").format(
                 sql.Identifier(table),
@@ -251,7 +252,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_it_holds
     assert everything(lab, old) == before
     assert [name for (name,) in lab.rows(RELATIONS)] == TABLES
     assert lab.rows("select count(*) from ops.alerts") == [(0,)], "what is over is not told now"
-    assert lab.rows("select has_table_privilege('kpi_reader', 'ops.alerts', 'select')") == [(True,)]
+    assert lab.rows("select has_column_privilege('kpi_reader', 'ops.alerts', 'kind', 'select')") == [(True,)]
     lab.put_things(DOUBLED)
     assert lab.build("raw.things").held
     assert lab.rows("select load_date, kind from ops.alerts") == [(DAY, "held")]

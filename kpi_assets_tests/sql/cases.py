@@ -15,9 +15,9 @@ from pathlib import Path
 
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
-from kpi_assets.model.tree import load_pipelines
 from kpi_assets.model.results import Verdict
 from kpi_assets.model.strict_yaml import Strict, read
+from kpi_assets.model.tree import load_pipelines
 
 CASES = Path(__file__).parent
 DAY = date(2025, 3, 10)

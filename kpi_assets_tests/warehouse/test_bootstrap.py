@@ -48,17 +48,22 @@ def reader(shop: Lab, stack: Stack) -> Iterator[Connection[Any]]:
 
 @pytest.fixture
 def stranger(shop: Lab) -> Iterator[SecretStr]:
-    """Another role of the same server, which may log in and was granted nothing."""
-    with shop.session() as session:
-        session.execute(sql.SQL("create role {} login password {}").format(sql.Identifier(STRANGER), PASSWORD))
+    """Another role of the same server, which may enter the database postgres, as on a server of one's own."""
+    name = sql.Identifier(STRANGER)
+    with connect(shop.server, "postgres", "test") as session:
+        session.execute(sql.SQL("create role {} login password {}").format(name, PASSWORD))
+        session.execute(sql.SQL("grant connect on database postgres to {}").format(name))
         try:
             yield _as(shop, STRANGER, SecretStr(PASSWORD))
         finally:
-            session.execute(sql.SQL("drop role {}").format(sql.Identifier(STRANGER)))
+            session.execute(sql.SQL("drop owned by {0}; drop role {0}").format(name))
 
 
 def _as(lab: Lab, user: str, password: SecretStr) -> SecretStr:
     return SecretStr(make_conninfo(lab.server.get_secret_value(), user=user, password=password.get_secret_value()))
+
+
+GRAINS = [("marts.large", 0), ("marts.things", 0), ("raw.things", 0)]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,14 @@ def _as(lab: Lab, user: str, password: SecretStr) -> SecretStr:
         ("select asset from ops.published order by 1", [("marts.large",), ("marts.things",), ("raw.things",)]),
         ("select distinct status from ops.pipeline_runs", [("success",)]),
         ("select count(*) from ops.quarantine", [(0,)]),
+        ("select table_name, line, column_name from ops.quarantine", []),
+        (
+            "select distinct table_name, metric_value from ops.data_quality_results where check_name = 'grain' "
+            "order by 1",
+            GRAINS,
+        ),
+        ("select * from ops.publishes where false", []),
+        ("select kind, load_date, opened_at from ops.alerts", []),
         ("select distinct status from ops.data_quality_results", [("pass",)]),
         ("select object from ops.manifests", [("things",)]),
     ],
@@ -99,6 +112,15 @@ def test_the_reader_reads_marts_and_ops(reader: Connection[Any], query: str, row
         "copy marts.things to '/tmp/mine'",
         "select pg_read_file('/etc/passwd')",
         "set role kpi",
+        "select * from ops.quarantine",
+        "select record from ops.quarantine",
+        "select value from ops.quarantine",
+        "select reason from ops.quarantine",
+        "select samples from ops.data_quality_results",
+        "select message from ops.data_quality_results",
+        "select error_message from ops.pipeline_runs",
+        "select details from ops.alerts",
+        "select last_error from ops.alert_deliveries",
     ],
 )
 def test_the_reader_may_do_nothing_else(reader: Connection[Any], statement: str) -> None:
@@ -110,6 +132,47 @@ def test_the_reader_does_not_reach_builds(shop: Lab, reader: Connection[Any]) ->
     [(build,)] = shop.rows("select relname from pg_class where relispartition and relkind = 'r'")
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for schema builds"):
         reader.execute(sql.SQL("select * from builds.{}").format(sql.Identifier(build)))
+
+
+def test_each_table_of_ops_is_for_readers_or_for_nobody_but_us(shop: Lab) -> None:
+    found = shop.rows("select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v')")
+    assert {name for (name,) in found} == {*bootstrap.FOR_READERS, "locks"}
+
+
+def test_the_reviewer_reads_all_of_ops(shop: Lab) -> None:
+    with shop.session() as session:
+        session.execute("set role kpi_reviewer")
+        for name in bootstrap.FOR_READERS:
+            session.execute(sql.SQL("select * from {}").format(sql.Identifier("ops", name)))
+        for table in ("marts.things", "raw.things", "builds.any"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(f"select * from {table}".encode())
+
+
+def test_what_readers_were_granted_by_an_earlier_version_is_taken_back(shop: Lab, reader: Connection[Any]) -> None:
+    with shop.session() as session:
+        session.execute("grant select on all tables in schema ops to kpi_reader")
+        session.execute("alter default privileges in schema ops grant select on tables to kpi_reader")
+    assert reader.execute("select samples from ops.data_quality_results limit 0").fetchall() == []
+    prepare(shop.pipeline(), shop.server)
+    with shop.session() as session:
+        session.execute("create table ops.of_tomorrow (secret text)")
+    try:
+        for columns, table in (("samples", "data_quality_results"), ("*", "locks"), ("secret", "of_tomorrow")):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(f"select {columns} from ops.{table}".encode())
+    finally:
+        with shop.session() as session:
+            session.execute("drop table ops.of_tomorrow")
+
+
+@pytest.mark.parametrize("database", ["postgres", "template1", "dagster"])
+def test_the_reader_enters_no_database_but_ours(shop: Lab, stack: Stack, database: str) -> None:
+    """On the embedded server, all of which is ours."""
+    ensure_database(shop.server, "dagster")
+    login = _as(shop, READER, stack.credentials.reader_password)
+    with pytest.raises(WarehouseError, match=rf"\(permission denied for database \"{database}\""):
+        connect(login, database, "test").__enter__()
 
 
 def test_a_role_without_a_grant_does_not_get_in(shop: Lab, stranger: SecretStr) -> None:
@@ -186,7 +249,7 @@ def test_what_was_migrated_is_the_owner_s_alone_to_say(shop: Lab, role: str) -> 
 def test_a_user_who_may_not_create_roles_leaves_that_to_others(
     shop: Lab, stranger: SecretStr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "MAKERS", ("kpi_test_loader", "kpi_test_builder"))
+    monkeypatch.setattr(bootstrap, "ROLES", ("kpi_test_loader", "kpi_test_builder"))
     bootstrap.ensure_roles(SecretStr(make_conninfo(stranger.get_secret_value(), dbname="postgres")))
     assert shop.rows("select rolname from pg_roles where rolname like 'kpi_test_%er' order by 1") == [(STRANGER,)]
 

@@ -1,0 +1,41 @@
+"""A command in a terminal of its own, where Ctrl-C goes to every process of it at once."""
+
+import os
+import pty
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+CTRL_C = b"\x03"
+
+
+def in_terminal(
+    command: Sequence[object], environment: Mapping[str, str], when: Callable[[str], bool], seconds: float = 120
+) -> tuple[int, str]:
+    """The exit code and what was printed, where Ctrl-C was pressed as soon as `when` was true of that."""
+    words = [str(word) for word in command]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(words[0], words, dict(environment))
+    deadline, printed, pressed = time.monotonic() + seconds, b"", False
+    try:
+        while True:
+            assert time.monotonic() < deadline, f"it did not end: {printed.decode(errors='replace')}"
+            if select.select([terminal], [], [], 0.05)[0]:
+                try:
+                    piece = os.read(terminal, 65536)
+                except OSError:  # the terminal is closed
+                    piece = b""
+                if not piece:
+                    break
+                printed += piece
+            if not pressed and when(printed.decode(errors="replace")):
+                os.write(terminal, CTRL_C)
+                pressed = True
+    except BaseException:
+        os.kill(pid, 9)
+        raise
+    finally:
+        os.close(terminal)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code, printed.decode(errors="replace")
