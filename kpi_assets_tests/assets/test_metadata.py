@@ -152,7 +152,7 @@ def test_the_small_chart_is_low_enough_for_a_description() -> None:
     """Upright where the labels are short; else the first rows and how many more there are."""
     hours = ET.fromstring(drawing.small_svg([(str(n), 1000.0 + n) for n in range(24)], "by hour"))
     assert (hours.attrib["height"], len(list(hours.iter(f"{SVG}rect")))) == ("190", 25)
-    assert texts(hours) == ["by hour", *map(str, range(24)), "1,023"], "only the highest has its value: no room for more"
+    assert texts(hours) == ["by hour", *map(str, range(24)), "1,023"], "only the highest has room for its value"
     days = ET.fromstring(drawing.small_svg([("Mon", 5.0), ("Tue", None), ("<b>", float("inf"))], "by day & more"))
     assert texts(days) == ["by day & more", "Mon", "5", "Tue", "NULL", "<b>", "Infinity"]
     assert [found.attrib["height"] for found in days.iter(f"{SVG}rect")] == ["190", "120", "0", "120"]

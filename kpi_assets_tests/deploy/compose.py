@@ -70,7 +70,7 @@ class Deployment(Kpi):
         admin = (made / "postgres_password").read_text()
         with psycopg.connect(self.superuser, autocommit=True) as session:
             session.execute(f"create role {ADMIN} login createrole createdb password '{admin}'".encode())
-        self.secrets = [admin, urlsplit(self.secret("kpi_postgres_url")).password or ""]
+        self.secrets = [admin, urlsplit(self.secret("kpi_postgres_url")).password or "", self.secret("kpi_ui_token")]
 
     def run_secrets(self, folder: Path) -> str:
         """What make-secrets.sh says."""
