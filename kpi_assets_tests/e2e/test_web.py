@@ -61,6 +61,17 @@ def test_a_good_partition_is_published_and_its_checks_are_there_to_read(web: Web
     assert sum(row["total_orders"] for row in json.loads(shown.stdout)) == 2000
 
 
+def test_the_address_with_the_token_can_be_printed_again(web: Web) -> None:
+    assert web.link == f"{web.address}/?token={web.token}"
+    assert len(web.token or "") == 32
+    assert web.kpi("url").stdout == f"{web.link}\n"
+    again = web.kpi("up")
+    assert (again.returncode, "`kpi url` prints its address" in again.stderr) == (1, True)
+    assert web.token not in again.stdout + again.stderr + web.kpi("status").stdout
+    logs = [path.read_text() for path in (Path(web.environment["KPI_HOME"]) / "logs").iterdir()]
+    assert [text for text in logs if str(web.token) in text] == []
+
+
 def test_nothing_is_imported_from_the_folder_in_which_it_was_started(web: Web) -> None:
     """Every part of it has run by now: the web UI, the daemon, their code servers, and a run."""
     assert web.imported() == []
@@ -213,3 +224,6 @@ def test_ctrl_c_ends_everything(web: Web) -> None:
     assert [process for process in inside if is_alive(process)] == []
     stopped = web.kpi("down")
     assert stopped.stdout == "Nothing was running.\n"
+    said = web.kpi("url")
+    home = web.environment["KPI_HOME"]
+    assert (said.returncode, said.stderr) == (1, f"error: No web UI runs in {home}: start it with `kpi up`.\n")
