@@ -394,6 +394,8 @@ def test_every_answer_has_the_security_headers_once() -> None:
         ask("POST", "/graphql", LOGGED_IN),
     ]
     assert [answer.status for answer in answers] == [200, 401, 421, 303, 415]
+    assert (b"x-frame-options", b"DENY") in SECURITY
+    assert {(b"referrer-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin")} < set(SECURITY)
     for name, value in SECURITY:
         assert [answer.header(name.decode()) for answer in answers] == [[value.decode()]] * 5, "also over Dagster's own"
     assert all(answer.header("cache-control") == ["no-store"] for answer in answers[1:])
