@@ -15,6 +15,7 @@ cd "$folder.new"
 printf '%s' "$admin" > postgres_password
 printf 'postgresql://postgres:%s@postgres:5432/postgres' "$admin" > kpi_admin_postgres_url
 printf 'postgresql://kpi_app:%s@postgres:5432/postgres' "$product" > kpi_postgres_url
+random > kpi_ui_token
 printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$(random)" "$(random)" > aws_credentials
 chmod 444 ./*
 cd - > /dev/null

@@ -142,6 +142,14 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:3000",
         description="Where people reach the Dagster web UI: what the links in alerts begin with.",
     )
+    ui_hosts: str = Field(
+        default="",
+        description="Host names, by commas, under which people reach the web UI besides this machine's own.",
+    )
+    ui_token: SecretStr | None = Field(
+        default=None,
+        description="What lets people into the web UI. Not set: `kpi up` makes one. Empty: a proxy asks who comes.",
+    )
     alert_log: bool = Field(
         default=True,
         description="Alerts are lines in the log of whoever delivers them: the daemon, or a command.",
@@ -201,6 +209,22 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("ui_hosts")
+    @classmethod
+    def _are_host_names(cls, value: str) -> str:
+        names = [name.strip().lower() for name in value.split(",")] if value.strip() else []
+        if not all(re.fullmatch(r"([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", name) for name in names):
+            raise ValueError("write names as in dagster.example.com or 10.0.0.5:3000, by commas, without http://")
+        return ",".join(names)
+
+    @field_validator("ui_token")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        """Only what is the same in a URL, a cookie and a header; what is wrong is told without a word of it."""
+        if value is not None and not re.fullmatch(r"|[A-Za-z0-9_-]{16,256}", value.get_secret_value()):
+            raise ValueError("write 16 to 256 letters, digits, - and _, or nothing where a proxy asks who comes")
+        return value
+
     @field_validator("alert_slack_url", "alert_webhook_url")
     @classmethod
     def _is_a_webhook(cls, value: SecretStr | None) -> SecretStr | None:
@@ -252,6 +276,11 @@ class Settings(BaseSettings):
                 "password percent-encoded"
             )
         return value
+
+    @property
+    def ui_host_names(self) -> list[str]:
+        """The names in KPI_UI_HOSTS, in lower case."""
+        return self.ui_hosts.split(",") if self.ui_hosts else []
 
     @property
     def embedded_postgres(self) -> bool:

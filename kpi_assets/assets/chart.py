@@ -1,60 +1,75 @@
-"""A KPI's picture in the UI: a bar for each of its values, drawn as SVG.
+"""Where a KPI's picture stands in the UI: in the asset's description, and first in each materialization.
 
-Belongs here: drawing. Not here: which rows (warehouse/candidates.py) and which columns (the header's `kpi.chart`).
+Not here: drawing (drawing.py), and serving the picture of the latest published load_date (instance/charts.py).
 """
 
 import base64
-import math
-from collections.abc import Sequence
-from html import escape
 
 import dagster as dg
 
+from kpi_assets.assets.metadata import cell
+from kpi_assets.drawing import Rows, left_out, number, shares, svg
+from kpi_assets.instance.charts import chart_path
 from kpi_assets.model.header import Chart
 from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
-from kpi_assets.printable import number_text, printable
 
-BAR, GAP, LETTER, WIDTH = 18, 6, 7, 640  # pixels
-LETTERS = 34  # of a label at most
+INLINE = 1000  # characters from which the UI hides Markdown metadata behind a click
+ROOM = 36  # letters of a line that the page has room for: what is longer is cut, and a bar that is cut misleads
+BLOCK = "█"
+
+
+def description(table: Table) -> str:
+    """The header's description; of a KPI with its picture below, which the UI shows before the columns.
+
+    The UI's lists show the begin of this text as it is written, so it begins with the sentence. Where pictures are left
+    out, as in the graph, the picture's text stands in its place, so that is a sentence too.
+    """
+    if table.header.kpi is None:
+        return table.header.description
+    chart = table.header.kpi.chart
+    picture = f"![Chart of {chart.y} by {chart.x}.]({chart_path(table.pipeline, table.relation)})"
+    return f"{table.header.description}\n\n{picture}"
+
+
+def metadata_of(
+    chart: Chart, rows: ChartRows, relation: Relation, load_date: str
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """What of it stands in the metadata of a materialization, in this order: first what the UI shows at once."""
+    return {"bars": bars(chart, rows.bars), "chart": markdown(chart, rows, relation, load_date)}
 
 
 def markdown(chart: Chart, rows: ChartRows, relation: Relation, load_date: str) -> dg.MarkdownMetadataValue:
     """The chart as an image that stands inside the metadata itself."""
-    title = f"{relation}, {load_date}"
-    if len(rows.bars) < rows.of:
-        title += f" (the {len(rows.bars)} highest of {rows.of:,})"
-    image = base64.b64encode(svg(chart, rows.bars, title).encode()).decode()
+    title = f"{chart.y} by {chart.x}: {relation}, {load_date}{left_out(rows)}"
+    image = base64.b64encode(svg(rows.bars, title).encode()).decode()
     return dg.MetadataValue.md(f"![{chart.y} by {chart.x}](data:image/svg+xml;base64,{image})")
 
 
-def svg(chart: Chart, rows: Sequence[tuple[str, float | None]], title: str) -> str:
-    """Horizontal bars with their values; NULL and NaN have none, and an infinite one goes to the end."""
-    highest = max((value for _, value in rows if value is not None and math.isfinite(value)), default=0.0)
-    shown = [printable(label) for label, _ in rows]
-    labels = [label if len(label) <= LETTERS else label[: LETTERS - 1] + "…" for label in shown]
-    left = max((len(label) for label in labels), default=0) * LETTER + 16
-    height = 30 + len(rows) * (BAR + GAP)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" '
-        'font-size="12">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="8" y="18" font-weight="bold" fill="#1f2937">{escape(f"{chart.y} by {chart.x}: {title}")}</text>',
+def bars(chart: Chart, rows: Rows) -> dg.MarkdownMetadataValue:
+    """The chart as a small table with bars of letters, short enough that the UI shows it at once."""
+    if not rows:
+        return dg.MetadataValue.md("no rows")
+    for letters, room in ((18, ROOM), (12, 24)):
+        lines = _lines(rows, letters, room)
+        if len(text := _table(chart, lines)) < INLINE:
+            return dg.MetadataValue.md(text)
+    while len(text := _table(chart, [*lines, f"| and {len(rows) - len(lines)} more | |"])) >= INLINE:
+        lines.pop()
+    return dg.MetadataValue.md(text)
+
+
+def _lines(rows: Rows, letters: int, room: int) -> list[str]:
+    """A line for each row; the longest bar takes what labels and values leave of the room."""
+    values = [number(value) for _, value in rows]
+    longest = min(max(len(label) for label, _ in rows), letters) + max(map(len, values))
+    blocks = min(max(room - longest, 3), 20)
+    return [
+        f"| {cell(label, letters)} | {f'{BLOCK * round(blocks * share)} {value}'.strip()} |"
+        for (label, _), value, share in zip(rows, values, shares(rows), strict=True)
     ]
-    for number, (label, (_, value)) in enumerate(zip(labels, rows, strict=True)):
-        y = 30 + number * (BAR + GAP)
-        length = round((WIDTH - left - 90) * _share(value, highest))
-        text = "NULL" if value is None else f"{value:,.6g}" if math.isfinite(value) else number_text(value)
-        parts += [
-            f'<text x="{left - 8}" y="{y + 13}" text-anchor="end" fill="#374151">{escape(label)}</text>',
-            f'<rect x="{left}" y="{y}" width="{length}" height="{BAR}" fill="#2563eb"/>',
-            f'<text x="{left + length + 6}" y="{y + 13}" fill="#374151">{escape(text)}</text>',
-        ]
-    return "".join([*parts, "</svg>"])
 
 
-def _share(value: float | None, highest: float) -> float:
-    """How long a bar is, from 0 to 1."""
-    if value is None or math.isnan(value) or value <= 0:
-        return 0.0
-    return value / highest if math.isfinite(value) else 1.0
+def _table(chart: Chart, lines: list[str]) -> str:
+    return "\n".join([f"| {cell(chart.x)} | {cell(chart.y)} |", "| --- | --- |", *lines])

@@ -120,7 +120,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         key,
         deps=upstream,
         group_name=f"{pipeline.name}_{layer}",
-        description=table.header.description,
+        description=chart.description(table),
         owners=[table.header.owner],
         kinds={"postgres", "sql"} if table.query else {"postgres", "csv"},
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
@@ -166,10 +166,10 @@ def _table_events(
         return
     described = _or_warned(context, "What describes it", lambda: metadata.build_metadata(pipeline, table, outcome))
     if kpi := table.header.kpi:
-        picture = _or_warned(
-            context, "Its chart", lambda: chart.markdown(kpi.chart, outcome.chart, table.relation, partition)
+        pictures = _or_warned(
+            context, "Its chart", lambda: chart.metadata_of(kpi.chart, outcome.chart, table.relation, partition)
         )
-        described = {**({"chart": picture} if picture else {}), **(described or {})}
+        described = {**(pictures or {}), **(described or {})}
     yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described or {})
     where = {"published": f"{pipeline.name}.{table.relation}"}
 

@@ -169,14 +169,14 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValu
     if not rows:
         return dg.MetadataValue.md("no rows")
     names = list(rows[0])
-    lines = [names, ["---"] * len(names), *([_cell(row.get(name)) for name in names] for row in rows)]
+    lines = [names, ["---"] * len(names), *([cell(row.get(name)) for name in names] for row in rows)]
     return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
-def _cell(value: Any) -> str:
-    """A value that cannot break out of its cell, nor be taken for markup."""
+def cell(value: Any, letters: int = CELL) -> str:
+    """A value that cannot break out of its cell, nor be taken for markup; cut after so many letters."""
     if value is None:
         return "*NULL*"
     text = printable(value)
-    text = text if len(text) <= CELL else text[: CELL - 1] + "…"
+    text = text if len(text) <= letters else text[: letters - 1] + "…"
     return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", text)

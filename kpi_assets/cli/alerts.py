@@ -7,7 +7,7 @@ from rich.text import Text
 
 from kpi_assets.cli.common import Session, err, grid, out, pipeline_of, say, session, styled
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.settings import Settings, settings
+from kpi_assets.settings import settings
 
 CHANNEL_SECONDS = 5.0  # for which a command waits for a channel
 STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "recovered": "green"}
@@ -35,6 +35,7 @@ def send_test() -> None:
     from kpi_assets.alerts.channels import ChannelError, channels  # noqa: PLC0415
     from kpi_assets.alerts.delivery import send_within  # noqa: PLC0415
     from kpi_assets.alerts.message import Message  # noqa: PLC0415
+    from kpi_assets.instance.services import ui_url  # noqa: PLC0415
 
     config, now = settings(), datetime.now(timezone.utc)
     found, failed = channels(config), []
@@ -47,7 +48,7 @@ def send_test() -> None:
         load_date=None,
         title="A test of kpi_assets: alerts reach this channel",
         details=["nothing happened"],
-        link=_ui_url(config),
+        link=ui_url(config),
         run_id=None,
         at=now,
     )
@@ -100,30 +101,17 @@ def _print(work: Session) -> None:
         out.print(grid("Not delivered", names, messages, right=("attempts",)))
 
 
-def _ui_url(config: Settings) -> str:
-    """Where the UI is, or where it would be."""
-    return known_ui_url(config) or config.ui_url
-
-
-def known_ui_url(config: Settings) -> str | None:
-    """Where the UI is: as the settings say, else where `kpi up` of this home serves it; None where it does not run."""
-    from kpi_assets.instance import services  # noqa: PLC0415
-
-    if "ui_url" in config.model_fields_set:
-        return config.ui_url
-    return next((services.address(port) for _, runs, port, _ in services.status(config.home) if runs and port), None)
-
-
 def tell(work: Session) -> None:
     """Deliver what is due. Whatever goes wrong with it is a line on stderr, and no failure of the command."""
     from kpi_assets.alerts.channels import channels  # noqa: PLC0415
     from kpi_assets.alerts.delivery import deliver  # noqa: PLC0415
+    from kpi_assets.instance.services import ui_url  # noqa: PLC0415
     from kpi_assets.warehouse.connection import WarehouseError  # noqa: PLC0415
 
     config = work.settings
     try:
         problems = deliver(
-            *(work.server, work.pipeline.name, channels(config), _ui_url(config), CHANNEL_SECONDS),
+            *(work.server, work.pipeline.name, channels(config), ui_url(config), CHANNEL_SECONDS),
             run_history_days=config.run_history_days,
         )
     except WarehouseError as error:

@@ -12,6 +12,7 @@ from kpi_assets.cli.common import LoadDate, PipelineName, Session, err, grid, ou
 from kpi_assets.cli.export import as_csv, as_json, without_formulas
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.printable import printable, strict_json
+from kpi_assets.settings import settings
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 TABLE_ROWS = 50  # printed of a table, unless --limit says otherwise
@@ -194,15 +195,23 @@ def _number(value: Any) -> str | None:
 
 
 def url(
-    pipeline: PipelineName,
+    pipeline: Annotated[
+        str, typer.Argument(metavar="[PIPELINE]", help="Of its database. Left out: of the web UI.", show_default=False)
+    ] = "",
     reader: Annotated[
         bool,
         typer.Option("--reader", help="As kpi_reader, who reads marts, and of ops what quotes no row; for BI tools."),
     ] = False,
 ) -> None:
-    """Print the Postgres URL of the pipeline's database, for psql and BI tools; it holds the password."""
+    """Print the Postgres URL of the pipeline's database, or the web UI's address; it holds the password or token."""
     from urllib.parse import quote, urlsplit, urlunsplit  # noqa: PLC0415
 
+    if not pipeline:
+        if reader:
+            raise UsageError("--reader is for a database: name a pipeline too.")
+        typer.echo(_web_ui())
+        return
+    pipeline_of(pipeline)
     with session(pipeline) as work:
         work.looked_at()
         parts = urlsplit(work.server.get_secret_value())
@@ -213,3 +222,14 @@ def url(
             password = work.stack.credentials.reader_password.get_secret_value()
             place = f"kpi_reader:{quote(password)}@{place.rpartition('@')[2]}"
         typer.echo(urlunsplit((parts.scheme, place, f"/{work.pipeline.name}", parts.query, "")))
+
+
+def _web_ui() -> str:
+    """The address that lets a person into the web UI that `kpi up` of this home serves."""
+    from kpi_assets.instance import access, services  # noqa: PLC0415
+
+    config = settings()
+    [port] = [port for name, runs, port, _ in services.status(config.home) if name == services.WEB and runs] or [None]
+    if port is None:
+        raise UserError(f"No web UI runs in {config.home.resolve()}: start it with `kpi up`.")
+    return access.link(services.address(port), access.token_of(config))

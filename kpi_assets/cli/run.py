@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpi_assets.alerts.message import verdict_path
-from kpi_assets.cli.alerts import known_ui_url, tell
+from kpi_assets.cli.alerts import tell
 from kpi_assets.cli.common import (
     HELD,
     LoadDateOrRunDate,
@@ -58,6 +58,8 @@ def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "
 
 def explain(work: Session, result: Result) -> None:
     """Say what held or failed, with counts and samples, or that all is published."""
+    from kpi_assets.instance.services import known_ui_url  # noqa: PLC0415
+
     if result.word == "published":
         show_checks(work, result.load_date, only_bad=True, run_id=result.run_id)  # what only warns is published too
         count = f"{len(result.states)} assets"

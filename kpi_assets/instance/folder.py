@@ -13,6 +13,23 @@ from kpi_assets.settings import Settings
 from kpi_assets.warehouse.bootstrap import ensure_database
 
 DATABASE = "dagster"
+# Variables of other programs that name files. A relative one would name another file in another working folder.
+FILES = (
+    "AWS_CA_BUNDLE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "CURL_CA_BUNDLE",
+    "PGPASSFILE",
+    "PGSERVICEFILE",
+    "PGSSLCERT",
+    "PGSSLCRL",
+    "PGSSLKEY",
+    "PGSSLROOTCERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+)
 OURS = "# Written by kpi_assets at each start"  # how a file begins that prepare() may replace
 
 DAGSTER_YAML = f"""\
@@ -55,6 +72,34 @@ def storage_url(settings: Settings) -> str:
 def path_below(home: Path) -> Path:
     """The instance folder of a KPI_HOME."""
     return Home(home).instance
+
+
+def working_folder(home: Path) -> Path:
+    """The folder in which everything that `kpi up` starts works: made, and closed to everybody else.
+
+    Python and Dagster import modules from the folder they are started in, and Dagster reads a `.env` there. So it must
+    not be the folder in which somebody said `kpi up`. Raises UserError where it belongs to somebody else.
+    """
+    folder = home.resolve() / "run"
+    folder.mkdir(0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        raise UserError(f"{folder} belongs to another user, who could plant code: set KPI_HOME to a folder of yours.")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment of what `kpi up` starts: this one, with every path absolute, and no import from a working folder.
+
+    Python 3.10 does not know PYTHONSAFEPATH; there the working folder alone protects.
+    """
+    files = {name: str(Path(os.environ[name]).absolute()) for name in FILES if os.environ.get(name)}
+    ours = {"KPI_HOME": settings.home.resolve(), "KPI_SQL_DIR": settings.sql_dir.absolute()}
+    if settings.secrets_dir:
+        ours["KPI_SECRETS_DIR"] = settings.secrets_dir.absolute()
+    return {**os.environ, **files, **{name: str(path) for name, path in ours.items()}, "PYTHONSAFEPATH": "1"}
 
 
 def prepare(settings: Settings) -> Path:

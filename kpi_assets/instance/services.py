@@ -12,8 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from kpi_assets.errors import UserError
-from kpi_assets.instance import folder
+from kpi_assets.instance import access, folder, probe
 from kpi_assets.local.stack import Stack
 from kpi_assets.settings import CHECKOUT, Settings
 
@@ -56,28 +54,32 @@ class _Record:
 def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str], None]) -> None:
     """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them or what they need dies.
 
-    Raises UserError when that happens, another `kpi up` runs in this home, the port is taken, or a service does not
-    come up. Whatever was killed, the next call cleans up after it and goes on.
+    `on_ready` hears the address that lets a person in. Raises UserError when that happens, another `kpi up` runs in
+    this home, the port is taken, or a service does not come up, or comes up without its guard. Whatever was killed, the
+    next call cleans up after it and goes on.
     """
     home = settings.home.resolve()
     other = next((record for record in _records(home) if record.name == SUPERVISOR and record.process()), None)
     if other:
-        raise UserError(f"`kpi up` runs in {home} already (process {other.pid}): use it, or stop it with `kpi down`.")
+        raise UserError(
+            f"`kpi up` runs in {home} already (process {other.pid}): `kpi url` prints its address, `kpi down` stops it."
+        )
     stop(home)  # what a killed `kpi up` left behind
     folder.prepare(settings)
+    token = access.make_token(settings)
     chosen = _free_port(port)
     os.environ.setdefault("KPI_UI_URL", address(chosen))  # for the links in alerts, which the daemon delivers
     _write(home, _Record(SUPERVISOR, os.getpid(), psutil.Process().create_time()))
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
         try:
-            open_instance(ended)
+            open_instance(settings, ended)
             for name, arguments in commands(chosen).items() if not ended() else ():
-                children.append(_spawn(home, name, arguments, stack, chosen if name == WEB else None))
+                children.append(_spawn(settings, name, arguments, stack, chosen if name == WEB else None))
             _await_answer(address(chosen), children, home, ended)
             if not ended():
-                on_ready(address(chosen))
-            code_server = _CodeServer(children[0], address(chosen)) if children else None
+                on_ready(access.link(address(chosen), token))
+            code_server = _CodeServer(children[0], address(chosen), token) if children else None
             while code_server and not ended():
                 _check_alive(children, home)
                 code_server.check()
@@ -129,7 +131,19 @@ def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
 
 def address(port: int) -> str:
     """Where the web UI is, on the loopback alone."""
-    return f"http://127.0.0.1:{port}"
+    return f"http://{access.LOOPBACK}:{port}"
+
+
+def ui_url(settings: Settings) -> str:
+    """Where the web UI is, or where it would be."""
+    return known_ui_url(settings) or settings.ui_url
+
+
+def known_ui_url(settings: Settings) -> str | None:
+    """Where the web UI is: as the settings say, else where `kpi up` of this home serves it; None where none runs."""
+    if "ui_url" in settings.model_fields_set:
+        return settings.ui_url
+    return next((address(port) for _, runs, port, _ in status(settings.home) if runs and port), None)
 
 
 def commands(port: int) -> dict[str, list[str]]:
@@ -137,17 +151,19 @@ def commands(port: int) -> dict[str, list[str]]:
     workspace = CHECKOUT / "workspace.yaml"
     location = ["-w", str(workspace)] if workspace.exists() else ["-m", "kpi_assets.definitions"]
     return {
-        WEB: ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), *location],
+        WEB: ["-m", "kpi_assets.instance.web", "-h", access.LOOPBACK, "-p", str(port), *location],
         DAEMON: ["-m", "dagster._daemon", "run", *location],
     }
 
 
-def open_instance(ended: Callable[[], bool]) -> None:
+def open_instance(settings: Settings, ended: Callable[[], bool]) -> None:
     """Make the instance's tables, at which services that start at once fail, and close the runs of dead processes.
 
     In a process of its own, so that Dagster is not imported here, and a session of its own: Ctrl-C is ours.
     """
-    with subprocess.Popen([sys.executable, "-m", "kpi_assets.instance.processes"], start_new_session=True) as opening:
+    words = [sys.executable, "-m", "kpi_assets.instance.processes"]
+    working_folder, environment = folder.working_folder(settings.home), folder.environment(settings)
+    with subprocess.Popen(words, cwd=working_folder, env=environment, start_new_session=True) as opening:  # noqa: S603
         while opening.poll() is None:
             if ended():
                 opening.kill()
@@ -155,13 +171,16 @@ def open_instance(ended: Callable[[], bool]) -> None:
 
 
 def _spawn(
-    home: Path, name: str, arguments: Sequence[str], stack: Stack | None, port: int | None = None
+    settings: Settings, name: str, arguments: Sequence[str], stack: Stack | None, port: int | None = None
 ) -> subprocess.Popen[bytes]:
+    home = settings.home.resolve()
     log = _log(home, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         child = subprocess.Popen(  # noqa: S603
             [sys.executable, *arguments],
+            cwd=folder.working_folder(home),
+            env=folder.environment(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -176,9 +195,9 @@ def _await_answer(url: str, children: Sequence[subprocess.Popen[bytes]], home: P
     deadline = time.monotonic() + START_PATIENCE
     while not ended():
         try:
-            with urllib.request.urlopen(f"{url}/server_info", timeout=2):  # noqa: S310  our own address
-                return
-        except (urllib.error.URLError, OSError):
+            probe.check(url)
+            return
+        except OSError:
             _check_alive(children, home)
             if time.monotonic() > deadline:
                 raise UserError(
@@ -198,8 +217,8 @@ def _check_alive(children: Sequence[subprocess.Popen[bytes]], home: Path) -> Non
 class _CodeServer:
     """The web UI's code server. Nobody in Dagster notices when it ends; the daemon's is renewed each minute."""
 
-    def __init__(self, web: subprocess.Popen[bytes], url: str) -> None:
-        self._web, self._url = psutil.Process(web.pid), url
+    def __init__(self, web: subprocess.Popen[bytes], url: str, token: str | None) -> None:
+        self._web, self._url, self._token = psutil.Process(web.pid), url, token
         self._looked = self._seen = time.monotonic()
 
     def check(self) -> None:
@@ -215,15 +234,7 @@ class _CodeServer:
             self._seen = now
             logger.warning("The code server of the web UI ended by itself, and is started again.")
             with suppress(OSError):  # the web UI may have ended too, which is told elsewhere
-                _reload(self._url)
-
-
-def _reload(url: str) -> None:
-    """What the button in the UI does that reloads all definitions."""
-    body = json.dumps({"query": "mutation { reloadWorkspace { __typename } }"}).encode()
-    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=START_PATIENCE):  # noqa: S310  our own address
-        pass
+                probe.reload(self._url, self._token, START_PATIENCE)
 
 
 def _is_code_server(process: psutil.Process) -> bool:

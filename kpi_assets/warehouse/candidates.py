@@ -330,16 +330,28 @@ def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) 
 
     A value that no float can hold is infinite; a y that is no number has no bar.
     """
+    return _bars(connection, candidate.name, for_readers(candidate.table.columns), chart)
+
+
+def published_chart_rows(
+    connection: Connection[Any], relation: Relation, load_date: date, columns: Collection[str], chart: Chart
+) -> ChartRows:
+    """The same of a load_date that was published with these columns."""
+    shown = sql.SQL("{} = {} and {}").format(sql.Identifier(LOAD_DATE), sql.Literal(load_date), for_readers(columns))
+    return _bars(connection, identifier(relation), shown, chart)
+
+
+def _bars(connection: Connection[Any], table: sql.Composable, shown: sql.Composable, chart: Chart) -> ChartRows:
     statement = sql.SQL(
-        "with shown as (select {x} as x, {y} as y from {this} where {for_readers}) "
+        "with shown as (select {x} as x, {y} as y from {table} where {shown}) "
         "select left(x::text, {letters}), y::text, (select count(*) from shown) from ("
         "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
         "order by case when (select count(*) from shown) <= {top} then x end, y desc nulls last, x"
     ).format(
         x=sql.Identifier(chart.x),
         y=sql.Identifier(chart.y),
-        this=candidate.name,
-        for_readers=for_readers(candidate.table.columns),
+        table=table,
+        shown=shown,
         top=sql.Literal(chart.top),
         letters=LETTERS,
     )

@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from kpi_assets import drawing
 from kpi_assets.assets import chart, metadata
-from kpi_assets.model.header import Chart
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets_tests.assets.test_gates import run
@@ -114,7 +114,7 @@ BARS = [("a", math.inf), ("b", 2.0), ("c", 1.0), ("d", math.nan), ("e", None), (
 
 
 def test_a_chart_has_a_bar_as_long_as_its_value_where_that_has_a_length() -> None:
-    drawn = chart.svg(Chart(x="x", y="y"), BARS, "title")
+    drawn = drawing.svg(BARS, "title")
     lengths = [int(part.partition('"')[0]) for part in drawn.split('width="')[3:]]
     whole = lengths[0]
     assert lengths == [whole, whole, round(whole / 2), 0, 0, 0, 0]
@@ -124,7 +124,7 @@ def test_a_chart_has_a_bar_as_long_as_its_value_where_that_has_a_length() -> Non
 
 @pytest.mark.parametrize("value", [1.7e308, 5e-324, -1.7e308])
 def test_a_chart_of_one_value_is_drawn_whatever_it_is(value: float) -> None:
-    assert "<svg" in chart.svg(Chart(x="x", y="y"), [("a", value)], "title")
+    assert "<svg" in drawing.svg([("a", value)], "title")
 
 
 def test_nothing_in_a_value_leaves_its_cell_or_is_markup() -> None:
@@ -132,7 +132,7 @@ def test_nothing_in_a_value_leaves_its_cell_or_is_markup() -> None:
     assert metadata.markdown_table(rows).md_str == (
         "| a |\n| --- |\n| \\\\x1b\\[31m\\|\\\\n\\*b\\* \\<i\\> \\&lt; \\`c\\` \\~\\~d\\~\\~ \\[e\\](f) |"
     )
-    picture = chart.svg(Chart(x="x", y="y"), [("<a>\x1b&", 1.0)], str(Relation("marts", "t")))
+    picture = drawing.svg([("<a>\x1b&", 1.0)], str(Relation("marts", "t")))
     assert "&lt;a&gt;\\x1b&amp;" in picture
 
 

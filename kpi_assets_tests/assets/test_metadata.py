@@ -1,14 +1,16 @@
 """What the UI shows of delivered text is that text: it is no markup, breaks out of no cell, and ends no line."""
 
 import base64
+import re
 import xml.etree.ElementTree as ET
 from datetime import date
 from typing import Any
 
 import pytest
 
-from kpi_assets.assets import chart as chart_module
-from kpi_assets.assets.chart import markdown, svg
+from kpi_assets import drawing
+from kpi_assets.assets.chart import INLINE, markdown
+from kpi_assets.assets.chart import bars as bar_table
 from kpi_assets.assets.metadata import CELL, check_metadata, markdown_table, window_metadata
 from kpi_assets.model.header import Chart
 from kpi_assets.model.lookback import Window
@@ -60,7 +62,7 @@ def test_a_preview_has_its_columns_in_order_and_a_line_for_each_row() -> None:
 
 
 def chart(rows: list[tuple[str, float | None]], title: str = "marts.kpi, 2025-03-01") -> ET.Element:
-    return ET.fromstring(svg(Chart(x="hour", y="orders"), rows, title))
+    return ET.fromstring(drawing.svg(rows, f"orders by hour: {title}"))
 
 
 def texts(picture: ET.Element) -> list[str]:
@@ -93,7 +95,7 @@ def test_the_title_of_a_chart_is_text() -> None:
 def test_bars_are_as_long_as_their_values_and_null_has_none() -> None:
     picture = chart([("a", 4.0), ("b", 2.0), ("c", None), ("d", 0.0), ("e", -3.0), ("f", 1234567.0)])
     assert texts(picture)[1:] == ["a", "4", "b", "2", "c", "NULL", "d", "0", "e", "-3", "f", "1.23457e+06"]
-    room = chart_module.WIDTH - 90 - (chart_module.LETTER + 16)
+    room = drawing.WIDTH - 90 - (drawing.LETTER + 16)
     assert bars(picture)[2:] == [0, 0, 0, room]
     assert bars(chart([("a", 4.0), ("b", 2.0)])) == [room, room // 2 + room % 2]
     assert bars(chart([("a", 0.0), ("b", None)])) == [0, 0], "nothing is divided by nothing"
@@ -104,11 +106,11 @@ def test_bars_are_as_long_as_their_values_and_null_has_none() -> None:
 
 
 def test_long_labels_are_cut_and_bars_begin_behind_the_longest() -> None:
-    letters = chart_module.LETTERS
+    letters = drawing.LETTERS
     picture = chart([("x" * letters, 1.0), ("y" * (letters + 1), 1.0)])
     assert texts(picture)[1::2] == ["x" * letters, "y" * (letters - 1) + "…"]
     starts = [int(found.attrib["x"]) for found in list(picture.iter(f"{SVG}rect"))[1:]]
-    assert starts == [letters * chart_module.LETTER + 16] * 2
+    assert starts == [letters * drawing.LETTER + 16] * 2
 
 
 def test_a_chart_stands_in_the_metadata_itself() -> None:
@@ -116,8 +118,8 @@ def test_a_chart_stands_in_the_metadata_itself() -> None:
     text = markdown(Chart(x="hour", y="orders"), rows, Relation("marts", "kpi"), "2025-03-01").value
     begin, _, image = text.partition("base64,")
     assert begin == "![orders by hour](data:image/svg+xml;"
-    assert base64.b64decode(image.removesuffix(")")).decode() == svg(
-        Chart(x="hour", y="orders"), [("a", 1.0)], "marts.kpi, 2025-03-01"
+    assert base64.b64decode(image.removesuffix(")")).decode() == drawing.svg(
+        [("a", 1.0)], "orders by hour: marts.kpi, 2025-03-01"
     )
 
 
@@ -126,6 +128,56 @@ def test_a_chart_that_shows_only_the_highest_says_so() -> None:
     text = markdown(Chart(x="hour", y="orders", top=2), rows, Relation("marts", "kpi"), "2025-03-01").value
     picture = ET.fromstring(base64.b64decode(text.partition("base64,")[2].removesuffix(")")))
     assert texts(picture)[0] == "orders by hour: marts.kpi, 2025-03-01 (the 2 highest of 1,024)"
+
+
+def test_the_bars_are_a_table_that_the_page_has_room_for() -> None:
+    rows = [("anvil", 4.0), ("a | b", 2.0), ("saw", None), ("wrench", -1.0)]
+    assert bar_table(Chart(x="tool", y="orders"), rows).value.splitlines() == [
+        "| tool | orders |",
+        "| --- | --- |",
+        f"| anvil | {'█' * 20} 4 |",
+        f"| a \\| b | {'█' * 10} 2 |",
+        "| saw | NULL |",
+        "| wrench | -1 |",
+    ]
+    assert bar_table(Chart(x="tool", y="orders"), []).value == "no rows"
+    long = bar_table(Chart(x="tool", y="orders"), [("l" * 40, 1234567.0), ("m", 0.5)]).value.splitlines()[2:]
+    assert long == [f"| {'l' * 17}… | {'█' * 7} 1.23457e+06 |", "| m | 0.5 |"]
+
+
+@pytest.mark.parametrize("label", ["a" * 200, "*" * 200, "<script>", "█" * 30])
+@pytest.mark.parametrize("count", [1, 7, 15, 24, 40])
+def test_the_bars_are_short_enough_to_be_shown_at_once(label: str, count: int) -> None:
+    """And say how many are left out."""
+    text = bar_table(Chart(x="x" * 63, y="y" * 63), [(label, -1.234567e-300 * n) for n in range(count)]).value
+    assert len(text) < INLINE
+    lines = text.splitlines()[2:]
+    left_out = re.match(r"\| and (\d+) more \|", lines[-1])
+    assert (len(lines) - 1 + int(left_out[1]) if left_out else len(lines)) == count
+
+
+def test_the_small_chart_is_low_enough_for_a_description() -> None:
+    """Upright where the labels are short; else the first rows and how many more there are."""
+    hours = ET.fromstring(drawing.small_svg([(str(n), 1000.0 + n) for n in range(24)], "by hour"))
+    assert (hours.attrib["height"], len(list(hours.iter(f"{SVG}rect")))) == ("190", 25)
+    assert texts(hours) == ["by hour", *map(str, range(24)), "1,023"], "only the highest has room for its value"
+    days = ET.fromstring(drawing.small_svg([("Mon", 5.0), ("Tue", None), ("<b>", float("inf"))], "by day & more"))
+    assert texts(days) == ["by day & more", "Mon", "5", "Tue", "NULL", "<b>", "Infinity"]
+    assert [found.attrib["height"] for found in days.iter(f"{SVG}rect")] == ["190", "120", "0", "120"]
+    names = ET.fromstring(drawing.small_svg([(f"product number {n}", 1.0) for n in range(15)], "by product"))
+    assert names.attrib["height"] == "190"
+    assert texts(names)[1::2] == [*(f"product number {n}" for n in range(6)), "and 9 more"]
+    lowest = max(float(found.attrib["y"]) for found in names.iter(f"{SVG}text"))
+    assert lowest < 190
+    assert texts(ET.fromstring(drawing.small_svg([], "nothing"))) == ["nothing"]
+
+
+def test_what_has_no_chart_says_why_in_lines_that_fit() -> None:
+    picture = ET.fromstring(drawing.message_svg("marts.kpi", f"<b> & {'word ' * 60}end"))
+    assert texts(picture)[0] == "marts.kpi"
+    assert max(map(len, texts(picture))) < drawing.WIDTH // drawing.LETTER
+    assert " ".join(texts(picture)[1:]) == f"<b> & {'word ' * 60}end"
+    assert int(picture.attrib["height"]) <= 190
 
 
 # ---- checks and windows

@@ -71,7 +71,7 @@ class Deployment(Kpi):
         with psycopg.connect(self.superuser, autocommit=True) as session:
             session.execute(f"create role {ADMIN} login createrole createdb password '{admin}'".encode())
             session.execute(f"grant connect on database postgres to {ADMIN}".encode())
-        self.secrets = [admin, urlsplit(self.secret("kpi_postgres_url")).password or ""]
+        self.secrets = [admin, urlsplit(self.secret("kpi_postgres_url")).password or "", self.secret("kpi_ui_token")]
 
     def run_secrets(self, folder: Path) -> str:
         """What make-secrets.sh says."""

@@ -46,5 +46,5 @@ def ran(site: Deployment) -> Ran:
     site.start_service("daemon")
     for service in ("code", "daemon"):
         eventually(lambda service=service: site.is_healthy(service), 60)
-    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.environment)
+    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.environment, site.secret("kpi_ui_token"))
     return Ran(said.out, landed, web.materialise(str(DAY)), web)

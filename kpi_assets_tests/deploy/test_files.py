@@ -109,7 +109,8 @@ def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> Non
         "postgres": {"postgres_password"},
         "s3": {"aws_credentials"},
         "bootstrap": {"kpi_postgres_url", "kpi_admin_postgres_url", "aws_credentials"},
-        **{name: {"kpi_postgres_url", "aws_credentials"} for name in ("code", "web", "daemon", "kpi")},
+        **{name: {"kpi_postgres_url", "aws_credentials"} for name in ("code", "daemon", "kpi")},
+        "web": {"kpi_postgres_url", "aws_credentials", "kpi_ui_token"},
     }
     assert set(COMPOSE["secrets"]) == set().union(*given.values())
     text = (DEPLOY / "compose.yaml").read_text() + DOCKERFILE
@@ -122,6 +123,14 @@ def test_our_containers_may_do_little(name: str) -> None:
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "USER 10001\n" in DOCKERFILE
+
+
+def test_the_web_ui_is_never_served_without_its_guard() -> None:
+    commands = [" ".join(service.get("command", "")) for service in SERVICES.values()]
+    assert [command for command in commands if "webserver" in command] == []
+    assert "-m kpi_assets.instance.web " in " ".join(SERVICES["web"]["command"])
+    assert SERVICES["web"]["healthcheck"]["test"][1:4] == ["python", "-m", "kpi_assets.instance.probe"]
+    assert "PYTHONSAFEPATH=1" in DOCKERFILE
 
 
 def test_what_must_go_on_has_a_health_check_and_what_waits_says_for_what() -> None:

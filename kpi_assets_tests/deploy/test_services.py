@@ -1,8 +1,10 @@
 """The deployment as a whole: its services are healthy by their own checks, run a day, and keep their secrets."""
 
 import re
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from urllib.error import HTTPError
 
 import psutil
 import pytest
@@ -18,6 +20,23 @@ def test_a_day_that_is_landed_by_the_command_and_launched_in_the_ui_is_published
     assert ran.web.materialised("marts.kpi_orders_by_dow") == ["2025-06-01"]
     shown = site("show", "instacart", "marts.kpi_orders_by_dow", "--format", "csv").out.splitlines()
     assert sum(int(line.split(",")[1]) for line in shown[1:]) == 1000
+
+
+def test_the_web_ui_asks_for_the_token_and_does_not_answer_to_other_names(site: Deployment, ran: Ran) -> None:
+    def status(path: str, **headers: str) -> int:
+        request = urllib.request.Request(f"{ran.web.address}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return int(answer.status)
+        except HTTPError as refusal:
+            return refusal.code
+
+    assert status("/runs") == 401
+    assert status("/runs", Authorization=f"Bearer {site.secret('kpi_ui_token')}") == 200
+    assert status(f"/runs?token={site.secret('kpi_ui_token')}", Host="evil.example") == 421
+    chart = "/kpi/chart/instacart/marts.kpi_orders_by_dow.svg"
+    assert status(chart) == 401
+    assert status(chart, Authorization=f"Bearer {site.secret('kpi_ui_token')}") == 200
 
 
 def test_the_run_was_a_process_of_the_code_server_whose_output_the_ui_finds(site: Deployment, ran: Ran) -> None:
@@ -95,7 +114,9 @@ def test_no_log_has_a_password(site: Deployment, ran: Ran) -> None:
 def test_secrets_are_made_once(site: Deployment, tmp_path: Path) -> None:
     made = site.root / "made"
     before = {path.name: path.read_text() for path in made.iterdir()}
-    assert sorted(before) == ["aws_credentials", "kpi_admin_postgres_url", "kpi_postgres_url", "postgres_password"]
+    secrets = ["aws_credentials", "kpi_admin_postgres_url", "kpi_postgres_url", "kpi_ui_token", "postgres_password"]
+    assert sorted(before) == secrets
+    assert len(before["kpi_ui_token"]) == 48
     assert (made.stat().st_mode & 0o777, {path.stat().st_mode & 0o777 for path in made.iterdir()}) == (0o700, {0o444})
     again = site.run_secrets(made)
     assert again == f"{made} is there already: nothing was changed.\n"

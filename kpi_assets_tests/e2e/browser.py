@@ -1,11 +1,12 @@
 """A headless Chromium, as a person would use it: they read what is on the page and click on words."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
@@ -30,17 +31,24 @@ class Browser:
 
     @classmethod
     @contextmanager
-    def open(cls, address: str, folder: Path) -> Iterator["Browser"]:
-        """With a profile in `folder`."""
+    def open(cls, address: str, folder: Path, *more: str) -> Iterator["Browser"]:
+        """With a profile in `folder`, and more words for its command line."""
         assert BROWSER
         assert DRIVER
         options = webdriver.ChromeOptions()
         options.binary_location = BROWSER
-        words = ["--headless=new", "--window-size=1500,1200", "--disable-dev-shm-usage", f"--user-data-dir={folder}"]
+        words = [
+            "--headless=new",
+            "--window-size=1500,1200",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={folder}",
+            *more,
+        ]
         if os.geteuid() == 0:
             words.append("--no-sandbox")  # it refuses to run as root with one
         for word in words:
             options.add_argument(word)
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
         driver = webdriver.Chrome(options, Service(DRIVER))
         try:
             yield cls(driver, address)
@@ -50,6 +58,11 @@ class Browser:
     def go(self, path: str) -> None:
         """Open a page."""
         self.driver.get(f"{self.address}{path}")
+
+    def network(self) -> list[tuple[str, dict[str, Any]]]:
+        """What went over the network since it was asked last, as Chromium's protocol has it: (method, params)."""
+        entries = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [(entry["method"], entry["params"]) for entry in entries if entry["method"].startswith("Network.")]
 
     @property
     def text(self) -> str:

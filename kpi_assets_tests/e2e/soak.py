@@ -40,7 +40,7 @@ mutation Backfill($params: LaunchBackfillParams!) {
 """
 PUBLISHED = "select asset, checksum from ops.published where load_date = %s order by asset"
 FIRST = date(2025, 3, 1)
-KINDS = {"webserver": "the web UI", "_daemon": "the daemon", "grpc": "a code server", "spawn_main": "a run"}
+KINDS = {"instance.web": "the web UI", "_daemon": "the daemon", "grpc": "a code server", "spawn_main": "a run"}
 
 
 def main() -> None:

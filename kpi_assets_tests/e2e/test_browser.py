@@ -20,6 +20,7 @@ JOB = "/locations/kpi_assets/jobs/instacart"
 @pytest.fixture(scope="module")
 def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with Browser.open(web.address, tmp_path_factory.mktemp("profile")) as opened:
+        opened.driver.get(web.link)
         yield opened
 
 

@@ -1,6 +1,7 @@
 """The calls that the UI makes: launch one partition, watch it, read its check results; and a clean end."""
 
 import json
+import os
 import shutil
 import signal
 from contextlib import suppress
@@ -59,6 +60,37 @@ def test_a_good_partition_is_published_and_its_checks_are_there_to_read(web: Web
     assert GOOD in web.materialised("marts.kpi_orders_by_dow")
     shown = web.kpi("show", "instacart", "marts.kpi_orders_by_dow", "--format", "json")
     assert sum(row["total_orders"] for row in json.loads(shown.stdout)) == 2000
+
+
+def test_the_address_with_the_token_can_be_printed_again(web: Web) -> None:
+    assert web.link == f"{web.address}/?token={web.token}"
+    assert len(web.token or "") == 32
+    assert web.kpi("url").stdout == f"{web.link}\n"
+    again = web.kpi("up")
+    assert (again.returncode, "`kpi url` prints its address" in again.stderr) == (1, True)
+    assert web.token not in again.stdout + again.stderr + web.kpi("status").stdout
+    logs = [path.read_text() for path in (Path(web.environment["KPI_HOME"]) / "logs").iterdir()]
+    assert [text for text in logs if str(web.token) in text] == []
+
+
+def test_nothing_is_imported_from_the_folder_in_which_it_was_started(web: Web) -> None:
+    """Every part of it has run by now: the web UI, the daemon, their code servers, and a run."""
+    assert web.imported() == []
+    parts = [process for process in psutil.Process(web.process.pid).children(recursive=True) if is_python(process)]
+    assert len(parts) >= 4, "the web UI, the daemon, and a code server of each"
+    run = Path(web.environment["KPI_HOME"]) / "run"
+    assert {process.cwd() for process in parts} == {str(run)}
+    assert {process.environ().get("PYTHONSAFEPATH") for process in parts} == {"1"}
+    trees = {Path(process.environ()["KPI_SQL_DIR"]) for process in parts}
+    assert ({tree.is_absolute() for tree in trees}, {str(tree.resolve()) for tree in trees}) == (
+        {True},
+        {web.environment["KPI_SQL_DIR"]},
+    ), "the same one, which was named by a relative path"
+    assert (run.stat().st_mode & 0o777, run.stat().st_uid) == (0o700, os.geteuid())
+
+
+def is_python(process: psutil.Process) -> bool:
+    return "python" in process.name()
 
 
 @pytest.mark.parametrize("partition", ["tomorrow", "2025-5-1"])
@@ -199,4 +231,7 @@ def test_ctrl_c_ends_everything(web: Web) -> None:
     assert web.process.wait(60) == 0
     assert [process for process in inside if is_alive(process)] == []
     stopped = web.kpi("down")
-    assert stopped.stdout == f"Nothing was running in {web.environment['KPI_HOME']}.\n"
+    home = web.environment["KPI_HOME"]
+    assert stopped.stdout == f"Nothing was running in {home}.\n"
+    said = web.kpi("url")
+    assert (said.returncode, said.stderr) == (1, f"error: No web UI runs in {home}: start it with `kpi up`.\n")

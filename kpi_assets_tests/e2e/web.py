@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from kpi_assets.instance.probe import bearer
 from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.machine import free_port
@@ -22,6 +23,29 @@ from kpi_assets_tests.machine import free_port
 KPI = Path(sys.executable).with_name("kpi")
 ENDINGS = {"SUCCESS", "FAILURE", "CANCELED"}
 LOCATION = {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}
+# Modules that every part imports: Dagster, the web UI's server, the storage, the code of assets and runs.
+PLANTED = [
+    "boto3",
+    "click",
+    "dagster",
+    "dagster_graphql",
+    "dagster_postgres",
+    "dagster_webserver",
+    "grpc",
+    "kpi_assets",
+    "psutil",
+    "psycopg",
+    "psycopg2",
+    "pydantic",
+    "sitecustomize",
+    "sqlalchemy",
+    "sqlglot",
+    "starlette",
+    "typing_extensions",
+    "usercustomize",
+    "uvicorn",
+    "yaml",
+]
 NOTHING = "automation: {start: none}\n"  # what runs is what is launched
 
 LAUNCH = """
@@ -61,6 +85,8 @@ class Web:
 
     address: str
     environment: dict[str, str]
+    token: str | None = None  # what it printed with its address
+    folder: Path = Path()  # in which it is started
 
     @classmethod
     @contextmanager
@@ -71,7 +97,8 @@ class Web:
         with (folder / "sql" / "instacart" / "pipeline.yaml").open("a") as text:
             text.write(automation)
         places = {"KPI_HOME": str(folder / "home"), "KPI_SQL_DIR": str(folder / "sql")}
-        web = cls(f"http://127.0.0.1:{free_port()}", {**kept, **places, **environment})
+        web = cls(f"http://127.0.0.1:{free_port()}", {**kept, **places, **environment}, folder=folder / "current")
+        web.plant()
         try:
             web.start()
             yield web
@@ -81,20 +108,40 @@ class Web:
                 web.process.wait(60)
             web.kpi("down")  # what it leaves running where it was killed
 
+    def plant(self) -> None:
+        """Make the folder in which it is started one in which somebody else left code."""
+        self.folder.mkdir()
+        for name in PLANTED:
+            text = f"open({str(self.folder / 'imported')!r}, 'a').write('{name}\\n')\nraise SystemExit('planted')\n"
+            (self.folder / f"{name}.py").write_text(text)
+        (self.folder / ".env").write_text("KPI_S3_LEAST_RATE=none\n")  # which would fail every process that reads it
+
+    def imported(self) -> list[str]:
+        """What was imported of that."""
+        log = self.folder / "imported"
+        return log.read_text().split() if log.exists() else []
+
     def start(self) -> None:
-        """Start it, and wait until it says that it is ready."""
+        """Start it, with a relative path among its settings, and wait until it says that it is ready."""
         command = [KPI, "up", "--port", self.address.rpartition(":")[2]]
         self.process = subprocess.Popen(
-            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=self.folder,
+            env={**self.environment, "KPI_SQL_DIR": os.path.relpath(self.environment["KPI_SQL_DIR"], self.folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith(self.address), self.process.communicate(timeout=30)
+        self.link = line.split()[0]
+        self.token = self.link.partition("?token=")[2] or None
 
     def ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
-            f"{self.address}/graphql", body, {"Content-Type": "application/json"}, method="POST"
+            f"{self.address}/graphql", body, {"Content-Type": "application/json", **bearer(self.token)}, method="POST"
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             found = json.load(answer)

@@ -1,23 +1,27 @@
-"""What stands in for Dagster's services: `python -m kpi_assets_tests.instance.stand_in KIND [PORT]`.
+"""What stands in for Dagster's services: `python stand_in.py KIND [PORT]`.
 
 A service (web, daemon) starts a code server (grpc), which starts a run worker; none of them ends by itself.
 """
 
+import os
 import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+UNGUARDED = "STAND_IN_UNGUARDED"  # in the environment: yes under every host name
+
 
 def start(kind: str) -> None:
-    subprocess.Popen([sys.executable, "-m", "kpi_assets_tests.instance.stand_in", kind])
+    subprocess.Popen([sys.executable, __file__, kind])
 
 
 class Answer(BaseHTTPRequestHandler):
-    """To whatever is asked: yes. Who posts wants everything loaded again."""
+    """To whatever is asked: yes, but under a foreign host name. Who posts wants everything loaded again."""
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        is_ours = self.headers["Host"].startswith("127.0.0.1:") or UNGUARDED in os.environ
+        self.send_response(200 if is_ours else 421)
         self.end_headers()
 
     def do_POST(self) -> None:

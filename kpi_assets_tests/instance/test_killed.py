@@ -17,6 +17,7 @@ import pytest
 
 from kpi_assets.local.stack import status, stop
 from kpi_assets_tests.cli.command import plain_environment
+from kpi_assets_tests.instance.stand_in import UNGUARDED
 from kpi_assets_tests.machine import eventually, free_port, is_alive
 
 AGAIN = "ended by itself: say `kpi up` again"
@@ -73,17 +74,18 @@ class Home:
         def all_there() -> bool:
             for process in parts["supervisor"].children():
                 words = process.cmdline()
-                if "kpi_assets_tests.instance.stand_in" in words:
+                if words[1].endswith("stand_in.py"):
                     below = zip(("", " grpc", " worker"), [process, *process.children(recursive=True)], strict=False)
-                    parts.update({words[3] + kind: each for kind, each in below})
+                    parts.update({words[2] + kind: each for kind, each in below})
             return len(parts) == 9
 
         eventually(all_there)
         return parts
 
-    def kpi(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def kpi(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "kpi_assets_tests.instance.up", *words]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
+        place = {**self.environment, **environment}
+        return subprocess.run(command, env=place, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +169,23 @@ def test_a_second_one_is_refused_while_the_first_lives(home: Home, up: Up) -> No
     said = home.kpi("up")
     assert (said.returncode, said.stdout) == (1, "")
     supervisor = up.process.pid
-    assert f"`kpi up` runs in {home.folder} already (process {supervisor}): use it, or stop it" in said.stderr
+    assert (
+        f"`kpi up` runs in {home.folder} already (process {supervisor}): `kpi url` prints its address, `kpi down` "
+        in said.stderr
+    )
+
+
+def test_a_web_ui_without_its_guard_is_ended_before_anybody_is_told_of_it(home: Home, up: Up) -> None:
+    """As after an upgrade of Dagster that no longer calls what the guard is put in place of."""
+    up.process.send_signal(signal.SIGTERM)
+    assert up.ended()[0] == 0
+    said = home.kpi("up", "--port", str(home.port), **{UNGUARDED: "1"})
+    assert (said.returncode, said.stdout) == (1, "")
+    place = f"http://127.0.0.1:{home.port}"
+    assert said.stderr.splitlines()[-1].startswith(
+        f"error: The web UI at {place} answers to any host name, so the guard"
+    )
+    assert home.kpi("down").stdout == "Nothing was running.\n"
 
 
 def test_a_stranger_with_the_number_of_a_killed_service_is_left_alone(home: Home, up: Up) -> None:

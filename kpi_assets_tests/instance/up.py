@@ -1,15 +1,17 @@
 """`kpi up` with stand-ins for Dagster's services, which take seconds to start: everything else is as it is."""
 
+from pathlib import Path
+
 from kpi_assets.cli import main
 from kpi_assets.instance import services
 
-STAND_IN = ["-m", "kpi_assets_tests.instance.stand_in"]
+STAND_IN = [str(Path(__file__).with_name("stand_in.py"))]
 
 services.commands = lambda port: {
     services.WEB: [*STAND_IN, "web", str(port)],
     services.DAEMON: [*STAND_IN, "daemon"],
 }
-services.open_instance = lambda: None
+services.open_instance = lambda settings: None
 services.CODE_SERVER_PATIENCE = 0.2
 
 if __name__ == "__main__":

@@ -102,6 +102,57 @@ def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: s
         read(monkeypatch, **{name: value})
 
 
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "http://dagster.example.com",
+        "dagster.example.com/",
+        "*",
+        "*.example.com",
+        "a,,b",
+        "a b",
+        "a@b",
+        "a:port",
+        "a:",
+        "[x]",
+    ],
+)
+def test_a_bad_host_of_the_ui_names_its_variable(monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"^The setting KPI_UI_HOSTS cannot be read \(write names as in .*, without http://\): correct"
+    ):
+        read(monkeypatch, KPI_UI_HOSTS=hosts)
+
+
+def test_the_hosts_of_the_ui_are_a_list_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().ui_host_names == []
+    found = read(monkeypatch, KPI_UI_HOSTS=" Dagster.example.com, nas_1:3000,[::1]:443 ")
+    assert found.ui_host_names == ["dagster.example.com", "nas_1:3000", "[::1]:443"]
+    assert read(monkeypatch, KPI_UI_HOSTS=" ").ui_host_names == []
+
+
+@pytest.mark.parametrize(
+    "token", ["short", f"{SECRET} with blanks in it", f"{SECRET};{SECRET}", f"{SECRET}\u00e9" * 3, "x" * 257]
+)
+def test_a_bad_token_of_the_ui_names_its_variable_and_no_letter_of_it(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    with pytest.raises(
+        UsageError, match=r"^The setting KPI_UI_TOKEN cannot be read \(write 16 to 256 letters"
+    ) as failure:
+        read(monkeypatch, KPI_UI_TOKEN=token)
+    assert token not in str(failure.value)
+    assert SECRET not in str(failure.value)
+
+
+def test_a_token_of_the_ui_may_be_empty_which_is_not_the_same_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().ui_token is None
+    found = read(monkeypatch, KPI_UI_TOKEN="").ui_token
+    assert found is not None
+    assert found.get_secret_value() == ""
+    assert "a" * 16 not in repr(read(monkeypatch, KPI_UI_TOKEN="a" * 16))
+
+
 MAIL = {"KPI_ALERT_EMAIL_FROM": "kpi@example.com", "KPI_ALERT_EMAIL_TO": "ops@example.com"}
 
 

@@ -1,0 +1,134 @@
+"""The pictures of KPIs that the web UI serves beside Dagster's pages: /kpi/chart/<pipeline>/<schema.table>.svg.
+
+Each shows the latest published load_date, or that of `?load_date=`, as readers see it. Belongs here: the address, what
+is read for it and how it is answered. Not here: drawing (drawing.py), who may ask (guard.py).
+"""
+
+import asyncio
+import logging
+import re
+from datetime import date
+from pathlib import Path
+from threading import Lock
+from urllib.parse import parse_qs
+
+import psycopg
+
+from kpi_assets.drawing import left_out, message_svg, small_svg
+from kpi_assets.errors import UserError
+from kpi_assets.instance.guard import ASGIApp, Headers, Receive, Scope, Send
+from kpi_assets.model.names import IDENTIFIER, Relation
+from kpi_assets.model.pipeline import Pipeline, Table, parse_date
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.ops import publishes
+from kpi_assets.settings import Settings
+from kpi_assets.warehouse.candidates import published_chart_rows
+from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.content import lost
+
+logger = logging.getLogger(__name__)
+
+PAGES = "/kpi/"
+LIMITS = {"statement_timeout": "10s", "lock_timeout": "5s"}  # somebody waits for the picture
+_PATH = re.compile(rf"/kpi/chart/({IDENTIFIER})/({IDENTIFIER}\.{IDENTIFIER})\.svg")
+_SVG: Headers = [
+    (b"content-type", b"image/svg+xml"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'"),
+]
+_SENTENCE: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+
+
+def chart_path(pipeline: str, relation: Relation) -> str:
+    """Where a KPI's picture is found, below the address of the web UI."""
+    return f"{PAGES}chart/{pipeline}/{relation}.svg"
+
+
+class Charts:
+    """The pictures, and `app` for every other path."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings, self._pipelines = app, settings, _Pipelines(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what lies below PAGES."""
+        if scope["type"] != "http" or not scope["path"].startswith(PAGES):
+            await self._app(scope, receive, send)
+            return
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        status, headers, text = await asyncio.to_thread(self._answer, scope["path"], query.get("load_date", [""])[0])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text.encode()})
+
+    def _answer(self, path: str, wanted: str) -> tuple[int, Headers, str]:
+        """Status, headers and body. What cannot be drawn at the moment is a picture too, which says why."""
+        names = _PATH.fullmatch(path)
+        if names is None:
+            return 404, _SENTENCE, f"There is no such page: a chart is {PAGES}chart/PIPELINE/SCHEMA.TABLE.svg.\n"
+        try:
+            table = self._kpis().get((names[1], names[2]))
+            if table is None:
+                known = ", ".join(sorted(f"{name}/{kpi}" for name, kpi in self._kpis()))
+                return 404, _SENTENCE, f"There is no KPI {names[1]}/{names[2]}: there is {known or 'none'}.\n"
+            load_date = parse_date(wanted) if wanted else None
+            return 200, _SVG, self._draw(table, load_date)
+        except ValueError as error:
+            return 400, _SENTENCE, f"{error}\n"
+        except UserError as error:
+            return 503, _SVG, message_svg(names[2], str(error))
+        except psycopg.Error:
+            logger.exception("a chart could not be read")
+            return 503, _SVG, message_svg(names[2], "The chart could not be read: the log of the web UI says why.")
+
+    def _kpis(self) -> dict[tuple[str, str], Table]:
+        """By pipeline and `schema.table`: names in an address only ever choose among those that are loaded."""
+        return {
+            (pipeline.name, str(relation)): table
+            for pipeline in self._pipelines.now().values()
+            for relation, table in pipeline.tables.items()
+            if table.header.kpi
+        }
+
+    def _draw(self, table: Table, load_date: date | None) -> str:
+        assert table.header.kpi is not None
+        assert self._settings.postgres_url is not None
+        relation, chart = table.relation, table.header.kpi.chart
+        with connect(self._settings.postgres_url, table.pipeline, "chart", reads=True, more=LIMITS) as connection:
+            day = load_date or publishes.latest_load_date(connection, relation)
+            publish = publishes.current(connection, [relation], day).get(relation) if day else None
+            if publish is None:
+                which = f"The load_date {load_date}" if load_date else "No load_date"
+                return message_svg(str(relation), f"{which} of {relation} is {'not ' if load_date else ''}published.")
+            if publish.rows and lost(connection, table, [publish.load_date]):
+                sentence = f"The rows of {relation} of {day} are gone from the database: run the load_date again."
+                return message_svg(str(relation), sentence)
+            # As it was published: the file may have other columns by now.
+            columns = publish.types or table.types
+            if {chart.x, chart.y} - {*columns}:
+                sentence = f"{relation} of {day} was published without {chart.x} or {chart.y}: run the load_date again."
+                return message_svg(str(relation), sentence)
+            rows = published_chart_rows(connection, relation, publish.load_date, columns, chart)
+        which = "Load_date" if load_date else "Latest published load_date"
+        return small_svg(rows.bars, f"{which} {day}: {chart.y} by {chart.x}{left_out(rows)}")
+
+
+class _Pipelines:
+    """The pipelines as their files are now; read again when a file changed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._lock = settings, Lock()
+        self._seen: frozenset[tuple[Path, int, int]] | None = None
+        self._found: dict[str, Pipeline] = {}
+
+    def now(self) -> dict[str, Pipeline]:
+        """By name. Raises UserError where a file cannot be read."""
+        with self._lock:
+            seen = self._files()
+            if seen != self._seen:
+                self._found = load_pipelines(self._settings.sql_dir, self._settings.min_rows)
+                self._seen = seen
+            return self._found
+
+    def _files(self) -> frozenset[tuple[Path, int, int]]:
+        files = [(path, path.stat()) for path in self._settings.sql_dir.rglob("*") if path.is_file()]
+        return frozenset((path, found.st_mtime_ns, found.st_size) for path, found in files)

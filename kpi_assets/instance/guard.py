@@ -1,0 +1,260 @@
+"""The guard before the web UI: which requests reach Dagster's app, and what is answered to all others.
+
+A pure ASGI wrapper for HTTP and websockets. Belongs here: the rules and the sentences of refusals. Not here: which
+hosts and which token (access.py), how it is put before the app (web.py), how it is tested from outside (probe.py).
+
+Any page that a browser shows may send requests to this machine. The UI can launch runs and delete history, so a request
+is let through only if the browser says that the UI itself makes it, and if it brings the token.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+GRAPHQL = "/graphql"
+READS = {"GET", "HEAD"}
+# They tell nothing that needs a token; a browser asks for the icon and the manifest without cookies.
+OPEN_PATHS = {"/server_info", "/manifest.json", "/robots.txt", "/favicon.ico", "/favicon.png", "/favicon.svg"}
+SECURITY: Headers = [
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"same-origin"),
+]
+COOKIE_SECONDS = 365 * 24 * 3600
+_IN_URL = "/%:@!$&'()*+,;=~?"  # what quote() leaves as it is; not the backslash, which browsers take for a slash
+
+_WRONG_HOST = (
+    "This server does not answer to the host name in this address: open the address that `kpi url` prints, or add the "
+    "name to the setting KPI_UI_HOSTS."
+)
+_WRONG_ORIGIN = "A page of another origin may not send requests here: open the web UI in a window of its own."
+_WRONG_SITE = "Another site may link to a page of the web UI and nothing else: open the page in a window of its own."
+_NOT_POST = "GraphQL is answered by POST only: send the query as JSON in the body of a POST."
+_NOT_JSON = "GraphQL is answered as JSON only: send the one header `Content-Type: application/json`."
+_NOT_READ = "Only GET is allowed here: changes are made by POST to /graphql."
+_LOCKED = (
+    "This page needs the token of the web UI: open the address that `kpi up` or `kpi url` prints on the machine where "
+    "it runs, then follow your link again."
+)
+_ARRIVING = "Opening the web UI. If nothing happens, load this page again."
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """What is answered instead of the app; `refresh` makes a browser ask again from this page."""
+
+    status: int
+    sentence: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    refresh: bool = False
+
+    def page(self) -> bytes:
+        again = '<meta http-equiv="refresh" content="0">' if self.refresh else ""
+        return (
+            f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">{again}'
+            f"<title>kpi_assets</title><style>body{{font:16px sans-serif;max-width:40em;margin:3em auto;padding:0 1em}}"
+            f"</style><p>{escape(self.sentence)}</p>\n"
+        ).encode()
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the rules look at. Headers are text; their names are in lower case."""
+
+    is_socket: bool
+    method: str
+    path: str
+    raw_path: bytes
+    query: bytes
+    scheme: str
+    headers: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, scope: Scope) -> "_Request":
+        headers: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        is_socket = scope["type"] == "websocket"
+        method = "GET" if is_socket else scope["method"]
+        path = scope["path"]
+        raw = scope.get("raw_path") or path.encode()
+        return cls(is_socket, method, path, raw, scope.get("query_string", b""), scope.get("scheme", "http"), headers)
+
+    def all(self, name: str) -> list[str]:
+        return self.headers.get(name, [])
+
+    def only(self, name: str) -> str | None:
+        """The value of a header that was sent exactly once."""
+        return self.all(name)[0] if len(self.all(name)) == 1 else None
+
+    @property
+    def is_graphql(self) -> bool:
+        return self.path.rstrip("/") == GRAPHQL
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it only reads: a page, a picture, a script."""
+        return self.method in READS and not self.is_socket and not self.is_graphql
+
+    @property
+    def comes_from_elsewhere(self) -> bool:
+        """Whether the browser says that another site makes it; another port of this machine is the same *site*."""
+        return self.only("sec-fetch-site") in {"cross-site", "same-site"}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The app behind the rules. `hosts` are the values that the Host header may have, in lower case, with the port.
+
+    `token` None: who comes is known to a proxy before it. `cookie` is the name of the cookie that holds the token.
+    """
+
+    app: ASGIApp
+    hosts: frozenset[str]
+    token: str | None
+    cookie: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] not in {"http", "websocket"}:
+            return
+        request = _Request.of(scope)
+        refusal = self._refusal(request)
+        if request.is_socket:
+            if refusal is None:
+                await self.app(scope, receive, send)
+            else:
+                await receive()  # the request to connect
+                await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence[:120]})
+        elif refusal is None:
+            await self.app(scope, receive, _secured(send))
+        else:
+            page = (b"content-type", b"text/html; charset=utf-8")
+            fixed = [page, (b"cache-control", b"no-store"), (b"content-security-policy", _PAGE_POLICY), *SECURITY]
+            start = {"type": "http.response.start", "status": refusal.status, "headers": [*refusal.headers, *fixed]}
+            await send(start)
+            await send({"type": "http.response.body", "body": refusal.page()})
+
+    def _refusal(self, request: _Request) -> _Refusal | None:
+        """None where the request may reach the app. The first rule that refuses decides."""
+        for rule in (self._host, self._origin, _site, _socket, _method, self._token):
+            if refusal := rule(request):
+                return refusal
+        return None
+
+    def _host(self, request: _Request) -> _Refusal | None:
+        """Against names of strangers that lead to this machine (DNS rebinding)."""
+        known = (request.only("host") or "").lower() in self.hosts
+        return None if known else _Refusal(421, _WRONG_HOST)
+
+    def _origin(self, request: _Request) -> _Refusal | None:
+        if not request.all("origin"):
+            return None
+        scheme, _, host = (request.only("origin") or "").partition("://")
+        known = scheme in {"http", "https"} and host in self.hosts
+        return None if known else _Refusal(403, _WRONG_ORIGIN)
+
+    def _token(self, request: _Request) -> _Refusal | None:
+        if self.token is None or request.path in OPEN_PATHS:
+            return None
+        given = [value for _, name, value in _parameters(request.query) if name == "token"]
+        if request.is_page and any(_same(value, self.token) for value in given):
+            return self._welcome(request, self.token)
+        if any(_same(offered, self.token) for offered in self._offered(request)):
+            return None
+        if request.is_page and request.comes_from_elsewhere:
+            # A SameSite=Strict cookie stays away where another site's link leads here: ask again, from our own page.
+            return _Refusal(200, _ARRIVING, refresh=True)
+        return _Refusal(401, _LOCKED)
+
+    def _offered(self, request: _Request) -> Iterator[str]:
+        """The tokens that a request brings, right or wrong."""
+        scheme, _, value = (request.only("authorization") or "").partition(" ")
+        if scheme.lower() == "bearer":
+            yield value.strip()
+        for line in request.all("cookie"):
+            for part in line.split(";"):
+                name, _, value = part.strip().partition("=")
+                if name == self.cookie:
+                    yield value
+
+    def _welcome(self, request: _Request, token: str) -> _Refusal:
+        """Set the cookie, and lead to the same page without the token in its address."""
+        query = quote(b"&".join(part for part, name, _ in _parameters(request.query) if name != "token"), _IN_URL)
+        # One slash: two would be another host's name.
+        there = "/" + quote(request.raw_path.partition(b"?")[0].lstrip(b"/"), _IN_URL) + (f"?{query}" if query else "")
+        secure = "; Secure" if request.scheme == "https" else ""
+        cookie = f"{self.cookie}={token}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
+        headers = ((b"location", there.encode()), (b"set-cookie", cookie.encode()))
+        return _Refusal(303, _ARRIVING, headers)
+
+
+_PAGE_POLICY = b"default-src 'none'; style-src 'unsafe-inline'"
+
+
+def _site(request: _Request) -> _Refusal | None:
+    """Another site may link to a page. It may not embed, fetch or post anything."""
+    if not request.all("sec-fetch-site") or request.only("sec-fetch-site") in {"none", "same-origin"}:
+        return None
+    is_link = (request.only("sec-fetch-mode"), request.only("sec-fetch-dest")) == ("navigate", "document")
+    if request.comes_from_elsewhere and is_link and request.is_page:
+        return None
+    return _Refusal(403, _WRONG_SITE)
+
+
+def _socket(request: _Request) -> _Refusal | None:
+    """A browser always says the origin of a websocket; only that of GraphQL is used."""
+    if not request.is_socket or (request.path == GRAPHQL and request.all("origin")):
+        return None
+    return _Refusal(403, _WRONG_ORIGIN)
+
+
+def _method(request: _Request) -> _Refusal | None:
+    if request.is_socket or request.is_page:
+        return None
+    if not request.is_graphql:
+        return _Refusal(405, _NOT_READ, ((b"allow", b"GET, HEAD"),))
+    if request.method != "POST":
+        return _Refusal(405, _NOT_POST, ((b"allow", b"POST"),))
+    # Exactly: Dagster also takes `text/plain; application/json`, which a browser sends for any page without asking.
+    kind = (request.only("content-type") or "").partition(";")[0].strip().lower()
+    return None if kind == "application/json" else _Refusal(415, _NOT_JSON)
+
+
+def _parameters(query: bytes) -> Iterator[tuple[bytes, str, str]]:
+    """The parameters of a query: each as it was sent, then its name and value decoded."""
+    for part in query.split(b"&"):
+        for name, value in parse_qsl(part.decode("latin-1"), keep_blank_values=True):
+            yield part, name, value
+
+
+def _same(offered: str, token: str) -> bool:
+    return hmac.compare_digest(offered.encode("utf-8", "surrogatepass"), token.encode())
+
+
+def _secured(send: Send) -> Send:
+    """Put the security headers into the app's answers, in place of its own."""
+
+    async def secured(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            ours = {name for name, _ in SECURITY}
+            kept = [(name, value) for name, value in message.get("headers", ()) if bytes(name).lower() not in ours]
+            message = {**message, "headers": [*kept, *SECURITY]}
+        await send(message)
+
+    return secured

@@ -1,0 +1,248 @@
+"""Pages of other sites in a real browser, whose user is logged into the web UI: they get nowhere, and the UI works.
+
+The same page gets everywhere with Dagster's own web server: so the browser does send what the guard refuses.
+"""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import psutil
+import pytest
+
+from kpi_assets.instance import probe
+from kpi_assets.instance.access import cookie_name, link
+from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.e2e.attacker import RESOLVER, attacking
+from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
+from kpi_assets_tests.e2e.test_browser import launch
+from kpi_assets_tests.e2e.web import Web
+from kpi_assets_tests.machine import eventually, free_port
+
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
+
+SITES = ["evil.example", "127.0.0.1"]  # the second one is another port of this machine, which is the *same site*
+ABSENT = "2025-04-20"
+RUNS = "query Runs($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs { results { runId } } } }"
+COUNT = 'query Count { runsOrError(filter: {pipelineName: "instacart"}) { ... on Runs { count } } }'
+ATTACKED = """
+query Attacked($key: AssetKeyInput!) {
+  assetOrError(assetKey: $key) { ... on Asset { assetMaterializations { runId } } }
+}
+"""
+
+
+@contextmanager
+def beside(web: Web, module: str, **environment: str) -> Iterator[Web]:
+    """Another web UI of the same home: the module, with the environment of the first."""
+    parts = psutil.Process(web.process.pid).children()
+    [first] = [part for part in parts if "kpi_assets.instance.web" in part.cmdline()]
+    port = free_port()
+    command = [sys.executable, "-m", module, "-h", "127.0.0.1", "-p", str(port), "-w", str(CHECKOUT / "workspace.yaml")]
+    process = subprocess.Popen(
+        command, env={**first.environ(), **environment}, cwd=first.cwd(), stderr=subprocess.PIPE, text=True
+    )
+    other = replace(web, address=f"http://127.0.0.1:{port}", token=environment.get("KPI_UI_TOKEN", web.token) or None)
+    try:
+        eventually(lambda: answers(other.address), 60)
+        yield other
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/server_info", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def stock(web: Web) -> Iterator[Web]:
+    """Dagster's own web server."""
+    with beside(web, "dagster_webserver", KPI_UI_TOKEN="") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def without_token(web: Web) -> Iterator[Web]:
+    """The guarded one with the token switched off."""
+    with beside(web, "kpi_assets.instance.web", KPI_UI_TOKEN="") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The victim's: logged in, and with a site that resolves to this machine."""
+    with Browser.open(web.address, tmp_path_factory.mktemp("profile"), RESOLVER) as opened:
+        opened.driver.get(link(web.address, web.token))
+        opened.read("Overview")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def evil() -> Iterator[int]:
+    with attacking() as port:
+        yield port
+
+
+@dataclass
+class Attack:
+    """What came of a page: what its script saw, what its frame showed, and each answer of the web UI to it."""
+
+    seen: dict[str, str]
+    frame: str
+    answers: set[tuple[str, int]]  # (method, status)
+
+
+def attack(browser: Browser, site: str, evil: int, target: str) -> Attack:
+    browser.network()
+    browser.driver.get(f"http://{site}:{evil}/?{target}")
+    browser.wait("the end of the attack", lambda: browser.driver.execute_script("return Boolean(window.DONE)"))
+    seen = browser.driver.execute_script("return window.DONE")
+    browser.driver.switch_to.frame("embedded")
+    frame = browser.text
+    browser.driver.switch_to.default_content()
+    methods: dict[str, str] = {}
+    found: set[tuple[str, int]] = set()
+    for event, params in browser.network():
+        if event == "Network.requestWillBeSent":
+            methods[params["requestId"]] = params["request"]["method"]
+        elif event == "Network.responseReceived" and params["response"]["url"].startswith(target):
+            found.add((methods.get(params["requestId"], "?"), params["response"]["status"]))
+    return Attack(seen, frame, found)
+
+
+def history(web: Web) -> tuple[int, int]:
+    """How many runs there are, and materializations of the asset that pages try to wipe."""
+    return web.ask(COUNT, {})["runsOrError"]["count"], materializations(web, "attacked")
+
+
+def materializations(web: Web, *key: str) -> int:
+    found = web.ask(ATTACKED, {"key": {"path": key}})["assetOrError"]
+    return len(found.get("assetMaterializations", []))
+
+
+def remember(stock: Web) -> None:
+    """Give the asset that pages try to wipe a history."""
+    address, kind = f"{stock.address}/report_asset_materialization/attacked", {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, b"{}", kind)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+
+
+def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
+    """Logged in by the address that was printed, a run is launched, and watched over the websocket to its end."""
+    browser.go("/server_info")
+    browser.driver.delete_all_cookies()
+    browser.network()
+    browser.driver.get(web.link)
+    browser.read("Overview")
+    assert "token" not in browser.driver.current_url
+    [cookie] = browser.driver.get_cookies()
+    port = int(web.address.rpartition(":")[2])
+    assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == (cookie_name(port), True, "Strict")
+
+    launch(browser, ABSENT, "Launch 1 run")
+    browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
+    assert web.ended(browser.driver.current_url.split("/runs/")[1][:36]) == "FAILURE"
+    browser.read(f"partition: {ABSENT}", "Failure")  # without loading the page again
+    browser.go("/assets/instacart/marts/kpi_orders_by_dow")
+    browser.read("Orders and reorder behaviour by day of the week.")
+    drawn = "return [...document.images].some(i => i.src.includes('/kpi/chart/') && i.naturalHeight > 50)"
+    browser.wait("the chart", lambda: browser.driver.execute_script(drawn))
+
+    seen = browser.network()
+    answered = [params["response"] for event, params in seen if event == "Network.responseReceived"]
+    ours = [answer for answer in answered if answer["url"].startswith(web.address)]
+    assert len(ours) > 20
+    assert [(answer["url"], answer["status"]) for answer in ours if answer["status"] >= 400] == []
+    opened = {params["url"] for event, params in seen if event == "Network.webSocketCreated"}
+    assert opened == {f"{web.address.replace('http', 'ws')}/graphql"}
+    told = [params["response"]["payloadData"] for event, params in seen if event == "Network.webSocketFrameReceived"]
+    assert any("PipelineRunLogsSubscriptionSuccess" in text for text in told), "events of the run were pushed"
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("token", ["with the token", "without a token"])
+def test_a_page_of_another_site_launches_wipes_and_sees_nothing(
+    web: Web, without_token: Web, stock: Web, browser: Browser, evil: int, site: str, token: str
+) -> None:
+    target = web if token == "with the token" else without_token
+    remember(stock)
+    before = history(web)
+    assert before[1] >= 1
+    found = attack(browser, site, evil, target.address)
+    assert found.seen == dict.fromkeys(("text", "blob", "both", "json", "report", "socket"), "refused")
+    assert {status for _, status in found.answers} <= {403, 405, 415}, found.answers
+    assert {"GET", "POST"} <= {method for method, _ in found.answers}, "the requests did come"
+    assert "Runs" not in found.frame
+    assert history(web) == before
+    assert launched(web, site) == []
+    assert materializations(web, "reported", site) == 0
+
+
+def launched(web: Web, site: str) -> list[str]:
+    """The ways by which runs of an attack were launched."""
+    ways = ("image", "text", "form", "blob", "both", "json")
+    found = {way: web.ask(RUNS, {"tags": [{"key": "attack", "value": f"{site} {way}"}]}) for way in ways}
+    return [way for way, answer in found.items() if answer["runsOrError"]["results"]]
+
+
+@pytest.mark.parametrize("token", ["with the token", "without a token"])
+def test_a_name_that_was_rebound_to_this_machine_is_not_answered(
+    web: Web, without_token: Web, browser: Browser, token: str
+) -> None:
+    target = web if token == "with the token" else without_token
+    port = target.address.rpartition(":")[2]
+    for path in ("/", "/server_info", "/graphql", f"/?token={web.token}"):
+        browser.driver.get(f"http://rebound.example:{port}{path}")
+        browser.read("This server does not answer to the host name in this address", "KPI_UI_HOSTS")
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_same_page_gets_everywhere_without_the_guard(
+    web: Web, stock: Web, browser: Browser, evil: int, site: str
+) -> None:
+    """What the tests above would say of Dagster's own web server: each of them would fail."""
+    remember(stock)
+    runs, kept = history(web)
+    found = attack(browser, site, evil, stock.address)
+    assert {"image", "text", "form"} <= set(launched(web, site))
+    assert history(web)[0] >= runs + 3
+    assert (kept >= 1, history(web)[1]) == (True, 0), "the history is gone"
+    assert materializations(web, "reported", site) == 1
+    assert json.loads(found.seen["socket"]) == {"type": "connection_ack"}
+    assert "Runs" in found.frame
+    assert ("POST", 200) in found.answers
+    browser.driver.get(f"http://rebound.example:{stock.address.rpartition(':')[2]}/server_info")
+    browser.read("dagster_webserver_version")
+    with pytest.raises(Exception, match="answers to any host name"):
+        probe.check(stock.address)
+
+
+def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, evil: int) -> None:
+    """The cookie is not sent where another site's link leads here: the page comes all the same."""
+    browser.driver.get(f"http://evil.example:{evil}/link?{web.address}/runs?q=x")
+    browser.click("Look at this", "a")
+    browser.read("Overview", "Runs", "Created")
+    assert browser.driver.current_url.startswith(f"{web.address}/runs")
+
+
+def test_who_follows_a_link_without_the_cookie_is_told_what_to_do(web: Web, browser: Browser, evil: int) -> None:
+    browser.go("/server_info")
+    browser.driver.delete_all_cookies()
+    browser.driver.get(f"http://evil.example:{evil}/link?{web.address}/runs")
+    browser.click("Look at this", "a")
+    browser.read("needs the token of the web UI", "kpi url")
+    browser.go("/?token=wrong")
+    browser.read("needs the token of the web UI")
+    assert browser.driver.get_cookies() == []
+    browser.driver.get(link(web.address, web.token))
+    browser.read("Overview")
