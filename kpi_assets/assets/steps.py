@@ -21,13 +21,14 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._utils.interrupts import raise_interrupts_as
 
 from kpi_assets.assets.run_tags import load_dates_asked
-from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
+from kpi_assets.build.context import WHY_NOT, BuildContext, BuildOutcome, ObjectOutcome, Progress
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.warehouse.connection import is_lost
 
 PAUSES = (5, 20, 60)  # seconds before the tries after the first, where a connection was lost
 NAMED = 3  # load_dates that one sentence names
+NOT_DONE = {"failed", *WHY_NOT}  # what comes of a build on which nothing can be built
 
 Outcome = TypeVar("Outcome", ObjectOutcome, BuildOutcome)
 
@@ -96,7 +97,7 @@ class Step(Generic[Outcome]):
                 outcome = self._build(context, load_date)
         except dg.Failure as failure:
             return None, str(failure.description)
-        return outcome, "held by its gates" if outcome.held else None
+        return outcome, outcome.why_not
 
 
 def _harmless(report: Progress) -> Progress:
@@ -119,9 +120,9 @@ def behind(pipeline: Pipeline, table: Table) -> list[str]:
 
 def _why_not(name: str, upstream: Sequence[str], came_to: dict[str, str]) -> str | None:
     """Why a load_date of a range is not to be built; None where it is."""
-    if came_to.get(name) == "held":
-        return "held by its gates"
-    return next((f"{n} was {came_to[n]} in this run" for n in upstream if came_to.get(n) in {"held", "failed"}), None)
+    if why_not := WHY_NOT.get(came_to.get(name, "")):  # this step is tried again
+        return why_not
+    return next((f"{n} was {came_to[n]} in this run" for n in upstream if came_to.get(n) in NOT_DONE), None)
 
 
 def _is_last(context: dg.AssetExecutionContext) -> bool:

@@ -50,6 +50,8 @@ def send_test() -> None:
         link=_ui_url(config),
         run_id=None,
         at=now,
+        count=0,
+        load_dates=[],
     )
     for channel in found:
         try:

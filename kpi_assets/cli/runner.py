@@ -5,7 +5,7 @@ Belongs here: executing a run, and what it came to by every one of its steps. No
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -24,14 +24,22 @@ if TYPE_CHECKING:
 
 KEPT = "Stopped: what was published before stays; run the load_date again for the rest."
 States = Mapping[str, tuple[str, str | None]]
+# By the worst that came of it, the worst first. What has not landed was judged by no gate, so it is not held; and what
+# was asked for was not done, so it is no success.
+EXIT_CODES = {"failed": 1, "held": HELD, "missing": 1, "published": 0}
+
+
+def worst(words: Collection[str]) -> str:
+    """The worst of what several builds or runs came to."""
+    return next((word for word in EXIT_CODES if word in words), "published")
 
 
 @dataclass(frozen=True)
 class Result:
     """What a run came to.
 
-    `states` holds for each asset that was worked on success, held or failed, and why; `after` why the run failed on an
-    asset that was published by then; `not_begun` the assets that it did not come to.
+    `states` holds for each asset that was worked on success, held, missing or failed, and why; `after` why the run
+    failed on an asset that was published by then; `not_begun` the assets that it did not come to.
     """
 
     load_date: date
@@ -51,18 +59,18 @@ class Result:
 
     @property
     def word(self) -> str:
-        """The worst of it: failed, held, or published. What was not begun was kept back by what is held, or failed."""
-        found = {state for state, _ in self.states.values()}
-        if "failed" in found or self.after:
-            return "failed"
-        if "held" in found:
-            return "held"
-        return "failed" if self.not_begun else "published"
+        """The worst of it: failed, held, missing, or published.
+
+        What was not begun was kept back by what is held or missing, or failed.
+        """
+        found = {state for state, _ in self.states.values()} | ({"failed"} if self.after else set())
+        word = worst(found)
+        return "failed" if word == "published" and self.not_begun else word
 
     @property
     def exit_code(self) -> int:
         """For the shell."""
-        return {"failed": 1, "held": HELD, "published": 0}[self.word]
+        return EXIT_CODES[self.word]
 
 
 class Runner:

@@ -18,7 +18,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import freshness
 from kpi_assets.ops.freshness import LateKpi
 
-Kind = Literal["held", "failed", "late", "recovered"]
+Kind = Literal["held", "failed", "late", "stalled", "recovered"]
 
 # The same incident again is counted, and its details become those of the latest run.
 _OPEN = """

@@ -183,7 +183,10 @@ def test_a_record_that_is_too_short(told: Told) -> None:
     ],
 )
 def test_an_object_that_is_not_as_agreed(told: Told, fault: str, name: str, file: str, problem: str) -> None:
-    assert told.line(fault, f"held {name}:") == f"held {name}: s3://kpi-instacart/{key(file, DAYS[fault])}{problem}"
+    state = "missing" if fault == "missing_object" else "held"
+    assert (
+        told.line(fault, f"{state} {name}:") == f"{state} {name}: s3://kpi-instacart/{key(file, DAYS[fault])}{problem}"
+    )
 
 
 def test_an_object_that_holds_its_header_only(told: Told) -> None:
