@@ -10,6 +10,7 @@ import dagster as dg
 from kpi_assets.assets.factory import RESOURCES
 from kpi_assets.assets.steps import NAMED, failing_in_one_sentence
 from kpi_assets.build.retention import drop, due, totals
+from kpi_assets.instance.starters import retention_name
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.warehouse.connection import connect
 
@@ -53,8 +54,3 @@ def retention_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Drops what is older than pipeline.yaml keeps.",
     )
-
-
-def retention_name(pipeline: Pipeline) -> str:
-    """What the job is called."""
-    return f"{pipeline.name}_retention"

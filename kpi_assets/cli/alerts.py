@@ -10,7 +10,7 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.settings import Settings, settings
 
 CHANNEL_SECONDS = 5.0  # for which a command waits for a channel
-STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "recovered": "green"}
+STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "stalled": "bold red", "recovered": "green"}
 
 
 def alerts(

@@ -6,7 +6,7 @@ Belongs here: executing a run, and what it came to by every one of its steps. No
 
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -141,8 +141,20 @@ def open_runner(work: Session) -> Iterator[Callable[[date, Sequence[str]], Resul
     with open_instance() as instance:
         runner = Runner(work, instance)
         close_dead_runs(instance)
+        _record_stalled_alerts(work, instance)
         loaded()
         yield runner.materialise
+
+
+def _record_stalled_alerts(work: Session, instance: "dg.DagsterInstance") -> None:
+    """Take down that nobody tells of incidents any more: the command delivers at its end. No failure of the command."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from kpi_assets.automation.stalled import record_if_alerts_stalled  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    with suppress(SQLAlchemyError), connect(work.server, work.pipeline.name, "alerts") as connection:
+        record_if_alerts_stalled(instance, connection, work.pipeline.name)
 
 
 def failures_of(pipeline: str, events: Sequence["DagsterEvent"]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from kpi_assets.settings import Settings
 from kpi_assets.warehouse.bootstrap import ensure_database
 
 DATABASE = "dagster"
+LOCATION = "kpi_assets"  # what every workspace calls the code location: by it Dagster knows its sensors again
 OURS = "# Written by kpi_assets at each start"  # how a file begins that prepare() may replace
 
 DAGSTER_YAML = f"""\

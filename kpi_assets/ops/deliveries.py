@@ -144,6 +144,26 @@ def refused(connection: Connection[Any], alerts: Sequence[Alert], channel: str, 
     )
 
 
+def untold(connection: Connection[Any], channels: Sequence[str]) -> int:
+    """How many alerts one of these channels has yet to take, and is to be told."""
+    row = connection.execute(
+        """
+        select count(*) from ops.alerts as a
+        where (a.closed_at is null or a.opened_at > clock_timestamp() - %s::interval)
+        and a.opened_at > clock_timestamp() - %s::interval
+        and exists (
+            select 1 from unnest(%s::text[]) as c (channel)
+            where not exists (
+                select 1 from ops.alert_deliveries as d
+                where d.alert_id = a.id and d.channel = c.channel and d.delivered_at is not null
+            )
+        )
+        """,
+        [NEWS, GIVE_UP, list(channels)],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def undelivered(connection: Connection[Any]) -> list[dict[str, Any]]:
     """What has not been told yet: alert, channel, attempts, last_error, and next_attempt_at (None: given up)."""
     with connection.cursor(row_factory=dict_row) as cursor:
