@@ -10,7 +10,6 @@ import dagster as dg
 from kpi_assets.automation.retention import retention_schedule
 from kpi_assets.automation.stalled import stand_in
 from kpi_assets.automation.watch import Watch
-from kpi_assets.errors import UserError
 from kpi_assets.instance.starters import DAILY_AT_TWO, schedule_name, sensor_name
 from kpi_assets.model.pipeline import Pipeline
 
@@ -40,8 +39,10 @@ def pipeline_sensor(pipeline: Pipeline, others: Collection[Pipeline] = ()) -> dg
         context.log.info(look.summary)
         try:
             stand_in(context.instance, pipeline, others)
-        except UserError as error:  # what was asked for is claimed, and is not to be lost
-            context.log.warning(str(error))
+        except Exception as error:  # what was asked for is claimed, and is not to be lost
+            context.log.warning(
+                f"The alerts cannot be seen to in their sensor's place ({type(error).__name__}: {error})."
+            )
         if not look.requests:
             return dg.SensorResult(skip_reason=look.summary, cursor=look.cursor)
         return dg.SensorResult(run_requests=look.requests, cursor=look.cursor)

@@ -13,7 +13,7 @@ from typing import cast
 
 import typer
 
-from kpi_assets.cli import alerts, data, deploy, drop, look, plan, retention, run, stack
+from kpi_assets.cli import alerts, data, deploy, drop, look, plan, retention, run, stack, switch
 from kpi_assets.cli.common import STOPPED, err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
@@ -38,6 +38,8 @@ for command in (
     stack.up,
     stack.down,
     stack.status,
+    switch.enable,
+    switch.disable,
     data.sample,
     data.land,
     run.run,

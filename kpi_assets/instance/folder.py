@@ -39,6 +39,12 @@ nux: {{enabled: false}}
 """
 
 
+WORKSPACE_YAML = f"""\
+load_from:
+  - python_module: {{module_name: kpi_assets.definitions, location_name: {LOCATION}}}
+"""
+
+
 def storage_url(settings: Settings) -> str:
     """The URL of Dagster's database, in the form that keeps SQLAlchemy on psycopg2.
 
@@ -66,6 +72,7 @@ def prepare(settings: Settings) -> Path:
         written = path.with_suffix(f".{os.getpid()}")
         written.write_text(DAGSTER_YAML)
         written.replace(path)
+    (folder / "workspace.yaml").write_text(WORKSPACE_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     if settings.dagster_postgres_url is None and settings.postgres_url is not None:
         ensure_database(settings.postgres_url, DATABASE)

@@ -1,7 +1,4 @@
-"""Runs whose process died: what was killed in the middle is closed as failed by whoever comes next on this machine.
-
-`python -m kpi_assets.instance.processes` does so once: a run that the daemon launched is then tried again by it.
-"""
+"""Runs whose process died: what was killed in the middle is closed as failed by whoever comes next on this machine."""
 
 import socket
 
@@ -47,10 +44,3 @@ def _is_alive(told: str) -> bool:
         return _told(process) == told and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-if __name__ == "__main__":
-    from kpi_assets.instance.storage import open_instance
-
-    with open_instance() as found:
-        close_dead_runs(found)

@@ -24,7 +24,7 @@ import psutil
 from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
 from kpi_assets.local.stack import Stack
-from kpi_assets.settings import CHECKOUT, Settings
+from kpi_assets.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,12 @@ class _Record:
             return None
 
 
-def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str], None]) -> None:
+def serve(
+    settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str, Sequence[str]], None]
+) -> None:
     """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them or what they need dies.
 
+    Once the web UI answers, `on_ready` is given its address and the names of the pipelines that run nothing themselves.
     Raises UserError when that happens, another `kpi up` runs in this home, the port is taken, or a service does not
     come up. Whatever was killed, the next call cleans up after it and goes on.
     """
@@ -71,12 +74,12 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
         try:
-            open_instance()
+            off = open_instance()
             for name, arguments in commands(chosen).items():
                 children.append(_spawn(home, name, arguments, stack, chosen if name == WEB else None))
             _await_answer(address(chosen), children, home, ended)
             if not ended():
-                on_ready(address(chosen))
+                on_ready(address(chosen), off)
             code_server = _CodeServer(children[0], address(chosen))
             while not ended():
                 _check_alive(children, home)
@@ -134,20 +137,20 @@ def address(port: int) -> str:
 
 def commands(port: int) -> dict[str, list[str]]:
     """What Python is told to start each service; the first is the web UI, on that port."""
-    workspace = CHECKOUT / "workspace.yaml"
-    location = ["-w", str(workspace)] if workspace.exists() else ["-m", "kpi_assets.definitions"]
+    location = ["-w", str(Path(os.environ["DAGSTER_HOME"]) / "workspace.yaml")]  # as folder.prepare() wrote it
     return {
         WEB: ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), *location],
         DAEMON: ["-m", "dagster._daemon", "run", *location],
     }
 
 
-def open_instance() -> None:
+def open_instance() -> list[str]:
     """Make the instance's tables, at which services that start at once fail, and close the runs of dead processes.
 
-    In a process of its own, so that Dagster is not imported here.
+    Returns the pipelines that run nothing by themselves. In a process of its own, so that Dagster is not imported here.
     """
-    subprocess.run([sys.executable, "-m", "kpi_assets.instance.processes"], check=False)
+    command = [sys.executable, "-m", "kpi_assets.instance.opening"]
+    return subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True).stdout.split()  # noqa: S603
 
 
 def _spawn(

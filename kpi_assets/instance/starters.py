@@ -56,6 +56,8 @@ class Starter:
 
     def state(self, instance: dg.DagsterInstance) -> InstigatorState | None:
         """What the instance knows of it; None where it was never on, and nobody switched it."""
+        if instance.schedule_storage is None:  # an instance of one process has none
+            return None
         found = instance.get_instigator_state(self._fresh().instigator_origin_id, self._fresh().selector_id)
         return found if found and found.instigator_type == self.type else None
 
@@ -102,6 +104,12 @@ def pipeline_schedule_of(pipeline: Pipeline) -> Starter:
     """The schedule that does so once a day."""
     declared = pipeline.config.automation.start == "schedule"
     return Starter(schedule_name(pipeline), pipeline.name, declared, is_sensor=False)
+
+
+def switched_on(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Starter]:
+    """Those of its sensor and its schedule that are on."""
+    both = (pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline))
+    return [starter for starter in both if starter.is_on(instance)]
 
 
 def starters(pipelines: Sequence[Pipeline]) -> list[Starter]:
