@@ -51,7 +51,7 @@ class Sweep:
         try:
             words = json.loads(cursor or "{}")
             found = cls(int(words["year"]), float(words["rest_until"]))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return cls()
         return found if found.rest_until <= now + LONGEST_REST else cls(found.year)
 
