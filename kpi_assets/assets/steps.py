@@ -49,9 +49,7 @@ class Step(Generic[Outcome]):
         with failing_in_one_sentence(context):
             days = load_dates_asked(self.pipeline, context.run.tags)
             if not days:
-                raise UsageError(
-                    f"The run names no load_date: give it the partition that {self.name} is to be built for."
-                )
+                raise UsageError("The run names no load_date: launch it for a partition, or for a range of them.")
         if len(days) > 1:
             yield from self._range(context, days)
             return
