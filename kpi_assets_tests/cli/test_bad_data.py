@@ -53,6 +53,8 @@ class Told:
         for line in self.said.out.splitlines():
             if ": checks" in line:
                 day = date.fromisoformat(line.split()[2].rstrip(":"))
+            elif line.startswith("missing s3."):
+                day = date.fromisoformat(line.partition("load_date=")[2][:10])
             elif line.startswith("instacart: "):
                 break
             self.by_day.setdefault(day, []).append(" ".join(line.split()))
