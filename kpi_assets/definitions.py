@@ -30,7 +30,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=[asset for pipeline in pipelines for asset in pipeline_assets(pipeline)],
         jobs=[*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), history_job()],
-        sensors=[*(pipeline_sensor(pipeline) for pipeline in pipelines), alerts_sensor(pipelines)],
+        sensors=[*(pipeline_sensor(pipeline, pipelines) for pipeline in pipelines), alerts_sensor(pipelines)],
         schedules=[*(each for pipeline in pipelines for each in pipeline_schedules(pipeline)), history_schedule()],
         resources={"run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log), **given},
         # Steps share one process: a process for each costs more than most builds.

@@ -12,6 +12,10 @@ from kpi_assets.alerts.message import Message, message_of
 from kpi_assets.ops import deliveries
 from kpi_assets.warehouse.connection import WarehouseError, connect
 
+# Of a pipeline on a channel within a minute. Each one after that tells of all that is due, and there are never twice as
+# many: what is left then is told in the next minute.
+MOST_MESSAGES = 10
+
 
 def deliver(
     server: SecretStr,
@@ -24,6 +28,7 @@ def deliver(
 ) -> dict[str, str]:
     """Tell what is due, spending at most about `seconds` on each channel; returns why, for each that failed.
 
+    Alerts of one cause are one message; see MOST_MESSAGES for how many there are within a minute.
     A channel that fails is left alone for the rest of the pass; what it did not take is due again later. Never raises
     because of a channel; raises WarehouseError where the outbox cannot be used.
     """
@@ -35,16 +40,20 @@ def deliver(
                 ends = time.monotonic() + seconds
                 # What takes long is not begun near the end: it would be counted as a failure.
                 while (left := ends - time.monotonic()) > seconds / 2:
-                    alert = deliveries.claim(connection, channel.name)
-                    if alert is None:
+                    told = deliveries.told_lately(connection, channel.name)
+                    if told >= 2 * MOST_MESSAGES:
                         break
+                    alerts = deliveries.claim(connection, channel.name, all_due=told >= MOST_MESSAGES)
+                    if not alerts:
+                        break
+                    message = message_of(alerts, ui_url, run_history_days)
                     try:
-                        send_within(channel, message_of(alert, ui_url, run_history_days), left)
+                        send_within(channel, message, left)
                     except ChannelError as error:
                         problems[channel.name] = str(error)
-                        deliveries.refused(connection, alert, channel.name, str(error))
+                        deliveries.refused(connection, alerts, channel.name, str(error))
                         break
-                    deliveries.delivered(connection, alert, channel.name)
+                    deliveries.delivered(connection, alerts, channel.name, message.key)
     except psycopg.Error as error:
         raise WarehouseError(
             f"The alerts of {pipeline} cannot be delivered ({type(error).__name__}: {str(error).splitlines()[0]})."

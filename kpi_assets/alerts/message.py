@@ -1,25 +1,37 @@
-"""An alert in words: a title, what was said of it, and where to look. The same for every channel."""
+"""One or several alerts in words: a title, what was said of them, and where to look. The same for every channel."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
 
+from kpi_assets.model.query import digest
+from kpi_assets.ops.alerts import Kind
 from kpi_assets.ops.deliveries import Alert
 
 SHOWN = 5  # details of a message; the link leads to the rest
 LETTERS = 500  # of a detail
+SUMMARY = "summary"  # the kind of a message that tells of several kinds
 
+# Of one load_date, and of several.
 _TITLES = {
-    "held": "{what} is held by its gates; readers keep what was published before",
-    "failed": "{what} failed",
-    "late": "{what} is late",
-    "recovered": "{what} has recovered: it is published",
+    "held": ("is held by its gates", "are held by their gates"),
+    "failed": ("failed", "failed"),
+    "late": ("is late", "are late"),
+    "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
+    "recovered": ("has recovered", "have recovered"),
 }
+_MORE = {"held": "; readers keep what was published before"}
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a person is told. `key` is the same each time it is sent, so that a repeat can be told as one."""
+    """What a person is told. `key` is the same each time it is sent, so that a repeat can be told as one.
+
+    It tells of `count` alerts, and names all their load_dates; `load_date` and `run_id` are those that all of them
+    have in common.
+    """
 
     key: str
     kind: str
@@ -30,30 +42,90 @@ class Message:
     link: str
     run_id: str | None
     at: datetime
+    count: int
+    load_dates: list[str]
 
     def text(self) -> str:
         """The whole message, a line for each part."""
         return "\n".join([self.title, *(f"- {detail}" for detail in self.details), self.link])
 
 
-def message_of(alert: Alert, ui_url: str, run_history_days: int = 0) -> Message:
-    """The message of an alert, with a link below `ui_url`; runs that ended `run_history_days` ago may be deleted."""
-    what = alert.pipeline_name if alert.load_date is None else f"{alert.pipeline_name}, load_date {alert.load_date}"
-    details = [_cut(detail) for detail in alert.details[:SHOWN]]
-    if len(alert.details) > SHOWN:
-        details.append(f"and {len(alert.details) - SHOWN} more")
-    deletable = run_history_days and datetime.now(timezone.utc) - alert.opened_at >= timedelta(days=run_history_days)
+def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0) -> Message:
+    """The message that tells of these alerts of a pipeline, the oldest of them first, with a link below `ui_url`.
+
+    Runs that ended `run_history_days` ago may be deleted by now; 0 means that none is ever.
+    """
+    first = alerts[0]
+    days = sorted({str(alert.load_date) for alert in alerts if alert.load_date})
+    kinds, runs = Counter(alert.kind for alert in alerts), {alert.run_id for alert in alerts}
+    key = f"{first.pipeline_name}.{first.id}"
+    oldest = datetime.now(timezone.utc) - timedelta(days=run_history_days) if run_history_days else None
     return Message(
-        key=f"{alert.pipeline_name}.{alert.id}",
-        kind=alert.kind,
-        pipeline=alert.pipeline_name,
-        load_date=str(alert.load_date) if alert.load_date else None,
-        title=_TITLES[alert.kind].format(what=what),
-        details=details,
-        link=ui_url + (_asset_path(alert) if deletable else _path(alert)),
-        run_id=alert.run_id,
-        at=alert.opened_at,
+        key=key if len(alerts) == 1 else f"{key}.{digest(*(str(alert.id) for alert in alerts))}",
+        kind=first.kind if len(kinds) == 1 else SUMMARY,
+        pipeline=first.pipeline_name,
+        load_date=days[0] if len(days) == 1 else None,
+        title=_title(alerts, kinds),
+        details=_details(alerts, kinds),
+        link=ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest)),
+        run_id=first.run_id if len(runs) == 1 else None,
+        at=first.opened_at,
+        count=len(alerts),
+        load_dates=days,
     )
+
+
+def _title(alerts: Sequence[Alert], kinds: Counter[Kind]) -> str:
+    if len(kinds) > 1:
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        return f"{alerts[0].pipeline_name}: {len(alerts)} alerts at once ({counts})"
+    return _sentence(alerts)
+
+
+def _sentence(alerts: Sequence[Alert]) -> str:
+    """What happened to all of these, which are of one kind."""
+    kind, one, several = alerts[0].kind, *_TITLES[alerts[0].kind]
+    if len(alerts) > 1:
+        return f"{_all(alerts)} {several}{_MORE.get(kind, '')}"
+    return f"{_what(alerts[0])} {one}{': it is published' if _is_recovery(alerts[0]) else _MORE.get(kind, '')}"
+
+
+def _is_recovery(alert: Alert) -> bool:
+    return alert.kind == "recovered" and alert.load_date is not None
+
+
+def _what(alert: Alert) -> str:
+    if alert.load_date is not None:
+        return f"{alert.pipeline_name}, load_date {alert.load_date}"
+    return f"{alert.pipeline_name}, {alert.job}" if alert.job else alert.pipeline_name
+
+
+def _all(alerts: Sequence[Alert]) -> str:
+    days = sorted({alert.load_date for alert in alerts if alert.load_date})
+    name, jobs = alerts[0].pipeline_name, sorted({alert.job for alert in alerts if alert.job})
+    if not days:
+        return f"{name}, {', '.join(jobs[:SHOWN]) or f'{len(alerts)} runs'}"
+    if len(days) == 1:
+        return f"{name}, load_date {days[0]} and others"
+    return f"{name}, {len(days):,} load_dates from {days[0]} to {days[-1]}"
+
+
+def _details(alerts: Sequence[Alert], kinds: Counter[Kind]) -> list[str]:
+    if len(alerts) == 1:
+        return _first(alerts[0].details)
+    listed = f"`kpi alerts {alerts[0].pipeline_name}` lists those that are open, and ops.alerts all"
+    if len(kinds) > 1:
+        said = [_sentence([alert for alert in alerts if alert.kind == kind]) for kind in kinds]
+    else:
+        said = _first(
+            [f"{alert.load_date or alert.job or alert.run_id}: {'; '.join(alert.details)}" for alert in alerts]
+        )
+    return [*said, listed]
+
+
+def _first(texts: Sequence[str]) -> list[str]:
+    more = [f"and {len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else []
+    return [*map(_cut, texts[:SHOWN]), *more]
 
 
 def _cut(text: str) -> str:
@@ -69,9 +141,19 @@ def verdict_path(pipeline: str, name: str, run_id: str) -> str:
     return _step_path(pipeline, name, run_id, "|type:ASSET_CHECK_EVALUATION")
 
 
-def _path(alert: Alert) -> str:
-    """The UI's page about it: of a run what it found or did, else the asset that is late."""
-    if not alert.run_id:
+def _common_path(alerts: Sequence[Alert], kinds: Counter[Kind], runs: set[str | None], oldest: datetime | None) -> str:
+    """The UI's page about several: of one table what was found first, else their run, else the list of runs."""
+    first = alerts[0]
+    if len(kinds) == 1 and first.kind == "held" and len({alert.job for alert in alerts}) == 1:
+        return _path(first, oldest)
+    return f"/runs/{_quoted(first.run_id)}" if first.run_id and len(runs) == 1 else "/runs"
+
+
+def _path(alert: Alert, oldest: datetime | None) -> str:
+    """The UI's page about it: of a run since `oldest` what it found or did, else the asset that is late."""
+    if alert.job and alert.kind != "failed" and not alert.run_id and not alert.load_date:
+        return "/automation"
+    if not alert.run_id or (oldest and alert.opened_at <= oldest):
         return _asset_path(alert)
     if not _is_asset(alert):
         return f"/runs/{_quoted(alert.run_id)}"

@@ -86,7 +86,8 @@ def _object_events(
 
     if outcome.held or manifest is None:
         yield from evaluated()
-        context.log.error(f"{key.to_user_string()} of {partition} is held: {_reasons(outcome.results)}")
+        state = "missing" if manifest is None else "held"
+        context.log.error(f"{key.to_user_string()} of {partition} is {state}: {_reasons(outcome.results)}")
         return
     described = _or_warned(context, "What describes it", lambda: metadata.object_metadata(manifest)) or {}
     # The manifest is the data version: a replaced object makes everything downstream stale.

@@ -12,7 +12,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from psycopg import Connection
 from pydantic import SecretStr
 
-from kpi_assets.assets.run_tags import PARTITION
+from kpi_assets.assets.run_tags import PARTITION, is_by_itself
 from kpi_assets.build.context import BuildContext, Progress
 from kpi_assets.build.patience import wait_for_lock
 from kpi_assets.build.prepare import prepare
@@ -22,11 +22,14 @@ from kpi_assets.lake.store import client, open_store
 from kpi_assets.model.pipeline import Pipeline, parse_date
 from kpi_assets.ops import alerts, runs, state
 from kpi_assets.ops.locks import run_lock
+from kpi_assets.plan.survey import survey
 from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
 
 OUTCOME = "kpi/outcome"  # tag
-KEPT_BACK = "Held: a gate kept something back, and what follows on it was skipped. The tag kpi/outcome says so."
+KEPT_BACK = "Not all was published: by the tag kpi/outcome, something was held or has not landed. What follows was skipped."
+    "A gate held something, or an object has not landed: the tag kpi/outcome says which. What follows was skipped."
+)
 
 
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
@@ -38,14 +41,35 @@ def plain_s3(_context: dg.InitResourceContext) -> Any:
 class Run:
     """One Dagster run in the run log: opened with its first build in a pipeline, closed when the run ends.
 
-    Its session stays open that long: while it lives, the run counts as running.
+    Its session stays open that long: while it lives, the run counts as running. A run `by_itself`, which the sensor or
+    the schedule asked for, looks again whether it has anything to do before it begins.
     """
 
-    def __init__(self, run_id: str, job: str, load_date: date | None) -> None:
-        self.run_id, self.job, self.load_date = run_id, job, load_date
-        self._rows: dict[str, tuple[Pipeline, Connection[Any], int]] = {}
+    def __init__(self, run_id: str, job: str, load_date: date | None, *, by_itself: bool = False) -> None:
+        self.run_id, self.job, self.load_date, self.by_itself = run_id, job, load_date, by_itself
+        self._sessions: dict[str, tuple[Pipeline, Connection[Any]]] = {}
+        self._rows: dict[str, int] = {}
         self._turns: set[tuple[str, date]] = set()
+        self._unneeded: dict[str, str | None] = {}
         self._lock = Lock()
+
+    def unneeded(self, pipeline: Pipeline, s3: Any, on_progress: Progress, load_date: date) -> str | None:
+        """Why there is nothing to do any more for what the run was asked for by itself; None where there is.
+
+        What was seen when it was asked for may have been done meanwhile, by a backfill or a person. Looked at once,
+        when no other run builds the load_date: then nothing has been written down of this one. Raises UserError.
+        """
+        if self.by_itself and pipeline.name not in self._unneeded:
+            pipeline.check_load_date(load_date)
+            session, config = self._session(pipeline, server_of(settings())), settings()
+            self._await_turn(pipeline, session, load_date, on_progress)
+            runs.close_dead_rows(session)
+            [[standing]] = survey(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
+            due = standing.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change)
+            self._unneeded[pipeline.name] = (
+                None if due else f"There is nothing left to do for {load_date}: {standing.reason}"
+            )
+        return self._unneeded.get(pipeline.name)
 
     def context(
         self, pipeline: Pipeline, s3: Any, on_progress: Progress, load_date: date | None = None
@@ -60,42 +84,53 @@ class Run:
             pipeline.check_load_date(load_date)
         config = settings()
         server = server_of(config)
-        session = self._session(pipeline, server)
-        if load_date and (pipeline.name, load_date) not in self._turns:
-            wait_for_lock(session, run_lock(load_date), "waiting for another run of its load_date", on_progress)
-            self._turns.add((pipeline.name, load_date))
+        session = self._begun(pipeline, server)
+        if load_date:
+            self._await_turn(pipeline, session, load_date, on_progress)
         return BuildContext(
             pipeline, server, open_store(pipeline, config, s3), self.run_id, on_progress, writers=config.writers
         )
 
     def came_to(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
         """What each build of this run has come to until now, by load_date and table or object."""
-        return state.of_run_by_load_date(self._session(pipeline, server_of(settings())), self.run_id)
+        return state.of_run_by_load_date(self._begun(pipeline, server_of(settings())), self.run_id)
+
+    def _await_turn(self, pipeline: Pipeline, session: Connection[Any], load_date: date, on_progress: Progress) -> None:
+        if (pipeline.name, load_date) not in self._turns:
+            wait_for_lock(session, run_lock(load_date), "waiting for another run of its load_date", on_progress)
+            self._turns.add((pipeline.name, load_date))
+
+    def _begun(self, pipeline: Pipeline, server: SecretStr) -> Connection[Any]:
+        """The run's session, with its row in the run log."""
+        session = self._session(pipeline, server)
+        with self._lock:
+            if pipeline.name not in self._rows:
+                self._rows[pipeline.name] = runs.open_row(
+                    session, run_id=self.run_id, pipeline=pipeline.name, job=self.job, load_date=self.load_date
+                )
+        return session
 
     def _session(self, pipeline: Pipeline, server: SecretStr) -> Connection[Any]:
         with self._lock:
-            if pipeline.name not in self._rows:
-                self._rows[pipeline.name] = (pipeline, *self._open(pipeline, server))
-            return self._rows[pipeline.name][1]
-
-    def _open(self, pipeline: Pipeline, server: SecretStr) -> tuple[Connection[Any], int]:
-        prepare(pipeline, server)
-        session = open_session(server, pipeline.name, f"{self.run_id[:8]} run")
-        row_id = runs.open_row(
-            session, run_id=self.run_id, pipeline=pipeline.name, job=self.job, load_date=self.load_date
-        )
-        return session, row_id
+            if pipeline.name not in self._sessions:
+                prepare(pipeline, server)
+                self._sessions[pipeline.name] = (
+                    pipeline,
+                    open_session(server, pipeline.name, f"{self.run_id[:8]} run"),
+                )
+            return self._sessions[pipeline.name][1]
 
     def close(self) -> set[str]:
         """Close the run's rows from what its builds came to, and the incidents of the load_dates it published.
 
-        Returns what it came to: success, held or failed; nothing where no build was begun.
+        Returns what it came to: success, missing, held, failed or unneeded; nothing where no build was begun.
         """
-        outcomes: set[str] = set()
-        for pipeline, session, row_id in self._rows.values():
+        outcomes = {"unneeded"} if any(self._unneeded.values()) else set()
+        for name, (pipeline, session) in self._sessions.items():
             with session:
-                outcomes.add(runs.close_run(session, row_id, self.run_id))
-                alerts.close_recovered(session, pipeline)
+                if name in self._rows:
+                    outcomes.add(runs.close_run(session, self._rows[name], self.run_id))
+                    alerts.close_recovered(session, pipeline)
         return outcomes
 
 
@@ -123,7 +158,8 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
         raise UserError("The run log is for runs: materialise the asset in one.")
     if context.instance:  # a run that the daemon launched is in a process that it does not watch
         context.instance.add_run_tags(dagster_run.run_id, process_tags(dagster_run.run_id))
-    run = Run(dagster_run.run_id, dagster_run.job_name, _load_date_of(dagster_run.tags))
+    by_itself = is_by_itself(dagster_run.tags)
+    run = Run(dagster_run.run_id, dagster_run.job_name, _load_date_of(dagster_run.tags), by_itself=by_itself)
     outcomes: set[str] = set()
     try:
         yield run
@@ -143,6 +179,6 @@ def _only_kept_back(instance: dg.DagsterInstance, run_id: str, outcomes: Set[str
     Such a run ends as CANCELED. As FAILURE Dagster would take for failed whatever the run had planned, also what was
     skipped; as SUCCESS a backfill of which everything was held would have succeeded.
     """
-    if outcomes <= {"success"} or "failed" in outcomes or sys.exc_info()[0]:  # the last: it breaks off
+    if outcomes <= {"success", "unneeded"} or "failed" in outcomes or sys.exc_info()[0]:  # the last: it breaks off
         return False
     return not instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records

@@ -1,4 +1,4 @@
-"""Run tags: which load_dates a run was asked to build. Anybody can set them, to anything.
+"""Run tags: which load_dates a run was asked to build, and by whom. Anybody can set them, to anything.
 
 Belongs here: reading them, in one place. Not here: which load_dates may be built (Pipeline.check_load_date).
 """
@@ -6,12 +6,15 @@ Belongs here: reading them, in one place. Not here: which load_dates may be buil
 from collections.abc import Mapping
 from datetime import date
 
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
+
 from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline, parse_date
 
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 SHOWN = 40  # letters of a tag
+STATE = "kpi/state"  # what a load_date was when the sensor or the schedule asked for a run of it
 
 
 def load_dates_asked(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
@@ -28,6 +31,11 @@ def load_dates_asked(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
             f"and {RANGE_END}, or one partition."
         )
     return pipeline.load_dates(*map(_date, ends)) if ends else []
+
+
+def is_by_itself(tags: Mapping[str, str]) -> bool:
+    """Whether the sensor or the schedule asked for a run: one that a person launches again has their tags too."""
+    return STATE in tags and (PARENT_RUN_ID_TAG not in tags or RETRY_NUMBER_TAG in tags)
 
 
 def _date(text: str) -> date:

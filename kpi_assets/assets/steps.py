@@ -54,19 +54,28 @@ class Step(Generic[Outcome]):
         with failing_in_one_sentence(context):
             days = load_dates_asked(self.pipeline, context.run.tags)
             if not days:
-                raise UsageError(
-                    f"The run names no load_date: give it the partition that {self.name} is to be built for."
-                )
+                raise UsageError("The run names no load_date: launch it for a partition, or for a range of them.")
         if len(days) > 1:
             yield from self._range(context, days)
             return
         with failing_in_one_sentence(context):
-            outcome = self._build(context, days[0])
+            unneeded = self._unneeded(context, days[0])
+            outcome = None if unneeded else self._build(context, days[0])
+        if outcome is None:  # without an output of this step, Dagster skips those that follow on it
+            context.log.info(unneeded)
+            return
         yield from self.events(context, str(days[0]), outcome)
 
+    def _unneeded(self, context: dg.AssetExecutionContext, load_date: date) -> str | None:
+        resources, reporter = context.resources, self._reporter(context, load_date)
+        found: str | None = resources.run_log.unneeded(self.pipeline, resources.s3, reporter, load_date)
+        return found
+
+    def _reporter(self, context: dg.AssetExecutionContext, load_date: date) -> Progress:
+        return _harmless(context.resources.progress(context.log, f"{self.name} {load_date}"))
+
     def _build(self, context: dg.AssetExecutionContext, load_date: date) -> Outcome:
-        resources = context.resources
-        reporter = _harmless(resources.progress(context.log, f"{self.name} {load_date}"))
+        resources, reporter = context.resources, self._reporter(context, load_date)
         work: BuildContext = resources.run_log.context(self.pipeline, resources.s3, reporter, load_date)
         return self.build(work, load_date)
 
@@ -105,7 +114,7 @@ class Step(Generic[Outcome]):
                 outcome = self._build(context, load_date)
         except dg.Failure as failure:
             return None, str(failure.description)
-        return outcome, "held by its gates" if outcome.held else None
+        return outcome, outcome.why_not
 
 
 def _harmless(report: Progress) -> Progress:

@@ -3,6 +3,7 @@
 It launches nothing. Commands deliver at their end too; the outbox takes care that nothing is told twice.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
@@ -14,12 +15,17 @@ from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.resources import server_of
 from kpi_assets.assets.run_tags import load_dates_asked
+from kpi_assets.automation.stalled import record_stalled
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.instance import ticks
+from kpi_assets.instance.starters import ALERTS, starters
+from kpi_assets.instance.ticks import Stalled
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import alerts, runs, schema
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
+LOGGER = logging.getLogger("kpi_assets.alerts")
 EVERY = 60  # seconds
 CHANNEL_SECONDS = 8.0  # for a channel in a pass over one pipeline's outbox
 TICK_SECONDS = 25.0  # after which no further pipeline is begun; Dagster ends a tick after 60
@@ -29,14 +35,19 @@ MOST_RUNS = 500  # looked at in a tick
 LOST = "The run failed before it could begin a build: its page in the UI says why."
 
 
+class AlertsError(Exception):
+    """The alerts of a pipeline could not be seen to, for a reason that nobody foresaw; all others were."""
+
+
 def alerts_sensor(pipelines: Sequence[Pipeline]) -> dg.SensorDefinition:
     """The one sensor for the alerts of all pipelines. Its cursor, a time, only spares work."""
+    every = starters(pipelines)
 
     @dg.sensor(
-        name="alerts",
+        name=ALERTS,
         minimum_interval_seconds=EVERY,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells people what is held, failed, late or recovered; it launches no runs.",
+        description="Tells people what is held, failed, late, stalled or recovered; it launches no runs.",
     )
     def tell(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(timezone.utc)
@@ -44,7 +55,8 @@ def alerts_sensor(pipelines: Sequence[Pipeline]) -> dg.SensorDefinition:
         failed = context.instance.get_run_records(
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - MARGIN), limit=MOST_RUNS
         )
-        problems, complete = tick(pipelines, failed[::-1])  # in the order in which they happened
+        stalled = ticks.stalled(context.instance, every)
+        problems, complete = tick(pipelines, failed[::-1], stalled)  # in the order in which they happened
         if complete:
             context.update_cursor(now.isoformat())
         return dg.SkipReason("; ".join(problems) or "All that was due has been told.")
@@ -61,22 +73,26 @@ def _since(cursor: str | None, now: datetime) -> datetime:
     return found if found.tzinfo and now - LOOK_BACK <= found <= now else now - LOOK_BACK
 
 
-def tick(pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord]) -> tuple[list[str], bool]:
+def tick(
+    pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord], stalled: Sequence[Stalled] = ()
+) -> tuple[list[str], bool]:
     """Note and deliver for each pipeline; a channel that fails is left alone for the rest.
 
-    Returns what went wrong, in sentences, and whether every one of the `failed` runs was looked at.
+    Returns what went wrong, in sentences, and whether every one of the `failed` runs was looked at. Raises AlertsError,
+    once all pipelines have been seen to.
     """
     config = settings()
     server, working = server_of(config), channels(config)
     deadline = time.monotonic() + TICK_SECONDS
-    problems, complete = [], True
+    problems, unforeseen, noted, seen = [], [], [], 0
     for pipeline in pipelines:
         if time.monotonic() > deadline:
             problems.append(f"{pipeline.name} waits for the next tick")
-            complete = False
             continue
         try:
-            ready = note(server, pipeline, [record for record in failed if pipeline is _pipeline_of(record, pipelines)])
+            ready = note(
+                server, pipeline, [record for record in failed if pipeline is _pipeline_of(record, pipelines)], stalled
+            )
             refusals = (
                 deliver(
                     *(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS),
@@ -87,16 +103,34 @@ def tick(pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord]) -> tuple
             )
         except UserError as error:
             problems.append(str(error))
-            complete = False
             continue
+        except Exception as error:
+            LOGGER.exception("The alerts of %s could not be seen to.", pipeline.name)
+            unforeseen.append(f"{pipeline.name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+            continue
+        seen += 1
+        noted += [pipeline.name] if ready else []
         problems += [f"{name}: {reason}" for name, reason in refusals.items()]
         working = [channel for channel in working if channel.name not in refusals]
-    return problems, complete
+    _record_elsewhere(server, [each for each in stalled if each.starter.pipeline not in noted], noted)
+    if unforeseen:
+        raise AlertsError("; ".join([*unforeseen, *problems]))
+    return problems, seen == len(pipelines)
 
 
-def note(server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord]) -> bool:
+def _record_elsewhere(server: SecretStr, stalled: Sequence[Stalled], names: Sequence[str]) -> None:
+    """Record in the first of these pipelines what belongs to none, or to one whose outbox cannot be used."""
+    if stalled and names:
+        with connect(server, names[0], "alerts") as connection:
+            record_stalled(connection, names[0], stalled)
+
+
+def note(
+    server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord], stalled: Sequence[Stalled] = ()
+) -> bool:
     """Bring a pipeline's incidents up to date, also with those `failed` runs that its run log never heard of.
 
+    `stalled` are all sensors and schedules that are, of whatever pipeline.
     Returns False where the database is not made ready yet; raises UserError.
     """
     with connect(server, pipeline.name, "alerts") as connection:
@@ -108,6 +142,8 @@ def note(server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord]) 
             ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
             load_date, sentence = _asked(pipeline, run)
             alerts.report_lost_run(connection, pipeline.name, load_date, run.run_id, ended, sentence)
+        record_stalled(connection, pipeline.name, [each for each in stalled if each.starter.pipeline == pipeline.name])
+        alerts.close_stalled(connection, pipeline.name, [each.starter.name for each in stalled])
         alerts.report_late_kpis(connection, pipeline)
         alerts.close_recovered(connection, pipeline)
     return True
@@ -116,7 +152,7 @@ def note(server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord]) 
 def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipeline | None:
     """The pipeline whose assets a run is about, or whose job it is: `<pipeline>` or `<pipeline>_<what>`."""
     run = record.dagster_run
-    first = {key.path[0] for key in run.asset_selection or ()}
+    first = {part for key in run.asset_selection or () for part in key.path[:1]}
     found = [
         pipeline
         for pipeline in pipelines

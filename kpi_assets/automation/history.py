@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 
+from kpi_assets.instance.starters import HISTORY
 from kpi_assets.settings import settings
 
 JOB = "run_history"
@@ -76,7 +77,7 @@ def history_job() -> dg.JobDefinition:
 def history_schedule() -> dg.ScheduleDefinition:
     """Once a day, on from the start."""
     return dg.ScheduleDefinition(
-        name=f"{JOB}_daily",
+        name=HISTORY,
         job_name=JOB,
         cron_schedule="0 4 * * *",
         execution_timezone="UTC",

@@ -3,25 +3,30 @@
 Belongs here: when a look is taken, and what Dagster is told of it. Not here: the look (watch.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 
 from kpi_assets.automation.retention import retention_schedule
+from kpi_assets.automation.stalled import stand_in
 from kpi_assets.automation.watch import Watch
+from kpi_assets.instance.starters import DAILY_AT_TWO, schedule_name, sensor_name
 from kpi_assets.model.pipeline import Pipeline
 
 # For the load_dates before the look-back. Dagster gives up on a tick after 60 seconds; the sensor goes on in its next.
 SENSOR_SECONDS, SCHEDULE_SECONDS = 15.0, 40.0
 
 
-def pipeline_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
-    """Looks every few seconds, and asks for one run of each load_date that is in need of it."""
+def pipeline_sensor(pipeline: Pipeline, others: Collection[Pipeline] = ()) -> dg.SensorDefinition:
+    """Looks every few seconds, and asks for one run of each load_date that is in need of it.
+
+    `others` are the pipelines beside it, one of whose sensors stands in for the sensor `alerts` where that is stalled.
+    """
     watch, words = Watch(pipeline), pipeline.config.automation
     status = dg.DefaultSensorStatus
 
     @dg.sensor(
-        name=f"{pipeline.name}_sensor",
+        name=sensor_name(pipeline),
         job_name=pipeline.job,
         minimum_interval_seconds=words.interval_seconds,
         default_status=status.RUNNING if words.start == "sensor" else status.STOPPED,
@@ -32,6 +37,12 @@ def pipeline_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
         for sentence in look.problems:
             context.log.warning(sentence)
         context.log.info(look.summary)
+        try:
+            stand_in(context.instance, pipeline, others)
+        except Exception as error:  # what was asked for is claimed, and is not to be lost
+            context.log.warning(
+                f"The alerts cannot be seen to in their sensor's place ({type(error).__name__}: {error})."
+            )
         if not look.requests:
             return dg.SensorResult(skip_reason=look.summary, cursor=look.cursor)
         return dg.SensorResult(run_requests=look.requests, cursor=look.cursor)
@@ -50,9 +61,9 @@ def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     watch, status = Watch(pipeline), dg.DefaultScheduleStatus
 
     @dg.schedule(
-        name=f"{pipeline.name}_daily",
+        name=schedule_name(pipeline),
         job_name=pipeline.job,
-        cron_schedule="0 2 * * *",
+        cron_schedule=DAILY_AT_TWO,
         execution_timezone="UTC",
         default_status=status.RUNNING if pipeline.config.automation.start == "schedule" else status.STOPPED,
         description="Runs each load_date that has landed or was replaced since; the alternative to the sensor.",

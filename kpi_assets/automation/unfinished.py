@@ -45,4 +45,4 @@ def _unfinished_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
 def _builds(run: dg.DagsterRun, pipeline: Pipeline) -> bool:
     if run.job_name in {pipeline.job, pipeline.kpis_job}:
         return True
-    return any(key.path[0] == pipeline.name for key in run.asset_selection or ())
+    return any(key.path[:1] == [pipeline.name] for key in run.asset_selection or ())

@@ -19,6 +19,7 @@ from psycopg import Connection
 
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.resources import server_of
+from kpi_assets.assets.run_tags import STATE
 from kpi_assets.automation.unfinished import unfinished_load_dates
 from kpi_assets.build.drop import orphans
 from kpi_assets.build.prepare import prepare
@@ -50,7 +51,7 @@ class Sweep:
         try:
             words = json.loads(cursor or "{}")
             found = cls(int(words["year"]), float(words["rest_until"]))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return cls()
         return found if found.rest_until <= now + LONGEST_REST else cls(found.year)
 
@@ -159,7 +160,7 @@ class Watch:
                     partition_key=day.isoformat(),
                     asset_selection=self._keys(wanted[day]) or None,
                     # What landed just now goes before a heap of old load_dates.
-                    tags={"kpi/state": wanted[day].state, "dagster/priority": "1" if day >= recent else "0"},
+                    tags={STATE: wanted[day].state, "dagster/priority": "1" if day >= recent else "0"},
                 )
                 for day, at in sorted(claimed.items())
             ]

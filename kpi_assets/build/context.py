@@ -22,6 +22,8 @@ from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.bootstrap import role_of
 from kpi_assets.warehouse.connection import BULK, connect
 
+# Why a load_date is not published, by what its build came to.
+WHY_NOT = {"held": "held by its gates", "missing": "its object has not landed"}
 MOST_SLICES = 32  # partitions cost a planner more than ever larger ones cost a sort
 
 # (phase, done, total): `done` and `total` in the phase's own unit, 0 where it has none.
@@ -75,6 +77,11 @@ class ObjectOutcome:
         """Whether nothing may be built from it."""
         return self.manifest is None or any(result.holds for result in self.results)
 
+    @property
+    def why_not(self) -> str | None:
+        """Why nothing may be built from it, in a few words."""
+        return WHY_NOT["missing" if self.manifest is None else "held"] if self.held else None
+
 
 @dataclass
 class Stopwatch:
@@ -126,3 +133,8 @@ class BuildOutcome:
     def held(self) -> bool:
         """Whether readers still see what they saw before."""
         return self.publish_id is None
+
+    @property
+    def why_not(self) -> str | None:
+        """Why it was not published, in a few words."""
+        return WHY_NOT["held"] if self.held else None

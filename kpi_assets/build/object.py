@@ -63,7 +63,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
                     connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=reason_of(error)
                 )
             raise
-    context.on_progress("held" if outcome.held else "verified", 0, 0)
+    context.on_progress("missing" if outcome.manifest is None else "held" if outcome.held else "verified", 0, 0)
     return outcome
 
 
@@ -122,7 +122,7 @@ def _record(
         load_date=load_date,
         subject="object",
     )
-    status: runs.Status = "held" if outcome.held else "success"
+    status: runs.Status = "missing" if outcome.manifest is None else "held" if outcome.held else "success"
     problems = "; ".join(result.message for result in outcome.results if result.holds)
     if outcome.held and outcome.manifest is not None:
         holds.record(connection, row_id, manifest_hash=outcome.manifest.hash, code_version=table.object_version)

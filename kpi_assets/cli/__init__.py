@@ -2,7 +2,7 @@
 
 Belongs here: arguments, printing, exit codes. Not here: what a command does to data; each module imports what it needs
 when it runs, so that `kpi --help` is instant.
-Exit codes: 0 all published, 1 failed, 2 wrong usage, 3 held by a gate, 130 stopped by Ctrl-C.
+Exit codes: 0 all published, 1 failed or not landed, 2 wrong usage, 3 held by a gate, 130 stopped by Ctrl-C.
 """
 
 import sys

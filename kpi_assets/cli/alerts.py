@@ -10,7 +10,7 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.settings import settings
 
 CHANNEL_SECONDS = 5.0  # for which a command waits for a channel
-STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "recovered": "green"}
+STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "stalled": "bold red", "recovered": "green"}
 
 
 def alerts(
@@ -51,6 +51,8 @@ def send_test() -> None:
         link=ui_url(config),
         run_id=None,
         at=now,
+        count=0,
+        load_dates=[],
     )
     for channel in found:
         try:

@@ -8,7 +8,7 @@ from typing import cast
 
 import typer
 
-from kpi_assets.cli import STOPPED, alerts, check, data, deploy, drop, look, plan, retention, run, stack
+from kpi_assets.cli import STOPPED, alerts, check, data, deploy, drop, look, plan, retention, run, stack, switch
 from kpi_assets.cli.common import close_files, err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
@@ -34,6 +34,8 @@ for command in (
     stack.up,
     stack.down,
     stack.status,
+    switch.enable,
+    switch.disable,
     data.sample,
     data.land,
     run.run,

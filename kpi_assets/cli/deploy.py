@@ -94,6 +94,6 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
                 if deep:
                     yield from guarded("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
-            yield from instance.instance(config)
+            yield from instance.instance(config, pipelines)
     except UserError as error:
         yield from (broken("files and embedded servers", sentence) for sentence in error.sentences)

@@ -30,7 +30,7 @@ from kpi_assets.cli.common import (
 from kpi_assets.cli.data import land_files, write_sample
 from kpi_assets.cli.look import Format, show_checks, show_table
 from kpi_assets.cli.plan import standings_of, told
-from kpi_assets.cli.runner import Result, open_runner
+from kpi_assets.cli.runner import EXIT_CODES, Result, open_runner, worst
 from kpi_assets.cli.view import ENDINGS
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.plan.standing import STATES
@@ -45,7 +45,7 @@ DEMO_FAULTS = ["duplicate_line", "orphan_product", "reordered_7"]
 
 
 def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "") -> None:
-    """Materialise a pipeline for one load_date: exit 0 published, 3 held by a gate, 1 failed."""
+    """Materialise a pipeline for one load_date: exit 0 published, 3 held by a gate, 1 failed or not landed."""
     found = pipeline_of(pipeline)
     found.check_load_date(load_date)
     names = selected(found, select)
@@ -68,16 +68,19 @@ def explain(work: Session, result: Result) -> None:
     if any(state == "held" for state, _ in result.states.values()):
         show_checks(work, result.load_date, only_bad=True, run_id=result.run_id)
     for name, (state, error) in result.states.items():
-        if state in {"held", "failed"}:
+        if state in {"held", "failed", "missing"}:
             say(styled(state, ENDINGS[state]), f" {name}: {error or ''}")
         if state == "held" and (ui_url := known_ui_url(work.settings)):
             say(f"  {ui_url}{verdict_path(work.pipeline.name, name, result.run_id)}")
-    if any(name.startswith("s3.") and state == "held" for name, (state, _) in result.states.items()):
+    if any(name.startswith("s3.") and state in {"held", "missing"} for name, (state, _) in result.states.items()):
         say(f"The objects were looked for in {work.place}.")
+    if result.word == "missing":
+        again = "land what is missing (`kpi land`), then run the load_date again"
+        say(f"Nothing is wrong with {work.pipeline.name}, load_date {result.load_date}: {again}.")
     for name, error in result.after.items():
         done = "verified" if name.startswith("s3.") else "published"
         say(styled("failed", ENDINGS["failed"]), f" {name}: it is {done}; the run failed after that: {error}")
-    if result.not_begun and not any(state in {"held", "failed"} for state, _ in result.states.values()):
+    if result.not_begun and not any(state != "success" for state, _ in result.states.values()):
         names = ", ".join(result.not_begun)
         say(styled("failed", ENDINGS["failed"]), f" {names}: the run ended before it came to that")
 
@@ -104,7 +107,7 @@ def backfill(
         standings: list[Standing] = []
         for standing in _in_turn(work, first, last, results):
             standings.append(standing)
-            # What has not landed cannot be built; what lacks some of its objects will be held.
+            # What has not landed cannot be built; of what lacks some of its objects the others are.
             if standing.landed and standing.state in states:
                 suffice = [name for name in names if name in standing.tables] if only else []
                 result = materialise(standing.load_date, suffice or names)
@@ -120,7 +123,7 @@ def backfill(
             days, missing = len(standings), sum(not standing.landed for standing in standings)
             say(f"{len(rows)} landed, {missing} of the {days} load_dates not landed")
         tell(work)
-    raise typer.Exit(next((code for code in (1, HELD) if code in {r.exit_code for r in results}), 0))
+    raise typer.Exit(EXIT_CODES[worst({result.word for result in results})])
 
 
 def _in_turn(work: Session, first: date, last: date, ran: Sequence[Result]) -> "Iterator[Standing]":

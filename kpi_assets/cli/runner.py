@@ -5,8 +5,8 @@ Belongs here: executing a run, and what it came to by every one of its steps. No
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -24,14 +24,22 @@ if TYPE_CHECKING:
 
 KEPT = "Stopped: what was published before stays; run the load_date again for the rest."
 States = Mapping[str, tuple[str, str | None]]
+# By the worst that came of it, the worst first. What has not landed was judged by no gate, so it is not held; and what
+# was asked for was not done, so it is no success.
+EXIT_CODES = {"failed": 1, "held": HELD, "missing": 1, "published": 0}
+
+
+def worst(words: Collection[str]) -> str:
+    """The worst of what several builds or runs came to."""
+    return next((word for word in EXIT_CODES if word in words), "published")
 
 
 @dataclass(frozen=True)
 class Result:
     """What a run came to.
 
-    `states` holds for each asset that was worked on success, held or failed, and why; `after` why the run failed on an
-    asset that was published by then; `not_begun` the assets that it did not come to.
+    `states` holds for each asset that was worked on success, held, missing or failed, and why; `after` why the run
+    failed on an asset that was published by then; `not_begun` the assets that it did not come to.
     """
 
     load_date: date
@@ -51,18 +59,18 @@ class Result:
 
     @property
     def word(self) -> str:
-        """The worst of it: failed, held, or published. What was not begun was kept back by what is held, or failed."""
-        found = {state for state, _ in self.states.values()}
-        if "failed" in found or self.after:
-            return "failed"
-        if "held" in found:
-            return "held"
-        return "failed" if self.not_begun else "published"
+        """The worst of it: failed, held, missing, or published.
+
+        What was not begun was kept back by what is held or missing, or failed.
+        """
+        found = {state for state, _ in self.states.values()} | ({"failed"} if self.after else set())
+        word = worst(found)
+        return "failed" if word == "published" and self.not_begun else word
 
     @property
     def exit_code(self) -> int:
         """For the shell."""
-        return {"failed": 1, "held": HELD, "published": 0}[self.word]
+        return EXIT_CODES[self.word]
 
 
 class Runner:
@@ -134,8 +142,20 @@ def open_runner(work: Session) -> Iterator[Callable[[date, Sequence[str]], Resul
     with open_instance() as instance:
         runner = Runner(work, instance)
         close_dead_runs(instance)
+        _record_stalled_alerts(work, instance)
         loaded()
         yield runner.materialise
+
+
+def _record_stalled_alerts(work: Session, instance: "dg.DagsterInstance") -> None:
+    """Take down that nobody tells of incidents any more: the command delivers at its end. No failure of the command."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from kpi_assets.automation.stalled import record_if_alerts_stalled  # noqa: PLC0415
+    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+
+    with suppress(SQLAlchemyError), connect(work.server, work.pipeline.name, "alerts") as connection:
+        record_if_alerts_stalled(instance, connection, work.pipeline.name)
 
 
 def failures_of(pipeline: str, events: Sequence["DagsterEvent"]) -> dict[str, str]:

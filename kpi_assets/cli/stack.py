@@ -1,12 +1,14 @@
 """The stack: `kpi up`, `kpi down`, `kpi status`."""
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from kpi_assets.cli.common import Session, err, grid, loaded, out, say, styled
+from kpi_assets.cli.switch import say_off, say_switch
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 
@@ -40,7 +42,13 @@ def up(
             Session(pipeline, config, config.postgres_url, stack).ready()
         loaded()
         say("Starting the web UI and the daemon ...", console=err)
-        services.serve(config, stack, port, lambda address: say(styled(address, "bold"), "  (Ctrl-C stops everything)"))
+        services.serve(config, stack, port, _ready)
+
+
+def _ready(address: str, off: Sequence[str]) -> None:
+    say(styled(address, "bold"), "  (Ctrl-C stops everything)")
+    for name in off:
+        say_off(name)
 
 
 def down() -> None:
@@ -72,7 +80,9 @@ def status(
         config = settings()
         for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
             assert config.postgres_url is not None
-            _print_load_dates(Session(pipeline, config, config.postgres_url, stack).looked_at(), everything)
+            work = Session(pipeline, config, config.postgres_url, stack).looked_at()
+            _print_load_dates(work, everything)
+            say_switch(work)
 
 
 def _print_load_dates(work: Session, everything: bool) -> None:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from kpi_assets.build.context import Progress  # its import brings boto3
 
 KEPT_BACK = "what it reads was not published"
-ENDINGS = {"published": "green", "verified": "green", "held": "bold red", "failed": "red", "skipped": "yellow"}
+ENDINGS = {
+    "published": "green",
+    "verified": "green",
+    "held": "bold red",
+    "failed": "red",
+    "missing": "yellow",
+    "skipped": "yellow",
+}
 
 
 @dataclass
@@ -73,7 +80,7 @@ class RunView:
     def _why_skipped(self, name: str) -> str:
         """Why an asset was not begun; its lines before tell, since they stand in build order."""
         before = [self.lines[other] for other in self.reads.get(name, ()) if other in self.lines]
-        kept_back = any(line.state in {"held", "failed"} or line.detail == KEPT_BACK for line in before)
+        kept_back = any(line.state in {"held", "failed", "missing"} or line.detail == KEPT_BACK for line in before)
         return KEPT_BACK if kept_back else "the run ended before it"
 
     def _end(self, name: str, state: str, detail: str) -> None:

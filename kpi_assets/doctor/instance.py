@@ -1,11 +1,16 @@
-"""The Dagster instance: its database, the version of its tables, and whether its daemon lives."""
+"""The Dagster instance: its database, the version of its tables, and whether its daemon, sensors and schedules work."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from kpi_assets.alerts.channels import channels
 from kpi_assets.doctor.finding import Finding, advice, broken, guarded, ok
+from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.ops import deliveries, schema
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.connection import connect, own_database
 
@@ -16,12 +21,12 @@ SUBJECT = "dagster"
 SILENCE = 120  # seconds without a heartbeat, of which there is one each 30 seconds, until a daemon counts as dead
 
 
-def instance(settings: Settings) -> Iterator[Finding]:
-    """The instance of this KPI_HOME."""
-    yield from guarded(SUBJECT, lambda: _look(settings))
+def instance(settings: Settings, pipelines: Sequence[Pipeline]) -> Iterator[Finding]:
+    """The instance of this KPI_HOME, and the alerts that wait for its daemon."""
+    yield from guarded(SUBJECT, lambda: _look(settings, pipelines))
 
 
-def _look(settings: Settings) -> Iterator[Finding]:
+def _look(settings: Settings, pipelines: Sequence[Pipeline]) -> Iterator[Finding]:
     named = settings.dagster_postgres_url
     server, database = (named, own_database(named)) if named else (settings.postgres_url, folder.DATABASE)
     assert server is not None
@@ -41,7 +46,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
     try:
         with open_instance() as opened:
             yield from _tables(opened)
-            yield from _daemon(opened)
+            yield from _daemon(opened, settings, pipelines)
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         yield broken(SUBJECT, f"its database cannot be used ({reason}): have an administrator run `kpi bootstrap`")
@@ -59,13 +64,48 @@ def _tables(opened: "dg.DagsterInstance") -> Iterator[Finding]:
         yield ok(SUBJECT, f"its tables are of this Dagster and hold {opened.get_runs_count():,} runs")
 
 
-def _daemon(opened: "dg.DagsterInstance") -> Iterator[Finding]:
+def _daemon(opened: "dg.DagsterInstance", settings: Settings, pipelines: Sequence[Pipeline]) -> Iterator[Finding]:
     needed, heartbeats = opened.get_required_daemon_types(), opened.get_daemon_heartbeats()
     alive = [kind for kind in needed if kind in heartbeats and time.time() - heartbeats[kind].timestamp < SILENCE]
     if len(alive) == len(needed):
         yield ok(SUBJECT, "its daemon lives")
-    elif not alive:
-        yield advice(SUBJECT, "no daemon runs, so nothing that is scheduled or launched in the UI starts: `kpi up`")
-    else:
+        yield from _sensors(opened, pipelines)
+    elif alive:
         silent = ", ".join(sorted(set(needed) - set(alive)))
         yield broken(SUBJECT, f"of its daemon, {silent} failed or hang: see its log, and start it again")
+    elif untold := sum(_untold(settings, pipeline) for pipeline in pipelines):
+        yield broken(SUBJECT, f"no daemon runs, and {untold} alerts wait to be told: `kpi up`, or see why it ended")
+    else:
+        yield advice(SUBJECT, "no daemon runs, so nothing that is scheduled or launched in the UI starts: `kpi up`")
+
+
+def _untold(settings: Settings, pipeline: Pipeline) -> int:
+    """How many alerts of a pipeline wait; what is the matter with a database is told elsewhere."""
+    assert settings.postgres_url is not None
+    with suppress(UserError), connect(settings.postgres_url, pipeline.name, "doctor") as connection:
+        if not schema.pending(connection):
+            return deliveries.untold(connection, [channel.name for channel in channels(settings)])
+    return 0
+
+
+def _sensors(opened: "dg.DagsterInstance", pipelines: Sequence[Pipeline]) -> Iterator[Finding]:
+    """The sensors and schedules that are on, and do not do their work."""
+    from kpi_assets.instance import ticks  # noqa: PLC0415
+    from kpi_assets.instance.starters import starters  # noqa: PLC0415
+
+    every = starters(pipelines)
+    stalled = ticks.stalled(opened, every)
+    for each in stalled:
+        yield broken(
+            SUBJECT, f"{each.starter.name} is stalled: {each.sentence}; its page in the UI has the whole error"
+        )
+    known = {each.starter for each in stalled}
+    for starter in every:
+        if starter not in known and (since := ticks.silent_since(opened, starter, time.time())):
+            yield broken(
+                SUBJECT,
+                f"{starter.name} is on and has not looked since {since:%Y-%m-%d %H:%M} UTC: see in the UI whether the "
+                f"code location {folder.LOCATION} is loaded, and the daemon's log",
+            )
+    works = [starter for starter in every if ticks.works(opened, starter)]
+    yield ok(SUBJECT, f"sensors and schedules that are on and worked the last time: {len(works)}")

@@ -30,6 +30,7 @@ FILES = (
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
 )
+LOCATION = "kpi_assets"  # what every workspace calls the code location: by it Dagster knows its sensors again
 OURS = "# Written by kpi_assets at each start"  # how a file begins that prepare() may replace
 
 DAGSTER_YAML = f"""\
@@ -53,6 +54,12 @@ retention:
   sensor: {{purge_after_days: {{skipped: 3, started: 30, success: 30, failure: 30}}}}
 telemetry: {{enabled: false}}
 nux: {{enabled: false}}
+"""
+
+
+WORKSPACE_YAML = f"""\
+load_from:
+  - python_module: {{module_name: kpi_assets.definitions, location_name: {LOCATION}}}
 """
 
 
@@ -108,6 +115,7 @@ def prepare(settings: Settings) -> Path:
     path = folder / "dagster.yaml"
     if not path.exists() or (path.read_text() != DAGSTER_YAML and path.read_text().startswith(OURS)):
         replace(path, DAGSTER_YAML)
+    replace(folder / "workspace.yaml", WORKSPACE_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     if settings.dagster_postgres_url is None and settings.postgres_url is not None:
         ensure_database(settings.postgres_url, DATABASE)

@@ -1,7 +1,4 @@
-"""Runs whose process died: what was killed in the middle is closed as failed by whoever comes next on this machine.
-
-`python -m kpi_assets.instance.processes` does so once: a run that the daemon launched is then tried again by it.
-"""
+"""Runs whose process died: what was killed in the middle is closed as failed by whoever comes next on this machine."""
 
 import socket
 import subprocess
@@ -59,10 +56,3 @@ def keep_ctrl_c_from_helpers() -> None:
     It has no setting for that. The programs that repeat a step's output would each print a stack trace, and end early.
     """
     vars(compute_logs)["subprocess"] = SimpleNamespace(Popen=partial(subprocess.Popen, start_new_session=True))
-
-
-if __name__ == "__main__":
-    from kpi_assets.instance.storage import open_instance
-
-    with open_instance() as found:
-        close_dead_runs(found)

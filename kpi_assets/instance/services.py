@@ -22,7 +22,7 @@ import psutil
 from kpi_assets.errors import UserError
 from kpi_assets.instance import access, folder, probe
 from kpi_assets.local.stack import Stack
-from kpi_assets.settings import CHECKOUT, Settings
+from kpi_assets.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +51,15 @@ class _Record:
             return None
 
 
-def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str], None]) -> None:
+def serve(
+    settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str, Sequence[str]], None]
+) -> None:
     """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them or what they need dies.
 
-    `on_ready` hears the address that lets a person in. Raises UserError when that happens, another `kpi up` runs in
-    this home, the port is taken, or a service does not come up, or comes up without its guard. Whatever was killed, the
-    next call cleans up after it and goes on.
+    Once the web UI answers, `on_ready` is given the address that lets a person in, and the names of the pipelines that
+    run nothing by themselves. Raises UserError when that happens, another `kpi up` runs in this home, the port is
+    taken, or a service does not come up, or comes up without its guard. Whatever was killed, the next call cleans up
+    after it and goes on.
     """
     home = settings.home.resolve()
     other = next((record for record in _records(home) if record.name == SUPERVISOR and record.process()), None)
@@ -73,12 +76,12 @@ def serve(settings: Settings, stack: Stack | None, port: int | None, on_ready: C
     with _ending_by_signal() as ended:
         children: list[subprocess.Popen[bytes]] = []
         try:
-            open_instance(settings, ended)
+            off = open_instance(settings, ended)
             for name, arguments in commands(chosen).items() if not ended() else ():
                 children.append(_spawn(settings, name, arguments, stack, chosen if name == WEB else None))
             _await_answer(address(chosen), children, home, ended)
             if not ended():
-                on_ready(access.link(address(chosen), token))
+                on_ready(access.link(address(chosen), token), off)
             code_server = _CodeServer(children[0], address(chosen), token) if children else None
             while code_server and not ended():
                 _check_alive(children, home)
@@ -148,26 +151,33 @@ def known_ui_url(settings: Settings) -> str | None:
 
 def commands(port: int) -> dict[str, list[str]]:
     """What Python is told to start each service; the first is the web UI, on that port."""
-    workspace = CHECKOUT / "workspace.yaml"
-    location = ["-w", str(workspace)] if workspace.exists() else ["-m", "kpi_assets.definitions"]
+    location = ["-w", str(Path(os.environ["DAGSTER_HOME"]) / "workspace.yaml")]  # as folder.prepare() wrote it
     return {
         WEB: ["-m", "kpi_assets.instance.web", "-h", access.LOOPBACK, "-p", str(port), *location],
         DAEMON: ["-m", "dagster._daemon", "run", *location],
     }
 
 
-def open_instance(settings: Settings, ended: Callable[[], bool]) -> None:
+def open_instance(settings: Settings, ended: Callable[[], bool]) -> list[str]:
     """Make the instance's tables, at which services that start at once fail, and close the runs of dead processes.
 
-    In a process of its own, so that Dagster is not imported here, and a session of its own: Ctrl-C is ours.
+    Returns the pipelines that run nothing by themselves. In a process of its own, so that Dagster is not imported here,
+    and a session of its own: Ctrl-C is ours.
     """
-    words = [sys.executable, "-m", "kpi_assets.instance.processes"]
-    working_folder, environment = folder.working_folder(settings.home), folder.environment(settings)
-    with subprocess.Popen(words, cwd=working_folder, env=environment, start_new_session=True) as opening:  # noqa: S603
+    words = [sys.executable, "-m", "kpi_assets.instance.opening"]
+    with subprocess.Popen(  # noqa: S603
+        words,
+        cwd=folder.working_folder(settings.home),
+        env=folder.environment(settings),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as opening:
         while opening.poll() is None:
             if ended():
                 opening.kill()
             time.sleep(0.02)
+        return opening.stdout.read().split() if opening.stdout else []
 
 
 def _spawn(

@@ -13,8 +13,8 @@ from kpi_assets.model.strict_yaml import Strict
 class Automation(Strict):
     """How a pipeline runs itself; a pipeline.yaml without the word has these defaults."""
 
-    # What is on when the definitions are first loaded; the UI switches either on and off.
-    start: Literal["sensor", "schedule", "none"] = "sensor"
+    # What is on until somebody says otherwise by `kpi enable`, `kpi disable` or in the UI: of a new pipeline nothing.
+    start: Literal["sensor", "schedule", "none"] = "none"
     interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 30  # between two looks of the sensor
     settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 5  # an object younger than this may have siblings coming
     look_back_days: Annotated[int, Field(ge=0, le=3_660)] = 7  # looked at each time; earlier load_dates in turns

@@ -350,7 +350,7 @@ class Pipeline:
 def parse_date(text: str) -> date:
     """Read YYYY-MM-DD. Raises ValueError with a sentence."""
     try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             return date.fromisoformat(text)
     except ValueError:
         pass

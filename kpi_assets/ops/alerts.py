@@ -2,23 +2,24 @@
 
 An incident is a (pipeline, load_date, kind): held by a gate, failed, or late, as a load_date is that lacks objects or
 KPIs. It is opened in the transaction of the event itself, counts what happens again while it is open, and is closed by
-a recovery once the load_date is published.
+a recovery once the load_date is published. A sensor or schedule that fails again and again is one too, of no load_date.
 Not here: who is told of it, and whether that worked (deliveries.py).
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from kpi_assets.model.excerpt import RECORD, sql_cut
+from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import freshness, locks
 from kpi_assets.ops.freshness import LateKpi
 
-Kind = Literal["held", "failed", "late", "recovered"]
+Kind = Literal["held", "failed", "late", "stalled", "recovered"]
 
 # The same incident again is counted, and its details become those of the latest run.
 _OPEN = """
@@ -126,6 +127,35 @@ def report_lost_run(
             "ended_at": ended_at,
             "sentence": sentence,
         },
+    )
+
+
+def report_stalled(connection: Connection[Any], pipeline: str, name: str, sentence: str) -> None:
+    """Open the incident of a sensor or schedule that fails again and again; nothing happens where it is open."""
+    connection.execute(
+        "insert into ops.alerts (pipeline_name, kind, job, details) values (%s, 'stalled', %s, array[%s]) "
+        "on conflict do nothing",
+        [pipeline, name, cut(sentence, RECORD)],
+    )
+
+
+def close_stalled(connection: Connection[Any], pipeline: str, stalled: Sequence[str]) -> None:
+    """Close what is open of each sensor and schedule that is stalled no more, with a recovery."""
+    connection.execute(
+        """
+        with closed as (
+            update ops.alerts set closed_at = clock_timestamp()
+            where kind = 'stalled' and closed_at is null and job <> all(%s)
+            returning job, opened_at
+        )
+        insert into ops.alerts (pipeline_name, kind, job, details, closed_at)
+        select %s, 'recovered', job,
+            array['it was stalled since ' || to_char(opened_at, 'YYYY-MM-DD HH24:MI "UTC"')
+                  || '; it looks again, or was switched off'],
+            clock_timestamp()
+        from closed
+        """,
+        [list(stalled), pipeline],
     )
 
 

@@ -16,7 +16,7 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Layer
 from kpi_assets.ops import alerts, locks
 
-Status = Literal["running", "success", "held", "failed"]
+Status = Literal["running", "success", "held", "failed", "missing"]
 
 _LAYER_COLUMN: dict[Layer, str] = {
     "raw": "rows_loaded_raw",
@@ -84,7 +84,7 @@ def close_build(
 def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str | None = None) -> Status:
     """Close a run's row from the rows of its builds, which it sums up; returns its status.
 
-    A run failed if a build of it did (or `error` says so), else it is held if one was held.
+    The worst of its builds tells: failed (also where `error` says so), held, missing, success.
     """
     with connection.transaction():
         row = connection.execute(
@@ -93,6 +93,7 @@ def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str 
                 select
                     bool_or(status in ('failed', 'running')) as failed,
                     bool_or(status = 'held') as held,
+                    bool_or(status = 'missing') as missing,
                     sum(rows_extracted) as rows_extracted,
                     sum(rows_loaded_raw) as rows_loaded_raw,
                     sum(rows_loaded_staging) as rows_loaded_staging,
@@ -107,6 +108,7 @@ def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str 
                 status = case
                     when b.failed or %(error)s::text is not null then 'failed'
                     when b.held then 'held'
+                    when b.missing then 'missing'
                     else 'success'
                 end,
                 rows_extracted = b.rows_extracted,

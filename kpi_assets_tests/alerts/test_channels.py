@@ -35,7 +35,7 @@ ALERT = Alert(
     ["raw.things: grain (1 bad row <!channel> & *more*)", "s3.others: exists (s3://b/k is not there)"],
     AT,
 )
-MESSAGE = message_of(ALERT, "https://dagster.example.com/ui")
+MESSAGE = message_of([ALERT], "https://dagster.example.com/ui")
 TITLE = "shop, load_date 2025-06-11 is held by its gates; readers keep what was published before"
 STEP = "https://dagster.example.com/ui/runs/run-1?logs=step%3Ashop__raw__things"
 LINK = f"{STEP}%7Ctype%3AASSET_CHECK_EVALUATION"
@@ -69,6 +69,16 @@ def alert(**changes: object) -> Alert:
             "https://dagster.example.com/ui/runs/run-1",
         ),
         (
+            {"kind": "stalled", "load_date": None, "run_id": None, "job": "shop_sensor"},
+            "shop, shop_sensor is stalled: it fails again and again",
+            "https://dagster.example.com/ui/automation",
+        ),
+        (
+            {"kind": "recovered", "load_date": None, "run_id": None, "job": "shop_sensor"},
+            "shop, shop_sensor has recovered",
+            "https://dagster.example.com/ui/automation",
+        ),
+        (
             {"kind": "failed", "job": "shop", "load_date": None, "run_id": "a/b?c"},
             "shop failed",
             "https://dagster.example.com/ui/runs/a%2Fb%3Fc",
@@ -76,7 +86,7 @@ def alert(**changes: object) -> Alert:
     ],
 )
 def test_a_message_says_what_happened_and_where_to_look(changes: dict[str, object], title: str, link: str) -> None:
-    message = message_of(alert(**changes), "https://dagster.example.com/ui")
+    message = message_of([alert(**changes)], "https://dagster.example.com/ui")
     assert (message.title, message.link) == (title, link)
 
 
@@ -90,11 +100,78 @@ def test_a_message_says_what_happened_and_where_to_look(changes: dict[str, objec
 )
 def test_a_run_that_may_be_deleted_by_now_is_not_linked_to(days: int, link: str) -> None:
     opened = dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=2)
-    assert message_of(alert(opened_at=opened), "https://dagster.example.com/ui", days).link == link
+    assert message_of([alert(opened_at=opened)], "https://dagster.example.com/ui", days).link == link
+
+
+UI = "https://ui"
+LISTED = "`kpi alerts shop` lists those that are open, and ops.alerts all"
+
+
+def days(count: int, **changes: object) -> list[Alert]:
+    """An alert for each of so many load_dates, from as many runs."""
+    return [
+        alert(**{"id": 7 + n, "run_id": f"run-{n}", "load_date": AT.date() + dt.timedelta(days=n), **changes})
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("alerts", "kind", "title", "details", "link", "run_id"),
+    [
+        (
+            days(2, details=["raw.things: grain (1 bad row)"]),
+            "held",
+            "shop, 2 load_dates from 2025-06-11 to 2025-06-12 are held by their gates; "
+            "readers keep what was published before",
+            [f"2025-06-{day}: raw.things: grain (1 bad row)" for day in (11, 12)] + [LISTED],
+            LINK.replace("https://dagster.example.com/ui", UI),
+            None,
+        ),
+        (
+            days(1000, kind="recovered", job=None, run_id="run-1", details=["it was held"]),
+            "recovered",
+            "shop, 1,000 load_dates from 2025-06-11 to 2028-03-06 have recovered",
+            [f"2025-06-{day}: it was held" for day in range(11, 16)] + ["and 995 more", LISTED],
+            f"{UI}/runs/run-1",
+            "run-1",
+        ),
+        (
+            days(2, kind="failed", load_date=None, job=None, details=["no disk"]),
+            "failed",
+            "shop, 2 runs failed",
+            ["run-0: no disk", "run-1: no disk", LISTED],
+            f"{UI}/runs",
+            None,
+        ),
+        (
+            [*days(3), *days(2, kind="late", run_id=None, details=[])],
+            "summary",
+            "shop: 5 alerts at once (3 held, 2 late)",
+            [
+                "shop, 3 load_dates from 2025-06-11 to 2025-06-13 are held by their gates; "
+                "readers keep what was published before",
+                "shop, 2 load_dates from 2025-06-11 to 2025-06-12 are late",
+                LISTED,
+            ],
+            f"{UI}/runs",
+            None,
+        ),
+    ],
+)
+def test_several_alerts_are_one_message(
+    alerts: list[Alert], kind: str, title: str, details: list[str], link: str, run_id: str | None
+) -> None:
+    message = message_of(alerts, UI)
+    assert (message.kind, message.title, message.link, message.run_id) == (kind, title, link, run_id)
+    assert message.details == details
+    assert (message.count, message.load_date) == (len(alerts), None)
+    assert message.load_dates == sorted({str(each.load_date) for each in alerts if each.load_date})
+    assert message.key == message_of(alerts, UI).key, "what is sent again can be told as a repeat"
+    assert message.key != message_of(alerts[:-1], UI).key, "and one that tells of more is none"
 
 
 def test_a_long_story_is_cut() -> None:
-    message = message_of(alert(details=["x" * 600, *(f"raw.t{n}: why" for n in range(7))]), "http://ui")
+    message = message_of([alert(details=["x" * 600, *(f"raw.t{n}: why" for n in range(7))])], "http://ui")
     assert [len(detail) for detail in message.details] == [500, 11, 11, 11, 11, 10]
     assert message.details[-1] == "and 3 more"
 
@@ -122,6 +199,8 @@ def test_a_webhook_is_given_every_field(web: Web) -> None:
             "link": LINK,
             "run_id": "run-1",
             "at": "2025-06-11T02:03:04+00:00",
+            "count": 1,
+            "load_dates": ["2025-06-11"],
         }
     ]
 

@@ -183,6 +183,8 @@ def test_a_run_is_tagged_with_what_it_came_to(things: Lab, instance: dg.DagsterI
         return found.tags.get(OUTCOME)
 
     assert outcome(run(things, instance, only=["marts.weighed"])) == "failed"
+    assert outcome(run(things, instance)) == "missing"
+    things.put_things(DOUBLED)
     assert outcome(run(things, instance)) == "held"
     things.put_things(GOOD)
     assert outcome(run(things, instance)) == "success"
@@ -204,9 +206,11 @@ def test_a_missing_object_has_one_failed_check_and_no_result_for_those_that_make
     assert not result.success
     assert evaluations(result) == {"s3.things:exists": (False, str(DAY))}
     assert things.rows("select job, status from ops.pipeline_runs order by id") == [
-        ("__ephemeral_asset_job__", "held"),
-        ("s3.things", "held"),
+        ("__ephemeral_asset_job__", "missing"),
+        ("s3.things", "missing"),
     ]
+    assert [materialised(instance, things, name) for name in ("s3.things", "raw.things")] == [set(), set()]
+    assert things.rows("select count(*) from ops.alerts") == [(0,)], "nobody has to be told"
 
 
 def test_a_failed_warning_is_recorded_and_published(things: Lab, instance: dg.DagsterInstance) -> None:

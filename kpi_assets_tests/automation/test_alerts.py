@@ -1,6 +1,7 @@
 """The sensor `alerts`: what runs in Dagster do to the outbox, and what a person hears of it."""
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 import dagster as dg
 import pytest
@@ -92,23 +93,59 @@ def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
     things: Lab, instance: dg.DagsterInstance, web: Web
 ) -> None:
     for day in (DAY, NEXT):
+        things.put_things(DOUBLED, day)
         materialise(things, instance, day)
     things.put_things(GOOD, DAY)
     things.put_things(DOUBLED, NEXT)
-    dg.materialize(
-        pipeline_assets(things.pipeline()),
-        instance=instance,
-        resources=RESOURCES,
-        tags={"dagster/asset_partition_range_start": str(DAY), "dagster/asset_partition_range_end": str(NEXT)},
-        raise_on_error=False,
-    )
+    range_run(things, instance, DAY, NEXT)
     materialise(things, instance, DAY)
     Ticks(things, instance)()
-    assert [(body["load_date"], body["kind"]) for body in web.bodies] == [
-        (str(DAY), "held"),
-        (str(NEXT), "held"),
-        (str(DAY), "recovered"),
+    assert [(body["load_dates"], body["kind"]) for body in web.bodies] == [
+        ([str(DAY), str(NEXT)], "held"),
+        ([str(DAY)], "recovered"),
     ]
+
+
+def range_run(lab: Lab, instance: dg.DagsterInstance, first: date, last: date) -> dg.ExecuteInProcessResult:
+    """A single run over a range of load_dates."""
+    return dg.materialize(
+        pipeline_assets(lab.pipeline()),
+        instance=instance,
+        resources=RESOURCES,
+        tags={"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)},
+        raise_on_error=False,
+    )
+
+
+def test_load_dates_that_never_landed_are_missing_and_nobody_is_told(
+    things: Lab, instance: dg.DagsterInstance, web: Web
+) -> None:
+    result = range_run(things, instance, DAY, DAY + timedelta(days=58))
+    materialise(things, instance)
+    assert not result.success
+    for name in ("s3.things", "raw.things", "marts.weighed"):
+        assert instance.get_materialized_partitions(dg.AssetKey([things.name, *name.split(".")])) == set()
+    assert things.rows("select status, count(*) from ops.pipeline_runs group by status") == [("missing", 59 + 1 + 2)]
+    assert things.rows(
+        f"select error_message from ops.pipeline_runs where load_date = '{DAY}' order by id limit 1"
+    ) == [(f"s3://{things.bucket}/raw/things/load_date={DAY}/things.csv is not there",)]
+    assert Ticks(things, instance)() == TOLD
+    assert web.bodies == []
+    assert things.rows("select count(*) from ops.alerts") == [(0,)]
+
+
+def test_held_load_dates_of_a_range_are_one_message(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    for day in (DAY, NEXT):
+        things.put_things(DOUBLED, day)
+    run = range_run(things, instance, DAY, NEXT)
+    assert Ticks(things, instance)() == TOLD
+    [body] = web.bodies
+    assert (body["kind"], body["load_dates"], body["run_id"]) == ("held", [str(DAY), str(NEXT)], run.run_id)
+    for day in (DAY, NEXT):
+        things.put_things(GOOD, day)
+    assert range_run(things, instance, DAY, NEXT).success
+    assert Ticks(things, instance)() == TOLD
+    assert [(body["kind"], body["load_dates"]) for body in web.bodies[1:]] == [("recovered", [str(DAY), str(NEXT)])]
 
 
 def failed_run(lab: Lab, instance: dg.DagsterInstance, **tags: str) -> str:
@@ -128,10 +165,11 @@ def test_a_run_that_failed_before_it_could_say_so_is_told(things: Lab, instance:
     ends = {"dagster/asset_partition_range_start": str(NEXT), "dagster/asset_partition_range_end": str(NEXT)}
     ranged = failed_run(things, instance, **ends)
     assert tick() == tick() == TOLD
-    assert [(body["kind"], body["load_date"], body["run_id"], body["details"]) for body in web.bodies] == [
-        ("failed", str(DAY), lost, [LOST]),
-        ("failed", str(NEXT), ranged, [LOST]),
-    ]
+    [body] = web.bodies
+    assert (body["kind"], body["count"], body["load_dates"]) == ("failed", 2, [str(DAY), str(NEXT)])
+    assert body["details"][:2] == [f"{DAY}: {LOST}", f"{NEXT}: {LOST}"]
+    runs = things.rows("select load_date, run_id from ops.alerts where kind = 'failed' order by id")
+    assert runs == [(DAY, lost), (NEXT, ranged)]
 
 
 def test_a_run_that_was_killed_is_told_without_another_run(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:

@@ -60,6 +60,21 @@ def test_a_held_load_date_is_not_run_again_until_its_objects_change(site: Site) 
     assert site.tick() == []
 
 
+def test_a_load_date_that_was_run_before_it_landed_is_new_once_it_has(site: Site) -> None:
+    shop = site.shop
+    assert not site.run(shop.day).success
+    assert site.tick() == []
+    assert shop.standing().state == "missing"
+    shop.land(labels=None)
+    assert not site.run(shop.day).success
+    assert (shop.standing().state, site.tick()) == ("incomplete", [])
+    shop.land(things=None)
+    [request] = site.tick()
+    assert request.tags["kpi/state"] == "new"
+    assert site.execute(request).success
+    assert shop.rows(f"select count(*) from ops.alerts where load_date = '{shop.day}'") == [(0,)]
+
+
 def test_duplicate_ticks_ask_once(site: Site) -> None:
     site.shop.land()
     assert site.asked() == [site.shop.day]

@@ -53,6 +53,8 @@ class Told:
         for line in self.said.out.splitlines():
             if ": checks" in line:
                 day = date.fromisoformat(line.split()[2].rstrip(":"))
+            elif line.startswith("missing s3."):
+                day = date.fromisoformat(line.partition("load_date=")[2][:10])
             elif line.startswith("instacart: "):
                 break
             self.by_day.setdefault(day, []).append(" ".join(line.split()))
@@ -183,7 +185,10 @@ def test_a_record_that_is_too_short(told: Told) -> None:
     ],
 )
 def test_an_object_that_is_not_as_agreed(told: Told, fault: str, name: str, file: str, problem: str) -> None:
-    assert told.line(fault, f"held {name}:") == f"held {name}: s3://kpi-instacart/{key(file, DAYS[fault])}{problem}"
+    state = "missing" if fault == "missing_object" else "held"
+    assert (
+        told.line(fault, f"{state} {name}:") == f"{state} {name}: s3://kpi-instacart/{key(file, DAYS[fault])}{problem}"
+    )
 
 
 def test_an_object_that_holds_its_header_only(told: Told) -> None:

@@ -1,5 +1,6 @@
 """The doctor in the session's own stack: each thing that can be found, and that looking changes nothing."""
 
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -7,15 +8,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dagster._core.scheduler.instigation import SensorInstigatorData, TickStatus
+from dagster._daemon.types import DaemonHeartbeat
 
+from kpi_assets.alerts.channels import channels
+from kpi_assets.alerts.delivery import deliver
 from kpi_assets.doctor import finding, instance, lake, machine, warehouse
 from kpi_assets.doctor.finding import Finding, clock
 from kpi_assets.instance import folder
+from kpi_assets.instance.starters import ALERTS, Starter, pipeline_sensor_of
+from kpi_assets.instance.storage import open_instance
 from kpi_assets.local.stack import Stack
-from kpi_assets.ops import locks, schema
+from kpi_assets.ops import alerts, locks, schema
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
-from kpi_assets_tests.lab import DAY, RAW_THINGS, Lab
+from kpi_assets_tests.automation.test_stalled import WHY, failures, ticked
+from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
 
 NEWEST = schema.migrations()[-1][0]
 
@@ -240,7 +248,7 @@ def dagster(stack: Stack, tmp_path: Path) -> Any:
 
 
 def test_the_instance_without_a_daemon(dagster: Any) -> None:
-    [tables, daemon] = list(instance.instance(dagster))
+    [tables, daemon] = list(instance.instance(dagster, []))
     assert tables.state == "ok"
     assert tables.text.startswith("its tables are of this Dagster and hold ")
     assert (daemon.state, daemon.text) == (
@@ -249,12 +257,74 @@ def test_the_instance_without_a_daemon(dagster: Any) -> None:
     )
 
 
+def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: Lab) -> None:
+    lab.prepared()
+    config = dagster.model_copy(update={"alert_log": True})
+    assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
+    with lab.session() as session:
+        for day in (DAY, NEXT):
+            alerts.report_late(session, lab.name, day, "missing")
+    [_, daemon] = list(instance.instance(config, [lab.pipeline()]))
+    assert (daemon.state, daemon.text) == (
+        "broken",
+        "no daemon runs, and 2 alerts wait to be told: `kpi up`, or see why it ended",
+    )
+    deliver(lab.server, lab.name, channels(config), "http://ui", 5)
+    assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
+
+
+def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: Lab) -> None:
+    pipeline = lab.pipeline()
+    sensor, alerts_sensor = pipeline_sensor_of(pipeline), Starter(ALERTS, None, declared=True)
+    with open_instance() as opened:
+        for kind in opened.get_required_daemon_types():
+            opened.add_daemon_heartbeat(DaemonHeartbeat(time.time(), kind, "the daemon"))
+        ticked(opened, sensor, *failures(sensor))
+        ticked(opened, alerts_sensor, TickStatus.SKIPPED)
+
+        def lines() -> list[tuple[str, str]]:
+            return [(each.state, each.text) for each in list(instance.instance(dagster, [pipeline]))[2:]]
+
+        try:
+            [(state, text), worked] = lines()
+            assert state == "broken"
+            assert text.startswith(
+                f"{sensor.name} is stalled: it failed each of the last 11 times, so nothing that it "
+            )
+            assert text.endswith(f"{WHY}; its page in the UI has the whole error")
+            assert worked == ("ok", "sensors and schedules that are on and worked the last time: 1")
+            ticked(opened, alerts_sensor, *failures(alerts_sensor))
+            assert [text.partition(":")[0] for _, text in lines()] == [
+                "alerts is stalled",
+                f"{sensor.name} is stalled",
+                "sensors and schedules that are on and worked the last time",
+            ]
+            ticked(opened, alerts_sensor, TickStatus.SKIPPED)
+            state_of = sensor.state(opened)
+            assert state_of is not None
+            old = SensorInstigatorData(last_sensor_start_timestamp=time.time() - 700, min_interval=30)
+            opened.update_instigator_state(state_of.with_data(old))
+            ticked(opened, sensor, TickStatus.SKIPPED)
+            [(state, text), _] = lines()
+            assert state == "broken"
+            assert text.startswith(f"{sensor.name} is on and has not looked since 20")
+            sensor.switch(opened, on=False)
+            assert [state for state, _ in lines()] == ["ok"]
+        finally:
+            for starter in (sensor, alerts_sensor):
+                found = starter.state(opened)
+                assert found is not None
+                opened.delete_instigator_state(found.instigator_origin_id, found.selector_id)
+            opened.wipe_daemon_heartbeats()
+            opened.schedule_storage.wipe()
+
+
 def test_the_instance_of_another_release(dagster: Any, lab: Lab) -> None:
-    list(instance.instance(dagster))
+    list(instance.instance(dagster, []))
     [(revision,)] = lab.in_postgres("select version_num from public.alembic_version", database="dagster")
     lab.in_postgres("update public.alembic_version set version_num = '5e139331e376'", database="dagster")
     try:
-        [tables, _] = list(instance.instance(dagster))
+        [tables, _] = list(instance.instance(dagster, []))
     finally:
         lab.in_postgres(f"update public.alembic_version set version_num = '{revision}'", database="dagster")
     assert tables.state == "broken"
@@ -267,7 +337,7 @@ def test_the_instance_of_another_release(dagster: Any, lab: Lab) -> None:
 def test_the_instance_before_it_is_made(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "DATABASE", "dagster_of_nobody")
     config = settings().model_copy(update={"home": tmp_path / "home"})
-    assert [each.text for each in instance.instance(config)] == [
+    assert [each.text for each in instance.instance(config, [])] == [
         "its database dagster_of_nobody is not made yet: `kpi up` or the first run makes it"
     ]
     assert not (tmp_path / "home").exists()

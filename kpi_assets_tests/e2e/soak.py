@@ -28,7 +28,7 @@ from kpi_assets_tests.e2e.web import Web
 
 ORDERS = 2000
 INTERVAL = 5  # seconds between two looks of the sensor
-SENSOR = f"automation: {{interval_seconds: {INTERVAL}, settle_seconds: 0}}\n"
+SENSOR = f"automation: {{start: sensor, interval_seconds: {INTERVAL}, settle_seconds: 0}}\n"
 BACKFILL = """
 mutation Backfill($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {

@@ -94,8 +94,9 @@ class Web:
         """It in a home below a folder, with a copy of the sql tree of its own; ended by Ctrl-C."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
         shutil.copytree(CHECKOUT / "sql", folder / "sql")
-        with (folder / "sql" / "instacart" / "pipeline.yaml").open("a") as text:
-            text.write(automation)
+        path = folder / "sql" / "instacart" / "pipeline.yaml"
+        kept_lines = [line for line in path.read_text().splitlines() if not line.startswith("automation:")]
+        path.write_text("\n".join([*kept_lines, automation]))
         places = {"KPI_HOME": str(folder / "home"), "KPI_SQL_DIR": str(folder / "sql")}
         web = cls(f"http://127.0.0.1:{free_port()}", {**kept, **places, **environment}, folder=folder / "current")
         web.plant()

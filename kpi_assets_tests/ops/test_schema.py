@@ -30,6 +30,7 @@ RELEASED = {
     "0004_retention.sql": "a436136f33b9bacdd17e4a4f356e47947d9d4cdd4ae5941ae799d1d76509d202",
     "0005_columns.sql": "e64308cc975d2de25931a9b1e4ed6b725dd3bce33145146a2dacd1a6d000c652",
     "0006_locks.sql": "3e6556d4d5678063bfa37ae63b1f2b58dacfa3b25042712072f0194a35acc712",
+    "0007_signals.sql": "2463ee69ec98ccf08c8998692f5277af36be334744f108dbe0945ade2ea28353",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -1,0 +1,52 @@
+"""Sensors and schedules that fail again and again: an incident of each, in the outbox of its pipeline.
+
+Where that cannot be used, and for what belongs to all pipelines, it is in that of the first that can. The sensor
+`alerts` sees to all of them; to itself see the sensors of the pipelines, and the commands.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import dagster as dg
+from psycopg import Connection
+
+from kpi_assets.alerts.channels import channels
+from kpi_assets.alerts.delivery import deliver
+from kpi_assets.assets.resources import server_of
+from kpi_assets.instance import ticks
+from kpi_assets.instance.starters import ALERTS, Starter, pipeline_sensor_of
+from kpi_assets.instance.ticks import Stalled
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.ops import alerts
+from kpi_assets.settings import settings
+from kpi_assets.warehouse.connection import connect
+
+ALERTS_SENSOR = Starter(ALERTS, None, declared=True)
+CHANNEL_SECONDS = 5.0  # for a channel, where a pipeline's sensor delivers
+
+
+def record_stalled(connection: Connection[Any], pipeline: str, found: Sequence[Stalled]) -> None:
+    """Open an incident of each; nothing happens where it is open."""
+    for each in found:
+        alerts.report_stalled(connection, pipeline, each.starter.name, each.sentence)
+
+
+def record_if_alerts_stalled(instance: dg.DagsterInstance, connection: Connection[Any], pipeline: str) -> None:
+    """Open the incident of the sensor `alerts` where it is stalled."""
+    record_stalled(connection, pipeline, ticks.stalled(instance, [ALERTS_SENSOR]))
+
+
+def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collection[Pipeline]) -> None:
+    """Where the sensor `alerts` is stalled, record and deliver that: to be called by a pipeline's sensor.
+
+    One of them does so, the first by name that works. Raises UserError.
+    """
+    found = ticks.stalled(instance, [ALERTS_SENSOR])
+    before = [other for other in others if other.name < pipeline.name] if found else []
+    if not found or any(ticks.works(instance, pipeline_sensor_of(other)) for other in before):
+        return
+    config = settings()
+    server = server_of(config)
+    with connect(server, pipeline.name, "alerts") as connection:
+        record_stalled(connection, pipeline.name, found)
+    deliver(server, pipeline.name, channels(config), config.ui_url, CHANNEL_SECONDS)

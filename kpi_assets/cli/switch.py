@@ -1,0 +1,117 @@
+"""Automation switched on and off: `kpi enable`, `kpi disable`, and the line of `kpi status` that says which it is.
+
+The switches are those of the UI: they lie in the Dagster instance, and last whether `kpi up` runs or not.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kpi_assets.cli.common import PipelineName, Session, say, session, styled
+from kpi_assets.cli.plan import standings_of, told
+from kpi_assets.errors import UserError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from kpi_assets.instance.starters import Starter
+    from kpi_assets.plan.standing import Standing
+
+SILENCE = 120  # seconds without a heartbeat, until a daemon counts as dead
+
+
+def enable(
+    pipeline: PipelineName,
+    schedule: Annotated[
+        bool, typer.Option("--schedule", help="The daily schedule, and not the sensor, which looks all the time.")
+    ] = False,
+) -> None:
+    """Switch on what runs a pipeline by itself: the sensor, or the daily schedule."""
+    from kpi_assets.instance.starters import pipeline_schedule_of, pipeline_sensor_of  # noqa: PLC0415
+
+    with session(pipeline) as work, _instance(work.ready()) as instance:
+        automation = work.pipeline.config.automation
+        sensor, daily = pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline)
+        chosen, other = (daily, sensor) if schedule or automation.start == "schedule" else (sensor, daily)
+        changed = chosen.switch(instance, on=True)
+        what = _what(work, chosen)
+        say(styled("on", "green"), f" {pipeline}: {what}{'' if changed else ', as before'}.")
+        if other.switch(instance, on=False):
+            say(styled("off", "yellow"), f" {pipeline}: {other.name}, in whose place that is.")
+        due = _due(work)
+        counts = told([standing.state for standing in due])
+        say(f"To be built now: {_load_dates(due)}, {counts}" if due else "No load_date is to be built now.")
+        if not _daemon_runs(instance):
+            say("No daemon runs: it begins with `kpi up`.")
+
+
+def disable(pipeline: PipelineName) -> None:
+    """Switch off what runs a pipeline by itself; runs that were asked for already go on."""
+    from kpi_assets.instance.starters import pipeline_schedule_of, pipeline_sensor_of  # noqa: PLC0415
+
+    with session(pipeline) as work, _instance(work.ready()) as instance:
+        both = (pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline))
+        switched = [starter.name for starter in both if starter.switch(instance, on=False)]
+        what = " and ".join(switched) if switched else "nothing runs it by itself, as before"
+        say(styled("off", "yellow"), f" {pipeline}: {what}.")
+        due = _due(work)
+        if due:
+            counts = told([standing.state for standing in due])
+            say(f"Left as it is until `kpi run`, `kpi backfill` or `kpi enable`: {_load_dates(due)}, {counts}")
+
+
+def say_switch(work: Session) -> None:
+    """One line on whether a pipeline runs by itself."""
+    from kpi_assets.instance.starters import switched_on  # noqa: PLC0415
+
+    name = work.pipeline.name
+    try:
+        with _instance(work) as instance:
+            found = switched_on(instance, work.pipeline)
+    except UserError as error:  # what is published is worth to be told without it
+        say(f"{name}: whether automation is on is not known. {error}")
+        return
+    if found:
+        say(f"{name}: automation is ", styled("on", "green"), f": {' and '.join(_what(work, each) for each in found)}.")
+    else:
+        say_off(name)
+
+
+def say_off(name: str) -> None:
+    """One line on a pipeline that runs nothing by itself."""
+    say(f"{name}: automation is ", styled("off", "yellow"), f": `kpi enable {name}` switches it on.")
+
+
+@contextmanager
+def _instance(work: Session) -> "Iterator[dg.DagsterInstance]":
+    from kpi_assets.instance import folder  # noqa: PLC0415
+
+    folder.prepare(work.settings)
+    from kpi_assets.instance.storage import open_instance  # noqa: PLC0415
+
+    with open_instance() as instance:
+        yield instance
+
+
+def _what(work: Session, starter: "Starter") -> str:
+    each = f"each {work.pipeline.config.automation.interval_seconds} seconds" if starter.is_sensor else "at 02:00 UTC"
+    return f"{starter.name} looks {each}"
+
+
+def _due(work: Session) -> "list[Standing]":
+    """The load_dates that automation builds as they are now."""
+    config = work.pipeline.config
+    found = standings_of(work, config.start_date, datetime.now(timezone.utc).date())
+    return [each for each in found if each.is_due(rebuild_on_sql_change=config.automation.rebuild_on_sql_change)]
+
+
+def _load_dates(due: "list[Standing]") -> str:
+    return f"{len(due)} load_date{'' if len(due) == 1 else 's'}"
+
+
+def _daemon_runs(instance: "dg.DagsterInstance") -> bool:
+    beats = instance.get_daemon_heartbeats().values()
+    return any(datetime.now(timezone.utc).timestamp() - beat.timestamp < SILENCE for beat in beats)

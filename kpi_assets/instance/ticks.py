@@ -1,0 +1,83 @@
+"""Ticks: whether sensors and schedules do their work, by Dagster's record of each time they looked.
+
+Belongs here: which of them fails again and again, and which has stopped looking. Not here: who is told
+(automation/stalled.py, doctor/).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, TickStatus
+
+from kpi_assets.instance.starters import Starter
+
+# How often one may fail in a row before people are told: a sensor looks many times an hour, a schedule once a day.
+MOST_FAILED = {InstigatorType.SENSOR: 10, InstigatorType.SCHEDULE: 2}
+ENDED = [TickStatus.SKIPPED, TickStatus.SUCCESS, TickStatus.FAILURE]
+SILENCE = 600.0  # seconds without a look, or ten times its interval, until a sensor that is on counts as silent
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """A sensor or schedule that failed each of the last times, more often than MOST_FAILED allows."""
+
+    starter: Starter
+    times: int
+    last: datetime
+    error: str
+
+    @property
+    def sentence(self) -> str:
+        """What is the matter."""
+        at = f"{self.last:%Y-%m-%d %H:%M} UTC"
+        return f"it failed each of the last {self.times} times, so nothing that it does is done; at {at}: {self.error}"
+
+
+def stalled(instance: dg.DagsterInstance, looked_at: Sequence[Starter]) -> list[Stalled]:
+    """Those that are on and stalled."""
+    found = []
+    for starter in looked_at:
+        most = MOST_FAILED[starter.type]
+        ticks = _latest(instance, starter, most + 1)
+        if len(ticks) > most and all(tick.status == TickStatus.FAILURE for tick in ticks):
+            last = datetime.fromtimestamp(ticks[0].timestamp, timezone.utc)
+            found.append(Stalled(starter, len(ticks), last, _reason(ticks[0])))
+    return found
+
+
+def works(instance: dg.DagsterInstance, starter: Starter) -> bool:
+    """Whether it is on and did not fail the last time."""
+    ticks = _latest(instance, starter, 1)
+    return bool(ticks) and ticks[0].status != TickStatus.FAILURE
+
+
+def silent_since(instance: dg.DagsterInstance, starter: Starter, now: float) -> datetime | None:
+    """Since when a sensor that is on has not looked, where that is too long."""
+    state = starter.state(instance) if starter.is_on(instance) else None
+    data = state.sensor_instigator_data if state else None
+    if data is None:
+        return None
+    times = (data.last_tick_timestamp, data.last_tick_start_timestamp, data.last_sensor_start_timestamp)
+    last = max(time or 0.0 for time in times)
+    if not last or now - last <= max(SILENCE, 10 * (data.min_interval or 0)):
+        return None
+    return datetime.fromtimestamp(last, timezone.utc)
+
+
+def _latest(instance: dg.DagsterInstance, starter: Starter, limit: int) -> Sequence[InstigatorTick]:
+    """Its latest ticks that came to an end, the newest first; none where it is off."""
+    state = starter.state(instance) if starter.is_on(instance) else None
+    if state is None:
+        return []
+    return instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=limit, statuses=ENDED)
+
+
+def _reason(tick: InstigatorTick) -> str:
+    """The first line of what was behind a tick's failure."""
+    error = tick.error
+    while error and error.cause:
+        error = error.cause
+    lines = error.message.strip().splitlines() if error else []
+    return lines[0] if lines else "Dagster does not say why"

@@ -1,0 +1,140 @@
+"""Whatever stands in a run's tags, name and selection, or in a cursor: sensor and alerts go on, and say no secret."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timezone
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as fuzzed
+from hypothesis import strategies as st
+
+from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, STATE, is_by_itself, load_dates_asked
+from kpi_assets.automation.alerts import LOOK_BACK, _asked, _pipeline_of, _since
+from kpi_assets.automation.unfinished import _builds, unfinished_load_dates
+from kpi_assets.automation.watch import LONGEST_REST, Sweep
+from kpi_assets.errors import UsageError
+from kpi_assets.instance.processes import HOST, PROCESS, _is_alive
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.settings import default_sql_dir, settings
+
+CANARY = "canary-8c1f/secret"
+PIPELINE = load_pipelines(default_sql_dir())["instacart"]
+TODAY = datetime.now(timezone.utc).date()
+
+DATES = st.dates(date(2024, 12, 1), date(2027, 1, 1)).map(str)
+TEXTS = st.one_of(
+    st.text(max_size=20),
+    DATES,
+    DATES.map(lambda text: text.replace("-0", "-")),
+    DATES.map(lambda text: text.replace("-", "")),
+    DATES.map(lambda text: text.translate({ord("0") + n: chr(0x0660 + n) for n in range(10)})),
+    DATES.map(lambda text: text.translate({ord("0") + n: chr(0xFF10 + n) for n in range(10)})),
+    st.builds(
+        "{}{}{}".format, st.sampled_from(["", " ", "\n", "\0"]), DATES, st.sampled_from(["\0", "\n", " ", "T00"])
+    ),
+    st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=4), st.integers(1, 3000)),
+)
+OURS = [PARTITION, RANGE_START, RANGE_END, STATE, "kpi/outcome", HOST, PROCESS]
+SYSTEM = [
+    "dagster/parent_run_id",
+    "dagster/root_run_id",
+    "dagster/retry_number",
+    "dagster/backfill",
+    "dagster/max_retries",
+]
+TAGS = st.dictionaries(st.sampled_from([*OURS, *SYSTEM]), TEXTS, max_size=6)
+KEYS = st.builds(dg.AssetKey, st.lists(st.one_of(st.just(PIPELINE.name), st.text(max_size=8)), max_size=4))
+RUNS = st.builds(
+    lambda name, tags, selection: dg.DagsterRun(name, tags=tags, asset_selection=selection),
+    name=st.one_of(st.sampled_from(["instacart", "instacart_kpis", "instacart_recheck", "alerts"]), st.text()),
+    tags=TAGS,
+    selection=st.one_of(st.none(), st.frozensets(KEYS, max_size=3)),
+)
+QUICK = fuzzed(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def _secret(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A secret in the settings, as a password and as a part of a URL."""
+    monkeypatch.setenv("KPI_POSTGRES_URL", f"postgresql://kpi:{CANARY.replace('/', '%2F')}@127.0.0.1:9/kpi")
+    monkeypatch.setenv("KPI_ALERT_WEBHOOK_URL", f"http://127.0.0.1:9/{CANARY}")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def is_a_sentence(text: str) -> bool:
+    return (
+        text.endswith(".") and text.isprintable() and len(text) < 800
+    )  # of a tag 40 letters, each escaped where it cannot be printed
+
+
+@QUICK
+@given(run=RUNS)
+@example(run=dg.DagsterRun(job_name="", asset_selection=frozenset([dg.AssetKey([])])))
+@example(run=dg.DagsterRun(job_name="instacart", tags={RANGE_START: "0001-01-01", RANGE_END: "9999-12-31"}))
+def test_a_run_is_of_load_dates_that_may_be_built_or_one_sentence(run: dg.DagsterRun) -> None:
+    try:
+        days = load_dates_asked(PIPELINE, run.tags)
+    except UsageError as error:
+        assert is_a_sentence(str(error))
+        assert CANARY not in str(error)
+        first, told = _asked(PIPELINE, run)
+        assert first is None
+        assert is_a_sentence(told)
+    else:
+        assert all(PIPELINE.config.start_date <= day <= TODAY for day in days)
+        assert _asked(PIPELINE, run)[0] == next(iter(days), None)
+    assert is_by_itself(run.tags) in {True, False}
+    assert _builds(run, PIPELINE) in {True, False}
+    owner = _pipeline_of(SimpleNamespace(dagster_run=run), [PIPELINE])  # type: ignore[arg-type]
+    named = any(key.path[:1] == ["instacart"] for key in run.asset_selection or ())
+    assert owner is (PIPELINE if named or f"{run.job_name}_".startswith("instacart_") else None)
+
+
+@QUICK
+@given(found=st.lists(RUNS, min_size=1, max_size=4))
+def test_whatever_is_queued_the_other_load_dates_are_seen(found: list[dg.DagsterRun]) -> None:
+    good = dg.DagsterRun("instacart", tags={PARTITION: "2025-07-01"})
+    pages = [[*found, good], []]
+    instance = SimpleNamespace(get_runs=lambda *_, **__: pages.pop(0))
+    days, problems = unfinished_load_dates(instance, PIPELINE)  # type: ignore[arg-type]
+    assert date(2025, 7, 1) in days
+    assert set(problems) <= {run.run_id for run in found}
+    assert all(is_a_sentence(text) and CANARY not in text for text in problems.values())
+
+
+@QUICK
+@given(told=TEXTS)
+@example("9" * 30)
+@example("-1 1")
+def test_whatever_a_tag_tells_of_a_process_is_an_answer(told: str) -> None:
+    assert _is_alive(told) in {True, False}
+
+
+CURSORS = st.one_of(
+    st.text(),
+    st.datetimes().map(str),
+    st.datetimes(timezones=st.timezones()).map(lambda at: at.isoformat()),
+    st.builds(
+        '{{"year": {}, "rest_until": {}}}'.format,
+        st.sampled_from(["2025", "-1", "1e999", "1e5", "NaN", "null", '"x"', "9" * 5000, "[]"]),
+        st.sampled_from(["0", "1e999", "-1e999", "NaN", "null", '"1"', "{}"]),
+    ),
+)
+
+
+@QUICK
+@given(cursor=CURSORS)
+@example("[" * 2000)
+@example("9999-12-31T23:59:59.999999-23:59")
+@example("0001-01-01T00:00:00+23:59")
+def test_a_cursor_hides_nothing(cursor: str) -> None:
+    now = datetime.now(timezone.utc)
+    assert now - LOOK_BACK <= _since(cursor, now) <= now
+    sweep = Sweep.parse(cursor, now.timestamp())
+    assert not sweep.rest_until > now.timestamp() + LONGEST_REST
+    assert Sweep.parse(sweep.text(), now.timestamp()) == sweep

@@ -1,0 +1,66 @@
+"""`kpi enable` and `kpi disable`: a new pipeline runs nothing by itself until somebody says so."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.small import FIRST, NAME, lay, write_sql
+
+SENSOR, DAILY = f"{NAME}_sensor", f"{NAME}_daily"
+OFF = f"{NAME}: automation is off: `kpi enable {NAME}` switches it on."
+
+
+@pytest.fixture
+def small(kpi: Site, tmp_path: Path) -> dict[str, str]:
+    """The environment of a small pipeline, of which two load_dates have landed."""
+    write_sql(tmp_path)
+    for n in range(2):
+        lay(kpi, FIRST + timedelta(days=n))
+    return {"KPI_SQL_DIR": str(tmp_path)}
+
+
+def test_it_is_off_until_it_is_enabled_and_says_what_it_did_and_what_is_to_come(
+    kpi: Site, small: dict[str, str]
+) -> None:
+    assert kpi("status", **small).line("automation is") == OFF
+    to_come = "To be built now: 2 load_dates, 2 new.\nNo daemon runs: it begins with `kpi up`.\n"
+    on = f"on {NAME}: {SENSOR} looks each 30 seconds"
+    assert kpi("enable", NAME, **small).out == f"{on}.\n{to_come}"
+    assert kpi("enable", NAME, **small).out == f"{on}, as before.\n{to_come}"
+    said = f"{NAME}: automation is on: {SENSOR} looks each 30 seconds."
+    assert kpi("status", **small).line("automation is") == said
+    assert kpi("enable", NAME, "--schedule", **small).out == (
+        f"on {NAME}: {DAILY} looks at 02:00 UTC.\noff {NAME}: {SENSOR}, in whose place that is.\n{to_come}"
+    )
+    assert kpi("status", **small).line("automation is") == f"{NAME}: automation is on: {DAILY} looks at 02:00 UTC."
+
+    kpi("run", NAME, "--load-date", FIRST, **small)
+    left = "Left as it is until `kpi run`, `kpi backfill` or `kpi enable`: 1 load_date, 1 new.\n"
+    assert kpi("disable", NAME, **small).out == f"off {NAME}: {DAILY}.\n{left}"
+    assert kpi("disable", NAME, **small).out == f"off {NAME}: nothing runs it by itself, as before.\n{left}"
+    assert kpi("status", **small).line("automation is") == OFF
+
+
+def test_what_pipeline_yaml_says_holds_until_somebody_says_otherwise(
+    kpi: Site, small: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / NAME / "pipeline.yaml"
+    path.write_text(path.read_text() + "automation: {start: schedule}\n")
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / NAME).rename(other / "planned")
+    environment = {"KPI_SQL_DIR": str(other)}
+    assert kpi("status", **environment).line("automation is") == (
+        "planned: automation is on: planned_daily looks at 02:00 UTC."
+    )
+    said = kpi("enable", "planned", **environment).out
+    assert said.startswith("on planned: planned_daily looks at 02:00 UTC, as before.\n")
+    kpi("disable", "planned", **environment)
+    assert kpi("status", **environment).line("automation is").startswith("planned: automation is off: ")
+
+
+def test_a_pipeline_that_there_is_not(kpi: Site, small: dict[str, str]) -> None:
+    for command in ("enable", "disable"):
+        kpi.fails(f"There is no pipeline 'x': there is {NAME}.", command, "x", code=2, **small)
