@@ -64,11 +64,11 @@ lint: $(READY_DEV) ## ruff, the import contracts, mypy and sqlfluff
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar sql
+	@$(BIN)/sqlfluff lint --disable-progress-bar sql kpi_assets_tests/e2e/sql
 
 format: $(READY_DEV) ## rewrite Python and SQL in the house format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
-	@$(BIN)/sqlfluff fix --quiet sql
+	@$(BIN)/sqlfluff fix --quiet sql kpi_assets_tests/e2e/sql
 
 lock: $(READY) ## resolve pyproject.toml into the lock files again
 	@$(BIN)/uv pip compile $(COMPILE) --extra local pyproject.toml -o requirements.lock
