@@ -64,7 +64,7 @@ lint: $(READY_DEV) ## ruff, the import contracts, mypy, sqlfluff, and known vuln
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar sql
+	@$(BIN)/sqlfluff lint --disable-progress-bar sql kpi_assets_tests/e2e/sql
 	@$(BIN)/python -m supply_chain.audit requirements.lock
 
 sbom: $(READY_DEV) ## the software bill of materials, CycloneDX: make sbom [SBOM=sbom.cdx.json]
@@ -72,7 +72,7 @@ sbom: $(READY_DEV) ## the software bill of materials, CycloneDX: make sbom [SBOM
 
 format: $(READY_DEV) ## rewrite Python and SQL in the house format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
-	@$(BIN)/sqlfluff fix --quiet sql
+	@$(BIN)/sqlfluff fix --quiet sql kpi_assets_tests/e2e/sql
 
 lock: $(READY) ## resolve pyproject.toml and uv into the lock files again
 	@echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile $(COMPILE) - -o requirements-uv.lock

@@ -27,7 +27,7 @@ from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
 
 OUTCOME = "kpi/outcome"  # tag
-KEPT_BACK = "Not all was published: by the tag kpi/outcome, something was held or has not landed. What follows was skipped."
+KEPT_BACK = (
     "A gate held something, or an object has not landed: the tag kpi/outcome says which. What follows was skipped."
 )
 

@@ -126,11 +126,28 @@ class Site(Kpi):
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             return connection.execute(query, values or None).fetchall()
 
-    def execute(self, *statements: str) -> None:
+    def execute(self, *statements: str, database: str = "instacart") -> None:
         """Execute statements that have no rows."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
+
+    def count_sessions(self, database: str) -> None:
+        """From now on each publish of a pipeline writes down how many sessions there are, its own among them."""
+        self.execute(
+            "create table public.seen (publish_id bigint, sessions bigint)",
+            "create function public.count_sessions() returns trigger language plpgsql security definer as $$ begin "
+            "insert into public.seen select new.publish_id, count(*) from pg_stat_activity "
+            "where backend_type = 'client backend'; return null; end $$",
+            "create trigger count_sessions after insert on ops.publishes for each row "
+            "execute function public.count_sessions()",
+            database=database,
+        )
+
+    def sessions(self, database: str) -> list[int]:
+        """How many there were at each publish since then."""
+        query = "select sessions from public.seen order by publish_id"
+        return [sessions for (sessions,) in self.rows(query, database=database)]
 
     def sample(self, day: date, orders: int, faults: Sequence[str] = (), seed: int = 1) -> Path:
         """A folder with a synthetic load_date."""

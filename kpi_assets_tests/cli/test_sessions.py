@@ -16,27 +16,16 @@ from kpi_assets_tests.cli.command import Site
 from kpi_assets_tests.lab import Lab
 
 LOAD_DATES, MOST = 24, 25
-# Each publish writes down how many sessions there are, itself among them.
-COUNT = (
-    "create table public.seen (publish_id bigint, sessions bigint)",
-    "create function public.count_sessions() returns trigger language plpgsql security definer as $$ begin "
-    "insert into public.seen select new.publish_id, count(*) from pg_stat_activity "
-    "where backend_type = 'client backend'; return null; end $$",
-    "create trigger count_sessions after insert on ops.publishes for each row execute function public.count_sessions()",
-)
 
 
 def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_begin(tmp_path: Path) -> None:
     last = small.FIRST + timedelta(days=LOAD_DATES - 1)
     with small.of_few_sessions(tmp_path, LOAD_DATES, MOST) as kpi:
         kpi("bootstrap")
-        with psycopg.connect(kpi.url(small.NAME), autocommit=True) as connection:
-            for statement in COUNT:
-                connection.execute(statement.encode())
+        kpi.count_sessions(small.NAME)
         said = kpi("backfill", small.NAME, "--from", small.FIRST, "--to", last)
         assert said.line("not landed") == f"{LOAD_DATES} landed, 0 of the {LOAD_DATES} load_dates not landed"
-        counts = "select sessions from public.seen order by publish_id"
-        seen = [sessions for (sessions,) in kpi.rows(counts, database=small.NAME)]
+        seen = kpi.sessions(small.NAME)
         _is_told_that_no_session_is_left(kpi)
     assert len(seen) == 2 * LOAD_DATES
     assert seen[2 * 4 : 2 * 5] == seen[-2:]
