@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import load_pipelines
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.cli.command import Site
 from kpi_assets_tests.e2e import giftshop
 from kpi_assets_tests.e2e.giftshop import CUT_OFF, DAYS, FIRST, LAST, OPEN, ORACLE, Oracle
