@@ -97,7 +97,8 @@ def _is_recovery(alert: Alert) -> bool:
 def _what(alert: Alert) -> str:
     if alert.load_date is not None:
         return f"{alert.pipeline_name}, load_date {alert.load_date}"
-    return f"{alert.pipeline_name}, {alert.job}" if alert.job else alert.pipeline_name
+    # The job of a whole pipeline is called like it.
+    return ", ".join(dict.fromkeys((alert.pipeline_name, alert.job or alert.pipeline_name)))
 
 
 def _all(alerts: Sequence[Alert]) -> str:

@@ -124,7 +124,7 @@ def days(count: int, **changes: object) -> list[Alert]:
             "shop, 2 load_dates from 2025-06-11 to 2025-06-12 are held by their gates; "
             "readers keep what was published before",
             [f"2025-06-{day}: raw.things: grain (1 bad row)" for day in (11, 12)] + [LISTED],
-            LINK.replace("https://dagster.example.com/ui", UI),
+            LINK.replace("https://dagster.example.com/ui", UI).replace("run-1", "run-0"),
             None,
         ),
         (
