@@ -1,6 +1,7 @@
 """The first weeks of somebody who loads a shop's files, with `kpi up` running beside: 46 days, of which 35 have files.
 
-No day is held that a person would not hold, none is built twice, and each KPI of each day is what DuckDB makes of it.
+No day is held that a person would not hold, none is built twice for the same files, and each KPI of each day is what
+DuckDB makes of it.
 """
 
 import json
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+from kpi_assets.cli.common import HELD
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.names import Relation
 from kpi_assets.model.tree import load_pipelines
@@ -52,9 +54,9 @@ def _build_all_days(kpi: Site) -> None:
     """The first KPI, then all days at once: of those on which the shop was open one is held."""
     said = kpi("run", NAME, "--load-date", FIRST)
     assert said.line("load_date 2010-12-01") == f"published {NAME}, load_date {FIRST}: {len(TABLES) + 2} assets"
-    said = kpi("backfill", NAME, "--from", OPEN[1], "--to", CUT_OFF, code=3)
+    said = kpi("backfill", NAME, "--from", OPEN[1], "--to", CUT_OFF, code=HELD)
     assert said.line("not landed") == "33 landed, 10 of the 43 load_dates not landed"
-    assert _states(kpi) == {"published": 33, "held": 1, "missing": 12}
+    assert _states(kpi, HELD) == {"published": 33, "held": 1, "missing": 12}
     [held] = _incidents(kpi)
     assert (held["load_date"], held["kind"]) == (str(CUT_OFF), "held")
 
@@ -74,18 +76,22 @@ def _switch_on(kpi: Site, files: Path) -> None:
 
 
 def _is_quiet(kpi: Site) -> None:
-    """One message of the day that was cut off and one that it is there; as many sessions at the end as before."""
+    """One message of the day that was cut off and one that it is there; no session is left open."""
     assert _incidents(kpi) == []
     told = kpi.rows("select kind, load_date from ops.alerts where load_date is not null order by id", database=NAME)
     assert told == [("held", CUT_OFF), ("recovered", CUT_OFF)]
     seen = kpi.sessions(NAME)
     assert max(seen) <= SESSIONS
-    assert max(seen[-len(TABLES) * 5 :]) <= max(seen[: len(TABLES) * 5]) + 2
+    backfill = slice(len(TABLES), len(TABLES) * 33)  # the first day was run before
+    assert {*seen[backfill]} == {seen[len(TABLES)]}, "the last day of the backfill has as many as its first"
 
 
 def _is_each_built_once(kpi: Site) -> None:
     published = kpi.rows("select asset, load_date from ops.publishes", database=NAME)
-    assert Counter(published) == {(table, day): 1 for table in TABLES for day in OPEN}
+    expected = Counter((table, day) for table in TABLES for day in OPEN)
+    # The day of which a file was corrected is built as a whole: these were published with the first delivery too.
+    expected.update((table, CUT_OFF) for table in ("raw.cancellations", "marts.returns_by_country"))
+    assert Counter(published) == expected
 
 
 def _equals_duckdb(kpi: Site, oracle: Oracle) -> None:
@@ -93,8 +99,8 @@ def _equals_duckdb(kpi: Site, oracle: Oracle) -> None:
     for table in ORACLE:
         columns = ", ".join(tables[Relation.parse(table)].header.columns)
         for day in OPEN:
-            query = f'select {columns} from {table} where load_date = %s order by 1 collate "C"'
-            assert kpi.rows(query, day, database=NAME) == oracle.rows(table, day), (table, day)
+            query = f"select {columns} from {table} where load_date = %s"
+            assert sorted(kpi.rows(query, day, database=NAME)) == sorted(oracle.rows(table, day)), (table, day)
 
 
 def _lay(kpi: Site, day: date, folder: Path) -> None:
@@ -103,16 +109,16 @@ def _lay(kpi: Site, day: date, folder: Path) -> None:
         kpi.s3.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
 
 
-def _states(kpi: Site) -> dict[str, int]:
-    """How many of the 46 load_dates stand in which state."""
-    plan = json.loads(kpi("plan", NAME, "--from", FIRST, "--to", LAST, "--format", "json").out)
+def _states(kpi: Site, code: int = 0) -> dict[str, int]:
+    """How many of the 46 load_dates stand in which state; `kpi plan` ends with the code."""
+    plan = json.loads(kpi("plan", NAME, "--from", FIRST, "--to", LAST, "--format", "json", code=code).out)
     assert [standing["load_date"] for standing in plan] == [str(day) for day in DAYS]
     return dict(Counter(standing["state"] for standing in plan))
 
 
 def _incidents(kpi: Site) -> list[dict[str, object]]:
     """What is open of load_dates."""
-    query = "select load_date::text, kind from ops.alerts where closed_at is null and job is null order by id"
+    query = "select load_date::text, kind from ops.alerts where closed_at is null and load_date is not null order by id"
     return [{"load_date": day, "kind": kind} for day, kind in kpi.rows(query, database=NAME)]
 
 
