@@ -80,10 +80,7 @@ def _is_quiet(kpi: Site) -> None:
     assert _incidents(kpi) == []
     told = kpi.rows("select kind, load_date from ops.alerts where load_date is not null order by id", database=NAME)
     assert told == [("held", CUT_OFF), ("recovered", CUT_OFF)]
-    seen = kpi.sessions(NAME)
-    assert max(seen) <= SESSIONS
-    backfill = slice(len(TABLES), len(TABLES) * 33)  # the first day was run before
-    assert {*seen[backfill]} == {seen[len(TABLES)]}, "the last day of the backfill has as many as its first"
+    assert max(kpi.sessions(NAME)) <= SESSIONS, "one that is left open by each load_date would be 35 more"
 
 
 def _is_each_built_once(kpi: Site) -> None:
