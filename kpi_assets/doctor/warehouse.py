@@ -191,7 +191,8 @@ def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Fin
         missing = bootstrap.missing_schemas(connection, pipeline.config.layers)
         if missing:
             yield _undone(subject, f"lacks the schemas {', '.join(missing)}: {mend}", owner=owner)
-            return
+            if "ops" in missing:
+                return  # else what was published in them is told as lost
         held = [role for role in MAKERS if may_act_as(connection, role)]
         if not owner and len(held) < len(MAKERS):
             lacking = " and ".join(role for role in MAKERS if role not in held)
@@ -199,7 +200,8 @@ def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Fin
             return
         yield from _brake(url, pipeline, subject)
         yield from _ops(connection, subject, mend, owner=owner)
-        yield from _readers(connection, pipeline, subject, mend, owner=owner)
+        if not missing:
+            yield from _readers(connection, pipeline, subject, mend, owner=owner)
         if not schema.pending(connection):
             yield from _idle(connection, subject)
             yield from content(connection, pipeline, subject, deep=deep)

@@ -73,16 +73,17 @@ def assert_failed(kpi: Site, sentence: str, **environment: str) -> None:
 def test_a_store_that_cannot_be_reached(kpi: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-    assert_failed(
-        kpi,
-        f'{OBJECT} cannot be used: Could not connect to the endpoint URL: "{endpoint}/{BUCKET}/'
-        f"{key('orders.csv', DAY).replace('=', '%3D')}\"; check KPI_S3_ENDPOINT_URL and AWS's variables.",
-        KPI_S3_ENDPOINT_URL=endpoint,
+    nobody_there = (
+        f"nobody listens at {endpoint.removeprefix('http://')}: start the store, or correct KPI_S3_ENDPOINT_URL."
     )
+    assert_failed(kpi, f"{OBJECT} cannot be used: {nobody_there}", KPI_S3_ENDPOINT_URL=endpoint)
 
 
 def test_wrong_credentials_of_the_store(kpi: Site) -> None:
-    refused = "access is refused (403): check the credentials in AWS's variables and the bucket's policy."
+    refused = (
+        "access is refused (403), and the answer does not say why: check the credentials in AWS's variables, the "
+        "bucket's policy, and the clock of this machine."
+    )
     assert_failed(kpi, f"{OBJECT} cannot be used: {refused}", AWS_SECRET_ACCESS_KEY="sesame")
 
 
@@ -91,13 +92,15 @@ def test_a_bucket_that_is_not_there(kpi: Site) -> None:
     assert_failed(kpi, sentence, KPI_S3_BUCKET="kpi-nonsense")
 
 
-def test_an_endpoint_that_is_no_address_fails_the_run_although_no_asset_was_begun(
-    kpi: Site, published: Published
-) -> None:
-    sentence = "S3 cannot be used (Invalid endpoint: nonsense): check KPI_S3_ENDPOINT_URL and AWS's variables."
+def test_an_endpoint_that_is_no_address_is_refused(kpi: Site, published: Published) -> None:
+    sentence = (
+        "The setting KPI_S3_ENDPOINT_URL cannot be read (write http://host:port or https://host, without a user, a "
+        "password or a query: the store's keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY): correct it in the "
+        "environment."
+    )
     environment = {**kpi.servers, "KPI_S3_ENDPOINT_URL": "nonsense"}
-    assert kpi(*RUN, code=1, **environment).out == f"failed instacart: {sentence}\n"
-    kpi.fails(sentence, "land", "instacart", "--load-date", DAY, "--from", published.files, **environment)
+    for words in (RUN, ("land", "instacart", "--load-date", DAY, "--from", published.files)):
+        kpi.fails(sentence, *words, code=2, **environment)
 
 
 def test_a_home_that_cannot_be_made(kpi: Site) -> None:

@@ -15,6 +15,7 @@ def test_a_run_of_what_has_not_landed_says_so_and_what_to_do(kpi: Site, tmp_path
     said = kpi("run", NAME, "--load-date", DAY, code=1, **small)
     assert said.out.splitlines() == [
         f"missing s3.things: s3://{BUCKET}/raw/things/load_date={DAY}/things.csv is not there",
+        f"The objects were looked for in the home {kpi.home}.",
         f"Nothing is wrong with {NAME}, load_date {DAY}: "
         "land what is missing (`kpi land`), then run the load_date again.",
     ]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kpi_assets_tests.cli.command import Kpi, Site, plain_environment
+from kpi_assets_tests.cli.command import BUCKET, Kpi, Site, key, plain_environment
 from kpi_assets_tests.cli.conftest import Published
 
 SESAME = "open-sesame-canary"
@@ -35,7 +36,8 @@ def _busy(kpi: Site, published: Published) -> None:
         "KPI_ALERT_EMAIL_FROM": "kpi@example.com",
         "KPI_ALERT_EMAIL_TO": "ops@example.com",
     }
-    # A load_date that never landed is an incident, of which no channel can be told.
+    # A load_date that is held is an incident, of which no channel can be told.
+    kpi.s3.put_object(Bucket=BUCKET, Key=key("orders.csv", date(2025, 1, 3)), Body=b"")
     told = kpi("run", "instacart", "--load-date", "2025-01-03", "--select", "s3.orders", code=3, **channels)
     assert [word for word in ("slack", "webhook", "email") if f"{word} did not take an alert" not in told.err] == []
     assert SESAME not in told.out + told.err
