@@ -122,8 +122,8 @@ def test_nothing_in_a_home_is_open_to_others(place: Path, shell: Folder) -> None
     environment = {"KPI_HOME": str(home), "KPI_SQL_DIR": str(place / "project" / "sql")}
     kpi("land", small.NAME, "--load-date", DAY, "--from", "day", **environment)
     kpi("run", small.NAME, "--load-date", DAY, **environment)
-    held = kpi("run", small.NAME, "--load-date", "2025-06-02", code=3, **environment)
-    assert held.line("looked for") == f"The objects were looked for in the home {home}."
+    said = kpi("run", small.NAME, "--load-date", "2025-06-02", code=1, **environment)
+    assert said.line("looked for") == f"The objects were looked for in the home {home}."
     kpi("doctor", **environment)
     assert {path.name for path in home.iterdir()} >= {"dagster", "logs", "postgres", "run", "s3", "credentials.json"}
     assert open_to_others(home) == CLOSED
