@@ -14,23 +14,31 @@ from kpi_assets.assets.resources import run_log
 from kpi_assets.automation.alerts import alerts_sensor
 from kpi_assets.automation.history import history_job, history_schedule
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.automation.triggers import pipeline_schedules, pipeline_sensor
+from kpi_assets.automation.triggers import broken_sensor, pipeline_schedules, pipeline_sensor
 from kpi_assets.lake.store import client
-from kpi_assets.model.tree import load_pipelines
+from kpi_assets.model.tree import load_sound
 from kpi_assets.settings import settings
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Definitions of every pipeline below sql/; `overrides` replace resources by name (`s3`, `run_log`, `progress`)."""
+    """Definitions of every pipeline below sql/; `overrides` replace resources by name (`s3`, `run_log`, `progress`).
+
+    Of a pipeline whose files cannot be read there is a sensor alone, which says so.
+    """
     config = settings()
-    pipelines = list(load_pipelines(config.sql_dir, config.min_rows).values())
+    sound, broken = load_sound(config.sql_dir, config.min_rows)
+    pipelines = list(sound.values())
     given = dict(overrides or {})
     if "s3" not in given:
         given["s3"] = _s3_resource()
     return dg.Definitions(
         assets=[asset for pipeline in pipelines for asset in pipeline_assets(pipeline)],
         jobs=[*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), history_job()],
-        sensors=[*(pipeline_sensor(pipeline, pipelines) for pipeline in pipelines), alerts_sensor(pipelines)],
+        sensors=[
+            *(pipeline_sensor(pipeline, pipelines) for pipeline in pipelines),
+            *map(broken_sensor, broken.values()),
+            alerts_sensor(pipelines, broken.values()),
+        ],
         schedules=[*(each for pipeline in pipelines for each in pipeline_schedules(pipeline)), history_schedule()],
         resources={"run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log), **given},
         # Steps share one process: a process for each costs more than most builds.

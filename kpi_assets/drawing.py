@@ -110,7 +110,10 @@ def _upright(rows: Rows, slot: int) -> list[str]:
 
 
 def _picture(height: int, heading: str, parts: Sequence[str]) -> str:
-    title = f'<text x="8" y="18" font-weight="bold" fill="#1f2937">{escape(printable(heading))}</text>'
+    # What is too long for a line is pressed together, since what is cut off may be the word that matters.
+    pressed = len(printable(heading)) * LETTER > WIDTH - 16
+    room = f' textLength="{WIDTH - 16}" lengthAdjust="spacingAndGlyphs"' if pressed else ""
+    title = f'<text x="8" y="18" font-weight="bold"{room} fill="#1f2937">{escape(printable(heading))}</text>'
     return "".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" '

@@ -5,7 +5,7 @@ It launches nothing. Commands deliver at their end too; the outbox takes care th
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
@@ -21,6 +21,7 @@ from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS, starters
 from kpi_assets.instance.ticks import Stalled
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.tree import Broken
 from kpi_assets.ops import alerts, runs, schema
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
@@ -39,9 +40,9 @@ class AlertsError(Exception):
     """The alerts of a pipeline could not be seen to, for a reason that nobody foresaw; all others were."""
 
 
-def alerts_sensor(pipelines: Sequence[Pipeline]) -> dg.SensorDefinition:
+def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> dg.SensorDefinition:
     """The one sensor for the alerts of all pipelines. Its cursor, a time, only spares work."""
-    every = starters(pipelines)
+    every = starters(pipelines, broken)
 
     @dg.sensor(
         name=ALERTS,

@@ -10,8 +10,9 @@ import dagster as dg
 from kpi_assets.automation.retention import retention_schedule
 from kpi_assets.automation.stalled import stand_in
 from kpi_assets.automation.watch import Watch
-from kpi_assets.instance.starters import DAILY_AT_TWO, schedule_name, sensor_name
+from kpi_assets.instance.starters import DAILY_AT_TWO, broken_sensor_of, schedule_name, sensor_name
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.tree import Broken
 
 # For the load_dates before the look-back. Dagster gives up on a tick after 60 seconds; the sensor goes on in its next.
 SENSOR_SECONDS, SCHEDULE_SECONDS = 15.0, 40.0
@@ -48,6 +49,25 @@ def pipeline_sensor(pipeline: Pipeline, others: Collection[Pipeline] = ()) -> dg
         return dg.SensorResult(run_requests=look.requests, cursor=look.cursor)
 
     return landed
+
+
+def broken_sensor(broken: Broken) -> dg.SensorDefinition:
+    """In the place of the sensor of a pipeline that cannot be read: each look fails with what is wrong with its files.
+
+    So the UI shows it, and where that goes on, it is an incident as of any sensor. The other pipelines go on.
+    """
+    status = dg.DefaultSensorStatus
+
+    @dg.sensor(
+        name=sensor_name(broken),
+        minimum_interval_seconds=broken.config.automation.interval_seconds if broken.config else 30,
+        default_status=status.RUNNING if broken_sensor_of(broken).declared else status.STOPPED,
+        description=f"Nothing of {broken.name} runs: its files cannot be read.",
+    )
+    def unread(_context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        raise dg.Failure(str(broken.error))
+
+    return unread
 
 
 def pipeline_schedules(pipeline: Pipeline) -> list[dg.ScheduleDefinition]:

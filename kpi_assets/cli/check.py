@@ -33,9 +33,8 @@ def check(
     else:
         for error in found:
             say(styled("error:", "bold red"), f" {error}")
-        config = settings()
         what = f"{len(found)} error{'s' * (len(found) != 1)}" if found else "All files can be read"
-        say(f"{what}: {', '.join(pipelines or pipeline_names(config.sql_dir)) or config.sql_dir}.")
+        say(f"{what}: {', '.join(_places(found) or pipelines or pipeline_names(settings().sql_dir)) or 'sql/'}.")
     if found:
         raise typer.Exit(UsageError.exit_code)
 
@@ -54,6 +53,12 @@ def _errors(names: list[str]) -> list[UserError]:
     except UsageError as error:
         return [error]
     return []
+
+
+def _places(found: list[UserError]) -> list[str]:
+    """The pipelines in which something is wrong."""
+    root = settings().sql_dir
+    return sorted({error.path.relative_to(root).parts[0] for error in found if isinstance(error, ModelError)})
 
 
 def _as_json(error: UserError) -> dict[str, object]:

@@ -21,7 +21,7 @@ from kpi_assets.cli import STOPPED
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.local.stack import Stack, running
 from kpi_assets.model.pipeline import Pipeline, parse_date
-from kpi_assets.model.tree import load_pipelines
+from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.printable import printable
 from kpi_assets.settings import Settings, settings
 
@@ -113,17 +113,29 @@ def date_option(*names: str, help: str, envvar: str | None = None) -> Any:  # no
 
 
 def pipeline_of(name: str) -> Pipeline:
-    """The pipeline of that name. Raises UsageError that lists the known ones."""
-    if name not in _pipelines():
-        raise UsageError(f"There is no pipeline {name!r} in {settings().sql_dir}: there is {', '.join(_pipelines())}.")
-    return _pipelines()[name]
+    """The pipeline of that name. Raises ModelError where it cannot be read, UsageError that lists the known ones."""
+    sound, broken = _pipelines()
+    if name in broken:
+        raise broken[name].error
+    if name not in sound:
+        known = ", ".join(sorted({*sound, *broken}))
+        raise UsageError(f"There is no pipeline {name!r} in {settings().sql_dir}: there is {known}.")
+    return sound[name]
+
+
+def sound_pipelines() -> list[Pipeline]:
+    """Every pipeline that can be read; of each of the others a line on stderr says so."""
+    sound, broken = _pipelines()
+    for name in broken:
+        say(f"warning: {name} is left out, since its files cannot be read: `kpi check {name}` says why.", console=err)
+    return list(sound.values())
 
 
 @cache
-def _pipelines() -> dict[str, Pipeline]:
-    """Every pipeline; read once, since a command asks twice and each reading takes a fifth of a second."""
+def _pipelines() -> tuple[dict[str, Pipeline], dict[str, Broken]]:
+    """Those that can be read, and the others; once, since a command asks twice and it takes a fifth of a second."""
     config = settings()
-    return load_pipelines(config.sql_dir, config.min_rows)
+    return load_sound(config.sql_dir, config.min_rows)
 
 
 @dataclass(frozen=True)

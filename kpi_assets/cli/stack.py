@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from kpi_assets.cli.common import Session, err, grid, loaded, out, say, styled
+from kpi_assets.cli.common import Session, err, grid, loaded, out, say, sound_pipelines, styled
 from kpi_assets.cli.switch import say_off, say_switch
-from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 
 STYLES = {
@@ -37,7 +36,7 @@ def up(
     os.environ.update(KPI_HOME=str(first.home), KPI_SQL_DIR=str(first.sql_dir))
     with running(first) as stack:
         config = settings()
-        for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
+        for pipeline in sound_pipelines():
             assert config.postgres_url is not None
             Session(pipeline, config, config.postgres_url, stack).ready()
         loaded()
@@ -78,7 +77,7 @@ def status(
     out.print(grid("", ("process", "state", "port", "pid"), rows))
     with local.running(settings()) as stack:
         config = settings()
-        for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
+        for pipeline in sound_pipelines():
             assert config.postgres_url is not None
             work = Session(pipeline, config, config.postgres_url, stack).looked_at()
             _print_load_dates(work, everything)

@@ -19,7 +19,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.instance.guard import ASGIApp, Headers, Receive, Scope, Send
 from kpi_assets.model.names import IDENTIFIER, Relation
 from kpi_assets.model.pipeline import Pipeline, Table, parse_date
-from kpi_assets.model.tree import load_pipelines
+from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.ops import publishes
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.candidates import published_chart_rows
@@ -66,6 +66,8 @@ class Charts:
         if names is None:
             return 404, _SENTENCE, f"There is no such page: a chart is {PAGES}chart/PIPELINE/SCHEMA.TABLE.svg.\n"
         try:
+            if broken := self._pipelines.now()[1].get(names[1]):
+                raise broken.error
             table = self._kpis().get((names[1], names[2]))
             if table is None:
                 known = ", ".join(sorted(f"{name}/{kpi}" for name, kpi in self._kpis()))
@@ -84,7 +86,7 @@ class Charts:
         """By pipeline and `schema.table`: names in an address only ever choose among those that are loaded."""
         return {
             (pipeline.name, str(relation)): table
-            for pipeline in self._pipelines.now().values()
+            for pipeline in self._pipelines.now()[0].values()
             for relation, table in pipeline.tables.items()
             if table.header.kpi
         }
@@ -118,14 +120,14 @@ class _Pipelines:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._lock = settings, Lock()
         self._seen: frozenset[tuple[Path, int, int]] | None = None
-        self._found: dict[str, Pipeline] = {}
+        self._found: tuple[dict[str, Pipeline], dict[str, Broken]] = ({}, {})
 
-    def now(self) -> dict[str, Pipeline]:
-        """By name. Raises UserError where a file cannot be read."""
+    def now(self) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
+        """Those that can be read, and the others, by name. Raises UserError where there is none at all."""
         with self._lock:
             seen = self._files()
             if seen != self._seen:
-                self._found = load_pipelines(self._settings.sql_dir, self._settings.min_rows)
+                self._found = load_sound(self._settings.sql_dir, self._settings.min_rows)
                 self._seen = seen
             return self._found
 

@@ -67,13 +67,13 @@ def serve(
         raise UserError(
             f"`kpi up` runs in {home} already (process {other.pid}): `kpi url` prints its address, `kpi down` stops it."
         )
-    stop(home)  # what a killed `kpi up` left behind
-    folder.prepare(settings)
-    token = access.make_token(settings)
-    chosen = _free_port(port)
-    os.environ.setdefault("KPI_UI_URL", address(chosen))  # for the links in alerts, which the daemon delivers
-    _write(home, _Record(SUPERVISOR, os.getpid(), psutil.Process().create_time()))
     with _ending_by_signal() as ended:
+        stop(home)  # what a killed `kpi up` left behind
+        folder.prepare(settings)
+        token = access.make_token(settings)
+        chosen = _free_port(port)
+        os.environ.setdefault("KPI_UI_URL", address(chosen))  # for the links in alerts, which the daemon delivers
+        _write(home, _Record(SUPERVISOR, os.getpid(), psutil.Process().create_time()))
         children: list[subprocess.Popen[bytes]] = []
         try:
             off = open_instance(settings, ended)

@@ -4,7 +4,7 @@ Belongs here: their switches in the Dagster instance, which the UI has too. Not 
 and what they do (automation/).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -20,12 +20,13 @@ from dagster._time import get_current_timestamp
 
 from kpi_assets.instance.folder import LOCATION
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.tree import Broken
 
 ALERTS, HISTORY = "alerts", "run_history_daily"
 DAILY_AT_TWO = "0 2 * * *"  # UTC
 
 
-def sensor_name(pipeline: Pipeline) -> str:
+def sensor_name(pipeline: Pipeline | Broken) -> str:
     """What the sensor of a pipeline is called."""
     return f"{pipeline.name}_sensor"
 
@@ -101,15 +102,25 @@ def pipeline_schedule_of(pipeline: Pipeline) -> Starter:
     return Starter(schedule_name(pipeline), pipeline.name, declared, is_sensor=False)
 
 
+def broken_sensor_of(broken: Broken) -> Starter:
+    """The sensor of a pipeline that cannot be read; its incident is kept by another pipeline.
+
+    Where not even pipeline.yaml says whether it is on, it is: nothing is to stop in silence.
+    """
+    declared = broken.config is None or broken.config.automation.start == "sensor"
+    return Starter(sensor_name(broken), None, declared)
+
+
 def switched_on(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Starter]:
     """Those of its sensor and its schedule that are on."""
     both = (pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline))
     return [starter for starter in both if starter.is_on(instance)]
 
 
-def starters(pipelines: Sequence[Pipeline]) -> list[Starter]:
+def starters(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> list[Starter]:
     """All of the code location."""
     found = [Starter(ALERTS, None, declared=True), Starter(HISTORY, None, declared=True, is_sensor=False)]
+    found += map(broken_sensor_of, broken)
     for pipeline in pipelines:
         found += [pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline)]
         if pipeline.config.retention:

@@ -60,6 +60,13 @@ class SeveralModelErrors(ModelError):  # noqa: N818  it is several
         return "\n".join(self.sentences)
 
 
+def together(found: Sequence[ModelError]) -> ModelError:
+    """These errors, of which there is one at least, as one to raise: each once, by file and line."""
+    unique = {str(error): error for error in found}
+    each = sorted(unique.values(), key=lambda error: (error.path, error.line))
+    return each[0] if len(each) == 1 else SeveralModelErrors(each)
+
+
 class Problems:
     """Collects what is wrong: `with problems.collected():` goes on behind the block in which something was found."""
 
@@ -80,10 +87,8 @@ class Problems:
 
     def raise_any(self) -> None:
         """Raise ModelError for what was found, by file and line; nothing where nothing was."""
-        unique = {str(error): error for error in self.found}
-        found = sorted(unique.values(), key=lambda error: (error.path, error.line))
-        if found:
-            raise found[0] if len(found) == 1 else SeveralModelErrors(found)
+        if self.found:
+            raise together(self.found)
 
 
 class Strict(BaseModel):

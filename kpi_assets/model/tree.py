@@ -30,7 +30,7 @@ from kpi_assets.model.pipeline import (
 )
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.replay import check_replay
-from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
+from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read, together
 from kpi_assets.model.sums import check_summand
 
 MinimumRows = Mapping[str, int]  # this environment's, by `pipeline.schema.table`
@@ -60,13 +60,45 @@ def load_pipelines(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> di
     Raises ModelError with all that is wrong in the tree, or UsageError where there is no pipeline.
     """
     problems = Problems()
-    pipelines = _read_tree(sql_dir, minimum_rows or {}, problems)
+    pipelines = _pipelines_of(_read_folders(sql_dir, minimum_rows or {}, problems), problems)
     problems.raise_any()
+    _check_minimum_rows(minimum_rows or {}, pipelines)
+    return pipelines
+
+
+def _check_minimum_rows(minimum_rows: MinimumRows, pipelines: Mapping[str, Pipeline]) -> None:
     known = {f"{name}.{relation}" for name, pipeline in pipelines.items() for relation in pipeline.tables}
-    for name in minimum_rows or {}:
+    for name in minimum_rows:
         if name not in known:
             raise UsageError(f"KPI_MIN_ROWS names {name!r}, which is no table: write pipeline.schema.table.")
-    return pipelines
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A pipeline that cannot be read, and why; `config` is its pipeline.yaml, where that can be."""
+
+    name: str
+    error: ModelError
+    config: PipelineConfig | None
+
+
+def load_sound(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
+    """The pipelines that can be read, and those that cannot, by name: a mistake in one stops no other.
+
+    Raises UsageError where there is no pipeline.
+    """
+    problems = Problems()
+    folders = _read_folders(sql_dir, minimum_rows or {}, problems)
+    pipelines = _pipelines_of(folders, problems)
+    configs = {folder.name: folder.config for folder in folders}
+    broken = {}
+    for name in {error.path.relative_to(sql_dir).parts[0] for error in problems.found}:
+        own = [error for error in problems.found if error.path.relative_to(sql_dir).parts[0] == name]
+        broken[name] = Broken(name, together(own), configs.get(name))
+    sound = {name: pipeline for name, pipeline in pipelines.items() if name not in broken}
+    of_sound = {name: rows for name, rows in (minimum_rows or {}).items() if name.partition(".")[0] not in broken}
+    _check_minimum_rows(of_sound, sound)
+    return sound, broken
 
 
 def pipeline_names(sql_dir: Path) -> list[str]:
@@ -74,13 +106,16 @@ def pipeline_names(sql_dir: Path) -> list[str]:
     return sorted(path.parent.name for path in sql_dir.glob(f"*/{PIPELINE_FILE}"))
 
 
-def _read_tree(sql_dir: Path, minimum_rows: MinimumRows, problems: Problems) -> dict[str, Pipeline]:
+def _read_folders(sql_dir: Path, minimum_rows: MinimumRows, problems: Problems) -> list[_Folder]:
     paths = sorted(path.parent for path in sql_dir.glob(f"*/{PIPELINE_FILE}"))
     for lost in sorted({path.parent.parent for path in sql_dir.glob("*/*/*.sql")} - {*paths}):
         problems.add(lost / PIPELINE_FILE, 1, f"is missing, and files lie in {lost.name}/: write it, or move them")
     if not paths and not problems.found:
         raise UsageError(f"No pipeline lies below {sql_dir}: KPI_SQL_DIR must name a folder with */{PIPELINE_FILE}.")
-    folders = [_read_folder(path, minimum_rows, problems) for path in paths]
+    return [_read_folder(path, minimum_rows, problems) for path in paths]
+
+
+def _pipelines_of(folders: Sequence[_Folder], problems: Problems) -> dict[str, Pipeline]:
     _check_jobs(folders, problems)
     _check_generated_names(folders, problems)
     return {folder.name: pipeline for folder in folders if (pipeline := _pipeline_of(folder, problems))}

@@ -346,7 +346,8 @@ def _bars(connection: Connection[Any], table: sql.Composable, shown: sql.Composa
         "with shown as (select {x} as x, {y} as y from {table} where {shown}) "
         "select left(x::text, {letters}), y::text, (select count(*) from shown) from ("
         "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
-        "order by case when (select count(*) from shown) <= {top} then x end, y desc nulls last, x"
+        "order by case when (select count(*) from shown) <= {top} then highest.x end, highest.y desc nulls last, "
+        "highest.x"
     ).format(
         x=sql.Identifier(chart.x),
         y=sql.Identifier(chart.y),

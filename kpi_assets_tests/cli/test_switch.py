@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from kpi_assets_tests.cli.command import Site
-from kpi_assets_tests.cli.small import FIRST, NAME, lay, write_sql
+from kpi_assets_tests.cli import small as shared
+from kpi_assets_tests.cli.small import FIRST, write_sql
+from kpi_assets_tests.lab import GOOD
 
+NAME, BUCKET = "switched", "kpi-switched"  # its own, whose load_dates no other test builds
 SENSOR, DAILY = f"{NAME}_sensor", f"{NAME}_daily"
 OFF = f"{NAME}: automation is off: `kpi enable {NAME}` switches it on."
 
@@ -15,9 +18,13 @@ OFF = f"{NAME}: automation is off: `kpi enable {NAME}` switches it on."
 @pytest.fixture
 def small(kpi: Site, tmp_path: Path) -> dict[str, str]:
     """The environment of a small pipeline, of which two load_dates have landed."""
-    write_sql(tmp_path)
+    (write_sql(tmp_path) / shared.NAME).rename(tmp_path / NAME)
+    path = tmp_path / NAME / "pipeline.yaml"
+    path.write_text(path.read_text().replace(shared.BUCKET, BUCKET))
+    kpi.stack.make_bucket(BUCKET)
     for n in range(2):
-        lay(kpi, FIRST + timedelta(days=n))
+        key = f"raw/things/load_date={FIRST + timedelta(days=n)}/things.csv"
+        kpi.s3.put_object(Bucket=BUCKET, Key=key, Body=GOOD)
     return {"KPI_SQL_DIR": str(tmp_path)}
 
 
@@ -63,4 +70,6 @@ def test_what_pipeline_yaml_says_holds_until_somebody_says_otherwise(
 
 def test_a_pipeline_that_there_is_not(kpi: Site, small: dict[str, str]) -> None:
     for command in ("enable", "disable"):
-        kpi.fails(f"There is no pipeline 'x': there is {NAME}.", command, "x", code=2, **small)
+        kpi.fails(
+            f"There is no pipeline 'x' in {small['KPI_SQL_DIR']}: there is {NAME}.", command, "x", code=2, **small
+        )

@@ -47,15 +47,15 @@ def test_every_row_of_a_candidate_has_its_load_date(session: Connection[Any], ca
 @pytest.mark.parametrize(
     ("top", "bars"),
     [
-        (4, [("1", 5.0), ("2", None), ("9", 7.0), ("10", 5.0)]),
-        (3, [("9", 7.0), ("1", 5.0), ("10", 5.0)]),
-        (1, [("9", 7.0)]),
+        (4, [("1", 5.0), ("2", None), ("9", 17.0), ("10", 5.0)]),
+        (3, [("9", 17.0), ("1", 5.0), ("10", 5.0)]),
+        (1, [("9", 17.0)]),
     ],
 )
 def test_a_chart_has_its_bars_in_the_order_of_x_or_the_highest_first(
     session: Connection[Any], candidate: Candidate, top: int, bars: list[tuple[str, float | None]]
 ) -> None:
-    fill(session, candidate, (10, "a", 5), (9, "b", 7), (1, "c", 5), (2, "d", None))
+    fill(session, candidate, (10, "a", 5), (9, "b", 17), (1, "c", 5), (2, "d", None))
     assert candidates.chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == (bars, 4)
 
 
