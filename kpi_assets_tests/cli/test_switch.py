@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets_tests.cli.command import Site
 from kpi_assets_tests.cli import small as shared
+from kpi_assets_tests.cli.command import Site
 from kpi_assets_tests.cli.small import FIRST, write_sql
 from kpi_assets_tests.lab import GOOD
 
