@@ -151,8 +151,8 @@ def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
 
     launch(browser, ABSENT, "Launch 1 run")
     browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
-    assert web.ended(browser.driver.current_url.split("/runs/")[1][:36]) == "FAILURE"
-    browser.read(f"partition: {ABSENT}", "Failure")  # without loading the page again
+    assert web.ended(browser.driver.current_url.split("/runs/")[1][:36]) == "CANCELED"
+    browser.read(f"partition: {ABSENT}", "Canceled")  # without loading the page again
     browser.go("/assets/instacart/marts/kpi_orders_by_dow")
     browser.read("Orders and reorder behaviour by day of the week.")
     drawn = "return [...document.images].some(i => i.src.includes('/kpi/chart/') && i.naturalHeight > 50)"
