@@ -32,7 +32,6 @@ CHANNEL_SECONDS = 8.0  # for a channel in a pass over one pipeline's outbox
 TICK_SECONDS = 25.0  # after which no further pipeline is begun; Dagster ends a tick after 60
 LOOK_BACK = timedelta(days=1)  # at failed runs, where the cursor does not say that less is enough
 MARGIN = timedelta(minutes=5)  # clocks differ
-MOST_RUNS = 500  # looked at in a tick
 LOST = "The run failed before it could begin a build: its page in the UI says why."
 
 
@@ -53,11 +52,12 @@ def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()
     def tell(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(timezone.utc)
         since = _since(context.cursor, now)
+        # All of them: what a limit left out would be behind the cursor.
         failed = context.instance.get_run_records(
-            dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - MARGIN), limit=MOST_RUNS
+            dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - MARGIN)
         )
         stalled = ticks.stalled(context.instance, every)
-        problems, complete = tick(pipelines, failed[::-1], stalled)  # in the order in which they happened
+        problems, complete = tick(pipelines, sorted(failed, key=_ended), stalled)
         if complete:
             context.update_cursor(now.isoformat())
         return dg.SkipReason("; ".join(problems) or "All that was due has been told.")
@@ -79,21 +79,21 @@ def tick(
 ) -> tuple[list[str], bool]:
     """Note and deliver for each pipeline; a channel that fails is left alone for the rest.
 
-    Returns what went wrong, in sentences, and whether every one of the `failed` runs was looked at. Raises AlertsError,
-    once all pipelines have been seen to.
+    The `failed` runs are in order of their ends. Returns what went wrong, in sentences, and whether every one of them
+    was looked at. Raises AlertsError, once all pipelines have been seen to.
     """
     config = settings()
     server, working = server_of(config), channels(config)
     deadline = time.monotonic() + TICK_SECONDS
     problems, unforeseen, noted, seen = [], [], [], 0
+    of = {record.dagster_run.run_id: _pipeline_of(record, pipelines) for record in failed}
     for pipeline in pipelines:
         if time.monotonic() > deadline:
             problems.append(f"{pipeline.name} waits for the next tick")
             continue
         try:
-            ready = note(
-                server, pipeline, [record for record in failed if pipeline is _pipeline_of(record, pipelines)], stalled
-            )
+            mine = [record for record in failed if of[record.dagster_run.run_id] is pipeline]
+            ready = note(server, pipeline, mine, stalled)
             refusals = (
                 deliver(
                     *(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS),
@@ -110,20 +110,35 @@ def tick(
             unforeseen.append(f"{pipeline.name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
             continue
         seen += 1
-        noted += [pipeline.name] if ready else []
+        noted += [pipeline] if ready else []
         problems += [f"{name}: {reason}" for name, reason in refusals.items()]
         working = [channel for channel in working if channel.name not in refusals]
-    _record_elsewhere(server, [each for each in stalled if each.starter.pipeline not in noted], noted)
+    names = [pipeline.name for pipeline in noted]
+    nobodys = [record for record in failed if of[record.dagster_run.run_id] is None]
+    _record_elsewhere(server, noted, [each for each in stalled if each.starter.pipeline not in names], nobodys)
     if unforeseen:
         raise AlertsError("; ".join([*unforeseen, *problems]))
-    return problems, seen == len(pipelines)
+    return problems, seen == len(pipelines) and bool(noted or not nobodys)
 
 
-def _record_elsewhere(server: SecretStr, stalled: Sequence[Stalled], names: Sequence[str]) -> None:
-    """Record in the first of these pipelines what belongs to none, or to one whose outbox cannot be used."""
-    if stalled and names:
-        with connect(server, names[0], "alerts") as connection:
-            record_stalled(connection, names[0], stalled)
+def _record_elsewhere(
+    server: SecretStr, noted: Sequence[Pipeline], stalled: Sequence[Stalled], failed: Sequence[dg.RunRecord]
+) -> None:
+    """Record in the first of these pipelines what belongs to none, or to one whose outbox cannot be used.
+
+    A failed run that any of them knows, since it began a build or was recorded there, is told by that one.
+    """
+    for pipeline in noted if failed else ():
+        with connect(server, pipeline.name, "alerts") as connection:
+            failed = [each for each in failed if not alerts.knows_run(connection, each.dagster_run.run_id)]
+    if not noted or not (stalled or failed):
+        return
+    with connect(server, noted[0].name, "alerts") as connection:
+        record_stalled(connection, noted[0].name, stalled)
+        for record in failed:
+            run = record.dagster_run
+            sentence = f"The run of the job {run.job_name} failed: its page in the UI says why."
+            alerts.report_lost_run(connection, noted[0], None, run.run_id, _ended(record), sentence, job=run.job_name)
 
 
 def note(
@@ -140,14 +155,18 @@ def note(
         runs.close_dead_rows(connection)
         for record in failed:
             run = record.dagster_run
-            ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
             load_date, sentence = _asked(pipeline, run)
-            alerts.report_lost_run(connection, pipeline.name, load_date, run.run_id, ended, sentence)
+            job = run.job_name if run.job_name in _without_builds(pipeline) else None
+            alerts.report_lost_run(connection, pipeline, load_date, run.run_id, _ended(record), sentence, job)
         record_stalled(connection, pipeline.name, [each for each in stalled if each.starter.pipeline == pipeline.name])
         alerts.close_stalled(connection, pipeline.name, [each.starter.name for each in stalled])
         alerts.report_late_kpis(connection, pipeline)
         alerts.close_recovered(connection, pipeline)
     return True
+
+
+def _ended(record: dg.RunRecord) -> datetime:
+    return datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
 
 
 def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipeline | None:
@@ -162,12 +181,23 @@ def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipelin
     return max(found, key=lambda pipeline: len(pipeline.name), default=None)
 
 
+def _without_builds(pipeline: Pipeline) -> dict[str, str]:
+    """The jobs that publish nothing, and what a run of each is called."""
+    return {pipeline.recheck_job: "recheck", pipeline.retention_job: "retention"}
+
+
 def _asked(pipeline: Pipeline, run: dg.DagsterRun) -> tuple[date | None, str]:
     """The load_date of a lost run, or the first of its range, and what is told of it.
 
-    Of a run that asked for what may not be built there is no load_date that could recover: it is told once.
+    Of a run that asked for what may not be built, or whose job builds nothing, there is no load_date that could
+    recover: it is told once.
     """
+    what = _without_builds(pipeline).get(run.job_name)
     try:
-        return next(iter(load_dates_asked(pipeline, run.tags)), None), LOST
+        first, why = next(iter(load_dates_asked(pipeline, run.tags)), None), ""
     except UsageError as error:
-        return None, f"{LOST} {error}"
+        first, why = None, f" {error}"
+    if what:
+        of = f" of {first}" if first else ""
+        return None, f"The {what}{of} failed before it could begin: its page in the UI says why.{why}"
+    return first, f"{LOST}{why}"

@@ -23,7 +23,7 @@ Kind = Literal["held", "failed", "late", "stalled", "recovered"]
 
 # The same incident again is counted, and its details become those of the latest run.
 _OPEN = """
-insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at)
+insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at, last_at)
 {source}
 on conflict (pipeline_name, load_date, kind) where closed_at is null do update set
     occurrences = alerts.occurrences + (alerts.run_id is distinct from excluded.run_id)::integer,
@@ -34,8 +34,39 @@ on conflict (pipeline_name, load_date, kind) where closed_at is null do update s
     end,
     job = case when alerts.run_id is distinct from excluded.run_id then excluded.job else alerts.job end,
     run_id = excluded.run_id,
-    last_at = clock_timestamp()
+    last_at = greatest(alerts.last_at, excluded.last_at)
 """
+
+# Whether a load_date is whole: all tables were published, and the latest build of each job came to a good end.
+_WHOLE = """
+cardinality(%(tables)s::text[]) = (
+    select count(distinct p.asset) from ops.publishes as p
+    where p.load_date = a.load_date and p.asset = any(%(tables)s)
+)
+and 'success' = all (
+    select distinct on (r.job) r.status from ops.pipeline_runs as r
+    where r.load_date = a.load_date and r.job = any(%(jobs)s) and r.status <> 'running'
+    order by r.job, r.id desc
+)
+"""
+
+# A lost run is dated by its end, and one that ended no later than the open incident's latest was counted. It leaves a
+# load_date that is whole as it was: no publish will follow that could close the incident, so it is told and over.
+_LOST = f"""
+select
+    %(pipeline)s, a.load_date, 'failed', %(run_id)s, %(job)s, array[%(sentence)s],
+    case when i.last_at is null and (a.load_date is null or ({_WHOLE})) then clock_timestamp() end,
+    %(ended_at)s::timestamptz
+from (select %(load_date)s::date as load_date) as a
+left join ops.alerts as i
+    on (i.pipeline_name, i.load_date, i.kind) = (%(pipeline)s, a.load_date, 'failed') and i.closed_at is null
+where (i.last_at is null or i.last_at < %(ended_at)s)
+and not exists (select 1 from ops.pipeline_runs where run_id = %(run_id)s)
+and not exists (select 1 from ops.alerts where run_id = %(run_id)s)
+and not exists (
+    select 1 from ops.publishes as p where p.load_date = a.load_date and p.published_at > %(ended_at)s
+)
+"""  # noqa: S608
 
 # A run as a whole tells only what none of its builds has told. Without a load_date nothing could close the incident.
 # Of what Postgres said only the first part: its details quote rows, and a message leaves the warehouse.
@@ -44,7 +75,8 @@ _FROM_RUN_LOG = f"""
 select
     r.pipeline_name, r.load_date, r.status, r.run_id, r.job,
     array[concat(r.job, ': ', {_SAID}, '; the candidate is kept as ' || r.candidate)],
-    case when r.load_date is null then clock_timestamp() end
+    case when r.load_date is null then clock_timestamp() end,
+    clock_timestamp()
 from ops.pipeline_runs as r
 cross join lateral (
     select string_agg(concat(d.check_name, ' (', d.message, ')'), ', ' order by d.id) as checks
@@ -103,31 +135,47 @@ def report_late_kpis(connection: Connection[Any], pipeline: Pipeline) -> None:
 
 
 def report_lost_run(
-    connection: Connection[Any], pipeline: str, load_date: date | None, run_id: str, ended_at: datetime, sentence: str
+    connection: Connection[Any],
+    pipeline: Pipeline,
+    load_date: date | None,
+    run_id: str,
+    ended_at: datetime,
+    sentence: str,
+    job: str | None = None,
 ) -> None:
-    """Open the incident of a run that failed before the run log could hear of it.
+    """Open the incident of a run that failed before the run log could hear of it; to be called in order of their ends.
 
-    Nothing happens where the run log knows the run, the run was reported before, or the load_date was published since.
+    It is over at once where it has no load_date, or one that is published as a whole. Nothing happens where the run log
+    knows the run, the run was reported before, or the load_date was published since. `job` is named where it is not
+    about the load_date as a whole.
     """
-    source = """
-        select %(pipeline)s, %(load_date)s, 'failed', %(run_id)s, null, array[%(sentence)s],
-            case when %(load_date)s::date is null then clock_timestamp() end
-        where not exists (select 1 from ops.pipeline_runs where run_id = %(run_id)s)
-        and not exists (select 1 from ops.alerts where run_id = %(run_id)s)
-        and not exists (
-            select 1 from ops.publishes where load_date = %(load_date)s::date and published_at > %(ended_at)s
-        )
-        """
     connection.execute(
-        _OPEN.format(source=source),
+        _OPEN.format(source=_LOST),
         {
-            "pipeline": pipeline,
+            **_whole_of(pipeline),
             "load_date": load_date,
             "run_id": run_id,
+            "job": job,
             "ended_at": ended_at,
             "sentence": sentence,
         },
     )
+
+
+def knows_run(connection: Connection[Any], run_id: str) -> bool:
+    """Whether the run log or an incident names a run."""
+    query = (
+        "select exists (select 1 from ops.pipeline_runs where run_id = %(id)s) "
+        "or exists (select 1 from ops.alerts where run_id = %(id)s)"
+    )
+    return connection.execute(query, {"id": run_id}).fetchone() == (True,)
+
+
+def _whole_of(pipeline: Pipeline) -> dict[str, Any]:
+    """What `_WHOLE` asks of a pipeline."""
+    tables = [str(relation) for relation in pipeline.tables]
+    jobs = [*tables, *(table.object_name for table in pipeline.sources)]
+    return {"pipeline": pipeline.name, "tables": tables, "jobs": jobs}
 
 
 def report_stalled(connection: Connection[Any], pipeline: str, name: str, sentence: str) -> None:
@@ -166,8 +214,6 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
     came to a good end. A KPI that was late has recovered when it is fresh. Safe to repeat, and cheap where no incident
     is open.
     """
-    tables = [str(relation) for relation in pipeline.tables]
-    jobs = [*tables, *(table.object_name for table in pipeline.sources)]
     with connection.transaction():
         await_turn(connection)
         # What goes on in these load_dates is looked at by the statement after the one that waits for its turn.
@@ -176,24 +222,16 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
             return []
         late = [str(found.relation) for found in freshness.late(connection, pipeline)]
         rows = connection.execute(
-            """
+            f"""
             with closed as (
                 update ops.alerts as a
                 set closed_at = clock_timestamp()
                 where a.pipeline_name = %(pipeline)s and a.closed_at is null
                 and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
-                    cardinality(%(tables)s::text[]) = (
-                        select count(distinct p.asset) from ops.publishes as p
-                        where p.load_date = a.load_date and p.asset = any(%(tables)s)
-                    )
-                    and exists (
+                    exists (
                         select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at
                     )
-                    and 'success' = all (
-                        select distinct on (r.job) r.status from ops.pipeline_runs as r
-                        where r.load_date = a.load_date and r.job = any(%(jobs)s) and r.status <> 'running'
-                        order by r.job, r.id desc
-                    )
+                    and {_WHOLE}
                 end
                 returning a.load_date, a.kind, a.opened_at
             )
@@ -210,8 +248,8 @@ def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[dat
             from closed as c
             group by c.load_date
             returning load_date
-            """,
-            {"pipeline": pipeline.name, "tables": tables, "jobs": jobs, "late": late},
+            """,  # noqa: S608
+            {**_whole_of(pipeline), "late": late},
         ).fetchall()
     return sorted(day for (day,) in rows)
 

@@ -8,7 +8,8 @@ import pytest
 
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.automation.alerts import LOST, alerts_sensor
-from kpi_assets.automation.jobs import pipeline_job
+from kpi_assets.automation.history import history_job
+from kpi_assets.automation.jobs import pipeline_job, recheck_job
 from kpi_assets.settings import settings
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.assets.test_gates import RESOURCES
@@ -148,12 +149,11 @@ def test_held_load_dates_of_a_range_are_one_message(things: Lab, instance: dg.Da
     assert [(body["kind"], body["load_dates"]) for body in web.bodies[1:]] == [("recovered", [str(DAY), str(NEXT)])]
 
 
-def failed_run(lab: Lab, instance: dg.DagsterInstance, **tags: str) -> str:
+def failed_run(lab: Lab, instance: dg.DagsterInstance, job: str = "", **tags: str) -> str:
     """A run whose process never came to open the run log."""
-    defs = dg.Definitions(
-        assets=pipeline_assets(lab.pipeline()), jobs=[pipeline_job(lab.pipeline())], resources=RESOURCES
-    )
-    run = instance.create_run_for_job(defs.resolve_job_def(lab.name), tags=tags)
+    jobs = [pipeline_job(lab.pipeline()), recheck_job(lab.pipeline()), history_job()]
+    defs = dg.Definitions(assets=pipeline_assets(lab.pipeline()), jobs=jobs, resources=RESOURCES)
+    run = instance.create_run_for_job(defs.resolve_job_def(job or lab.name), tags=tags)
     instance.report_run_failed(run)
     return run.run_id
 
@@ -170,6 +170,71 @@ def test_a_run_that_failed_before_it_could_say_so_is_told(things: Lab, instance:
     assert body["details"][:2] == [f"{DAY}: {LOST}", f"{NEXT}: {LOST}"]
     runs = things.rows("select load_date, run_id from ops.alerts where kind = 'failed' order by id")
     assert runs == [(DAY, lost), (NEXT, ranged)]
+
+
+def test_lost_runs_of_a_load_date_are_counted_once_each(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    things.prepared()
+    tick = Ticks(things, instance)
+    _, last = [failed_run(things, instance, **{"dagster/partition": str(DAY)}) for _ in range(2)]
+    assert tick() == tick() == TOLD
+    tick.cursor = None  # a whole day is looked at again
+    assert tick() == TOLD
+    assert things.rows("select run_id, occurrences from ops.alerts") == [(last, 2)]
+    assert len(web.bodies) == 1
+
+
+def test_a_recheck_that_was_lost_is_called_so_and_is_over(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    things.prepared()
+    job = things.pipeline().recheck_job
+    run_id = failed_run(things, instance, job, **{"dagster/partition": str(DAY)})
+    tick = Ticks(things, instance)
+    assert tick() == tick() == TOLD
+    [body] = web.bodies
+    assert (body["kind"], body["run_id"], body["title"]) == ("failed", run_id, f"{things.name}, {job} failed")
+    told = f"The recheck of {DAY} failed before it could begin: its page in the UI says why."
+    assert body["details"] == [told]
+    assert things.rows("select load_date, closed_at is null from ops.alerts") == [(None, False)]
+
+
+def test_a_failed_run_of_no_pipeline_is_told_once(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    things.put_things(DOUBLED)
+    known = materialise(things, instance)  # of all assets: its job and selection name no pipeline
+    instance.add_run(dg.DagsterRun("__ASSET_JOB", run_id=known.run_id[::-1], status=dg.DagsterRunStatus.FAILURE))
+    run_id = failed_run(things, instance, "run_history")
+    tick = Ticks(things, instance)
+    for _ in range(3):
+        tick.cursor = None
+        assert tick() == TOLD
+    query = "select job, run_id, details, closed_at is null from ops.alerts where kind = 'failed' order by job"
+    said = "The run of the job {} failed: its page in the UI says why."
+    assert things.rows(query) == [
+        ("__ASSET_JOB", known.run_id[::-1], [said.format("__ASSET_JOB")], False),
+        ("run_history", run_id, [said.format("run_history")], False),
+    ]
+    assert sorted(body["kind"] for body in web.bodies) == ["failed", "failed", "held"]
+
+
+def test_a_failed_run_of_no_pipeline_waits_for_one_that_can_tell(
+    things: Lab, instance: dg.DagsterInstance, web: Web
+) -> None:
+    failed_run(things, instance, "run_history")
+    things.prepared()
+    things.rows("delete from ops.migrations where version > 1 returning 1")
+    tick = Ticks(things, instance)
+    assert tick() == TOLD
+    assert tick.cursor is None, "it is looked at again"
+
+
+def test_of_many_failed_runs_the_oldest_is_told_too(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+    things.prepared()
+    oldest = failed_run(things, instance, **{"dagster/partition": str(DAY)})
+    with things.session() as session:
+        for number in range(501):
+            run = dg.DagsterRun(things.name, run_id=f"known {number}", status=dg.DagsterRunStatus.FAILURE)
+            instance.add_run(run)
+            opened(session, things.name, run.run_id, None)
+    assert Ticks(things, instance)() == TOLD
+    assert things.rows("select run_id from ops.alerts where load_date is not null") == [(oldest,)]
 
 
 def test_a_run_that_was_killed_is_told_without_another_run(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:

@@ -208,22 +208,74 @@ def test_a_load_date_is_late_once(session: Connection[Any]) -> None:
     assert session.execute("select last_at from ops.alerts").fetchall() == [(first,)]
 
 
-def test_a_run_that_the_run_log_never_heard_of(session: Connection[Any]) -> None:
-    publish_all(session, "r0")
+def lost(
+    session: Connection[Any], shared: Lab, run_id: str, ended_at: datetime, day: date | None = DAY, why: str = "lost"
+) -> None:
+    alerts.report_lost_run(session, shared.pipeline(), day, run_id, ended_at, why)
+
+
+def test_a_run_that_the_run_log_never_heard_of(session: Connection[Any], shared: Lab) -> None:
+    publish(session, "raw.things", "r0")
+    later = datetime.now(timezone.utc) + timedelta(days=1)
     for run_id, ended_at in (
-        ("r0", ENDED + timedelta(days=1)),  # the run log knows it
+        ("r0", later),  # the run log knows it
         ("lost", ENDED - timedelta(days=1)),  # its load_date was published since
-        ("lost", datetime.now(timezone.utc) + timedelta(days=1)),
-        ("lost", datetime.now(timezone.utc) + timedelta(days=1)),
+        ("lost", later),
+        ("lost", later),
     ):
-        alerts.report_lost_run(session, session.info.dbname, DAY, run_id, ended_at, f"{run_id} {ended_at:%Y}")
-    alerts.report_lost_run(session, session.info.dbname, None, "undated", ENDED, "undated")
-    alerts.report_lost_run(session, session.info.dbname, None, "undated", ENDED, "undated")
-    year = f"{datetime.now(timezone.utc) + timedelta(days=1):%Y}"
+        lost(session, shared, run_id, ended_at, why=f"{run_id} {ended_at:%Y}")
+    lost(session, shared, "undated", ENDED, None, "undated")
+    lost(session, shared, "undated", ENDED, None, "undated")
     assert incidents(session) == [
-        (DAY, "failed", "lost", None, [f"lost {year}"], 1, True),
+        (DAY, "failed", "lost", None, [f"lost {later:%Y}"], 1, True),
         (None, "failed", "undated", None, ["undated"], 1, False),
     ]
+
+
+def test_each_lost_run_is_counted_once_however_often_it_is_looked_at(session: Connection[Any], shared: Lab) -> None:
+    ends = {run_id: ENDED + timedelta(seconds=n) for n, run_id in enumerate(("one", "two", "three"))}
+    for seen in (["one", "two"], ["one", "two"], ["one", "two", "three"], ["one", "two", "three"]):
+        for run_id in seen:
+            lost(session, shared, run_id, ends[run_id], why=run_id)
+    assert incidents(session) == [(DAY, "failed", "three", None, ["three"], 3, True)]
+    publish_all(session)
+    assert recovered(session, shared) == [DAY]
+    for run_id, ended_at in ends.items():
+        lost(session, shared, run_id, ended_at)
+    assert [(*row[:3], row[-2:]) for row in incidents(session)] == [
+        (DAY, "failed", "three", (3, False)),
+        (DAY, "recovered", "r2", (1, False)),
+    ]
+
+
+def test_a_lost_run_after_a_failed_build_is_counted_once(session: Connection[Any], shared: Lab) -> None:
+    closed(session, "raw.things", "failed", error="broken")
+    ended_at = datetime.now(timezone.utc) + timedelta(hours=1)
+    for _ in range(2):
+        lost(session, shared, "lost", ended_at)
+        closed(session, "raw.things", "failed", "r3", error="broken again")
+    assert incidents(session) == [
+        (DAY, "failed", "r3", "raw.things", ["raw.things: broken again"], 3, True),
+    ]
+
+
+def test_a_lost_run_that_leaves_all_published_is_told_and_over(session: Connection[Any], shared: Lab) -> None:
+    publish_all(session, "r0")
+    for _ in range(2):
+        lost(session, shared, "l1", ENDED + timedelta(days=1))
+        lost(session, shared, "l2", ENDED + timedelta(days=2))
+    over = [(DAY, "failed", run_id, None, ["lost"], 1, False) for run_id in ("l1", "l2")]
+    assert incidents(session) == over
+    assert recovered(session, shared) == []
+    closed(session, "raw.things", "failed", "r3", error="broken")
+    lost(session, shared, "l3", ENDED + timedelta(days=3))
+    assert incidents(session) == [*over, (DAY, "failed", "l3", None, ["lost"], 2, True)], "it is not whole any more"
+
+
+def test_a_run_is_known_by_the_run_log_or_by_its_incident(session: Connection[Any], shared: Lab) -> None:
+    opened(session, "shop")
+    lost(session, shared, "lost", ENDED, None)
+    assert [alerts.knows_run(session, run_id) for run_id in ("r1", "lost", "other")] == [True, True, False]
 
 
 def test_a_load_date_that_is_published_recovers_once_from_all_its_incidents(
