@@ -277,6 +277,7 @@ def test_credentials_that_are_not_there_are_said(
 def test_credentials_in_an_endpoint_that_boto3_reads_by_itself_are_refused(
     _credentials: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    monkeypatch.delenv("KPI_S3_ENDPOINT_URL", raising=False)  # of the embedded store that other tests started
     monkeypatch.setenv(name, f"https://someone:{SECRET}@s3.example.com")
     with pytest.raises(
         LakeError, match=r"^The endpoint that AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or AWS's conf"
