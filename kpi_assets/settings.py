@@ -176,6 +176,14 @@ class Settings(BaseSettings):
         description="A mail server that alerts are sent through: smtp://user:password@host:587, or smtps://.",
     )
 
+    @field_validator("home", "sql_dir", "secrets_dir", mode="before")
+    @classmethod
+    def _is_named(cls, value: object) -> object:
+        """Nothing is no path; Python would take it for the current folder."""
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it is empty: name a folder, or leave the setting out")
+        return value
+
     @field_validator("home", "sql_dir")
     @classmethod
     def _is_the_same_from_everywhere(cls, value: Path, field: ValidationInfo) -> Path:
@@ -329,5 +337,7 @@ def settings() -> Settings:
     else:
         keep_secret([*found.secrets(), *(os.environ.get(name, "") for name in AWS_SECRETS)])
         return found
-    where = "environment or its file in KPI_SECRETS_DIR" if "KPI_SECRETS_DIR" in os.environ else "environment"
+    where = (
+        "environment or its file in KPI_SECRETS_DIR" if os.environ.get("KPI_SECRETS_DIR", "").strip() else "environment"
+    )
     raise UsageError(f"The setting KPI_{name.upper()} cannot be read ({reason}): correct it in the {where}.")

@@ -10,6 +10,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.settings import CHECKOUT, Settings, default_sql_dir, settings
 
 SECRET = "hunter2-never-shown"
+EMPTY = "it is empty: name a folder, or leave the setting out"
 URL = f"postgresql://kpi:{SECRET}@db.example.com:5432/postgres"
 
 
@@ -92,6 +93,7 @@ def test_a_server_that_is_named_is_not_embedded(
         ("KPI_S3_BUCKETS", "lake", "it must be JSON"),
         ("KPI_S3_BUCKETS", '{"shop": 1}', "shop: Input should be a valid string"),
         ("KPI_UI_URL", "dagster.example.com", "write http://host:port or https://host, .*"),
+        *((name, empty, EMPTY) for name in ("KPI_HOME", "KPI_SQL_DIR", "KPI_SECRETS_DIR") for empty in ("", " ")),
         ("KPI_ALERT_LOG", "perhaps", "Input should be a valid boolean, unable to interpret input"),
     ],
 )
