@@ -85,8 +85,8 @@ class Home:
         found = {path.name for path in self.root.iterdir() if not path.name.startswith(".")} - {"lost+found"}
         if found and not found & {path.name for path in self._ours}:
             raise UsageError(
-                f"The folder {self.root} is no home of kpi_assets, and holds other files ({min(found)!r}): set KPI_HOME "
-                "to a new or an empty folder."
+                f"The folder {self.root} is no home of kpi_assets, and holds other files ({min(found)!r}): set "
+                "KPI_HOME to a new or an empty folder."
             )
 
     def instance_folder(self) -> Path:
