@@ -176,6 +176,14 @@ class Settings(BaseSettings):
         description="A mail server that alerts are sent through: smtp://user:password@host:587, or smtps://.",
     )
 
+    @field_validator("home", "sql_dir", "secrets_dir", mode="before")
+    @classmethod
+    def _is_named(cls, value: object) -> object:
+        """Nothing is no path; Python would take it for the current folder."""
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it is empty: name a folder, or leave the setting out")
+        return value
+
     @field_validator("home", "sql_dir")
     @classmethod
     def _is_the_same_from_everywhere(cls, value: Path, field: ValidationInfo) -> Path:
@@ -252,6 +260,13 @@ class Settings(BaseSettings):
             raise ValueError("set KPI_ALERT_EMAIL_FROM and KPI_ALERT_EMAIL_TO too")
         return value
 
+    @field_validator("alert_email_to")
+    @classmethod
+    def _has_a_recipient(cls, value: str | None) -> str | None:
+        if value and not any(name.strip() for name in value.split(",")):
+            raise ValueError("it names no recipient: write one or more addresses, by commas")
+        return value
+
     @field_validator("secrets_dir")
     @classmethod
     def _is_a_folder(cls, value: Path | None) -> Path | None:
@@ -313,21 +328,47 @@ def is_plain_address(text: str) -> bool:
     )
 
 
+def _bad_secret(folder: Path) -> tuple[str, str] | None:
+    """(setting, reason) of the first file of secrets that pydantic would pass over with a warning; None without one."""
+    names = {f"kpi_{name}": name for name in Settings.model_fields}
+    try:
+        inside = folder.resolve()
+        for path in sorted(folder.iterdir()):
+            name = names.get(path.name.lower())
+            if name and not path.is_file():
+                return name, f"{path} is no regular file: put one in its place"
+            if name and inside not in path.resolve().parents:
+                return name, f"{path} is a link out of that folder: put the file itself there"
+    except (OSError, RuntimeError):  # what may not be read, pydantic names; a link to itself is no regular file
+        return None
+    return None
+
+
 @cache
 def settings() -> Settings:
     """This process's settings; `settings.cache_clear()` reads the environment again."""
+    folder = os.environ.get("KPI_SECRETS_DIR", "").strip()
     try:
-        folder = os.environ.get("KPI_SECRETS_DIR")
-        found = Settings(_secrets_dir=folder if folder and Path(folder).is_dir() else None)
+        if folder and (bad := _bad_secret(Path(folder).expanduser())):
+            raise _refusal(*bad)
+        found = Settings(_secrets_dir=folder if folder and Path(folder).expanduser().is_dir() else None)
     except ValidationError as error:
         name, *below = map(str, error.errors()[0]["loc"])
         reason = ": ".join([*below, error.errors()[0]["msg"].removeprefix("Value error, ")])
     except SettingsError as error:
         refused = error.__cause__
         name = str(error).split('"')[1]
-        reason = f"{refused.strerror}: {refused.filename}" if isinstance(refused, OSError) else "it must be JSON"
+        if isinstance(refused, OSError):
+            reason = f"{refused.strerror}: {refused.filename}"
+        else:
+            reason = "it is not UTF-8 text" if isinstance(refused, UnicodeDecodeError) else "it must be JSON"
     else:
         keep_secret([*found.secrets(), *(os.environ.get(name, "") for name in AWS_SECRETS)])
         return found
-    where = "environment or its file in KPI_SECRETS_DIR" if "KPI_SECRETS_DIR" in os.environ else "environment"
-    raise UsageError(f"The setting KPI_{name.upper()} cannot be read ({reason}): correct it in the {where}.")
+    raise _refusal(name, reason)
+
+
+def _refusal(name: str, reason: str) -> UsageError:
+    has_files = os.environ.get("KPI_SECRETS_DIR", "").strip()
+    where = "environment or its file in KPI_SECRETS_DIR" if has_files else "environment"
+    return UsageError(f"The setting KPI_{name.upper()} cannot be read ({reason}): correct it in the {where}.")

@@ -62,6 +62,8 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
             schema.migrate(connection)
             with schema.in_turn(connection):
                 bootstrap.ensure_grants(connection, layers, pipeline.config.readers)
+                if reader_password is not None:  # a server of ours alone
+                    bootstrap.ensure_advisory_locks_are_ours(connection)
         elif as_owner:
             raise WarehouseError(
                 f"The database {pipeline.name!r} belongs to somebody else: name its owner in KPI_ADMIN_POSTGRES_URL."

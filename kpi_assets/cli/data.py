@@ -79,7 +79,7 @@ def land(
 
 def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -> None:
     """Upload each of the pipeline's files that the folder has. Raises UserError where it has none of them."""
-    from kpi_assets.lake.landing import files_of  # noqa: PLC0415
+    from kpi_assets.lake.landing import files_of, what_is_wrong  # noqa: PLC0415
     from kpi_assets.lake.landing import land as upload  # noqa: PLC0415
     from kpi_assets.lake.store import open_store  # noqa: PLC0415
 
@@ -89,7 +89,10 @@ def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -
     store = open_store(pipeline, work.settings)
     for key, path in files.items():
         if not path.is_file():
-            say(styled("absent", "yellow"), f"    {path} is not there: s3://{store.bucket}/{key} was not landed")
+            say(
+                styled("absent", "yellow"),
+                f"    {path} {what_is_wrong(path)}: s3://{store.bucket}/{key} was not landed",
+            )
             continue
         with progress_bar(path.name, path.stat().st_size, in_bytes=True) as bar:
             outcome = upload(store, path, key, replace=replace, on_progress=bar)

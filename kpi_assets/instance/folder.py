@@ -87,6 +87,7 @@ def working_folder(home: Path) -> Path:
     Python and Dagster import modules from the folder they are started in, and Dagster reads a `.env` there. So it must
     not be the folder in which somebody said `kpi up`. Raises UserError where it belongs to somebody else.
     """
+    Home(home).check_is_ours()
     folder = home.resolve() / "run"
     folder.mkdir(0o700, parents=True, exist_ok=True)
     found = folder.stat()

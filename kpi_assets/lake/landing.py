@@ -57,6 +57,11 @@ def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Pat
     return found
 
 
+def what_is_wrong(path: Path) -> str:
+    """Why a path that is no file cannot be landed: the end of "The file … "."""
+    return "is no regular file" if path.exists() else "is not there"
+
+
 def land(
     store: Store, path: Path, key: str, *, replace: bool, on_progress: Callable[[int], None] = lambda _done: None
 ) -> Outcome:
@@ -66,7 +71,7 @@ def land(
     is not set, and where the file cannot be read.
     """
     if not path.is_file():
-        raise UserError(f"The file {path} does not exist: put it there, or name another folder with --from.")
+        raise UserError(f"The file {path} {what_is_wrong(path)}: put it there, or name another folder with --from.")
     there = store.manifest("", date.min, key)
     if there and _same(store, there, path):
         on_progress(path.stat().st_size)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from kpi_assets.errors import UserError
+from kpi_assets.errors import UsageError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -60,14 +60,34 @@ class Home:
     def create_root(self) -> None:
         """Make the home itself if it is missing; close to others what an earlier version or a person left open in it.
 
-        What is not ours in a folder that somebody else uses too is left alone.
+        What is not ours in a folder that somebody else uses too is left alone. Raises UsageError as check_is_ours.
         """
+        self.check_is_ours()
         self.root.parent.mkdir(parents=True, exist_ok=True)
         make(self.root, 0o711 if os.geteuid() == 0 else 0o700)
-        ours = (self.credentials_file, self.cluster, self.postgres_conf, self.buckets, self.etags, self.instance)
-        closed = [path.name for path in (*ours, self.logs, self.run) if close(path)]
+        closed = [path.name for path in self._ours if close(path)]
         if closed:
             logger.warning("Others could read %s in %s, and no longer can.", ", ".join(closed), self.root)
+
+    @property
+    def _ours(self) -> tuple[Path, ...]:
+        servers = (self.credentials_file, self.cluster, self.postgres_conf, self.buckets, self.etags)
+        return (*servers, self.instance, self.logs, self.run)
+
+    def check_is_ours(self) -> None:
+        """Raise UsageError where the folder holds something, and nothing of ours: it is a person's, not a home.
+
+        Hidden files do not count, nor what a new disk holds: a new user's home, or an empty disk, may become one.
+        """
+        if not self.root.is_dir():
+            return
+        # Once: another process may be making the home at this moment.
+        found = {path.name for path in self.root.iterdir() if not path.name.startswith(".")} - {"lost+found"}
+        if found and not found & {path.name for path in self._ours}:
+            raise UsageError(
+                f"The folder {self.root} is no home of kpi_assets, and holds other files ({min(found)!r}): set "
+                "KPI_HOME to a new or an empty folder."
+            )
 
     def instance_folder(self) -> Path:
         """The folder of the Dagster instance, made if it is missing."""

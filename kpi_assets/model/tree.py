@@ -5,6 +5,7 @@ names. What only repeats another error is left out: a file that cannot be read i
 Not here: what one file says (header.py, query.py, checks.py), and what is asked of what was read (pipeline.py).
 """
 
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -33,6 +34,7 @@ from kpi_assets.model.replay import check_replay
 from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read, together
 from kpi_assets.model.sums import check_summand
 
+LARGEST = 1 << 20  # bytes of one file
 MinimumRows = Mapping[str, int]  # this environment's, by `pipeline.schema.table`
 
 
@@ -134,7 +136,10 @@ def _read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> _
         )
     with problems.collected():
         folder.config, _ = read(PipelineConfig, _text_of(folder.config_path), folder.config_path)
-    for file in sorted(each for each in path.rglob("*") if each.suffix.lower() == ".sql"):
+    below = sorted(path.rglob("*"))
+    for link in (each for each in below if each.is_symlink() and each.is_dir()):
+        problems.add(link, 1, "is a link to a folder, which is not followed: put the folder itself here")
+    for file in (each for each in below if each.suffix.lower() == ".sql"):
         with problems.collected():
             relation = _relation_of(path, file, folder.config)
             folder.files[relation] = file
@@ -145,6 +150,11 @@ def _read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> _
 
 def _text_of(path: Path) -> str:
     try:
+        # Before it is opened: opening a pipe waits for somebody to write into it, and a device has no end.
+        if not stat.S_ISREG((found := path.stat()).st_mode):
+            raise ModelError(path, 1, "is no regular file: put one in its place")
+        if found.st_size > LARGEST:
+            raise ModelError(path, 1, f"has {found.st_size:,} bytes, more than {LARGEST:,}: write less into one file")
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

@@ -26,6 +26,7 @@ from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as,
 BUILDS = "builds"  # the schema in which every build lies, attached to its table once it is published
 LOADER, BUILDER, READER, REVIEWER = "kpi_loader", "kpi_builder", "kpi_reader", "kpi_reviewer"
 MAKERS = (LOADER, BUILDER)
+READER_CONNECTIONS = 50  # of the 100 of a server of ours: the others are for runs
 ROLES = (*MAKERS, READER, REVIEWER)
 # What kpi_reader reads of ops, with the columns that it does not: what was delivered and failed may be quoted in them.
 FOR_READERS: Mapping[str, Collection[str]] = {
@@ -121,6 +122,7 @@ def ensure_roles(server: SecretStr, reader_password: SecretStr | None = None) ->
                         connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
         if reader_password is not None:  # a server of ours alone
             _set_password(connection, READER, reader_password)
+            _limit_connections(connection, READER, READER_CONNECTIONS)
             for database in open_databases(connection):
                 connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
 
@@ -188,6 +190,34 @@ def ensure_use(server: SecretStr, database: str, login: str) -> None:
             "grant usage, create on schema public to {login}",
         ):
             connection.execute(sql.SQL(statement).format(**words))
+
+
+def ensure_advisory_locks_are_ours(connection: Connection[Any]) -> None:
+    """Let nobody but the roles that build take advisory locks in this database: whoever may, can fill the lock table.
+
+    Only a superuser may do this, so it is for a server of ours. Nothing changes where it was done before.
+    """
+    found = connection.execute(
+        "select p.proname, array(select t.typname::text from unnest(p.proargtypes) with ordinality as a (type, n) "
+        "inner join pg_type as t on t.oid = a.type order by a.n) "
+        "from pg_proc as p where p.pronamespace = 'pg_catalog'::regnamespace "
+        "and (starts_with(p.proname, 'pg_advisory_') or starts_with(p.proname, 'pg_try_advisory_')) "
+        "and exists (select 1 from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) where grantee = 0) "
+        "order by 1, 2"
+    ).fetchall()
+    if not found:
+        return
+    functions = sql.SQL(", ").join(
+        sql.SQL("{}({})").format(
+            sql.Identifier("pg_catalog", name),
+            sql.SQL(", ").join(sql.Identifier("pg_catalog", each) for each in types),
+        )
+        for name, types in found
+    )
+    makers = sql.SQL(", ").join(map(sql.Identifier, MAKERS))
+    with connection.transaction():
+        connection.execute(sql.SQL("grant execute on function {} to {}").format(functions, makers))
+        connection.execute(sql.SQL("revoke execute on function {} from public").format(functions))
 
 
 def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], readers: Collection[str]) -> None:
@@ -310,6 +340,13 @@ def reads_too_much(connection: Connection[Any]) -> bool:
 
 def _exists(connection: Connection[Any], role: str) -> bool:
     return connection.execute("select 1 from pg_roles where rolname = %s", [role]).fetchone() is not None
+
+
+def _limit_connections(connection: Connection[Any], role: str, most: int) -> None:
+    """Limit a role's sessions, unless somebody set a limit already."""
+    found = connection.execute("select 1 from pg_roles where rolname = %s and rolconnlimit = -1", [role]).fetchone()
+    if found:
+        connection.execute(sql.SQL("alter role {} connection limit {}").format(sql.Identifier(role), sql.Literal(most)))
 
 
 def _set_password(connection: Connection[Any], role: str, password: SecretStr) -> None:

@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 
 from kpi_assets.cli.stack import up
+from kpi_assets.local.home import Home
 from kpi_assets.local.stack import status, stop
 from kpi_assets.settings import Settings, settings
 from kpi_assets_tests.cli import small
@@ -94,6 +95,39 @@ def test_a_home_that_is_named_counts_wherever_one_is(place: Path, shell: Folder)
     assert home_of(said.out) == str(place / "elsewhere")
     assert f"{small.NAME}: load_dates by layer" in said.out
     stop(place / "elsewhere")
+
+
+@pytest.mark.parametrize("words", [["run", small.NAME, "--load-date", DAY], ["up"]], ids=" ".join)
+def test_a_folder_of_somebody_s_is_not_made_a_home(place: Path, shell: Folder, words: list[str]) -> None:
+    folder = place / "project"
+    before = sorted(folder.iterdir())
+    shell.kpi.environment["KPI_HOME"] = "."
+    shell.at(folder).fails(
+        f"The folder {folder} is no home of kpi_assets, and holds other files ('day'): set KPI_HOME to a new or an "
+        "empty folder.",
+        *words,
+        code=2,
+    )
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["status"]])
+def test_an_empty_home_is_refused(place: Path, shell: Folder, words: list[str]) -> None:
+    shell.kpi.environment["KPI_HOME"] = ""
+    shell.at(place / "project").fails(
+        "The setting KPI_HOME cannot be read (it is empty: name a folder, or leave the setting out): correct it in the "
+        "environment.",
+        *words,
+        code=2,
+    )
+
+
+@pytest.mark.parametrize("there", [(), (".bashrc", "lost+found"), ("notes.txt", "dagster")])
+def test_an_empty_folder_or_a_home_with_other_files_in_it_is_one(tmp_path: Path, there: tuple[str, ...]) -> None:
+    for name in there:
+        (tmp_path / name).mkdir()
+    Home(tmp_path).create()
+    assert {path.name for path in tmp_path.iterdir()} == {*there, "run", "logs", "s3"}
 
 
 def test_a_folder_to_land_from_that_is_not_there_is_said(place: Path, shell: Folder) -> None:

@@ -1,5 +1,6 @@
 """`kpi land`."""
 
+import os
 from datetime import date
 from pathlib import Path
 
@@ -50,7 +51,13 @@ def test_files_land_once_and_are_replaced_only_when_told_to(kpi: Site) -> None:
 def test_a_file_that_is_not_there_is_said_to_be_absent(kpi: Site, tmp_path: Path) -> None:
     day = date(2025, 1, 3)
     (tmp_path / "aisles.csv").write_bytes(b"aisle_id,aisle\n1,tea\n")
+    (tmp_path / "products.csv").mkdir()
+    os.mkfifo(tmp_path / "departments.csv")
     said = kpi("land", "instacart", "--load-date", day, "--from", tmp_path)
+    for name in ("products.csv", "departments.csv"):
+        assert said.line(name) == (
+            f"absent {tmp_path}/{name} is no regular file: s3://{BUCKET}/{key(name, day)} was not landed"
+        )
     assert said.line("orders.csv") == (
         f"absent {tmp_path}/orders.csv is not there: s3://{BUCKET}/{key('orders.csv', day)} was not landed"
     )

@@ -1,5 +1,6 @@
 """Files are put on S3 once: the same bytes again change nothing, other bytes are refused, half an upload is nothing."""
 
+import os
 import random
 import re
 from pathlib import Path
@@ -71,8 +72,13 @@ def test_an_empty_file_is_landed_as_it_is(store: Store, file: Path) -> None:
 
 
 def test_a_file_that_is_not_there(store: Store, tmp_path: Path) -> None:
-    for path in (tmp_path / "nothing.csv", tmp_path):
-        with pytest.raises(UserError, match=rf"^The file {path} does not exist: put it there, or name another folder"):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path, what in (
+        (tmp_path / "nothing.csv", "is not there"),
+        (tmp_path, "is no regular file"),
+        (tmp_path / "pipe.csv", "is no regular file"),
+    ):
+        with pytest.raises(UserError, match=rf"^The file {path} {what}: put it there, or name another folder"):
             land(store, path, KEY, replace=False)
 
 

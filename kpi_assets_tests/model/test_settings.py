@@ -10,6 +10,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.settings import CHECKOUT, Settings, default_sql_dir, settings
 
 SECRET = "hunter2-never-shown"
+EMPTY = "it is empty: name a folder, or leave the setting out"
 URL = f"postgresql://kpi:{SECRET}@db.example.com:5432/postgres"
 
 
@@ -92,6 +93,7 @@ def test_a_server_that_is_named_is_not_embedded(
         ("KPI_S3_BUCKETS", "lake", "it must be JSON"),
         ("KPI_S3_BUCKETS", '{"shop": 1}', "shop: Input should be a valid string"),
         ("KPI_UI_URL", "dagster.example.com", "write http://host:port or https://host, .*"),
+        *((name, empty, EMPTY) for name in ("KPI_HOME", "KPI_SQL_DIR", "KPI_SECRETS_DIR") for empty in ("", " ")),
         ("KPI_ALERT_LOG", "perhaps", "Input should be a valid boolean, unable to interpret input"),
     ],
 )
@@ -259,6 +261,56 @@ def test_a_file_that_may_not_be_read_is_named(secrets: Path, monkeypatch: pytest
         match=rf"^The setting KPI_POSTGRES_URL cannot be read \(Permission denied: {secrets}/kpi_postgres_url\): ",
     ):
         read(monkeypatch)
+
+
+def test_a_file_of_secrets_that_is_no_regular_file_is_refused(secrets: Path, tmp_path: Path) -> None:
+    """With a warning alone the embedded servers would be used."""
+    path = secrets / "KPI_Postgres_URL"
+    (tmp_path / "elsewhere").write_text(URL)
+    for make, reason in (
+        (os.mkfifo, "is no regular file: put one in its place"),
+        (os.mkdir, "is no regular file: put one in its place"),
+        (lambda path: path.symlink_to(path), "is no regular file: put one in its place"),
+        (lambda path: path.symlink_to(tmp_path / "nowhere"), "is no regular file: put one in its place"),
+        (
+            lambda path: path.symlink_to(tmp_path / "elsewhere"),
+            "is a link out of that folder: put the file itself there",
+        ),
+    ):
+        make(path)
+        settings.cache_clear()
+        with pytest.raises(UsageError) as said:
+            settings()
+        assert str(said.value) == (
+            f"The setting KPI_POSTGRES_URL cannot be read ({path} {reason}): correct it in the environment or its file "
+            "in KPI_SECRETS_DIR."
+        )
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_a_link_inside_of_the_folder_of_secrets_is_followed(secrets: Path) -> None:
+    (secrets / "..data").mkdir()
+    (secrets / "..data" / "kpi_postgres_url").write_text(URL)
+    (secrets / "kpi_postgres_url").symlink_to("..data/kpi_postgres_url")
+    settings.cache_clear()
+    found = settings().postgres_url
+    assert found is not None
+    assert found.get_secret_value() == URL
+
+
+def test_a_file_of_secrets_that_is_no_text_is_said_to_be_that(secrets: Path) -> None:
+    (secrets / "kpi_postgres_url").write_bytes(b"\xff\xfe\x00")
+    settings.cache_clear()
+    with pytest.raises(UsageError, match=r"^The setting KPI_POSTGRES_URL cannot be read \(it is not UTF-8 text\): "):
+        settings()
+
+
+@pytest.mark.parametrize("to", [",,", " ", " , "])
+def test_mail_to_nobody_is_refused(monkeypatch: pytest.MonkeyPatch, to: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"^The setting KPI_ALERT_EMAIL_TO cannot be read \(it names no recipient: write one or more "
+    ):
+        read(monkeypatch, **{**MAIL, "KPI_ALERT_EMAIL_TO": to}, KPI_ALERT_SMTP_URL="smtp://mail.example.com")
 
 
 def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:

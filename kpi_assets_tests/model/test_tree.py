@@ -1,5 +1,6 @@
 """All that is wrong with a tree is told at once, each thing once; and whatever stands in it, a sentence comes of it."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,53 @@ def test_a_pipeline_called_like_the_job_that_deletes_old_runs(tree: Tree) -> Non
 def test_names_of_jobs_are_those_that_dagster_takes() -> None:
     taken = {name for name in DISALLOWED_NAMES if Pipeline(name, Path(), None, {}).job == name}  # type: ignore[arg-type]
     assert taken == set()
+
+
+# ---- files that are none
+
+
+@pytest.mark.parametrize("name", ["shop/pipeline.yaml", "shop/marts/sold.sql"])
+def test_what_is_no_regular_file_is_refused_before_it_is_opened(tree: Tree, name: str) -> None:
+    """Opening a pipe would wait for ever, and reading /dev/zero take all memory."""
+    path = tree.root / name
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), os.mkdir):
+        path.unlink()
+        make(path)
+        assert refused(tree) == [f"{name}:1: is no regular file: put one in its place"]
+        if path.is_dir():
+            path.rmdir()
+            path.touch()
+    path.unlink()
+
+
+@pytest.mark.parametrize("name", ["shop/pipeline.yaml", "shop/marts/sold.sql"])
+def test_a_file_of_more_than_a_mebibyte_is_refused(tree: Tree, name: str) -> None:
+    text = (tree.root / name).read_text()
+    comment = "#{}\n" if name.endswith(".yaml") else "--{}\n"
+    fill = (1 << 20) - len(text) - len(comment.format(""))
+    tree.write(name, text + comment.format("x" * fill))
+    tree.load()
+    tree.write(name, text + comment.format("x" * (fill + 1)))
+    assert refused(tree) == [f"{name}:1: has 1,048,577 bytes, more than 1,048,576: write less into one file"]
+
+
+@pytest.mark.parametrize("name", ["shop/more", "shop/marts/more", "zoo"])
+def test_a_link_to_a_folder_is_not_passed_over(tree: Tree, tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere" / "marts").mkdir(parents=True)
+    for file in ("marts/lost.sql", "lost.sql"):
+        (tmp_path / "elsewhere" / file).write_text(MART)
+    (tree.root / name).symlink_to(tmp_path / "elsewhere")
+    expected = f"{name}:1: is a link to a folder, which is not followed: put the folder itself here"
+    if name == "zoo":
+        expected = "zoo/pipeline.yaml:1: is missing, and files lie in zoo/: write it, or move them"
+    assert refused(tree) == [expected]
+
+
+def test_a_link_to_a_file_is_followed(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.sql").write_text(MART)
+    (tree.root / "shop/marts/sold.sql").unlink()
+    (tree.root / "shop/marts/sold.sql").symlink_to(tmp_path / "elsewhere.sql")
+    assert len(tree.load().tables) == 2
 
 
 # ---- whatever stands in it

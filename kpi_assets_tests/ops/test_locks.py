@@ -121,9 +121,12 @@ def test_a_publish_lets_others_in_at_the_end_of_its_transaction(two: Sessions) -
 
 @pytest.fixture
 def reader(shared: Lab, stack: Stack) -> Iterator[Connection[Any]]:
-    """A session of kpi_reader."""
+    """A session of kpi_reader that may take advisory locks, as everybody may on a server of one's own."""
     password = stack.credentials.reader_password
     prepare(shared.pipeline(), shared.server, password)
+    with shared.session() as owner:
+        for function in ("pg_advisory_lock(bigint)", "pg_advisory_unlock(bigint)"):
+            owner.execute(f"grant execute on function {function} to kpi_reader".encode())
     login = make_conninfo(shared.server.get_secret_value(), user="kpi_reader", password=password.get_secret_value())
     with connect(SecretStr(login), shared.name, "reader", reads=True) as session:
         yield session

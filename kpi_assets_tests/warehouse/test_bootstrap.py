@@ -91,6 +91,40 @@ def test_the_reader_reads_marts_and_ops(reader: Connection[Any], query: str, row
     assert reader.execute(query.encode()).fetchall() == rows
 
 
+LOCKS = [
+    f"select {function}({key})"
+    for function in (
+        *("pg_advisory_lock", "pg_advisory_lock_shared", "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared"),
+        *("pg_try_advisory_lock", "pg_try_advisory_lock_shared"),
+        *("pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared"),
+    )
+    for key in ("1", "1, 2")
+]
+
+
+def test_the_reader_cannot_fill_the_table_of_locks(shop: Lab, reader: Connection[Any]) -> None:
+    for statement in LOCKS:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function"):
+            reader.execute(statement.encode())
+    for role in MAKERS:
+        with shop.session() as session:
+            session.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+            for statement in (*LOCKS, "select pg_advisory_unlock(1), pg_advisory_unlock_all()"):
+                session.execute(statement.encode())
+
+
+def test_the_reader_has_half_of_the_sessions_unless_somebody_says_otherwise(shop: Lab, stack: Stack) -> None:
+    limit = "select rolconnlimit, current_setting('max_connections') from pg_roles where rolname = 'kpi_reader'"
+    assert shop.rows(limit) == [(50, "100")]
+    with shop.session() as session:
+        session.execute("alter role kpi_reader connection limit 7")
+        try:
+            prepare(shop.pipeline(), shop.server, stack.credentials.reader_password)
+            assert shop.rows(limit) == [(7, "100")]
+        finally:
+            session.execute("alter role kpi_reader connection limit 50")
+
+
 @pytest.mark.parametrize(
     "statement",
     [
