@@ -29,9 +29,10 @@ from kpi_assets.settings import Settings, settings
 from kpi_assets.warehouse.connection import open_session
 
 OUTCOME = "kpi/outcome"  # tag
-KEPT_BACK = (
-    "A gate held something, or an object has not landed: the tag kpi/outcome says which. What follows was skipped."
-)
+KEPT_BACK = {
+    "held": "A gate held something. What follows was skipped.",
+    "missing": "An object has not landed. What follows was skipped.",
+}
 
 
 def _is_true(record: logging.LogRecord) -> bool:
@@ -179,8 +180,9 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
             # Dagster has no word for held: by this tag people tell it from what somebody stopped, in its list of runs.
             context.instance.add_run_tags(run.run_id, {OUTCOME: ", ".join(sorted(outcomes))})
     if context.instance and _only_kept_back(context.instance, run.run_id, outcomes):
-        context.instance.report_run_canceled(dagster_run, KEPT_BACK)
-        raise DagsterExecutionInterruptedError(KEPT_BACK)  # else Dagster would call it a success after all
+        why = KEPT_BACK["held" if "held" in outcomes else "missing"]
+        context.instance.report_run_canceled(dagster_run, why)
+        raise DagsterExecutionInterruptedError(why)  # else Dagster would call it a success after all
 
 
 def _only_kept_back(instance: dg.DagsterInstance, run_id: str, outcomes: Set[str]) -> bool:

@@ -101,7 +101,8 @@ def _print_load_dates(work: Session, everything: bool) -> None:
     if len(shown) < len(days):
         say(f"{len(days) - len(shown)} earlier load_dates: --all shows them.")
     if not days:
-        say(f"Nothing has been run yet in {work.place}: kpi sample, kpi land, kpi run.")
+        name = pipeline.name
+        say(f"{name}: nothing has been run yet in {work.place}; `kpi plan {name}` says what has landed there.")
 
 
 def _cell(states: dict[str, str], names: list[str]) -> Text:

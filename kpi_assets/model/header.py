@@ -82,6 +82,8 @@ class Column(Strict):
     @classmethod
     def _is_known(cls, value: str) -> str:
         if not TYPE.fullmatch(value):
+            if "(" in value and ")" not in value:
+                raise ValueError(f'{shown(value)} ends at a comma: write the type in quotes, as in "numeric(10,2)"')
             known = TYPE.pattern.replace(r"(\(\d+,\d+\))?", ", numeric(p,s)").replace("|", ", ")
             instead = _ALIASES.get(value.lower().split("(")[0]) or nearest(value, known.split(", "))
             write = f"{instead}, or another of" if instead else "one of"
@@ -404,6 +406,8 @@ def cut(path: Path, text: str) -> tuple[str, str]:
     Each begins with as many empty lines as stand before it, so that its lines are those of the file.
     """
     match = HEADER.match(text)
+    if match is None and text.startswith("/* @asset"):
+        raise ModelError(path, 1, "has a header that is not closed: write @end */ in a line of its own below it")
     if match is None:
         raise ModelError(path, 1, "begins with no header: the first line must be /* @asset, and @end */ must close it")
     return "\n" + match.group(1), "\n" * text[: match.end()].count("\n") + text[match.end() :]

@@ -150,7 +150,7 @@ ERRORS = {
     # the shape of the file
     "no header": ("select 1", 1, "begins with no header"),
     "a header that is not first": ("\n" + TEXT, 1, "begins with no header"),
-    "a header that is not closed": (TEXT.replace("@end */\n", ""), 1, r"@end \*/ must close it"),
+    "a header that is not closed": (TEXT.replace("@end */\n", ""), 1, r"write @end \*/ in a line of its own"),
     "a list instead of words": (
         "/* @asset\n- a\n@end */\n",
         2,
