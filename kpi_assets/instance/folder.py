@@ -110,13 +110,19 @@ def environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **files, **{name: str(path) for name, path in ours.items()}, "PYTHONSAFEPATH": "1"}
 
 
+def workspace() -> Path:
+    """The workspace of this home, written anew into its folder; after `prepare`."""
+    path = Path(os.environ["DAGSTER_HOME"]) / "workspace.yaml"
+    replace(path, WORKSPACE_YAML)
+    return path
+
+
 def prepare(settings: Settings) -> Path:
     """Make the folder, its dagster.yaml and Dagster's database; point this process's environment at the folder."""
     folder = Home(settings.home).instance_folder()
     path = folder / "dagster.yaml"
     if not path.exists() or (path.read_text() != DAGSTER_YAML and path.read_text().startswith(OURS)):
         replace(path, DAGSTER_YAML)
-    replace(folder / "workspace.yaml", WORKSPACE_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     if settings.dagster_postgres_url is None and settings.postgres_url is not None:
         ensure_database(settings.postgres_url, DATABASE)

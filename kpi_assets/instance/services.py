@@ -151,7 +151,7 @@ def known_ui_url(settings: Settings) -> str | None:
 
 def commands(port: int) -> dict[str, list[str]]:
     """What Python is told to start each service; the first is the web UI, on that port."""
-    location = ["-w", str(Path(os.environ["DAGSTER_HOME"]) / "workspace.yaml")]  # as folder.prepare() wrote it
+    location = ["-w", str(folder.workspace())]
     return {
         WEB: ["-m", "kpi_assets.instance.web", "-h", access.LOOPBACK, "-p", str(port), *location],
         DAEMON: ["-m", "dagster._daemon", "run", *location],
