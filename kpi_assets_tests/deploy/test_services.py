@@ -74,8 +74,8 @@ def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
         "ok      warehouse: its clock and ours are less than 10 s apart",
         "ok      warehouse settings: durable, and roomy enough for loads",
         "ok      roles: kpi_loader, kpi_builder, kpi_reader, kpi_reviewer are there",
-        "advice  roles: kpi_reader may also enter the databases postgres, template1, as everybody may: `revoke connect on "
-        "database ... from public` there, where nobody needs that",
+        "advice  roles: kpi_reader may also enter the databases postgres, template1, as everybody may: `revoke connect "
+        "on database ... from public` there, where nobody needs that",
         f"ok      database instacart: ops is at version {schema.migrations()[-1][0]}, the newest",
         f"ok      database instacart: {there}; --deep compares the rows too",
         f"advice  database instacart: marts.kpi_orders_by_dow {late} {hours}: {look}",
