@@ -214,7 +214,7 @@ def demo(
     out.print()
     say(
         *("Look at it in the Dagster UI with ", styled("make up", "bold")),
-        *(", or in psql with ", styled("kpi url instacart", "bold"), "."),
+        *("; while it runs, psql finds the tables by ", styled("kpi url instacart", "bold"), "."),
     )
 
 
