@@ -191,7 +191,7 @@ def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Fin
         missing = bootstrap.missing_schemas(connection, pipeline.config.layers)
         if missing:
             yield _undone(subject, f"lacks the schemas {', '.join(missing)}: {mend}", owner=owner)
-            if "ops" in missing:
+            if "ops" in missing or schema.pending(connection):
                 return  # else what was published in them is told as lost
         held = [role for role in MAKERS if may_act_as(connection, role)]
         if not owner and len(held) < len(MAKERS):
