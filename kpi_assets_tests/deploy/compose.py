@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -190,7 +190,10 @@ def deployed(folder: Path) -> Iterator[Deployment]:
             for process in reversed(deployment.processes.values()):
                 process.terminate()
             for process in deployment.processes.values():
-                process.wait(60)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                process.kill()  # as Docker does with what does not end when it is asked to; a busy code server may not
+                process.wait()
 
         ending.callback(end)
         deployment.start_service("s3")
