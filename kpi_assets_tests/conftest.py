@@ -13,7 +13,7 @@ import pytest
 from kpi_assets.local.stack import Stack, running
 from kpi_assets.settings import default_sql_dir, settings
 from kpi_assets_tests import other_server
-from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.lab import MART, RAW_THINGS, Lab
 from kpi_assets_tests.lookback import RECENT
 from kpi_assets_tests.shop import Shop
 from kpi_assets_tests.sql.cases import missing
@@ -81,6 +81,14 @@ def lab(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
     """A pipeline, a database and a bucket that no other test sees."""
     with Lab.open(stack, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+def things(lab: Lab) -> Lab:
+    """A lab with a raw table and a mart on it."""
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/weighed.sql", MART)
+    return lab
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,6 @@ RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefiniti
 
 
 @pytest.fixture
-def things(lab: Lab) -> Lab:
-    """A lab with a raw table and a mart on it."""
-    lab.file("raw/things.sql", RAW_THINGS)
-    lab.file("marts/weighed.sql", MART)
-    return lab
-
-
-@pytest.fixture
 def instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.ephemeral()
 

@@ -27,14 +27,6 @@ OTHERS = RAW_THINGS.replace("raw/things", "raw/others").replace("things.csv", "o
 
 
 @pytest.fixture
-def things(lab: Lab) -> Lab:
-    """A lab with a raw table and a mart on it."""
-    lab.file("raw/things.sql", RAW_THINGS)
-    lab.file("marts/weighed.sql", MART)
-    return lab
-
-
-@pytest.fixture
 def instance(lab: Lab) -> Iterator[dg.DagsterInstance]:
     """The instance as it is in a home, on Postgres."""
     folder.prepare(settings())

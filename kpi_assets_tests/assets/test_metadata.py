@@ -123,6 +123,13 @@ def test_a_chart_stands_in_the_metadata_itself() -> None:
     )
 
 
+@pytest.mark.parametrize(("letters", "pressed"), [(89, None), (90, "624")])
+def test_a_heading_that_is_too_long_for_its_line_is_pressed_together(letters: int, pressed: str | None) -> None:
+    """And not cut off: its end says how many bars there are."""
+    heading = next(ET.fromstring(drawing.small_svg([], "h" * letters)).iter(f"{SVG}text"))
+    assert heading.get("textLength") == pressed
+
+
 def test_a_chart_that_shows_only_the_highest_says_so() -> None:
     rows = ChartRows([("18", 9.0), ("9", 7.0)], 1024)
     text = markdown(Chart(x="hour", y="orders", top=2), rows, Relation("marts", "kpi"), "2025-03-01").value

@@ -14,18 +14,11 @@ from kpi_assets.settings import settings
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.assets.test_gates import RESOURCES
 from kpi_assets_tests.assets.test_gates import run as materialise
-from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, Lab
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.ops.test_alerts import opened
 
 TOLD = "All that was due has been told."
-
-
-@pytest.fixture
-def things(lab: Lab) -> Lab:
-    lab.file("raw/things.sql", RAW_THINGS)
-    lab.file("marts/weighed.sql", MART)
-    return lab
 
 
 @pytest.fixture

@@ -51,6 +51,11 @@ def test_all_errors_with_their_lines_and_of_the_named_pipelines_alone(kpi: Kpi, 
     assert kpi("url", "shop", code=1).err.splitlines() == lines[:4]
 
 
+def test_only_the_pipelines_in_which_something_is_wrong_are_named_for_it(kpi: Kpi, tree: Tree) -> None:
+    tree.write("zoo/pipeline.yaml", YAML.replace("readers", "reader"))
+    assert kpi("check", code=2).out.splitlines()[-1] == "1 error: zoo."
+
+
 def test_many_errors_are_told_in_full_by_check_alone(kpi: Kpi, tree: Tree) -> None:
     for number in range(7):
         tree.write(f"shop/marts/m{number}.sql", "select 1")

@@ -449,6 +449,14 @@ def test_a_wrong_header_is_an_error_with_the_line_of_the_mistake(text: str, line
     assert "\n" not in str(caught.value)
 
 
+def test_a_type_with_a_comma_needs_quotes_between_braces() -> None:
+    with pytest.raises(ModelError) as caught:
+        split(PATH, changed("{type: integer, description: Thing.}", "{type: numeric(10,2), description: Thing.}"))
+    told = "columns.thing_id.type: 'numeric(10' ends at a comma: write the type in quotes, as in \"numeric(10,2)\""
+    first = caught.value.each[0]
+    assert (first.line, first.problem) == (9, told)
+
+
 def test_all_that_a_header_lacks_is_told_at_once_with_an_example() -> None:
     with pytest.raises(ModelError) as caught:
         split(PATH, "/* @asset\n\n@end */\n")

@@ -199,7 +199,7 @@ def test_what_a_library_quotes_of_a_secret_is_in_no_sentence_of_ours(monkeypatch
         **MAIL,
         "KPI_POSTGRES_URL": "postgresql://kpi:war%2Fehouse-pw@db.example.com/postgres?sslpassword=key%20phrase",
         "KPI_ALERT_SMTP_URL": "smtp://someone:mail-password@mail.example.com",
-        "KPI_ALERT_SLACK_URL": "https://hooks.slack.com/services/T00000001/B00000002/XXXX3YYYY4",
+        "KPI_ALERT_SLACK_URL": "https://hooks.slack.com/services/T00000001/B00000002/abcd3efgh4",
         "AWS_SECRET_ACCESS_KEY": "aws-secret-key",
         "AWS_SESSION_TOKEN": "aws-session-token",
     }.items():
@@ -208,7 +208,7 @@ def test_what_a_library_quotes_of_a_secret_is_in_no_sentence_of_ours(monkeypatch
     settings()
     secrets = [
         *("war%2Fehouse-pw", "war/ehouse-pw", "key phrase", "mail-password", "aws-secret-key", "aws-session-token"),
-        *("/services/T00000001/B00000002/XXXX3YYYY4", "XXXX3YYYY4", "T00000001"),
+        *("/services/T00000001/B00000002/abcd3efgh4", "abcd3efgh4", "T00000001"),
     ]
     for secret in secrets:
         assert str(UserError(f"It said {secret!r} of db.example.com.")) == "It said '***' of db.example.com."
