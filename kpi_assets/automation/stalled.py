@@ -14,14 +14,13 @@ from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.resources import server_of
 from kpi_assets.instance import ticks
-from kpi_assets.instance.starters import ALERTS, Starter, pipeline_sensor_of
+from kpi_assets.instance.starters import ALERTS_SENSOR, pipeline_sensor_of
 from kpi_assets.instance.ticks import Stalled
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.ops import alerts
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
-ALERTS_SENSOR = Starter(ALERTS, None, declared=True)
 CHANNEL_SECONDS = 5.0  # for a channel, where a pipeline's sensor delivers
 
 
@@ -49,4 +48,7 @@ def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collectio
     server = server_of(config)
     with connect(server, pipeline.name, "alerts") as connection:
         record_stalled(connection, pipeline.name, found)
-    deliver(server, pipeline.name, channels(config), config.ui_url, CHANNEL_SECONDS)
+    deliver(
+        *(server, pipeline.name, channels(config), config.ui_url, CHANNEL_SECONDS),
+        run_history_days=config.run_history_days,
+    )

@@ -91,6 +91,9 @@ class Starter:
         return ScheduleInstigatorData(DAILY_AT_TWO, now)
 
 
+ALERTS_SENSOR = Starter(ALERTS, None, declared=True)
+
+
 def pipeline_sensor_of(pipeline: Pipeline) -> Starter:
     """The sensor that runs a pipeline."""
     return Starter(sensor_name(pipeline), pipeline.name, pipeline.config.automation.start == "sensor")
@@ -119,7 +122,7 @@ def switched_on(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Starte
 
 def starters(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> list[Starter]:
     """All of the code location."""
-    found = [Starter(ALERTS, None, declared=True), Starter(HISTORY, None, declared=True, is_sensor=False)]
+    found = [ALERTS_SENSOR, Starter(HISTORY, None, declared=True, is_sensor=False)]
     found += map(broken_sensor_of, broken)
     for pipeline in pipelines:
         found += [pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline)]

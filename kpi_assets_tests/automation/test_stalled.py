@@ -10,9 +10,8 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickData, Tick
 from dagster._utils.error import SerializableErrorInfo
 
 from kpi_assets.automation.alerts import AlertsError, alerts_sensor
-from kpi_assets.automation.stalled import ALERTS_SENSOR
 from kpi_assets.instance import ticks
-from kpi_assets.instance.starters import Starter, pipeline_schedule_of, pipeline_sensor_of, starters
+from kpi_assets.instance.starters import ALERTS_SENSOR, Starter, pipeline_schedule_of, pipeline_sensor_of, starters
 from kpi_assets.instance.ticks import MOST_FAILED, Stalled
 from kpi_assets.local.stack import Stack
 from kpi_assets.model.pipeline import Pipeline
