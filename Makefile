@@ -47,9 +47,9 @@ SERVERS ?= $(wildcard /usr/lib/postgresql/*/bin)
 test-servers: $(READY_DEV) ## the core's tests on other PostgreSQL servers: make test-servers [SERVERS="/usr/lib/postgresql/15/bin"]
 	@test -n "$(SERVERS)" || { echo "No PostgreSQL server lies below /usr/lib/postgresql: install one (on Debian: the package postgresql-15), or name folders of programs: make test-servers SERVERS=\"/path/to/bin\""; exit 1; }
 	@for bin in $(SERVERS); do echo "The core's tests on $$($$bin/postgres --version), $$bin"; \
-		KPI_TEST_POSTGRES_BIN=$$bin $(BIN)/pytest $(addprefix kpi_assets_tests/,build warehouse ops) || exit 1; done
+		KPI_TEST_POSTGRES_BIN=$$bin $(BIN)/pytest $(addprefix kpi_assets_tests/,materialize warehouse ledger) || exit 1; done
 
-mutants: $(READY_DEV) ## which breaks of the code no test notices: make mutants MODULES="warehouse/audit build" [SAMPLE=5] [SEED=1] [AGAIN=report]
+mutants: $(READY_DEV) ## which breaks of the code no test notices: make mutants MODULES="warehouse/audit materialize" [SAMPLE=5] [SEED=1] [AGAIN=report]
 	@test -n "$(MODULES)" || { echo "Say which modules: make mutants MODULES=\"warehouse/audit build\""; exit 1; }
 	@$(BIN)/python -m kpi_assets_tests.mutants $(MODULES) --sample $(or $(SAMPLE),0) --seed $(or $(SEED),1) $(if $(AGAIN),--again $(AGAIN))
 

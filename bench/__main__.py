@@ -27,7 +27,7 @@ from rich.table import Table as Grid
 
 from bench import dbt_postgres, dlt_lines, duck, duck_gated, managed, old_runner, ours, small_day
 from bench.place import LOAD_DATE, Place, are_equal
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.samples import GENERATORS
 
 CONTENDERS: dict[str, ModuleType] = {

@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
 from bench.ours import KPI
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 
 out = Console(highlight=False)
 

@@ -26,7 +26,7 @@ from rich.console import Console
 from bench import ours
 from bench.__main__ import machine, sample
 from bench.place import LOAD_DATE, Place
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 
 EVERY = 0.1  # seconds between two looks at memory and disk
 out = Console(highlight=False)

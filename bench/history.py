@@ -13,13 +13,13 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.build.prepare import prepare
-from kpi_assets.lake.listing import landed
-from kpi_assets.lake.store import Entry, Store, bucket_of, client
+from kpi_assets.ledger.publishes import input_name
+from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.ops.publishes import input_name
 from kpi_assets.settings import settings
+from kpi_assets.sources.listing import landed
+from kpi_assets.sources.store import Entry, Store, bucket_of, client
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from bench import ours
 from bench.place import LOAD_DATE, Kpis, Place
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 
 NAME = "kpi_assets, as a guest"
 LOGIN, PASSWORD = "kpi_bench", "of the bench alone"

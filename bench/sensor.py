@@ -22,7 +22,7 @@ from rich.console import Console
 from bench import history
 from kpi_assets.assets.resources import plain_s3
 from kpi_assets.definitions import build_defs
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 

@@ -1,1 +1,1 @@
-"""From files on S3 to KPIs a person can defend. Each folder is a room with one subject; its __init__ says which."""
+"""From files on S3 to KPIs a person can defend. Each folder is a package with one subject, which its __init__ names."""

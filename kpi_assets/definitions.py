@@ -12,12 +12,12 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import run_log
 from kpi_assets.automation.alerts import alerts_sensor
-from kpi_assets.automation.history import history_job, history_schedule
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.automation.triggers import broken_sensor, pipeline_schedules, pipeline_sensor
-from kpi_assets.lake.store import client
+from kpi_assets.automation.run_history import history_job, history_schedule
+from kpi_assets.automation.sensors import broken_sensor, pipeline_schedules, pipeline_sensor
 from kpi_assets.model.tree import load_sound
 from kpi_assets.settings import settings
+from kpi_assets.sources.store import client
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

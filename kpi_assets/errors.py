@@ -1,6 +1,6 @@
 """What goes wrong, in words for the person who can mend it.
 
-Belongs here: the errors that cross rooms. An error that only one room raises and handles stays in that room.
+Belongs here: the errors that cross packages. An error that only one package raises and handles stays there.
 """
 
 from kpi_assets.scrub import scrub

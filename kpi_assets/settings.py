@@ -3,7 +3,7 @@
 A setting may lie in a file instead, named after it, in the folder KPI_SECRETS_DIR: so a password need not be in the
 environment, which other programs and people can list. The environment goes before the file.
 
-Belongs here: names, types, defaults and meanings. Not here: what an embedded server is started with (local/), and
+Belongs here: names, types, defaults and meanings. Not here: what an embedded server is started with (embedded/), and
 AWS's own variables (credentials, region), which boto3 reads by itself.
 """
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.local.stack import Stack, running
+from kpi_assets.embedded.stack import Stack, running
 from kpi_assets.settings import default_sql_dir, settings
 from kpi_assets_tests import other_server
-from kpi_assets_tests.lab import MART, RAW_THINGS, Lab
 from kpi_assets_tests.lookback import RECENT
-from kpi_assets_tests.shop import Shop
+from kpi_assets_tests.pipeline_harness import MART, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.sql.cases import missing
+from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 
 REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart"
 
@@ -77,14 +77,14 @@ def stack(home: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def lab(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
+def lab(stack: Stack, tmp_path: Path) -> Iterator[PipelineHarness]:
     """A pipeline, a database and a bucket that no other test sees."""
-    with Lab.open(stack, tmp_path) as opened:
+    with PipelineHarness.open(stack, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-def things(lab: Lab) -> Lab:
+def things(lab: PipelineHarness) -> PipelineHarness:
     """A lab with a raw table and a mart on it."""
     lab.file("raw/things.sql", RAW_THINGS)
     lab.file("marts/weighed.sql", MART)
@@ -92,22 +92,22 @@ def things(lab: Lab) -> Lab:
 
 
 @pytest.fixture(scope="module")
-def open_shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def open_shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoSourcePipeline]:
     """The shop that the tests of one module share."""
-    with Shop.open(stack, tmp_path_factory.mktemp("shop")) as opened:
-        assert isinstance(opened, Shop)
+    with TwoSourcePipeline.open(stack, tmp_path_factory.mktemp("shop")) as opened:
+        assert isinstance(opened, TwoSourcePipeline)
         opened.stock().prepared()
         yield opened
 
 
 @pytest.fixture
-def shop(open_shop: Shop) -> Shop:
+def shop(open_shop: TwoSourcePipeline) -> TwoSourcePipeline:
     """A pipeline of two objects and four tables, with load_dates that no other test sees."""
     return open_shop.stock()
 
 
 @pytest.fixture
-def looks_back(shop: Shop) -> None:
+def looks_back(shop: TwoSourcePipeline) -> None:
     """The shop has a table that looks back three load_dates, and ten load_dates that no other test sees."""
     shop.day += timedelta(days=10)
     shop.file("marts/recent.sql", RECENT)

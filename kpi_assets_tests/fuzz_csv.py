@@ -1,6 +1,6 @@
 """Fuzzing of what reads CSV: random files, against readers and a table of forms that are written another way here.
 
-`python -m kpi_assets_tests.fuzz_csv --minutes 10 --seed 1` runs the properties for long; lake/test_fuzz.py runs each
+`python -m kpi_assets_tests.fuzz_csv --minutes 10 --seed 1` runs the properties for long; sources/test_fuzz.py runs each
 for a moment. The readers are a letter-by-letter one of RFC 4180, Python's csv, DuckDB, and COPY on the real server.
 Python's csv is asked about good files alone: even strict, it takes a quote inside a bare value. So is DuckDB, where no
 carriage return stands in the file: it accepts some that break the rules, and splits CR LF inside quotes.
@@ -29,14 +29,14 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from psycopg import Connection
 
-from kpi_assets.lake import proof
-from kpi_assets.lake.proof import Proof, UnprovenError
-from kpi_assets.lake.records import RecordCounter, read_records
-from kpi_assets.local.stack import running
+from kpi_assets.embedded.stack import running
 from kpi_assets.settings import settings as kpi_settings
-from kpi_assets.warehouse import candidates, triage
+from kpi_assets.sources import proof
+from kpi_assets.sources.proof import Proof, UnprovenError
+from kpi_assets.sources.records import RecordCounter, read_records
+from kpi_assets.warehouse import candidates, quarantine
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets_tests.lab import DAY, Lab
+from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 
 Fields = list[str | None]
 COLUMNS = ["a", "b"]
@@ -431,7 +431,7 @@ def rows(draw: st.DrawFn) -> list[tuple[str, str, bool]]:
 class Typed:
     """The real COPY with its proof, and triage, on a table with a column of each type."""
 
-    def __init__(self, lab: Lab, session: Connection[Any]) -> None:
+    def __init__(self, lab: PipelineHarness, session: Connection[Any]) -> None:
         columns = "\n".join(f'  {name}: {{type: "{type_}", description: Value.}}' for name, (type_, _) in TYPES.items())
         lab.file("raw/kinds.sql", RAW.format(columns=columns))
         self.candidate = Candidate(lab.pipeline().table("raw.kinds"), DAY, 1)
@@ -450,7 +450,7 @@ class Typed:
         with self.session.transaction(force_rollback=True):
             candidates.create_empty(self.session, self.candidate)
             records = read_records(cut(data, places), self.candidate.table.columns)
-            found = triage.triage(self.session, self.candidate, records, 0)
+            found = quarantine.triage(self.session, self.candidate, records, 0)
             assert self._loaded() == good
             assert (found.loaded, found.bad) == (len(good), len(written) - len(good))
         SEEN["typed: loaded"] += len(good)
@@ -524,7 +524,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kpi-fuzz-") as folder:
         Path(folder).chmod(0o755)
         os.environ["KPI_HOME"] = f"{folder}/home"
-        with running(kpi_settings()) as stack, Lab.open(stack, Path(folder) / "lab") as lab:  # type: ignore[arg-type]
+        with running(kpi_settings()) as stack, PipelineHarness.open(stack, Path(folder) / "lab") as lab:  # type: ignore[arg-type]
             lab.prepared()
             with lab.session() as session:
                 typed = Typed(lab, session)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psycopg
 
-from kpi_assets.local import accounts
-from kpi_assets.local.postgres import SUPERUSER
+from kpi_assets.embedded import accounts
+from kpi_assets.embedded.postgres import SUPERUSER
 from kpi_assets_tests.machine import eventually, free_port
 
 NAMED = os.environ.get("KPI_TEST_POSTGRES_BIN", "")

@@ -1,6 +1,6 @@
 """A pipeline in which every name is a word of SQL: its own, those of its schemas, tables, columns, checks and rules."""
 
-from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.pipeline_harness import PipelineHarness
 
 NAME = "from"  # a word of Python as well, after which Dagster names no job
 
@@ -160,7 +160,7 @@ GROUPS = b"end,desc\na,first\nb,last\n"
 ORDERS = b"user,end,all,rows,bad\n1,a,10.50,1,1\n2,b,60.00,1,2\n3,a,,1,3\n4,b,x,1,4\n5,a,1.25,1,5\n"
 
 
-def write(lab: Lab) -> None:
+def write(lab: PipelineHarness) -> None:
     """Write the files of it."""
     for name, text in FILES.items():
         lab.file(name, text.replace("BUCKET", lab.bucket))

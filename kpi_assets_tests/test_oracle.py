@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kpi_assets.build.context import BuildContext
-from kpi_assets.build.object import verify
-from kpi_assets.build.table import build
-from kpi_assets.lake.landing import land
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.table import build
+from kpi_assets.materialize.verify_object import verify
 from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import default_sql_dir
-from kpi_assets_tests.lab import DAY, NEXT, Lab
+from kpi_assets.sources.landing import land
 from kpi_assets_tests.oracle import FILES, Kpis, kpis
-from kpi_assets_tests.sql.bench import publish
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
+from kpi_assets_tests.sql.harness import publish
 
 INSTACART = default_sql_dir() / "instacart"
 BY_DOW = "order_dow, total_orders, avg_items_per_order, pct_orders_with_any_reorder, avg_reorder_item_rate"
@@ -29,9 +29,9 @@ MARTS = [f"marts.{path.stem}" for path in sorted(INSTACART.glob("marts/*.sql"))]
 
 
 @pytest.fixture
-def instacart(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
+def instacart(stack: Stack, tmp_path: Path) -> Iterator[PipelineHarness]:
     """The repository's own instacart, under another name."""
-    with Lab.open(stack, tmp_path, INSTACART) as lab:
+    with PipelineHarness.open(stack, tmp_path, INSTACART) as lab:
         yield lab
 
 
@@ -53,7 +53,7 @@ def run_all(context: BuildContext, day: date) -> dict[str, str]:
     return checksums
 
 
-def published(lab: Lab, day: date) -> Kpis:
+def published(lab: PipelineHarness, day: date) -> Kpis:
     """What readers see of a load_date."""
     one_day = f"where load_date = '{day}'"
     return Kpis(
@@ -65,7 +65,7 @@ def published(lab: Lab, day: date) -> Kpis:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_synthetic_days_equal_the_oracle(instacart: Lab, tmp_path: Path, seed: int) -> None:
+def test_synthetic_days_equal_the_oracle(instacart: PipelineHarness, tmp_path: Path, seed: int) -> None:
     context = instacart.prepared()
     GENERATORS["instacart"].write(tmp_path, load_date=DAY, orders=3000, seed=seed)
     land_all(context, tmp_path, DAY)
@@ -77,7 +77,9 @@ def test_synthetic_days_equal_the_oracle(instacart: Lab, tmp_path: Path, seed: i
     assert (found.rows["marts.fact_orders"], len(found.by_dow)) == (3000, 7)
 
 
-def test_real_rows_equal_the_oracle_and_building_them_again_changes_nothing(instacart: Lab, real_rows: Path) -> None:
+def test_real_rows_equal_the_oracle_and_building_them_again_changes_nothing(
+    instacart: PipelineHarness, real_rows: Path
+) -> None:
     context = instacart.prepared()
     days = {DAY: real_rows / "users_closed", NEXT: real_rows / "joinable"}
     for day, folder in days.items():
@@ -100,7 +102,7 @@ def test_real_rows_equal_the_oracle_and_building_them_again_changes_nothing(inst
     assert {day: published(instacart, day) for day in days} == wanted
 
 
-def test_a_window_of_synthetic_days_equals_the_oracle(instacart: Lab, tmp_path: Path) -> None:
+def test_a_window_of_synthetic_days_equals_the_oracle(instacart: PipelineHarness, tmp_path: Path) -> None:
     """Orders that came again count once, as they came last; 2025-02-01 is the first of the 28 that end on DAY - 1."""
     context = instacart.prepared()
     outside, *window = [date(2025, 1, 31), date(2025, 2, 1), date(2025, 2, 20), date(2025, 2, 28)]
@@ -120,7 +122,7 @@ def test_a_window_of_synthetic_days_equals_the_oracle(instacart: Lab, tmp_path: 
 
 
 @dataclass(frozen=True)
-class Shop:
+class TwoSourcePipeline:
     """The records of the five files."""
 
     orders: list[tuple[Any, ...]]
@@ -139,7 +141,7 @@ class Shop:
 
 
 @st.composite
-def shops(draw: st.DrawFn) -> Shop:
+def shops(draw: st.DrawFn) -> TwoSourcePipeline:
     """A few users with a few orders each; the last may be a train or test order, and a prior one may lack its lines."""
     names = st.text("aZé雪 ,;'\"\\%\n", min_size=1, max_size=8)
     products = [(number, draw(names), 1, 1) for number in range(1, draw(st.integers(1, 5)) + 1)]
@@ -159,11 +161,11 @@ def shops(draw: st.DrawFn) -> Shop:
                 lines += [
                     (order_id, product[0], place, draw(st.integers(0, 1))) for place, product in enumerate(basket, 1)
                 ]
-    return Shop(orders, lines, products, [(1, "aisle")], [(1, "department")])
+    return TwoSourcePipeline(orders, lines, products, [(1, "aisle")], [(1, "department")])
 
 
 @pytest.fixture
-def any_shop(instacart: Lab) -> BuildContext:
+def any_shop(instacart: PipelineHarness) -> BuildContext:
     """What builds of a shop are given in which perhaps nobody bought anything."""
     none = {f"{instacart.name}.{name}": 0 for name in ("stg.stg_order_products_prior", "marts.fact_order_items")}
     none[f"{instacart.name}.marts.kpi_products_reorder"] = 0
@@ -179,7 +181,7 @@ def any_shop(instacart: Lab) -> BuildContext:
 )
 @given(shop=shops())
 def test_random_small_shops_equal_the_oracle(
-    shop: Shop, instacart: Lab, any_shop: BuildContext, tmp_path: Path
+    shop: TwoSourcePipeline, instacart: PipelineHarness, any_shop: BuildContext, tmp_path: Path
 ) -> None:
     files = shop.write(tmp_path)
     pipeline = any_shop.pipeline

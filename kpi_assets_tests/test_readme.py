@@ -10,7 +10,7 @@ from kpi_assets.cli.app import app
 from kpi_assets.model.automation import Automation
 from kpi_assets.model.header import CHECK_WORDS, Header
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.plan.standing import STATES
+from kpi_assets.plan.status import STATES
 from kpi_assets.settings import CHECKOUT, Settings
 
 README = (CHECKOUT / "README.md").read_text()

@@ -14,9 +14,9 @@ from kpi_assets.assets.resources import plain_s3
 from kpi_assets.cli import common
 from kpi_assets.cli.app import app
 from kpi_assets.definitions import build_defs
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import settings
-from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.reserved import GROUPS, NAME, ORDERS, write
 
 YESTERDAY = date.today() - timedelta(days=1)  # noqa: DTZ011
@@ -24,9 +24,12 @@ BEFORE, OLD = YESTERDAY - timedelta(days=1), date(2025, 3, 1)
 
 
 @pytest.fixture(scope="module")
-def reserved(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def reserved(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
     """The pipeline, and the command in this process."""
-    with pytest.MonkeyPatch.context() as patch, Lab.open(stack, tmp_path_factory.mktemp("reserved"), name=NAME) as lab:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        PipelineHarness.open(stack, tmp_path_factory.mktemp("reserved"), name=NAME) as lab,
+    ):
         write(lab)
         patch.setenv("KPI_SQL_DIR", str(lab.root))
         settings.cache_clear()
@@ -47,14 +50,14 @@ def kpi(*words: object, code: int = 0) -> None:
     assert found == code
 
 
-def land(lab: Lab, folder: Path, day: date, orders: bytes = ORDERS) -> None:
+def land(lab: PipelineHarness, folder: Path, day: date, orders: bytes = ORDERS) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "order.csv").write_bytes(orders)
     (folder / "group.csv").write_bytes(GROUPS)
     kpi("land", NAME, "--load-date", day, "--from", folder, "--replace")
 
 
-def test_its_definitions_load(reserved: Lab) -> None:
+def test_its_definitions_load(reserved: PipelineHarness) -> None:
     found = build_defs({"s3": plain_s3})
     dg.Definitions.validate_loadable(found)
     graph = found.resolve_asset_graph()
@@ -77,7 +80,7 @@ def test_its_definitions_load(reserved: Lab) -> None:
 
 
 def test_it_is_landed_held_published_checked_again_and_dropped(
-    reserved: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    reserved: PipelineHarness, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said() -> str:
         return capsys.readouterr().out
@@ -143,7 +146,7 @@ def test_it_is_landed_held_published_checked_again_and_dropped(
     assert csv("user.limit") == ["case,all,select", "first,11.75,2"]
 
 
-def test_tables_of_before_are_handed_to_the_role_of_their_layer(reserved: Lab) -> None:
+def test_tables_of_before_are_handed_to_the_role_of_their_layer(reserved: PipelineHarness) -> None:
     reserved.prepared()
     with reserved.session() as session:
         session.execute('create table "table".old (a integer); create view "all".old as select 1 as a')

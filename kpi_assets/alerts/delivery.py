@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from kpi_assets.alerts.channels import Channel, ChannelError
 from kpi_assets.alerts.message import Message, message_of
-from kpi_assets.ops import deliveries
+from kpi_assets.ledger import deliveries
 from kpi_assets.warehouse.connection import WarehouseError, connect
 
 # Of a pipeline on a channel within a minute. Each one after that tells of all that is due, and there are never twice as

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
 
+from kpi_assets.ledger.deliveries import Alert
+from kpi_assets.ledger.incidents import Kind
 from kpi_assets.model.query import digest
-from kpi_assets.ops.alerts import Kind
-from kpi_assets.ops.deliveries import Alert
 
 SHOWN = 5  # details of a message; the link leads to the rest
 LETTERS = 500  # of a detail

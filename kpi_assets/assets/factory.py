@@ -16,10 +16,10 @@ from kpi_assets.assets import chart, metadata
 from kpi_assets.assets.metadata import object_key, table_key
 from kpi_assets.assets.partitions import check_specs, dependency, load_dates
 from kpi_assets.assets.steps import Step, behind
-from kpi_assets.build.context import BuildOutcome, ObjectOutcome
-from kpi_assets.build.object import checks as object_checks
-from kpi_assets.build.object import verify
-from kpi_assets.build.table import build
+from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
+from kpi_assets.materialize.table import build
+from kpi_assets.materialize.verify_object import checks as object_checks
+from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.checks import Check
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.header import Freshness
@@ -99,7 +99,7 @@ def _since_any_build(freshness: Freshness) -> dg.FreshnessPolicy:
     """Dagster's policy, which counts from the latest materialisation, of whatever load_date.
 
     A load_date is built when it begins at the earliest, and is late so many hours after its end: a day more. So what is
-    on time by its load_dates (ops/freshness.py) is never late for Dagster.
+    on time by its load_dates (ledger/freshness.py) is never late for Dagster.
     """
     return dg.FreshnessPolicy.time_window(timedelta(days=1, hours=freshness.within_hours))
 
@@ -193,7 +193,7 @@ def _materialised(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, data_version: str, described: dict[str, Any]
 ) -> Iterator[Any]:
     """The partition's materialisation: as the step's result where it is the only one, else as an event of its own."""
-    if _is_one(context):
+    if _is_single_partition_run(context):
         yield dg.MaterializeResult(asset_key=key, metadata=described, data_version=dg.DataVersion(data_version))
     else:
         code_version = context.assets_def.get_asset_spec(key).code_version or ""
@@ -251,7 +251,7 @@ def _reasons(results: Sequence[CheckResult]) -> str:
     return cut("; ".join(f"{result.name} ({result.message})" for result in results if result.holds), RECORD)
 
 
-def _is_one(context: dg.AssetExecutionContext) -> bool:
+def _is_single_partition_run(context: dg.AssetExecutionContext) -> bool:
     """Whether the run is of one load_date: only there a step without an output stops what follows (see steps.py)."""
     return len(context.partition_keys) == 1
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from kpi_assets.build.context import BuildOutcome
+from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kpi_assets.build.context import Progress
+from kpi_assets.materialize.context import Progress
 from kpi_assets.printable import printable
 
 EVERY = 10.0  # seconds between two lines about the same phase

@@ -15,17 +15,18 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.assets.run_tags import PARTITION, is_by_itself
-from kpi_assets.build.context import BuildContext, Progress
-from kpi_assets.build.patience import wait_for_lock
-from kpi_assets.build.prepare import prepare
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
-from kpi_assets.lake.store import client, open_store
+from kpi_assets.ledger import run_states, runs
+from kpi_assets.ledger.locks import run_lock
+from kpi_assets.materialize.context import BuildContext, Progress
+from kpi_assets.materialize.prepare import prepare
+from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.pipeline import Pipeline, parse_date
-from kpi_assets.ops import alerts, runs, state
-from kpi_assets.ops.locks import run_lock
-from kpi_assets.plan.survey import survey
+from kpi_assets.monitoring.recovery import close_recovered
+from kpi_assets.plan.collect import collect
 from kpi_assets.settings import Settings, settings
+from kpi_assets.sources.store import client, open_store
 from kpi_assets.warehouse.connection import open_session
 
 OUTCOME = "kpi/outcome"  # tag
@@ -75,7 +76,7 @@ class Run:
             session, config = self._session(pipeline, server_of(settings())), settings()
             self._await_turn(pipeline, session, load_date, on_progress)
             runs.close_dead_rows(session)
-            [[standing]] = survey(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
+            [[standing]] = collect(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
             due = standing.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change)
             self._unneeded[pipeline.name] = (
                 None if due else f"There is nothing left to do for {load_date}: {standing.reason}"
@@ -102,9 +103,9 @@ class Run:
             pipeline, server, open_store(pipeline, config, s3), self.run_id, on_progress, writers=config.writers
         )
 
-    def came_to(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
+    def build_statuses(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
         """What each build of this run has come to until now, by load_date and table or object."""
-        return state.of_run_by_load_date(self._begun(pipeline, server_of(settings())), self.run_id)
+        return run_states.of_run_by_load_date(self._begun(pipeline, server_of(settings())), self.run_id)
 
     def _await_turn(self, pipeline: Pipeline, session: Connection[Any], load_date: date, on_progress: Progress) -> None:
         if (pipeline.name, load_date) not in self._turns:
@@ -141,7 +142,7 @@ class Run:
             with session:
                 if name in self._rows:
                     outcomes.add(runs.close_run(session, self._rows[name], self.run_id))
-                    alerts.close_recovered(session, pipeline)
+                    close_recovered(session, pipeline)
         return outcomes
 
 

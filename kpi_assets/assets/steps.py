@@ -23,10 +23,10 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._utils.interrupts import raise_interrupts_as
 
 from kpi_assets.assets.run_tags import load_dates_asked
-from kpi_assets.build.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.ledger.runs import Status
+from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
 from kpi_assets.model.pipeline import Pipeline, Table
-from kpi_assets.ops.runs import Status
 from kpi_assets.printable import printable
 from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.connection import is_lost
@@ -51,14 +51,14 @@ class Step(Generic[Outcome]):
 
     def run(self, context: dg.AssetExecutionContext) -> Iterator[Any]:
         """Build what the run asks for, if all of it may be built; the events of it."""
-        with failing_in_one_sentence(context):
+        with user_errors_as_failures(context):
             days = load_dates_asked(self.pipeline, context.run.tags)
             if not days:
                 raise UsageError("The run names no load_date: launch it for a partition, or for a range of them.")
         if len(days) > 1:
             yield from self._range(context, days)
             return
-        with failing_in_one_sentence(context):
+        with user_errors_as_failures(context):
             unneeded = self._unneeded(context, days[0])
             outcome = None if unneeded else self._build(context, days[0])
         if outcome is None:  # without an output of this step, Dagster skips those that follow on it
@@ -81,13 +81,13 @@ class Step(Generic[Outcome]):
 
     def _range(self, context: dg.AssetExecutionContext, days: Sequence[date]) -> Iterator[Any]:
         left, broken = [], False
-        with failing_in_one_sentence(context):
-            before = context.resources.run_log.came_to(self.pipeline)
+        with user_errors_as_failures(context):
+            before = context.resources.run_log.build_statuses(self.pipeline)
         for load_date in days:
-            came_to, partition = before.get(load_date, {}), str(load_date)
-            if came_to.get(self.name) == "success":
+            build_statuses, partition = before.get(load_date, {}), str(load_date)
+            if build_statuses.get(self.name) == "success":
                 continue  # this step is tried again, and had done that much
-            kept_back = _kept_back(self.name, self.behind, came_to)
+            kept_back = _kept_back(self.name, self.behind, build_statuses)
             why = next((f"{name} was {status} in this run" for name, status in kept_back.items()), None)
             broken = broken or "failed" in kept_back.values()
             if why is None:
@@ -105,12 +105,12 @@ class Step(Generic[Outcome]):
                 "the run's log and `kpi plan` say why.",
                 allow_retries=False,
             )
-        yield _passed_on(context, self.key)
+        yield _skip_materialization_output(context, self.key)
 
     def _one_of_range(self, context: dg.AssetExecutionContext, load_date: date) -> tuple[Outcome | None, str | None]:
         """The outcome of one load_date, and why it is not published; an error of one does not stop the others."""
         try:
-            with failing_in_one_sentence(context):
+            with user_errors_as_failures(context):
                 outcome = self._build(context, load_date)
         except dg.Failure as failure:
             return None, str(failure.description)
@@ -135,12 +135,16 @@ def behind(pipeline: Pipeline, table: Table) -> list[str]:
     return sorted(found)
 
 
-def _kept_back(name: str, upstream: Sequence[str], came_to: Mapping[str, Status]) -> dict[str, Status]:
+def _kept_back(name: str, upstream: Sequence[str], build_statuses: Mapping[str, Status]) -> dict[str, Status]:
     """What keeps a load_date of a range from being built: what came to no good end in this run, with that end.
 
     Of the table or object itself an error is none: this step is tried again.
     """
-    ends = {n: came_to[n] for n in (name, *upstream) if came_to.get(n, "running") not in {"running", "success"}}
+    ends = {
+        n: build_statuses[n]
+        for n in (name, *upstream)
+        if build_statuses.get(n, "running") not in {"running", "success"}
+    }
     return {n: status for n, status in ends.items() if (n, status) != (name, "failed")}
 
 
@@ -184,7 +188,7 @@ def _told(error: Exception) -> tuple[str, bool] | None:
 
 
 @contextmanager
-def failing_in_one_sentence(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
+def user_errors_as_failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """What a person can mend fails the step in its own words; where a connection was lost, the step is tried again."""
     try:
         with _stopping_at_once():
@@ -204,7 +208,7 @@ def failing_in_one_sentence(context: dg.AssetExecutionContext | dg.OpExecutionCo
     raise dg.RetryRequested(max_retries=len(PAUSES), seconds_to_wait=PAUSES[tried])
 
 
-def _passed_on(context: dg.AssetExecutionContext, key: dg.AssetKey) -> DagsterEvent:
+def _skip_materialization_output(context: dg.AssetExecutionContext, key: dg.AssetKey) -> DagsterEvent:
     """Lets the steps that follow go on, without a materialisation: dg.Output would say one of each load_date."""
     step = context.get_step_execution_context()
     handle = StepOutputHandle(step.step.key, context.assets_def.get_output_name_for_asset_key(key))

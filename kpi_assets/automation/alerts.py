@@ -20,9 +20,11 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS, starters
 from kpi_assets.instance.ticks import Stalled
+from kpi_assets.ledger import incidents, runs, schema
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken
-from kpi_assets.ops import alerts, runs, schema
+from kpi_assets.monitoring import freshness
+from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
@@ -130,7 +132,7 @@ def _record_elsewhere(
     """
     for pipeline in noted if failed else ():
         with connect(server, pipeline.name, "alerts") as connection:
-            failed = [each for each in failed if not alerts.knows_run(connection, each.dagster_run.run_id)]
+            failed = [each for each in failed if not incidents.knows_run(connection, each.dagster_run.run_id)]
     if not noted or not (stalled or failed):
         return
     with connect(server, noted[0].name, "alerts") as connection:
@@ -138,7 +140,9 @@ def _record_elsewhere(
         for record in failed:
             run = record.dagster_run
             sentence = f"The run of the job {run.job_name} failed: its page in the UI says why."
-            alerts.report_lost_run(connection, noted[0], None, run.run_id, _ended(record), sentence, job=run.job_name)
+            incidents.report_lost_run(
+                connection, noted[0], None, run.run_id, _ended(record), sentence, job=run.job_name
+            )
 
 
 def note(
@@ -157,11 +161,11 @@ def note(
             run = record.dagster_run
             load_date, sentence = _asked(pipeline, run)
             job = run.job_name if run.job_name in _without_builds(pipeline) else None
-            alerts.report_lost_run(connection, pipeline, load_date, run.run_id, _ended(record), sentence, job)
+            incidents.report_lost_run(connection, pipeline, load_date, run.run_id, _ended(record), sentence, job)
         record_stalled(connection, pipeline.name, [each for each in stalled if each.starter.pipeline == pipeline.name])
-        alerts.close_stalled(connection, pipeline.name, [each.starter.name for each in stalled])
-        alerts.report_late_kpis(connection, pipeline)
-        alerts.close_recovered(connection, pipeline)
+        incidents.close_stalled(connection, pipeline.name, [each.starter.name for each in stalled])
+        freshness.report_late(connection, pipeline)
+        close_recovered(connection, pipeline)
     return True
 
 

@@ -15,11 +15,11 @@ from kpi_assets.assets.factory import evaluations
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.run_tags import load_dates_asked
-from kpi_assets.assets.steps import failing_in_one_sentence
+from kpi_assets.assets.steps import user_errors_as_failures
 from kpi_assets.automation.retention import retention_job
-from kpi_assets.build.context import UpstreamError
-from kpi_assets.build.recheck import AS_PUBLISHED, recheck
 from kpi_assets.errors import UsageError
+from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.materialize.recheck import AS_PUBLISHED, recheck
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.pipeline import Pipeline
 
@@ -70,7 +70,7 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
     def recheck_tables(context: dg.OpExecutionContext, config: RecheckConfig) -> Iterator[Any]:
         resources = context.resources
         failed = []
-        with failing_in_one_sentence(context):
+        with user_errors_as_failures(context):
             load_date = _the_load_date(pipeline, context)
             tables = [pipeline.table(name) for name in config.tables]
             work = resources.run_log.context(pipeline, resources.s3, resources.progress(context.log, "recheck"))

@@ -1,6 +1,6 @@
 """When retention is done: for each pipeline that asks for it a job, and a schedule that runs it once a day.
 
-Not here: what is dropped, and how (build/retention.py).
+Not here: what is dropped, and how (materialize/retention.py).
 """
 
 from datetime import datetime, timezone
@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 import dagster as dg
 
 from kpi_assets.assets.factory import RESOURCES
-from kpi_assets.assets.steps import NAMED, failing_in_one_sentence
-from kpi_assets.build.retention import drop, due, totals
+from kpi_assets.assets.steps import NAMED, user_errors_as_failures
+from kpi_assets.materialize.retention import drop, due, totals
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.warehouse.connection import connect
 
@@ -20,7 +20,7 @@ def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
     @dg.op(name=f"{pipeline.name}__drop_old_rows", required_resource_keys=RESOURCES)
     def drop_old_rows(context: dg.OpExecutionContext) -> None:
         resources = context.resources
-        with failing_in_one_sentence(context):
+        with user_errors_as_failures(context):
             work = resources.run_log.context(pipeline, resources.s3, resources.progress(context.log, "retention"))
             with connect(work.server, pipeline.name, "retention") as connection:
                 found = due(connection, pipeline, datetime.now(timezone.utc).date())

@@ -16,8 +16,8 @@ from kpi_assets.assets.resources import server_of
 from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS_SENSOR, pipeline_sensor_of
 from kpi_assets.instance.ticks import Stalled
+from kpi_assets.ledger import incidents
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import alerts
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
@@ -27,7 +27,7 @@ CHANNEL_SECONDS = 5.0  # for a channel, where a pipeline's sensor delivers
 def record_stalled(connection: Connection[Any], pipeline: str, found: Sequence[Stalled]) -> None:
     """Open an incident of each; nothing happens where it is open."""
     for each in found:
-        alerts.report_stalled(connection, pipeline, each.starter.name, each.sentence)
+        incidents.report_stalled(connection, pipeline, each.starter.name, each.sentence)
 
 
 def record_if_alerts_stalled(instance: dg.DagsterInstance, connection: Connection[Any], pipeline: str) -> None:

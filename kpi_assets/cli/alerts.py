@@ -66,8 +66,7 @@ def send_test() -> None:
 
 
 def _print(work: Session) -> None:
-    from kpi_assets.ops import alerts as incidents  # noqa: PLC0415
-    from kpi_assets.ops import deliveries  # noqa: PLC0415
+    from kpi_assets.ledger import deliveries, incidents  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     with connect(work.server, work.pipeline.name, "alerts", reads=True) as connection:

@@ -8,7 +8,7 @@ from typing import cast
 
 import typer
 
-from kpi_assets.cli import STOPPED, alerts, check, data, deploy, drop, look, plan, retention, run, stack, switch
+from kpi_assets.cli import STOPPED, alerts, check, data, deploy, drop, plan, retention, run, show, stack, switch
 from kpi_assets.cli.common import close_files, err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
@@ -41,14 +41,14 @@ for command in (
     run.run,
     run.backfill,
     plan.plan,
-    look.show,
-    look.checks,
+    show.show,
+    show.checks,
     check.check,
     alerts.alerts,
     run.recheck,
     retention.retention,
     drop.drop,
-    look.url,
+    show.url,
     run.demo,
     deploy.bootstrap,
     deploy.doctor,

@@ -18,8 +18,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from kpi_assets.cli import STOPPED
+from kpi_assets.embedded.stack import Stack, running
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.local.stack import Stack, running
 from kpi_assets.model.pipeline import Pipeline, parse_date
 from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.printable import printable
@@ -149,7 +149,7 @@ class Session:
 
     def ready(self) -> "Session":
         """Make the pipeline's database and bucket where they are missing."""
-        from kpi_assets.build.prepare import prepare  # noqa: PLC0415
+        from kpi_assets.materialize.prepare import prepare  # noqa: PLC0415
 
         prepare_bucket(self.stack, self.pipeline)
         reader = self.stack.credentials.reader_password if self.stack and self.embedded_postgres else None
@@ -161,8 +161,8 @@ class Session:
 
         On the embedded server it is made where nothing has been run yet. Raises WarehouseError.
         """
-        from kpi_assets.build.prepare import look  # noqa: PLC0415
-        from kpi_assets.warehouse.bootstrap import has_database  # noqa: PLC0415
+        from kpi_assets.materialize.prepare import look  # noqa: PLC0415
+        from kpi_assets.warehouse.provision import has_database  # noqa: PLC0415
 
         prepare_bucket(self.stack, self.pipeline)
         if not has_database(self.server, self.pipeline.name):

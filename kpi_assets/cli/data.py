@@ -79,9 +79,9 @@ def land(
 
 def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -> None:
     """Upload each of the pipeline's files that the folder has. Raises UserError where it has none of them."""
-    from kpi_assets.lake.landing import files_of, what_is_wrong  # noqa: PLC0415
-    from kpi_assets.lake.landing import land as upload  # noqa: PLC0415
-    from kpi_assets.lake.store import open_store  # noqa: PLC0415
+    from kpi_assets.sources.landing import files_of, what_is_wrong  # noqa: PLC0415
+    from kpi_assets.sources.landing import land as upload  # noqa: PLC0415
+    from kpi_assets.sources.store import open_store  # noqa: PLC0415
 
     pipeline = work.pipeline
     files = files_of(pipeline, load_date, source)

@@ -11,7 +11,7 @@ from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 
 if TYPE_CHECKING:
-    from kpi_assets.doctor.finding import Finding  # its room brings boto3
+    from kpi_assets.doctor.finding import Finding  # its package imports boto3
 
 STYLES = {"ok": "green", "advice": "yellow", "broken": "bold red"}
 
@@ -21,10 +21,10 @@ def bootstrap() -> None:
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
     from pydantic import SecretStr  # noqa: PLC0415
 
-    from kpi_assets.build.prepare import prepare  # noqa: PLC0415
+    from kpi_assets.embedded.stack import running  # noqa: PLC0415
     from kpi_assets.instance.folder import DATABASE  # noqa: PLC0415
-    from kpi_assets.local.stack import running  # noqa: PLC0415
-    from kpi_assets.warehouse import bootstrap as server  # noqa: PLC0415
+    from kpi_assets.materialize.prepare import prepare  # noqa: PLC0415
+    from kpi_assets.warehouse import provision as server  # noqa: PLC0415
 
     if settings().admin_postgres_url and settings().embedded_postgres:
         raise UsageError(
@@ -79,7 +79,7 @@ def doctor(
 def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
     from kpi_assets.doctor import content, instance, lake, machine, warehouse  # noqa: PLC0415
     from kpi_assets.doctor.finding import broken, guarded  # noqa: PLC0415
-    from kpi_assets.local.stack import running  # noqa: PLC0415
+    from kpi_assets.embedded.stack import running  # noqa: PLC0415
 
     first = settings()
     yield from machine.disk(first.home, holds_data=first.embedded_postgres or first.embedded_s3)

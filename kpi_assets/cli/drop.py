@@ -14,7 +14,7 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
 ) -> None:
     """Drop a table with all its load_dates: of a file that was renamed or removed, or before its storage changes."""
-    from kpi_assets.build.drop import drop_table, published_tables  # noqa: PLC0415
+    from kpi_assets.materialize.drop import drop_table, published_tables  # noqa: PLC0415
     from kpi_assets.model.names import Relation  # noqa: PLC0415
     from kpi_assets.warehouse import tables  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415

@@ -1,6 +1,6 @@
 """Rows for other programs: CSV and JSON that hold what is stored, from the texts that the server has for it.
 
-Belongs here: how values are written. Not here: which rows (look.py), and tables for people (common.py).
+Belongs here: how values are written. Not here: which rows (show.py), and tables for people (common.py).
 """
 
 import json

@@ -12,9 +12,9 @@ from kpi_assets.cli.common import HELD, PipelineName, Session, date_option, grid
 from kpi_assets.printable import strict_json
 
 if TYPE_CHECKING:
-    from kpi_assets.build.drop import PublishedTable  # their packages bring boto3
-    from kpi_assets.ops.results import Warned
-    from kpi_assets.plan.standing import Standing
+    from kpi_assets.ledger.results import Warned
+    from kpi_assets.materialize.drop import PublishedTable  # their packages bring boto3
+    from kpi_assets.plan.status import LoadDateStatus
 
 STYLES = {
     "published": "green",
@@ -71,20 +71,20 @@ def plan(
     raise typer.Exit(1 if counts["failed"] or counts["lost"] else HELD if counts["held"] else 0)
 
 
-def standings_of(work: Session, first: date, last: date) -> "list[Standing]":
+def standings_of(work: Session, first: date, last: date) -> "list[LoadDateStatus]":
     """The standing of each load_date of a range."""
-    from kpi_assets.lake.store import open_store  # noqa: PLC0415
-    from kpi_assets.plan.survey import survey  # noqa: PLC0415
+    from kpi_assets.plan.collect import collect  # noqa: PLC0415
+    from kpi_assets.sources.store import open_store  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     store = open_store(work.pipeline, work.settings)
     with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
-        return [standing for year in survey(work.pipeline, store, connection, first, last) for standing in year]
+        return [standing for year in collect(work.pipeline, store, connection, first, last) for standing in year]
 
 
 def _late(work: Session) -> list[str]:
     """A sentence for each KPI that is not as fresh as its header wants it."""
-    from kpi_assets.ops import freshness  # noqa: PLC0415
+    from kpi_assets.monitoring import freshness  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
@@ -93,7 +93,7 @@ def _late(work: Session) -> list[str]:
 
 def _orphans(work: Session) -> "list[PublishedTable]":
     """What is published, and no file describes any more."""
-    from kpi_assets.build.drop import orphans  # noqa: PLC0415
+    from kpi_assets.materialize.drop import orphans  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
@@ -111,7 +111,7 @@ def _mismatches(work: Session) -> list[str]:
 
 def _warned(work: Session, first: date, last: date) -> "list[Warned]":
     """What checks warn of that hold nothing."""
-    from kpi_assets.ops import results  # noqa: PLC0415
+    from kpi_assets.ledger import results  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
@@ -124,7 +124,7 @@ def told(counts: Collection[str]) -> str:
     return ", ".join(f"{found[state]} {state}" for state in STYLES if found[state]) + "."
 
 
-def _known(standings: "Sequence[Standing]", first: date | None, last: date | None) -> "list[Standing]":
+def _known(standings: "Sequence[LoadDateStatus]", first: date | None, last: date | None) -> "list[LoadDateStatus]":
     """Without the load_dates before and after all that landed, unless the range was given."""
     known = [n for n, standing in enumerate(standings) if standing.state != "missing"]
     if not known:
@@ -132,7 +132,7 @@ def _known(standings: "Sequence[Standing]", first: date | None, last: date | Non
     return list(standings[0 if first else known[0] : None if last else known[-1] + 1])
 
 
-def _as_json(standing: "Standing") -> dict[str, object]:
+def _as_json(standing: "LoadDateStatus") -> dict[str, object]:
     return {
         "load_date": standing.load_date.isoformat(),
         "state": standing.state,

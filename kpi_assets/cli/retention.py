@@ -28,9 +28,9 @@ def retention(
 
 def _retain(work: Session, *, drop: bool) -> list[str]:
     """Show, or do and show; returns what was left for the next time."""
-    from kpi_assets.build import retention as build  # noqa: PLC0415
-    from kpi_assets.build.context import BuildContext  # noqa: PLC0415
-    from kpi_assets.lake.store import open_store  # noqa: PLC0415
+    from kpi_assets.materialize import retention as build  # noqa: PLC0415
+    from kpi_assets.materialize.context import BuildContext  # noqa: PLC0415
+    from kpi_assets.sources.store import open_store  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     pipeline = work.pipeline

@@ -28,15 +28,15 @@ from kpi_assets.cli.common import (
     styled,
 )
 from kpi_assets.cli.data import land_files, write_sample
-from kpi_assets.cli.look import Format, show_checks, show_table
 from kpi_assets.cli.plan import standings_of, told
+from kpi_assets.cli.run_view import ENDINGS
 from kpi_assets.cli.runner import EXIT_CODES, Result, open_runner, worst
-from kpi_assets.cli.view import ENDINGS
+from kpi_assets.cli.show import Format, show_checks, show_table
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.plan.standing import STATES
+from kpi_assets.plan.status import STATES
 
 if TYPE_CHECKING:
-    from kpi_assets.plan.standing import Standing
+    from kpi_assets.plan.status import LoadDateStatus
 
 DEMO_PIPELINE = "instacart"
 DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
@@ -104,7 +104,7 @@ def backfill(
     states = _states(only)
     with session(pipeline) as work, open_runner(work.ready()) as materialise:
         results: list[Result] = []
-        standings: list[Standing] = []
+        standings: list[LoadDateStatus] = []
         for standing in _in_turn(work, first, last, results):
             standings.append(standing)
             # What has not landed cannot be built; of what lacks some of its objects the others are.
@@ -126,7 +126,7 @@ def backfill(
     raise typer.Exit(EXIT_CODES[worst({result.word for result in results})])
 
 
-def _in_turn(work: Session, first: date, last: date, ran: Sequence[Result]) -> "Iterator[Standing]":
+def _in_turn(work: Session, first: date, last: date, ran: Sequence[Result]) -> "Iterator[LoadDateStatus]":
     """The standing of each load_date of a range when its turn comes: a run may make later ones stale."""
     for standing in standings_of(work, first, last):
         yield standing if not ran else standings_of(work, standing.load_date, standing.load_date)[0]
@@ -162,9 +162,9 @@ def recheck(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select
 
 def recheck_tables(work: Session, load_date: date, names: Sequence[str], run_id: str, *, chosen: bool) -> bool:
     """Recheck the named tables; returns whether any result holds. Raises UserError where nothing is published."""
-    from kpi_assets.build.context import BuildContext, UpstreamError  # noqa: PLC0415
-    from kpi_assets.build.recheck import recheck as recheck_table  # noqa: PLC0415
-    from kpi_assets.lake.store import open_store  # noqa: PLC0415
+    from kpi_assets.materialize.context import BuildContext, UpstreamError  # noqa: PLC0415
+    from kpi_assets.materialize.recheck import recheck as recheck_table  # noqa: PLC0415
+    from kpi_assets.sources.store import open_store  # noqa: PLC0415
 
     store = open_store(work.pipeline, work.settings)
     context = BuildContext(work.pipeline, work.server, store, run_id)
@@ -224,7 +224,7 @@ def _headline(text: str) -> None:
 
 
 def _demo_show(work: Session, result: Result) -> None:
-    from kpi_assets.ops import publishes, results  # noqa: PLC0415
+    from kpi_assets.ledger import publishes, results  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     for table, limit in (("marts.kpi_orders_by_dow", None), ("marts.kpi_products_reorder", 10)):

@@ -1,7 +1,7 @@
 """Runs in this process: the definitions and Dagster's instance are opened once, however many load_dates are run.
 
 Belongs here: executing a run, and what it came to by every one of its steps. Not here: what a person is told of it
-(run.py), and the live view of it (view.py).
+(run.py), and the live view of it (run_view.py).
 """
 
 import uuid
@@ -12,7 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from kpi_assets.cli.common import HELD, Session, StoppedError, loaded, parents_of
-from kpi_assets.cli.view import RunView
+from kpi_assets.cli.run_view import RunView
 from kpi_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dagster._core.events import DagsterEvent
     from dagster_shared.error import SerializableErrorInfo
 
-    from kpi_assets.build.context import Progress
+    from kpi_assets.materialize.context import Progress
 
 KEPT = "Stopped: what was published before stays; run the load_date again for the rest."
 States = Mapping[str, tuple[str, str | None]]
@@ -93,7 +93,7 @@ class Runner:
 
     def materialise(self, load_date: date, names: Sequence[str]) -> Result:
         """Run the named assets of one load_date; Dagster's own history shows the run. Raises StoppedError."""
-        from kpi_assets.ops import state  # noqa: PLC0415
+        from kpi_assets.ledger import run_states  # noqa: PLC0415
         from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
         work, run_id = self._work, str(uuid.uuid4())
@@ -101,7 +101,7 @@ class Runner:
         with RunView(f"{work.pipeline.name}, load_date {load_date}", names, reads) as self._view:
             failures = self._execute(run_id, load_date, names)
             with connect(work.server, work.pipeline.name, "result", reads=True) as connection:
-                states = state.of_run(connection, run_id)
+                states = run_states.of_run(connection, run_id)
         return Result.of(load_date, run_id, names, states, failures)
 
     def _execute(self, run_id: str, load_date: date, names: Sequence[str]) -> Mapping[str, str]:

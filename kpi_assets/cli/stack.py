@@ -28,8 +28,8 @@ def up(
     ] = None,
 ) -> None:
     """Start the embedded servers, the Dagster web UI and the daemon, until Ctrl-C."""
+    from kpi_assets.embedded.stack import running  # noqa: PLC0415
     from kpi_assets.instance import services  # noqa: PLC0415
-    from kpi_assets.local.stack import running  # noqa: PLC0415
 
     first = settings()
     # What the services begin with, wherever they run.
@@ -52,8 +52,8 @@ def _ready(address: str, off: Sequence[str]) -> None:
 
 def down() -> None:
     """Stop the web UI, the daemon and the embedded servers of this KPI_HOME."""
+    from kpi_assets.embedded.stack import stop  # noqa: PLC0415
     from kpi_assets.instance import services  # noqa: PLC0415
-    from kpi_assets.local.stack import stop  # noqa: PLC0415
 
     home = settings().home
     stopped = [*services.stop(home), *stop(home)]
@@ -64,8 +64,8 @@ def status(
     everything: Annotated[bool, typer.Option("--all", help="Every load_date, not only the last 30.")] = False,
 ) -> None:
     """Print what runs, and what is published of each pipeline by load_date and layer."""
+    from kpi_assets.embedded import stack as local  # noqa: PLC0415
     from kpi_assets.instance import services  # noqa: PLC0415
-    from kpi_assets.local import stack as local  # noqa: PLC0415
 
     home = settings().home
     servers = [(s.name, s.running, s.port, s.pid) for s in local.status(home)]
@@ -85,12 +85,12 @@ def status(
 
 
 def _print_load_dates(work: Session, everything: bool) -> None:
-    from kpi_assets.ops import state  # noqa: PLC0415
+    from kpi_assets.ledger import run_states  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
 
     pipeline = work.pipeline
     with connect(work.server, pipeline.name, "status", reads=True) as connection:
-        states = state.by_load_date(connection)
+        states = run_states.by_load_date(connection)
     layers = {"s3": [table.object_name for table in pipeline.sources]}
     for relation in pipeline.tables:
         layers.setdefault(relation.schema, []).append(str(relation))

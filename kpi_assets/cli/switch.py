@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from kpi_assets.instance.starters import Starter
-    from kpi_assets.plan.standing import Standing
+    from kpi_assets.plan.status import LoadDateStatus
 
 SILENCE = 120  # seconds without a heartbeat, until a daemon counts as dead
 
@@ -101,14 +101,14 @@ def _what(work: Session, starter: "Starter") -> str:
     return f"{starter.name} looks {each}"
 
 
-def _due(work: Session) -> "list[Standing]":
+def _due(work: Session) -> "list[LoadDateStatus]":
     """The load_dates that automation builds as they are now."""
     config = work.pipeline.config
     found = standings_of(work, config.start_date, datetime.now(timezone.utc).date())
     return [each for each in found if each.is_due(rebuild_on_sql_change=config.automation.rebuild_on_sql_change)]
 
 
-def _load_dates(due: "list[Standing]") -> str:
+def _load_dates(due: "list[LoadDateStatus]") -> str:
     return f"{len(due)} load_date{'' if len(due) == 1 else 's'}"
 
 

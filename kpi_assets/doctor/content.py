@@ -5,15 +5,15 @@ from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.build.drop import orphans
-from kpi_assets.build.recheck import as_published
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
-from kpi_assets.lake.refusals import LakeError
-from kpi_assets.lake.store import open_store
+from kpi_assets.ledger import manifests, publishes, results, schema
+from kpi_assets.materialize.drop import orphans
+from kpi_assets.materialize.recheck import as_published
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import manifests, publishes, results, schema
 from kpi_assets.settings import Settings
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.content import lost
 from kpi_assets.warehouse.tables import mismatches

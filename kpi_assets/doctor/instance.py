@@ -9,8 +9,8 @@ from kpi_assets.alerts.channels import channels
 from kpi_assets.doctor.finding import Finding, advice, broken, guarded, ok
 from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
+from kpi_assets.ledger import deliveries, schema
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import deliveries, schema
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.connection import connect, own_database
 

@@ -9,10 +9,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kpi_assets.doctor.finding import Finding, clock, guarded, ok
-from kpi_assets.lake.refusals import explained
-from kpi_assets.lake.store import bucket_of, client
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
+from kpi_assets.sources.refusals import explained
+from kpi_assets.sources.store import bucket_of, client
 
 PROBES = ".kpi-doctor/"  # below what all of a pipeline's keys begin with; deploy/iam/land.json allows to remove these
 

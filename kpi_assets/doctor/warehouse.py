@@ -9,14 +9,15 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from pydantic import SecretStr
 
-from kpi_assets.build.drop import published_tables
 from kpi_assets.doctor.content import content
 from kpi_assets.doctor.finding import Finding, advice, broken, clock, guarded, ok
+from kpi_assets.ledger import locks, schema
+from kpi_assets.materialize.drop import published_tables
 from kpi_assets.model.pipeline import TAKEN_DATABASES, Pipeline
-from kpi_assets.ops import freshness, locks, schema
-from kpi_assets.warehouse import bootstrap, pooler
-from kpi_assets.warehouse.bootstrap import BUILDER, LOADER, MAKERS, READER, ROLES
+from kpi_assets.monitoring import freshness
+from kpi_assets.warehouse import pooler, provision
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
+from kpi_assets.warehouse.provision import BUILDER, LOADER, MAKERS, READER, ROLES
 
 SUBJECT = "warehouse"
 FAST_TRIAGE = 160000
@@ -150,7 +151,7 @@ def _roles(connection: Connection[Any], login: _Login, *, embedded: bool) -> Ite
 def _doors(connection: Connection[Any], pipelines: Collection[Pipeline]) -> Iterator[Finding]:
     """The databases of others that kpi_reader may enter, on a server of one's own."""
     ours = {pipeline.name for pipeline in pipelines}
-    others = [name for name in bootstrap.open_databases(connection) if name not in ours]
+    others = [name for name in provision.open_databases(connection) if name not in ours]
     if others:
         names = ", ".join(others)
         yield advice(
@@ -186,9 +187,9 @@ def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Fin
                 subject, f"its encoding is {encoding and encoding[0]}: drop it, and let `kpi bootstrap` make it"
             )
             return
-        owner = bootstrap.owns_database(connection)
+        owner = provision.owns_database(connection)
         mend = "the next command that needs it makes it so" if owner else ADMINISTRATOR
-        missing = bootstrap.missing_schemas(connection, pipeline.config.layers)
+        missing = provision.missing_schemas(connection, pipeline.config.layers)
         if missing:
             yield _undone(subject, f"lacks the schemas {', '.join(missing)}: {mend}", owner=owner)
             if "ops" in missing or schema.pending(connection):
@@ -250,7 +251,7 @@ def _readers(
         "has_schema_privilege(%s, s, 'usage') is distinct from (s = any(%s::text[]))",
         [[*pipeline.config.layers, "ops"], READER, READER, [*pipeline.config.readers, "ops"]],
     ).fetchall()
-    if ("ops",) not in rows and bootstrap.reads_too_much(connection):
+    if ("ops",) not in rows and provision.reads_too_much(connection):
         rows.append(("ops",))
     if rows:
         schemas = ", ".join(name for (name,) in rows)

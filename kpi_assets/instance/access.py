@@ -8,8 +8,8 @@ import secrets
 from pathlib import Path
 from urllib.parse import quote
 
+from kpi_assets.embedded.home import replace
 from kpi_assets.errors import UserError
-from kpi_assets.local.home import replace
 from kpi_assets.settings import Settings
 
 LOOPBACK = "127.0.0.1"

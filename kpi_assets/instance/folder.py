@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from kpi_assets.embedded.home import Home, replace
 from kpi_assets.errors import UserError
-from kpi_assets.local.home import Home, replace
 from kpi_assets.settings import Settings
-from kpi_assets.warehouse.bootstrap import ensure_database
+from kpi_assets.warehouse.provision import ensure_database
 
 DATABASE = "dagster"
 # Variables of other programs that name files. A relative one would name another file in another working folder.

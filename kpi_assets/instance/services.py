@@ -1,7 +1,7 @@
 """The web UI and the daemon as processes of one KPI_HOME: started, watched, stopped, and found again after a crash.
 
-Not here: the servers below them (local/). Each service leads a process group of its own, so that stopping it stops the
-code servers and run workers it started.
+Not here: the servers below them (embedded/). Each service leads a process group of its own, so that stopping it stops
+the code servers and run workers it started.
 """
 
 import json
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import psutil
 
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.instance import access, folder, probe
-from kpi_assets.local.stack import Stack
 from kpi_assets.settings import Settings
 
 logger = logging.getLogger(__name__)

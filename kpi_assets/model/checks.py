@@ -1,7 +1,7 @@
 """Checks: what each word of a header asks of a build, as data that the audit can execute.
 
 Belongs here: the kinds of check, and the bad-row query that each built-in word stands for. Not here: running them
-(build/).
+(materialize/).
 One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
 """
 
@@ -17,11 +17,11 @@ from kpi_assets.model.header import CustomCheck, Header, Value
 from kpi_assets.model.header import MinRows as MinRowsWords
 from kpi_assets.model.header import Reconcile as ReconcileRule
 from kpi_assets.model.lookback import WINDOW_START, Key
-from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import LOAD_DATE, Relation, quoted
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines, Problems
 from kpi_assets.model.sums import check_count, check_summand
+from kpi_assets.model.table_ref import THIS
 
 SAME_WEEKDAYS, ENOUGH_WEEKDAYS = 8, 4  # load_dates that tell what is usual: at most, and at least
 _ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that know infinity
@@ -138,7 +138,7 @@ class Reconcile(Check):
 
 
 @dataclass(frozen=True)
-class Accounted(Check):
+class RowAccounting(Check):
     """Records in the object, counted by us = rows loaded + rows in quarantine; the metric is the difference."""
 
 
@@ -184,7 +184,7 @@ def expand(
     checks: list[Check] = []
     if header.source:
         checks += [
-            Accounted("rows_accounted", "Records in the object = rows loaded + rows in quarantine."),
+            RowAccounting("rows_accounted", "Records in the object = rows loaded + rows in quarantine."),
             Quarantine(
                 "quarantine",
                 f"At most {header.source.quarantine_budget} records cannot be read as their columns' types.",

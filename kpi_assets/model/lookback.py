@@ -5,7 +5,7 @@ The one place that says which rows those are, wherever a SELECT ties a table to 
 grain, that of the latest load_date in the window: an order that was delivered twice is one order, as delivered last.
 The SELECT's own conditions apply to these rows, so none of them brings an older version back. With `rows: all` it reads
 every row of the window, whatever the tables say. One of both must be said, so that no row is left out unasked.
-Not here: how a SELECT ties a table (query.py), and which load_dates are published (build/upstream.py).
+Not here: how a SELECT ties a table (query.py), and which load_dates are published (materialize/inputs.py).
 """
 
 from collections.abc import Sequence

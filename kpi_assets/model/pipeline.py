@@ -268,7 +268,7 @@ class Pipeline:
         """The layer that a table's rows count as."""
         return self.config.layers[relation.schema]
 
-    def kept_days(self, table: Table) -> int | None:
+    def retention_days(self, table: Table) -> int | None:
         """For how many days retention keeps its load_dates; None where they stay, as marts and KPIs do.
 
         A view has no rows of its own: it goes with what it shows.
@@ -307,7 +307,7 @@ class Pipeline:
         assert table.header.lookback is not None
         return max(self.config.start_date, load_date - timedelta(days=table.header.lookback.days - 1))
 
-    def sliced_by_key(self, table: Table) -> dict[Relation, Relation]:
+    def co_sliced_inputs(self, table: Table) -> dict[Relation, Relation]:
         """The tables that a large table's SELECT names whose key decides on the first column of the large one's grain.
 
         Each with the large table that it is, or that it shows as a view. What is built of slices of them can be built

@@ -17,10 +17,10 @@ from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from kpi_assets.model.lookback import WINDOW_START, Key, told_apart_by, window_rows
-from kpi_assets.model.mention import THIS, Mention, as_parsed, replaced
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.narrow import Narrowable, mentions_to_narrow
+from kpi_assets.model.pushdown import Narrowable, mentions_to_narrow
 from kpi_assets.model.strict_yaml import ModelError, Problems
+from kpi_assets.model.table_ref import THIS, TableRef, as_parsed, replaced
 
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
 _OTHER_CLAUSES = ("joins", "laterals", "group", "having", "order", "limit", "offset", "distinct", "windows", "with_")
@@ -42,7 +42,7 @@ class Query:
     sql: str
     tree: exp.Query
     line: int = 1
-    windows: tuple[Mention, ...] = ()
+    windows: tuple[TableRef, ...] = ()
     keys: Mapping[Relation, Key] = field(default_factory=dict)
     has_unknown_sums: bool = False
 
@@ -80,10 +80,10 @@ class Query:
         found = []
         for table in self.tree.find_all(exp.Table):
             relation = Relation(table.db, table.name)
-            if table.db and Mention.of(table) in windows:
-                found.append((Mention.of(table), window_rows(relation, self.keys[relation], instead.get(relation))))
+            if table.db and TableRef.of(table) in windows:
+                found.append((TableRef.of(table), window_rows(relation, self.keys[relation], instead.get(relation))))
             elif relation in instead:
-                found.append((Mention.of(table), instead[relation]))
+                found.append((TableRef.of(table), instead[relation]))
         return replaced(self.sql, found)
 
     @property
@@ -193,7 +193,7 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
     _check_parameters(sql, path, line, lookback=lookback)
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
     tree = _parse(as_parsed(sql), path, line)
-    windows: set[Mention] = set()
+    windows: set[TableRef] = set()
     problems = Problems()
     for scope in _scopes(tree, path, line):
         nameless = [table for table in _tables(scope) if table.catalog or not (table.db or table.name == THIS)]
@@ -210,7 +210,7 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
             )
         if not nameless:
-            windows.update(map(Mention.of, over_window))
+            windows.update(map(TableRef.of, over_window))
     if windows:
         _check_names(tree, path, line, problems)
     problems.raise_any()

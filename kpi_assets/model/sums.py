@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlglot import exp
 
-from kpi_assets.model.mention import THIS
 from kpi_assets.model.query import parse_query
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.table_ref import THIS
 from kpi_assets.model.value_types import KindOf, argument, of_columns
 
 _SAME = (exp.Paren, exp.Neg, exp.Filter)

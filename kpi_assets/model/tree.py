@@ -18,7 +18,6 @@ from kpi_assets.model.checks import Check, ForeignKey, Reconcile, expand
 from kpi_assets.model.column_reads import columns_read
 from kpi_assets.model.header import Header, cut
 from kpi_assets.model.lookback import WINDOW_START, Key
-from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
 from kpi_assets.model.pipeline import (
     PIPELINE_FILE,
@@ -33,6 +32,7 @@ from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.replay import check_replay
 from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read, together
 from kpi_assets.model.sums import check_summand
+from kpi_assets.model.table_ref import THIS
 
 LARGEST = 1 << 20  # bytes of one file
 MinimumRows = Mapping[str, int]  # this environment's, by `pipeline.schema.table`
@@ -449,7 +449,7 @@ def _check_retention(pipeline: Pipeline, problems: Problems) -> None:
     """A mart or KPI must not lose its rows with those that it shows, or a part of its window."""
     for relation, table in pipeline.tables.items():
         for window_input in pipeline.window_inputs_of(table):
-            kept = pipeline.kept_days(pipeline.tables[window_input])
+            kept = pipeline.retention_days(pipeline.tables[window_input])
             if kept is not None and table.header.lookback and kept < table.header.lookback.days:
                 problems.add(
                     table.path,
@@ -457,7 +457,7 @@ def _check_retention(pipeline: Pipeline, problems: Problems) -> None:
                     f"lookback reads {table.header.lookback.days} calendar days of {window_input}, of which retention "
                     f"keeps {kept} ({PIPELINE_FILE}): look back on less, or keep more",
                 )
-        for view in pipeline.views_of(relation) if pipeline.kept_days(table) else ():
+        for view in pipeline.views_of(relation) if pipeline.retention_days(table) else ():
             if pipeline.layer(view) == "marts" or pipeline.tables[view].header.kpi:
                 problems.add(
                     pipeline.tables[view].path,

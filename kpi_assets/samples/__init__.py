@@ -1,6 +1,6 @@
 """Data generators, one per pipeline: files like the real deliveries, correct or with a planted fault.
 
-Belongs here: the interface of a generator, and which pipeline has which. Not here: landing what was written (lake/).
+Belongs here: the interface of a generator, and which pipeline has which. Not here: landing what was written (sources/).
 Importing this package must not import numpy: the command line does it on every start, and only `write` needs it.
 """
 
@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Protocol
 
-from kpi_assets.samples.instacart import Instacart
+from kpi_assets.samples.instacart.generator import Instacart
 
 
 class Generator(Protocol):

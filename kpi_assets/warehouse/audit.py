@@ -3,7 +3,7 @@
 All checks of the form `select * from {this} where p` share one scan, together with the rows, the checksum and what
 reconciles; where it finds a bad row, another counts those of each check, and samples are fetched of the ones that fail.
 Every other check is a query of its own.
-Not here: what a check means (model/checks.py), and what follows from its result (build/).
+Not here: what a check means (model/checks.py), and what follows from its result (materialize/).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,6 @@ from psycopg.rows import dict_row
 from kpi_assets.model import excerpt
 from kpi_assets.model.checks import (
     ENOUGH_WEEKDAYS,
-    Accounted,
     BadRows,
     Check,
     ForeignKey,
@@ -29,15 +28,16 @@ from kpi_assets.model.checks import (
     NotSeenBefore,
     Quarantine,
     Reconcile,
+    RowAccounting,
     Unique,
     all_known,
     name_of,
 )
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.mention import THIS
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import Query
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.table_ref import THIS
 
 SAMPLES = 5
 _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
@@ -249,7 +249,7 @@ def _make(
         return _min_rows(check, facts, scan.rows)
     if isinstance(check, Reconcile):
         return _reconcile(connection, check, facts, scan)
-    if isinstance(check, Accounted):
+    if isinstance(check, RowAccounting):
         return _accounted(check, facts, scan.rows)
     if isinstance(check, NotSeenBefore):
         return _not_seen_before(check, facts)
@@ -413,7 +413,7 @@ def _plain(value: int | Decimal) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
-def _accounted(check: Accounted, facts: Facts, rows: int) -> CheckResult:
+def _accounted(check: RowAccounting, facts: Facts, rows: int) -> CheckResult:
     missing = None if facts.records is None else facts.records - rows - facts.quarantined
     message = f"{facts.records} records in the object = {rows} loaded + {facts.quarantined} in quarantine"
     if missing:

@@ -21,7 +21,7 @@ from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
 from kpi_assets.model.results import ChartRows
 from kpi_assets.model.slices import Slice
-from kpi_assets.warehouse.bootstrap import BUILDS
+from kpi_assets.warehouse.provision import BUILDS
 
 NOTHING: Mapping[Relation, str] = {}
 LETTERS = sql.Literal(200)  # of a value that people look at

@@ -1,7 +1,7 @@
 """What is stored of the load_dates that the ledger calls published: whether it is there, and what it sums up to.
 
-Belongs here: looking at the stored rows. Not here: what the ledger says of them (ops/publishes.py), and what follows
-where the two differ (plan/, build/recheck.py, doctor/).
+Belongs here: looking at the stored rows. Not here: what the ledger says of them (ledger/publishes.py), and what follows
+where the two differ (plan/, materialize/recheck.py, doctor/).
 """
 
 from collections.abc import Collection, Mapping

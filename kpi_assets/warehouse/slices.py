@@ -1,6 +1,6 @@
 """Slices in the database: sub-partitions of one load_date, each a table that was filled by a writer of its own.
 
-Not here: who fills them, and when a table is cut at all (build/).
+Not here: who fills them, and when a table is cut at all (materialize/).
 """
 
 import re
@@ -14,8 +14,8 @@ from psycopg import Connection, sql
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import Slice, slices_at
-from kpi_assets.warehouse.bootstrap import BUILDS
 from kpi_assets.warehouse.candidates import Candidate, column_definitions, identifier, in_slice, renamed, types_of
+from kpi_assets.warehouse.provision import BUILDS
 from kpi_assets.warehouse.tables import partitions_of
 
 _BOUND = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'?(-?\d+)'?)\) TO \((?:MAXVALUE|'?-?\d+'?)\)")

@@ -3,7 +3,7 @@
 The rows of a build are newer than such a snapshot, and the partition that it could see is taken away by the swap: a
 transaction with `repeatable read` would read no rows of a load_date that was there all the time. So a swap waits for
 them, as Postgres' own `create index concurrently` does.
-Not here: for how long somebody waits (build/patience.py).
+Not here: for how long somebody waits (materialize/retry.py).
 """
 
 from collections.abc import Collection

@@ -1,7 +1,7 @@
 """Published tables: what readers query, kept in the shape that the file declares, and swapped in one transaction.
 
 Belongs here: making and altering the published table and its view, putting a candidate in, taking a load_date out. Not
-here: whether that may be (build/), and the ledger's row (ops/publishes.py).
+here: whether that may be (materialize/), and the ledger's row (ledger/publishes.py).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +18,6 @@ from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
 from kpi_assets.warehouse import candidates
-from kpi_assets.warehouse.bootstrap import BUILDS, MAKERS
 from kpi_assets.warehouse.candidates import (
     Candidate,
     DefinitionError,
@@ -28,6 +27,7 @@ from kpi_assets.warehouse.candidates import (
     renamed,
     types_of,
 )
+from kpi_assets.warehouse.provision import BUILDS, MAKERS
 from kpi_assets.warehouse.shape import Changes, Published, UnlikeTypesError, changes, common
 
 
@@ -52,7 +52,7 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
         _create(connection, table)
     needed = Changes() if table.header.storage == "view" or not found else changes_of(table, found, others)
     if needed.retype:
-        take_out(connection, table, load_date)  # what is replaced need not fit
+        delete_partition(connection, table, load_date)  # what is replaced need not fit
     _alter(connection, table, needed)
     if table.header.storage == "rows":
         _ensure_key(connection, table)
@@ -348,7 +348,7 @@ def one_line(error: psycopg.Error) -> str:
     return excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
 
 
-def put_in(connection: Connection[Any], candidate: Candidate) -> None:
+def publish_candidate(connection: Connection[Any], candidate: Candidate) -> None:
     """Replace what readers see of the candidate's load_date by the candidate, also by one without rows.
 
     Inside the caller's transaction, which has a lock_timeout.
@@ -359,7 +359,7 @@ def put_in(connection: Connection[Any], candidate: Candidate) -> None:
         _replace_rows(connection, candidate)
 
 
-def take_out(connection: Connection[Any], table: Table, load_date: date) -> None:
+def delete_partition(connection: Connection[Any], table: Table, load_date: date) -> None:
     """Remove what readers see of a load_date. Inside the caller's transaction, which has a lock_timeout."""
     name = identifier(table.relation)
     if table.header.storage == "rows":
@@ -425,7 +425,7 @@ def views_on(connection: Connection[Any], relation: Relation) -> list[Relation]:
 
 
 def _attach(connection: Connection[Any], candidate: Candidate) -> None:
-    take_out(connection, candidate.table, candidate.load_date)
+    delete_partition(connection, candidate.table, candidate.load_date)
     _take_shape(connection, candidate)
     for leaf in candidates.leaves(connection, candidate):
         connection.execute(sql.SQL("alter table {} reset (autovacuum_enabled)").format(identifier(leaf)))
@@ -463,7 +463,7 @@ def partitions_of(connection: Connection[Any], relation: Relation, load_date: da
 def _replace_rows(connection: Connection[Any], candidate: Candidate) -> None:
     name = identifier(candidate.table.relation)
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in (LOAD_DATE, *candidate.table.columns))
-    take_out(connection, candidate.table, candidate.load_date)
+    delete_partition(connection, candidate.table, candidate.load_date)
     connection.execute(
         sql.SQL("insert into {} ({columns}) select {columns} from {}").format(name, candidate.name, columns=columns)
     )

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets_tests.alerts.receivers import Web
-from kpi_assets_tests.lab import RAW_THINGS, Lab, forget
+from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness, forget
 
 
 @pytest.fixture
@@ -16,15 +16,15 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture(scope="module")
-def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab.open(stack, tmp_path_factory.mktemp("shared")) as opened:
+def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
+    with PipelineHarness.open(stack, tmp_path_factory.mktemp("shared")) as opened:
         opened.file("raw/things.sql", RAW_THINGS)
         opened.prepared()
         yield opened
 
 
 @pytest.fixture
-def ready(shared: Lab) -> Lab:
+def ready(shared: PipelineHarness) -> PipelineHarness:
     """A lab whose database is ready and whose ops tables are empty."""
     with shared.session() as session:
         forget(session)

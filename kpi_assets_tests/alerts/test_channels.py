@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from kpi_assets.alerts.channels import Channel, ChannelError, Email, Log, Slack, Webhook, channels
 from kpi_assets.alerts.delivery import send_within
 from kpi_assets.alerts.message import Message, message_of
-from kpi_assets.ops.deliveries import Alert
+from kpi_assets.ledger.deliveries import Alert
 from kpi_assets.settings import Settings
 from kpi_assets_tests.alerts.receivers import Mail, Web, silent
 from kpi_assets_tests.machine import free_port

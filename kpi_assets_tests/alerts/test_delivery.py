@@ -10,10 +10,10 @@ from pydantic import SecretStr
 
 from kpi_assets.alerts.channels import Channel, Slack, Webhook
 from kpi_assets.alerts.delivery import deliver
-from kpi_assets.ops import alerts, deliveries
+from kpi_assets.ledger import deliveries, incidents
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.alerts.receivers import Web, silent
-from kpi_assets_tests.lab import DAY, NEXT, Lab
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
 SECRET = "T0PS3CRET"
 UI = "http://ui"
@@ -23,13 +23,13 @@ OUTBOX = (
 NOW_DUE = "update ops.alert_deliveries set next_attempt_at = clock_timestamp() returning 1"
 
 
-def late(lab: Lab, *days: date) -> None:
+def late(lab: PipelineHarness, *days: date) -> None:
     with lab.session() as session:
         for day in days:
-            alerts.report_late(session, lab.name, day, f"{day} is incomplete")
+            incidents.report_late(session, lab.name, day, f"{day} is incomplete")
 
 
-def recovered(lab: Lab, day: date) -> None:
+def recovered(lab: PipelineHarness, day: date) -> None:
     lab.rows(f"update ops.alerts set closed_at = clock_timestamp() where load_date = '{day}' returning 1")
     lab.rows(
         "insert into ops.alerts (pipeline_name, load_date, kind, details, closed_at) "
@@ -37,7 +37,7 @@ def recovered(lab: Lab, day: date) -> None:
     )
 
 
-def outbox(lab: Lab) -> list[tuple[str, int, str | None, bool]]:
+def outbox(lab: PipelineHarness) -> list[tuple[str, int, str | None, bool]]:
     return [(channel, attempts, error, done) for _, channel, attempts, error, done in lab.rows(OUTBOX)]
 
 
@@ -49,11 +49,11 @@ def hook(web: Web) -> Webhook:
     return Webhook(SecretStr(web.url))
 
 
-def pass_over(lab: Lab, *channels: Channel, seconds: float = 5) -> dict[str, str]:
+def pass_over(lab: PipelineHarness, *channels: Channel, seconds: float = 5) -> dict[str, str]:
     return deliver(lab.server, lab.name, channels, UI, seconds)
 
 
-def test_each_channel_is_told_once(ready: Lab, web: Web) -> None:
+def test_each_channel_is_told_once(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     slack = Slack(SecretStr(web.url))
     assert pass_over(ready, slack, hook(web)) == {}
@@ -64,7 +64,7 @@ def test_each_channel_is_told_once(ready: Lab, web: Web) -> None:
     assert outbox(ready) == [("slack", 1, None, True), ("webhook", 1, None, True)] * 2
 
 
-def test_without_a_channel_it_waits_for_one(ready: Lab, web: Web) -> None:
+def test_without_a_channel_it_waits_for_one(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     assert pass_over(ready) == {}
     assert outbox(ready) == []
@@ -72,7 +72,7 @@ def test_without_a_channel_it_waits_for_one(ready: Lab, web: Web) -> None:
     assert told(web) == [(str(DAY), "late")]
 
 
-def test_what_is_refused_is_tried_again_after_pauses_that_double(ready: Lab, web: Web) -> None:
+def test_what_is_refused_is_tried_again_after_pauses_that_double(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500] * 9
     pause = "select extract(epoch from next_attempt_at - clock_timestamp())::float from ops.alert_deliveries"
@@ -92,7 +92,7 @@ def test_what_is_refused_is_tried_again_after_pauses_that_double(ready: Lab, web
     assert told(web) == [(str(DAY), "late")]
 
 
-def test_a_channel_that_refuses_is_left_alone_for_the_rest_of_the_pass(ready: Lab, web: Web) -> None:
+def test_a_channel_that_refuses_is_left_alone_for_the_rest_of_the_pass(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     web.answers = [500]
     slack = Slack(SecretStr(web.url))
@@ -107,7 +107,7 @@ def test_a_channel_that_refuses_is_left_alone_for_the_rest_of_the_pass(ready: La
     ]
 
 
-def test_a_dead_channel_costs_its_limit_and_the_others_nothing(ready: Lab, web: Web) -> None:
+def test_a_dead_channel_costs_its_limit_and_the_others_nothing(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     with silent() as place:
         begun = time.monotonic()
@@ -118,7 +118,7 @@ def test_a_dead_channel_costs_its_limit_and_the_others_nothing(ready: Lab, web: 
     assert 0.5 <= spent < 1.5
 
 
-def test_no_secret_is_written_down(ready: Lab) -> None:
+def test_no_secret_is_written_down(ready: PipelineHarness) -> None:
     late(ready, DAY)
     channels: list[Channel] = [Slack(SecretStr(f"http://127.0.0.1:9/{SECRET}"))]
     assert list(pass_over(ready, *channels)) == ["slack"]
@@ -127,7 +127,7 @@ def test_no_secret_is_written_down(ready: Lab) -> None:
     assert SECRET not in row
 
 
-def test_a_recovery_is_never_told_before_its_incident(ready: Lab, web: Web) -> None:
+def test_a_recovery_is_never_told_before_its_incident(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500]
     pass_over(ready, hook(web))
@@ -145,7 +145,7 @@ def claim(session: Connection, channel: str = "webhook") -> date | None:
     return found[0].load_date if found else None
 
 
-def test_what_one_deliverer_has_in_hand_no_other_takes(ready: Lab) -> None:
+def test_what_one_deliverer_has_in_hand_no_other_takes(ready: PipelineHarness) -> None:
     late(ready, DAY, NEXT)
     with ready.session() as one, ready.session() as other:
         deliveries.enter(one, ["webhook"])
@@ -158,7 +158,7 @@ def test_what_one_deliverer_has_in_hand_no_other_takes(ready: Lab) -> None:
         assert claim(one) is None
 
 
-def test_two_deliverers_at_once_tell_everything_once(ready: Lab, web: Web) -> None:
+def test_two_deliverers_at_once_tell_everything_once(ready: PipelineHarness, web: Web) -> None:
     days = [DAY + timedelta(days=n) for n in range(30)]
     late(ready, *days)
     together = threading.Barrier(4)
@@ -177,7 +177,7 @@ def test_two_deliverers_at_once_tell_everything_once(ready: Lab, web: Web) -> No
     assert len(web.bodies) < 10 + 4 + 2, "each of the four may have looked just before the others told"
 
 
-def test_a_deliverer_that_dies_leaves_it_to_the_next(ready: Lab, web: Web) -> None:
+def test_a_deliverer_that_dies_leaves_it_to_the_next(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     with ready.session() as dying:
         deliveries.enter(dying, ["webhook"])
@@ -190,11 +190,11 @@ def test_a_deliverer_that_dies_leaves_it_to_the_next(ready: Lab, web: Web) -> No
     assert outbox(ready) == [("webhook", 2, None, True)]
 
 
-def aged(lab: Lab, interval: str) -> None:
+def aged(lab: PipelineHarness, interval: str) -> None:
     lab.rows(f"update ops.alerts set opened_at = opened_at - '{interval}'::interval returning 1")
 
 
-def test_a_new_channel_hears_of_what_is_open_and_not_of_what_is_long_over(ready: Lab, web: Web) -> None:
+def test_a_new_channel_hears_of_what_is_open_and_not_of_what_is_long_over(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     recovered(ready, NEXT)
     aged(ready, "25 hours")
@@ -202,7 +202,7 @@ def test_a_new_channel_hears_of_what_is_open_and_not_of_what_is_long_over(ready:
     assert told(web) == [(str(DAY), "late")]
 
 
-def test_after_a_week_it_is_given_up(ready: Lab, web: Web) -> None:
+def test_after_a_week_it_is_given_up(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500]
     pass_over(ready, hook(web))
@@ -215,7 +215,7 @@ def test_after_a_week_it_is_given_up(ready: Lab, web: Web) -> None:
         assert [(row["kind"], row["next_attempt_at"]) for row in deliveries.undelivered(session)] == [("late", None)]
 
 
-def test_what_is_not_delivered_is_listed_with_why(ready: Lab, web: Web) -> None:
+def test_what_is_not_delivered_is_listed_with_why(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     web.answers = [200, 404]
     pass_over(ready, hook(web))
@@ -228,7 +228,7 @@ def test_what_is_not_delivered_is_listed_with_why(ready: Lab, web: Web) -> None:
     assert row["next_attempt_at"] is not None
 
 
-def test_an_outbox_that_cannot_be_used(ready: Lab, web: Web) -> None:
+def test_an_outbox_that_cannot_be_used(ready: PipelineHarness, web: Web) -> None:
     with pytest.raises(
         WarehouseError, match=r"^The alerts of postgres cannot be delivered \(UndefinedTable: relation "
     ):

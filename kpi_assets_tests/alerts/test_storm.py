@@ -6,11 +6,11 @@ from datetime import date, timedelta
 import pytest
 
 from kpi_assets.alerts.delivery import MOST_MESSAGES
-from kpi_assets.ops import alerts, runs
-from kpi_assets.ops.runs import Counts
+from kpi_assets.ledger import incidents, runs
+from kpi_assets.ledger.runs import Counts
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.alerts.test_delivery import NOW_DUE, hook, pass_over
-from kpi_assets_tests.lab import DAY, Lab
+from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 
 MANY = 1000
 DAYS = [DAY + timedelta(days=n) for n in range(MANY)]
@@ -18,7 +18,7 @@ A_MINUTE_LATER = "update ops.alert_deliveries set delivered_at = delivered_at - 
 UNTOLD = "select count(*) from ops.alert_deliveries where delivered_at is null"
 
 
-def held(lab: Lab, days: list[date], *, one_run: bool = False) -> None:
+def held(lab: PipelineHarness, days: list[date], *, one_run: bool = False) -> None:
     """Builds of raw.things that were held, in one run over the range or in a run for each load_date."""
     with lab.session() as session, session.transaction():
         for day in days:
@@ -27,15 +27,15 @@ def held(lab: Lab, days: list[date], *, one_run: bool = False) -> None:
             runs.close_build(session, row, "held", layer="raw", counts=Counts(), error="1 bad row")
 
 
-def late(lab: Lab, days: list[date]) -> None:
+def late(lab: PipelineHarness, days: list[date]) -> None:
     """Load_dates that are late, each an incident of its own."""
     with lab.session() as session, session.transaction():
         for day in days:
-            alerts.report_late(session, lab.name, day, f"{day} is incomplete")
+            incidents.report_late(session, lab.name, day, f"{day} is incomplete")
 
 
-def recover(lab: Lab, run_id: str) -> None:
-    """All that is open, as a run over the range would recover it: see ops/test_alerts.py for when that is."""
+def recover(lab: PipelineHarness, run_id: str) -> None:
+    """All that is open, as a run over the range would recover it: see ledger/test_incidents.py for when that is."""
     lab.rows(
         "with closed as (update ops.alerts set closed_at = clock_timestamp() where closed_at is null returning *) "
         "insert into ops.alerts (pipeline_name, load_date, kind, run_id, details, closed_at) "
@@ -50,7 +50,7 @@ def told(web: Web, kind: str) -> list[str]:
 
 @pytest.mark.parametrize("one_run", [True, False])
 def test_a_thousand_held_load_dates_are_one_message_and_their_recovery_another(
-    ready: Lab, web: Web, one_run: bool
+    ready: PipelineHarness, web: Web, one_run: bool
 ) -> None:
     held(ready, DAYS, one_run=one_run)
     begun = time.monotonic()
@@ -73,7 +73,9 @@ def test_a_thousand_held_load_dates_are_one_message_and_their_recovery_another(
     assert ready.rows(UNTOLD) == [(0,)]
 
 
-def test_incidents_without_a_common_cause_are_capped_and_the_rest_is_one_summary(ready: Lab, web: Web) -> None:
+def test_incidents_without_a_common_cause_are_capped_and_the_rest_is_one_summary(
+    ready: PipelineHarness, web: Web
+) -> None:
     late(ready, DAYS)
     begun = time.monotonic()
     pass_over(ready, hook(web))
@@ -90,7 +92,7 @@ def test_incidents_without_a_common_cause_are_capped_and_the_rest_is_one_summary
     assert ready.rows(UNTOLD) == [(0,)]
 
 
-def test_a_minute_has_an_end_of_messages_and_the_next_tells_the_rest(ready: Lab, web: Web) -> None:
+def test_a_minute_has_an_end_of_messages_and_the_next_tells_the_rest(ready: PipelineHarness, web: Web) -> None:
     for day in DAYS[: 2 * MOST_MESSAGES + 3]:
         late(ready, [day])
         pass_over(ready, hook(web))
@@ -100,7 +102,7 @@ def test_a_minute_has_an_end_of_messages_and_the_next_tells_the_rest(ready: Lab,
     assert told(web, "late") == [str(day) for day in DAYS[: 2 * MOST_MESSAGES + 3]]
 
 
-def test_a_summary_tells_of_several_kinds(ready: Lab, web: Web) -> None:
+def test_a_summary_tells_of_several_kinds(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAYS[: MOST_MESSAGES + 3])
     held(ready, DAYS[-2:])
     pass_over(ready, hook(web))
@@ -109,7 +111,7 @@ def test_a_summary_tells_of_several_kinds(ready: Lab, web: Web) -> None:
     assert web.bodies[-1]["load_dates"] == [str(day) for day in (*DAYS[MOST_MESSAGES : MOST_MESSAGES + 3], *DAYS[-2:])]
 
 
-def test_an_outage_of_the_channel_in_the_middle_loses_nothing(ready: Lab, web: Web) -> None:
+def test_an_outage_of_the_channel_in_the_middle_loses_nothing(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAYS)
     web.answers = [*[200] * 4, *[503] * 5]
     for _ in range(5):

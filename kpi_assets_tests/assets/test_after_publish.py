@@ -11,7 +11,7 @@ from kpi_assets.assets import chart, metadata
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets_tests.assets.test_gates import run
-from kpi_assets_tests.lab import GOOD, RAW_THINGS, Lab
+from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
 # Values that Python, JSON, a picture or the UI's API have no form for.
 EXTREMES = {
@@ -69,7 +69,7 @@ def materialisation(result: dg.ExecuteInProcessResult, table: str) -> dict[str, 
 
 @pytest.mark.parametrize(("x", "y"), [("number", "value"), ("value", "number")])
 @pytest.mark.parametrize("type_", EXTREMES)
-def test_an_extreme_value_is_published_shown_and_built_upon(lab: Lab, type_: str, x: str, y: str) -> None:
+def test_an_extreme_value_is_published_shown_and_built_upon(lab: PipelineHarness, type_: str, x: str, y: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.file("marts/odd.sql", odd(type_, x, y))
     lab.file("marts/after.sql", AFTER)
@@ -89,7 +89,7 @@ def test_an_extreme_value_is_published_shown_and_built_upon(lab: Lab, type_: str
 
 @pytest.mark.parametrize("broken", ["chart.markdown", "metadata.build_metadata", "metadata.check_metadata"])
 def test_an_error_of_what_describes_a_build_fails_nothing(
-    lab: Lab, broken: str, monkeypatch: pytest.MonkeyPatch
+    lab: PipelineHarness, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.file("marts/odd.sql", odd("double precision"))

@@ -9,7 +9,7 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import OUTCOME, plain_s3, run_log
 from kpi_assets.automation.jobs import recheck_job
-from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
 
@@ -20,7 +20,7 @@ def instance() -> dg.DagsterInstance:
 
 
 def run(
-    lab: Lab, instance: dg.DagsterInstance, day: object = DAY, only: Sequence[str] = ()
+    lab: PipelineHarness, instance: dg.DagsterInstance, day: object = DAY, only: Sequence[str] = ()
 ) -> dg.ExecuteInProcessResult:
     """One run of the lab's assets for a load_date."""
     return dg.materialize(
@@ -33,7 +33,7 @@ def run(
     )
 
 
-def materialised(instance: dg.DagsterInstance, lab: Lab, name: str) -> set[str]:
+def materialised(instance: dg.DagsterInstance, lab: PipelineHarness, name: str) -> set[str]:
     return set(instance.get_materialized_partitions(dg.AssetKey([lab.name, *name.split(".")])))
 
 
@@ -55,7 +55,7 @@ def steps(result: dg.ExecuteInProcessResult) -> dict[str, str]:
 
 
 def test_a_published_load_date_is_materialised_with_its_counts_and_lineage(
-    things: Lab, instance: dg.DagsterInstance
+    things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(GOOD)
     result = run(things, instance)
@@ -82,7 +82,7 @@ def test_a_published_load_date_is_materialised_with_its_counts_and_lineage(
 
 
 def test_a_held_load_date_is_evaluated_but_not_materialised_and_nothing_follows(
-    things: Lab, instance: dg.DagsterInstance
+    things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)
     result = run(things, instance)
@@ -98,7 +98,7 @@ def test_a_held_load_date_is_evaluated_but_not_materialised_and_nothing_follows(
 
 
 def test_an_object_that_is_held_by_what_else_only_warns_stops_the_run(
-    things: Lab, instance: dg.DagsterInstance
+    things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(GOOD[:-1])
     warned = run(things, instance)
@@ -115,7 +115,7 @@ def test_an_object_that_is_held_by_what_else_only_warns_stops_the_run(
 
 
 def test_the_downstream_alone_in_a_later_run_does_not_get_past_the_gate(
-    things: Lab, instance: dg.DagsterInstance
+    things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)
     run(things, instance)
@@ -139,7 +139,7 @@ def targets(result: dg.ExecuteInProcessResult, name: str) -> set[int | None]:
 
 
 def test_checks_name_the_materialisation_they_are_about_or_dagster_would_take_it_for_unchecked(
-    things: Lab, instance: dg.DagsterInstance
+    things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     def latest(name: str, day: object = DAY) -> int:
         key = dg.AssetKey([things.name, *name.split(".")])
@@ -168,7 +168,7 @@ def test_checks_name_the_materialisation_they_are_about_or_dagster_would_take_it
     assert len(targets(both, "s3.things")) == 2
 
 
-def test_a_run_is_tagged_with_what_it_came_to(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_a_run_is_tagged_with_what_it_came_to(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     def outcome(result: dg.ExecuteInProcessResult) -> str | None:
         found = instance.get_run_by_id(result.run_id)
         assert found is not None
@@ -182,7 +182,7 @@ def test_a_run_is_tagged_with_what_it_came_to(things: Lab, instance: dg.DagsterI
     assert outcome(run(things, instance)) == "success"
 
 
-def test_one_day_held_does_not_touch_another(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_one_day_held_does_not_touch_another(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     things.put_things(DOUBLED, DAY)
     things.put_things(GOOD, NEXT)
     assert not run(things, instance, DAY).success
@@ -192,7 +192,7 @@ def test_one_day_held_does_not_touch_another(things: Lab, instance: dg.DagsterIn
 
 
 def test_a_missing_object_has_one_failed_check_and_no_result_for_those_that_make_no_sense(
-    things: Lab, instance: dg.DagsterInstance
+    things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     result = run(things, instance)
     assert not result.success
@@ -205,7 +205,7 @@ def test_a_missing_object_has_one_failed_check_and_no_result_for_those_that_make
     assert things.rows("select count(*) from ops.alerts") == [(0,)], "nobody has to be told"
 
 
-def test_a_failed_warning_is_recorded_and_published(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_a_failed_warning_is_recorded_and_published(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     light = "checks:\n  light: {severity: warn, bad_rows: 'select * from {this} where weight < 1000'}\n@end"
     things.file("raw/things.sql", RAW_THINGS.replace("@end", light))
     things.put_things(GOOD)
@@ -221,7 +221,7 @@ def test_a_failed_warning_is_recorded_and_published(things: Lab, instance: dg.Da
 
 
 def test_an_error_of_the_machine_fails_the_step_without_any_check_result(
-    things: Lab, instance: dg.DagsterInstance
+    things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(GOOD)
     things.file(
@@ -238,7 +238,7 @@ def test_an_error_of_the_machine_fails_the_step_without_any_check_result(
     ]
 
 
-def test_the_run_is_one_row_that_sums_its_builds(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_the_run_is_one_row_that_sums_its_builds(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     things.put_things(GOOD)
     result = run(things, instance)
     assert things.rows(
@@ -247,7 +247,9 @@ def test_the_run_is_one_row_that_sums_its_builds(things: Lab, instance: dg.Dagst
     ) == [(result.run_id, "success", DAY, 2, 2, 1, True)]
 
 
-def test_checks_alone_judge_what_is_published_and_build_nothing(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_checks_alone_judge_what_is_published_and_build_nothing(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     things.put_things(GOOD)
     run(things, instance)
     before = things.rows("select publish_id from ops.publishes order by 1")

@@ -21,27 +21,27 @@ from kpi_assets.instance.storage import open_instance
 from kpi_assets.model.names import Relation
 from kpi_assets.settings import settings
 from kpi_assets_tests.assets.test_gates import RESOURCES, materialised, run, steps
-from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 OTHERS = RAW_THINGS.replace("raw/things", "raw/others").replace("things.csv", "others.csv")
 
 
 @pytest.fixture
-def instance(lab: Lab) -> Iterator[dg.DagsterInstance]:
+def instance(lab: PipelineHarness) -> Iterator[dg.DagsterInstance]:
     """The instance as it is in a home, on Postgres."""
     folder.prepare(settings())
     with open_instance() as opened:
         yield opened
 
 
-def history(instance: dg.DagsterInstance, lab: Lab, name: str, check: str) -> list[tuple[str, str]]:
+def history(instance: dg.DagsterInstance, lab: PipelineHarness, name: str, check: str) -> list[tuple[str, str]]:
     """Each row that Dagster has of a check, the latest first: its status and partition."""
     key = dg.AssetCheckKey(table_key(lab.name, Relation.parse(name)), check)
     rows = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
     return [(row.status.value, str(row.partition)) for row in rows]
 
 
-def partitions(instance: dg.DagsterInstance, lab: Lab, name: str, *days: date) -> list[str | None]:
+def partitions(instance: dg.DagsterInstance, lab: PipelineHarness, name: str, *days: date) -> list[str | None]:
     """What Dagster shows of load_dates."""
     key, wanted = table_key(lab.name, Relation.parse(name)), [str(day) for day in days]
     found = instance.get_status_by_partition(key, wanted, load_dates(lab.pipeline()))
@@ -56,7 +56,7 @@ def status(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> t
     return found.status.value, found.tags.get(OUTCOME)
 
 
-def in_range(lab: Lab, instance: dg.DagsterInstance, **resources: Any) -> dg.ExecuteInProcessResult:
+def in_range(lab: PipelineHarness, instance: dg.DagsterInstance, **resources: Any) -> dg.ExecuteInProcessResult:
     """One run over both load_dates."""
     return dg.materialize(
         pipeline_assets(lab.pipeline()),
@@ -67,7 +67,7 @@ def in_range(lab: Lab, instance: dg.DagsterInstance, **resources: Any) -> dg.Exe
     )
 
 
-def test_only_the_held_table_changes_its_state(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_only_the_held_table_changes_its_state(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     things.put_things(GOOD)
     assert status(instance, run(things, instance)) == ("SUCCESS", "success")
     things.put_things(DOUBLED, NEXT)
@@ -82,7 +82,7 @@ def test_only_the_held_table_changes_its_state(things: Lab, instance: dg.Dagster
         assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
 
 
-def test_corrected_it_is_as_any_other(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_corrected_it_is_as_any_other(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     things.put_things(DOUBLED)
     run(things, instance)
     things.put_things(GOOD)
@@ -91,7 +91,7 @@ def test_corrected_it_is_as_any_other(things: Lab, instance: dg.DagsterInstance)
     assert partitions(instance, things, "marts.weighed", DAY) == ["MATERIALIZED"]
 
 
-def test_so_it_is_in_a_run_over_a_range(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_so_it_is_in_a_run_over_a_range(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     things.put_things(GOOD)
     things.put_things(DOUBLED, NEXT)
     assert status(instance, in_range(things, instance)) == ("CANCELED", "held")
@@ -102,7 +102,9 @@ def test_so_it_is_in_a_run_over_a_range(things: Lab, instance: dg.DagsterInstanc
         assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
 
 
-def test_what_is_asked_for_alone_is_refused_and_that_run_has_failed(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_what_is_asked_for_alone_is_refused_and_that_run_has_failed(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     things.put_things(DOUBLED)
     run(things, instance)
     later = run(things, instance, only=["marts.weighed"])
@@ -112,7 +114,7 @@ def test_what_is_asked_for_alone_is_refused_and_that_run_has_failed(things: Lab,
     assert history(instance, things, "marts.weighed", "grain") == []
 
 
-def broken(lab: Lab) -> None:
+def broken(lab: PipelineHarness) -> None:
     """Another raw table that is held, and a mart that an error stops."""
     lab.file("raw/others.sql", OTHERS)
     lab.put(f"raw/others/load_date={DAY}/others.csv", DOUBLED)
@@ -121,7 +123,9 @@ def broken(lab: Lab) -> None:
     lab.put_things(GOOD, NEXT)
 
 
-def test_an_error_is_a_failure_whatever_is_held_beside_it(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_an_error_is_a_failure_whatever_is_held_beside_it(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     broken(things)
     assert status(instance, run(things, instance)) == ("CANCELED", "held")
     divided = MART.replace("    weight\nfrom", "    (1 / (thing_id - 1))::numeric(6, 2) as weight\nfrom")
@@ -133,7 +137,7 @@ def test_an_error_is_a_failure_whatever_is_held_beside_it(things: Lab, instance:
     assert status(instance, in_range(things, instance)) == ("FAILURE", "failed")
 
 
-def test_so_is_one_that_the_run_log_does_not_hear_of(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_so_is_one_that_the_run_log_does_not_hear_of(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     broken(things)
 
     def reporter(_log: Any, subject: str) -> Any:
@@ -154,7 +158,7 @@ def test_so_is_one_that_the_run_log_does_not_hear_of(things: Lab, instance: dg.D
 
 
 def ended_at(
-    lab: Lab, instance: dg.DagsterInstance, event_type: str, end: Callable[[], None]
+    lab: PipelineHarness, instance: dg.DagsterInstance, event_type: str, end: Callable[[], None]
 ) -> dg.ExecuteInProcessResult:
     """What came of a run that something ends while Dagster writes its last event of a kind."""
 
@@ -184,7 +188,9 @@ def ended_at(
     )
 
 
-def test_whoever_stops_a_run_after_a_table_was_held_has_stopped_it(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_whoever_stops_a_run_after_a_table_was_held_has_stopped_it(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     things.put_things(DOUBLED)
     result = ended_at(things, instance, "STEP_SUCCESS", lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(StoppedError):
@@ -192,7 +198,9 @@ def test_whoever_stops_a_run_after_a_table_was_held_has_stopped_it(things: Lab, 
     assert status(instance, result) == ("FAILURE", "held")
 
 
-def test_a_run_that_breaks_off_after_a_table_was_held_has_failed(things: Lab, instance: dg.DagsterInstance) -> None:
+def test_a_run_that_breaks_off_after_a_table_was_held_has_failed(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     things.put_things(DOUBLED)
 
     def break_off() -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from dagster._core.errors import raise_execution_interrupts
 
-from kpi_assets.assets.steps import failing_in_one_sentence
+from kpi_assets.assets.steps import user_errors_as_failures
 from kpi_assets.errors import UserError
 from kpi_assets.warehouse.connection import WarehouseError
 
@@ -20,7 +20,7 @@ def test_whoever_stops_a_step_is_heard_as_psycopg_understands_it(how: signal.Sig
     with (
         raise_execution_interrupts(),  # as Dagster has it around a step
         pytest.raises(KeyboardInterrupt),
-        failing_in_one_sentence(dg.build_op_context()),
+        user_errors_as_failures(dg.build_op_context()),
     ):
         os.kill(os.getpid(), how)
 
@@ -38,7 +38,7 @@ def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:
         except psycopg.Error as error:
             raise WarehouseError("raw/things.sql: building raw.things failed.") from error
 
-    with pytest.raises(KeyboardInterrupt), failing_in_one_sentence(dg.build_op_context()):
+    with pytest.raises(KeyboardInterrupt), user_errors_as_failures(dg.build_op_context()):
         build()
 
 
@@ -55,6 +55,6 @@ def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:
 )
 def test_a_step_fails_in_one_sentence_that_steers_no_terminal(error: Exception, told: str) -> None:
     context: Any = SimpleNamespace(retry_number=0, run=SimpleNamespace(tags={}))
-    with pytest.raises(dg.Failure) as failure, failing_in_one_sentence(context):
+    with pytest.raises(dg.Failure) as failure, user_errors_as_failures(context):
         raise error
     assert failure.value.description == told

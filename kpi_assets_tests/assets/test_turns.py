@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from kpi_assets.assets.resources import Run
-from kpi_assets.build.recheck import recheck
-from kpi_assets_tests.lab import DAY, GOOD, NEXT, RAW_THINGS, Lab
+from kpi_assets.materialize.recheck import recheck
+from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 
 WAITING = "waiting for another run of its load_date"
 
@@ -42,7 +42,7 @@ def runs(pool: ThreadPoolExecutor) -> Iterator[Callable[[str], Run]]:
 
 
 def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
-    lab: Lab, pool: ThreadPoolExecutor, runs: Callable[[str], Run]
+    lab: PipelineHarness, pool: ThreadPoolExecutor, runs: Callable[[str], Run]
 ) -> None:
     pipeline, waiting = lab.pipeline(), threading.Event()
     first, second = runs("first"), runs("second")
@@ -67,7 +67,9 @@ def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
 
 
 @pytest.mark.parametrize("other", [NEXT, None], ids=["another load_date", "no load_date at all"])
-def test_a_run_of_something_else_does_not_wait(lab: Lab, runs: Callable[[str], Run], other: date | None) -> None:
+def test_a_run_of_something_else_does_not_wait(
+    lab: PipelineHarness, runs: Callable[[str], Run], other: date | None
+) -> None:
     pipeline, told = lab.pipeline(), []
     runs("first").context(pipeline, lab.s3, nothing, DAY)
     runs("second").context(pipeline, lab.s3, lambda *said: told.append(said), other)
@@ -75,7 +77,7 @@ def test_a_run_of_something_else_does_not_wait(lab: Lab, runs: Callable[[str], R
 
 
 def test_a_run_keeps_its_turn_from_one_build_to_the_next_and_does_not_wait_for_itself(
-    lab: Lab, runs: Callable[[str], Run]
+    lab: PipelineHarness, runs: Callable[[str], Run]
 ) -> None:
     pipeline, told, run = lab.pipeline(), [], runs("first")
     for _ in range(2):
@@ -85,7 +87,7 @@ def test_a_run_keeps_its_turn_from_one_build_to_the_next_and_does_not_wait_for_i
 
 
 def test_a_recheck_waits_for_a_run_of_its_load_date(
-    lab: Lab, pool: ThreadPoolExecutor, runs: Callable[[str], Run]
+    lab: PipelineHarness, pool: ThreadPoolExecutor, runs: Callable[[str], Run]
 ) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)

@@ -14,14 +14,14 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import plain_s3, run_log
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.automation.triggers import pipeline_schedules, pipeline_sensor
+from kpi_assets.automation.sensors import pipeline_schedules, pipeline_sensor
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets_tests.shop import Shop
+from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
 
 
-def definitions(shop: Shop) -> dg.Definitions:
+def definitions(shop: TwoSourcePipeline) -> dg.Definitions:
     """What Dagster is told of the shop as its files are now."""
     return definitions_of(shop.pipeline())
 
@@ -42,7 +42,7 @@ def definitions_of(pipeline: Pipeline, more: Sequence[dg.AssetsDefinition] = ())
 class Site:
     """A shop whose load_dates run by themselves; `cursor` is what the last tick left."""
 
-    shop: Shop
+    shop: TwoSourcePipeline
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     cursor: str | None = None
     skipped: str | None = None
@@ -105,7 +105,7 @@ class Site:
 
 
 @pytest.fixture
-def site(shop: Shop) -> Site:
+def site(shop: TwoSourcePipeline) -> Site:
     """The shop as if no load_date had been before; each is looked at each time, and not waited for."""
     path = shop.folder / "pipeline.yaml"
     path.write_text(path.read_text().replace("start_date: 2025-01-01", f"start_date: {shop.day}"))

@@ -8,15 +8,15 @@ import pytest
 
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.automation.alerts import LOST, alerts_sensor
-from kpi_assets.automation.history import history_job
 from kpi_assets.automation.jobs import pipeline_job, recheck_job
+from kpi_assets.automation.run_history import history_job
 from kpi_assets.settings import settings
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.assets.test_gates import RESOURCES
 from kpi_assets_tests.assets.test_gates import run as materialise
-from kpi_assets_tests.lab import DAY, DOUBLED, GOOD, MART, NEXT, Lab
+from kpi_assets_tests.ledger.test_incidents import opened
 from kpi_assets_tests.machine import eventually
-from kpi_assets_tests.ops.test_alerts import opened
+from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, PipelineHarness
 
 TOLD = "All that was due has been told."
 
@@ -41,7 +41,7 @@ def web(stack: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 class Ticks:
     """The sensor of a lab's pipeline, with its cursor."""
 
-    def __init__(self, lab: Lab, instance: dg.DagsterInstance) -> None:
+    def __init__(self, lab: PipelineHarness, instance: dg.DagsterInstance) -> None:
         self.sensor, self.instance = alerts_sensor([lab.pipeline()]), instance
         self.cursor: str | None = None
 
@@ -54,7 +54,7 @@ class Ticks:
 
 
 def test_a_held_load_date_is_told_once_and_its_recovery_once(
-    things: Lab, instance: dg.DagsterInstance, web: Web
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     tick = Ticks(things, instance)
     things.put_things(DOUBLED)
@@ -84,7 +84,7 @@ def test_a_held_load_date_is_told_once_and_its_recovery_once(
 
 
 def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
-    things: Lab, instance: dg.DagsterInstance, web: Web
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     for day in (DAY, NEXT):
         things.put_things(DOUBLED, day)
@@ -100,7 +100,7 @@ def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
     ]
 
 
-def range_run(lab: Lab, instance: dg.DagsterInstance, first: date, last: date) -> dg.ExecuteInProcessResult:
+def range_run(lab: PipelineHarness, instance: dg.DagsterInstance, first: date, last: date) -> dg.ExecuteInProcessResult:
     """A single run over a range of load_dates."""
     return dg.materialize(
         pipeline_assets(lab.pipeline()),
@@ -112,7 +112,7 @@ def range_run(lab: Lab, instance: dg.DagsterInstance, first: date, last: date) -
 
 
 def test_load_dates_that_never_landed_are_missing_and_nobody_is_told(
-    things: Lab, instance: dg.DagsterInstance, web: Web
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     result = range_run(things, instance, DAY, DAY + timedelta(days=58))
     materialise(things, instance)
@@ -128,7 +128,9 @@ def test_load_dates_that_never_landed_are_missing_and_nobody_is_told(
     assert things.rows("select count(*) from ops.alerts") == [(0,)]
 
 
-def test_held_load_dates_of_a_range_are_one_message(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_held_load_dates_of_a_range_are_one_message(
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
+) -> None:
     for day in (DAY, NEXT):
         things.put_things(DOUBLED, day)
     run = range_run(things, instance, DAY, NEXT)
@@ -142,7 +144,7 @@ def test_held_load_dates_of_a_range_are_one_message(things: Lab, instance: dg.Da
     assert [(body["kind"], body["load_dates"]) for body in web.bodies[1:]] == [("recovered", [str(DAY), str(NEXT)])]
 
 
-def failed_run(lab: Lab, instance: dg.DagsterInstance, job: str = "", **tags: str) -> str:
+def failed_run(lab: PipelineHarness, instance: dg.DagsterInstance, job: str = "", **tags: str) -> str:
     """A run whose process never came to open the run log."""
     jobs = [pipeline_job(lab.pipeline()), recheck_job(lab.pipeline()), history_job()]
     defs = dg.Definitions(assets=pipeline_assets(lab.pipeline()), jobs=jobs, resources=RESOURCES)
@@ -151,7 +153,9 @@ def failed_run(lab: Lab, instance: dg.DagsterInstance, job: str = "", **tags: st
     return run.run_id
 
 
-def test_a_run_that_failed_before_it_could_say_so_is_told(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_a_run_that_failed_before_it_could_say_so_is_told(
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
+) -> None:
     things.prepared()
     tick = Ticks(things, instance)
     lost = failed_run(things, instance, **{"dagster/partition": str(DAY)})
@@ -165,7 +169,9 @@ def test_a_run_that_failed_before_it_could_say_so_is_told(things: Lab, instance:
     assert runs == [(DAY, lost), (NEXT, ranged)]
 
 
-def test_lost_runs_of_a_load_date_are_counted_once_each(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_lost_runs_of_a_load_date_are_counted_once_each(
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
+) -> None:
     things.prepared()
     tick = Ticks(things, instance)
     _, last = [failed_run(things, instance, **{"dagster/partition": str(DAY)}) for _ in range(2)]
@@ -176,7 +182,9 @@ def test_lost_runs_of_a_load_date_are_counted_once_each(things: Lab, instance: d
     assert len(web.bodies) == 1
 
 
-def test_a_recheck_that_was_lost_is_called_so_and_is_over(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_a_recheck_that_was_lost_is_called_so_and_is_over(
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
+) -> None:
     things.prepared()
     job = things.pipeline().recheck_job
     run_id = failed_run(things, instance, job, **{"dagster/partition": str(DAY)})
@@ -189,7 +197,9 @@ def test_a_recheck_that_was_lost_is_called_so_and_is_over(things: Lab, instance:
     assert things.rows("select load_date, closed_at is null from ops.alerts") == [(None, False)]
 
 
-def test_a_failed_run_of_no_pipeline_is_told_once(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_a_failed_run_of_no_pipeline_is_told_once(
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
+) -> None:
     things.put_things(DOUBLED)
     known = materialise(things, instance)  # of all assets: its job and selection name no pipeline
     instance.add_run(dg.DagsterRun("__ASSET_JOB", run_id=known.run_id[::-1], status=dg.DagsterRunStatus.FAILURE))
@@ -208,7 +218,7 @@ def test_a_failed_run_of_no_pipeline_is_told_once(things: Lab, instance: dg.Dags
 
 
 def test_a_failed_run_of_no_pipeline_waits_for_one_that_can_tell(
-    things: Lab, instance: dg.DagsterInstance, web: Web
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     failed_run(things, instance, "run_history")
     things.prepared()
@@ -218,7 +228,9 @@ def test_a_failed_run_of_no_pipeline_waits_for_one_that_can_tell(
     assert tick.cursor is None, "it is looked at again"
 
 
-def test_of_many_failed_runs_the_oldest_is_told_too(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_of_many_failed_runs_the_oldest_is_told_too(
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
+) -> None:
     things.prepared()
     oldest = failed_run(things, instance, **{"dagster/partition": str(DAY)})
     with things.session() as session:
@@ -230,7 +242,9 @@ def test_of_many_failed_runs_the_oldest_is_told_too(things: Lab, instance: dg.Da
     assert things.rows("select run_id from ops.alerts where load_date is not null") == [(oldest,)]
 
 
-def test_a_run_that_was_killed_is_told_without_another_run(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_a_run_that_was_killed_is_told_without_another_run(
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
+) -> None:
     things.prepared()
     with things.session() as dying:
         opened(dying, "raw.things", "killed")
@@ -241,7 +255,7 @@ def test_a_run_that_was_killed_is_told_without_another_run(things: Lab, instance
     assert things.rows("select status from ops.pipeline_runs") == [("failed",)]
 
 
-def test_what_goes_wrong_is_said_in_the_tick(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_what_goes_wrong_is_said_in_the_tick(things: PipelineHarness, instance: dg.DagsterInstance, web: Web) -> None:
     tick = Ticks(things, instance)
     said = tick()
     assert said is not None
@@ -254,7 +268,9 @@ def test_what_goes_wrong_is_said_in_the_tick(things: Lab, instance: dg.DagsterIn
     assert tick.cursor is not None
 
 
-def test_a_database_of_another_release_is_left_alone(things: Lab, instance: dg.DagsterInstance, web: Web) -> None:
+def test_a_database_of_another_release_is_left_alone(
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
+) -> None:
     things.put_things(DOUBLED)
     materialise(things, instance)
     things.rows("delete from ops.migrations where version > 1 returning 1")
@@ -263,7 +279,7 @@ def test_a_database_of_another_release_is_left_alone(things: Lab, instance: dg.D
 
 
 def test_a_kpi_that_is_late_is_told_though_an_old_load_date_was_just_built(
-    things: Lab, instance: dg.DagsterInstance, web: Web
+    things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     fresh = "kpi: {chart: {x: thing_id, y: weight}}\nfreshness: {within_hours: 36}\n@end"
     things.file("marts/weighed.sql", MART.replace("@end", fresh))

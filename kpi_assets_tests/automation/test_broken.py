@@ -13,7 +13,7 @@ from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines, load_sound
 from kpi_assets.settings import settings
 from kpi_assets_tests.cli.small import write_sql
-from kpi_assets_tests.lab import PIPELINE_YAML, RAW_THINGS
+from kpi_assets_tests.pipeline_harness import PIPELINE_YAML, RAW_THINGS
 
 WRONG = "no column type known here"
 

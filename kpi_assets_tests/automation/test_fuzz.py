@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, STATE, is_by_itself, load_dates_asked
 from kpi_assets.automation.alerts import LOOK_BACK, _asked, _pipeline_of, _since
-from kpi_assets.automation.unfinished import _builds, unfinished_load_dates
-from kpi_assets.automation.watch import LONGEST_REST, Sweep
+from kpi_assets.automation.sensor_tick import LONGEST_REST, Sweep
+from kpi_assets.automation.unfinished_runs import _builds, unfinished_load_dates
 from kpi_assets.errors import UsageError
 from kpi_assets.instance.processes import HOST, PROCESS, _is_alive
 from kpi_assets.model.tree import load_pipelines

@@ -9,7 +9,7 @@ import pytest
 
 from kpi_assets_tests.automation.conftest import Site, definitions
 from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
-from kpi_assets_tests.shop import THINGS
+from kpi_assets_tests.two_source_pipeline import THINGS
 
 OF_RECENT = "select load_date, label, things from marts.recent where load_date between '{}' and '{}' order by 1, 2"
 BUILDS = "select count(*) from ops.pipeline_runs where job = 'raw.things' and load_date = '{}'"
@@ -129,8 +129,8 @@ def test_runs_of_all_at_once_end_as_day_by_day(recent: Site) -> None:
     for number in range(6):
         land(recent, number)
     with ThreadPoolExecutor(3) as pool:
-        for came_to in pool.map(recent.shop.run, reversed(days(recent))):
-            assert came_to["marts.recent"] == "published"
+        for build_statuses in pool.map(recent.shop.run, reversed(days(recent))):
+            assert build_statuses["marts.recent"] == "published"
     settle(recent)
     at_once = rows(recent)
     for day in days(recent):

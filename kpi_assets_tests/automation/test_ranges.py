@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from kpi_assets_tests.automation.conftest import Site
-from kpi_assets_tests.lab import DOUBLED
-from kpi_assets_tests.shop import THINGS
+from kpi_assets_tests.pipeline_harness import DOUBLED
+from kpi_assets_tests.two_source_pipeline import THINGS
 
 NAMES = ("raw.things", "raw.labels", "marts.weighed", "marts.heavy")
 CHECKSUMS = (

@@ -9,12 +9,12 @@ import pytest
 
 from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START
 from kpi_assets.automation.alerts import LOST, alerts_sensor
-from kpi_assets.build.context import BuildContext
-from kpi_assets.build.object import verify
-from kpi_assets.build.recheck import recheck
-from kpi_assets.build.table import build
 from kpi_assets.errors import UsageError
 from kpi_assets.instance.processes import HOST, PROCESS, close_dead_runs
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.recheck import recheck
+from kpi_assets.materialize.table import build
+from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.pipeline import Table
 from kpi_assets_tests.automation.conftest import Site, definitions
 from kpi_assets_tests.automation.test_ranges import failures

@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from kpi_assets.automation.watch import Watch
+from kpi_assets.automation.sensor_tick import Watch
 from kpi_assets_tests.automation.conftest import Site, definitions
-from kpi_assets_tests.lab import DOUBLED
-from kpi_assets_tests.shop import THINGS
+from kpi_assets_tests.pipeline_harness import DOUBLED
+from kpi_assets_tests.two_source_pipeline import THINGS
 
 LATER = "update ops.requests set requested_at = requested_at - interval '{}'"
 
@@ -224,7 +224,7 @@ def test_what_lies_before_the_look_back_is_swept_in_turns(site: Site, monkeypatc
     """With no time for a sweep each tick still does one year, and the next goes on with the following."""
     shop = site.shop
     shop.automate("settle_seconds: 0, look_back_days: 0")
-    monkeypatch.setattr("kpi_assets.automation.triggers.SENSOR_SECONDS", 0.0)
+    monkeypatch.setattr("kpi_assets.automation.sensors.SENSOR_SECONDS", 0.0)
     days = [shop.day, shop.day.replace(year=2026)]
     for day in days:
         shop.land(day)
@@ -240,7 +240,7 @@ def test_after_a_sweep_there_is_a_rest_and_recent_load_dates_are_looked_at_all_t
 ) -> None:
     shop = site.shop
     shop.automate("settle_seconds: 0, look_back_days: 2")
-    monkeypatch.setattr("kpi_assets.automation.watch.REST", 10_000)
+    monkeypatch.setattr("kpi_assets.automation.sensor_tick.REST", 10_000)
     today = datetime.now(timezone.utc).date()
     assert site.tick() == []
     shop.land()

@@ -10,16 +10,16 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickData, Tick
 from dagster._utils.error import SerializableErrorInfo
 
 from kpi_assets.automation.alerts import AlertsError, alerts_sensor
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS_SENSOR, Starter, pipeline_schedule_of, pipeline_sensor_of, starters
 from kpi_assets.instance.ticks import MOST_FAILED, Stalled
-from kpi_assets.local.stack import Stack
+from kpi_assets.ledger import runs
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.ops import runs
 from kpi_assets.settings import settings
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.automation.conftest import Site
-from kpi_assets_tests.lab import DAY, RAW_THINGS, Lab, forget
+from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness, forget
 
 WHY = "WarehouseError: The warehouse cannot be reached"
 OPEN = "select kind, job, closed_at is null from ops.alerts order by id"
@@ -32,10 +32,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture(scope="module")
-def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Lab]]:
+def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[PipelineHarness]]:
     """Two pipelines, each with a database."""
     folder = tmp_path_factory.mktemp("two")
-    with Lab.open(stack, folder) as one, Lab.open(stack, folder) as other:
+    with PipelineHarness.open(stack, folder) as one, PipelineHarness.open(stack, folder) as other:
         for lab in (one, other):
             lab.file("raw/things.sql", RAW_THINGS)
             lab.prepared()
@@ -43,7 +43,7 @@ def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
 
 
 @pytest.fixture
-def labs(shared: list[Lab]) -> list[Lab]:
+def labs(shared: list[PipelineHarness]) -> list[PipelineHarness]:
     for lab in shared:
         with lab.session() as session:
             forget(session)
@@ -88,17 +88,19 @@ def failures(starter: Starter, more: int = 1) -> list[TickStatus]:
     return [TickStatus.FAILURE] * (MOST_FAILED[starter.type] + more)
 
 
-def pipelines(labs: list[Lab]) -> list[Pipeline]:
+def pipelines(labs: list[PipelineHarness]) -> list[Pipeline]:
     return [lab.pipeline() for lab in labs]
 
 
-def tick(labs: list[Lab], instance: dg.DagsterInstance) -> str | None:
+def tick(labs: list[PipelineHarness], instance: dg.DagsterInstance) -> str | None:
     """One tick of the sensor `alerts`."""
     with dg.build_sensor_context(instance=instance) as context:
         return alerts_sensor(pipelines(labs)).evaluate_tick(context).skip_message
 
 
-def test_one_is_stalled_that_failed_more_often_than_it_may(labs: list[Lab], instance: dg.DagsterInstance) -> None:
+def test_one_is_stalled_that_failed_more_often_than_it_may(
+    labs: list[PipelineHarness], instance: dg.DagsterInstance
+) -> None:
     every = starters(pipelines(labs))
     assert ticks.stalled(instance, every) == []
     for starter in every:
@@ -116,7 +118,7 @@ def test_one_is_stalled_that_failed_more_often_than_it_may(labs: list[Lab], inst
 
 
 def test_it_is_told_once_and_recovers_when_it_looks_again(
-    labs: list[Lab], instance: dg.DagsterInstance, web: Web
+    labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web
 ) -> None:
     sensor = pipeline_sensor_of(labs[1].pipeline())
     ticked(instance, sensor, *failures(sensor))
@@ -140,7 +142,7 @@ def test_it_is_told_once_and_recovers_when_it_looks_again(
 
 
 def test_a_daily_schedule_is_told_after_its_third_failure(
-    labs: list[Lab], instance: dg.DagsterInstance, web: Web
+    labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web
 ) -> None:
     schedule = pipeline_schedule_of(labs[0].pipeline())
     ticked(instance, schedule, *[TickStatus.FAILURE] * 3)
@@ -149,7 +151,7 @@ def test_a_daily_schedule_is_told_after_its_third_failure(
 
 
 def test_where_its_own_outbox_cannot_be_used_another_pipeline_tells(
-    labs: list[Lab], instance: dg.DagsterInstance, web: Web
+    labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web
 ) -> None:
     sensor = pipeline_sensor_of(labs[0].pipeline())
     ticked(instance, sensor, *failures(sensor))
@@ -174,7 +176,7 @@ def test_where_its_own_outbox_cannot_be_used_another_pipeline_tells(
 
 
 def test_what_nobody_foresaw_of_one_pipeline_does_not_stop_the_alerts_of_another(
-    labs: list[Lab], instance: dg.DagsterInstance, web: Web, monkeypatch: pytest.MonkeyPatch
+    labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for lab in labs:
         with lab.session() as session:
@@ -220,7 +222,7 @@ def test_while_the_alerts_are_stalled_the_first_sensor_that_works_tells(site: Si
         assert shop.rows(OPEN)[-1] == ("recovered", "alerts", False)
 
 
-def test_a_stalled_starter_says_what_and_why(labs: list[Lab]) -> None:
+def test_a_stalled_starter_says_what_and_why(labs: list[PipelineHarness]) -> None:
     starter = pipeline_sensor_of(labs[0].pipeline())
     found = Stalled(starter, 11, datetime(2025, 7, 1, 2, 3, tzinfo=timezone.utc), WHY)
     assert found.sentence == (

@@ -9,9 +9,9 @@ import pytest
 from kpi_assets.assets.resources import OUTCOME
 from kpi_assets.assets.run_tags import is_by_itself
 from kpi_assets_tests.automation.conftest import Site
-from kpi_assets_tests.lab import DOUBLED
 from kpi_assets_tests.machine import eventually
-from kpi_assets_tests.shop import THINGS
+from kpi_assets_tests.pipeline_harness import DOUBLED
+from kpi_assets_tests.two_source_pipeline import THINGS
 
 TABLES = ["marts.heavy", "marts.weighed", "raw.labels", "raw.things"]
 

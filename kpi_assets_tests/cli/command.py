@@ -16,7 +16,7 @@ import boto3
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.samples import GENERATORS
 
 KPI = Path(sys.executable).parent / "kpi"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets_tests.cli.command import SQL, Said, Site
 
 DAY = date(2025, 6, 10)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import psycopg
 
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets_tests.cli.command import Site
-from kpi_assets_tests.lab import GOOD, MART, PIPELINE_YAML, RAW_THINGS
+from kpi_assets_tests.pipeline_harness import GOOD, MART, PIPELINE_YAML, RAW_THINGS
 
 NAME, BUCKET = "small", "kpi-small"
 FIRST = date(2025, 1, 1)

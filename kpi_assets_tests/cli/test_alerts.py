@@ -8,8 +8,8 @@ import pytest
 
 from kpi_assets_tests.alerts.receivers import Mail, Web
 from kpi_assets_tests.cli.command import BUCKET, SQL, Site
-from kpi_assets_tests.lab import RAW_THINGS
 from kpi_assets_tests.machine import free_port
+from kpi_assets_tests.pipeline_harness import RAW_THINGS
 
 DAY = date(2025, 4, 7)
 SECRET = "T0PS3CRET"

@@ -9,14 +9,14 @@ from typing import NoReturn
 import pytest
 
 from kpi_assets.cli.stack import up
-from kpi_assets.local.home import Home
-from kpi_assets.local.stack import status, stop
+from kpi_assets.embedded.home import Home
+from kpi_assets.embedded.stack import status, stop
 from kpi_assets.settings import Settings, settings
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import Kpi, Site
 from kpi_assets_tests.cli.conftest import Published
-from kpi_assets_tests.lab import GOOD
 from kpi_assets_tests.modes import CLOSED, open_to_others
+from kpi_assets_tests.pipeline_harness import GOOD
 
 DAY = "2025-06-01"
 
@@ -205,7 +205,7 @@ def test_the_services_of_kpi_up_are_told_the_home_and_the_tree_that_it_works_in(
         monkeypatch.setenv(name, "")  # so that it is put back as it was
         monkeypatch.delenv(name)
     monkeypatch.chdir(place / "project" / "day")
-    monkeypatch.setattr("kpi_assets.local.stack.running", running)
+    monkeypatch.setattr("kpi_assets.embedded.stack.running", running)
     settings.cache_clear()
     try:
         with pytest.raises(Begun):

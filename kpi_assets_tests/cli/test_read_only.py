@@ -9,7 +9,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from kpi_assets.local.postgres import installation
+from kpi_assets.embedded.postgres import installation
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import Kpi, Site
 from kpi_assets_tests.cli.small import FIRST, NAME

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kpi_assets.local.stack import status, stop
+from kpi_assets.embedded.stack import status, stop
 from kpi_assets_tests.cli.command import Kpi, Said
 from kpi_assets_tests.shipped import ASSETS
 

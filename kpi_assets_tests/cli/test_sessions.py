@@ -13,7 +13,7 @@ from kpi_assets.instance.storage import open_instance
 from kpi_assets.settings import settings
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import Site
-from kpi_assets_tests.lab import Lab
+from kpi_assets_tests.pipeline_harness import PipelineHarness
 
 LOAD_DATES, MOST = 24, 25
 
@@ -45,7 +45,7 @@ def _is_told_that_no_session_is_left(kpi: Site) -> None:
 
 
 @pytest.mark.usefixtures("stack")
-def test_an_instance_ends_its_sessions_when_it_is_closed(lab: Lab) -> None:
+def test_an_instance_ends_its_sessions_when_it_is_closed(lab: PipelineHarness) -> None:
     folder.prepare(settings())
     sessions = "select count(*) from pg_stat_activity where datname = 'dagster' and backend_type = 'client backend'"
     [(before,)] = lab.in_postgres(sessions)

@@ -8,7 +8,7 @@ import pytest
 from kpi_assets_tests.cli import small as shared
 from kpi_assets_tests.cli.command import Site
 from kpi_assets_tests.cli.small import FIRST, write_sql
-from kpi_assets_tests.lab import GOOD
+from kpi_assets_tests.pipeline_harness import GOOD
 
 NAME, BUCKET = "switched", "kpi-switched"  # its own, whose load_dates no other test builds
 SENSOR, DAILY = f"{NAME}_sensor", f"{NAME}_daily"

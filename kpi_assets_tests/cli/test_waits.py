@@ -13,7 +13,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.cli.runner import KEPT
-from kpi_assets.ops import locks
+from kpi_assets.ledger import locks
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import KPI, Site

@@ -19,7 +19,7 @@ import psycopg
 import yaml
 from psycopg import Connection
 
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.cli.command import Kpi, Said
 from kpi_assets_tests.machine import eventually, free_port

@@ -25,14 +25,14 @@ from moto.server import ThreadedMotoServer
 from sqlalchemy.engine import make_url
 
 from kpi_assets.doctor.lake import bucket
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import PooledPostgresStorage
-from kpi_assets.lake.landing import land
-from kpi_assets.lake.refusals import LakeError
-from kpi_assets.lake.store import Store, client
-from kpi_assets.local.stack import Stack
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, settings
+from kpi_assets.sources.landing import land
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store, client
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.deploy.compose import BIN, COMPOSE, DEPLOY
 

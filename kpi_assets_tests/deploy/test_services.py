@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
-from kpi_assets.ops import schema
+from kpi_assets.ledger import schema
 from kpi_assets_tests.deploy.compose import Deployment
 from kpi_assets_tests.deploy.conftest import SERVICES, Ran
 

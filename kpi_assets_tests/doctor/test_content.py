@@ -9,11 +9,11 @@ import pytest
 from kpi_assets.doctor import content, warehouse
 from kpi_assets.errors import UserError
 from kpi_assets.settings import settings
-from kpi_assets_tests.lab import DAY, GOOD, MART, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 
 @pytest.fixture(params=["rows", "partitions"])
-def published(lab: Lab, request: pytest.FixtureRequest) -> Lab:
+def published(lab: PipelineHarness, request: pytest.FixtureRequest) -> PipelineHarness:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {request.param}\ngrain:"))
     lab.file("marts/weighed.sql", MART)
     for day in (DAY, NEXT):
@@ -23,24 +23,24 @@ def published(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     return lab
 
 
-def told(lab: Lab, *, deep: bool = False) -> list[tuple[str, str]]:
+def told(lab: PipelineHarness, *, deep: bool = False) -> list[tuple[str, str]]:
     """What is said of the pipeline's database, but for the version of ops."""
     found = warehouse.server(lab.server, [lab.pipeline()], embedded=True, deep=deep)
     return [(each.state, each.text) for each in found if each.subject == f"database {lab.name}"][1:]
 
 
-def execute(lab: Lab, statement: str) -> None:
+def execute(lab: PipelineHarness, statement: str) -> None:
     with lab.session() as session:
         session.execute(statement.encode())
 
 
-def test_all_that_is_published_is_there(published: Lab) -> None:
+def test_all_that_is_published_is_there(published: PipelineHarness) -> None:
     there = "all that is published (4 load_dates of tables)"
     assert told(published) == [("ok", f"{there} is there; --deep compares the rows too")]
     assert told(published, deep=True) == [("ok", f"{there} has the rows and checksum of the ledger")]
 
 
-def test_one_changed_value_is_found_by_its_checksum(published: Lab) -> None:
+def test_one_changed_value_is_found_by_its_checksum(published: PipelineHarness) -> None:
     execute(published, f"update raw.things set name = 'ANVIL' where thing_id = 1 and load_date = '{DAY}'")
     assert [state for state, _ in told(published)] == ["ok"], "without --deep no row is read"
     assert told(published, deep=True) == [
@@ -51,7 +51,7 @@ def test_one_changed_value_is_found_by_its_checksum(published: Lab) -> None:
     ]
 
 
-def test_a_row_that_is_gone_is_found_by_the_count(published: Lab) -> None:
+def test_a_row_that_is_gone_is_found_by_the_count(published: PipelineHarness) -> None:
     execute(published, "delete from raw.things where thing_id = 1")
     assert told(published, deep=True) == [
         (
@@ -70,7 +70,7 @@ def test_a_row_that_is_gone_is_found_by_the_count(published: Lab) -> None:
         ("delete from raw.things where load_date = '2025-03-02'", "of 2025-03-02"),
     ],
 )
-def test_rows_that_are_gone_are_lost(published: Lab, statement: str, which: str) -> None:
+def test_rows_that_are_gone_are_lost(published: PipelineHarness, statement: str, which: str) -> None:
     if "delete" in statement and "partitions" in (published.folder / "raw/things.sql").read_text():
         [(partition,)] = published.rows(
             f"select tableoid::regclass::text from raw.things where load_date = '{NEXT}' limit 1"
@@ -92,11 +92,11 @@ def test_rows_that_are_gone_are_lost(published: Lab, statement: str, which: str)
     assert published.build("marts.weighed", NEXT).rows == 1
 
 
-def of_objects(lab: Lab) -> list[tuple[str, str]]:
+def of_objects(lab: PipelineHarness) -> list[tuple[str, str]]:
     return [(each.state, each.text) for each in content.objects(settings(), lab.pipeline())]
 
 
-def test_an_object_that_rotted_is_found_by_reading_it(published: Lab) -> None:
+def test_an_object_that_rotted_is_found_by_reading_it(published: PipelineHarness) -> None:
     assert of_objects(published) == [("ok", "the 2 objects behind what is published have the bytes that were read")]
     key = f"raw/things/load_date={DAY}/things.csv"
     [path] = settings().home.rglob(f"{published.bucket}/{key}")
@@ -109,7 +109,7 @@ def test_an_object_that_rotted_is_found_by_reading_it(published: Lab) -> None:
     assert [state for state, _ in told(published, deep=True)] == ["ok"], "the rows are those that were published"
 
 
-def test_what_only_warns_is_named(published: Lab) -> None:
+def test_what_only_warns_is_named(published: PipelineHarness) -> None:
     published.put_things(GOOD.replace(b"feather", b"a large feather").removesuffix(b"\n"), NEXT)
     published.build("raw.things", NEXT)
     found = [text for state, text in told(published) if state == "advice"]
@@ -119,7 +119,7 @@ def test_what_only_warns_is_named(published: Lab) -> None:
     assert found[0].endswith(checks)
 
 
-def test_what_no_file_describes_is_named(published: Lab) -> None:
+def test_what_no_file_describes_is_named(published: PipelineHarness) -> None:
     (published.folder / "marts/weighed.sql").unlink()
     assert told(published)[1:] == [
         (
@@ -130,7 +130,7 @@ def test_what_no_file_describes_is_named(published: Lab) -> None:
     ]
 
 
-def test_a_pipeline_whose_folder_is_gone_is_named_with_its_open_incidents(published: Lab) -> None:
+def test_a_pipeline_whose_folder_is_gone_is_named_with_its_open_incidents(published: PipelineHarness) -> None:
     published.put_things(GOOD.replace(b"2,feather", b"1,feather"), NEXT)
     assert published.build("raw.things", NEXT).held
     other: Any = shutil.move(published.folder, published.root.parent / "away")

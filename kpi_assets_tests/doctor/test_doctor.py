@@ -15,21 +15,21 @@ from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.doctor import finding, instance, lake, machine, warehouse
 from kpi_assets.doctor.finding import Finding, clock
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance import folder
 from kpi_assets.instance.starters import ALERTS, Starter, pipeline_sensor_of
 from kpi_assets.instance.storage import open_instance
-from kpi_assets.local.stack import Stack
-from kpi_assets.ops import alerts, locks, schema
+from kpi_assets.ledger import incidents, locks, schema
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.automation.test_stalled import WHY, failures, ticked
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 
 NEWEST = schema.migrations()[-1][0]
 
 
 @pytest.fixture
-def lab(lab: Lab) -> Lab:
+def lab(lab: PipelineHarness) -> PipelineHarness:
     lab.file("raw/things.sql", RAW_THINGS)
     return lab
 
@@ -38,11 +38,11 @@ def told(findings: Iterator[Finding], subject: str) -> list[tuple[str, str]]:
     return [(each.state, each.text) for each in findings if each.subject == subject]
 
 
-def server(lab: Lab, subject: str, **words: Any) -> list[tuple[str, str]]:
+def server(lab: PipelineHarness, subject: str, **words: Any) -> list[tuple[str, str]]:
     return told(warehouse.server(lab.server, [lab.pipeline()], **{"embedded": True, **words}), subject)
 
 
-def test_a_database_is_followed_from_before_it_is_made(lab: Lab) -> None:
+def test_a_database_is_followed_from_before_it_is_made(lab: PipelineHarness) -> None:
     subject = f"database {lab.name}"
     by_itself = "the next command that needs it makes it so"
     assert server(lab, subject) == [("ok", "not made yet: the first command that needs it makes it")]
@@ -73,7 +73,7 @@ def test_a_database_is_followed_from_before_it_is_made(lab: Lab) -> None:
     ]
 
 
-def test_a_database_of_another_encoding(lab: Lab) -> None:
+def test_a_database_of_another_encoding(lab: PipelineHarness) -> None:
     lab.in_postgres(
         f"create database {lab.name} template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
     )
@@ -83,7 +83,7 @@ def test_a_database_of_another_encoding(lab: Lab) -> None:
 
 
 @pytest.fixture
-def ill(lab: Lab) -> Iterator[None]:
+def ill(lab: PipelineHarness) -> Iterator[None]:
     """A server that somebody tuned."""
     for change in ("max_wal_size = '100MB'", "autovacuum = off"):
         lab.in_postgres(f"alter system set {change}")
@@ -94,7 +94,7 @@ def ill(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ill")
-def test_settings_that_lose_or_slow(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_lose_or_slow(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warehouse, "FREE_CONNECTIONS", (0, 1000))
     [(state, text), (free_state, free)] = server(lab, "warehouse settings")
     assert (state, free_state) == ("advice", "advice")
@@ -122,7 +122,7 @@ def test_a_standby_and_an_old_server_are_told() -> None:
     assert pooled.text.endswith(", as kpi, through a pooler that keeps a session for each client")
 
 
-def test_a_lock_whose_owner_may_be_gone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_whose_owner_may_be_gone(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.prepared()
     subject = f"database {lab.name}"
     with connect(lab.server, lab.name, "1a2b3c4d run") as lost, connect(lab.server, lab.name, "1a2b3c4d table") as busy:
@@ -142,7 +142,7 @@ def test_a_lock_whose_owner_may_be_gone(lab: Lab, monkeypatch: pytest.MonkeyPatc
         )
 
 
-def test_databases_that_everybody_may_enter(lab: Lab) -> None:
+def test_databases_that_everybody_may_enter(lab: PipelineHarness) -> None:
     lab.prepared()
     lab.in_postgres("create database open_to_all")
     try:
@@ -155,7 +155,7 @@ def test_databases_that_everybody_may_enter(lab: Lab) -> None:
         lab.in_postgres("drop database open_to_all")
 
 
-def test_rights_that_an_earlier_version_gave(lab: Lab) -> None:
+def test_rights_that_an_earlier_version_gave(lab: PipelineHarness) -> None:
     lab.prepared()
     with lab.session() as session:
         session.execute("grant select on all tables in schema ops to kpi_reader")
@@ -166,14 +166,14 @@ def test_rights_that_an_earlier_version_gave(lab: Lab) -> None:
     assert told not in server(lab, f"database {lab.name}")
 
 
-def test_a_superuser_of_a_named_server_is_told_how_to_be_less(lab: Lab) -> None:
+def test_a_superuser_of_a_named_server_is_told_how_to_be_less(lab: PipelineHarness) -> None:
     assert server(lab, "login") == []
     [(state, text)] = server(lab, "login", embedded=False)
     assert state == "advice"
     assert text.startswith("kpi is a superuser: set KPI_ADMIN_POSTGRES_URL to this URL")
 
 
-def test_a_server_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
+def test_a_server_that_cannot_be_reached_is_one_line(lab: PipelineHarness) -> None:
     url = type(lab.server)("postgresql://kpi:hunter2@127.0.0.1:1/postgres")
     [found] = list(warehouse.server(url, [lab.pipeline()], embedded=False))
     assert (found.state, found.subject) == ("broken", "warehouse")
@@ -181,7 +181,7 @@ def test_a_server_that_cannot_be_reached_is_one_line(lab: Lab) -> None:
     assert "hunter2" not in found.text
 
 
-def test_a_bucket_is_listed_read_and_landed_into(lab: Lab) -> None:
+def test_a_bucket_is_listed_read_and_landed_into(lab: PipelineHarness) -> None:
     subject = f"bucket {lab.bucket}"
 
     def look(*, landing: bool = True) -> list[tuple[str, str]]:
@@ -197,7 +197,7 @@ def test_a_bucket_is_listed_read_and_landed_into(lab: Lab) -> None:
     )
 
 
-def test_a_bucket_that_is_not_there(lab: Lab) -> None:
+def test_a_bucket_that_is_not_there(lab: PipelineHarness) -> None:
     config = settings().model_copy(update={"s3_bucket": "kpi-nowhere"})
     found = list(lake.bucket(config, lab.pipeline(), landing=False))
     assert (found[-1].state, found[-1].text) == (
@@ -218,7 +218,7 @@ def test_clocks(seconds: int, state: str, text: str) -> None:
     assert clock("x", datetime.now(timezone.utc) + timedelta(seconds=seconds)) == Finding(state, "x", text)  # type: ignore[arg-type]
 
 
-def test_the_clocks_of_postgres_and_of_s3_are_looked_at(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clocks_of_postgres_and_of_s3_are_looked_at(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "SKEW", -1)
     assert server(lab, "warehouse")[1][1].startswith("its clock is 0 s ")
     found = told(lake.bucket(settings(), lab.pipeline(), landing=False), f"bucket {lab.bucket}")
@@ -257,13 +257,13 @@ def test_the_instance_without_a_daemon(dagster: Any) -> None:
     )
 
 
-def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: Lab) -> None:
+def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: PipelineHarness) -> None:
     lab.prepared()
     config = dagster.model_copy(update={"alert_log": True})
     assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
     with lab.session() as session:
         for day in (DAY, NEXT):
-            alerts.report_late(session, lab.name, day, "missing")
+            incidents.report_late(session, lab.name, day, "missing")
     [_, daemon] = list(instance.instance(config, [lab.pipeline()]))
     assert (daemon.state, daemon.text) == (
         "broken",
@@ -273,7 +273,7 @@ def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: Lab) ->
     assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
 
 
-def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: Lab) -> None:
+def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: PipelineHarness) -> None:
     pipeline = lab.pipeline()
     sensor, alerts_sensor = pipeline_sensor_of(pipeline), Starter(ALERTS, None, declared=True)
     with open_instance() as opened:
@@ -319,7 +319,7 @@ def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: Lab) ->
             opened.schedule_storage.wipe()
 
 
-def test_the_instance_of_another_release(dagster: Any, lab: Lab) -> None:
+def test_the_instance_of_another_release(dagster: Any, lab: PipelineHarness) -> None:
     list(instance.instance(dagster, []))
     [(revision,)] = lab.in_postgres("select version_num from public.alembic_version", database="dagster")
     lab.in_postgres("update public.alembic_version set version_num = '5e139331e376'", database="dagster")

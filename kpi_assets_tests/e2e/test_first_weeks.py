@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 
 from kpi_assets.cli.common import HELD
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.names import Relation
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.cli.command import Site

@@ -12,8 +12,8 @@ from kpi_assets.assets.chart import description
 from kpi_assets.instance.charts import Charts, chart_path
 from kpi_assets.model.names import Relation
 from kpi_assets.settings import settings
-from kpi_assets_tests.lab import DOUBLED
-from kpi_assets_tests.shop import HEAVY, Shop
+from kpi_assets_tests.pipeline_harness import DOUBLED
+from kpi_assets_tests.two_source_pipeline import HEAVY, TwoSourcePipeline
 
 SVG = "{http://www.w3.org/2000/svg}"
 KPI = Relation("marts", "heavy")
@@ -55,15 +55,15 @@ async def dagster(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-def charts(shop: Shop) -> Charts:
+def charts(shop: TwoSourcePipeline) -> Charts:
     return Charts(dagster, settings().model_copy(update={"sql_dir": shop.root}))
 
 
-def path_of(shop: Shop) -> str:
+def path_of(shop: TwoSourcePipeline) -> str:
     return chart_path(shop.name, KPI)
 
 
-def test_the_latest_published_load_date_is_drawn_and_named(shop: Shop, charts: Charts) -> None:
+def test_the_latest_published_load_date_is_drawn_and_named(shop: TwoSourcePipeline, charts: Charts) -> None:
     shop.land(things=WEIGHED_TWO, labels=TWO)
     shop.run()
     first = ask(charts, path_of(shop))
@@ -88,7 +88,7 @@ def test_the_latest_published_load_date_is_drawn_and_named(shop: Shop, charts: C
     ]  # fmt: skip
 
 
-def test_a_held_load_date_is_not_drawn(shop: Shop, charts: Charts) -> None:
+def test_a_held_load_date_is_not_drawn(shop: TwoSourcePipeline, charts: Charts) -> None:
     shop.land()
     shop.run()
     shop.land(shop.next, things=DOUBLED)
@@ -101,7 +101,7 @@ def test_a_held_load_date_is_not_drawn(shop: Shop, charts: Charts) -> None:
     )
 
 
-def test_before_anything_is_published_the_picture_says_so(lab: Shop, charts: Charts) -> None:
+def test_before_anything_is_published_the_picture_says_so(lab: TwoSourcePipeline, charts: Charts) -> None:
     """And where the database is not even there, it says that."""
     lab.file("raw/things.sql", RAW_KPI)
     of_lab = Charts(dagster, settings().model_copy(update={"sql_dir": lab.root}))
@@ -138,7 +138,7 @@ columns:
         "dagster/public.runs",
     ],
 )
-def test_names_only_choose_among_the_kpis_that_are_loaded(shop: Shop, charts: Charts, name: str) -> None:
+def test_names_only_choose_among_the_kpis_that_are_loaded(shop: TwoSourcePipeline, charts: Charts, name: str) -> None:
     name = name.replace("PIPELINE", shop.name)
     answer = ask(charts, f"/kpi/chart/{name}.svg")
     assert (answer.status, answer.body) == (404, f"There is no KPI {name}: there is {shop.name}/marts.heavy.\n")
@@ -157,7 +157,7 @@ def test_no_other_page_is_there(charts: Charts, path: str) -> None:
 
 
 @pytest.mark.parametrize("day", ["2025-3-1", "yesterday", "2025-02-30", "'; drop table x"])
-def test_what_is_no_load_date_is_refused(shop: Shop, charts: Charts, day: str) -> None:
+def test_what_is_no_load_date_is_refused(shop: TwoSourcePipeline, charts: Charts, day: str) -> None:
     answer = ask(charts, path_of(shop), f"load_date={day.replace(';', '%3B').replace(' ', '%20')}")
     assert (answer.status, "write it as YYYY-MM-DD" in answer.body) == (400, True)
 
@@ -166,7 +166,9 @@ def test_everything_else_is_dagster_s(charts: Charts) -> None:
     assert [ask(charts, path).body for path in ("/", "/kpi", "/runs", "/graphql")] == ["a page of Dagster"] * 4
 
 
-def test_a_file_that_changes_is_read_again_and_one_that_is_broken_is_told(shop: Shop, charts: Charts) -> None:
+def test_a_file_that_changes_is_read_again_and_one_that_is_broken_is_told(
+    shop: TwoSourcePipeline, charts: Charts
+) -> None:
     shop.land(things=WEIGHED_TWO, labels=TWO)
     shop.run()
     assert ask(charts, path_of(shop)).words[1:] == ["<b>light", "0.5", "heavy", "20.5"]
@@ -178,7 +180,7 @@ def test_a_file_that_changes_is_read_again_and_one_that_is_broken_is_told(shop: 
     assert "'nothing' is not one of" in " ".join(broken.words)
 
 
-def test_columns_that_the_published_rows_do_not_have_are_told(shop: Shop, charts: Charts) -> None:
+def test_columns_that_the_published_rows_do_not_have_are_told(shop: TwoSourcePipeline, charts: Charts) -> None:
     shop.land()
     shop.run()
     other = HEAVY.replace("weight}", "kilos}").replace("  weight:", "  kilos:").replace("as weight", "as kilos")
@@ -188,7 +190,7 @@ def test_columns_that_the_published_rows_do_not_have_are_told(shop: Shop, charts
     )
 
 
-def test_rows_that_are_gone_are_told(shop: Shop, charts: Charts) -> None:
+def test_rows_that_are_gone_are_told(shop: TwoSourcePipeline, charts: Charts) -> None:
     shop.day += timedelta(days=1)
     shop.land()
     shop.run()
@@ -199,7 +201,7 @@ def test_rows_that_are_gone_are_told(shop: Shop, charts: Charts) -> None:
     )
 
 
-def test_a_description_has_the_picture_below_its_sentence(shop: Shop) -> None:
+def test_a_description_has_the_picture_below_its_sentence(shop: TwoSourcePipeline) -> None:
     tables = shop.pipeline().tables
     assert description(tables[KPI]) == (
         f"Weight by label.\n\n![Chart of weight by label.](/kpi/chart/{shop.name}/marts.heavy.svg)"

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kpi_assets.local.stack import status, stop
+from kpi_assets.embedded.stack import status, stop
 from kpi_assets_tests.cli.command import plain_environment
 from kpi_assets_tests.instance.stand_in import UNGUARDED
 from kpi_assets_tests.machine import eventually, free_port, is_alive

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.model.checks import (
-    Accounted,
     BadRows,
     Check,
     ForeignKey,
@@ -15,6 +14,7 @@ from kpi_assets.model.checks import (
     NotSeenBefore,
     Quarantine,
     Reconcile,
+    RowAccounting,
     Unique,
     expand,
     literal,
@@ -159,7 +159,7 @@ def test_a_raw_table_accounts_for_the_records_of_its_object_first() -> None:
     header, lines, _ = split(PATH, TEXT.replace("checks:\nCHECKS", source.removesuffix("CHECKS") + "  min_rows: {}\n"))
     checks = expand(header, PATH, lines)
     assert [(type(check), check.name, check.blocking) for check in checks] == [
-        (Accounted, "rows_accounted", True),
+        (RowAccounting, "rows_accounted", True),
         (Quarantine, "quarantine", True),
         (NotSeenBefore, "not_seen_before", False),
         (Grain, "grain", True),

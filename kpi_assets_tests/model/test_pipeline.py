@@ -185,7 +185,7 @@ def test_tables_that_read_each_other(tree: Tree) -> None:
     )
 
 
-@pytest.mark.parametrize("folder", ["Shop", "my-shop", "x" * 41])
+@pytest.mark.parametrize("folder", ["TwoSourcePipeline", "my-shop", "x" * 41])
 def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
     tree.write(f"{folder}/pipeline.yaml", YAML)
     with pytest.raises(ModelError, match=f"{folder}/pipeline.yaml:1: the folder names a database"):

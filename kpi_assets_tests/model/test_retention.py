@@ -28,9 +28,11 @@ def retaining(tree: Tree, words: str) -> Pipeline:
 
 def test_only_raw_and_staging_are_dropped_and_views_go_with_what_they_show(tree: Tree) -> None:
     shop = tree.load()
-    assert [shop.kept_days(table) for table in shop.tables.values()] == [None, None], "nothing is, where nobody asks"
+    assert [shop.retention_days(table) for table in shop.tables.values()] == [None, None], (
+        "nothing is, where nobody asks"
+    )
     shop = retaining(tree, "{raw: 400}")
-    assert {str(name): shop.kept_days(table) for name, table in shop.tables.items()} == {
+    assert {str(name): shop.retention_days(table) for name, table in shop.tables.items()} == {
         "raw.things": 400,
         "marts.sold": None,
     }
@@ -67,4 +69,4 @@ def test_no_window_reaches_back_on_what_is_dropped(tree: Tree) -> None:
         retaining(tree, "{raw: 27}")
     path = tree.root / "shop/pipeline.yaml"
     path.write_text(path.read_text().replace("{raw: 27}", "{raw: 28}"))
-    assert tree.load().kept_days(tree.load().tables[Relation("raw", "things")]) == 28
+    assert tree.load().retention_days(tree.load().tables[Relation("raw", "things")]) == 28

@@ -12,7 +12,7 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kpi_assets.automation import history
+from kpi_assets.automation import run_history
 from kpi_assets.errors import UserError
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.strict_yaml import ModelError
@@ -146,7 +146,7 @@ def test_a_pipeline_called_like_a_job(tree: Tree, what: str) -> None:
 
 
 def test_a_pipeline_called_like_the_job_that_deletes_old_runs(tree: Tree) -> None:
-    tree.write(f"{history.JOB}/pipeline.yaml", YAML)
+    tree.write(f"{run_history.JOB}/pipeline.yaml", YAML)
     assert refused(tree) == [
         "run_history/pipeline.yaml:1: the folder is called like the job that deletes old runs: rename the folder"
     ]

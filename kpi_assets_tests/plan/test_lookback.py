@@ -5,40 +5,40 @@ from datetime import date, timedelta
 import pytest
 
 from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
-from kpi_assets_tests.shop import THINGS, Shop
+from kpi_assets_tests.two_source_pipeline import THINGS, TwoSourcePipeline
 
 pytestmark = pytest.mark.usefixtures("looks_back")
 
 OF_RECENT = "select load_date, label, things from marts.recent where load_date >= '{}' order by 1, 2"
 
 
-def days(shop: Shop) -> list[date]:
+def days(shop: TwoSourcePipeline) -> list[date]:
     """Six load_dates."""
     return [shop.day + timedelta(days=n) for n in range(6)]
 
 
-def states(shop: Shop) -> list[tuple[str, str | None]]:
+def states(shop: TwoSourcePipeline) -> list[tuple[str, str | None]]:
     return [(standing.state, standing.cause) for standing in shop.plan(days(shop)[0], days(shop)[-1])]
 
 
 FINE, LATER, OTHER = ("published", None), ("stale", "window"), ("stale", "inputs")
 
 
-def run(shop: Shop, *numbers: int) -> None:
+def run(shop: TwoSourcePipeline, *numbers: int) -> None:
     for number in numbers:
         shop.run(days(shop)[number])
 
 
-def land(shop: Shop, number: int, body: bytes, things: bytes | None = THINGS) -> None:
+def land(shop: TwoSourcePipeline, number: int, body: bytes, things: bytes | None = THINGS) -> None:
     shop.land(days(shop)[number], things=things, labels=body)
 
 
-def land_all(shop: Shop, *numbers: int) -> None:
+def land_all(shop: TwoSourcePipeline, *numbers: int) -> None:
     for number in numbers:
         land(shop, number, labels(t1="heavy"))
 
 
-def test_a_late_load_date_makes_those_stale_in_whose_window_it_lies_and_no_others(shop: Shop) -> None:
+def test_a_late_load_date_makes_those_stale_in_whose_window_it_lies_and_no_others(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 2, 3, 4, 5)
     run(shop, 0, 2, 3, 4, 5)
     assert states(shop) == [FINE, ("missing", None), FINE, FINE, FINE, FINE]
@@ -53,7 +53,9 @@ def test_a_late_load_date_makes_those_stale_in_whose_window_it_lies_and_no_other
     assert states(shop) == [FINE] * 6
 
 
-def test_a_replaced_load_date_makes_those_stale_that_read_its_rows_and_only_where_they_are_others(shop: Shop) -> None:
+def test_a_replaced_load_date_makes_those_stale_that_read_its_rows_and_only_where_they_are_others(
+    shop: TwoSourcePipeline,
+) -> None:
     land_all(shop, *range(6))
     run(shop, *range(6))
     land(shop, 1, labels(t1="heavy"))
@@ -66,7 +68,7 @@ def test_a_replaced_load_date_makes_those_stale_that_read_its_rows_and_only_wher
     assert [standing.tables for standing in shop.plan(days(shop)[1], days(shop)[2])] == [(), ("marts.recent",)]
 
 
-def test_a_load_date_that_is_held_makes_nothing_stale_until_it_is_published(shop: Shop) -> None:
+def test_a_load_date_that_is_held_makes_nothing_stale_until_it_is_published(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 2, 3)
     land(shop, 1, DOUBLED)
     run(shop, 0, 1, 2, 3)
@@ -76,7 +78,7 @@ def test_a_load_date_that_is_held_makes_nothing_stale_until_it_is_published(shop
     assert states(shop)[:4] == [FINE, FINE, LATER, LATER]
 
 
-def test_of_two_built_at_once_the_later_one_is_found_stale(shop: Shop) -> None:
+def test_of_two_built_at_once_the_later_one_is_found_stale(shop: TwoSourcePipeline) -> None:
     """The table that looks back was built before the other's rows were published."""
     land_all(shop, 0, 1)
     run(shop, 1)
@@ -85,7 +87,7 @@ def test_of_two_built_at_once_the_later_one_is_found_stale(shop: Shop) -> None:
     assert states(shop)[:2] == [FINE, LATER]
 
 
-def test_the_order_in_which_load_dates_are_built_does_not_matter_in_the_end(shop: Shop) -> None:
+def test_the_order_in_which_load_dates_are_built_does_not_matter_in_the_end(shop: TwoSourcePipeline) -> None:
     """Newest first, then what the plan says, until it says nothing more: as if they had been built day by day."""
     for number in range(6):
         land(shop, number, labels(t1=f"of {number}", **{f"t{number + 2}": "new"}))
@@ -102,7 +104,7 @@ def test_the_order_in_which_load_dates_are_built_does_not_matter_in_the_end(shop
     assert shop.rows(OF_RECENT.format(days(shop)[0])) == day_by_day
 
 
-def test_another_length_of_the_window_is_other_sql_and_builds_nothing_by_itself(shop: Shop) -> None:
+def test_another_length_of_the_window_is_other_sql_and_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
     land_all(shop, *range(6))
     run(shop, *range(6))
     shop.file("marts/recent.sql", RECENT.replace("lookback: 3", "lookback: 4"))
@@ -110,7 +112,7 @@ def test_another_length_of_the_window_is_other_sql_and_builds_nothing_by_itself(
     assert not shop.standing().is_due(rebuild_on_sql_change=False)
 
 
-def test_all_rows_of_the_window_instead_of_the_latest_are_other_sql_too(shop: Shop) -> None:
+def test_all_rows_of_the_window_instead_of_the_latest_are_other_sql_too(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 1)
     run(shop, 0, 1)
     shop.file("marts/recent.sql", RECENT.replace("lookback: 3", "lookback: {days: 3}"))
@@ -122,7 +124,7 @@ def test_all_rows_of_the_window_instead_of_the_latest_are_other_sql_too(shop: Sh
     assert [row[2] for row in shop.rows(OF_RECENT.format(days(shop)[0]))] == [1, 2]
 
 
-def test_another_grain_of_what_it_reads_is_other_sql_too(shop: Shop) -> None:
+def test_another_grain_of_what_it_reads_is_other_sql_too(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0)
     run(shop, 0)
     path = shop.folder / "raw/labels.sql"
@@ -130,7 +132,7 @@ def test_another_grain_of_what_it_reads_is_other_sql_too(shop: Shop) -> None:
     assert states(shop)[0] == ("stale", "sql")
 
 
-def test_a_held_one_is_let_go_when_its_window_is_complete(shop: Shop) -> None:
+def test_a_held_one_is_let_go_when_its_window_is_complete(shop: TwoSourcePipeline) -> None:
     few = "checks:\n  enough: {bad_rows: 'select 1 as few from {this} having sum(things) < 2'}\n"
     shop.file("marts/recent.sql", RECENT.replace("checks:\n", few))
     land(shop, 0, labels(t2="heavy"))
@@ -143,7 +145,7 @@ def test_a_held_one_is_let_go_when_its_window_is_complete(shop: Shop) -> None:
     assert states(shop)[1] == FINE
 
 
-def test_rows_of_its_window_that_were_dropped_to_save_room_are_no_need(shop: Shop) -> None:
+def test_rows_of_its_window_that_were_dropped_to_save_room_are_no_need(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 1)
     run(shop, 0, 1)
     with shop.session() as session:
@@ -153,7 +155,7 @@ def test_rows_of_its_window_that_were_dropped_to_save_room_are_no_need(shop: Sho
     assert states(shop)[:2] == [FINE, FINE]
 
 
-def test_a_window_ends_where_the_pipeline_begins(shop: Shop) -> None:
+def test_a_window_ends_where_the_pipeline_begins(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 1)
     run(shop, 1, 0)
     assert states(shop)[1] == LATER
@@ -162,7 +164,7 @@ def test_a_window_ends_where_the_pipeline_begins(shop: Shop) -> None:
     assert shop.plan(days(shop)[1], days(shop)[1])[0].state == "published"
 
 
-def test_what_reads_a_table_that_looks_back_is_built_with_it(shop: Shop) -> None:
+def test_what_reads_a_table_that_looks_back_is_built_with_it(shop: TwoSourcePipeline) -> None:
     again = RECENT.replace("lookback: 3\n", "").replace("raw.labels", "marts.recent").replace("sum(things)", "count(*)")
     select = "select label, things from marts.recent where load_date = %(load_date)s\n"
     shop.file("marts/recent_again.sql", again.replace(again.partition("@end */\n")[2], select))

@@ -2,12 +2,12 @@
 
 import pytest
 
-from kpi_assets_tests.shop import WEIGHED, Shop
+from kpi_assets_tests.two_source_pipeline import WEIGHED, TwoSourcePipeline
 
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
 @pytest.mark.parametrize("cut", ["table", "schema", "rows"])
-def test_rows_that_are_gone_are_lost_and_built_again(shop: Shop, storage: str, cut: str) -> None:
+def test_rows_that_are_gone_are_lost_and_built_again(shop: TwoSourcePipeline, storage: str, cut: str) -> None:
     shop.file("marts/weighed.sql", WEIGHED.replace("grain:", f"storage: {storage}\ngrain:"))
     with shop.session() as session:
         session.execute("drop table if exists marts.weighed cascade")  # of the test before, stored in another way
@@ -36,7 +36,7 @@ def test_rows_that_are_gone_are_lost_and_built_again(shop: Shop, storage: str, c
     assert shop.standing().state == "published"
 
 
-def test_a_load_date_without_rows_is_not_lost(shop: Shop) -> None:
+def test_a_load_date_without_rows_is_not_lost(shop: TwoSourcePipeline) -> None:
     with shop.session() as session:
         session.execute("drop table if exists marts.weighed cascade")
     shop.file("marts/weighed.sql", WEIGHED.replace("@end", "checks:\n  min_rows: {at_least: 0, of_previous: 0}\n@end"))

@@ -14,9 +14,9 @@ import pytest
 
 from kpi_assets.errors import UserError
 from kpi_assets.samples.draws import Draws
-from kpi_assets.samples.instacart_baskets import draw_baskets, product_tables
-from kpi_assets.samples.instacart_catalog import product_count, products
-from kpi_assets.samples.instacart_orders import FULL_ORDERS, FULL_USERS, PRIOR, TEST, TRAIN, draw_orders
+from kpi_assets.samples.instacart.baskets import draw_baskets, product_tables
+from kpi_assets.samples.instacart.catalog import product_count, products
+from kpi_assets.samples.instacart.orders import FULL_ORDERS, FULL_USERS, PRIOR, TEST, TRAIN, draw_orders
 from kpi_assets_tests.samples.reading import FILES, LINES, ORDERS, PRODUCTS, Sample, reorders, write
 
 HEADERS = {

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.build.context import BuildOutcome
-from kpi_assets.local.stack import Stack
-from kpi_assets.model.checks import Accounted, Check, Grain, NotSeenBefore
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.materialize.context import BuildOutcome
+from kpi_assets.model.checks import Check, Grain, NotSeenBefore, RowAccounting
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, default_sql_dir
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests import shipped
-from kpi_assets_tests.lab import Lab
-from kpi_assets_tests.sql.bench import Bench
+from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.sql.cases import CASES, Case, Expected, all_cases, folder_of, has_cases, missing
+from kpi_assets_tests.sql.harness import Bench
 from kpi_assets_tests.test_readme import new_kpi
 
 ALL = all_cases()
@@ -32,9 +32,9 @@ TABLES = [
     if (pipeline.name == shipped.NAME and str(table.relation) in shipped.TABLES) or has_cases(table)
 ]
 # Two checks that no object of one load_date fails alone. What cannot be read is set aside and counted: that a record
-# which is lost on our own way holds, build/test_content.py shows. What was delivered before is that of another
-# load_date: build/test_same_bytes.py.
-OF_NO_CASE = (Accounted, NotSeenBefore)
+# which is lost on our own way holds, materialize/test_content.py shows. What was delivered before is that of another
+# load_date: materialize/test_same_bytes.py.
+OF_NO_CASE = (RowAccounting, NotSeenBefore)
 CHECKS = [(table, check) for table in TABLES for check in table.checks if not isinstance(check, OF_NO_CASE)]
 BenchOf = Callable[[str], Bench]
 
@@ -46,7 +46,7 @@ def bench_of(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
         @cache
         def bench_of(pipeline: str) -> Bench:
-            lab = Lab.open(stack, tmp_path_factory.mktemp(pipeline), default_sql_dir() / pipeline)
+            lab = PipelineHarness.open(stack, tmp_path_factory.mktemp(pipeline), default_sql_dir() / pipeline)
             return opened.enter_context(Bench.open(opened.enter_context(lab)))
 
         yield bench_of
@@ -159,7 +159,7 @@ def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path, monkeyp
         (folder / case).mkdir(parents=True)
         for file, body in given.items():
             (folder / case / file).write_bytes(body)
-    with Lab.open(stack, tmp_path, sql) as lab, Bench.open(lab) as bench:
+    with PipelineHarness.open(stack, tmp_path, sql) as lab, Bench.open(lab) as bench:
         for name in ("plain", "hour_outside"):
             test_a_table_is_built_as_its_case_says(Case(folder / name), lambda _pipeline: bench)
 

@@ -6,21 +6,21 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from kpi_assets.local.stack import Stack
-from kpi_assets_tests.lab import Lab, forget
-from kpi_assets_tests.warehouse.room import Room
+from kpi_assets.embedded.stack import Stack
+from kpi_assets_tests.pipeline_harness import PipelineHarness, forget
+from kpi_assets_tests.warehouse.room import AuditHarness
 
 
 @pytest.fixture(scope="module")
-def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
     """The lab of a module, ready for builds."""
-    with Lab.open(stack, tmp_path_factory.mktemp("shared")) as opened:
+    with PipelineHarness.open(stack, tmp_path_factory.mktemp("shared")) as opened:
         opened.prepared()
         yield opened
 
 
 @pytest.fixture
-def lab(shared: Lab) -> Iterator[Lab]:
+def lab(shared: PipelineHarness) -> Iterator[PipelineHarness]:
     """The lab of the module, without a file, a table or a line in its books."""
     yield shared
     for path in shared.folder.glob("*/*.sql"):
@@ -32,14 +32,14 @@ def lab(shared: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def session(shared: Lab) -> Iterator[Connection[Any]]:
+def session(shared: PipelineHarness) -> Iterator[Connection[Any]]:
     """A session on the shared lab's database, whose changes are undone at the end."""
     with shared.session() as connection, connection.transaction(force_rollback=True):
         yield connection
 
 
 @pytest.fixture
-def room(session: Connection[Any]) -> Room:
+def room(session: Connection[Any]) -> AuditHarness:
     """An empty build, and beside it the tables that its checks may refer to."""
     session.execute(
         "create temporary table this (load_date date, thing_id integer, name text, weight numeric(6,2), "
@@ -47,4 +47,4 @@ def room(session: Connection[Any]) -> Room:
     )
     session.execute("create table raw.people (load_date date, id text, name text)")
     session.execute("create table raw.lines (load_date date, thing_id integer, price numeric)")
-    return Room(session)
+    return AuditHarness(session)

@@ -11,7 +11,7 @@ from kpi_assets.model.checks import expand
 from kpi_assets.model.header import split
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.audit import Audit, Facts, audit
-from kpi_assets_tests.lab import DAY
+from kpi_assets_tests.pipeline_harness import DAY
 
 PATH = Path("sql/shop/marts/things.sql")
 HEADER = """\
@@ -41,7 +41,7 @@ def header_of(checks: str = "", grain: str = "[thing_id]") -> str:
 
 
 @dataclass
-class Room:
+class AuditHarness:
     """A build of given rows, and the tables beside it."""
 
     session: Connection[Any]

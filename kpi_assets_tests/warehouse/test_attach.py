@@ -2,7 +2,7 @@
 
 import pytest
 
-from kpi_assets_tests.lab import DAY, GOOD, NEXT, RAW_THINGS, Lab
+from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 
 OPTIONS = "select distinct reloptions from pg_class where relnamespace = 'builds'::regnamespace and relkind = 'r'"
 COMMENTS = (
@@ -11,14 +11,14 @@ COMMENTS = (
 
 
 @pytest.fixture
-def things(lab: Lab) -> Lab:
+def things(lab: PipelineHarness) -> PipelineHarness:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", "storage: partitions\ngrain:"))
     lab.put_things(GOOD)
     lab.put_things(GOOD, NEXT)
     return lab
 
 
-def test_what_is_published_is_vacuumed_like_any_other_table_and_a_candidate_is_not(things: Lab) -> None:
+def test_what_is_published_is_vacuumed_like_any_other_table_and_a_candidate_is_not(things: PipelineHarness) -> None:
     assert not things.build("raw.things").held
     assert things.rows(OPTIONS) == [(None,)]
     things.put_things(b"thing_id,name,weight\n1,anvil,1\n1,anvil,1\n", NEXT)
@@ -26,7 +26,7 @@ def test_what_is_published_is_vacuumed_like_any_other_table_and_a_candidate_is_n
     assert things.rows(f"{OPTIONS} and not relispartition") == [(["autovacuum_enabled=false"],)]
 
 
-def test_comments_are_written_where_they_differ_and_no_others(things: Lab) -> None:
+def test_comments_are_written_where_they_differ_and_no_others(things: PipelineHarness) -> None:
     things.build("raw.things", DAY)
     first = things.rows(COMMENTS)
     assert [(number, text) for number, text, _ in first] == [

@@ -13,8 +13,8 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse import audit as audit_module
 from kpi_assets.warehouse.audit import Facts, audit, checksum_of, packed
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
-from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, Room, Row, header_of
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
+from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, AuditHarness, Row, header_of
 
 # ---- min_rows
 
@@ -107,7 +107,7 @@ WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
     ],
 )
 def test_minimum_rows_at_the_boundary(
-    room: Room, words: str, facts: dict[str, Any], rows: int, passed: bool, threshold: float, message: str
+    room: AuditHarness, words: str, facts: dict[str, Any], rows: int, passed: bool, threshold: float, message: str
 ) -> None:
     header, lines, _ = split(PATH, header_of().replace("{at_least: 0}", words))
     room.fill([(number,) for number in range(rows)])
@@ -116,7 +116,7 @@ def test_minimum_rows_at_the_boundary(
     assert result == CheckResult("min_rows", passed, True, rows, threshold, message)
 
 
-def test_the_rows_before_are_those_of_the_latest_earlier_load_date_that_is_published(lab: Lab) -> None:
+def test_the_rows_before_are_those_of_the_latest_earlier_load_date_that_is_published(lab: PipelineHarness) -> None:
     def build(day: date, rows: int) -> tuple[bool, float | None]:
         lab.put_things(b"thing_id,name,weight\n" + b"".join(b"%d,,\n" % number for number in range(rows)), day)
         outcome = lab.build("raw.things", day)
@@ -143,7 +143,7 @@ PRICES = [5, 7, 9, 0, 0, None]  # of the source: two are free, one is unsold, th
     [(3, 0, ""), (2, 1, " + 1 unexplained"), (5, -2, " + -2 unexplained"), (0, 3, " + 3 unexplained")],
 )
 def test_rows_of_the_source_are_here_or_dropped_by_a_named_rule(
-    room: Room, here: int, missing: int, unexplained: str
+    room: AuditHarness, here: int, missing: int, unexplained: str
 ) -> None:
     for price in PRICES:
         room.session.execute("insert into raw.lines values (%s, 1, %s)", [DAY, price])
@@ -161,7 +161,7 @@ def test_rows_of_the_source_are_here_or_dropped_by_a_named_rule(
 
 
 @pytest.mark.parametrize(("orders", "missing"), [([2, 4], 0), ([2, None], 4), ([], 6)])
-def test_what_is_counted_here_may_be_a_sum(room: Room, orders: list[int | None], missing: int) -> None:
+def test_what_is_counted_here_may_be_a_sum(room: AuditHarness, orders: list[int | None], missing: int) -> None:
     rows: list[Row] = [(number, None, None, None, None, order) for number, order in enumerate(orders)]
     checks = "reconcile: {source: raw.lines, counted: 'sum(\"order\")'}"
     result = room.results(checks, rows, source_rows={Relation("raw", "lines"): 6})["reconcile"]
@@ -171,7 +171,7 @@ def test_what_is_counted_here_may_be_a_sum(room: Room, orders: list[int | None],
 SUMMED = "reconcile: {source: raw.lines, sum: price, here: weight, dropped: {free: price < 1, orphan: thing_id = 9}}"
 
 
-def summed(room: Room, checks: str, prices: list[str | None], weights: list[str | None]) -> CheckResult:
+def summed(room: AuditHarness, checks: str, prices: list[str | None], weights: list[str | None]) -> CheckResult:
     for price in prices:
         room.session.execute("insert into raw.lines values (%s, 1, %s)", [DAY, price])
     room.session.execute("insert into raw.lines values (%s, 1, 1000)", [NEXT])
@@ -204,14 +204,14 @@ def summed(room: Room, checks: str, prices: list[str | None], weights: list[str 
     ],
 )
 def test_what_is_added_up_in_the_source_is_here_or_dropped_by_a_named_rule(
-    room: Room, prices: list[str | None], weights: list[str | None], missing: float, message: str
+    room: AuditHarness, prices: list[str | None], weights: list[str | None], missing: float, message: str
 ) -> None:
     assert summed(room, SUMMED, prices, weights) == CheckResult(
         "reconcile", passed=not missing, blocking=True, metric=missing, threshold=0, message=message
     )
 
 
-def test_a_sum_is_compared_with_every_digit(room: Room) -> None:
+def test_a_sum_is_compared_with_every_digit(room: AuditHarness) -> None:
     checks = "reconcile: {source: raw.lines, sum: price, here: weight + 100000000000000000000000000000000000}"
     prices: list[str | None] = ["100000000000000000000000000000000001.00000000000000000000000000000000000001"]
     found = summed(room, checks, prices, ["1"])
@@ -219,7 +219,7 @@ def test_a_sum_is_compared_with_every_digit(room: Room) -> None:
     assert found.message.endswith(" + 0.00000000000000000000000000000000000001 unexplained")
 
 
-def test_a_sum_of_the_source_may_be_compared_with_a_count(room: Room) -> None:
+def test_a_sum_of_the_source_may_be_compared_with_a_count(room: AuditHarness) -> None:
     found = summed(room, "reconcile: {source: raw.lines, sum: price, counted: count(*) + 1}", ["2", "1"], ["1", "1"])
     assert (found.passed, found.message) == (True, "3 as sum(price) of raw.lines = 3 here")
 
@@ -232,7 +232,9 @@ def test_a_sum_of_the_source_may_be_compared_with_a_count(room: Room) -> None:
         ("thing_id", ["1", "-Infinity"], "source"),
     ],
 )
-def test_a_sum_that_is_no_exact_number_errs(room: Room, here: str, prices: list[str | None], inexact: str) -> None:
+def test_a_sum_that_is_no_exact_number_errs(
+    room: AuditHarness, here: str, prices: list[str | None], inexact: str
+) -> None:
     checks = (
         f"reconcile: {{source: raw.lines, sum: price, here: '{here.replace('share', 'share::pg_catalog.float8')}'}}"
     )
@@ -273,7 +275,7 @@ SOURCE = "source: {object: 'raw/{load_date}.csv', format: csv, quarantine_budget
     ],
 )
 def test_every_record_of_an_object_is_loaded_or_in_quarantine(
-    room: Room, facts: Mapping[str, Any], accounted: Row, quarantine: Row
+    room: AuditHarness, facts: Mapping[str, Any], accounted: Row, quarantine: Row
 ) -> None:
     text = header_of().replace("columns:", SOURCE)
     header, lines, _ = split(PATH, text)
@@ -304,7 +306,7 @@ def test_every_record_of_an_object_is_loaded_or_in_quarantine(
 )
 @pytest.mark.parametrize("severity", ["error", "warn"])
 def test_a_check_whose_sql_fails_holds_and_the_others_still_report(
-    room: Room, query: str, reason: str, severity: str
+    room: AuditHarness, query: str, reason: str, severity: str
 ) -> None:
     checks = f"""\
 not_null: [name]
@@ -324,21 +326,21 @@ heavy: {{bad_rows: 'select * from {{this}} where weight > 9'}}
     assert (found.holds, found.rows) == (True, 2)
 
 
-def test_a_sum_that_fails_lets_only_its_own_check_err(room: Room) -> None:
+def test_a_sum_that_fails_lets_only_its_own_check_err(room: AuditHarness) -> None:
     checks = "reconcile: {source: raw.lines, counted: sum(1 / thing_id)}\nnot_null: [name]"
     results = room.results(checks, [(0, "a")], source_rows={Relation("raw", "lines"): 1})
     assert (results["reconcile"].verdict, results["reconcile"].holds) == ("error", True)
     assert results["not_null"].passed
 
 
-def test_a_rule_that_fails_errs(room: Room) -> None:
+def test_a_rule_that_fails_errs(room: AuditHarness) -> None:
     checks = "reconcile: {source: raw.lines, dropped: {odd: 1 / thing_id > 0}}"
     room.session.execute("insert into raw.lines values (%s, 0, 1)", [DAY])
     result = room.results(checks, [(0, "a")], source_rows={Relation("raw", "lines"): 1})["reconcile"]
     assert (result.verdict, result.message) == ("error", "the check itself failed: division by zero")
 
 
-def test_a_check_that_takes_too_long_errs(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_takes_too_long_errs(room: AuditHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_module, "CHECK_TIMEOUT", "50ms")
     results = room.results(
         "slow: {bad_rows: 'select pg_sleep(60) from {this}'}\nheavy: {bad_rows: 'select name from {this}'}", [(1,)]
@@ -347,7 +349,7 @@ def test_a_check_that_takes_too_long_errs(room: Room, monkeypatch: pytest.Monkey
     assert results["heavy"].metric == 1
 
 
-def test_a_lost_connection_is_no_result(shared: Lab) -> None:
+def test_a_lost_connection_is_no_result(shared: PipelineHarness) -> None:
     with shared.session() as session:
         columns = ", ".join(f'"{name}" {type_}' for name, type_ in TYPES.items())
         session.execute(f"create temporary table this (load_date date, {columns})".encode())
@@ -361,11 +363,11 @@ def test_a_lost_connection_is_no_result(shared: Lab) -> None:
 # ---- rows and checksum
 
 
-def checksum(room: Room, rows: list[Row]) -> str:
+def checksum(room: AuditHarness, rows: list[Row]) -> str:
     return room.audit("", rows).checksum
 
 
-def test_a_checksum_is_that_of_the_rows_in_whatever_order(room: Room) -> None:
+def test_a_checksum_is_that_of_the_rows_in_whatever_order(room: AuditHarness) -> None:
     rows: list[Row] = [(1, "a", 1.5), (2, None, 2), (3, "", None)]
     first = checksum(room, rows)
     assert checksum(room, rows[::-1]) == first
@@ -398,7 +400,7 @@ def test_a_checksum_is_that_of_the_rows_in_whatever_order(room: Room) -> None:
     ],
     ids=str,
 )
-def test_values_that_change_places_change_the_checksum(room: Room, rows: list[Row], others: list[Row]) -> None:
+def test_values_that_change_places_change_the_checksum(room: AuditHarness, rows: list[Row], others: list[Row]) -> None:
     """Between two columns of a type, between two rows, with a NULL; and the same value twice is not nothing."""
     assert checksum(room, rows) != checksum(room, others)
 
@@ -424,7 +426,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("type_", KNOWN)
-def test_the_checksum_of_known_values_is_the_same_on_every_server(room: Room, type_: str) -> None:
+def test_the_checksum_of_known_values_is_the_same_on_every_server(room: AuditHarness, type_: str) -> None:
     room.session.execute(f"create temporary table known (id integer, value {type_})")
     values, expected = KNOWN[type_]
     for number, value in enumerate([*values, None]):
@@ -436,7 +438,7 @@ def test_the_checksum_of_known_values_is_the_same_on_every_server(room: Room, ty
 ENDS = [-(2**31), -(2**15) - 1, -(2**15), -2, -1, 0, 1, 2, 2**15 - 1, 2**15, 2**31 - 1]
 
 
-def test_whole_numbers_side_by_side_are_another_number_for_other_numbers(room: Room) -> None:
+def test_whole_numbers_side_by_side_are_another_number_for_other_numbers(room: AuditHarness) -> None:
     value = packed(["a", "b"], {"a": "integer", "b": "integer"})
     pairs = "unnest(%(ends)s::integer[]) as a, unnest(%(ends)s::integer[]) as b"
     query = f"select count(distinct {value}), count(*) from {pairs}"
@@ -453,7 +455,7 @@ def test_whole_numbers_side_by_side_are_another_number_for_other_numbers(room: R
     assert packed(["a"], {"a": "text"}) is None
 
 
-def test_checks_are_reported_in_their_order(room: Room) -> None:
+def test_checks_are_reported_in_their_order(room: AuditHarness) -> None:
     header, lines, _ = split(PATH, header_of("odd: {bad_rows: select 1 as a}\nnot_null: [name]"))
     checks = expand(header, PATH, lines)
     found = audit(room.session, THIS, TYPES, checks, Facts(DAY))

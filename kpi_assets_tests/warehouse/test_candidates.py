@@ -11,14 +11,14 @@ from kpi_assets.model.header import Chart
 from kpi_assets.model.slices import slices_at
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets_tests.lab import DAY, NEXT, RAW_THINGS, Lab
 from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 
 WAITING = "select count(*) from pg_locks where not granted and pid = %s"
 
 
 @pytest.fixture
-def candidate(shared: Lab, session: Connection[Any]) -> Candidate:
+def candidate(shared: PipelineHarness, session: Connection[Any]) -> Candidate:
     """An empty candidate of raw.things."""
     shared.file("raw/things.sql", RAW_THINGS)
     made = Candidate(shared.pipeline().table("raw.things"), DAY, 7)
@@ -59,7 +59,7 @@ def test_a_chart_has_its_bars_in_the_order_of_x_or_the_highest_first(
     assert candidates.chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == (bars, 4)
 
 
-def test_two_slices_get_their_indexes_at_once_however_long_the_names(lab: Lab) -> None:
+def test_two_slices_get_their_indexes_at_once_however_long_the_names(lab: PipelineHarness) -> None:
     """A name that the server makes of a table's and its columns' is cut: two that end alike were taken for one."""
     long = "things_" * 5
     lab.file(f"raw/{long}.sql", RAW_THINGS.replace("raw/things", f"raw/{long}"))
@@ -82,7 +82,7 @@ def test_rows_that_share_a_key_leave_no_index(session: Connection[Any], candidat
     assert session.execute("select count(*) from pg_indexes where schemaname = 'builds'").fetchone() == (0,)
 
 
-def test_a_name_that_is_taken_meanwhile_is_not_a_key_that_is_shared(lab: Lab) -> None:
+def test_a_name_that_is_taken_meanwhile_is_not_a_key_that_is_shared(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     made = Candidate(lab.pipeline().table("raw.things"), DAY, 7)
     with lab.session() as first, lab.session() as second, ThreadPoolExecutor(1) as pool:

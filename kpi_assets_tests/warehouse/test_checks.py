@@ -9,8 +9,8 @@ from kpi_assets.model.checks import expand
 from kpi_assets.model.header import split
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.audit import Facts, audit
-from kpi_assets_tests.lab import DAY, NEXT
-from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, Room, Row, header_of
+from kpi_assets_tests.pipeline_harness import DAY, NEXT
+from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, AuditHarness, Row, header_of
 
 
 def bad(name: str, metric: int, samples: list[dict[str, Any]], *, blocking: bool = True) -> CheckResult:
@@ -150,7 +150,7 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
 
 
 @pytest.mark.parametrize(("checks", "rows", "expected"), CASES.values(), ids=CASES)
-def test_a_check_on_known_rows(room: Room, checks: str, rows: list[Row], expected: CheckResult) -> None:
+def test_a_check_on_known_rows(room: AuditHarness, checks: str, rows: list[Row], expected: CheckResult) -> None:
     for person, day in (("ann", DAY), ("later", NEXT)):
         room.session.execute("insert into raw.people values (%s, %s)", [day, person])
     found = room.audit(checks, rows)
@@ -175,7 +175,7 @@ ENDS = {  # type -> a value, and what lies beyond every value, on each side
 
 @pytest.mark.parametrize(("type_", "value", "below", "above"), [(type_, *ends) for type_, ends in ENDS.items()])
 def test_an_open_end_lets_every_value_through_and_no_infinity(
-    room: Room, type_: str, value: str, below: list[str], above: list[str]
+    room: AuditHarness, type_: str, value: str, below: list[str], above: list[str]
 ) -> None:
     """Also where the other end is the value itself, and with what lies beyond the other end."""
     room.session.execute(f'alter table pg_temp.this alter "user" type {type_} using null')
@@ -193,19 +193,21 @@ def test_an_open_end_lets_every_value_through_and_no_infinity(
 
 
 @pytest.mark.parametrize("proven", [True, False])
-def test_null_in_a_grain_of_several_columns_is_found_also_where_the_index_was_built(room: Room, proven: bool) -> None:
+def test_null_in_a_grain_of_several_columns_is_found_also_where_the_index_was_built(
+    room: AuditHarness, proven: bool
+) -> None:
     rows: list[Row] = [(1, "a"), (1, None), (None, "a"), (None, None)]
     result = room.results("", rows, grain="[thing_id, name]", grain_is_proven=proven)["grain"]
     assert (result.metric, result.passed, result.holds) == (3, False, True)
     assert len(result.samples) == 3
 
 
-def test_five_samples_are_kept_of_many(room: Room) -> None:
+def test_five_samples_are_kept_of_many(room: AuditHarness) -> None:
     result = room.results("not_null: [name]", [(number,) for number in range(12)])["not_null"]
     assert (result.metric, result.message, len(result.samples)) == (12, "12 bad rows", 5)
 
 
-def test_every_word_also_means_a_column_called_by_a_reserved_word(room: Room) -> None:
+def test_every_word_also_means_a_column_called_by_a_reserved_word(room: AuditHarness) -> None:
     room.session.execute("insert into raw.people values (%s, 'ann')", [DAY])
     checks = """\
 not_null: [user, order]
@@ -252,7 +254,7 @@ foreign_key: {user: raw.people.id}
         "ü🙂",
     ],
 )
-def test_hostile_constants_are_compared_as_they_stand(room: Room, value: str) -> None:
+def test_hostile_constants_are_compared_as_they_stand(room: AuditHarness, value: str) -> None:
     written = json.dumps(value, ensure_ascii=False)
     checks = f"accepted_values: {{name: [{written}]}}\nrange: {{name: [{written}, null]}}"
     results = room.results(checks, [(1, value), (2, value + "x")])

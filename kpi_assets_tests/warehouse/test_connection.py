@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import settings
 from kpi_assets.warehouse import connection as connection_module
 from kpi_assets.warehouse.connection import SESSION, WarehouseError, connect, is_lost, own_database, url_of

@@ -7,15 +7,15 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from kpi_assets.build.object import verify
-from kpi_assets.build.table import build
 from kpi_assets.doctor import warehouse
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.materialize.table import build
+from kpi_assets.materialize.verify_object import verify
 from kpi_assets.settings import settings
 from kpi_assets.warehouse import connection as connection_module
 from kpi_assets.warehouse.connection import WarehouseError, connect
-from kpi_assets_tests.lab import DAY, GOOD, RAW_THINGS, Lab
 from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.pipeline_harness import DAY, GOOD, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.pooler import Pooler, pooler
 
 
@@ -79,7 +79,9 @@ def test_a_server_is_not_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert session.info.backend_pid > 0
 
 
-def test_a_build_through_a_pooler_that_keeps_sessions(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_through_a_pooler_that_keeps_sessions(
+    lab: PipelineHarness, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD, DAY)
     lab.prepared()

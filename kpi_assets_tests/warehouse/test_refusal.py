@@ -6,7 +6,7 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from kpi_assets.local.stack import Stack
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.refusal import cure_of, why_not

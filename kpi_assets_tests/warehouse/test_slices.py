@@ -8,7 +8,7 @@ from psycopg import Connection
 from kpi_assets.model.names import Relation
 from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse.slices import Stored, even_slices
-from kpi_assets_tests.lab import DAY
+from kpi_assets_tests.pipeline_harness import DAY
 
 KEYS = Relation("builds", "keys")
 

@@ -5,12 +5,12 @@ from datetime import date
 
 import pytest
 
-from kpi_assets.build.context import UpstreamError
-from kpi_assets.build.recheck import as_published
-from kpi_assets.ops import publishes
+from kpi_assets.ledger import publishes
+from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.materialize.recheck import as_published
 from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets.warehouse.tables import mismatches
-from kpi_assets_tests.lab import DAY, NEXT, Lab
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
 FILE = """\
 /* @asset
@@ -46,17 +46,17 @@ def things(
 BEFORE = {"thing_id": "integer", "name": "text", "weight": "integer"}
 
 
-def publish(lab: Lab, text: str, day: date = DAY) -> None:
+def publish(lab: PipelineHarness, text: str, day: date = DAY) -> None:
     lab.file("marts/things.sql", text)
     assert not lab.build("marts.things", day).held
 
 
-def execute(lab: Lab, statement: str) -> None:
+def execute(lab: PipelineHarness, statement: str) -> None:
     with lab.session() as session:
         session.execute(statement.encode())
 
 
-def types(lab: Lab, name: str = "marts.things") -> dict[str, str]:
+def types(lab: PipelineHarness, name: str = "marts.things") -> dict[str, str]:
     return dict(
         lab.rows(
             "select attname, format_type(atttypid, atttypmod) from pg_attribute "
@@ -93,13 +93,13 @@ CHANGES = {
 }
 
 
-def rows_of(lab: Lab, day: date, columns: dict[str, str]) -> list[tuple[object, ...]]:
+def rows_of(lab: PipelineHarness, day: date, columns: dict[str, str]) -> list[tuple[object, ...]]:
     """What is stored of a load_date, as text, in the types with which it was published."""
     names = ", ".join(f"{name}::{type_}::text" for name, type_ in columns.items())
     return lab.rows(f"select {names} from marts.things where load_date = '{day}' order by thing_id")
 
 
-def is_as_published(lab: Lab, day: date) -> bool:
+def is_as_published(lab: PipelineHarness, day: date) -> bool:
     """Whether the ledger's checksum is that of the stored rows."""
     table = lab.pipeline().table("marts.things")
     with lab.session() as session:
@@ -110,7 +110,7 @@ def is_as_published(lab: Lab, day: date) -> bool:
 @STORAGES
 @pytest.mark.parametrize(("columns", "row", "kept"), CHANGES.values(), ids=CHANGES)
 def test_a_header_changes_while_another_load_date_is_published(
-    lab: Lab, storage: str, columns: dict[str, str], row: str, kept: dict[str, str]
+    lab: PipelineHarness, storage: str, columns: dict[str, str], row: str, kept: dict[str, str]
 ) -> None:
     before = things(BEFORE, ["1, 'anvil', 7"], storage=storage)
     publish(lab, before)
@@ -141,7 +141,7 @@ def test_a_header_changes_while_another_load_date_is_published(
     assert is_as_published(lab, NEXT)
 
 
-def test_a_column_that_was_taken_out_by_mistake_is_there_again_with_all_its_values(lab: Lab) -> None:
+def test_a_column_that_was_taken_out_by_mistake_is_there_again_with_all_its_values(lab: PipelineHarness) -> None:
     text = things(BEFORE, ["1, 'anvil', 7"])
     publish(lab, text)
     publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"]), NEXT)
@@ -150,7 +150,7 @@ def test_a_column_that_was_taken_out_by_mistake_is_there_again_with_all_its_valu
 
 
 @STORAGES
-def test_types_that_have_nothing_in_common_stand_in_the_way(lab: Lab, storage: str) -> None:
+def test_types_that_have_nothing_in_common_stand_in_the_way(lab: PipelineHarness, storage: str) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=storage))
     path = lab.file("marts/things.sql", things({**BEFORE, "weight": "date"}, ["2, 'x', null"], storage=storage))
 
@@ -174,7 +174,9 @@ def test_types_that_have_nothing_in_common_stand_in_the_way(lab: Lab, storage: s
 
 
 @STORAGES
-def test_somebody_s_view_of_a_column_keeps_its_type_unless_it_is_ours_to_make_anew(lab: Lab, storage: str) -> None:
+def test_somebody_s_view_of_a_column_keeps_its_type_unless_it_is_ours_to_make_anew(
+    lab: PipelineHarness, storage: str
+) -> None:
     publish(lab, things(BEFORE, ["1, '8', 7"], storage=storage))
     execute(
         lab, "create view marts.weights as select weight from marts.things; grant select on marts.weights to public"
@@ -195,7 +197,9 @@ def test_somebody_s_view_of_a_column_keeps_its_type_unless_it_is_ours_to_make_an
 
 
 @STORAGES
-def test_somebody_s_view_of_a_column_that_no_load_date_has_any_more_keeps_it(lab: Lab, storage: str) -> None:
+def test_somebody_s_view_of_a_column_that_no_load_date_has_any_more_keeps_it(
+    lab: PipelineHarness, storage: str
+) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=storage))
     execute(lab, "create view marts.weights as select weight from marts.things")
     publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"], storage=storage))
@@ -223,7 +227,9 @@ where load_date = %(load_date)s
 
 
 @STORAGES
-def test_a_build_reads_the_types_that_the_file_declares_while_others_are_kept(lab: Lab, storage: str) -> None:
+def test_a_build_reads_the_types_that_the_file_declares_while_others_are_kept(
+    lab: PipelineHarness, storage: str
+) -> None:
     narrow = {**BEFORE, "weight": "numeric(6,2)"}
     publish(lab, things({**BEFORE, "weight": "numeric(9,4)"}, ["1, 'anvil', 7.1234"], storage=storage))
     publish(lab, things(narrow, ["1, 'anvil', 7.12"], storage=storage), NEXT)
@@ -240,7 +246,7 @@ def test_a_build_reads_the_types_that_the_file_declares_while_others_are_kept(la
         lab.build("marts.weights", DAY)
 
 
-def test_a_build_does_not_read_a_column_that_a_load_date_was_published_without(lab: Lab) -> None:
+def test_a_build_does_not_read_a_column_that_a_load_date_was_published_without(lab: PipelineHarness) -> None:
     publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"]))
     publish(lab, things({**BEFORE, "weight": "numeric(6,2)"}, ["1, 'anvil', 7"]), NEXT)
     lab.file("marts/weights.sql", READER)
@@ -259,7 +265,7 @@ def test_a_build_does_not_read_a_column_that_a_load_date_was_published_without(l
 KPI = "kpi: {chart: {x: thing_id, y: weight}}\n"
 
 
-def test_the_latest_view_follows_the_columns_and_the_latest_load_date(lab: Lab) -> None:
+def test_the_latest_view_follows_the_columns_and_the_latest_load_date(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     assert types(lab, "marts.things_latest") == {"load_date": "date", **BEFORE}
     after = {"thing_id": "integer", "weight": "bigint", "unit": "text"}
@@ -272,7 +278,7 @@ def test_the_latest_view_follows_the_columns_and_the_latest_load_date(lab: Lab) 
 
 @STORAGES
 def test_the_latest_view_is_as_its_load_date_was_published_whatever_an_older_one_becomes(
-    lab: Lab, storage: str
+    lab: PipelineHarness, storage: str
 ) -> None:
     text = things(BEFORE, ["1, 'anvil', 7", "2, 'nail', 4"], storage=storage, more=KPI + VOLUME)
     publish(lab, text)
@@ -294,7 +300,7 @@ def test_the_latest_view_is_as_its_load_date_was_published_whatever_an_older_one
     assert set(types(lab)) == {"load_date", "thing_id", "weight", "unit"}, "nothing is kept that no load_date needs"
 
 
-def test_a_view_for_readers_that_is_gone_is_named_and_made_again(lab: Lab) -> None:
+def test_a_view_for_readers_that_is_gone_is_named_and_made_again(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     pipeline = lab.pipeline()
     with lab.session() as session:
@@ -313,7 +319,7 @@ VOLUME = "min_volume: {column: weight, at_least: 5}\n"
 
 
 @STORAGES
-def test_rows_of_low_volume_are_kept_marked_and_left_out_for_readers(lab: Lab, storage: str) -> None:
+def test_rows_of_low_volume_are_kept_marked_and_left_out_for_readers(lab: PipelineHarness, storage: str) -> None:
     rows = ["1, 'anvil', 5", "2, 'nail', 4", "3, 'feather', null"]
     path = lab.file("marts/things.sql", things(BEFORE, rows, storage=storage, more=KPI + VOLUME))
     outcome = lab.build("marts.things")
@@ -331,7 +337,9 @@ def test_rows_of_low_volume_are_kept_marked_and_left_out_for_readers(lab: Lab, s
     assert lab.rows("select thing_id from marts.things_latest order by 1") == [(1,), (2,)]
 
 
-def test_a_min_volume_that_is_added_hides_nothing_that_was_published_before_and_goes_again(lab: Lab) -> None:
+def test_a_min_volume_that_is_added_hides_nothing_that_was_published_before_and_goes_again(
+    lab: PipelineHarness,
+) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 3"], more=KPI), NEXT)
     publish(lab, things(BEFORE, ["2, 'nail', 4", "3, 'saw', 6"], more=KPI + VOLUME), DAY)
     assert lab.rows("select thing_id, is_low_volume from marts.things order by 1") == [(1, None), (2, True), (3, False)]
@@ -344,7 +352,7 @@ def test_a_min_volume_that_is_added_hides_nothing_that_was_published_before_and_
     assert types(lab) == {"load_date": "date", **BEFORE}
 
 
-def test_somebody_s_view_of_the_latest_view_stands_in_the_way(lab: Lab) -> None:
+def test_somebody_s_view_of_the_latest_view_stands_in_the_way(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     execute(lab, "create view marts.names as select name from marts.things_latest")
     path = lab.file("marts/things.sql", things({"thing_id": "integer", "weight": "integer"}, ["2, 5"], more=KPI))
@@ -359,7 +367,7 @@ def test_somebody_s_view_of_the_latest_view_stands_in_the_way(lab: Lab) -> None:
 # ---- grain and storage
 
 
-def test_another_grain_is_kept_from_then_on(lab: Lab) -> None:
+def test_another_grain_is_kept_from_then_on(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7", "2, 'anvil', 8"]))
     publish(lab, things(BEFORE, ["1, 'anvil', 7", "1, 'saw', 8"], grain="thing_id, name"), NEXT)
     keys = lab.rows(
@@ -372,7 +380,7 @@ def test_another_grain_is_kept_from_then_on(lab: Lab) -> None:
     assert lab.rows("select count(*) from marts.things") == [(4,)]
 
 
-def test_a_table_is_called_like_the_index_that_a_server_would_make(lab: Lab) -> None:
+def test_a_table_is_called_like_the_index_that_a_server_would_make(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"]))
     name = "things_load_date_thing_id_idx"
     lab.file(f"marts/{name}.sql", things(BEFORE, ["1, 'anvil', 7"]))
@@ -380,7 +388,7 @@ def test_a_table_is_called_like_the_index_that_a_server_would_make(lab: Lab) -> 
     assert lab.rows(f"select count(*) from marts.{name}") == [(1,)]
 
 
-def test_a_grain_that_published_rows_break_is_unique_once_they_are_built_again(lab: Lab) -> None:
+def test_a_grain_that_published_rows_break_is_unique_once_they_are_built_again(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7", "2, 'anvil', 8"]))
     publish(lab, things(BEFORE, ["1, 'saw', 7"], grain="name"), NEXT)
     assert lab.rows("select load_date, thing_id from marts.things order by 1, 2") == [(DAY, 1), (DAY, 2), (NEXT, 1)]
@@ -392,7 +400,7 @@ def test_a_grain_that_published_rows_break_is_unique_once_they_are_built_again(l
 
 
 @pytest.mark.parametrize(("before", "after"), [("rows", "partitions"), ("partitions", "rows")])
-def test_another_storage_stands_in_the_way(lab: Lab, before: str, after: str) -> None:
+def test_another_storage_stands_in_the_way(lab: PipelineHarness, before: str, after: str) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=before))
     path = lab.file("marts/things.sql", things(BEFORE, ["2, 'saw', 5"], storage=after))
     with pytest.raises(
@@ -420,7 +428,7 @@ def test_another_storage_stands_in_the_way(lab: Lab, before: str, after: str) ->
     ],
 )
 def test_a_column_of_another_type_than_declared_is_an_error(
-    lab: Lab, expression: str, type_: str, returned: str
+    lab: PipelineHarness, expression: str, type_: str, returned: str
 ) -> None:
     text = things({"thing_id": "integer", "value": type_}, ["1, null"])
     path = lab.file("marts/things.sql", text.replace(f"value::{type_} as", f"{expression} as"))
@@ -439,7 +447,7 @@ def test_a_column_of_another_type_than_declared_is_an_error(
 
 
 @STORAGES
-def test_descriptions_are_comments_and_follow_the_file(lab: Lab, storage: str) -> None:
+def test_descriptions_are_comments_and_follow_the_file(lab: PipelineHarness, storage: str) -> None:
     def comments() -> dict[str | None, str]:
         return dict(
             lab.rows(
@@ -464,7 +472,7 @@ def test_descriptions_are_comments_and_follow_the_file(lab: Lab, storage: str) -
 
 
 @STORAGES
-def test_a_load_date_without_rows_replaces_one_with_rows(lab: Lab, storage: str) -> None:
+def test_a_load_date_without_rows_replaces_one_with_rows(lab: PipelineHarness, storage: str) -> None:
     more = "checks:\n  min_rows: {at_least: 0, of_previous: 0}\n"
     text = things(BEFORE, ["1, 'anvil', 7"], storage=storage, more=more)
     publish(lab, text)
@@ -474,7 +482,7 @@ def test_a_load_date_without_rows_replaces_one_with_rows(lab: Lab, storage: str)
     assert lab.rows("select load_date, rows from ops.published order by 1") == [(DAY, 0), (NEXT, 1)]
 
 
-def test_tables_whose_names_begin_alike_leave_each_other_s_builds_alone(lab: Lab) -> None:
+def test_tables_whose_names_begin_alike_leave_each_other_s_builds_alone(lab: PipelineHarness) -> None:
     held, other = (f"{'long_' * 7}{letter * 5}" for letter in "ab")
     text = things(BEFORE, ["1, 'anvil', 7"], storage="partitions")
     lab.file(f"marts/{held}.sql", text.replace("@end", "checks:\n  min_rows: {at_least: 2}\n@end"))

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from kpi_assets.lake import records
-from kpi_assets.lake.proof import Proof, UnprovenError
-from kpi_assets.lake.records import read_records
 from kpi_assets.model import excerpt, written
 from kpi_assets.model.header import TYPE
 from kpi_assets.settings import CHECKOUT
+from kpi_assets.sources import records
+from kpi_assets.sources.proof import Proof, UnprovenError
+from kpi_assets.sources.records import read_records
 
 PAGE = (CHECKOUT / "docs" / "reference" / "values.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+)\n\n((?:.+\n|\n(?!## ))*)", PAGE, re.MULTILINE))

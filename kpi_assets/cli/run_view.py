@@ -1,0 +1,105 @@
+"""The live view of a run: one line an asset, with what it is doing, what came of it, and how long it took."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.live import Live
+from rich.table import Table as Grid
+
+from kpi_assets.cli.common import err, say, styled
+from kpi_assets.printable import printable
+
+if TYPE_CHECKING:
+    from kpi_assets.materialize.context import Progress  # its import brings boto3
+
+KEPT_BACK = "what it reads was not published"
+ENDINGS = {
+    "published": "green",
+    "verified": "green",
+    "held": "bold red",
+    "failed": "red",
+    "missing": "yellow",
+    "skipped": "yellow",
+}
+
+
+@dataclass
+class _Line:
+    state: str = "waiting"
+    detail: str = ""
+    since: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
+class RunView:
+    """On a terminal a table that redraws itself, else one line an asset when it ends.
+
+    `reads` holds for each asset those that it reads.
+    """
+
+    title: str
+    names: Sequence[str]
+    reads: Mapping[str, Sequence[str]]
+    lines: dict[str, _Line] = field(default_factory=dict)
+
+    def __enter__(self) -> "RunView":
+        self.lines = {name: _Line() for name in self.names}
+        self._live = Live(get_renderable=self._draw, console=err, refresh_per_second=8, transient=False)
+        if err.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name, line in self.lines.items():
+            if kind is None and line.state not in ENDINGS:
+                self._end(name, "skipped", self._why_skipped(name) if line.state == "waiting" else line.state)
+        if err.is_terminal:
+            self._live.stop()
+
+    def reporter(self, _log: Any, subject: str) -> "Progress":
+        """The listener for one asset, as the assets' resource `progress` asks for it; `subject` is `name load_date`."""
+        name = subject.partition(" ")[0]
+
+        def report(phase: str, done: int, total: int) -> None:
+            line = self.lines.setdefault(name, _Line())
+            line.since = line.since or time.monotonic()
+            if phase in ENDINGS:
+                self._end(name, phase, f"{done:,} rows" if phase == "published" else "")
+            else:
+                line.state = phase
+                line.detail = f"{done / total:.0%}" if total and done else ""
+
+        return report
+
+    def _why_skipped(self, name: str) -> str:
+        """Why an asset was not begun; its lines before tell, since they stand in build order."""
+        before = [self.lines[other] for other in self.reads.get(name, ()) if other in self.lines]
+        kept_back = any(line.state in {"held", "failed", "missing"} or line.detail == KEPT_BACK for line in before)
+        return KEPT_BACK if kept_back else "the run ended before it"
+
+    def _end(self, name: str, state: str, detail: str) -> None:
+        line = self.lines[name]
+        line.state, line.detail = state, detail
+        line.seconds = time.monotonic() - line.since if line.since else 0.0
+        if not err.is_terminal:
+            state_cell = styled(f"{state:10}", ENDINGS[state])
+            say(f"{name:32} ", state_cell, f" {line.seconds:6.1f} s  {detail}", console=err)
+
+    def _draw(self) -> Grid:
+        grid = Grid(title=printable(self.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for column in ("asset", "state"):
+            grid.add_column(column, no_wrap=True)
+        for column in ("", "seconds"):
+            grid.add_column(column, justify="right", no_wrap=True)
+        for name, line in self.lines.items():
+            ended = line.state in ENDINGS
+            spent = line.seconds if ended else time.monotonic() - line.since if line.since else 0.0
+            style = ENDINGS.get(line.state, "dim" if line.state == "waiting" else "cyan")
+            grid.add_row(name, styled(line.state, style), line.detail, f"{spent:.1f}" if line.since else "")
+        return grid

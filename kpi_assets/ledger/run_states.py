@@ -1,0 +1,54 @@
+"""Where each table of each load_date stands: the run log and the publish ledger read together."""
+
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.ledger.runs import Status
+
+
+def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
+    """For each load_date that was ever worked on, the state of each table and object in it.
+
+    The latest build tells: running, held, failed, or published, unless retention dropped that since; a verified object
+    counts as published.
+    """
+    rows = connection.execute(
+        """
+        select distinct on (r.load_date, r.job) r.load_date, r.job,
+            case when p.dropped_at is not null then 'dropped' else r.status end
+        from ops.pipeline_runs as r
+        left join lateral (
+            select dropped_at from ops.publishes where build_id = r.id order by publish_id desc limit 1
+        ) as p on true
+        where r.load_date is not null and r.job like '%%.%%'
+        order by r.load_date, r.job, r.id desc
+        """
+    ).fetchall()
+    states: dict[date, dict[str, str]] = {}
+    for load_date, job, status in rows:
+        states.setdefault(load_date, {})[job] = "published" if status == "success" else status
+    return states
+
+
+def of_run_by_load_date(connection: Connection[Any], run_id: str) -> dict[date, dict[str, Status]]:
+    """The status of the last build of each table or object in a run over a range, by load_date."""
+    rows = connection.execute(
+        "select load_date, job, status from ops.pipeline_runs "
+        "where run_id = %s and load_date is not null and job like '%%.%%' order by id",
+        [run_id],
+    ).fetchall()
+    found: dict[date, dict[str, Status]] = {}
+    for load_date, job, status in rows:
+        found.setdefault(load_date, {})[job] = status
+    return found
+
+
+def of_run(connection: Connection[Any], run_id: str) -> dict[str, tuple[str, str | None]]:
+    """The status and error of each build of a run, by table or object."""
+    rows = connection.execute(
+        "select job, status, error_message from ops.pipeline_runs where run_id = %s and job like '%%.%%' order by id",
+        [run_id],
+    ).fetchall()
+    return {job: (status, error) for job, status, error in rows}

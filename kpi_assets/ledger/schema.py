@@ -1,0 +1,77 @@
+"""The ops schema itself: numbered, forward-only migrations (migrations/), applied once each, under a lock.
+
+Not here: who may read it (warehouse/provision.py).
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection, errors
+
+from kpi_assets.errors import UserError
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+_JUST_MADE = (errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable, errors.InternalError_)
+
+
+def migrations() -> list[tuple[int, Path]]:
+    """Each migration's number and file, in the order in which they are applied."""
+    files = sorted(MIGRATIONS.glob("*.sql"))
+    return [(int(re.match(r"\d+", path.name)[0]), path) for path in files]  # type: ignore[index]
+
+
+def version(connection: Connection[Any]) -> int:
+    """The number of the last migration that was applied; 0 for a database without any."""
+    if connection.execute("select to_regclass('ops.migrations')").fetchone() == (None,):
+        return 0
+    row = connection.execute("select coalesce(max(version), 0) from ops.migrations").fetchone()
+    return int(row[0]) if row else 0
+
+
+def pending(connection: Connection[Any]) -> list[int]:
+    """The numbers of the migrations that are still to be applied, in their order.
+
+    Raises UserError when the database is ahead of this code.
+    """
+    numbers, current = [number for number, _ in migrations()], version(connection)
+    if current > numbers[-1]:
+        raise UserError(
+            f"The ops schema of {connection.info.dbname} is at version {current}, ahead of this kpi_assets "
+            f"({numbers[-1]}): install the newer kpi_assets that made it."
+        )
+    return [number for number in numbers if number > current]
+
+
+@contextmanager
+def in_turn(connection: Connection[Any]) -> Iterator[None]:
+    """A transaction in which no other session makes this database ready. For its owner; makes ops where it is missing.
+
+    What is locked is a table on which readers have no such lock, and nobody but the owner may.
+    """
+    for statement in (
+        "create schema if not exists ops",
+        "create table if not exists ops.migrations (version integer primary key, name text not null, "
+        "applied_at timestamp with time zone not null default clock_timestamp())",
+    ):
+        with suppress(*_JUST_MADE):  # by another session, in the same instant
+            connection.execute(statement)
+    with connection.transaction():
+        connection.execute("lock table ops.migrations in share row exclusive mode")
+        yield
+
+
+def migrate(connection: Connection[Any]) -> list[int]:
+    """Apply what is missing, all of it in one transaction or nothing; returns the numbers applied.
+
+    Raises UserError when the database is ahead of this code.
+    """
+    with in_turn(connection):
+        missing = pending(connection)
+        for number, path in migrations():
+            if number in missing:
+                connection.execute(path.read_bytes())
+                connection.execute("insert into ops.migrations (version, name) values (%s, %s)", [number, path.name])
+    return missing

@@ -1,0 +1,55 @@
+"""Mentions: a table where a SELECT names it, and a text with something else in its place.
+
+Belongs here: places in a text. Not here: which tables are to be replaced (pushdown.py, query.py), and by what.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from kpi_assets.model.names import Relation, quoted
+
+THIS = "{this}"  # in a check's query: the build that is being audited
+_SEEN_OTHERWISE = re.compile(r"%%|" + re.escape(THIS))
+
+
+@dataclass(frozen=True, order=True)
+class TableRef:
+    """Characters `start` to `end` of a SELECT's text, as the parser saw it."""
+
+    start: int
+    end: int
+    relation: Relation
+    has_alias: bool
+
+    @classmethod
+    def of(cls, table: exp.Table) -> "TableRef":
+        """Where a table, with its schema, stands in the text that was parsed."""
+        start, end = table.args["db"].meta["start"], table.this.meta["end"] + 1
+        return cls(start, end, Relation(table.db, table.name), bool(table.alias))
+
+
+def as_parsed(sql: str) -> str:
+    """What the parser sees of a SELECT that is executed with parameters."""
+    return sql.strip().replace("%%", "%").replace(THIS, f'"{THIS}"')
+
+
+def replaced(sql: str, subqueries: Iterable[tuple[TableRef, str]]) -> str:
+    """`sql`, stripped, with a subquery in the place of each table mentioned; it goes by the same name."""
+    text = sql.strip()
+    for mention, subquery in sorted(subqueries, reverse=True):
+        alias = "" if mention.has_alias else f" as {quoted(mention.relation.table)}"
+        text = text[: _place(text, mention.start)] + subquery + alias + text[_place(text, mention.end) :]
+    return text
+
+
+def _place(sql: str, seen: int) -> int:
+    """Where that stands in `sql` which the parser saw at `seen`."""
+    at = seen
+    for match in _SEEN_OTHERWISE.finditer(sql):
+        if match.start() >= at:
+            break
+        at += len(match[0]) - len(as_parsed(match[0]))
+    return at

@@ -1,0 +1,74 @@
+"""The generator of synthetic Instacart deliveries: five CSV files of one load_date, of any number of orders.
+
+Belongs here: what may be asked for, and that a folder gets all files or none. Not here: what stands in the files
+(instacart_files), and numpy, which only writing needs.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+from kpi_assets.errors import UserError
+from kpi_assets.samples.instacart.faults import FAULTS, chosen
+
+LIMIT = 99_999_999  # ids are written in at most 8 digits
+PARTIAL = ".partial"  # the folder in which the files grow: a killed run leaves it behind, and the next removes it
+
+
+class Instacart:
+    """Writes orders, their lines, products, aisles and departments."""
+
+    faults: dict[str, str] = FAULTS
+
+    def write(
+        self,
+        out: Path,
+        *,
+        load_date: date,
+        orders: int,
+        seed: int,
+        faults: Sequence[str] = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, int]:
+        """Write the five files with exactly `orders` orders into `out`; return file name -> data records.
+
+        The same arguments give the same bytes. The products depend on `seed` and `orders` alone: load_dates share
+        them. At 3,421,083 orders the sizes are those of the published dataset. The files appear when all of them are
+        complete, in place of those of an earlier run. UserError: an unknown or impossible fault, fewer orders than
+        1, a negative seed, a folder that cannot be written to.
+        """
+        planted = chosen(faults)
+        if not 1 <= orders <= LIMIT:
+            raise UserError(f"A sample of {orders:,} orders cannot be made: ask for 1 to {LIMIT:,} orders.")
+        if seed < 0:
+            raise UserError(f"The seed {seed} is negative: choose 0 or more.")
+        try:
+            from kpi_assets.samples.instacart import files  # noqa: PLC0415 (brings numpy)
+        except ModuleNotFoundError as error:
+            raise UserError(f"Samples need {error.name}: install kpi_assets with its extra [local].") from error
+
+        partial = out / PARTIAL
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            rows = files.write_files(
+                partial,
+                load_date=load_date,
+                count=orders,
+                seed=seed,
+                faults=planted,
+                progress=progress or (lambda *_: None),
+            )
+            for name in files.COLUMNS:
+                if name in rows:
+                    (partial / name).replace(out / name)
+                else:
+                    (out / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"The sample cannot be written to {out} ({error.strerror}): name one with room where you may write."
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return rows

@@ -1,0 +1,42 @@
+"""Where a CSV can be cut, so that several streams load it at once: between records, and between two values of a key.
+
+Belongs here: finding the places by looking at a few of the object's bytes. That no quoted field holds a line end, and
+that the keys rise all through, is proven later by those who read and load every byte.
+"""
+
+import re
+from itertools import pairwise
+
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.sources.store import Store
+
+PROBE = 64 << 10  # bytes looked at for each cut; the rows of one key must be shorter
+_INTEGER = re.compile(rb"-?\d{1,18}")
+
+
+def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list[tuple[int, int]] | None:
+    """(offset of a record's first byte, its key) of the `count - 1` cuts; None where the file cannot be cut so.
+
+    `column` is the number of the field that holds the key, from 0.
+    """
+    size = manifest.size_bytes
+    found = [_cut_after(store, manifest, column, size * number // count) for number in range(1, count)]
+    cuts = [cut for cut in found if cut]
+    rising = all(one < other for (_, one), (_, other) in pairwise(cuts))
+    return cuts if cuts and len(cuts) == len(found) and rising else None
+
+
+def _cut_after(store: Store, manifest: Manifest, column: int, place: int) -> tuple[int, int] | None:
+    """The first record behind `place` whose key is another, and greater, than that of the record before it."""
+    probe = store.head(manifest, PROBE, place)
+    lines = probe.split(b"\n")
+    offset, before = place + len(lines[0]) + 1, None
+    for line in lines[1:-1]:
+        fields = line.split(b",")
+        if b'"' in line or len(fields) <= column or not _INTEGER.fullmatch(fields[column].strip(b"\r")):
+            return None
+        key = int(fields[column])
+        if before is not None and key != before:
+            return (offset, key) if key > before else None
+        offset, before = offset + len(line) + 1, key
+    return None

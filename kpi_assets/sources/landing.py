@@ -1,0 +1,169 @@
+"""Landing: putting files on S3 under a pipeline's keys, once. What lies there is immutable unless told otherwise.
+
+Belongs here: which file belongs to which key, and uploads. Not here: reading (store.py).
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError, HTTPClientError
+
+from kpi_assets.errors import UsageError, UserError
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.sources.refusals import LakeError, explained
+from kpi_assets.sources.store import LEAST_SECONDS, Store
+
+UPLOAD_PART = 16 << 20  # bytes; S3 allows 10,000 parts: objects up to 156 GiB
+
+Outcome = Literal["landed", "replaced", "unchanged"]
+
+
+def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Path]:
+    """Of each key of a load_date, the file of a folder that is to be landed under it, whether it is there or not.
+
+    That is `<folder>/<table>/<file>`, or `<folder>/<file>` where no other key of the pipeline ends in that name. Raises
+    UsageError where there is no such folder or it has none of them, and where a file could be that of several keys.
+    """
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise UsageError(f"The folder {folder.absolute()} {what}: name another with --from.")
+    by_name: dict[str, list[Table]] = {}
+    for table in pipeline.sources:
+        by_name.setdefault(Path(table.object_key(load_date)).name, []).append(table)
+    found: dict[str, Path] = {}
+    for name, tables in by_name.items():
+        shared, own = folder / name, [folder / table.relation.table / name for table in tables]
+        if len(tables) > 1 and shared.is_file() and not all(path.is_file() for path in own):
+            raise UsageError(
+                f"The file {shared} may be that of {' or '.join(str(table.relation) for table in tables)}, whose keys "
+                f"end in the same name, and not each of {' and '.join(map(str, own))} is there: put each table's file "
+                "at its own place."
+            )
+        for table, path in zip(tables, own, strict=True):
+            found[table.object_key(load_date)] = path if path.is_file() or len(tables) > 1 else shared
+    if not any(path.is_file() for path in found.values()):
+        looked_for = ", ".join(str(path.relative_to(folder)) for path in found.values())
+        raise UsageError(
+            f"The folder {folder} holds none of {pipeline.name}'s files ({looked_for}): name another with --from."
+        )
+    return found
+
+
+def what_is_wrong(path: Path) -> str:
+    """Why a path that is no file cannot be landed: the end of "The file … "."""
+    return "is no regular file" if path.exists() else "is not there"
+
+
+def land(
+    store: Store, path: Path, key: str, *, replace: bool, on_progress: Callable[[int], None] = lambda _done: None
+) -> Outcome:
+    """Upload a file to `key`; `on_progress` hears the bytes done so far.
+
+    An object with the same bytes is left alone. Raises UserError where one with other bytes lies there and `replace`
+    is not set, and where the file cannot be read.
+    """
+    if not path.is_file():
+        raise UserError(f"The file {path} {what_is_wrong(path)}: put it there, or name another folder with --from.")
+    there = store.manifest("", date.min, key)
+    if there and _same(store, there, path):
+        on_progress(path.stat().st_size)
+        return "unchanged"
+    if there and not replace:
+        raise UserError(
+            f"s3://{store.bucket}/{key} holds other bytes than {path}: raw objects are immutable; "
+            "say --replace if it is a correction."
+        )
+    with explained(store.bucket, key):
+        try:
+            _upload(store, path, key, on_progress, {} if there else {"IfNoneMatch": "*"})
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in {
+                "412",
+                "PreconditionFailed",
+                "ConditionalRequestConflict",
+            }:
+                raise LakeError(
+                    f"s3://{store.bucket}/{key} was landed by someone else just now: compare the two before --replace."
+                ) from None
+            raise
+        except HTTPClientError as error:
+            if isinstance(slow := error.kwargs.get("error"), _TooSlowError):
+                raise LakeError(f"s3://{store.bucket}/{key} cannot be landed: {slow}.") from None
+            raise
+    return "replaced" if there else "landed"
+
+
+def _same(store: Store, there: Manifest, path: Path) -> bool:
+    if there.size_bytes != path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        return all(file.read(len(block)) == block for block in store.read(there))
+
+
+def _upload(store: Store, path: Path, key: str, on_progress: Callable[[int], None], condition: dict[str, Any]) -> None:
+    """In one request where one part holds it, else in parts, which appear as one object at the end or not at all."""
+    target = {"Bucket": store.bucket, "Key": key}
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= UPLOAD_PART:
+            store.s3.put_object(**target, **_body(store, file.read()), ContentType="text/csv", **condition)
+            on_progress(size)
+            return
+        upload_id = store.s3.create_multipart_upload(**target, ContentType="text/csv")["UploadId"]
+        try:
+            parts: list[dict[str, Any]] = []
+            done = 0
+            while block := file.read(UPLOAD_PART):
+                number = len(parts) + 1
+                part = store.s3.upload_part(**target, UploadId=upload_id, PartNumber=number, **_body(store, block))
+                parts.append({"ETag": part["ETag"], "PartNumber": number})
+                done += len(block)
+                on_progress(done)
+            store.s3.complete_multipart_upload(
+                **target, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition
+            )
+        except BaseException:
+            with suppress(ClientError):  # there are stores that have forgotten an upload of which they refused a part
+                store.s3.abort_multipart_upload(**target, UploadId=upload_id)
+            raise
+
+
+def _body(store: Store, block: bytes) -> dict[str, Any]:
+    """The words of an upload of some bytes; there are stores that look at no other checksum of what they are sent."""
+    md5 = hashlib.md5(block, usedforsecurity=False).digest()
+    return {"Body": _Paced(block, store.least_rate), "ContentMD5": b64encode(md5).decode()}
+
+
+class _TooSlowError(Exception):
+    """A store takes what it is sent more slowly than it should."""
+
+
+class _Paced(BytesIO):
+    """Bytes to be sent; the sending breaks off where it is too slow, and boto3 begins it again, up to five times."""
+
+    def __init__(self, block: bytes, least_rate: int) -> None:
+        super().__init__(block)
+        self._size, self._least_rate, self._begun = len(block), least_rate, perf_counter()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As of every file; whoever goes back to the beginning is about to send it."""
+        self._begun = perf_counter()
+        return super().seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As of every file. Raises _TooSlowError."""
+        seconds = perf_counter() - self._begun
+        if seconds > max(LEAST_SECONDS, self._size / self._least_rate) and self.tell() < self._size:
+            raise _TooSlowError(
+                f"{self.tell():,} of {self._size:,} bytes were taken in {seconds:.0f} s, slower than "
+                f"{self._least_rate:,} bytes a second (KPI_S3_LEAST_RATE)"
+            )
+        return super().read(size)

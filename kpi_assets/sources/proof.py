@@ -1,0 +1,127 @@
+"""The proof, at COPY's speed, that the records of a CSV are quoted and their values written by the rules.
+
+COPY reads more than that: it toggles on any quote, rounds, and takes `today` for a date. So every byte on its way to
+COPY passes through one regular expression of a whole record, made from the columns' types (model/written.py).
+Not here: what is wrong with a record that is not proven; that is found by reading it alone (records.py).
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+
+from kpi_assets.model import written
+from kpi_assets.sources.records import BYTE_ORDER_MARK, HEADER_LIMIT, RECORD_LIMIT
+
+PIECE = 128 << 10  # bytes proven at once: meanwhile the server reads the piece before
+# Possessive repetitions keep no notes to go back by, of 60 bytes for each doubled quote; they are right since 3.11.5.
+_POSSESSIVE = sys.version_info >= (3, 11, 5)
+_MORE, _RECORDS = (b"*+", b"++") if _POSSESSIVE else (b"*", b"{1,200}")
+LONGEST = RECORD_LIMIT if _POSSESSIVE else 1 << 20  # bytes of a record; a longer one is left to records.py
+_FREE = b'(?:"[^"]*(?:""[^"]*)%b"|[^",\r\n]*)' % _MORE
+
+
+class UnprovenError(Exception):
+    """A record breaks the rules of quoting, is the header again, or holds a value not written as its type is."""
+
+
+class Proof:
+    """Proves the records of a CSV with these columns (name -> type) while its blocks pass by.
+
+    Sound only together with COPY, which gets the same bytes and enforces the number of fields of each line.
+    """
+
+    def __init__(self, columns: Mapping[str, str], *, header: bool = True) -> None:
+        forms = [written.form(type_) for type_ in columns.values()]
+        bare = ",".join([*(form or "[^,]*" for form in forms[:-1]), forms[-1] or "[^\n]*"]).encode()
+        quoted = b",".join(b'(?:"%b"|%b)' % (form.encode(), form.encode()) if form else _FREE for form in forms)
+        names = b",".join(b'(?:"%b"|%b)' % (name, name) for name in (re.escape(name).encode() for name in columns))
+        self._header = re.compile(b"(?:%b)?%b\r?\n" % (BYTE_ORDER_MARK, names))
+        self._header_inside = re.compile(b"\n" + self._header.pattern)
+        # Mostly the header cannot come again unnoticed: one of its names is no value of its column.
+        self._may_be_header = all(
+            not form or re.fullmatch(form, name) for form, name in zip(forms, columns, strict=True)
+        )
+        self._bare, self._bare_one = _records(bare)
+        self._quoted, self._quoted_one = _records(quoted)
+        self._all_integers = all(type_ in written.INTEGERS for type_ in columns.values())
+        self._all_free = not any(forms)
+        self._wants_header = header
+        self._waiting: list[bytes] = []
+        self._size = self._enough = 0
+
+    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Give the bytes on, in pieces. Raises UnprovenError before the last of them is taken for loaded."""
+        for block in filter(None, blocks):
+            quick = b'"' not in block and (self._all_integers or self._all_free)
+            for piece in [block] if quick else _pieces(block):
+                yield piece
+                self._take(piece)
+        if self._size:
+            ends = not self._waiting[-1].endswith(b"\n")
+            self._enough = 0
+            self._take(b"\n" * ends)
+        if self._size or self._wants_header:
+            raise UnprovenError
+
+    def _take(self, piece: bytes) -> None:
+        """Prove what can be; what is left may only be the begin of a record."""
+        self._waiting.append(piece)
+        self._size += len(piece)
+        if self._size < self._enough:
+            return
+        data = b"".join(self._waiting)
+        rest = data[self._proven(data) :]
+        if len(rest) > LONGEST or (b"\n" in rest and b'"' not in rest):
+            raise UnprovenError
+        # A long record is looked at again when twice as much is there, or it would be read over and over.
+        self._waiting, self._size, self._enough = [rest] if rest else [], len(rest), 2 * len(rest)
+
+    def _proven(self, data: bytes) -> int:
+        """Where the first record begins that is not proven, or goes on behind the data."""
+        start = 0
+        if self._wants_header:
+            found = self._header.match(data)
+            if not found:
+                if b"\n" in data or len(data) > HEADER_LIMIT:
+                    raise UnprovenError
+                return 0
+            start, self._wants_header = found.end(), False
+        if self._may_be_header and (
+            self._header.match(data, start) or self._header_inside.search(data, max(start - 1, 0))
+        ):
+            raise UnprovenError
+        if b'"' in data:
+            return self._matched(self._quoted, self._quoted_one, data, start)
+        if self._all_free or self._all_integers:
+            return self._proven_quickly(data, start)
+        return self._matched(self._bare, self._bare_one, data, start)
+
+    def _proven_quickly(self, data: bytes, start: int) -> int:
+        """Without quotes, of texts alone everything is proven, and of whole numbers alone the letters tell."""
+        if data.find(b"\n", start) - start > LONGEST:
+            raise UnprovenError
+        if self._all_integers and data[start:].translate(None, b"0123456789-,\r\n"):
+            raise UnprovenError
+        return max(data.rfind(b"\n") + 1, start)
+
+    def _matched(self, many: re.Pattern[bytes], one: re.Pattern[bytes], data: bytes, start: int) -> int:
+        pattern = many if len(data) <= LONGEST else one
+        while found := pattern.match(data, start):
+            if len(data) > LONGEST and found.end() - start > LONGEST:
+                raise UnprovenError
+            start = found.end()
+        return start
+
+
+def _records(pattern: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Many records at once, and one."""
+    return re.compile(b"(?:%b\r?\n)%b" % (pattern, _RECORDS)), re.compile(b"%b\r?\n" % pattern)
+
+
+def _pieces(block: bytes) -> Iterator[bytes]:
+    """About PIECE bytes each, to a line's end where one is near."""
+    start = 0
+    while start < len(block):
+        end = block.find(b"\n", start + PIECE, start + 2 * PIECE) + 1 or min(start + 2 * PIECE, len(block))
+        yield block[start:end]
+        start = end

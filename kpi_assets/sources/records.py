@@ -1,0 +1,279 @@
+"""CSV as bytes: its header, how many records it holds, and its records one by one.
+
+Belongs here: RFC 4180, strictly: a quote stands at the begin of a value, doubled inside a quoted one, and at its end.
+Not here: what the values mean (model/written.py), and the same proven at COPY's speed (proof.py).
+The count is ours and independent of COPY, so that rows which COPY loses in silence are noticed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from kpi_assets.model import excerpt
+from kpi_assets.model.records import Record
+from kpi_assets.sources.formats import other_format
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+HEADER_LIMIT = 1 << 20  # bytes; a header line longer than that is no header
+RECORD_LIMIT = 16 << 20  # bytes; a longer record is not read, so that none can take the memory
+_SPLIT = 128 << 10  # bytes cut at quotes at once: each part takes 90 bytes more
+HEADER_AGAIN = "it is the header again: remove it where files were joined"
+TOO_LONG = f"it is longer than {RECORD_LIMIT >> 20} MiB"
+STRAY = "a quote stands inside a value or is followed by more of it: quote the whole value, and double the quotes in it"
+OPEN = "a quote is not closed"
+CARRIAGE_RETURN = "a carriage return stands outside quotes"
+
+
+def header_problem(start: bytes, columns: Sequence[str]) -> str:
+    """What is wrong with the first line of a CSV, compared with the contract's columns; empty if nothing is."""
+    return other_format(start) or _line_problem(start, columns)
+
+
+def _line_problem(start: bytes, columns: Sequence[str]) -> str:
+    if start.startswith(BYTE_ORDER_MARK):
+        return "it begins with a byte order mark: save it as plain UTF-8"
+    line = start.split(b"\n", 1)[0].removesuffix(b"\r")
+    if len(line) >= HEADER_LIMIT:
+        return "its first line does not end: it is no CSV with a header"
+    try:
+        names = [(name or b"").decode() for name in cut_record(line)[0]]
+    except UnicodeDecodeError:
+        return "its first line is not UTF-8: save it as UTF-8"
+    except GrammarError as error:
+        return f"its first line cannot be read: {error}"
+    return "" if names == list(columns) else _written_otherwise(names, columns) or _difference(names, columns)
+
+
+def _difference(names: Sequence[str], columns: Sequence[str]) -> str:
+    missing = [name for name in columns if name not in names]
+    extra = [name for name in names if name not in columns]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    parts = [
+        f"{what} {excerpt.cut(', '.join(map(repr, which)))}"
+        for what, which in (("missing", missing), ("unknown", extra), ("twice", twice))
+        if which
+    ]
+    difference = "; ".join(parts) or "the same columns in another order"
+    return f"its header is {excerpt.cut(','.join(names))!r}, not {','.join(columns)!r} ({difference})"
+
+
+def _written_otherwise(names: Sequence[str], columns: Sequence[str]) -> str:
+    """What is wrong with a header that has the contract's columns in order, and writes them in another way."""
+    for delimiter, shown in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
+        if len(names) == 1 and _plainly(names[0].split(delimiter)) == _plainly(columns) and len(columns) > 1:
+            return f"its values are separated by {shown}, not by commas: export it with commas"
+    if _plainly(names) != _plainly(columns):
+        return ""
+    wrong, right = next((name, column) for name, column in zip(names, columns, strict=True) if name != column)
+    shown = f"{excerpt.cut(wrong)!r} for the column {right!r}"
+    return f"its header writes {shown}: rename it where the file is made, or before it is landed"
+
+
+def _plainly(names: Iterable[str]) -> list[str]:
+    """Names without what tells apart `Order ID`, `OrderId` and `order_id`."""
+    return ["".join(letter for letter in name.casefold() if letter.isalnum()) for name in names]
+
+
+class NotPlainError(Exception):
+    """A quote or a backslash: lines may not be records, or COPY's quicker text format would read them otherwise."""
+
+
+def plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Give the blocks on. Raises NotPlainError at the first one that holds a quote or a backslash."""
+    for block in blocks:
+        if b'"' in block or b"\\" in block:
+            raise NotPlainError
+        yield block
+
+
+class RecordCounter:
+    """Counts the records of a CSV while its blocks pass by: line ends outside quotes, and a last line without one.
+
+    A header that comes first is none of them.
+    """
+
+    def __init__(self, *, header: bool = True) -> None:
+        self._header = header
+        self._ends = 0
+        self._quoted = False
+        self._open = False  # whether bytes follow the last line end
+
+    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Give the blocks on, counting."""
+        for block in blocks:
+            if b'"' in block:
+                for start in range(0, len(block), _SPLIT):
+                    parts = block[start : start + _SPLIT].split(b'"')  # by turns outside quotes and inside
+                    self._ends += b"".join(parts[self._quoted :: 2]).count(b"\n")
+                    self._quoted ^= len(parts) % 2 == 0
+            elif not self._quoted:
+                self._ends += block.count(b"\n")
+            if block:
+                self._open = not block.endswith(b"\n") or self._quoted
+            yield block
+
+    @property
+    def records(self) -> int:
+        """Records so far."""
+        return max(self._ends + self._open - self._header, 0)
+
+
+class GrammarError(Exception):
+    """A record breaks the rules of CSV."""
+
+
+class OpenQuoteError(GrammarError):
+    """A quote is not closed: in the bytes that are there, at least."""
+
+
+def cut_record(data: bytes, start: int = 0) -> tuple[list[bytes | None], int]:
+    """The fields of the record that begins at `start`, and where it ends: behind its line end, or with the data.
+
+    A field is None where nothing stands, b"" where `""` stands. Raises GrammarError, and OpenQuoteError where more data
+    might close a quote.
+    """
+    fields: list[bytes | None] = []
+    while True:
+        end = data.find(b"\n", start) + 1 or len(data)
+        quote = data.find(b'"', start, end)
+        bare = data[start:quote] if quote >= 0 else data[start:end].removesuffix(b"\n").removesuffix(b"\r")
+        if b"\r" in bare:
+            raise GrammarError(CARRIAGE_RETURN)
+        found = [field or None for field in bare.split(b",")]
+        if quote < 0:
+            return fields + found, end
+        if found.pop() is not None:
+            raise GrammarError(STRAY)
+        close = _closing_quote(data, quote + 1)
+        fields += found
+        fields.append(data[quote + 1 : close].replace(b'""', b'"'))
+        start = close + 1
+        if data.startswith((b"\n", b"\r\n"), start):
+            return fields, data.index(b"\n", start) + 1
+        if start >= len(data) - data.endswith(b"\r"):
+            return fields, len(data)
+        if not data.startswith(b",", start):
+            raise GrammarError(CARRIAGE_RETURN if data.startswith(b"\r", start) else STRAY)
+        start += 1
+
+
+def _closing_quote(data: bytes, start: int) -> int:
+    """Where the quote stands that closes the field whose text begins at `start`."""
+    end = data.find(b'"', start)
+    while end >= 0 and data.startswith(b'"', end + 1):
+        end = data.find(b'"', end + 2)
+    if end < 0:
+        raise OpenQuoteError(OPEN)
+    return end
+
+
+def read_records(blocks: Iterable[bytes], columns: Sequence[str]) -> Iterator[Record]:
+    """Cut a CSV into its records, without the header, and each into the fields of its `columns`.
+
+    A record that cannot be read comes with its problem, as one line; reading goes on with the next line. What is held
+    in memory is bounded by RECORD_LIMIT and the size of a block, whatever the records are.
+    """
+    cut, header = _cut(_bounded(blocks)), list(columns)
+    next(cut, None)
+    for line, data, fields, broken in cut:
+        values, problem = _values(data, fields, header) if not broken else ([], broken)
+        yield Record(line, _shown(data), None if problem else values, problem or None)
+
+
+def _values(data: bytes, fields: Sequence[bytes | None], header: Sequence[str]) -> tuple[list[str | None], str]:
+    """The values of a record, and why it is none of a file with that header, if it is not."""
+    try:
+        values = [None if field is None else field.decode() for field in fields]
+    except UnicodeDecodeError:
+        return [], _not_utf8(data)
+    if b"\x00" in data:
+        return [], "it holds a NUL byte"
+    if len(values) != len(header):
+        return [], f"it has {len(values)} fields, not {len(header)}"
+    is_header = [(values[0] or "").removeprefix("\ufeff"), *values[1:]] == header
+    return values, HEADER_AGAIN if is_header else ""
+
+
+def _not_utf8(data: bytes) -> str:
+    """Where it is not, counted from the begin of the record."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} is not UTF-8"
+    raise AssertionError("a field of it is not")
+
+
+def _shown(data: bytes) -> str:
+    """What is kept of a record, as a text that Postgres stores."""
+    # A character has 4 bytes at most: what is left out here is cut below in any case, and says so.
+    text = data[: 4 * excerpt.RECORD + 4].decode(errors="backslashreplace")
+    return excerpt.cut(text.replace("\x00", "\\x00"), excerpt.RECORD)
+
+
+def _bounded(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Give the blocks on, without what goes beyond RECORD_LIMIT in a line."""
+    length = 0  # of the line that goes on
+    for block in blocks:
+        end = block.find(b"\n")
+        if end < 0:
+            end = len(block)
+        kept = max(RECORD_LIMIT + 1 - length, 0)
+        last = block.rfind(b"\n")
+        length = len(block) - last - 1 if last >= 0 else length + len(block)
+        yield block if end <= kept else block[:kept] + block[end:]
+
+
+_Cut = tuple[int, bytes, list[bytes | None], str]
+
+
+def _cut(blocks: Iterator[bytes]) -> Iterator[_Cut]:
+    """(number of its first line, bytes without the line end, fields, problem or "") of each record, the header too."""
+    data, start, line, more = b"", 0, 1, True
+    while more or start < len(data):
+        found = _next(data, start, is_all=not more)
+        if found is None:
+            block = next(blocks, None)
+            more = block is not None
+            data, start = data[start:] + (block or b""), 0
+            continue
+        fields, problem, end = found
+        record = data[start:end]
+        yield line, record.removesuffix(b"\n").removesuffix(b"\r"), fields, problem
+        line += record.count(b"\n")
+        start = end
+
+
+def _next(data: bytes, start: int, *, is_all: bool) -> tuple[list[bytes | None], str, int] | None:
+    """(fields, problem or "", end) of the record at `start`; None where the data goes on and is needed to tell.
+
+    A record that breaks the rules ends with its first line.
+    """
+    line_end = data.find(b"\n", start) + 1 or len(data)
+    if not is_all and not data.endswith(b"\n", start, line_end):
+        return None
+    try:
+        fields, end = cut_record(data, start)
+    except GrammarError as error:
+        is_open = isinstance(error, OpenQuoteError)
+        is_long = is_open and len(data) - start > RECORD_LIMIT
+        if is_open and not is_long and not is_all:
+            return None
+    else:
+        if end == len(data) and not is_all and not data.endswith(b"\n"):
+            return None
+        is_long = end - start > RECORD_LIMIT
+        if not is_long:
+            return fields, "", end
+    return [], _problem(data[start:line_end], is_long=is_long), line_end
+
+
+def _problem(line: bytes, *, is_long: bool) -> str:
+    """What is wrong with a record, told by its first line: where that opens a quote, whatever stands behind it."""
+    if len(line) > RECORD_LIMIT:
+        return TOO_LONG
+    try:
+        cut_record(line)
+    except OpenQuoteError:
+        return f"{OPEN}, or {TOO_LONG}" if is_long else OPEN
+    except GrammarError as error:
+        return str(error)
+    return TOO_LONG

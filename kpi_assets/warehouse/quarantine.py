@@ -1,0 +1,115 @@
+"""Triage: telling readable records from unreadable ones, after a typed COPY refused an object.
+
+Each value is compared with the written forms of its type; the records are loaded as text, and Postgres itself says
+which values its types accept. The good rows fill the candidate; excerpts of the bad ones are handed back with line,
+column, value and reason. Not here: cutting a file into records (sources/), and the forms (model/written.py).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.rows import class_row
+
+from kpi_assets.model import excerpt, written
+from kpi_assets.model.records import BadRecord, Record
+from kpi_assets.warehouse.candidates import Candidate
+
+KEPT = 10_000  # bad records that are handed back with their text, at least; all are counted
+INPUT_FUNCTIONS = 160000  # the server version from which Postgres tells by itself whether a type accepts a value
+
+# For older servers: the same answer, at the price of a subtransaction a value.
+_INPUT_ERROR = """
+create or replace function pg_temp.input_error(value text, type text) returns text language plpgsql as $$
+begin
+    execute pg_catalog.format('select %L::%s', value, type);
+    return null;
+exception when data_exception then
+    return sqlerrm;
+end $$
+"""
+
+
+@dataclass(frozen=True)
+class Triaged:
+    """How many records went into the candidate, how many did not, and the first of these."""
+
+    loaded: int
+    bad: int
+    samples: list[BadRecord]
+
+
+def triage(connection: Connection[Any], candidate: Candidate, records: Iterable[Record], kept: int) -> Triaged:
+    """Fill the candidate with the readable records, in the caller's transaction; `kept` bad ones are handed back."""
+    names = candidate.table.columns
+    slots = [sql.Identifier(f"c{number}") for number in range(len(names))]
+    connection.execute(
+        sql.SQL(
+            "create temporary table triage (line bigint, record text, problem text, refused integer, {}) on commit drop"
+        ).format(sql.SQL(", ").join(sql.SQL("{} text").format(slot) for slot in slots))
+    )
+    _load(connection, records, list(candidate.table.types.values()))
+    if connection.info.server_version >= INPUT_FUNCTIONS:
+        error = sql.SQL("(pg_input_error_info({value}, {type})).message")
+    else:
+        connection.execute(_INPUT_ERROR)
+        error = sql.SQL("pg_temp.input_error({value}, {type})")
+    typed = [
+        (name, slot, column.type)
+        for (name, column), slot in zip(candidate.table.header.columns.items(), slots, strict=True)
+    ]
+    checked: list[sql.Composable] = [
+        sql.SQL("({}, {}, case when t.refused = {} then t.problem else {} end)").format(
+            sql.Literal(name), slot, sql.Literal(number), error.format(value=slot, type=sql.Literal(type_))
+        )
+        for number, (name, slot, type_) in enumerate(typed)
+        if type_ != "text"
+    ]
+    # One pass says of each record whether it is good, and else its first column that is not; NULL is always accepted.
+    connection.execute(
+        sql.SQL(
+            "create temporary table verdict on commit drop as select t.line, t.record, v.name as column_name, "
+            "{} as value, {} as reason from triage as t left join lateral ("
+            "select * from (values {}) as each_value (name, value, error) where error is not null limit 1"
+            ") as v on t.problem is null or t.refused is not null where t.problem is not null or v.error is not null"
+        ).format(
+            sql.SQL(excerpt.sql_cut("v.value")),
+            sql.SQL(excerpt.sql_cut("coalesce(v.error, t.problem)")),
+            sql.SQL(", ").join(checked or [sql.SQL("(null::text, null::text, null::text)")]),
+        )
+    )
+    loaded = connection.execute(
+        sql.SQL("insert into {} ({}) select {} from triage where line not in (select line from verdict)").format(
+            candidate.name,
+            sql.SQL(", ").join(sql.Identifier(name) for name in names),
+            sql.SQL(", ").join(sql.SQL("{}::").format(slot) + sql.SQL(type_) for _, slot, type_ in typed),
+        )
+    ).rowcount
+    counted = connection.execute("select count(*) from pg_temp.verdict").fetchone()
+    with connection.cursor(row_factory=class_row(BadRecord)) as cursor:
+        samples = cursor.execute(
+            'select line, record, column_name as "column", value, reason from pg_temp.verdict order by line limit %s',
+            [max(kept, KEPT)],
+        ).fetchall()
+    return Triaged(loaded, int(counted[0]) if counted else 0, samples)
+
+
+def _load(connection: Connection[Any], records: Iterable[Record], types: Sequence[str]) -> None:
+    """Load the records as text, each with its problem or with that of its first value that is not written so."""
+    nothing = [None] * len(types)
+    formed = {number: type_ for number, type_ in enumerate(types) if written.form(type_) is not None}
+    with connection.cursor() as cursor, cursor.copy("copy pg_temp.triage from stdin") as copy:
+        for record in records:
+            fields = record.fields or nothing
+            refused, problem = _first_refused(fields, formed)
+            copy.write_row((record.line, record.text, record.problem or problem, refused, *fields))
+
+
+def _first_refused(fields: Sequence[str | None], types: Mapping[int, str]) -> tuple[int | None, str | None]:
+    """(number, problem) of the first field that is not written as its type is."""
+    for number, type_ in types.items():
+        text = fields[number]
+        if text is not None and (problem := written.problem(type_, text)):
+            return number, problem
+    return None, None

@@ -1,0 +1,141 @@
+"""A held load_date reaches nothing in any other run.
+
+Dagster's own gates hold within one run. Its backfills and automation conditions start others: of a table that looks
+back, of weekly and of unpartitioned assets. These go by materialisations, of which a held load_date has none.
+Not here: what the sensor asks for (test_lookback.py).
+"""
+
+import logging
+import sys
+import time
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.instance_for_test import instance_for_test
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon.backfill import execute_backfill_iteration
+
+from kpi_assets.assets.resources import OUTCOME
+from kpi_assets_tests.automation import foreign_assets
+from kpi_assets_tests.automation.conftest import Site, definitions_of
+from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
+
+INSTANCE = {
+    "run_launcher": {
+        "module": "dagster._core.launcher.sync_in_memory_run_launcher",
+        "class": "SyncInMemoryRunLauncher",
+    },
+    "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
+}
+
+
+@pytest.fixture
+def week(site: Site) -> list[date]:
+    """A week's load_dates with a table that looks back: the third is held, all others are good."""
+    shop = site.shop
+    shop.day += timedelta(days=20)
+    shop.day -= timedelta(days=(shop.day.weekday() + 1) % 7)  # Dagster's weeks begin with a Sunday
+    path = shop.folder / "pipeline.yaml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("start_date:")]
+    path.write_text("\n".join([*lines, f"start_date: {shop.day}", ""]))
+    shop.file("marts/recent.sql", RECENT)
+    days = [shop.day + timedelta(days=number) for number in range(7)]
+    for number, day in enumerate(days):
+        shop.land(day, labels=DOUBLED if number == 2 else labels(t1=f"of {number}"))
+    return days
+
+
+def test_a_backfill_of_dagsters_builds_no_neighbour_of_a_held_load_date(
+    site: Site, week: list[date], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(foreign_assets.SQL_DIR, str(site.shop.root))
+    monkeypatch.setenv(foreign_assets.PIPELINE, site.shop.name)
+    origin = LoadableTargetOrigin(executable_path=sys.executable, module_name=foreign_assets.__name__, attribute="defs")
+    target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(origin, location_name="neighbours"))
+    with (
+        instance_for_test(overrides=INSTANCE) as instance,
+        create_test_daemon_workspace_context(target, instance) as workspace,
+    ):
+        graph = workspace.create_request_context().asset_graph
+        instance.add_backfill(
+            PartitionBackfill.from_asset_partitions(
+                backfill_id="leak",
+                asset_graph=graph,
+                partition_names=[str(day) for day in week[:4]],
+                asset_selection=sorted(graph.get_all_asset_keys()),
+                backfill_timestamp=time.time(),
+                tags={},
+                dynamic_partitions_store=instance,
+                all_partitions=False,
+                title=None,
+                description=None,
+                run_config=None,
+            )
+        )
+        for _ in range(20):
+            errors = [error for error in execute_backfill_iteration(workspace, logging.getLogger("backfill")) if error]
+            assert errors == []
+            backfill = instance.get_backfill("leak")
+            assert backfill is not None
+            if backfill.status != BulkActionStatus.REQUESTED:
+                break
+        assert backfill.status == BulkActionStatus.COMPLETED_FAILED, "it ends, and says that not all is there"
+        runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "leak"}))
+        ended = {run.tags["dagster/partition"]: run.status for run in runs if OUTCOME in run.tags}
+        assert ended[str(week[2])] == dg.DagsterRunStatus.CANCELED
+        refused = {run.tags["dagster/partition"] for run in runs if run.status == dg.DagsterRunStatus.FAILURE}
+        assert refused <= {str(day) for day in week[4:]}, "load_dates that it did not build, and whose window it built"
+        found = {
+            name: sorted(instance.get_materialized_partitions(key))
+            for name, key in zip(
+                ("raw.labels", "marts.recent", "daily"),
+                (*site.keys("raw.labels", "marts.recent"), foreign_assets.DAILY),
+                strict=True,
+            )
+        }
+        good = [str(day) for day in week[:4] if day != week[2]]
+        assert (found["raw.labels"], found["daily"]) == (good, good)
+        assert set(found["marts.recent"]) <= set(good)
+        assert str(week[0]) in found["marts.recent"]
+        assert instance.get_materialized_partitions(foreign_assets.WEEKLY) == set()
+        assert instance.get_latest_materialization_event(foreign_assets.WHOLE) is None
+    leaked = "select 1 from marts.recent where label in ('heavy', 'light') and load_date between '{}' and '{}'"
+    assert site.shop.rows(leaked.format(week[0], week[-1])) == []
+    bound = "select 1 from ops.publishes where inputs ? 'raw.labels@{}'"
+    assert site.shop.rows(bound.format(week[2])) == []
+
+
+def test_an_automation_condition_asks_for_nothing_of_a_held_load_date(site: Site, week: list[date]) -> None:
+    pipeline = site.shop.pipeline()
+    defs = definitions_of(pipeline, foreign_assets.neighbours(pipeline))
+    before = dg.evaluate_automation_conditions(defs, site.instance)
+    for day in week:
+        site.run(day)
+    asked = dg.evaluate_automation_conditions(defs, site.instance, cursor=before.cursor)
+    good = {str(day) for day in week if day != week[2]}
+    assert asked.get_requested_partitions(foreign_assets.DAILY) == good
+    assert asked.get_requested_partitions(foreign_assets.WEEKLY) == set()
+    assert asked.get_requested_partitions(foreign_assets.WHOLE) == set()
+
+    site.shop.land(week[2], labels=labels(t1="of 2"))
+    site.run(week[2])
+    asked = dg.evaluate_automation_conditions(defs, site.instance, cursor=asked.cursor)
+    assert asked.get_requested_partitions(foreign_assets.DAILY) == {str(week[2])}
+    assert asked.get_requested_partitions(foreign_assets.WEEKLY) == {str(week[0])}
+
+
+def test_who_asks_for_it_all_the_same_is_refused(site: Site, week: list[date]) -> None:
+    """Only what looks back, of the held load_date, in a run of its own."""
+    site.run(week[2])
+    result = site.run(week[2], only=site.keys("marts.recent"))
+    assert not result.success
+    [failure] = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert failure.user_failure_data.description == (
+        f"marts.recent of {week[2]} cannot be built: raw.labels of that load_date must be published first; build that."
+    )

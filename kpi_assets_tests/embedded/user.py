@@ -1,0 +1,44 @@
+"""A process that uses the stack of a home: what the tests start several of, kill, and run under other accounts.
+
+`python -m kpi_assets_tests.embedded.user HOME [--account NAME] [--rounds N]` says its environment in one line of JSON
+when the servers answer, and leaves when its input ends.
+"""
+
+import argparse
+import encodings.idna  # noqa: F401  (who changes the account may not be able to import any more; so botocore below)
+import json
+import os
+import pwd
+import sys
+from pathlib import Path
+
+import psycopg
+from botocore import auth, awsrequest, credentials  # noqa: F401
+
+from kpi_assets.embedded.stack import running
+from kpi_assets.settings import Settings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--account")
+    parser.add_argument("--rounds", type=int, default=0)
+    options = parser.parse_args()
+    if options.account:
+        entry = pwd.getpwnam(options.account)
+        os.setgroups([])
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    for _ in range(options.rounds):
+        with running(Settings(home=options.home)), psycopg.connect(os.environ["KPI_POSTGRES_URL"]) as connection:
+            connection.execute("select 1")
+    with running(Settings(home=options.home)) as stack:
+        assert stack
+        sys.stdout.write(json.dumps(stack.environment()) + "\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

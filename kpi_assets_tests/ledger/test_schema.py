@@ -1,0 +1,318 @@
+"""The ops schema: each migration is applied once, also by several processes at once; a newer database is refused."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.errors import UserError
+from kpi_assets.ledger import schema
+from kpi_assets.materialize.prepare import prepare
+from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, NEXT, RAW_THINGS, PipelineHarness
+
+# A migration that was released is never edited: what a database was made by must be what a new one is made by.
+RELEASED = {
+    "0001_initial.sql": "e0462363bd2f880bb2538d9ec7db82a05b90663d3f863fc159c9c2dc68203fe1",
+    "0002_alerts.sql": "9b8984a6f25a12221ff34b81de76731cd5a866d6b91ae10c227a13167602717f",
+    "0003_automation.sql": "4f4716d9d8ccfa12166359fb8c7f9250d06c4faffc73a4e0d9488b5cf8405382",
+    "0004_retention.sql": "a436136f33b9bacdd17e4a4f356e47947d9d4cdd4ae5941ae799d1d76509d202",
+    "0005_columns.sql": "e64308cc975d2de25931a9b1e4ed6b725dd3bce33145146a2dacd1a6d000c652",
+    "0006_locks.sql": "3e6556d4d5678063bfa37ae63b1f2b58dacfa3b25042712072f0194a35acc712",
+    "0007_signals.sql": "2463ee69ec98ccf08c8998692f5277af36be334744f108dbe0945ade2ea28353",
+}
+NUMBERS = [number for number, _ in schema.migrations()]
+TABLES = [
+    *("alert_deliveries", "alerts", "data_quality_results", "holds", "locks", "manifests", "migrations"),
+    *("pipeline_runs", "published", "publishes", "quarantine", "requests"),
+]
+RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
+
+
+@pytest.fixture
+def lab(lab: PipelineHarness) -> PipelineHarness:
+    lab.file("raw/things.sql", RAW_THINGS)
+    return lab
+
+
+def test_the_migrations_are_numbered_from_one_without_a_gap() -> None:
+    assert list(range(1, len(NUMBERS) + 1)) == NUMBERS
+
+
+def test_a_migration_that_was_released_is_not_edited() -> None:
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for _, path in schema.migrations()}
+    assert digests == RELEASED, "add a new migration instead; the digest of a new one is added to this list"
+
+
+OLD_RUN = {"run_id": "old", "load_date": NEXT}
+# A row of each table of the first version, as that version wrote it.
+FIRST_VERSION: dict[str, dict[str, Any]] = {
+    "pipeline_runs": {
+        **OLD_RUN,
+        "pipeline_name": "old",
+        "job": "raw.things",
+        "status": "held",
+        "error_message": "held",
+    },
+    "data_quality_results": {
+        **OLD_RUN,
+        "build_id": 1,
+        "check_name": "grain",
+        "table_name": "raw.things",
+        "status": "fail",
+        "blocking": True,
+        "subject": "candidate",
+    },
+    "manifests": {
+        **OLD_RUN,
+        "object": "things",
+        "bucket": "b",
+        "key": "k",
+        "size_bytes": 1,
+        "etag": "e",
+        "manifest_hash": "m",
+        "last_modified": "2025-03-02",
+    },
+    "publishes": {
+        **OLD_RUN,
+        "asset": "raw.things",
+        "build_id": 1,
+        "manifest_hash": "m",
+        "code_version": "c",
+        "rows": 1,
+        "checksum": "1",
+        "size_bytes": 1,
+        "inputs": "{}",
+    },
+    "quarantine": {
+        **OLD_RUN,
+        "build_id": 1,
+        "table_name": "raw.things",
+        "object_key": "k",
+        "line": 2,
+        "record": "x",
+        "reason": "y",
+    },
+}
+SHAPE = """
+select 'column', attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull::text,
+    attidentity::text, pg_get_expr(d.adbin, d.adrelid), col_description(attrelid, attnum)
+from pg_attribute as a left join pg_attrdef as d on a.attrelid = d.adrelid and a.attnum = d.adnum
+where attnum > 0 and not attisdropped
+    and attrelid in (select oid from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v'))
+union all select 'relation', relname, relkind::text, pg_get_viewdef(oid), obj_description(oid, 'pg_class'), '', '', ''
+from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v')
+union all select 'constraint', conrelid::regclass::text, pg_get_constraintdef(oid), '', '', '', '', ''
+from pg_constraint where connamespace = 'ops'::regnamespace
+union all select 'index', tablename, indexdef, '', '', '', '', '' from pg_indexes where schemaname = 'ops'
+order by 1, 2, 3, 4
+"""
+
+
+def ops_of(lab: PipelineHarness, first: int) -> list[tuple[Any, ...]]:
+    """What ops looks like when it was at version `first` with a line in every table, and then brought up to date."""
+    with lab.session() as session:
+        session.execute("drop schema if exists ops cascade")
+        session.execute("create schema ops")
+        with pytest.MonkeyPatch.context() as patch:
+            known = [(number, path) for number, path in schema.migrations() if number <= first]
+            patch.setattr(schema, "migrations", lambda: known)
+            assert schema.migrate(session) == [number for number, _ in known]
+        session.execute(
+            "insert into ops.pipeline_runs (run_id, pipeline_name, job) values ('old', 'lab', 'raw.things')"
+        )
+        assert schema.pending(session) == [number for number in NUMBERS if number > first]
+        assert schema.migrate(session) == [number for number in NUMBERS if number > first]
+        assert schema.version(session) == NUMBERS[-1]
+        assert session.execute("select run_id from ops.pipeline_runs").fetchall() == [("old",)]
+        return session.execute(SHAPE).fetchall()
+
+
+@pytest.mark.parametrize("first", NUMBERS)
+def test_from_each_version_on_a_database_comes_to_the_same_as_a_new_one(lab: PipelineHarness, first: int) -> None:
+    lab.prepared()
+    new = lab.rows(SHAPE)
+    assert len(new) > 50
+    assert ops_of(lab, first) == new
+
+
+@pytest.fixture
+def later(lab: PipelineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of migrations of a later release, on a database of this one."""
+    lab.prepared()
+    folder = Path(shutil.copytree(schema.MIGRATIONS, tmp_path / "later"))
+    monkeypatch.setattr(schema, "MIGRATIONS", folder)
+    return folder
+
+
+LATER = NUMBERS[-1] + 1
+
+
+def test_a_later_release_brings_a_database_up_to_date(lab: PipelineHarness, later: Path) -> None:
+    (later / f"{LATER:04}_more.sql").write_text("alter table ops.publishes add note text default '100% sure';\n")
+    (later / f"{LATER + 1:04}_most.sql").write_text("update ops.pipeline_runs set job = job || '%s';\n")
+    with lab.session() as session:
+        session.execute(
+            "insert into ops.pipeline_runs (run_id, pipeline_name, job) values ('old', 'lab', 'raw.things')"
+        )
+        assert schema.pending(session) == [LATER, LATER + 1]
+        assert schema.migrate(session) == [LATER, LATER + 1]
+        assert schema.pending(session) == []
+    assert lab.rows("select version, name from ops.migrations order by 1 desc limit 2") == [
+        (LATER + 1, f"{LATER + 1:04}_most.sql"),
+        (LATER, f"{LATER:04}_more.sql"),
+    ]
+    assert lab.rows("select column_default from information_schema.columns where column_name = 'note'") == [
+        ("'100% sure'::text",)
+    ]
+    assert lab.rows("select job from ops.pipeline_runs") == [("raw.things%s",)]
+
+
+def test_one_that_fails_leaves_nothing_of_any(lab: PipelineHarness, later: Path) -> None:
+    (later / f"{LATER:04}_more.sql").write_text("create table ops.more (n integer);\n")
+    (later / f"{LATER + 1:04}_wrong.sql").write_text("create table ops.most (n integer);\ndrop table ops.not_there;\n")
+    with lab.session() as session, pytest.raises(psycopg.errors.UndefinedTable):
+        schema.migrate(session)
+    assert lab.rows("select to_regclass('ops.more'), to_regclass('ops.most')") == [(None, None)]
+    assert lab.rows("select max(version) from ops.migrations") == [(NUMBERS[-1],)]
+
+
+def test_who_comes_while_another_migrates_waits_and_finds_it_done(lab: PipelineHarness, later: Path) -> None:
+    (later / f"{LATER:04}_more.sql").write_text("create table ops.more (n integer);\n")
+    waiting = "select count(*) from pg_locks where relation = 'ops.migrations'::regclass and not granted"
+    with ThreadPoolExecutor(1) as pool, lab.session() as first, lab.session() as second:
+        with first.transaction():
+            assert schema.migrate(first) == [LATER]
+            late = pool.submit(schema.migrate, second)
+            eventually(lambda: lab.rows(waiting) == [(1,)])
+        assert late.result(20) == []
+    assert lab.rows(f"select count(*) from ops.migrations where version = {LATER}") == [(1,)]
+
+
+def test_each_migration_is_applied_once(lab: PipelineHarness) -> None:
+    lab.prepared()
+    first = lab.rows("select version, name, applied_at from ops.migrations order by 1")
+    assert [(number, name) for number, name, _ in first] == [(n, path.name) for n, path in schema.migrations()]
+    with lab.session() as session:
+        assert schema.version(session) == NUMBERS[-1]
+        assert schema.migrate(session) == []
+    lab.prepared()
+    assert lab.rows("select version, name, applied_at from ops.migrations order by 1") == first
+    assert [name for (name,) in lab.rows(RELATIONS)] == TABLES
+
+
+def test_a_database_without_any_is_at_version_0_and_is_told_what_was_applied(lab: PipelineHarness) -> None:
+    lab.prepared()
+    with lab.session() as session:
+        session.execute("drop schema ops cascade")
+        session.execute("create schema ops")
+        assert schema.version(session) == 0
+        assert schema.migrate(session) == NUMBERS
+
+
+def everything(lab: PipelineHarness, tables: list[str]) -> dict[str, list[tuple[str]]]:
+    """Every row; a column that is added later is NULL in them."""
+    return {n: lab.rows(f"select jsonb_strip_nulls(to_jsonb(t))::text from ops.{n} as t order by 1") for n in tables}
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_it_holds(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_of_them = schema.migrations()
+    lab.prepared()
+    with lab.session() as session:
+        session.execute("drop schema ops cascade")
+        monkeypatch.setattr(schema, "migrations", lambda: all_of_them[:1])
+        assert schema.migrate(session) == [1]
+        for table, words in FIRST_VERSION.items():
+            values = sql.SQL("insert into ops.{} ({}) values ({})").format(
+                sql.Identifier(table),
+                sql.SQL(", ").join(map(sql.Identifier, words)),
+                sql.SQL(", ").join(map(sql.Literal, words.values())),
+            )
+            session.execute(values)
+    old = [name for (name,) in lab.rows(RELATIONS) if name != "migrations"]
+    before = everything(lab, old)
+    assert all(before.values()), "every table of the first version holds something"
+
+    monkeypatch.setattr(schema, "migrations", lambda: all_of_them)
+    lab.prepared()
+
+    assert lab.rows("select version from ops.migrations order by 1") == [(number,) for number in NUMBERS]
+    assert everything(lab, old) == before
+    assert [name for (name,) in lab.rows(RELATIONS)] == TABLES
+    assert lab.rows("select count(*) from ops.alerts") == [(0,)], "what is over is not told now"
+    assert lab.rows("select has_column_privilege('kpi_reader', 'ops.alerts', 'kind', 'select')") == [(True,)]
+    lab.put_things(DOUBLED)
+    assert lab.build("raw.things").held
+    assert lab.rows("select load_date, kind from ops.alerts") == [(DAY, "held")]
+    assert lab.rows("select publish_id, columns from ops.published") == [(1, None)]
+
+
+def test_four_processes_make_one_new_database_ready_at_once(lab: PipelineHarness) -> None:
+    command = [sys.executable, "-m", "kpi_assets_tests.ledger.migrate_in_subprocess", str(lab.root), lab.name]
+    with ExitStack() as ended:
+        processes = []
+        for _ in range(4):
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            ended.enter_context(process)
+            ended.callback(process.kill)
+            processes.append(process)
+        for process in processes:
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+        for process in processes:
+            assert process.stdin
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=60) for process in processes]
+        assert [(process.returncode, err) for process, (_, err) in zip(processes, said, strict=True)] == [(0, b"")] * 4
+    assert lab.rows("select version from ops.migrations order by 1") == [(number,) for number in NUMBERS]
+
+
+@pytest.fixture
+def labs(stack: Stack, tmp_path: Path) -> Iterator[list[PipelineHarness]]:
+    """Four pipelines with databases of their own."""
+    with ExitStack() as opened:
+        found = [opened.enter_context(PipelineHarness.open(stack, tmp_path / str(number))) for number in range(4)]
+        for each in found:
+            each.file("raw/things.sql", RAW_THINGS)
+        yield found
+
+
+def test_several_pipelines_are_made_ready_at_once_although_they_share_the_readers_role(
+    labs: list[PipelineHarness], stack: Stack
+) -> None:
+    def three_times(lab: PipelineHarness) -> None:
+        for _ in range(3):
+            prepare(lab.pipeline(), lab.server, stack.credentials.reader_password)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(three_times, labs))
+
+    for lab in labs:
+        assert lab.rows("select version from ops.migrations order by 1") == [(number,) for number in NUMBERS]
+        assert lab.rows("select has_schema_privilege('kpi_reader', 'marts', 'usage')") == [(True,)]
+        assert lab.rows("select has_schema_privilege('kpi_reader', 'raw', 'usage')") == [(False,)]
+
+
+def test_a_database_ahead_of_the_code_is_left_alone(lab: PipelineHarness) -> None:
+    lab.prepared()
+    lab.rows("insert into ops.migrations (version, name) values (9999, '9999_of_tomorrow.sql') returning 1")
+    with pytest.raises(UserError) as failure:
+        lab.prepared()
+    assert str(failure.value) == (
+        f"The ops schema of {lab.name} is at version 9999, ahead of this kpi_assets ({NUMBERS[-1]}): "
+        "install the newer kpi_assets that made it."
+    )
+    assert lab.rows("select max(version) from ops.migrations") == [(9999,)]

@@ -1,0 +1,366 @@
+"""Whatever is edited and run in whatever order, a published load_date changes only by a publish of its own.
+
+A state machine edits the files of a pipeline and builds load_dates. After each step the rows of every published
+load_date are those that were read right after its publish, their checksum is the ledger's, and the plan tells of each
+table that is not what its file says. `TEST_EDITS=1000` makes that many sequences instead of a few.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.ledger import publishes
+from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.materialize.drop import drop_table
+from kpi_assets.materialize.recheck import as_published
+from kpi_assets.materialize.table import build
+from kpi_assets.model.names import Relation
+from kpi_assets.plan.collect import collect
+from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, forget
+
+DAYS = [DAY + timedelta(days=n) for n in range(3)]
+A_DAY = st.sampled_from([*DAYS, None])
+NAMES = ["one", "two", "three"]
+TYPES = ["smallint", "integer", "bigint", "numeric", "numeric(10,4)", "numeric(10,0)", "real", "double precision"]
+TYPES += ["text", "date", "timestamp without time zone", "boolean"]
+TABLES = ["things", "items"]  # what its file is called, one at a time
+FILE = """\
+/* @asset
+description: Things of one test.
+owner: team:tests
+grain: [{grain}]
+storage: {storage}
+{kpi}
+columns:
+{columns}
+checks:
+  min_rows: {{at_least: 0, of_previous: 0}}
+@end */
+select
+    {select}
+from (values (1, 3), (2, 7)) as v (thing_id, amount)
+"""
+VIEW = """\
+/* @asset
+description: Things as people call them.
+owner: team:tests
+grain: [thing_id]
+storage: view
+columns:
+  thing_id: {{type: integer, description: Thing.}}
+{columns}
+@end */
+select
+    {select}
+from marts.{table}
+where load_date = %(load_date)s
+"""
+READER = """\
+/* @asset
+description: What is made of things.
+owner: team:tests
+grain: [thing_id]
+columns:
+  thing_id: {{type: integer, description: Thing.}}
+  it: {{type: "{type}", description: Of it.}}
+@end */
+select
+    thing_id,
+    {name} as it
+from marts.{table}
+where load_date = %(load_date)s
+"""
+OVER_DAYS = """\
+/* @asset
+description: What is made of things of three days.
+owner: team:tests
+grain: [thing_id]
+lookback: {{days: {days}, rows: all}}
+columns:
+  thing_id: {{type: integer, description: Thing.}}
+  it: {{type: bigint, description: How often it is known.}}
+@end */
+select
+    thing_id,
+    count({name}) as it
+from marts.{table}
+where load_date between %(window_start)s and %(load_date)s
+group by thing_id
+"""
+# An expression of the amount for each type, which loses something in narrower ones.
+VALUES = {
+    "smallint": "amount::smallint",
+    "integer": "amount * 100000",
+    "bigint": "amount * 10000000000",
+    "numeric": "amount + 0.123456789",
+    "numeric(10,4)": "amount + 0.9930",
+    "numeric(10,0)": "amount + 1000000",
+    "real": "amount + 0.1",
+    "double precision": "amount + 0.1",
+    "text": "'it is ' || amount",
+    "date": "date '2025-01-01' + amount",
+    "timestamp without time zone": "timestamp '2025-01-01 12:34:56.789' + make_interval(days => amount)",
+    "boolean": "amount > 5",
+}
+
+
+class Edits(RuleBasedStateMachine):
+    """One pipeline of a table, a view of it and a table that reads it."""
+
+    lab: PipelineHarness  # set by the test
+
+    @initialize(storage=st.sampled_from(["rows", "partitions"]))
+    def begin(self, storage: str) -> None:
+        for path in self.lab.folder.glob("*/*.sql"):
+            path.unlink()
+        self.columns: dict[str, str] = {"one": "numeric(10,4)"}
+        self.table, self.storage, self.volume, self.wide_grain = "things", storage, False, False
+        self.shown: dict[str, str] = {}
+        self.days = 0  # of the window of what reads the table; 0 for no window
+        self.told: dict[tuple[str, date], tuple[int, list[Any]]] = {}  # publish_id, and the rows read after it
+        self.seen: dict[int, list[Any]] = {}  # publish_id of the latest load_date -> what its readers see
+        self.write()
+        for day in DAYS:
+            self.run(day, "table")
+
+    def teardown(self) -> None:
+        if not hasattr(self, "told"):
+            return
+        with self.lab.session() as session:
+            session.execute("drop schema raw, stg, marts, builds cascade")
+            forget(session)
+        self.lab.prepared()
+
+    # ---- what a person does to the files
+
+    def write(self) -> None:
+        """The files as they are to be now."""
+        declared = {"thing_id": "integer", "amount": "integer", **self.columns}
+        kpi = "kpi: {chart: {x: thing_id, y: amount}}\n"
+        kpi += "min_volume: {column: amount, at_least: 5}" if self.volume else ""
+        select = [f"({VALUES[type_]})::{type_} as {name}" for name, type_ in self.columns.items()]
+        text = FILE.format(
+            grain="thing_id, amount" if self.wide_grain else "thing_id",
+            storage=self.storage,
+            kpi=kpi,
+            columns="\n".join(
+                f'  {name}: {{type: "{type_}", description: Of it.}}' for name, type_ in declared.items()
+            ),
+            select=",\n    ".join(["thing_id", "amount", *select]),
+        )
+        for name in TABLES:
+            path = self.lab.folder / f"marts/{name}.sql"
+            if name == self.table:
+                self.lab.file(f"marts/{name}.sql", text)
+            elif path.exists():
+                path.unlink()
+        self.shown = {name: type_ for name, type_ in self.shown.items() if self.columns.get(name) == type_}
+        shown = "\n".join(
+            f'  {name}_here: {{type: "{type_}", description: Of it.}}' for name, type_ in self.shown.items()
+        )
+        view = VIEW.format(
+            columns=shown,
+            select=",\n    ".join(["thing_id", *(f"{name} as {name}_here" for name in self.shown)]),
+            table=self.table,
+        )
+        grain = self.wide_grain
+        view_path = self.lab.folder / "stg/shown.sql"
+        if grain:
+            view_path.unlink(missing_ok=True)  # a view keeps the grain of its table
+        else:
+            self.lab.file("stg/shown.sql", view)
+        name, type_ = next(iter(self.columns.items()), ("amount", "integer"))
+        reader = OVER_DAYS if self.days else READER
+        self.lab.file("marts/reader.sql", reader.format(name=name, type=type_, table=self.table, days=self.days))
+
+    @rule(name=st.sampled_from(NAMES), type_=st.sampled_from(TYPES), day=A_DAY)
+    def add_or_retype(self, name: str, type_: str, day: date | None) -> None:
+        self.columns[name] = type_
+        self.edited(day)
+
+    @precondition(lambda self: self.columns)
+    @rule(data=st.data(), day=A_DAY)
+    def delete_partition(self, data: st.DataObject, day: date | None) -> None:
+        del self.columns[data.draw(st.sampled_from(sorted(self.columns)))]
+        self.edited(day)
+
+    @precondition(lambda self: len(self.columns) > 1)
+    @rule(day=A_DAY)
+    def reorder(self, day: date | None) -> None:
+        self.columns = dict(reversed(self.columns.items()))
+        self.edited(day)
+
+    @rule(day=A_DAY)
+    def toggle_min_volume(self, day: date | None) -> None:
+        self.volume = not self.volume
+        self.edited(day)
+
+    @rule(storage=st.sampled_from(["rows", "partitions"]), day=A_DAY)
+    def store_as(self, storage: str, day: date | None) -> None:
+        self.storage = storage
+        self.edited(day)
+
+    @rule(day=A_DAY)
+    def change_grain(self, day: date | None) -> None:
+        self.wide_grain = not self.wide_grain
+        self.edited(day)
+
+    @rule(days=st.sampled_from([0, 2, 3]))
+    def look_back(self, days: int) -> None:
+        self.days = days
+        self.write()
+
+    @rule(name=st.sampled_from(TABLES), day=A_DAY)
+    def rename_file(self, name: str, day: date | None) -> None:
+        self.table = name
+        self.edited(day)
+
+    @precondition(lambda self: self.columns)
+    @rule(data=st.data())
+    def show(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.columns)))
+        self.shown = {name: self.columns[name]}
+        self.write()
+
+    # ---- what a person runs
+
+    def edited(self, day: date | None) -> None:
+        """The files are others now; mostly somebody builds a load_date at once."""
+        self.write()
+        if day:
+            self.run(day, "table")
+
+    @rule(day=st.sampled_from(DAYS), which=st.sampled_from(["table", "view", "reader"]))
+    def run(self, day: date, which: str) -> None:
+        name = {"table": f"marts.{self.table}", "view": "stg.shown", "reader": "marts.reader"}[which]
+        context = self.lab.context()
+        if name not in map(str, context.pipeline.tables):
+            return
+        try:
+            outcome = build(context, context.pipeline.table(name), day)
+        except (DefinitionError, UpstreamError):
+            return  # a sentence for who edited it; nothing else may go wrong
+        assert not outcome.held
+        self.note()
+
+    @rule()
+    def drop_the_table(self) -> None:
+        try:
+            relation = Relation("marts", self.table)
+            drop_table(self.lab.server, self.lab.name, relation, lambda _phase, _done, _total: None)
+        except DefinitionError:
+            return  # the view stands on it
+        self.told = {key: value for key, value in self.told.items() if key[0] != str(relation)}
+
+    def note(self) -> None:
+        """Remember the rows of what was published just now, by itself or with its table."""
+        for publish in self.published():
+            known = self.told.get((publish.asset, publish.load_date))
+            if known is None or known[0] != publish.publish_id:
+                self.told[publish.asset, publish.load_date] = (publish.publish_id, self.rows_of(publish))
+
+    def latest_rows(self) -> list[Any]:
+        """What readers of the table's latest load_date see, with the names of the columns."""
+        with self.lab.session() as session:
+            cursor = session.execute(f"select * from marts.{self.table}_latest order by thing_id".encode())
+            return [[column.name for column in cursor.description or ()], *cursor.fetchall()]
+
+    # ---- what must hold after each step
+
+    @invariant()
+    def readers_of_the_latest_load_date_see_what_it_was_published_with(self) -> None:
+        if not hasattr(self, "told"):
+            return
+        of_table = [publish for publish in self.published() if publish.asset == f"marts.{self.table}"]
+        if not of_table:
+            return
+        latest = max(of_table, key=lambda publish: publish.load_date).publish_id
+        rows = self.latest_rows()
+        assert self.seen.setdefault(latest, rows) == rows
+
+    def published(self) -> list[publishes.Publish]:
+        with self.lab.session() as session:
+            return publishes.all_current(session)
+
+    def rows_of(self, publish: publishes.Publish) -> list[Any]:
+        assert publish.types
+        names = ", ".join(f"{name}::{type_}::text" for name, type_ in publish.types.items())
+        return self.lab.rows(f"select {names} from {publish.asset} where load_date = '{publish.load_date}' order by 1")
+
+    @invariant()
+    def every_published_load_date_has_its_rows(self) -> None:
+        if not hasattr(self, "told"):
+            return
+        found = self.published()
+        assert {(publish.asset, publish.load_date) for publish in found} == set(self.told)
+        pipeline = self.lab.pipeline()
+        for publish in found:
+            publish_id, rows = self.told[publish.asset, publish.load_date]
+            assert publish.publish_id == publish_id
+            assert self.rows_of(publish) == rows
+            table = pipeline.tables.get(Relation.parse(publish.asset))
+            if table and table.code_version == publish.code_version:
+                with self.lab.session() as session:
+                    result = as_published(session, table, publish)
+                assert result.passed, result
+
+    @invariant()
+    def the_plan_tells_of_what_is_not_as_its_file_says(self) -> None:
+        if not hasattr(self, "told"):
+            return
+        pipeline = self.lab.pipeline()
+        by_day: dict[date, dict[str, publishes.Publish]] = {day: {} for day in DAYS}
+        for publish in self.published():
+            by_day[publish.load_date][publish.asset] = publish
+        with self.lab.session() as session:
+            [standings] = collect(pipeline, self.lab.store, session, DAYS[0], DAYS[-1])
+        for standing in standings:
+            found = by_day[standing.load_date]
+            as_said = all(
+                str(relation) in found and found[str(relation)].code_version == table.code_version
+                for relation, table in pipeline.tables.items()
+            )
+            if standing.state == "published":
+                assert as_said
+            if not as_said:
+                assert standing.state in {"missing", "stale", "failed", "lost"}
+
+
+@pytest.fixture(scope="module")
+def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
+    with PipelineHarness.open(stack, tmp_path_factory.mktemp("edits")) as opened:
+        opened.prepared()
+        yield opened
+
+
+def test_no_edit_changes_what_another_load_date_was_published_with(lab: PipelineHarness) -> None:
+    class OfTheTest(Edits):
+        pass
+
+    OfTheTest.lab = lab
+    count = int(os.environ.get("TEST_EDITS", "5"))
+    run_state_machine_as_test(
+        OfTheTest,
+        settings=settings(
+            max_examples=count,
+            stateful_step_count=14 if count < 50 else 30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=count < 50,
+        ),
+    )

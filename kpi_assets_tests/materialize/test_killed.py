@@ -1,0 +1,138 @@
+"""A process that is killed at any point of a build leaves the last published rows, and the next build heals all."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.materialize.crash_points import (
+    COUNTS,
+    GOOD_ROWS,
+    THINGS,
+    WIDE,
+    WIDE_COUNTS,
+    await_no_session,
+    builds_lying_about,
+    locks,
+    sessions,
+    statuses,
+)
+from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
+
+DIED = "The process that ran this died before it could finish."
+
+
+@contextmanager
+def worker(lab: PipelineHarness, phase: str, times: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that builds raw.things until it kills itself; ended with the block at the latest."""
+    words = [str(lab.root), lab.name, lab.bucket, "raw.things", str(DAY), phase, str(times)]
+    process = subprocess.Popen([sys.executable, "-m", "kpi_assets_tests.materialize.build_in_subprocess", *words])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def killed(lab: PipelineHarness, phase: str, times: int = 1) -> None:
+    """A build by another process that is killed in a phase, until the server has noticed it."""
+    with worker(lab, phase, times) as process:
+        assert process.wait(60) == -9
+    await_no_session(lab)
+
+
+@pytest.mark.parametrize(
+    ("phase", "times", "left"),
+    [
+        ("copying", 1, 0),
+        ("copying", 2, 0),
+        ("copying", 3, 0),
+        ("indexing", 1, 0),
+        ("checking", 1, 1),
+        ("publishing", 1, 1),
+    ],
+)
+def test_killed_while_building(lab: PipelineHarness, phase: str, times: int, left: int) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", "storage: partitions\ngrain:"))
+    lab.put_things(GOOD)
+    first = lab.build("raw.things")
+    lab.put_things(WIDE)
+    lab.verify("raw.things")
+
+    killed(lab, phase, times)
+
+    assert lab.rows(THINGS) == GOOD_ROWS
+    assert lab.rows("select publish_id from ops.published") == [(first.publish_id,)]
+    assert len(builds_lying_about(lab)) == left
+    assert locks(lab) == []
+    assert statuses(lab, "raw.things") == [("success", None), ("running", None)]
+
+    healed = lab.build("raw.things")
+
+    assert healed.rows == 20_000
+    assert lab.rows(COUNTS) == WIDE_COUNTS
+    assert builds_lying_about(lab) == []
+    assert statuses(lab, "raw.things") == [("success", None), ("failed", DIED), ("success", None)]
+
+
+@pytest.mark.parametrize("storage", ["rows", "partitions"])
+def test_killed_inside_the_publish_transaction(lab: PipelineHarness, storage: str) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
+    lab.put_things(GOOD)
+    first = lab.build("raw.things")
+    lab.put_things(b"thing_id,name,weight\n7,saw,1.00\n")
+    lab.verify("raw.things")
+
+    with lab.session() as ours:
+        ours.execute("begin")
+        ours.execute("lock table ops.publishes in share mode")  # the last step but one of a publish waits here
+        with worker(lab, "never") as process, lab.session() as looking:
+            eventually(
+                lambda: any(
+                    waits == "Lock" and query.startswith("update ops.publishes")
+                    for _, waits, query in sessions(looking, lab)
+                )
+            )
+            process.kill()
+            assert process.wait() == -9
+        ours.execute("commit")
+    await_no_session(lab)
+
+    assert lab.rows(THINGS) == GOOD_ROWS
+    assert lab.rows("select publish_id, superseded_at from ops.publishes") == [(first.publish_id, None)]
+    healed = lab.build("raw.things")
+    assert lab.rows(THINGS) == [(7, "saw", "1.00")]
+    assert lab.rows("select publish_id from ops.published") == [(healed.publish_id,)]
+    assert builds_lying_about(lab) == []
+
+
+def test_killed_after_the_commit_it_is_published(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", "storage: partitions\ngrain:"))
+    lab.put_things(GOOD)
+    lab.verify("raw.things")
+
+    killed(lab, "published")
+
+    lab.prepared()
+    assert lab.rows(THINGS) == GOOD_ROWS
+    assert lab.rows("select rows from ops.published") == [(2,)]
+    assert statuses(lab, "raw.things") == [("success", None)]
+
+
+def test_what_a_killed_build_left_is_swept_by_the_next_of_its_load_date_only(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    for day in (DAY, NEXT):
+        lab.put_things(GOOD, day)
+        lab.verify("raw.things", day)
+    killed(lab, "publishing")
+    [left] = builds_lying_about(lab)
+
+    lab.build("raw.things", NEXT)
+    assert builds_lying_about(lab) == [left]
+
+    lab.build("raw.things", DAY)
+    assert builds_lying_about(lab) == []
+    assert lab.rows("select load_date, count(*) from raw.things group by 1 order by 1") == [(DAY, 2), (NEXT, 2)]

@@ -1,0 +1,198 @@
+"""The server, or the way to it, is lost in the middle of a build: nothing half-published, and the next build heals."""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+
+from kpi_assets.embedded.stack import Stack, status
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.prepare import prepare
+from kpi_assets.materialize.table import build
+from kpi_assets.materialize.verify_object import verify
+from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.materialize.commit_dropping_proxy import wire
+from kpi_assets_tests.materialize.crash_points import (
+    COUNTS,
+    GOOD_ROWS,
+    THINGS,
+    WIDE,
+    WIDE_COUNTS,
+    at,
+    await_no_session,
+    builds_lying_about,
+    locks,
+    statuses,
+)
+from kpi_assets_tests.pipeline_harness import DAY, GOOD, RAW_THINGS, PipelineHarness
+
+PARTITIONED = RAW_THINGS.replace("grain:", "storage: partitions\ngrain:")
+
+
+@pytest.fixture(scope="module")
+def throw_away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a Postgres that these tests crash."""
+    home = tmp_path_factory.mktemp("crash") / "home"
+    with Stack(home, s3=False):
+        yield home
+
+
+def stop_immediately(home: Path) -> None:
+    """What `pg_ctl stop -m immediate` does: no checkpoint, no goodbye; the next start recovers."""
+    [pid] = [server.pid for server in status(home) if server.name == "postgres"]
+    assert pid is not None
+    postmaster = psutil.Process(pid)
+    backends = postmaster.children(recursive=True)
+    os.kill(pid, signal.SIGQUIT)
+    _, alive = psutil.wait_procs([postmaster, *backends], timeout=20)
+    assert alive == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "times"), [("copying", 1), ("copying", 3), ("indexing", 1), ("checking", 1), ("publishing", 1)]
+)
+def test_the_server_crashes(lab: PipelineHarness, throw_away: Path, phase: str, times: int) -> None:
+    lab.file("raw/things.sql", PARTITIONED)
+    with Stack(throw_away, s3=False) as stack:
+        server = SecretStr(stack.environment()["KPI_POSTGRES_URL"])
+        calm = replace(lab.context(), server=server)
+        table = calm.pipeline.table("raw.things")
+        prepare(calm.pipeline, server)
+        lab.put_things(GOOD)
+        verify(calm, table, DAY)
+        first = build(calm, table, DAY)
+        lab.put_things(WIDE)
+        verify(calm, table, DAY)
+
+        with pytest.raises(WarehouseError, match=r"raw/things\.sql: building raw\.things failed \("):
+            build(replace(calm, on_progress=at(phase, lambda: stop_immediately(throw_away), times)), table, DAY)
+
+    with Stack(throw_away, s3=False) as stack:
+        server = SecretStr(stack.environment()["KPI_POSTGRES_URL"])
+        with psycopg.connect(make_conninfo(server.get_secret_value(), dbname=lab.name), autocommit=True) as after:
+            assert after.execute(THINGS).fetchall() == GOOD_ROWS
+            assert after.execute("select publish_id from ops.published").fetchall() == [(first.publish_id,)]
+            healed = build(replace(calm, server=server), table, DAY)
+            prepare(calm.pipeline, server)
+            assert healed.rows == 20_000
+            assert after.execute(COUNTS).fetchall() == WIDE_COUNTS
+            assert after.execute(
+                "select status from ops.pipeline_runs where job = 'raw.things' order by id"
+            ).fetchall() == [("success",), ("failed",), ("success",)]
+            assert after.execute(
+                "select count(*) from pg_class where relnamespace = 'builds'::regnamespace and relkind = 'r'"
+            ).fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("phase", "times"), [("copying", 1), ("copying", 3), ("indexing", 1), ("checking", 1), ("publishing", 1)]
+)
+def test_the_backend_is_terminated(lab: PipelineHarness, phase: str, times: int) -> None:
+    lab.file("raw/things.sql", PARTITIONED)
+    lab.put_things(GOOD)
+    first = lab.build("raw.things")
+    lab.put_things(WIDE)
+
+    def terminate() -> None:
+        assert lab.rows(
+            "select pg_terminate_backend(pid, 20000) from pg_stat_activity "
+            "where datname = current_database() and application_name = 'kpi run-of-t raw.things 2025-03-01'"
+        ) == [(True,)]
+
+    with pytest.raises(WarehouseError, match=r"raw/things\.sql: building raw\.things failed \("):
+        lab.build("raw.things", on_progress=at(phase, terminate, times))
+
+    assert [status for status, _ in statuses(lab, "raw.things")] == ["success", "failed"]
+    assert lab.rows("select publish_id from ops.published") == [(first.publish_id,)]
+    assert lab.rows(THINGS) == GOOD_ROWS
+    assert builds_lying_about(lab) == []
+    assert locks(lab) == []
+    assert lab.build("raw.things").rows == 20_000
+    assert lab.rows(COUNTS) == WIDE_COUNTS
+
+
+def through(lab: PipelineHarness, port: int) -> BuildContext:
+    """A context of the lab whose server is reached through another port of this machine."""
+    url = lab.server.get_secret_value()
+    return replace(lab.prepared(), server=SecretStr(url.replace(f":{conninfo_to_dict(url)['port']}/", f":{port}/")))
+
+
+@pytest.mark.parametrize("storage", ["rows", "partitions"])
+def test_the_answer_to_the_commit_is_lost_and_the_ledger_tells_that_it_was_published(
+    lab: PipelineHarness, storage: str
+) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
+    lab.put_things(GOOD)
+    lab.verify("raw.things")
+    with wire(int(conninfo_to_dict(lab.server.get_secret_value())["port"])) as lossy:
+        context = through(lab, lossy.port)
+        hear = at("publishing", lambda: setattr(lossy, "lose", "answer"))
+
+        outcome = build(replace(context, on_progress=hear), context.pipeline.table("raw.things"), DAY)
+
+    assert lossy.lose is None, "nothing was lost"
+    assert lab.rows("select publish_id, rows from ops.published") == [(outcome.publish_id, 2)]
+    assert lab.rows(THINGS) == GOOD_ROWS
+    assert statuses(lab, "raw.things") == [("success", None)]
+    assert builds_lying_about(lab) == []
+
+
+def test_the_commit_itself_is_lost_and_nothing_is_published(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", PARTITIONED)
+    lab.put_things(GOOD)
+    first = lab.build("raw.things")
+    lab.put_things(b"thing_id,name,weight\n7,saw,1.00\n")
+    lab.verify("raw.things")
+    with wire(int(conninfo_to_dict(lab.server.get_secret_value())["port"])) as lossy:
+        context = through(lab, lossy.port)
+        hear = at("publishing", lambda: setattr(lossy, "lose", "commit"))
+        with pytest.raises(WarehouseError, match=r"raw/things\.sql: building raw\.things failed \("):
+            build(replace(context, on_progress=hear), context.pipeline.table("raw.things"), DAY)
+
+    assert lossy.lose is None, "nothing was lost"
+    await_no_session(lab)
+    assert lab.rows("select publish_id from ops.published") == [(first.publish_id,)]
+    assert lab.rows(THINGS) == GOOD_ROWS
+    assert [status for status, _ in statuses(lab, "raw.things")] == ["success", "failed"]
+    assert builds_lying_about(lab) == []
+
+
+@pytest.mark.parametrize("storage", ["rows", "partitions"])
+def test_an_interruption_after_the_commit_takes_nothing_back(lab: PipelineHarness, storage: str) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
+    lab.put_things(GOOD)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.build("raw.things", on_progress=at("published", interrupt))
+
+    assert lab.rows("select rows from ops.published") == [(2,)]
+    assert lab.rows(THINGS) == GOOD_ROWS
+    assert statuses(lab, "raw.things") == [("success", None)]
+
+
+@pytest.mark.parametrize("phase", ["copying", "indexing", "checking", "publishing"])
+def test_an_interruption_before_the_commit_leaves_nothing(lab: PipelineHarness, phase: str) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.put_things(GOOD)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.build("raw.things", on_progress=at(phase, interrupt))
+
+    assert lab.rows("select count(*) from ops.publishes") == [(0,)]
+    assert lab.rows("select to_regclass('raw.things')") == [(None,)]
+    assert statuses(lab, "raw.things") == [("failed", "It was interrupted.")]
+    assert builds_lying_about(lab) == []
+    assert locks(lab) == []

@@ -1,0 +1,42 @@
+"""The memory of a build is bounded whatever the records are; it is measured in a process of its own."""
+
+import subprocess
+import sys
+
+from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from kpi_assets_tests.materialize import worker
+worker.main(*sys.argv[1:])
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10)
+"""
+MB = 1 << 20
+HEADER = b"thing_id,name,weight\n"
+# A file whose parts fill what is read ahead: what a build of short records takes.
+SHORT = b"".join(b"%d,anvil number %d,20.50\n" % (number, number) for number in range(800_000))
+
+
+def peak(lab: PipelineHarness, body: bytes) -> int:
+    """Megabytes that a process takes at most which builds raw.things of such an object."""
+    lab.file("raw/things.sql", RAW_THINGS.replace("format: csv", "format: csv\n  quarantine_budget: 9"))
+    lab.put_things(HEADER + body)
+    lab.verify("raw.things")
+    words = [str(lab.root), lab.name, lab.bucket, "raw.things", str(DAY), "never", "1"]
+    ran = subprocess.run([sys.executable, "-c", MEASURED, *words], check=True, capture_output=True, text=True)
+    return int(ran.stdout)
+
+
+def test_long_fields_take_hardly_more_memory_than_short_ones(lab: PipelineHarness) -> None:
+    usual = peak(lab, SHORT)
+    peaks = {
+        name: peak(lab, record + b"9,feather,\n")
+        for name, record in {
+            "64 MB": b"1," + b"x" * (64 * MB) + b",1\n",
+            "64 MB of quotes": b'1,"' + b'""' * (32 * MB) + b'",1\n',
+            "64 MB behind a quote that is not closed": b'1,"' + "🙂".encode() * (16 * MB),
+            "15 MB, which load": b"".join(b'%d,"' % n + b'x""' * (5 * MB) + b'",1\n' for n in range(1, 6)),
+        }.items()
+    }
+    assert {name: taken for name, taken in peaks.items() if taken > usual + 100} == {}

@@ -1,0 +1,114 @@
+"""How many rows are enough: by itself one; a fall is judged only where somebody asks, by the day before or the week.
+
+Six weeks before Christmas, of which only Thursdays and Sundays are built; 25 December is a Thursday.
+"""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import pytest
+
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.ledger import publishes
+from kpi_assets.materialize.drop import drop_table
+from kpi_assets.materialize.recheck import recheck
+from kpi_assets.model.names import Relation
+from kpi_assets.warehouse import tables
+from kpi_assets_tests.pipeline_harness import PIPELINE_YAML, RAW_THINGS, PipelineHarness
+
+CHRISTMAS = date(2025, 12, 25)
+THINGS = Relation("raw", "things")
+WEEK = timedelta(days=7)
+NONE_YET = "of_usual is not judged yet: {} of the 4 Thursdays that it takes are published"
+
+
+@pytest.fixture
+def weeks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
+    with PipelineHarness.open(stack, tmp_path_factory.mktemp("weeks")) as opened:
+        opened.file("raw/things.sql", RAW_THINGS)
+        opened.prepared()
+        yield opened
+
+
+def say(lab: PipelineHarness, words: str) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("@end", f"checks: {{min_rows: {words}}}\n@end"))
+
+
+def build(lab: PipelineHarness, day: date, rows: int) -> tuple[bool, str]:
+    """Whether a load_date of so many rows is held, and what min_rows says."""
+    lab.put_things(b"thing_id,name,weight\n" + b"".join(b"%d,,\n" % number for number in range(rows)), day)
+    outcome = lab.build("raw.things", day)
+    [message] = [result.message for result in outcome.results if result.name == "min_rows"]
+    return outcome.held, message
+
+
+def test_by_itself_a_quiet_day_is_published_and_an_empty_one_is_held(weeks: PipelineHarness) -> None:
+    sunday = CHRISTMAS - timedelta(days=4)
+    assert build(weeks, sunday - timedelta(days=1), 100) == (False, "")
+    assert build(weeks, sunday, 3) == (False, "")
+    assert build(weeks, CHRISTMAS - timedelta(days=1), 100) == (False, "")
+    assert build(weeks, CHRISTMAS, 1) == (False, "")
+    after = CHRISTMAS + timedelta(days=1)
+    assert build(weeks, after, 0) == (True, "0 rows, at least 1 are wanted")
+    say(weeks, "{at_least: 0}")
+    weeks.put_things(b"thing_id,name,weight\n", after)
+    outcome = weeks.build("raw.things", after)
+    assert (outcome.held, [result.name for result in outcome.results if result.name == "min_rows"]) == (False, [])
+
+
+def test_a_share_of_what_is_usual_on_the_weekday(weeks: PipelineHarness) -> None:
+    (weeks.folder / "pipeline.yaml").write_text(
+        PIPELINE_YAML.format(bucket=weeks.bucket) + "defaults: {min_rows: {of_usual: 0.4}}\n"
+    )
+    first = CHRISTMAS - 7 * WEEK
+    # Of the first four weeks nothing is usual yet, on Thursdays as on Sundays; one row is enough.
+    for number, rows in enumerate((100, 120, 80, 1)):
+        assert build(weeks, first + number * WEEK, rows) == (False, NONE_YET.format(number))
+        assert not build(weeks, first + number * WEEK + timedelta(days=3), 9 + number)[0]
+    assert build(weeks, first + 3 * WEEK, 110) == (False, NONE_YET.format(3)), "its second delivery is what counts"
+
+    fifth = first + 4 * WEEK  # of 80, 100, 110 and 120
+    assert build(weeks, fifth, 41) == (
+        True,
+        "41 rows, at least 42 are wanted (40% of 105, the median of the last 4 Thursdays)",
+    )
+    assert build(weeks, fifth, 42) == (False, "")
+    assert build(weeks, fifth + timedelta(days=3), 5) == (False, ""), "a Sunday is compared with Sundays"
+
+    # One that is held is none of those that are usual; one that retention dropped is.
+    sixth = fifth + WEEK
+    median_of_five = "(40% of 100, the median of the last 5 Thursdays)"
+    assert build(weeks, sixth, 39) == (True, f"39 rows, at least 40 are wanted {median_of_five}")
+    with weeks.session() as session, session.transaction():
+        tables.delete_partition(session, weeks.pipeline().table("raw.things"), first + 2 * WEEK)
+        publishes.record_drop(session, [THINGS], first + 2 * WEEK)
+    assert build(weeks, CHRISTMAS, 39) == (True, f"39 rows, at least 40 are wanted {median_of_five}")
+
+    # Christmas is as it is: who knows that says so, for this file and not for the others.
+    say(weeks, "{at_least: 0}")
+    weeks.put_things(b"thing_id,name,weight\n1,,\n", CHRISTMAS)
+    assert not weeks.build("raw.things", CHRISTMAS).held
+    say(weeks, "{of_usual: 0.4}")
+    context = weeks.prepared(run_id="again")
+    [again] = [
+        result
+        for result in recheck(context, context.pipeline.table("raw.things"), CHRISTMAS)
+        if result.name == "min_rows"
+    ]
+    assert (again.passed, again.metric, again.threshold) == (False, 1, 40)
+    less = "35 rows, at least 36 are wanted (40% of 90, the median of the last 6 Thursdays)"
+    assert build(weeks, CHRISTMAS + WEEK, 35) == (True, less)
+
+
+def test_the_last_eight_of_the_weekday_tell_what_is_usual(weeks: PipelineHarness) -> None:
+    say(weeks, "{of_usual: 1}")
+    first = CHRISTMAS - 9 * WEEK
+    for number in range(9):
+        assert not build(weeks, first + number * WEEK, 10 + number)[0]
+    held, message = build(weeks, CHRISTMAS, 14)
+    assert (held, message) == (
+        True,
+        "14 rows, at least 14.5 are wanted (100% of 14.5, the median of the last 8 Thursdays)",
+    )
+    drop_table(weeks.server, weeks.name, THINGS, lambda *_: None)
+    assert build(weeks, CHRISTMAS, 1) == (False, NONE_YET.format(0)), "what was dropped as a whole is no measure"

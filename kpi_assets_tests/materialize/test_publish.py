@@ -1,0 +1,96 @@
+"""Promises 1 and 2: readers see what passed its gates, and nothing is built on what did not."""
+
+import pytest
+
+from kpi_assets.materialize.context import UpstreamError
+from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness, failed
+
+
+@pytest.mark.parametrize("storage", ["rows", "partitions"])
+def test_a_held_build_changes_nothing_for_readers(lab: PipelineHarness, storage: str) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
+    lab.put_things(GOOD)
+    first = lab.build("raw.things")
+    assert (first.held, first.rows) == (False, 2)
+
+    lab.put_things(DOUBLED)
+    second = lab.build("raw.things")
+
+    assert second.held
+    assert failed(second.results)["grain"].metric == 1
+    assert lab.rows("select thing_id, name, weight::text from raw.things order by thing_id") == [
+        (1, "anvil", "20.50"),
+        (2, "feather", None),
+    ]
+    assert lab.rows("select publish_id, rows, build_id from ops.published") == [(first.publish_id, 2, first.build_id)]
+    assert lab.rows(f"select count(*) from {second.candidate}") == [(2,)], "the candidate is kept for inspection"
+
+
+@pytest.mark.parametrize("storage", ["rows", "partitions"])
+def test_the_next_build_replaces_the_load_date_and_sweeps_the_candidate(lab: PipelineHarness, storage: str) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
+    lab.put_things(GOOD)
+    lab.put_things(GOOD, NEXT)
+    lab.build("raw.things")
+    lab.build("raw.things", NEXT)
+    lab.put_things(DOUBLED)
+    held = lab.build("raw.things")
+    lab.put_things(b"thing_id,name,weight\n7,saw,1.00\n")
+
+    healed = lab.build("raw.things")
+
+    assert not healed.held
+    assert lab.rows("select load_date, thing_id from raw.things order by 1, 2") == [(DAY, 7), (NEXT, 1), (NEXT, 2)]
+    assert lab.rows(f"select to_regclass('{held.candidate}')") == [(None,)]
+    left = {
+        name
+        for (name,) in lab.rows(
+            "select relname from pg_class where relnamespace = 'builds'::regnamespace and relkind = 'r'"
+        )
+    }
+    assert len(left) == (2 if storage == "partitions" else 0), left
+
+
+def test_a_table_is_not_built_on_what_is_not_published(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/weighed.sql", MART)
+    lab.put_things(DOUBLED)
+    assert lab.build("raw.things").held
+
+    with pytest.raises(UpstreamError, match=r"marts\.weighed of 2025-03-01 cannot be built: raw\.things"):
+        lab.build("marts.weighed")
+
+    assert lab.rows("select to_regclass('marts.weighed')") == [(None,)]
+    assert lab.rows("select job, status from ops.pipeline_runs order by id") == [
+        ("s3.things", "success"),
+        ("raw.things", "held"),
+        ("marts.weighed", "failed"),
+    ]
+
+
+def test_a_table_on_an_input_whose_latest_build_is_held_says_so(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/weighed.sql", MART)
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    lab.put_things(DOUBLED)
+    lab.build("raw.things")
+
+    outcome = lab.build("marts.weighed")
+
+    assert (outcome.held, outcome.rows) == (False, 1)
+    assert len(outcome.warnings) == 1
+    assert outcome.warnings[0].endswith("its latest build is held")
+
+
+def test_the_same_objects_and_sql_give_the_same_checksums(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/weighed.sql", MART)
+    lab.put_things(GOOD)
+    first = [lab.build(name).checksum for name in ("raw.things", "marts.weighed")]
+    second = [lab.build(name).checksum for name in ("raw.things", "marts.weighed")]
+    assert first == second
+    lab.put_things(GOOD.replace(b"20.50", b"20.51"))
+    third = [lab.build(name).checksum for name in ("raw.things", "marts.weighed")]
+    assert first[0] != third[0]
+    assert first[1] != third[1]

@@ -1,0 +1,157 @@
+"""Bytes that change where nothing says so, in the store or on the way: nothing is made of them."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.errors import UserError
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.table import build
+from kpi_assets.materialize.verify_object import verify
+from kpi_assets.settings import settings
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store, client
+from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, builds_lying_about, statuses
+from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
+from kpi_assets_tests.s3_proxy import Flip, Proxy, faulty
+
+ROTTEN = GOOD.replace(b"20.50", b"20.51")
+
+
+def rot(lab: PipelineHarness, old: bytes, new: bytes, day: object = DAY) -> None:
+    """Change the file below the store, which goes on to say what it said of it."""
+    path = Path(os.environ["KPI_HOME"]) / "s3" / lab.bucket / f"raw/things/load_date={day}/things.csv"
+    before, body = path.stat(), path.read_bytes()
+    assert body.count(old) == 1
+    assert len(old) == len(new)
+    path.write_bytes(body.replace(old, new))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def md5(body: bytes) -> str:
+    return hashlib.md5(body).hexdigest()
+
+
+def assert_refused(lab: PipelineHarness, attempt: Callable[[], object], said: str) -> None:
+    with pytest.raises(UserError) as failure:
+        attempt()
+    assert str(failure.value) == said
+    assert statuses(lab, "raw.things")[-1] == ("failed", said)
+    assert builds_lying_about(lab) == []
+
+
+def other_bytes(lab: PipelineHarness, found: str, held: str, day: object = DAY) -> str:
+    return (
+        f"s3://{lab.bucket}/raw/things/load_date={day}/things.csv was read as other bytes than the store says it holds "
+        f"(their MD5 is {found}, not {held}): run the load_date again, and where that says the same, land the object "
+        "again from its source with --replace."
+    )
+
+
+def test_a_byte_that_rotted_since_it_was_published_is_not_published(things: PipelineHarness) -> None:
+    first = things.rows("select manifest_hash, sha256, rows from ops.manifests")
+    rot(things, b"20.50", b"20.51")
+    old, new = hashlib.sha256(GOOD).hexdigest(), hashlib.sha256(ROTTEN).hexdigest()
+    assert first[0][1] == old
+
+    assert_refused(things, lambda: things.build("raw.things"), other_bytes(things, md5(ROTTEN), md5(GOOD)))
+    # Where the store has no checksum of its own, the ledger's is left.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kpi_assets.sources.store._MD5_SERVER", "none")
+        assert_refused(
+            things,
+            lambda: things.build("raw.things"),
+            f"s3://{things.bucket}/raw/things/load_date={DAY}/things.csv is not what it was, although S3 describes it "
+            f"as before: its bytes had the sha256 {old} when they were read first, and have {new} now; land the object "
+            "again from its source with --replace, and run the load_date again.",
+        )
+
+    assert things.rows("select manifest_hash, sha256, rows from ops.manifests") == first
+    assert things.rows(THINGS) == GOOD_ROWS
+    assert things.rows("select count(*) from ops.publishes") == [(1,)]
+
+
+def test_a_byte_that_rotted_before_it_was_ever_read_is_not_published(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.put_things(GOOD)
+    assert not lab.verify("raw.things").held
+    rot(lab, b"20.50", b"20.51")
+
+    assert_refused(lab, lambda: lab.build("raw.things"), other_bytes(lab, md5(ROTTEN), md5(GOOD)))
+
+    assert lab.rows("select sha256 from ops.manifests") == [(None,)]
+    assert lab.rows("select count(*) from ops.publishes") == [(0,)]
+
+
+def test_a_byte_among_those_of_several_parts(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpi_assets.sources.store.PART", 16)
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.put_things(GOOD)
+    assert not lab.verify("raw.things").held
+    rot(lab, b"20.50", b"20.51")
+    assert_refused(lab, lambda: lab.build("raw.things"), other_bytes(lab, md5(ROTTEN), md5(GOOD)))
+
+
+def test_landed_again_it_is_published_as_it_was(things: PipelineHarness) -> None:
+    first = things.rows("select manifest_hash, sha256 from ops.manifests")
+    rot(things, b"20.50", b"20.51")
+    with pytest.raises(LakeError):
+        things.build("raw.things")
+    things.put_things(GOOD)
+    assert not things.build("raw.things").held
+    assert things.rows("select manifest_hash, sha256 from ops.manifests") == first
+    assert things.rows(THINGS) == GOOD_ROWS
+
+
+def test_bad_rows_are_not_set_aside_from_bytes_that_rotted(things: PipelineHarness) -> None:
+    things.put_things(GOOD, NEXT)
+    assert not things.verify("raw.things", NEXT).held
+    rot(things, b"20.50", b"2o.50", NEXT)
+    rotten = GOOD.replace(b"20.50", b"2o.50")
+    said = other_bytes(things, md5(rotten), md5(GOOD), NEXT)
+    assert_refused(things, lambda: things.build("raw.things", NEXT), said)
+    assert things.rows("select count(*) from ops.quarantine") == [(0,)]
+
+
+# ---- on the way
+
+
+@pytest.fixture
+def proxied(lab: PipelineHarness) -> Iterator[tuple[PipelineHarness, Proxy, Store]]:
+    """A laboratory, and its bucket behind a proxy."""
+    lab.file("raw/things.sql", RAW_THINGS)
+    endpoint = settings().s3_endpoint_url
+    assert endpoint is not None
+    with faulty(endpoint) as proxy:
+        s3 = client(settings().model_copy(update={"s3_endpoint_url": proxy.url}))
+        yield lab, proxy, Store(s3, lab.bucket)
+        s3.close()
+
+
+def through(lab: PipelineHarness, store: Store) -> Callable[[], object]:
+    context = lab.prepared()
+    context = BuildContext(context.pipeline, context.server, store, context.run_id)
+    return lambda: build(context, context.pipeline.table("raw.things"), DAY)
+
+
+def test_a_byte_that_changes_on_the_way_is_not_published(proxied: tuple[PipelineHarness, Proxy, Store]) -> None:
+    lab, proxy, store = proxied
+    lab.put_things(GOOD)
+    attempt = through(lab, store)
+    verify(lab.context(), lab.pipeline().table("raw.things"), DAY)
+    at = GOOD.index(b"20.50") + 4
+    proxy.breaks(Flip(at), on="GET")
+
+    assert_refused(lab, attempt, other_bytes(lab, md5(GOOD.replace(b"20.50", b"20.51")), md5(GOOD)))
+    assert lab.rows("select count(*) from ops.publishes") == [(0,)]
+
+    attempt()
+    assert lab.rows(THINGS) == GOOD_ROWS
+    proxy.breaks(Flip(at), on="GET")
+    with pytest.raises(LakeError):
+        attempt()
+    assert lab.rows("select sha256 from ops.manifests") == [(hashlib.sha256(GOOD).hexdigest(),)]
+    assert lab.rows(THINGS) == GOOD_ROWS

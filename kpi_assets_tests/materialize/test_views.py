@@ -1,0 +1,264 @@
+"""A staging table that changes nothing is a view: it stores nothing, and is of the same publish as what reads it."""
+
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
+
+SHOWN = """\
+/* @asset
+description: Things as delivered, under the names that people use.
+owner: team:tests
+grain: [thing_id]
+storage: view
+columns:
+  thing_id: {type: integer, description: Thing.}
+  kilograms: {type: "numeric(6,2)", description: "Kilograms; NULL if it was not weighed."}
+@end */
+select
+    thing_id,
+    weight as kilograms
+from raw.things
+where load_date = %(load_date)s
+"""
+HEAVY = """\
+/* @asset
+description: All things and what they weigh.
+owner: team:tests
+grain: [things]
+columns:
+  things: {type: bigint, description: How many things.}
+  kilograms: {type: numeric, description: What they weigh.}
+@end */
+select
+    count(*) as things,
+    sum(kilograms) as kilograms
+from stg.things
+where load_date = %(load_date)s
+"""
+GOOD = b"thing_id,name,weight\n2,saw,\n1,anvil,20.50\n"
+LATER = GOOD + b"3,nail,0.01\n"
+ROWS = "select load_date, thing_id, kilograms::text from stg.things order by 1, 2"
+
+
+@pytest.fixture
+def things(lab: PipelineHarness) -> PipelineHarness:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("stg/things.sql", SHOWN)
+    lab.file("marts/heavy.sql", HEAVY)
+    lab.put_things(GOOD)
+    return lab
+
+
+def test_a_view_shows_what_is_published_and_has_a_publish_of_its_own(things: PipelineHarness) -> None:
+    raw = things.build("raw.things")
+    outcome = things.build("stg.things")
+    assert (outcome.held, outcome.rows, outcome.size_bytes, outcome.results) == (False, 2, 0, [])
+    assert outcome.preview == [{"thing_id": "1", "kilograms": "20.50"}, {"thing_id": "2", "kilograms": None}]
+    assert things.rows(ROWS) == [(DAY, 1, "20.50"), (DAY, 2, None)]
+    assert things.rows("select inputs, rows, manifest_hash from ops.published where asset = 'stg.things'") == [
+        ({"raw.things": raw.publish_id}, 2, raw.manifest_hash)
+    ]
+    assert things.rows("select viewname from pg_views where schemaname = 'stg'") == [("things",)]
+    assert things.rows(
+        "select obj_description('stg.things'::regclass), col_description('stg.things'::regclass, 3)"
+    ) == [("Things as delivered, under the names that people use.", "Kilograms; NULL if it was not weighed.")]
+
+
+def test_what_reads_a_view_is_bound_to_the_publish_behind_it(things: PipelineHarness) -> None:
+    raw, view = things.build("raw.things"), things.build("stg.things")
+    heavy = things.build("marts.heavy")
+    assert heavy.inputs == {view.relation: view.publish_id, raw.relation: raw.publish_id}
+
+    things.put_things(LATER)
+    again = things.build("raw.things")
+    [(publish_id, inputs, rows, checksum)] = things.rows(
+        "select publish_id, inputs, rows, checksum from ops.published where asset = 'stg.things'"
+    )
+    assert inputs == {"raw.things": again.publish_id}, "the view is published with the table that it shows"
+    assert (rows, checksum) == (3, f"{again.checksum} as thing_id=thing_id,kilograms=weight")
+    heavy = things.build("marts.heavy")
+    assert heavy.inputs == {view.relation: publish_id, raw.relation: again.publish_id}
+    assert heavy.preview == [{"things": "3", "kilograms": "20.51"}]
+    assert things.build("stg.things").checksum == checksum
+
+
+@pytest.mark.parametrize(
+    ("gone", "named"), [(["raw.things"], "raw.things"), (["raw.things", "stg.things"], "stg.things")]
+)
+def test_what_stands_behind_a_view_must_be_published_too(things: PipelineHarness, gone: list[str], named: str) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    with things.session() as session:
+        session.execute("update ops.publishes set superseded_at = clock_timestamp() where asset = any(%s)", [gone])
+    with pytest.raises(UpstreamError) as failure:
+        things.build("marts.heavy")
+    assert str(failure.value) == (
+        f"marts.heavy of 2025-03-01 cannot be built: {named} of that load_date must be published first; build that."
+    )
+
+
+def test_a_view_whose_file_is_away_is_published_with_its_table_still(things: PipelineHarness) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    path = things.folder / "stg/things.sql"
+    text = path.read_text()
+    path.unlink()
+    (things.folder / "marts/heavy.sql").unlink()
+    things.put_things(LATER)
+    again = things.build("raw.things")
+    path.write_text(text)
+    told = things.rows("select rows, inputs from ops.published where asset = 'stg.things'")
+    assert told == [(3, {"raw.things": again.publish_id})]
+
+
+def test_a_view_of_a_load_date_that_is_not_published_is_not_either(things: PipelineHarness) -> None:
+    things.build("raw.things")
+    with pytest.raises(UpstreamError, match=r"raw\.things of that load_date must be published first"):
+        things.build("stg.things", NEXT)
+
+
+def test_a_view_gets_its_new_columns(things: PipelineHarness) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    things.file(
+        "stg/things.sql",
+        SHOWN.replace("  kilograms:", "  name: {type: text, description: Name.}\n  kilograms:").replace(
+            "    weight", "    name,\n    weight"
+        ),
+    )
+    things.build("stg.things")
+    assert things.rows("select name, kilograms::text from stg.things order by 1") == [("anvil", "20.50"), ("saw", None)]
+
+
+def test_a_view_has_one_definition_and_each_load_date_s_row_in_the_ledger_says_so(things: PipelineHarness) -> None:
+    things.put_things(GOOD, NEXT)
+    for day in (DAY, NEXT):
+        things.build("raw.things", day)
+        things.build("stg.things", day)
+    things.file("stg/things.sql", SHOWN.replace("kilograms", "kg"))
+    things.build("stg.things", NEXT)
+    told = things.rows(
+        "select v.load_date, v.checksum = t.checksum || ' as thing_id=thing_id,kg=weight', v.code_version, v.columns "
+        "from ops.published as v inner join ops.published as t on t.asset = 'raw.things' and v.load_date = t.load_date "
+        "where v.asset = 'stg.things' order by 1"
+    )
+    columns = [["thing_id", "integer"], ["kg", "numeric(6,2)"]]
+    code = things.pipeline().table("stg.things").code_version
+    assert told == [(DAY, True, code, columns), (NEXT, True, code, columns)]
+    assert things.rows("select load_date, kg::text from stg.things where kg is not null order by 1") == [
+        (DAY, "20.50"),
+        (NEXT, "20.50"),
+    ]
+
+
+def test_a_view_does_not_show_of_other_load_dates_what_they_were_published_without(things: PipelineHarness) -> None:
+    things.put_things(GOOD, NEXT)
+    for day in (DAY, NEXT):
+        things.build("raw.things", day)
+        things.build("stg.things", day)
+    renamed = RAW_THINGS.replace("  weight:", "  mass:")
+    things.file("raw/things.sql", renamed)
+    things.file("stg/things.sql", SHOWN.replace("    weight as", "    mass as"))
+    body = GOOD.replace(b"weight", b"mass")
+    things.put_things(body, NEXT)
+    things.build("raw.things", NEXT)
+    with pytest.raises(
+        DefinitionError,
+        match=r"stg\.things cannot show 'mass' yet, which would be NULL in other load_dates: raw\.things was published "
+        r"without it from 2025-03-01 to 2025-03-01; build those again first\.$",
+    ):
+        things.build("stg.things", NEXT)
+    assert things.rows(ROWS)[:2] == [(DAY, 1, "20.50"), (DAY, 2, None)]
+    things.put_things(body)
+    things.build("raw.things")
+    things.build("stg.things", NEXT)
+    assert things.rows(ROWS)[0] == (DAY, 1, "20.50")
+
+
+def test_who_may_read_a_view_may_so_when_it_gets_other_columns(things: PipelineHarness) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    with things.session() as session:
+        session.execute(
+            "grant select on stg.things to pg_monitor with grant option; grant select on stg.things to public"
+        )
+    may = "select grantee, is_grantable from information_schema.role_table_grants where table_name = 'things' and "
+    may += "table_schema = 'stg' and grantee <> 'kpi_builder' order by 1"
+    before = things.rows(may)
+    things.file("stg/things.sql", SHOWN.replace("kilograms", "kg"))
+    things.build("stg.things")
+    assert things.rows(may) == before == [("PUBLIC", "NO"), ("pg_monitor", "YES")]
+
+
+def test_a_view_of_ours_does_not_bar_the_new_type_of_a_column(things: PipelineHarness) -> None:
+    things.put_things(GOOD, NEXT)
+    for name in ("raw.things", "stg.things"):
+        things.build(name)
+    with things.session() as session:
+        session.execute("grant select on stg.things to pg_monitor")
+    for name, text in (("raw/things.sql", RAW_THINGS), ("stg/things.sql", SHOWN)):
+        things.file(name, text.replace("numeric(6,2)", "numeric(8,2)"))
+    things.build("raw.things", NEXT)
+    things.build("stg.things", NEXT)
+    assert things.rows(
+        "select load_date, thing_id, kilograms::text from stg.things where kilograms > 0 order by 1"
+    ) == [
+        (DAY, 1, "20.50"),
+        (NEXT, 1, "20.50"),
+    ]
+    assert things.rows(
+        "select pg_get_userbyid(relowner), has_table_privilege('pg_monitor', oid, 'select') from pg_class "
+        "where oid = 'stg.things'::regclass"
+    ) == [("kpi_builder", True)]
+
+
+def test_a_view_that_others_stand_on_keeps_its_columns(things: PipelineHarness) -> None:
+    things.build("raw.things")
+    things.build("stg.things")
+    with things.session() as session:
+        session.execute("create view public.mine as select kilograms from stg.things")
+    things.file("stg/things.sql", SHOWN.replace("kilograms", "kg"))
+    with pytest.raises(DefinitionError, match=r"stg.things cannot get other columns \(.*view public.mine depends on"):
+        things.build("stg.things")
+    assert things.rows(ROWS) == [(DAY, 1, "20.50"), (DAY, 2, None)]
+
+
+@pytest.mark.parametrize(("first", "then"), [("view", "rows"), ("rows", "view")])
+def test_another_storage_needs_a_decision(things: PipelineHarness, first: str, then: str) -> None:
+    things.build("raw.things")
+    things.file("stg/things.sql", SHOWN.replace("storage: view", f"storage: {first}"))
+    things.build("stg.things")
+    things.file("stg/things.sql", SHOWN.replace("storage: view", f"storage: {then}"))
+    with pytest.raises(
+        DefinitionError, match=f"storage: {first}; to change it, run `kpi drop {things.name} stg.things` and b"
+    ):
+        things.build("stg.things")
+
+
+WRONG = {
+    "an expression": ("    weight as", "    weight + 1 as", "is for a SELECT of one table's columns as they are"),
+    "a condition": ("(load_date)s", "(load_date)s and thing_id > 1", "is for a SELECT of one table's columns"),
+    "another grain": ("grain: [thing_id]", "grain: [kilograms]", "keeps the grain of raw.things: thing_id"),
+    "another type": ('"numeric(6,2)"', "real", "keeps the types of raw.things: 'kilograms' has another there"),
+    "a check": ("@end", "checks:\n  not_null: [kilograms]\n@end", "a view shows what its table shows, before any"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_view(tmp_path: Path, name: str) -> None:
+    old, new, said = WRONG[name]
+    for file, text in (("raw/things.sql", RAW_THINGS), ("stg/things.sql", SHOWN.replace(old, new))):
+        path = tmp_path / "shop" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "shop/pipeline.yaml").write_text(
+        "description: A shop.\nbucket: kpi-shop\nstart_date: 2025-01-01\nlayers: {raw: raw, stg: staging}\n"
+    )
+    with pytest.raises(ModelError, match=said):
+        load_pipelines(tmp_path)

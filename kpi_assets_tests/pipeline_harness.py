@@ -1,0 +1,184 @@
+"""A laboratory: a small pipeline with its own database and bucket, whose files and objects a test writes itself."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from psycopg import Connection, sql
+from pydantic import SecretStr
+
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome
+from kpi_assets.materialize.prepare import prepare
+from kpi_assets.materialize.table import build
+from kpi_assets.materialize.verify_object import verify
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.results import CheckResult
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.settings import settings
+from kpi_assets.sources.store import Store, client
+from kpi_assets.warehouse.connection import connect
+
+DAY = date(2025, 3, 1)
+NEXT = date(2025, 3, 2)
+
+_numbers = itertools.count(1)
+
+PIPELINE_YAML = """\
+description: A pipeline of one test.
+bucket: {bucket}
+start_date: 2025-01-01
+layers: {{raw: raw, stg: staging, marts: marts}}
+readers: [marts]
+"""
+
+# A raw table with one column of each kind that matters, for tests of what an object may hold.
+RAW_THINGS = """\
+/* @asset
+description: Things as delivered.
+owner: team:tests
+grain: [thing_id]
+source:
+  object: raw/things/load_date={load_date}/things.csv
+  format: csv
+columns:
+  thing_id: {type: integer, description: Thing.}
+  name: {type: text, description: "Name, any text."}
+  weight: {type: "numeric(6,2)", description: "Kilograms; NULL if it was not weighed."}
+@end */
+"""
+# Two objects of it, the second of which is held, and a mart on it.
+GOOD = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n"
+DOUBLED = b"thing_id,name,weight\n1,anvil,20.50\n1,anvil again,20.50\n"
+MART = """\
+/* @asset
+description: Things that were weighed.
+owner: team:tests
+grain: [thing_id]
+columns:
+  thing_id: {type: integer, description: Thing.}
+  weight: {type: "numeric(6,2)", description: Kilograms.}
+checks:
+  reconcile: {source: raw.things, dropped: {unweighed: weight is null}}
+@end */
+select
+    thing_id,
+    weight
+from raw.things
+where load_date = %(load_date)s and weight is not null
+"""
+
+
+def forget(session: Connection[Any]) -> None:
+    """Empty every table of the ops schema: nothing was ever built."""
+    query = "select tablename from pg_tables where schemaname = 'ops' and tablename <> 'migrations'"
+    tables = [sql.Identifier("ops", name) for (name,) in session.execute(query)]
+    session.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(tables)))
+
+
+class PipelineHarness:
+    """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise."""
+
+    def __init__(self, stack: Stack, folder: Path, files: Path | None = None, name: str = "") -> None:
+        self.name = name or f"lab{os.getpid()}_{next(_numbers)}"
+        self.stack, self.root = stack, folder / "sql"
+        self.folder = self.root / self.name
+        self.bucket = f"kpi-{self.name.replace('_', '-')}"
+        self.run_id = "run-of-the-test"
+        if files:
+            shutil.copytree(files, self.folder)
+        else:
+            self.folder.mkdir(parents=True)
+            (self.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=self.bucket))
+        stack.make_bucket(self.bucket)
+        self.s3 = client(settings())
+        self.store = Store(self.s3, self.bucket)
+
+    @classmethod
+    @contextmanager
+    def open(cls, stack: Stack, folder: Path, files: Path | None = None, name: str = "") -> Iterator["PipelineHarness"]:
+        """A lab whose database is dropped at the end; it begins with a copy of the pipeline `files`, or with none."""
+        lab = cls(stack, folder, files, name)
+        try:
+            yield lab
+        finally:
+            with connect(lab.server, "postgres", "lab") as connection:
+                connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(lab.name)))
+
+    @property
+    def server(self) -> SecretStr:
+        """The session's warehouse server."""
+        server = settings().postgres_url
+        assert server is not None
+        return server
+
+    def file(self, name: str, text: str) -> Path:
+        """Write a file of the pipeline, `schema/table.sql`."""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(dedent(text))
+        return path
+
+    def pipeline(self, minimum_rows: Mapping[str, int] | None = None) -> Pipeline:
+        """The pipeline as its files are now."""
+        return load_pipelines(self.root, minimum_rows)[self.name]
+
+    def put(self, key: str, body: bytes) -> None:
+        """Lay an object on S3, over whatever lies there."""
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def put_things(self, body: bytes, day: date = DAY) -> None:
+        """The object of RAW_THINGS."""
+        self.put(f"raw/things/load_date={day}/things.csv", body)
+
+    def context(self, **changes: Any) -> BuildContext:
+        """What builds of this lab are given."""
+        return BuildContext(self.pipeline(), self.server, self.store, **{"run_id": self.run_id, **changes})
+
+    def verify(self, name: str, day: date = DAY) -> ObjectOutcome:
+        """Verify the object of the raw table `schema.table`."""
+        context = self.prepared()
+        return verify(context, context.pipeline.table(name), day)
+
+    def build(self, name: str, day: date = DAY, **changes: Any) -> BuildOutcome:
+        """Build `schema.table`; a raw table's object is verified first."""
+        context = self.prepared(**changes)
+        table = context.pipeline.table(name)
+        if table.header.source:
+            outcome = verify(context, table, day)
+            assert not outcome.held, outcome.results
+        return build(context, table, day)
+
+    def prepared(self, **changes: Any) -> BuildContext:
+        """A context whose database is ready."""
+        context = self.context(**changes)
+        prepare(context.pipeline, self.server)
+        return context
+
+    @contextmanager
+    def session(self) -> Iterator[Connection[Any]]:
+        """A session on the pipeline's database."""
+        with connect(self.server, self.name, "test") as connection:
+            yield connection
+
+    def in_postgres(self, query: str, *values: Any, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """The rows of a query outside the pipeline's database."""
+        with connect(self.server, database, "test") as connection:
+            cursor = connection.execute(query, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query on the pipeline's database."""
+        with self.session() as connection:
+            return connection.execute(query).fetchall()
+
+
+def failed(results: list[CheckResult]) -> dict[str, CheckResult]:
+    """The results that did not pass, by name."""
+    return {result.name: result for result in results if not result.passed}

@@ -1,0 +1,285 @@
+"""Where a load_date stands: each state, with its reason, on what lies on S3 and what Postgres says came of it."""
+
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+
+from kpi_assets.ledger import runs
+from kpi_assets.materialize.table import build
+from kpi_assets_tests.pipeline_harness import DOUBLED
+from kpi_assets_tests.two_source_pipeline import HEAVY, THINGS, WEIGHED, TwoSourcePipeline
+
+MORE = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n3,saw,1.00\n"
+BLOCKS = "checks:\n  light: {bad_rows: 'select * from {this} where weight > 20'}\n@end"
+
+
+def told(shop: TwoSourcePipeline) -> tuple[str, str | None, str]:
+    found = shop.standing()
+    return found.state, found.cause, found.reason
+
+
+def is_due(shop: TwoSourcePipeline) -> bool:
+    return shop.standing().is_due(rebuild_on_sql_change=False)
+
+
+def test_nothing_landed_is_missing(shop: TwoSourcePipeline) -> None:
+    assert told(shop) == ("missing", None, "None of its 2 objects lies on S3.")
+    assert not is_due(shop)
+
+
+def test_some_objects_are_incomplete_and_after_a_while_late(shop: TwoSourcePipeline) -> None:
+    shop.land(labels=None)
+    reason = f"1 of its 2 objects landed; lacking: {shop.key('labels')}."
+    assert told(shop) == ("incomplete", None, reason)
+    landed = shop.standing().newest
+    assert landed is not None
+    assert shop.standing(now=landed + timedelta(hours=5.9)).state == "incomplete"
+    late = shop.standing(now=landed + timedelta(hours=6.1))
+    assert (late.state, late.reason) == ("late", f"{reason} The first landed at {landed:%Y-%m-%d %H:%M} UTC.")
+    assert not late.is_due(rebuild_on_sql_change=True)
+
+
+def test_all_objects_are_new_and_then_published(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    assert told(shop) == ("new", "objects", "All 2 objects landed; nothing of it is published.")
+    assert is_due(shop)
+    assert set(shop.run().values()) == {"published"}
+    assert told(shop) == ("published", None, "All 4 tables are what S3 and the SQL make of them.")
+    assert not is_due(shop)
+
+
+def test_a_replaced_object_makes_a_load_date_stale_until_it_is_built(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    shop.run()
+    basis = shop.standing().basis
+    shop.land(things=MORE)
+    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
+    assert is_due(shop)
+    assert shop.standing().basis != basis
+    shop.run()
+    assert shop.standing().state == "published"
+
+
+def test_the_same_bytes_again_change_nothing(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    shop.run()
+    shop.land()
+    assert shop.standing().state == "published"
+
+
+def test_objects_that_are_gone_leave_what_is_published(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    shop.run()
+    for name in ("things", "labels"):
+        shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key(name))
+    assert shop.standing().state == "published"
+
+
+def test_changed_sql_makes_a_load_date_stale_but_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    shop.run()
+    shop.file("marts/weighed.sql", WEIGHED.replace("is not null", "> 1"))
+    assert told(shop) == ("stale", "sql", "The SQL has changed since it was published: marts.weighed.")
+    assert not is_due(shop)
+    assert shop.standing().is_due(rebuild_on_sql_change=True)
+
+
+def test_a_comment_or_a_check_of_what_is_published_makes_nothing_stale(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    shop.run()
+    shop.file("marts/weighed.sql", WEIGHED.replace("@end", BLOCKS) + "-- a comment\n")
+    assert shop.standing().state == "published"
+
+
+def test_an_added_table_was_never_built_and_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
+    (shop.folder / "marts/heavy.sql").unlink()
+    shop.land()
+    shop.run()
+    shop.file("marts/heavy.sql", HEAVY)
+    assert told(shop) == ("stale", "unbuilt", "Never built for this load_date: marts.heavy.")
+    assert not is_due(shop)
+
+
+def test_an_input_that_was_published_again_with_other_rows_makes_what_reads_it_stale(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    shop.run()
+    shop.build("raw.things", shop.day)
+    assert shop.standing().state == "published", "the same rows were published again"
+    shop.file(
+        "marts/weighed.sql", WEIGHED.replace("thing_id, weight\n", "thing_id, (weight * 2)::numeric(6, 2) as weight\n")
+    )
+    shop.build("marts.weighed", shop.day)
+    assert told(shop) == ("stale", "inputs", "Built from rows that were replaced since: marts.heavy.")
+    assert is_due(shop)
+
+
+def test_a_held_load_date_stays_held_while_nothing_that_it_is_made_from_changes(shop: TwoSourcePipeline) -> None:
+    shop.land(things=DOUBLED)
+    assert shop.run()["raw.things"] == "held"
+    state, cause, reason = told(shop)
+    assert (state, cause) == ("held", None)
+    place = f"s3://{shop.bucket}/{shop.key('things')}"
+    assert reason.startswith(f"raw.things: held by grain; read from {place}; the candidate is kept as ")
+    assert reason.endswith(". Nothing that it is made from has changed since.")
+    assert not is_due(shop)
+    shop.land(things=DOUBLED)
+    assert shop.standing().state == "held", "the same bytes landed again"
+    shop.file("marts/heavy.sql", HEAVY + "order by 1\nlimit 10\n")
+    assert shop.standing().state == "held", "the SQL of what comes after it has changed"
+
+
+def test_a_held_load_date_is_due_when_its_object_is_replaced(shop: TwoSourcePipeline) -> None:
+    shop.land(things=DOUBLED)
+    shop.run()
+    shop.land(things=THINGS)
+    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
+    assert is_due(shop)
+    shop.run()
+    assert shop.standing().state == "published"
+
+
+def test_a_held_load_date_is_due_when_another_of_its_objects_is_replaced(shop: TwoSourcePipeline) -> None:
+    shop.land(things=DOUBLED)
+    shop.run()
+    shop.land(things=None, labels=b"thing_id,label\n1,light\n")
+    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('labels')}.")
+
+
+@pytest.mark.parametrize("word", ["limit", "check"])
+def test_a_held_table_is_due_when_its_sql_or_its_checks_change(shop: TwoSourcePipeline, word: str) -> None:
+    blocked = WEIGHED.replace("@end", BLOCKS)
+    shop.file("marts/weighed.sql", blocked)
+    shop.land()
+    assert shop.run()["marts.weighed"] == "held"
+    assert shop.standing().state == "held"
+    changed = blocked + "order by 1\nlimit 0\n" if word == "limit" else blocked.replace("weight > 20", "weight > 50")
+    shop.file("marts/weighed.sql", changed)
+    assert told(shop) == (
+        "stale",
+        "released",
+        "Held, and what it reads, its SQL or its checks have changed since: marts.weighed.",
+    )
+    assert is_due(shop)
+
+
+def test_a_held_table_is_due_when_what_it_reads_was_published_with_other_rows(shop: TwoSourcePipeline) -> None:
+    shop.file("marts/weighed.sql", WEIGHED.replace("@end", BLOCKS))
+    shop.land()
+    shop.run()
+    shop.file("raw/things.sql", (shop.folder / "raw/things.sql").read_text().replace("(6,2)", "(9,2)"))
+    shop.build("raw.things", shop.day)
+    assert shop.standing().state == "held", "other columns, the same rows"
+    shop.land(things=MORE)
+    shop.build("raw.things", shop.day)
+    assert told(shop)[:2] == ("stale", "released")
+
+
+def test_a_minimum_of_rows_that_this_environment_sets_lets_a_held_table_go(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    shop.verify("raw.things", shop.day)
+    strict = shop.pipeline({f"{shop.name}.raw.things": 3}).table("raw.things")
+    assert build(shop.context(), strict, shop.day).held
+    assert shop.standing().cause == "objects", "of the labels, which were never read"
+    shop.build("raw.labels", shop.day)
+    assert shop.standing().cause == "released"
+
+
+def test_a_held_object_stays_held_until_it_or_its_columns_change(shop: TwoSourcePipeline) -> None:
+    shop.land(things=b"thing_id,name\n1,anvil\n")
+    assert shop.run()["s3.things"] == "held"
+    state, _, reason = told(shop)
+    assert state == "held"
+    assert reason.startswith(f"s3.things: s3://{shop.bucket}/{shop.key('things')}: ")
+    shop.land()
+    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
+
+
+def test_a_failed_build_is_failed_with_its_reason(shop: TwoSourcePipeline) -> None:
+    shop.file("marts/weighed.sql", WEIGHED.replace("select thing_id, weight", "select thing_id, weight / 0 as weight"))
+    shop.land()
+    with pytest.raises(Exception, match="division by zero"):
+        shop.run()
+    state, cause, reason = told(shop)
+    assert (state, cause) == ("failed", "unbuilt")
+    assert reason.startswith("marts.weighed failed: ")
+    assert "DivisionByZero" in reason
+    assert is_due(shop), "a run that broke off is due, though its raw tables are what S3 has"
+
+
+def test_a_run_whose_process_died_between_two_builds_is_failed(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    shop.build("raw.things", shop.day)
+    with shop.session() as dying:
+        runs.open_row(dying, run_id="r1", pipeline=shop.name, job=shop.name, load_date=shop.day)
+        assert told(shop)[0] == "running"
+    found = shop.standing()
+    while found.state == "running":  # until the server has noticed that the session is gone
+        found = shop.standing()
+    assert (found.state, found.cause) == ("failed", "objects")
+    assert found.reason == "its last run failed: The process that ran this died before it could finish."
+
+
+def test_a_recheck_is_no_run(shop: TwoSourcePipeline) -> None:
+    shop.land()
+    with shop.session() as session:
+        runs.open_row(session, run_id="r1", pipeline=shop.name, job=shop.pipeline().recheck_job, load_date=shop.day)
+        assert shop.standing().state == "new"
+
+
+def test_what_failed_and_was_published_since_is_published(shop: TwoSourcePipeline) -> None:
+    good = (shop.folder / "marts/weighed.sql").read_text()
+    shop.file("marts/weighed.sql", WEIGHED.replace("select thing_id, weight", "select thing_id, weight / 0 as weight"))
+    shop.land()
+    with pytest.raises(Exception, match="division by zero"):
+        shop.run()
+    shop.file("marts/weighed.sql", good)
+    shop.run()
+    assert shop.standing().state == "published"
+
+
+def test_a_source_that_was_added_makes_old_load_dates_incomplete_but_never_late(shop: TwoSourcePipeline) -> None:
+    label = (shop.folder / "raw/labels.sql").read_text()
+    for file in ("raw/labels.sql", "marts/heavy.sql"):
+        (shop.folder / file).unlink()
+    shop.land(labels=None)
+    shop.run()
+    shop.file("raw/labels.sql", label)
+    found = shop.standing(now=datetime.now(timezone.utc) + timedelta(days=100))
+    assert (found.state, found.landed) == ("incomplete", 1)
+
+
+def test_rows_that_were_dropped_to_save_room_are_no_need(shop: TwoSourcePipeline) -> None:
+    """Retention: raw rows of an old load_date are dropped, their ledger row is closed, the KPIs stay."""
+    shop.land()
+    shop.run()
+    with shop.session() as session:
+        session.execute("update ops.publishes set superseded_at = now(), dropped_at = now() where asset like 'raw.%'")
+    published = "All 4 tables are what S3 and the SQL make of them. The rows of 2 were dropped by retention."
+    assert told(shop) == ("published", None, published)
+    raw = shop.folder / "raw/things.sql"
+    raw.write_text(raw.read_text().replace("(6,2)", "(9,2)"))
+    assert told(shop) == ("published", None, published), "what is not there is not of other SQL"
+    shop.land(things=MORE)
+    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
+
+
+def test_each_load_date_of_a_range_over_the_turn_of_a_year(shop: TwoSourcePipeline) -> None:
+    days = [date(2025, 12, 30), date(2026, 1, 2)]
+    for day in days:
+        shop.land(day)
+    shop.run(days[0])
+    found = [(standing.load_date.isoformat(), standing.state) for standing in shop.plan(*days)]
+    assert found == [
+        ("2025-12-30", "published"),
+        ("2025-12-31", "missing"),
+        ("2026-01-01", "missing"),
+        ("2026-01-02", "new"),
+    ]
+
+
+def test_one_load_date_says_nothing_of_another(shop: TwoSourcePipeline) -> None:
+    shop.land(things=DOUBLED)
+    shop.land(shop.next)
+    shop.run()
+    shop.run(shop.next)
+    assert [standing.state for standing in shop.plan(shop.day, shop.next)] == ["held", "published"]

@@ -1,0 +1,53 @@
+"""A bucket for each test, and the same bucket behind a proxy that breaks what it is told to."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import pytest
+
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.settings import settings
+from kpi_assets.sources.store import Store, client
+from kpi_assets_tests.s3_proxy import Proxy, faulty
+
+DAY = date(2025, 3, 1)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def store(stack: Stack) -> Store:
+    """A bucket that no other test sees, on the embedded S3."""
+    bucket = f"lake-{next(_numbers)}"
+    stack.make_bucket(bucket)
+    return Store(client(settings()), bucket)
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A store behind a proxy."""
+
+    store: Store
+    proxy: Proxy
+
+
+@pytest.fixture
+def broken(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    """The bucket of `store` behind a proxy; boto3 tries again as often as always, but without its pauses."""
+    endpoint = settings().s3_endpoint_url
+    assert endpoint is not None
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    with faulty(endpoint) as proxy:
+        s3 = client(settings().model_copy(update={"s3_endpoint_url": proxy.url}))
+        yield Faulty(Store(s3, store.bucket), proxy)
+        s3.close()
+
+
+def put(store: Store, key: str, body: bytes) -> Manifest:
+    """Lay an object on S3; what it is then."""
+    store.s3.put_object(Bucket=store.bucket, Key=key, Body=body)
+    manifest = store.manifest("things", DAY, key)
+    assert manifest is not None
+    return manifest

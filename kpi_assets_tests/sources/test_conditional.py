@@ -1,0 +1,116 @@
+"""What AWS does and the embedded store does not: conditional writes and reads, and versions, against moto's server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from kpi_assets.settings import Settings
+from kpi_assets.sources import landing
+from kpi_assets.sources.landing import land
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store, client
+from kpi_assets_tests.s3_proxy import Proxy, Refuse, faulty
+from kpi_assets_tests.sources.conftest import DAY, put
+
+KEY = "raw/things/load_date=2025-03-01/things.csv"
+BUCKET = "lake"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def proxy(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "moto")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto")
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    with faulty(endpoint) as between:
+        yield between
+
+
+@pytest.fixture
+def store(proxy: Proxy) -> Iterator[Store]:
+    s3 = client(Settings(s3_endpoint_url=proxy.url))
+    s3.create_bucket(Bucket=BUCKET)
+    yield Store(s3, BUCKET)
+    for version in s3.list_object_versions(Bucket=BUCKET).get("Versions", []):
+        s3.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
+    for marker in s3.list_object_versions(Bucket=BUCKET).get("DeleteMarkers", []):
+        s3.delete_object(Bucket=BUCKET, Key=marker["Key"], VersionId=marker["VersionId"])
+    s3.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture(params=["in one request", "in parts"])
+def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "things.csv"
+    path.write_bytes(b"thing_id\n" + b"1\n" * (3 << 20))
+    if request.param == "in parts":
+        monkeypatch.setattr(landing, "UPLOAD_PART", 5 << 20)
+    return path
+
+
+def test_of_two_who_land_an_object_at_once_the_second_is_refused(store: Store, proxy: Proxy, file: Path) -> None:
+    put(store, KEY, b"the first")
+    proxy.breaks(Refuse(404, "NotFound"), on=f"HEAD /{BUCKET}/{KEY}")  # the second had looked just before
+    with pytest.raises(
+        LakeError,
+        match=rf"^s3://{BUCKET}/{KEY} was landed by someone else just now: compare the two before --replace\.$",
+    ):
+        land(store, file, KEY, replace=False)
+    manifest = store.manifest("things", DAY, KEY)
+    assert manifest is not None
+    assert b"".join(store.read(manifest)) == b"the first"
+    assert store.s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+def test_a_conflict_of_two_writers_is_said_in_the_same_way(store: Store, proxy: Proxy, tmp_path: Path) -> None:
+    (tmp_path / "things.csv").write_bytes(b"thing_id\n")
+    proxy.breaks(Refuse(409, "ConditionalRequestConflict"), on=f"PUT /{BUCKET}/{KEY}")
+    with pytest.raises(LakeError, match="was landed by someone else just now"):
+        land(store, tmp_path / "things.csv", KEY, replace=False)
+
+
+def test_a_correction_replaces_what_is_there(store: Store, file: Path) -> None:
+    assert land(store, file, KEY, replace=False) == "landed"
+    file.write_bytes(file.read_bytes() + b"2\n")
+    assert land(store, file, KEY, replace=True) == "replaced"
+    assert land(store, file, KEY, replace=False) == "unchanged"
+
+
+def test_every_read_asks_for_the_pinned_bytes_only(store: Store) -> None:
+    manifest = put(store, KEY, b"thing_id\n")
+    sent: list[str] = []
+    store.s3.meta.events.register(
+        "before-send.s3.GetObject", lambda request, **_: sent.append(request.headers["If-Match"])
+    )
+    assert b"".join(store.read(manifest)) == b"thing_id\n"
+    assert [each if isinstance(each, str) else each.decode() for each in sent] == [manifest.etag]
+    put(store, KEY, b"THING_ID\n")
+    with pytest.raises(LakeError, match="was replaced or removed after its manifest was recorded"):
+        list(store.read(manifest))
+
+
+def test_in_a_bucket_with_versions_the_pinned_version_is_read(store: Store) -> None:
+    store.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    first = put(store, KEY, b"first")
+    again = put(store, KEY, b"first")
+    second = put(store, KEY, b"second")
+    assert None not in {first.version_id, again.version_id, second.version_id}
+    assert len({first.hash, again.hash, second.hash}) == 3
+    store.s3.delete_object(Bucket=BUCKET, Key=KEY)
+    assert store.manifest("things", DAY, KEY) is None
+    assert b"".join(store.read(first)) == b"first"
+    assert b"".join(store.read(second)) == b"second"
+    store.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=first.version_id)
+    with pytest.raises(LakeError, match="was replaced or removed after its manifest was recorded"):
+        list(store.read(first))

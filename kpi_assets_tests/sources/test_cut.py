@@ -1,0 +1,62 @@
+"""Where a CSV is cut: at the first record of another key behind each place, and only where the keys rise."""
+
+import pytest
+
+from kpi_assets.sources import cut as cut_module
+from kpi_assets.sources.cut import find_cuts
+from kpi_assets.sources.store import Store
+from kpi_assets_tests.sources.conftest import put
+
+KEY = "raw/things/load_date=2025-03-01/things.csv"
+HEADER = b"thing_id,name\n"
+
+
+def body(keys: list[int], name: bytes = b"x", end: bytes = b"\n") -> bytes:
+    return HEADER + b"".join(b"%d,%s%s" % (key, name, end) for key in keys)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_each_cut_is_the_first_record_of_its_key(store: Store, count: int, end: bytes) -> None:
+    data = body([key for key in range(100, 160) for _ in range(5)], end=end)
+    cuts = find_cuts(store, put(store, KEY, data), 0, count)
+    assert cuts is not None
+    assert len(cuts) == count - 1
+    for number, (offset, key) in enumerate(cuts, start=1):
+        assert len(data) * number // count < offset < len(data) * number // count + 8 * 6
+        assert data[offset:].startswith(b"%d," % key)
+        assert data[:offset].endswith(b"%d,x%s" % (key - 1, end))
+
+
+def test_the_key_may_be_any_field_and_negative(store: Store) -> None:
+    data = HEADER + b"".join(b"x,%d,y\n" % key for key in range(-50, 50))
+    cuts = find_cuts(store, put(store, KEY, data), 1, 2)
+    assert cuts is not None
+    assert data[cuts[0][0] :].startswith(b"x,%d,y\n" % cuts[0][1])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(body(list(range(200))[::-1]), id="falling keys"),
+        pytest.param(body([7] * 300), id="one key"),
+        pytest.param(body([7] * 300 + [8] * 100), id="a key at two of the places"),
+        pytest.param(body(list(range(100)), b'"a\nb"'), id="quoted fields"),
+        pytest.param(HEADER + b"one,x\n" * 100, id="no whole numbers"),
+        pytest.param(HEADER + b"1\n" * 100 + b"2\n" * 100, id="fields that lack"),
+        pytest.param(body([*range(100, 150), *range(50, 100), *range(100, 150)]), id="keys that come again"),
+        pytest.param(HEADER, id="a header only"),
+        pytest.param(b"", id="no bytes"),
+    ],
+)
+def test_there_is_no_cut(store: Store, data: bytes) -> None:
+    column = 1 if b"1\n1\n" in data else 0
+    assert find_cuts(store, put(store, KEY, data), column, 3) is None
+
+
+def test_only_so_many_bytes_are_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = put(store, KEY, body([1] * 100 + [2] * 100))
+    assert find_cuts(store, manifest, 0, 4) is None
+    assert find_cuts(store, manifest, 0, 2) is not None
+    monkeypatch.setattr(cut_module, "PROBE", 3)
+    assert find_cuts(store, manifest, 0, 2) is None

@@ -1,0 +1,103 @@
+"""Listings by load_date: each source's own key and no other, whatever lies around it, in the range asked for."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.sources.listing import landed
+from kpi_assets.sources.store import Store
+
+TABLE = """\
+/* @asset
+description: One.
+owner: team:tests
+grain: [id]
+source: {{object: "{key}", format: csv}}
+columns:
+  id: {{type: integer, description: Key.}}
+@end */
+"""
+FIRST, LAST = date(2025, 1, 1), date(2025, 12, 31)
+
+
+@pytest.fixture
+def bucket(stack: Stack, store: Store) -> Path:
+    """The bucket's folder."""
+    return stack.make_bucket(store.bucket)
+
+
+def sources(folder: Path, **keys: str) -> list[Table]:
+    """Raw tables that read the given keys."""
+    (folder / "shop" / "raw").mkdir(parents=True)
+    (folder / "shop" / "pipeline.yaml").write_text(
+        "description: Test.\nbucket: bucket\nstart_date: 2025-01-01\nlayers: {raw: raw}\n"
+    )
+    for name, key in keys.items():
+        (folder / "shop" / "raw" / f"{name}.sql").write_text(TABLE.format(key=key))
+    return load_pipelines(folder)["shop"].sources
+
+
+def lay(bucket: Path, *keys: str) -> None:
+    for key in keys:
+        (bucket / key).parent.mkdir(parents=True, exist_ok=True)
+        (bucket / key).write_text(key)
+
+
+def found(store: Store, tables: list[Table], first: date = FIRST, last: date = LAST) -> dict[str, dict[str, str]]:
+    by_load_date = landed(store, tables, first, last)
+    return {str(day): {name: entry.key for name, entry in of.items()} for day, of in sorted(by_load_date.items())}
+
+
+def test_each_load_date_has_the_objects_of_its_sources(store: Store, bucket: Path, tmp_path: Path) -> None:
+    tables = sources(tmp_path, a="raw/a/load_date={load_date}/a.csv", b="raw/b/{load_date}.csv")
+    lay(bucket, "raw/a/load_date=2025-03-01/a.csv", "raw/a/load_date=2025-03-02/a.csv", "raw/b/2025-03-02.csv")
+    assert found(store, tables) == {
+        "2025-03-01": {"a": "raw/a/load_date=2025-03-01/a.csv"},
+        "2025-03-02": {"a": "raw/a/load_date=2025-03-02/a.csv", "b": "raw/b/2025-03-02.csv"},
+    }
+
+
+def test_other_keys_are_passed_over(store: Store, bucket: Path, tmp_path: Path) -> None:
+    tables = sources(tmp_path, a="raw/a/load_date={load_date}/a.csv")
+    good = "raw/a/load_date=2025-03-01/a.csv"
+    lay(
+        bucket,
+        good,
+        "raw/a/load_date=2025-02-30/a.csv",  # no date
+        "raw/a/load_date=2025-3-01/a.csv",
+        "raw/a/load_date=2025-03-01/a.csv.tmp",
+        "raw/a/load_date=2025-03-01/_temporary/a.csv",
+        "raw/a/load_date=2025-03-02/A.csv",
+        "raw/a/load_date=2025-03-03T00/a.csv",
+        "raw/a/load_date=2025-",
+        "raw/a/load_date=latest/a.csv",
+        "raw/a/readme.txt",
+        "raw/aa/load_date=2025-03-04/a.csv",
+        "2025-03-05",
+    )
+    assert found(store, tables) == {"2025-03-01": {"a": good}}
+
+
+def test_only_the_range_is_told(store: Store, bucket: Path, tmp_path: Path) -> None:
+    tables = sources(tmp_path, a="raw/a/{load_date}")
+    lay(bucket, *(f"raw/a/{day}" for day in ("2024-12-31", "2025-01-01", "2025-01-02", "2025-12-31", "2026-01-01")))
+    assert list(found(store, tables)) == ["2025-01-01", "2025-01-02", "2025-12-31"]
+    assert list(found(store, tables, date(2025, 1, 2), date(2025, 12, 30))) == ["2025-01-02"]
+    assert list(found(store, tables, date(2024, 1, 1), date(2024, 12, 31))) == ["2024-12-31"]
+
+
+def test_sources_that_share_a_prefix(store: Store, bucket: Path, tmp_path: Path) -> None:
+    tables = sources(tmp_path, a="raw/{load_date}/a.csv", b="raw/{load_date}/b.csv")
+    lay(bucket, "raw/2025-03-01/a.csv", "raw/2025-03-01/b.csv")
+    assert found(store, tables) == {"2025-03-01": {"a": "raw/2025-03-01/a.csv", "b": "raw/2025-03-01/b.csv"}}
+
+
+def test_a_year_of_more_keys_than_a_page_holds(store: Store, bucket: Path, tmp_path: Path) -> None:
+    tables = sources(tmp_path, a="raw/{load_date}/a.csv")
+    days = [date.fromordinal(FIRST.toordinal() + n) for n in range(365)]
+    lay(bucket, *(f"raw/{day}/{name}.csv" for day in days for name in "abc"))
+    assert list(found(store, tables)) == [str(day) for day in days]
