@@ -50,7 +50,7 @@ test-servers: $(READY_DEV) ## the core's tests on other PostgreSQL servers: make
 		KPI_TEST_POSTGRES_BIN=$$bin $(BIN)/pytest $(addprefix kpi_assets_tests/,materialize warehouse ledger) || exit 1; done
 
 mutants: $(READY_DEV) ## which breaks of the code no test notices: make mutants MODULES="warehouse/audit materialize" [SAMPLE=5] [SEED=1] [AGAIN=report]
-	@test -n "$(MODULES)" || { echo "Say which modules: make mutants MODULES=\"warehouse/audit build\""; exit 1; }
+	@test -n "$(MODULES)" || { echo "Say which modules: make mutants MODULES=\"warehouse/audit materialize\""; exit 1; }
 	@$(BIN)/python -m kpi_assets_tests.mutants $(MODULES) --sample $(or $(SAMPLE),0) --seed $(or $(SEED),1) $(if $(AGAIN),--again $(AGAIN))
 
 soak: $(READY_DEV) ## half an hour of automation, a month's backfill, and processes killed at random
