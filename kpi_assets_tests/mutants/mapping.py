@@ -38,7 +38,9 @@ _TESTS = {
     "materialize/prepare": ("materialize/test_prepare.py", "ledger/test_schema.py", "warehouse/test_provision.py"),
     "materialize/recheck": (
         "materialize/test_recheck.py",
-        "ledger/test_results.py",
+        "monitoring/freshness": ("monitoring/test_freshness.py",),
+    "monitoring/recovery": ("monitoring/test_freshness.py", "ledger/test_incidents.py"),
+    "ledger/test_results.py",
         "materialize/test_lookback.py",
         "materialize/test_retention.py",
     ),
