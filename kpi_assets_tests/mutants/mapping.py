@@ -63,6 +63,8 @@ _TESTS = {
     "sources/records": ("sources/test_records.py", "warehouse/test_quarantine.py"),
     "sources/store": ("sources/test_store.py", "sources/test_conditional.py"),
     "model/tree": ("model/test_tree.py", "model/test_pipeline.py"),
+    "model/folder": ("model/test_tree.py", "model/test_pipeline.py"),
+    "model/neighbors": ("model/test_tree.py", "model/test_pipeline.py"),
     "ledger/deliveries": ("alerts/test_storm.py", "ledger/test_incidents.py", "alerts/test_delivery.py"),
     "ledger/holds": ("plan/test_status.py", "materialize/test_publish.py"),
     "ledger/history": ("plan/test_status.py", "plan/test_lookback.py"),

@@ -1,0 +1,170 @@
+"""One pipeline's folder below sql/, read: its pipeline.yaml, and each of its files by itself.
+
+Belongs here: finding the files, and what is wrong with a path, a file, or a SELECT beside its own header. Not here:
+what the words of a file say (header.py, query.py, checks.py), and the tables among each other (neighbors.py).
+"""
+
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kpi_assets.model.checks import Check, expand
+from kpi_assets.model.header import Header, cut
+from kpi_assets.model.lookback import WINDOW_START
+from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
+from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_DATABASES, PipelineConfig, Table
+from kpi_assets.model.query import Query, parse_query
+from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
+
+LARGEST = 1 << 20  # bytes of one file
+MinimumRows = Mapping[str, int]  # this environment's, by `pipeline.schema.table`
+
+
+@dataclass
+class Folder:
+    """What was read of one folder: the files whose path names a table, and the tables whose file could be read."""
+
+    path: Path
+    config: PipelineConfig | None = None
+    files: dict[Relation, Path] = field(default_factory=dict)
+    tables: dict[Relation, Table] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """Its pipeline.yaml."""
+        return self.path / PIPELINE_FILE
+
+
+def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Folder:
+    """Read pipeline.yaml and every file of a folder; what is wrong with any of them is added to `problems`."""
+    folder = Folder(path)
+    if problem := name_problem(path.name):
+        problems.add(folder.config_path, 1, f"the folder names a database: {problem}")
+    if path.name in TAKEN_DATABASES:
+        problems.add(
+            folder.config_path, 1, f"a database called {path.name!r} is there for another purpose: rename the folder"
+        )
+    with problems.collected():
+        folder.config, _ = read(PipelineConfig, _text_of(folder.config_path), folder.config_path)
+    below = sorted(path.rglob("*"))
+    for link in (each for each in below if each.is_symlink() and each.is_dir()):
+        problems.add(link, 1, "is a link to a folder, which is not followed: put the folder itself here")
+    for file in (each for each in below if each.suffix.lower() == ".sql"):
+        with problems.collected():
+            relation = _relation_of(path, file, folder.config)
+            folder.files[relation] = file
+            if table := _read_table(folder, relation, minimum_rows, problems):
+                folder.tables[relation] = table
+    return folder
+
+
+def _text_of(path: Path) -> str:
+    try:
+        # Before it is opened: opening a pipe waits for somebody to write into it, and a device has no end.
+        if not stat.S_ISREG((found := path.stat()).st_mode):
+            raise ModelError(path, 1, "is no regular file: put one in its place")
+        if found.st_size > LARGEST:
+            raise ModelError(path, 1, f"has {found.st_size:,} bytes, more than {LARGEST:,}: write less into one file")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ModelError(path, line, f"is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    except OSError as error:
+        raise ModelError(
+            path, 1, f"cannot be read ({error.strerror}): make it a file that this user may read"
+        ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ModelError(path, line, "holds the control character U+0000: take it out")
+    return text
+
+
+def _relation_of(folder: Path, path: Path, config: PipelineConfig | None) -> Relation:
+    """The path is the name."""
+    parts = path.relative_to(folder).with_suffix("").parts
+    if len(parts) != 2 or path.suffix != ".sql" or any(map(name_problem, parts)):
+        raise ModelError(
+            path, 1, f"must lie at <schema>/<table>.sql, both in lower case and at most {LONGEST} letters long"
+        )
+    if config and parts[0] not in config.layers:
+        raise ModelError(path, 1, f"the schema {parts[0]!r} is not one of the layers of {PIPELINE_FILE}")
+    return Relation(*parts)
+
+
+def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, problems: Problems) -> Table | None:
+    """One file; None where something is wrong with it by itself."""
+    path, own = folder.files[relation], Problems()
+    header = query = None
+    checks: tuple[Check, ...] = ()
+    words, body = cut(path, _text_of(path))
+    with own.collected():
+        header, lines = read(Header, words, path)
+    if header is None:
+        if body.strip():
+            with own.collected():
+                parse_query(body, path, lookback=True)
+    else:
+        with own.collected():
+            default = folder.config.defaults.min_rows if folder.config else None
+            checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"), default)
+        with own.collected():
+            query = _query_of(header, lines, body, path)
+    problems.found += own.found
+    return Table(folder.name, relation, path, header, query, checks) if header and not own.found else None
+
+
+def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
+    """The SELECT of a file; None for a raw table, whose file ends with its header."""
+    if header.source and body.strip():
+        raise ModelError(
+            path, lines.of("source"), "has both a source and a SELECT: a raw table's file ends with its header"
+        )
+    if header.source:
+        return None
+    if not body.strip():
+        raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
+    query = parse_query(body, path, lookback=header.lookback is not None)
+    problems = Problems()
+    for line, problem in _differences(header, lines, query):
+        problems.add(path, line, problem)
+    if header.lookback and not query.windows:
+        problems.add(
+            path,
+            lines.of("lookback"),
+            f"the SELECT reads no window of {header.lookback.days} calendar days: tie a table to it by `{LOAD_DATE} "
+            f"between %({WINDOW_START})s and %({LOAD_DATE})s`, or take lookback out",
+        )
+    problems.raise_any()
+    return query
+
+
+def _differences(header: Header, lines: Lines, query: Query) -> Iterator[tuple[int, str]]:
+    """(line, what) of each difference between what the SELECT returns and the header's columns in their order."""
+    declared, returned = header.selected, query.columns
+    nameless = [number for number, column in enumerate(returned) if column in {"", "*"}]
+    for number in nameless:
+        yield (
+            query.line_of(number),
+            "the SELECT must name each column it returns: write them out instead of *, give expressions an alias",
+        )
+    for number, column in enumerate(returned):
+        if column not in {"", "*", *declared}:
+            what = f"the SELECT returns the column {column!r}, which the header does not declare: declare it there"
+            yield query.line_of(number), what
+        elif column in returned[:number] and column not in {"", "*"}:
+            yield query.line_of(number), f"the SELECT returns the column {column!r} a second time: take it out"
+    if nameless:
+        return
+    for column in declared:
+        if column not in returned:
+            yield lines.of("columns", column), f"the column {column!r} is declared but the SELECT does not return it"
+    if sorted(declared) == sorted(returned) and declared != returned:
+        number = next(n for n, column in enumerate(returned) if column != declared[n])
+        order = f"({', '.join(declared)}) stand in another order in the SELECT ({', '.join(returned)})"
+        yield query.line_of(number), f"the header's columns {order}: write both in one order"

@@ -1,0 +1,262 @@
+"""The tables of a pipeline among each other: unknown tables, circles, views, windows, and names that are taken twice.
+
+Belongs here: what one file cannot tell by itself. Not here: reading the files (folder.py), and what is asked of a
+pipeline once nothing is wrong with it (pipeline.py).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from graphlib import CycleError, TopologicalSorter
+from itertools import combinations
+
+from kpi_assets.model.checks import ForeignKey, Reconcile
+from kpi_assets.model.column_reads import columns_read
+from kpi_assets.model.folder import Folder
+from kpi_assets.model.lookback import Key
+from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_JOBS, Pipeline, Table, parse_date
+from kpi_assets.model.replay import check_replay
+from kpi_assets.model.strict_yaml import ModelError, Problems
+from kpi_assets.model.sums import check_summand
+from kpi_assets.model.table_ref import THIS
+
+
+def in_build_order(folder: Folder, problems: Problems) -> dict[Relation, Table]:
+    """The tables that nothing is wrong with, each behind those that it reads."""
+    sound = {}
+    for table in folder.tables.values():
+        own = Problems()
+        _check_neighbors(table, folder, own)
+        if not own.found:
+            sound[table.relation] = table
+        problems.found += own.found
+    reads = {relation: [each for each in table.reads if each in sound] for relation, table in sound.items()}
+    order = _sorted(reads, sound, problems)
+    known = {}
+    for relation in order:
+        with problems.collected():
+            known[relation] = _with_neighbors(sound[relation], folder.tables)
+    return known
+
+
+def _sorted(
+    reads: Mapping[Relation, Sequence[Relation]], tables: Mapping[Relation, Table], problems: Problems
+) -> list[Relation]:
+    """The tables in build order, without those that read each other in a circle."""
+    left = dict(reads)
+    while True:
+        try:
+            return [each for each in TopologicalSorter(left).static_order() if each in left]
+        except CycleError as error:
+            first, reader = error.args[1][:2]  # each is read by the next
+            circle = " -> ".join(map(str, error.args[1]))
+            problems.add(
+                tables[reader].path,
+                tables[reader].mentions[first],
+                f"the tables read each other in a circle: {circle}; let one of them read something else",
+            )
+            for relation in error.args[1]:
+                left.pop(relation, None)
+
+
+def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
+    """The table, knowing what the headers of those that it reads say: their types, and which rows of a window count."""
+    if table.query is None:
+        return table
+    types = {relation: tables[relation].types for relation in table.query.reads if relation in tables}
+    has_unknown_sums = check_replay(table.query, types, table.path)
+    keys = {relation: _window_key(table, relation, tables) for relation in table.window_reads if relation in tables}
+    query = replace(table.query, keys=keys, has_unknown_sums=has_unknown_sums)
+    return replace(table, query=query, checks=tuple(check.with_keys(keys) for check in table.checks))
+
+
+def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Table]) -> Key:
+    """Which rows of another table a window of this one holds. Raises ModelError where neither of the two says it."""
+    other, lookback = tables[relation], table.header.lookback
+    assert lookback is not None
+    if lookback.rows == "all":
+        return None
+    speaker = other
+    if other.header.storage == "view" and other.query and other.query.projection:
+        speaker = tables.get(other.shows[0], other)
+    if speaker.header.versions == "latest":
+        return tuple(other.header.grain)
+    raise ModelError(
+        table.path,
+        table.mentions[relation],
+        f"{relation} is read over {lookback.days} calendar days, and nothing says which of its rows count: write "
+        f"`versions: latest` in the header of {speaker.relation} if only the latest row of each "
+        f"{', '.join(speaker.header.grain)} does, or `lookback: {{days: {lookback.days}, rows: all}}` here if all do",
+    )
+
+
+def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
+    tables = folder.tables
+    for relation, line in table.mentions.items():
+        if relation == table.relation:
+            problems.add(table.path, line, f"reads {relation}, which is itself: a check reads its build as {THIS}")
+        elif relation not in folder.files:
+            problems.add(
+                table.path, line, f"reads {relation}, which has no file here: correct the name or add the file"
+            )
+    if table.header.storage == "view":
+        with problems.collected():
+            _check_view(table, folder)
+    _check_summands(table, tables, problems)
+    lines = {check.name: check.line for check in table.checks}
+    for column, reference in table.header.checks.foreign_key.items():
+        name, _, other = reference.rpartition(".")
+        there = tables.get(Relation.parse(name))
+        if there and other not in there.columns:
+            problems.add(
+                table.path,
+                lines[f"foreign_key__{column}"],
+                f"checks.foreign_key.{column}: {name} has no column {other!r}: it has {', '.join(there.columns)}",
+            )
+    of_checks = [check.queries for check in table.checks if not isinstance(check, ForeignKey)]
+    for query in (*([table.query] if table.query else []), *(query for queries in of_checks for query in queries)):
+        for relation, found in columns_read(query.tree):
+            if relation in tables and found.name not in {LOAD_DATE, *tables[relation].columns}:
+                problems.add(
+                    table.path,
+                    query.line_at(found),
+                    f"reads the column {found.name!r} of {relation}, which has none of that name: correct it, or "
+                    "declare the column there",
+                )
+
+
+def _check_summands(table: Table, tables: Mapping[Relation, Table], problems: Problems) -> None:
+    """What reconcile adds up in a source must have an exact sum there."""
+    for check in table.checks:
+        if isinstance(check, Reconcile) and check.summed and check.total and check.source in tables:
+            with problems.collected():
+                check_summand(check.summed, tables[check.source].types, table.path, check.total.line)
+
+
+def _check_view(table: Table, folder: Folder) -> None:
+    """A view shows rows as soon as its table does, so it promises nothing of them that the table does not."""
+    if table.query is None or table.query.projection is None:
+        raise ModelError(
+            table.path, 1, "storage: view is for a SELECT of one table's columns as they are, where load_date is given"
+        )
+    relation, columns = table.shows
+    if relation not in folder.tables:
+        return
+    shown, header = folder.tables[relation], table.header
+    if shown.header.storage == "view":
+        raise ModelError(table.path, 1, f"storage: view shows {relation}, which is a view itself: read what that shows")
+    if [columns[column] for column in header.grain] != shown.header.grain:
+        raise ModelError(table.path, 1, f"storage: view keeps the grain of {relation}: {', '.join(shown.header.grain)}")
+    for name, there in columns.items():
+        if there in shown.columns and header.columns[name].type != shown.header.columns[there].type:
+            raise ModelError(
+                table.path, 1, f"storage: view keeps the types of {relation}: {name!r} has another there, write that"
+            )
+
+
+def check_sources(pipeline: Pipeline, problems: Problems) -> None:
+    """Two raw tables must be told apart on S3 and in ops: each has an object of its own."""
+    for one, other in combinations(sorted(pipeline.sources, key=lambda table: table.relation), 2):
+        if one.relation.table == other.relation.table:
+            problems.add(
+                other.path,
+                1,
+                f"{one.relation} is a raw table of the same name, by which the object of each is known: rename one",
+            )
+            continue
+        first, second = (table.header.source for table in (one, other))
+        assert first is not None
+        assert second is not None
+        shared = _same_key_on(first.object, second.object)
+        if first.object == second.object or (shared and shared >= pipeline.config.start_date):
+            when = f" of {shared}" if shared else ""
+            problems.add(
+                other.path,
+                1,
+                f"{one.relation} reads the same object{when} ({second.object}): give each an object of its own, or let "
+                "one table select from the other",
+            )
+
+
+def _same_key_on(one: str, other: str) -> date | None:
+    """The load_date on which two templates that differ name the same key; None where there is none.
+
+    Where the same key holds the date at two places, all from the first place on to the second repeats it.
+    """
+    mark = f"{{{LOAD_DATE}}}"
+    one, other = sorted((one, other), key=lambda template: template.index(mark))
+    between = other[one.index(mark) : other.index(mark)]
+    try:
+        shared = parse_date((between * 10)[:10])
+    except ValueError:
+        return None
+    same = one.replace(mark, shared.isoformat()) == other.replace(mark, shared.isoformat())
+    return shared if same else None
+
+
+def check_retention(pipeline: Pipeline, problems: Problems) -> None:
+    """A mart or KPI must not lose its rows with those that it shows, or a part of its window."""
+    for relation, table in pipeline.tables.items():
+        for window_input in pipeline.window_inputs_of(table):
+            kept = pipeline.retention_days(pipeline.tables[window_input])
+            if kept is not None and table.header.lookback and kept < table.header.lookback.days:
+                problems.add(
+                    table.path,
+                    1,
+                    f"lookback reads {table.header.lookback.days} calendar days of {window_input}, of which retention "
+                    f"keeps {kept} ({PIPELINE_FILE}): look back on less, or keep more",
+                )
+        for view in pipeline.views_of(relation) if pipeline.retention_days(table) else ():
+            if pipeline.layer(view) == "marts" or pipeline.tables[view].header.kpi:
+                problems.add(
+                    pipeline.tables[view].path,
+                    1,
+                    f"storage: view shows {relation}, whose rows retention drops ({PIPELINE_FILE}), and marts and KPIs "
+                    "stay: take the word out, and it has rows of its own",
+                )
+
+
+def check_latest_views(folder: Folder, problems: Problems) -> None:
+    """The view for readers of a KPI is made beside it: no file may have its name."""
+    for relation, table in folder.tables.items():
+        if table.header.kpi and table.latest_view in folder.files:
+            problems.add(
+                folder.files[table.latest_view],
+                1,
+                f"{table.latest_view} is the view that readers of the KPI {relation} are given: give this file another "
+                "name",
+            )
+
+
+def check_jobs(folders: Collection[Folder], problems: Problems) -> None:
+    """Dagster knows the jobs of all pipelines by their names alone."""
+    jobs = {f"{folder.name}_{what}": folder.name for folder in folders for what in TAKEN_JOBS}
+    for folder in folders:
+        if folder.name in jobs:
+            job = f"a job of the pipeline {jobs[folder.name]!r}"
+            problems.add(folder.config_path, 1, f"the folder is called like {job}: rename the folder")
+        if folder.name == "run_history":
+            problems.add(
+                folder.config_path, 1, "the folder is called like the job that deletes old runs: rename the folder"
+            )
+
+
+def check_generated_names(folders: Iterable[Folder], problems: Problems) -> None:
+    """Builds and Dagster's steps are called `<pipeline>__<schema>__<table>`, which two tables may have in common."""
+    seen: dict[str, str] = {}
+    for folder in folders:
+        for relation, path in folder.files.items():
+            keys = [(folder.name, *relation)]
+            if relation in folder.tables and folder.tables[relation].header.source:
+                keys.append((folder.name, "s3", relation.table))
+            for key in keys:
+                name, shown = "__".join(key), "/".join(key)
+                other = seen.get(name)
+                if other and other != shown:
+                    problems.add(
+                        path,
+                        1,
+                        f"{shown} and {other} give the same name to what is made of them ({name}): rename one of them",
+                    )
+                seen[name] = shown
