@@ -8,7 +8,8 @@ from typer.main import get_command
 
 from kpi_assets.cli.app import app
 from kpi_assets.model.automation import Automation
-from kpi_assets.model.header import CHECK_WORDS, Header
+from kpi_assets.model.checks.words import WORDS
+from kpi_assets.model.header import Header
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.plan.status import STATES
 from kpi_assets.settings import CHECKOUT, Settings
@@ -42,7 +43,7 @@ def test_the_words_of_a_header_are_those_of_the_code() -> None:
     words, checks = tour.split("| header word |")[1].split("| check word |")
     told = {word for row in re.findall(r"^\| (`.*?) \|", words, re.MULTILINE) for word in re.findall(r"`(\w+)`", row)}
     assert told == set(Header.model_fields)
-    assert set(re.findall(r"^\| `(\w+):", checks, re.MULTILINE)) == {*CHECK_WORDS, "any_name"}
+    assert set(re.findall(r"^\| `(\w+):", checks, re.MULTILINE)) == {*WORDS, "any_name"}
 
 
 def test_the_words_of_automation_and_their_defaults_are_those_of_the_code() -> None:

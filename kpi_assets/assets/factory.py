@@ -20,7 +20,7 @@ from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import checks as object_checks
 from kpi_assets.materialize.verify_object import verify
-from kpi_assets.model.checks import Check
+from kpi_assets.model.checks.base import Check
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.header import Freshness
 from kpi_assets.model.pipeline import Pipeline, Table

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from kpi_assets.model.checks import Check
+from kpi_assets.model.checks.base import Check
 from kpi_assets.model.pipeline import Pipeline
 
 

@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Json
 
-from kpi_assets.model.results import CheckResult
-
-Subject = Literal["object", "candidate", "published"]
+from kpi_assets.model.results import CheckResult, Subject
 
 
 def record(

@@ -1,7 +1,6 @@
 """What a build reads: looked up in the publish ledger before, and looked at once more before the build is published.
 
-Belongs here: which publishes those are, of its own load_date and of a window before it, and that they stay; and how
-many rows were published before, which its own are compared with. Not here:
+Belongs here: which publishes those are, of its own load_date and of a window before it, and that they stay. Not here:
 the ledger's rows (ledger/publishes.py), and which rows of a window count (model/lookback.py).
 """
 
@@ -17,7 +16,6 @@ from kpi_assets.ledger.publishes import Publish, input_name
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.retention import replay
 from kpi_assets.materialize.retry import wait_for_publishes
-from kpi_assets.model.checks import SAME_WEEKDAYS, MinRows
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
@@ -94,20 +92,6 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
     _check_stored(context.pipeline, connection, table, load_date, there.values())
     earlier = tuple(publish for of in there.values() for publish in of.values())
     return Inputs(table, load_date, of_day, earlier, Window(first, load_date, (*there, load_date)))
-
-
-def rows_before(connection: Connection[Any], table: Table, load_date: date) -> dict[str, Any]:
-    """What min_rows compares a load_date of a table with, by the names in Facts; nothing is asked that it does not."""
-    found: dict[str, Any] = {}
-    for check in table.checks:
-        if isinstance(check, MinRows) and check.of_previous:
-            latest = publishes.earlier_rows(connection, table.relation, load_date, every=1, count=1)
-            found["previous_rows"] = latest[0] if latest else None
-        if isinstance(check, MinRows) and check.of_usual:
-            found["usual_rows"] = publishes.earlier_rows(
-                connection, table.relation, load_date, every=7, count=SAME_WEEKDAYS
-            )
-    return found
 
 
 def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published: Mapping[Relation, Publish]) -> None:

@@ -12,22 +12,21 @@ from psycopg import Connection, sql
 from kpi_assets.ledger import publishes, results
 from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish, input_name
+from kpi_assets.materialize.check_facts import FactLookup
 from kpi_assets.materialize.context import BuildContext, UpstreamError
-from kpi_assets.materialize.inputs import rows_before
 from kpi_assets.materialize.retention import replay
 from kpi_assets.materialize.retry import wait_for_lock
-from kpi_assets.model.checks import NotSeenBefore, Quarantine, RowAccounting
+from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
-from kpi_assets.warehouse.audit import Facts, audit
+from kpi_assets.warehouse.audit import audit
 from kpi_assets.warehouse.candidates import as_declared, identifier
 from kpi_assets.warehouse.content import lost, rows_and_checksum
 
 AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
 OTHER_COLUMNS = "its other checks were not made: it was published with other columns than its file declares now"
-_OF_THE_OBJECT = (RowAccounting, Quarantine, NotSeenBefore)  # they judge the object, which is not read again
 
 
 def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:
@@ -121,14 +120,14 @@ def _audited(
             sql.Literal(publish.load_date),
         )
     )
-    facts = Facts(
+    checks = [check for check in table.checks if "published" in check.applies_to]
+    facts = AuditFacts(
         publish.load_date,
-        **rows_before(connection, table, publish.load_date),
         source_rows={relation: each.rows for relation, each in published.items()},
+        looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),
         instead=as_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
     )
-    checks = [check for check in table.checks if not isinstance(check, _OF_THE_OBJECT)]
     return audit(connection, sql.SQL("pg_temp.this"), table.types, checks, facts).results
 
 

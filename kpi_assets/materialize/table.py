@@ -4,7 +4,7 @@ Whatever happens, the run log is closed, the publish is one transaction, and rea
 Not here: how each step is done in SQL (warehouse/).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from typing import Any
@@ -12,23 +12,22 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import holds, manifests, publishes, quarantine, results, runs
+from kpi_assets.ledger import holds, publishes, quarantine, results, runs
 from kpi_assets.ledger.locks import build_lock, lock_publish
-from kpi_assets.ledger.publishes import Publish, shown_as
+from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
+from kpi_assets.materialize.check_facts import FactLookup
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, Stopwatch, reason_of
-from kpi_assets.materialize.inputs import Inputs, look_upstream, rows_before
+from kpi_assets.materialize.inputs import Inputs, look_upstream
 from kpi_assets.materialize.load import Filled, fill
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, outlast_snapshots, retry_on_lock, wait_for_lock
 from kpi_assets.model import excerpt
-from kpi_assets.model.checks import ForeignKey, NotSeenBefore
-from kpi_assets.model.names import Relation
+from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.pipeline import Table
-from kpi_assets.model.results import ChartRows
-from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.model.results import SAMPLES, ChartRows
 from kpi_assets.warehouse import candidates, tables
-from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
-from kpi_assets.warehouse.candidates import Candidate, DefinitionError, identifier
+from kpi_assets.warehouse.audit import Audit, audit
+from kpi_assets.warehouse.candidates import Candidate, DefinitionError
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.refusal import cure_of
 from kpi_assets.warehouse.shape import Published
@@ -185,12 +184,11 @@ def _audit(
     filled: Filled,
 ) -> Audit:
     table = candidate.table
-    same_bytes: list[dict[str, Any]] = []
-    if any(isinstance(check, NotSeenBefore) for check in table.checks):
-        same_bytes = manifests.same_bytes(connection, table.relation.table, candidate.load_date, filled.manifest_hash)
-    facts = Facts(
+    lookup = FactLookup(
+        connection, context.pipeline, table, candidate.load_date, table.checks, filled.manifest_hash, inputs.of_day
+    )
+    facts = AuditFacts(
         candidate.load_date,
-        **rows_before(connection, table, candidate.load_date),
         source_rows={relation: publish.rows for relation, publish in inputs.of_day.items()},
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,
@@ -199,27 +197,12 @@ def _audit(
             for bad in filled.quarantined[:SAMPLES]
         ],
         unreadable=filled.unreadable,
-        same_bytes=same_bytes,
         grain_is_proven=filled.grain_is_proven,
-        gapless=_gapless_keys(context, connection, candidate, inputs.of_day),
+        looked_up=lookup.answers(),
         window=inputs.window,
         instead=candidates.as_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
     )
     return audit(connection, candidate.name, table.types, table.checks, facts)
-
-
-def _gapless_keys(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish]
-) -> dict[str, tuple[int, int]]:
-    """Of each foreign key to such a key, its ends: a value between them is there, and no other is."""
-    ends = {}
-    for check in candidate.table.checks:
-        if isinstance(check, ForeignKey):
-            header, rows = context.pipeline.tables[check.refers].header, inputs[check.refers].rows
-            if header.grain == [check.to] and header.columns[check.to].type in KEY_TYPES:
-                found = gapless(connection, identifier(check.refers), check.to, candidate.load_date, rows)
-                ends.update({check.name: found} if found else {})
-    return ends
 
 
 def _record(

@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from kpi_assets.ledger import holds, manifests, results, runs
 from kpi_assets.materialize.context import BuildContext, ObjectOutcome, reason_of
-from kpi_assets.model.checks import Check
+from kpi_assets.model.checks.base import Check
 from kpi_assets.model.header import Source
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table

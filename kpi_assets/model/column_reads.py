@@ -3,12 +3,13 @@
 Not here: from which columns a returned one is computed (query.py's lineage).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from kpi_assets.model.names import Relation
+from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.query import Query
 
 _SYSTEM = {"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"}  # every table has these
 
@@ -20,6 +21,17 @@ def columns_read(tree: exp.Query) -> Iterator[tuple[Relation, exp.Column]]:
             owner = _owner(scope, column)
             if owner is not None and column.name not in _SYSTEM:
                 yield Relation(owner.db, owner.name), column
+
+
+def unknown_columns(query: Query, columns: Mapping[Relation, Collection[str]]) -> Iterator[tuple[int, str]]:
+    """(line, what is wrong) for each column that a SELECT reads of one of these tables, and that the table has not."""
+    for relation, found in columns_read(query.tree):
+        if relation in columns and found.name not in {LOAD_DATE, *columns[relation]}:
+            yield (
+                query.line_at(found),
+                f"reads the column {found.name!r} of {relation}, which has none of that name: correct it, or "
+                "declare the column there",
+            )
 
 
 def names_read(tree: exp.Query) -> set[str]:

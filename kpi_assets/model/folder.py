@@ -1,7 +1,7 @@
 """One pipeline's folder below sql/, read: its pipeline.yaml, and each of its files by itself.
 
 Belongs here: finding the files, and what is wrong with a path, a file, or a SELECT beside its own header. Not here:
-what the words of a file say (header.py, query.py, checks.py), and the tables among each other (neighbors.py).
+what the words of a file say (header.py, query.py, checks/), and the tables among each other (neighbors.py).
 """
 
 import stat
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kpi_assets.model.checks import Check, expand
+from kpi_assets.model.checks.base import TableCheck
+from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import Header, cut
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
@@ -101,7 +102,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     """One file; None where something is wrong with it by itself."""
     path, own = folder.files[relation], Problems()
     header = query = None
-    checks: tuple[Check, ...] = ()
+    checks: tuple[TableCheck, ...] = ()
     words, body = cut(path, _text_of(path))
     with own.collected():
         header, lines = read(Header, words, path)

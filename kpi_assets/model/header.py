@@ -1,7 +1,7 @@
 """The header of an asset's file: what SQL cannot say about a table.
 
 Belongs here: the words a header may hold and their meaning, and cutting a file into header and body.
-Not here: the SELECT (query.py), what a check does (checks.py), the tables around this one (pipeline.py).
+Not here: the SELECT (query.py), what a check does (checks/), the tables around this one (pipeline.py).
 """
 
 import re
@@ -10,17 +10,19 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator, model_validator
 
+from kpi_assets.model.affects import Affects
+from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.checks.words import WORDS
+from kpi_assets.model.field_types import Owner, Sentence, Strictness, Value
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
     AS_PUBLISHED,
-    IDENTIFIER,
     LOAD_DATE,
     LOW_VOLUME,
     SYSTEM_COLUMNS,
     Identifier,
-    Relation,
 )
 from kpi_assets.model.sentences import Loc, UnknownWordError, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
@@ -49,34 +51,16 @@ _ALIASES = {
 }
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 _DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
-CHECK_WORDS = ("min_rows", "not_null", "accepted_values", "range", "unique", "foreign_key", "reconcile")
-
-Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
-Expression = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]  # of SQL
 
 
-def _is_scalar(value: object) -> object:
-    if not isinstance(value, (str, bool, int, float)):
-        raise ValueError(f"{shown(value)} is no single value: write a text, a number, true or false")
-    return value
-
-
-def _is_owner(value: str) -> str:
-    if not re.fullmatch(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+", value):
-        raise ValueError(f"{shown(value)} is neither a team nor an address: write team:name or name@example.com")
-    return value
-
-
-Value = Annotated[str | bool | int | float, BeforeValidator(_is_scalar)]
-Owner = Annotated[str, AfterValidator(_is_owner)]
-Strictness = Literal["warn", "hold", "ignore"]  # what comes of a doubt: a warning, a held load_date, nothing
+_ALL = Affects.ROWS | Affects.CHECKS | Affects.OBJECT
 
 
 class Column(Strict):
     """One column: its Postgres type and what it means, NULL included."""
 
-    type: str = Field(examples=["type: integer"])
-    description: Sentence = Field(examples=["description: Order."])
+    type: Annotated[str, Affects.ROWS] = Field(examples=["type: integer"])
+    description: Annotated[Sentence, Affects.NOTHING] = Field(examples=["description: Order."])
 
     @field_validator("type")
     @classmethod
@@ -95,12 +79,13 @@ class Source(Strict):
     """Where a raw table's rows come from."""
 
     # The key of its S3 object, with {load_date} where the date stands.
-    object: str = Field(examples=["object: raw/orders/load_date={load_date}/orders.csv"])
-    format: Literal["csv"] = Field(examples=["format: csv"])
-    quarantine_budget: Annotated[int, Field(ge=0)] = 0  # rows that may be set aside before the gate holds
+    object: Annotated[str, _ALL] = Field(examples=["object: raw/orders/load_date={load_date}/orders.csv"])
+    format: Annotated[Literal["csv"], _ALL] = Field(examples=["format: csv"])
+    # rows that may be set aside before the gate holds
+    quarantine_budget: Annotated[int, Field(ge=0), Affects.CHECKS] = 0
     # A last record without a line end may be cut off; in an object that shrank as well it holds with `warn` too.
-    ends_with_line_end: Strictness = "warn"
-    same_bytes: Strictness = "warn"  # as another object that was delivered before it
+    ends_with_line_end: Annotated[Strictness, Affects.CHECKS | Affects.OBJECT] = "warn"
+    same_bytes: Annotated[Strictness, Affects.CHECKS] = "warn"  # as another object that was delivered before it
 
     @field_validator("object")
     @classmethod
@@ -110,68 +95,13 @@ class Source(Strict):
         return value
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class MinRows(Strict):
-    """Fewest rows of a build: absolute, and as a share of what earlier load_dates had; a share of 0 asks for nothing.
-
-    A file's words take the place of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
-    """
-
-    at_least: Annotated[int, Field(ge=0)] | None = None  # not said: 1 of a raw table or a KPI, else 0
-    of_previous: Share = 0.0  # of the rows of the latest earlier load_date
-    of_usual: Share = 0.0  # of the median of the rows of the same weekday in the last weeks
-
-
-class Reconcile(Strict):
-    """Accounting against one upstream table: what it has = what is here + what the named rules drop.
-
-    Rows are counted, or with `sum` an expression over the source's rows is added up.
-    """
-
-    source: str
-    sum: Expression | None = None  # over a row of the source
-    here: Expression | None = None  # over a row here, which `sum` is compared with; the same as `sum` if it is not said
-    counted: Expression | None = None  # over the whole build, instead of count(*), or of adding up `here`
-    dropped: dict[Identifier, str] = {}  # rule -> predicate over the source's rows
-
-    @field_validator("source")
-    @classmethod
-    def _is_a_table(cls, value: str) -> str:
-        return str(Relation.parse(value))
-
-    @model_validator(mode="after")
-    def _says_once_what_is_here(self) -> "Reconcile":
-        if self.here and not self.sum:
-            refuse([(("here",), "is what a sum is compared with: say sum as well, or take it out")])
-        if self.here and self.counted:
-            refuse([(("here",), "says again what counted says: take one of them out")])
-        return self
-
-
-class CustomCheck(Strict):
-    """A query that returns bad rows, where `{this}` is the build that is being audited; or one more reconciliation."""
-
-    bad_rows: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] | None = None
-    reconcile: Reconcile | None = None
-    severity: Literal["error", "warn"] = "error"
-    description: Sentence | None = None
-
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> "CustomCheck":
-        if (self.bad_rows is None) == (self.reconcile is None):
-            raise ValueError("a check has either bad_rows or reconcile: give one of them")
-        return self
-
-
 def _is_check(value: Any) -> Any:
     # A word that is misspelled is told of with the words of a check.
     if isinstance(value, CustomCheck) or (
         isinstance(value, dict) and any(nearest(word, CustomCheck.model_fields) for word in value)
     ):
         return value
-    raise UnknownWordError(CHECK_WORDS, "a check of your own has the word bad_rows or reconcile")
+    raise UnknownWordError(tuple(WORDS), "a check of your own has the word bad_rows or reconcile")
 
 
 def _is_free(name: str) -> str:
@@ -183,81 +113,44 @@ def _is_free(name: str) -> str:
 CheckName = Annotated[Identifier, AfterValidator(_is_free)]
 
 
-class Checks(Strict):
+# One field for each word of the registry, in its order.
+_FIELDS: dict[str, Any] = {word.name: (Annotated[word.type, Affects.CHECKS], word.default) for word in WORDS.values()}
+_Words: Any = create_model("_Words", __base__=Strict, **_FIELDS)
+
+
+class Checks(_Words):
     """The built-in words, and under `custom` every other name."""
 
-    min_rows: MinRows | None = None
-    not_null: list[str] = []
-    accepted_values: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
-    range: dict[str, tuple[Value | None, Value | None]] = {}  # column -> lowest, highest; null where it is open
-    unique: dict[Identifier, Annotated[list[str], Field(min_length=1)]] = {}
-    foreign_key: dict[str, str] = {}  # column -> schema.table.column
-    reconcile: Reconcile | None = None
-    custom: dict[CheckName, Annotated[CustomCheck, BeforeValidator(_is_check)]] = {}
+    custom: Annotated[dict[CheckName, Annotated[CustomCheck, BeforeValidator(_is_check)]], Affects.CHECKS] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _names_are_custom_checks(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "custom" in values:
             return values
-        words = {name: value for name, value in values.items() if name in CHECK_WORDS}
-        return {**words, "custom": {name: value for name, value in values.items() if name not in CHECK_WORDS}}
-
-    @field_validator("range", mode="before")
-    @classmethod
-    def _ranges_have_two_ends(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            refuse(
-                ((str(column),), "a range is its lowest and its highest value: write [1, 9], and null for an open end")
-                for column, ends in value.items()
-                if not isinstance(ends, list) or len(ends) != 2
-            )
-        return value
-
-    @field_validator("range")
-    @classmethod
-    def _ranges_have_an_end(
-        cls, value: dict[str, tuple[Value | None, Value | None]]
-    ) -> dict[str, tuple[Value | None, Value | None]]:
-        def problem(ends: tuple[Value | None, Value | None]) -> str:
-            if ends == (None, None):
-                return "both ends are null: give one, or take the range out"
-            is_nan = any(end != end for end in ends)  # noqa: PLR0124  which only NaN does
-            return "NaN is no end: give a number, or null for an open end" if is_nan else ""
-
-        refuse(((column,), found) for column, ends in value.items() if (found := problem(ends)))
-        return value
-
-    @field_validator("foreign_key")
-    @classmethod
-    def _references_are_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        refuse(
-            ((column,), f"refers to {shown(reference)}: write schema.table.column")
-            for column, reference in value.items()
-            if not re.fullmatch(rf"{IDENTIFIER}\.{IDENTIFIER}\.{IDENTIFIER}", reference)
-        )
-        return value
+        words = {name: value for name, value in values.items() if name in WORDS}
+        return {**words, "custom": {name: value for name, value in values.items() if name not in WORDS}}
 
 
 class Chart(Strict):
     """The picture of a KPI: a bar for each value of `x`, as high as `y`; the `top` highest where there are more."""
 
-    x: str
-    y: str
-    top: Annotated[int, Field(ge=1, le=40)] = 15
+    x: Annotated[str, Affects.NOTHING]
+    y: Annotated[str, Affects.NOTHING]
+    top: Annotated[int, Field(ge=1, le=40), Affects.NOTHING] = 15
 
 
 class Kpi(Strict):
     """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart."""
 
-    chart: Chart = Field(examples=["chart: {x: country, y: revenue}"])
+    chart: Annotated[Chart, Affects.NOTHING] = Field(examples=["chart: {x: country, y: revenue}"])
 
 
 class MinVolume(Strict):
     """What a row of a KPI must rest on to be shown: rows below are kept, marked by is_low_volume, and left out."""
 
-    column: str
-    at_least: Annotated[int, Field(ge=1)]
+    column: Annotated[str, Affects.ROWS]
+    at_least: Annotated[int, Field(ge=1), Affects.ROWS]
 
 
 class Lookback(Strict):
@@ -266,35 +159,38 @@ class Lookback(Strict):
     `rows: all` reads every row of them; without it, tables that say `versions: latest` can be read, and no others.
     """
 
-    days: Annotated[int, Field(ge=2, le=LONGEST)]
-    rows: Literal["all"] | None = None
+    days: Annotated[int, Field(ge=2, le=LONGEST), Affects.ROWS]
+    rows: Annotated[Literal["all"] | None, Affects.ROWS | Affects.CHECKS] = None
 
 
 class Freshness(Strict):
     """How long ago the latest published load_date of a KPI may have ended, at 24:00 UTC, before the KPI is late."""
 
-    within_hours: Annotated[float, Field(ge=0.02, le=87_840)]  # Dagster looks no closer than at a minute
+    # Dagster looks no closer than at a minute
+    within_hours: Annotated[float, Field(ge=0.02, le=87_840), Affects.NOTHING]
 
 
 class Header(Strict):
     """Everything a header may say."""
 
-    description: Sentence = Field(examples=["description: One row per order."])
-    owner: Owner = Field(examples=["owner: team:analytics"])
-    grain: list[str] = Field(min_length=1, examples=["grain: [order_id]"])
-    columns: dict[Identifier, Column] = Field(examples=["columns: {order_id: {type: integer, description: Order.}}"])
-    checks: Checks = Checks()
-    source: Source | None = None
+    description: Annotated[Sentence, Affects.NOTHING] = Field(examples=["description: One row per order."])
+    owner: Annotated[Owner, Affects.NOTHING] = Field(examples=["owner: team:analytics"])
+    grain: Annotated[list[str], Affects.CHECKS] = Field(min_length=1, examples=["grain: [order_id]"])
+    columns: Annotated[dict[Identifier, Column], Affects.ROWS | Affects.OBJECT] = Field(
+        examples=["columns: {order_id: {type: integer, description: Order.}}"]
+    )
+    checks: Annotated[Checks, Affects.CHECKS] = Field(default_factory=Checks)
+    source: Annotated[Source | None, _ALL] = None
     # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
     # view: it shows columns of one other table as they are, and stores nothing.
-    storage: Literal["rows", "partitions", "view"] = "rows"
-    lookback: Lookback | None = None
+    storage: Annotated[Literal["rows", "partitions", "view"], Affects.NOTHING] = "rows"
+    lookback: Annotated[Lookback | None, Affects.ROWS | Affects.CHECKS] = None
     # Said by a table that others read over a window: its grain names the same thing in every load_date, of which only
-    # the latest row counts.
-    versions: Literal["latest"] | None = None
-    kpi: Kpi | None = None
-    min_volume: MinVolume | None = None
-    freshness: Freshness | None = None
+    # the latest row counts. It affects the rows of those others, through their SELECT.
+    versions: Annotated[Literal["latest"] | None, Affects.NOTHING] = None
+    kpi: Annotated[Kpi | None, Affects.NOTHING] = None
+    min_volume: Annotated[MinVolume | None, Affects.ROWS] = None
+    freshness: Annotated[Freshness | None, Affects.NOTHING] = None
 
     @property
     def selected(self) -> list[str]:
@@ -316,8 +212,8 @@ class Header(Strict):
             )
         refuse(
             (loc, problem)
-            for loc, value in self._constants()
-            if (problem := _misfit(value, self.columns[str(loc[2])].type))
+            for loc, column, value in self._constants()
+            if (problem := _misfit(value, self.columns[column].type))
         )
         return self
 
@@ -359,27 +255,22 @@ class Header(Strict):
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
 
-    def _mentions(self) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    def _mentions(self) -> Iterator[tuple[Loc, str]]:
         """(where, column) of each column that a word speaks of."""
-        checks = self.checks
-        lists: dict[tuple[str, ...], list[str]] = {("grain",): self.grain, ("checks", "not_null"): checks.not_null}
-        lists.update({("checks", "unique", name): columns for name, columns in checks.unique.items()})
-        for word, columns in lists.items():
-            for number, column in enumerate(columns):
-                yield (*word, number), column
-        for name in ("accepted_values", "range", "foreign_key"):
-            yield from ((("checks", name, column), column) for column in getattr(checks, name))
+        yield from ((("grain", number), column) for number, column in enumerate(self.grain))
+        for word in WORDS.values():
+            named = word.columns(getattr(self.checks, word.name))
+            yield from ((("checks", word.name, *loc), column) for loc, column in named)
         if self.kpi:
             yield from ((("kpi", "chart", axis), getattr(self.kpi.chart, axis)) for axis in ("x", "y"))
         if self.min_volume:
             yield ("min_volume", "column"), self.min_volume.column
 
-    def _constants(self) -> Iterator[tuple[tuple[int | str, ...], Value]]:
-        """(where, value) of each constant that a column is compared with."""
-        for column, values in self.checks.accepted_values.items():
-            yield from ((("checks", "accepted_values", column, number), value) for number, value in enumerate(values))
-        for column, ends in self.checks.range.items():
-            yield from ((("checks", "range", column, n), end) for n, end in enumerate(ends) if end is not None)
+    def _constants(self) -> Iterator[tuple[Loc, str, Value]]:
+        """(where, column, value) of each constant that a column is compared with."""
+        for word in WORDS.values():
+            for loc, column, value in word.constants(getattr(self.checks, word.name)):
+                yield ("checks", word.name, *loc), column, value
 
 
 def _misfit(value: Value, type_: str) -> str:

@@ -10,15 +10,13 @@ from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 
-from kpi_assets.model.checks import ForeignKey, Reconcile
-from kpi_assets.model.column_reads import columns_read
+from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
 from kpi_assets.model.lookback import Key
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_JOBS, Pipeline, Table, parse_date
 from kpi_assets.model.replay import check_replay
 from kpi_assets.model.strict_yaml import ModelError, Problems
-from kpi_assets.model.sums import check_summand
 from kpi_assets.model.table_ref import THIS
 
 
@@ -103,35 +101,11 @@ def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
     if table.header.storage == "view":
         with problems.collected():
             _check_view(table, folder)
-    _check_summands(table, tables, problems)
-    lines = {check.name: check.line for check in table.checks}
-    for column, reference in table.header.checks.foreign_key.items():
-        name, _, other = reference.rpartition(".")
-        there = tables.get(Relation.parse(name))
-        if there and other not in there.columns:
-            problems.add(
-                table.path,
-                lines[f"foreign_key__{column}"],
-                f"checks.foreign_key.{column}: {name} has no column {other!r}: it has {', '.join(there.columns)}",
-            )
-    of_checks = [check.queries for check in table.checks if not isinstance(check, ForeignKey)]
-    for query in (*([table.query] if table.query else []), *(query for queries in of_checks for query in queries)):
-        for relation, found in columns_read(query.tree):
-            if relation in tables and found.name not in {LOAD_DATE, *tables[relation].columns}:
-                problems.add(
-                    table.path,
-                    query.line_at(found),
-                    f"reads the column {found.name!r} of {relation}, which has none of that name: correct it, or "
-                    "declare the column there",
-                )
-
-
-def _check_summands(table: Table, tables: Mapping[Relation, Table], problems: Problems) -> None:
-    """What reconcile adds up in a source must have an exact sum there."""
+    types = {relation: other.types for relation, other in tables.items()}
+    for line, problem in unknown_columns(table.query, types) if table.query else ():
+        problems.add(table.path, line, problem)
     for check in table.checks:
-        if isinstance(check, Reconcile) and check.summed and check.total and check.source in tables:
-            with problems.collected():
-                check_summand(check.summed, tables[check.source].types, table.path, check.total.line)
+        check.check_neighbors(types, table.path, problems)
 
 
 def _check_view(table: Table, folder: Folder) -> None:

@@ -1,7 +1,7 @@
 """Pipelines: a folder below sql/ with its tables, in the order in which they can be built.
 
 Belongs here: what pipeline.yaml says, and what is asked of a table and of its neighbours: versions, lineage, windows.
-Not here: what one file says (header.py, query.py, checks.py), and reading the tree with all that is wrong (tree.py).
+Not here: what one file says (header.py, query.py, checks/), and reading the tree with all that is wrong (tree.py).
 """
 
 import keyword
@@ -16,13 +16,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kpi_assets.errors import UsageError
+from kpi_assets.model import versions
 from kpi_assets.model.automation import Automation
-from kpi_assets.model.checks import Check
-from kpi_assets.model.checks import MinRows as MinRowsCheck
+from kpi_assets.model.checks.base import TableCheck
+from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column_reads import names_read
-from kpi_assets.model.header import Header, MinRows, Sentence
+from kpi_assets.model.field_types import Sentence
+from kpi_assets.model.header import Header
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Identifier, Relation
-from kpi_assets.model.query import Query, digest
+from kpi_assets.model.query import Query
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Strict
@@ -64,7 +66,7 @@ Bucket = Annotated[str, AfterValidator(_is_bucket)]
 class Defaults(Strict):
     """Words of `checks` for the files of a pipeline that do not say them."""
 
-    min_rows: MinRows | None = None
+    min_rows: MinRowsSpec | None = None
 
 
 class PipelineConfig(Strict):
@@ -115,7 +117,7 @@ class Table:
     path: Path
     header: Header
     query: Query | None
-    checks: tuple[Check, ...]
+    checks: tuple[TableCheck, ...]
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -186,16 +188,7 @@ class Table:
     @cached_property
     def code_version(self) -> str:
         """16 hex digits that change when the same input would give another table: not for a comment or a check."""
-        columns = ",".join(f"{name} {column.type}" for name, column in self.header.columns.items())
-        source = self.header.source
-        origin = self.query.fingerprint if self.query else f"{source.object} {source.format}" if source else ""
-        volume = self.header.min_volume
-        return digest(
-            origin,
-            columns,
-            *([f"lookback {self.header.lookback.days}"] if self.header.lookback else []),
-            *([f"{volume.column} {volume.at_least}"] if volume else []),
-        )
+        return versions.code_version(self.header, self.query)
 
     @cached_property
     def checks_version(self) -> str:
@@ -203,18 +196,12 @@ class Table:
 
         By the file, by the pipeline's defaults, or by KPI_MIN_ROWS.
         """
-        judged = self.header.model_dump_json(include={"grain", "checks", "source"})
-        minimum = [check.version for check in self.checks if isinstance(check, MinRowsCheck)]
-        windows = {part for check in self.checks for query in check.queries for part in query.window_versions}
-        return digest(judged, *minimum, *sorted(windows))
+        return versions.checks_version(self.header, self.checks)
 
     @cached_property
     def object_version(self) -> str:
         """16 hex digits of what a raw table's object is compared with when it is verified."""
-        source = self.header.source
-        assert source is not None
-        strictness = [] if source.ends_with_line_end == "warn" else [f"ends_with_line_end {source.ends_with_line_end}"]
-        return digest(source.object, source.format, *self.columns, *strictness)
+        return versions.object_version(self.header)
 
     def object_key(self, load_date: date) -> str:
         """The S3 key of a raw table's object."""

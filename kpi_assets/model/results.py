@@ -6,6 +6,9 @@ from typing import Any, Literal, NamedTuple
 from kpi_assets.model import excerpt
 
 Verdict = Literal["pass", "fail", "warn", "error"]
+# What a check is about: an S3 object, the candidate of a build, or the rows that are published.
+Subject = Literal["object", "candidate", "published"]
+SAMPLES = 5  # offending rows that a result shows
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class CheckResult:
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", excerpt.cut(self.message, excerpt.MESSAGE))
         object.__setattr__(self, "samples", [excerpt.cut_row(row) for row in self.samples])
+
+    @classmethod
+    def not_made(cls, name: str, blocking: bool, reason: str) -> "CheckResult":
+        """The outcome of a check that could not be made, with the first line of the reason."""
+        reason = excerpt.cut(reason.strip().splitlines()[0])
+        message = f"the check itself failed: {reason}"
+        return cls(name, passed=False, blocking=blocking, metric=None, threshold=None, message=message, errored=True)
 
     @property
     def holds(self) -> bool:

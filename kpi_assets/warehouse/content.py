@@ -12,8 +12,8 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
-from kpi_assets.warehouse.audit import checksum_of
 from kpi_assets.warehouse.candidates import identifier
+from kpi_assets.warehouse.checksum import checksum_of
 
 _KINDS = {"r": "rows", "p": "partitions", "v": "view"}
 # The load_dates of a partitioned table, of which each is a partition whose bound is that one date.

@@ -1,8 +1,8 @@
-"""A foreign key to a key without gaps is proven by its ends; with a gap each value is looked for. Both say the same."""
+"""A foreign key to a dense key is proven by its ends; with a gap each value is looked for. Both say the same."""
 
 import pytest
 
-from kpi_assets.materialize import table as table_module
+from kpi_assets.materialize import check_facts
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, failed
 
 PARENTS = """\
@@ -50,21 +50,21 @@ def built(
 
 
 @pytest.mark.parametrize(
-    ("parents", "is_gapless"),
+    ("parents", "is_dense"),
     [([3, 4, 5, 6], True), ([3, 4, 6], False), ([-1, 0, 1], True), ([7], True)],
 )
 def test_values_without_a_parent_are_counted_and_shown(
-    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch, parents: list[int], is_gapless: bool
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch, parents: list[int], is_dense: bool
 ) -> None:
     ends = []
-    gapless = table_module.gapless
-    monkeypatch.setattr(table_module, "gapless", lambda *args: ends.append(gapless(*args)) or ends[-1])
+    found = check_facts.dense_key_range
+    monkeypatch.setattr(check_facts, "dense_key_range", lambda *args: ends.append(found(*args)) or ends[-1])
     children = [str(each) for each in (*parents, *parents, min(parents) - 1, max(parents) + 1, max(parents) + 9)]
     metric, samples = built(lab, parents, [*children, "", "5"])
     orphans = [each for each in [*children, "5"] if int(each) not in parents]
     assert metric == len(orphans)
     assert sorted(str(row["parent_id"]) for row in samples) == sorted(orphans)
-    assert ends == [(min(parents), max(parents)) if is_gapless else None]
+    assert ends == [(min(parents), max(parents)) if is_dense else None]
 
 
 @pytest.mark.parametrize("parents", [[1, 2, 3], [1, 3]])

@@ -5,21 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.model.checks import (
-    BadRows,
-    Check,
-    ForeignKey,
-    Grain,
-    MinRows,
-    NotSeenBefore,
-    Quarantine,
-    Reconcile,
-    RowAccounting,
-    Unique,
-    expand,
-    literal,
-)
-from kpi_assets.model.header import MinRows as MinRowsWords
+from kpi_assets.model.checks.bad_rows import BadRows
+from kpi_assets.model.checks.base import Check
+from kpi_assets.model.checks.expand import expand
+from kpi_assets.model.checks.keys import ForeignKey, Grain, Unique
+from kpi_assets.model.checks.reconcile import Reconcile
+from kpi_assets.model.checks.row_counts import MinRows, MinRowsSpec
+from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
+from kpi_assets.model.checks.sql_text import literal
 from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation
 from kpi_assets.model.strict_yaml import ModelError
@@ -102,7 +95,7 @@ def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> N
 
 KPI = "kpi: {chart: {x: user, y: thing_id}}\n"
 SOURCE = "source: {object: 'raw/{load_date}.csv', format: csv}\n"
-FALL = MinRowsWords(of_previous=0.5, of_usual=0.4)
+FALL = MinRowsSpec(of_previous=0.5, of_usual=0.4)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +116,7 @@ FALL = MinRowsWords(of_previous=0.5, of_usual=0.4)
         (KPI, "{at_least: 0}", None, FALL, None),
         (KPI, "{of_usual: 0.3}", None, FALL, (1, 0, 0.3)),
         (KPI, "{}", None, FALL, (1, 0, 0)),
-        ("", "", None, MinRowsWords(at_least=3), (3, 0, 0)),
+        ("", "", None, MinRowsSpec(at_least=3), (3, 0, 0)),
         # The environment's minimum takes the place of at_least alone.
         ("", "", 7, None, (7, 0, 0)),
         (KPI, "{at_least: 0}", 7, FALL, (7, 0, 0)),
@@ -135,7 +128,7 @@ def test_who_says_how_many_rows_are_wanted(
     more: str,
     words: str,
     minimum: int | None,
-    default: MinRowsWords | None,
+    default: MinRowsSpec | None,
     found: tuple[int, float, float] | None,
 ) -> None:
     checks = f"checks: {{min_rows: {words}}}\n" if words else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.errors import UsageError
-from kpi_assets.model.checks import MinRows
+from kpi_assets.model.checks.row_counts import MinRows
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table, parse_date
 from kpi_assets.model.strict_yaml import ModelError

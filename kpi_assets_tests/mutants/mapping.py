@@ -6,8 +6,24 @@ A module that is not named here has the file of its own name beside it: warehous
 from pathlib import Path
 
 _CORE = ("materialize/test_publish.py", "materialize/test_gate_verdicts.py")
+_AUDIT = ("warehouse/test_audit.py", "warehouse/test_checks.py", "materialize/test_gate_verdicts.py")
 _TESTS = {
-    "warehouse/audit": ("warehouse/test_audit.py", "warehouse/test_checks.py", "materialize/test_gate_verdicts.py"),
+    "model/checks/bad_rows": ("model/test_checks.py", "warehouse/test_checks.py"),
+    "model/checks/base": ("model/test_checks.py", "warehouse/test_audit.py", "warehouse/test_checks.py"),
+    "model/checks/custom": ("model/test_checks.py", "warehouse/test_checks.py"),
+    "model/checks/expand": ("model/test_checks.py",),
+    "model/checks/keys": ("model/test_checks.py", "warehouse/test_checks.py", "warehouse/test_audit.py"),
+    "model/checks/reconcile": ("model/test_checks.py", "warehouse/test_audit.py"),
+    "model/checks/row_counts": ("model/test_checks.py", "warehouse/test_audit.py"),
+    "model/checks/source_object": ("warehouse/test_audit.py", "materialize/test_same_bytes.py"),
+    "model/checks/sql_text": ("model/test_checks.py", "warehouse/test_checks.py"),
+    "model/checks/word": ("model/test_header.py", "materialize/test_new_check_word.py"),
+    "model/affects": ("model/test_versions.py",),
+    "model/versions": ("model/test_versions.py", "model/test_pipeline.py", "model/test_lookback.py"),
+    "warehouse/audit": _AUDIT,
+    "warehouse/checksum": ("warehouse/test_audit.py",),
+    "warehouse/dense_keys": ("materialize/test_foreign_key_by_range.py",),
+    "warehouse/scan": ("warehouse/test_scan.py", *_AUDIT),
     "warehouse/provision": ("warehouse/test_provision.py", "materialize/test_role.py"),
     "warehouse/candidates": ("warehouse/test_candidates.py", *_CORE, "materialize/test_slices.py"),
     "warehouse/connection": (
@@ -29,6 +45,11 @@ _TESTS = {
     "warehouse/quarantine": ("warehouse/test_quarantine.py", "materialize/test_content.py"),
     "monitoring/freshness": ("monitoring/test_freshness.py",),
     "monitoring/recovery": ("monitoring/test_freshness.py", "ledger/test_incidents.py"),
+    "materialize/check_facts": (
+        "materialize/test_foreign_key_by_range.py",
+        "materialize/test_min_rows.py",
+        "materialize/test_same_bytes.py",
+    ),
     "materialize/context": ("materialize/test_context.py", *_CORE, "materialize/test_slices.py"),
     "materialize/load": ("materialize/test_content.py", "materialize/test_slices.py", "materialize/test_replaced.py"),
     "materialize/verify_object": (*_CORE, "assets/test_gates.py"),

@@ -12,7 +12,9 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize.context import BuildOutcome
-from kpi_assets.model.checks import Check, Grain, NotSeenBefore, RowAccounting
+from kpi_assets.model.checks.base import Check
+from kpi_assets.model.checks.keys import Grain
+from kpi_assets.model.checks.source_object import NotSeenBefore, RowAccounting
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, default_sql_dir

@@ -7,10 +7,11 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.model.checks import expand
+from kpi_assets.model.checks.base import AuditFacts
+from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import split
 from kpi_assets.model.results import CheckResult
-from kpi_assets.warehouse.audit import Audit, Facts, audit
+from kpi_assets.warehouse.audit import Audit, audit
 from kpi_assets_tests.pipeline_harness import DAY
 
 PATH = Path("sql/shop/marts/things.sql")
@@ -56,7 +57,7 @@ class AuditHarness:
     def audit(self, checks: str, rows: list[Row], *, grain: str = "[thing_id]", **facts: Any) -> Audit:
         header, lines, _ = split(PATH, header_of(checks, grain))
         self.fill(rows)
-        return audit(self.session, THIS, TYPES, expand(header, PATH, lines), Facts(DAY, **facts))
+        return audit(self.session, THIS, TYPES, expand(header, PATH, lines), AuditFacts(DAY, **facts))
 
     def results(self, checks: str, rows: list[Row], **facts: Any) -> dict[str, CheckResult]:
         return {result.name: result for result in self.audit(checks, rows, **facts).results}

@@ -7,12 +7,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from kpi_assets.model.checks import expand
+from kpi_assets.model.checks.base import AuditFacts, Need
+from kpi_assets.model.checks.expand import expand
+from kpi_assets.model.checks.keys import packed
+from kpi_assets.model.checks.row_counts import PREVIOUS, USUAL
 from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse import audit as audit_module
-from kpi_assets.warehouse.audit import Facts, audit, checksum_of, packed
+from kpi_assets.warehouse.audit import audit
+from kpi_assets.warehouse.checksum import checksum_of
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, AuditHarness, Row, header_of
 
@@ -20,20 +24,20 @@ from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, AuditHarness, Row
 
 
 HALF = "{of_previous: 0.5}"
-USUAL = "{at_least: 3, of_usual: 0.4}"
+SHARES = "{at_least: 3, of_usual: 0.4}"
 WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
 
 
 @pytest.mark.parametrize(
-    ("words", "facts", "rows", "passed", "threshold", "message"),
+    ("words", "before", "rows", "passed", "threshold", "message"),
     [
         ("{at_least: 3}", {}, 2, False, 3, "2 rows, at least 3 are wanted"),
         ("{at_least: 3}", {}, 3, True, 3, ""),
-        (HALF, {"previous_rows": None}, 0, True, 0, ""),
-        (HALF, {"previous_rows": 10}, 5, True, 5, ""),
+        (HALF, {PREVIOUS: []}, 0, True, 0, ""),
+        (HALF, {PREVIOUS: [10]}, 5, True, 5, ""),
         (
             HALF,
-            {"previous_rows": 10},
+            {PREVIOUS: [10]},
             4,
             False,
             5,
@@ -41,56 +45,56 @@ WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
         ),
         (
             HALF,
-            {"previous_rows": 11},
+            {PREVIOUS: [11]},
             5,
             False,
             5.5,
             "5 rows, at least 5.5 are wanted (50% of the 11 rows of the load_date before)",
         ),
-        (HALF, {"previous_rows": 11}, 6, True, 5.5, ""),
-        (HALF, {"previous_rows": 0}, 0, True, 0, ""),
-        ("{at_least: 5, of_previous: 0.5}", {"previous_rows": 10}, 4, False, 5, "4 rows, at least 5 are wanted"),
-        ("{at_least: 7, of_previous: 0.5}", {"previous_rows": 10}, 6, False, 7, "6 rows, at least 7 are wanted"),
+        (HALF, {PREVIOUS: [11]}, 6, True, 5.5, ""),
+        (HALF, {PREVIOUS: [0]}, 0, True, 0, ""),
+        ("{at_least: 5, of_previous: 0.5}", {PREVIOUS: [10]}, 4, False, 5, "4 rows, at least 5 are wanted"),
+        ("{at_least: 7, of_previous: 0.5}", {PREVIOUS: [10]}, 6, False, 7, "6 rows, at least 7 are wanted"),
         (
             "{of_previous: 1}",
-            {"previous_rows": 4},
+            {PREVIOUS: [4]},
             3,
             False,
             4,
             "3 rows, at least 4 are wanted (100% of the 4 rows of the load_date before)",
         ),
-        ("{of_previous: 1}", {"previous_rows": 4}, 4, True, 4, ""),
+        ("{of_previous: 1}", {PREVIOUS: [4]}, 4, True, 4, ""),
         # The median of an even number of load_dates lies between its two in the middle.
         (
-            USUAL,
-            {"usual_rows": WEEKS},
+            SHARES,
+            {USUAL: WEEKS},
             37,
             False,
             38,
             "37 rows, at least 38 are wanted (40% of 95, the median of the last 4 Saturdays)",
         ),
-        (USUAL, {"usual_rows": WEEKS}, 38, True, 38, ""),
+        (SHARES, {USUAL: WEEKS}, 38, True, 38, ""),
         (
-            USUAL,
-            {"usual_rows": (*WEEKS, 95)},
+            SHARES,
+            {USUAL: (*WEEKS, 95)},
             37,
             False,
             38,
             "37 rows, at least 38 are wanted (40% of 95, the median of the last 5 Saturdays)",
         ),
-        (USUAL, {"usual_rows": (1, 1, 1, 1)}, 2, False, 3, "2 rows, at least 3 are wanted"),
+        (SHARES, {USUAL: (1, 1, 1, 1)}, 2, False, 3, "2 rows, at least 3 are wanted"),
         (
-            USUAL,
-            {"usual_rows": WEEKS[:3]},
+            SHARES,
+            {USUAL: WEEKS[:3]},
             3,
             True,
             3,
             "of_usual is not judged yet: 3 of the 4 Saturdays that it takes are published",
         ),
-        (USUAL, {"usual_rows": WEEKS[:3]}, 2, False, 3, "2 rows, at least 3 are wanted"),
+        (SHARES, {USUAL: WEEKS[:3]}, 2, False, 3, "2 rows, at least 3 are wanted"),
         (
             "{of_previous: 0.9, of_usual: 0.4}",
-            {"previous_rows": 50, "usual_rows": WEEKS},
+            {PREVIOUS: [50], USUAL: WEEKS},
             40,
             False,
             45,
@@ -98,7 +102,7 @@ WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
         ),
         (
             "{of_previous: 0.5, of_usual: 0.4}",
-            {"previous_rows": 50, "usual_rows": WEEKS},
+            {PREVIOUS: [50], USUAL: WEEKS},
             30,
             False,
             38,
@@ -107,12 +111,12 @@ WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
     ],
 )
 def test_minimum_rows_at_the_boundary(
-    room: AuditHarness, words: str, facts: dict[str, Any], rows: int, passed: bool, threshold: float, message: str
+    room: AuditHarness, words: str, before: dict[Need, Any], rows: int, passed: bool, threshold: float, message: str
 ) -> None:
     header, lines, _ = split(PATH, header_of().replace("{at_least: 0}", words))
     room.fill([(number,) for number in range(rows)])
     checks = [check for check in expand(header, PATH, lines) if check.name == "min_rows"]
-    [result] = audit(room.session, THIS, TYPES, checks, Facts(DAY, **facts)).results
+    [result] = audit(room.session, THIS, TYPES, checks, AuditFacts(DAY, looked_up=before)).results
     assert result == CheckResult("min_rows", passed, True, rows, threshold, message)
 
 
@@ -280,7 +284,7 @@ def test_every_record_of_an_object_is_loaded_or_in_quarantine(
     text = header_of().replace("columns:", SOURCE)
     header, lines, _ = split(PATH, text)
     room.fill([(1,), (2,), (3,)])
-    found = audit(room.session, THIS, TYPES, expand(header, PATH, lines), Facts(DAY, **facts))
+    found = audit(room.session, THIS, TYPES, expand(header, PATH, lines), AuditFacts(DAY, **facts))
     first, second = found.results[:2]
     assert (first.name, first.threshold, second.name, second.threshold) == ("rows_accounted", 0, "quarantine", 2)
     assert (first.passed, first.metric, first.message) == accounted
@@ -357,7 +361,7 @@ def test_a_lost_connection_is_no_result(shared: PipelineHarness) -> None:
         header, lines, _ = split(PATH, text)
         session.execute("insert into pg_temp.this (load_date, thing_id) values (%s, 1)", [DAY])
         with pytest.raises(psycopg.OperationalError):
-            audit(session, THIS, TYPES, expand(header, PATH, lines), Facts(DAY))
+            audit(session, THIS, TYPES, expand(header, PATH, lines), AuditFacts(DAY))
 
 
 # ---- rows and checksum
@@ -458,5 +462,5 @@ def test_whole_numbers_side_by_side_are_another_number_for_other_numbers(room: A
 def test_checks_are_reported_in_their_order(room: AuditHarness) -> None:
     header, lines, _ = split(PATH, header_of("odd: {bad_rows: select 1 as a}\nnot_null: [name]"))
     checks = expand(header, PATH, lines)
-    found = audit(room.session, THIS, TYPES, checks, Facts(DAY))
+    found = audit(room.session, THIS, TYPES, checks, AuditFacts(DAY))
     assert [result.name for result in found.results] == [check.name for check in checks]

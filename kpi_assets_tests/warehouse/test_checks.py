@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from kpi_assets.model.checks import expand
+from kpi_assets.model.checks.base import AuditFacts
+from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import split
 from kpi_assets.model.results import CheckResult
-from kpi_assets.warehouse.audit import Facts, audit
+from kpi_assets.warehouse.audit import audit
 from kpi_assets_tests.pipeline_harness import DAY, NEXT
 from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, AuditHarness, Row, header_of
 
@@ -186,7 +187,7 @@ def test_an_open_end_lets_every_value_through_and_no_infinity(
         checks = header.replace("checks:", f"checks:\n  range: {{user: {ends}}}")
         parsed, lines, _ = split(PATH, checks.replace("1e400", "1" + "0" * 400))
         room.fill(rows)
-        found = audit(room.session, THIS, {**TYPES, "user": type_}, expand(parsed, PATH, lines), Facts(DAY))
+        found = audit(room.session, THIS, {**TYPES, "user": type_}, expand(parsed, PATH, lines), AuditFacts(DAY))
         [result] = [each for each in found.results if each.name == "range__user"]
         assert not result.errored, result.message
         assert result.metric == len(below) + len(above)

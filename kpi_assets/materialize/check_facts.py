@@ -1,0 +1,60 @@
+"""What checks need to know besides the rows: looked up in the ledger and in other tables, before the audit.
+
+Belongs here: one answer for each kind of need (model/checks/base.py); nothing is asked that no check needs.
+Not here: what a build knows anyway (table.py), and what a check makes of the answer (model/checks/).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.ledger import manifests, publishes
+from kpi_assets.ledger.publishes import Publish
+from kpi_assets.model.checks.base import DenseKeyRange, EarlierRows, Need, SameBytes, TableCheck
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.warehouse.candidates import identifier
+from kpi_assets.warehouse.dense_keys import dense_key_range
+
+
+@dataclass(frozen=True)
+class FactLookup:
+    """Answers the needs of some checks of a table for one load_date.
+
+    Without `inputs`, the publishes that a build reads, no key is looked at: that only spares a build work.
+    """
+
+    connection: Connection[Any]
+    pipeline: Pipeline
+    table: Table
+    load_date: date
+    checks: Sequence[TableCheck]
+    manifest_hash: str = ""  # of the object that the build has read
+    inputs: Mapping[Relation, Publish] = field(default_factory=dict)
+
+    def answers(self) -> dict[Need, Any]:
+        """The answer to each need of the checks."""
+        needs = dict.fromkeys(need for check in self.checks for need in check.needs)
+        return {need: self._answer(need) for need in needs}
+
+    def _answer(self, need: Need) -> Any:
+        if isinstance(need, EarlierRows):
+            return publishes.earlier_rows(
+                self.connection, self.table.relation, self.load_date, every=need.every, count=need.count
+            )
+        if isinstance(need, SameBytes):
+            name = self.table.relation.table
+            return manifests.same_bytes(self.connection, name, self.load_date, self.manifest_hash)
+        return self._dense_key_range(need)
+
+    def _dense_key_range(self, need: DenseKeyRange) -> tuple[int, int] | None:
+        publish, header = self.inputs.get(need.relation), self.pipeline.tables[need.relation].header
+        is_key = header.grain == [need.column] and header.columns[need.column].type in KEY_TYPES
+        if publish is None or not is_key:
+            return None
+        relation = identifier(need.relation)
+        return dense_key_range(self.connection, relation, need.column, self.load_date, publish.rows)

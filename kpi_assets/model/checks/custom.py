@@ -1,0 +1,52 @@
+"""Checks under a name of the file's own: a query of bad rows, or one more reconciliation.
+
+Not here: which names may be taken (header.py).
+"""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+
+from kpi_assets.model.affects import Affects
+from kpi_assets.model.checks.bad_rows import BadRows
+from kpi_assets.model.checks.base import TableCheck
+from kpi_assets.model.checks.reconcile import ReconcileSpec, reconcile_check
+from kpi_assets.model.checks.word import TableDeclaration
+from kpi_assets.model.field_types import Expression, Sentence
+from kpi_assets.model.query import parse_query
+from kpi_assets.model.strict_yaml import Strict
+
+
+class CustomCheck(Strict):
+    """A query that returns bad rows, where `{this}` is the build that is being audited; or one more reconciliation."""
+
+    bad_rows: Annotated[Expression | None, Affects.CHECKS] = None
+    reconcile: Annotated[ReconcileSpec | None, Affects.CHECKS] = None
+    severity: Annotated[Literal["error", "warn"], Affects.CHECKS] = "error"
+    description: Annotated[Sentence | None, Affects.CHECKS] = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "CustomCheck":
+        if (self.bad_rows is None) == (self.reconcile is None):
+            raise ValueError("a check has either bad_rows or reconcile: give one of them")
+        return self
+
+
+def custom_check(name: str, spec: CustomCheck, table: TableDeclaration) -> TableCheck:
+    """The check of this name. Raises ModelError."""
+    place = ("checks", "custom", name)
+    if spec.reconcile:
+        found: TableCheck = reconcile_check(spec.reconcile, table, (*place, "reconcile"))
+    else:
+        assert spec.bad_rows
+        line = table.lines.of_text(*place, "bad_rows")
+        query = parse_query(spec.bad_rows, table.path, line, lookback=table.has_lookback)
+        found = BadRows(name, "", query=query)
+    return replace(
+        found,
+        name=name,
+        description=spec.description or found.description or name.replace("_", " ").capitalize() + ".",
+        blocking=spec.severity == "error",
+        line=table.lines.of(*place),
+    )

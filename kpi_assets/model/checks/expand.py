@@ -1,0 +1,81 @@
+"""From one header to the checks of its table.
+
+Belongs here: which checks a table has, and in which order. Not here: what each of them is (the other modules).
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from kpi_assets.model.checks.base import TableCheck
+from kpi_assets.model.checks.custom import custom_check
+from kpi_assets.model.checks.keys import grain_check
+from kpi_assets.model.checks.row_counts import MinRowsSpec
+from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
+from kpi_assets.model.checks.word import TableDeclaration
+from kpi_assets.model.checks.words import WORDS
+from kpi_assets.model.header import Header
+from kpi_assets.model.strict_yaml import Lines, Problems
+
+
+def expand(
+    header: Header, path: Path, lines: Lines, minimum: int | None = None, default: MinRowsSpec | None = None
+) -> tuple[TableCheck, ...]:
+    """The checks of a table, in the order in which people read them. Raises ModelError.
+
+    `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's;
+    `default` is what the pipeline says of them, where the header does not.
+    """
+    if header.storage == "view":
+        return ()  # its rows are another table's, which were checked there
+    table = TableDeclaration(
+        path,
+        lines,
+        {name: column.type for name, column in header.columns.items()},
+        tuple(header.grain),
+        has_lookback=header.lookback is not None,
+        must_have_rows=bool(header.source or header.kpi),
+        minimum_rows=minimum,
+        defaults={"min_rows": default} if default else {},
+    )
+    checks: list[TableCheck] = [*_of_source(header, lines), grain_check(table)]
+    problems = Problems()
+    for made in _of_words(header, table):
+        with problems.collected():
+            checks.append(made())
+    names: set[str] = set()
+    for check in checks:
+        if check.name in names:
+            problems.add(path, check.line, f"two checks are called {check.name!r}: rename this one")
+        names.add(check.name)
+    problems.raise_any()
+    return tuple(checks)
+
+
+def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
+    """The checks of a raw table's object."""
+    source = header.source
+    if source is None:
+        return
+    yield RowAccounting("rows_accounted", "Records in the object = rows loaded + rows in quarantine.")
+    yield Quarantine(
+        "quarantine",
+        f"At most {source.quarantine_budget} records cannot be read as their columns' types.",
+        budget=source.quarantine_budget,
+    )
+    # Of the rows rather than of the object: only the reading of all bytes proves that they are the same.
+    if source.same_bytes != "ignore":
+        yield NotSeenBefore(
+            "not_seen_before",
+            "The object's bytes were not delivered before as another object.",
+            blocking=source.same_bytes == "hold",
+            line=lines.of("source", "same_bytes"),
+        )
+
+
+def _of_words(header: Header, table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:
+    """What makes each of the checks that a word or a name of `checks` asks for; each may raise ModelError."""
+    for word in WORDS.values():
+        yield from word.expand(getattr(header.checks, word.name), table)
+    for name, custom in header.checks.custom.items():
+        yield partial(custom_check, name, custom, table)

@@ -1,0 +1,184 @@
+"""Checks of keys and references: the grain, `unique` and `foreign_key`.
+
+Belongs here: these checks, and the proofs that spare the query for bad rows.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from kpi_assets.model.checks.bad_rows import BadRows, named_by_key
+from kpi_assets.model.checks.base import AuditFacts, DenseKeyRange, Measured, TableCheck
+from kpi_assets.model.checks.sql_text import all_known, any_null, counted
+from kpi_assets.model.checks.word import CheckWord, TableDeclaration
+from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation, quoted
+from kpi_assets.model.query import parse_query
+from kpi_assets.model.sentences import Loc, refuse, shown
+from kpi_assets.model.strict_yaml import Problems
+from kpi_assets.model.table_ref import THIS
+
+_BITS = {"smallint": 16, "integer": 32, "bigint": 64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grain(BadRows):
+    """The key is unique and not null; building the unique index on a build proves the first, unless it fails."""
+
+    columns: tuple[str, ...]
+
+    def row_predicate(self, facts: AuditFacts) -> str | None:
+        """With the index, a row is bad only where its key is null."""
+        return any_null(self.columns) if facts.grain_is_proven else super().row_predicate(facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unique(BadRows):
+    """No two rows share the values of the columns; rows in which one of them is null are not looked at."""
+
+    columns: tuple[str, ...]
+    packed: str | None  # their values as one number, where they fit
+
+    def count(self, measured: Measured) -> int:
+        """None where the distinct values are as many as the rows: sorted, that takes a fraction of a group for each."""
+        if self.packed and measured.aggregate(f"count(*) = count(distinct {self.packed})", all_known(self.columns)):
+            return 0
+        return super().count(measured)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignKey(BadRows):
+    """Each value of a column, unless it is null, is one of another table's column in the same load_date."""
+
+    column: str
+    refers: Relation
+    to: str
+
+    @property
+    def needs(self) -> tuple[DenseKeyRange]:
+        """The ends of the key that it refers to: if that is dense, a row alone shows that it is bad."""
+        return (DenseKeyRange(self.refers, self.to),)
+
+    def row_predicate(self, facts: AuditFacts) -> str | None:
+        """With the ends of a dense key, a row is bad where its value lies beyond them."""
+        ends = facts.looked_up.get(self.needs[0])
+        if ends is None:
+            return super().row_predicate(facts)
+        low, high = ends
+        return f"{quoted(self.column)} not between {low} and {high}"
+
+    def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:
+        """The column that it refers to is there."""
+        there = types.get(self.refers)
+        if there is not None and self.to not in there:
+            problems.add(
+                path,
+                self.line,
+                f"checks.foreign_key.{self.column}: {self.refers} has no column {self.to!r}: it has {', '.join(there)}",
+            )
+
+
+def packed(columns: Sequence[str], types: Mapping[str, str]) -> str | None:
+    """Whole numbers side by side in one of 64 bits, which is another for other numbers; None where they do not fit."""
+    if sum(_BITS.get(types[column], 65) for column in columns) > 64:
+        return None
+    first, *others = columns
+    value = quoted(first) + ("::bigint" if others else "")
+    for column in others:
+        bits = _BITS[types[column]]
+        value = f"({value} << {bits} | ({quoted(column)}::bigint & {(1 << bits) - 1}))"
+    return value
+
+
+def grain_check(table: TableDeclaration) -> Grain:
+    """The check of the grain, which every table has."""
+    key, line = ", ".join(map(quoted, table.grain)), table.lines.of("grain")
+    rows = f"select {key}, {counted(table.grain)} from {THIS} group by {key}"
+    return Grain(
+        "grain",
+        f"One row per {', '.join(table.grain)}; none is null.",
+        line=line,
+        query=parse_query(f"{rows} having count(*) > 1 or {any_null(table.grain)}", table.path, line),
+        columns=table.grain,
+    )
+
+
+def _unique_check(name: str, columns: Sequence[str], table: TableDeclaration) -> Unique:
+    key, line = ", ".join(map(quoted, columns)), table.lines.of("checks", "unique", name)
+    rows = f"select {key}, {counted(columns)} from {THIS} where {all_known(columns)}"
+    return Unique(
+        f"unique__{name}",
+        f"No two rows share {', '.join(columns)}.",
+        line=line,
+        query=parse_query(f"{rows} group by {key} having count(*) > 1", table.path, line),
+        columns=tuple(columns),
+        packed=packed(columns, table.types),
+    )
+
+
+def _unique(keys: Mapping[str, list[str]], table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:
+    for name, columns in keys.items():
+        yield partial(_unique_check, name, columns, table)
+
+
+def _foreign_key_check(column: str, reference: str, table: TableDeclaration) -> ForeignKey:
+    name, _, other = reference.rpartition(".")
+    relation, line = Relation.parse(name), table.lines.of("checks", "foreign_key", column)
+    query = (
+        f"select t.* from {THIS} as t where t.{quoted(column)} is not null and not exists ("
+        f"select 1 from {quoted(*relation)} as r "
+        f"where r.{LOAD_DATE} = %({LOAD_DATE})s and r.{quoted(other)} = t.{quoted(column)})"
+    )
+    return ForeignKey(
+        f"foreign_key__{column}",
+        f"Each {column} is a {reference}.",
+        line=line,
+        query=parse_query(query, table.path, line),
+        column=column,
+        refers=relation,
+        to=other,
+    )
+
+
+def _foreign_key(references: Mapping[str, str], table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:
+    for column, reference in references.items():
+        yield partial(_foreign_key_check, column, reference, table)
+
+
+def _are_columns(value: dict[str, str]) -> dict[str, str]:
+    refuse(
+        ((column,), f"refers to {shown(reference)}: write schema.table.column")
+        for column, reference in value.items()
+        if not re.fullmatch(rf"{IDENTIFIER}\.{IDENTIFIER}\.{IDENTIFIER}", reference)
+    )
+    return value
+
+
+def _unique_columns(keys: Mapping[str, list[str]]) -> Iterator[tuple[Loc, str]]:
+    for name, columns in keys.items():
+        yield from (((name, number), column) for number, column in enumerate(columns))
+
+
+UNIQUE = CheckWord(
+    name="unique",
+    type=dict[Identifier, Annotated[list[str], Field(min_length=1)]],
+    default={},
+    description="No two rows share the values of these columns; rows with a NULL in one of them are not looked at.",
+    example="unique: {email: [email], place: [aisle_id, shelf]}",
+    columns=_unique_columns,
+    expand=_unique,
+)
+FOREIGN_KEY = CheckWord(
+    name="foreign_key",
+    type=Annotated[dict[str, str], AfterValidator(_are_columns)],
+    default={},
+    description="Each value of the column, unless it is NULL, is in that column of another table in the same "
+    "load_date.",
+    example="foreign_key: {product_id: raw.products.product_id}",
+    columns=named_by_key,
+    expand=_foreign_key,
+)

@@ -1,0 +1,183 @@
+"""The check that accounts for every row, or for every amount, of one upstream table: `reconcile`.
+
+Belongs here: the accounting. Not here: which expressions have an exact sum (model/sums.py).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Context, Decimal, localcontext
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import field_validator, model_validator
+
+from kpi_assets.model.affects import Affects
+from kpi_assets.model.checks.base import AuditFacts, Measured, TableCheck
+from kpi_assets.model.checks.word import CheckWord, TableDeclaration
+from kpi_assets.model.field_types import Expression
+from kpi_assets.model.lookback import WINDOW_START, Key
+from kpi_assets.model.names import LOAD_DATE, Identifier, Relation, quoted
+from kpi_assets.model.query import Query, parse_query
+from kpi_assets.model.results import CheckResult
+from kpi_assets.model.sentences import refuse
+from kpi_assets.model.strict_yaml import Problems, Strict
+from kpi_assets.model.sums import check_count, check_summand
+
+_DIGITS = 200_000  # more than a numeric of Postgres has
+_HERE = "here"
+
+
+class ReconcileSpec(Strict):
+    """Accounting against one upstream table: what it has = what is here + what the named rules drop.
+
+    Rows are counted, or with `sum` an expression over the source's rows is added up.
+    """
+
+    source: Annotated[str, Affects.CHECKS]
+    sum: Annotated[Expression | None, Affects.CHECKS] = None  # over a row of the source
+    # over a row here, which `sum` is compared with; the same as `sum` if it is not said
+    here: Annotated[Expression | None, Affects.CHECKS] = None
+    # over the whole build, instead of count(*), or of adding up `here`
+    counted: Annotated[Expression | None, Affects.CHECKS] = None
+    dropped: Annotated[dict[Identifier, str], Affects.CHECKS] = {}  # rule -> predicate over the source's rows
+
+    @field_validator("source")
+    @classmethod
+    def _is_a_table(cls, value: str) -> str:
+        return str(Relation.parse(value))
+
+    @model_validator(mode="after")
+    def _says_once_what_is_here(self) -> "ReconcileSpec":
+        if self.here and not self.sum:
+            refuse([(("here",), "is what a sum is compared with: say sum as well, or take it out")])
+        if self.here and self.counted:
+            refuse([(("here",), "says again what counted says: take one of them out")])
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconcile(TableCheck):
+    """What the source has = `here`, over the build, + what the named rules drop; the metric is the difference.
+
+    Rows, or where `summed` is an expression over a row of the source, the sum of it.
+    """
+
+    source: Relation
+    summed: str = ""
+    here: str = "count(*)"
+    dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query for what the rows of the source have that it drops
+    total: Query | None = None  # what the source has; None for the rows of one load_date, which the ledger knows
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Those of the rules, and that of the source."""
+        return (*(query for _, query in self.dropped), *([self.total] if self.total else []))
+
+    @property
+    def mentions(self) -> Mapping[Relation, int]:
+        """The source, and what the rules read besides."""
+        return {**super().mentions, self.source: self.line}
+
+    def with_keys(self, keys: Mapping[Relation, Key]) -> "Reconcile":
+        """The same for its queries."""
+        dropped = tuple((rule, replace(query, keys=keys)) for rule, query in self.dropped)
+        return replace(self, dropped=dropped, total=replace(self.total, keys=keys) if self.total else None)
+
+    def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:
+        """What is added up in the source must have an exact sum there."""
+        if self.summed and self.total and self.source in types:
+            with problems.collected():
+                check_summand(self.summed, types[self.source], path, self.total.line)
+        super().check_neighbors(types, path, problems)
+
+    def measures(self, facts: AuditFacts) -> Mapping[str, str]:  # noqa: ARG002
+        """What is here."""
+        return {_HERE: f"coalesce({self.here}, 0)"}
+
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
+        """Fails unless nothing is left unexplained; errs where a sum is no exact number."""
+        dropped = {rule: measured.value(query) for rule, query in self.dropped}
+        source = measured.value(self.total) if self.total else facts.source_rows[self.source]
+        terms = {"here": measured[_HERE], **{f"dropped by {rule}": total for rule, total in dropped.items()}}
+        if inexact := [name for name, value in {"source": source, **terms}.items() if not _is_exact(value)]:
+            return self.errored(
+                f"sum({self.summed}) is no exact number ({', '.join(inexact)}): cast what is added up to numeric"
+            )
+        missing = _minus(source, *terms.values())
+        what = f"as sum({self.summed})" if self.summed else "rows"
+        return self.judged(
+            passed=missing == 0,
+            metric=missing if isinstance(missing, int) else float(missing),
+            message=f"{_plain(source)} {what} of {self.source} = "
+            + " + ".join(f"{_plain(value)} {name}" for name, value in terms.items())
+            + (f" + {_plain(missing)} unexplained" if missing else ""),
+        )
+
+
+def _is_exact(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, Decimal) and value.is_finite())
+
+
+def _minus(total: int | Decimal, *terms: int | Decimal) -> int | Decimal:
+    """The difference with every digit, of which a numeric of Postgres may have more than Python keeps by itself."""
+    with localcontext(Context(prec=_DIGITS)):
+        return total - sum(terms)
+
+
+def _plain(value: int | Decimal) -> str:
+    """Digits alone, without an exponent."""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[str, ...]) -> Reconcile:
+    """The check of one reconciliation, whose words stand at `place` in the header. Raises ModelError.
+
+    With a lookback the source is what the SELECT reads of it: its rows of the window that count.
+    """
+    path, lines, lookback = table.path, table.lines, table.has_lookback
+    line = lines.of(*place, "source")
+    here = spec.counted or "count(*)"
+    if spec.counted:
+        check_count(spec.counted, table.types, path, lines.of_text(*place, "counted"))
+    elif spec.sum:
+        word = "here" if spec.here else "sum"
+        here = f"sum({spec.here or spec.sum}\n)"
+        check_summand(spec.here or spec.sum, table.types, path, lines.of_text(*place, word))
+    tie = f"{LOAD_DATE} between %({WINDOW_START})s and" if lookback else f"{LOAD_DATE} ="
+    measure = f"coalesce(sum({spec.sum}\n), 0)" if spec.sum else "count(*)"
+    of_source = f"select {measure} from {quoted(*Relation.parse(spec.source))} where {tie} %({LOAD_DATE})s"
+    total = parse_query(of_source, path, lines.of_text(*place, "sum") if spec.sum else line, lookback=lookback)
+    dropped, problems = [], Problems()
+    for name, predicate in spec.dropped.items():
+        at = lines.of_text(*place, "dropped", name) - of_source.count("\n")
+        with problems.collected():
+            dropped.append((name, parse_query(f"{of_source} and ({predicate}\n)", path, at, lookback=lookback)))
+    problems.raise_any()
+    summed = " ".join(spec.sum.split()) if spec.sum else ""
+    what = f"All of sum({summed})" if spec.sum else "Every row"
+    return Reconcile(
+        "reconcile",
+        f"{what} of {spec.source} is here or dropped by a named rule"
+        + (f" ({', '.join(spec.dropped)})." if spec.dropped else "; no rule drops any."),
+        line=line,
+        source=Relation.parse(spec.source),
+        summed=summed,
+        here=here,
+        total=total if lookback or spec.sum else None,
+        dropped=tuple(dropped),
+    )
+
+
+def _reconcile(spec: ReconcileSpec | None, table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:
+    if spec:
+        yield partial(reconcile_check, spec, table, ("checks", "reconcile"))
+
+
+RECONCILE = CheckWord(
+    name="reconcile",
+    type=ReconcileSpec | None,
+    description="Every row of the source, or all of a sum over its rows, is here or dropped by a named rule.",
+    example="reconcile: {source: raw.orders, dropped: {test_orders: user_id = 0}}",
+    expand=_reconcile,
+)

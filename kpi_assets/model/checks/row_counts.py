@@ -1,0 +1,114 @@
+"""The check of how many rows a build has: `min_rows`.
+
+Belongs here: the floors, and what was published before that they are shares of. Not here: counting the rows, which the
+audit does in any case.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Annotated
+
+from pydantic import Field
+
+from kpi_assets.model.affects import Affects
+from kpi_assets.model.checks.base import AuditFacts, EarlierRows, Measured, TableCheck
+from kpi_assets.model.checks.word import CheckWord, TableDeclaration
+from kpi_assets.model.results import CheckResult
+from kpi_assets.model.strict_yaml import Strict
+
+SAME_WEEKDAYS, ENOUGH_WEEKDAYS = 8, 4  # load_dates that tell what is usual: at most, and at least
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+PREVIOUS, USUAL = EarlierRows(), EarlierRows(every=7, count=SAME_WEEKDAYS)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class MinRowsSpec(Strict):
+    """Fewest rows of a build: absolute, and as a share of what earlier load_dates had; a share of 0 asks for nothing.
+
+    A file's words take the place of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
+    """
+
+    # not said: 1 of a raw table or a KPI, else 0
+    at_least: Annotated[Annotated[int, Field(ge=0)] | None, Affects.CHECKS] = None
+    of_previous: Annotated[Share, Affects.CHECKS] = 0.0  # of the rows of the latest earlier load_date
+    # of the median of the rows of the same weekday in the last weeks
+    of_usual: Annotated[Share, Affects.CHECKS] = 0.0
+
+
+@dataclass(frozen=True)
+class MinRows(TableCheck):
+    """At least `at_least` rows, and shares of what was published before.
+
+    `of_previous` is a share of the rows of the latest earlier load_date, `of_usual` one of the median of the rows of
+    the SAME_WEEKDAYS latest earlier load_dates of the same weekday, once there are ENOUGH_WEEKDAYS.
+    """
+
+    at_least: int = 1
+    of_previous: float = 0.0
+    of_usual: float = 0.0
+
+    @property
+    def version(self) -> str:
+        """Another text for each other minimum: it may come from pipeline.yaml or from the environment."""
+        return f"{self.at_least} {self.of_previous} {self.of_usual}"
+
+    @property
+    def needs(self) -> tuple[EarlierRows, ...]:
+        """The rows before, where a share of them is wanted."""
+        return (*([PREVIOUS] if self.of_previous else []), *([USUAL] if self.of_usual else []))
+
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
+        """Passes from the highest floor on."""
+        previous, usual = facts.looked_up.get(PREVIOUS, ()), facts.looked_up.get(USUAL, ())
+        floors = [(float(self.at_least), "")]
+        if previous:
+            basis = f" ({self.of_previous:.0%} of the {previous[0]} rows of the load_date before)"
+            floors.append((previous[0] * self.of_previous, basis))
+        weekday, count = f"{_WEEKDAYS[facts.load_date.weekday()]}s", len(usual)
+        is_unknown = bool(self.of_usual) and count < ENOUGH_WEEKDAYS
+        if self.of_usual and not is_unknown:
+            middle = median(usual)
+            basis = f" ({self.of_usual:.0%} of {middle:g}, the median of the last {count} {weekday})"
+            floors.append((middle * self.of_usual, basis))
+        floor, basis = max(floors, key=lambda each: each[0])
+        passed = measured.rows >= floor
+        message = "" if passed else f"{measured.rows} rows, at least {floor:g} are wanted{basis}"
+        if passed and is_unknown:
+            message = (
+                f"of_usual is not judged yet: {count} of the {ENOUGH_WEEKDAYS} {weekday} that it takes are published"
+            )
+        return self.judged(passed=passed, metric=measured.rows, threshold=floor, message=message)
+
+
+def _min_rows(spec: MinRowsSpec | None, table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:
+    """The check of the number of rows; none where any number will do."""
+    said = spec or table.defaults.get("min_rows") or MinRowsSpec()
+    at_least = said.at_least if table.minimum_rows is None else table.minimum_rows
+    if at_least is None:
+        at_least = 1 if table.must_have_rows else 0
+    floors = [
+        f"{at_least} row{'s' * (at_least != 1)}" if at_least else "",
+        f"{said.of_previous:.0%} of the load_date before" if said.of_previous else "",
+        f"{said.of_usual:.0%} of what is usual on its weekday" if said.of_usual else "",
+    ]
+    if any(floors):
+        check = MinRows(
+            "min_rows",
+            f"At least {', and '.join(filter(None, floors))}.",
+            line=table.lines.of("checks", "min_rows"),
+            at_least=at_least,
+            of_previous=said.of_previous,
+            of_usual=said.of_usual,
+        )
+        yield lambda: check
+
+
+MIN_ROWS = CheckWord(
+    name="min_rows",
+    type=MinRowsSpec | None,
+    description="The build has at least so many rows, or that share of the rows of earlier load_dates.",
+    example="min_rows: {at_least: 100, of_previous: 0.5, of_usual: 0.4}",
+    expand=_min_rows,
+)

@@ -1,0 +1,30 @@
+"""The types of values that several words of a header share.
+
+Belongs here: what a text, a constant or an owner may be. Not here: the words themselves (header.py, checks/).
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from kpi_assets.model.sentences import shown
+
+
+def _is_scalar(value: object) -> object:
+    if not isinstance(value, (str, bool, int, float)):
+        raise ValueError(f"{shown(value)} is no single value: write a text, a number, true or false")
+    return value
+
+
+def _is_owner(value: str) -> str:
+    if not re.fullmatch(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        raise ValueError(f"{shown(value)} is neither a team nor an address: write team:name or name@example.com")
+    return value
+
+
+Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)]
+Expression = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]  # of SQL
+Value = Annotated[str | bool | int | float, BeforeValidator(_is_scalar)]
+Owner = Annotated[str, AfterValidator(_is_owner)]
+Strictness = Literal["warn", "hold", "ignore"]  # what follows from a doubt: a warning, a held load_date, nothing

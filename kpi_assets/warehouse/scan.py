@@ -1,0 +1,110 @@
+"""The scan that all checks share: the rows, the checksum, and what each check measures, in one pass over the build.
+
+Belongs here: planning it, which needs no server, and running it. Not here: what follows from it (audit.py).
+Mostly no row is bad for any check: the first pass counts the rows that are bad for one of them, and only when there are
+some a second pass counts those of each check.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+
+from kpi_assets.model.checks.base import AuditFacts, RowsWhere, TableCheck
+from kpi_assets.warehouse.checksum import checksum_of
+
+_ROWS, _CHECKSUM, _BAD = "ROWS", "CHECKSUM", "BAD"  # in capitals, which no check's name has
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """What is measured, by the column that it is returned as."""
+
+    predicates: Mapping[str, str]  # column -> what is true of bad rows
+    aggregates: Mapping[str, str]  # column -> an aggregate over all rows
+    columns: Mapping[tuple[str, str], str]  # (check, its own name of the measure) -> column
+
+    @property
+    def any_bad(self) -> dict[str, str]:
+        """How many rows satisfy any of the predicates; nothing where there is none."""
+        return {_BAD: _count_where("\n) or (".join(self.predicates.values()))} if self.predicates else {}
+
+    @property
+    def counts(self) -> dict[str, str]:
+        """How many rows satisfy each predicate."""
+        return {column: _count_where(predicate) for column, predicate in self.predicates.items()}
+
+
+def _count_where(predicate: str) -> str:
+    return f"count(*) filter (where ({predicate}\n))"
+
+
+def plan_scan(checks: Iterable[TableCheck], facts: AuditFacts) -> ScanPlan:
+    """What the checks measure. A column has the name of its check, with a number from the second on."""
+    predicates: dict[str, str] = {}
+    aggregates: dict[str, str] = {}
+    columns: dict[tuple[str, str], str] = {}
+    for check in checks:
+        for number, (name, measure) in enumerate(check.measures(facts).items()):
+            column = f"{check.name} {number}" if number else check.name  # a blank, which no check's name has
+            columns[check.name, name] = column
+            if isinstance(measure, RowsWhere):
+                predicates[column] = measure.predicate
+            else:
+                aggregates[column] = measure
+    return ScanPlan(predicates, aggregates, columns)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was measured; where a measure cannot be computed, the error of it."""
+
+    rows: int
+    checksum: str
+    values: Mapping[str, Any]  # by the plan's columns
+    errors: Mapping[str, psycopg.Error] = field(default_factory=dict)
+
+
+def run_scan(
+    connection: Connection[Any],
+    this: sql.Composable,
+    columns: Mapping[str, str],
+    plan: ScanPlan,
+    parameters: Mapping[str, Any],
+) -> Scan:
+    """Measure `this`, a relation with these columns (name -> type)."""
+    checksum = checksum_of(columns)
+
+    def measured(measures: Mapping[str, str]) -> dict[str, Any]:
+        return _measure(connection, this, {_ROWS: "count(*)", _CHECKSUM: checksum, **measures}, parameters)
+
+    errors: dict[str, psycopg.Error] = {}
+    try:
+        found = measured({**plan.any_bad, **plan.aggregates})
+        if found.pop(_BAD, 0):
+            found = measured({**plan.counts, **plan.aggregates})
+        else:
+            found |= dict.fromkeys(plan.predicates, 0)
+    except (psycopg.DataError, psycopg.ProgrammingError):
+        # One measure cannot be computed (a division by zero, say): find out which, and let only that one err.
+        found = measured({})
+        for column, measure in {**plan.counts, **plan.aggregates}.items():
+            try:
+                found[column] = measured({column: measure})[column]
+            except psycopg.Error as error:
+                errors[column] = error
+    return Scan(int(found.pop(_ROWS)), str(found.pop(_CHECKSUM)), found, errors)
+
+
+def _measure(
+    connection: Connection[Any], this: sql.Composable, measures: Mapping[str, str], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    named = (sql.SQL("{} as {}").format(sql.SQL(text), sql.Identifier(name)) for name, text in measures.items())
+    statement = sql.SQL("select {} from {} as t").format(sql.SQL(", ").join(named), this)
+    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(statement, parameters).fetchone()
+    assert row is not None
+    return row
