@@ -3,11 +3,23 @@
 A value that moves makes every published load_date stale, or every held one be built again.
 """
 
-import pytest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, get_args
 
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from kpi_assets.model import versions
+from kpi_assets.model.affects import Affects, affected_by
+from kpi_assets.model.header import Column, Header, split
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 from kpi_assets_tests.model.conftest import Tree
+from kpi_assets_tests.new_check_words import registered
 
 # table -> (code_version, checks_version, object_version); never edit a value without an edit of its file below sql/.
 SHIPPED = {
@@ -155,23 +167,192 @@ def shop(tree: Tree) -> Tree:
     return tree
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_the_versions_of_a_shipped_table_are_what_they_were(name: str) -> None:
-    table = load_pipelines(default_sql_dir())["instacart"].table(name)
-    found = (table.code_version, table.checks_version, table.object_version if table.header.source else None)
-    assert found == SHIPPED[name]
+Versions = tuple[str, str, str | None]
 
 
-def test_every_shipped_table_is_pinned() -> None:
+def versions_of(table: Table) -> Versions:
+    return table.code_version, table.checks_version, table.object_version if table.header.source else None
+
+
+def shipped() -> dict[str, Versions]:
     tables = load_pipelines(default_sql_dir())["instacart"].tables
-    assert {str(relation) for relation in tables} == {*SHIPPED}
+    return {str(relation): versions_of(table) for relation, table in tables.items()}
 
 
-@pytest.mark.parametrize("minimum", [None, 7])
-def test_the_versions_of_files_with_every_word_are_what_they_were(tree: Tree, minimum: int | None) -> None:
-    pipeline = shop(tree).load({"shop.marts.sold": minimum} if minimum is not None else None)
-    found = {
-        str(relation): (table.code_version, table.checks_version, table.object_version if table.header.source else None)
-        for relation, table in pipeline.tables.items()
-    }
-    assert found == {**EVERY_WORD, **(OF_THE_ENVIRONMENT if minimum else {})}
+def of_every_word(tree: Tree, minimum: dict[str, int] | None = None) -> dict[str, Versions]:
+    return {str(relation): versions_of(table) for relation, table in shop(tree).load(minimum).tables.items()}
+
+
+def test_the_versions_of_every_shipped_table_are_what_they_were() -> None:
+    assert shipped() == SHIPPED
+
+
+def test_the_versions_of_files_with_every_word_are_what_they_were(tree: Tree) -> None:
+    assert of_every_word(tree) == EVERY_WORD
+    assert of_every_word(tree, {"shop.marts.sold": 7}) == {**EVERY_WORD, **OF_THE_ENVIRONMENT}
+
+
+# ---- what a field affects stands beside it
+
+
+def models_within(annotation: Any) -> set[type[BaseModel]]:
+    """The models that a value of this type may be, or hold as an item."""
+    found = {model for argument in get_args(annotation) for model in models_within(argument)}
+    is_model = isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel)
+    return {annotation} if is_model else found
+
+
+def models_below(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """A model, and every model that a value of it may hold."""
+    found, left = {model}, [model]
+    while left:
+        for field in left.pop().model_fields.values():
+            new = models_within(field.annotation) - found
+            found |= new
+            left += new
+    return found
+
+
+MODELS = sorted(models_below(Header), key=lambda model: model.__name__)
+
+
+def test_every_model_of_a_header_is_looked_at() -> None:
+    assert [model.__name__ for model in MODELS] == [
+        *("Chart", "Checks", "Column", "CustomCheck", "Freshness", "Header", "Kpi", "Lookback", "MinRowsSpec"),
+        *("MinVolume", "ReconcileSpec", "Source"),
+    ]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_field_says_what_it_affects(model: type[BaseModel]) -> None:
+    silent = [name for name, field in model.model_fields.items() if affected_by(field) is None]
+    assert not silent, f"{model.__name__}: write Annotated[…, Affects.…] for {', '.join(silent)}"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_whole_affects_what_its_parts_do(model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        mark = affected_by(field)
+        assert mark is not None
+        for below in models_within(field.annotation):
+            for part in below.model_fields.values():
+                assert (affected_by(part) or mark) in mark, f"{model.__name__}.{name} holds {below.__name__}"
+
+
+def other(value: Any) -> Any:
+    """Another value, which need not make sense."""
+    if isinstance(value, dict):
+        return {**value, "more": next(iter(value.values()), "x")}
+    if isinstance(value, list):
+        return [*value, "more"]
+    return "other" if value is None or isinstance(value, str) else value + 1
+
+
+def edits(value: BaseModel) -> Iterator[tuple[str, Affects, BaseModel]]:
+    """(field, what it says that it affects, the model with another value there) of each field, near and far."""
+    for name, field in type(value).model_fields.items():
+        part, mark = getattr(value, name), affected_by(field)
+        assert mark is not None
+        if part is None and models_within(field.annotation):
+            continue  # a word that the file does not hold
+        if isinstance(part, BaseModel):
+            yield from ((place, below, value.model_copy(update={name: new})) for place, below, new in edits(part))
+            continue
+        if isinstance(part, dict):
+            for key, each in part.items():
+                for place, below, new in edits(each) if isinstance(each, BaseModel) else ():
+                    yield place, below, value.model_copy(update={name: {**part, key: new}})
+        yield f"{type(value).__name__}.{name}", mark, value.model_copy(update={name: other(part)})
+
+
+# It is a part of the SELECT's fingerprint, and of what its checks read: test_lookback.py.
+OF_THE_QUERY = "Lookback.rows"
+
+
+@pytest.mark.parametrize("file", ["raw/things.sql", "raw/people.sql", "marts/sold.sql", "marts/recent.sql"])
+def test_what_a_field_says_is_what_it_affects(tree: Tree, file: str) -> None:
+    header, _, _ = split(tree.root / file, FILES[file])
+
+    def made(of: Header) -> dict[Affects, str]:
+        found = {Affects.ROWS: versions.code_version(of, None), Affects.CHECKS: versions.checks_version(of, ())}
+        return {**found, Affects.OBJECT: versions.object_version(of)} if of.source else found
+
+    before, looked_at = made(header), 0
+    for place, mark, edited in edits(header):
+        assert isinstance(edited, Header)
+        if place != OF_THE_QUERY:
+            changed = {what for what, version in made(edited).items() if version != before[what]}
+            assert changed == {what for what in before if what in mark}, place
+            looked_at += 1
+    assert looked_at >= 15
+
+
+# ---- what comes later
+
+
+def test_a_check_word_that_is_added_moves_no_version_of_a_file_that_does_not_hold_it(tree: Tree) -> None:
+    with registered():
+        assert shipped() == SHIPPED
+        assert of_every_word(tree) == EVERY_WORD
+        found = []
+        for words in ("max_rows: {at_most: 7}", "max_rows: {at_most: 8}", "spread: {weight: 3}"):
+            tree.write("shop/raw/things.sql", RAW.replace("checks:", f"checks:\n  {words}"))
+            found.append(versions_of(tree.load().table("raw.things")))
+    code, checks, of_object = EVERY_WORD["raw.things"]
+    assert {(each[0], each[2]) for each in found} == {(code, of_object)}
+    assert len({checks, *(each[1] for each in found)}) == 4
+
+
+@contextmanager
+def with_field(model: type[BaseModel], name: str, annotation: Any, default: Any = None) -> Iterator[None]:
+    """A model with one more field."""
+    fields = model.__pydantic_fields__
+    fields[name] = FieldInfo.from_annotated_attribute(annotation, default)
+    try:
+        for each in (model, Header):
+            each.model_rebuild(force=True)
+        yield
+    finally:
+        del fields[name]
+        for each in (model, Header):
+            each.model_rebuild(force=True)
+
+
+class Growth(Strict):
+    """A word of words that a later release might have."""
+
+    column: Annotated[str, Affects.ROWS]
+    note: Annotated[str, Affects.NOTHING] = ""
+    strict: Annotated[bool, Affects.ROWS | Affects.CHECKS] = False
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "annotation", "old", "new", "moved"),
+    [
+        (Column, "round", int | None, "type: integer,", "type: integer, round: 2,", Affects.ROWS),
+        (Header, "time_limit", int | None, "grain:", "time_limit: 5\ngrain:", Affects.NOTHING),
+        (Header, "growth", Growth | None, "grain:", "growth: {column: name}\ngrain:", Affects.ROWS | Affects.CHECKS),
+    ],
+)
+def test_a_header_word_that_is_added_moves_the_versions_that_it_says_of_files_that_hold_it(
+    tree: Tree, model: type[BaseModel], name: str, annotation: Any, old: str, new: str, moved: Affects
+) -> None:
+    with with_field(model, name, Annotated[annotation, moved]):
+        assert shipped() == SHIPPED
+        assert of_every_word(tree) == EVERY_WORD
+        tree.write("shop/raw/things.sql", RAW.replace(old, new))
+        found = versions_of(tree.load().table("raw.things"))
+    axes = (Affects.ROWS, Affects.CHECKS, Affects.OBJECT)
+    assert [now != was for now, was in zip(found, EVERY_WORD["raw.things"], strict=True)] == [
+        axis in moved for axis in axes
+    ]
+
+
+def test_the_parts_of_a_word_that_is_added_move_what_they_say(tree: Tree) -> None:
+    found = []
+    with with_field(Header, "growth", Annotated[Growth | None, Affects.ROWS | Affects.CHECKS]):
+        for words in ("{column: a}", "{column: a, note: why}", "{column: a, strict: false}", "{column: b}"):
+            shop(tree).write("shop/raw/things.sql", RAW.replace("grain:", f"growth: {words}\ngrain:"))
+            found.append(versions_of(tree.load().table("raw.things")))
+    assert found[0] == found[1] == found[2], "a note affects nothing, and a default is the same as no word"
+    assert [now != was for now, was in zip(found[3], found[0], strict=True)] == [True, False, False]
