@@ -248,7 +248,7 @@ def _check_outputs(key: dg.AssetKey, checks: Sequence[Check]) -> Iterator[dg.Out
 
 
 def _reasons(results: Sequence[CheckResult]) -> str:
-    return cut("; ".join(f"{result.name} ({result.message})" for result in results if result.holds), RECORD)
+    return cut("; ".join(f"{result.name} ({result.message})" for result in results if result.blocks_publish), RECORD)
 
 
 def _is_single_partition_run(context: dg.AssetExecutionContext) -> bool:

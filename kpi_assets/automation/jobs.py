@@ -86,7 +86,8 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
                 where = {"published": f"{pipeline.name}.{table.relation}"}
                 of_asset = [result for result in results if result.name != AS_PUBLISHED]
                 yield from evaluations(context.instance, key, str(load_date), of_asset, where)
-                failed += [f"{table.relation} {result.name} ({result.message})" for result in results if result.holds]
+                blocking = [result for result in results if result.blocks_publish]
+                failed += [f"{table.relation} {result.name} ({result.message})" for result in blocking]
         yield dg.Output(None)
         if failed:
             found = cut("; ".join(failed), RECORD)

@@ -177,7 +177,7 @@ def recheck_tables(work: Session, load_date: date, names: Sequence[str], run_id:
                 raise
             continue
         checked += 1
-        held = held or any(result.holds for result in results)
+        held = held or any(result.blocks_publish for result in results)
     if not checked:
         raise UserError(
             f"Nothing of {work.pipeline.name} is published for {load_date} in {work.place}: run that load_date first."

@@ -75,7 +75,7 @@ class ObjectOutcome:
     @property
     def held(self) -> bool:
         """Whether nothing may be built from it."""
-        return self.manifest is None or any(result.holds for result in self.results)
+        return self.manifest is None or any(result.blocks_publish for result in self.results)
 
     @property
     def why_not(self) -> str | None:

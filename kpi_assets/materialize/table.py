@@ -107,7 +107,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         filled = fill(context, connection, candidate, inputs, watch)
         context.on_progress("checking", 0, len(table.checks))
         found = _audit(context, connection, candidate, inputs, filled)
-    if found.holds:
+    if found.blocks_publish:
         inputs.check_unchanged(connection)  # else it may be two versions that do not add up
     _record(context, connection, candidate, found, filled)
     preview = candidates.first_rows(connection, candidate, SAMPLES)
@@ -117,8 +117,8 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     watch.lap("check")
     counts = Counts(filled.counts.extracted, found.rows, filled.counts.quarantined)
     publish_id = None
-    if found.holds:
-        failed = ", ".join(result.name for result in found.results if result.holds)
+    if found.blocks_publish:
+        failed = ", ".join(result.name for result in found.results if result.blocks_publish)
         place = f"read from s3://{context.store.bucket}/{table.object_key(load_date)}; " if table.header.source else ""
         reason = f"held by {failed}; {place}the candidate is kept as {candidate.relation}"
         layer = context.pipeline.layer(table.relation)

@@ -123,7 +123,7 @@ def _record(
         subject="object",
     )
     status: runs.Status = "missing" if outcome.manifest is None else "held" if outcome.held else "success"
-    problems = "; ".join(result.message for result in outcome.results if result.holds)
+    problems = "; ".join(result.message for result in outcome.results if result.blocks_publish)
     if outcome.held and outcome.manifest is not None:
         holds.record(connection, row_id, manifest_hash=outcome.manifest.hash, code_version=table.object_version)
     runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)

@@ -40,7 +40,7 @@ class CheckResult:
         return cls(name, passed=False, blocking=blocking, metric=None, threshold=None, message=message, errored=True)
 
     @property
-    def holds(self) -> bool:
+    def blocks_publish(self) -> bool:
         """Whether this result keeps the build from being published."""
         return self.errored or (self.blocking and not self.passed)
 

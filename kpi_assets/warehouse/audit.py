@@ -33,9 +33,9 @@ class Audit:
     results: list[CheckResult]
 
     @property
-    def holds(self) -> bool:
+    def blocks_publish(self) -> bool:
         """Whether the build must not be published."""
-        return any(result.holds for result in self.results)
+        return any(result.blocks_publish for result in self.results)
 
 
 def audit(

@@ -20,7 +20,7 @@ def looked_at(lab: PipelineHarness, body: bytes, day: date = DAY) -> list[tuple[
     """(verdict, holds, message) of the check, where it was made."""
     lab.put_things(body, day)
     results = lab.verify("raw.things", day).results
-    return [(r.verdict, r.holds, r.message) for r in results if r.name == "ends_with_line_end"]
+    return [(r.verdict, r.blocks_publish, r.message) for r in results if r.name == "ends_with_line_end"]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import Check
@@ -13,6 +14,8 @@ from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.checks.row_counts import MinRows, MinRowsSpec
 from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
 from kpi_assets.model.checks.sql_text import literal
+from kpi_assets.model.checks.word import CheckWord
+from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation
 from kpi_assets.model.strict_yaml import ModelError
@@ -140,6 +143,21 @@ def test_who_says_how_many_rows_are_wanted(
     if found == (0, 0.5, 0.4):
         assert check
         assert check.description == "At least 50% of the load_date before, and 40% of what is usual on its weekday."
+
+
+@pytest.mark.parametrize("word", WORDS.values(), ids=WORDS)
+def test_the_example_of_a_word_makes_its_checks(word: CheckWord) -> None:
+    value = yaml.safe_load(word.example)[word.name]
+    types = {column: "integer" for _, column in word.columns(value)}
+    types |= {column: "text" for _, column, constant in word.constants(value) if isinstance(constant, str)}
+    columns = "".join(f"  {name}: {{type: {type_}, description: Column.}}\n" for name, type_ in types.items())
+    text = TEXT.replace("checks:\nCHECKS", f"{columns}checks:\n  {word.example}\n")
+    header, lines, _ = split(PATH, text)
+    found = [check for check in expand(header, PATH, lines) if check.name != "grain"]
+    assert found
+    assert all(check.name.split("__")[0] == word.name and check.line > 9 for check in found)
+    assert word.description.endswith(".")
+    assert word.name == word.example.partition(":")[0]
 
 
 def test_without_words_there_is_the_grain_alone() -> None:

@@ -15,6 +15,7 @@ from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse import audit as audit_module
+from kpi_assets.warehouse import scan
 from kpi_assets.warehouse.audit import audit
 from kpi_assets.warehouse.checksum import checksum_of
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
@@ -243,7 +244,7 @@ def test_a_sum_that_is_no_exact_number_errs(
         f"reconcile: {{source: raw.lines, sum: price, here: '{here.replace('share', 'share::pg_catalog.float8')}'}}"
     )
     found = summed(room, checks, prices, ["1"])
-    assert (found.verdict, found.metric, found.holds) == ("error", None, True)
+    assert (found.verdict, found.metric, found.blocks_publish) == ("error", None, True)
     assert found.message == (
         f"the check itself failed: sum(price) is no exact number ({inexact}): cast what is added up to numeric"
     )
@@ -289,7 +290,7 @@ def test_every_record_of_an_object_is_loaded_or_in_quarantine(
     assert (first.name, first.threshold, second.name, second.threshold) == ("rows_accounted", 0, "quarantine", 2)
     assert (first.passed, first.metric, first.message) == accounted
     assert (second.passed, second.metric) == quarantine
-    assert found.holds == (not (first.passed and second.passed))
+    assert found.blocks_publish == (not (first.passed and second.passed))
 
 
 # ---- checks that cannot be made
@@ -320,20 +321,20 @@ heavy: {{bad_rows: 'select * from {{this}} where weight > 9'}}
     found = room.audit(checks, [(0, "a"), (1, None, 10)], grain_is_proven=True)
     results = {result.name: result for result in found.results}
     odd = results.pop("odd")
-    assert (odd.verdict, odd.passed, odd.holds, odd.metric, odd.samples) == ("error", False, True, None, [])
+    assert (odd.verdict, odd.passed, odd.blocks_publish, odd.metric, odd.samples) == ("error", False, True, None, [])
     assert odd.message == f"the check itself failed: {reason}"
     assert {name: result.metric for name, result in results.items()} == {
         "grain": 0,
         "not_null": 1,
         "heavy": 1,
     }
-    assert (found.holds, found.rows) == (True, 2)
+    assert (found.blocks_publish, found.rows) == (True, 2)
 
 
 def test_a_sum_that_fails_lets_only_its_own_check_err(room: AuditHarness) -> None:
     checks = "reconcile: {source: raw.lines, counted: sum(1 / thing_id)}\nnot_null: [name]"
     results = room.results(checks, [(0, "a")], source_rows={Relation("raw", "lines"): 1})
-    assert (results["reconcile"].verdict, results["reconcile"].holds) == ("error", True)
+    assert (results["reconcile"].verdict, results["reconcile"].blocks_publish) == ("error", True)
     assert results["not_null"].passed
 
 
@@ -351,6 +352,25 @@ def test_a_check_that_takes_too_long_errs(room: AuditHarness, monkeypatch: pytes
     )
     assert results["slow"].message == "the check itself failed: canceling statement due to statement timeout"
     assert results["heavy"].metric == 1
+
+
+@pytest.mark.parametrize(("weight", "scans"), [(9, 1), (10, 2)])
+def test_a_build_is_scanned_once_and_again_only_where_a_row_is_bad(
+    room: AuditHarness, monkeypatch: pytest.MonkeyPatch, weight: int, scans: int
+) -> None:
+    made = []
+    measure = scan._measure
+    monkeypatch.setattr(scan, "_measure", lambda *args: made.append(args) or measure(*args))
+    checks = """\
+not_null: [name]
+range: {weight: [0, 9]}
+heavy: {bad_rows: 'select * from {this} where weight > 9'}
+reconcile: {source: raw.lines}
+"""
+    results = room.results(checks, [(1, "a", weight)], source_rows={Relation("raw", "lines"): 1})
+    assert len(made) == scans
+    assert results["heavy"].metric == results["range__weight"].metric == scans - 1
+    assert (results["not_null"].metric, results["reconcile"].metric) == (0, 0)
 
 
 def test_a_lost_connection_is_no_result(shared: PipelineHarness) -> None:

@@ -157,7 +157,7 @@ def test_a_check_on_known_rows(room: AuditHarness, checks: str, rows: list[Row],
     found = room.audit(checks, rows)
     assert {result.name: result for result in found.results}[expected.name] == expected
     assert expected.verdict == ("pass" if expected.passed else "fail" if expected.blocking else "warn")
-    assert found.holds == any(result.blocking and not result.passed for result in found.results)
+    assert found.blocks_publish == any(result.blocking and not result.passed for result in found.results)
     assert found.rows == len(rows)
 
 
@@ -199,7 +199,7 @@ def test_null_in_a_grain_of_several_columns_is_found_also_where_the_index_was_bu
 ) -> None:
     rows: list[Row] = [(1, "a"), (1, None), (None, "a"), (None, None)]
     result = room.results("", rows, grain="[thing_id, name]", grain_is_proven=proven)["grain"]
-    assert (result.metric, result.passed, result.holds) == (3, False, True)
+    assert (result.metric, result.passed, result.blocks_publish) == (3, False, True)
     assert len(result.samples) == 3
 
 
