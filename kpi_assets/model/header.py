@@ -75,8 +75,11 @@ Strictness = Literal["warn", "hold", "ignore"]  # what comes of a doubt: a warni
 class Column(Strict):
     """One column: its Postgres type and what it means, NULL included."""
 
-    type: str = Field(examples=["type: integer"])
-    description: Sentence = Field(examples=["description: Order."])
+    type: str = Field(description="The type of Postgres.", examples=["type: integer"])
+    description: Sentence = Field(
+        description="What the column holds, in at least 4 letters. Say what NULL means where it can occur.",
+        examples=["description: Order."],
+    )
 
     @field_validator("type")
     @classmethod
@@ -94,13 +97,25 @@ class Column(Strict):
 class Source(Strict):
     """Where a raw table's rows come from."""
 
-    # The key of its S3 object, with {load_date} where the date stands.
-    object: str = Field(examples=["object: raw/orders/load_date={load_date}/orders.csv"])
-    format: Literal["csv"] = Field(examples=["format: csv"])
-    quarantine_budget: Annotated[int, Field(ge=0)] = 0  # rows that may be set aside before the gate holds
-    # A last record without a line end may be cut off; in an object that shrank as well it holds with `warn` too.
-    ends_with_line_end: Strictness = "warn"
-    same_bytes: Strictness = "warn"  # as another object that was delivered before it
+    object: str = Field(
+        description="The key of the S3 object, with {load_date} where the date stands.",
+        examples=["object: raw/orders/load_date={load_date}/orders.csv"],
+    )
+    format: Literal["csv"] = Field(description="How the object is written.", examples=["format: csv"])
+    quarantine_budget: int = Field(
+        default=0,
+        ge=0,
+        description="How many records of an object may be set aside before the load_date is held.",
+    )
+    ends_with_line_end: Strictness = Field(
+        default="warn",
+        description="What a missing line end at the end of the object does: the last record may be cut off. If the "
+        "object also has fewer bytes than the one of the latest earlier load_date, `warn` holds too.",
+    )
+    same_bytes: Strictness = Field(
+        default="warn",
+        description="What an object does whose bytes are those of another object that was delivered before.",
+    )
 
     @field_validator("object")
     @classmethod
@@ -114,27 +129,53 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MinRows(Strict):
-    """Fewest rows of a build: absolute, and as a share of what earlier load_dates had; a share of 0 asks for nothing.
+    """The fewest rows of a build: a number and shares of the rows of earlier load_dates; a share of 0 asks for nothing.
 
-    A file's words take the place of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
+    The words of a file replace those of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
     """
 
-    at_least: Annotated[int, Field(ge=0)] | None = None  # not said: 1 of a raw table or a KPI, else 0
-    of_previous: Share = 0.0  # of the rows of the latest earlier load_date
-    of_usual: Share = 0.0  # of the median of the rows of the same weekday in the last weeks
+    at_least: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="The fewest rows. Without this word it is 1 for a raw table and a KPI, and 0 for other tables.",
+    )
+    of_previous: Share = Field(
+        default=0.0, description="The smallest share of the rows of the latest earlier load_date."
+    )
+    of_usual: Share = Field(
+        default=0.0,
+        description="The smallest share of the usual number of rows: the median of the 8 latest load_dates of the same "
+        "weekday. With fewer than 4 of them it holds nothing.",
+    )
 
 
 class Reconcile(Strict):
-    """Accounting against one upstream table: what it has = what is here + what the named rules drop.
+    """Compares one source table with this table: the source = what is here + what the named rules drop.
 
-    Rows are counted, or with `sum` an expression over the source's rows is added up.
+    Rows are counted; with `sum`, an expression over the rows of the source is added up.
     """
 
-    source: str
-    sum: Expression | None = None  # over a row of the source
-    here: Expression | None = None  # over a row here, which `sum` is compared with; the same as `sum` if it is not said
-    counted: Expression | None = None  # over the whole build, instead of count(*), or of adding up `here`
-    dropped: dict[Identifier, str] = {}  # rule -> predicate over the source's rows
+    source: str = Field(description="The table to compare with.", examples=["source: raw.orders"])
+    sum: Expression | None = Field(
+        default=None,
+        description="An expression over one row of the source, which is added up.",
+        examples=["sum: amount"],
+    )
+    here: Expression | None = Field(
+        default=None,
+        description="An expression over one row of this table, whose sum is compared with `sum`. Without this word it "
+        "is the expression of `sum`.",
+        examples=["here: revenue"],
+    )
+    counted: Expression | None = Field(
+        default=None,
+        description="An aggregate over this table that counts rows, instead of `count(*)` or of the sum of `here`.",
+        examples=["counted: sum(total_orders)"],
+    )
+    dropped: dict[Identifier, str] = Field(
+        default={},
+        description="Named rules, each with a condition over the rows of the source. These rows are not expected here.",
+        examples=["dropped: {free: price = 0}"],
+    )
 
     @field_validator("source")
     @classmethod
@@ -153,10 +194,22 @@ class Reconcile(Strict):
 class CustomCheck(Strict):
     """A query that returns bad rows, where `{this}` is the build that is being audited; or one more reconciliation."""
 
-    bad_rows: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] | None = None
-    reconcile: Reconcile | None = None
-    severity: Literal["error", "warn"] = "error"
-    description: Sentence | None = None
+    bad_rows: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] | None = Field(
+        default=None,
+        description="A query that returns the bad rows. It reads the candidate as `{this}`.",
+        examples=["bad_rows: select * from {this} where ends_at < starts_at"],
+    )
+    reconcile: Reconcile | None = Field(
+        default=None,
+        description="One more reconciliation, with another source.",
+        examples=["reconcile: {source: stg.lines, counted: sum(lines)}"],
+    )
+    severity: Literal["error", "warn"] = Field(
+        default="error", description="`error` holds the load_date; `warn` records the result and publishes."
+    )
+    description: Sentence | None = Field(
+        default=None, description="What the check demands. People read it in the UI and in alerts."
+    )
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> "CustomCheck":
@@ -186,13 +239,36 @@ CheckName = Annotated[Identifier, AfterValidator(_is_free)]
 class Checks(Strict):
     """The built-in words, and under `custom` every other name."""
 
-    min_rows: MinRows | None = None
-    not_null: list[str] = []
-    accepted_values: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
-    range: dict[str, tuple[Value | None, Value | None]] = {}  # column -> lowest, highest; null where it is open
-    unique: dict[Identifier, Annotated[list[str], Field(min_length=1)]] = {}
-    foreign_key: dict[str, str] = {}  # column -> schema.table.column
-    reconcile: Reconcile | None = None
+    min_rows: MinRows | None = Field(default=None, examples=["min_rows: {at_least: 1, of_previous: 0.5}"])
+    not_null: list[str] = Field(
+        default=[],
+        description="Columns in which no value may be NULL. The columns of the grain need no mention.",
+        examples=["not_null: [user_id, amount]"],
+    )
+    accepted_values: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(
+        default={},
+        description="Columns, each with all the values that it may have.",
+        examples=["accepted_values: {status: [open, closed]}"],
+    )
+    range: dict[str, tuple[Value | None, Value | None]] = Field(
+        default={},
+        description="Columns, each with its lowest and its highest value; `null` leaves an end open.",
+        examples=["range: {hour: [0, 23], amount: [0, null]}"],
+    )
+    unique: dict[Identifier, Annotated[list[str], Field(min_length=1)]] = Field(
+        default={},
+        description="Names, each with columns whose values no two rows may share. Rows with a NULL in one of these "
+        "columns are not compared.",
+        examples=["unique: {order_number_of_user: [user_id, order_number]}"],
+    )
+    foreign_key: dict[str, str] = Field(
+        default={},
+        description="Columns, each with the column of another table that must have the same value in this load_date.",
+        examples=["foreign_key: {product_id: raw.products.product_id}"],
+    )
+    reconcile: Reconcile | None = Field(
+        default=None, examples=["reconcile: {source: raw.orders, counted: sum(total_orders)}"]
+    )
     custom: dict[CheckName, Annotated[CustomCheck, BeforeValidator(_is_check)]] = {}
 
     @model_validator(mode="before")
@@ -242,22 +318,27 @@ class Checks(Strict):
 class Chart(Strict):
     """The picture of a KPI: a bar for each value of `x`, as high as `y`; the `top` highest where there are more."""
 
-    x: str
-    y: str
-    top: Annotated[int, Field(ge=1, le=40)] = 15
+    x: str = Field(description="The column that names the bars.")
+    y: str = Field(description="The column that gives their height.")
+    top: int = Field(
+        default=15,
+        ge=1,
+        le=40,
+        description="The most bars. If there are more rows, the highest bars are shown, and the title says so.",
+    )
 
 
 class Kpi(Strict):
     """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart."""
 
-    chart: Chart = Field(examples=["chart: {x: country, y: revenue}"])
+    chart: Chart = Field(description="What the chart shows.", examples=["chart: {x: country, y: revenue}"])
 
 
 class MinVolume(Strict):
     """What a row of a KPI must rest on to be shown: rows below are kept, marked by is_low_volume, and left out."""
 
-    column: str
-    at_least: Annotated[int, Field(ge=1)]
+    column: str = Field(description="The column that counts what a row rests on.")
+    at_least: int = Field(ge=1, description="The lowest count of a row that is shown.")
 
 
 class Lookback(Strict):
@@ -266,35 +347,90 @@ class Lookback(Strict):
     `rows: all` reads every row of them; without it, tables that say `versions: latest` can be read, and no others.
     """
 
-    days: Annotated[int, Field(ge=2, le=LONGEST)]
-    rows: Literal["all"] | None = None
+    days: int = Field(ge=2, le=LONGEST, description="The number of calendar days, the load_date the last of them.")
+    rows: Literal["all"] | None = Field(
+        default=None,
+        description="`all` reads every row of the window. Without it, only tables with `versions: latest` can be read "
+        "over the window.",
+    )
 
 
 class Freshness(Strict):
     """How long ago the latest published load_date of a KPI may have ended, at 24:00 UTC, before the KPI is late."""
 
-    within_hours: Annotated[float, Field(ge=0.02, le=87_840)]  # Dagster looks no closer than at a minute
+    # Dagster looks no closer than at a minute.
+    within_hours: float = Field(
+        ge=0.02, le=87_840, description="Hours since the end of the latest published load_date."
+    )
 
 
 class Header(Strict):
     """Everything a header may say."""
 
-    description: Sentence = Field(examples=["description: One row per order."])
-    owner: Owner = Field(examples=["owner: team:analytics"])
-    grain: list[str] = Field(min_length=1, examples=["grain: [order_id]"])
-    columns: dict[Identifier, Column] = Field(examples=["columns: {order_id: {type: integer, description: Order.}}"])
-    checks: Checks = Checks()
-    source: Source | None = None
-    # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
-    # view: it shows columns of one other table as they are, and stores nothing.
-    storage: Literal["rows", "partitions", "view"] = "rows"
-    lookback: Lookback | None = None
-    # Said by a table that others read over a window: its grain names the same thing in every load_date, of which only
-    # the latest row counts.
-    versions: Literal["latest"] | None = None
-    kpi: Kpi | None = None
-    min_volume: MinVolume | None = None
-    freshness: Freshness | None = None
+    description: Sentence = Field(
+        description="What one row of the table is. It becomes the comment on the table in Postgres.",
+        examples=["description: One row per order."],
+    )
+    owner: Owner = Field(
+        description="Who answers for the table: `team:name` or an e-mail address.", examples=["owner: team:analytics"]
+    )
+    grain: list[str] = Field(
+        min_length=1,
+        description="The columns of the key. No two rows of a load_date share it, and none of them is NULL; this is "
+        "always checked.",
+        examples=["grain: [order_id]"],
+    )
+    columns: dict[Identifier, Column] = Field(
+        description="All columns in order, each with its type and description. They are the columns that the SELECT "
+        "returns, or those of the object. `load_date` is the first column of every table and is not named here.",
+        examples=["columns: {order_id: {type: integer, description: Order.}}"],
+    )
+    checks: Checks = Field(
+        default=Checks(),
+        description="What else must be true of a build before it is published.",
+        examples=["checks: {not_null: [user_id], range: {hour: [0, 23]}}"],
+    )
+    source: Source | None = Field(
+        default=None,
+        description="Where the rows of a raw table come from. A file with this word has no SELECT.",
+        examples=["source: {object: 'raw/orders/load_date={load_date}/orders.csv', format: csv}"],
+    )
+    storage: Literal["rows", "partitions", "view"] = Field(
+        default="rows",
+        description="How the rows are stored. `rows`: one table holds all load_dates. `partitions`: each load_date is "
+        "a partition of its own, for big tables; the largest are built in slices by several writers. `view`: columns "
+        "of one other table are shown as they are, and nothing is stored.",
+        examples=["storage: partitions"],
+    )
+    lookback: Lookback | None = Field(
+        default=None,
+        description="How many calendar days of load_dates the SELECT may read, its own load_date the last. "
+        "`lookback: 28` is short for `lookback: {days: 28}`.",
+        examples=["lookback: {days: 28, rows: all}"],
+    )
+    versions: Literal["latest"] | None = Field(
+        default=None,
+        description="`latest`, for a table that others read over a window: its grain names the same thing in every "
+        "load_date, and only its latest row in the window counts.",
+        examples=["versions: latest"],
+    )
+    kpi: Kpi | None = Field(
+        default=None,
+        description="Makes the table a KPI. Readers get the view `<table>_latest`, and the UI gets a chart.",
+        examples=["kpi: {chart: {x: country, y: revenue}}"],
+    )
+    min_volume: MinVolume | None = Field(
+        default=None,
+        description="For a KPI: rows that rest on too little are kept and marked in the column `is_low_volume`, which "
+        "this word adds. The view `<table>_latest`, the chart and `kpi show` leave them out.",
+        examples=["min_volume: {column: orders, at_least: 20}"],
+    )
+    freshness: Freshness | None = Field(
+        default=None,
+        description="For a KPI: it is late when its latest published load_date ended longer ago than this. A load_date "
+        "ends at 24:00 UTC.",
+        examples=["freshness: {within_hours: 36}"],
+    )
 
     @property
     def selected(self) -> list[str]:
