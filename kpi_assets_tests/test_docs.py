@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from kpi_assets.docs import cli, header, settings
 from kpi_assets.docs.__main__ import main
+from kpi_assets.docs.ops_schema import relations
 from kpi_assets.docs.pages import PAGES, differences, write
 from kpi_assets.model.header import CHECK_WORDS, Checks, CustomCheck, Header
 from kpi_assets.model.pipeline import PipelineConfig
@@ -173,6 +174,20 @@ def test_every_word_has_a_description_and_its_examples_can_be_read(name: str) ->
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_has_a_description(name: str) -> None:
     assert (Settings.model_fields[name].description or "").endswith(".")
+
+
+def test_every_table_and_column_of_ops_has_a_description() -> None:
+    found = relations()
+    assert [name for name, each in found.items() if not each.description] == []
+    lacking = {(name, column) for name, each in found.items() for column in each.types if not each.columns.get(column)}
+    assert lacking == set()
+    assert found["publishes"].types["columns"] == "jsonb"  # a later migration added it
+    assert found["pipeline_runs"].types["execution_seconds"] == "numeric(12, 3)"
+    assert set(found["publishes"].types) - set(found["published"].types) == {
+        "superseded_at",
+        "dropped_at",
+        "removed_at",
+    }
 
 
 def test_the_pages_in_the_folder_are_those_of_the_code() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -40,6 +41,7 @@ _COMPLETION = """
 _KINDS = {str: "text", int: "whole number", float: "number", Path: "path", date: "date"}
 
 
+@cache
 def commands() -> dict[str, Any]:
     """Each subcommand by name, in the order of `kpi --help`."""
     group: Any = get_command(app)
@@ -82,7 +84,8 @@ def _command(name: str, command: Any) -> Iterator[str]:
 
 def _usage(parameter: Any) -> str:
     if _is_argument(parameter):
-        return str(parameter.metavar or parameter.name.upper())
+        name = str(parameter.metavar or parameter.name.upper())
+        return name if parameter.required or name.startswith("[") else f"[{name}]"
     return f"{parameter.opts[0]} {parameter.metavar or 'VALUE'}" if parameter.required else ""
 
 

@@ -102,7 +102,8 @@ class Words:
         return f"a list of {len(items)}, each {listed(list(dict.fromkeys(map(self._value, items))))}{nulls}"
 
     def _names(self, part: Schema) -> str:
-        return f"names, each with {self._value(part['additionalProperties'])}"
+        one = self._value(part["additionalProperties"])
+        return f"names, each with {'a ' * one.startswith(('number', 'whole number'))}{one}"
 
 
 def _number(part: Schema) -> str:
