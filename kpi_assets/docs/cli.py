@@ -8,12 +8,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-import typer
 from typer.main import get_command
 
 from kpi_assets.cli import STOPPED
 from kpi_assets.cli.app import app
-from kpi_assets.cli.common import HELD
+from kpi_assets.cli.runner import EXIT_CODES
 from kpi_assets.docs.markdown import code, listed, page_of, table, word
 from kpi_assets.errors import UsageError, UserError
 
@@ -29,7 +28,7 @@ _EXIT_CODES = {
     0: "All that was asked for is done; of a run: everything is published.",
     UserError.exit_code: "Something failed, or an object has not landed. A sentence on stderr says what to do.",
     UsageError.exit_code: "The command, a setting or a file below `sql/` is wrong, and nothing was begun.",
-    HELD: "A gate holds the load_date: nothing of the held tables was published.",
+    EXIT_CODES["held"]: "A gate holds the load_date: nothing of the held tables was published.",
     STOPPED: "Ctrl-C stopped the command.",
 }
 _COMPLETION = """
@@ -45,8 +44,7 @@ _KINDS = {str: "text", int: "whole number", float: "number", Path: "path", date:
 def commands() -> dict[str, Any]:
     """Each subcommand by name, in the order of `kpi --help`."""
     group: Any = get_command(app)
-    context = typer.Context(group)
-    return {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: group.commands[name] for name in group.commands}
 
 
 def options() -> list[Any]:
