@@ -90,7 +90,7 @@ def _usage(parameter: Any) -> str:
 def _spelled(parameter: Any) -> str:
     if _is_argument(parameter):
         return word(str(parameter.metavar or parameter.name.upper()).strip("[]."))
-    return listed([word(option) for option in parameter.opts])
+    return listed([word(option) for option in (*parameter.opts, *parameter.secondary_opts)])
 
 
 def _value(parameter: Any) -> str:
@@ -115,6 +115,8 @@ def _default(parameter: Any) -> str:
     value = parameter.default
     if value in (None, "", False) or callable(value):
         return ""
+    if value is True:  # a flag that is on
+        return word(parameter.opts[0])
     return word(value.value if isinstance(value, Enum) else value)
 
 
