@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from kpi_assets.docs.markdown import deeper, page_of, table, word
 from kpi_assets.docs.words import Words
 from kpi_assets.materialize.verify_object import checks as object_checks
-from kpi_assets.model.checks import Check
 from kpi_assets.model.header import Checks, CustomCheck
 from kpi_assets.model.names import AS_PUBLISHED
 from kpi_assets.model.tree import load_pipelines
@@ -91,11 +90,11 @@ def _given() -> Iterator[tuple[str, str, str, str]]:
             (pipeline / name).write_text(text)
         tables = load_pipelines(Path(folder))["example"]
         raw, kpi = tables.table("raw.things"), tables.table("marts.kpi_things")
-    found: tuple[tuple[str, tuple[Check, ...] | list[Check]], ...] = (
-        ("the object of a raw table", object_checks(raw)),
-        ("a raw table", raw.checks),
-        ("a KPI", kpi.checks),
-    )
-    for what, checks in found:
+    found = {
+        "the object of a raw table": tuple(object_checks(raw)),
+        "a raw table": raw.checks,
+        "a KPI": kpi.checks,
+    }
+    for what, checks in found.items():
         for check in checks:
             yield what, word(check.name), check.description, "error" if check.blocking else "warn"
