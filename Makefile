@@ -5,11 +5,12 @@ UV_VERSION := 0.13.8# installs 140 wheels in seconds and compiles them, which ha
 BIN := .venv/bin
 COMPILE := --quiet --universal --python-version 3.10 --generate-hashes --no-header
 UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv pip
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 READY := .venv/.ready
 READY_DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-servers mutants soak bench lint sbom format lock clean
+.PHONY: help setup demo up down test test-servers mutants soak bench lint docs sbom format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,13 +60,20 @@ soak: $(READY_DEV) ## half an hour of automation, a month's backfill, and proces
 bench: $(READY_DEV) ## speed beside other ways of doing it: make bench [ORDERS=3421083] [REPEAT=3]
 	@$(BIN)/python -m bench --orders $(or $(ORDERS),3421083) --repeat $(or $(REPEAT),3) --json .bench/figures.json
 
-lint: $(READY_DEV) ## ruff, the import contracts, mypy, sqlfluff, and known vulnerabilities of the pinned packages
+lint: $(READY_DEV) ## ruff, the import contracts, mypy, sqlfluff, the docs, and known vulnerabilities of the pinned packages
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar sql kpi_assets_tests/e2e/sql
+	@$(BIN)/sqlfluff lint --disable-progress-bar sql kpi_assets/ledger/migrations kpi_assets_tests/e2e/sql
+	@$(BIN)/python -m kpi_assets.docs --check
+	@$(SITE)
 	@$(BIN)/python -m supply_chain.audit requirements.lock
+
+docs: $(READY_DEV) ## write the reference pages from the code, and build the site into .site
+	@$(BIN)/python -m kpi_assets.docs
+	@$(SITE)
+	@echo "Open .site/index.html."
 
 sbom: $(READY_DEV) ## the software bill of materials, CycloneDX: make sbom [SBOM=sbom.cdx.json]
 	@$(BIN)/python -m supply_chain.sbom requirements.lock $(or $(SBOM),sbom.cdx.json)

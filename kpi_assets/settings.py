@@ -1,4 +1,4 @@
-"""Every setting of kpi_assets, read from the environment once per process: the README's table is this class.
+"""Every setting of kpi_assets, read from the environment once per process; docs/reference/settings.md shows this class.
 
 A setting may lie in a file instead, named after it, in the folder KPI_SECRETS_DIR: so a password need not be in the
 environment, which other programs and people can list. The environment goes before the file.
@@ -81,78 +81,90 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=_project_home,
-        description="Folder of the embedded servers' data, credentials and logs, and of the Dagster instance. Not set: "
-        "the folder .kpi of the project, the nearest folder upwards that holds sql/<pipeline>/pipeline.yaml.",
+        description="The folder for data, credentials and logs of the embedded servers, and for the Dagster instance. "
+        "Two homes do not disturb each other. Not set: the folder `.kpi` of the project, which is the nearest folder "
+        "upwards that holds `sql/<pipeline>/pipeline.yaml`.",
     )
     sql_dir: Path = Field(
         default_factory=_project_sql_dir,
-        description="The tree of pipelines: one folder a pipeline, one .sql file an asset. Not set: the folder sql of "
-        "the project; outside of a project the tree that is shipped.",
+        description="The tree of pipelines: one folder for each pipeline, one .sql file for each asset. Not set: the "
+        "folder `sql` of the project; outside of a project, the tree that is shipped.",
     )
     secrets_dir: Path | None = Field(
         default=None,
-        description="Folder of files that hold a setting each, such as kpi_postgres_url: Docker's /run/secrets.",
+        description="A folder of files that hold one setting each, such as `kpi_postgres_url`. In Docker it is "
+        "`/run/secrets`.",
     )
     postgres_url: SecretStr | None = Field(
         default=None,
-        description="Warehouse server: postgresql://user:password@host:port/database. Not set: the embedded one.",
+        description="The warehouse server, `postgresql://user:password@host:port/database`, PostgreSQL 15 or later. "
+        "Each pipeline has a database of its own there. Not set: the embedded server.",
     )
     dagster_postgres_url: SecretStr | None = Field(
         default=None,
-        description="Database of the Dagster instance. Not set: the database `dagster` on the warehouse server.",
+        description="The database of the Dagster instance. Not set: the database `dagster` on the warehouse server.",
     )
     admin_postgres_url: SecretStr | None = Field(
         default=None,
-        description="A login that may create roles and databases: only `kpi bootstrap` uses it.",
+        description="A login that may create roles and databases. Only `kpi bootstrap` uses it.",
     )
     s3_bucket: str | None = Field(
         default=None,
-        description="Bucket of every pipeline. Not set: the bucket that pipeline.yaml names, on the embedded S3.",
+        description="The bucket of every pipeline. Not set: the bucket that `pipeline.yaml` names, on the embedded S3 "
+        "unless an endpoint is set.",
     )
     s3_buckets: dict[str, str] = Field(
         default_factory=dict,
-        description="Bucket of one pipeline, as KPI_S3_BUCKETS__INSTACART=name; goes before KPI_S3_BUCKET.",
+        description="The bucket of one pipeline, as in `KPI_S3_BUCKETS__INSTACART=name`. It counts before "
+        "`KPI_S3_BUCKET`.",
     )
     s3_endpoint_url: str | None = Field(
         default=None,
-        description="An S3-compatible store other than AWS. Not set, while a bucket is: AWS.",
+        description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
+        "bucket is set: AWS.",
     )
     s3_least_rate: int = Field(
         default=LEAST_RATE,
         ge=1,
-        description="Bytes a second, over 10 s at least, below which a part of an object is asked for again.",
+        description="The slowest accepted rate in bytes a second, measured over at least 10 s. A slower part of an "
+        "object is requested again.",
     )
     writers: int = Field(
         default_factory=cores,
         ge=1,
         le=32,
-        description="Sessions that fill one large table at once. Not set: the cores of this machine, at most 8.",
+        description="How many sessions fill one large table at once. Not set: the cores of this machine, at most 8. "
+        "With a server of your own, set it to the cores of the server.",
     )
     min_rows: dict[str, int] = Field(
         default_factory=dict,
-        description='Minimum rows of tables here, instead of their headers\': {"instacart.raw.orders": 3000000}.',
+        description="The fewest rows of tables in this environment, instead of `at_least` in their headers: "
+        '`{"instacart.raw.orders": 3000000}`.',
     )
     run_history_days: int = Field(
         default=180,
         ge=0,
         le=36_500,
-        description="Days for which Dagster keeps runs that are superseded, and their events; 0 keeps all.",
+        description="For how many days Dagster keeps runs and their events. The job `run_history` deletes older ones "
+        "at 04:00 UTC, but not those that hold the latest build of a load_date. 0 keeps all.",
     )
     ui_url: str = Field(
         default="http://127.0.0.1:3000",
-        description="Where people reach the Dagster web UI: what the links in alerts begin with.",
+        description="Where people reach the web UI: the links in alerts begin with it.",
     )
     ui_hosts: str = Field(
         default="",
-        description="Host names, by commas, under which people reach the web UI besides this machine's own.",
+        description="Further host names under which people reach the web UI, separated by commas, such as "
+        "`dagster.example.com, 10.0.0.5:3000`.",
     )
     ui_token: SecretStr | None = Field(
         default=None,
-        description="What lets people into the web UI. Not set: `kpi up` makes one. Empty: a proxy asks who comes.",
+        description="The token that lets people into the web UI: 16 to 256 letters, digits, `-` and `_`. Not set: "
+        "`kpi up` makes one. Empty: no token is asked for, because a proxy in front asks who comes.",
     )
     alert_log: bool = Field(
         default=True,
-        description="Alerts are lines in the log of whoever delivers them: the daemon, or a command.",
+        description="Whether alerts are lines in the log of the process that delivers them: the daemon, or a command.",
     )
     alert_slack_url: SecretStr | None = Field(
         default=None,
@@ -160,20 +172,22 @@ class Settings(BaseSettings):
     )
     alert_webhook_url: SecretStr | None = Field(
         default=None,
-        description="A URL that alerts are posted to as JSON.",
+        description="A URL that alerts are posted to as JSON; the [guide to alerts](../guides/alerts.md) lists the "
+        "fields.",
     )
     alert_email_from: str | None = Field(
         default=None,
-        description="Sender of the mails.",
+        description="The sender of the mails.",
     )
     alert_email_to: str | None = Field(
         default=None,
-        description="Their recipients, by commas.",
+        description="The recipients of the mails, separated by commas.",
     )
     # After the addresses: it is refused without them.
     alert_smtp_url: SecretStr | None = Field(
         default=None,
-        description="A mail server that alerts are sent through: smtp://user:password@host:587, or smtps://.",
+        description="A mail server that alerts are sent through: `smtp://user:password@host:587`, or `smtps://`. A "
+        "password is sent over TLS only.",
     )
 
     @field_validator("home", "sql_dir", "secrets_dir", mode="before")

@@ -1,72 +1,120 @@
-"""The pages in docs/ say only what is true: their commands, files, settings and examples are there."""
+"""The pages say only what is true: their commands, files, settings, words and examples exist, and reference = code."""
 
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from typer.main import get_command
+import yaml
+from pydantic import BaseModel, create_model
+from pydantic.fields import FieldInfo
 
-from kpi_assets.cli.app import app
+from kpi_assets.docs import cli, header, settings
+from kpi_assets.docs.__main__ import main
+from kpi_assets.docs.ops_schema import relations
+from kpi_assets.docs.pages import PAGES, differences, write
+from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.checks.words import WORDS
+from kpi_assets.model.header import Checks, Header
+from kpi_assets.model.pipeline import PipelineConfig
+from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.tree import load_pipelines
+from kpi_assets.plan.status import STATES
 from kpi_assets.settings import CHECKOUT, Settings
 from kpi_assets_tests.test_readme import new_kpi
 
-PAGES = {path.name: path.read_text() for path in (CHECKOUT / "docs").glob("*.md")}
-README = (CHECKOUT / "README.md").read_text()
-
+DOCS = CHECKOUT / "docs"
+FILES = [*DOCS.rglob("*.md"), *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
+TEXTS = {str(path.relative_to(CHECKOUT)): path.read_text() for path in sorted(FILES)}
 MADE = {"deploy/secrets", "deploy/images.yaml"}  # by scripts beside them
 
 
 def commands(text: str) -> list[list[str]]:
     """Each `kpi …` of a page, as words: lines of code, and words between backticks."""
-    code = (
-        "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)) + "\n" + "\n".join(re.findall(r"`([^`\n]+)`", text))
-    )
-    found = re.findall(r"(?<![\w./-])kpi (?!\w+:)([a-z][^\n|)\"]*)", code)
+    fenced = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+    blocks = [block for language, block in fenced.findall(text) if language in {"", "sh", "text"}]
+    code = "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", fenced.sub("", text))])
+    found = re.findall(r"(?<![\w./-])kpi (?!\w+:)([a-z][^\n|)\"`]*)", code)
     return [shlex.split(line, comments=True) for line in found]
 
 
-@pytest.mark.parametrize("page", sorted(PAGES))
+def wrong_words(name: str, words: list[str]) -> list[str]:
+    """Those of a command's words that it does not have."""
+    known = cli.commands()
+    if name not in known:
+        return [name]
+    options = {option for parameter in known[name].params for option in parameter.opts}
+    said = [word.partition("=")[0] for word in words if word.startswith("-")]
+    return [option for option in said if option not in options]
+
+
+@pytest.mark.parametrize("page", TEXTS)
 def test_every_command_is_one_and_has_its_options(page: str) -> None:
-    known = get_command(app).commands  # type: ignore[attr-defined]
-    looked_at = 0
-    for name, *words in commands(PAGES[page]):
-        assert name in known, (page, name)
-        options = {option for parameter in known[name].params for option in parameter.opts}
-        said = [word.partition("=")[0] for word in words if word.startswith("-")]
-        assert [option for option in said if option not in options] == [], (page, name)
-        looked_at += 1
-    assert looked_at > 5
+    found = [(name, wrong) for name, *words in commands(TEXTS[page]) if (wrong := wrong_words(name, words))]
+    assert found == []
 
 
-@pytest.mark.parametrize("page", sorted(PAGES))
+def test_the_commands_of_the_pages_are_found() -> None:
+    counts = {page: len(commands(text)) for page, text in TEXTS.items()}
+    assert counts["README.md"] >= 6
+    assert counts["docs/tutorial.md"] >= 12
+    assert counts["docs/guides/runbook.md"] >= 30
+    assert wrong_words("no_such_command", []) == ["no_such_command"]
+    assert wrong_words("run", ["instacart", "--load-dates", "2025-07-01"]) == ["--load-dates"]
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_make_target_is_one(page: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXTS[page], re.MULTILINE))
+    assert named - targets == set()
+
+
+@pytest.mark.parametrize("page", TEXTS)
 def test_every_file_and_setting_that_is_named_is_there(page: str) -> None:
-    text = PAGES[page]
+    text = TEXTS[page]
     for name in re.findall(r"(?<![\w/])((?:deploy|docs|kpi_assets|kpi_assets_tests)/[\w./-]*\w)", text):
         made = name in MADE or name.startswith("deploy/secrets") or "kpi_orders_by_hour" in name
         assert (CHECKOUT / name).exists() or made, (page, name)
-    settings = {f"KPI_{name.upper()}" for name in Settings.model_fields}
+    known = {f"KPI_{name.upper()}" for name in Settings.model_fields}
     for name in re.findall(r"\bKPI_[A-Z0-9_]*[A-Z0-9]", text):
-        assert name.partition("__")[0] in {*settings, "KPI_HOME"}, (page, name)
+        assert name.partition("__")[0] in known, (page, name)
 
 
-def test_the_readme_leads_to_every_page() -> None:
-    assert set(re.findall(r"\(docs/(\w+\.md)\)", README)) == set(PAGES)
+def test_the_navigation_names_every_page() -> None:
+    named = set(re.findall(r": (\S+\.md)$", (CHECKOUT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert named == {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
 
 
 def test_every_guarantee_names_a_test_that_is_there() -> None:
-    named = re.findall(r"`((?:\w+/)?test_\w+\.py)::(test_\w+)` \|$", PAGES["guarantees.md"], re.MULTILINE)
-    rows = re.findall(r"^\| (?!situation|---)", PAGES["guarantees.md"], re.MULTILINE)
+    page = TEXTS["docs/guarantees.md"]
+    named = re.findall(r"`((?:\w+/)?test_\w+\.py)::(test_\w+)` \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| (?!situation|---)", page, re.MULTILINE)
     assert len(named) == len(rows) > 30
     for file, test in named:
         assert f"\ndef {test}(" in (CHECKOUT / "kpi_assets_tests" / file).read_text(), (file, test)
 
 
-def test_the_pipeline_of_the_page_loads_and_its_check_is_one(tmp_path: Path) -> None:
-    text = PAGES["authoring.md"]
+def test_the_states_of_the_plan_are_those_of_the_code() -> None:
+    states = TEXTS["docs/guides/automation.md"].split("| state |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", states, re.MULTILINE)) == sorted(STATES)
+
+
+def test_the_packages_of_the_architecture_are_those_of_the_code() -> None:
+    packages = TEXTS["docs/architecture.md"].split("| package |")[1].split("\n\n")[0]
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", packages, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    there = {path.parent.name for path in (CHECKOUT / "kpi_assets").glob("*/__init__.py")}
+    assert there - named == set()
+    assert named - there == {"definitions", "settings", "errors"}
+
+
+def test_the_pipeline_of_the_guide_loads_and_its_check_is_one(tmp_path: Path) -> None:
+    text = TEXTS["docs/guides/authoring.md"]
     [config] = re.findall(r"```yaml\n( +description: .*?)```", text, re.DOTALL)
     [table] = re.findall(r"```sql\n( +/\* @asset.*?)```", text, re.DOTALL)
     [checks] = re.findall(r"```yaml\nchecks:\n(.*?)```", text, re.DOTALL)
@@ -83,3 +131,112 @@ def test_the_pipeline_of_the_page_loads_and_its_check_is_one(tmp_path: Path) -> 
     (marts / "marts" / "kpi_orders_by_hour.sql").write_text(f"{before}checks:\n{checks}{after}")
     made = load_pipelines(tmp_path)["instacart"].table("marts.kpi_orders_by_hour").checks
     assert [check.name for check in made if check.name == "no_hour_has_all_orders" and not check.blocking] != []
+
+
+# The generated pages.
+
+
+def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A model and those that read the values of its words."""
+    yield model
+    for field in model.model_fields.values():
+        for each in _models_in(field.annotation):
+            yield from models(each)
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [each for part in getattr(annotation, "__args__", ()) for each in _models_in(part)]
+
+
+FIELDS: dict[str, FieldInfo] = {
+    f"{model.__name__}.{name}": field
+    for root in (Header, PipelineConfig)
+    for model in models(root)
+    for name, field in model.model_fields.items()
+    if (model, name) != (Checks, "custom")  # the model's name for checks of one's own, which nobody writes
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_word_has_a_description_and_its_examples_can_be_read(name: str) -> None:
+    field, word = FIELDS[name], name.partition(".")[2]
+    of_model = " ".join(model.__doc__ or "" for model in _models_in(field.annotation))
+    assert (field.description or of_model).rstrip().endswith((".", "`"))
+    for example in field.examples or []:
+        alone = create_model("Alone", __base__=Strict, **{word: (field.annotation, field)})  # type: ignore[call-overload]
+        given = yaml.safe_load(str(example))
+        assert list(given) == [word]
+        if word == "start_date":  # YAML 1.1 reads a date, where ours reads a text
+            given = {word: str(given[word])}
+        alone.model_validate(given)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_a_description(name: str) -> None:
+    assert (Settings.model_fields[name].description or "").endswith(".")
+
+
+def test_every_table_and_column_of_ops_has_a_description() -> None:
+    found = relations()
+    assert [name for name, each in found.items() if not each.description] == []
+    lacking = {(name, column) for name, each in found.items() for column in each.types if not each.columns.get(column)}
+    assert lacking == set()
+    assert found["publishes"].types["columns"] == "jsonb"  # a later migration added it
+    assert found["pipeline_runs"].types["execution_seconds"] == "numeric(12, 3)"
+    assert set(found["publishes"].types) - set(found["published"].types) == {
+        "superseded_at",
+        "dropped_at",
+        "removed_at",
+    }
+
+
+def test_the_pages_in_the_folder_are_those_of_the_code() -> None:
+    assert differences(DOCS / "reference") == []
+
+
+def test_a_page_that_was_edited_is_a_difference_until_it_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [path.name for path in write(tmp_path)] == list(PAGES)
+    assert write(tmp_path) == []
+    page = tmp_path / "settings.md"
+    page.write_text(page.read_text().replace("`KPI_WRITERS`", "`KPI_READERS`"))
+    monkeypatch.setattr("sys.argv", ["docs", "--check", str(tmp_path)])
+    assert main() == 1
+    printed = capsys.readouterr().out
+    assert "-| `KPI_READERS` |" in printed
+    assert "+| `KPI_WRITERS` |" in printed
+    assert printed.endswith("run `python -m kpi_assets.docs` and commit what it writes.\n")
+    monkeypatch.setattr("sys.argv", ["docs", str(tmp_path)])
+    assert main() == 0
+    monkeypatch.setattr("sys.argv", ["docs", "--check", str(tmp_path)])
+    assert main() == 0
+
+
+def test_the_pages_have_every_word_command_option_and_setting() -> None:
+    assert re.findall(r"^## `(\w+)`$", header.page(), re.MULTILINE) == list(Header.model_fields)
+    words = PAGES["checks.md"]().split("## Checks of your own")
+    assert re.findall(r"^### `(\w+)`$", words[0], re.MULTILINE) == list(WORDS)
+    assert re.findall(r"^### `(\w+)`$", words[1], re.MULTILINE) == list(CustomCheck.model_fields)
+    page = cli.page()
+    assert re.findall(r"^## `kpi (\w+)`$", page, re.MULTILINE) == list(cli.commands())
+    for name, command in cli.commands().items():
+        section = page.split(f"## `kpi {name}`")[1].split("\n## ")[0]
+        for option in (option for parameter in command.params for option in parameter.opts if option.startswith("-")):
+            assert f"`{option}`" in section, (name, option)
+    variables = re.findall(r"^\| `(KPI_[A-Z0-9_]+?)(?:__PIPELINE)?` \|", settings.page(), re.MULTILINE)
+    assert variables == [f"KPI_{name.upper()}" for name in Settings.model_fields]
+
+
+def test_the_checks_that_every_table_has_are_those_that_are_made() -> None:
+    given = re.findall(r"^\| ([a-zA-Z ]+) \| `(\w+)` \|", PAGES["checks.md"](), re.MULTILINE)
+    of_object, raw = "the object of a raw table", "a raw table"
+    assert [name for what, name in given if what == of_object] == [
+        "exists",
+        "not_empty",
+        "header",
+        "ends_with_line_end",
+    ]
+    assert {name for what, name in given if what == raw} >= {"rows_accounted", "quarantine", "grain", "min_rows"}

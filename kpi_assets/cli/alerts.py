@@ -40,7 +40,7 @@ def send_test() -> None:
     config, now = settings(), datetime.now(timezone.utc)
     found, failed = channels(config), []
     if not found:
-        raise UserError("No channel is set: see KPI_ALERT_SLACK_URL and its neighbours in the README.")
+        raise UserError("No channel is set: set KPI_ALERT_SLACK_URL or another one of docs/guides/alerts.md.")
     message = Message(
         key=f"test.{now:%Y%m%d%H%M%S}",
         kind="test",

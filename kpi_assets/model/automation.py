@@ -3,7 +3,7 @@
 Belongs here: the words, their bounds and defaults. Not here: what they do (plan/ decides, automation/ asks for runs).
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,10 +13,34 @@ from kpi_assets.model.strict_yaml import Strict
 class Automation(Strict):
     """How a pipeline runs itself; a pipeline.yaml without the word has these defaults."""
 
-    # What is on until somebody says otherwise by `kpi enable`, `kpi disable` or in the UI: of a new pipeline nothing.
-    start: Literal["sensor", "schedule", "none"] = "none"
-    interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 30  # between two looks of the sensor
-    settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 5  # an object younger than this may have siblings coming
-    look_back_days: Annotated[int, Field(ge=0, le=3_660)] = 7  # looked at each time; earlier load_dates in turns
-    late_after_hours: Annotated[float, Field(gt=0, le=8_784)] = 6  # since the first object of an incomplete load_date
-    rebuild_on_sql_change: bool = False  # build what is published again when its SQL has changed
+    start: Literal["sensor", "schedule", "none"] = Field(
+        default="none",
+        description="What is switched on at first: the sensor, the daily schedule at 02:00 UTC, or nothing. "
+        "`kpi enable`, `kpi disable` and the UI switch them later.",
+    )
+    interval_seconds: int = Field(
+        default=30, ge=5, le=86_400, description="The time between two evaluations of the sensor."
+    )
+    settle_seconds: int = Field(
+        default=5,
+        ge=0,
+        le=3_600,
+        description="The age that an object must have before its load_date is run: other objects may be on their way.",
+    )
+    look_back_days: int = Field(
+        default=7,
+        ge=0,
+        le=3_660,
+        description="How many days of load_dates each evaluation compares. Earlier load_dates are compared in turns, "
+        "for at most a twentieth of the time.",
+    )
+    late_after_hours: float = Field(
+        default=6,
+        gt=0,
+        le=8_784,
+        description="The time after the first object of a load_date landed, after which the load_date is late if other "
+        "objects are missing.",
+    )
+    rebuild_on_sql_change: bool = Field(
+        default=False, description="Whether published load_dates are built again by themselves when their SQL changes."
+    )

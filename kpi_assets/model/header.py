@@ -59,8 +59,11 @@ _ALL = Affects.ROWS | Affects.CHECKS | Affects.OBJECT
 class Column(Strict):
     """One column: its Postgres type and what it means, NULL included."""
 
-    type: Annotated[str, Affects.ROWS] = Field(examples=["type: integer"])
-    description: Annotated[Sentence, Affects.NOTHING] = Field(examples=["description: Order."])
+    type: Annotated[str, Affects.ROWS] = Field(description="The type of Postgres.", examples=["type: integer"])
+    description: Annotated[Sentence, Affects.NOTHING] = Field(
+        description="What the column holds, in at least 4 letters. Say what NULL means where it can occur.",
+        examples=["description: Order."],
+    )
 
     @field_validator("type")
     @classmethod
@@ -78,14 +81,25 @@ class Column(Strict):
 class Source(Strict):
     """Where a raw table's rows come from."""
 
-    # The key of its S3 object, with {load_date} where the date stands.
-    object: Annotated[str, _ALL] = Field(examples=["object: raw/orders/load_date={load_date}/orders.csv"])
-    format: Annotated[Literal["csv"], _ALL] = Field(examples=["format: csv"])
-    # rows that may be set aside before the gate holds
-    quarantine_budget: Annotated[int, Field(ge=0), Affects.CHECKS] = 0
-    # A last record without a line end may be cut off; in an object that shrank as well it holds with `warn` too.
-    ends_with_line_end: Annotated[Strictness, Affects.CHECKS | Affects.OBJECT] = "warn"
-    same_bytes: Annotated[Strictness, Affects.CHECKS] = "warn"  # as another object that was delivered before it
+    object: Annotated[str, _ALL] = Field(
+        description="The key of the S3 object, with {load_date} where the date stands.",
+        examples=["object: raw/orders/load_date={load_date}/orders.csv"],
+    )
+    format: Annotated[Literal["csv"], _ALL] = Field(description="How the object is written.", examples=["format: csv"])
+    quarantine_budget: Annotated[int, Affects.CHECKS] = Field(
+        default=0,
+        ge=0,
+        description="How many records of an object may be set aside before the load_date is held.",
+    )
+    ends_with_line_end: Annotated[Strictness, Affects.CHECKS | Affects.OBJECT] = Field(
+        default="warn",
+        description="What a missing line end at the end of the object does: the last record may be cut off. If the "
+        "object also has fewer bytes than the one of the latest earlier load_date, `warn` holds too.",
+    )
+    same_bytes: Annotated[Strictness, Affects.CHECKS] = Field(
+        default="warn",
+        description="What an object does whose bytes are those of another object that was delivered before.",
+    )
 
     @field_validator("object")
     @classmethod
@@ -114,7 +128,13 @@ CheckName = Annotated[Identifier, AfterValidator(_is_free)]
 
 
 # One field for each word of the registry, in its order.
-_FIELDS: dict[str, Any] = {word.name: (Annotated[word.type, Affects.CHECKS], word.default) for word in WORDS.values()}
+_FIELDS: dict[str, Any] = {
+    word.name: (
+        Annotated[word.type, Affects.CHECKS],
+        Field(default=word.default, description=word.description, examples=[word.example]),
+    )
+    for word in WORDS.values()
+}
 _Words: Any = create_model("_Words", __base__=Strict, **_FIELDS)
 
 
@@ -135,22 +155,29 @@ class Checks(_Words):
 class Chart(Strict):
     """The picture of a KPI: a bar for each value of `x`, as high as `y`; the `top` highest where there are more."""
 
-    x: Annotated[str, Affects.NOTHING]
-    y: Annotated[str, Affects.NOTHING]
-    top: Annotated[int, Field(ge=1, le=40), Affects.NOTHING] = 15
+    x: Annotated[str, Affects.NOTHING] = Field(description="The column that names the bars.")
+    y: Annotated[str, Affects.NOTHING] = Field(description="The column that gives their height.")
+    top: Annotated[int, Affects.NOTHING] = Field(
+        default=15,
+        ge=1,
+        le=40,
+        description="The most bars. If there are more rows, the highest bars are shown, and the title says so.",
+    )
 
 
 class Kpi(Strict):
     """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart."""
 
-    chart: Annotated[Chart, Affects.NOTHING] = Field(examples=["chart: {x: country, y: revenue}"])
+    chart: Annotated[Chart, Affects.NOTHING] = Field(
+        description="What the chart shows.", examples=["chart: {x: country, y: revenue}"]
+    )
 
 
 class MinVolume(Strict):
     """What a row of a KPI must rest on to be shown: rows below are kept, marked by is_low_volume, and left out."""
 
-    column: Annotated[str, Affects.ROWS]
-    at_least: Annotated[int, Field(ge=1), Affects.ROWS]
+    column: Annotated[str, Affects.ROWS] = Field(description="The column that counts what a row rests on.")
+    at_least: Annotated[int, Affects.ROWS] = Field(ge=1, description="The lowest count of a row that is shown.")
 
 
 class Lookback(Strict):
@@ -159,38 +186,92 @@ class Lookback(Strict):
     `rows: all` reads every row of them; without it, tables that say `versions: latest` can be read, and no others.
     """
 
-    days: Annotated[int, Field(ge=2, le=LONGEST), Affects.ROWS]
-    rows: Annotated[Literal["all"] | None, Affects.ROWS | Affects.CHECKS] = None
+    days: Annotated[int, Affects.ROWS] = Field(
+        ge=2, le=LONGEST, description="The number of calendar days, the load_date the last of them."
+    )
+    rows: Annotated[Literal["all"] | None, Affects.ROWS | Affects.CHECKS] = Field(
+        default=None,
+        description="`all` reads every row of the window. Without it, only tables with `versions: latest` can be read "
+        "over the window.",
+    )
 
 
 class Freshness(Strict):
     """How long ago the latest published load_date of a KPI may have ended, at 24:00 UTC, before the KPI is late."""
 
-    # Dagster looks no closer than at a minute
-    within_hours: Annotated[float, Field(ge=0.02, le=87_840), Affects.NOTHING]
+    # Dagster looks no closer than at a minute.
+    within_hours: Annotated[float, Affects.NOTHING] = Field(
+        ge=0.02, le=87_840, description="Hours since the end of the latest published load_date."
+    )
 
 
 class Header(Strict):
     """Everything a header may say."""
 
-    description: Annotated[Sentence, Affects.NOTHING] = Field(examples=["description: One row per order."])
-    owner: Annotated[Owner, Affects.NOTHING] = Field(examples=["owner: team:analytics"])
-    grain: Annotated[list[str], Affects.CHECKS] = Field(min_length=1, examples=["grain: [order_id]"])
-    columns: Annotated[dict[Identifier, Column], Affects.ROWS | Affects.OBJECT] = Field(
-        examples=["columns: {order_id: {type: integer, description: Order.}}"]
+    description: Annotated[Sentence, Affects.NOTHING] = Field(
+        description="What one row of the table is. It becomes the comment on the table in Postgres.",
+        examples=["description: One row per order."],
     )
-    checks: Annotated[Checks, Affects.CHECKS] = Field(default_factory=Checks)
-    source: Annotated[Source | None, _ALL] = None
-    # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
-    # view: it shows columns of one other table as they are, and stores nothing.
-    storage: Annotated[Literal["rows", "partitions", "view"], Affects.NOTHING] = "rows"
-    lookback: Annotated[Lookback | None, Affects.ROWS | Affects.CHECKS] = None
-    # Said by a table that others read over a window: its grain names the same thing in every load_date, of which only
-    # the latest row counts. It affects the rows of those others, through their SELECT.
-    versions: Annotated[Literal["latest"] | None, Affects.NOTHING] = None
-    kpi: Annotated[Kpi | None, Affects.NOTHING] = None
-    min_volume: Annotated[MinVolume | None, Affects.ROWS] = None
-    freshness: Annotated[Freshness | None, Affects.NOTHING] = None
+    owner: Annotated[Owner, Affects.NOTHING] = Field(
+        description="Who answers for the table: `team:name` or an e-mail address.", examples=["owner: team:analytics"]
+    )
+    grain: Annotated[list[str], Affects.CHECKS] = Field(
+        min_length=1,
+        description="The columns of the key. No two rows of a load_date share it, and none of them is NULL; this is "
+        "always checked.",
+        examples=["grain: [order_id]"],
+    )
+    columns: Annotated[dict[Identifier, Column], Affects.ROWS | Affects.OBJECT] = Field(
+        description="All columns in order, each with its type and description. They are the columns that the SELECT "
+        "returns, or those of the object. `load_date` is the first column of every table and is not named here.",
+        examples=["columns: {order_id: {type: integer, description: Order.}}"],
+    )
+    checks: Annotated[Checks, Affects.CHECKS] = Field(
+        default_factory=Checks,
+        description="What else must be true of a build before it is published.",
+        examples=["checks: {not_null: [user_id], range: {hour: [0, 23]}}"],
+    )
+    source: Annotated[Source | None, _ALL] = Field(
+        default=None,
+        description="Where the rows of a raw table come from. A file with this word has no SELECT.",
+        examples=["source: {object: 'raw/orders/load_date={load_date}/orders.csv', format: csv}"],
+    )
+    storage: Annotated[Literal["rows", "partitions", "view"], Affects.NOTHING] = Field(
+        default="rows",
+        description="How the rows are stored. `rows`: one table holds all load_dates. `partitions`: each load_date is "
+        "a partition of its own, for big tables; the largest are built in slices by several writers. `view`: columns "
+        "of one other table are shown as they are, and nothing is stored.",
+        examples=["storage: partitions"],
+    )
+    lookback: Annotated[Lookback | None, Affects.ROWS | Affects.CHECKS] = Field(
+        default=None,
+        description="How many calendar days of load_dates the SELECT may read, its own load_date the last. "
+        "`lookback: 28` is short for `lookback: {days: 28}`.",
+        examples=["lookback: {days: 28, rows: all}"],
+    )
+    versions: Annotated[Literal["latest"] | None, Affects.NOTHING] = Field(
+        default=None,
+        description="`latest`, for a table that others read over a window: its grain names the same thing in every "
+        "load_date, and only its latest row in the window counts.",
+        examples=["versions: latest"],
+    )
+    kpi: Annotated[Kpi | None, Affects.NOTHING] = Field(
+        default=None,
+        description="Makes the table a KPI. Readers get the view `<table>_latest`, and the UI gets a chart.",
+        examples=["kpi: {chart: {x: country, y: revenue}}"],
+    )
+    min_volume: Annotated[MinVolume | None, Affects.ROWS] = Field(
+        default=None,
+        description="For a KPI: rows that rest on too little are kept and marked in the column `is_low_volume`, which "
+        "this word adds. The view `<table>_latest`, the chart and `kpi show` leave them out.",
+        examples=["min_volume: {column: orders, at_least: 20}"],
+    )
+    freshness: Annotated[Freshness | None, Affects.NOTHING] = Field(
+        default=None,
+        description="For a KPI: it is late when its latest published load_date ended longer ago than this. A load_date "
+        "ends at 24:00 UTC.",
+        examples=["freshness: {within_hours: 36}"],
+    )
 
     @property
     def selected(self) -> list[str]:

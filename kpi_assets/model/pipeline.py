@@ -66,22 +66,48 @@ Bucket = Annotated[str, AfterValidator(_is_bucket)]
 class Defaults(Strict):
     """Words of `checks` for the files of a pipeline that do not say them."""
 
-    min_rows: MinRowsSpec | None = None
+    min_rows: MinRowsSpec | None = Field(
+        default=None, description="The fewest rows of a build.", examples=["min_rows: {of_usual: 0.4}"]
+    )
 
 
 class PipelineConfig(Strict):
     """pipeline.yaml: what holds for all of a pipeline's tables."""
 
-    description: Sentence = Field(examples=["description: Visits of the web site."])
-    bucket: Bucket = Field(examples=["bucket: kpi-visits"])
-    start_date: date = Field(examples=["start_date: 2025-01-01"])  # the first load_date
-    # schema -> what its rows count as in a run's log
-    layers: dict[Identifier, Layer] = Field(min_length=1, examples=["layers: {raw: raw, stg: staging, marts: marts}"])
-    readers: list[Identifier] = []  # schemas that the role kpi_reader may read, besides ops
-    automation: Automation = Automation()
-    defaults: Defaults = Defaults()
-    # Schema of raw or staging -> days for which its load_dates are kept; S3 can give them again. Others stay for ever.
-    retention: dict[Identifier, Annotated[int, Field(ge=1, le=36_500)]] = {}
+    description: Sentence = Field(
+        description="What the pipeline delivers.", examples=["description: Visits of the web site."]
+    )
+    bucket: Bucket = Field(
+        description="The bucket of the objects, unless `KPI_S3_BUCKET` or `KPI_S3_BUCKETS__PIPELINE` names another.",
+        examples=["bucket: kpi-visits"],
+    )
+    start_date: date = Field(description="The first load_date.", examples=["start_date: 2025-01-01"])
+    layers: dict[Identifier, Layer] = Field(
+        min_length=1,
+        description="The schemas of the pipeline, each with its layer. The folders of the pipeline are its schemas.",
+        examples=["layers: {raw: raw, stg: staging, marts: marts}"],
+    )
+    readers: list[Identifier] = Field(
+        default=[],
+        description="The schemas that the role `kpi_reader` reads, besides `ops`.",
+        examples=["readers: [marts]"],
+    )
+    automation: Automation = Field(
+        default=Automation(),
+        description="What starts runs by itself, and when.",
+        examples=["automation: {start: sensor}"],
+    )
+    defaults: Defaults = Field(
+        default=Defaults(),
+        description="Words of `checks` for the files of the pipeline that do not say them.",
+        examples=["defaults: {min_rows: {of_usual: 0.4}}"],
+    )
+    retention: dict[Identifier, Annotated[int, Field(ge=1, le=36_500)]] = Field(
+        default={},
+        description="Schemas of raw and staging, each with the number of days for which its load_dates are kept. "
+        "Without this word everything is kept. S3 keeps every object, so a replay gives the rows again.",
+        examples=["retention: {raw: 400, stg: 400}"],
+    )
 
     @field_validator("start_date", mode="before")
     @classmethod

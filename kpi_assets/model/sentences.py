@@ -119,7 +119,7 @@ def of_model(
 
 
 def _sentence(kind: str, error: Mapping[str, Any]) -> str:
-    form = _SENTENCES.get(kind, "{value} cannot be read here: docs/authoring.md says what can stand here")
+    form = _SENTENCES.get(kind, "{value} cannot be read here: docs/guides/authoring.md says what can stand here")
     bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in error.get("ctx", {}).items()}
     return form.format(**{**bounds, "value": shown(error["input"])})
 

@@ -106,7 +106,7 @@ def test_there_must_be_something_to_do(kpi: Site) -> None:
     kpi.fails("Name a pipeline, or say --test to try the channels.", "alerts", code=2)
     kpi.fails(f"There is no pipeline 'nope' in {SQL}: there is instacart.", "alerts", "nope", code=2)
     kpi.fails(
-        "No channel is set: see KPI_ALERT_SLACK_URL and its neighbours in the README.",
+        "No channel is set: set KPI_ALERT_SLACK_URL or another one of docs/guides/alerts.md.",
         *("alerts", "--test"),
         KPI_ALERT_LOG="false",
     )

@@ -154,7 +154,7 @@ def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
     assert web.ended(browser.driver.current_url.split("/runs/")[1][:36]) == "CANCELED"
     browser.read(f"partition: {ABSENT}", "Canceled")  # without loading the page again
     browser.go("/assets/instacart/marts/kpi_orders_by_dow")
-    browser.read("Orders and reorder behaviour by day of the week.")
+    browser.read("Orders and reorder behavior by day of the week.")
     drawn = "return [...document.images].some(i => i.src.includes('/kpi/chart/') && i.naturalHeight > 50)"
     browser.wait("the chart", lambda: browser.driver.execute_script(drawn))
 

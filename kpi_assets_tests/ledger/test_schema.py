@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from kpi_assets.docs.ops_schema import relations
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import schema
@@ -30,6 +31,7 @@ RELEASED = {
     "0005_columns.sql": "e64308cc975d2de25931a9b1e4ed6b725dd3bce33145146a2dacd1a6d000c652",
     "0006_locks.sql": "3e6556d4d5678063bfa37ae63b1f2b58dacfa3b25042712072f0194a35acc712",
     "0007_signals.sql": "2463ee69ec98ccf08c8998692f5277af36be334744f108dbe0945ade2ea28353",
+    "0008_descriptions.sql": "f1110ea5d49c988115273cb52e1178a6e688825d58cf3b663953d363f80a90de",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
@@ -116,6 +118,16 @@ union all select 'constraint', conrelid::regclass::text, pg_get_constraintdef(oi
 from pg_constraint where connamespace = 'ops'::regnamespace
 union all select 'index', tablename, indexdef, '', '', '', '', '' from pg_indexes where schemaname = 'ops'
 order by 1, 2, 3, 4
+"""
+
+
+COMMENTS = """
+select relname, attname, col_description(c.oid, attnum)
+from pg_class as c inner join pg_attribute as a on attrelid = c.oid and attnum > 0 and not attisdropped
+where relnamespace = 'ops'::regnamespace and relkind = 'r' and relname <> 'migrations'
+union all select relname, '', obj_description(oid, 'pg_class')
+from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') and relname <> 'migrations'
+order by 1, 2
 """
 
 
@@ -316,3 +328,13 @@ def test_a_database_ahead_of_the_code_is_left_alone(lab: PipelineHarness) -> Non
         "install the newer kpi_assets that made it."
     )
     assert lab.rows("select max(version) from ops.migrations") == [(9999,)]
+
+
+def test_every_table_and_column_has_a_description_and_the_page_of_the_schema_shows_it(lab: PipelineHarness) -> None:
+    said = {(name, ""): each.description for name, each in relations().items()}
+    for name, each in relations().items():
+        said.update({(name, column): each.columns[column] for column in each.types if not each.shows})
+    lab.prepared()
+    found = {(name, column): text for name, column, text in lab.rows(COMMENTS)}
+    assert [place for place, text in found.items() if not text] == []
+    assert said == found

@@ -143,7 +143,7 @@ def test_latest_rows_are_read_where_the_table_says_so_and_all_where_the_reader_d
 
 
 def test_the_guide_s_sum_over_a_week_and_its_same_weekday(lines: PipelineHarness) -> None:
-    guide = (CHECKOUT / "docs" / "authoring.md").read_text()
+    guide = (CHECKOUT / "docs" / "guides" / "authoring.md").read_text()
     examples = re.findall(r"^```sql\n(/\* @asset\n.*?)```", guide, re.DOTALL | re.MULTILINE)
     week, weekday = (each for each in examples if "marts.revenue_by_country" in each)
     lines.file("marts/week.sql", week)

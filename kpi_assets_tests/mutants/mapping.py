@@ -79,6 +79,14 @@ _TESTS = {
         "materialize/test_retention.py",
     ),
     "materialize/parallel": ("materialize/test_slices.py",),
+    **dict.fromkeys(
+        [
+            f"docs/{page}"
+            for page in ("checks", "cli", "header", "markdown", "pages", "pipeline_yaml", "settings", "words")
+        ],
+        ("test_docs.py",),
+    ),
+    "docs/ops_schema": ("test_docs.py", "ledger/test_schema.py"),
     "sources/cut": ("sources/test_cut.py",),
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
     "sources/records": ("sources/test_records.py", "warehouse/test_quarantine.py"),

@@ -130,7 +130,7 @@ def missing(sql_dir: Path) -> list[str]:
     tables = [table for pipeline in load_pipelines(sql_dir).values() for table in pipeline.tables.values()]
     return [
         f"{table.path} has no fixtures, so nothing shows that its rows are right: add {folder_of(table)}/plain/, as "
-        "docs/authoring.md says."
+        "docs/guides/authoring.md says."
         for table in tables
         if not has_cases(table)
     ]

@@ -138,13 +138,13 @@ def test_every_fixture_lies_in_a_case() -> None:
 
 def pieces() -> dict[str, bytes]:
     """The files of the page's two cases, by name; what stands before a block of code names its file."""
-    page = (CHECKOUT / "docs" / "authoring.md").read_text().split("### Fixtures")[1].split("\n## ")[0]
+    page = (CHECKOUT / "docs" / "guides" / "authoring.md").read_text().split("## Fixtures")[1].split("\n## ")[0]
     named = re.findall(r"`([\w.@-]+\.(?:csv|yaml))`[^`]*\n```(?:csv|yaml)\n(.*?)```", page, re.DOTALL)
     return {name: text.encode() for name, text in named}
 
 
 def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's KPI with the two cases that docs/authoring.md shows."""
+    """The README's KPI with the two cases that docs/guides/authoring.md shows."""
     name, text = new_kpi()
     sql = Path(shutil.copytree(default_sql_dir() / "instacart", tmp_path / "sql" / "instacart"))
     (sql.parent / name).write_text(text)
@@ -172,5 +172,5 @@ def test_a_file_without_fixtures_is_said_in_a_sentence(tmp_path: Path) -> None:
     (sql / name).write_text(text)
     assert missing(sql) == [
         f"{sql / name} has no fixtures, so nothing shows that its rows are right: add "
-        "kpi_assets_tests/sql/instacart/marts/kpi_orders_by_hour/plain/, as docs/authoring.md says."
+        "kpi_assets_tests/sql/instacart/marts/kpi_orders_by_hour/plain/, as docs/guides/authoring.md says."
     ]

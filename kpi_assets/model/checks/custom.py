@@ -6,7 +6,7 @@ Not here: which names may be taken (header.py).
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.bad_rows import BadRows
@@ -21,10 +21,22 @@ from kpi_assets.model.strict_yaml import Strict
 class CustomCheck(Strict):
     """A query that returns bad rows, where `{this}` is the build that is being audited; or one more reconciliation."""
 
-    bad_rows: Annotated[Expression | None, Affects.CHECKS] = None
-    reconcile: Annotated[ReconcileSpec | None, Affects.CHECKS] = None
-    severity: Annotated[Literal["error", "warn"], Affects.CHECKS] = "error"
-    description: Annotated[Sentence | None, Affects.CHECKS] = None
+    bad_rows: Annotated[Expression | None, Affects.CHECKS] = Field(
+        default=None,
+        description="A query that returns the bad rows. It reads the candidate as `{this}`.",
+        examples=["bad_rows: select * from {this} where ends_at < starts_at"],
+    )
+    reconcile: Annotated[ReconcileSpec | None, Affects.CHECKS] = Field(
+        default=None,
+        description="One more reconciliation, with another source.",
+        examples=["reconcile: {source: stg.lines, counted: sum(lines)}"],
+    )
+    severity: Annotated[Literal["error", "warn"], Affects.CHECKS] = Field(
+        default="error", description="`error` holds the load_date; `warn` records the result and publishes."
+    )
+    description: Annotated[Sentence | None, Affects.CHECKS] = Field(
+        default=None, description="What the check demands. People read it in the UI and in alerts."
+    )
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> "CustomCheck":

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.base import AuditFacts, Measured, TableCheck
@@ -29,18 +29,35 @@ _HERE = "here"
 
 
 class ReconcileSpec(Strict):
-    """Accounting against one upstream table: what it has = what is here + what the named rules drop.
+    """Compares one source table with this table: the source = what is here + what the named rules drop.
 
-    Rows are counted, or with `sum` an expression over the source's rows is added up.
+    Rows are counted; with `sum`, an expression over the rows of the source is added up.
     """
 
-    source: Annotated[str, Affects.CHECKS]
-    sum: Annotated[Expression | None, Affects.CHECKS] = None  # over a row of the source
-    # over a row here, which `sum` is compared with; the same as `sum` if it is not said
-    here: Annotated[Expression | None, Affects.CHECKS] = None
-    # over the whole build, instead of count(*), or of adding up `here`
-    counted: Annotated[Expression | None, Affects.CHECKS] = None
-    dropped: Annotated[dict[Identifier, str], Affects.CHECKS] = {}  # rule -> predicate over the source's rows
+    source: Annotated[str, Affects.CHECKS] = Field(
+        description="The table to compare with.", examples=["source: raw.orders"]
+    )
+    sum: Annotated[Expression | None, Affects.CHECKS] = Field(
+        default=None,
+        description="An expression over one row of the source, which is added up.",
+        examples=["sum: amount"],
+    )
+    here: Annotated[Expression | None, Affects.CHECKS] = Field(
+        default=None,
+        description="An expression over one row of this table, whose sum is compared with `sum`. Without this word it "
+        "is the expression of `sum`.",
+        examples=["here: revenue"],
+    )
+    counted: Annotated[Expression | None, Affects.CHECKS] = Field(
+        default=None,
+        description="An aggregate over this table that counts rows, instead of `count(*)` or of the sum of `here`.",
+        examples=["counted: sum(total_orders)"],
+    )
+    dropped: Annotated[dict[Identifier, str], Affects.CHECKS] = Field(
+        default={},
+        description="Named rules, each with a condition over the rows of the source. These rows are not expected here.",
+        examples=["dropped: {free: price = 0}"],
+    )
 
     @field_validator("source")
     @classmethod

@@ -25,16 +25,23 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MinRowsSpec(Strict):
-    """Fewest rows of a build: absolute, and as a share of what earlier load_dates had; a share of 0 asks for nothing.
+    """The fewest rows of a build: a number and shares of the rows of earlier load_dates; a share of 0 asks for nothing.
 
-    A file's words take the place of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
+    The words of a file replace those of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
     """
 
-    # not said: 1 of a raw table or a KPI, else 0
-    at_least: Annotated[Annotated[int, Field(ge=0)] | None, Affects.CHECKS] = None
-    of_previous: Annotated[Share, Affects.CHECKS] = 0.0  # of the rows of the latest earlier load_date
-    # of the median of the rows of the same weekday in the last weeks
-    of_usual: Annotated[Share, Affects.CHECKS] = 0.0
+    at_least: Annotated[Annotated[int, Field(ge=0)] | None, Affects.CHECKS] = Field(
+        default=None,
+        description="The fewest rows. Without this word it is 1 for a raw table and a KPI, and 0 for other tables.",
+    )
+    of_previous: Annotated[Share, Affects.CHECKS] = Field(
+        default=0.0, description="The smallest share of the rows of the latest earlier load_date."
+    )
+    of_usual: Annotated[Share, Affects.CHECKS] = Field(
+        default=0.0,
+        description="The smallest share of the usual number of rows: the median of the 8 latest load_dates of the same "
+        "weekday. With fewer than 4 of them it holds nothing.",
+    )
 
 
 @dataclass(frozen=True)

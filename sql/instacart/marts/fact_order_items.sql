@@ -4,11 +4,12 @@ owner: team:analytics
 grain: [order_id, product_id]
 storage: partitions
 columns:
-  order_id: {type: integer, description: Order.}
-  product_id: {type: integer, description: Product in the basket.}
-  add_to_cart_order: {type: smallint, description: "Position in which it was put into the basket, from 1."}
-  reordered: {type: smallint, description: "1 if the user had ordered the product before, else 0."}
-  user_id: {type: integer, description: User who ordered.}
+  order_id: {type: integer, description: Identifier of the order.}
+  product_id: {type: integer, description: Identifier of the product in the basket.}
+  add_to_cart_order:
+    {type: smallint, description: "Position at which the product was added to the basket, starting at 1."}
+  reordered: {type: smallint, description: "1 if the user had ordered the product before, otherwise 0."}
+  user_id: {type: integer, description: Identifier of the user who placed the order.}
   order_dow: {type: smallint, description: "Day of the week of the order, 0 to 6."}
   order_hour_of_day: {type: smallint, description: "Hour of the day of the order, 0 to 23."}
 checks:

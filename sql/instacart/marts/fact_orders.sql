@@ -3,22 +3,22 @@ description: One row per order, with its basket's reorder metrics.
 owner: team:analytics
 grain: [order_id]
 storage: partitions
-# Every load_date delivers each user's whole history: an order is one order, as its latest delivery has it.
+# Every load_date delivers the whole history of each user, so an order counts once, as it was delivered last.
 versions: latest
 columns:
-  order_id: {type: integer, description: Order.}
-  user_id: {type: integer, description: User who ordered.}
-  order_number: {type: smallint, description: "The how-manieth order of the user, from 1."}
+  order_id: {type: integer, description: Identifier of the order.}
+  user_id: {type: integer, description: Identifier of the user who placed the order.}
+  order_number: {type: smallint, description: "Sequence number of the order within the user's history, starting at 1."}
   order_dow: {type: smallint, description: "Day of the week of the order, 0 to 6."}
   order_hour_of_day: {type: smallint, description: "Hour of the day of the order, 0 to 23."}
   days_since_prior_order:
-    {type: smallint, description: "Days since the user's order before, capped at 30; NULL on a user's first order."}
-  items_in_order: {type: integer, description: "Lines in the basket; NULL where the lines are not delivered."}
+    {type: smallint, description: "Days since the user's previous order, at most 30; NULL for the first order of a user."}
+  items_in_order: {type: integer, description: "Number of lines in the basket; NULL if the lines are not delivered."}
   reordered_items_in_order:
-    {type: integer, description: "Lines whose product the user had ordered before; NULL where the lines are not delivered."}
+    {type: integer, description: "Number of lines whose product the user had ordered before; NULL if the lines are not delivered."}
   reorder_item_rate:
-    {type: "numeric(13,12)", description: "reordered_items_in_order / items_in_order, 0 to 1; NULL without lines."}
-  has_any_reorder: {type: boolean, description: "Whether any line is a reorder; NULL where the lines are not delivered."}
+    {type: "numeric(13,12)", description: "reordered_items_in_order / items_in_order, 0 to 1; NULL if the lines are not delivered."}
+  has_any_reorder: {type: boolean, description: "Whether any line is a reorder; NULL if the lines are not delivered."}
 checks:
   reconcile: {source: stg.stg_orders}
   range:
@@ -36,8 +36,8 @@ checks:
       inner join stg.stg_orders as o using (load_date, order_id)
       where o.eval_set = 'prior' and t.items_in_order is null
 @end */
--- Train and test orders have no lines in order_products_prior: what they held is unknown, not empty. So the basket's
--- columns are NULL there; a 0 would dilute every average over baskets.
+-- Train and test orders have no lines in order_products_prior: their baskets are unknown, not empty. So the columns of
+-- the basket are NULL for them, because a 0 would lower every average over baskets.
 with baskets as (
     select
         order_id,

@@ -1,22 +1,22 @@
 /* @asset
-description: Orders and reorder behaviour by day of the week, over the orders that the last 28 load_dates delivered.
+description: Orders and reorder behavior by day of the week, over the orders that the last 28 load_dates delivered.
 owner: team:analytics
 grain: [order_dow]
 lookback: 28
-# As fresh as the daily one, whose definition it shares.
+# As fresh as the daily KPI, whose definition it shares.
 freshness: {within_hours: 36}
 kpi:
   chart: {x: order_dow, y: total_orders}
 columns:
-  order_dow: {type: smallint, description: "Day of the week of the order, 0 to 6; a day without orders has no row."}
+  order_dow: {type: smallint, description: "Day of the week of the order, 0 to 6. A day without orders has no row."}
   total_orders:
-    {type: bigint, description: "All orders of that day; one that several load_dates delivered counts once, as the latest has it."}
+    {type: bigint, description: "Number of orders of that day. An order that several load_dates delivered counts once, as delivered last."}
   avg_items_per_order:
-    {type: "numeric(12,6)", description: "Mean lines per order, over the orders whose lines are known; NULL if there is none."}
+    {type: "numeric(12,6)", description: "Mean number of lines per order, over the orders whose lines are known; NULL if there is none."}
   pct_orders_with_any_reorder:
-    {type: "numeric(7,6)", description: "Share, 0 to 1, of the orders whose lines are known that hold any reorder."}
+    {type: "numeric(7,6)", description: "Share of orders with at least one reorder, 0 to 1, over the orders whose lines are known."}
   avg_reorder_item_rate:
-    {type: "numeric(7,6)", description: "Mean, 0 to 1, of the orders' reorder_item_rate: each order weighs the same."}
+    {type: "numeric(7,6)", description: "Mean of reorder_item_rate over the orders, 0 to 1. Each order has the same weight."}
 checks:
   range:
     order_dow: [0, 6]
@@ -24,8 +24,8 @@ checks:
     avg_reorder_item_rate: [0, 1]
   reconcile: {source: marts.fact_orders, counted: sum(total_orders)}
 @end */
--- Read over the window, fact_orders has one row per order: that of the latest load_date. If that load_date did not
--- deliver the order's lines, its basket is unknown, even where an earlier one had delivered them.
+-- Over the window, fact_orders has one row per order: that of its latest load_date. If that load_date did not deliver
+-- the lines of the order, the basket is unknown, even if an earlier load_date had delivered them.
 select
     order_dow,
     count(*) as total_orders,

@@ -1,18 +1,19 @@
 /* @asset
-description: How often each product is ordered, and ordered again.
+description: How often each product is ordered and reordered.
 owner: team:analytics
 grain: [product_id]
 kpi:
   chart: {x: product_name, y: orders_with_product}
-# A rate over fewer orders is noise: over 20 of them its standard error is still up to 0.11.
+# A rate over fewer orders is noise: with 20 orders its standard error is still up to 0.11.
 min_volume: {column: orders_with_product, at_least: 20}
-# A load_date ends at midnight UTC, and the next one must be published 36 hours later: by noon of the day after it.
+# A load_date ends at midnight UTC. The next one must be published at most 36 hours later, by noon of the day after it.
 freshness: {within_hours: 36}
 columns:
-  product_id: {type: integer, description: "Product; one that is in no known basket has no row."}
-  product_name: {type: text, description: "Name as printed, with its commas, quotes and backslashes."}
-  orders_with_product: {type: bigint, description: Orders that hold the product.}
-  times_reordered: {type: bigint, description: "Of these, the orders of a user who had ordered it before."}
+  product_id:
+    {type: integer, description: "Identifier of the product. A product that is in no known basket has no row."}
+  product_name: {type: text, description: "Name of the product as printed, including commas, quotes and backslashes."}
+  orders_with_product: {type: bigint, description: Number of orders that contain the product.}
+  times_reordered: {type: bigint, description: "Number of these orders whose user had ordered the product before."}
   product_reorder_rate: {type: "numeric(7,6)", description: "times_reordered / orders_with_product, 0 to 1."}
 checks:
   not_null: [product_name, product_reorder_rate]
@@ -20,8 +21,8 @@ checks:
     product_reorder_rate: [0, 1]
   reconcile: {source: marts.fact_order_items, counted: sum(orders_with_product)}
 @end */
--- The gate of fact_order_items proves one line per order and product: count(*) counts orders, and costs a tenth of
--- count(distinct order_id).
+-- The grain of fact_order_items proves that an order has one line per product. So count(*) counts orders, at a tenth of
+-- the cost of count(distinct order_id).
 with lines as (
     select
         product_id,

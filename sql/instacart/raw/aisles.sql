@@ -7,10 +7,10 @@ source:
   format: csv
   same_bytes: ignore
 columns:
-  aisle_id: {type: integer, description: Aisle.}
+  aisle_id: {type: integer, description: Identifier of the aisle.}
   aisle: {type: text, description: Name of the aisle.}
 checks:
-  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
   min_rows: {of_previous: 0.5}
   not_null: [aisle]
 @end */

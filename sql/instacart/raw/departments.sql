@@ -7,10 +7,10 @@ source:
   format: csv
   same_bytes: ignore
 columns:
-  department_id: {type: integer, description: Department.}
+  department_id: {type: integer, description: Identifier of the department.}
   department: {type: text, description: Name of the department.}
 checks:
-  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
   min_rows: {of_previous: 0.5}
   not_null: [department]
 @end */

@@ -7,12 +7,13 @@ source:
   object: raw/order_products_prior/load_date={load_date}/order_products__prior.csv
   format: csv
 columns:
-  order_id: {type: integer, description: Order.}
-  product_id: {type: integer, description: Product in the basket.}
-  add_to_cart_order: {type: smallint, description: "Position in which it was put into the basket, from 1."}
-  reordered: {type: smallint, description: "1 if the user had ordered the product before, else 0."}
+  order_id: {type: integer, description: Identifier of the order.}
+  product_id: {type: integer, description: Identifier of the product in the basket.}
+  add_to_cart_order:
+    {type: smallint, description: "Position at which the product was added to the basket, starting at 1."}
+  reordered: {type: smallint, description: "1 if the user had ordered the product before, otherwise 0."}
 checks:
-  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
   min_rows: {of_previous: 0.5}
   not_null: [add_to_cart_order, reordered]
   accepted_values:

@@ -1,5 +1,5 @@
 /* @asset
-description: Orders as delivered, the whole history of every user up to the load_date.
+description: Orders as delivered. Each load_date has the whole history of every user.
 owner: team:analytics
 grain: [order_id]
 storage: partitions
@@ -7,16 +7,17 @@ source:
   object: raw/orders/load_date={load_date}/orders.csv
   format: csv
 columns:
-  order_id: {type: integer, description: Order.}
-  user_id: {type: integer, description: User who ordered.}
-  eval_set: {type: text, description: "prior: its lines are delivered; train or test: its lines are not."}
-  order_number: {type: smallint, description: "The how-manieth order of the user, from 1."}
-  order_dow: {type: smallint, description: "Day of the week of the order, 0 to 6; which day 0 is, the source does not say."}
+  order_id: {type: integer, description: Identifier of the order.}
+  user_id: {type: integer, description: Identifier of the user who placed the order.}
+  eval_set: {type: text, description: "prior: the lines of the order are delivered; train or test: they are not."}
+  order_number: {type: smallint, description: "Sequence number of the order within the user's history, starting at 1."}
+  order_dow:
+    {type: smallint, description: "Day of the week of the order, 0 to 6. The source does not say which day is 0."}
   order_hour_of_day: {type: smallint, description: "Hour of the day of the order, 0 to 23."}
   days_since_prior_order:
-    {type: "numeric(4,1)", description: "Days since the user's order before, capped at 30; NULL on a user's first order."}
+    {type: "numeric(4,1)", description: "Days since the user's previous order, at most 30; NULL for the first order of a user."}
 checks:
-  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
   min_rows: {of_previous: 0.5}
   not_null: [user_id, eval_set, order_number, order_dow, order_hour_of_day]
   accepted_values:

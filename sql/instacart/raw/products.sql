@@ -7,12 +7,12 @@ source:
   format: csv
   same_bytes: ignore
 columns:
-  product_id: {type: integer, description: Product.}
-  product_name: {type: text, description: "Name as printed, with its commas, quotes and backslashes."}
-  aisle_id: {type: integer, description: Aisle of the product.}
-  department_id: {type: integer, description: Department of the product.}
+  product_id: {type: integer, description: Identifier of the product.}
+  product_name: {type: text, description: "Name of the product as printed, including commas, quotes and backslashes."}
+  aisle_id: {type: integer, description: Identifier of the aisle of the product.}
+  department_id: {type: integer, description: Identifier of the department of the product.}
 checks:
-  # Each load_date delivers all there is: one that has lost half of it is no quiet day.
+  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
   min_rows: {of_previous: 0.5}
   not_null: [product_name, aisle_id, department_id]
   foreign_key:

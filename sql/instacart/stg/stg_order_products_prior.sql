@@ -1,13 +1,14 @@
 /* @asset
-description: The lines of the prior orders, which arrive typed already.
+description: The lines of the prior orders, which are delivered with their types.
 owner: team:analytics
 grain: [order_id, product_id]
 storage: view
 columns:
-  order_id: {type: integer, description: Order.}
-  product_id: {type: integer, description: Product in the basket.}
-  add_to_cart_order: {type: smallint, description: "Position in which it was put into the basket, from 1."}
-  reordered: {type: smallint, description: "1 if the user had ordered the product before, else 0."}
+  order_id: {type: integer, description: Identifier of the order.}
+  product_id: {type: integer, description: Identifier of the product in the basket.}
+  add_to_cart_order:
+    {type: smallint, description: "Position at which the product was added to the basket, starting at 1."}
+  reordered: {type: smallint, description: "1 if the user had ordered the product before, otherwise 0."}
 @end */
 select
     order_id,

@@ -3,17 +3,17 @@ description: Products with the names of their aisle and department.
 owner: team:analytics
 grain: [product_id]
 columns:
-  product_id: {type: integer, description: Product.}
-  product_name: {type: text, description: "Name as printed, with its commas, quotes and backslashes."}
-  aisle_id: {type: integer, description: Aisle of the product.}
+  product_id: {type: integer, description: Identifier of the product.}
+  product_name: {type: text, description: "Name of the product as printed, including commas, quotes and backslashes."}
+  aisle_id: {type: integer, description: Identifier of the aisle of the product.}
   aisle: {type: text, description: Name of the aisle.}
-  department_id: {type: integer, description: Department of the product.}
+  department_id: {type: integer, description: Identifier of the department of the product.}
   department: {type: text, description: Name of the department.}
 checks:
   not_null: [product_name, aisle, department]
   reconcile: {source: raw.products}
 @end */
--- Left joins: a product that loses its aisle must fail the gate by name, not disappear.
+-- Left joins: a product without an aisle must fail the check of not_null, not disappear.
 select
     p.product_id,
     p.product_name,

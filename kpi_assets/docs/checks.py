@@ -1,0 +1,101 @@
+"""The page of the checks: those that every table has, and the words that ask for more."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kpi_assets.docs.markdown import deeper, page_of, table, word
+from kpi_assets.docs.words import Words
+from kpi_assets.materialize.verify_object import checks as object_checks
+from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.header import Checks
+from kpi_assets.model.names import AS_PUBLISHED
+from kpi_assets.model.tree import load_pipelines
+
+_INTRO = """
+A check judges a candidate before anyone can read it. A check that fails holds the load_date, unless its severity is
+`warn`. A check that cannot be executed holds the load_date too.
+
+Every check finds bad rows, or a number that is outside of its limits. A comparison with NULL is not a bad row: ask for
+`not_null` where a value must be there.
+"""
+_ALWAYS = f"""
+These checks are made even if a header has no word `checks`. The checks of an object are made before its rows are
+loaded. `kpi recheck` makes one more check, `{AS_PUBLISHED}`: it compares the rows with the checksum in the ledger.
+"""
+_WORDS = """
+The words below stand under `checks` in the [header](header.md). Any other name there is a check of your own.
+"""
+_OWN = """
+A check of your own has a name that is none of the words above. Its value holds either `bad_rows` or `reconcile`.
+"""
+# The smallest files that are a pipeline.
+_PIPELINE = """
+description: An example.
+bucket: example
+start_date: 2025-01-01
+layers: {raw: raw, marts: marts}
+"""
+_RAW = """/* @asset
+description: An example.
+owner: team:example
+grain: [id]
+source:
+  object: raw/things/load_date={load_date}/things.csv
+  format: csv
+columns:
+  id: {type: integer, description: Thing.}
+@end */
+"""
+_KPI = """/* @asset
+description: An example.
+owner: team:example
+grain: [id]
+kpi:
+  chart: {x: id, y: id}
+columns:
+  id: {type: integer, description: Thing.}
+@end */
+select id
+from raw.things
+where load_date = %(load_date)s
+"""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    words = Words(Checks)
+    # `custom` is the model's name for checks of your own, and nobody writes it.
+    own = Words(CustomCheck, {"ReconcileSpec": "#reconcile"}).sections()
+    return page_of(
+        "Checks",
+        _INTRO,
+        "## Checks that every table has",
+        _ALWAYS,
+        table(("of", "check", "passes when", "severity"), _given()),
+        "## Words of `checks`",
+        _WORDS,
+        deeper(words.sections(*(name for name in Checks.model_fields if name != "custom"))),
+        "## Checks of your own",
+        _OWN,
+        deeper(own),
+    )
+
+
+def _given() -> Iterator[tuple[str, str, str, str]]:
+    """The checks of a raw table and of a KPI whose headers ask for none."""
+    with TemporaryDirectory() as folder:
+        pipeline = Path(folder) / "example"
+        for name, text in {"pipeline.yaml": _PIPELINE, "raw/things.sql": _RAW, "marts/kpi_things.sql": _KPI}.items():
+            (pipeline / name).parent.mkdir(parents=True, exist_ok=True)
+            (pipeline / name).write_text(text)
+        tables = load_pipelines(Path(folder))["example"]
+        raw, kpi = tables.table("raw.things"), tables.table("marts.kpi_things")
+    found = {
+        "the object of a raw table": tuple(object_checks(raw)),
+        "a raw table": raw.checks,
+        "a KPI": kpi.checks,
+    }
+    for what, checks in found.items():
+        for check in checks:
+            yield what, word(check.name), check.description, "error" if check.blocking else "warn"

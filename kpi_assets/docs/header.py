@@ -1,0 +1,49 @@
+"""The page of the header: every word that a file below sql/ may say of its table."""
+
+from kpi_assets.docs.markdown import code, page_of, table, word
+from kpi_assets.docs.words import Words
+from kpi_assets.model.header import TYPE, Header
+
+_INTRO = """
+A file below `sql/` begins with a comment that holds YAML. It starts with `/* @asset` and ends with `@end */`. The words
+below are all that may stand in it. An unknown word fails the load, and the error names the file, the line and the word
+that was probably meant.
+
+A file with a `source` is a raw table and has no SELECT. Every other file has one SELECT after the header, and its
+columns are the columns of the header, in the same order and with the same types.
+"""
+_EXAMPLE = """
+/* @asset
+description: Orders by hour of the day.
+owner: team:analytics
+grain: [order_hour_of_day]
+kpi:
+  chart: {x: order_hour_of_day, y: total_orders}
+columns:
+  order_hour_of_day: {type: smallint, description: "Hour of the day, 0 to 23."}
+  total_orders: {type: bigint, description: All orders of that hour.}
+checks:
+  range:
+    order_hour_of_day: [0, 23]
+@end */
+"""
+_TYPES = """
+The types are named as in the catalog of Postgres. Other names of the same type, such as `int` or `timestamptz`, are
+refused, and the error names the type to write. The [guide to authoring](../guides/authoring.md#types) says which type
+to take, and [values](values.md) says how a value of each type is written in a CSV file.
+"""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    words = Words(Header, {"Checks": "checks.md"})
+    types = TYPE.pattern.replace(r"(\(\d+,\d+\))?", "|numeric(p,s)").split("|")
+    return page_of(
+        "Header",
+        _INTRO,
+        code(_EXAMPLE, "sql"),
+        words.sections(),
+        "## Types of columns",
+        _TYPES,
+        table(("type",), ((word(name),) for name in types)),
+    )

@@ -1,0 +1,113 @@
+"""The page of the schema ops: its tables and columns, as the migrations make and describe them.
+
+The migrations are parsed and not executed, so the page needs no server. A test compares what they say with the comments
+in a real database.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import sqlglot
+from sqlglot import exp
+
+from kpi_assets.docs.markdown import page_of, table, word
+from kpi_assets.ledger.schema import migrations
+from kpi_assets.warehouse.provision import FOR_READERS
+
+_INTRO = """
+Every pipeline has a database of its own, and its schema `ops` records what happened there. It is the truth for
+`kpi plan`, the sensor and the gates: nothing is decided from the history that Dagster keeps. Read it with
+`psql "$(kpi url PIPELINE)"`.
+
+The role `kpi_reviewer` reads all of it. The role `kpi_reader` reads all columns but those that may quote a delivered
+value; these are marked below. A reader therefore names the columns: `select *` from a table with such a column is
+refused.
+
+`kpi bootstrap`, or the first command on the embedded server, applies the migrations in the order of their numbers. The
+table `ops.migrations` records which were applied, and when.
+"""
+
+
+@dataclass
+class Relation:
+    """A table or view of ops: its description, the types of its columns and what they hold.
+
+    A view names the table that it `shows`; its columns have the texts of that table's columns.
+    """
+
+    shows: str = ""
+    description: str = ""
+    types: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+def relations() -> dict[str, Relation]:
+    """Each table and view by name, as the migrations leave it."""
+    found: dict[str, Relation] = {}
+    for _, path in migrations():
+        for statement in sqlglot.parse(path.read_text(), read="postgres"):
+            if isinstance(statement, exp.Create) and statement.kind == "TABLE":
+                made = found.setdefault(statement.this.this.name, Relation())
+                made.types.update(_types(statement.this.expressions))
+            elif isinstance(statement, exp.Create) and statement.kind == "VIEW":
+                _show(statement, found)
+            elif isinstance(statement, exp.Alter):
+                found[statement.this.name].types.update(_types(statement.args["actions"]))
+            elif isinstance(statement, exp.Comment):
+                _describe(statement, found)
+    for each in found.values():
+        if each.shows:
+            each.columns = found[each.shows].columns
+    return dict(sorted(found.items()))
+
+
+def page() -> str:
+    """The page as Markdown."""
+    return page_of("Schema ops", _INTRO, *(part for name, each in relations().items() for part in _section(name, each)))
+
+
+def _section(name: str, relation: Relation) -> Iterator[str]:
+    yield f"## {word(f'ops.{name}')}"
+    yield relation.description
+    hidden = FOR_READERS.get(name)
+    if hidden is None:
+        yield "The role `kpi_reader` does not read this table."
+    yield table(
+        ("column", "type", "meaning"),
+        (
+            (word(column), type_, _hidden(relation.columns.get(column, ""), quoted=column in (hidden or ())))
+            for column, type_ in relation.types.items()
+        ),
+    )
+
+
+def _hidden(text: str, *, quoted: bool) -> str:
+    return f"{text} *Not for `kpi_reader`.*" if quoted else text
+
+
+def _types(parts: list[exp.Expression]) -> dict[str, str]:
+    """The types of the columns among the parts of a statement, as Postgres names them."""
+    return {part.name: _type(part.kind) for part in parts if isinstance(part, exp.ColumnDef) and part.kind}
+
+
+def _type(kind: exp.DataType) -> str:
+    text = kind.sql("postgres").lower()
+    return (
+        text.replace("decimal", "numeric").replace("timestamptz", "timestamp with time zone").replace("int4", "integer")
+    )
+
+
+def _show(statement: exp.Create, found: dict[str, Relation]) -> None:
+    """Take in a view of columns of one table; `create or replace` gives it more of them."""
+    shown = statement.expression.find(exp.Table).name
+    made = found.setdefault(statement.this.name, Relation(shows=shown))
+    made.types = {column.name: found[shown].types[column.name] for column in statement.expression.expressions}
+
+
+def _describe(statement: exp.Comment, found: dict[str, Relation]) -> None:
+    """Take in the comment on a table, a view or a column; a later one takes the place of an earlier one."""
+    text = statement.expression.this
+    if statement.args["kind"] == "column":
+        found[statement.this.table].columns[statement.this.name] = text
+    else:
+        found[statement.this.name].description = text

@@ -1,0 +1,39 @@
+"""All generated pages: writing them, and comparing them with what stands in a folder."""
+
+from collections.abc import Callable, Mapping
+from difflib import unified_diff
+from pathlib import Path
+
+from kpi_assets.docs import checks, cli, header, ops_schema, pipeline_yaml, settings
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "header.md": header.page,
+    "checks.md": checks.page,
+    "pipeline_yaml.md": pipeline_yaml.page,
+    "cli.md": cli.page,
+    "settings.md": settings.page,
+    "ops_schema.md": ops_schema.page,
+}
+
+
+def write(folder: Path) -> list[Path]:
+    """Write each page whose text has changed; returns their paths."""
+    written = []
+    for name, page in PAGES.items():
+        path, text = folder / name, page()
+        if not path.is_file() or path.read_text() != text:
+            path.write_text(text)
+            written.append(path)
+    return written
+
+
+def differences(folder: Path) -> list[str]:
+    """A unified diff for each page of the folder that is not as the code says."""
+    found = []
+    for name, page in PAGES.items():
+        path = folder / name
+        there = path.read_text() if path.is_file() else ""
+        lines = unified_diff(there.splitlines(True), page().splitlines(True), str(path), "the code")
+        if text := "".join(lines):
+            found.append(text)
+    return found

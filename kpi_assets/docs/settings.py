@@ -1,0 +1,36 @@
+"""The page of the settings: every variable of the environment that kpi_assets reads."""
+
+from collections.abc import Iterator
+
+from kpi_assets.docs.markdown import page_of, table, word
+from kpi_assets.settings import Settings
+
+_INTRO = """
+A setting is a variable of the environment. It may be a file in the folder `KPI_SECRETS_DIR` instead, whose name is the
+name of the variable in lower case, such as `kpi_postgres_url`. If both exist, the variable counts. A setting that
+cannot be read ends every command with a sentence that names it and quotes nothing of its value.
+
+If no server is named, the [embedded servers](../guides/deployment.md#embedded-servers) are used.
+"""
+_OTHERS = """
+## Other variables
+
+`RUN_DATE` is the default of `--load-date`. The credentials and the region of the bucket come from the variables of AWS,
+such as `AWS_ACCESS_KEY_ID`, or from its files; the library of AWS reads them by itself.
+"""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    return page_of("Settings", _INTRO, table(("variable", "default", "meaning"), _rows()), _OTHERS)
+
+
+def _rows() -> Iterator[tuple[str, str, str]]:
+    for name, field in Settings.model_fields.items():
+        variable = f"KPI_{name.upper()}"
+        if name == "s3_buckets":
+            variable += "__PIPELINE"
+        # What is made when it is asked for depends on the machine: the description says what it is.
+        default = None if field.default_factory else field.default
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        yield word(variable), word(shown) if default not in (None, "") else "", field.description or ""
