@@ -5,10 +5,9 @@ Belongs here: everything that is asked of SQL's syntax tree. Not here: executing
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 from sqlglot import TokenType, exp, parse, tokenize
@@ -16,17 +15,17 @@ from sqlglot.errors import OptimizeError, ParseError, SqlglotError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from kpi_assets.model.joins import conjuncts
 from kpi_assets.model.lookback import WINDOW_START, Key, told_apart_by, window_rows
 from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.partition_filter import unbound_tables, window_tables
 from kpi_assets.model.pushdown import Narrowable, mentions_to_narrow
 from kpi_assets.model.strict_yaml import ModelError, Problems
-from kpi_assets.model.table_ref import THIS, TableRef, as_parsed, replaced
+from kpi_assets.model.table_ref import THIS, TableRef, as_parsed, replaced, tables_in
 
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
 _OTHER_CLAUSES = ("joins", "laterals", "group", "having", "order", "limit", "offset", "distinct", "windows", "with_")
 _PERCENT = re.compile(r"%(?:%|\((\w+)\)s|(.|\Z))", re.DOTALL)
-# What stands among the sources in _arrows: the parameter, the window, and a source of an outer query.
-_PARAMETER, _WINDOW, _OUTER = "the load_date parameter", "the window's parameters", "an outer query's source"
 _NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # what names its column by itself
 
 
@@ -51,7 +50,7 @@ class Query:
         """The tables it reads, sorted, and the line of the first mention of each; names of CTEs are not tables."""
         found: dict[Relation, int] = {}
         for scope in traverse_scope(self.tree):
-            for table in _tables(scope):
+            for table in tables_in(scope):
                 relation, line = Relation(table.db, table.name), line_of(table, self.line)
                 if table.name != THIS:
                     found[relation] = min(line, found.get(relation, line))
@@ -142,7 +141,7 @@ class Query:
         if len(self.mentions) != 1 or not isinstance(tree, exp.Select) or tree.find(exp.Subquery, exp.CTE):
             return None
         columns = [column.unalias() for column in tree.selects]
-        conditions = list(_conjuncts(tree.args["where"].this)) if tree.args.get("where") else []
+        conditions = list(conjuncts(tree.args["where"].this)) if tree.args.get("where") else []
         is_plain = (
             not any(tree.args.get(clause) for clause in _OTHER_CLAUSES)
             and all(isinstance(column, exp.Column) and not column.is_star for column in columns)
@@ -196,12 +195,11 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
     windows: set[TableRef] = set()
     problems = Problems()
     for scope in _scopes(tree, path, line):
-        nameless = [table for table in _tables(scope) if table.catalog or not (table.db or table.name == THIS)]
+        nameless = [table for table in tables_in(scope) if table.catalog or not (table.db or table.name == THIS)]
         for table in nameless:
             at = line_of(table, line)
             problems.add(path, at, f"the table {table.sql()!r} must be written as schema.table")
-        untied, over_window = _ties(scope, lookback=lookback)
-        for table in (each for each in untied if each not in nameless):
+        for table in (each for each in unbound_tables(scope) if each not in nameless):
             problems.add(
                 path,
                 line_of(table, line),
@@ -209,8 +207,8 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
                 f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)"
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
             )
-        if not nameless:
-            windows.update(map(TableRef.of, over_window))
+        if lookback and not nameless:
+            windows.update(map(TableRef.of, window_tables(scope)))
     if windows:
         _check_names(tree, path, line, problems)
     problems.raise_any()
@@ -270,113 +268,3 @@ def _check_parameters(sql: str, path: Path, line: int, *, lookback: bool) -> Non
         elif match.group(2) is not None:
             problems.add(path, at, "a percent sign must be doubled (%%): a single one begins a parameter")
     problems.raise_any()
-
-
-def _tables(scope: Scope) -> Iterator[exp.Table]:
-    """The mentions of real tables, and of {this}, that stand in a scope itself."""
-    for table in scope.tables:
-        is_cte = not table.db and table.name in scope.cte_sources
-        if not is_cte and not isinstance(table.this, exp.Func):
-            yield table
-
-
-def _ties(scope: Scope, *, lookback: bool) -> tuple[list[exp.Table], list[exp.Table]]:
-    """The tables of a scope that are tied to no load_date there, and those that are tied to the window only.
-
-    A source that is no real table (a CTE, a subquery, an outer query's, {this}) was tied where it was made: without a
-    lookback to the load_date, else perhaps to the window, but for {this}. What a table tied to the window gives of the
-    load_date itself are all its rows of it: so where it is not known which, the window is never wrong.
-    """
-    real = {table.alias_or_name: table for table in _tables(scope) if table.name != THIS}
-    if not real:
-        return [], []
-    this = {table.alias_or_name for table in _tables(scope) if table.name == THIS}
-    made = {source for source in scope.selected_sources if source not in real} - this | {_OUTER}
-    arrows = set(_arrows(scope))
-    to_day = _reached({_PARAMETER, *this, *(() if lookback else made)}, arrows)
-    tied = _reached({*to_day, _WINDOW, *made}, arrows)
-    return (
-        [table for alias, table in real.items() if alias not in tied],
-        [table for alias, table in real.items() if alias in tied - to_day],
-    )
-
-
-def _reached(roots: Iterable[str], arrows: set[tuple[str, str]]) -> set[str]:
-    """The sources that are tied if the roots are."""
-    tied = set(roots)
-    while more := {other for one, other in arrows if one in tied} - tied:
-        tied |= more
-    return tied
-
-
-def _arrows(scope: Scope) -> Iterator[tuple[str, str]]:
-    """(one, other) wherever a condition of the scope makes that the second is tied if the first is.
-
-    An equality in WHERE or in an inner join ties both its sides; in an outer join only the side that it restricts.
-    """
-    sources = list(scope.selected_sources)
-    joins = scope.expression.args.get("joins") or []
-    using = [join for join in joins if LOAD_DATE in [column.name for column in join.args.get("using") or []]]
-    unqualified = sources if using or len(sources) == 1 else []
-    where = scope.expression.args.get("where")
-    conditions: list[tuple[exp.Expr | None, list[str]]] = [(where and where.this, sources)]
-    for join in joins:
-        joined = join.alias_or_name
-        before = sources[: sources.index(joined)] if joined in sources else sources
-        restricted = {"LEFT": [joined], "RIGHT": before, "FULL": []}.get(join.side, sources)
-        conditions.append((join.args.get("on"), restricted))
-        if join in using:
-            yield from _both_ways(before, [joined], restricted)
-    for condition, restricted in conditions:
-        for part in _conjuncts(condition):
-            if isinstance(part, exp.EQ):
-                left, right = (_load_dates(side, sources, unqualified) for side in (part.this, part.expression))
-                yield from _both_ways(left, right, restricted)
-            elif _is_window(part):
-                yield from _both_ways([_WINDOW], _load_dates(part.this, sources, unqualified), restricted)
-
-
-def _both_ways(left: list[str], right: list[str], restricted: list[str]) -> Iterator[tuple[str, str]]:
-    for one, other in [*product(left, right), *product(right, left)]:
-        if other in restricted:
-            yield one, other
-
-
-def _load_dates(side: exp.Expr, sources: list[str], unqualified: list[str]) -> list[str]:
-    """Whose load_date one side of an equality is; none where it is something else."""
-    side = _uncast(side)
-    if _is_parameter(side, LOAD_DATE):
-        return [_PARAMETER]
-    if isinstance(side, exp.Column) and side.name == LOAD_DATE:
-        owners = [side.table] if side.table else unqualified
-        return [owner if owner in sources else _OUTER for owner in owners]
-    return []
-
-
-def _is_window(part: exp.Expr) -> bool:
-    """Whether a condition has the form `... between %(window_start)s and %(load_date)s`."""
-    return (
-        isinstance(part, exp.Between)
-        and _is_parameter(_uncast(part.args["low"]), WINDOW_START)
-        and _is_parameter(_uncast(part.args["high"]), LOAD_DATE)
-    )
-
-
-def _uncast(side: exp.Expr) -> exp.Expr:
-    return side.this if isinstance(side, exp.Cast) and side.to.is_type("date") else side
-
-
-def _is_parameter(side: exp.Expr, name: str) -> bool:
-    return isinstance(side, exp.Placeholder) and side.name == name
-
-
-def _conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
-    """The conditions that must all hold for this one to hold: it, taken apart at AND."""
-    if condition is None:
-        return
-    condition = condition.unnest()
-    if isinstance(condition, exp.And):
-        yield from _conjuncts(condition.this)
-        yield from _conjuncts(condition.expression)
-    else:
-        yield condition

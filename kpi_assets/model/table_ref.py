@@ -4,10 +4,11 @@ Belongs here: places in a text. Not here: which tables are to be replaced (pushd
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlglot import exp
+from sqlglot.optimizer.scope import Scope
 
 from kpi_assets.model.names import Relation, quoted
 
@@ -29,6 +30,14 @@ class TableRef:
         """Where a table, with its schema, stands in the text that was parsed."""
         start, end = table.args["db"].meta["start"], table.this.meta["end"] + 1
         return cls(start, end, Relation(table.db, table.name), bool(table.alias))
+
+
+def tables_in(scope: Scope) -> Iterator[exp.Table]:
+    """The tables that a scope itself names, `{this}` among them; no CTE, and no function in FROM."""
+    for table in scope.tables:
+        is_cte = not table.db and table.name in scope.cte_sources
+        if not is_cte and not isinstance(table.this, exp.Func):
+            yield table
 
 
 def as_parsed(sql: str) -> str:
