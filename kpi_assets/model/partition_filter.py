@@ -177,6 +177,11 @@ def equality_edges(scope: Scope) -> set[Edge]:
 
     >>> edges("select 1 from raw.u where u.load_date = somewhere.load_date")
     ['outer query -> u']
+
+    **New names.** Where an alias gives a table's columns new names, its `load_date` may be any other column.
+
+    >>> edges("select 1 from raw.t as x (a, load_date) where x.load_date = D")
+    []
     """
     sources = [Source(name) for name in scope.selected_sources]
     joins = [_Join.of(join, sources) for join in scope.expression.args.get("joins") or []]
@@ -190,7 +195,8 @@ def equality_edges(scope: Scope) -> set[Edge]:
     for condition, limited in [(where and where.this, sources), *((join.on, join.limited) for join in joins)]:
         for part in conjuncts(condition):
             edges.update(_edges(*names.equated(part), limited))
-    return edges
+    renamed = {Source(table.alias_or_name) for table in _tables(scope) if table.alias_column_names}
+    return {edge for edge in edges if renamed.isdisjoint(edge)}
 
 
 def _edges(left: Iterable[Node], right: Iterable[Node], limited: Sequence[Source]) -> Iterator[Edge]:

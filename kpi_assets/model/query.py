@@ -234,9 +234,12 @@ def _parse(text: str, path: Path, line: int) -> exp.Query:
 
 def _scopes(tree: exp.Query, path: Path, line: int) -> list[Scope]:
     try:
-        return list(traverse_scope(tree))
+        scopes = list(traverse_scope(tree))
+        for scope in scopes:
+            _ = scope.selected_sources  # raises for two sources of one name
     except OptimizeError as error:
         raise ModelError(path, line, f"this SQL cannot be read ({error}): correct its names") from None
+    return scopes
 
 
 def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> None:
