@@ -1,11 +1,36 @@
-"""What the conditions of one SELECT demand of a row: the parts of an AND, and the columns that a join makes equal.
+"""What the conditions of one SELECT demand of a row: the parts of an AND, and its joins one after the other.
 
 Belongs here: reading ON, USING and WHERE. Not here: what follows from them (partition_filter.py, pushdown.py).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from sqlglot import exp
+from sqlglot.optimizer.scope import Scope
+
+
+@dataclass(frozen=True)
+class Join:
+    """One join of a SELECT: `joined` is joined to the sources `before` it, all by the names that the SELECT uses."""
+
+    before: list[str]
+    joined: str
+    side: str  # LEFT, RIGHT, FULL, or empty for an inner or cross join
+    on: exp.Expr | None
+    using: list[str]  # the columns of USING
+
+
+def joins_of(scope: Scope) -> list[Join]:
+    """The joins of a scope, in the order of its FROM."""
+    sources = list(scope.selected_sources)
+    found = []
+    for join in scope.expression.args.get("joins") or []:
+        name = join.alias_or_name
+        before = sources[: sources.index(name)] if name in sources else sources
+        using = [column.name for column in join.args.get("using") or []]
+        found.append(Join(before, name, join.side, join.args.get("on"), using))
+    return found
 
 
 def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
@@ -25,13 +50,3 @@ def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
         yield from conjuncts(condition.expression)
     else:
         yield condition
-
-
-def using_columns(join: exp.Join) -> list[str]:
-    """The names of the columns that `join ... using (...)` makes equal; none where the join has no USING.
-
-    >>> from sqlglot import parse_one
-    >>> using_columns(parse_one("select * from t join u using (load_date, k)").args["joins"][0])
-    ['load_date', 'k']
-    """
-    return [column.name for column in join.args.get("using") or []]

@@ -31,7 +31,7 @@ from typing import NamedTuple
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope
 
-from kpi_assets.model.joins import conjuncts, using_columns
+from kpi_assets.model.joins import Join, conjuncts, joins_of
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.table_ref import THIS, tables_in
@@ -155,8 +155,9 @@ def equality_edges(scope: Scope) -> set[Edge]:
     >>> edges("select 1 from raw.t where load_date >= D")
     []
 
-    **Outer joins.** WHERE removes rows of every source. ON removes rows only of the side that the join does not keep:
-    of `t left join u` those of u, of a full join none. A source is bound only by a condition that removes its rows.
+    **Outer joins.** A source is bound only by a condition that removes its rows. WHERE removes rows of every source. ON
+    removes rows of what is joined by then, but not of the side that an outer join keeps: of `t left join u` it removes
+    those of u, and of a full join none.
 
     >>> edges("select 1 from raw.t left join raw.u on t.load_date = u.load_date")
     ['t -> u']
@@ -183,53 +184,40 @@ def equality_edges(scope: Scope) -> set[Edge]:
     >>> edges("select 1 from raw.t as x (a, load_date) where x.load_date = D")
     []
     """
-    sources = [Source(name) for name in scope.selected_sources]
-    joins = [_Join.of(join, sources) for join in scope.expression.args.get("joins") or []]
+    sources, joins = list(scope.selected_sources), joins_of(scope)
     where = scope.expression.args.get("where")
-    is_unambiguous = len(sources) == 1 or any(join.is_using_load_date for join in joins)
+    is_unambiguous = len(sources) == 1 or any(LOAD_DATE in join.using for join in joins)
     names = _Names(sources, sources if is_unambiguous else [])
     edges: set[Edge] = set()
     for join in joins:
-        if join.is_using_load_date:
-            edges.update(_edges(join.before, [join.joined], join.limited))
-    for condition, limited in [(where and where.this, sources), *((join.on, join.limited) for join in joins)]:
+        if LOAD_DATE in join.using:
+            edges.update(_edges(map(Source, join.before), [Source(join.joined)], _limited(join)))
+    for condition, limited in [(where and where.this, sources), *((join.on, _limited(join)) for join in joins)]:
         for part in conjuncts(condition):
             edges.update(_edges(*names.equated(part), limited))
     renamed = {Source(table.alias_or_name) for table in _tables(scope) if table.alias_column_names}
     return {edge for edge in edges if renamed.isdisjoint(edge)}
 
 
-def _edges(left: Iterable[Node], right: Iterable[Node], limited: Sequence[Source]) -> Iterator[Edge]:
+def _edges(left: Iterable[Node], right: Iterable[Node], limited: Sequence[str]) -> Iterator[Edge]:
     """From each side of an equality to each source of the other side, of those whose rows the condition limits."""
-    for one, other in [*product(left, right), *product(right, left)]:
-        if other in limited:
+    pairs = list(product(left, right))
+    for one, other in [*pairs, *((other, one) for one, other in pairs)]:
+        if isinstance(other, Source) and other.name in limited:
             yield Edge(one, other)
 
 
-@dataclass(frozen=True)
-class _Join:
-    """One join of a scope: `limited` are the sources of which its condition removes rows."""
-
-    before: Sequence[Source]
-    joined: Source
-    limited: Sequence[Source]
-    on: exp.Expr | None
-    is_using_load_date: bool
-
-    @classmethod
-    def of(cls, join: exp.Join, sources: Sequence[Source]) -> "_Join":
-        joined = Source(join.alias_or_name)
-        before = sources[: sources.index(joined)] if joined in sources else sources
-        limited = {"LEFT": [joined], "RIGHT": before, "FULL": []}.get(join.side, sources)
-        return cls(before, joined, limited, join.args.get("on"), LOAD_DATE in using_columns(join))
+def _limited(join: Join) -> list[str]:
+    """The sources of which a join's condition removes rows: all but those on a side that an outer join keeps."""
+    return {"LEFT": [join.joined], "RIGHT": join.before, "FULL": []}.get(join.side, [*join.before, join.joined])
 
 
 @dataclass(frozen=True)
 class _Names:
     """Whose load_date a name means in a scope: `unqualified` are the owners of one without a table's name."""
 
-    sources: Sequence[Source]
-    unqualified: Sequence[Source]
+    sources: Sequence[str]
+    unqualified: Sequence[str]
 
     def equated(self, part: exp.Expr) -> tuple[list[Node], list[Node]]:
         """The owners on both sides of a condition that makes load_dates equal, or limits them to the window."""
@@ -246,8 +234,8 @@ class _Names:
             return [Given.LOAD_DATE]
         if not isinstance(side, exp.Column) or side.name != LOAD_DATE:
             return []
-        owners = [Source(side.table)] if side.table else self.unqualified
-        return [owner if owner in self.sources else Given.OUTER for owner in owners]
+        owners = [side.table] if side.table else self.unqualified
+        return [Source(owner) if owner in self.sources else Given.OUTER for owner in owners]
 
 
 def _is_window(part: exp.Expr) -> bool:

@@ -316,8 +316,8 @@ class Pipeline:
         if table.query is None or table.header.storage != "partitions":
             return {}
         found = {}
-        for each in table.query.narrowable(table.header.grain[0]):
-            named = origin = self.tables[each.mention.relation]
+        for each in table.query.pushdown_targets(table.header.grain[0]):
+            named = origin = self.tables[each.table.relation]
             key = each.column
             if named.header.storage == "view":
                 shown, columns = named.shows

@@ -19,7 +19,7 @@ from kpi_assets.model.joins import conjuncts
 from kpi_assets.model.lookback import WINDOW_START, Key, told_apart_by, window_rows
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.partition_filter import unbound_tables, window_tables
-from kpi_assets.model.pushdown import Narrowable, mentions_to_narrow
+from kpi_assets.model.pushdown import Target, pushdown_targets
 from kpi_assets.model.strict_yaml import ModelError, Problems
 from kpi_assets.model.table_ref import THIS, TableRef, as_parsed, replaced, tables_in
 
@@ -152,18 +152,19 @@ class Query:
             return None
         return self.reads[0], dict(zip(self.columns, (column.name for column in columns), strict=True))
 
-    def narrowable(self, column: str) -> list[Narrowable]:
-        """The tables that decide on what is returned as `column`; none where in doubt."""
-        return [] if "%%" in self.sql or self.windows else mentions_to_narrow(self.tree, column)
+    def pushdown_targets(self, column: str) -> list[Target]:
+        """The tables that may be read in part by the values of the returned `column`; none where in doubt."""
+        return [] if "%%" in self.sql or self.windows else pushdown_targets(self.tree, column)
 
-    def narrowed(self, column: str, read: Callable[[Relation, str], str]) -> tuple[str, bool]:
-        """The same SQL where each table that decides on `column` is what `read` makes of it and its own column.
+    def pushed_down(self, column: str, read: Callable[[Relation, str], str]) -> tuple[str, bool]:
+        """The same SQL, with a subquery in the place of each table that may be read in part.
 
-        And whether so no other rows are returned than those wanted: else the caller must leave out the others.
+        `read` gives the subquery for a table and its column. The second value says whether the SQL returns only the
+        wanted rows; if not, the caller must filter them.
         """
-        found = self.narrowable(column)
-        narrow = [(each.mention, read(each.mention.relation, each.column)) for each in found]
-        return replaced(self.sql, narrow), any(each.is_origin for each in found)
+        targets = self.pushdown_targets(column)
+        subqueries = [(each.table, read(each.table.relation, each.column)) for each in targets]
+        return replaced(self.sql, subqueries), any(each.is_origin for each in targets)
 
     @cached_property
     def row_predicate(self) -> str | None:

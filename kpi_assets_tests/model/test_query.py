@@ -124,6 +124,10 @@ UNTIED = {
     ),
     "what a right join keeps": (f"select u.a from raw.t right join raw.u on t.{DAY} and u.{DAY}", "raw.u"),
     "what a full join keeps": (f"select t.a from raw.t full join raw.u on t.{DAY} and u.{DAY}", "raw.t"),
+    "what is joined after the condition": (
+        f"with c as (select 1 as k) select s.a from c join raw.s on {DAY} full join raw.t using (load_date)",
+        "raw.t",
+    ),
     "through a CTE": (f"with c as (select a, load_date from raw.t) select a from c where {DAY}", "raw.t"),
     "a CTE that nobody reads": (f"with c as (select a from raw.t) select a from raw.u where {DAY}", "raw.t"),
     "through a subquery": (f"select a from (select a, load_date from raw.t) as s where {DAY}", "raw.t"),
@@ -355,4 +359,4 @@ def test_the_lineage_of_names_that_only_postgres_tells_apart_is_left_out() -> No
 
 @pytest.mark.parametrize("sql", ["select a from generate_series(1, 2) as g (a)", "select a", "select a from {this}"])
 def test_what_is_no_table_of_a_schema_is_not_read_in_part(sql: str) -> None:
-    assert parsed(sql).narrowable("a") == []
+    assert parsed(sql).pushdown_targets("a") == []

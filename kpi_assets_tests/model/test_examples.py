@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the proof are true: one for each rule."""
+"""The examples in the docstrings of the proof and of the pushdown are true: one for each rule."""
 
 import doctest
 from types import ModuleType
@@ -8,7 +8,7 @@ import pytest
 from sqlglot import parse_one
 from sqlglot.optimizer.scope import Scope, build_scope
 
-from kpi_assets.model import joins, partition_filter
+from kpi_assets.model import joins, partition_filter, pushdown
 from kpi_assets.model.partition_filter import Edge, equality_edges, unbound_tables, window_tables
 
 
@@ -35,10 +35,15 @@ def windows(sql: str) -> list[str]:
     return sorted(f"{table.db}.{table.name}" for table in window_tables(scope_of(sql)))
 
 
-GLOBS: dict[str, Any] = {"edges": edges, "unbound": unbound, "windows": windows}
+def targets(sql: str) -> list[str]:
+    found = pushdown.pushdown_targets(scope_of(sql).expression, "k")
+    return sorted(f"{target.table.relation}.{target.column}" for target in found)
 
 
-@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 25), (joins, 5)])
+GLOBS: dict[str, Any] = {"edges": edges, "unbound": unbound, "windows": windows, "targets": targets}
+
+
+@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 25), (pushdown, 12), (joins, 3)])
 def test_every_example_is_true(module: ModuleType, examples: int) -> None:
     failed, tried = doctest.testmod(module, extraglobs=GLOBS)
     assert (failed, tried >= examples) == (0, True)
