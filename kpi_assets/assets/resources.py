@@ -76,10 +76,10 @@ class Run:
             session, config = self._session(pipeline, server_of(settings())), settings()
             self._await_turn(pipeline, session, load_date, on_progress)
             runs.close_dead_rows(session)
-            [[standing]] = collect(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
-            due = standing.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change)
+            [[status]] = collect(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
+            due = status.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change)
             self._unneeded[pipeline.name] = (
-                None if due else f"There is nothing left to do for {load_date}: {standing.reason}"
+                None if due else f"There is nothing left to do for {load_date}: {status.reason}"
             )
         return self._unneeded.get(pipeline.name)
 

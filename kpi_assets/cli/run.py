@@ -109,7 +109,7 @@ def backfill(
             standings.append(standing)
             # What has not landed cannot be built; of what lacks some of its objects the others are.
             if standing.landed and standing.state in states:
-                suffice = [name for name in names if name in standing.tables] if only else []
+                suffice = [name for name in names if name in standing.tables_to_build] if only else []
                 result = materialise(standing.load_date, suffice or names)
                 explain(work, result)
                 results.append(result)
