@@ -10,12 +10,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from kpi_assets.assets import chart, metadata
 from kpi_assets.assets.metadata import object_key, table_key
 from kpi_assets.assets.partitions import check_specs, dependency, load_dates
 from kpi_assets.assets.steps import Step, behind
+from kpi_assets.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import checks as object_checks

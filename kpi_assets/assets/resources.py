@@ -1,6 +1,5 @@
 """What assets are given to work with: S3, the warehouse, and the log of the run they are in."""
 
-import logging
 import sys
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
@@ -9,12 +8,11 @@ from threading import Lock
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.execution.plan import active
 from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.assets.run_tags import PARTITION, is_by_itself
+from kpi_assets.dagster_internals import end_as_canceled, silence_missing_check_warnings
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.ledger import run_states, runs
@@ -36,12 +34,7 @@ KEPT_BACK = {
 }
 
 
-def _is_true(record: logging.LogRecord) -> bool:
-    """Of a skipped step Dagster warns that what follows goes on without its checks; here that is skipped as well."""
-    return "emitted no result" not in record.getMessage()
-
-
-active.logger.addFilter(_is_true)
+silence_missing_check_warnings()
 
 
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
@@ -182,8 +175,7 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
             context.instance.add_run_tags(run.run_id, {OUTCOME: ", ".join(sorted(outcomes))})
     if context.instance and _only_kept_back(context.instance, run.run_id, outcomes):
         why = KEPT_BACK["held" if "held" in outcomes else "missing"]
-        context.instance.report_run_canceled(dagster_run, why)
-        raise DagsterExecutionInterruptedError(why)  # else Dagster would call it a success after all
+        end_as_canceled(context.instance, dagster_run, why)
 
 
 def _only_kept_back(instance: dg.DagsterInstance, run_id: str, outcomes: Set[str]) -> bool:

@@ -6,8 +6,7 @@ Belongs here: reading them, in one place. Not here: which load_dates may be buil
 from collections.abc import Mapping
 from datetime import date
 
-from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
-
+from kpi_assets.dagster_internals import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline, parse_date
 

@@ -17,12 +17,14 @@ from typing import Any, Generic, TypeVar
 
 import dagster as dg
 import psycopg
-from dagster._core.events import DagsterEvent
-from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
-from dagster._core.storage.tags import MAX_RETRIES_TAG
-from dagster._utils.interrupts import raise_interrupts_as
 
 from kpi_assets.assets.run_tags import load_dates_asked
+from kpi_assets.dagster_internals import (
+    MAX_RETRIES_TAG,
+    interrupts_as_keyboard_interrupt,
+    is_last_step,
+    output_without_materialization,
+)
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger.runs import Status
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
@@ -98,14 +100,14 @@ class Step(Generic[Outcome]):
             if why is not None:
                 context.log.error(f"{self.name} of {partition} is not published: {why}")
                 left.append(partition)
-        if broken and _is_last(context):
+        if broken and is_last_step(context):
             some = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")
             raise dg.Failure(
                 f"{self.name} was not published for {len(left)} of {len(days)} load_dates ({some}): "
                 "the run's log and `kpi plan` say why.",
                 allow_retries=False,
             )
-        yield _skip_materialization_output(context, self.key)
+        yield output_without_materialization(context, self.key)
 
     def _one_of_range(self, context: dg.AssetExecutionContext, load_date: date) -> tuple[Outcome | None, str | None]:
         """The outcome of one load_date, and why it is not published; an error of one does not stop the others."""
@@ -148,12 +150,6 @@ def _kept_back(name: str, upstream: Sequence[str], build_statuses: Mapping[str, 
     return {n: status for n, status in ends.items() if (n, status) != (name, "failed")}
 
 
-def _is_last(context: dg.AssetExecutionContext) -> bool:
-    """Whether no other step of this run follows on this one."""
-    step = context.get_step_execution_context()
-    return not any(step.step.key in needed for needed in step.execution_plan.get_executable_step_deps().values())
-
-
 @contextmanager
 def _stopping_at_once() -> Iterator[None]:
     """Whoever stops the run is heard at once, as KeyboardInterrupt.
@@ -162,7 +158,7 @@ def _stopping_at_once() -> Iterator[None]:
     on for hours, with its locks. An error that comes of ending does not take its place.
     """
     try:
-        with raise_interrupts_as(KeyboardInterrupt):
+        with interrupts_as_keyboard_interrupt():
             yield
     except Exception as error:
         behind = error.__context__
@@ -206,10 +202,3 @@ def user_errors_as_failures(context: dg.AssetExecutionContext | dg.OpExecutionCo
         raise dg.Failure(scrub(sentence), allow_retries=False)
     context.log.warning(f"{scrub(sentence)} It is tried again in {PAUSES[tried]} seconds.")
     raise dg.RetryRequested(max_retries=len(PAUSES), seconds_to_wait=PAUSES[tried])
-
-
-def _skip_materialization_output(context: dg.AssetExecutionContext, key: dg.AssetKey) -> DagsterEvent:
-    """Lets the steps that follow go on, without a materialisation: dg.Output would say one of each load_date."""
-    step = context.get_step_execution_context()
-    handle = StepOutputHandle(step.step.key, context.assets_def.get_output_name_for_asset_key(key))
-    return DagsterEvent.step_output_event(step, StepOutputData(handle))

@@ -9,7 +9,6 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from kpi_assets.assets.factory import evaluations
 from kpi_assets.assets.metadata import table_key
@@ -17,6 +16,7 @@ from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.run_tags import load_dates_asked
 from kpi_assets.assets.steps import user_errors_as_failures
 from kpi_assets.automation.retention import retention_job
+from kpi_assets.dagster_internals import UnresolvedAssetJobDefinition
 from kpi_assets.errors import UsageError
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.recheck import AS_PUBLISHED, recheck

@@ -17,7 +17,6 @@ from kpi_assets.errors import UserError
 
 if TYPE_CHECKING:
     import dagster as dg
-    from dagster._core.events import DagsterEvent
     from dagster_shared.error import SerializableErrorInfo
 
     from kpi_assets.materialize.context import Progress
@@ -107,8 +106,8 @@ class Runner:
     def _execute(self, run_id: str, load_date: date, names: Sequence[str]) -> Mapping[str, str]:
         """Execute the run; why each step failed that did, and by the pipeline's name what was no step's fault."""
         import dagster as dg  # noqa: PLC0415
-        from dagster._core.storage.tags import MAX_RETRIES_TAG  # noqa: PLC0415
 
+        from kpi_assets.dagster_internals import MAX_RETRIES_TAG  # noqa: PLC0415
         from kpi_assets.instance.processes import process_tags  # noqa: PLC0415
 
         pipeline = self._work.pipeline
@@ -135,7 +134,8 @@ def open_runner(work: Session) -> Iterator[Callable[[date, Sequence[str]], Resul
     from kpi_assets.instance import folder  # noqa: PLC0415
 
     folder.prepare(work.settings)
-    from kpi_assets.instance.processes import close_dead_runs, keep_ctrl_c_from_helpers  # noqa: PLC0415
+    from kpi_assets.dagster_internals import keep_ctrl_c_from_helpers  # noqa: PLC0415
+    from kpi_assets.instance.processes import close_dead_runs  # noqa: PLC0415
     from kpi_assets.instance.storage import open_instance  # noqa: PLC0415
 
     keep_ctrl_c_from_helpers()
@@ -158,13 +158,12 @@ def _record_stalled_alerts(work: Session, instance: "dg.DagsterInstance") -> Non
         record_if_alerts_stalled(instance, connection, work.pipeline.name)
 
 
-def failures_of(pipeline: str, events: Sequence["DagsterEvent"]) -> dict[str, str]:
+def failures_of(pipeline: str, events: Sequence["dg.DagsterEvent"]) -> dict[str, str]:
     """Why each step failed that did, by asset; where none did and the run failed, why, by the pipeline's name.
 
     Raises StoppedError where somebody stopped the run.
     """
-    from dagster._core.events import RunFailureReason  # noqa: PLC0415
-    from dagster._core.execution.plan.objects import ErrorSource  # noqa: PLC0415
+    from kpi_assets.dagster_internals import ErrorSource, RunFailureReason  # noqa: PLC0415
 
     failures = {}
     for event in events:
