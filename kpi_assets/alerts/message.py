@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from kpi_assets.ledger.deliveries import Alert
 from kpi_assets.ledger.incidents import Kind
+from kpi_assets.model.names import Relation, is_asset
 from kpi_assets.model.query import digest
 
 SHOWN = 5  # details of a message; the link leads to the rest
@@ -165,7 +166,7 @@ def _path(alert: Alert, oldest: datetime | None) -> str:
 
 def _step_path(pipeline: str, name: str, run_id: str, more: str = "") -> str:
     """The log of a run, of the step that builds an asset only."""
-    step = "__".join((pipeline, *name.split(".")))
+    step = "__".join((pipeline, *Relation.parse(name)))
     return f"/runs/{_quoted(run_id)}?logs={_quoted(f'step:{step}{more}')}"
 
 
@@ -174,13 +175,13 @@ def _asset_path(alert: Alert) -> str:
     if not _is_asset(alert):
         return f"/assets/{_quoted(alert.pipeline_name)}/s3"
     assert alert.job
-    key = "/".join(_quoted(part) for part in (alert.pipeline_name, *alert.job.split(".")))
+    key = "/".join(_quoted(part) for part in (alert.pipeline_name, *Relation.parse(alert.job)))
     return f"/assets/{key}?view=partitions" + (f"&partition={alert.load_date}" if alert.load_date else "")
 
 
 def _is_asset(alert: Alert) -> bool:
-    """Whether it names a table or an object; the name of a run's job has no dot."""
-    return "." in (alert.job or "")
+    """Whether it is about a table or an object, and not about the job of a run."""
+    return is_asset(alert.job or "")
 
 
 def _quoted(part: str) -> str:

@@ -16,7 +16,7 @@ from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, OBJECTS, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.printable import printable, strict_json
@@ -59,7 +59,7 @@ def table_key(pipeline: str, relation: Relation) -> dg.AssetKey:
 
 def object_key(table: Table) -> dg.AssetKey:
     """The asset key of a raw table's object."""
-    return dg.AssetKey([table.pipeline, "s3", table.relation.table])
+    return dg.AssetKey([table.pipeline, OBJECTS, table.relation.table])
 
 
 def definition_metadata(pipeline: Pipeline, table: Table) -> dict[str, Any]:

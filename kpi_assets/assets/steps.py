@@ -172,7 +172,7 @@ def _stopping_at_once() -> Iterator[None]:
 def _told(error: Exception) -> tuple[str, bool] | None:
     """What is told of an error instead of its stack trace, and whether it may pass; None of a fault of ours."""
     if isinstance(error, UserError):
-        return printable(error), error.passing
+        return printable(error), error.transient
     reason = printable(scrub(" ".join(str(error).split())))
     if isinstance(error, psycopg.Error) and is_lost(error):
         return f"The connection to the warehouse was lost ({reason}).", True
@@ -193,12 +193,12 @@ def user_errors_as_failures(context: dg.AssetExecutionContext | dg.OpExecutionCo
         told = _told(error)
         if told is None:
             raise
-        sentence, passing = told
+        sentence, transient = told
     else:
         return
     tried = context.retry_number
     # Whoever gave a command is told at once, and gives it again.
-    if not passing or tried == len(PAUSES) or context.run.tags.get(MAX_RETRIES_TAG) == "0":
+    if not transient or tried == len(PAUSES) or context.run.tags.get(MAX_RETRIES_TAG) == "0":
         raise dg.Failure(scrub(sentence), allow_retries=False)
     context.log.warning(f"{scrub(sentence)} It is tried again in {PAUSES[tried]} seconds.")
     raise dg.RetryRequested(max_retries=len(PAUSES), seconds_to_wait=PAUSES[tried])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kpi_assets.cli.common import HELD, Session, StoppedError, loaded, parents_of
 from kpi_assets.cli.run_view import RunView
 from kpi_assets.errors import UserError
+from kpi_assets.model.names import Relation
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -115,7 +116,7 @@ class Runner:
             ran = self._job.execute_in_process(
                 instance=self._instance,
                 partition_key=load_date.isoformat(),
-                asset_selection=[dg.AssetKey([pipeline.name, *name.split(".")]) for name in names],
+                asset_selection=[dg.AssetKey([pipeline.name, *Relation.parse(name)]) for name in names],
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 run_id=run_id,
                 tags={**process_tags(run_id), MAX_RETRIES_TAG: "0"},

@@ -14,7 +14,7 @@ from kpi_assets.model.checks import ForeignKey, Reconcile
 from kpi_assets.model.column_reads import columns_read
 from kpi_assets.model.folder import Folder
 from kpi_assets.model.lookback import Key
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, OBJECTS, Relation
 from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_JOBS, Pipeline, Table, parse_date
 from kpi_assets.model.replay import check_replay
 from kpi_assets.model.strict_yaml import ModelError, Problems
@@ -249,7 +249,7 @@ def check_generated_names(folders: Iterable[Folder], problems: Problems) -> None
         for relation, path in folder.files.items():
             keys = [(folder.name, *relation)]
             if relation in folder.tables and folder.tables[relation].header.source:
-                keys.append((folder.name, "s3", relation.table))
+                keys.append((folder.name, OBJECTS, relation.table))
             for key in keys:
                 name, shown = "__".join(key), "/".join(key)
                 other = seen.get(name)

@@ -21,7 +21,7 @@ from kpi_assets.model.checks import Check
 from kpi_assets.model.checks import MinRows as MinRowsCheck
 from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.header import Header, MinRows, Sentence
-from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Identifier, Relation
+from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, OBJECTS, Identifier, Relation
 from kpi_assets.model.query import Query, digest
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
@@ -35,7 +35,7 @@ TAKEN_DATABASES = (
     *("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"),
 )
 # Schemas that no pipeline's tables may lie in. An asset `s3/<table>` is the object of a raw table.
-RESERVED = ("ops", "builds", "public", "information_schema", "s3")
+RESERVED = ("ops", "builds", "public", "information_schema", OBJECTS)
 TAKEN_JOBS = (
     "pipeline",
     "kpis",
@@ -129,8 +129,8 @@ class Table:
 
     @property
     def object_name(self) -> str:
-        """What a raw table's object is called in ops and for people: `s3.<table>`."""
-        return f"s3.{self.relation.table}"
+        """The name of a raw table's object in ops and for people: `s3.<table>`."""
+        return str(Relation(OBJECTS, self.relation.table))
 
     @property
     def columns(self) -> list[str]:

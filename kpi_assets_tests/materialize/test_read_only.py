@@ -51,7 +51,7 @@ def test_nothing_is_built(braked: PipelineHarness) -> None:
         with pytest.raises(WarehouseError) as failure:
             write()
         assert SENTENCE.format(braked.name) in str(failure.value)
-        assert failure.value.passing is False
+        assert failure.value.transient is False
     assert rows(braked) == before
     look(context.pipeline, context.server)
 
