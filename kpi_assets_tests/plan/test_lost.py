@@ -24,7 +24,7 @@ def test_rows_that_are_gone_are_lost_and_built_again(shop: TwoSourcePipeline, st
     found = shop.status()
     assert (found.state, found.stale_reason) == ("lost", "lost")
     assert found.reason == f"Published, but their rows are gone from the database: {', '.join(lost)}."
-    assert found.tables == ("marts.weighed", "marts.heavy"), "what reads it is built with it"
+    assert found.tables_to_build == ("marts.weighed", "marts.heavy"), "what reads it is built with it"
     assert found.is_due(rebuild_on_sql_change=False)
     shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key("labels"))
     gone = f"1 of its 2 objects landed; lacking: {shop.key('labels')}."
