@@ -1,7 +1,7 @@
 """Pipelines: a folder below sql/ with its tables, in the order in which they can be built.
 
-Belongs here: what pipeline.yaml says, and what is asked of a table and of its neighbours: versions, lineage, windows.
-Not here: what one file says (header.py, query.py, checks.py), and reading the tree with all that is wrong (tree.py).
+Belongs here: what pipeline.yaml says, and questions about a table and its inputs: versions, lineage, windows.
+Not here: what one file says (header.py, query.py, checks.py), and reading the tree (tree.py, folder.py, neighbors.py).
 """
 
 import keyword

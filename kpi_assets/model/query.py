@@ -1,6 +1,7 @@
-"""A SELECT and what can be known of it without a server: what it reads, what it returns, its hash, its lineage.
+"""A SELECT and what is known of it without a server: the tables it reads, its columns, fingerprint and lineage.
 
-Belongs here: everything that is asked of SQL's syntax tree. Not here: executing it.
+Belongs here: parsing, and questions to the syntax tree. Not here: the proof that a SELECT reads one load_date or a
+window (partition_filter.py), which tables may be read in part (pushdown.py), and executing it.
 """
 
 import hashlib
@@ -31,11 +32,11 @@ _NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # what names its 
 
 @dataclass(frozen=True)
 class Query:
-    """One SELECT: `sql` with %(load_date)s, `tree`, its syntax, and the file's line on which its first word stands.
+    """One SELECT: its text `sql` with %(load_date)s, its syntax `tree`, and the `line` of the file on which it begins.
 
-    `windows` are the mentions of tables that it reads over a window of load_dates; `keys` says which rows of each of
-    these tables count, and `has_unknown_sums` whether only Postgres knows the types of some sums: both are known once
-    the whole pipeline is.
+    `windows` are the places at which it reads a table over a window of load_dates. Two fields need the headers of other
+    tables: `keys` says which rows of each such table count, and `has_unknown_sums` whether only Postgres knows the type
+    of some sum.
     """
 
     sql: str
@@ -47,7 +48,7 @@ class Query:
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
-        """The tables it reads, sorted, and the line of the first mention of each; names of CTEs are not tables."""
+        """The tables that it reads, sorted, each with the line of its first mention; CTEs are no tables."""
         found: dict[Relation, int] = {}
         for scope in traverse_scope(self.tree):
             for table in tables_in(scope):
@@ -68,7 +69,7 @@ class Query:
 
     @cached_property
     def executed(self) -> str:
-        """The SQL that Postgres gets: as it is written, but that a table in a window is its rows that count."""
+        """The SQL for Postgres: as written, with a subquery of the rows that count for each table in a window."""
         return self.executed_on({})
 
     def executed_on(self, instead: Mapping[Relation, str]) -> str:
@@ -106,13 +107,13 @@ class Query:
 
     @property
     def window_versions(self) -> list[str]:
-        """What its windows add to a version: which rows of each table count."""
+        """What its windows add to a code_version: which rows of each table count."""
         return [told_apart_by(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
 
     def lineage(self, schemas: Mapping[Relation, list[str]]) -> dict[str, list[tuple[Relation, str]]]:
-        """For each returned column, the columns of tables that it is computed from, sorted.
+        """For each returned column, the table columns that it is computed from, sorted.
 
-        Nothing for a SELECT whose names only Postgres can tell apart.
+        Empty for a SELECT with a column name that only Postgres can resolve.
         """
         known: dict[str, dict[str, dict[str, str]]] = {}
         for relation, columns in schemas.items():
@@ -133,9 +134,9 @@ class Query:
 
     @cached_property
     def projection(self) -> tuple[Relation, dict[str, str]] | None:
-        """For a SELECT of one table's columns as they are and all rows of the load_date: the table, and its columns.
+        """The table and its columns (returned name -> name there), for a SELECT that only chooses columns of one table.
 
-        These as returned name -> the table's name. None for every other SELECT.
+        It must return all rows of the load_date. None for every other SELECT.
         """
         tree = self.tree
         if len(self.mentions) != 1 or not isinstance(tree, exp.Select) or tree.find(exp.Subquery, exp.CTE):
@@ -146,7 +147,7 @@ class Query:
             not any(tree.args.get(clause) for clause in _OTHER_CLAUSES)
             and all(isinstance(column, exp.Column) and not column.is_star for column in columns)
             and len(conditions) == 1
-            and isinstance(conditions[0], exp.EQ)  # which, as parse_query found, ties the load_date
+            and isinstance(conditions[0], exp.EQ)  # on load_date: parse_query has proven it
         )
         if not is_plain:
             return None
@@ -168,7 +169,7 @@ class Query:
 
     @cached_property
     def row_predicate(self) -> str | None:
-        """For a check of the form `select * from {this} where p`: p as written, which can share a scan; else None."""
+        """The text p of a check `select * from {this} where p`, which can share a scan with others; else None."""
         match = _ROW_CHECK.fullmatch(self.sql)
         plain = (
             match is not None
@@ -185,10 +186,10 @@ def digest(*parts: str) -> str:
 
 
 def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) -> Query:
-    """Parse one SELECT and prove that it may be run for one load_date, or with `lookback` for a window that ends there.
+    """Parse one SELECT and prove that it reads one load_date only, or with `lookback` a window that ends there.
 
-    `line` is the file's line on which `sql` begins. Raises ModelError for a syntax error, for several statements or
-    another kind, tables without their schema, unknown parameters, and tables that are not tied to the load_date.
+    `line` is the line of the file on which `sql` begins. Raises ModelError for a syntax error, for anything but one
+    SELECT, for a table without its schema, an unknown parameter, and a table that is not bound to the load_date.
     """
     _check_parameters(sql, path, line, lookback=lookback)
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
@@ -244,7 +245,7 @@ def _scopes(tree: exp.Query, path: Path, line: int) -> list[Scope]:
 
 
 def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> None:
-    """Find the columns that are named with their table's schema, which a table in a window has not."""
+    """Find columns that are named with a schema: the subquery in the place of a table in a window has none."""
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"
@@ -252,7 +253,7 @@ def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> 
 
 
 def line_of(node: exp.Expr, line: int) -> int:
-    """The file's line of a part of the SQL that begins on `line`: that of the first name in it, or beside it."""
+    """The line of a part of the SQL that begins on `line`: that of the first name in it, or in what contains it."""
     names = [name.meta["line"] for name in node.find_all(exp.Identifier) if "line" in name.meta]
     if not names and node.parent is not None and not isinstance(node.parent, exp.Query):
         return line_of(node.parent, line)

@@ -48,7 +48,7 @@ def test_a_late_load_date_makes_those_stale_in_whose_window_it_lies_and_no_other
     stale = shop.plan(days(shop)[2], days(shop)[2])[0]
     assert stale.reason == "Built before a load_date of its window was published: marts.recent."
     assert stale.is_due(rebuild_on_sql_change=False)
-    assert stale.tables == ("marts.recent",)
+    assert stale.tables_to_build == ("marts.recent",)
     run(shop, 2, 3)
     assert states(shop) == [FINE] * 6
 
@@ -170,5 +170,5 @@ def test_what_reads_a_table_that_looks_back_is_built_with_it(shop: TwoSourcePipe
     shop.file("marts/recent_again.sql", again.replace(again.partition("@end */\n")[2], select))
     land_all(shop, 0, 1)
     run(shop, 1, 0)
-    assert shop.plan(*days(shop)[1:2] * 2)[0].tables == ("marts.recent", "marts.recent_again")
+    assert shop.plan(*days(shop)[1:2] * 2)[0].tables_to_build == ("marts.recent", "marts.recent_again")
     (shop.folder / "marts/recent_again.sql").unlink()
