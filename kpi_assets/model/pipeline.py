@@ -34,7 +34,7 @@ TAKEN_DATABASES = (
     *("postgres", "template0", "template1", "dagster"),
     *("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"),
 )
-# Schemas that no pipeline's tables may lie in. An asset `s3/<table>` is the object of a raw table.
+# Schemas that no pipeline may have. The asset `s3/<table>` is the object of a raw table.
 RESERVED = ("ops", "builds", "public", "information_schema", OBJECTS)
 TAKEN_JOBS = (
     "pipeline",
@@ -42,7 +42,7 @@ TAKEN_JOBS = (
     "recheck",
     "retention",
 )  # each job is called `<pipeline>` or `<pipeline>_<one of these>`
-# What Dagster takes for no name of a job: Python's keywords, and words of its own.
+# Names that Dagster refuses for a job: Python's keywords, and words of its own.
 _NO_JOBS = frozenset(
     [
         *keyword.kwlist,
