@@ -14,7 +14,8 @@ from kpi_assets.assets.resources import run_log
 from kpi_assets.automation.alerts import alerts_sensor
 from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.run_history import history_job, history_schedule
-from kpi_assets.automation.sensors import broken_sensor, pipeline_schedules, pipeline_sensor
+from kpi_assets.automation.schedules import pipeline_schedules
+from kpi_assets.automation.sensors import broken_sensor, pipeline_sensor
 from kpi_assets.model.tree import load_sound
 from kpi_assets.settings import settings
 from kpi_assets.sources.store import client

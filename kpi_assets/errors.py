@@ -1,4 +1,4 @@
-"""What goes wrong, in words for the person who can mend it.
+"""Errors that a person can mend, each with a sentence that says how.
 
 Belongs here: the errors that cross packages. An error that only one package raises and handles stays there.
 """
@@ -9,16 +9,16 @@ from kpi_assets.scrub import scrub
 class UserError(Exception):
     """Something a person can mend: one sentence that names the file, object or setting, and says what to do.
 
-    The command line prints it without a stack trace and exits with `exit_code`. `passing` says that it may be over in a
-    moment without anybody mending it, as with a lost connection: then the same is tried again. No secret of the
-    settings is in it, whatever a library said.
+    The command line prints it without a stack trace and exits with `exit_code`. `transient` says that it may go away by
+    itself, as a lost connection does: then the same is tried again. No secret of the settings is in it, whatever a
+    library said.
     """
 
     exit_code = 1
 
-    def __init__(self, sentence: str, *, passing: bool = False) -> None:
+    def __init__(self, sentence: str, *, transient: bool = False) -> None:
         super().__init__(scrub(sentence))
-        self.passing = passing
+        self.transient = transient
 
     @property
     def sentences(self) -> list[str]:

@@ -109,13 +109,13 @@ class TwoSourcePipeline(PipelineHarness):
         return build_statuses
 
     def plan(self, first: date, last: date, now: datetime | None = None) -> list[LoadDateStatus]:
-        """The standings of a range, as `kpi plan` gets them."""
+        """The statuses of a range, as `kpi plan` gets them."""
         with self.session() as session:
             runs.close_dead_rows(session)
             years = collect(self.pipeline(), self.store, session, first, last, now)
-            return [standing for year in years for standing in year]
+            return [status for year in years for status in year]
 
-    def standing(self, now: datetime | None = None) -> LoadDateStatus:
+    def status(self, now: datetime | None = None) -> LoadDateStatus:
         """Where its `day` stands."""
         [found] = self.plan(self.day, self.day, now)
         return found

@@ -1,5 +1,5 @@
-"""Alerts: what the incidents in ops are called in words, and the channels on which people are told of them.
+"""Alerts: the messages about incidents, and the channels that send them to people.
 
-Belongs here: messages, channels, and one pass over the outbox. Not here: what is an incident and whether it was told
-(ledger/incidents.py, ledger/deliveries.py), and the moments at which somebody delivers (automation/, cli/).
+Belongs here: messages, channels, and one pass over the outbox. Not here: recording incidents and deliveries
+(ledger/incidents.py, ledger/deliveries.py), and when alerts are delivered (automation/, cli/).
 """

@@ -1,6 +1,6 @@
-"""Channels: Slack, a webhook, mail and the log. Each takes a message or says in a few words why not.
+"""Channels: Slack, a webhook, mail and the log. Each sends a message, or says in a few words why it could not.
 
-What a server answers is never repeated, only its code: it could hold what was sent to it.
+An error repeats the code of a server's answer and never its text, because the text could quote a secret that was sent.
 """
 
 import json
@@ -28,11 +28,11 @@ LOGGER = logging.getLogger("kpi_assets.alerts")
 
 
 class ChannelError(Exception):
-    """A message was not taken: the reason in a few words, without a secret."""
+    """A channel could not send a message; the reason in a few words, without a secret."""
 
 
 class Channel(Protocol):
-    """A way to tell people. `name` is what the outbox calls it."""
+    """A way to send messages to people. `name` is its name in the outbox."""
 
     @property
     def name(self) -> str:
@@ -40,12 +40,12 @@ class Channel(Protocol):
         ...
 
     def send(self, message: Message, seconds: float) -> None:
-        """Hand a message over; no call of the network waits longer than `seconds`. Raises ChannelError."""
+        """Send a message; no call of the network waits longer than `seconds`. Raises ChannelError."""
         ...
 
 
 def channels(settings: Settings) -> list[Channel]:
-    """Those that the settings name."""
+    """The channels that the settings name."""
     found: list[Channel] = []
     if settings.alert_log:
         found.append(Log())
@@ -74,7 +74,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Slack:
-    """An incoming webhook of Slack, or of what speaks like it. Its URL is a secret."""
+    """An incoming webhook of Slack, or of a service with the same interface. Its URL is a secret."""
 
     url: SecretStr
     name: str = "slack"
@@ -93,13 +93,13 @@ class Webhook:
     name: str = "webhook"
 
     def send(self, message: Message, seconds: float) -> None:
-        """Post the message's fields; a repeat has the same `key`."""
+        """Post the fields of the message; a repeat has the same `key`."""
         _post(self.url, {**vars(message), "at": message.at.isoformat()}, seconds)
 
 
 @dataclass(frozen=True)
 class Email:
-    """A mail server: smtps:// speaks TLS from the start, smtp:// as soon as the server offers it."""
+    """A mail server: smtps:// uses TLS from the start, smtp:// as soon as the server offers it."""
 
     url: SecretStr
     sender: str
@@ -107,8 +107,8 @@ class Email:
     name: str = "email"
 
     def send(self, message: Message, seconds: float) -> None:
-        """Send it as a mail in plain text; one recipient who is refused does not keep it from the others."""
-        with _told_in_words():
+        """Send it as a mail in plain text; the others get it even if the server refuses one recipient."""
+        with _as_channel_error():
             server = self._connected(seconds)
             try:
                 refused = server.send_message(self._mail(message))
@@ -160,7 +160,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> None:
-        """Take it for the error that it is."""
+        """Return nothing, so that the redirect becomes an error."""
 
 
 _OPENER = urllib.request.build_opener(_NoRedirect())
@@ -172,13 +172,13 @@ def _post(url: SecretStr, body: dict[str, Any], seconds: float) -> None:
         json.dumps(body, ensure_ascii=False).encode(),
         {"Content-Type": "application/json; charset=utf-8", "User-Agent": "kpi_assets"},
     )
-    with _told_in_words(), _OPENER.open(request, timeout=seconds):
+    with _as_channel_error(), _OPENER.open(request, timeout=seconds):
         pass
 
 
 @contextmanager
-def _told_in_words() -> Iterator[None]:
-    """What can go wrong on the way, as a ChannelError."""
+def _as_channel_error() -> Iterator[None]:
+    """Turn every error of the network into a ChannelError."""
     try:
         yield
     except urllib.error.HTTPError as error:
@@ -192,10 +192,10 @@ def _told_in_words() -> Iterator[None]:
         raise ChannelError(f"it refused with code {error.smtp_code} ({type(error).__name__})") from None
     except (OSError, HTTPException, UnicodeError) as error:  # SMTPException and URLError are OSErrors
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        told = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
-        raise ChannelError(f"it cannot be reached ({told})") from None
+        text = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
+        raise ChannelError(f"it cannot be reached ({text})") from None
 
 
 def _slack(text: str) -> str:
-    """Text that Slack takes for nothing but text: no mention, no link."""
+    """Text without the characters from which Slack makes mentions and links."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""One pass over the outbox of a pipeline: whoever is there makes it, and several at once do not send twice."""
+"""One pass over the outbox of a pipeline. Several processes may do it at the same time, and no alert is sent twice."""
 
 import time
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from kpi_assets.alerts.message import Message, message_of
 from kpi_assets.ledger import deliveries
 from kpi_assets.warehouse.connection import WarehouseError, connect
 
-# Of a pipeline on a channel within a minute. Each one after that tells of all that is due, and there are never twice as
-# many: what is left then is told in the next minute.
+# Messages of a pipeline on a channel within a minute. After that each message holds all alerts that are due, and after
+# twice as many the rest waits for the next minute.
 MOST_MESSAGES = 10
 
 
@@ -26,11 +26,11 @@ def deliver(
     *,
     run_history_days: int = 0,
 ) -> dict[str, str]:
-    """Tell what is due, spending at most about `seconds` on each channel; returns why, for each that failed.
+    """Send the alerts that are due, in about `seconds` per channel; returns the reason for each channel that failed.
 
-    Alerts of one cause are one message; see MOST_MESSAGES for how many there are within a minute.
-    A channel that fails is left alone for the rest of the pass; what it did not take is due again later. Never raises
-    because of a channel; raises WarehouseError where the outbox cannot be used.
+    Alerts of one cause are one message. MOST_MESSAGES limits the messages within a minute. A channel that fails gets
+    nothing more in this pass, and its alerts are due again later. No channel makes this raise. Raises WarehouseError
+    where the outbox cannot be used.
     """
     problems: dict[str, str] = {}
     try:
@@ -38,12 +38,12 @@ def deliver(
             deliveries.enter(connection, [channel.name for channel in channels])
             for channel in channels:
                 ends = time.monotonic() + seconds
-                # What takes long is not begun near the end: it would be counted as a failure.
+                # A slow message is not begun near the end, where its timeout would count as a failure.
                 while (left := ends - time.monotonic()) > seconds / 2:
-                    told = deliveries.told_lately(connection, channel.name)
-                    if told >= 2 * MOST_MESSAGES:
+                    sent = deliveries.told_lately(connection, channel.name)
+                    if sent >= 2 * MOST_MESSAGES:
                         break
-                    alerts = deliveries.claim(connection, channel.name, all_due=told >= MOST_MESSAGES)
+                    alerts = deliveries.claim(connection, channel.name, all_due=sent >= MOST_MESSAGES)
                     if not alerts:
                         break
                     message = message_of(alerts, ui_url, run_history_days)
@@ -62,9 +62,9 @@ def deliver(
 
 
 def send_within(channel: Channel, message: Message, seconds: float) -> None:
-    """Send a message; after `seconds` it counts as failed, whatever the channel is still waiting for.
+    """Send a message; it counts as failed after `seconds`, even if the channel still waits for something.
 
-    The limits of sockets are not enough: looking up a name has none, and a server may send a byte now and then.
+    The timeouts of sockets are not enough: resolving a host name has none, and a server may send a byte now and then.
     Raises ChannelError.
     """
     problem: list[Exception] = []

@@ -1,4 +1,4 @@
-"""One or several alerts in words: a title, what was said of them, and where to look. The same for every channel."""
+"""The message about one or several alerts: a title, details, and a link into the UI. Every channel sends the same."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ from urllib.parse import quote
 
 from kpi_assets.ledger.deliveries import Alert
 from kpi_assets.ledger.incidents import Kind
+from kpi_assets.model.names import Relation, is_asset
 from kpi_assets.model.query import digest
 
-SHOWN = 5  # details of a message; the link leads to the rest
+SHOWN = 5  # details in a message; the link leads to the others
 LETTERS = 500  # of a detail
-SUMMARY = "summary"  # the kind of a message that tells of several kinds
+SUMMARY = "summary"  # the kind of a message about alerts of several kinds
 
-# Of one load_date, and of several.
+# For one load_date, and for several.
 _TITLES = {
     "held": ("is held by its gates", "are held by their gates"),
     "failed": ("failed", "failed"),
@@ -27,10 +28,10 @@ _MORE = {"held": "; readers keep what was published before"}
 
 @dataclass(frozen=True)
 class Message:
-    """What a person is told. `key` is the same each time it is sent, so that a repeat can be told as one.
+    """A message about `count` alerts, with all their load_dates.
 
-    It tells of `count` alerts, and names all their load_dates; `load_date` and `run_id` are those that all of them
-    have in common.
+    `key` is the same each time the message is sent, so that a receiver can recognize a repeat. `load_date` and `run_id`
+    are set where all alerts have the same.
     """
 
     key: str
@@ -51,9 +52,9 @@ class Message:
 
 
 def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0) -> Message:
-    """The message that tells of these alerts of a pipeline, the oldest of them first, with a link below `ui_url`.
+    """The message about these alerts of a pipeline, which are sorted oldest first, with a link below `ui_url`.
 
-    Runs that ended `run_history_days` ago may be deleted by now; 0 means that none is ever.
+    Runs that ended `run_history_days` ago may be deleted by now, so the link does not lead to them; 0: none is deleted.
     """
     first = alerts[0]
     days = sorted({str(alert.load_date) for alert in alerts if alert.load_date})
@@ -83,7 +84,7 @@ def _title(alerts: Sequence[Alert], kinds: Counter[Kind]) -> str:
 
 
 def _sentence(alerts: Sequence[Alert]) -> str:
-    """What happened to all of these, which are of one kind."""
+    """What happened, for alerts of one kind."""
     kind, one, several = alerts[0].kind, *_TITLES[alerts[0].kind]
     if len(alerts) > 1:
         return f"{_all(alerts)} {several}{_MORE.get(kind, '')}"
@@ -97,7 +98,7 @@ def _is_recovery(alert: Alert) -> bool:
 def _what(alert: Alert) -> str:
     if alert.load_date is not None:
         return f"{alert.pipeline_name}, load_date {alert.load_date}"
-    # The job of a whole pipeline is called like it.
+    # The job of a whole pipeline has the name of the pipeline, which is written only once.
     return ", ".join(dict.fromkeys((alert.pipeline_name, alert.job or alert.pipeline_name)))
 
 
@@ -135,15 +136,15 @@ def _cut(text: str) -> str:
 
 
 def verdict_path(pipeline: str, name: str, run_id: str) -> str:
-    """The UI's page with what a run found in `schema.table` or `s3.object`.
+    """The UI's page with the check results of `schema.table` or `s3.table` in one run.
 
-    A later run that passes does not change it, as it does the asset's own page.
+    A later run does not change this page, while it does change the page of the asset.
     """
     return _step_path(pipeline, name, run_id, "|type:ASSET_CHECK_EVALUATION")
 
 
 def _common_path(alerts: Sequence[Alert], kinds: Counter[Kind], runs: set[str | None], oldest: datetime | None) -> str:
-    """The UI's page about several: of one table what was found first, else their run, else the list of runs."""
+    """The UI's page for several alerts: of one held table its first build, else their run or the list of runs."""
     first = alerts[0]
     if len(kinds) == 1 and first.kind == "held" and len({alert.job for alert in alerts}) == 1:
         return _path(first, oldest)
@@ -151,7 +152,7 @@ def _common_path(alerts: Sequence[Alert], kinds: Counter[Kind], runs: set[str | 
 
 
 def _path(alert: Alert, oldest: datetime | None) -> str:
-    """The UI's page about it: of a run since `oldest` what it found or did, else the asset that is late."""
+    """The UI's page for one alert: of its run, if that is newer than `oldest`, else of its asset."""
     if alert.job and alert.kind != "failed" and not alert.run_id and not alert.load_date:
         return "/automation"
     if not alert.run_id or (oldest and alert.opened_at <= oldest):
@@ -164,23 +165,23 @@ def _path(alert: Alert, oldest: datetime | None) -> str:
 
 
 def _step_path(pipeline: str, name: str, run_id: str, more: str = "") -> str:
-    """The log of a run, of the step that builds an asset only."""
-    step = "__".join((pipeline, *name.split(".")))
+    """The log of a run, filtered for the step that builds an asset."""
+    step = "__".join((pipeline, *Relation.parse(name)))
     return f"/runs/{_quoted(run_id)}?logs={_quoted(f'step:{step}{more}')}"
 
 
 def _asset_path(alert: Alert) -> str:
-    """The page of an asset, at the load_date that it is about; where none is named, the list of the objects."""
+    """The page of the asset of an alert, at its load_date; of an alert without an asset, the list of the objects."""
     if not _is_asset(alert):
         return f"/assets/{_quoted(alert.pipeline_name)}/s3"
     assert alert.job
-    key = "/".join(_quoted(part) for part in (alert.pipeline_name, *alert.job.split(".")))
+    key = "/".join(_quoted(part) for part in (alert.pipeline_name, *Relation.parse(alert.job)))
     return f"/assets/{key}?view=partitions" + (f"&partition={alert.load_date}" if alert.load_date else "")
 
 
 def _is_asset(alert: Alert) -> bool:
-    """Whether it names a table or an object; the name of a run's job has no dot."""
-    return "." in (alert.job or "")
+    """Whether it is about a table or an object, and not about the job of a run."""
+    return is_asset(alert.job or "")
 
 
 def _quoted(part: str) -> str:

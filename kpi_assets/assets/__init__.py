@@ -1,4 +1,5 @@
 """The asset graph: models turned into Dagster assets, check specs, metadata and partitions.
 
-Belongs here: what Dagster is told. Not here: how a table is built (materialize/), and when (automation/).
+Belongs here: what is declared to Dagster, and the events of a build. Not here: how a table is built (materialize/), and
+when (automation/).
 """

@@ -1,4 +1,4 @@
-"""Where a KPI's picture stands in the UI: in the asset's description, and first in each materialization.
+"""The chart of a KPI in the UI: in the description of the asset, and first in the metadata of each materialization.
 
 Not here: drawing (drawing.py), and serving the picture of the latest published load_date (instance/charts.py).
 """
@@ -16,15 +16,15 @@ from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
 
 INLINE = 1000  # characters from which the UI hides Markdown metadata behind a click
-ROOM = 36  # letters of a line that the page has room for: what is longer is cut, and a bar that is cut misleads
+WIDTH = 36  # letters of a line that the page shows: longer lines are cut, and a bar that is cut misleads
 BLOCK = "█"
 
 
 def description(table: Table) -> str:
-    """The header's description; of a KPI with its picture below, which the UI shows before the columns.
+    """The header's description; for a KPI with the chart below it, which the UI shows before the columns.
 
-    The UI's lists show the begin of this text as it is written, so it begins with the sentence. Where pictures are left
-    out, as in the graph, the picture's text stands in its place, so that is a sentence too.
+    It begins with the sentence, because the UI's lists show the beginning as it is written. Where the UI leaves out
+    images, as in the graph, it shows the alternative text of the image, so that is a sentence too.
     """
     if table.header.kpi is None:
         return table.header.description
@@ -36,12 +36,12 @@ def description(table: Table) -> str:
 def metadata_of(
     chart: Chart, rows: ChartRows, relation: Relation, load_date: str
 ) -> dict[str, dg.MarkdownMetadataValue]:
-    """What of it stands in the metadata of a materialization, in this order: first what the UI shows at once."""
+    """The metadata of a materialization, in this order: first what the UI shows without a click."""
     return {"bars": bars(chart, rows.bars), "chart": markdown(chart, rows, relation, load_date)}
 
 
 def markdown(chart: Chart, rows: ChartRows, relation: Relation, load_date: str) -> dg.MarkdownMetadataValue:
-    """The chart as an image that stands inside the metadata itself."""
+    """The chart as an image that is part of the metadata itself."""
     title = f"{chart.y} by {chart.x}: {relation}, {load_date}{left_out(rows)}"
     image = base64.b64encode(svg(rows.bars, title).encode()).decode()
     return dg.MetadataValue.md(f"![{chart.y} by {chart.x}](data:image/svg+xml;base64,{image})")
@@ -51,8 +51,8 @@ def bars(chart: Chart, rows: Rows) -> dg.MarkdownMetadataValue:
     """The chart as a small table with bars of letters, short enough that the UI shows it at once."""
     if not rows:
         return dg.MetadataValue.md("no rows")
-    for letters, room in ((18, ROOM), (12, 24)):
-        lines = _lines(rows, letters, room)
+    for letters, width in ((18, WIDTH), (12, 24)):
+        lines = _lines(rows, letters, width)
         if len(text := _table(chart, lines)) < INLINE:
             return dg.MetadataValue.md(text)
     while len(text := _table(chart, [*lines, f"| and {len(rows) - len(lines)} more | |"])) >= INLINE:
@@ -60,11 +60,11 @@ def bars(chart: Chart, rows: Rows) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(text)
 
 
-def _lines(rows: Rows, letters: int, room: int) -> list[str]:
-    """A line for each row; the longest bar takes what labels and values leave of the room."""
+def _lines(rows: Rows, letters: int, width: int) -> list[str]:
+    """A line for each row; the longest bar fills the width that labels and values leave."""
     values = [number(value) for _, value in rows]
     longest = min(max(len(label) for label, _ in rows), letters) + max(map(len, values))
-    blocks = min(max(room - longest, 3), 20)
+    blocks = min(max(width - longest, 3), 20)
     return [
         f"| {cell(label, letters)} | {f'{BLOCK * round(blocks * share)} {value}'.strip()} |"
         for (label, _), value, share in zip(rows, values, shares(rows), strict=True)

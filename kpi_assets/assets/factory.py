@@ -1,8 +1,8 @@
 """Assets: one for each S3 object and one for each file below sql/, all partitioned by load_date.
 
-An asset's checks are made inside it, before it is published. When one holds, its evaluation is recorded for that
-load_date and no materialisation is: Dagster skips what follows in the run, and nothing in any other run can build on
-the partition. The step does not fail: of a run that failed, Dagster paints all that was skipped red.
+An asset's checks run inside its step, before it is published. Where one of them holds the build, its evaluation is
+recorded for that load_date and no materialization is. Then Dagster skips the steps after it, and no other run can build
+on the partition. The step does not fail, because the UI shows everything that a failed run skipped as failed too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from kpi_assets.assets import chart, metadata
 from kpi_assets.assets.metadata import object_key, table_key
 from kpi_assets.assets.partitions import check_specs, dependency, load_dates
-from kpi_assets.assets.steps import Step, behind
+from kpi_assets.assets.steps import Step, upstream_names
+from kpi_assets.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import checks as object_checks
@@ -39,7 +39,7 @@ def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 
 
 def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
-    """The S3 object of a raw table: its materialisation says that it was there, and which bytes it was."""
+    """The S3 object of a raw table. Its materialization says that the object was there, and which bytes it had."""
     key, partitions = object_key(table), load_dates(pipeline)
     checks = object_checks(table)
     source = table.header.source
@@ -56,10 +56,10 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         skippable=True,
     )
 
-    def told(context: dg.AssetExecutionContext, partition: str, outcome: ObjectOutcome) -> Iterator[Any]:
+    def events(context: dg.AssetExecutionContext, partition: str, outcome: ObjectOutcome) -> Iterator[Any]:
         return _object_events(context, key, partition, outcome)
 
-    step = Step(pipeline, key, table.object_name, [], lambda work, day: verify(work, table, day), told)
+    step = Step(pipeline, key, table.object_name, [], lambda work, day: verify(work, table, day), events)
 
     @dg.multi_asset(
         name=_op_name(key),
@@ -91,15 +91,15 @@ def _object_events(
         return
     described = _or_warned(context, "What describes it", lambda: metadata.object_metadata(manifest)) or {}
     # The manifest is the data version: a replaced object makes everything downstream stale.
-    yield from _materialised(context, key, partition, manifest.hash, described)
+    yield from _materialized(context, key, partition, manifest.hash, described)
     yield from _or_warned(context, "The results of its checks", evaluated) or []
 
 
 def _since_any_build(freshness: Freshness) -> dg.FreshnessPolicy:
-    """Dagster's policy, which counts from the latest materialisation, of whatever load_date.
+    """Dagster's policy, which counts the hours from the latest materialization, whichever load_date it was of.
 
-    A load_date is built when it begins at the earliest, and is late so many hours after its end: a day more. So what is
-    on time by its load_dates (ledger/freshness.py) is never late for Dagster.
+    A load_date may be built from its first minute on, and counts as late some hours after its end. So the policy is a
+    day longer, and a table that is on time by its load_dates (monitoring/freshness.py) is never late for Dagster.
     """
     return dg.FreshnessPolicy.time_window(timedelta(days=1, hours=freshness.within_hours))
 
@@ -131,11 +131,11 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         skippable=True,
     )
 
-    def told(context: dg.AssetExecutionContext, partition: str, outcome: BuildOutcome) -> Iterator[Any]:
+    def events(context: dg.AssetExecutionContext, partition: str, outcome: BuildOutcome) -> Iterator[Any]:
         return _table_events(context, pipeline, table, partition, outcome)
 
-    upstream_names = behind(pipeline, table)
-    step = Step(pipeline, key, str(table.relation), upstream_names, lambda work, day: build(work, table, day), told)
+    names = upstream_names(pipeline, table)
+    step = Step(pipeline, key, str(table.relation), names, lambda work, day: build(work, table, day), events)
 
     @dg.multi_asset(
         name=_op_name(key),
@@ -171,7 +171,7 @@ def _table_events(
             context, "Its chart", lambda: chart.metadata_of(kpi.chart, outcome.chart, table.relation, partition)
         )
         described = {**(pictures or {}), **(described or {})}
-    yield from _materialised(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described or {})
+    yield from _materialized(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described or {})
     where = {"published": f"{pipeline.name}.{table.relation}"}
 
     def evaluated() -> list[dg.AssetCheckEvaluation]:
@@ -181,7 +181,7 @@ def _table_events(
 
 
 def _or_warned(context: dg.AssetExecutionContext, what: str, make: Callable[[], T]) -> T | None:
-    """What Dagster is told of a build that came to its end; None where that cannot be made: the build stands."""
+    """What `make` gives; None and a warning where it fails. By then the build is published, so it must not fail."""
     try:
         return make()
     except Exception as error:
@@ -189,10 +189,10 @@ def _or_warned(context: dg.AssetExecutionContext, what: str, make: Callable[[], 
         return None
 
 
-def _materialised(
+def _materialized(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, data_version: str, described: dict[str, Any]
 ) -> Iterator[Any]:
-    """The partition's materialisation: as the step's result where it is the only one, else as an event of its own."""
+    """The materialization of a partition: the step's result where the run has one load_date, else an event."""
     if _is_single_partition_run(context):
         yield dg.MaterializeResult(asset_key=key, metadata=described, data_version=dg.DataVersion(data_version))
     else:
@@ -208,13 +208,14 @@ def evaluations(
     results: Iterable[CheckResult],
     where: Mapping[str, str],
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """What checks said of a load_date.
+    """The results of checks of one load_date, as evaluations.
 
-    To be yielded after the load_date's materialisation: Dagster counts a check for the materialisation that it names,
-    and takes a load_date whose latest one has no check for unchecked. None is blocking, whatever its spec says: one
-    that failed would fail the step, and with it the run. What follows is kept back by the output that is not given.
+    Yield them after the materialization of the load_date. An evaluation names the materialization that it is about, and
+    Dagster shows a load_date as unchecked if its latest materialization has none. None of them is blocking, whatever
+    the spec says: a failed blocking one would fail the step and the run. The steps after it do not run because this
+    step gives no output.
     """
-    target = _latest_materialisation(instance, key, partition)
+    target = _latest_materialization(instance, key, partition)
     for result in sorted(results, key=lambda result: not result.passed):  # the UI opens a run's log at its end
         is_error = result.blocking or result.errored
         yield dg.AssetCheckEvaluation(
@@ -230,7 +231,7 @@ def evaluations(
         )
 
 
-def _latest_materialisation(
+def _latest_materialization(
     instance: dg.DagsterInstance, key: dg.AssetKey, partition: str
 ) -> AssetCheckEvaluationTargetMaterializationData | None:
     wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
@@ -242,7 +243,7 @@ def _latest_materialisation(
 
 
 def _check_outputs(key: dg.AssetKey, checks: Sequence[Check]) -> Iterator[dg.Output[None]]:
-    """Dagster wants an output for each check of the step; the evaluations themselves went before."""
+    """An output for each check, which Dagster requires; the evaluations were yielded before."""
     for check in checks:
         yield dg.Output(None, output_name=f"{key.to_python_identifier()}_{check.name}")
 
@@ -252,7 +253,7 @@ def _reasons(results: Sequence[CheckResult]) -> str:
 
 
 def _is_single_partition_run(context: dg.AssetExecutionContext) -> bool:
-    """Whether the run is of one load_date: only there a step without an output stops what follows (see steps.py)."""
+    """Whether the run has one load_date. Only then a step without an output stops the steps after it (steps.py)."""
     return len(context.partition_keys) == 1
 
 

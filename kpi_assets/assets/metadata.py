@@ -1,6 +1,6 @@
-"""What the UI shows beside an asset: its schema, lineage, SQL, file, and what a build of it found.
+"""The metadata that the UI shows for an asset: schema, lineage, SQL and file, and for each build its figures.
 
-Belongs here: models and outcomes as Dagster metadata. Not here: yielding it (factory.py), drawing (chart.py).
+Belongs here: turning models and outcomes into Dagster metadata. Not here: yielding it (factory.py), drawing (chart.py).
 """
 
 import math
@@ -16,7 +16,7 @@ from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, OBJECTS, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.printable import printable, strict_json
@@ -36,7 +36,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def column_lineage(pipeline: Pipeline, table: Table) -> dg.TableColumnLineage:
-    """For each column the columns it is computed from; a raw table's are those of its object."""
+    """For each column, the columns that it is computed from; for a raw table, the columns of its object."""
     if table.header.source:
         origin = object_key(table)
         return dg.TableColumnLineage(
@@ -59,11 +59,11 @@ def table_key(pipeline: str, relation: Relation) -> dg.AssetKey:
 
 def object_key(table: Table) -> dg.AssetKey:
     """The asset key of a raw table's object."""
-    return dg.AssetKey([table.pipeline, "s3", table.relation.table])
+    return dg.AssetKey([table.pipeline, OBJECTS, table.relation.table])
 
 
 def definition_metadata(pipeline: Pipeline, table: Table) -> dict[str, Any]:
-    """What is known of a table before it is ever built."""
+    """The metadata of a table that is known before its first build."""
     return {
         "dagster/column_schema": column_schema(table),
         "dagster/relation_identifier": f"{pipeline.name}.{table.relation}",
@@ -73,7 +73,7 @@ def definition_metadata(pipeline: Pipeline, table: Table) -> dict[str, Any]:
 
 
 def code_reference(table: Table) -> dict[str, Any]:
-    """The link to the file."""
+    """The link to the file below sql/."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         file = dg.LocalFileCodeReference(file_path=str(table.path.resolve()), line_number=1, label=table.path.name)
@@ -101,7 +101,7 @@ def object_metadata(manifest: Manifest) -> dict[str, Any]:
 
 
 def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> dict[str, Any]:
-    """What a published build is and cost; numbers are plotted over the load_dates by the UI."""
+    """The figures of a published build; the UI plots numbers over the load_dates."""
     seconds = sum(outcome.seconds.values())
     return {
         "verdict": verdict(outcome.results),
@@ -125,14 +125,14 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
 
 
 def verdict(results: Sequence[CheckResult]) -> str:
-    """What the checks of a build came to, in one line; those that did not pass with what they found."""
+    """One line on the checks of a build: how many passed, and the message of each that did not."""
     failed = [f"{result.name} ({result.message})" for result in results if not result.passed]
     passed = f"{len(results) - len(failed)} of {len(results)} checks passed"
     return cut("; ".join([passed, *failed]), RECORD)
 
 
 def window_metadata(window: Window | None) -> dict[str, Any]:
-    """How much of its window a table with `lookback` was made from."""
+    """How many load_dates of its window a table with `lookback` was built from."""
     if window is None:
         return {}
     return {
@@ -143,20 +143,20 @@ def window_metadata(window: Window | None) -> dict[str, Any]:
 
 
 def check_metadata(result: CheckResult, where: Mapping[str, str]) -> dict[str, Any]:
-    """What a check measured, against what, and the rows that offend; `where` names what to look at, as what it is."""
+    """The figures of a check and a few bad rows; `where` names the relation or object to look at, under its kind."""
     found: dict[str, Any] = {**where}
     if result.metric is not None:
         found["metric"] = _number(result.metric)
     if result.threshold is not None:
         found["threshold"] = _number(result.threshold)
-    # As text, since the UI hides a table behind a click here.
+    # As text: the UI would show a table only after a click.
     for number, row in enumerate(result.samples, start=1):
         found[f"bad_row_{number}"] = strict_json(row)
     return found
 
 
 def _number(value: float | Decimal) -> float | str:
-    """A number for the UI to plot; as text where its API has no number for it, as for NaN."""
+    """A number that the UI can plot; as text where JSON has no such number, for example NaN."""
     try:
         number = float(value)
     except OverflowError:
@@ -174,7 +174,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValu
 
 
 def cell(value: Any, letters: int = CELL) -> str:
-    """A value that cannot break out of its cell, nor be taken for markup; cut after so many letters."""
+    """A value for a cell of a Markdown table: escaped, so that it is no markup, and cut after so many letters."""
     if value is None:
         return "*NULL*"
     text = printable(value)

@@ -1,7 +1,7 @@
-"""Partitions by load_date, and the one place that ties dependencies and checks to them.
+"""Partitions by load_date, and the dependencies and checks that use them.
 
-Checks must be partitioned too: else one day's pass hides another day's failure. The API for it is marked a preview, so
-it is used here only.
+Checks are partitioned too: otherwise a passed check of one day would hide a failed one of another. Dagster marks this
+API as a preview, so it is used here only.
 """
 
 import warnings
@@ -14,14 +14,14 @@ from kpi_assets.model.pipeline import Pipeline
 
 
 def load_dates(pipeline: Pipeline) -> dg.DailyPartitionsDefinition:
-    """One partition a day from the pipeline's start; today's exists today."""
+    """One partition a day from the pipeline's start up to today, which is included."""
     return dg.DailyPartitionsDefinition(start_date=pipeline.config.start_date.isoformat(), timezone="UTC", end_offset=1)
 
 
 def dependency(key: dg.AssetKey, lookback: int | None) -> dg.AssetDep:
-    """What an asset reads of another: its own load_date, or with a lookback that many up to its own.
+    """The dependency on another asset: on the same load_date, or on the last `lookback` load_dates up to it.
 
-    The pipeline's first load_dates have fewer before them than that.
+    The first load_dates of a pipeline have a shorter window.
     """
     if lookback is None:
         return dg.AssetDep(key)
@@ -36,7 +36,7 @@ def dependency(key: dg.AssetKey, lookback: int | None) -> dg.AssetDep:
 def check_specs(
     key: dg.AssetKey, checks: Iterable[Check], partitions: dg.PartitionsDefinition[str]
 ) -> list[dg.AssetCheckSpec]:
-    """The gates of an asset, one result for each and load_date."""
+    """The checks of an asset, each with one result for each load_date."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [

@@ -1,4 +1,4 @@
-"""Progress of a build, for whoever watches: the run's log in the UI, or a listener of the command line."""
+"""Progress of a build, written to the run's log, which the UI shows. The command line has a listener of its own."""
 
 import time
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from kpi_assets.printable import printable
 
 EVERY = 10.0  # seconds between two lines about the same phase
 
-# Given a logger and what is being built, the callback that hears of its progress.
+# (logger, name of the table or object) -> the callback that a build calls with its progress.
 Reporter = Callable[[Any, str], Progress]
 
 
 def to_log(log: Any, subject: str) -> Progress:
-    """One line in the run's log when a phase begins, and one now and then while it goes on."""
+    """Writes a line to the run's log when a phase begins, and one every EVERY seconds while it goes on."""
     last = ("", 0.0)
 
     def report(phase: str, done: int, total: int) -> None:

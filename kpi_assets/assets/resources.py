@@ -1,6 +1,5 @@
-"""What assets are given to work with: S3, the warehouse, and the log of the run they are in."""
+"""The resources of assets: S3, and the run log with the session of the run that they are in."""
 
-import logging
 import sys
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
@@ -9,12 +8,11 @@ from threading import Lock
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.execution.plan import active
 from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.assets.run_tags import PARTITION, is_by_itself
+from kpi_assets.dagster_internals import end_as_canceled, silence_missing_check_warnings
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.ledger import run_states, runs
@@ -36,25 +34,20 @@ KEPT_BACK = {
 }
 
 
-def _is_true(record: logging.LogRecord) -> bool:
-    """Of a skipped step Dagster warns that what follows goes on without its checks; here that is skipped as well."""
-    return "emitted no result" not in record.getMessage()
-
-
-active.logger.addFilter(_is_true)
+silence_missing_check_warnings()
 
 
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
 def plain_s3(_context: dg.InitResourceContext) -> Any:
-    """The client that dagster-aws' S3Resource would give too."""
+    """The same client that the S3Resource of dagster-aws gives."""
     return client(settings())
 
 
 class Run:
     """One Dagster run in the run log: opened with its first build in a pipeline, closed when the run ends.
 
-    Its session stays open that long: while it lives, the run counts as running. A run `by_itself`, which the sensor or
-    the schedule asked for, looks again whether it has anything to do before it begins.
+    Its session stays open for that time, because the run counts as running while the session lives. `by_itself` says
+    that the sensor or the schedule requested the run. Such a run checks again whether there is anything to do.
     """
 
     def __init__(self, run_id: str, job: str, load_date: date | None, *, by_itself: bool = False) -> None:
@@ -66,20 +59,20 @@ class Run:
         self._lock = Lock()
 
     def unneeded(self, pipeline: Pipeline, s3: Any, on_progress: Progress, load_date: date) -> str | None:
-        """Why there is nothing to do any more for what the run was asked for by itself; None where there is.
+        """Why a run that was requested by itself has nothing left to do; None where it has, and for any other run.
 
-        What was seen when it was asked for may have been done meanwhile, by a backfill or a person. Looked at once,
-        when no other run builds the load_date: then nothing has been written down of this one. Raises UserError.
+        A backfill or a person may have built the load_date after the request. This is checked once, as soon as no other
+        run builds the load_date, and before the run log has a row of this run. Raises UserError.
         """
         if self.by_itself and pipeline.name not in self._unneeded:
             pipeline.check_load_date(load_date)
             session, config = self._session(pipeline, server_of(settings())), settings()
             self._await_turn(pipeline, session, load_date, on_progress)
             runs.close_dead_rows(session)
-            [[standing]] = collect(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
-            due = standing.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change)
+            [[status]] = collect(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
+            due = status.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change)
             self._unneeded[pipeline.name] = (
-                None if due else f"There is nothing left to do for {load_date}: {standing.reason}"
+                None if due else f"There is nothing left to do for {load_date}: {status.reason}"
             )
         return self._unneeded.get(pipeline.name)
 
@@ -88,9 +81,9 @@ class Run:
     ) -> BuildContext:
         """What a build of this run in a pipeline needs; `s3` is a boto3 client.
 
-        Given the load_date that is to be built, it waits until no other run builds that one: two of them would publish
-        each other's inputs anew. Raises UserError when the warehouse cannot be used, and before anything is written
-        for a load_date that may not be built.
+        With a load_date, it waits until no other run builds that load_date, because each of two runs would replace the
+        inputs of the other. Raises UserError where the warehouse cannot be used. For a load_date that may not be built
+        it raises UserError before anything is written.
         """
         if load_date:
             pipeline.check_load_date(load_date)
@@ -104,7 +97,7 @@ class Run:
         )
 
     def build_statuses(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
-        """What each build of this run has come to until now, by load_date and table or object."""
+        """The status of each build of this run so far, by load_date and by table or object."""
         return run_states.of_run_by_load_date(self._begun(pipeline, server_of(settings())), self.run_id)
 
     def _await_turn(self, pipeline: Pipeline, session: Connection[Any], load_date: date, on_progress: Progress) -> None:
@@ -133,9 +126,9 @@ class Run:
             return self._sessions[pipeline.name][1]
 
     def close(self) -> set[str]:
-        """Close the run's rows from what its builds came to, and the incidents of the load_dates it published.
+        """Close the run's rows with the status of its builds, and the incidents of the load_dates that it published.
 
-        Returns what it came to: success, missing, held, failed or unneeded; nothing where no build was begun.
+        Returns these statuses: success, missing, held, failed or unneeded; none where no build was begun.
         """
         outcomes = {"unneeded"} if any(self._unneeded.values()) else set()
         for name, (pipeline, session) in self._sessions.items():
@@ -147,7 +140,7 @@ class Run:
 
 
 def _load_date_of(tags: Mapping[str, str]) -> date | None:
-    """The load_date that a run's row names; of what is no load_date its steps tell."""
+    """The load_date of a run's row; None where the tag is no load_date, which the run's steps report."""
     with suppress(ValueError):
         return parse_date(tags.get(PARTITION, ""))
     return None
@@ -168,7 +161,7 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
     dagster_run = context.run
     if dagster_run is None:
         raise UserError("The run log is for runs: materialise the asset in one.")
-    if context.instance:  # a run that the daemon launched is in a process that it does not watch
+    if context.instance:  # the daemon does not watch the processes of the runs that it launches
         context.instance.add_run_tags(dagster_run.run_id, process_tags(dagster_run.run_id))
     by_itself = is_by_itself(dagster_run.tags)
     run = Run(dagster_run.run_id, dagster_run.job_name, _load_date_of(dagster_run.tags), by_itself=by_itself)
@@ -178,20 +171,21 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
     finally:
         outcomes = run.close()
         if outcomes and context.instance:
-            # Dagster has no word for held: by this tag people tell it from what somebody stopped, in its list of runs.
+            # Dagster has no status for held. This tag tells a held run from a stopped one in its list of runs.
             context.instance.add_run_tags(run.run_id, {OUTCOME: ", ".join(sorted(outcomes))})
     if context.instance and _only_kept_back(context.instance, run.run_id, outcomes):
         why = KEPT_BACK["held" if "held" in outcomes else "missing"]
-        context.instance.report_run_canceled(dagster_run, why)
-        raise DagsterExecutionInterruptedError(why)  # else Dagster would call it a success after all
+        end_as_canceled(context.instance, dagster_run, why)
 
 
 def _only_kept_back(instance: dg.DagsterInstance, run_id: str, outcomes: Set[str]) -> bool:
-    """Whether a run came to its end without an error and did not publish all of what it was asked for.
+    """Whether a run ended without an error and did not publish everything that it was asked for.
 
-    Such a run ends as CANCELED. As FAILURE Dagster would take for failed whatever the run had planned, also what was
-    skipped; as SUCCESS a backfill of which everything was held would have succeeded.
+    Such a run ends as CANCELED. With FAILURE, Dagster would show every asset that the run planned as failed, also the
+    skipped ones. With SUCCESS, a backfill whose load_dates were all held would count as a success.
     """
-    if outcomes <= {"success", "unneeded"} or "failed" in outcomes or sys.exc_info()[0]:  # the last: it breaks off
+    if (
+        outcomes <= {"success", "unneeded"} or "failed" in outcomes or sys.exc_info()[0]
+    ):  # the last: an error ends the run
         return False
     return not instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records

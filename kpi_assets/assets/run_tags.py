@@ -1,26 +1,25 @@
-"""Run tags: which load_dates a run was asked to build, and by whom. Anybody can set them, to anything.
+"""Run tags: which load_dates a run was asked to build, and by whom. Anybody can set a tag to any text.
 
-Belongs here: reading them, in one place. Not here: which load_dates may be built (Pipeline.check_load_date).
+Belongs here: reading the tags, in one place. Not here: which load_dates may be built (Pipeline.check_load_date).
 """
 
 from collections.abc import Mapping
 from datetime import date
 
-from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
-
+from kpi_assets.dagster_internals import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline, parse_date
 
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 SHOWN = 40  # letters of a tag
-STATE = "kpi/state"  # what a load_date was when the sensor or the schedule asked for a run of it
+STATE = "kpi/state"  # the state of a load_date when the sensor or the schedule requested a run of it
 
 
 def load_dates_asked(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
     """The load_dates of a run's partition or range, in order; none where its tags name neither.
 
-    Raises UsageError for what is no load_date, and where one of them may not be built.
+    Raises UsageError for a text that is no load_date, and for a load_date that may not be built.
     """
     if PARTITION in tags:
         return [pipeline.check_load_date(_date(tags[PARTITION]))]
@@ -34,7 +33,7 @@ def load_dates_asked(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
 
 
 def is_by_itself(tags: Mapping[str, str]) -> bool:
-    """Whether the sensor or the schedule asked for a run: one that a person launches again has their tags too."""
+    """Whether the sensor or the schedule requested a run; a person who repeats it copies their tags."""
     return STATE in tags and (PARENT_RUN_ID_TAG not in tags or RETRY_NUMBER_TAG in tags)
 
 

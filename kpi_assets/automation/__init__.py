@@ -1,4 +1,4 @@
-"""Automation: what runs when, and as one run: jobs, sensors and schedules.
+"""Automation: which assets run together, and when: jobs, sensors and schedules.
 
-Belongs here: selections of assets and the moments at which they run. Not here: what an asset does (assets/).
+Belongs here: selections of assets, and the times at which they run. Not here: what an asset does (assets/).
 """

@@ -1,6 +1,6 @@
-"""The sensor `alerts`: each minute it closes what died, notes what failed or recovered, and delivers what is due.
+"""The sensor `alerts`: each minute it closes dead runs, opens and closes incidents, and delivers alerts.
 
-It launches nothing. Commands deliver at their end too; the outbox takes care that nothing is told twice.
+It launches no runs. Commands deliver alerts too, when they end. The outbox makes sure that no alert is sent twice.
 """
 
 import logging
@@ -30,19 +30,19 @@ from kpi_assets.warehouse.connection import connect
 
 LOGGER = logging.getLogger("kpi_assets.alerts")
 EVERY = 60  # seconds
-CHANNEL_SECONDS = 8.0  # for a channel in a pass over one pipeline's outbox
-TICK_SECONDS = 25.0  # after which no further pipeline is begun; Dagster ends a tick after 60
-LOOK_BACK = timedelta(days=1)  # at failed runs, where the cursor does not say that less is enough
+CHANNEL_SECONDS = 8.0  # for one channel and the outbox of one pipeline
+TICK_SECONDS = 25.0  # after these, the next tick goes on; Dagster ends a tick after 60
+LOOK_BACK = timedelta(days=1)  # how old a failed run may be, where the cursor does not name a later time
 MARGIN = timedelta(minutes=5)  # clocks differ
 LOST = "The run failed before it could begin a build: its page in the UI says why."
 
 
 class AlertsError(Exception):
-    """The alerts of a pipeline could not be seen to, for a reason that nobody foresaw; all others were."""
+    """The tick failed for some pipelines with an unexpected error; it went on with all others."""
 
 
 def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> dg.SensorDefinition:
-    """The one sensor for the alerts of all pipelines. Its cursor, a time, only spares work."""
+    """The one sensor for the alerts of all pipelines. Its cursor, a time, only saves work."""
     every = starters(pipelines, broken)
 
     @dg.sensor(
@@ -54,7 +54,7 @@ def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()
     def tell(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(timezone.utc)
         since = _since(context.cursor, now)
-        # All of them: what a limit left out would be behind the cursor.
+        # Without a limit: runs that a limit left out would be older than the next cursor.
         failed = context.instance.get_run_records(
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - MARGIN)
         )
@@ -68,7 +68,7 @@ def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()
 
 
 def _since(cursor: str | None, now: datetime) -> datetime:
-    """From when on runs are looked at: a cursor that is no time, or of another day, says nothing."""
+    """The time since which failed runs count; a cursor that is no time, or is older than LOOK_BACK, is ignored."""
     try:
         found = datetime.fromisoformat(cursor or "")
     except ValueError:
@@ -79,10 +79,10 @@ def _since(cursor: str | None, now: datetime) -> datetime:
 def tick(
     pipelines: Sequence[Pipeline], failed: Sequence[dg.RunRecord], stalled: Sequence[Stalled] = ()
 ) -> tuple[list[str], bool]:
-    """Note and deliver for each pipeline; a channel that fails is left alone for the rest.
+    """Update the incidents of each pipeline and deliver its alerts; a channel that fails gets nothing more.
 
-    The `failed` runs are in order of their ends. Returns what went wrong, in sentences, and whether every one of them
-    was looked at. Raises AlertsError, once all pipelines have been seen to.
+    The `failed` runs are in the order in which they ended. Returns sentences on what went wrong, and whether all
+    pipelines and runs were handled. Raises AlertsError, after all pipelines.
     """
     config = settings()
     server, working = server_of(config), channels(config)
@@ -126,9 +126,9 @@ def tick(
 def _record_elsewhere(
     server: SecretStr, noted: Sequence[Pipeline], stalled: Sequence[Stalled], failed: Sequence[dg.RunRecord]
 ) -> None:
-    """Record in the first of these pipelines what belongs to none, or to one whose outbox cannot be used.
+    """Record incidents that belong to no pipeline, or to one whose outbox cannot be used, in the first of `noted`.
 
-    A failed run that any of them knows, since it began a build or was recorded there, is told by that one.
+    A failed run that one of these pipelines knows is left out: its run log or its incidents name the run already.
     """
     for pipeline in noted if failed else ():
         with connect(server, pipeline.name, "alerts") as connection:
@@ -148,10 +148,10 @@ def _record_elsewhere(
 def note(
     server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord], stalled: Sequence[Stalled] = ()
 ) -> bool:
-    """Bring a pipeline's incidents up to date, also with those `failed` runs that its run log never heard of.
+    """Bring a pipeline's incidents up to date, also with the `failed` runs that its run log does not know.
 
-    `stalled` are all sensors and schedules that are, of whatever pipeline.
-    Returns False where the database is not made ready yet; raises UserError.
+    `stalled` are the stalled sensors and schedules of all pipelines. Returns False where the database is not prepared
+    yet. Raises UserError.
     """
     with connect(server, pipeline.name, "alerts") as connection:
         if schema.pending(connection):
@@ -174,7 +174,7 @@ def _ended(record: dg.RunRecord) -> datetime:
 
 
 def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipeline | None:
-    """The pipeline whose assets a run is about, or whose job it is: `<pipeline>` or `<pipeline>_<what>`."""
+    """The pipeline of a run: the one of its assets, or the one after which its job is named (`<pipeline>_<what>`)."""
     run = record.dagster_run
     first = {part for key in run.asset_selection or () for part in key.path[:1]}
     found = [
@@ -186,15 +186,15 @@ def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipelin
 
 
 def _without_builds(pipeline: Pipeline) -> dict[str, str]:
-    """The jobs that publish nothing, and what a run of each is called."""
+    """The jobs that publish nothing, each with the word for one of its runs."""
     return {pipeline.recheck_job: "recheck", pipeline.retention_job: "retention"}
 
 
 def _asked(pipeline: Pipeline, run: dg.DagsterRun) -> tuple[date | None, str]:
-    """The load_date of a lost run, or the first of its range, and what is told of it.
+    """The load_date of a lost run, or the first one of its range, and the sentence of its incident.
 
-    Of a run that asked for what may not be built, or whose job builds nothing, there is no load_date that could
-    recover: it is told once.
+    The load_date is None where the run asked for one that may not be built, and where its job builds nothing. Then
+    nothing could recover, so the incident is reported once and is over.
     """
     what = _without_builds(pipeline).get(run.job_name)
     try:

@@ -1,7 +1,7 @@
-"""Jobs: the whole of a pipeline for one load_date, its KPIs alone, and its checks alone on what is published.
+"""Jobs of a pipeline: all of it for one load_date, its KPIs only, and its checks only on published rows.
 
-The checks-alone job is an op, not the assets' own checks: those are part of a build. It can open no gate, since what it
-looks at is what readers see already, and what failed was never published.
+The last one is an op, because the checks of the assets are part of a build. It cannot release a held build: it checks
+the rows that readers see, and held rows are not among them.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from kpi_assets.assets.factory import evaluations
 from kpi_assets.assets.metadata import table_key
@@ -17,6 +16,7 @@ from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.run_tags import load_dates_asked
 from kpi_assets.assets.steps import user_errors_as_failures
 from kpi_assets.automation.retention import retention_job
+from kpi_assets.dagster_internals import UnresolvedAssetJobDefinition
 from kpi_assets.errors import UsageError
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.recheck import AS_PUBLISHED, recheck
@@ -25,14 +25,14 @@ from kpi_assets.model.pipeline import Pipeline
 
 
 def pipeline_jobs(pipeline: Pipeline) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
-    """Every job of a pipeline; that of its KPIs where it has any, and retention where it wants it."""
+    """Every job of a pipeline: two for all, one more where it has KPIs, and one where it has retention."""
     kpis = [kpis_job(pipeline)] if any(table.header.kpi for table in pipeline.tables.values()) else []
     retention = [retention_job(pipeline)] if pipeline.config.retention else []
     return [pipeline_job(pipeline), *kpis, recheck_job(pipeline), *retention]
 
 
 def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
-    """Everything of a pipeline, from its objects to its KPIs."""
+    """The job of all assets of a pipeline, from its objects to its KPIs."""
     return dg.define_asset_job(
         pipeline.job,
         selection=dg.AssetSelection.key_prefixes(pipeline.name),
@@ -41,7 +41,7 @@ def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
 
 
 def kpis_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
-    """The KPIs alone, from what is published of the tables that they read."""
+    """The job of the KPIs only, built from the published rows of the tables that they read."""
     keys = [table_key(pipeline.name, table.relation) for table in pipeline.tables.values() if table.header.kpi]
     return dg.define_asset_job(
         pipeline.kpis_job,
@@ -51,7 +51,7 @@ def kpis_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
 
 
 class RecheckConfig(dg.Config):
-    """Which tables, as schema.table; all that are published where none is named."""
+    """The tables to check, as schema.table; none named: all that are published."""
 
     tables: list[str] = []
 
@@ -64,7 +64,7 @@ def _the_load_date(pipeline: Pipeline, context: dg.OpExecutionContext) -> date:
 
 
 def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
-    """The checks of a pipeline's tables again, on what is published of one load_date."""
+    """The job that runs the checks of a pipeline's tables again, on the published rows of one load_date."""
 
     @dg.op(name=f"{pipeline.name}__recheck_tables", required_resource_keys={"s3", "run_log", "progress"})
     def recheck_tables(context: dg.OpExecutionContext, config: RecheckConfig) -> Iterator[Any]:

@@ -1,6 +1,6 @@
-"""When retention is done: for each pipeline that asks for it a job, and a schedule that runs it once a day.
+"""The job of retention, for each pipeline whose pipeline.yaml has the word.
 
-Not here: what is dropped, and how (materialize/retention.py).
+Not here: what is dropped, and how (materialize/retention.py), and when the job runs (schedules.py).
 """
 
 from datetime import datetime, timezone
@@ -15,7 +15,7 @@ from kpi_assets.warehouse.connection import connect
 
 
 def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
-    """Drops what is older than pipeline.yaml keeps."""
+    """The job that drops the load_dates that are older than pipeline.yaml keeps."""
 
     @dg.op(name=f"{pipeline.name}__drop_old_rows", required_resource_keys=RESOURCES)
     def drop_old_rows(context: dg.OpExecutionContext) -> None:
@@ -41,15 +41,3 @@ def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
         drop_old_rows()
 
     return drop_old
-
-
-def retention_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """Once a day, in the hour after the daily run began; on from the start, since who writes the word means it."""
-    return dg.ScheduleDefinition(
-        name=f"{pipeline.retention_job}_daily",
-        job_name=pipeline.retention_job,
-        cron_schedule="30 3 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Drops what is older than pipeline.yaml keeps.",
-    )

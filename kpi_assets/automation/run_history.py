@@ -1,7 +1,7 @@
-"""The instance's own history: runs and their events, which Dagster keeps for ever, are deleted when they are old.
+"""Deletes old runs and their events from the Dagster instance, which itself keeps them for ever.
 
-A run that holds the latest materialisation of a load_date stays, whatever its age: without it the UI would call that
-load_date missing. What ops records of a run stays too. Not here: sensors' and schedules' ticks (dagster.yaml).
+A run with the latest materialization of a load_date stays, whatever its age: without it the UI would show the load_date
+as missing. The rows of a run in schema ops stay too. Not here: the ticks of sensors and schedules (dagster.yaml).
 """
 
 import time
@@ -14,13 +14,13 @@ from kpi_assets.instance.starters import HISTORY
 from kpi_assets.settings import settings
 
 JOB = "run_history"
-SECONDS = 600.0  # for one look; the next goes on
+SECONDS = 600.0  # for one run of the job; the next run goes on
 PAGE = 200  # runs read at once
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 def delete_old_runs(instance: dg.DagsterInstance, before: datetime, seconds: float = SECONDS) -> tuple[int, int]:
-    """Delete the runs that ended before a time, and were superseded; how many, and how many of them stayed."""
+    """Delete the superseded runs that ended before a time; returns how many were deleted, and how many had to stay."""
     deadline = time.monotonic() + seconds
     latest: dict[dg.AssetKey, Mapping[str, int]] = {}
     deleted, kept, cursor = 0, 0, None
@@ -34,13 +34,13 @@ def delete_old_runs(instance: dg.DagsterInstance, before: datetime, seconds: flo
             else:
                 instance.delete_run(run.run_id)
                 deleted += 1
-        # The page after a run that is deleted is not found: it goes by the last one of it that stayed.
+        # Dagster finds no page after a deleted run, so the cursor is the last run of this page that stayed.
         cursor = next((run.run_id for run in reversed(page) if instance.has_run(run.run_id)), cursor)
     return deleted, kept
 
 
 def _holds_a_latest(instance: dg.DagsterInstance, run_id: str, latest: dict[dg.AssetKey, Mapping[str, int]]) -> bool:
-    """Whether a materialisation of the run is the newest of its partition; `latest` remembers them by asset."""
+    """Whether a materialization of the run is the newest of its partition; `latest` is a cache of them by asset."""
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
     for record in instance.get_records_for_run(run_id, of_type=kind).records:
         event = record.event_log_entry.dagster_event
@@ -56,7 +56,7 @@ def _holds_a_latest(instance: dg.DagsterInstance, run_id: str, latest: dict[dg.A
 
 
 def history_job() -> dg.JobDefinition:
-    """Deletes old runs; nothing where KPI_RUN_HISTORY_DAYS is 0."""
+    """The job that deletes old runs; it deletes none where KPI_RUN_HISTORY_DAYS is 0."""
 
     @dg.op(name=f"{JOB}__delete_old_runs")
     def delete(context: dg.OpExecutionContext) -> None:

@@ -1,9 +1,10 @@
-"""The look that the sensor and the schedule take: which load_dates are in need of a run, and a request for each.
+"""One tick of a pipeline's sensor or schedule: which load_dates need a run, and a request for each.
 
-What S3 holds is compared with what Postgres says, each time anew. The cursor only spares work: where it is lost, or
-comes back from yesterday, more is looked at and nothing else happens. What keeps one need from being answered by two
-runs are Dagster's own list of unfinished runs and the claim in ops.requests.
-Belongs here: how much is looked at in one tick, and what is asked for. Not here: the decision (plan/).
+Each tick compares what S3 holds with what the ledger says. The cursor only saves work: where it is lost or outdated,
+more load_dates are compared and nothing else happens. Two things keep one need from starting two runs: Dagster's list
+of unfinished runs, and the claim in ops.requests.
+
+Belongs here: how much is compared in one tick, and what is requested. Not here: the decision for one load_date (plan/).
 """
 
 import json
@@ -32,25 +33,28 @@ from kpi_assets.settings import settings
 from kpi_assets.sources.store import Store, open_store
 from kpi_assets.warehouse.connection import connect
 
-REST = 20  # a sweep is followed by a pause of so many times its length, so that it takes a twentieth of the time
+REST = 20  # a sweep is followed by a pause of so many times its length, so that sweeps take a twentieth of the time
 LONGEST_REST = 3600.0  # seconds
-MOST_REQUESTS = 1000  # in one tick; the rest is asked for in the next
+MOST_REQUESTS = 1000  # in one tick; the next tick requests the rest
 CLAIMED_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the cursor says of the load_dates before the look-back: with which year to go on, and not before when."""
+    """What the cursor says of the load_dates before `look_back_days`: the year to go on with, and when at the earliest.
+
+    Year 0 stands for the first one.
+    """
 
     year: int = 0
     rest_until: float = 0.0  # seconds since 1970
 
     @classmethod
     def parse(cls, cursor: str | None, now: float) -> "Sweep":
-        """What a cursor says; of one that makes no sense, that everything is to be looked at."""
+        """Read a cursor. One that makes no sense says that everything is to be compared."""
         try:
-            words = json.loads(cursor or "{}")
-            found = cls(int(words["year"]), float(words["rest_until"]))
+            values = json.loads(cursor or "{}")
+            found = cls(int(values["year"]), float(values["rest_until"]))
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return cls()
         return found if found.rest_until <= now + LONGEST_REST else cls(found.year)
@@ -61,10 +65,10 @@ class Sweep:
 
 
 @dataclass
-class Look:
-    """What one look came to."""
+class TickResult:
+    """What one tick found, and the runs that it requests."""
 
-    standings: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
     due: list[LoadDateStatus] = field(default_factory=list)
     requests: list[dg.RunRequest] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)  # published tables that no file describes
@@ -73,23 +77,23 @@ class Look:
 
     @property
     def summary(self) -> str:
-        """One line on what was seen."""
-        counts = ", ".join(f"{self.standings[state]} {state}" for state in STATES if self.standings[state])
+        """One line on what was found."""
+        counts = ", ".join(f"{self.states[state]} {state}" for state in STATES if self.states[state])
         asked = f"; runs asked for: {len(self.requests)}" if self.requests else ""
         orphans = f" No file describes {', '.join(self.orphans)}: see `kpi plan`." if self.orphans else ""
         return f"Load_dates looked at: {counts or 'none'}{asked}.{orphans}"
 
 
-class Watch:
-    """Looks after one pipeline."""
+class TickEvaluator:
+    """Evaluates the ticks of one pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline, self.words = pipeline, pipeline.config.automation
+        self.pipeline, self.automation = pipeline, pipeline.config.automation
         self._is_prepared = False
-        self._told: set[str] = set()  # runs that are passed over, and of which a look has told
+        self._reported: set[str] = set()  # runs that are passed over, and that an earlier tick has reported
 
-    def look(self, instance: dg.DagsterInstance, cursor: str | None, seconds: float) -> Look:
-        """Look at what is recent, and sweep for some seconds through what is not.
+    def evaluate(self, instance: dg.DagsterInstance, cursor: str | None, seconds: float) -> TickResult:
+        """Compare the recent load_dates, then older ones for some seconds, and claim those that need a run.
 
         Raises UserError where a server cannot be used.
         """
@@ -98,65 +102,68 @@ class Watch:
         if not self._is_prepared:
             prepare(self.pipeline, server)
             self._is_prepared = True
-        # First of all: a run that ends while we look is then either here, or in what Postgres says.
+        # Before anything else: a run that ends during the tick is then either in this list, or in what Postgres says.
         unfinished, problems = unfinished_load_dates(instance, self.pipeline)
-        look = Look(problems=[f"Run {run}: {problems[run]}" for run in problems if run not in self._told])
-        self._told = set(problems)
+        result = TickResult(problems=[f"Run {run}: {problems[run]}" for run in problems if run not in self._reported])
+        self._reported = set(problems)
         with connect(server, self.pipeline.name, "sensor") as connection:
             runs.close_dead_rows(connection)
             today = datetime.now(timezone.utc).date()
-            recent = max(self.pipeline.config.start_date, today - timedelta(days=self.words.look_back_days))
-            for standings in collect(self.pipeline, store, connection, recent, today):
-                self._take(connection, look, standings)
-            state = Sweep.parse(cursor, time.time())
-            look.cursor = self._sweep(connection, store, look, state, recent, seconds).text()
-            self._ask(connection, look, unfinished, recent)
-            look.orphans = [str(orphan) for orphan in orphans(connection, self.pipeline.tables)]
-        return look
+            recent = max(self.pipeline.config.start_date, today - timedelta(days=self.automation.look_back_days))
+            for statuses in collect(self.pipeline, store, connection, recent, today):
+                self._record(connection, result, statuses)
+            sweep = Sweep.parse(cursor, time.time())
+            result.cursor = self._sweep(connection, store, result, sweep, recent, seconds).text()
+            self._request(connection, result, unfinished, recent)
+            result.orphans = [str(orphan) for orphan in orphans(connection, self.pipeline.tables)]
+        return result
 
     def _sweep(
-        self, connection: Connection[Any], store: Store, look: Look, state: Sweep, before: date, seconds: float
+        self, connection: Connection[Any], store: Store, result: TickResult, sweep: Sweep, before: date, seconds: float
     ) -> Sweep:
-        """Go on with the years before a date until the time of this tick is over; returns where to go on next."""
+        """Go on with the years before a date for some seconds; returns where the next tick goes on."""
         began = time.time()
         first, last = self.pipeline.config.start_date, before - timedelta(days=1)
-        if first > last or began < state.rest_until:
-            return state
-        if first.year < state.year <= last.year:
-            first = date(state.year, 1, 1)
-        for standings in collect(self.pipeline, store, connection, first, last):
-            self._take(connection, look, standings)
+        if first > last or began < sweep.rest_until:
+            return sweep
+        if first.year < sweep.year <= last.year:
+            first = date(sweep.year, 1, 1)
+        for statuses in collect(self.pipeline, store, connection, first, last):
+            self._record(connection, result, statuses)
             spent = time.time() - began
-            year = standings[-1].load_date.year + 1
+            year = statuses[-1].load_date.year + 1
             if spent > seconds and year <= last.year:
                 return Sweep(year)
         return Sweep(0, time.time() + min(REST * (time.time() - began), LONGEST_REST))
 
-    def _take(self, connection: Connection[Any], look: Look, standings: list[LoadDateStatus]) -> None:
-        """Take down what was seen, and keep in memory only what calls for a run."""
-        look.standings.update(standing.state for standing in standings)
-        ends = standings[0].load_date, standings[-1].load_date
-        for standing in standings:
-            if standing.state == "late":  # an incident, which is told once
-                incidents.report_late(connection, self.pipeline.name, standing.load_date, standing.reason)
-        due = [s for s in standings if s.is_due(rebuild_on_sql_change=self.words.rebuild_on_sql_change)]
-        running = [standing for standing in standings if standing.state == "running"]
-        run_claims.settle(connection, ends, [standing.load_date for standing in (*due, *running)])
-        look.due += due
+    def _record(self, connection: Connection[Any], result: TickResult, statuses: list[LoadDateStatus]) -> None:
+        """Count the states and report what is late; only what is due stays in memory."""
+        result.states.update(status.state for status in statuses)
+        ends = statuses[0].load_date, statuses[-1].load_date
+        for status in statuses:
+            if status.state == "late":  # reported once, however often it is found
+                incidents.report_late(connection, self.pipeline.name, status.load_date, status.reason)
+        due = [s for s in statuses if s.is_due(rebuild_on_sql_change=self.automation.rebuild_on_sql_change)]
+        running = [status for status in statuses if status.state == "running"]
+        run_claims.settle(connection, ends, [status.load_date for status in (*due, *running)])
+        result.due += due
 
-    def _ask(self, connection: Connection[Any], look: Look, unfinished: set[date], recent: date) -> None:
-        """Claim what is due, the oldest first: its gates compare a load_date with the one before."""
+    def _request(self, connection: Connection[Any], result: TickResult, unfinished: set[date], recent: date) -> None:
+        """Claim what is due and request a run for each claim.
+
+        The oldest goes first, because the gates of a load_date compare it with the one before.
+        """
         now = datetime.now(timezone.utc)
         wanted = {
-            standing.load_date: standing
-            for standing in sorted(look.due, key=lambda standing: standing.load_date)
-            if standing.load_date not in unfinished and self._is_settled(standing, now)
+            status.load_date: status
+            for status in sorted(result.due, key=lambda status: status.load_date)
+            if status.load_date not in unfinished and self._is_settled(status, now)
         }
         for part in _parts(list(wanted), CLAIMED_AT_ONCE):
-            claimed = run_claims.claim(connection, {day: wanted[day].basis for day in part})
-            look.requests += [
+            claimed = run_claims.claim(connection, {day: wanted[day].input_fingerprint for day in part})
+            result.requests += [
                 dg.RunRequest(
-                    run_key=f"{day} {wanted[day].basis} {at.isoformat()}",
+                    run_key=f"{day} {wanted[day].input_fingerprint} {at.isoformat()}",
                     partition_key=day.isoformat(),
                     asset_selection=self._keys(wanted[day]) or None,
                     # What landed just now goes before a heap of old load_dates.
@@ -164,17 +171,17 @@ class Watch:
                 )
                 for day, at in sorted(claimed.items())
             ]
-            if len(look.requests) >= MOST_REQUESTS:
+            if len(result.requests) >= MOST_REQUESTS:
                 return
 
-    def _keys(self, standing: LoadDateStatus) -> list[dg.AssetKey]:
-        """The tables that a run of it has to build, where that is not everything."""
-        return [table_key(self.pipeline.name, Relation.parse(name)) for name in standing.tables]
+    def _keys(self, status: LoadDateStatus) -> list[dg.AssetKey]:
+        """The assets that a run has to build; none where that is all of them."""
+        return [table_key(self.pipeline.name, Relation.parse(name)) for name in status.tables_to_build]
 
-    def _is_settled(self, standing: LoadDateStatus, now: datetime) -> bool:
-        """Whether its newest object is old enough; a store whose clock is ahead of ours is not waited for."""
-        age = now - standing.newest if standing.newest else timedelta.max
-        return not timedelta(0) <= age < timedelta(seconds=self.words.settle_seconds)
+    def _is_settled(self, status: LoadDateStatus, now: datetime) -> bool:
+        """Whether its newest object is old enough. Where the store's clock is ahead of this one, nothing is awaited."""
+        age = now - status.newest if status.newest else timedelta.max
+        return not timedelta(0) <= age < timedelta(seconds=self.automation.settle_seconds)
 
 
 def _parts(days: list[date], size: int) -> Iterable[list[date]]:

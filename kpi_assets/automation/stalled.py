@@ -1,7 +1,8 @@
-"""Sensors and schedules that fail again and again: an incident of each, in the outbox of its pipeline.
+"""Incidents of sensors and schedules that fail again and again.
 
-Where that cannot be used, and for what belongs to all pipelines, it is in that of the first that can. The sensor
-`alerts` sees to all of them; to itself see the sensors of the pipelines, and the commands.
+An incident is recorded in the outbox of its pipeline. Where that cannot be used, and for a sensor of all pipelines, it
+is recorded in the first outbox that can. The sensor `alerts` records all of them but its own, which the sensors of the
+pipelines and the commands record.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,20 +26,20 @@ CHANNEL_SECONDS = 5.0  # for a channel, where a pipeline's sensor delivers
 
 
 def record_stalled(connection: Connection[Any], pipeline: str, found: Sequence[Stalled]) -> None:
-    """Open an incident of each; nothing happens where it is open."""
+    """Open an incident for each of them; nothing happens where it is open already."""
     for each in found:
         incidents.report_stalled(connection, pipeline, each.starter.name, each.sentence)
 
 
 def record_if_alerts_stalled(instance: dg.DagsterInstance, connection: Connection[Any], pipeline: str) -> None:
-    """Open the incident of the sensor `alerts` where it is stalled."""
+    """Open the incident of the sensor `alerts`, if it is stalled."""
     record_stalled(connection, pipeline, ticks.stalled(instance, [ALERTS_SENSOR]))
 
 
 def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collection[Pipeline]) -> None:
-    """Where the sensor `alerts` is stalled, record and deliver that: to be called by a pipeline's sensor.
+    """Record and deliver that the sensor `alerts` is stalled. The sensor of each pipeline calls this in every tick.
 
-    One of them does so, the first by name that works. Raises UserError.
+    Only one of them does it: the first by name that works. Raises UserError.
     """
     found = ticks.stalled(instance, [ALERTS_SENSOR])
     before = [other for other in others if other.name < pipeline.name] if found else []

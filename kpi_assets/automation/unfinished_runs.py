@@ -1,4 +1,4 @@
-"""Unfinished runs: the load_dates of a pipeline that some run, queued or executing, is about to build."""
+"""Unfinished runs: the load_dates of a pipeline that a queued or executing run is about to build."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -22,7 +22,8 @@ PAGE = 500  # runs read at once
 def unfinished_load_dates(instance: dg.DagsterInstance, pipeline: Pipeline) -> tuple[set[date], dict[str, str]]:
     """The load_dates of every run that builds any of the pipeline's assets and has not ended.
 
-    Also, by its id, what is the matter with each run whose tags name nothing that may be built: it will build nothing.
+    The second value has, by run id, what is wrong with each run whose tags name no load_date that may be built. Such a
+    run will build nothing.
     """
     days: set[date] = set()
     problems = {}

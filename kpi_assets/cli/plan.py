@@ -137,6 +137,6 @@ def _as_json(standing: "LoadDateStatus") -> dict[str, object]:
         "load_date": standing.load_date.isoformat(),
         "state": standing.state,
         "reason": standing.reason,
-        "cause": standing.cause,
+        "cause": standing.stale_reason,
         "objects_landed": standing.landed,
     }

@@ -33,6 +33,7 @@ from kpi_assets.cli.run_view import ENDINGS
 from kpi_assets.cli.runner import EXIT_CODES, Result, open_runner, worst
 from kpi_assets.cli.show import Format, show_checks, show_table
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.model.names import is_object
 from kpi_assets.plan.status import STATES
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ def explain(work: Session, result: Result) -> None:
             say(styled(state, ENDINGS[state]), f" {name}: {error or ''}")
         if state == "held" and (ui_url := known_ui_url(work.settings)):
             say(f"  {ui_url}{verdict_path(work.pipeline.name, name, result.run_id)}")
-    if any(name.startswith("s3.") and state in {"held", "missing"} for name, (state, _) in result.states.items()):
+    if any(is_object(name) and state in {"held", "missing"} for name, (state, _) in result.states.items()):
         say(f"The objects were looked for in {work.place}.")
     if result.word == "missing":
         again = "land what is missing (`kpi land`), then run the load_date again"
         say(f"Nothing is wrong with {work.pipeline.name}, load_date {result.load_date}: {again}.")
     for name, error in result.after.items():
-        done = "verified" if name.startswith("s3.") else "published"
+        done = "verified" if is_object(name) else "published"
         say(styled("failed", ENDINGS["failed"]), f" {name}: it is {done}; the run failed after that: {error}")
     if result.not_begun and not any(state != "success" for state, _ in result.states.values()):
         names = ", ".join(result.not_begun)
@@ -109,7 +110,7 @@ def backfill(
             standings.append(standing)
             # What has not landed cannot be built; of what lacks some of its objects the others are.
             if standing.landed and standing.state in states:
-                suffice = [name for name in names if name in standing.tables] if only else []
+                suffice = [name for name in names if name in standing.tables_to_build] if only else []
                 result = materialise(standing.load_date, suffice or names)
                 explain(work, result)
                 results.append(result)
@@ -152,7 +153,7 @@ def recheck(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select
     """Make the checks again, alone, on what is published of a load_date; record them; build nothing."""
     found = pipeline_of(pipeline)
     found.check_load_date(load_date)
-    names = [name for name in selected(found, select) if not name.startswith("s3.")]
+    names = [name for name in selected(found, select) if not is_object(name)]
     with session(pipeline) as work:
         run_id = str(uuid.uuid4())
         held = recheck_tables(work.ready(), load_date, names, run_id, chosen=bool(select))

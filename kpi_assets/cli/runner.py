@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from kpi_assets.cli.common import HELD, Session, StoppedError, loaded, parents_of
 from kpi_assets.cli.run_view import RunView
 from kpi_assets.errors import UserError
+from kpi_assets.model.names import Relation
 
 if TYPE_CHECKING:
     import dagster as dg
-    from dagster._core.events import DagsterEvent
     from dagster_shared.error import SerializableErrorInfo
 
     from kpi_assets.materialize.context import Progress
@@ -107,8 +107,8 @@ class Runner:
     def _execute(self, run_id: str, load_date: date, names: Sequence[str]) -> Mapping[str, str]:
         """Execute the run; why each step failed that did, and by the pipeline's name what was no step's fault."""
         import dagster as dg  # noqa: PLC0415
-        from dagster._core.storage.tags import MAX_RETRIES_TAG  # noqa: PLC0415
 
+        from kpi_assets.dagster_internals import MAX_RETRIES_TAG  # noqa: PLC0415
         from kpi_assets.instance.processes import process_tags  # noqa: PLC0415
 
         pipeline = self._work.pipeline
@@ -116,7 +116,7 @@ class Runner:
             ran = self._job.execute_in_process(
                 instance=self._instance,
                 partition_key=load_date.isoformat(),
-                asset_selection=[dg.AssetKey([pipeline.name, *name.split(".")]) for name in names],
+                asset_selection=[dg.AssetKey([pipeline.name, *Relation.parse(name)]) for name in names],
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 run_id=run_id,
                 tags={**process_tags(run_id), MAX_RETRIES_TAG: "0"},
@@ -135,7 +135,8 @@ def open_runner(work: Session) -> Iterator[Callable[[date, Sequence[str]], Resul
     from kpi_assets.instance import folder  # noqa: PLC0415
 
     folder.prepare(work.settings)
-    from kpi_assets.instance.processes import close_dead_runs, keep_ctrl_c_from_helpers  # noqa: PLC0415
+    from kpi_assets.dagster_internals import keep_ctrl_c_from_helpers  # noqa: PLC0415
+    from kpi_assets.instance.processes import close_dead_runs  # noqa: PLC0415
     from kpi_assets.instance.storage import open_instance  # noqa: PLC0415
 
     keep_ctrl_c_from_helpers()
@@ -158,13 +159,12 @@ def _record_stalled_alerts(work: Session, instance: "dg.DagsterInstance") -> Non
         record_if_alerts_stalled(instance, connection, work.pipeline.name)
 
 
-def failures_of(pipeline: str, events: Sequence["DagsterEvent"]) -> dict[str, str]:
+def failures_of(pipeline: str, events: Sequence["dg.DagsterEvent"]) -> dict[str, str]:
     """Why each step failed that did, by asset; where none did and the run failed, why, by the pipeline's name.
 
     Raises StoppedError where somebody stopped the run.
     """
-    from dagster._core.events import RunFailureReason  # noqa: PLC0415
-    from dagster._core.execution.plan.objects import ErrorSource  # noqa: PLC0415
+    from kpi_assets.dagster_internals import ErrorSource, RunFailureReason  # noqa: PLC0415
 
     failures = {}
     for event in events:

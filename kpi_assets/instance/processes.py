@@ -1,13 +1,9 @@
 """Runs whose process died: what was killed in the middle is closed as failed by whoever comes next on this machine."""
 
 import socket
-import subprocess
-from functools import partial
-from types import SimpleNamespace
 
 import dagster as dg
 import psutil
-from dagster._core.execution import compute_logs
 
 # Tags; what begins so is kept out of the UI's list of runs.
 HOST, PROCESS = ".dagster/kpi_host", ".dagster/kpi_process"
@@ -48,11 +44,3 @@ def _is_alive(told: str) -> bool:
         return _told(process) == told and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def keep_ctrl_c_from_helpers() -> None:
-    """Start what Dagster starts beside a step in a session of its own: Ctrl-C in a terminal is for the command alone.
-
-    It has no setting for that. The programs that repeat a step's output would each print a stack trace, and end early.
-    """
-    vars(compute_logs)["subprocess"] = SimpleNamespace(Popen=partial(subprocess.Popen, start_new_session=True))

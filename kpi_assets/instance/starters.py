@@ -8,16 +8,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import (
+
+from kpi_assets.dagster_internals import (
     InstigatorState,
     InstigatorStatus,
     InstigatorType,
     ScheduleInstigatorData,
     SensorInstigatorData,
+    started_now,
+    unswitched_state,
 )
-from dagster._time import get_current_timestamp
-
 from kpi_assets.instance.folder import LOCATION
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken
@@ -71,7 +71,7 @@ class Starter:
         state = self.state(instance)
         wanted = (state or self._fresh()).with_status(InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED)
         if on:
-            wanted = wanted.with_data(self._begun(wanted))
+            wanted = started_now(wanted, DAILY_AT_TWO)
         if state:
             instance.update_instigator_state(wanted)
         else:
@@ -79,16 +79,9 @@ class Starter:
         return True
 
     def _fresh(self) -> InstigatorState:
-        """Its state as if it had never been on. Dagster knows it again by the names of location and repository."""
-        repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), "__repository__")
+        """Its state as if it had never been on."""
         data = SensorInstigatorData() if self.is_sensor else ScheduleInstigatorData(DAILY_AT_TWO)
-        return InstigatorState(repository.get_instigator_origin(self.name), self.type, InstigatorStatus.STOPPED, data)
-
-    def _begun(self, state: InstigatorState) -> SensorInstigatorData | ScheduleInstigatorData:
-        now = get_current_timestamp()
-        if self.is_sensor:
-            return (state.sensor_instigator_data or SensorInstigatorData()).with_sensor_start_timestamp(now)
-        return ScheduleInstigatorData(DAILY_AT_TWO, now)
+        return unswitched_state(self.name, LOCATION, data)
 
 
 ALERTS_SENSOR = Starter(ALERTS, None, declared=True)

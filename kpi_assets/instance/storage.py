@@ -9,15 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-from dagster._config.config_schema import UserConfigSchema
-from dagster._core.events import DagsterEventType
-from dagster._core.events.log import EventLogEntry
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import SQLAlchemyError
 
+from kpi_assets.dagster_internals import ConfigurableClassData, UserConfigSchema, close_pools
 from kpi_assets.errors import UserError
 from kpi_assets.instance.folder import storage_url
 from kpi_assets.settings import settings
@@ -34,9 +31,9 @@ class EvaluatedChecksStorage(PostgresEventLogStorage):
     So the checks of tables behind a held one would lose the verdict of the load_date before, though nobody judged them.
     """
 
-    def store_asset_check_event(self, event: EventLogEntry, event_id: int | None) -> None:
+    def store_asset_check_event(self, event: dg.EventLogEntry, event_id: int | None) -> None:
         """Store an evaluation; what is only planned stays in the run's own log."""
-        if event.dagster_event_type != DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+        if event.dagster_event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
             super().store_asset_check_event(event, event_id)
 
 
@@ -69,7 +66,6 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 def open_instance() -> Iterator[dg.DagsterInstance]:
     """The instance of this home; its sessions on the server end with the context.
 
-    Dagster closes an instance without its pools: each keeps its connection for as long as the process lives.
     Raises UserError where its database cannot be used.
     """
     try:
@@ -80,10 +76,7 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
         try:
             yield instance
         finally:
-            for storage in (instance.run_storage, instance.event_log_storage, instance.schedule_storage):
-                engine = getattr(storage, "_engine", None)  # not every storage of somebody's dagster.yaml has one
-                if engine is not None:
-                    engine.dispose()
+            close_pools(instance)
 
 
 def why_not(error: BaseException) -> str | None:

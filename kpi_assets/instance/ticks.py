@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, TickStatus
 
+from kpi_assets.dagster_internals import InstigatorTick, InstigatorType, TickStatus
 from kpi_assets.instance.starters import Starter
 
 # How often one may fail in a row before people are told: a sensor looks many times an hour, a schedule once a day.

@@ -1,22 +1,21 @@
 """`python -m kpi_assets.instance.web -h HOST -p PORT -w WORKSPACE`: Dagster's web UI with our pages, behind our guard.
 
 Its options are those of dagster-webserver. Belongs here: how the guard is put before Dagster's app. Dagster has no hook
-for that: one name in its command line is replaced. Where an upgrade drops the name, nothing is served; where an upgrade
-no longer uses it, `kpi up` and the health check refuse to go on (probe.py).
+for that (dagster_internals.py). Where an upgrade makes the app in another way, `kpi up` and the health check refuse to
+go on (probe.py).
 """
 
 import sys
-from typing import Any
 
 from dagster_webserver import cli
 
+from kpi_assets.dagster_internals import wrap_web_app
 from kpi_assets.errors import UserError
 from kpi_assets.instance.access import allowed_hosts, cookie_name, token_of
 from kpi_assets.instance.charts import Charts
-from kpi_assets.instance.guard import ASGIApp, Guard
+from kpi_assets.instance.guard import Guard
 from kpi_assets.settings import Settings, settings
 
-MAKES_APP = "create_app_from_workspace_process_context"  # what dagster-webserver calls for the app that it serves
 PREFIX = "DAGSTER_WEBSERVER"  # of the environment variables that stand for an option
 
 
@@ -32,12 +31,7 @@ def main() -> None:
 def put_guard_before_dagster(config: Settings, port: int) -> None:
     """From here on, the app that dagster-webserver makes in this process is a guarded one."""
     hosts, token, cookie = allowed_hosts(config, port), token_of(config), cookie_name(port)
-    make_app = getattr(cli, MAKES_APP)
-
-    def make_guarded_app(*words: Any, **named: Any) -> ASGIApp:
-        return Guard(Charts(make_app(*words, **named), config), hosts, token, cookie)
-
-    setattr(cli, MAKES_APP, make_guarded_app)
+    wrap_web_app(lambda app: Guard(Charts(app, config), hosts, token, cookie))
 
 
 def _port(words: list[str]) -> int:

@@ -1,6 +1,8 @@
-"""What has come of a range of load_dates: the publish ledger, the holds and the run log, read for many at once.
+"""The history of load_dates: what the ledger knows of each load_date of a range, read for all of them at once.
 
-Belongs here: facts, and the comparisons that are cheap inside Postgres. Not here: what is to be done (plan/).
+Three queries are enough for a year: what is published, from which objects, and what the latest builds came to that were
+no success. Belongs here: facts, and the comparisons that are cheap inside Postgres. Not here: what follows from them
+(plan/).
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +11,13 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from psycopg import Connection
+from psycopg.rows import class_row, dict_row
 
 from kpi_assets.ledger.runs import Status
 
 
 class ObjectState(NamedTuple):
-    """One state of an S3 object, as a listing can tell it too. The same bytes in another bucket are the same."""
+    """One state of an S3 object, as far as a listing shows it too. It does not name the bucket."""
 
     key: str
     size_bytes: int
@@ -22,16 +25,16 @@ class ObjectState(NamedTuple):
 
     @classmethod
     def of(cls, key: str, size_bytes: int, etag: str) -> "ObjectState":
-        """The state, whether the store writes the ETag with its quotes or, as some do in listings, without."""
+        """The state. Some stores write the ETag of a listing without its quotes, so they are left out."""
         return cls(key, size_bytes, etag.strip('"'))
 
 
 class Lookback(NamedTuple):
-    """That a table reads others over so many load_dates; all of these and the views' tables are in `reads`."""
+    """A table that reads the tables `reads` over a window of so many load_dates."""
 
     table: str
     load_dates: int
-    reads: list[str]
+    reads: list[str]  # views, and the tables that they show
 
 
 @dataclass(frozen=True)
@@ -60,24 +63,62 @@ class Attempt:
 
 
 @dataclass
-class Facts:
-    """What has come of one load_date. Tables are named `schema.table`, objects `s3.table`."""
+class LoadDateHistory:
+    """What the ledger knows of one load_date. Tables are named `schema.table`, objects `s3.table`."""
 
     published: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)  # of these, the ones whose rows retention dropped since
-    stored: list[str] = field(default_factory=list)  # of these, the ones of which rows must be there
+    dropped: list[str] = field(default_factory=list)  # of these, the ones whose rows retention dropped
+    stored: list[str] = field(default_factory=list)  # of these, the ones that must have rows in the database
     other_code: list[str] = field(default_factory=list)  # published by another code_version than today's
     other_inputs: list[str] = field(default_factory=list)  # published from rows that were replaced since
     more_load_dates: list[str] = field(default_factory=list)  # published before a load_date of their window was
     objects: dict[str, ObjectState] = field(default_factory=dict)  # raw table's name -> what it was published from
     attempts: dict[str, Attempt] = field(default_factory=dict)
     run: Attempt | None = None
-    lost: list[str] = field(
-        default_factory=list
-    )  # of those that must be there, the ones that are not (plan/collect.py)
+    lost: list[str] = field(default_factory=list)  # of `stored`, the ones without rows; added by plan/collect.py
 
 
-# Of each table the last publish tells, also where its rows were dropped since to save room: a replay gives them again.
+@dataclass(frozen=True)
+class _ObjectRow:
+    """A row of _OBJECTS."""
+
+    load_date: date
+    object: str
+    key: str
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class _AttemptRow:
+    """A row of _ATTEMPTS; `item` is a table or object, and empty for a run as a whole."""
+
+    load_date: date
+    item: str
+    status: Status
+    error: str
+    started_at: datetime
+    code_version: str | None  # None where it was not held
+    checks_version: str | None
+    other_inputs: bool
+    key: str | None  # None where it read no object
+    size_bytes: int | None
+    etag: str | None
+
+    def attempt(self) -> Attempt:
+        """The attempt that it tells of."""
+        hold = None
+        if self.code_version is not None and self.checks_version is not None:
+            hold = Hold(self._object(), self.code_version, self.checks_version, self.other_inputs)
+        return Attempt(self.status, self.error, self.started_at, hold)
+
+    def _object(self) -> ObjectState | None:
+        if self.key is None or self.size_bytes is None or self.etag is None:
+            return None
+        return ObjectState.of(self.key, self.size_bytes, self.etag)
+
+
+# The last publish of each table, also where retention dropped its rows since: a replay gives the same rows again.
 _LAST = """
 last as (
     select distinct on (p.asset, p.load_date)
@@ -100,8 +141,8 @@ exists (
     )
 )
 """
-# Whether in the window of the build `{build}` of the table `{asset}` lies a load_date that it has not read, and that is
-# published by now in every table of the window: a load_date is read in all of them or in none.
+# Whether the build `{build}` of the table `{asset}` lacks a load_date of its window that is published now. Only a
+# load_date counts that is published in every table of the window: a build reads it in all of them or in none.
 _MORE_LOAD_DATES = """
 {asset} = any(%(readers)s) and exists (
     select 1
@@ -115,9 +156,9 @@ _MORE_LOAD_DATES = """
 )
 """
 _PUBLISHED = f"""
-with {_LAST}, told as (
+with {_LAST}, compared as (
     select l.load_date, l.asset, l.dropped_at is not null as dropped, l.dropped_at is null and l.rows > 0 as stored,
-        -- What is not there is not of other SQL: else a changed file would bring back what was dropped.
+        -- Dropped rows do not count as built by other SQL: else the edit of a file would bring them back.
         l.code_version <> w.code_version and l.dropped_at is null as other_code,
         {_OTHER_INPUTS.format(inputs="l.inputs")} as other_inputs,
         l.code_version = w.code_version
@@ -125,13 +166,13 @@ with {_LAST}, told as (
     from last as l
     inner join unnest(%(names)s::text[], %(versions)s::text[]) as w (asset, code_version) using (asset)
 )
-select load_date, array_agg(asset),
-    coalesce(array_agg(asset) filter (where dropped), '{{}}'),
-    coalesce(array_agg(asset) filter (where stored), '{{}}'),
-    coalesce(array_agg(asset) filter (where other_code), '{{}}'),
-    coalesce(array_agg(asset) filter (where other_inputs), '{{}}'),
-    coalesce(array_agg(asset) filter (where more_load_dates), '{{}}')
-from told
+select load_date, array_agg(asset) as published,
+    coalesce(array_agg(asset) filter (where dropped), '{{}}') as dropped,
+    coalesce(array_agg(asset) filter (where stored), '{{}}') as stored,
+    coalesce(array_agg(asset) filter (where other_code), '{{}}') as other_code,
+    coalesce(array_agg(asset) filter (where other_inputs), '{{}}') as other_inputs,
+    coalesce(array_agg(asset) filter (where more_load_dates), '{{}}') as more_load_dates
+from compared
 group by load_date
 """  # noqa: S608  put together from the constants above
 _OBJECTS = f"""
@@ -151,11 +192,11 @@ with latest as (
     order by r.load_date, i.item, r.id desc
 )
 select
-    l.load_date, l.item, l.status, coalesce(l.error_message, ''), l.started_at,
+    l.load_date, l.item, l.status, coalesce(l.error_message, '') as error, l.started_at,
     h.code_version, h.checks_version, h.build_id is not null and (
         {_OTHER_INPUTS.format(inputs="h.inputs")}
         or {_MORE_LOAD_DATES.format(build="l", asset="l.item", inputs="h.inputs")}
-    ),
+    ) as other_inputs,
     m.key, m.size_bytes, m.etag
 from latest as l
 left join ops.holds as h on h.build_id = l.id and l.status = 'held'
@@ -165,7 +206,7 @@ where l.status <> 'success'
 """  # noqa: S608
 
 
-def facts(
+def read(
     connection: Connection[Any],
     versions: Mapping[str, str],
     raw: list[str],
@@ -175,36 +216,35 @@ def facts(
     ignored: list[str],
     lookbacks: Sequence[Lookback] = (),
     start: date = date.min,
-) -> dict[date, Facts]:
-    """What has come of each load_date between two; those of which nothing is known are absent.
+) -> dict[date, LoadDateHistory]:
+    """What the ledger knows of each load_date between two; a load_date of which it knows nothing is absent.
 
-    `versions` is table -> its code_version today, `raw` which of them read an object, `ignored` jobs that build none;
-    no window reaches back before `start`.
+    `versions` is table -> its code_version today, `raw` which of them read an object, and `ignored` are jobs that build
+    no table. No window reaches back before `start`.
     """
-    found: dict[date, Facts] = {}
-    pairs = [(each.table, read, each.load_dates) for each in lookbacks for read in each.reads]
+    found: dict[date, LoadDateHistory] = {}
+    windows = [(each.table, read, each.load_dates) for each in lookbacks for read in each.reads]
     bounds = {
         "first": first,
         "last": last,
         "start": start,
-        "readers": [table for table, _, _ in pairs],
-        "reads": [read for _, read, _ in pairs],
-        "load_dates": [load_dates for _, _, load_dates in pairs],
+        "readers": [table for table, _, _ in windows],
+        "reads": [read for _, read, _ in windows],
+        "load_dates": [load_dates for _, _, load_dates in windows],
     }
     tables = {**bounds, "names": list(versions), "versions": list(versions.values())}
-    for day, *names in connection.execute(_PUBLISHED, tables):
-        found[day] = Facts(*names)
-    for day, name, *state in connection.execute(_OBJECTS, {**bounds, "names": raw}):
-        found[day].objects[name] = ObjectState.of(*state)
-    for day, item, status, error, at, code, checks, other, *state in connection.execute(
-        _ATTEMPTS, {**bounds, "ignored": ignored}
-    ):
-        read = ObjectState.of(*state) if state[0] is not None else None
-        hold = Hold(read, code, checks, other) if code is not None else None
-        attempt = Attempt(status, error, at, hold)
-        facts_of = found.setdefault(day, Facts())
-        if item:
-            facts_of.attempts[item] = attempt
-        else:
-            facts_of.run = attempt
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(_PUBLISHED, tables):
+            load_date = row.pop("load_date")
+            found[load_date] = LoadDateHistory(**row)
+    with connection.cursor(row_factory=class_row(_ObjectRow)) as objects:
+        for each in objects.execute(_OBJECTS, {**bounds, "names": raw}):
+            found[each.load_date].objects[each.object] = ObjectState.of(each.key, each.size_bytes, each.etag)
+    with connection.cursor(row_factory=class_row(_AttemptRow)) as attempts:
+        for latest in attempts.execute(_ATTEMPTS, {**bounds, "ignored": ignored}):
+            past = found.setdefault(latest.load_date, LoadDateHistory())
+            if latest.item:
+                past.attempts[latest.item] = latest.attempt()
+            else:
+                past.run = latest.attempt()
     return found

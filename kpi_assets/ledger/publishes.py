@@ -17,11 +17,6 @@ _COLUMNS = (
 )
 
 
-def input_name(relation: Relation, earlier: date) -> str:
-    """What the publish of an earlier load_date is called among the inputs of a build that looks back."""
-    return f"{relation}@{earlier}"
-
-
 @dataclass(frozen=True)
 class Publish:
     """One row of ops.published."""
@@ -243,7 +238,7 @@ def record(
 ) -> int:
     """Write that a build is what readers see, inside the transaction that makes it so; returns its publish_id.
 
-    `inputs` are the publishes that were read, by table, those of earlier load_dates by `input_name`; `columns` are
+    `inputs` are the publishes that were read, by InputName as text; `columns` are
     name -> type of its rows, in order.
     """
     connection.execute(

@@ -12,12 +12,12 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.ledger import publishes, runs
-from kpi_assets.ledger.publishes import Publish, input_name
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.retention import replay
 from kpi_assets.materialize.retry import wait_for_publishes
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import Relation
+from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
 from kpi_assets.warehouse.content import lost
@@ -41,7 +41,7 @@ class Inputs:
     @property
     def publish_ids(self) -> dict[str, int]:
         """As the ledger has them."""
-        earlier = {input_name(Relation.parse(each.asset), each.load_date): each.publish_id for each in self.earlier}
+        earlier = {str(InputName(Relation.parse(each.asset), each.load_date)): each.publish_id for each in self.earlier}
         return {**{str(relation): each.publish_id for relation, each in self.of_day.items()}, **earlier}
 
     @property

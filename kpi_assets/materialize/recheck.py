@@ -11,14 +11,14 @@ from psycopg import Connection, sql
 
 from kpi_assets.ledger import publishes, results
 from kpi_assets.ledger.locks import run_lock
-from kpi_assets.ledger.publishes import Publish, input_name
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.retention import replay
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, InputName, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.audit import audit
@@ -137,5 +137,5 @@ def _window_read(context: BuildContext, table: Table, publish: Publish) -> Windo
         return None
     first, day = context.pipeline.window_start(table, publish.load_date), publish.load_date
     days = (first + timedelta(days=n) for n in range((day - first).days))
-    there = [each for each in days if input_name(table.window_reads[0], each) in publish.inputs]
+    there = [each for each in days if str(InputName(table.window_reads[0], each)) in publish.inputs]
     return Window(first, day, (*there, day))

@@ -70,7 +70,7 @@ def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
     cure = cure_of(error)
     end = f": {cure}." if cure else "."
     sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason}){end}"
-    return WarehouseError(sentence, passing=is_lost(error))
+    return WarehouseError(sentence, transient=is_lost(error))
 
 
 def _close_failed(

@@ -1,4 +1,4 @@
-"""Which columns of which tables a SELECT reads, as far as its text alone can tell.
+"""Which columns of which tables a SELECT reads, as far as its text alone shows it.
 
 Not here: from which columns a returned one is computed (query.py's lineage).
 """
@@ -15,7 +15,7 @@ _SYSTEM = {"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"}  # every table ha
 
 
 def columns_read(tree: exp.Query) -> Iterator[tuple[Relation, exp.Column]]:
-    """Each mention of a column that surely is that of a table: by its table's name, or where no other is read there."""
+    """Each use of a column whose table is certain: it is named with the table, or no other source is read there."""
     for scope in traverse_scope(tree):
         for column in scope.columns:
             owner = _owner(scope, column)
@@ -35,7 +35,7 @@ def unknown_columns(query: Query, columns: Mapping[Relation, Collection[str]]) -
 
 
 def names_read(tree: exp.Query) -> set[str]:
-    """Every name in it that may be a column's."""
+    """Every name in it that may be a column."""
     return {column.name for column in tree.find_all(exp.Column)} | {
         name.name for join in tree.find_all(exp.Join) for name in join.args.get("using") or []
     }
@@ -55,6 +55,6 @@ def _owner(scope: Scope, column: exp.Column) -> exp.Table | None:
 
 
 def _is_named_here(scope: Scope, column: exp.Column) -> bool:
-    """Whether GROUP BY and the like may mean what the SELECT itself calls so, or an outer query's column."""
+    """Whether the name may mean a returned column (as in GROUP BY), or a column of an outer query."""
     query = scope.expression
     return scope.is_subquery or not isinstance(query, exp.Query) or column.name in query.named_selects

@@ -1,4 +1,4 @@
-"""Excerpts: a value, a row or a message cut to what is stored and shown of it; what was cut says so.
+"""Excerpts: cuts a value, a row or a message to the length that is stored and shown, with a note that it was cut.
 
 Belongs here: how long each may be, and the same cut for Python and for SQL. Not here: where it is applied. SQL cuts on
 the server what a client should not have to hold; Python cuts the rest.
@@ -14,12 +14,12 @@ _NOTE = "… (cut)"
 
 
 def cut(text: str, most: int = VALUE) -> str:
-    """The text, or as much of its beginning as `most` characters hold together with the note that it was cut."""
+    """The text, cut to `most` characters including the note that it was cut."""
     return text if len(text) <= most else text[: most - len(_NOTE)] + _NOTE
 
 
 def cut_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of JSON values: each value is cut, and the last ones are left out where the row is still too long."""
+    """A row of JSON values: each value is cut, and the last values are left out if the row is still too long."""
     shown: dict[str, Any] = {}
     left = RECORD
     for name, value in row.items():

@@ -1,7 +1,7 @@
-"""One pipeline's folder below sql/, read: its pipeline.yaml, and each of its files by itself.
+"""Reads one pipeline's folder below sql/: its pipeline.yaml, and each of its files by itself.
 
-Belongs here: finding the files, and what is wrong with a path, a file, or a SELECT beside its own header. Not here:
-what the words of a file say (header.py, query.py, checks/), and the tables among each other (neighbors.py).
+Belongs here: finding the files, and errors in a path, a file, or a SELECT that does not match its header. Not here: the
+meaning of the words of a file (header.py, query.py, checks/), and checks against other tables (neighbors.py).
 """
 
 import stat
@@ -87,7 +87,7 @@ def _text_of(path: Path) -> str:
 
 
 def _relation_of(folder: Path, path: Path, config: PipelineConfig | None) -> Relation:
-    """The path is the name."""
+    """The table of a file: its path is its name. Raises ModelError for any other path."""
     parts = path.relative_to(folder).with_suffix("").parts
     if len(parts) != 2 or path.suffix != ".sql" or any(map(name_problem, parts)):
         raise ModelError(
@@ -99,7 +99,7 @@ def _relation_of(folder: Path, path: Path, config: PipelineConfig | None) -> Rel
 
 
 def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, problems: Problems) -> Table | None:
-    """One file; None where something is wrong with it by itself."""
+    """Read one file; None where it has an error, which is added to `problems`."""
     path, own = folder.files[relation], Problems()
     header = query = None
     checks: tuple[TableCheck, ...] = ()
@@ -121,7 +121,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
-    """The SELECT of a file; None for a raw table, whose file ends with its header."""
+    """The SELECT of a file; None for a raw table, whose file has only a header. Raises ModelError."""
     if header.source and body.strip():
         raise ModelError(
             path, lines.of("source"), "has both a source and a SELECT: a raw table's file ends with its header"
@@ -146,7 +146,7 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
 
 
 def _differences(header: Header, lines: Lines, query: Query) -> Iterator[tuple[int, str]]:
-    """(line, what) of each difference between what the SELECT returns and the header's columns in their order."""
+    """(line, sentence) for each difference between the columns of the SELECT and those of the header."""
     declared, returned = header.selected, query.columns
     nameless = [number for number, column in enumerate(returned) if column in {"", "*"}]
     for number in nameless:

@@ -1,11 +1,13 @@
-"""Lookback: what a table with `lookback: N` reads, which is the load_dates of N calendar days, its own the last.
+"""Lookback: which rows a table with `lookback: N` reads from a window of N calendar days, its own load_date the last.
 
-The one place that says which rows those are, wherever a SELECT ties a table to the window by `load_date between
-%(window_start)s and %(load_date)s`. Of a table that says `versions: latest` it reads one row for each value of the
-grain, that of the latest load_date in the window: an order that was delivered twice is one order, as delivered last.
-The SELECT's own conditions apply to these rows, so none of them brings an older version back. With `rows: all` it reads
-every row of the window, whatever the tables say. One of both must be said, so that no row is left out unasked.
-Not here: how a SELECT ties a table (query.py), and which load_dates are published (materialize/inputs.py).
+A SELECT reads a table over the window by `load_date between %(window_start)s and %(load_date)s`. If the header of that
+table says `versions: latest`, one row counts for each value of its grain: the one of the latest load_date in the
+window. An order that was delivered twice is one order, as it was delivered last. The conditions of the SELECT apply to
+these rows, so no condition brings an older version back. With `rows: all`, every row of the window counts. One of the
+two must be written, so that no row is left out without a word of the author.
+
+Belongs here: which rows count. Not here: how a SELECT is bound to the window (partition_filter.py), and which
+load_dates are published (materialize/inputs.py).
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,7 @@ LONGEST = 366
 
 @dataclass(frozen=True)
 class Window:
-    """The load_dates `first` to `last`, and those of them that are read: published in every table of the window."""
+    """The load_dates from `first` to `last`; `there` are those that are read, as all tables of the window have them."""
 
     first: date
     last: date
@@ -37,12 +39,12 @@ class Window:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the SQL is executed with, besides the load_date."""
+        """The parameters of the SQL, besides the load_date."""
         return {WINDOW_START: self.first, _THERE: list(self.there)}
 
     @cached_property
     def absent(self) -> str:
-        """Those that are not read, for people: `2025-03-02, 2025-03-05 to 2025-03-09`."""
+        """The load_dates that are not read, as text: `2025-03-02, 2025-03-05 to 2025-03-09`."""
         lacking = sorted({*self.load_dates} - {*self.there})
         runs = (list(run) for _, run in groupby(enumerate(lacking), key=lambda each: each[1].toordinal() - each[0]))
         return ", ".join(f"{run[0][1]} to {run[-1][1]}" if len(run) > 1 else str(run[0][1]) for run in runs)
@@ -52,9 +54,9 @@ Key = Sequence[str] | None  # the columns of which only the latest row counts; N
 
 
 def window_rows(relation: Relation, key: Key, instead: str | None = None) -> str:
-    """The subquery that stands for a table in a window: its latest row for each value of `key`, or all its rows.
+    """The subquery for a table in a window: its latest row for each value of `key`, or all its rows.
 
-    Read from a subquery `instead` of the table, where one is given.
+    It reads the subquery `instead` of the table, where one is given.
     """
     source = f"{instead} as every_row" if instead else quoted(*relation)
     rows = f"from {source} where {LOAD_DATE} = any(%({_THERE})s)"
@@ -65,5 +67,5 @@ def window_rows(relation: Relation, key: Key, instead: str | None = None) -> str
 
 
 def told_apart_by(relation: Relation, key: Key) -> str:
-    """The same choice as a part of a version: another choice gives other rows."""
+    """The same choice as part of a code_version, because another choice gives other rows."""
     return f"{relation}: all rows" if key is None else f"{relation} {' '.join(key)}"

@@ -1,4 +1,4 @@
-"""A manifest: exactly which bytes on S3 a raw table was made from."""
+"""A manifest: the exact state of the S3 object that a raw table was made from."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,6 +1,6 @@
-"""The tables of a pipeline among each other: unknown tables, circles, views, windows, and names that are taken twice.
+"""Checks of the tables of a pipeline against each other: unknown tables, circles, views, windows, and duplicate names.
 
-Belongs here: what one file cannot tell by itself. Not here: reading the files (folder.py), and what is asked of a
+Belongs here: what is wrong only beside another file. Not here: reading the files (folder.py), and what is asked of a
 pipeline once nothing is wrong with it (pipeline.py).
 """
 
@@ -13,7 +13,7 @@ from itertools import combinations
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
 from kpi_assets.model.lookback import Key
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, OBJECTS, Relation
 from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_JOBS, Pipeline, Table, parse_date
 from kpi_assets.model.replay import check_replay
 from kpi_assets.model.strict_yaml import ModelError, Problems
@@ -21,7 +21,7 @@ from kpi_assets.model.table_ref import THIS
 
 
 def in_build_order(folder: Folder, problems: Problems) -> dict[Relation, Table]:
-    """The tables that nothing is wrong with, each behind those that it reads."""
+    """The sound tables, each after the tables that it reads."""
     sound = {}
     for table in folder.tables.values():
         own = Problems()
@@ -41,7 +41,7 @@ def in_build_order(folder: Folder, problems: Problems) -> dict[Relation, Table]:
 def _sorted(
     reads: Mapping[Relation, Sequence[Relation]], tables: Mapping[Relation, Table], problems: Problems
 ) -> list[Relation]:
-    """The tables in build order, without those that read each other in a circle."""
+    """The tables in build order, without the tables that read each other in a circle."""
     left = dict(reads)
     while True:
         try:
@@ -59,7 +59,7 @@ def _sorted(
 
 
 def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
-    """The table, knowing what the headers of those that it reads say: their types, and which rows of a window count."""
+    """The table with what the headers of its inputs say: the types of sums, and which rows of a window count."""
     if table.query is None:
         return table
     types = {relation: tables[relation].types for relation in table.query.reads if relation in tables}
@@ -70,7 +70,7 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
 
 
 def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Table]) -> Key:
-    """Which rows of another table a window of this one holds. Raises ModelError where neither of the two says it."""
+    """Which rows of another table count in a window of this one. Raises ModelError where neither header says it."""
     other, lookback = tables[relation], table.header.lookback
     assert lookback is not None
     if lookback.rows == "all":
@@ -109,7 +109,7 @@ def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
 
 
 def _check_view(table: Table, folder: Folder) -> None:
-    """A view shows rows as soon as its table does, so it promises nothing of them that the table does not."""
+    """A view shows rows as soon as its table has them, so it can guarantee only what the table guarantees."""
     if table.query is None or table.query.projection is None:
         raise ModelError(
             table.path, 1, "storage: view is for a SELECT of one table's columns as they are, where load_date is given"
@@ -130,7 +130,7 @@ def _check_view(table: Table, folder: Folder) -> None:
 
 
 def check_sources(pipeline: Pipeline, problems: Problems) -> None:
-    """Two raw tables must be told apart on S3 and in ops: each has an object of its own."""
+    """Each raw table must have an object of its own, so that S3 and ops distinguish them."""
     for one, other in combinations(sorted(pipeline.sources, key=lambda table: table.relation), 2):
         if one.relation.table == other.relation.table:
             problems.add(
@@ -154,9 +154,10 @@ def check_sources(pipeline: Pipeline, problems: Problems) -> None:
 
 
 def _same_key_on(one: str, other: str) -> date | None:
-    """The load_date on which two templates that differ name the same key; None where there is none.
+    """The load_date on which two different templates give the same key; None where there is none.
 
-    Where the same key holds the date at two places, all from the first place on to the second repeats it.
+    The date stands at different places in the two templates. If the keys are equal, the text between these places is
+    the date itself, perhaps repeated.
     """
     mark = f"{{{LOAD_DATE}}}"
     one, other = sorted((one, other), key=lambda template: template.index(mark))
@@ -170,7 +171,7 @@ def _same_key_on(one: str, other: str) -> date | None:
 
 
 def check_retention(pipeline: Pipeline, problems: Problems) -> None:
-    """A mart or KPI must not lose its rows with those that it shows, or a part of its window."""
+    """Retention must not drop rows that a view of marts shows, nor a part of a window."""
     for relation, table in pipeline.tables.items():
         for window_input in pipeline.window_inputs_of(table):
             kept = pipeline.retention_days(pipeline.tables[window_input])
@@ -192,7 +193,7 @@ def check_retention(pipeline: Pipeline, problems: Problems) -> None:
 
 
 def check_latest_views(folder: Folder, problems: Problems) -> None:
-    """The view for readers of a KPI is made beside it: no file may have its name."""
+    """A KPI has a view `<table>_latest` for readers, so no file may have that name."""
     for relation, table in folder.tables.items():
         if table.header.kpi and table.latest_view in folder.files:
             problems.add(
@@ -204,7 +205,7 @@ def check_latest_views(folder: Folder, problems: Problems) -> None:
 
 
 def check_jobs(folders: Collection[Folder], problems: Problems) -> None:
-    """Dagster knows the jobs of all pipelines by their names alone."""
+    """The jobs of all pipelines share one namespace in Dagster, so no two may have the same name."""
     jobs = {f"{folder.name}_{what}": folder.name for folder in folders for what in TAKEN_JOBS}
     for folder in folders:
         if folder.name in jobs:
@@ -217,13 +218,13 @@ def check_jobs(folders: Collection[Folder], problems: Problems) -> None:
 
 
 def check_generated_names(folders: Iterable[Folder], problems: Problems) -> None:
-    """Builds and Dagster's steps are called `<pipeline>__<schema>__<table>`, which two tables may have in common."""
+    """Builds and Dagster's steps are named `<pipeline>__<schema>__<table>`, which must be unique."""
     seen: dict[str, str] = {}
     for folder in folders:
         for relation, path in folder.files.items():
             keys = [(folder.name, *relation)]
             if relation in folder.tables and folder.tables[relation].header.source:
-                keys.append((folder.name, "s3", relation.table))
+                keys.append((folder.name, OBJECTS, relation.table))
             for key in keys:
                 name, shown = "__".join(key), "/".join(key)
                 other = seen.get(name)

@@ -1,7 +1,7 @@
 """Pipelines: a folder below sql/ with its tables, in the order in which they can be built.
 
-Belongs here: what pipeline.yaml says, and what is asked of a table and of its neighbours: versions, lineage, windows.
-Not here: what one file says (header.py, query.py, checks/), and reading the tree with all that is wrong (tree.py).
+Belongs here: what pipeline.yaml says, and questions about a table and its inputs: versions, lineage, windows.
+Not here: what one file says (header.py, query.py, checks/), and reading the tree (tree.py, folder.py, neighbors.py).
 """
 
 import keyword
@@ -23,7 +23,7 @@ from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.field_types import Sentence
 from kpi_assets.model.header import Header
-from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Identifier, Relation
+from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, OBJECTS, Identifier, Relation
 from kpi_assets.model.query import Query
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
@@ -36,15 +36,15 @@ TAKEN_DATABASES = (
     *("postgres", "template0", "template1", "dagster"),
     *("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"),
 )
-# Schemas that no pipeline's tables may lie in. An asset `s3/<table>` is the object of a raw table.
-RESERVED = ("ops", "builds", "public", "information_schema", "s3")
+# Schemas that no pipeline may have. The asset `s3/<table>` is the object of a raw table.
+RESERVED = ("ops", "builds", "public", "information_schema", OBJECTS)
 TAKEN_JOBS = (
     "pipeline",
     "kpis",
     "recheck",
     "retention",
 )  # each job is called `<pipeline>` or `<pipeline>_<one of these>`
-# What Dagster takes for no name of a job: Python's keywords, and words of its own.
+# Names that Dagster refuses for a job: Python's keywords, and words of its own.
 _NO_JOBS = frozenset(
     [
         *keyword.kwlist,
@@ -157,8 +157,8 @@ class Table:
 
     @property
     def object_name(self) -> str:
-        """What a raw table's object is called in ops and for people: `s3.<table>`."""
-        return f"s3.{self.relation.table}"
+        """The name of a raw table's object in ops and for people: `s3.<table>`."""
+        return str(Relation(OBJECTS, self.relation.table))
 
     @property
     def columns(self) -> list[str]:
@@ -329,8 +329,8 @@ class Pipeline:
         if table.query is None or table.header.storage != "partitions":
             return {}
         found = {}
-        for each in table.query.narrowable(table.header.grain[0]):
-            named = origin = self.tables[each.mention.relation]
+        for each in table.query.pushdown_targets(table.header.grain[0]):
+            named = origin = self.tables[each.table.relation]
             key = each.column
             if named.header.storage == "view":
                 shown, columns = named.shows

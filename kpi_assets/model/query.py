@@ -1,14 +1,14 @@
-"""A SELECT and what can be known of it without a server: what it reads, what it returns, its hash, its lineage.
+"""A SELECT and what is known of it without a server: the tables it reads, its columns, fingerprint and lineage.
 
-Belongs here: everything that is asked of SQL's syntax tree. Not here: executing it.
+Belongs here: parsing, and questions to the syntax tree. Not here: the proof that a SELECT reads one load_date or a
+window (partition_filter.py), which tables may be read in part (pushdown.py), and executing it.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 from sqlglot import TokenType, exp, parse, tokenize
@@ -16,27 +16,27 @@ from sqlglot.errors import OptimizeError, ParseError, SqlglotError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from kpi_assets.model.joins import conjuncts
 from kpi_assets.model.lookback import WINDOW_START, Key, told_apart_by, window_rows
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pushdown import Narrowable, mentions_to_narrow
+from kpi_assets.model.partition_filter import unbound_tables, window_tables
+from kpi_assets.model.pushdown import Target, pushdown_targets
 from kpi_assets.model.strict_yaml import ModelError, Problems
-from kpi_assets.model.table_ref import THIS, TableRef, as_parsed, replaced
+from kpi_assets.model.table_ref import THIS, TableRef, as_parsed, replaced, tables_in
 
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
 _OTHER_CLAUSES = ("joins", "laterals", "group", "having", "order", "limit", "offset", "distinct", "windows", "with_")
 _PERCENT = re.compile(r"%(?:%|\((\w+)\)s|(.|\Z))", re.DOTALL)
-# What stands among the sources in _arrows: the parameter, the window, and a source of an outer query.
-_PARAMETER, _WINDOW, _OUTER = "the load_date parameter", "the window's parameters", "an outer query's source"
 _NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # what names its column by itself
 
 
 @dataclass(frozen=True)
 class Query:
-    """One SELECT: `sql` with %(load_date)s, `tree`, its syntax, and the file's line on which its first word stands.
+    """One SELECT: its text `sql` with %(load_date)s, its syntax `tree`, and the `line` of the file on which it begins.
 
-    `windows` are the mentions of tables that it reads over a window of load_dates; `keys` says which rows of each of
-    these tables count, and `has_unknown_sums` whether only Postgres knows the types of some sums: both are known once
-    the whole pipeline is.
+    `windows` are the places at which it reads a table over a window of load_dates. Two fields need the headers of other
+    tables: `keys` says which rows of each such table count, and `has_unknown_sums` whether only Postgres knows the type
+    of some sum.
     """
 
     sql: str
@@ -48,10 +48,10 @@ class Query:
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
-        """The tables it reads, sorted, and the line of the first mention of each; names of CTEs are not tables."""
+        """The tables that it reads, sorted, each with the line of its first mention; CTEs are no tables."""
         found: dict[Relation, int] = {}
         for scope in traverse_scope(self.tree):
-            for table in _tables(scope):
+            for table in tables_in(scope):
                 relation, line = Relation(table.db, table.name), line_of(table, self.line)
                 if table.name != THIS:
                     found[relation] = min(line, found.get(relation, line))
@@ -69,7 +69,7 @@ class Query:
 
     @cached_property
     def executed(self) -> str:
-        """The SQL that Postgres gets: as it is written, but that a table in a window is its rows that count."""
+        """The SQL for Postgres: as written, with a subquery of the rows that count for each table in a window."""
         return self.executed_on({})
 
     def executed_on(self, instead: Mapping[Relation, str]) -> str:
@@ -107,13 +107,13 @@ class Query:
 
     @property
     def window_versions(self) -> list[str]:
-        """What its windows add to a version: which rows of each table count."""
+        """What its windows add to a code_version: which rows of each table count."""
         return [told_apart_by(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
 
     def lineage(self, schemas: Mapping[Relation, list[str]]) -> dict[str, list[tuple[Relation, str]]]:
-        """For each returned column, the columns of tables that it is computed from, sorted.
+        """For each returned column, the table columns that it is computed from, sorted.
 
-        Nothing for a SELECT whose names only Postgres can tell apart.
+        Empty for a SELECT with a column name that only Postgres can resolve.
         """
         known: dict[str, dict[str, dict[str, str]]] = {}
         for relation, columns in schemas.items():
@@ -134,41 +134,42 @@ class Query:
 
     @cached_property
     def projection(self) -> tuple[Relation, dict[str, str]] | None:
-        """For a SELECT of one table's columns as they are and all rows of the load_date: the table, and its columns.
+        """The table and its columns (returned name -> name there), for a SELECT that only chooses columns of one table.
 
-        These as returned name -> the table's name. None for every other SELECT.
+        It must return all rows of the load_date. None for every other SELECT.
         """
         tree = self.tree
         if len(self.mentions) != 1 or not isinstance(tree, exp.Select) or tree.find(exp.Subquery, exp.CTE):
             return None
         columns = [column.unalias() for column in tree.selects]
-        conditions = list(_conjuncts(tree.args["where"].this)) if tree.args.get("where") else []
+        conditions = list(conjuncts(tree.args["where"].this)) if tree.args.get("where") else []
         is_plain = (
             not any(tree.args.get(clause) for clause in _OTHER_CLAUSES)
             and all(isinstance(column, exp.Column) and not column.is_star for column in columns)
             and len(conditions) == 1
-            and isinstance(conditions[0], exp.EQ)  # which, as parse_query found, ties the load_date
+            and isinstance(conditions[0], exp.EQ)  # on load_date: parse_query has proven it
         )
         if not is_plain:
             return None
         return self.reads[0], dict(zip(self.columns, (column.name for column in columns), strict=True))
 
-    def narrowable(self, column: str) -> list[Narrowable]:
-        """The tables that decide on what is returned as `column`; none where in doubt."""
-        return [] if "%%" in self.sql or self.windows else mentions_to_narrow(self.tree, column)
+    def pushdown_targets(self, column: str) -> list[Target]:
+        """The tables that may be read in part by the values of the returned `column`; none where in doubt."""
+        return [] if "%%" in self.sql or self.windows else pushdown_targets(self.tree, column)
 
-    def narrowed(self, column: str, read: Callable[[Relation, str], str]) -> tuple[str, bool]:
-        """The same SQL where each table that decides on `column` is what `read` makes of it and its own column.
+    def pushed_down(self, column: str, read: Callable[[Relation, str], str]) -> tuple[str, bool]:
+        """The same SQL, with a subquery in the place of each table that may be read in part.
 
-        And whether so no other rows are returned than those wanted: else the caller must leave out the others.
+        `read` gives the subquery for a table and its column. The second value says whether the SQL returns only the
+        wanted rows; if not, the caller must filter them.
         """
-        found = self.narrowable(column)
-        narrow = [(each.mention, read(each.mention.relation, each.column)) for each in found]
-        return replaced(self.sql, narrow), any(each.is_origin for each in found)
+        targets = self.pushdown_targets(column)
+        subqueries = [(each.table, read(each.table.relation, each.column)) for each in targets]
+        return replaced(self.sql, subqueries), any(each.is_origin for each in targets)
 
     @cached_property
     def row_predicate(self) -> str | None:
-        """For a check of the form `select * from {this} where p`: p as written, which can share a scan; else None."""
+        """The text p of a check `select * from {this} where p`, which can share a scan with others; else None."""
         match = _ROW_CHECK.fullmatch(self.sql)
         plain = (
             match is not None
@@ -185,10 +186,10 @@ def digest(*parts: str) -> str:
 
 
 def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) -> Query:
-    """Parse one SELECT and prove that it may be run for one load_date, or with `lookback` for a window that ends there.
+    """Parse one SELECT and prove that it reads one load_date only, or with `lookback` a window that ends there.
 
-    `line` is the file's line on which `sql` begins. Raises ModelError for a syntax error, for several statements or
-    another kind, tables without their schema, unknown parameters, and tables that are not tied to the load_date.
+    `line` is the line of the file on which `sql` begins. Raises ModelError for a syntax error, for anything but one
+    SELECT, for a table without its schema, an unknown parameter, and a table that is not bound to the load_date.
     """
     _check_parameters(sql, path, line, lookback=lookback)
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
@@ -196,12 +197,11 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
     windows: set[TableRef] = set()
     problems = Problems()
     for scope in _scopes(tree, path, line):
-        nameless = [table for table in _tables(scope) if table.catalog or not (table.db or table.name == THIS)]
+        nameless = [table for table in tables_in(scope) if table.catalog or not (table.db or table.name == THIS)]
         for table in nameless:
             at = line_of(table, line)
             problems.add(path, at, f"the table {table.sql()!r} must be written as schema.table")
-        untied, over_window = _ties(scope, lookback=lookback)
-        for table in (each for each in untied if each not in nameless):
+        for table in (each for each in unbound_tables(scope) if each not in nameless):
             problems.add(
                 path,
                 line_of(table, line),
@@ -209,8 +209,8 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
                 f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)"
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
             )
-        if not nameless:
-            windows.update(map(TableRef.of, over_window))
+        if lookback and not nameless:
+            windows.update(map(TableRef.of, window_tables(scope)))
     if windows:
         _check_names(tree, path, line, problems)
     problems.raise_any()
@@ -236,13 +236,16 @@ def _parse(text: str, path: Path, line: int) -> exp.Query:
 
 def _scopes(tree: exp.Query, path: Path, line: int) -> list[Scope]:
     try:
-        return list(traverse_scope(tree))
+        scopes = list(traverse_scope(tree))
+        for scope in scopes:
+            _ = scope.selected_sources  # raises for two sources of one name
     except OptimizeError as error:
         raise ModelError(path, line, f"this SQL cannot be read ({error}): correct its names") from None
+    return scopes
 
 
 def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> None:
-    """Find the columns that are named with their table's schema, which a table in a window has not."""
+    """Find columns that are named with a schema: the subquery in the place of a table in a window has none."""
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"
@@ -250,7 +253,7 @@ def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> 
 
 
 def line_of(node: exp.Expr, line: int) -> int:
-    """The file's line of a part of the SQL that begins on `line`: that of the first name in it, or beside it."""
+    """The line of a part of the SQL that begins on `line`: that of the first name in it, or in what contains it."""
     names = [name.meta["line"] for name in node.find_all(exp.Identifier) if "line" in name.meta]
     if not names and node.parent is not None and not isinstance(node.parent, exp.Query):
         return line_of(node.parent, line)
@@ -270,113 +273,3 @@ def _check_parameters(sql: str, path: Path, line: int, *, lookback: bool) -> Non
         elif match.group(2) is not None:
             problems.add(path, at, "a percent sign must be doubled (%%): a single one begins a parameter")
     problems.raise_any()
-
-
-def _tables(scope: Scope) -> Iterator[exp.Table]:
-    """The mentions of real tables, and of {this}, that stand in a scope itself."""
-    for table in scope.tables:
-        is_cte = not table.db and table.name in scope.cte_sources
-        if not is_cte and not isinstance(table.this, exp.Func):
-            yield table
-
-
-def _ties(scope: Scope, *, lookback: bool) -> tuple[list[exp.Table], list[exp.Table]]:
-    """The tables of a scope that are tied to no load_date there, and those that are tied to the window only.
-
-    A source that is no real table (a CTE, a subquery, an outer query's, {this}) was tied where it was made: without a
-    lookback to the load_date, else perhaps to the window, but for {this}. What a table tied to the window gives of the
-    load_date itself are all its rows of it: so where it is not known which, the window is never wrong.
-    """
-    real = {table.alias_or_name: table for table in _tables(scope) if table.name != THIS}
-    if not real:
-        return [], []
-    this = {table.alias_or_name for table in _tables(scope) if table.name == THIS}
-    made = {source for source in scope.selected_sources if source not in real} - this | {_OUTER}
-    arrows = set(_arrows(scope))
-    to_day = _reached({_PARAMETER, *this, *(() if lookback else made)}, arrows)
-    tied = _reached({*to_day, _WINDOW, *made}, arrows)
-    return (
-        [table for alias, table in real.items() if alias not in tied],
-        [table for alias, table in real.items() if alias in tied - to_day],
-    )
-
-
-def _reached(roots: Iterable[str], arrows: set[tuple[str, str]]) -> set[str]:
-    """The sources that are tied if the roots are."""
-    tied = set(roots)
-    while more := {other for one, other in arrows if one in tied} - tied:
-        tied |= more
-    return tied
-
-
-def _arrows(scope: Scope) -> Iterator[tuple[str, str]]:
-    """(one, other) wherever a condition of the scope makes that the second is tied if the first is.
-
-    An equality in WHERE or in an inner join ties both its sides; in an outer join only the side that it restricts.
-    """
-    sources = list(scope.selected_sources)
-    joins = scope.expression.args.get("joins") or []
-    using = [join for join in joins if LOAD_DATE in [column.name for column in join.args.get("using") or []]]
-    unqualified = sources if using or len(sources) == 1 else []
-    where = scope.expression.args.get("where")
-    conditions: list[tuple[exp.Expr | None, list[str]]] = [(where and where.this, sources)]
-    for join in joins:
-        joined = join.alias_or_name
-        before = sources[: sources.index(joined)] if joined in sources else sources
-        restricted = {"LEFT": [joined], "RIGHT": before, "FULL": []}.get(join.side, sources)
-        conditions.append((join.args.get("on"), restricted))
-        if join in using:
-            yield from _both_ways(before, [joined], restricted)
-    for condition, restricted in conditions:
-        for part in _conjuncts(condition):
-            if isinstance(part, exp.EQ):
-                left, right = (_load_dates(side, sources, unqualified) for side in (part.this, part.expression))
-                yield from _both_ways(left, right, restricted)
-            elif _is_window(part):
-                yield from _both_ways([_WINDOW], _load_dates(part.this, sources, unqualified), restricted)
-
-
-def _both_ways(left: list[str], right: list[str], restricted: list[str]) -> Iterator[tuple[str, str]]:
-    for one, other in [*product(left, right), *product(right, left)]:
-        if other in restricted:
-            yield one, other
-
-
-def _load_dates(side: exp.Expr, sources: list[str], unqualified: list[str]) -> list[str]:
-    """Whose load_date one side of an equality is; none where it is something else."""
-    side = _uncast(side)
-    if _is_parameter(side, LOAD_DATE):
-        return [_PARAMETER]
-    if isinstance(side, exp.Column) and side.name == LOAD_DATE:
-        owners = [side.table] if side.table else unqualified
-        return [owner if owner in sources else _OUTER for owner in owners]
-    return []
-
-
-def _is_window(part: exp.Expr) -> bool:
-    """Whether a condition has the form `... between %(window_start)s and %(load_date)s`."""
-    return (
-        isinstance(part, exp.Between)
-        and _is_parameter(_uncast(part.args["low"]), WINDOW_START)
-        and _is_parameter(_uncast(part.args["high"]), LOAD_DATE)
-    )
-
-
-def _uncast(side: exp.Expr) -> exp.Expr:
-    return side.this if isinstance(side, exp.Cast) and side.to.is_type("date") else side
-
-
-def _is_parameter(side: exp.Expr, name: str) -> bool:
-    return isinstance(side, exp.Placeholder) and side.name == name
-
-
-def _conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
-    """The conditions that must all hold for this one to hold: it, taken apart at AND."""
-    if condition is None:
-        return
-    condition = condition.unnest()
-    if isinstance(condition, exp.And):
-        yield from _conjuncts(condition.this)
-        yield from _conjuncts(condition.expression)
-    else:
-        yield condition

@@ -1,11 +1,11 @@
-"""Records of an object that are looked at one by one: as they stand in the file, and as they are set aside."""
+"""Records of an object that are read one by one: as they stand in the file, and as they are quarantined."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record: the line it begins on (the header is line 1), its text, and its fields or why it has none."""
+    """One record: the line on which it begins (the header is line 1), its text, and its fields or why it has none."""
 
     line: int
     text: str

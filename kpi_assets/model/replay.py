@@ -1,4 +1,4 @@
-"""Replay: a SELECT whose answer depends on more than its rows is refused, since a replay could give another one.
+"""Replay: refuses a SELECT whose answer depends on more than its rows, because a replay could give another answer.
 
 Belongs here: what surely depends on the order in which rows come (floating-point sums, lists and limits without an
 order), on the clock, or on chance. Left alone is what only may: an ORDER BY with ties, for one.
@@ -38,7 +38,7 @@ _CHANCE_TYPES = (exp.Rand, exp.Uuid)
 
 
 def check_replay(query: Query, types: Mapping[Relation, Mapping[str, str]], path: Path) -> bool:
-    """Raise ModelError for what gives another answer in a replay; `types` are those of the tables that are read.
+    """Raise ModelError for an expression that may give another answer in a replay; `types` are of the tables it reads.
 
     Returns whether there are sums whose type must be asked of Postgres.
     """
@@ -56,7 +56,7 @@ def check_replay(query: Query, types: Mapping[Relation, Mapping[str, str]], path
 
 
 def _float_sum(call: exp.Expr, kind: KindOf) -> str | None:
-    """What is wrong with an aggregate; empty where nothing is, and None where that is not known here."""
+    """What is wrong with an aggregate; empty where nothing is, and None where only Postgres knows it."""
     is_sum = isinstance(call, _SUM_TYPES) or _is_called(call, SUMS)
     is_pair = isinstance(call, _PAIR_TYPES) or _is_called(call, PAIRS)
     given = _arguments(call)
@@ -86,14 +86,14 @@ def _arguments(call: exp.Expr) -> list[exp.Expr]:
 
 
 def _is_ordered(given: list[exp.Expr]) -> bool:
-    """Whether the rows come in an order that decides on the result: sorted by all that is added up, or DISTINCT."""
+    """Whether the order of the rows is fixed: they are sorted by everything that is added up, or DISTINCT."""
     order = next((each for each in given if isinstance(each, exp.Order)), None)
     keys = [each.this for each in order.expressions] if order is not None else []
     return isinstance(given[0], exp.Distinct) or all(argument(each) in keys for each in given)
 
 
 def _problems(scope: Scope) -> Iterator[tuple[exp.Expr, str]]:
-    """What depends on the order of the rows, the clock or chance, whatever the types are."""
+    """What depends on the order of the rows, the clock or chance, for any types."""
     select = scope.expression
     ordered = bool(select.args.get("order"))
     if (select.args.get("limit") or select.args.get("offset")) and not ordered and not select.find_ancestor(exp.Exists):
@@ -149,12 +149,12 @@ _PROBLEMS: list[tuple[Callable[[exp.Expr, exp.Expr], bool], str]] = [
 
 
 def _is_called(node: exp.Expr, names: tuple[str, ...]) -> bool:
-    """Whether it is a call of one of these functions, which the parser has no word of its own for."""
+    """Whether it calls one of these functions, for which the parser has no class."""
     return isinstance(node, exp.Anonymous) and node.name.lower() in names
 
 
 def _window(call: exp.Expr) -> exp.Window | None:
-    """The OVER clause of a call; it may stand behind a FILTER or IGNORE NULLS."""
+    """The OVER clause of a call; a FILTER or IGNORE NULLS may stand between the two."""
     parent = call.parent
     while isinstance(parent, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
         parent = parent.parent
@@ -162,7 +162,7 @@ def _window(call: exp.Expr) -> exp.Window | None:
 
 
 def _has_order(window: exp.Expr | None, select: exp.Expr) -> bool:
-    """Whether a window is sorted, by its own words or those of the named one that it takes up."""
+    """Whether a window is sorted, by itself or by the named window that it refers to."""
     if window is None or window.args.get("order"):
         return window is not None
     named = [each for each in select.args.get("windows") or [] if each.name == window.alias and each is not window]

@@ -1,4 +1,4 @@
-"""What a check found: the value that the audit makes, ops records, the UI shows and the command line prints."""
+"""The result of a check: the audit makes it, ops records it, the UI shows it, and the command line prints it."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple

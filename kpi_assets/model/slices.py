@@ -19,6 +19,6 @@ class Slice:
 
 
 def slices_at(cuts: Sequence[int]) -> list[Slice]:
-    """The slices between the given keys, which must rise."""
+    """The slices between the given keys, which must be in ascending order."""
     ends = [None, *cuts, None]
     return [Slice(number, ends[number], ends[number + 1]) for number in range(len(cuts) + 1)]

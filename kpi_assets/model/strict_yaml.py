@@ -23,7 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class ModelError(UserError):
-    """A file below sql/ says something that makes no sense; the sentence begins with the file and line."""
+    """An error in a file below sql/; the sentence begins with the file and line."""
 
     def __init__(self, path: Path, line: int, problem: str) -> None:
         self.path, self.line, self.problem = path, line, problem
@@ -31,12 +31,12 @@ class ModelError(UserError):
 
     @property
     def each(self) -> Sequence["ModelError"]:
-        """This one; or where it stands for several, each of them."""
+        """This error; of several errors, each of them."""
         return [self]
 
 
 class SeveralModelErrors(ModelError):  # noqa: N818  it is several
-    """Several of them; of many, the first are told."""
+    """Several errors; a message of many shows the first few."""
 
     FEW = 5
 
@@ -61,32 +61,32 @@ class SeveralModelErrors(ModelError):  # noqa: N818  it is several
 
 
 def together(found: Sequence[ModelError]) -> ModelError:
-    """These errors, of which there is one at least, as one to raise: each once, by file and line."""
+    """One exception for these errors (at least one): each once, in the order of file and line."""
     unique = {str(error): error for error in found}
     each = sorted(unique.values(), key=lambda error: (error.path, error.line))
     return each[0] if len(each) == 1 else SeveralModelErrors(each)
 
 
 class Problems:
-    """Collects what is wrong: `with problems.collected():` goes on behind the block in which something was found."""
+    """Collects errors: after `with problems.collected():` the program goes on even if the block raised one."""
 
     def __init__(self) -> None:
         self.found: list[ModelError] = []
 
     def add(self, path: Path, line: int, problem: str) -> None:
-        """Something that is wrong."""
+        """Add an error."""
         self.found.append(ModelError(path, line, problem))
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Take what the block raises."""
+        """Collect the ModelError that the block raises, if it raises one."""
         try:
             yield
         except ModelError as error:
             self.found += error.each
 
     def raise_any(self) -> None:
-        """Raise ModelError for what was found, by file and line; nothing where nothing was."""
+        """Raise ModelError if errors were collected, with all of them in the order of file and line."""
         if self.found:
             raise together(self.found)
 

@@ -50,7 +50,7 @@ def _one_expression(text: str, path: Path, line: int) -> exp.Expr:
 
 
 def _is_count(value: exp.Expr, kind: KindOf) -> bool:
-    """Whether it is made of counts, sums of whole numbers and whole constants alone."""
+    """Whether it consists only of counts, sums of whole numbers, and whole constants."""
     if isinstance(value, exp.Count):
         return True
     if isinstance(value, exp.Sum):

@@ -1,8 +1,8 @@
-"""The tree below sql/, read into pipelines: all that is wrong with it is found before a word is said.
+"""Reads the tree below sql/ into pipelines, and collects everything that is wrong with it before it reports anything.
 
-Belongs here: which folders are pipelines, and which of these are sound. What only repeats another error is left out: a
-file that cannot be read is known to its readers by its name.
-Not here: reading one folder (folder.py), and its tables among each other (neighbors.py).
+An error that only follows from another one is left out: a table whose file cannot be read still counts as known.
+Belongs here: which folders are pipelines, and which of them are sound. Not here: reading one folder (folder.py), and
+checking its tables against each other (neighbors.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def _check_minimum_rows(minimum_rows: MinimumRows, pipelines: Mapping[str, Pipel
 
 @dataclass(frozen=True)
 class Broken:
-    """A pipeline that cannot be read, and why; `config` is its pipeline.yaml, where that can be."""
+    """A pipeline that cannot be read, and why; `config` is its pipeline.yaml, if that can be read."""
 
     name: str
     error: ModelError
@@ -52,7 +52,7 @@ class Broken:
 
 
 def load_sound(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
-    """The pipelines that can be read, and those that cannot, by name: a mistake in one stops no other.
+    """The pipelines that can be read, and those that cannot, by name: an error in one does not affect the others.
 
     Raises UsageError where there is no pipeline.
     """
@@ -71,7 +71,7 @@ def load_sound(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> tuple[
 
 
 def pipeline_names(sql_dir: Path) -> list[str]:
-    """The folders below `sql_dir` that are pipelines, or shall be."""
+    """The folders below `sql_dir` that have a pipeline.yaml."""
     return sorted(path.parent.name for path in sql_dir.glob(f"*/{PIPELINE_FILE}"))
 
 
@@ -91,7 +91,7 @@ def _pipelines_of(folders: Sequence[Folder], problems: Problems) -> dict[str, Pi
 
 
 def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
-    """The pipeline; None where something is wrong with it or its tables."""
+    """The pipeline of a folder; None where it or one of its tables has an error."""
     before = len(problems.found)
     tables = in_build_order(folder, problems)
     check_latest_views(folder, problems)

@@ -1,4 +1,4 @@
-"""Value types: what kind of number an expression of a SELECT gives, as far as that is known without a server.
+"""Value types: which kind of number an expression of a SELECT gives, where that is known without a server.
 
 Belongs here: Postgres' rules for the types of operators, casts and common functions, reduced to five kinds.
 Not here: what follows from a kind (replay.py, checks.py). None stands for a kind that only Postgres knows.
@@ -35,7 +35,7 @@ _FLOATS = (exp.Rand, exp.Cbrt, exp.Corr, exp.CovarPop, exp.CovarSamp)
 
 
 def declared(type_: str) -> Kind:
-    """The kind of a column's type, as a header writes it."""
+    """The kind of a column type of a header."""
     base = type_.split("(", maxsplit=1)[0]
     if base in {"real", "double precision"}:
         return "float"
@@ -55,7 +55,7 @@ def in_scope(scope: Scope, types: Mapping[Relation, Mapping[str, str]]) -> KindO
 
 
 def kind_of(expression: exp.Expr, column: Callable[[exp.Column], Kind | None]) -> Kind | None:
-    """The kind of an expression, given those of the columns in it."""
+    """The kind of an expression, from the kinds of the columns in it."""
 
     def kind(each: exp.Expr) -> Kind | None:
         return kind_of(each, column)
@@ -116,7 +116,7 @@ _RULES: list[tuple[tuple[type[exp.Expr], ...], Callable[[exp.Expr, KindOf], Kind
 
 
 def argument(value: exp.Expr) -> exp.Expr:
-    """What an aggregate is computed of, without its DISTINCT and ORDER BY."""
+    """The argument of an aggregate, without DISTINCT and ORDER BY."""
     if isinstance(value, exp.Order) and value.this is not None:
         value = value.this
     if isinstance(value, exp.Distinct) and len(value.expressions) == 1:
@@ -143,7 +143,7 @@ def _declared_in(types: Mapping[str, str], name: str) -> Kind | None:
 
 
 def _column_in(scope: Scope | None, column: exp.Column, types: Mapping[Relation, Mapping[str, str]]) -> Kind | None:
-    """The kind of a column, looked for in the sources of its scope, then in those of the queries around it."""
+    """The kind of a column, found in the sources of its scope, or else in those of the queries around it."""
     while scope is not None:
         named = scope.selected_sources
         sources = [named[column.table][1]] if column.table in named else []

@@ -1,7 +1,7 @@
-"""Freshness: which KPIs are late, by the latest load_date that is published of them.
+"""Freshness: which KPIs are late, by their latest published load_date.
 
-The policy that Dagster is told (assets/) asks when anything of the asset was last materialised: the backfill of an old
-load_date turns it green. This asks for the load_date. Not here: who is told (incidents.py).
+Dagster's own policy (assets/) counts from the last materialization, so the backfill of an old load_date would turn it
+green. This counts from the load_date. Not here: recording incidents (ledger/incidents.py) and sending alerts (alerts/).
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class LateKpi:
 
     @property
     def sentence(self) -> str:
-        """The same words as long as nothing newer is published."""
+        """A sentence that stays the same until a newer load_date is published."""
         return (
             f"{self.relation} is late since {self.since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC: "
             f"its latest published load_date is {self.latest}, and its freshness is within_hours: "
@@ -35,9 +35,9 @@ class LateKpi:
 
 
 def late(connection: Connection[Any], pipeline: Pipeline, now: datetime | None = None) -> list[LateKpi]:
-    """The KPIs that are late, by their names; one of which nothing was ever published is not late but new.
+    """The KPIs that are late, in the order of their names. A KPI that was never published is not late.
 
-    The hours are counted from the end of the load_date, 24:00 UTC: a day is due once it is over.
+    The hours are counted from the end of the load_date, 24:00 UTC, because a day is due only once it is over.
     """
     hours = {str(r): t.header.freshness.within_hours for r, t in pipeline.tables.items() if t.header.freshness}
     rows = connection.execute(
@@ -59,7 +59,7 @@ def late(connection: Connection[Any], pipeline: Pipeline, now: datetime | None =
 
 
 def report_late(connection: Connection[Any], pipeline: Pipeline) -> None:
-    """Open an incident for the load_date that late KPIs lack; one for all that lack the same."""
+    """Open an incident for each load_date that late KPIs lack; KPIs that lack the same load_date share one."""
     lacking: dict[date, list[LateKpi]] = {}
     for found in late(connection, pipeline):
         lacking.setdefault(found.latest + timedelta(days=1), []).append(found)

@@ -1,7 +1,30 @@
-"""The decision where one load_date stands, made from facts alone.
+"""Decides the status of one load_date from facts alone: what a build would read now, and what the last one read.
 
-Belongs here: the comparison of what a build would be made from with what the last one was made from. Not here: getting
-the facts (collect.py).
+A table is *stale* when a build of it now would not give what is published (StaleReason in status.py says why).
+It is *still held* when its last build was held and a new one would read the same, so it would be held again.
+It is *buildable* when it is stale, and neither it nor any table before it is still held.
+
+The first row that applies decides the state:
+
+| state      | objects on S3 | tables                                                                           |
+| ---------- | ------------- | -------------------------------------------------------------------------------- |
+| running    | any           | a run of the load_date, or a build of a table, is going on                       |
+| published  | any           | none is stale                                                                    |
+| missing    | none          | none was ever published                                                          |
+| late       | some          | none was ever published, and the first object landed long ago (late_after_hours) |
+| incomplete | not all       | any                                                                              |
+| held       | all           | none is buildable                                                                |
+| failed     | all           | the last build of a buildable table, or the last run, failed                     |
+| new        | all           | a buildable table reads an object that was never read                            |
+| stale      | all           | a buildable table reads an object that was replaced                              |
+| lost       | all           | a buildable table has lost its rows                                              |
+| stale      | all           | any other                                                                        |
+
+Two details. `missing`, `late`, `incomplete` and `held` become `lost` where published rows are gone: they cannot be
+built again now. From `failed` on, only the buildable tables with the first reason of STALE_REASONS are looked at, so
+this reason hides the others.
+
+Belongs here: that decision. Not here: getting the facts (collect.py).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +32,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from functools import cached_property
 
-from kpi_assets.ledger.history import Attempt, Facts, ObjectState
+from kpi_assets.ledger.history import Attempt, LoadDateHistory, ObjectState
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
 from kpi_assets.plan.status import STALE_REASONS, LoadDateStatus, StaleReason, State
@@ -27,24 +50,29 @@ class Classifier:
         self.sources = {table.relation.table: table for table in pipeline.sources}
         self.versions = digest(*(table.code_version + table.checks_version for table in self.tables.values()))
 
-    def standing(self, load_date: date, landed: Mapping[str, Entry], facts: Facts, now: datetime) -> LoadDateStatus:
-        """Where a load_date stands, given its objects on S3 by raw table's name, and what has come of it."""
-        case = _Case(self, load_date, landed, facts)
+    def status(
+        self, load_date: date, landed: Mapping[str, Entry], history: LoadDateHistory, now: datetime
+    ) -> LoadDateStatus:
+        """The status of a load_date, given its objects on S3 by raw table's name, and what the ledger knows of it."""
+        case = _Case(self, load_date, landed, history)
         newest = max((entry.last_modified for entry in landed.values()), default=None)
         if settled := case.settled(now):
             return LoadDateStatus(load_date, *settled, len(landed), newest)
-        basis = digest(self.versions, *(str(case.states[name]) for name in sorted(landed)))
-        return LoadDateStatus(load_date, *case.open(), len(landed), newest, case.cause, basis, case.suffices)
+        fingerprint = digest(self.versions, *(str(case.states[name]) for name in sorted(landed)))
+        state, reason = case.open()
+        return LoadDateStatus(
+            *(load_date, state, reason, len(landed), newest), case.stale_reason, fingerprint, case.tables_to_build
+        )
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One load_date."""
+    """One load_date, with the facts and what follows from them step by step."""
 
-    judge: Classifier
+    classifier: Classifier
     load_date: date
     landed: Mapping[str, Entry]
-    facts: Facts
+    history: LoadDateHistory
 
     @cached_property
     def states(self) -> dict[str, ObjectState]:
@@ -52,127 +80,130 @@ class _Case:
         return {name: ObjectState.of(e.key, e.size_bytes, e.etag) for name, e in self.landed.items()}
 
     def settled(self, now: datetime) -> tuple[State, str] | None:
-        """The state and reason of what no run should be started for; None where one could do something."""
-        attempts = [*self.facts.attempts.values(), *([self.facts.run] if self.facts.run else [])]
+        """The state and reason where no run should be started; None where a run could change something."""
+        attempts = [*self.history.attempts.values(), *([self.history.run] if self.history.run else [])]
         if running := [attempt.started_at for attempt in attempts if attempt.status == "running"]:
             return "running", f"A run of it is going on since {_minute(min(running))}."
-        if not self.gaps:
-            reason = f"All {_count(self.judge.tables, 'table')} are what S3 and the SQL make of them."
-            gone = f" The rows of {len(self.facts.dropped)} were dropped by retention." if self.facts.dropped else ""
-            return "published", reason + gone
+        if not self.stale_tables:
+            reason = f"All {_count(self.classifier.tables, 'table')} are what S3 and the SQL make of them."
+            dropped = self.history.dropped
+            return "published", reason + (f" The rows of {len(dropped)} were dropped by retention." if dropped else "")
         return self._unbuildable(now)
 
     def _unbuildable(self, now: datetime) -> tuple[State, str] | None:
-        """The state and reason where a run could build nothing of what has a gap."""
-        if len(self.landed) < len(self.judge.sources):
+        """The state and reason where a run could build none of the stale tables."""
+        if len(self.landed) < len(self.classifier.sources):
             found = self._incomplete(now)
-        elif not self.ready:
-            reasons = "; ".join(f"{name}: {attempt.error}" for name, attempt in self.holding.items())
+        elif not self.buildable:
+            reasons = "; ".join(f"{name}: {attempt.error}" for name, attempt in self.still_held.items())
             found = "held", f"{reasons}. Nothing that it is made from has changed since."
         else:
             return None
-        return ("lost", f"{self._lost} They cannot be built again: {found[1]}") if self.facts.lost else found
+        return ("lost", f"{self._lost} They cannot be built again: {found[1]}") if self.history.lost else found
 
     def _incomplete(self, now: datetime) -> tuple[State, str]:
-        landed, objects = len(self.landed), _count(self.judge.sources, "object")
-        if not landed and not self.facts.published:
+        """The state and reason where objects are lacking."""
+        landed, objects = len(self.landed), _count(self.classifier.sources, "object")
+        if not landed and not self.history.published:
             return "missing", f"None of its {objects} lies on S3."
         reason = f"{landed} of its {objects} landed; lacking: {_some(self._lacking)}."
         first = min((entry.last_modified for entry in self.landed.values()), default=now)
-        # What was published once lacks an object because a source was added, or objects were removed: nobody is late.
-        if self.facts.published or now - first <= self.judge.late_after:
+        # A published load_date lacks an object because a source was added or objects were removed. That is not late.
+        if self.history.published or now - first <= self.classifier.late_after:
             return "incomplete", reason
         return "late", f"{reason} The first landed at {_minute(first)}."
 
     @property
     def _lacking(self) -> list[str]:
         """The keys of the objects that have not landed."""
-        return [t.object_key(self.load_date) for name, t in self.judge.sources.items() if name not in self.landed]
+        return [t.object_key(self.load_date) for name, t in self.classifier.sources.items() if name not in self.landed]
 
     @property
     def _lost(self) -> str:
-        return f"Published, but their rows are gone from the database: {_some(self.facts.lost)}."
+        return f"Published, but their rows are gone from the database: {_some(self.history.lost)}."
 
     @cached_property
-    def gaps(self) -> dict[str, StaleReason]:
-        """The tables that are not what a build would make of them now, in build order, each with its cause."""
-        found = ((name, self._gap(name, table)) for name, table in self.judge.tables.items())
-        return {name: cause for name, cause in found if cause}
+    def stale_tables(self) -> dict[str, StaleReason]:
+        """The tables that are not what a build would make of them now, in build order, each with its reason."""
+        found = ((name, self._stale_reason(name, table)) for name, table in self.classifier.tables.items())
+        return {name: reason for name, reason in found if reason}
 
-    def _gap(self, name: str, table: Table) -> StaleReason | None:
+    def _stale_reason(self, name: str, table: Table) -> StaleReason | None:
+        """The first reason of STALE_REASONS that applies to a table; `released` is found only in `buildable`."""
         if table.header.source:
-            now, then = self.states.get(table.relation.table), self.facts.objects.get(table.relation.table)
-            if name not in self.facts.published or (now and now != then):
+            now, then = self.states.get(table.relation.table), self.history.objects.get(table.relation.table)
+            if name not in self.history.published or (now and now != then):
                 return "objects"
-        if name not in self.facts.published:
+        if name not in self.history.published:
             return "unbuilt"
-        if name in self.facts.lost:
+        if name in self.history.lost:
             return "lost"
-        if name in self.facts.other_inputs:
+        if name in self.history.other_inputs:
             return "inputs"
-        if name in self.facts.more_load_dates:
+        if name in self.history.more_load_dates:
             return "window"
-        return "sql" if name in self.facts.other_code else None
+        return "sql" if name in self.history.other_code else None
 
     @cached_property
-    def holding(self) -> dict[str, Attempt]:
-        """The objects and tables with a gap that would be held again, as they were held the last time."""
-        would_be: dict[str, tuple[ObjectState | None, str, str, bool]] = {}
-        for name in self.gaps:
-            table, state = self.judge.tables[name], None
+    def still_held(self) -> dict[str, Attempt]:
+        """The stale tables, and their objects, whose last build was held and read the same as a build would now."""
+        would_read: dict[str, tuple[ObjectState | None, str, str, bool]] = {}
+        for name in self.stale_tables:
+            table, state = self.classifier.tables[name], None
             if table.header.source:
                 state = self.states.get(table.relation.table)
-                would_be[table.object_name] = (state, table.object_version, "", False)
-            would_be[name] = (state, table.code_version, table.checks_version, False)
-        found = {item: self.facts.attempts[item] for item in would_be if item in self.facts.attempts}
-        return {item: a for item, a in found.items() if a.hold and a.hold.made_from == would_be[item]}
+                would_read[table.object_name] = (state, table.object_version, "", False)
+            would_read[name] = (state, table.code_version, table.checks_version, False)
+        found = {item: self.history.attempts[item] for item in would_read if item in self.history.attempts}
+        return {item: a for item, a in found.items() if a.hold and a.hold.made_from == would_read[item]}
 
     @cached_property
-    def ready(self) -> dict[str, StaleReason]:
-        """The gaps that a run would do something about: those not behind what would be held again."""
-        blocked, found = set(self.holding), {}
-        for name, table in self.judge.tables.items():
+    def buildable(self) -> dict[str, StaleReason]:
+        """The stale tables that a run would build: neither they nor any table before them is still held."""
+        blocked, found = set(self.still_held), {}
+        for name, table in self.classifier.tables.items():
             reads = {*map(str, table.reads), *_object_of(table)}
             if name in blocked or reads & blocked:
                 blocked.add(name)
-            elif name in self.gaps:
-                found[name] = "released" if self._was_held(name) else self.gaps[name]
+            elif name in self.stale_tables:
+                found[name] = "released" if self._was_held(name) else self.stale_tables[name]
         return found
 
     def _was_held(self, name: str) -> bool:
-        """Whether its last build was held, and not because of an object that lies there no more."""
-        attempt, table = self.facts.attempts.get(name), self.judge.tables[name]
+        """Whether its last build was held, and its object has not been replaced since."""
+        attempt, table = self.history.attempts.get(name), self.classifier.tables[name]
         if attempt is None or attempt.hold is None:
             return False
         return not table.header.source or attempt.hold.object == self.states.get(table.relation.table)
 
     @property
-    def cause(self) -> StaleReason:
-        """The most telling cause of those that are ready."""
-        return min(self.ready.values(), key=STALE_REASONS.index)
+    def stale_reason(self) -> StaleReason:
+        """The first reason of STALE_REASONS among the buildable tables."""
+        return min(self.buildable.values(), key=STALE_REASONS.index)
 
     @property
-    def suffices(self) -> tuple[str, ...]:
-        """Where only rows that are read have changed, or are gone: these tables and what reads them, else nothing.
+    def tables_to_build(self) -> tuple[str, ...]:
+        """The buildable tables and those after them, where only rows that they read have changed or are gone.
 
-        What changes one load_date makes as many others stale as look back on it: not each is to be loaded again.
+        Otherwise empty, which means all tables. One changed load_date makes every load_date stale whose window includes
+        it, and loading all objects of each of these again would be waste.
         """
-        if not set(self.ready.values()) <= {"lost", "inputs", "window"}:
+        if not set(self.buildable.values()) <= {"lost", "inputs", "window"}:
             return ()
         found: set[str] = set()
-        for name, table in self.judge.tables.items():
-            if name in self.ready or any(str(read) in found for read in table.reads):
+        for name, table in self.classifier.tables.items():
+            if name in self.buildable or any(str(read) in found for read in table.reads):
                 found.add(name)
-        return tuple(name for name in self.judge.tables if name in found)
+        return tuple(name for name in self.classifier.tables if name in found)
 
     def open(self) -> tuple[State, str]:
-        """The state and reason of what a run would do something about."""
-        names = [name for name, cause in self.ready.items() if cause == self.cause]
+        """The state and reason where a run would change something."""
+        names = [name for name, reason in self.buildable.items() if reason == self.stale_reason]
         if failure := self._failure(names):
             return "failed", failure
-        if self.cause == "objects":
+        if self.stale_reason == "objects":
             return self._of_objects(names)
-        if self.cause == "lost":
+        if self.stale_reason == "lost":
             return "lost", self._lost
         return "stale", {
             "released": f"Held, and what it reads, its SQL or its checks have changed since: {_some(names)}.",
@@ -180,30 +211,30 @@ class _Case:
             "window": f"Built before a load_date of its window was published: {_some(names)}.",
             "sql": f"The SQL has changed since it was published: {_some(names)}.",
             "unbuilt": f"Never built for this load_date: {_some(names)}.",
-        }[self.cause]
+        }[self.stale_reason]
 
     def _failure(self, names: Sequence[str]) -> str | None:
-        """What is known of a failure of the named tables, their objects, or the last run as a whole."""
-        items = [item for name in names for item in (*_object_of(self.judge.tables[name]), name)]
-        attempts = [(item, self.facts.attempts.get(item)) for item in items]
-        for what, attempt in (*attempts, ("its last run", self.facts.run)):
+        """Which of the named tables, their objects, or the last run as a whole failed, and why; None where none did."""
+        items = [item for name in names for item in (*_object_of(self.classifier.tables[name]), name)]
+        attempts = [(item, self.history.attempts.get(item)) for item in items]
+        for what, attempt in (*attempts, ("its last run", self.history.run)):
             if attempt and attempt.status == "failed":
                 return f"{what} failed: {attempt.error}"
         return None
 
     def _of_objects(self, names: Sequence[str]) -> tuple[State, str]:
-        """Objects that were never read, or are others than those that were."""
-        read = dict(self.facts.objects)
-        for name, table in self.judge.sources.items():
+        """The state and reason where objects were never read, or were replaced since."""
+        read = dict(self.history.objects)
+        for name, table in self.classifier.sources.items():
             for item in (*_object_of(table), str(table.relation)):
-                attempt = self.facts.attempts.get(item)
+                attempt = self.history.attempts.get(item)
                 if attempt and attempt.hold and attempt.hold.object:
                     read[name] = attempt.hold.object
         replaced = [state.key for name, state in self.states.items() if name in read and read[name] != state]
         if replaced:
             return "stale", f"Replaced since it was read: {_some(replaced)}."
-        rest = f"not published: {_some(names)}" if self.facts.published else "nothing of it is published"
-        return "new", f"All {_count(self.judge.sources, 'object')} landed; {rest}."
+        rest = f"not published: {_some(names)}" if self.history.published else "nothing of it is published"
+        return "new", f"All {_count(self.classifier.sources, 'object')} landed; {rest}."
 
 
 def _object_of(table: Table) -> list[str]:

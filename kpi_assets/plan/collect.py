@@ -1,6 +1,6 @@
-"""The survey: the standing of every load_date of a range, year by year, from one look at S3 and one at Postgres.
+"""Collects the status of every load_date of a range, year by year, with one listing of S3 and one query set per year.
 
-Belongs here: asking both for the same load_dates. Not here: the decision (classify.py).
+Belongs here: asking S3 and Postgres about the same load_dates. Not here: the decision (classify.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.ledger import history
-from kpi_assets.ledger.history import Facts, Lookback
+from kpi_assets.ledger.history import LoadDateHistory, Lookback
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.classify import Classifier
 from kpi_assets.plan.status import LoadDateStatus
@@ -22,11 +22,11 @@ from kpi_assets.warehouse.content import lost
 def collect(
     pipeline: Pipeline, store: Store, connection: Connection[Any], first: date, last: date, now: datetime | None = None
 ) -> Iterator[list[LoadDateStatus]]:
-    """The standings of the load_dates from `first` to `last`, in order, a list for each calendar year.
+    """The statuses of the load_dates from `first` to `last`, in order, a list for each calendar year.
 
-    The memory it takes does not grow with the years. Raises LakeError, and psycopg's errors.
+    Only one year is in memory at a time. Raises LakeError, and psycopg's errors.
     """
-    judge, at = Classifier(pipeline), now or datetime.now(timezone.utc)
+    classifier, at = Classifier(pipeline), now or datetime.now(timezone.utc)
     versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
     raw = [str(table.relation) for table in pipeline.sources]
     lookbacks = [
@@ -36,8 +36,8 @@ def collect(
     ]
     for year in range(first.year, last.year + 1) if first <= last else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
-        # Postgres first: what changes on S3 meanwhile is then seen as changed, now or at the next look.
-        known = history.facts(
+        # Postgres before S3: an object that changes in between then counts as changed, now or the next time.
+        known = history.read(
             connection,
             versions,
             raw,
@@ -47,15 +47,15 @@ def collect(
             lookbacks=lookbacks,
             start=pipeline.config.start_date,
         )
-        _look_for_rows(pipeline, connection, known)
+        _add_lost(pipeline, connection, known)
         there = landed(store, pipeline.sources, start, end)
         days = (start + timedelta(days=n) for n in range((end - start).days + 1))
-        yield [judge.standing(day, there.get(day, {}), known.get(day, Facts()), at) for day in days]
+        yield [classifier.status(day, there.get(day, {}), known.get(day, LoadDateHistory()), at) for day in days]
 
 
-def _look_for_rows(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, Facts]) -> None:
-    """Tell the facts of which tables the rows are gone that the ledger calls published."""
+def _add_lost(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, LoadDateHistory]) -> None:
+    """Add the tables whose rows are gone from the database although the ledger calls them published."""
     for relation, table in pipeline.tables.items():
-        wanted = [day for day, facts in known.items() if str(relation) in facts.stored]
+        wanted = [day for day, past in known.items() if str(relation) in past.stored]
         for day in lost(connection, table, wanted) if wanted else ():
             known[day].lost.append(str(relation))

@@ -1,4 +1,4 @@
-"""Where a load_date can stand: the states, what they mean, and which of them call for a run."""
+"""What the plan says of one load_date: its state, what that means, and whether a run should start for it."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -7,20 +7,23 @@ from typing import Literal, get_args
 State = Literal["missing", "incomplete", "late", "new", "stale", "lost", "held", "failed", "running", "published"]
 STATES: tuple[State, ...] = get_args(State)
 
-# Why a table is not what a build would make of it now, the most telling first: its object was never read, or replaced
-# since; its rows are gone from the database; it was held, and what it reads, its SQL or its checks have changed since;
-# it was built from rows that were replaced since; a load_date of its window was published since; its SQL has changed;
-# it was never built.
+# Why a table is not what a build would make of it now. The first that applies to a load_date is the one that is named.
+#   objects   its object was never read, or was replaced since it was read
+#   lost      the ledger calls it published, but its rows are gone from the database
+#   released  it was held, and what it reads, its SQL or its checks have changed since
+#   inputs    it was built from rows that were replaced since
+#   window    a load_date of its window was published after it was built
+#   sql       its SQL has changed since it was published
+#   unbuilt   it was never built
 StaleReason = Literal["objects", "lost", "released", "inputs", "window", "sql", "unbuilt"]
 STALE_REASONS: tuple[StaleReason, ...] = get_args(StaleReason)
 
 
 @dataclass(frozen=True)
 class LoadDateStatus:
-    """The state of one load_date, and the reason for it in one sentence.
+    """The state of one load_date, and one sentence that explains it.
 
-    What a run would do something about has a cause, and a basis: 16 hex digits of the objects, SQL and checks that the
-    run goes by.
+    Where a run would change something, it also has `stale_reason`, `input_fingerprint` and `tables_to_build`.
     """
 
     load_date: date
@@ -28,17 +31,17 @@ class LoadDateStatus:
     reason: str
     landed: int  # how many of its objects lie on S3
     newest: datetime | None = None  # when the last of them landed
-    cause: StaleReason | None = None
-    basis: str = ""
-    tables: tuple[str, ...] = ()  # all that a run of it has to build; empty where that is everything
+    stale_reason: StaleReason | None = None
+    input_fingerprint: str = ""  # 16 hex digits of the objects, SQL and checks that the outcome of a run depends on
+    tables_to_build: tuple[str, ...] = ()  # empty: all tables
 
     def is_due(self, *, rebuild_on_sql_change: bool) -> bool:
-        """Whether a run of it should start by itself.
+        """Whether a run of it should start without a person asking.
 
-        What is published stays where only SQL has changed, unless the pipeline wants it otherwise: else the edit of one
-        file would build all load_dates again.
+        A published load_date is not rebuilt because of changed SQL, unless the pipeline asks for that. Otherwise the
+        edit of one file would rebuild all load_dates.
         """
-        if self.cause in {"objects", "lost", "released", "inputs", "window"}:
+        if self.stale_reason in {"objects", "lost", "released", "inputs", "window"}:
             return True
-        broken_off = self.state == "failed" and self.cause == "unbuilt"
-        return self.cause is not None and (broken_off or rebuild_on_sql_change)
+        broke_off = self.state == "failed" and self.stale_reason == "unbuilt"
+        return self.stale_reason is not None and (broke_off or rebuild_on_sql_change)

@@ -88,10 +88,10 @@ def explained(bucket: str, key: str = "") -> Iterator[None]:
         yield
     except boto.ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        raise LakeError(f"{place} cannot be used: {_refused(error)}.", passing=status >= 500) from None
+        raise LakeError(f"{place} cannot be used: {_refused(error)}.", transient=status >= 500) from None
     except (boto.BotoCoreError, RecursionError, ResponseParserError) as error:
-        passing = isinstance(error, (boto.ConnectionError, boto.HTTPClientError)) and not _is_recursion(error)
-        raise LakeError(f"{place} cannot be used: {_not_reached(error)}.", passing=passing) from None
+        transient = isinstance(error, (boto.ConnectionError, boto.HTTPClientError)) and not _is_recursion(error)
+        raise LakeError(f"{place} cannot be used: {_not_reached(error)}.", transient=transient) from None
 
 
 def unusable(error: Exception) -> LakeError:

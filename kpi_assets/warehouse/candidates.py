@@ -154,7 +154,7 @@ def create_from_select(
     text = query.executed_on(instead).strip()
     where: sql.Composable = sql.SQL("")
     if part is not None:
-        text, is_decided = query.narrowed(key, lambda relation, column: read(relation, column, part).as_string())
+        text, is_decided = query.pushed_down(key, lambda relation, column: read(relation, column, part).as_string())
         if not is_decided:
             where = sql.SQL(" where {}").format(in_slice(part, sql.Identifier("q", key)))
     statement = sql.SQL(

@@ -122,14 +122,14 @@ def open_session(
             keepalives_count=3,
         )
     except psycopg.Error as error:
-        raise WarehouseError(why_not(server, database, error), passing=is_lost(error)) from None
+        raise WarehouseError(why_not(server, database, error), transient=is_lost(error)) from None
     try:
         _settle(connection, server, url, {**SESSION, **more, **(LOOK if reads else NOTHING)}, reads=reads)
         if role and may_act_as(connection, role):
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
     except psycopg.OperationalError as error:
         connection.close()
-        raise WarehouseError(why_not(server, database, error), passing=is_lost(error)) from None
+        raise WarehouseError(why_not(server, database, error), transient=is_lost(error)) from None
     except BaseException:
         connection.close()
         raise

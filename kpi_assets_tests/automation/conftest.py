@@ -14,7 +14,8 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import plain_s3, run_log
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.automation.sensors import pipeline_schedules, pipeline_sensor
+from kpi_assets.automation.schedules import pipeline_schedules
+from kpi_assets.automation.sensors import pipeline_sensor
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 

@@ -64,7 +64,7 @@ def test_a_late_load_date_is_run_and_then_what_looks_back_on_it_alone(recent: Si
         {days(recent)[2]: ["marts.recent"], days(recent)[3]: ["marts.recent"]},
     ]
     assert recent.shop.rows(BUILDS.format(days(recent)[2])) == [(1,)], "nothing else of it was built again"
-    assert {standing.state for standing in recent.shop.plan(days(recent)[0], days(recent)[-1])} == {"published"}
+    assert {status.state for status in recent.shop.plan(days(recent)[0], days(recent)[-1])} == {"published"}
 
 
 def test_a_replaced_load_date_likewise(recent: Site) -> None:

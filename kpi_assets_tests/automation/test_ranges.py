@@ -75,7 +75,7 @@ def test_gaps_and_a_bad_load_date_do_not_stop_the_others_and_reach_nothing(site:
     ]
     assert failures(result) == {}, "what is held is no error"
     assert status(site, result) == "CANCELED"
-    states = [standing.state for standing in shop.plan(days[0], days[-1])]
+    states = [status.state for status in shop.plan(days[0], days[-1])]
     assert [states.count(state) for state in ("published", "held", "missing")] == [27, 1, 3]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from kpi_assets.automation.sensor_tick import Watch
+from kpi_assets.automation.sensor_tick import TickEvaluator
 from kpi_assets_tests.automation.conftest import Site, definitions
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.two_source_pipeline import THINGS
@@ -31,7 +31,7 @@ def test_a_load_date_is_asked_for_once_it_is_complete_and_then_it_is_published(s
     assert request.tags["kpi/state"] == "new"
     assert site.execute(request).success
     assert site.tick() == []
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_a_replaced_object_is_asked_for_again_also_when_the_old_one_comes_back(site: Site) -> None:
@@ -64,10 +64,10 @@ def test_a_load_date_that_was_run_before_it_landed_is_new_once_it_has(site: Site
     shop = site.shop
     assert not site.run(shop.day).success
     assert site.tick() == []
-    assert shop.standing().state == "missing"
+    assert shop.status().state == "missing"
     shop.land(labels=None)
     assert not site.run(shop.day).success
-    assert (shop.standing().state, site.tick()) == ("incomplete", [])
+    assert (shop.status().state, site.tick()) == ("incomplete", [])
     shop.land(things=None)
     [request] = site.tick()
     assert request.tags["kpi/state"] == "new"
@@ -224,7 +224,7 @@ def test_what_lies_before_the_look_back_is_swept_in_turns(site: Site, monkeypatc
     """With no time for a sweep each tick still does one year, and the next goes on with the following."""
     shop = site.shop
     shop.automate("settle_seconds: 0, look_back_days: 0")
-    monkeypatch.setattr("kpi_assets.automation.sensors.SENSOR_SECONDS", 0.0)
+    monkeypatch.setattr("kpi_assets.automation.sensors.SECONDS", 0.0)
     days = [shop.day, shop.day.replace(year=2026)]
     for day in days:
         shop.land(day)
@@ -283,9 +283,9 @@ def test_a_table_that_no_file_describes_any_more_is_told_of_in_each_tick(site: S
     path = shop.folder / "marts/heavy.sql"
     path.rename(path.with_name("heaviest.sql"))
     try:
-        look = Watch(shop.pipeline()).look(site.instance, None, 0)
-        load_dates = look.summary.partition(".")[0]
-        assert [orphan.partition(" (")[0] for orphan in look.orphans] == ["marts.heavy"]
-        assert look.summary == f"{load_dates}. No file describes {look.orphans[0]}: see `kpi plan`."
+        result = TickEvaluator(shop.pipeline()).evaluate(site.instance, None, 0)
+        load_dates = result.summary.partition(".")[0]
+        assert [orphan.partition(" (")[0] for orphan in result.orphans] == ["marts.heavy"]
+        assert result.summary == f"{load_dates}. No file describes {result.orphans[0]}: see `kpi plan`."
     finally:
         path.with_name("heaviest.sql").rename(path)

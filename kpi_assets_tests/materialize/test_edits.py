@@ -328,17 +328,17 @@ class Edits(RuleBasedStateMachine):
         for publish in self.published():
             by_day[publish.load_date][publish.asset] = publish
         with self.lab.session() as session:
-            [standings] = collect(pipeline, self.lab.store, session, DAYS[0], DAYS[-1])
-        for standing in standings:
-            found = by_day[standing.load_date]
+            [statuses] = collect(pipeline, self.lab.store, session, DAYS[0], DAYS[-1])
+        for status in statuses:
+            found = by_day[status.load_date]
             as_said = all(
                 str(relation) in found and found[str(relation)].code_version == table.code_version
                 for relation, table in pipeline.tables.items()
             )
-            if standing.state == "published":
+            if status.state == "published":
                 assert as_said
             if not as_said:
-                assert standing.state in {"missing", "stale", "failed", "lost"}
+                assert status.state in {"missing", "stale", "failed", "lost"}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from psycopg import errors, sql
 
 from kpi_assets.automation import alerts
-from kpi_assets.automation.sensor_tick import Watch
+from kpi_assets.automation.sensor_tick import TickEvaluator
 from kpi_assets.materialize.prepare import look, prepare
 from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
@@ -51,7 +51,7 @@ def test_nothing_is_built(braked: PipelineHarness) -> None:
         with pytest.raises(WarehouseError) as failure:
             write()
         assert SENTENCE.format(braked.name) in str(failure.value)
-        assert failure.value.passing is False
+        assert failure.value.transient is False
     assert rows(braked) == before
     look(context.pipeline, context.server)
 
@@ -62,7 +62,7 @@ def test_a_tick_says_it_in_one_sentence(braked: PipelineHarness) -> None:
     [problem] = problems
     assert (SENTENCE.format(braked.name) in problem, complete) == (True, False)
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises(WarehouseError) as failure:
-        Watch(braked.pipeline()).look(instance, None, timedelta(seconds=1).total_seconds())
+        TickEvaluator(braked.pipeline()).evaluate(instance, None, timedelta(seconds=1).total_seconds())
     assert str(failure.value) == problem
     assert rows(braked) == before
 

@@ -102,7 +102,7 @@ def test_rows_are_dropped_and_marts_stay_and_nothing_is_missing_or_stale(attic: 
     assert attic.rows(f"select to_regclass('{partition}')") == [(None,)], "its disk is free"
     dropped = f"select asset, rows from ops.publishes {one_day} and dropped_at = superseded_at order by asset"
     assert attic.rows(dropped) == [("raw.labels", 1), ("raw.things", 2), ("stg.things", 2)]
-    found = attic.standing()
+    found = attic.status()
     assert (found.state, found.is_due(rebuild_on_sql_change=True)) == ("published", False)
     assert found.reason.endswith("The rows of 3 were dropped by retention.")
     assert attic.drop(before) == [(asset, "it was published again meanwhile") for asset in ("raw.labels", "raw.things")]

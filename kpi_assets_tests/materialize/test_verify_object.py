@@ -103,12 +103,12 @@ def test_a_cut_off_object_is_held_until_it_is_replaced(shop: TwoSourcePipeline) 
     shop.day = shop.next
     shop.land(things=CUT)
     assert shop.run()["s3.things"] == "held"
-    standing = shop.standing()
-    assert (standing.state, "s3.things: " in standing.reason) == ("held", True)
+    status = shop.status()
+    assert (status.state, "s3.things: " in status.reason) == ("held", True)
     shop.land(things=GOOD + b"3,saw,1.00\n", labels=None)
-    assert shop.standing().state == "stale"
+    assert shop.status().state == "stale"
     assert set(shop.run().values()) == {"published"}
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_a_cut_off_object_is_held_until_the_file_says_otherwise(shop: TwoSourcePipeline) -> None:
@@ -117,8 +117,8 @@ def test_a_cut_off_object_is_held_until_the_file_says_otherwise(shop: TwoSourceP
     shop.day = shop.next
     shop.land(things=CUT)
     assert shop.run()["s3.things"] == "held"
-    assert shop.standing().state == "held"
+    assert shop.status().state == "held"
     shop.file("raw/things.sql", RAW.replace("WORD", "ignore"))
-    assert shop.standing().state == "new"
+    assert shop.status().state == "new"
     assert set(shop.run().values()) == {"published"}
     assert shop.rows(f"select weight::text from raw.things where load_date = '{shop.day}'") == [("20.50",)]

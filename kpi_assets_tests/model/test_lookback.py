@@ -124,7 +124,7 @@ def test_a_column_named_with_its_schema_is_refused() -> None:
 
 def test_no_slice_is_read_of_a_window() -> None:
     query = parsed(f"select a from raw.t where {WINDOW}")
-    assert query.narrowed("a", lambda *_: "(select 1)") == (query.sql, False)
+    assert query.pushed_down("a", lambda *_: "(select 1)") == (query.sql, False)
 
 
 def test_the_absent_load_dates_are_told_in_runs() -> None:

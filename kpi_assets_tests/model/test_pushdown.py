@@ -81,8 +81,8 @@ WHOLE = {
 
 def narrowed(sql: str) -> tuple[str, list[str]]:
     query = parse_query(sql, PATH)
-    text, _ = query.narrowed("k", lambda relation, column: f"(select * from {relation} where {column} < 5)")
-    return text, [f"{each.mention.relation}.{each.column}" for each in query.narrowable("k")]
+    text, _ = query.pushed_down("k", lambda relation, column: f"(select * from {relation} where {column} < 5)")
+    return text, [f"{each.table.relation}.{each.column}" for each in query.pushdown_targets("k")]
 
 
 @pytest.mark.parametrize("name", NARROWED)
@@ -114,7 +114,7 @@ DECIDED = {
 @pytest.mark.parametrize("name", DECIDED)
 def test_whether_other_rows_are_still_returned_is_told(name: str) -> None:
     sql = NARROWED[name][0] if name in NARROWED else WHOLE[name]
-    assert parse_query(sql, PATH).narrowed("k", lambda *_: "(select 1)")[1] is DECIDED[name]
+    assert parse_query(sql, PATH).pushed_down("k", lambda *_: "(select 1)")[1] is DECIDED[name]
 
 
 def test_what_the_key_is_joined_with_does_not_decide() -> None:
@@ -124,8 +124,8 @@ def test_what_the_key_is_joined_with_does_not_decide() -> None:
         f"join raw.u as u on q.k = u.k and u.{DAY}"
     )
     query = parse_query(sql, PATH)
-    assert [str(each.mention.relation) for each in query.narrowable("k")] == ["raw.u"]
-    assert query.narrowed("k", lambda *_: "(select 1)")[1] is False
+    assert [str(each.table.relation) for each in query.pushdown_targets("k")] == ["raw.u"]
+    assert query.pushed_down("k", lambda *_: "(select 1)")[1] is False
 
 
 def test_the_rest_of_the_text_stays_as_it_is() -> None:

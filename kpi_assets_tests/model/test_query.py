@@ -101,6 +101,7 @@ UNTIED = {
     "to itself": ("select a from raw.t where load_date = load_date", "raw.t"),
     "in a filter": (f"select count(*) filter (where {DAY}) as a from raw.t", "raw.t"),
     "having": (f"select a from raw.t group by a, load_date having {DAY}", "raw.t"),
+    "a column that is called so": (f"select x.a from raw.t as x (a, load_date) where x.{DAY}", "raw.t"),
     "a join using without it": (f"select t.a from raw.t join raw.u using (a) where t.{DAY}", "raw.u"),
     "unqualified, of two": (f"select t.a from raw.t join raw.u on t.a = u.a where {DAY}", "raw.t"),
     "a natural join": (f"select t.a from raw.t natural join raw.u where t.{DAY}", "raw.u"),
@@ -123,6 +124,10 @@ UNTIED = {
     ),
     "what a right join keeps": (f"select u.a from raw.t right join raw.u on t.{DAY} and u.{DAY}", "raw.u"),
     "what a full join keeps": (f"select t.a from raw.t full join raw.u on t.{DAY} and u.{DAY}", "raw.t"),
+    "what is joined after the condition": (
+        f"with c as (select 1 as k) select s.a from c join raw.s on {DAY} full join raw.t using (load_date)",
+        "raw.t",
+    ),
     "through a CTE": (f"with c as (select a, load_date from raw.t) select a from c where {DAY}", "raw.t"),
     "a CTE that nobody reads": (f"with c as (select a from raw.t) select a from raw.u where {DAY}", "raw.t"),
     "through a subquery": (f"select a from (select a, load_date from raw.t) as s where {DAY}", "raw.t"),
@@ -189,6 +194,7 @@ REFUSED = {
     "a single percent sign": ("select\n5 % 3 as a", 2, "a percent sign must be doubled"),
     "a percent sign in a text": ("select 'a\n%' as a", 2, "a percent sign must be doubled"),
     "a percent sign in a comment": ("select 1 as a -- 5 % of it", 1, "a percent sign must be doubled"),
+    "two tables of one name": (f"select 1 as a from raw.t, stg.t where raw.t.{DAY}", 1, "Alias already used: t"),
     "a keyword without its words": ("select a\nfrom raw.t\nwhere", 3, "cannot be parsed, at 'where'"),
     "a bracket that is not closed": ("select a,\n  (b\nfrom raw.t", 3, "cannot be parsed, at 'from'"),
     "an alias too many": ("select\n  a b c\nfrom raw.t", 2, "cannot be parsed, at 'c'"),
@@ -353,4 +359,4 @@ def test_the_lineage_of_names_that_only_postgres_tells_apart_is_left_out() -> No
 
 @pytest.mark.parametrize("sql", ["select a from generate_series(1, 2) as g (a)", "select a", "select a from {this}"])
 def test_what_is_no_table_of_a_schema_is_not_read_in_part(sql: str) -> None:
-    assert parsed(sql).narrowable("a") == []
+    assert parsed(sql).pushdown_targets("a") == []

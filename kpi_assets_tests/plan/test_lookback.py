@@ -18,7 +18,7 @@ def days(shop: TwoSourcePipeline) -> list[date]:
 
 
 def states(shop: TwoSourcePipeline) -> list[tuple[str, str | None]]:
-    return [(standing.state, standing.cause) for standing in shop.plan(days(shop)[0], days(shop)[-1])]
+    return [(status.state, status.stale_reason) for status in shop.plan(days(shop)[0], days(shop)[-1])]
 
 
 FINE, LATER, OTHER = ("published", None), ("stale", "window"), ("stale", "inputs")
@@ -48,7 +48,7 @@ def test_a_late_load_date_makes_those_stale_in_whose_window_it_lies_and_no_other
     stale = shop.plan(days(shop)[2], days(shop)[2])[0]
     assert stale.reason == "Built before a load_date of its window was published: marts.recent."
     assert stale.is_due(rebuild_on_sql_change=False)
-    assert stale.tables == ("marts.recent",)
+    assert stale.tables_to_build == ("marts.recent",)
     run(shop, 2, 3)
     assert states(shop) == [FINE] * 6
 
@@ -65,7 +65,7 @@ def test_a_replaced_load_date_makes_those_stale_that_read_its_rows_and_only_wher
     assert states(shop)[1:3] == [("stale", "objects"), FINE]
     run(shop, 1)
     assert states(shop) == [FINE, FINE, OTHER, OTHER, FINE, FINE]
-    assert [standing.tables for standing in shop.plan(days(shop)[1], days(shop)[2])] == [(), ("marts.recent",)]
+    assert [status.tables_to_build for status in shop.plan(days(shop)[1], days(shop)[2])] == [(), ("marts.recent",)]
 
 
 def test_a_load_date_that_is_held_makes_nothing_stale_until_it_is_published(shop: TwoSourcePipeline) -> None:
@@ -98,7 +98,7 @@ def test_the_order_in_which_load_dates_are_built_does_not_matter_in_the_end(shop
         session.execute(f"delete from marts.recent where load_date >= '{days(shop)[0]}'")
     run(shop, *reversed(range(6)))
     assert shop.rows(OF_RECENT.format(days(shop)[0])) != day_by_day
-    while stale := [standing.load_date for standing in shop.plan(days(shop)[0], days(shop)[-1]) if standing.cause]:
+    while stale := [status.load_date for status in shop.plan(days(shop)[0], days(shop)[-1]) if status.stale_reason]:
         for day in stale:
             shop.run(day)
     assert shop.rows(OF_RECENT.format(days(shop)[0])) == day_by_day
@@ -109,7 +109,7 @@ def test_another_length_of_the_window_is_other_sql_and_builds_nothing_by_itself(
     run(shop, *range(6))
     shop.file("marts/recent.sql", RECENT.replace("lookback: 3", "lookback: 4"))
     assert states(shop) == [("stale", "sql")] * 6
-    assert not shop.standing().is_due(rebuild_on_sql_change=False)
+    assert not shop.status().is_due(rebuild_on_sql_change=False)
 
 
 def test_all_rows_of_the_window_instead_of_the_latest_are_other_sql_too(shop: TwoSourcePipeline) -> None:
@@ -170,5 +170,5 @@ def test_what_reads_a_table_that_looks_back_is_built_with_it(shop: TwoSourcePipe
     shop.file("marts/recent_again.sql", again.replace(again.partition("@end */\n")[2], select))
     land_all(shop, 0, 1)
     run(shop, 1, 0)
-    assert shop.plan(*days(shop)[1:2] * 2)[0].tables == ("marts.recent", "marts.recent_again")
+    assert shop.plan(*days(shop)[1:2] * 2)[0].tables_to_build == ("marts.recent", "marts.recent_again")
     (shop.folder / "marts/recent_again.sql").unlink()

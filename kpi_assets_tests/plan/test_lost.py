@@ -21,19 +21,19 @@ def test_rows_that_are_gone_are_lost_and_built_again(shop: TwoSourcePipeline, st
             session.execute("drop schema marts cascade" if cut == "schema" else "drop table marts.weighed")
     shop.prepared()
     lost = ["marts.weighed", "marts.heavy"] if cut == "schema" else ["marts.weighed"]
-    found = shop.standing()
-    assert (found.state, found.cause) == ("lost", "lost")
+    found = shop.status()
+    assert (found.state, found.stale_reason) == ("lost", "lost")
     assert found.reason == f"Published, but their rows are gone from the database: {', '.join(lost)}."
-    assert found.tables == ("marts.weighed", "marts.heavy"), "what reads it is built with it"
+    assert found.tables_to_build == ("marts.weighed", "marts.heavy"), "what reads it is built with it"
     assert found.is_due(rebuild_on_sql_change=False)
     shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key("labels"))
     gone = f"1 of its 2 objects landed; lacking: {shop.key('labels')}."
-    found_without = shop.standing()
-    assert (found_without.state, found_without.cause) == ("lost", None)
+    found_without = shop.status()
+    assert (found_without.state, found_without.stale_reason) == ("lost", None)
     assert found_without.reason == f"{found.reason} They cannot be built again: {gone}"
     shop.land()
     shop.run()
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_a_load_date_without_rows_is_not_lost(shop: TwoSourcePipeline) -> None:
@@ -45,4 +45,4 @@ def test_a_load_date_without_rows_is_not_lost(shop: TwoSourcePipeline) -> None:
     assert shop.rows(f"select rows from ops.published where asset = 'marts.weighed' and load_date = '{shop.day}'") == [
         (0,)
     ]
-    assert "marts.weighed" not in shop.standing().reason
+    assert "marts.weighed" not in shop.status().reason

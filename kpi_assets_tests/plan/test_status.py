@@ -14,12 +14,12 @@ BLOCKS = "checks:\n  light: {bad_rows: 'select * from {this} where weight > 20'}
 
 
 def told(shop: TwoSourcePipeline) -> tuple[str, str | None, str]:
-    found = shop.standing()
-    return found.state, found.cause, found.reason
+    found = shop.status()
+    return found.state, found.stale_reason, found.reason
 
 
 def is_due(shop: TwoSourcePipeline) -> bool:
-    return shop.standing().is_due(rebuild_on_sql_change=False)
+    return shop.status().is_due(rebuild_on_sql_change=False)
 
 
 def test_nothing_landed_is_missing(shop: TwoSourcePipeline) -> None:
@@ -31,10 +31,10 @@ def test_some_objects_are_incomplete_and_after_a_while_late(shop: TwoSourcePipel
     shop.land(labels=None)
     reason = f"1 of its 2 objects landed; lacking: {shop.key('labels')}."
     assert told(shop) == ("incomplete", None, reason)
-    landed = shop.standing().newest
+    landed = shop.status().newest
     assert landed is not None
-    assert shop.standing(now=landed + timedelta(hours=5.9)).state == "incomplete"
-    late = shop.standing(now=landed + timedelta(hours=6.1))
+    assert shop.status(now=landed + timedelta(hours=5.9)).state == "incomplete"
+    late = shop.status(now=landed + timedelta(hours=6.1))
     assert (late.state, late.reason) == ("late", f"{reason} The first landed at {landed:%Y-%m-%d %H:%M} UTC.")
     assert not late.is_due(rebuild_on_sql_change=True)
 
@@ -51,20 +51,20 @@ def test_all_objects_are_new_and_then_published(shop: TwoSourcePipeline) -> None
 def test_a_replaced_object_makes_a_load_date_stale_until_it_is_built(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.run()
-    basis = shop.standing().basis
+    fingerprint = shop.status().input_fingerprint
     shop.land(things=MORE)
     assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
     assert is_due(shop)
-    assert shop.standing().basis != basis
+    assert shop.status().input_fingerprint != fingerprint
     shop.run()
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_the_same_bytes_again_change_nothing(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.run()
     shop.land()
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_objects_that_are_gone_leave_what_is_published(shop: TwoSourcePipeline) -> None:
@@ -72,7 +72,7 @@ def test_objects_that_are_gone_leave_what_is_published(shop: TwoSourcePipeline) 
     shop.run()
     for name in ("things", "labels"):
         shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key(name))
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_changed_sql_makes_a_load_date_stale_but_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
@@ -81,14 +81,14 @@ def test_changed_sql_makes_a_load_date_stale_but_builds_nothing_by_itself(shop: 
     shop.file("marts/weighed.sql", WEIGHED.replace("is not null", "> 1"))
     assert told(shop) == ("stale", "sql", "The SQL has changed since it was published: marts.weighed.")
     assert not is_due(shop)
-    assert shop.standing().is_due(rebuild_on_sql_change=True)
+    assert shop.status().is_due(rebuild_on_sql_change=True)
 
 
 def test_a_comment_or_a_check_of_what_is_published_makes_nothing_stale(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.run()
     shop.file("marts/weighed.sql", WEIGHED.replace("@end", BLOCKS) + "-- a comment\n")
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_an_added_table_was_never_built_and_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
@@ -104,7 +104,7 @@ def test_an_input_that_was_published_again_with_other_rows_makes_what_reads_it_s
     shop.land()
     shop.run()
     shop.build("raw.things", shop.day)
-    assert shop.standing().state == "published", "the same rows were published again"
+    assert shop.status().state == "published", "the same rows were published again"
     shop.file(
         "marts/weighed.sql", WEIGHED.replace("thing_id, weight\n", "thing_id, (weight * 2)::numeric(6, 2) as weight\n")
     )
@@ -123,9 +123,9 @@ def test_a_held_load_date_stays_held_while_nothing_that_it_is_made_from_changes(
     assert reason.endswith(". Nothing that it is made from has changed since.")
     assert not is_due(shop)
     shop.land(things=DOUBLED)
-    assert shop.standing().state == "held", "the same bytes landed again"
+    assert shop.status().state == "held", "the same bytes landed again"
     shop.file("marts/heavy.sql", HEAVY + "order by 1\nlimit 10\n")
-    assert shop.standing().state == "held", "the SQL of what comes after it has changed"
+    assert shop.status().state == "held", "the SQL of what comes after it has changed"
 
 
 def test_a_held_load_date_is_due_when_its_object_is_replaced(shop: TwoSourcePipeline) -> None:
@@ -135,7 +135,7 @@ def test_a_held_load_date_is_due_when_its_object_is_replaced(shop: TwoSourcePipe
     assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
     assert is_due(shop)
     shop.run()
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_a_held_load_date_is_due_when_another_of_its_objects_is_replaced(shop: TwoSourcePipeline) -> None:
@@ -151,7 +151,7 @@ def test_a_held_table_is_due_when_its_sql_or_its_checks_change(shop: TwoSourcePi
     shop.file("marts/weighed.sql", blocked)
     shop.land()
     assert shop.run()["marts.weighed"] == "held"
-    assert shop.standing().state == "held"
+    assert shop.status().state == "held"
     changed = blocked + "order by 1\nlimit 0\n" if word == "limit" else blocked.replace("weight > 20", "weight > 50")
     shop.file("marts/weighed.sql", changed)
     assert told(shop) == (
@@ -168,7 +168,7 @@ def test_a_held_table_is_due_when_what_it_reads_was_published_with_other_rows(sh
     shop.run()
     shop.file("raw/things.sql", (shop.folder / "raw/things.sql").read_text().replace("(6,2)", "(9,2)"))
     shop.build("raw.things", shop.day)
-    assert shop.standing().state == "held", "other columns, the same rows"
+    assert shop.status().state == "held", "other columns, the same rows"
     shop.land(things=MORE)
     shop.build("raw.things", shop.day)
     assert told(shop)[:2] == ("stale", "released")
@@ -179,9 +179,9 @@ def test_a_minimum_of_rows_that_this_environment_sets_lets_a_held_table_go(shop:
     shop.verify("raw.things", shop.day)
     strict = shop.pipeline({f"{shop.name}.raw.things": 3}).table("raw.things")
     assert build(shop.context(), strict, shop.day).held
-    assert shop.standing().cause == "objects", "of the labels, which were never read"
+    assert shop.status().stale_reason == "objects", "of the labels, which were never read"
     shop.build("raw.labels", shop.day)
-    assert shop.standing().cause == "released"
+    assert shop.status().stale_reason == "released"
 
 
 def test_a_held_object_stays_held_until_it_or_its_columns_change(shop: TwoSourcePipeline) -> None:
@@ -212,10 +212,10 @@ def test_a_run_whose_process_died_between_two_builds_is_failed(shop: TwoSourcePi
     with shop.session() as dying:
         runs.open_row(dying, run_id="r1", pipeline=shop.name, job=shop.name, load_date=shop.day)
         assert told(shop)[0] == "running"
-    found = shop.standing()
+    found = shop.status()
     while found.state == "running":  # until the server has noticed that the session is gone
-        found = shop.standing()
-    assert (found.state, found.cause) == ("failed", "objects")
+        found = shop.status()
+    assert (found.state, found.stale_reason) == ("failed", "objects")
     assert found.reason == "its last run failed: The process that ran this died before it could finish."
 
 
@@ -223,7 +223,7 @@ def test_a_recheck_is_no_run(shop: TwoSourcePipeline) -> None:
     shop.land()
     with shop.session() as session:
         runs.open_row(session, run_id="r1", pipeline=shop.name, job=shop.pipeline().recheck_job, load_date=shop.day)
-        assert shop.standing().state == "new"
+        assert shop.status().state == "new"
 
 
 def test_what_failed_and_was_published_since_is_published(shop: TwoSourcePipeline) -> None:
@@ -234,7 +234,7 @@ def test_what_failed_and_was_published_since_is_published(shop: TwoSourcePipelin
         shop.run()
     shop.file("marts/weighed.sql", good)
     shop.run()
-    assert shop.standing().state == "published"
+    assert shop.status().state == "published"
 
 
 def test_a_source_that_was_added_makes_old_load_dates_incomplete_but_never_late(shop: TwoSourcePipeline) -> None:
@@ -244,7 +244,7 @@ def test_a_source_that_was_added_makes_old_load_dates_incomplete_but_never_late(
     shop.land(labels=None)
     shop.run()
     shop.file("raw/labels.sql", label)
-    found = shop.standing(now=datetime.now(timezone.utc) + timedelta(days=100))
+    found = shop.status(now=datetime.now(timezone.utc) + timedelta(days=100))
     assert (found.state, found.landed) == ("incomplete", 1)
 
 
@@ -268,7 +268,7 @@ def test_each_load_date_of_a_range_over_the_turn_of_a_year(shop: TwoSourcePipeli
     for day in days:
         shop.land(day)
     shop.run(days[0])
-    found = [(standing.load_date.isoformat(), standing.state) for standing in shop.plan(*days)]
+    found = [(status.load_date.isoformat(), status.state) for status in shop.plan(*days)]
     assert found == [
         ("2025-12-30", "published"),
         ("2025-12-31", "missing"),
@@ -282,4 +282,4 @@ def test_one_load_date_says_nothing_of_another(shop: TwoSourcePipeline) -> None:
     shop.land(shop.next)
     shop.run()
     shop.run(shop.next)
-    assert [standing.state for standing in shop.plan(shop.day, shop.next)] == ["held", "published"]
+    assert [status.state for status in shop.plan(shop.day, shop.next)] == ["held", "published"]

@@ -65,7 +65,7 @@ def test_a_role_that_may_have_no_further_session(server: SecretStr) -> None:
     )
     with pytest.raises(WarehouseError) as caught, connect(busy, "postgres", "test"):
         pass
-    assert caught.value.passing, "in a moment somebody may have ended one"
+    assert caught.value.transient, "in a moment somebody may have ended one"
 
 
 def test_an_unknown_database(server: SecretStr) -> None:
@@ -255,10 +255,10 @@ def test_a_server_that_may_be_back_in_a_moment_is_told_from_one_that_refuses(ser
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         away = changed(server, port=reserved.getsockname()[1])
-        for url, passing in ((away, True), (changed(server, password=SECRET), False)):
+        for url, transient in ((away, True), (changed(server, password=SECRET), False)):
             with pytest.raises(WarehouseError) as failure, connect(url, "postgres", "test"):
                 pass
-            assert failure.value.passing is passing
+            assert failure.value.transient is transient
 
 
 def test_a_session_is_closed_at_the_end(server: SecretStr) -> None:

@@ -50,7 +50,7 @@ def test_a_pooler_that_shares_sessions_is_refused(sharing: Pooler) -> None:
         "session of database 'postgres', without our locks and settings: set pool_mode = session for that database in "
         "the pooler, or name the server itself in KPI_POSTGRES_URL."
     )
-    assert failure.value.passing is False
+    assert failure.value.transient is False
     [found] = list(warehouse.server(through(sharing), [], embedded=False))
     assert (found.state, found.subject) == ("broken", "warehouse")
     assert "set pool_mode = session for that database in the pooler" in found.text

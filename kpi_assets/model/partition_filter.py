@@ -1,0 +1,272 @@
+"""The proof that a SELECT never reads a table for all load_dates at once.
+
+A table holds many load_dates. A SELECT is built for one of them, so every table that it reads must be *bound*: a
+condition limits its rows to that load_date, or to the window of load_dates that ends there.
+
+The proof looks at one scope at a time. A scope is one SELECT with its FROM. The subqueries and CTEs in it are scopes of
+their own. The proof has three steps:
+
+1. `equality_edges` reads the conditions. An edge `a -> b` says: if `a` is bound, so is `b`.
+2. `closure` follows the edges from what is bound without any condition: the two parameters, and the sources of FROM
+   that were proven where they were made.
+3. `unbound_tables` are the tables that no edge reaches. One of them is enough to refuse the SELECT.
+
+The proof errs on one side only. A condition that is not understood gives no edge, and the table counts as unbound.
+
+Two things are assumed. A column `load_date` of a CTE or subquery holds load_dates of the tables that it was made from.
+And every table of a pipeline has the column load_date.
+
+The examples below are run as tests. In them `edges(sql)` are the edges of a SELECT as text and `unbound(sql)` the
+names of its unbound tables, both sorted; `D` stands for `%(load_date)s`.
+
+Belongs here: the rules for one scope. Not here: finding the scopes, and the sentences for the author (query.py).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import product
+from typing import NamedTuple
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import Scope
+
+from kpi_assets.model.joins import Join, conjuncts, joins_of
+from kpi_assets.model.lookback import WINDOW_START
+from kpi_assets.model.names import LOAD_DATE
+from kpi_assets.model.table_ref import THIS, tables_in
+
+
+class Given(Enum):
+    """What is bound before any condition of the scope is read."""
+
+    LOAD_DATE = "%(load_date)s"  # the parameter
+    WINDOW = "%(window_start)s to %(load_date)s"  # both parameters, as `between` has them
+    OUTER = "outer query"  # any source of an enclosing SELECT, which is proven in its own scope
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table, CTE, subquery or function in the scope's FROM, by the name that the scope knows it by."""
+
+    name: str
+
+
+Node = Given | Source
+
+
+class Edge(NamedTuple):
+    """If `bound` is bound, so is `follows`."""
+
+    bound: Node
+    follows: Node
+
+
+def unbound_tables(scope: Scope) -> list[exp.Table]:
+    """The tables of a scope that no condition limits to the load_date, nor to the window.
+
+    >>> unbound("select a from raw.t where load_date = D")
+    []
+    >>> unbound("select a from raw.t")
+    ['raw.t']
+
+    A table can be bound by another table, and that one by a third.
+
+    >>> unbound("select 1 from raw.t join raw.u using (load_date) join raw.v using (load_date) where v.load_date = D")
+    []
+    >>> unbound("select 1 from raw.t join raw.u using (k) where t.load_date = D")
+    ['raw.u']
+
+    A CTE or subquery needs no condition here: it is proven in its own scope. So it can bind a table.
+
+    >>> unbound("select 1 from (select k, load_date from raw.t where load_date = D) as s join raw.u using (load_date)")
+    []
+
+    `{this}`, the build that a check looks at, has one load_date and can bind a table too.
+
+    >>> unbound('select 1 from "{this}" as t join raw.u on t.load_date = u.load_date')
+    []
+    """
+    bound = closure(equality_edges(scope), {*Given, *_audited(scope), *_derived(scope)})
+    return [table for table in _tables(scope) if Source(table.alias_or_name) not in bound]
+
+
+def window_tables(scope: Scope) -> list[exp.Table]:
+    """The tables of a scope that are bound, but not surely to the load_date itself: they are read over the window.
+
+    A CTE or subquery may have been bound to the window where it was made, so it proves the window only. `{this}` has
+    the load_date itself. In doubt a table counts as read over the window, which includes the load_date.
+
+    >>> windows("select 1 from raw.t where load_date between %(window_start)s and D")
+    ['raw.t']
+    >>> windows("select 1 from raw.t join raw.u using (load_date) where t.load_date = D")
+    []
+    >>> windows("select 1 from raw.t join raw.u using (load_date) where t.load_date between %(window_start)s and D")
+    ['raw.t', 'raw.u']
+    >>> windows("select 1 from (select load_date from raw.t where load_date = D) as s join raw.u using (load_date)")
+    ['raw.u']
+    """
+    edges = equality_edges(scope)
+    bound = closure(edges, {*Given, *_audited(scope), *_derived(scope)})
+    to_load_date = closure(edges, {Given.LOAD_DATE, *_audited(scope)})
+    return [table for table in _tables(scope) if Source(table.alias_or_name) in bound - to_load_date]
+
+
+def closure(edges: Iterable[Edge], roots: Iterable[Node]) -> set[Node]:
+    """Everything that is bound once the roots are: the roots, and all that edges lead to from there.
+
+    >>> t, u, v = Source("t"), Source("u"), Source("v")
+    >>> closure([Edge(Given.LOAD_DATE, t), Edge(t, u), Edge(v, t)], [Given.LOAD_DATE]) == {Given.LOAD_DATE, t, u}
+    True
+    """
+    edges, bound = list(edges), set(roots)
+    while found := {edge.follows for edge in edges if edge.bound in bound} - bound:
+        bound |= found
+    return bound
+
+
+def equality_edges(scope: Scope) -> set[Edge]:
+    """Every edge that the conditions of a scope prove.
+
+    **Equality.** `load_date = %(load_date)s` binds a table, and `t.load_date = u.load_date` binds each table by the
+    other. Either side may be cast to date.
+
+    >>> edges("select 1 from raw.t where load_date = D")
+    ['%(load_date)s -> t']
+    >>> edges("select 1 from raw.t, raw.u where t.load_date = u.load_date::date")
+    ['t -> u', 'u -> t']
+
+    **USING.** A join using load_date demands the same equality.
+
+    >>> edges("select 1 from raw.t join raw.u using (load_date, k)")
+    ['t -> u', 'u -> t']
+
+    **Window.** `load_date between %(window_start)s and %(load_date)s` binds to the window.
+
+    >>> edges("select 1 from raw.t where load_date between %(window_start)s and D")
+    ['%(window_start)s to %(load_date)s -> t']
+
+    **AND only.** What stands under OR, NOT or CASE need not hold, and any other comparison proves nothing.
+
+    >>> edges("select 1 from raw.t where (load_date = D and a = 1) and b = 2")
+    ['%(load_date)s -> t']
+    >>> edges("select 1 from raw.t where load_date = D or a = 1")
+    []
+    >>> edges("select 1 from raw.t where load_date >= D")
+    []
+
+    **Outer joins.** A source is bound only by a condition that removes its rows. WHERE removes rows of every source. ON
+    removes rows of what is joined by then, but not of the side that an outer join keeps: of `t left join u` it removes
+    those of u, and of a full join none.
+
+    >>> edges("select 1 from raw.t left join raw.u on t.load_date = u.load_date")
+    ['t -> u']
+    >>> edges("select 1 from raw.t right join raw.u on t.load_date = u.load_date")
+    ['u -> t']
+    >>> edges("select 1 from raw.t full join raw.u on t.load_date = D and u.load_date = D")
+    []
+
+    **Names.** `load_date` without a table's name is the only source's, or after USING the one column of all of them.
+    Else nobody but Postgres knows whose it is.
+
+    >>> edges("select 1 from raw.t join raw.u using (load_date) where load_date = D")
+    ['%(load_date)s -> t', '%(load_date)s -> u', 't -> u', 'u -> t']
+    >>> edges("select 1 from raw.t join raw.u on true where load_date = D")
+    []
+
+    **Outer query.** A name that is no source of this scope is one of an enclosing SELECT.
+
+    >>> edges("select 1 from raw.u where u.load_date = somewhere.load_date")
+    ['outer query -> u']
+
+    **New names.** Where an alias gives a table's columns new names, its `load_date` may be any other column.
+
+    >>> edges("select 1 from raw.t as x (a, load_date) where x.load_date = D")
+    []
+    """
+    sources, joins = list(scope.selected_sources), joins_of(scope)
+    where = scope.expression.args.get("where")
+    is_unambiguous = len(sources) == 1 or any(LOAD_DATE in join.using for join in joins)
+    names = _Names(sources, sources if is_unambiguous else [])
+    edges: set[Edge] = set()
+    for join in joins:
+        if LOAD_DATE in join.using:
+            edges.update(_edges(map(Source, join.before), [Source(join.joined)], _limited(join)))
+    for condition, limited in [(where and where.this, sources), *((join.on, _limited(join)) for join in joins)]:
+        for part in conjuncts(condition):
+            edges.update(_edges(*names.equated(part), limited))
+    renamed = {Source(table.alias_or_name) for table in _tables(scope) if table.alias_column_names}
+    return {edge for edge in edges if renamed.isdisjoint(edge)}
+
+
+def _edges(left: Iterable[Node], right: Iterable[Node], limited: Sequence[str]) -> Iterator[Edge]:
+    """From each side of an equality to each source of the other side, of those whose rows the condition limits."""
+    pairs = list(product(left, right))
+    for one, other in [*pairs, *((other, one) for one, other in pairs)]:
+        if isinstance(other, Source) and other.name in limited:
+            yield Edge(one, other)
+
+
+def _limited(join: Join) -> list[str]:
+    """The sources of which a join's condition removes rows: all but those on a side that an outer join keeps."""
+    return {"LEFT": [join.joined], "RIGHT": join.before, "FULL": []}.get(join.side, [*join.before, join.joined])
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Whose load_date a name means in a scope: `unqualified` are the owners of one without a table's name."""
+
+    sources: Sequence[str]
+    unqualified: Sequence[str]
+
+    def equated(self, part: exp.Expr) -> tuple[list[Node], list[Node]]:
+        """The owners on both sides of a condition that makes load_dates equal, or limits them to the window."""
+        if isinstance(part, exp.EQ):
+            return self._owners(part.this), self._owners(part.expression)
+        if _is_window(part):
+            return [Given.WINDOW], self._owners(part.this)
+        return [], []
+
+    def _owners(self, side: exp.Expr) -> list[Node]:
+        """Whose load_date one side is; nobody's where it is something else."""
+        side = _without_cast(side)
+        if _is_parameter(side, LOAD_DATE):
+            return [Given.LOAD_DATE]
+        if not isinstance(side, exp.Column) or side.name != LOAD_DATE:
+            return []
+        owners = [side.table] if side.table else self.unqualified
+        return [Source(owner) if owner in self.sources else Given.OUTER for owner in owners]
+
+
+def _is_window(part: exp.Expr) -> bool:
+    """Whether a condition has the form `... between %(window_start)s and %(load_date)s`."""
+    return (
+        isinstance(part, exp.Between)
+        and _is_parameter(_without_cast(part.args["low"]), WINDOW_START)
+        and _is_parameter(_without_cast(part.args["high"]), LOAD_DATE)
+    )
+
+
+def _without_cast(side: exp.Expr) -> exp.Expr:
+    """The value that is cast to date; any other cast may make different load_dates equal, and stays."""
+    return side.this if isinstance(side, exp.Cast) and side.to.is_type("date") else side
+
+
+def _is_parameter(side: exp.Expr, name: str) -> bool:
+    return isinstance(side, exp.Placeholder) and side.name == name
+
+
+def _tables(scope: Scope) -> list[exp.Table]:
+    """The tables of the warehouse in a scope, which have to be bound."""
+    return [table for table in tables_in(scope) if table.name != THIS]
+
+
+def _audited(scope: Scope) -> set[Source]:
+    """`{this}`, under the names that the scope gives it."""
+    return {Source(table.alias_or_name) for table in tables_in(scope) if table.name == THIS}
+
+
+def _derived(scope: Scope) -> set[Source]:
+    """The CTEs, subqueries and functions of a scope."""
+    named = {Source(table.alias_or_name) for table in tables_in(scope)}
+    return {Source(name) for name in scope.selected_sources} - named

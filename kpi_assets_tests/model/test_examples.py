@@ -1,0 +1,49 @@
+"""The examples in the docstrings of the proof and of the pushdown are true: one for each rule."""
+
+import doctest
+from types import ModuleType
+from typing import Any
+
+import pytest
+from sqlglot import parse_one
+from sqlglot.optimizer.scope import Scope, build_scope
+
+from kpi_assets.model import joins, partition_filter, pushdown
+from kpi_assets.model.partition_filter import Edge, equality_edges, unbound_tables, window_tables
+
+
+def scope_of(sql: str) -> Scope:
+    scope = build_scope(parse_one(sql.replace("D", "%(load_date)s"), read="postgres"))
+    assert scope is not None
+    return scope
+
+
+def edges(sql: str) -> list[str]:
+    return sorted(map(written, equality_edges(scope_of(sql))))
+
+
+def written(edge: Edge) -> str:
+    names = [node.name if isinstance(node, partition_filter.Source) else node.value for node in edge]
+    return " -> ".join(names)
+
+
+def unbound(sql: str) -> list[str]:
+    return sorted(f"{table.db}.{table.name}" for table in unbound_tables(scope_of(sql)))
+
+
+def windows(sql: str) -> list[str]:
+    return sorted(f"{table.db}.{table.name}" for table in window_tables(scope_of(sql)))
+
+
+def targets(sql: str) -> list[str]:
+    found = pushdown.pushdown_targets(scope_of(sql).expression, "k")
+    return sorted(f"{target.table.relation}.{target.column}" for target in found)
+
+
+GLOBS: dict[str, Any] = {"edges": edges, "unbound": unbound, "windows": windows, "targets": targets}
+
+
+@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 25), (pushdown, 12), (joins, 3)])
+def test_every_example_is_true(module: ModuleType, examples: int) -> None:
+    failed, tried = doctest.testmod(module, extraglobs=GLOBS)
+    assert (failed, tried >= examples) == (0, True)

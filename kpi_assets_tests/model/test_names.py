@@ -1,0 +1,36 @@
+"""The names of tables, objects and inputs as text: what is written is read back, and nothing else is read."""
+
+from datetime import date
+
+import pytest
+
+from kpi_assets.model.names import InputName, Relation, is_asset, is_object
+
+THINGS = Relation("raw", "things")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (THINGS, "raw.things"),
+        (Relation("s3", "things"), "s3.things"),
+        (InputName(THINGS), "raw.things"),
+        (InputName(THINGS, date(2025, 3, 1)), "raw.things@2025-03-01"),
+    ],
+)
+def test_a_name_is_read_as_it_was_written(name: Relation | InputName, text: str) -> None:
+    assert (str(name), type(name).parse(text)) == (text, name)
+
+
+@pytest.mark.parametrize("text", ["", "things", "Raw.things", "raw.things.more", "raw.things@", "raw.things@yesterday"])
+def test_anything_else_is_no_name_of_an_input(text: str) -> None:
+    with pytest.raises(ValueError, match=r"schema\.table|isoformat"):
+        InputName.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "asset", "is_s3"),
+    [("raw.things", True, False), ("s3.things", True, True), ("shop_recheck", False, False), ("", False, False)],
+)
+def test_an_asset_is_told_from_the_job_of_a_run(text: str, asset: bool, is_s3: bool) -> None:
+    assert (is_asset(text), is_object(text)) == (asset, is_s3)
