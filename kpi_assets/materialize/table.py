@@ -17,9 +17,11 @@ from kpi_assets.ledger.locks import build_lock, lock_publish
 from kpi_assets.ledger.publishes import Publish, shown_as
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, Stopwatch, reason_of
+from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.inputs import Inputs, look_upstream, rows_before
-from kpi_assets.materialize.load import Filled, fill
+from kpi_assets.materialize.load import load_object
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, outlast_snapshots, retry_on_lock, wait_for_lock
+from kpi_assets.materialize.transform import transform
 from kpi_assets.model import excerpt
 from kpi_assets.model.checks import ForeignKey, NotSeenBefore
 from kpi_assets.model.names import Relation
@@ -105,7 +107,10 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     if table.header.storage == "view":
         filled, found = _look_through(candidate, inputs)
     else:
-        filled = fill(context, connection, candidate, inputs, watch)
+        if table.header.source:
+            filled = load_object(context, connection, candidate, watch)
+        else:
+            filled = transform(context, connection, candidate, inputs, watch)
         context.on_progress("checking", 0, len(table.checks))
         found = _audit(context, connection, candidate, inputs, filled)
     if found.holds:
@@ -169,12 +174,12 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     )
 
 
-def _look_through(candidate: Candidate, inputs: Inputs) -> tuple[Filled, Audit]:
+def _look_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Audit]:
     """What a view is: the rows of the table that it shows, which were counted and audited there."""
     shown, columns = candidate.table.shows
     publish = inputs.of_day[shown]
     checksum = publish.checksum + shown_as(columns)
-    return Filled(Counts(), publish.manifest_hash, [], grain_is_proven=True), Audit(publish.rows, checksum, [])
+    return FillResult(Counts(), publish.manifest_hash, [], grain_is_proven=True), Audit(publish.rows, checksum, [])
 
 
 def _audit(
@@ -182,7 +187,7 @@ def _audit(
     connection: Connection[Any],
     candidate: Candidate,
     inputs: Inputs,
-    filled: Filled,
+    filled: FillResult,
 ) -> Audit:
     table = candidate.table
     same_bytes: list[dict[str, Any]] = []
@@ -223,7 +228,7 @@ def _gapless_keys(
 
 
 def _record(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, found: Audit, filled: Filled
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, found: Audit, filled: FillResult
 ) -> None:
     table, load_date = str(candidate.table.relation), candidate.load_date
     with connection.transaction():
@@ -253,7 +258,7 @@ def _publish(
     connection: Connection[Any],
     candidate: Candidate,
     inputs: Inputs,
-    filled: Filled,
+    filled: FillResult,
     found: Audit,
     counts: Counts,
     size: int,

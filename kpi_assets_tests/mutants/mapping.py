@@ -30,6 +30,7 @@ _TESTS = {
     "monitoring/freshness": ("monitoring/test_freshness.py",),
     "monitoring/recovery": ("monitoring/test_freshness.py", "ledger/test_incidents.py"),
     "materialize/context": ("materialize/test_context.py", *_CORE, "materialize/test_slices.py"),
+    "materialize/fill": ("materialize/test_slices.py", *_CORE),
     "materialize/load": ("materialize/test_content.py", "materialize/test_slices.py", "materialize/test_replaced.py"),
     "materialize/verify_object": (*_CORE, "assets/test_gates.py"),
     "materialize/retry": (
@@ -58,6 +59,7 @@ _TESTS = {
         "materialize/test_retention.py",
     ),
     "materialize/parallel": ("materialize/test_slices.py",),
+    "materialize/transform": ("materialize/test_slices.py", *_CORE),
     "sources/cut": ("sources/test_cut.py",),
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
     "sources/records": ("sources/test_records.py", "warehouse/test_quarantine.py"),
