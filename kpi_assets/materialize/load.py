@@ -1,6 +1,6 @@
 """Filling a candidate from its S3 object; the records are counted while they pass.
 
-Not here: filling it from a SELECT (transform.py), and whether it may be published (table.py).
+Not here: filling it from a SELECT (transform.py), and whether it may be published (audit.py, build.py).
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """Filling a candidate from its file's SELECT, in slices where the tables it reads are sliced.
 
-Not here: filling it from an S3 object (load.py), and whether it may be published (table.py).
+Not here: filling it from an S3 object (load.py), and whether it may be published (audit.py, build.py).
 """
 
 from contextlib import suppress

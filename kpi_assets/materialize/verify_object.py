@@ -1,6 +1,6 @@
 """The verification of an S3 object: it exists, has bytes, begins with the contract's header, and was not cut off.
 
-Belongs here: what S3 and a few bytes tell. Not here: what only reading all of it tells (load.py, table.py).
+Belongs here: what S3 and a few bytes tell. Not here: what only reading all of it tells (load.py, audit.py).
 """
 
 from contextlib import suppress

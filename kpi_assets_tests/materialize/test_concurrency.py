@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, UpstreamError
-from kpi_assets.materialize.table import build
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, at, builds_lying_about, locks, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness

@@ -9,8 +9,8 @@ from psycopg import errors, sql
 
 from kpi_assets.automation import alerts
 from kpi_assets.automation.sensor_tick import Watch
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.prepare import look, prepare
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness

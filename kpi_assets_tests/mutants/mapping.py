@@ -46,11 +46,18 @@ _TESTS = {
         "materialize/test_retention.py",
     ),
     "materialize/retention": ("materialize/test_retention.py",),
-    "materialize/table": (
+    "materialize/build": (
+        *_CORE,
+        "materialize/test_lost_server.py",
+        "materialize/test_killed.py",
+    ),
+    "materialize/audit": (*_CORE, "materialize/test_foreign_key_by_range.py"),
+    "materialize/hold": ("materialize/test_publish.py", "plan/test_status.py"),
+    "materialize/publish": (
         *_CORE,
         "materialize/test_concurrency.py",
-        "materialize/test_foreign_key_by_range.py",
         "materialize/test_lost_server.py",
+        "materialize/test_views.py",
     ),
     "materialize/inputs": (
         *_CORE,

@@ -1,0 +1,124 @@
+"""Publishing a candidate: readers, ledger and run log see it in one transaction.
+
+Not here: how rows take each other's place (warehouse/tables.py).
+"""
+
+from contextlib import suppress
+from datetime import date
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+
+from kpi_assets.ledger import publishes, runs
+from kpi_assets.ledger.locks import lock_publish
+from kpi_assets.ledger.publishes import shown_as
+from kpi_assets.ledger.runs import Counts
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.fill import FillResult
+from kpi_assets.materialize.inputs import Inputs
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, outlast_snapshots, retry_on_lock
+from kpi_assets.model.pipeline import Table
+from kpi_assets.warehouse import tables
+from kpi_assets.warehouse.audit import Audit
+from kpi_assets.warehouse.candidates import Candidate, DefinitionError
+from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets.warehouse.shape import Published
+
+
+def publish(
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    inputs: Inputs,
+    filled: FillResult,
+    found: Audit,
+    counts: Counts,
+    size: int,
+) -> int:
+    """Publish; give way to readers who hold the table, and come again until patience ends."""
+
+    def switch() -> int:
+        return _publish(context, connection, candidate, inputs, filled, found, counts, size)
+
+    try:
+        if tables.swaps(connection, candidate.table, candidate.load_date, _others(connection, candidate)):
+            outlast_snapshots(connection, "published", context.on_progress, context.publish_patience)
+        return retry_on_lock(switch, "published", context.on_progress, context.publish_patience)
+    except psycopg.OperationalError:
+        # Where the connection broke while COMMIT was under way, only the ledger knows whether it went through.
+        publish_id = None
+        with suppress(psycopg.Error, WarehouseError), context.session(candidate.table, "ask") as ask:
+            publish_id = publishes.of_build(ask, candidate.build_id)
+        if publish_id is None:
+            raise
+        return publish_id
+
+
+def _publish(
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    inputs: Inputs,
+    filled: FillResult,
+    found: Audit,
+    counts: Counts,
+    size: int,
+) -> int:
+    """Make the candidate what readers see, and write so in the ledger and the run log: all of it or nothing."""
+    table, load_date = candidate.table, candidate.load_date
+    with connection.transaction():
+        connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+        inputs.check_unchanged(connection)
+        lock_publish(connection, table.relation)
+        tables.ensure(connection, table, load_date, _others(connection, candidate))
+        tables.publish_candidate(connection, candidate)
+        publish_id = publishes.record(
+            connection,
+            table.relation,
+            load_date,
+            build_id=candidate.build_id,
+            run_id=context.run_id,
+            manifest_hash=filled.manifest_hash,
+            code_version=table.code_version,
+            rows=found.rows,
+            checksum=found.checksum,
+            size_bytes=size,
+            inputs=inputs.publish_ids,
+            columns=table.types,
+        )
+        _publish_views(context, connection, table, load_date)
+        layer = context.pipeline.layer(table.relation)
+        runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=counts)
+    return publish_id
+
+
+def _others(connection: Connection[Any], candidate: Candidate) -> list[Published]:
+    """The load_dates of its table that are published, and stay as they are."""
+    table = candidate.table
+    return tables.published_of(connection, table, publishes.by_columns(connection, table.relation, candidate.load_date))
+
+
+def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
+    """Write down what else readers see now: a view has the rows of its table, and one definition for all load_dates."""
+    for view in tables.views_on(connection, table.relation):  # also one whose file is away
+        lock_publish(connection, view)
+        publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
+    if table.header.storage == "view":
+        shown, columns = table.shows
+        for types, first, last, _ in publishes.by_columns(connection, shown, load_date):
+            if lacking := [there for there in columns.values() if types is not None and there not in types]:
+                raise DefinitionError(
+                    f"{table.path}: {table.relation} cannot show {lacking[0]!r} yet, which would be NULL in other "
+                    f"load_dates: {shown} was published without it from {first} to {last}; build those again first."
+                )
+        publishes.record_redefined(
+            connection,
+            table.relation,
+            shown,
+            load_date,
+            run_id=context.run_id,
+            code_version=table.code_version,
+            columns=table.types,
+            shown_as=shown_as(columns),
+        )
