@@ -3,7 +3,8 @@
 Not here: filling it from an S3 object (load.py), and whether it may be published (audit.py, build.py).
 """
 
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.slices import Slice
 from kpi_assets.warehouse import candidates, float_sums, slices
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.slices import Stored
 
 
 def transform(
@@ -38,42 +40,84 @@ def transform(
     return FillResult(Counts(), inputs.manifest_hash, [], proven)
 
 
+@dataclass(frozen=True)
+class SlicePlan:
+    """The slices in which a SELECT is run, and where the tables lie that it reads; no slices: it is run as a whole."""
+
+    slices: Sequence[Slice]
+    sources: Mapping[Relation, Stored]
+
+    def read(self, relation: Relation, column: str, part: Slice) -> sql.Composable:
+        """The rows of one slice of a table, as a subquery; `column` is the one that the slice bounds."""
+        source = self.sources.get(relation)
+        return source.read(column, part) if source else candidates.read_slice(relation, column, part)
+
+
+def plan_slices(
+    sources: Mapping[Relation, Stored], large: Sequence[Relation], cut: Callable[[Relation], list[Slice]]
+) -> SlicePlan:
+    """Decide in which slices a SELECT is run that reads these `sources` by the key of its own grain.
+
+    The slices are those of the source that has most. Where no source is sliced, the first of the `large` ones that
+    `cut` can cut by its statistics decides.
+    """
+    finest = max((source.slices for source in sources.values()), key=len, default=[])
+    return SlicePlan(finest or next(filter(None, map(cut, large)), []), sources)
+
+
 def _select(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs, watch: Stopwatch
 ) -> bool:
-    """Make the candidate from its SELECT, sliced as the table its key comes from; whether no two rows share it."""
-    tables, origins = context.pipeline.tables, context.pipeline.co_sliced_inputs(candidate.table)
-    instead = candidates.as_declared(connection, [tables[relation] for relation in candidate.table.query_reads])
-    if instead:
-        origins = {}  # slices are read where they lie, which has other types for the time being
-    sources = {
-        named: found
-        for named, origin in origins.items()
-        if (found := slices.stored(connection, tables[named], origin, candidate.load_date))
-    }
-    parts = max((source.slices for source in sources.values()), key=len, default=[])
-    for named, source in sources.items():
-        if not parts and context.slices_of(inputs.of_day[origins[named]].size_bytes) > 1:
-            key = tables[origins[named]].header.grain[0]
-            parts = slices.even_slices(connection, source.partition, key, context.writers)
-
-    def read(relation: Relation, column: str, part: Slice) -> sql.Composable:
-        source = sources.get(relation)
-        return source.read(column, part) if source else candidates.read_slice(relation, column, part)
-
-    def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
-        candidates.create_from_select(session, part, read=read)
-        candidates.promise(session, part)
-        laps.lap("select")
-        return analyze_and_index(context, session, part, laps)
-
-    if parts:
-        with suppress(psycopg.errors.CheckViolation):  # a row without a key, which the audit then counts
-            return index_slices(
-                connection, candidate, write_slices(context, connection, candidate, parts, write, watch)
-            )
+    """Run the SELECT into the candidate; whether no two rows share a key."""
+    reads = [context.pipeline.tables[relation] for relation in candidate.table.query_reads]
+    instead = candidates.as_declared(connection, reads)
+    # A slice is read from its own table, which has other types than the file declares for as long as `instead` has any.
+    plan = SlicePlan([], {}) if instead else _plan(context, connection, candidate, inputs)
+    if plan.slices:
+        proven = _select_in_slices(context, connection, candidate, plan, watch)
+        if proven is not None:
+            return proven
     with connection.transaction():
         candidates.create_from_select(connection, candidate, inputs.window, instead=instead)
         candidates.promise(connection, candidate)
         watch.lap("select")
         return analyze_and_index(context, connection, candidate, watch)
+
+
+def _plan(context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs) -> SlicePlan:
+    """Look up where the tables lie that can be read in slices, and plan by that."""
+    tables, origins = context.pipeline.tables, context.pipeline.co_sliced_inputs(candidate.table)
+    sources = {
+        relation: stored
+        for relation, origin in origins.items()
+        if (stored := slices.stored(connection, tables[relation], origin, candidate.load_date))
+    }
+    large = [each for each in sources if context.slices_of(inputs.of_day[origins[each]].size_bytes) > 1]
+
+    def cut(relation: Relation) -> list[Slice]:
+        key = tables[origins[relation]].header.grain[0]
+        return slices.even_slices(connection, sources[relation].partition, key, context.writers)
+
+    return plan_slices(sources, large, cut)
+
+
+def _select_in_slices(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, plan: SlicePlan, watch: Stopwatch
+) -> bool | None:
+    """Run the SELECT once for each slice; whether no two rows share a key.
+
+    None, and nothing is left of the slices, where a row has a NULL key: it belongs to no slice, and only the audit of
+    the whole can count it.
+    """
+
+    def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
+        candidates.create_from_select(session, part, read=plan.read)
+        candidates.promise(session, part)
+        laps.lap("select")
+        return analyze_and_index(context, session, part, laps)
+
+    try:
+        proven = write_slices(context, connection, candidate, plan.slices, write, watch)
+    except psycopg.errors.CheckViolation:
+        return None
+    return index_slices(connection, candidate, proven)

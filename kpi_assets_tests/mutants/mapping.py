@@ -66,7 +66,7 @@ _TESTS = {
         "materialize/test_retention.py",
     ),
     "materialize/parallel": ("materialize/test_slices.py",),
-    "materialize/transform": ("materialize/test_slices.py", *_CORE),
+    "materialize/transform": ("materialize/test_plan_slices.py", "materialize/test_slices.py", *_CORE),
     "sources/cut": ("sources/test_cut.py",),
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
     "sources/records": ("sources/test_records.py", "warehouse/test_quarantine.py"),
