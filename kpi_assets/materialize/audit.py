@@ -4,12 +4,14 @@ Not here: the SQL of a check (warehouse/audit.py), and what follows from the res
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection
 
 from kpi_assets.ledger import manifests, quarantine, results
 from kpi_assets.ledger.publishes import Publish
+from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.inputs import Inputs, rows_before
@@ -19,6 +21,22 @@ from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
 from kpi_assets.warehouse.candidates import Candidate, identifier
+
+
+@dataclass(frozen=True)
+class AuditedCandidate:
+    """A candidate whose results are recorded: what is published or held."""
+
+    candidate: Candidate
+    inputs: Inputs
+    filled: FillResult
+    audit: Audit
+    size_bytes: int
+
+    @property
+    def counts(self) -> Counts:
+        """Its rows for the run log."""
+        return Counts(self.filled.counts.extracted, self.audit.rows, self.filled.counts.quarantined)
 
 
 def audit_candidate(

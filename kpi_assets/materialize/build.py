@@ -1,7 +1,8 @@
-"""The build of a table for one load_date: lock, look upstream, fill a candidate, audit it, publish it or hold it.
+"""The build of one table for one load_date: find its inputs, fill a candidate, audit it, and publish it or hold it.
 
-Whatever happens, the run log is closed, the publish is one transaction, and readers see the old rows or the new ones.
-Not here: how each step is done in SQL (warehouse/).
+Whatever happens, the build's row in the run log is closed, and readers see either the old rows or the new ones.
+Belongs here: the order of the steps, and what happens when one fails. Not here: the steps (load.py, transform.py,
+audit.py, publish.py, hold.py), and how they are done in SQL (warehouse/).
 """
 
 from contextlib import suppress
@@ -15,7 +16,7 @@ from kpi_assets.ledger import runs
 from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
-from kpi_assets.materialize.audit import audit_candidate, record
+from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, Stopwatch, reason_of
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.hold import hold
@@ -55,7 +56,7 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
         )
         candidate = Candidate(table, load_date, build_id)
         try:
-            return _build(context, connection, candidate, watch)
+            return Build(context, connection, candidate, watch).run()
         except BaseException as error:
             context.on_progress("failed", 0, 0)
             told = _explained(table, error) if isinstance(error, psycopg.Error) else error
@@ -63,6 +64,97 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
             if told is error:
                 raise
             raise told from error
+
+
+class Build:
+    """One build of one table for one load_date, in its session; `run` has its steps in their order."""
+
+    def __init__(
+        self, context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
+    ) -> None:
+        self._context, self._connection, self._candidate, self._watch = context, connection, candidate, watch
+        self._table, self._load_date = candidate.table, candidate.load_date
+
+    def run(self) -> BuildOutcome:
+        """Take every step; the candidate is published or held when this returns."""
+        inputs = look_upstream(self._context, self._connection, self._table, self._load_date)
+        warnings = inputs.warnings(self._connection)
+        self._drop_leftovers()
+        self._watch.lap("wait")
+        audited = self._fill_and_audit(inputs)
+        first_rows, chart = self._sample()
+        self._watch.lap("check")
+        publish_id = self._publish_or_hold(audited)
+        return BuildOutcome(
+            relation=self._table.relation,
+            load_date=self._load_date,
+            build_id=self._candidate.build_id,
+            publish_id=publish_id,
+            candidate=self._candidate.relation,
+            rows=audited.audit.rows,
+            checksum=audited.audit.checksum,
+            size_bytes=audited.size_bytes,
+            manifest_hash=audited.filled.manifest_hash,
+            inputs={relation: each.publish_id for relation, each in inputs.of_day.items()},
+            window=inputs.window,
+            results=audited.audit.results,
+            warnings=warnings,
+            preview=first_rows,
+            chart=chart,
+            seconds=self._watch.seconds,
+        )
+
+    def _drop_leftovers(self) -> None:
+        """Drop the candidates that earlier builds of the load_date left: held ones, and those of killed processes."""
+        for leftover in candidates.leftovers(self._connection, self._table, self._load_date):
+            candidates.drop(self._connection, leftover)
+
+    def _fill_and_audit(self, inputs: Inputs) -> AuditedCandidate:
+        """Make the candidate from its inputs, make its checks, and record their results."""
+        if self._table.header.storage == "view":
+            filled, audit = _read_through(self._candidate, inputs)
+        else:
+            filled = self._fill(inputs)
+            self._context.on_progress("checking", 0, len(self._table.checks))
+            audit = audit_candidate(self._context, self._connection, self._candidate, inputs, filled)
+        if audit.holds:
+            # An input that was published again meanwhile can be the cause: rows of two versions that do not add up.
+            inputs.check_unchanged(self._connection)
+        record(self._context, self._connection, self._candidate, audit, filled)
+        size_bytes = candidates.size_of(self._connection, self._candidate)
+        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes)
+
+    def _fill(self, inputs: Inputs) -> FillResult:
+        if self._table.header.source:
+            return load_object(self._context, self._connection, self._candidate, self._watch)
+        return transform(self._context, self._connection, self._candidate, inputs, self._watch)
+
+    def _sample(self) -> tuple[list[dict[str, str | None]], ChartRows]:
+        """The first rows, and the bars of a KPI's chart, for people to look at."""
+        first_rows = candidates.first_rows(self._connection, self._candidate, SAMPLES)
+        kpi = self._table.header.kpi
+        chart = candidates.chart_rows(self._connection, self._candidate, kpi.chart) if kpi else ChartRows([], 0)
+        return first_rows, chart
+
+    def _publish_or_hold(self, audited: AuditedCandidate) -> int | None:
+        """The id of the publish; None where the candidate is held."""
+        publish_id = None
+        if audited.audit.holds:
+            hold(self._context, self._connection, audited)
+        else:
+            self._context.on_progress("publishing", 0, 0)
+            publish_id = publish(self._context, self._connection, audited)
+        self._watch.lap("publish")
+        self._context.on_progress("held" if publish_id is None else "published", audited.audit.rows, audited.audit.rows)
+        return publish_id
+
+
+def _read_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Audit]:
+    """What a view is: the rows of the table that it shows, which were counted and audited there."""
+    shown, columns = candidate.table.shows
+    read = inputs.of_day[shown]
+    checksum = read.checksum + shown_as(columns)
+    return FillResult(Counts(), read.manifest_hash, [], grain_is_proven=True), Audit(read.rows, checksum, [])
 
 
 def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
@@ -93,64 +185,3 @@ def _close_failed(
         return
     with suppress(psycopg.Error, WarehouseError), context.session(candidate.table, "close") as session:
         close(session)
-
-
-def _build(context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch) -> BuildOutcome:
-    table, load_date = candidate.table, candidate.load_date
-    inputs = look_upstream(context, connection, table, load_date)
-    warnings = inputs.warnings(connection)
-    for leftover in candidates.leftovers(connection, table, load_date):
-        candidates.drop(connection, leftover)
-    watch.lap("wait")
-    if table.header.storage == "view":
-        filled, found = _look_through(candidate, inputs)
-    else:
-        if table.header.source:
-            filled = load_object(context, connection, candidate, watch)
-        else:
-            filled = transform(context, connection, candidate, inputs, watch)
-        context.on_progress("checking", 0, len(table.checks))
-        found = audit_candidate(context, connection, candidate, inputs, filled)
-    if found.holds:
-        inputs.check_unchanged(connection)  # else it may be two versions that do not add up
-    record(context, connection, candidate, found, filled)
-    preview = candidates.first_rows(connection, candidate, SAMPLES)
-    kpi = table.header.kpi
-    chart = candidates.chart_rows(connection, candidate, kpi.chart) if kpi else ChartRows([], 0)
-    size = candidates.size_of(connection, candidate)
-    watch.lap("check")
-    counts = Counts(filled.counts.extracted, found.rows, filled.counts.quarantined)
-    publish_id = None
-    if found.holds:
-        hold(context, connection, candidate, inputs, filled, found, counts)
-    else:
-        context.on_progress("publishing", 0, 0)
-        publish_id = publish(context, connection, candidate, inputs, filled, found, counts, size)
-    watch.lap("publish")
-    context.on_progress("published" if publish_id else "held", found.rows, found.rows)
-    return BuildOutcome(
-        relation=table.relation,
-        load_date=load_date,
-        build_id=candidate.build_id,
-        publish_id=publish_id,
-        candidate=candidate.relation,
-        rows=found.rows,
-        checksum=found.checksum,
-        size_bytes=size,
-        manifest_hash=filled.manifest_hash,
-        inputs={relation: each.publish_id for relation, each in inputs.of_day.items()},
-        window=inputs.window,
-        results=found.results,
-        warnings=warnings,
-        preview=preview,
-        chart=chart,
-        seconds=watch.seconds,
-    )
-
-
-def _look_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Audit]:
-    """What a view is: the rows of the table that it shows, which were counted and audited there."""
-    shown, columns = candidate.table.shows
-    read = inputs.of_day[shown]
-    checksum = read.checksum + shown_as(columns)
-    return FillResult(Counts(), read.manifest_hash, [], grain_is_proven=True), Audit(read.rows, checksum, [])

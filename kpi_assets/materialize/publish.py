@@ -5,6 +5,7 @@ Not here: how rows take each other's place (warehouse/tables.py).
 
 from contextlib import suppress
 from datetime import date
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -13,40 +14,31 @@ from psycopg import Connection
 from kpi_assets.ledger import publishes, runs
 from kpi_assets.ledger.locks import lock_publish
 from kpi_assets.ledger.publishes import shown_as
-from kpi_assets.ledger.runs import Counts
+from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.context import BuildContext
-from kpi_assets.materialize.fill import FillResult
-from kpi_assets.materialize.inputs import Inputs
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, outlast_snapshots, retry_on_lock
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import tables
-from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate, DefinitionError
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.shape import Published
 
 
-def publish(
-    context: BuildContext,
-    connection: Connection[Any],
-    candidate: Candidate,
-    inputs: Inputs,
-    filled: FillResult,
-    found: Audit,
-    counts: Counts,
-    size: int,
-) -> int:
-    """Publish; give way to readers who hold the table, and come again until patience ends."""
+def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
+    """Publish a candidate and return the id of the publish; readers who hold the table are waited for.
 
-    def switch() -> int:
-        return _publish(context, connection, candidate, inputs, filled, found, counts, size)
-
+    Raises WarehouseError where they hold it for longer than `publish_patience`, and UpstreamError where an input was
+    published again meanwhile.
+    """
+    candidate = audited.candidate
     try:
         if tables.swaps(connection, candidate.table, candidate.load_date, _others(connection, candidate)):
             outlast_snapshots(connection, "published", context.on_progress, context.publish_patience)
-        return retry_on_lock(switch, "published", context.on_progress, context.publish_patience)
+        return retry_on_lock(
+            partial(_publish, context, connection, audited), "published", context.on_progress, context.publish_patience
+        )
     except psycopg.OperationalError:
-        # Where the connection broke while COMMIT was under way, only the ledger knows whether it went through.
+        # When the connection breaks during COMMIT, only the ledger knows whether the transaction was committed.
         publish_id = None
         with suppress(psycopg.Error, WarehouseError), context.session(candidate.table, "ask") as ask:
             publish_id = publishes.of_build(ask, candidate.build_id)
@@ -55,21 +47,12 @@ def publish(
         return publish_id
 
 
-def _publish(
-    context: BuildContext,
-    connection: Connection[Any],
-    candidate: Candidate,
-    inputs: Inputs,
-    filled: FillResult,
-    found: Audit,
-    counts: Counts,
-    size: int,
-) -> int:
-    """Make the candidate what readers see, and write so in the ledger and the run log: all of it or nothing."""
-    table, load_date = candidate.table, candidate.load_date
+def _publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
+    """Show the candidate to readers and record it in the ledger and the run log: all of it or nothing."""
+    candidate, table, load_date = audited.candidate, audited.candidate.table, audited.candidate.load_date
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-        inputs.check_unchanged(connection)
+        audited.inputs.check_unchanged(connection)
         lock_publish(connection, table.relation)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
         tables.publish_candidate(connection, candidate)
@@ -79,17 +62,17 @@ def _publish(
             load_date,
             build_id=candidate.build_id,
             run_id=context.run_id,
-            manifest_hash=filled.manifest_hash,
+            manifest_hash=audited.filled.manifest_hash,
             code_version=table.code_version,
-            rows=found.rows,
-            checksum=found.checksum,
-            size_bytes=size,
-            inputs=inputs.publish_ids,
+            rows=audited.audit.rows,
+            checksum=audited.audit.checksum,
+            size_bytes=audited.size_bytes,
+            inputs=audited.inputs.publish_ids,
             columns=table.types,
         )
         _publish_views(context, connection, table, load_date)
         layer = context.pipeline.layer(table.relation)
-        runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=counts)
+        runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=audited.counts)
     return publish_id
 
 
