@@ -1,6 +1,6 @@
-"""What has come of a range of load_dates: the publish ledger, the holds and the run log, read for many at once.
+"""The state of a range of load_dates: the publish ledger, the holds and the run log, read for many at once.
 
-Belongs here: facts, and the comparisons that are cheap inside Postgres. Not here: what is to be done (plan/).
+Belongs here: facts, and the comparisons that are cheap inside Postgres. Not here: what follows from them (plan/).
 """
 
 from collections.abc import Mapping, Sequence
