@@ -114,7 +114,7 @@ class Step(Generic[Outcome]):
                 outcome = self._build(context, load_date)
         except dg.Failure as failure:
             return None, str(failure.description)
-        return outcome, outcome.why_not
+        return outcome, outcome.unpublished_reason
 
 
 def _harmless(report: Progress) -> Progress:

@@ -74,7 +74,7 @@ def audit_candidate(
 def _gapless_keys(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Mapping[Relation, Publish]
 ) -> dict[str, tuple[int, int]]:
-    """Of each foreign key to such a key, its ends: a value between them is there, and no other is."""
+    """The lowest and highest value of each key without gaps that a foreign key refers to, by the check's name."""
     ends = {}
     for check in candidate.table.checks:
         if isinstance(check, ForeignKey):

@@ -17,10 +17,10 @@ from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
-from kpi_assets.materialize.context import BuildContext, BuildOutcome, Stopwatch, reason_of
+from kpi_assets.materialize.context import BuildContext, BuildOutcome, Stopwatch, run_log_message
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.hold import hold
-from kpi_assets.materialize.inputs import Inputs, look_upstream
+from kpi_assets.materialize.inputs import Inputs, resolve_inputs
 from kpi_assets.materialize.load import load_object
 from kpi_assets.materialize.publish import publish
 from kpi_assets.materialize.retry import wait_for_lock
@@ -36,10 +36,10 @@ from kpi_assets.warehouse.refusal import cure_of
 
 
 def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
-    """Build one table for one load_date; waits where another session is building the same.
+    """Build one table for one load_date; waits while another session builds the same.
 
-    Raises UpstreamError, LakeError, WarehouseError and DefinitionError; the run log says so too. For a load_date that
-    may not be built it raises UsageError, and nothing is written.
+    Raises UpstreamError, LakeError, WarehouseError and DefinitionError, and writes them in the run log. Raises
+    UsageError for a load_date that may not be built; then nothing is written.
     """
     context.pipeline.check_load_date(load_date)
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
@@ -59,11 +59,11 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
             return Build(context, connection, candidate, watch).run()
         except BaseException as error:
             context.on_progress("failed", 0, 0)
-            told = _explained(table, error) if isinstance(error, psycopg.Error) else error
-            _close_failed(context, connection, candidate, told)
-            if told is error:
+            reported = _explain(table, error) if isinstance(error, psycopg.Error) else error
+            _close_failed(context, connection, candidate, reported)
+            if reported is error:
                 raise
-            raise told from error
+            raise reported from error
 
 
 class Build:
@@ -77,7 +77,7 @@ class Build:
 
     def run(self) -> BuildOutcome:
         """Take every step; the candidate is published or held when this returns."""
-        inputs = look_upstream(self._context, self._connection, self._table, self._load_date)
+        inputs = resolve_inputs(self._context, self._connection, self._table, self._load_date)
         warnings = inputs.warnings(self._connection)
         self._drop_leftovers()
         self._watch.lap("wait")
@@ -150,15 +150,15 @@ class Build:
 
 
 def _read_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Audit]:
-    """What a view is: the rows of the table that it shows, which were counted and audited there."""
+    """The result and the audit of a view: those of the table that it shows, which was counted and audited there."""
     shown, columns = candidate.table.shows
     read = inputs.of_day[shown]
     checksum = read.checksum + shown_as(columns)
     return FillResult(Counts(), read.manifest_hash, [], grain_is_proven=True), Audit(read.rows, checksum, [])
 
 
-def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
-    """What Postgres said while it executed a file's SQL, with the file's name."""
+def _explain(table: Table, error: psycopg.Error) -> WarehouseError:
+    """An error of Postgres with the name of the file whose SQL was executed, and with what to do about it."""
     reason = excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
     cure = cure_of(error)
     end = f": {cure}." if cure else "."
@@ -169,13 +169,13 @@ def _explained(table: Table, error: psycopg.Error) -> WarehouseError:
 def _close_failed(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, error: BaseException
 ) -> None:
-    """Write the failure down, on another connection where this one is lost; then the original error goes on."""
+    """Write the failure in the run log and drop the candidate, in another session where this one is lost."""
 
     def close(session: Connection[Any]) -> None:
         layer = context.pipeline.layer(candidate.table.relation)
-        # A build that was published or held came to its end before the error: what it left is not ours to drop.
+        # A row that is closed already belongs to a published or held build, whose tables must stay.
         if runs.close_build(
-            session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=reason_of(error)
+            session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=run_log_message(error)
         ):
             candidates.drop(session, candidate.relation)
 

@@ -30,15 +30,15 @@ class FillResult:
 def analyze_and_index(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> bool:
-    """Give the planner its statistics and build the index of the grain; False where rows share a key."""
+    """Collect statistics for the planner and build the index of the grain; False where rows share a key."""
     candidates.analyze(connection, candidate)
-    if candidate.slice is None:  # else whoever watches the writers tells of all slices together
+    if candidate.slice is None:  # the progress of slices is reported for all of them (parallel.py)
         context.on_progress("indexing", 0, 0)
-    is_unique = candidates.build_index(connection, candidate)  # how many rows are not, the audit counts
+    is_unique = candidates.build_index(connection, candidate)  # the audit counts the rows that share a key
     watch.lap("index")
     return is_unique
 
 
 def index_slices(connection: Connection[Any], candidate: Candidate, of_slices: Sequence[bool]) -> bool:
-    """Whether no two rows of any slice share a key; then the slices' indexes are made one, and planners know it too."""
+    """Whether no two rows of any slice share a key; then one index is made of the slices' indexes, for planners."""
     return all(of_slices) and candidates.build_index(connection, candidate)

@@ -11,7 +11,7 @@ from kpi_assets.materialize.context import BuildContext
 
 
 def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> None:
-    """Write in the ledger and the run log which checks hold a build, and what it was made from."""
+    """Record in the ledger and the run log which checks hold a build, and from which inputs it was made."""
     candidate, table = audited.candidate, audited.candidate.table
     failed = ", ".join(result.name for result in audited.audit.results if result.holds)
     place = ""

@@ -64,7 +64,7 @@ def _copy_slices(
     """Several streams of a large object at once; None where it is small or cannot be cut."""
     table = candidate.table
     key = table.header.grain[0]
-    count = context.slices_of(manifest.size_bytes)
+    count = context.slice_count(manifest.size_bytes)
     if count < 2 or table.header.storage != "partitions" or table.header.columns[key].type not in KEY_TYPES:
         return None
     cuts = find_cuts(context.store, manifest, table.columns.index(key), count)

@@ -51,7 +51,7 @@ def write_slices(
     pieces = candidate.cut(parts)
     try:
         written = _results(_write_all(context, connection, pieces, write))
-        watch.lap_of([laps for _, laps in written])
+        watch.lap_in_parallel([laps for _, laps in written])
         slices.assemble(connection, candidate, parts)
     except BaseException:
         if not connection.closed:

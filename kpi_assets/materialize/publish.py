@@ -1,6 +1,6 @@
-"""Publishing a candidate: readers, ledger and run log see it in one transaction.
+"""Publishing a candidate: readers, ledger and run log change in one transaction.
 
-Not here: how rows take each other's place (warehouse/tables.py).
+Not here: how the rows of a load_date are replaced (warehouse/tables.py).
 """
 
 from contextlib import suppress
@@ -16,7 +16,7 @@ from kpi_assets.ledger.locks import lock_publish
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.context import BuildContext
-from kpi_assets.materialize.retry import LOCK_TIMEOUT, outlast_snapshots, retry_on_lock
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.candidates import Candidate, DefinitionError
@@ -27,15 +27,15 @@ from kpi_assets.warehouse.shape import Published
 def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
     """Publish a candidate and return the id of the publish; readers who hold the table are waited for.
 
-    Raises WarehouseError where they hold it for longer than `publish_patience`, and UpstreamError where an input was
+    Raises WarehouseError where they hold it for longer than `publish_timeout`, and UpstreamError where an input was
     published again meanwhile.
     """
     candidate = audited.candidate
     try:
         if tables.swaps(connection, candidate.table, candidate.load_date, _others(connection, candidate)):
-            outlast_snapshots(connection, "published", context.on_progress, context.publish_patience)
+            wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
         return retry_on_lock(
-            partial(_publish, context, connection, audited), "published", context.on_progress, context.publish_patience
+            partial(_publish, context, connection, audited), "published", context.on_progress, context.publish_timeout
         )
     except psycopg.OperationalError:
         # When the connection breaks during COMMIT, only the ledger knows whether the transaction was committed.
@@ -77,14 +77,14 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
 
 
 def _others(connection: Connection[Any], candidate: Candidate) -> list[Published]:
-    """The load_dates of its table that are published, and stay as they are."""
+    """The other published load_dates of its table, which stay as they are."""
     table = candidate.table
     return tables.published_of(connection, table, publishes.by_columns(connection, table.relation, candidate.load_date))
 
 
 def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
-    """Write down what else readers see now: a view has the rows of its table, and one definition for all load_dates."""
-    for view in tables.views_on(connection, table.relation):  # also one whose file is away
+    """Record what else changes for readers: a view has the rows of its table, and one definition for all load_dates."""
+    for view in tables.views_on(connection, table.relation):  # also a view whose file was removed
         lock_publish(connection, view)
         publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
     if table.header.storage == "view":

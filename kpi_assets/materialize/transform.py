@@ -92,7 +92,7 @@ def _plan(context: BuildContext, connection: Connection[Any], candidate: Candida
         for relation, origin in origins.items()
         if (stored := slices.stored(connection, tables[relation], origin, candidate.load_date))
     }
-    large = [each for each in sources if context.slices_of(inputs.of_day[origins[each]].size_bytes) > 1]
+    large = [each for each in sources if context.slice_count(inputs.of_day[origins[each]].size_bytes) > 1]
 
     def cut(relation: Relation) -> list[Slice]:
         key = tables[origins[relation]].header.grain[0]
