@@ -63,7 +63,7 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
     """Claim the oldest alert that is due on a channel, together with the alerts that belong in the same message.
 
     These are the alerts of the same kind that runs opened on the same table or job; with `all_due`, all that are due.
-    Each claim counts as an attempt. Returns the alerts, the oldest first, or nothing where none is due. The alerts of
+    Each claim counts as an attempt. Returns the alerts, the oldest first, or nothing if none is due. The alerts of
     one load_date are delivered in order, so that no recovery comes before its incident.
     """
     with connection.cursor(row_factory=class_row(Alert)) as cursor:

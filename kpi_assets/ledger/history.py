@@ -38,7 +38,7 @@ class Lookback(NamedTuple):
 class Hold:
     """What a held build was made from."""
 
-    object: ObjectState | None  # None where it read no object
+    object: ObjectState | None  # None if it read no object
     code_version: str
     checks_version: str
     other_inputs: bool  # whether a table that it read was published with other rows since, or more of its window

@@ -135,7 +135,7 @@ def report_lost_run(
 ) -> None:
     """Open the incident of a run that failed before it reached the run log; call it in the order in which runs ended.
 
-    The incident is closed at once where the run has no load_date, or where the load_date is published as a whole.
+    The incident is closed at once if the run has no load_date, or if the load_date is published as a whole.
     Nothing happens where the run log has the run, the run was reported before, or the load_date was published since.
     `job` is given where the run was not about the load_date as a whole.
     """

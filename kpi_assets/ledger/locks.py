@@ -104,7 +104,7 @@ def unlock(connection: Connection[Any], name: str) -> None:
 
 
 def holder(connection: Connection[Any], name: str) -> Holder | None:
-    """The session that holds a lock; None where nobody does."""
+    """The session that holds a lock; None if nobody does."""
     with connection.cursor(row_factory=class_row(Holder)) as cursor:
         return cursor.execute(_HOLDERS.format(which="locks.name = %s"), [name]).fetchone()
 
@@ -149,7 +149,7 @@ def await_turn(connection: Connection[Any], name: str) -> None:
 def lock_publish(connection: Connection[Any], relation: Relation) -> None:
     """Wait for this transaction's turn to publish into a table; without turns, two first load_dates both create it.
 
-    Raises LockNotAvailable where other builds read a window of the table, which may take long.
+    Raises LockNotAvailable if other builds read a window of the table, which may take long.
     """
     await_turn(connection, _publish_lock(relation))
     which = "locks.name = %s and locks.share <> 0 and locks.pid <> pg_backend_pid()"
@@ -162,7 +162,7 @@ def lock_publish(connection: Connection[Any], relation: Relation) -> None:
 def lock_against_publishes(connection: Connection[Any], relation: Relation) -> None:
     """Keep every session from publishing into a table until this session ends.
 
-    Raises LockNotAvailable where a publish into the table is under way and takes longer than a second.
+    Raises LockNotAvailable if a publish into the table is under way and takes longer than a second.
     """
     name = _publish_lock(relation)
     with connection.transaction():

@@ -76,7 +76,7 @@ order by o.load_date desc, o.object
 def record_content(connection: Connection[Any], manifest: Manifest, *, rows: int, sha256: str) -> None:
     """Add the number of rows and the sha256, which are known once the object was read.
 
-    Raises UserError where the same state had other bytes when it was read before; the earlier record stays.
+    Raises UserError if the same state had other bytes when it was read before; the earlier record stays.
     """
     state = [manifest.object, manifest.load_date, manifest.hash]
     this = "where object = %s and load_date = %s and manifest_hash = %s"

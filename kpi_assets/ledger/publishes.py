@@ -38,7 +38,7 @@ class Publish:
     size_bytes: int
     inputs: dict[str, int]
     published_at: datetime
-    columns: list[tuple[str, str]] | None  # (name, type) in order; None where an earlier version published it
+    columns: list[tuple[str, str]] | None  # (name, type) in order; None if an earlier version published it
 
     @property
     def types(self) -> dict[str, str] | None:
@@ -188,7 +188,7 @@ def by_columns(
 ) -> list[tuple[dict[str, str] | None, date, date, int]]:
     """The column sets with which a table is published, `besides` a load_date: (columns, first, last load_date, count).
 
-    The columns are name -> type; None where an earlier version of kpi_assets published them.
+    The columns are name -> type; None if an earlier version of kpi_assets published them.
     """
     rows = connection.execute(
         "select columns, min(load_date), max(load_date), count(*) from ops.published "

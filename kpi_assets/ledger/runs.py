@@ -58,7 +58,7 @@ def close_build(
     error: str | None = None,
     candidate: str | None = None,
 ) -> bool:
-    """Close a build's row; False where it is closed already, and then it stays as it is."""
+    """Close a build's row; False if it is closed already, and then it stays as it is."""
     with connection.transaction():
         closed = connection.execute(
             f"update ops.pipeline_runs set status = %s, rows_extracted = %s, {_LAYER_COLUMN[layer]} = %s, "  # noqa: S608

@@ -137,7 +137,7 @@ class Build:
         return first_rows, chart
 
     def _publish_or_hold(self, audited: AuditedCandidate) -> int | None:
-        """The id of the publish; None where the candidate is held."""
+        """The id of the publish; None if the candidate is held."""
         publish_id = None
         if audited.audit.holds:
             hold(self._context, self._connection, audited)

@@ -67,7 +67,7 @@ class BuildContext:
 
 @dataclass(frozen=True)
 class ObjectOutcome:
-    """The verification of an S3 object; the manifest is None where there is no object."""
+    """The verification of an S3 object; the manifest is None if there is no object."""
 
     manifest: Manifest | None
     results: list[CheckResult]
@@ -79,7 +79,7 @@ class ObjectOutcome:
 
     @property
     def unpublished_reason(self) -> str | None:
-        """Why nothing may be built from it, in a few words; None where it may."""
+        """Why nothing may be built from it, in a few words; None if it may."""
         return UNPUBLISHED_REASONS["missing" if self.manifest is None else "held"] if self.held else None
 
 
@@ -136,5 +136,5 @@ class BuildOutcome:
 
     @property
     def unpublished_reason(self) -> str | None:
-        """Why it was not published, in a few words; None where it was."""
+        """Why it was not published, in a few words; None if it was."""
         return UNPUBLISHED_REASONS["held"] if self.held else None

@@ -57,7 +57,7 @@ def orphans(connection: Connection[Any], described: Collection[Relation]) -> lis
 def drop_table(server: SecretStr, database: str, relation: Relation, on_progress: Progress) -> None:
     """Drop a table, its `_latest` view and its held builds, and record that in the ledger.
 
-    Raises DefinitionError where a view of a user depends on it, and WarehouseError where a reader holds it for longer
+    Raises DefinitionError if a view of a user depends on it, and WarehouseError if a reader holds it for longer
     than READER_TIMEOUT.
     """
     with connect(server, database, "drop") as connection:

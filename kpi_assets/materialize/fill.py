@@ -30,7 +30,7 @@ class FillResult:
 def analyze_and_index(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> bool:
-    """Collect statistics for the planner and build the index of the grain; False where rows share a key."""
+    """Collect statistics for the planner and build the index of the grain; False if rows share a key."""
     candidates.analyze(connection, candidate)
     if candidate.slice is None:  # the progress of slices is reported for all of them (parallel.py)
         context.on_progress("indexing", 0, 0)

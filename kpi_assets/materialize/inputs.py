@@ -61,7 +61,7 @@ class Inputs:
         ]
 
     def check_unchanged(self, connection: Connection[Any]) -> None:
-        """Raise UpstreamError where one was published again; resolve_inputs locked the earlier ones against that."""
+        """Raise UpstreamError if one was published again; resolve_inputs locked the earlier ones against that."""
         now = publishes.current(connection, self.of_day, self.load_date)
         changed = [str(relation) for relation in self.of_day if now.get(relation) != self.of_day[relation]]
         if changed:
@@ -72,7 +72,7 @@ class Inputs:
 
 
 def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> Inputs:
-    """Look up the publish of every table that it reads, also through views. Raises UpstreamError where one is missing.
+    """Look up the publish of every table that it reads, also through views. Raises UpstreamError if one is missing.
 
     With `lookback` also those of earlier load_dates of the window, but only of load_dates that are published in every
     table of the window. Nothing can be published into these tables until the session ends, so that the rows that are
@@ -111,7 +111,7 @@ def rows_before(connection: Connection[Any], table: Table, load_date: date) -> d
 
 
 def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published: Mapping[Relation, Publish]) -> None:
-    """Raise UpstreamError where a publish lacks a column that is read, or has it in another type than declared.
+    """Raise UpstreamError if a publish lacks a column that is read, or has it in another type than declared.
 
     A column that was added after the publish would be NULL in its rows without anybody noticing.
     """
@@ -138,7 +138,7 @@ def _check_stored(
     load_date: date,
     published: Iterable[Mapping[Relation, Publish]],
 ) -> None:
-    """Raise UpstreamError where the rows of a publish are gone from the database: nothing would be read."""
+    """Raise UpstreamError if the rows of a publish are gone from the database: nothing would be read."""
     wanted: dict[Relation, list[date]] = {}
     for of in published:
         for relation, publish in of.items():

@@ -147,7 +147,7 @@ class _Writer(Generic[T]):
         self.stopped = threading.Event()
 
     def write(self, piece: Candidate) -> tuple[T, Stopwatch]:
-        """Write one slice. Raises _Stopped where the writers were stopped before it was begun."""
+        """Write one slice. Raises _Stopped if the writers were stopped before it was begun."""
         with self._sessions.lend() as session:
             with session.transaction(), self._at_work:
                 if self.stopped.is_set():

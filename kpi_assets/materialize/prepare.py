@@ -49,9 +49,7 @@ def check_readable(pipeline: Pipeline, server: SecretStr) -> None:
     if lack:
         raise WarehouseError(f"The database {pipeline.name!r} {lack}: `kpi bootstrap` brings it up to date.")
     with (
-        suppress(
-            WarehouseError, psycopg.errors.InsufficientPrivilege
-        ),  # a read-only server, or a user who may only read
+        suppress(WarehouseError, psycopg.errors.InsufficientPrivilege),  # read-only server; a user who may only read
         connect(server, pipeline.name, "look") as connection,
     ):
         runs.close_dead_rows(connection)
@@ -80,7 +78,7 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
 
 
 def _check_prepared(connection: Connection[Any], schemas: Iterable[str]) -> None:
-    """Raise WarehouseError where the database lacks something that only its owner may create."""
+    """Raise WarehouseError if the database lacks something that only its owner may create."""
     if lack := _missing(connection, schemas):
         raise WarehouseError(
             f"The database {connection.info.dbname!r} {lack}, and the user of KPI_POSTGRES_URL may not change that: "
@@ -89,7 +87,7 @@ def _check_prepared(connection: Connection[Any], schemas: Iterable[str]) -> None
 
 
 def _missing(connection: Connection[Any], schemas: Iterable[str]) -> str:
-    """What the database lacks of the things that its owner creates, as a predicate; empty where nothing is missing."""
+    """What the database lacks of the things that its owner creates, as a predicate; empty if nothing is missing."""
     if missing := provision.missing_schemas(connection, schemas):
         return f"lacks the schema {missing[0]}"
     return f"is at version {schema.version(connection)} of ops" if schema.pending(connection) else ""

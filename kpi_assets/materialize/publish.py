@@ -27,7 +27,7 @@ from kpi_assets.warehouse.shape import Published
 def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
     """Publish a candidate and return the id of the publish; readers who hold the table are waited for.
 
-    Raises WarehouseError where they hold it for longer than `publish_timeout`, and UpstreamError where an input was
+    Raises WarehouseError if they hold it for longer than `publish_timeout`, and UpstreamError if an input was
     published again meanwhile.
     """
     candidate = audited.candidate

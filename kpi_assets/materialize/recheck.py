@@ -33,7 +33,7 @@ _OF_THE_OBJECT = (RowAccounting, Quarantine, NotSeenBefore)  # they judge the ob
 def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:
     """Make the checks of a table on its published rows and record the results.
 
-    Raises UpstreamError where it is not published, and UsageError for a load_date that the pipeline cannot have.
+    Raises UpstreamError if it is not published, and UsageError for a load_date that the pipeline cannot have.
     """
     context.pipeline.check_load_date(load_date)
     name = f"{context.run_id[:8]} recheck {table.relation}"

@@ -97,7 +97,7 @@ def drop_due(context: BuildContext, due: Sequence[Publish], timeout: float = TIM
 def _drop(context: BuildContext, session: Connection[Any], publish: Publish, timeout: float) -> str:
     """Drop the rows of one publish and of the views that show them; returns why it was kept, or "".
 
-    Raises WarehouseError where a reader holds the table, and DefinitionError where its file says another storage.
+    Raises WarehouseError if a reader holds the table, and DefinitionError if its file says another storage.
     """
     relation = Relation.parse(publish.asset)
     table = context.pipeline.tables[relation]

@@ -35,7 +35,7 @@ def acquire_with_retry(
     timeout: float = math.inf,
     holder: Callable[[], object] = lambda: "",
 ) -> bool:
-    """Call `acquire` until it returns True; False where it did not within `timeout` seconds.
+    """Call `acquire` until it returns True; False if it did not within `timeout` seconds.
 
     A long wait is logged and reported with what `holder` returns.
     """
@@ -53,7 +53,7 @@ def acquire_with_retry(
 def wait_for_lock(
     connection: Connection[Any], name: str, phase: str, on_progress: Progress, timeout: float = math.inf
 ) -> bool:
-    """Take a session lock of ops; False where another session still has it after `timeout` seconds."""
+    """Take a session lock of ops; False if another session still has it after `timeout` seconds."""
     return acquire_with_retry(
         partial(locks.try_lock, connection, name), phase, on_progress, timeout, partial(locks.holder, connection, name)
     )
@@ -75,7 +75,7 @@ def block_publishes(connection: Connection[Any], relation: Relation, on_progress
 def wait_for_snapshots(connection: Connection[Any], done: str, on_progress: Progress, timeout: float) -> None:
     """Wait for the transactions with an older snapshot, which would find the table empty after a partition is swapped.
 
-    Raises WarehouseError where one is still open after `timeout` seconds; `done` is the participle of its message,
+    Raises WarehouseError if one is still open after `timeout` seconds; `done` is the participle of its message,
     such as "published".
     """
     then = snapshots.held(connection)
@@ -94,7 +94,7 @@ def wait_for_snapshots(connection: Connection[Any], done: str, on_progress: Prog
 def retry_on_lock(change: Callable[[], T], done: str, on_progress: Progress, timeout: float) -> T:
     """Call `change`, a transaction with LOCK_TIMEOUT that changes a table, until no reader holds the table.
 
-    The pauses between the calls get longer. Raises WarehouseError where the next pause would exceed `timeout` seconds;
+    The pauses between the calls get longer. Raises WarehouseError if the next pause would exceed `timeout` seconds;
     `done` is the participle of its message, such as "published".
     """
     deadline, attempt, waits = time.monotonic() + timeout, 0, Waits("waiting for a reader to finish")

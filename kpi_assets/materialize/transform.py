@@ -27,7 +27,7 @@ def transform(
 ) -> FillResult:
     """Make the candidate from its file's SELECT.
 
-    Raises UpstreamError where an input was published again meanwhile, and DefinitionError where the SELECT does not do
+    Raises UpstreamError if an input was published again meanwhile, and DefinitionError if the SELECT does not do
     what its header declares.
     """
     context.on_progress("selecting", 0, 0)
@@ -42,7 +42,7 @@ def transform(
 
 @dataclass(frozen=True)
 class SlicePlan:
-    """The slices in which a SELECT is run, and where the tables lie that it reads; no slices: it is run as a whole."""
+    """The slices in which a SELECT is run, none if it is run as a whole, and where its sources are stored."""
 
     slices: Sequence[Slice]
     sources: Mapping[Relation, Stored]
@@ -56,10 +56,10 @@ class SlicePlan:
 def plan_slices(
     sources: Mapping[Relation, Stored], large: Sequence[Relation], cut: Callable[[Relation], list[Slice]]
 ) -> SlicePlan:
-    """Decide in which slices a SELECT is run that reads these `sources` by the key of its own grain.
+    """Decide in which slices a SELECT is run that reads these `sources` by the first column of its own grain.
 
-    The slices are those of the source that has most. Where no source is sliced, the first of the `large` ones that
-    `cut` can cut by its statistics decides.
+    The slices are those of the source that has most. If no source is sliced, they are those of the first `large` one
+    that `cut` can cut.
     """
     finest = max((source.slices for source in sources.values()), key=len, default=[])
     return SlicePlan(finest or next(filter(None, map(cut, large)), []), sources)
@@ -71,7 +71,7 @@ def _select(
     """Run the SELECT into the candidate; whether no two rows share a key."""
     reads = [context.pipeline.tables[relation] for relation in candidate.table.query_reads]
     instead = candidates.as_declared(connection, reads)
-    # A slice is read from its own table, which has other types than the file declares for as long as `instead` has any.
+    # A slice is read as it is stored, which is with other types than declared while `instead` has a subquery.
     plan = SlicePlan([], {}) if instead else _plan(context, connection, candidate, inputs)
     if plan.slices:
         proven = _select_in_slices(context, connection, candidate, plan, watch)
@@ -85,7 +85,7 @@ def _select(
 
 
 def _plan(context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs) -> SlicePlan:
-    """Look up where the tables lie that can be read in slices, and plan by that."""
+    """Look up where the tables that can be read in slices are stored, and plan the slices."""
     tables, origins = context.pipeline.tables, context.pipeline.co_sliced_inputs(candidate.table)
     sources = {
         relation: stored
@@ -106,8 +106,8 @@ def _select_in_slices(
 ) -> bool | None:
     """Run the SELECT once for each slice; whether no two rows share a key.
 
-    None, and nothing is left of the slices, where a row has a NULL key: it belongs to no slice, and only the audit of
-    the whole can count it.
+    None if a row has a NULL key, which belongs to no slice: then all slices are dropped, and the audit must count the
+    row in the whole.
     """
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
