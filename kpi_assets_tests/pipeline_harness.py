@@ -14,9 +14,9 @@ from psycopg import Connection, sql
 from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.prepare import prepare
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult

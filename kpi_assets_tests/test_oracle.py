@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import default_sql_dir

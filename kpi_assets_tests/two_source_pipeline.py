@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 
 from kpi_assets.ledger import runs
-from kpi_assets.materialize.table import build
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import LoadDateStatus

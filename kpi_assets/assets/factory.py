@@ -16,8 +16,8 @@ from kpi_assets.assets.metadata import object_key, table_key
 from kpi_assets.assets.partitions import check_specs, dependency, load_dates
 from kpi_assets.assets.steps import Step, upstream_names
 from kpi_assets.dagster_internals import AssetCheckEvaluationTargetMaterializationData
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import checks as object_checks
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.checks.base import Check

@@ -127,7 +127,7 @@ class Step(Generic[Outcome]):
                 outcome = self._build(context, load_date)
         except dg.Failure as failure:
             return _Attempt(None, str(failure.description), is_error=True)
-        return _Attempt(outcome, outcome.why_not, is_error=False)
+        return _Attempt(outcome, outcome.unpublished_reason, is_error=False)
 
 
 def _some(partitions: Sequence[str]) -> str:

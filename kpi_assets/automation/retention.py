@@ -9,7 +9,7 @@ import dagster as dg
 
 from kpi_assets.assets.factory import RESOURCES
 from kpi_assets.assets.steps import NAMED, user_errors_as_failures
-from kpi_assets.materialize.retention import drop, due, totals
+from kpi_assets.materialize.retention import drop_due, find_due, totals_by_table
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.warehouse.connection import connect
 
@@ -23,12 +23,14 @@ def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
         with user_errors_as_failures(context):
             work = resources.run_log.context(pipeline, resources.s3, resources.progress(context.log, "retention"))
             with connect(work.server, pipeline.name, "retention") as connection:
-                found = due(connection, pipeline, datetime.now(timezone.utc).date())
-            outcomes = list(drop(work, found))
-        for total in totals(publish for publish, why_not in outcomes if not why_not):
+                found = find_due(connection, pipeline, datetime.now(timezone.utc).date())
+            outcomes = list(drop_due(work, found))
+        for total in totals_by_table(publish for publish, kept_reason in outcomes if not kept_reason):
             days = f"{total.load_dates} load_dates from {total.first} to {total.last}"
             context.log.info(f"{total.asset}: {total.rows} rows of {days} dropped")
-        left = [f"{publish.asset} of {publish.load_date}: {why_not}" for publish, why_not in outcomes if why_not]
+        left = [
+            f"{publish.asset} of {publish.load_date}: {kept_reason}" for publish, kept_reason in outcomes if kept_reason
+        ]
         for sentence in left[:NAMED]:
             context.log.warning(f"Left for the next time: {sentence}")
         context.log.info(f"{len(outcomes) - len(left)} dropped, {len(left)} left for the next time.")

@@ -161,7 +161,7 @@ class Session:
 
         On the embedded server it is made where nothing has been run yet. Raises WarehouseError.
         """
-        from kpi_assets.materialize.prepare import look  # noqa: PLC0415
+        from kpi_assets.materialize.prepare import check_readable  # noqa: PLC0415
         from kpi_assets.warehouse.provision import has_database  # noqa: PLC0415
 
         prepare_bucket(self.stack, self.pipeline)
@@ -171,7 +171,7 @@ class Session:
             raise UserError(
                 f"The database {self.pipeline.name!r} does not exist yet: `kpi bootstrap` makes it, or the first run."
             )
-        look(self.pipeline, self.server)
+        check_readable(self.pipeline, self.server)
         return self
 
     @property

@@ -35,17 +35,19 @@ def _retain(work: Session, *, drop: bool) -> list[str]:
 
     pipeline = work.pipeline
     with connect(work.server, pipeline.name, "retention", reads=True) as connection:
-        found = build.due(connection, pipeline, datetime.now(timezone.utc).date())
+        found = build.find_due(connection, pipeline, datetime.now(timezone.utc).date())
     left = []
     if drop:
         store = open_store(pipeline, work.settings)
-        outcomes = list(build.drop(BuildContext(pipeline, work.server, store, str(uuid.uuid4())), found))
-        left = [f"{publish.asset} of {publish.load_date}: {why_not}" for publish, why_not in outcomes if why_not]
-        found = [publish for publish, why_not in outcomes if not why_not]
+        outcomes = list(build.drop_due(BuildContext(pipeline, work.server, store, str(uuid.uuid4())), found))
+        left = [
+            f"{publish.asset} of {publish.load_date}: {kept_reason}" for publish, kept_reason in outcomes if kept_reason
+        ]
+        found = [publish for publish, kept_reason in outcomes if not kept_reason]
     if found:
         rows = [
             (t.asset, t.load_dates, t.first, t.last, f"{t.rows:,}", f"{t.size_bytes / 1e6:,.1f}")
-            for t in build.totals(found)
+            for t in build.totals_by_table(found)
         ]
         columns = ("table", "load_dates", "first", "last", "rows", "MB")
         title = f"{pipeline.name}: {'dropped' if drop else 'older than it is kept'}"

@@ -68,7 +68,7 @@ def show_table(
     from psycopg import sql  # noqa: PLC0415
 
     from kpi_assets.ledger import publishes  # noqa: PLC0415
-    from kpi_assets.materialize.retention import replay  # noqa: PLC0415
+    from kpi_assets.materialize.retention import explain_replay  # noqa: PLC0415
     from kpi_assets.model.excerpt import sql_cut  # noqa: PLC0415
     from kpi_assets.model.names import LOW_VOLUME  # noqa: PLC0415
     from kpi_assets.warehouse.candidates import for_readers  # noqa: PLC0415
@@ -80,7 +80,7 @@ def show_table(
         day = load_date or publishes.latest_load_date(connection, table.relation)
         if day is None or table.relation not in publishes.current(connection, [table.relation], day):
             if day and (gone := publishes.dropped(connection, [table.relation], day)):
-                raise UserError(f"It cannot be shown: {replay(work.pipeline, gone, day)}.")
+                raise UserError(f"It cannot be shown: {explain_replay(work.pipeline, gone, day)}.")
             which = f" of {load_date}" if load_date else ""
             raise UserError(
                 f"{table.relation}{which} is not published in {work.place}: land and run the load_date first."

@@ -8,7 +8,7 @@ from psycopg import Connection
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
 from kpi_assets.ledger import manifests, publishes, results, schema
 from kpi_assets.materialize.drop import orphans
-from kpi_assets.materialize.recheck import as_published
+from kpi_assets.materialize.recheck import check_as_published
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
@@ -39,7 +39,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
             )
         changed = {}
         for publish in of_table if deep else ():
-            if publish.load_date not in gone and not (found := as_published(connection, table, publish)).passed:
+            if publish.load_date not in gone and not (found := check_as_published(connection, table, publish)).passed:
                 changed[publish.load_date] = found.message
         if changed:
             first, *more = sorted(changed)

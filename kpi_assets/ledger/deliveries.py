@@ -1,7 +1,7 @@
-"""The outbox, ops.alert_deliveries: on which channel an alert was told, or why not yet.
+"""The outbox, ops.alert_deliveries: on which channel an alert was delivered, or why it is not delivered yet.
 
-Who delivers claims the rows of one message, which sets the time of their next attempt at once: so a deliverer that dies
-leaves rows that are tried again, and two deliverers never have the same ones.
+A deliverer claims the rows of one message, and the claim sets the time of their next attempt. So the rows of a
+deliverer that dies are tried again, and two deliverers never have the same rows.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from psycopg.rows import class_row, dict_row
 from kpi_assets.ledger.incidents import Kind
 
 GIVE_UP = "7 days"  # after an alert was opened
-# What is over and older than this is not told on a channel that has never heard of it: one that was set up today.
+# A closed alert that is older than this is not delivered on a new channel, such as one that was set up today.
 NEWS = "1 day"
-FIRST_PAUSE, LONGEST_PAUSE = "1 minute", "1 hour"  # between two attempts; each pause is twice the one before
+FIRST_PAUSE, LONGEST_PAUSE = "1 minute", "1 hour"  # between two attempts; each pause is twice as long as the last
 
 
 @dataclass(frozen=True)
 class Alert:
-    """A row of ops.alerts, to be told."""
+    """A row of ops.alerts that is to be delivered."""
 
     id: int
     pipeline_name: str
@@ -35,7 +35,7 @@ class Alert:
 
 
 def enter(connection: Connection[Any], channels: Sequence[str]) -> None:
-    """Write a row for each alert that a channel is to tell and has none for."""
+    """Insert a row for each alert and channel that has none yet."""
     connection.execute(
         """
         insert into ops.alert_deliveries (alert_id, channel)
@@ -50,7 +50,7 @@ def enter(connection: Connection[Any], channels: Sequence[str]) -> None:
 
 
 def told_lately(connection: Connection[Any], channel: str) -> int:
-    """How many messages a channel has taken in the last minute."""
+    """Count the messages that a channel accepted in the last minute."""
     row = connection.execute(
         "select count(distinct message) from ops.alert_deliveries "
         "where channel = %s and delivered_at > clock_timestamp() - interval '1 minute'",
@@ -60,11 +60,11 @@ def told_lately(connection: Connection[Any], channel: str) -> int:
 
 
 def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -> list[Alert]:
-    """Count an attempt at the oldest alert that is due on a channel, and at each that is told in one message with it.
+    """Claim the oldest alert that is due on a channel, together with the alerts that belong in the same message.
 
-    Those are the ones that runs opened on the same table or job in the same way, or with `all_due` all. Returns them,
-    the oldest first; nothing where none is due. Of one load_date the alerts are told in order: no recovery before its
-    incident.
+    These are the alerts of the same kind that runs opened on the same table or job; with `all_due`, all that are due.
+    Each claim counts as an attempt. Returns the alerts, the oldest first, or nothing if none is due. The alerts of
+    one load_date are delivered in order, so that no recovery comes before its incident.
     """
     with connection.cursor(row_factory=class_row(Alert)) as cursor:
         found = cursor.execute(
@@ -83,7 +83,7 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
             due as materialized (
                 select alert_id, channel, cause from waiting where in_turn and next_attempt_at <= clock_timestamp()
             ),
-            -- Where another deliverer has the oldest ones in hand, this one goes on with the others.
+            -- When another deliverer has claimed the oldest ones, this one takes the next.
             oldest as materialized (
                 select due.cause
                 from ops.alert_deliveries as d inner join due using (alert_id, channel)
@@ -120,7 +120,7 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
 
 
 def delivered(connection: Connection[Any], alerts: Sequence[Alert], channel: str, message: str) -> None:
-    """Write that a channel has taken the message, by its key, that tells of these alerts."""
+    """Record that a channel accepted the message with this key, which contains these alerts."""
     connection.execute(
         "update ops.alert_deliveries set delivered_at = clock_timestamp(), last_error = null, message = %s "
         "where alert_id = any(%s) and channel = %s",
@@ -129,7 +129,7 @@ def delivered(connection: Connection[Any], alerts: Sequence[Alert], channel: str
 
 
 def refused(connection: Connection[Any], alerts: Sequence[Alert], channel: str, reason: str) -> None:
-    """Write why a channel has not taken alerts; `reason` names no secret."""
+    """Record why a channel did not accept alerts; `reason` must not contain a secret."""
     connection.execute(
         "update ops.alert_deliveries set last_error = %s "
         "where alert_id = any(%s) and channel = %s and delivered_at is null",
@@ -138,7 +138,7 @@ def refused(connection: Connection[Any], alerts: Sequence[Alert], channel: str, 
 
 
 def untold(connection: Connection[Any], channels: Sequence[str]) -> int:
-    """How many alerts one of these channels has yet to take, and is to be told."""
+    """Count the alerts that at least one of these channels has still to accept."""
     row = connection.execute(
         """
         select count(*) from ops.alerts as a
@@ -158,7 +158,7 @@ def untold(connection: Connection[Any], channels: Sequence[str]) -> int:
 
 
 def undelivered(connection: Connection[Any]) -> list[dict[str, Any]]:
-    """What has not been told yet: alert, channel, attempts, last_error, and next_attempt_at (None: given up)."""
+    """List what is not delivered yet: alert, channel, attempts, last_error, and next_attempt_at (None: given up)."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

@@ -1,8 +1,6 @@
-"""The history of load_dates: what the ledger knows of each load_date of a range, read for all of them at once.
+"""The state of a range of load_dates: the publish ledger, the holds and the run log, read for many at once.
 
-Three queries are enough for a year: what is published, from which objects, and what the latest builds came to that were
-no success. Belongs here: facts, and the comparisons that are cheap inside Postgres. Not here: what follows from them
-(plan/).
+Belongs here: facts, and the comparisons that are cheap inside Postgres. Not here: what follows from them (plan/).
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +39,7 @@ class Lookback(NamedTuple):
 class Hold:
     """What a held build was made from."""
 
-    object: ObjectState | None  # None where it read no object
+    object: ObjectState | None  # None if it read no object
     code_version: str
     checks_version: str
     other_inputs: bool  # whether a table that it read was published with other rows since, or more of its window

@@ -1,4 +1,4 @@
-"""Holds, ops.holds: what each held build was made from, so that the same is not built again only to be held again."""
+"""Holds, ops.holds: the inputs of each held build, so that it is not built again from the same inputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def record(
     checks_version: str = "",
     inputs: Mapping[str, int] = NOTHING,
 ) -> None:
-    """Write what a build was made from that is about to be closed as held; `inputs` as in publishes.record."""
+    """Record the inputs of a build that is about to be closed as held; `inputs` as in publishes.record."""
     connection.execute(
         "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs) "
         "values (%s, %s, %s, %s, %s)",

@@ -1,9 +1,10 @@
-"""Incidents, ops.alerts: what a person must hear of, once, however often it happens again.
+"""Incidents, ops.alerts: what a person must hear of once, however often it happens.
 
-An incident is a (pipeline, load_date, kind): held by a gate, failed, or late, as a load_date is that lacks objects or
-KPIs. It is opened in the transaction of the event itself, counts what happens again while it is open, and is closed by
-a recovery once the load_date is published. A sensor or schedule that fails again and again is one too, of no load_date.
-Not here: what is late or has recovered (monitoring/), and who is told (deliveries.py).
+An incident has a pipeline, a load_date and a kind: held by a gate, failed, or late, which means that objects or KPIs of
+the load_date are missing. It is opened in the transaction of the event itself. While it is open, it counts repetitions.
+A recovery closes it once the load_date is published. A sensor or schedule that keeps failing is an incident without a
+load_date.
+Not here: what is late or has recovered (monitoring/), and how it is delivered (deliveries.py).
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from kpi_assets.model.pipeline import Pipeline
 
 Kind = Literal["held", "failed", "late", "stalled", "recovered"]
 
-# The same incident again is counted, and its details become those of the latest run.
+# A repetition of an open incident is counted, and the details become those of the latest run.
 _OPEN = """
 insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at, last_at)
 {source}
@@ -36,7 +37,7 @@ on conflict (pipeline_name, load_date, kind) where closed_at is null do update s
     last_at = greatest(alerts.last_at, excluded.last_at)
 """
 
-# Whether a load_date is whole: all tables were published, and the latest build of each job came to a good end.
+# Whether a load_date is whole: all tables were published, and the latest build of each job succeeded.
 _WHOLE = """
 cardinality(%(tables)s::text[]) = (
     select count(distinct p.asset) from ops.publishes as p
@@ -49,8 +50,8 @@ and 'success' = all (
 )
 """
 
-# A lost run is dated by its end, and one that ended no later than the open incident's latest was counted. It leaves a
-# load_date that is whole as it was: no publish will follow that could close the incident, so it is told and over.
+# A lost run is dated by its end; a run that ended before the latest event of the open incident is counted already.
+# Where the load_date is whole, no publish will follow that could close the incident: it is opened and closed at once.
 _LOST = f"""
 select
     %(pipeline)s, a.load_date, 'failed', %(run_id)s, %(job)s, array[%(sentence)s],
@@ -67,8 +68,8 @@ and not exists (
 )
 """  # noqa: S608
 
-# A run as a whole tells only what none of its builds has told. Without a load_date nothing could close the incident.
-# Of what Postgres said only the first part: its details quote rows, and a message leaves the warehouse.
+# The row of a whole run opens an incident only where none of its builds did. Without a load_date it is closed at once.
+# Only the first part of a Postgres message is kept: its details quote rows, and the message leaves the warehouse.
 _SAID = sql_cut(r"regexp_replace(coalesce(c.checks, r.error_message), '\s(DETAIL|CONTEXT|HINT):.*', '')", RECORD)
 _FROM_RUN_LOG = f"""
 select
@@ -92,17 +93,17 @@ where r.id = %(id)s and r.status in ('held', 'failed') and (
 
 
 def await_turn(connection: Connection[Any]) -> None:
-    """Wait for this transaction's turn to touch several incidents: two would wait for each other for ever.
+    """Wait for this transaction's turn to change several incidents; without turns, two transactions could deadlock.
 
-    To be called before anything else is locked.
+    Call it before anything else is locked.
     """
     locks.await_turn(connection, "alerts")
 
 
 def report_row(connection: Connection[Any], row_id: int) -> None:
-    """Open the incident that a row of the run log tells of, if it was closed as held or failed.
+    """Open the incident of a row of the run log, if the row was closed as held or failed.
 
-    To be called in the transaction that closes it.
+    Call it in the transaction that closes the row.
     """
     connection.execute(_OPEN.format(source=_FROM_RUN_LOG), {"id": row_id})
 
@@ -110,9 +111,9 @@ def report_row(connection: Connection[Any], row_id: int) -> None:
 def report_late(
     connection: Connection[Any], pipeline: str, load_date: date, *sentences: str, kpi: str | None = None
 ) -> None:
-    """Open the incident of a load_date that should be there by now; nothing happens where it is open already.
+    """Open the incident of a load_date that is late; nothing happens where it is open already.
 
-    The sentences say what is missing, since when. Of a `kpi` there is one at a time, until it is fresh again.
+    The sentences say what is missing since when. A `kpi` has at most one such incident, until it is fresh again.
     """
     connection.execute(
         "insert into ops.alerts (pipeline_name, load_date, kind, job, details) "
@@ -132,11 +133,11 @@ def report_lost_run(
     sentence: str,
     job: str | None = None,
 ) -> None:
-    """Open the incident of a run that failed before the run log could hear of it; to be called in order of their ends.
+    """Open the incident of a run that failed before it reached the run log; call it in the order in which runs ended.
 
-    It is over at once where it has no load_date, or one that is published as a whole. Nothing happens where the run log
-    knows the run, the run was reported before, or the load_date was published since. `job` is named where it is not
-    about the load_date as a whole.
+    The incident is closed at once if the run has no load_date, or if the load_date is published as a whole.
+    Nothing happens where the run log has the run, the run was reported before, or the load_date was published since.
+    `job` is given where the run was not about the load_date as a whole.
     """
     connection.execute(
         _OPEN.format(source=_LOST),
@@ -161,14 +162,14 @@ def knows_run(connection: Connection[Any], run_id: str) -> bool:
 
 
 def _whole_of(pipeline: Pipeline) -> dict[str, Any]:
-    """What `_WHOLE` asks of a pipeline."""
+    """The parameters of `_WHOLE`."""
     tables = [str(relation) for relation in pipeline.tables]
     jobs = [*tables, *(table.object_name for table in pipeline.sources)]
     return {"pipeline": pipeline.name, "tables": tables, "jobs": jobs}
 
 
 def report_stalled(connection: Connection[Any], pipeline: str, name: str, sentence: str) -> None:
-    """Open the incident of a sensor or schedule that fails again and again; nothing happens where it is open."""
+    """Open the incident of a sensor or schedule that keeps failing; nothing happens where it is open already."""
     connection.execute(
         "insert into ops.alerts (pipeline_name, kind, job, details) values (%s, 'stalled', %s, array[%s]) "
         "on conflict do nothing",
@@ -177,7 +178,7 @@ def report_stalled(connection: Connection[Any], pipeline: str, name: str, senten
 
 
 def close_stalled(connection: Connection[Any], pipeline: str, stalled: Sequence[str]) -> None:
-    """Close what is open of each sensor and schedule that is stalled no more, with a recovery."""
+    """Close the incident of each sensor and schedule that is no longer stalled, with a recovery."""
     connection.execute(
         """
         with closed as (
@@ -197,7 +198,7 @@ def close_stalled(connection: Connection[Any], pipeline: str, stalled: Sequence[
 
 
 def lock_open(connection: Connection[Any], pipeline: str) -> bool:
-    """Lock the open incidents of a pipeline; whether there are any. After `await_turn`."""
+    """Lock the open incidents of a pipeline and return whether there are any. Call it after `await_turn`."""
     query = "select 1 from ops.alerts where pipeline_name = %s and closed_at is null for update"
     return bool(connection.execute(query, [pipeline]).fetchall())
 
@@ -205,7 +206,7 @@ def lock_open(connection: Connection[Any], pipeline: str) -> bool:
 def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequence[str]) -> list[date]:
     """Close the incidents of each load_date that is whole again, with one recovery each; returns those load_dates.
 
-    That of a late KPI is closed when it is none of `late_kpis`. After `lock_open`.
+    The incident of a late KPI is closed when the KPI is not in `late_kpis`. Call it after `lock_open`.
     """
     rows = connection.execute(
         f"""
@@ -241,14 +242,14 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
 
 
 def close_of_table(connection: Connection[Any], relation: Relation) -> None:
-    """Close what is open of a table that is dropped: nothing of it can recover. After `await_turn`."""
+    """Close the incidents of a table that is dropped, because it cannot recover. Call it after `await_turn`."""
     connection.execute(
         "update ops.alerts set closed_at = clock_timestamp() where closed_at is null and job = %s", [str(relation)]
     )
 
 
 def open_incidents(connection: Connection[Any]) -> list[dict[str, Any]]:
-    """What is open, by load_date: kind, opened_at, occurrences, details."""
+    """List the open incidents by load_date: kind, opened_at, occurrences, details."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "select load_date, kind, opened_at, occurrences, details from ops.alerts where closed_at is null "

@@ -1,11 +1,11 @@
-"""The locks of runs, builds and publishes: rows of ops.locks, which only those who build may write.
+"""The locks of runs, builds and publishes: rows of ops.locks, which only the roles that build may write.
 
-A lock of a session is a row that names the session and a token. The token is an advisory lock on a random number, which
-the session takes first: PostgreSQL gives it up when the session ends, so a killed process leaves no lock behind. A
-session that may not write ops cannot stop a build: it does not know the number before it is held, and a number that it
-takes afterwards stands in no row as its own.
-A lock of a transaction is the row itself, locked for update.
-Not here: how long somebody waits (materialize/retry.py).
+A session lock is a row that names the session and a token. The token is an advisory lock on a random number, which the
+session takes first. PostgreSQL releases it when the session ends, so a killed process leaves no lock behind. A session
+that may not write ops cannot block a build: it does not know the number before it is taken, and no row names it as the
+holder of a number that it takes later.
+A transaction lock is the row itself, locked for update.
+Not here: how long a build waits (materialize/retry.py).
 """
 
 import secrets
@@ -19,7 +19,7 @@ from psycopg.rows import class_row
 
 from kpi_assets.model.names import Relation
 
-# Whether a row of ops.locks is held: its session lives, and holds the token. Both views can be read by everybody.
+# Whether a row of ops.locks is held: its session lives and holds the token. Every role can read both views.
 HELD = """
 exists (
     select 1
@@ -53,7 +53,7 @@ order by locks.since
 
 @dataclass(frozen=True)
 class Holder:
-    """The session that holds a lock; `holder` is the session's application_name, as when it took the lock."""
+    """The session that holds a lock; `holder` is its application_name at the time when it took the lock."""
 
     name: str
     pid: int
@@ -84,7 +84,7 @@ def _publish_lock(relation: Relation) -> str:
 def try_lock(connection: Connection[Any], name: str, *, shared: bool = False) -> bool:
     """Take a lock for this session; False while another session has it. Shared locks of one name do not conflict.
 
-    The session must not be in a transaction: others would not see the lock before it is committed.
+    The session must not be in a transaction, because others would not see the lock before the commit.
     """
     token = secrets.randbits(64) - 2**63
     connection.execute("select pg_advisory_lock(%s)", [token])  # of a random number, which nobody else holds
@@ -95,7 +95,7 @@ def try_lock(connection: Connection[Any], name: str, *, shared: bool = False) ->
 
 
 def unlock(connection: Connection[Any], name: str) -> None:
-    """Give back what this session has of a lock; of another session's nothing."""
+    """Release a lock if this session holds it; the lock of another session stays."""
     connection.execute(
         "with gone as (delete from ops.locks where name = %s and pid = pg_backend_pid() returning token) "
         "select pg_advisory_unlock(token) from gone",
@@ -104,7 +104,7 @@ def unlock(connection: Connection[Any], name: str) -> None:
 
 
 def holder(connection: Connection[Any], name: str) -> Holder | None:
-    """Who holds a lock."""
+    """The session that holds a lock; None if nobody does."""
     with connection.cursor(row_factory=class_row(Holder)) as cursor:
         return cursor.execute(_HOLDERS.format(which="locks.name = %s"), [name]).fetchone()
 
@@ -116,9 +116,9 @@ def holders(connection: Connection[Any]) -> list[Holder]:
 
 
 def idle_holders(connection: Connection[Any], seconds: float) -> list[Holder]:
-    """The sessions that hold locks and have done nothing for so long, nor has any other session of their run.
+    """The sessions that hold locks and have been idle for so long, together with all other sessions of their run.
 
-    Such a session may have lost its client: behind a pooler, or a network that fails in silence.
+    Such a session may have lost its client, behind a pooler or a network that drops connections without notice.
     """
     which = """
         locks.token is not null and not exists (
@@ -136,20 +136,20 @@ def idle_holders(connection: Connection[Any], seconds: float) -> list[Holder]:
 
 
 def sweep(connection: Connection[Any]) -> None:
-    """Delete the rows whose sessions are gone; they stand in nobody's way."""
+    """Delete the rows whose sessions are gone; they block nobody."""
     connection.execute(f"delete from ops.locks where token is not null and not {HELD}")  # noqa: S608
 
 
 def await_turn(connection: Connection[Any], name: str) -> None:
-    """Wait for this transaction's turn; it ends with the transaction. `lock_timeout` bounds the wait."""
+    """Take a lock that is released when the transaction ends; `lock_timeout` limits the wait."""
     connection.execute("insert into ops.locks (name) values (%s) on conflict do nothing", [name])
     connection.execute("select 1 from ops.locks where (name, share) = (%s, 0) for update", [name])
 
 
 def lock_publish(connection: Connection[Any], relation: Relation) -> None:
-    """Wait for this transaction's turn to publish into a table: two first load_dates would both create it.
+    """Wait for this transaction's turn to publish into a table; without turns, two first load_dates both create it.
 
-    Raises LockNotAvailable where sessions read a window of the table, which may take long.
+    Raises LockNotAvailable if other builds read a window of the table, which may take long.
     """
     await_turn(connection, _publish_lock(relation))
     which = "locks.name = %s and locks.share <> 0 and locks.pid <> pg_backend_pid()"
@@ -160,9 +160,9 @@ def lock_publish(connection: Connection[Any], relation: Relation) -> None:
 
 
 def lock_against_publishes(connection: Connection[Any], relation: Relation) -> None:
-    """For the rest of this session nothing is published into a table.
+    """Keep every session from publishing into a table until this session ends.
 
-    Raises LockNotAvailable where something is being published just now, and goes on for longer than a moment.
+    Raises LockNotAvailable if a publish into the table is under way and takes longer than a second.
     """
     name = _publish_lock(relation)
     with connection.transaction():

@@ -1,4 +1,4 @@
-"""Manifests, ops.manifests: each state of an S3 object that was seen, and what it held once it was read."""
+"""Manifests, ops.manifests: each state of an S3 object that was seen, with its rows and sha256 once it was read."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -13,7 +13,7 @@ from kpi_assets.model.names import Relation
 
 
 def record(connection: Connection[Any], manifest: Manifest, *, run_id: str) -> None:
-    """Write what an object is now. A state that was seen before becomes the latest again."""
+    """Record the state of an object. A state that was seen before becomes the latest again."""
     connection.execute(
         """
         insert into ops.manifests (
@@ -38,9 +38,9 @@ def record(connection: Connection[Any], manifest: Manifest, *, run_id: str) -> N
     )
 
 
-# The states with the same bytes, each the last that was seen of its object, that came before one state: what was
-# published first came first; of two that were never published, the one that was seen first. So a replay says again what
-# the first build said, and of two objects with the same bytes one alone is told to be the repetition.
+# The earlier states with the same bytes as a given one; of each object only the state that was seen last counts. The
+# state that was published first is the earlier one; of two that were never published, the one that was seen first. So a
+# replay gives the same answer as the first build, and only one of two objects with the same bytes is the repetition.
 _SAME_BYTES = """
 with same as (
     select
@@ -74,9 +74,9 @@ order by o.load_date desc, o.object
 
 
 def record_content(connection: Connection[Any], manifest: Manifest, *, rows: int, sha256: str) -> None:
-    """Add what only reading the object tells.
+    """Add the number of rows and the sha256, which are known once the object was read.
 
-    Raises UserError where the same state was read as other bytes before; what was recorded then stays.
+    Raises UserError if the same state had other bytes when it was read before; the earlier record stays.
     """
     state = [manifest.object, manifest.load_date, manifest.hash]
     this = "where object = %s and load_date = %s and manifest_hash = %s"
@@ -96,9 +96,9 @@ def record_content(connection: Connection[Any], manifest: Manifest, *, rows: int
 
 
 def same_bytes(connection: Connection[Any], name: str, load_date: date, manifest_hash: str) -> list[dict[str, Any]]:
-    """The objects with the same bytes that came before one state of an object, as `load_date` and `object` (its URL).
+    """The earlier objects with the same bytes as a state of an object, as `load_date` and `object` (its URL).
 
-    None for a state that was not read to its end, and for one without rows.
+    Empty for a state that was not read to its end, and for one without rows.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
@@ -107,7 +107,7 @@ def same_bytes(connection: Connection[Any], name: str, load_date: date, manifest
 
 
 def of_published(connection: Connection[Any], tables: Iterable[Relation]) -> list[tuple[Manifest, str]]:
-    """The object behind each load_date that is published of these raw tables, with the sha256 of its bytes."""
+    """The object from which each published load_date of these raw tables was loaded, with the sha256 of its bytes."""
     rows = connection.execute(
         """
         select m.sha256, m.object, m.load_date, m.bucket, m.key, m.size_bytes, m.etag, m.version_id, m.last_modified
@@ -123,7 +123,7 @@ def of_published(connection: Connection[Any], tables: Iterable[Relation]) -> lis
 
 
 def before(connection: Connection[Any], name: str, load_date: date) -> Manifest | None:
-    """The last state that was seen of an object on the latest earlier load_date on which it was not held."""
+    """The last state of an object on the latest earlier load_date for which it was not held; None if there is none."""
     row = connection.execute(
         """
         select m.object, m.load_date, m.bucket, m.key, m.size_bytes, m.etag, m.version_id, m.last_modified

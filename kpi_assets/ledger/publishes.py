@@ -33,7 +33,7 @@ class Publish:
     size_bytes: int
     inputs: dict[str, int]
     published_at: datetime
-    columns: list[tuple[str, str]] | None  # (name, type) in order; None of what an earlier version published
+    columns: list[tuple[str, str]] | None  # (name, type) in order; None if an earlier version published it
 
     @property
     def types(self) -> dict[str, str] | None:
@@ -42,14 +42,14 @@ class Publish:
 
 
 def current(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> dict[Relation, Publish]:
-    """What is published of the given tables for a load_date; tables without it are absent."""
+    """The publish of each given table for a load_date; tables that are not published for it are absent."""
     return current_between(connection, relations, load_date, load_date).get(load_date, {})
 
 
 def current_between(
     connection: Connection[Any], relations: Iterable[Relation], first: date, last: date
 ) -> dict[date, dict[Relation, Publish]]:
-    """What is published of the given tables for the load_dates of a range, by load_date."""
+    """The publishes of the given tables for the load_dates of a range, by load_date."""
     with connection.cursor(row_factory=class_row(Publish)) as cursor:
         found = cursor.execute(
             f"select {_COLUMNS} from ops.published where asset = any(%s) and load_date between %s and %s",  # noqa: S608
@@ -70,11 +70,11 @@ def all_current(connection: Connection[Any]) -> list[Publish]:
 
 
 def shown_as(columns: Mapping[str, str]) -> str:
-    """What follows a table's checksum in that of a view that shows its columns under these names (name -> there)."""
+    """What a view's checksum adds to that of its table, for columns under these names (name -> name in the table)."""
     return "" if list(columns) == list(columns.values()) else " as " + ",".join(f"{n}={c}" for n, c in columns.items())
 
 
-# A view's row in the ledger is that of its table, under the view's own build.
+# A view's row in the ledger repeats that of its table, with the build_id of the view.
 _RECORD_VIEW = """
 with before as (
     update ops.publishes set superseded_at = clock_timestamp()
@@ -106,9 +106,9 @@ _REDEFINED = _RECORD_VIEW.format(
 
 
 def record_shown(connection: Connection[Any], view: Relation, table: Relation, load_date: date, *, run_id: str) -> None:
-    """Write that a view shows what its table was published with just now, where the view is published too."""
-    words = {"view": str(view), "table": str(table), "load_date": load_date, "run_id": run_id}
-    connection.execute(_AS_BEFORE, words)
+    """Record that a view, where it is published, shows the publish of its table that was just recorded."""
+    parameters = {"view": str(view), "table": str(table), "load_date": load_date, "run_id": run_id}
+    connection.execute(_AS_BEFORE, parameters)
 
 
 def record_redefined(
@@ -122,14 +122,14 @@ def record_redefined(
     columns: Mapping[str, str],
     shown_as: str,
 ) -> None:
-    """Write that a view, published for a load_date by other code than before, shows all its load_dates so."""
-    words = {"view": str(view), "table": str(table), "load_date": load_date, "run_id": run_id}
+    """Record that a view which was published with another definition has that definition for all its load_dates."""
+    parameters = {"view": str(view), "table": str(table), "load_date": load_date, "run_id": run_id}
     definition = {"code_version": code_version, "columns": Json(list(columns.items())), "shown_as": shown_as}
-    connection.execute(_REDEFINED, {**words, **definition})
+    connection.execute(_REDEFINED, {**parameters, **definition})
 
 
 def of_build(connection: Connection[Any], build_id: int) -> int | None:
-    """The publish_id of a build, after waiting for the transaction that may just publish it; None if none did."""
+    """The publish_id of a build; None if it was not published. Waits for a transaction that is publishing it."""
     connection.execute("select 1 from ops.pipeline_runs where id = %s for share", [build_id])
     row = connection.execute("select publish_id from ops.publishes where build_id = %s", [build_id]).fetchone()
     return row[0] if row else None
@@ -138,9 +138,9 @@ def of_build(connection: Connection[Any], build_id: int) -> int | None:
 def earlier_rows(
     connection: Connection[Any], relation: Relation, load_date: date, *, every: int, count: int
 ) -> list[int]:
-    """The rows of the `count` latest earlier load_dates that lie a multiple of `every` days back, the latest first.
+    """The row counts of the `count` latest earlier load_dates that lie a multiple of `every` days back, latest first.
 
-    Those that are published, or were until retention dropped them; not those of a table that was dropped as a whole.
+    Counts load_dates that are published or were dropped by retention, but none of a table that was dropped as a whole.
     """
     rows = connection.execute(
         "select rows from (select distinct on (load_date) load_date, rows from ops.publishes "
@@ -153,15 +153,16 @@ def earlier_rows(
 
 
 def latest_load_date(connection: Connection[Any], relation: Relation) -> date | None:
-    """The latest load_date that is published; None if there is none."""
+    """The latest published load_date of a table; None if there is none."""
     row = connection.execute("select max(load_date) from ops.published where asset = %s", [str(relation)]).fetchone()
     return row[0] if row else None
 
 
 def older_than(connection: Connection[Any], kept: Mapping[Relation, int], today: date) -> list[Publish]:
-    """What is published of load_dates that lie more than the given days back, by load_date and table.
+    """The publishes of load_dates that lie more than the given days back, by load_date and table.
 
-    What was published again after it had been dropped, somebody wanted: its days are counted from that publish.
+    Where rows were published again after retention had dropped them, the days are counted from that publish: somebody
+    wanted them.
     """
     with connection.cursor(row_factory=class_row(Publish)) as cursor:
         return cursor.execute(
@@ -180,9 +181,9 @@ def older_than(connection: Connection[Any], kept: Mapping[Relation, int], today:
 def by_columns(
     connection: Connection[Any], relation: Relation, besides: date
 ) -> list[tuple[dict[str, str] | None, date, date, int]]:
-    """What is published of a table `besides` a load_date: (columns, first and last load_date, how many) of each shape.
+    """The column sets with which a table is published, `besides` a load_date: (columns, first, last load_date, count).
 
-    The columns are name -> type; None where an earlier version of kpi_assets published them.
+    The columns are name -> type; None if an earlier version of kpi_assets published them.
     """
     rows = connection.execute(
         "select columns, min(load_date), max(load_date), count(*) from ops.published "
@@ -193,7 +194,7 @@ def by_columns(
 
 
 def dropped(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> list[Relation]:
-    """Those of the given tables whose rows of a load_date retention dropped, and nobody published again."""
+    """The given tables whose rows of a load_date were dropped by retention and not published again."""
     rows = connection.execute(
         "select distinct on (asset) asset, dropped_at from ops.publishes "
         "where asset = any(%s) and load_date = %s and removed_at is null "
@@ -204,7 +205,7 @@ def dropped(connection: Connection[Any], relations: Iterable[Relation], load_dat
 
 
 def record_drop(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> None:
-    """Write that rows are dropped, inside the transaction that drops them."""
+    """Record that retention dropped rows; call it in the transaction that drops them."""
     connection.execute(
         "update ops.publishes set superseded_at = statement_timestamp(), dropped_at = statement_timestamp() "
         "where asset = any(%s) and load_date = %s and superseded_at is null",
@@ -213,7 +214,7 @@ def record_drop(connection: Connection[Any], relations: Iterable[Relation], load
 
 
 def record_removal(connection: Connection[Any], relation: Relation) -> None:
-    """Write that a table is gone with all its load_dates, inside the transaction that drops it."""
+    """Record that a table was dropped with all its load_dates; call it in the transaction that drops it."""
     connection.execute(
         "update ops.publishes set superseded_at = coalesce(superseded_at, statement_timestamp()), "
         "removed_at = statement_timestamp() where asset = %s and removed_at is null",
@@ -236,10 +237,10 @@ def record(
     inputs: Mapping[str, int],
     columns: Mapping[str, str],
 ) -> int:
-    """Write that a build is what readers see, inside the transaction that makes it so; returns its publish_id.
+    """Record that a build is published, inside the transaction that shows it to readers; returns its publish_id.
 
-    `inputs` are the publishes that were read, by InputName as text; `columns` are
-    name -> type of its rows, in order.
+    `inputs` are the publishes it was made from (InputName as text -> publish_id); `columns` are name -> type of its
+    rows, in order.
     """
     connection.execute(
         "update ops.publishes set superseded_at = clock_timestamp() "

@@ -1,4 +1,4 @@
-"""The quarantine, ops.quarantine: records that could not be read, kept with where they stood and why."""
+"""The quarantine, ops.quarantine: records that could not be read, each with its line and the reason."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -20,7 +20,7 @@ def record(
     load_date: date,
     object_key: str,
 ) -> None:
-    """Write one row a bad record, cut to an excerpt: the object itself stays on S3."""
+    """Insert a row for each bad record, cut to an excerpt; the whole record is in the object on S3."""
     with (
         connection.cursor() as cursor,
         cursor.copy(

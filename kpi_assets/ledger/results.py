@@ -1,4 +1,4 @@
-"""Check results, ops.data_quality_results: what every gate said, about what, and when."""
+"""Check results, ops.data_quality_results: the outcome of every check, on what it was made, and when."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def record(
     load_date: date,
     subject: Subject,
 ) -> None:
-    """Write one row a result."""
+    """Insert a row for each result."""
     with (
         connection.cursor() as cursor,
         cursor.copy(
@@ -50,7 +50,7 @@ def record(
 
 
 def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]:
-    """The results of the last time each table of a load_date was checked, in the order in which they were made."""
+    """The latest results of each table of a load_date, in the order in which the checks were made."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -74,7 +74,7 @@ def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Warned:
-    """A check that only warns and did not pass, in the latest builds of so many load_dates; what it said last."""
+    """A check that only warns and did not pass for so many load_dates, with the message of the last."""
 
     table_name: str
     check_name: str
@@ -88,7 +88,7 @@ class Warned:
 
 
 def warned(connection: Connection[Any], first: date = date.min, last: date = date.max) -> list[Warned]:
-    """What the latest results of load_dates warn of, by table or object and check."""
+    """The warnings in the latest results of a range of load_dates, by table or object and check."""
     with connection.cursor(row_factory=class_row(Warned)) as cursor:
         return cursor.execute(
             """

@@ -1,7 +1,7 @@
-"""Requests, ops.requests: for which load_dates a run was asked, so that one need is not answered by two runs.
+"""Run claims, ops.requests: the load_dates for which a run was requested, so that no two runs do the same work.
 
-Whoever wants to start a run claims its load_date here first. One of several who look at once gets it; who asks again
-for the same objects, SQL and checks must wait, longer each time.
+A sensor or schedule claims a load_date here before it requests a run. When several ask at once, one gets the claim. A
+further claim with the same objects, SQL and checks must wait, each time longer.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ LONGEST_PAUSE = 86_400
 
 
 def claim(connection: Connection[Any], wanted: Mapping[date, str]) -> dict[date, datetime]:
-    """The load_dates for which a run may be asked now, of those in `wanted`, each with the time of its claim.
+    """Claim load_dates; returns those of `wanted` for which a run may be requested now, with the time of the claim.
 
     `wanted` is load_date -> the basis of the run: what its outcome depends on.
     """
@@ -38,7 +38,7 @@ def claim(connection: Connection[Any], wanted: Mapping[date, str]) -> dict[date,
 
 
 def settle(connection: Connection[Any], looked_at: tuple[date, date], waiting: Collection[date]) -> None:
-    """Forget the requests between the two dates of `looked_at` that came to an end: all that are not `waiting`."""
+    """Reset the claims between the two dates of `looked_at` whose runs have ended: all that are not `waiting`."""
     connection.execute(
         "update ops.requests set basis = '', attempts = 0 "
         "where load_date between %s and %s and load_date <> all(%s) and attempts > 0",

@@ -1,4 +1,4 @@
-"""Where each table of each load_date stands: the run log and the publish ledger read together."""
+"""The state of each table and load_date, from the run log and the publish ledger together."""
 
 from datetime import date
 from typing import Any
@@ -9,10 +9,10 @@ from kpi_assets.ledger.runs import Status
 
 
 def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
-    """For each load_date that was ever worked on, the state of each table and object in it.
+    """The state of each table and object, for each load_date that has a build.
 
-    The latest build tells: running, held, failed, or published, unless retention dropped that since; a verified object
-    counts as published.
+    The latest build decides: running, held, failed, published, or dropped where retention dropped it since. A verified
+    object counts as published.
     """
     rows = connection.execute(
         """
@@ -33,7 +33,7 @@ def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
 
 
 def of_run_by_load_date(connection: Connection[Any], run_id: str) -> dict[date, dict[str, Status]]:
-    """The status of the last build of each table or object in a run over a range, by load_date."""
+    """The status of the last build of each table and object in one run, by load_date."""
     rows = connection.execute(
         "select load_date, job, status from ops.pipeline_runs "
         "where run_id = %s and load_date is not null and job like '%%.%%' order by id",
@@ -46,7 +46,7 @@ def of_run_by_load_date(connection: Connection[Any], run_id: str) -> dict[date, 
 
 
 def of_run(connection: Connection[Any], run_id: str) -> dict[str, tuple[str, str | None]]:
-    """The status and error of each build of a run, by table or object."""
+    """The status and error of the last build of each table and object in one run."""
     rows = connection.execute(
         "select job, status, error_message from ops.pipeline_runs where run_id = %s and job like '%%.%%' order by id",
         [run_id],

@@ -1,8 +1,8 @@
-"""The run log, ops.pipeline_runs: a row for each build of a table and one for each run as a whole.
+"""The run log, ops.pipeline_runs: a row for each build of a table, and one for each run as a whole.
 
-A row is opened before the work and closed after it. While its status is running, the writer's session holds a lock of
-the row's id: a running row whose lock nobody holds belongs to a process that died, and any writer may close it.
-Whoever closes a row as held or failed opens its incident (incidents.py) in the same transaction.
+A row is opened before the work and closed after it. While its status is running, the session that opened it holds a
+lock of the row's id. A running row whose lock nobody holds belongs to a process that died, and any session may close
+it. Closing a row as held or failed opens its incident (incidents.py) in the same transaction.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _LAYER_COLUMN: dict[Layer, str] = {
 
 @dataclass
 class Counts:
-    """Rows that a build read from an object, loaded into its layer, and set aside."""
+    """The rows that a build read from an object, loaded into its layer, and put into the quarantine."""
 
     extracted: int | None = None
     loaded: int | None = None
@@ -35,7 +35,7 @@ class Counts:
 
 
 def open_row(connection: Connection[Any], *, run_id: str, pipeline: str, job: str, load_date: date | None) -> int:
-    """Write a running row and hold its lock in this session; returns its id."""
+    """Insert a running row and take its lock for this session; returns its id."""
     row = connection.execute("select nextval(pg_get_serial_sequence('ops.pipeline_runs', 'id'))").fetchone()
     assert row is not None
     row_id = int(row[0])
@@ -58,7 +58,7 @@ def close_build(
     error: str | None = None,
     candidate: str | None = None,
 ) -> bool:
-    """Close a build's row; False where it is closed already, which is left as it is."""
+    """Close a build's row; False if it is closed already, and then it stays as it is."""
     with connection.transaction():
         closed = connection.execute(
             f"update ops.pipeline_runs set status = %s, rows_extracted = %s, {_LAYER_COLUMN[layer]} = %s, "  # noqa: S608
@@ -82,9 +82,9 @@ def close_build(
 
 
 def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str | None = None) -> Status:
-    """Close a run's row from the rows of its builds, which it sums up; returns its status.
+    """Close a run's row with the sums of its builds; returns its status.
 
-    The worst of its builds tells: failed (also where `error` says so), held, missing, success.
+    It is the worst status of its builds: failed (also where an `error` is given), held, missing, success.
     """
     with connection.transaction():
         row = connection.execute(
@@ -134,7 +134,7 @@ def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str 
 
 
 def latest_status(connection: Connection[Any], relation: Relation, load_date: date) -> Status | None:
-    """How the last finished build of a table and load_date ended; None if there was none."""
+    """The status of the last finished build of a table and load_date; None if there was none."""
     row = connection.execute(
         "select status from ops.pipeline_runs where job = %s and load_date = %s and status <> 'running' "
         "order by id desc limit 1",
@@ -144,7 +144,7 @@ def latest_status(connection: Connection[Any], relation: Relation, load_date: da
 
 
 def close_dead_rows(connection: Connection[Any]) -> list[tuple[str, str]]:
-    """Close as failed the running rows whose process is gone; returns the (run_id, job) of each."""
+    """Close the running rows whose process is gone as failed; returns the (run_id, job) of each."""
     with connection.transaction():
         incidents.await_turn(connection)
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""The ops schema itself: numbered, forward-only migrations (migrations/), applied once each, under a lock.
+"""The ops schema itself: numbered, forward-only migrations (migrations/), each applied once, under a lock.
 
 Not here: who may read it (warehouse/provision.py).
 """
@@ -24,7 +24,7 @@ def migrations() -> list[tuple[int, Path]]:
 
 
 def version(connection: Connection[Any]) -> int:
-    """The number of the last migration that was applied; 0 for a database without any."""
+    """The number of the last migration that was applied; 0 where none was."""
     if connection.execute("select to_regclass('ops.migrations')").fetchone() == (None,):
         return 0
     row = connection.execute("select coalesce(max(version), 0) from ops.migrations").fetchone()
@@ -47,9 +47,9 @@ def pending(connection: Connection[Any]) -> list[int]:
 
 @contextmanager
 def in_turn(connection: Connection[Any]) -> Iterator[None]:
-    """A transaction in which no other session makes this database ready. For its owner; makes ops where it is missing.
+    """A transaction in which no other session prepares this database. For its owner; creates ops where it is missing.
 
-    What is locked is a table on which readers have no such lock, and nobody but the owner may.
+    The lock is on a table that only the owner may lock in this mode, and that no reader can block.
     """
     for statement in (
         "create schema if not exists ops",
@@ -64,7 +64,7 @@ def in_turn(connection: Connection[Any]) -> Iterator[None]:
 
 
 def migrate(connection: Connection[Any]) -> list[int]:
-    """Apply what is missing, all of it in one transaction or nothing; returns the numbers applied.
+    """Apply the pending migrations in one transaction, all or none; returns their numbers.
 
     Raises UserError when the database is ahead of this code.
     """

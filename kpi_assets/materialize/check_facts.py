@@ -1,7 +1,7 @@
 """What checks need to know besides the rows: looked up in the ledger and in other tables, before the audit.
 
 Belongs here: one answer for each kind of need (model/checks/base.py); nothing is asked that no check needs.
-Not here: what a build knows anyway (table.py), and what a check makes of the answer (model/checks/).
+Not here: what a build knows anyway (audit.py), and what a check makes of the answer (model/checks/).
 """
 
 from collections.abc import Mapping, Sequence

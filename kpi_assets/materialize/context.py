@@ -1,4 +1,4 @@
-"""What every build is given, and what it gives back."""
+"""The input and the outcome of every build: BuildContext, ObjectOutcome, BuildOutcome."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,52 +22,52 @@ from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import BULK, connect
 from kpi_assets.warehouse.provision import role_of
 
-# Why a load_date is not published, by what its build came to.
-WHY_NOT = {"held": "held by its gates", "missing": "its object has not landed"}
-MOST_SLICES = 32  # partitions cost a planner more than ever larger ones cost a sort
+# Why a load_date is not published, by the status of its build.
+UNPUBLISHED_REASONS = {"held": "held by its gates", "missing": "its object has not landed"}
+MAX_SLICES = 32  # more partitions cost the planner more than they save in sorting
 
 # (phase, done, total): `done` and `total` in the phase's own unit, 0 where it has none.
 Progress = Callable[[str, int, int], None]
 
 
 class UpstreamError(UserError):
-    """A table that must be published first is not, or was published again meanwhile."""
+    """A table that must be published first is not published, or was published again during the build."""
 
 
-def reason_of(error: BaseException) -> str:
-    """What the run log says of an error."""
+def run_log_message(error: BaseException) -> str:
+    """The message of an error for the run log, without secrets."""
     return scrub(str(error)) or (type(error).__name__ if isinstance(error, Exception) else "It was interrupted.")
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """One run's builds in one pipeline: where to, where from, and who."""
+    """What all builds of one run in one pipeline share: the files, the servers, the run, and the limits."""
 
     pipeline: Pipeline
     server: SecretStr
     store: Store
     run_id: str
     on_progress: Progress = lambda _phase, _done, _total: None
-    publish_patience: float = 600.0  # seconds for which a publish waits for readers to let go
-    writers: int = 1  # sessions that fill one large table at once
-    slice_bytes: int = 80 << 20  # of an object: below that, sorting a slice's keys stays in the processor's cache
+    publish_timeout: float = 600.0  # seconds for which a publish waits for readers of the table
+    writers: int = 1  # sessions that fill one large table in parallel
+    slice_bytes: int = 80 << 20  # of an object: the keys of such a slice are sorted within the processor's cache
 
-    def slices_of(self, size_bytes: int) -> int:
-        """Into how many slices an object of that size is cut: a multiple of the writers, or 1."""
+    def slice_count(self, size_bytes: int) -> int:
+        """The number of slices of an object of that size: a multiple of the writers, or 1."""
         rounds = -(-size_bytes // (self.slice_bytes * self.writers))
-        return min(rounds * self.writers, MOST_SLICES) if size_bytes >= 2 * self.slice_bytes else 1
+        return min(rounds * self.writers, MAX_SLICES) if size_bytes >= 2 * self.slice_bytes else 1
 
     def session(self, table: Table, name: str) -> AbstractContextManager[Connection[Any]]:
-        """A session in the pipeline's database that acts as the role of the table's layer. Raises WarehouseError."""
+        """A session in the pipeline's database, as the role of the table's layer. Raises WarehouseError."""
         role = role_of(self.pipeline.layer(table.relation))
-        helpers = str(self.writers - 1)  # of a statement: it takes part itself, and more than the cores take turns
+        helpers = str(self.writers - 1)  # the leader works too, and more processes than cores only take turns
         more = {**BULK, "max_parallel_workers_per_gather": helpers, "max_parallel_maintenance_workers": helpers}
         return connect(self.server, self.pipeline.name, name, role=role, more=more)
 
 
 @dataclass(frozen=True)
 class ObjectOutcome:
-    """What the verification of an S3 object found; no manifest where there is no object."""
+    """The verification of an S3 object; the manifest is None if there is no object."""
 
     manifest: Manifest | None
     results: list[CheckResult]
@@ -78,9 +78,9 @@ class ObjectOutcome:
         return self.manifest is None or any(result.blocks_publish for result in self.results)
 
     @property
-    def why_not(self) -> str | None:
-        """Why nothing may be built from it, in a few words."""
-        return WHY_NOT["missing" if self.manifest is None else "held"] if self.held else None
+    def unpublished_reason(self) -> str | None:
+        """Why nothing may be built from it, in a few words; None if it may."""
+        return UNPUBLISHED_REASONS["missing" if self.manifest is None else "held"] if self.held else None
 
 
 @dataclass
@@ -91,14 +91,14 @@ class Stopwatch:
     _since: float = field(default_factory=perf_counter)
 
     def lap(self, phase: str, **within: float) -> None:
-        """Count the time since the last lap as spent on `phase`, but for the seconds of other phases `within` it."""
+        """Add the time since the last lap to `phase`, except for the seconds of other phases `within` it."""
         now = perf_counter()
         for name, seconds in {**within, phase: now - self._since - sum(within.values())}.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self._since = now
 
-    def lap_of(self, others: "Sequence[Stopwatch]") -> None:
-        """Count the time since the last lap as spent on what others did meanwhile, in the proportion of their times."""
+    def lap_in_parallel(self, others: "Sequence[Stopwatch]") -> None:
+        """Divide the time since the last lap among the phases of others that ran in parallel, in proportion."""
         spent: Counter[str] = Counter()
         for other in others:
             spent.update(other.seconds)
@@ -110,7 +110,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class BuildOutcome:
-    """One build of a table and load_date: published, or held as a candidate that can be inspected."""
+    """The outcome of a build of a table and load_date: published, or held as a candidate that can be inspected."""
 
     relation: Relation
     load_date: date
@@ -126,15 +126,15 @@ class BuildOutcome:
     results: list[CheckResult]
     warnings: list[str]
     preview: list[dict[str, str | None]]
-    chart: ChartRows  # empty where the table is no KPI
+    chart: ChartRows  # empty unless the table is a KPI
     seconds: dict[str, float]
 
     @property
     def held(self) -> bool:
-        """Whether readers still see what they saw before."""
+        """Whether it was not published, so that readers see what they saw before."""
         return self.publish_id is None
 
     @property
-    def why_not(self) -> str | None:
-        """Why it was not published, in a few words."""
-        return WHY_NOT["held"] if self.held else None
+    def unpublished_reason(self) -> str | None:
+        """Why it was not published, in a few words; None if it was."""
+        return UNPUBLISHED_REASONS["held"] if self.held else None

@@ -1,7 +1,7 @@
-"""Dropping a table with all its load_dates: one that no file describes any more, or whose file says another storage.
+"""Dropping a table with all its load_dates, when no file describes it any more or its file says another storage.
 
-The ledger keeps what was published, marked as removed: where there is a file, everything of it is to be built again.
-Not here: rows that are dropped for their age (retention.py).
+The ledger keeps its publishes and marks them as removed; where there is a file, all its load_dates are then due again.
+Not here: rows that are dropped because of their age (retention.py).
 """
 
 from collections.abc import Collection
@@ -16,17 +16,17 @@ from pydantic import SecretStr
 from kpi_assets.ledger import incidents, publishes
 from kpi_assets.ledger.locks import lock_publish
 from kpi_assets.materialize.context import Progress
-from kpi_assets.materialize.retry import LOCK_TIMEOUT, outlast_snapshots, retry_on_lock
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
 from kpi_assets.model.names import Relation
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 
-PATIENCE = 60.0  # seconds for readers of the table
+READER_TIMEOUT = 60.0  # seconds for readers of the table
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table as the ledger has it: how many load_dates are published, from which to which, and their rows."""
+    """A table in the ledger: the number of its published load_dates, the first, the last, and their rows."""
 
     asset: str
     load_dates: int
@@ -40,7 +40,7 @@ class PublishedTable:
 
 
 def published_tables(connection: Connection[Any]) -> list[PublishedTable]:
-    """Every table of which something is published, by its name."""
+    """List every table that has a published load_date, by its name."""
     with connection.cursor(row_factory=class_row(PublishedTable)) as cursor:
         return cursor.execute(
             "select asset, count(*) as load_dates, min(load_date) as first, max(load_date) as last, "
@@ -49,15 +49,16 @@ def published_tables(connection: Connection[Any]) -> list[PublishedTable]:
 
 
 def orphans(connection: Connection[Any], described: Collection[Relation]) -> list[PublishedTable]:
-    """The published tables that no file describes."""
+    """List the published tables that no file describes."""
     names = {str(relation) for relation in described}
     return [table for table in published_tables(connection) if table.asset not in names]
 
 
 def drop_table(server: SecretStr, database: str, relation: Relation, on_progress: Progress) -> None:
-    """Drop a table, its `_latest` view and its held builds, and write in the ledger that it is gone.
+    """Drop a table, its `_latest` view and its held builds, and record that in the ledger.
 
-    Raises DefinitionError where somebody's view stands on it, and WarehouseError where a reader keeps it.
+    Raises DefinitionError if a view of a user depends on it, and WarehouseError if a reader holds it for longer
+    than READER_TIMEOUT.
     """
     with connect(server, database, "drop") as connection:
         role = tables.owner_of(connection, relation)
@@ -72,5 +73,5 @@ def drop_table(server: SecretStr, database: str, relation: Relation, on_progress
                 publishes.record_removal(connection, relation)
                 incidents.close_of_table(connection, relation)
 
-        outlast_snapshots(connection, "dropped", on_progress, PATIENCE)
-        retry_on_lock(change, "dropped", on_progress, PATIENCE)
+        wait_for_snapshots(connection, "dropped", on_progress, READER_TIMEOUT)
+        retry_on_lock(change, "dropped", on_progress, READER_TIMEOUT)

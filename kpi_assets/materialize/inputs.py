@@ -1,4 +1,4 @@
-"""What a build reads: looked up in the publish ledger before, and looked at once more before the build is published.
+"""The inputs of a build: resolved from the publish ledger first, and compared with it again before the publish.
 
 Belongs here: which publishes those are, of its own load_date and of a window before it, and that they stay. Not here:
 the ledger's rows (ledger/publishes.py), and which rows of a window count (model/lookback.py).
@@ -14,8 +14,8 @@ from psycopg import Connection
 from kpi_assets.ledger import publishes, runs
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import BuildContext, UpstreamError
-from kpi_assets.materialize.retention import replay
-from kpi_assets.materialize.retry import wait_for_publishes
+from kpi_assets.materialize.retention import explain_replay
+from kpi_assets.materialize.retry import block_publishes
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
@@ -25,7 +25,7 @@ from kpi_assets.warehouse.content import lost
 
 @dataclass(frozen=True)
 class Inputs:
-    """The publishes that a build of a table and load_date reads; those of `earlier` load_dates only with `lookback`."""
+    """The publishes that a build of a table and load_date reads; it has `earlier` ones only with `lookback`."""
 
     table: Table
     load_date: date
@@ -35,22 +35,22 @@ class Inputs:
 
     @property
     def all(self) -> list[Publish]:
-        """Each of them."""
+        """Those of the load_date itself and the earlier ones."""
         return [*self.of_day.values(), *self.earlier]
 
     @property
     def publish_ids(self) -> dict[str, int]:
-        """As the ledger has them."""
+        """The publish_id of each by its name, as the ledger records them."""
         earlier = {str(InputName(Relation.parse(each.asset), each.load_date)): each.publish_id for each in self.earlier}
         return {**{str(relation): each.publish_id for relation, each in self.of_day.items()}, **earlier}
 
     @property
     def manifest_hash(self) -> str:
-        """Of the objects behind what is made of them."""
+        """The hash of all manifests from which the inputs were made."""
         return digest(*sorted(publish.manifest_hash for publish in self.all))
 
     def warnings(self, connection: Connection[Any]) -> list[str]:
-        """A sentence for each that is published, but whose latest build is not."""
+        """A sentence for each input whose latest build was not published."""
         return [
             f"{each.asset} of {each.load_date} is read as published on {each.published_at:%Y-%m-%d %H:%M:%S} UTC; "
             f"its latest build is {status}"
@@ -59,7 +59,7 @@ class Inputs:
         ]
 
     def check_unchanged(self, connection: Connection[Any]) -> None:
-        """Raise UpstreamError where one was published again since; look_upstream saw to it for the earlier ones."""
+        """Raise UpstreamError if one was published again; resolve_inputs locked the earlier ones against that."""
         now = publishes.current(connection, self.of_day, self.load_date)
         changed = [str(relation) for relation in self.of_day if now.get(relation) != self.of_day[relation]]
         if changed:
@@ -69,16 +69,16 @@ class Inputs:
             )
 
 
-def look_upstream(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> Inputs:
-    """What is published of every table that it reads, through views too. Raises UpstreamError where one is not.
+def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> Inputs:
+    """Look up the publish of every table that it reads, also through views. Raises UpstreamError if one is missing.
 
-    With `lookback` also of the load_dates before, of those that are published in every table of the window: one that
-    is held or missing is not there. Nothing is published into these tables until the session ends: what is read is
-    what the ledger will say.
+    With `lookback` also those of earlier load_dates of the window, but only of load_dates that are published in every
+    table of the window. Nothing can be published into these tables until the session ends, so that the rows that are
+    read are those of the publishes that the ledger will record.
     """
     window_inputs = context.pipeline.window_inputs_of(table)
     for relation in window_inputs:
-        wait_for_publishes(connection, relation, context.on_progress)
+        block_publishes(connection, relation, context.on_progress)
     of_day = _of_day(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_day)
     _check_stored(context.pipeline, connection, table, load_date, [of_day])
@@ -95,9 +95,9 @@ def look_upstream(context: BuildContext, connection: Connection[Any], table: Tab
 
 
 def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published: Mapping[Relation, Publish]) -> None:
-    """Raise UpstreamError where a load_date was published before a column changed that is read.
+    """Raise UpstreamError if a publish lacks a column that is read, or has it in another type than declared.
 
-    A column that was added since would be NULL in it, and nobody could tell.
+    A column that was added after the publish would be NULL in its rows without anybody noticing.
     """
     for relation in (each for each in table.reads if each in published):
         named, there = pipeline.tables[relation], relation
@@ -122,7 +122,7 @@ def _check_stored(
     load_date: date,
     published: Iterable[Mapping[Relation, Publish]],
 ) -> None:
-    """Raise UpstreamError where the ledger says published, and the rows are gone: it would be built from nothing."""
+    """Raise UpstreamError if the rows of a publish are gone from the database: nothing would be read."""
     wanted: dict[Relation, list[date]] = {}
     for of in published:
         for relation, publish in of.items():
@@ -146,7 +146,7 @@ def _of_day(
     ]
     if missing and (gone := publishes.dropped(connection, wanted, load_date)):
         raise UpstreamError(
-            f"{table.relation} of {load_date} cannot be built: {replay(context.pipeline, gone, load_date)}."
+            f"{table.relation} of {load_date} cannot be built: {explain_replay(context.pipeline, gone, load_date)}."
         )
     if missing:
         raise UpstreamError(

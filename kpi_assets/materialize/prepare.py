@@ -1,4 +1,8 @@
-"""Making a pipeline's database ready for builds. Safe to repeat, and cheap when there is nothing to do."""
+"""Preparing a pipeline's database for builds; safe to repeat, and cheap when nothing is missing.
+
+Belongs here: the order, and who may do what. Not here: roles, schemas and grants (warehouse/provision.py), and the
+migrations (ledger/schema.py).
+"""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,8 +24,8 @@ def prepare(
 ) -> None:
     """Create the database, its schemas, the ops tables and the roles where they are missing.
 
-    A user who does not own the database only makes sure that its owner did so, or is refused where `as_owner` is set.
-    Also closes what processes that died left open in the run log. Raises WarehouseError.
+    A user who does not own the database only checks that its owner did so, or is refused with `as_owner`. Rows of the
+    run log that dead processes left open are closed. Raises WarehouseError.
     """
     try:
         _prepare(pipeline, server, reader_password, as_owner=as_owner)
@@ -34,18 +38,18 @@ def prepare(
         raise WarehouseError(f"The database {pipeline.name!r} cannot be made ready ({reason}): {cure}.") from error
 
 
-def look(pipeline: Pipeline, server: SecretStr) -> None:
-    """Make sure that the database can be read as it is: nothing in it is made or changed.
+def check_readable(pipeline: Pipeline, server: SecretStr) -> None:
+    """Check that this version of kpi_assets can read the database; nothing is created.
 
-    What processes that died left open is closed, where this user may. Raises WarehouseError where the database is
-    missing, or not as this version of kpi_assets knows it.
+    Rows of the run log that dead processes left open are closed, where this user may do that. Raises WarehouseError
+    where the database is missing or has another version.
     """
     with connect(server, pipeline.name, "look", reads=True) as connection:
-        lack = _lack(connection, ())  # where a layer is gone, what was published in it is told as lost
+        lack = _missing(connection, ())  # a layer that is gone is no error here: its tables are reported as lost
     if lack:
         raise WarehouseError(f"The database {pipeline.name!r} {lack}: `kpi bootstrap` brings it up to date.")
     with (
-        suppress(WarehouseError, psycopg.errors.InsufficientPrivilege),  # a server that takes no writes; a reader
+        suppress(WarehouseError, psycopg.errors.InsufficientPrivilege),  # read-only server; a user who may only read
         connect(server, pipeline.name, "look") as connection,
     ):
         runs.close_dead_rows(connection)
@@ -62,7 +66,7 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
             schema.migrate(connection)
             with schema.in_turn(connection):
                 provision.ensure_grants(connection, layers, pipeline.config.readers)
-                if reader_password is not None:  # a server of ours alone
+                if reader_password is not None:  # the embedded server, which nobody else uses
                     provision.ensure_advisory_locks_are_ours(connection)
         elif as_owner:
             raise WarehouseError(
@@ -74,16 +78,16 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
 
 
 def _check_prepared(connection: Connection[Any], schemas: Iterable[str]) -> None:
-    """Raise WarehouseError where the database lacks what only its owner may make."""
-    if lack := _lack(connection, schemas):
+    """Raise WarehouseError if the database lacks something that only its owner may create."""
+    if lack := _missing(connection, schemas):
         raise WarehouseError(
             f"The database {connection.info.dbname!r} {lack}, and the user of KPI_POSTGRES_URL may not change that: "
             "have an administrator run `kpi bootstrap`."
         )
 
 
-def _lack(connection: Connection[Any], schemas: Iterable[str]) -> str:
-    """What the database lacks of what its owner makes; empty where that is nothing."""
+def _missing(connection: Connection[Any], schemas: Iterable[str]) -> str:
+    """What the database lacks of the things that its owner creates, as a predicate; empty if nothing is missing."""
     if missing := provision.missing_schemas(connection, schemas):
         return f"lacks the schema {missing[0]}"
     return f"is at version {schema.version(connection)} of ops" if schema.pending(connection) else ""

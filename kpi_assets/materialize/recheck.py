@@ -1,6 +1,6 @@
-"""The checks of a table again, alone, on what is published: nothing is built, nothing changes for readers.
+"""The recheck: the checks of a table are made again on its published rows. Nothing is built or changed for readers.
 
-First of all the stored rows are compared with the ledger: that they are as they were published.
+First the stored rows are compared with the ledger, to find out whether they are still as they were published.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
 from kpi_assets.materialize.context import BuildContext, UpstreamError
-from kpi_assets.materialize.retention import replay
+from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.lookback import Window
@@ -26,34 +26,33 @@ from kpi_assets.warehouse.candidates import as_declared, identifier
 from kpi_assets.warehouse.content import lost, rows_and_checksum
 
 AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
-OTHER_COLUMNS = "its other checks were not made: it was published with other columns than its file declares now"
+OTHER_COLUMNS = "its other checks were not made: it was published with columns that differ from those in its file"
 
 
 def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:
-    """Make the checks of a table on its published rows and record them.
+    """Make the checks of a table on its published rows and record the results.
 
-    Raises UpstreamError where it has none, and UsageError for a load_date that the pipeline cannot have.
+    Raises UpstreamError if it is not published, and UsageError for a load_date that the pipeline cannot have.
     """
     context.pipeline.check_load_date(load_date)
     name = f"{context.run_id[:8]} recheck {table.relation}"
     with context.session(table, name) as connection:
-        # Else a run, or retention, could take away meanwhile what the checks compare with.
+        # Otherwise a run or retention could remove the rows during the checks.
         wait_for_lock(connection, run_lock(load_date), "waiting for a run of its load_date", context.on_progress)
         wanted = (table.relation, *table.reads)
         published = publishes.current(connection, wanted, load_date)
         if gone := publishes.dropped(connection, wanted, load_date):
-            raise UpstreamError(
-                f"{table.relation} of {load_date} cannot be checked: {replay(context.pipeline, gone, load_date)}."
-            )
+            reason = explain_replay(context.pipeline, gone, load_date)
+            raise UpstreamError(f"{table.relation} of {load_date} cannot be checked: {reason}.")
         if table.relation not in published:
             raise UpstreamError(
                 f"{table.relation} of {load_date} is not published: there is nothing to check; run it first."
             )
         publish = published[table.relation]
-        checked = [as_published(connection, table, publish)]
-        # What is gone, or was published with other columns, cannot be judged by checks of these.
+        checked = [check_as_published(connection, table, publish)]
+        # The checks need the rows, with the columns that the file declares now.
         if not _is_lost(connection, table, publish) and (publish.types or table.types) == table.types:
-            checked += _audited(context, connection, table, publish, published)
+            checked += _audit_published(context, connection, table, publish, published)
         results.record(
             connection,
             checked,
@@ -66,15 +65,15 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
     return checked
 
 
-def as_published(connection: Connection[Any], table: Table, publish: Publish) -> CheckResult:
-    """Whether what is stored of a load_date has the rows and the checksum with which it was published."""
+def check_as_published(connection: Connection[Any], table: Table, publish: Publish) -> CheckResult:
+    """Check that the stored rows of a load_date have the count and the checksum with which it was published."""
     rows, problem = 0, "its rows are gone from the database: run it again"
     if not _is_lost(connection, table, publish):
-        rows, checksum = _stored(connection, table, publish)
+        rows, checksum = _stored_rows(connection, table, publish)
         if rows != publish.rows:
             problem = f"{rows} rows are stored, and {publish.rows} were published: somebody changed them; run it again"
         elif checksum not in {publish.checksum, None}:
-            problem = "the rows are others than were published: somebody changed them; run it again"
+            problem = "the rows differ from what was published: somebody changed them; run it again"
         else:
             problem = ""
     others = "" if (publish.types or table.types) == table.types else OTHER_COLUMNS
@@ -87,10 +86,10 @@ def _is_lost(connection: Connection[Any], table: Table, publish: Publish) -> boo
     return publish.rows > 0 and publish.load_date in lost(connection, table, [publish.load_date])
 
 
-def _stored(connection: Connection[Any], table: Table, publish: Publish) -> tuple[int, str | None]:
-    """The rows and the checksum of a load_date as they are stored; no checksum where the columns are not known.
+def _stored_rows(connection: Connection[Any], table: Table, publish: Publish) -> tuple[int, str | None]:
+    """The number of rows and the checksum of a load_date as it is stored; no checksum where its columns are unknown.
 
-    A view is as its table was published, which is looked at by itself.
+    A view is compared with the publish of its table, which has a recheck of its own.
     """
     if table.header.storage == "view":
         shown, columns = table.shows
@@ -101,14 +100,14 @@ def _stored(connection: Connection[Any], table: Table, publish: Publish) -> tupl
     return rows, checksum if types else None
 
 
-def _audited(
+def _audit_published(
     context: BuildContext,
     connection: Connection[Any],
     table: Table,
     publish: Publish,
     published: Mapping[Relation, Publish],
 ) -> list[CheckResult]:
-    """What the table's checks say of its published rows."""
+    """The results of the table's checks on its published rows."""
     connection.execute(
         sql.SQL("create temporary view this as select {} from {} where {} = {}").format(
             sql.SQL(", ").join(
@@ -132,7 +131,7 @@ def _audited(
 
 
 def _window_read(context: BuildContext, table: Table, publish: Publish) -> Window | None:
-    """The window of a table with `lookback`, with the load_dates from which the rows were made that are published."""
+    """The window of a table with `lookback`, with the load_dates from which its published rows were made."""
     if not table.window_reads:
         return None
     first, day = context.pipeline.window_start(table, publish.load_date), publish.load_date

@@ -1,8 +1,8 @@
-"""Retention: rows of raw and staging that are older than pipeline.yaml keeps are dropped; S3 can give them again.
+"""Retention: rows of raw and staging that are older than pipeline.yaml keeps are dropped; S3 can replay them.
 
-What was dropped stays in the publish ledger, with its rows, its checksum and the time: it is neither missing nor stale.
-What is published again after that, somebody wanted: it stays as long as something new would. Not here: when it is done
-(automation/).
+The publish ledger keeps each dropped publish with its number of rows, its checksum and the time of the drop, so that
+the load_date is neither missing nor stale. A load_date that is published again after that is kept as long as a new one.
+Not here: when retention runs (automation/).
 """
 
 import time
@@ -20,17 +20,17 @@ from kpi_assets.ledger import publishes
 from kpi_assets.ledger.locks import lock_publish, run_lock, unlock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import BuildContext
-from kpi_assets.materialize.retry import LOCK_TIMEOUT, outlast_snapshots, retry_on_lock, wait_for_lock
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.warehouse import tables
 
-PATIENCE = 600.0  # seconds for all waiting: what is still read or built then is left to the next time
+TIMEOUT = 600.0  # seconds for all waiting; rows that are still read or built then are dropped the next time
 
 
 @dataclass(frozen=True)
-class Total:
-    """What is dropped of one table."""
+class TableTotal:
+    """The publishes of one table, summed up."""
 
     asset: str
     load_dates: int
@@ -40,13 +40,13 @@ class Total:
     size_bytes: int
 
 
-def totals(found: Iterable[Publish]) -> list[Total]:
-    """Of each table, by its name."""
+def totals_by_table(found: Iterable[Publish]) -> list[TableTotal]:
+    """Sum up publishes by table, in the order of the names."""
     by_asset: dict[str, list[Publish]] = {}
     for publish in found:
         by_asset.setdefault(publish.asset, []).append(publish)
     return [
-        Total(
+        TableTotal(
             asset,
             len(of_table),
             min(publish.load_date for publish in of_table),
@@ -58,19 +58,19 @@ def totals(found: Iterable[Publish]) -> list[Total]:
     ]
 
 
-def due(connection: Connection[Any], pipeline: Pipeline, today: date) -> list[Publish]:
-    """What is published and older than its layer is kept, by load_date."""
+def find_due(connection: Connection[Any], pipeline: Pipeline, today: date) -> list[Publish]:
+    """List the publishes that are older than their layer is kept, by load_date."""
     kept = {relation: days for relation, table in pipeline.tables.items() if (days := pipeline.retention_days(table))}
     return publishes.older_than(connection, kept, today)
 
 
-def drop(context: BuildContext, due: Sequence[Publish], patience: float = PATIENCE) -> Iterator[tuple[Publish, str]]:
-    """Drop the rows of each, a transaction at a time; tells of each why it was left, or nothing where it is dropped.
+def drop_due(context: BuildContext, due: Sequence[Publish], timeout: float = TIMEOUT) -> Iterator[tuple[Publish, str]]:
+    """Drop the rows of each publish in a transaction of its own; yields why it was kept, or "" where it is dropped.
 
-    A run of the load_date is waited for, and so are readers of the table.
+    Waits for runs of the load_date and for readers of the table, for `timeout` seconds in all.
     """
-    deadline = time.monotonic() + patience
-    pipeline, stuck = context.pipeline, dict[str, str]()  # table -> why none of its other load_dates would go either
+    deadline = time.monotonic() + timeout
+    pipeline, blocked = context.pipeline, dict[str, str]()  # table -> why none of its load_dates can be dropped
     with ExitStack() as opened:
         layers = {pipeline.layer(relation): table for relation, table in pipeline.tables.items()}
         sessions = {layer: opened.enter_context(context.session(table, "retention")) for layer, table in layers.items()}
@@ -82,22 +82,22 @@ def drop(context: BuildContext, due: Sequence[Publish], patience: float = PATIEN
                 continue
             try:
                 for publish in of_day:
-                    why_not = stuck.get(publish.asset)
-                    if why_not is None:
+                    kept_reason = blocked.get(publish.asset)
+                    if kept_reason is None:
                         session = sessions[pipeline.layer(Relation.parse(publish.asset))]
                         try:
-                            why_not = _drop(context, session, publish, max(0.0, deadline - time.monotonic()))
+                            kept_reason = _drop(context, session, publish, max(0.0, deadline - time.monotonic()))
                         except UserError as error:
-                            why_not = stuck[publish.asset] = str(error)
-                    yield publish, why_not
+                            kept_reason = blocked[publish.asset] = str(error)
+                    yield publish, kept_reason
             finally:
                 unlock(turns, lock)
 
 
-def _drop(context: BuildContext, session: Connection[Any], publish: Publish, patience: float) -> str:
-    """Drop the rows of one, with those of the views that show them; why not, where it is not what was due.
+def _drop(context: BuildContext, session: Connection[Any], publish: Publish, timeout: float) -> str:
+    """Drop the rows of one publish and of the views that show them; returns why it was kept, or "".
 
-    Raises WarehouseError where a reader keeps the table, and DefinitionError where its file says another storage.
+    Raises WarehouseError if a reader holds the table, and DefinitionError if its file says another storage.
     """
     relation = Relation.parse(publish.asset)
     table = context.pipeline.tables[relation]
@@ -113,14 +113,14 @@ def _drop(context: BuildContext, session: Connection[Any], publish: Publish, pat
             publishes.record_drop(session, [relation, *context.pipeline.views_of(relation)], publish.load_date)
         return ""
 
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     if tables.is_stored_as_partition(session, table, publish.load_date):
-        outlast_snapshots(session, "dropped", context.on_progress, patience)
+        wait_for_snapshots(session, "dropped", context.on_progress, timeout)
     return retry_on_lock(change, "dropped", context.on_progress, max(0.0, deadline - time.monotonic()))
 
 
-def replay(pipeline: Pipeline, relations: Sequence[Relation], load_date: date) -> str:
-    """What a person is told who needs rows that were dropped."""
+def explain_replay(pipeline: Pipeline, relations: Sequence[Relation], load_date: date) -> str:
+    """Explain that the rows were dropped and how to replay them; the middle of a sentence."""
     names = ", ".join(map(str, relations))
     return (
         f"the rows of {names} of {load_date} were dropped by retention; "

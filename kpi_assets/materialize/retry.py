@@ -1,5 +1,8 @@
-"""Patience: waiting for one's turn under a lock, and giving way to readers of a table that must change under them.
+"""Retries: taking a lock as soon as it is free, and changing a table that readers hold.
 
+Each loop reports its progress, logs now and then who is in the way (waiting.py), and ends after a timeout. They are
+written by hand: a retry library takes more lines for the same, and stops one attempt earlier when a pause ends exactly
+with the timeout.
 Not here: the locks themselves (ledger/locks.py).
 """
 
@@ -20,91 +23,91 @@ from kpi_assets.warehouse import snapshots
 from kpi_assets.warehouse.connection import WarehouseError
 
 T = TypeVar("T")
-NAMED = 3  # transactions that one sentence names
-LOCK_TIMEOUT = "2s"  # readers queue behind who waits for their table, so it gives way after that and comes again
-_GIVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+MAX_NAMED = 3  # transactions in one error message
+LOCK_TIMEOUT = "2s"  # new readers queue behind a statement that waits for their table, so it must not wait longer
+_LOCK_ERRORS = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
 
 def acquire_with_retry(
-    take: Callable[[], bool],
+    acquire: Callable[[], bool],
     phase: str,
     on_progress: Progress,
-    patience: float = math.inf,
-    whom: Callable[[], object] = lambda: "",
+    timeout: float = math.inf,
+    holder: Callable[[], object] = lambda: "",
 ) -> bool:
-    """Take a lock as soon as nobody has it; False where patience (seconds) ends before.
+    """Call `acquire` until it returns True; False if it did not within `timeout` seconds.
 
-    Who waits long is told for `whom`.
+    A long wait is logged and reported with what `holder` returns.
     """
-    deadline, waited, waits = time.monotonic() + patience, 0, Waits(phase)
-    while not take():
+    deadline, attempts, waits = time.monotonic() + timeout, 0, Waits(phase)
+    while not acquire():
         if time.monotonic() >= deadline:
             return False
-        waits(whom)
-        on_progress(f"{phase}: {waits.whom}" if waits.whom else phase, waited, 0)
+        waits(holder)
+        on_progress(f"{phase}: {waits.whom}" if waits.whom else phase, attempts, 0)
         time.sleep(0.5)
-        waited += 1
+        attempts += 1
     return True
 
 
 def wait_for_lock(
-    connection: Connection[Any], name: str, phase: str, on_progress: Progress, patience: float = math.inf
+    connection: Connection[Any], name: str, phase: str, on_progress: Progress, timeout: float = math.inf
 ) -> bool:
-    """Take a lock of ops for this session; False where patience (seconds) ends before."""
+    """Take a session lock of ops; False if another session still has it after `timeout` seconds."""
     return acquire_with_retry(
-        partial(locks.try_lock, connection, name), phase, on_progress, patience, partial(locks.holder, connection, name)
+        partial(locks.try_lock, connection, name), phase, on_progress, timeout, partial(locks.holder, connection, name)
     )
 
 
-def wait_for_publishes(connection: Connection[Any], relation: Relation, on_progress: Progress) -> None:
-    """Keep everybody from publishing into a table for the rest of this session, after who does so just now."""
+def block_publishes(connection: Connection[Any], relation: Relation, on_progress: Progress) -> None:
+    """Keep every session from publishing into a table until this session ends; waits for a publish under way."""
 
-    def take() -> bool:
+    def acquire() -> bool:
         try:
             locks.lock_against_publishes(connection, relation)
         except psycopg.errors.LockNotAvailable:
             return False
         return True
 
-    acquire_with_retry(take, f"waiting for a publish into {relation}", on_progress)
+    acquire_with_retry(acquire, f"waiting for a publish into {relation}", on_progress)
 
 
-def outlast_snapshots(connection: Connection[Any], done: str, on_progress: Progress, patience: float) -> None:
-    """Wait for the transactions that began before now: they would find the table empty that is swapped under them.
+def wait_for_snapshots(connection: Connection[Any], done: str, on_progress: Progress, timeout: float) -> None:
+    """Wait for the transactions with an older snapshot, which would find the table empty after a partition is swapped.
 
-    Raises WarehouseError where patience (seconds) ends; `done` is what then was not done to the table.
+    Raises WarehouseError if one is still open after `timeout` seconds; `done` is the participle of its message,
+    such as "published".
     """
     then = snapshots.held(connection)
     phase = "waiting for transactions with older snapshots"
 
     def holders() -> str:
-        return "; ".join(map(str, snapshots.still_held(connection, then)[:NAMED]))
+        return "; ".join(map(str, snapshots.still_held(connection, then)[:MAX_NAMED]))
 
-    if not acquire_with_retry(
-        lambda: not snapshots.still_held(connection, then), phase, on_progress, patience, holders
-    ):
+    if not acquire_with_retry(lambda: not snapshots.still_held(connection, then), phase, on_progress, timeout, holders):
         raise WarehouseError(
-            f"A transaction has held a snapshot for {patience:.0f} seconds that is older than the build ({holders()}), "
-            f"so it was not {done}: end that transaction (see pg_stat_activity), and run again."
+            f"A transaction whose snapshot is older than the build has been open for {timeout:.0f} seconds "
+            f"({holders()}), so the table was not {done}: end that transaction (see pg_stat_activity), and run again."
         )
 
 
-def retry_on_lock(change: Callable[[], T], done: str, on_progress: Progress, patience: float) -> T:
-    """Change a table in a transaction with LOCK_TIMEOUT, and come again while readers hold it.
+def retry_on_lock(change: Callable[[], T], done: str, on_progress: Progress, timeout: float) -> T:
+    """Call `change`, a transaction with LOCK_TIMEOUT that changes a table, until no reader holds the table.
 
-    Raises WarehouseError where patience (seconds) ends; `done` is what then was not done to the table.
+    The pauses between the calls get longer. Raises WarehouseError if the next pause would exceed `timeout` seconds;
+    `done` is the participle of its message, such as "published".
     """
-    deadline, attempt, waits = time.monotonic() + patience, 0, Waits("waiting for a reader to finish")
+    deadline, attempt, waits = time.monotonic() + timeout, 0, Waits("waiting for a reader to finish")
     while True:
         try:
             return change()
-        except _GIVE_WAY as error:
+        except _LOCK_ERRORS as error:
             waits(partial(_first_line, error))
             attempt += 1
             pause = min(0.2 * 2**attempt, 5.0)
             if time.monotonic() + pause > deadline:
                 raise WarehouseError(
-                    f"A reader has held the table for {patience:.0f} seconds, so it was not {done} "
+                    f"A reader has held the table for {timeout:.0f} seconds, so it was not {done} "
                     f"({_first_line(error)}): end that query (see pg_stat_activity), and run again."
                 ) from None
             on_progress("waiting for a reader to finish", attempt, 0)

@@ -1,6 +1,7 @@
 """The verification of an S3 object: it exists, has bytes, begins with the contract's header, and was not cut off.
 
-Belongs here: what S3 and a few bytes tell. Not here: what only reading all of it tells (load.py, table.py).
+Belongs here: the checks that need S3's metadata and a few bytes. Not here: the checks that need all of it (load.py,
+audit.py).
 """
 
 from contextlib import suppress
@@ -11,7 +12,7 @@ import psycopg
 from psycopg import Connection
 
 from kpi_assets.ledger import holds, manifests, results, runs
-from kpi_assets.materialize.context import BuildContext, ObjectOutcome, reason_of
+from kpi_assets.materialize.context import BuildContext, ObjectOutcome, run_log_message
 from kpi_assets.model.checks.base import Check
 from kpi_assets.model.header import Source
 from kpi_assets.model.manifest import Manifest
@@ -38,11 +39,11 @@ def asset_name(table: Table) -> str:
 
 
 def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcome:
-    """Look at a raw table's object and record what it is now.
+    """Verify the object of a raw table and record its state and the results.
 
-    A check that makes no sense after the one before it (the header of an empty object) has no result.
-    Raises LakeError when S3 cannot be used; the run log says so too. Raises UsageError for a load_date that may not be
-    built.
+    A check that makes no sense after an earlier one failed (the header of an empty object) has no result. Raises
+    LakeError when S3 cannot be used, which is also written in the run log, and UsageError for a load_date that may not
+    be built.
     """
     context.pipeline.check_load_date(load_date)
     with context.session(table, f"{context.run_id[:8]} {asset_name(table)}") as connection:
@@ -54,20 +55,20 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
             load_date=load_date,
         )
         try:
-            outcome = _look(context, connection, table, load_date)
+            outcome = _inspect(context, connection, table, load_date)
             _record(context, connection, table, load_date, row_id, outcome)
         except BaseException as error:
             context.on_progress("failed", 0, 0)
             with suppress(psycopg.Error):
                 runs.close_build(
-                    connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=reason_of(error)
+                    connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=run_log_message(error)
                 )
             raise
     context.on_progress("missing" if outcome.manifest is None else "held" if outcome.held else "verified", 0, 0)
     return outcome
 
 
-def _look(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
+def _inspect(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
     key = table.object_key(load_date)
     manifest = context.store.manifest(table.relation.table, load_date, key)
     found = [_result("exists", f"s3://{context.store.bucket}/{key} is not there" if manifest is None else "")]
@@ -85,10 +86,10 @@ def _look(context: BuildContext, connection: Connection[Any], table: Table, load
 def _ends_with_line_end(
     context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest
 ) -> CheckResult:
-    """Whether the object ends where a record ends.
+    """Check that the object ends where a record ends.
 
-    Some programs write no line end behind the last record. Where the object has become smaller as well, it was most
-    likely cut off while it was uploaded: then the check holds without being told to.
+    Some programs write no line end after the last record. Where the object is also smaller than the one before, its
+    upload was probably cut off, and the check holds whatever the header says.
     """
     blocking, problem = _source(table).ends_with_line_end == "hold", ""
     if context.store.head(manifest, 1, manifest.size_bytes - 1) != b"\n":

@@ -11,9 +11,9 @@ from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START
 from kpi_assets.automation.alerts import LOST, alerts_sensor
 from kpi_assets.errors import UsageError
 from kpi_assets.instance.processes import HOST, PROCESS, close_dead_runs
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.recheck import recheck
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.pipeline import Table
 from kpi_assets_tests.automation.conftest import Site, definitions

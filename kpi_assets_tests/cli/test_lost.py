@@ -84,7 +84,7 @@ def test_what_is_stored_otherwise_than_its_file_says_is_named(small: Small) -> N
 def test_a_changed_value_is_found_by_a_deep_look_and_by_a_recheck(small: Small) -> None:
     small.execute(f"update marts.things set weight = 21 where load_date = '{FIRST}'")
     assert small("doctor").line("database small", "--deep compares").startswith("ok database small: all that is")
-    message = "the rows are others than were published: somebody changed them; run it again"
+    message = "the rows differ from what was published: somebody changed them; run it again"
     assert (
         small("doctor", "--deep", code=1).line("broken") == f"broken database small: marts.things of {FIRST}: {message}"
     )

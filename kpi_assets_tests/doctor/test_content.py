@@ -46,7 +46,7 @@ def test_one_changed_value_is_found_by_its_checksum(published: PipelineHarness) 
     assert told(published, deep=True) == [
         (
             "broken",
-            "raw.things of 2025-03-01: the rows are others than were published: somebody changed them; run it again",
+            "raw.things of 2025-03-01: the rows differ from what was published: somebody changed them; run it again",
         )
     ]
 

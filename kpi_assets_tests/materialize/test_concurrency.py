@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, UpstreamError
-from kpi_assets.materialize.table import build
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, at, builds_lying_about, locks, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
@@ -126,7 +126,7 @@ def test_other_readers_are_served_while_a_publish_waits_for_one(lab: PipelineHar
         assert published.result(30).rows == 1
 
 
-def test_a_reader_who_outlasts_the_patience_of_a_publish_keeps_it_from_happening(lab: PipelineHarness) -> None:
+def test_a_reader_who_outlasts_the_timeout_of_a_publish_keeps_it_from_happening(lab: PipelineHarness) -> None:
     declare(lab, "partitions")
     lab.put_things(GOOD)
     first = lab.build("raw.things")
@@ -135,7 +135,7 @@ def test_a_reader_who_outlasts_the_patience_of_a_publish_keeps_it_from_happening
         reader.execute("begin")
         reader.execute(THINGS)
         with pytest.raises(WarehouseError) as failure:
-            lab.build("raw.things", publish_patience=0)
+            lab.build("raw.things", publish_timeout=0)
 
         assert str(failure.value) == (
             "A reader has held the table for 0 seconds, so it was not published (canceling statement due to lock "

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from kpi_assets.materialize import context as context_module
-from kpi_assets.materialize.context import Stopwatch, reason_of
+from kpi_assets.materialize.context import Stopwatch, run_log_message
 from kpi_assets_tests.pipeline_harness import MART, RAW_THINGS, PipelineHarness
 
 MB = 1 << 20
@@ -48,13 +48,13 @@ def test_a_build_s_session_is_set_for_whole_load_dates_and_acts_as_the_role_of_i
 def test_a_large_object_is_cut_so_that_every_writer_has_as_many_slices(
     lab: PipelineHarness, size: int, writers: int, slices: int
 ) -> None:
-    assert lab.context(writers=writers).slices_of(size) == slices
+    assert lab.context(writers=writers).slice_count(size) == slices
 
 
 def test_what_the_run_log_says_of_an_error() -> None:
-    assert reason_of(ValueError("it is 3")) == "it is 3"
-    assert reason_of(ValueError()) == "ValueError"
-    assert reason_of(KeyboardInterrupt()) == "It was interrupted."
+    assert run_log_message(ValueError("it is 3")) == "it is 3"
+    assert run_log_message(ValueError()) == "ValueError"
+    assert run_log_message(KeyboardInterrupt()) == "It was interrupted."
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def test_time_is_counted_by_phase_and_what_was_within_it_is_not_counted_twice(se
 def test_the_time_of_several_at_once_is_shared_in_the_proportion_of_theirs(seconds: list[float]) -> None:
     seconds += [20.0, 21.0]
     watch = Stopwatch({"wait": 1.0}, _since=10.0)
-    watch.lap_of(
+    watch.lap_in_parallel(
         [Stopwatch({"copy": 6.0, "index": 2.0}, _since=0.0), Stopwatch({"copy": 9.0, "index": 3.0}, _since=0.0)]
     )
     assert watch.seconds == {"wait": 1.0, "copy": 7.5, "index": 2.5}
-    watch.lap_of([Stopwatch({"index": 0.0}, _since=0.0)])
+    watch.lap_in_parallel([Stopwatch({"index": 0.0}, _since=0.0)])
     assert watch.seconds == {"wait": 1.0, "copy": 7.5, "index": 2.5}, "who took no time has no share"

@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import publishes
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.drop import drop_table
-from kpi_assets.materialize.recheck import as_published
-from kpi_assets.materialize.table import build
+from kpi_assets.materialize.recheck import check_as_published
 from kpi_assets.model.names import Relation
 from kpi_assets.plan.collect import collect
 from kpi_assets.warehouse.candidates import DefinitionError
@@ -316,7 +316,7 @@ class Edits(RuleBasedStateMachine):
             table = pipeline.tables.get(Relation.parse(publish.asset))
             if table and table.code_version == publish.code_version:
                 with self.lab.session() as session:
-                    result = as_published(session, table, publish)
+                    result = check_as_published(session, table, publish)
                 assert result.passed, result
 
     @invariant()

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from kpi_assets.materialize.context import BuildOutcome, UpstreamError
-from kpi_assets.materialize.inputs import look_upstream
+from kpi_assets.materialize.inputs import resolve_inputs
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.lookback import DOUBLED, SELECT, UNRECONCILED, labels
@@ -165,10 +165,10 @@ def test_nothing_is_published_into_its_window_while_it_reads(shop: TwoSourcePipe
         deliver(shop, number, t1="light")
     context = shop.prepared()
     with context.session(context.pipeline.table("marts.recent"), "reader") as reading:
-        look_upstream(context, reading, context.pipeline.table("marts.recent"), day(shop, 2))
+        resolve_inputs(context, reading, context.pipeline.table("marts.recent"), day(shop, 2))
         shop.put(shop.key("labels", day(shop, 1)), labels(t1="heavy"))
         with pytest.raises(WarehouseError, match="A reader has held the table for 0 seconds"):
-            shop.build("raw.labels", day(shop, 1), publish_patience=0.0)
+            shop.build("raw.labels", day(shop, 1), publish_timeout=0.0)
     deliver(shop, 1, t1="heavy")
 
 

@@ -13,9 +13,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack, status
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.materialize.commit_dropping_proxy import wire

@@ -9,8 +9,8 @@ from psycopg import errors, sql
 
 from kpi_assets.automation import alerts
 from kpi_assets.automation.sensor_tick import TickEvaluator
-from kpi_assets.materialize.prepare import look, prepare
-from kpi_assets.materialize.table import build
+from kpi_assets.materialize.build import build
+from kpi_assets.materialize.prepare import check_readable, prepare
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
@@ -53,7 +53,7 @@ def test_nothing_is_built(braked: PipelineHarness) -> None:
         assert SENTENCE.format(braked.name) in str(failure.value)
         assert failure.value.transient is False
     assert rows(braked) == before
-    look(context.pipeline, context.server)
+    check_readable(context.pipeline, context.server)
 
 
 def test_a_tick_says_it_in_one_sentence(braked: PipelineHarness) -> None:

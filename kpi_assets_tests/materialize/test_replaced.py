@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import UpstreamError
-from kpi_assets.materialize.table import build
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, WIDE, at, builds_lying_about, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, RAW_THINGS, PipelineHarness, failed

@@ -10,7 +10,7 @@ from kpi_assets.ledger import publishes
 from kpi_assets.ledger.locks import run_lock, try_lock, unlock
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.recheck import recheck
-from kpi_assets.materialize.retention import drop, due, totals
+from kpi_assets.materialize.retention import drop_due, find_due, totals_by_table
 from kpi_assets_tests.materialize.test_views import SHOWN
 from kpi_assets_tests.pipeline_harness import PIPELINE_YAML, RAW_THINGS
 from kpi_assets_tests.two_source_pipeline import WEIGHED, TwoSourcePipeline
@@ -44,13 +44,13 @@ class Attic(TwoSourcePipeline):
 
     def old(self, today: date | None = None) -> list[publishes.Publish]:
         with self.session() as session:
-            found = due(session, self.pipeline(), today or date.today())  # noqa: DTZ011
+            found = find_due(session, self.pipeline(), today or date.today())  # noqa: DTZ011
             return [publish for publish in found if publish.load_date in {self.day, self.next}]
 
-    def drop(self, found: list[publishes.Publish] | None = None, patience: float = 5.0) -> list[tuple[str, str]]:
+    def drop(self, found: list[publishes.Publish] | None = None, timeout: float = 5.0) -> list[tuple[str, str]]:
         """Drop what is due, or the given; (asset, why it was left)."""
         wanted = self.old() if found is None else found
-        return [(publish.asset, why) for publish, why in drop(self.context(), wanted, patience)]
+        return [(publish.asset, why) for publish, why in drop_due(self.context(), wanted, timeout)]
 
     def landed(self) -> "Attic":
         """With its day published."""
@@ -77,7 +77,7 @@ def test_what_is_due_is_older_than_its_layer_is_kept_and_stored(attic: Attic) ->
     assert attic.due(attic.day + timedelta(days=KEPT)) == []
     due = [f"raw.labels {attic.day}", f"raw.things {attic.day}"]
     assert attic.due(attic.day + timedelta(days=KEPT + 1)) == due, "the view goes with what it shows, marts stay"
-    [labels, things] = totals(attic.old())
+    [labels, things] = totals_by_table(attic.old())
     assert (labels.asset, labels.load_dates, labels.rows) == ("raw.labels", 1, 1)
     assert (things.asset, things.first, things.last, things.rows) == ("raw.things", attic.day, attic.day, 2)
 
@@ -147,7 +147,7 @@ def test_a_run_of_the_load_date_is_waited_for(attic: Attic) -> None:
     with attic.session() as running:
         assert try_lock(running, run_lock(attic.day))
         left = "a run of its load_date goes on"
-        assert attic.drop(patience=0) == [("raw.labels", left), ("raw.things", left)]
+        assert attic.drop(timeout=0) == [("raw.labels", left), ("raw.things", left)]
     assert attic.drop() == [("raw.labels", ""), ("raw.things", "")]
     with attic.session() as next_run:
         assert try_lock(next_run, run_lock(attic.day)), "its turn is given back"
@@ -160,7 +160,7 @@ def test_a_reader_is_waited_for_and_what_he_reads_stays(attic: Attic) -> None:
     with attic.session() as reader, reader.transaction():
         count = f"select count(*) from raw.things where load_date = '{attic.day}'"
         assert reader.execute(count).fetchone() == (2,)
-        [(_, why)] = attic.drop(things, patience=0)
+        [(_, why)] = attic.drop(things, timeout=0)
         assert why.startswith("A reader has held the table for ")
         assert "so it was not dropped" in why
         assert reader.execute(count).fetchone() == (2,)

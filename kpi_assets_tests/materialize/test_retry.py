@@ -71,7 +71,7 @@ def test_who_gave_way_comes_again_after_longer_and_longer_pauses(
     assert told == [("waiting for a reader to finish", number, 0) for number in range(1, 7)]
 
 
-def test_patience_ends_before_a_pause_that_would_outlast_it(clock: Clock, told: Told) -> None:
+def test_the_timeout_ends_before_a_pause_that_would_outlast_it(clock: Clock, told: Told) -> None:
     change = failing(*[psycopg.errors.LockNotAvailable("canceling statement\nCONTEXT: more")] * 9)
     with pytest.raises(WarehouseError) as failure:
         retry_on_lock(change, "dropped", lambda *said: told.append(said), 6.0)
@@ -79,7 +79,7 @@ def test_patience_ends_before_a_pause_that_would_outlast_it(clock: Clock, told: 
         "A reader has held the table for 6 seconds, so it was not dropped (canceling statement): "
         "end that query (see pg_stat_activity), and run again."
     )
-    assert (clock.pauses, len(told)) == ([0.4, 0.8, 1.6, 3.2], 4), "the last pause ends with the patience"
+    assert (clock.pauses, len(told)) == ([0.4, 0.8, 1.6, 3.2], 4), "the last pause ends with the timeout"
 
 
 def test_another_error_is_raised_at_once(clock: Clock, told: Told) -> None:
@@ -162,7 +162,7 @@ def test_a_turn_is_taken_as_soon_as_it_is_free_and_the_waiting_is_told(clock: Cl
     assert clock.pauses == [0.5, 0.5]
 
 
-def test_a_turn_that_is_free_is_not_waited_for_however_short_the_patience(clock: Clock, told: Told) -> None:
+def test_a_turn_that_is_free_is_not_waited_for_however_short_the_timeout(clock: Clock, told: Told) -> None:
     assert acquire_with_retry(lambda: True, "waiting", lambda *said: told.append(said), 0)
     assert (clock.pauses, told) == ([], [])
 
@@ -170,4 +170,4 @@ def test_a_turn_that_is_free_is_not_waited_for_however_short_the_patience(clock:
 def test_a_turn_that_is_not_free_in_time_is_not_taken(clock: Clock, told: Told) -> None:
     asked = []
     assert not acquire_with_retry(lambda: bool(asked.append(1)), "waiting", lambda *said: told.append(said), 1.0)
-    assert (len(asked), clock.pauses) == (3, [0.5, 0.5]), "asked once more when the patience ends"
+    assert (len(asked), clock.pauses) == (3, [0.5, 0.5]), "asked once more when the timeout ends"

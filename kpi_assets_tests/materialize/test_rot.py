@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.errors import UserError
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.settings import settings
 from kpi_assets.sources.refusals import LakeError

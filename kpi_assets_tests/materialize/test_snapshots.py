@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from kpi_assets.materialize.context import BuildOutcome
-from kpi_assets.materialize.retention import drop, due
+from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.warehouse.connection import WarehouseError, url_of
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, PIPELINE_YAML, RAW_THINGS, PipelineHarness
 
@@ -89,7 +89,7 @@ def test_a_first_publish_waits_for_nobody(lab: PipelineHarness, storage: str) ->
     publish(lab, storage)
     lab.put_things(GOOD, NEXT)
     with reader(lab) as old:
-        assert not lab.build("raw.things", NEXT, publish_patience=0).held
+        assert not lab.build("raw.things", NEXT, publish_timeout=0).held
         assert old.execute(f"select count(*) from raw.things where load_date = '{DAY}'".encode()).fetchone() == (2,)
 
 
@@ -99,24 +99,24 @@ def test_a_table_that_is_written_anew_waits_too(lab: PipelineHarness) -> None:
     assert "bigint" in text.read_text()
     lab.put_things(OTHER, NEXT)
     with reader(lab) as old:
-        with pytest.raises(WarehouseError, match="so it was not published: end that transaction"):
-            lab.build("raw.things", NEXT, publish_patience=0.5)
+        with pytest.raises(WarehouseError, match="so the table was not published: end that transaction"):
+            lab.build("raw.things", NEXT, publish_timeout=0.5)
         assert names(old) == ["anvil", "feather"]
-    assert not lab.build("raw.things", NEXT, publish_patience=0.5).held
+    assert not lab.build("raw.things", NEXT, publish_timeout=0.5).held
 
 
-def test_who_holds_the_snapshot_is_named_when_patience_ends(lab: PipelineHarness) -> None:
+def test_who_holds_the_snapshot_is_named_when_the_timeout_ends(lab: PipelineHarness) -> None:
     publish(lab, "partitions")
     lab.put_things(OTHER)
     with reader(lab) as old:
         process = old.info.backend_pid
         with pytest.raises(
             WarehouseError,
-            match=rf"^A transaction has held a snapshot for 1 seconds that is older than the build \(process {process} "
-            rf"of {old.info.user}, dashboard\), so it was not published: end that transaction "
-            r"\(see pg_stat_activity\), and run again\.$",
+            match=r"^A transaction whose snapshot is older than the build has been open for 1 seconds "
+            rf"\(process {process} of {old.info.user}, dashboard\), so the table was not published: "
+            r"end that transaction \(see pg_stat_activity\), and run again\.$",
         ):
-            lab.build("raw.things", publish_patience=1)
+            lab.build("raw.things", publish_timeout=1)
         assert names(old) == ["anvil", "feather"]
     assert lab.rows("select status from ops.pipeline_runs order by id desc limit 1") == [("failed",)]
     assert lab.build("raw.things").rows == 3
@@ -128,10 +128,10 @@ def test_retention_leaves_what_an_older_snapshot_sees(lab: PipelineHarness, stor
     publish(lab, storage)
     context = lab.prepared()
     with lab.session() as session:
-        found = due(session, context.pipeline, NEXT.replace(month=12))
+        found = find_due(session, context.pipeline, NEXT.replace(month=12))
     with reader(lab) as old:
-        [(publish_, why_not)] = list(drop(context, found, patience=0.5))
+        [(publish_, kept_reason)] = list(drop_due(context, found, timeout=0.5))
         assert publish_.load_date == DAY
-        assert left in why_not
-        assert bool(why_not) == bool(left)
+        assert left in kept_reason
+        assert bool(kept_reason) == bool(left)
         assert names(old) == ["anvil", "feather"]

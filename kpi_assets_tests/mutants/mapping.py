@@ -51,6 +51,7 @@ _TESTS = {
         "materialize/test_same_bytes.py",
     ),
     "materialize/context": ("materialize/test_context.py", *_CORE, "materialize/test_slices.py"),
+    "materialize/fill": ("materialize/test_slices.py", *_CORE),
     "materialize/load": ("materialize/test_content.py", "materialize/test_slices.py", "materialize/test_replaced.py"),
     "materialize/verify_object": (*_CORE, "assets/test_gates.py"),
     "materialize/retry": (
@@ -66,11 +67,18 @@ _TESTS = {
         "materialize/test_retention.py",
     ),
     "materialize/retention": ("materialize/test_retention.py",),
-    "materialize/table": (
+    "materialize/build": (
+        *_CORE,
+        "materialize/test_lost_server.py",
+        "materialize/test_killed.py",
+    ),
+    "materialize/audit": (*_CORE, "materialize/test_foreign_key_by_range.py"),
+    "materialize/hold": ("materialize/test_publish.py", "plan/test_status.py"),
+    "materialize/publish": (
         *_CORE,
         "materialize/test_concurrency.py",
-        "materialize/test_foreign_key_by_range.py",
         "materialize/test_lost_server.py",
+        "materialize/test_views.py",
     ),
     "materialize/inputs": (
         *_CORE,
@@ -87,6 +95,7 @@ _TESTS = {
         ("test_docs.py",),
     ),
     "docs/ops_schema": ("test_docs.py", "ledger/test_schema.py"),
+    "materialize/transform": ("materialize/test_plan_slices.py", "materialize/test_slices.py", *_CORE),
     "sources/cut": ("sources/test_cut.py",),
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
     "sources/records": ("sources/test_records.py", "warehouse/test_quarantine.py"),

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta, timezone
 import pytest
 
 from kpi_assets.ledger import runs
-from kpi_assets.materialize.table import build
+from kpi_assets.materialize.build import build
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.two_source_pipeline import HEAVY, THINGS, WEIGHED, TwoSourcePipeline
 

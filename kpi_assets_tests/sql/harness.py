@@ -13,8 +13,8 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.ledger import publishes, runs
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext, BuildOutcome
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Pipeline, Table

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from kpi_assets.doctor import warehouse
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.materialize.table import build
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.settings import settings
 from kpi_assets.warehouse import connection as connection_module

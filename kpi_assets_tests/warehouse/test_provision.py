@@ -12,8 +12,8 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.materialize.build import build
 from kpi_assets.materialize.prepare import prepare
-from kpi_assets.materialize.table import build
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.warehouse import provision
 from kpi_assets.warehouse.connection import WarehouseError, connect

@@ -7,7 +7,7 @@ import pytest
 
 from kpi_assets.ledger import publishes
 from kpi_assets.materialize.context import UpstreamError
-from kpi_assets.materialize.recheck import as_published
+from kpi_assets.materialize.recheck import check_as_published
 from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets.warehouse.tables import mismatches
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
@@ -104,7 +104,7 @@ def is_as_published(lab: PipelineHarness, day: date) -> bool:
     table = lab.pipeline().table("marts.things")
     with lab.session() as session:
         publish = publishes.current(session, [table.relation], day)[table.relation]
-        return as_published(session, table, publish).passed
+        return check_as_published(session, table, publish).passed
 
 
 @STORAGES

@@ -1,0 +1,94 @@
+"""The audit of a candidate: the facts that its checks compare it with, and the record of their results.
+
+Not here: the SQL of a check (warehouse/audit.py), and what follows from the results (publish.py, hold.py).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.ledger import quarantine, results
+from kpi_assets.ledger.runs import Counts
+from kpi_assets.materialize.check_facts import FactLookup
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.fill import FillResult
+from kpi_assets.materialize.inputs import Inputs
+from kpi_assets.model.checks.base import AuditFacts
+from kpi_assets.model.results import SAMPLES
+from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse.audit import Audit, audit
+from kpi_assets.warehouse.candidates import Candidate
+
+
+@dataclass(frozen=True)
+class AuditedCandidate:
+    """A candidate whose results are recorded: what is published or held."""
+
+    candidate: Candidate
+    inputs: Inputs
+    filled: FillResult
+    audit: Audit
+    size_bytes: int
+
+    @property
+    def counts(self) -> Counts:
+        """Its rows for the run log."""
+        return Counts(self.filled.counts.extracted, self.audit.rows, self.filled.counts.quarantined)
+
+
+def audit_candidate(
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    inputs: Inputs,
+    filled: FillResult,
+) -> Audit:
+    """The results of the table's checks on its candidate."""
+    table = candidate.table
+    lookup = FactLookup(
+        connection, context.pipeline, table, candidate.load_date, table.checks, filled.manifest_hash, inputs.of_day
+    )
+    facts = AuditFacts(
+        candidate.load_date,
+        source_rows={relation: publish.rows for relation, publish in inputs.of_day.items()},
+        records=filled.counts.extracted,
+        quarantined=filled.counts.quarantined or 0,
+        quarantine_samples=[
+            {"line": bad.line, "column": bad.column, "value": bad.value, "reason": bad.reason}
+            for bad in filled.quarantined[:SAMPLES]
+        ],
+        unreadable=filled.unreadable,
+        grain_is_proven=filled.grain_is_proven,
+        looked_up=lookup.answers(),
+        window=inputs.window,
+        instead=candidates.as_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
+    )
+    return audit(connection, candidate.name, table.types, table.checks, facts)
+
+
+def record(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, found: Audit, filled: FillResult
+) -> None:
+    """Write the results and the quarantined records of a build, in one transaction."""
+    table, load_date = str(candidate.table.relation), candidate.load_date
+    with connection.transaction():
+        results.record(
+            connection,
+            found.results,
+            run_id=context.run_id,
+            build_id=candidate.build_id,
+            table=table,
+            load_date=load_date,
+            subject="candidate",
+        )
+        if filled.quarantined:
+            quarantine.record(
+                connection,
+                filled.quarantined,
+                build_id=candidate.build_id,
+                run_id=context.run_id,
+                table=table,
+                load_date=load_date,
+                object_key=candidate.table.object_key(load_date),
+            )

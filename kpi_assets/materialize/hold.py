@@ -1,0 +1,36 @@
+"""Holding a candidate: readers keep what they have, and the candidate stays for inspection."""
+
+from dataclasses import replace
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.ledger import holds, runs
+from kpi_assets.materialize.audit import AuditedCandidate
+from kpi_assets.materialize.context import BuildContext
+
+
+def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> None:
+    """Record in the ledger and the run log which checks hold a build, and from which inputs it was made."""
+    candidate, table = audited.candidate, audited.candidate.table
+    failed = ", ".join(result.name for result in audited.audit.results if result.blocks_publish)
+    place = ""
+    if table.header.source:
+        place = f"read from s3://{context.store.bucket}/{table.object_key(candidate.load_date)}; "
+    holds.record(
+        connection,
+        candidate.build_id,
+        manifest_hash=audited.filled.manifest_hash,
+        code_version=table.code_version,
+        checks_version=table.checks_version,
+        inputs=audited.inputs.publish_ids,
+    )
+    runs.close_build(
+        connection,
+        candidate.build_id,
+        "held",
+        layer=context.pipeline.layer(table.relation),
+        counts=replace(audited.counts, loaded=0),
+        error=f"held by {failed}; {place}the candidate is kept as {candidate.relation}",
+        candidate=str(candidate.relation),
+    )

@@ -1,0 +1,107 @@
+"""Publishing a candidate: readers, ledger and run log change in one transaction.
+
+Not here: how the rows of a load_date are replaced (warehouse/tables.py).
+"""
+
+from contextlib import suppress
+from datetime import date
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+
+from kpi_assets.ledger import publishes, runs
+from kpi_assets.ledger.locks import lock_publish
+from kpi_assets.ledger.publishes import shown_as
+from kpi_assets.materialize.audit import AuditedCandidate
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
+from kpi_assets.model.pipeline import Table
+from kpi_assets.warehouse import tables
+from kpi_assets.warehouse.candidates import Candidate, DefinitionError
+from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets.warehouse.shape import Published
+
+
+def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
+    """Publish a candidate and return the id of the publish; readers who hold the table are waited for.
+
+    Raises WarehouseError if they hold it for longer than `publish_timeout`, and UpstreamError if an input was
+    published again meanwhile.
+    """
+    candidate = audited.candidate
+    try:
+        if tables.swaps(connection, candidate.table, candidate.load_date, _others(connection, candidate)):
+            wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
+        return retry_on_lock(
+            partial(_publish, context, connection, audited), "published", context.on_progress, context.publish_timeout
+        )
+    except psycopg.OperationalError:
+        # When the connection breaks during COMMIT, only the ledger knows whether the transaction was committed.
+        publish_id = None
+        with suppress(psycopg.Error, WarehouseError), context.session(candidate.table, "ask") as ask:
+            publish_id = publishes.of_build(ask, candidate.build_id)
+        if publish_id is None:
+            raise
+        return publish_id
+
+
+def _publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
+    """Show the candidate to readers and record it in the ledger and the run log: all of it or nothing."""
+    candidate, table, load_date = audited.candidate, audited.candidate.table, audited.candidate.load_date
+    with connection.transaction():
+        connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+        audited.inputs.check_unchanged(connection)
+        lock_publish(connection, table.relation)
+        tables.ensure(connection, table, load_date, _others(connection, candidate))
+        tables.publish_candidate(connection, candidate)
+        publish_id = publishes.record(
+            connection,
+            table.relation,
+            load_date,
+            build_id=candidate.build_id,
+            run_id=context.run_id,
+            manifest_hash=audited.filled.manifest_hash,
+            code_version=table.code_version,
+            rows=audited.audit.rows,
+            checksum=audited.audit.checksum,
+            size_bytes=audited.size_bytes,
+            inputs=audited.inputs.publish_ids,
+            columns=table.types,
+        )
+        _publish_views(context, connection, table, load_date)
+        layer = context.pipeline.layer(table.relation)
+        runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=audited.counts)
+    return publish_id
+
+
+def _others(connection: Connection[Any], candidate: Candidate) -> list[Published]:
+    """The other published load_dates of its table, which stay as they are."""
+    table = candidate.table
+    return tables.published_of(connection, table, publishes.by_columns(connection, table.relation, candidate.load_date))
+
+
+def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
+    """Record what else changes for readers: a view has the rows of its table, and one definition for all load_dates."""
+    for view in tables.views_on(connection, table.relation):  # also a view whose file was removed
+        lock_publish(connection, view)
+        publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
+    if table.header.storage == "view":
+        shown, columns = table.shows
+        for types, first, last, _ in publishes.by_columns(connection, shown, load_date):
+            if lacking := [there for there in columns.values() if types is not None and there not in types]:
+                raise DefinitionError(
+                    f"{table.path}: {table.relation} cannot show {lacking[0]!r} yet, which would be NULL in other "
+                    f"load_dates: {shown} was published without it from {first} to {last}; build those again first."
+                )
+        publishes.record_redefined(
+            connection,
+            table.relation,
+            shown,
+            load_date,
+            run_id=context.run_id,
+            code_version=table.code_version,
+            columns=table.types,
+            shown_as=shown_as(columns),
+        )
