@@ -74,14 +74,14 @@ def outlast_snapshots(connection: Connection[Any], done: str, on_progress: Progr
 
     Raises WarehouseError where patience (seconds) ends; `done` is what then was not done to the table.
     """
-    then = snapshots.held(connection)
+    then = snapshots.open_snapshots(connection)
     phase = "waiting for transactions with older snapshots"
 
     def holders() -> str:
-        return "; ".join(map(str, snapshots.still_held(connection, then)[:NAMED]))
+        return "; ".join(map(str, snapshots.still_open(connection, then)[:NAMED]))
 
     if not acquire_with_retry(
-        lambda: not snapshots.still_held(connection, then), phase, on_progress, patience, holders
+        lambda: not snapshots.still_open(connection, then), phase, on_progress, patience, holders
     ):
         raise WarehouseError(
             f"A transaction has held a snapshot for {patience:.0f} seconds that is older than the build ({holders()}), "

@@ -26,12 +26,15 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
 from kpi_assets.model.slices import KEY_TYPES
-from kpi_assets.warehouse import candidates, tables
+from kpi_assets.warehouse import candidates, preview, tables
 from kpi_assets.warehouse.audit import SAMPLES, Audit, Facts, audit, gapless
-from kpi_assets.warehouse.candidates import Candidate, DefinitionError, identifier
+from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
+from kpi_assets.warehouse.ddl import DefinitionError, identifier
+from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.refusal import cure_of
 from kpi_assets.warehouse.shape import Published
+from kpi_assets.warehouse.views import views_on
 
 
 def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
@@ -102,7 +105,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     for leftover in candidates.leftovers(connection, table, load_date):
         candidates.drop(connection, leftover)
     watch.lap("wait")
-    if table.header.storage == "view":
+    if not table.storage.stores_rows:
         filled, found = _look_through(candidate, inputs)
     else:
         filled = fill(context, connection, candidate, inputs, watch)
@@ -111,10 +114,10 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     if found.holds:
         inputs.check_unchanged(connection)  # else it may be two versions that do not add up
     _record(context, connection, candidate, found, filled)
-    preview = candidates.first_rows(connection, candidate, SAMPLES)
+    first_rows = preview.first_rows(connection, candidate, SAMPLES)
     kpi = table.header.kpi
-    chart = candidates.chart_rows(connection, candidate, kpi.chart) if kpi else ChartRows([], 0)
-    size = candidates.size_of(connection, candidate)
+    chart = preview.chart_rows(connection, candidate, kpi.chart) if kpi else ChartRows([], 0)
+    size = strategy_of(table).size(connection, candidate)
     watch.lap("check")
     counts = Counts(filled.counts.extracted, found.rows, filled.counts.quarantined)
     publish_id = None
@@ -163,7 +166,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
         window=inputs.window,
         results=found.results,
         warnings=warnings,
-        preview=preview,
+        preview=first_rows,
         chart=chart,
         seconds=watch.seconds,
     )
@@ -171,7 +174,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
 
 def _look_through(candidate: Candidate, inputs: Inputs) -> tuple[Filled, Audit]:
     """What a view is: the rows of the table that it shows, which were counted and audited there."""
-    shown, columns = candidate.table.shows
+    shown, columns = candidate.table.origin
     publish = inputs.of_day[shown]
     checksum = publish.checksum + shown_as(columns)
     return Filled(Counts(), publish.manifest_hash, [], grain_is_proven=True), Audit(publish.rows, checksum, [])
@@ -265,7 +268,7 @@ def _publish(
         inputs.check_unchanged(connection)
         lock_publish(connection, table.relation)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
-        tables.publish_candidate(connection, candidate)
+        strategy_of(table).publish(connection, candidate)
         publish_id = publishes.record(
             connection,
             table.relation,
@@ -294,11 +297,11 @@ def _others(connection: Connection[Any], candidate: Candidate) -> list[Published
 
 def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
     """Write down what else readers see now: a view has the rows of its table, and one definition for all load_dates."""
-    for view in tables.views_on(connection, table.relation):  # also one whose file is away
+    for view in views_on(connection, table.relation):  # also one whose file is away
         lock_publish(connection, view)
         publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
-    if table.header.storage == "view":
-        shown, columns = table.shows
+    if not table.storage.stores_rows:
+        shown, columns = table.origin
         for types, first, last, _ in publishes.by_columns(connection, shown, load_date):
             if lacking := [there for there in columns.values() if types is not None and there not in types]:
                 raise DefinitionError(
@@ -322,7 +325,8 @@ def _patiently(
 ) -> int:
     """Publish; give way to readers who hold the table, and come again until patience ends."""
     try:
-        if tables.swaps(connection, candidate.table, candidate.load_date, _others(connection, candidate)):
+        strategy, others = strategy_of(candidate.table), _others(connection, candidate)
+        if strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
             outlast_snapshots(connection, "published", context.on_progress, context.publish_patience)
         return retry_on_lock(publish, "published", context.on_progress, context.publish_patience)
     except psycopg.OperationalError:

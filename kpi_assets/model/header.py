@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
+from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
     AS_PUBLISHED,
@@ -22,7 +23,7 @@ from kpi_assets.model.names import (
     Identifier,
     Relation,
 )
-from kpi_assets.model.sentences import Loc, UnknownWordError, nearest, refuse, shown
+from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
@@ -276,6 +277,12 @@ class Freshness(Strict):
     within_hours: Annotated[float, Field(ge=0.02, le=87_840)]  # Dagster looks no closer than at a minute
 
 
+def _is_storage(value: str) -> str:
+    if value not in STORAGES:
+        raise ValueError(f"{shown(value)} is not known here: write {listed(STORAGES)}")
+    return value
+
+
 class Header(Strict):
     """Everything a header may say."""
 
@@ -287,7 +294,7 @@ class Header(Strict):
     source: Source | None = None
     # rows: a load_date's rows are replaced inside one table; partitions: it is a partition of its own (big tables);
     # view: it shows columns of one other table as they are, and stores nothing.
-    storage: Literal["rows", "partitions", "view"] = "rows"
+    storage: Annotated[str, AfterValidator(_is_storage)] = "rows"
     lookback: Lookback | None = None
     # Said by a table that others read over a window: its grain names the same thing in every load_date, of which only
     # the latest row counts.
@@ -295,6 +302,11 @@ class Header(Strict):
     kpi: Kpi | None = None
     min_volume: MinVolume | None = None
     freshness: Freshness | None = None
+
+    @property
+    def storage_kind(self) -> StorageKind:
+        """The traits of its storage."""
+        return STORAGES[self.storage]
 
     @property
     def selected(self) -> list[str]:
@@ -325,7 +337,7 @@ class Header(Strict):
         volume = self.min_volume
         if volume is None:
             return
-        if self.kpi is None or self.source or self.storage == "view":
+        if self.kpi is None or self.source or not self.storage_kind.stores_rows:
             yield ("min_volume",), "is for a KPI with a SELECT whose rows are stored: take it out"
         if LOW_VOLUME in self.columns:
             yield ("columns", LOW_VOLUME), "min_volume makes this column: take it out"
@@ -349,13 +361,16 @@ class Header(Strict):
 
     def _storage_problems(self) -> Iterator[tuple[Loc, str]]:
         """Words that another word of the header forbids."""
-        if self.storage == "view" and self.checks != Checks():
-            yield ("checks",), "a view shows what its table shows, before any check: put them there"
-        if self.storage == "view" and self.versions:
-            yield ("versions",), "a view has what its table says: put it there"
-        if self.lookback and (self.source or self.storage == "view"):
-            kind = "a raw table reads the object of its load_date" if self.source else "a view shows one load_date"
-            yield ("lookback",), f"{kind}: look back in a table that has a SELECT and stores it"
+        kind = self.storage_kind
+        if not kind.has_checks and self.checks != Checks():
+            yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
+        if not kind.stores_rows and self.versions:
+            yield ("versions",), f"a {kind.name} has what its table says: put it there"
+        if self.lookback and (self.source or not kind.may_look_back):
+            reason = (
+                "raw table reads the object of its load_date" if self.source else f"{kind.name} shows one load_date"
+            )
+            yield ("lookback",), f"a {reason}: look back in a table that has a SELECT and stores it"
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
 

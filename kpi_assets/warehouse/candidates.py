@@ -5,7 +5,7 @@ partition it stays where it is and is attached; else its rows are copied. What i
 inspection is swept.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -13,18 +13,15 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
-from kpi_assets.errors import UserError
-from kpi_assets.model.header import Chart
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
-from kpi_assets.model.results import ChartRows
 from kpi_assets.model.slices import Slice
+from kpi_assets.warehouse.ddl import DefinitionError, column_definitions, identifier, types_of
 from kpi_assets.warehouse.provision import BUILDS
 
 NOTHING: Mapping[Relation, str] = {}
-LETTERS = sql.Literal(200)  # of a value that people look at
 # A candidate and its slices, if it has any.
 _TABLES = """
 select c.oid, c.relname, c.relkind from pg_class as c where c.oid = %(name)s::regclass
@@ -32,10 +29,6 @@ union all
 select c.oid, c.relname, c.relkind from pg_inherits as i inner join pg_class as c on i.inhrelid = c.oid
 where i.inhparent = %(name)s::regclass
 """
-
-
-class DefinitionError(UserError):
-    """A file's SQL does not do in this database what its header says."""
 
 
 @dataclass(frozen=True)
@@ -70,32 +63,10 @@ class Candidate:
         return identifier(self.relation)
 
 
-def identifier(relation: Relation) -> sql.Identifier:
-    """A relation's name for SQL."""
-    return sql.Identifier(*relation)
-
-
 def _short(schema: str, table: str) -> str:
     """`schema__table` within what leaves room in 63 letters for a date and a build's number."""
     name = f"{schema}__{table}"
     return name if len(name) <= 40 else f"{name[:23]}_{digest(name)}"
-
-
-def column_definitions(table: Table) -> sql.Composable:
-    """The columns of a table as its header declares them, load_date first."""
-    declared = [(LOAD_DATE, "date"), *((name, column.type) for name, column in table.header.columns.items())]
-    return sql.SQL(", ").join(
-        # The type comes from header.py's allow-list.
-        sql.SQL("{} ").format(sql.Identifier(name)) + sql.SQL(type_)
-        for name, type_ in declared
-    )
-
-
-def renamed(columns: Mapping[str, str]) -> sql.Composable:
-    """Columns (name -> as it is stored) for a SELECT, under their names."""
-    return sql.SQL(", ").join(
-        sql.SQL("{} as {}").format(sql.Identifier(there), sql.Identifier(name)) for name, there in columns.items()
-    )
 
 
 def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
@@ -182,13 +153,11 @@ def _selected(table: Table) -> Iterator[sql.Composable]:
         )
 
 
-def for_readers(columns: Collection[str]) -> sql.Composable:
-    """The condition of the rows with these columns that readers are shown: also those not judged yet."""
-    return sql.SQL("{} is not true").format(sql.Identifier(LOW_VOLUME)) if LOW_VOLUME in columns else sql.SQL("true")
-
-
 def in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
-    """Rows without a key go into the first slice, whose promise they break: none is passed over."""
+    """The condition for rows to belong to a slice of `key`.
+
+    Rows with a NULL key belong to the first slice, where they violate its constraint, so they cannot be lost silently.
+    """
     ends = _within(part, key)
     return ends if part.number else sql.SQL("({} or {} is null)").format(ends, key)
 
@@ -202,11 +171,11 @@ def _within(part: Slice, key: sql.Composable) -> sql.Composable:
     return sql.SQL(" and ").join(ends)
 
 
-def promise(connection: Connection[Any], candidate: Candidate) -> None:
-    """Prove the load_date and the slice of every row: with this constraint Postgres attaches without reading again.
+def add_partition_check(connection: Connection[Any], candidate: Candidate) -> None:
+    """Add a constraint for the load_date and the slice of every row, so that Postgres attaches without a scan.
 
-    Of rows that are there already it takes a reading. Raises psycopg.errors.CheckViolation where a row lies outside of
-    its slice; said before the rows come, whoever puts such a row in gets it.
+    On a candidate with rows this takes a scan, and raises psycopg.errors.CheckViolation where a row lies outside of its
+    slice. On one without rows, the statement that adds such a row raises it.
     """
     date_column = sql.Identifier(LOAD_DATE)
     proofs: list[sql.Composable] = [
@@ -227,17 +196,6 @@ def _check_types(connection: Connection[Any], candidate: Candidate) -> None:
                 f"{candidate.table.path}: the column {name!r} is declared as {column.type}, but the SELECT returns "
                 f"{found[name]}: cast it (::{column.type}) or correct the header."
             )
-
-
-def types_of(connection: Connection[Any], relation: Relation) -> dict[str, str]:
-    """The columns of a table in the database and their types; empty where there is no such table."""
-    return dict(
-        connection.execute(
-            "select a.attname, format_type(a.atttypid, a.atttypmod) from pg_attribute as a "
-            "where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped order by a.attnum",
-            [identifier(relation).as_string(connection)],
-        ).fetchall()
-    )
 
 
 def copy_in(
@@ -296,81 +254,8 @@ def analyze(connection: Connection[Any], candidate: Candidate) -> None:
     connection.execute(sql.SQL("analyze {}").format(candidate.name))
 
 
-def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, str | None]]:
-    """The first rows by the grain, for people to look at; the grain's index finds them.
-
-    Values are the begin of the texts that the server has for them: not every date or number has another form here.
-    """
-    table = candidate.table
-    name: sql.Composable = candidate.name
-    where: sql.Composable = sql.SQL("")
-    columns: list[sql.Composable] = [sql.Identifier(column) for column in table.columns]
-    if table.header.storage == "view":
-        shown, there = table.shows
-        name = identifier(shown)
-        where = sql.SQL("where {} = {}").format(sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date))
-        columns = [renamed(there)]
-    rows = connection.execute(
-        sql.SQL("select {} from (select {} from {} {} order by {} limit {}) as t").format(
-            sql.SQL(", ").join(
-                sql.SQL("left(t.{}::text, {})").format(sql.Identifier(c), LETTERS) for c in table.columns
-            ),
-            sql.SQL(", ").join(columns),
-            name,
-            where,
-            sql.SQL(", ").join(sql.Identifier(name) for name in table.header.grain),
-            sql.Literal(count),
-        )
-    ).fetchall()
-    return [dict(zip(table.columns, row, strict=True)) for row in rows]
-
-
-def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> ChartRows:
-    """The bars of a KPI's chart, in the order of x; only the highest, the highest first, where there are too many.
-
-    A value that no float can hold is infinite; a y that is no number has no bar.
-    """
-    return _bars(connection, candidate.name, for_readers(candidate.table.columns), chart)
-
-
-def published_chart_rows(
-    connection: Connection[Any], relation: Relation, load_date: date, columns: Collection[str], chart: Chart
-) -> ChartRows:
-    """The same of a load_date that was published with these columns."""
-    shown = sql.SQL("{} = {} and {}").format(sql.Identifier(LOAD_DATE), sql.Literal(load_date), for_readers(columns))
-    return _bars(connection, identifier(relation), shown, chart)
-
-
-def _bars(connection: Connection[Any], table: sql.Composable, shown: sql.Composable, chart: Chart) -> ChartRows:
-    statement = sql.SQL(
-        "with shown as (select {x} as x, {y} as y from {table} where {shown}) "
-        "select left(x::text, {letters}), y::text, (select count(*) from shown) from ("
-        "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
-        "order by case when (select count(*) from shown) <= {top} then highest.x end, highest.y desc nulls last, "
-        "highest.x"
-    ).format(
-        x=sql.Identifier(chart.x),
-        y=sql.Identifier(chart.y),
-        table=table,
-        shown=shown,
-        top=sql.Literal(chart.top),
-        letters=LETTERS,
-    )
-    found = connection.execute(statement).fetchall()
-    return ChartRows([(label or "NULL", _number(text)) for label, text, _ in found], found[0][2] if found else 0)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
 def size_of(connection: Connection[Any], candidate: Candidate) -> int:
-    """Bytes on disk, slices and indexes included; none of a view."""
-    if candidate.table.header.storage == "view":
-        return 0
+    """Bytes on disk, slices and indexes included."""
     row = connection.execute(
         f"select sum(pg_total_relation_size(oid)) from ({_TABLES}) as t",  # noqa: S608
         {"name": candidate.name.as_string(connection)},
@@ -394,22 +279,21 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
 
 def builds_of(connection: Connection[Any], relation: Relation) -> list[Relation]:
     """The builds of a table, of whatever load_date, that are not published."""
-    rows = connection.execute(
-        "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
-        "and not c.relispartition and c.relname ~ %s",
-        [BUILDS, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+)?$"],
-    ).fetchall()
-    return [Relation(BUILDS, name) for (name,) in rows]
+    return _builds(connection, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+)?$")
 
 
-def leftovers(connection: Connection[Any], table: Table, load_date: date) -> Iterator[Relation]:
+def leftovers(connection: Connection[Any], table: Table, load_date: date) -> list[Relation]:
     """Builds of a table and load_date that are not published: held ones, and those whose process died.
 
     Whoever holds the lock of this table and load_date may drop them.
     """
+    return _builds(connection, rf"^{_short(*table.relation)}__{load_date:%Y%m%d}__\d+(_\d+)?$")
+
+
+def _builds(connection: Connection[Any], pattern: str) -> list[Relation]:
     rows = connection.execute(
         "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
         "and not c.relispartition and c.relname ~ %s",
-        [BUILDS, rf"^{_short(*table.relation)}__{load_date:%Y%m%d}__\d+(_\d+)?$"],
+        [BUILDS, pattern],
     ).fetchall()
-    yield from (Relation(BUILDS, name) for (name,) in rows)
+    return [Relation(BUILDS, name) for (name,) in rows]

@@ -14,15 +14,16 @@ from psycopg import Connection, sql
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import Slice, slices_at
-from kpi_assets.warehouse.candidates import Candidate, column_definitions, identifier, in_slice, renamed, types_of
+from kpi_assets.warehouse.candidates import Candidate, in_slice
+from kpi_assets.warehouse.ddl import column_definitions, identifier, renamed, types_of
+from kpi_assets.warehouse.kinds.partitions import partitions_of
 from kpi_assets.warehouse.provision import BUILDS
-from kpi_assets.warehouse.tables import partitions_of
 
 _BOUND = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'?(-?\d+)'?)\) TO \((?:MAXVALUE|'?-?\d+'?)\)")
 
 
 def assemble(connection: Connection[Any], candidate: Candidate, slices: Sequence[Slice]) -> None:
-    """Make the candidate of its slices, which are filled and have promised their ranges."""
+    """Make the candidate of its slices, which are filled and have a constraint for their range."""
     key = sql.Identifier(candidate.table.header.grain[0])
     with connection.transaction():
         connection.execute(
@@ -74,16 +75,15 @@ class Stored:
 
 
 def stored(connection: Connection[Any], named: Table, relation: Relation, load_date: date) -> Stored | None:
-    """Where a load_date of `relation` lies, which `named` is or shows.
+    """Where a load_date of `relation` lies, which is the origin of `named`.
 
     None where it is not published, or where only the table as a whole may be read: made before `kpi bootstrap` let us.
     """
     for partition in partitions_of(connection, relation, load_date):
         if not _may_read(connection, partition):
             continue
-        if named.header.storage == "view":
-            _, columns = named.shows
-        else:
+        columns = named.origin.columns
+        if named.storage.stores_rows:  # with those columns too that it keeps for other load_dates
             columns = {name: name for name in types_of(connection, partition) if name != LOAD_DATE}
         found = connection.execute(
             "select c.relname, pg_get_expr(c.relpartbound, c.oid) from pg_inherits as i inner join pg_class as c "

@@ -7,7 +7,7 @@ import pytest
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 
 SHOWN = """\
