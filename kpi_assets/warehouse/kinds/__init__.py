@@ -27,12 +27,10 @@ def strategy_of(table: Table) -> StorageStrategy:
 def stored_strategy(connection: Connection[Any], relation: Relation, declared: str = "") -> StorageStrategy | None:
     """The strategy in whose way a relation of the database is stored; None where it is not there, or made by others.
 
-    Where several strategies recognize it, the one with the name `declared` is meant.
+    Where several recognize it, the one with the name `declared` is meant, or else the last: it refines those before it.
     """
     relkind = relkind_of(connection, relation)
     if relkind is None:
         return None
-    for strategy in sorted(STRATEGIES.values(), key=lambda strategy: strategy.name != declared):
-        if strategy.recognizes(connection, relation, relkind):
-            return strategy
-    return None
+    found = [each for each in STRATEGIES.values() if each.recognizes(connection, relation, relkind)]
+    return next((each for each in found if each.name == declared), found[-1] if found else None)
