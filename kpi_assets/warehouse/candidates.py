@@ -1,8 +1,9 @@
-"""Candidates: a build made aside, in a table of its own that no reader knows.
+"""Candidates: a build in a table of its own, which no reader sees before it is published.
 
-A candidate is a table in the schema `builds`, named after its table, load_date and build. When it is published as a
-partition it stays where it is and is attached; else its rows are copied. What is neither published nor kept for
-inspection is swept.
+A candidate is a table in the schema `builds`, named after its table, load_date and build. One that is neither published
+nor kept for inspection is dropped by the next build of the same load_date.
+Belongs here: creating a candidate and filling it by one statement, its constraint, its index, its size. Not here: how
+it is published (kinds/), cutting it into slices (slices.py), and records that COPY refuses (quarantine.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,7 +34,7 @@ where i.inhparent = %(name)s::regclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """One build of a table and load_date, aside; or one slice of it, which is a table of its own."""
+    """One build of a table and load_date; or one slice of it, which is a table of its own."""
 
     table: Table
     load_date: date
@@ -42,35 +43,38 @@ class Candidate:
 
     @property
     def relation(self) -> Relation:
-        """Where it lies, for people too."""
+        """Its table in the schema `builds`."""
         schema, table = self.table.relation
         name = f"{_short(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
         return Relation(BUILDS, name if self.slice is None else f"{name}_{self.slice.number}")
 
     @property
     def index(self) -> str:
-        """The index of its grain. Servers cut the names that they make, and two writers then make the same at once."""
+        """The name of the index of its grain.
+
+        A name that the server makes is cut, so that two writers could make the same name at the same time.
+        """
         name = self.relation.table
         return f"{name if len(name) < 60 else digest(name)}_key"
 
     def cut(self, slices: Iterable[Slice]) -> "list[Candidate]":
-        """Its slices."""
+        """Its slices as candidates of their own."""
         return [replace(self, slice=each) for each in slices]
 
     @property
     def name(self) -> sql.Composable:
-        """The same for SQL."""
+        """Its table as SQL."""
         return identifier(self.relation)
 
 
 def _short(schema: str, table: str) -> str:
-    """`schema__table` within what leaves room in 63 letters for a date and a build's number."""
+    """`schema__table`, short enough to leave room in 63 letters for a date and the number of a build."""
     name = f"{schema}__{table}"
     return name if len(name) <= 40 else f"{name[:23]}_{digest(name)}"
 
 
 def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
-    """Make the candidate without rows; every row that is put in has its load_date."""
+    """Create the candidate without rows. Every row that is added gets its load_date."""
     connection.execute(
         sql.SQL("create table {} ({}) with (autovacuum_enabled = false)").format(
             candidate.name, column_definitions(candidate.table)
@@ -84,14 +88,15 @@ def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
 
 
 def read_slice(relation: Relation, column: str, part: Slice) -> sql.Composable:
-    """A table of which only a slice of a column is read."""
+    """The rows of a table in a slice of a column, as a subquery."""
     return sql.SQL("(select * from {} where {})").format(identifier(relation), in_slice(part, sql.Identifier(column)))
 
 
 def as_declared(connection: Connection[Any], tables: Iterable[Table]) -> dict[Relation, str]:
-    """A subquery for each of the tables that is stored with wider types than its file declares, which has those.
+    """For each table that is stored with wider types than its file declares: a subquery with the declared types.
 
-    That is so while load_dates of before have such values; those that are read do not, which the ledger says.
+    A table keeps wider types while an earlier load_date has values of them. By the ledger, the load_dates that are read
+    have none.
     """
     found = {}
     for table in tables:
@@ -113,10 +118,11 @@ def create_from_select(
     read: Callable[[Relation, str, Slice], sql.Composable] = read_slice,
     instead: Mapping[Relation, str] = NOTHING,
 ) -> int:
-    """Make the candidate from its file's SELECT, with `lookback` over the window; returns its rows.
+    """Create the candidate from its file's SELECT and return its number of rows.
 
-    A slice `read`s what can be narrowed to it; `instead` are subqueries for tables, of what is not a slice. Raises
-    DefinitionError when a column comes out as another type than the header declares.
+    `window` is for a table with `lookback`. A candidate that is a slice reads by `read` each table that can be narrowed
+    to the slice; for any other, `instead` has subqueries that replace tables. Raises DefinitionError when the SELECT
+    returns a column of another type than the header declares.
     """
     query = candidate.table.query
     assert query is not None
@@ -145,7 +151,7 @@ def create_from_select(
 
 
 def _selected(table: Table) -> Iterator[sql.Composable]:
-    """The columns of what its SELECT returns, called q, and the one that min_volume makes of them."""
+    """The columns of its SELECT, which is called q, and the column that min_volume adds."""
     yield from (sql.Identifier("q", name) for name in table.header.selected)
     if volume := table.header.min_volume:
         yield sql.SQL("({} >= {}) is not true as {}").format(
@@ -207,10 +213,10 @@ def copy_in(
     plain: bool = False,
     header: bool = True,
 ) -> int:
-    """Load a CSV, typed, in the transaction that made the candidate; returns the rows.
+    """COPY a CSV in the transaction that created the candidate, and return the number of rows.
 
-    `plain` says that no quote and no backslash is in it: COPY reads it a third faster as text. `on_progress` is told
-    the bytes so far. Raises psycopg.DataError for the first value or record that does not fit.
+    `plain` says that it has no quote and no backslash: COPY reads such a file a third faster in its text format.
+    `on_progress` gets the bytes so far. Raises psycopg.DataError for the first value or record that does not fit.
     """
     columns = sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.columns)
     statement = sql.SQL("copy {} ({}) from stdin with ({}{}, freeze, encoding 'UTF8')").format(
@@ -230,9 +236,9 @@ def copy_in(
 
 
 def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
-    """Build the unique index of the grain; False, and none is there, where rows share a key.
+    """Build the unique index of the grain. Where rows share a key, returns False and leaves no index.
 
-    Its pages are filled: a load_date is replaced, never added to.
+    Its pages are filled, because a load_date is replaced and never gets more rows.
     """
     key = sql.SQL(", ").join(sql.Identifier(column) for column in candidate.table.header.grain)
     try:
@@ -244,13 +250,13 @@ def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
             )
     except psycopg.errors.UniqueViolation as error:
         if error.diag.constraint_name != candidate.index:
-            raise  # of the server's own books
+            raise  # it is about a table of the catalog
         return False
     return True
 
 
 def analyze(connection: Connection[Any], candidate: Candidate) -> None:
-    """Give the planner its statistics."""
+    """Collect statistics for the query planner."""
     connection.execute(sql.SQL("analyze {}").format(candidate.name))
 
 
@@ -264,7 +270,7 @@ def size_of(connection: Connection[Any], candidate: Candidate) -> int:
 
 
 def leaves(connection: Connection[Any], candidate: Candidate) -> list[Relation]:
-    """The tables that hold its rows: itself, or its slices."""
+    """The tables that hold its rows: its own, or those of its slices."""
     rows = connection.execute(
         f"select relname from ({_TABLES}) as t where relkind = 'r' order by relname",  # noqa: S608
         {"name": candidate.name.as_string(connection)},

@@ -1,6 +1,6 @@
-"""What is stored of the load_dates that the ledger calls published: whether it is there, and what it sums up to.
+"""What is stored of the load_dates that the ledger calls published: whether it is there, and its checksum.
 
-Belongs here: looking at the stored rows. Not here: what the ledger says of them (ledger/publishes.py), and what follows
+Belongs here: reading the stored rows. Not here: what the ledger says about them (ledger/publishes.py), and what follows
 where the two differ (plan/, materialize/recheck.py, doctor/).
 """
 
@@ -18,7 +18,7 @@ from kpi_assets.warehouse.kinds import stored_strategy, strategy_of
 def lost(connection: Connection[Any], table: Table, load_dates: Collection[date]) -> set[date]:
     """Those of the load_dates, published with at least one row, of which nothing is stored any more.
 
-    The rows of a view lie in its origin: of a view, all are lost or none. No row is read but by an index.
+    The rows of a view lie in its origin, so a view has lost all load_dates or none. Rows are found by an index.
     """
     stored = stored_strategy(connection, table.relation, declared=table.storage.name)
     if stored is None:
@@ -29,7 +29,7 @@ def lost(connection: Connection[Any], table: Table, load_dates: Collection[date]
 def published_rows(connection: Connection[Any], table: Table, load_date: date) -> sql.Composable:
     """The rows that are stored of a load_date, as a subquery for FROM without an alias.
 
-    They are read in the way in which they are stored, also where the file declares another storage by now.
+    They are read as they are stored, also where the file now declares another storage.
     """
     stored = stored_strategy(connection, table.relation, declared=table.storage.name) or strategy_of(table)
     return stored.rows_of(table.relation, load_date)
