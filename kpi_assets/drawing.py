@@ -1,6 +1,6 @@
 """A KPI's picture: a bar for each of its values, drawn as SVG.
 
-Belongs here: drawing. Not here: which rows (warehouse/candidates.py), which columns (the header's `kpi.chart`), and
+Belongs here: drawing. Not here: which rows (warehouse/preview.py), which columns (the header's `kpi.chart`), and
 where the picture is shown (assets/chart.py, instance/charts.py).
 """
 

@@ -16,8 +16,8 @@ def drop(
     """Drop a table with all its load_dates: of a file that was renamed or removed, or before its storage changes."""
     from kpi_assets.materialize.drop import drop_table, published_tables  # noqa: PLC0415
     from kpi_assets.model.names import Relation  # noqa: PLC0415
-    from kpi_assets.warehouse import tables  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
+    from kpi_assets.warehouse.views import latest_of  # noqa: PLC0415
 
     described = pipeline_of(pipeline).tables
     try:
@@ -34,7 +34,7 @@ def drop(
             "its file is there, so `kpi backfill` builds it again" if relation in described else "no file describes it"
         )
         with connect(work.server, pipeline, "drop") as connection:
-            view = tables.latest_of(connection, relation)
+            view = latest_of(connection, relation)
         goes = f" and its view {view} go" if view else " goes"
         say(f"{published[table]}{goes}; {again}.")
         if not yes and not _confirmed():

@@ -71,9 +71,9 @@ def show_table(
     from kpi_assets.materialize.retention import explain_replay  # noqa: PLC0415
     from kpi_assets.model.excerpt import sql_cut  # noqa: PLC0415
     from kpi_assets.model.names import LOW_VOLUME  # noqa: PLC0415
-    from kpi_assets.warehouse.candidates import for_readers  # noqa: PLC0415
     from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
-    from kpi_assets.warehouse.content import lost  # noqa: PLC0415
+    from kpi_assets.warehouse.content import lost, published_rows  # noqa: PLC0415
+    from kpi_assets.warehouse.views import for_readers  # noqa: PLC0415
 
     table = work.looked_at().pipeline.table(name)
     with connect(work.server, work.pipeline.name, "show", reads=True) as connection:
@@ -98,9 +98,7 @@ def show_table(
         readers = sql.SQL("true") if everything else for_readers(published)
         columns = [name for name in published if everything or name != LOW_VOLUME]
         order = [name for name in table.header.grain if name in published] or columns
-        rows = sql.SQL("from {} as t where t.load_date = {} and {}").format(
-            sql.Identifier(*table.relation), sql.Literal(day), readers
-        )
+        rows = sql.SQL("from {} as t where {}").format(published_rows(connection, table, day), readers)
         texts = [f't."{column}"::{published[column]}::text' for column in columns]
         shown = map(sql_cut, texts) if style is Format.table else texts
         # As the server writes them: a date such as infinity has no other form here. A name alone in ORDER BY would be

@@ -22,9 +22,9 @@ from kpi_assets.model.names import IDENTIFIER, Relation
 from kpi_assets.model.pipeline import Pipeline, Table, parse_date
 from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.settings import Settings
-from kpi_assets.warehouse.candidates import published_chart_rows
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.content import lost
+from kpi_assets.warehouse.preview import published_chart_rows
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Charts:
             if {chart.x, chart.y} - {*columns}:
                 sentence = f"{relation} of {day} was published without {chart.x} or {chart.y}: run the load_date again."
                 return message_svg(str(relation), sentence)
-            rows = published_chart_rows(connection, relation, publish.load_date, columns, chart)
+            rows = published_chart_rows(connection, table, publish.load_date, columns, chart)
         which = "Load_date" if load_date else "Latest published load_date"
         return small_svg(rows.bars, f"{which} {day}: {chart.y} by {chart.x}{left_out(rows)}")
 

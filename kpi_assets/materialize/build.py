@@ -28,10 +28,11 @@ from kpi_assets.materialize.transform import transform
 from kpi_assets.model import excerpt
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import SAMPLES, ChartRows
-from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse import candidates, preview
 from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
+from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.refusal import cure_of
 
 
@@ -111,7 +112,7 @@ class Build:
 
     def _fill_and_audit(self, inputs: Inputs) -> AuditedCandidate:
         """Make the candidate from its inputs, make its checks, and record their results."""
-        if self._table.header.storage == "view":
+        if not self._table.storage.stores_rows:
             filled, audit = _read_through(self._candidate, inputs)
         else:
             filled = self._fill(inputs)
@@ -121,7 +122,7 @@ class Build:
             # An input that was published again meanwhile can be the cause: rows of two versions that do not add up.
             inputs.check_unchanged(self._connection)
         record(self._context, self._connection, self._candidate, audit, filled)
-        size_bytes = candidates.size_of(self._connection, self._candidate)
+        size_bytes = strategy_of(self._table).size(self._connection, self._candidate)
         return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes)
 
     def _fill(self, inputs: Inputs) -> FillResult:
@@ -131,9 +132,9 @@ class Build:
 
     def _sample(self) -> tuple[list[dict[str, str | None]], ChartRows]:
         """The first rows, and the bars of a KPI's chart, for people to look at."""
-        first_rows = candidates.first_rows(self._connection, self._candidate, SAMPLES)
+        first_rows = preview.first_rows(self._connection, self._candidate, SAMPLES)
         kpi = self._table.header.kpi
-        chart = candidates.chart_rows(self._connection, self._candidate, kpi.chart) if kpi else ChartRows([], 0)
+        chart = preview.chart_rows(self._connection, self._candidate, kpi.chart) if kpi else ChartRows([], 0)
         return first_rows, chart
 
     def _publish_or_hold(self, audited: AuditedCandidate) -> int | None:
@@ -151,7 +152,7 @@ class Build:
 
 def _read_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Audit]:
     """The result and the audit of a view: those of the table that it shows, which was counted and audited there."""
-    shown, columns = candidate.table.shows
+    shown, columns = candidate.table.origin
     read = inputs.of_day[shown]
     checksum = read.checksum + shown_as(columns)
     return FillResult(Counts(), read.manifest_hash, [], grain_is_proven=True), Audit(read.rows, checksum, [])

@@ -17,7 +17,7 @@ from kpi_assets.model.checks.base import DenseKeyRange, EarlierRows, Need, SameB
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.slices import KEY_TYPES
-from kpi_assets.warehouse.candidates import identifier
+from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.dense_keys import dense_key_range
 
 

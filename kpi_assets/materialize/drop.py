@@ -20,6 +20,7 @@ from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_s
 from kpi_assets.model.names import Relation
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.ddl import owner_of
 
 READER_TIMEOUT = 60.0  # seconds for readers of the table
 
@@ -61,7 +62,7 @@ def drop_table(server: SecretStr, database: str, relation: Relation, on_progress
     than READER_TIMEOUT.
     """
     with connect(server, database, "drop") as connection:
-        role = tables.owner_of(connection, relation)
+        role = owner_of(connection, relation)
     with connect(server, database, f"drop {relation}", role=role) as connection:
 
         def change() -> None:

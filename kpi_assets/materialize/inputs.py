@@ -100,10 +100,7 @@ def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published:
     A column that was added after the publish would be NULL in its rows without anybody noticing.
     """
     for relation in (each for each in table.reads if each in published):
-        named, there = pipeline.tables[relation], relation
-        columns = {name: name for name in named.columns}
-        if named.header.storage == "view":
-            there, columns = named.shows
+        there, columns = pipeline.tables[relation].origin
         publish, declared = published.get(there), pipeline.tables[there].types
         if publish is None or publish.types is None:
             continue

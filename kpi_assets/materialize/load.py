@@ -65,7 +65,7 @@ def _copy_slices(
     table = candidate.table
     key = table.header.grain[0]
     count = context.slice_count(manifest.size_bytes)
-    if count < 2 or table.header.storage != "partitions" or table.header.columns[key].type not in KEY_TYPES:
+    if count < 2 or not table.storage.sliceable or table.header.columns[key].type not in KEY_TYPES:
         return None
     cuts = find_cuts(context.store, manifest, table.columns.index(key), count)
     if cuts is None:
@@ -147,7 +147,7 @@ def _copy(
     header = candidate.slice is None or candidate.slice.number == 0
     counter = RecordCounter(header=header)
     candidates.create_empty(session, candidate)
-    candidates.promise(session, candidate)
+    candidates.add_partition_check(session, candidate)
     proof = Proof(candidate.table.types, header=header)
     blocks = proof.watch(counter.watch(plain(source) if is_plain else source))
     loaded = candidates.copy_in(session, candidate, blocks, on_bytes, plain=is_plain, header=header)
@@ -177,7 +177,7 @@ def _copy_by_triage(
 
     with connection.transaction():
         candidates.create_empty(connection, candidate)
-        candidates.promise(connection, candidate)
+        candidates.add_partition_check(connection, candidate)
         triaged = triage(connection, candidate, counted(), declared.quarantine_budget)
         watch.lap("triage")
         proven = analyze_and_index(context, connection, candidate, watch)

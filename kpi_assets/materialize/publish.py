@@ -19,9 +19,12 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse import tables
-from kpi_assets.warehouse.candidates import Candidate, DefinitionError
+from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets.warehouse.ddl import DefinitionError
+from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.shape import Published
+from kpi_assets.warehouse.views import views_on
 
 
 def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
@@ -32,7 +35,8 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
     """
     candidate = audited.candidate
     try:
-        if tables.swaps(connection, candidate.table, candidate.load_date, _others(connection, candidate)):
+        strategy, others = strategy_of(candidate.table), _others(connection, candidate)
+        if strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
             wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
         return retry_on_lock(
             partial(_publish, context, connection, audited), "published", context.on_progress, context.publish_timeout
@@ -55,7 +59,7 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
         audited.inputs.check_unchanged(connection)
         lock_publish(connection, table.relation)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
-        tables.publish_candidate(connection, candidate)
+        strategy_of(table).publish(connection, candidate)
         publish_id = publishes.record(
             connection,
             table.relation,
@@ -84,11 +88,11 @@ def _others(connection: Connection[Any], candidate: Candidate) -> list[Published
 
 def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
     """Record what else changes for readers: a view has the rows of its table, and one definition for all load_dates."""
-    for view in tables.views_on(connection, table.relation):  # also a view whose file was removed
+    for view in views_on(connection, table.relation):  # also a view whose file was removed
         lock_publish(connection, view)
         publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
-    if table.header.storage == "view":
-        shown, columns = table.shows
+    if not table.storage.stores_rows:
+        shown, columns = table.origin
         for types, first, last, _ in publishes.by_columns(connection, shown, load_date):
             if lacking := [there for there in columns.values() if types is not None and there not in types]:
                 raise DefinitionError(

@@ -22,8 +22,8 @@ from kpi_assets.model.names import LOAD_DATE, InputName, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.audit import audit
-from kpi_assets.warehouse.candidates import as_declared, identifier
-from kpi_assets.warehouse.content import lost, rows_and_checksum
+from kpi_assets.warehouse.candidates import as_declared
+from kpi_assets.warehouse.content import lost, published_rows, rows_and_checksum
 
 AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
 OTHER_COLUMNS = "its other checks were not made: it was published with columns that differ from those in its file"
@@ -91,12 +91,12 @@ def _stored_rows(connection: Connection[Any], table: Table, publish: Publish) ->
 
     A view is compared with the publish of its table, which has a recheck of its own.
     """
-    if table.header.storage == "view":
-        shown, columns = table.shows
+    if not table.storage.stores_rows:
+        shown, columns = table.origin
         there = publishes.current(connection, [shown], publish.load_date).get(shown)
         return (there.rows, there.checksum + publishes.shown_as(columns)) if there else (0, None)
     types = publish.types or (table.types if publish.code_version == table.code_version else {})
-    rows, checksum = rows_and_checksum(connection, table.relation, publish.load_date, types or table.types)
+    rows, checksum = rows_and_checksum(connection, table, publish.load_date, types or table.types)
     return rows, checksum if types else None
 
 
@@ -109,14 +109,12 @@ def _audit_published(
 ) -> list[CheckResult]:
     """The results of the table's checks on its published rows."""
     connection.execute(
-        sql.SQL("create temporary view this as select {} from {} where {} = {}").format(
+        sql.SQL("create temporary view this as select {} from {} as t").format(
             sql.SQL(", ").join(
                 sql.SQL("{0}::{1} as {0}").format(sql.Identifier(name), sql.SQL(type_))
                 for name, type_ in {LOAD_DATE: "date", **table.types}.items()
             ),
-            identifier(table.relation),
-            sql.Identifier(LOAD_DATE),
-            sql.Literal(publish.load_date),
+            published_rows(connection, table, publish.load_date),
         )
     )
     checks = [check for check in table.checks if "published" in check.applies_to]

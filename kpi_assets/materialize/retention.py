@@ -23,7 +23,8 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.warehouse import tables
+from kpi_assets.warehouse.kinds import strategy_of
+from kpi_assets.warehouse.tables import check_storage
 
 TIMEOUT = 600.0  # seconds for all waiting; rows that are still read or built then are dropped the next time
 
@@ -108,13 +109,13 @@ def _drop(context: BuildContext, session: Connection[Any], publish: Publish, tim
             lock_publish(session, relation)
             if publishes.current(session, [relation], publish.load_date).get(relation) != publish:
                 return "it was published again meanwhile"
-            tables.check_storage(session, table)
-            tables.delete_partition(session, table, publish.load_date)
+            check_storage(session, table)
+            strategy_of(table).remove(session, table, publish.load_date)
             publishes.record_drop(session, [relation, *context.pipeline.views_of(relation)], publish.load_date)
         return ""
 
     deadline = time.monotonic() + timeout
-    if tables.is_stored_as_partition(session, table, publish.load_date):
+    if strategy_of(table).removal_swaps(session, table, publish.load_date):
         wait_for_snapshots(session, "dropped", context.on_progress, timeout)
     return retry_on_lock(change, "dropped", context.on_progress, max(0.0, deadline - time.monotonic()))
 

@@ -78,13 +78,13 @@ def wait_for_snapshots(connection: Connection[Any], done: str, on_progress: Prog
     Raises WarehouseError if one is still open after `timeout` seconds; `done` is the participle of its message,
     such as "published".
     """
-    then = snapshots.held(connection)
+    then = snapshots.open_snapshots(connection)
     phase = "waiting for transactions with older snapshots"
 
     def holders() -> str:
-        return "; ".join(map(str, snapshots.still_held(connection, then)[:MAX_NAMED]))
+        return "; ".join(map(str, snapshots.still_open(connection, then)[:MAX_NAMED]))
 
-    if not acquire_with_retry(lambda: not snapshots.still_held(connection, then), phase, on_progress, timeout, holders):
+    if not acquire_with_retry(lambda: not snapshots.still_open(connection, then), phase, on_progress, timeout, holders):
         raise WarehouseError(
             f"A transaction whose snapshot is older than the build has been open for {timeout:.0f} seconds "
             f"({holders()}), so the table was not {done}: end that transaction (see pg_stat_activity), and run again."

@@ -79,7 +79,7 @@ def _select(
             return proven
     with connection.transaction():
         candidates.create_from_select(connection, candidate, inputs.window, instead=instead)
-        candidates.promise(connection, candidate)
+        candidates.add_partition_check(connection, candidate)
         watch.lap("select")
         return analyze_and_index(context, connection, candidate, watch)
 
@@ -112,7 +112,7 @@ def _select_in_slices(
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
         candidates.create_from_select(session, part, read=plan.read)
-        candidates.promise(session, part)
+        candidates.add_partition_check(session, part)
         laps.lap("select")
         return analyze_and_index(context, session, part, laps)
 

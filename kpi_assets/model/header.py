@@ -16,6 +16,7 @@ from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.field_types import Owner, Sentence, Strictness, Value
+from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
     AS_PUBLISHED,
@@ -24,7 +25,7 @@ from kpi_assets.model.names import (
     SYSTEM_COLUMNS,
     Identifier,
 )
-from kpi_assets.model.sentences import Loc, UnknownWordError, nearest, refuse, shown
+from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
@@ -205,6 +206,12 @@ class Freshness(Strict):
     )
 
 
+def _is_storage(value: str) -> str:
+    if value not in STORAGES:
+        raise ValueError(f"{shown(value)} is not known here: write {listed(STORAGES)}")
+    return value
+
+
 class Header(Strict):
     """Everything a header may say."""
 
@@ -236,11 +243,11 @@ class Header(Strict):
         description="Where the rows of a raw table come from. A file with this word has no SELECT.",
         examples=["source: {object: 'raw/orders/load_date={load_date}/orders.csv', format: csv}"],
     )
-    storage: Annotated[Literal["rows", "partitions", "view"], Affects.NOTHING] = Field(
+    storage: Annotated[str, AfterValidator(_is_storage), Affects.NOTHING] = Field(
         default="rows",
-        description="How the rows are stored. `rows`: one table holds all load_dates. `partitions`: each load_date is "
-        "a partition of its own, for big tables; the largest are built in slices by several writers. `view`: columns "
-        "of one other table are shown as they are, and nothing is stored.",
+        description=" ".join(
+            ["How the rows are stored.", *(f"`{kind.name}`: {kind.meaning}" for kind in STORAGES.values())]
+        ),
         examples=["storage: partitions"],
     )
     lookback: Annotated[Lookback | None, Affects.ROWS | Affects.CHECKS] = Field(
@@ -274,6 +281,11 @@ class Header(Strict):
     )
 
     @property
+    def storage_kind(self) -> StorageKind:
+        """The traits of its storage."""
+        return STORAGES[self.storage]
+
+    @property
     def selected(self) -> list[str]:
         """The columns that the SELECT returns: all but the one that min_volume makes of them."""
         return [name for name in self.columns if not (self.min_volume and name == LOW_VOLUME)]
@@ -302,7 +314,7 @@ class Header(Strict):
         volume = self.min_volume
         if volume is None:
             return
-        if self.kpi is None or self.source or self.storage == "view":
+        if self.kpi is None or self.source or not self.storage_kind.stores_rows:
             yield ("min_volume",), "is for a KPI with a SELECT whose rows are stored: take it out"
         if LOW_VOLUME in self.columns:
             yield ("columns", LOW_VOLUME), "min_volume makes this column: take it out"
@@ -326,13 +338,16 @@ class Header(Strict):
 
     def _storage_problems(self) -> Iterator[tuple[Loc, str]]:
         """Words that another word of the header forbids."""
-        if self.storage == "view" and self.checks != Checks():
-            yield ("checks",), "a view shows what its table shows, before any check: put them there"
-        if self.storage == "view" and self.versions:
-            yield ("versions",), "a view has what its table says: put it there"
-        if self.lookback and (self.source or self.storage == "view"):
-            kind = "a raw table reads the object of its load_date" if self.source else "a view shows one load_date"
-            yield ("lookback",), f"{kind}: look back in a table that has a SELECT and stores it"
+        kind = self.storage_kind
+        if not kind.has_checks and self.checks != Checks():
+            yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
+        if not kind.stores_rows and self.versions:
+            yield ("versions",), f"a {kind.name} has what its table says: put it there"
+        if self.lookback and (self.source or not kind.may_look_back):
+            reason = (
+                "raw table reads the object of its load_date" if self.source else f"{kind.name} shows one load_date"
+            )
+            yield ("lookback",), f"a {reason}: look back in a table that has a SELECT and stores it"
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
 

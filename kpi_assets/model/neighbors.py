@@ -75,9 +75,7 @@ def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Tabl
     assert lookback is not None
     if lookback.rows == "all":
         return None
-    speaker = other
-    if other.header.storage == "view" and other.query and other.query.projection:
-        speaker = tables.get(other.shows[0], other)
+    speaker = tables.get(other.origin.relation, other)
     if speaker.header.versions == "latest":
         return tuple(other.header.grain)
     raise ModelError(
@@ -98,7 +96,7 @@ def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
             problems.add(
                 table.path, line, f"reads {relation}, which has no file here: correct the name or add the file"
             )
-    if table.header.storage == "view":
+    if not table.storage.stores_rows:
         with problems.collected():
             _check_view(table, folder)
     types = {relation: other.types for relation, other in tables.items()}
@@ -110,22 +108,25 @@ def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
 
 def _check_view(table: Table, folder: Folder) -> None:
     """A view shows rows as soon as its table has them, so it can guarantee only what the table guarantees."""
+    storage = f"storage: {table.storage.name}"
     if table.query is None or table.query.projection is None:
         raise ModelError(
-            table.path, 1, "storage: view is for a SELECT of one table's columns as they are, where load_date is given"
+            table.path, 1, f"{storage} is for a SELECT of one table's columns as they are, where load_date is given"
         )
-    relation, columns = table.shows
+    relation, columns = table.origin
     if relation not in folder.tables:
         return
     shown, header = folder.tables[relation], table.header
-    if shown.header.storage == "view":
-        raise ModelError(table.path, 1, f"storage: view shows {relation}, which is a view itself: read what that shows")
+    if not shown.storage.stores_rows:
+        raise ModelError(
+            table.path, 1, f"{storage} shows {relation}, which is a {shown.storage.name} itself: read what that shows"
+        )
     if [columns[column] for column in header.grain] != shown.header.grain:
-        raise ModelError(table.path, 1, f"storage: view keeps the grain of {relation}: {', '.join(shown.header.grain)}")
+        raise ModelError(table.path, 1, f"{storage} keeps the grain of {relation}: {', '.join(shown.header.grain)}")
     for name, there in columns.items():
         if there in shown.columns and header.columns[name].type != shown.header.columns[there].type:
             raise ModelError(
-                table.path, 1, f"storage: view keeps the types of {relation}: {name!r} has another there, write that"
+                table.path, 1, f"{storage} keeps the types of {relation}: {name!r} has another there, write that"
             )
 
 
@@ -183,12 +184,13 @@ def check_retention(pipeline: Pipeline, problems: Problems) -> None:
                     f"keeps {kept} ({PIPELINE_FILE}): look back on less, or keep more",
                 )
         for view in pipeline.views_of(relation) if pipeline.retention_days(table) else ():
-            if pipeline.layer(view) == "marts" or pipeline.tables[view].header.kpi:
+            shown = pipeline.tables[view]
+            if pipeline.layer(view) == "marts" or shown.header.kpi:
                 problems.add(
-                    pipeline.tables[view].path,
+                    shown.path,
                     1,
-                    f"storage: view shows {relation}, whose rows retention drops ({PIPELINE_FILE}), and marts and KPIs "
-                    "stay: take the word out, and it has rows of its own",
+                    f"storage: {shown.storage.name} shows {relation}, whose rows retention drops ({PIPELINE_FILE}), "
+                    "and marts and KPIs stay: take the word out, and it has rows of its own",
                 )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -23,6 +23,7 @@ from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.field_types import Sentence
 from kpi_assets.model.header import Header
+from kpi_assets.model.kinds import StorageKind
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, OBJECTS, Identifier, Relation
 from kpi_assets.model.query import Query
 from kpi_assets.model.sentences import Loc, refuse, shown
@@ -134,6 +135,13 @@ class PipelineConfig(Strict):
                 yield ("retention", schema), f"only raw and staging are dropped ({others}): marts stay"
 
 
+class Origin(NamedTuple):
+    """Where the rows of a table are stored: in which table, and its columns as name here -> name there."""
+
+    relation: Relation
+    columns: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Table:
     """One file below sql/: a raw table (it has a source) or a SELECT (it has a query)."""
@@ -149,6 +157,11 @@ class Table:
     def key(self) -> tuple[str, str, str]:
         """Its asset key."""
         return (self.pipeline, *self.relation)
+
+    @property
+    def storage(self) -> StorageKind:
+        """The traits of its storage."""
+        return self.header.storage_kind
 
     @property
     def latest_view(self) -> Relation:
@@ -206,10 +219,10 @@ class Table:
         return tuple(sorted({relation for query in self.queries for relation in query.window_reads}))
 
     @property
-    def shows(self) -> tuple[Relation, dict[str, str]]:
-        """Of a view: the table that it shows, and its columns as name here -> name there."""
-        assert self.query is not None and self.query.projection is not None
-        return self.query.projection
+    def origin(self) -> Origin:
+        """The table itself or, of a kind that stores no rows, the table that it shows."""
+        projection = None if self.storage.stores_rows or self.query is None else self.query.projection
+        return Origin(*projection) if projection else Origin(self.relation, {name: name for name in self.columns})
 
     @cached_property
     def code_version(self) -> str:
@@ -286,14 +299,14 @@ class Pipeline:
 
         A view has no rows of its own: it goes with what it shows.
         """
-        if table.header.kpi or table.header.storage == "view":
+        if table.header.kpi or not table.storage.stores_rows:
             return None
         return self.config.retention.get(table.relation.schema)
 
     def views_of(self, relation: Relation) -> list[Relation]:
         """The views that show a table."""
-        views = (table for table in self.tables.values() if table.header.storage == "view")
-        return [view.relation for view in views if view.shows[0] == relation]
+        views = (table for table in self.tables.values() if not table.storage.stores_rows)
+        return [view.relation for view in views if view.origin.relation == relation]
 
     def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
         """For each column of a table, the columns it is computed from; a raw table's come from its file."""
@@ -305,15 +318,14 @@ class Pipeline:
 
     def inputs_of(self, table: Table) -> list[Relation]:
         """The tables that must be published before it, with those behind the views among them."""
-        return self._with_shown(table.reads)
+        return self._with_origins(table.reads)
 
     def window_inputs_of(self, table: Table) -> list[Relation]:
         """Those of them that it reads over a window of load_dates."""
-        return self._with_shown(table.window_reads)
+        return self._with_origins(table.window_reads)
 
-    def _with_shown(self, names: Iterable[Relation]) -> list[Relation]:
-        behind = [self.tables[name].shows[0] for name in names if self.tables[name].header.storage == "view"]
-        return sorted({*names, *behind})
+    def _with_origins(self, names: Iterable[Relation]) -> list[Relation]:
+        return sorted({*names, *(self.tables[name].origin.relation for name in names)})
 
     def window_start(self, table: Table, load_date: date) -> date:
         """The first load_date of the window of a table with `lookback`: the pipeline's first, where that is later."""
@@ -326,17 +338,15 @@ class Pipeline:
         Each with the large table that it is, or that it shows as a view. What is built of slices of them can be built
         in the same slices.
         """
-        if table.query is None or table.header.storage != "partitions":
+        if table.query is None or not table.storage.sliceable:
             return {}
         found = {}
         for each in table.query.pushdown_targets(table.header.grain[0]):
-            named = origin = self.tables[each.table.relation]
-            key = each.column
-            if named.header.storage == "view":
-                shown, columns = named.shows
-                origin, key = self.tables[shown], columns[key]
-            is_key = origin.header.grain[0] == key and origin.header.columns[key].type in KEY_TYPES
-            if is_key and origin.header.storage == "partitions":
+            named = self.tables[each.table.relation]
+            origin = self.tables[named.origin.relation]
+            key = origin.header.grain[0]
+            is_key = named.origin.columns.get(each.column) == key and origin.header.columns[key].type in KEY_TYPES
+            if is_key and origin.storage.sliceable:
                 found[named.relation] = origin.relation
         return found
 

@@ -1,11 +1,12 @@
-"""Candidates: a build made aside, in a table of its own that no reader knows.
+"""Candidates: a build in a table of its own, which no reader sees before it is published.
 
-A candidate is a table in the schema `builds`, named after its table, load_date and build. When it is published as a
-partition it stays where it is and is attached; else its rows are copied. What is neither published nor kept for
-inspection is swept.
+A candidate is a table in the schema `builds`, named after its table, load_date and build. One that is neither published
+nor kept for inspection is dropped by the next build of the same load_date.
+Belongs here: creating a candidate and filling it by one statement, its constraint, its index, its size. Not here: how
+it is published (kinds/), cutting it into slices (slices.py), and records that COPY refuses (quarantine.py).
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -13,18 +14,15 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
-from kpi_assets.errors import UserError
-from kpi_assets.model.header import Chart
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
-from kpi_assets.model.results import ChartRows
 from kpi_assets.model.slices import Slice
+from kpi_assets.warehouse.ddl import DefinitionError, column_definitions, identifier, types_of
 from kpi_assets.warehouse.provision import BUILDS
 
 NOTHING: Mapping[Relation, str] = {}
-LETTERS = sql.Literal(200)  # of a value that people look at
 # A candidate and its slices, if it has any.
 _TABLES = """
 select c.oid, c.relname, c.relkind from pg_class as c where c.oid = %(name)s::regclass
@@ -34,13 +32,9 @@ where i.inhparent = %(name)s::regclass
 """
 
 
-class DefinitionError(UserError):
-    """A file's SQL does not do in this database what its header says."""
-
-
 @dataclass(frozen=True)
 class Candidate:
-    """One build of a table and load_date, aside; or one slice of it, which is a table of its own."""
+    """One build of a table and load_date; or one slice of it, which is a table of its own."""
 
     table: Table
     load_date: date
@@ -49,57 +43,38 @@ class Candidate:
 
     @property
     def relation(self) -> Relation:
-        """Where it lies, for people too."""
+        """Its table in the schema `builds`."""
         schema, table = self.table.relation
         name = f"{_short(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
         return Relation(BUILDS, name if self.slice is None else f"{name}_{self.slice.number}")
 
     @property
     def index(self) -> str:
-        """The index of its grain. Servers cut the names that they make, and two writers then make the same at once."""
+        """The name of the index of its grain.
+
+        A name that the server makes is cut, so that two writers could make the same name at the same time.
+        """
         name = self.relation.table
         return f"{name if len(name) < 60 else digest(name)}_key"
 
     def cut(self, slices: Iterable[Slice]) -> "list[Candidate]":
-        """Its slices."""
+        """Its slices as candidates of their own."""
         return [replace(self, slice=each) for each in slices]
 
     @property
     def name(self) -> sql.Composable:
-        """The same for SQL."""
+        """Its table as SQL."""
         return identifier(self.relation)
 
 
-def identifier(relation: Relation) -> sql.Identifier:
-    """A relation's name for SQL."""
-    return sql.Identifier(*relation)
-
-
 def _short(schema: str, table: str) -> str:
-    """`schema__table` within what leaves room in 63 letters for a date and a build's number."""
+    """`schema__table`, short enough to leave room in 63 letters for a date and the number of a build."""
     name = f"{schema}__{table}"
     return name if len(name) <= 40 else f"{name[:23]}_{digest(name)}"
 
 
-def column_definitions(table: Table) -> sql.Composable:
-    """The columns of a table as its header declares them, load_date first."""
-    declared = [(LOAD_DATE, "date"), *((name, column.type) for name, column in table.header.columns.items())]
-    return sql.SQL(", ").join(
-        # The type comes from header.py's allow-list.
-        sql.SQL("{} ").format(sql.Identifier(name)) + sql.SQL(type_)
-        for name, type_ in declared
-    )
-
-
-def renamed(columns: Mapping[str, str]) -> sql.Composable:
-    """Columns (name -> as it is stored) for a SELECT, under their names."""
-    return sql.SQL(", ").join(
-        sql.SQL("{} as {}").format(sql.Identifier(there), sql.Identifier(name)) for name, there in columns.items()
-    )
-
-
 def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
-    """Make the candidate without rows; every row that is put in has its load_date."""
+    """Create the candidate without rows. Every row that is added gets its load_date."""
     connection.execute(
         sql.SQL("create table {} ({}) with (autovacuum_enabled = false)").format(
             candidate.name, column_definitions(candidate.table)
@@ -113,14 +88,15 @@ def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
 
 
 def read_slice(relation: Relation, column: str, part: Slice) -> sql.Composable:
-    """A table of which only a slice of a column is read."""
+    """The rows of a table in a slice of a column, as a subquery."""
     return sql.SQL("(select * from {} where {})").format(identifier(relation), in_slice(part, sql.Identifier(column)))
 
 
 def as_declared(connection: Connection[Any], tables: Iterable[Table]) -> dict[Relation, str]:
-    """A subquery for each of the tables that is stored with wider types than its file declares, which has those.
+    """For each table that is stored with wider types than its file declares: a subquery with the declared types.
 
-    That is so while load_dates of before have such values; those that are read do not, which the ledger says.
+    A table keeps wider types while an earlier load_date has values of them. By the ledger, the load_dates that are read
+    have none.
     """
     found = {}
     for table in tables:
@@ -142,10 +118,11 @@ def create_from_select(
     read: Callable[[Relation, str, Slice], sql.Composable] = read_slice,
     instead: Mapping[Relation, str] = NOTHING,
 ) -> int:
-    """Make the candidate from its file's SELECT, with `lookback` over the window; returns its rows.
+    """Create the candidate from its file's SELECT and return its number of rows.
 
-    A slice `read`s what can be narrowed to it; `instead` are subqueries for tables, of what is not a slice. Raises
-    DefinitionError when a column comes out as another type than the header declares.
+    `window` is for a table with `lookback`. A candidate that is a slice reads by `read` each table that can be narrowed
+    to the slice; for any other, `instead` has subqueries that replace tables. Raises DefinitionError when the SELECT
+    returns a column of another type than the header declares.
     """
     query = candidate.table.query
     assert query is not None
@@ -174,7 +151,7 @@ def create_from_select(
 
 
 def _selected(table: Table) -> Iterator[sql.Composable]:
-    """The columns of what its SELECT returns, called q, and the one that min_volume makes of them."""
+    """The columns of its SELECT, which is called q, and the column that min_volume adds."""
     yield from (sql.Identifier("q", name) for name in table.header.selected)
     if volume := table.header.min_volume:
         yield sql.SQL("({} >= {}) is not true as {}").format(
@@ -182,13 +159,11 @@ def _selected(table: Table) -> Iterator[sql.Composable]:
         )
 
 
-def for_readers(columns: Collection[str]) -> sql.Composable:
-    """The condition of the rows with these columns that readers are shown: also those not judged yet."""
-    return sql.SQL("{} is not true").format(sql.Identifier(LOW_VOLUME)) if LOW_VOLUME in columns else sql.SQL("true")
-
-
 def in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
-    """Rows without a key go into the first slice, whose promise they break: none is passed over."""
+    """The condition for rows to belong to a slice of `key`.
+
+    Rows with a NULL key belong to the first slice, where they violate its constraint, so they cannot be lost silently.
+    """
     ends = _within(part, key)
     return ends if part.number else sql.SQL("({} or {} is null)").format(ends, key)
 
@@ -202,11 +177,11 @@ def _within(part: Slice, key: sql.Composable) -> sql.Composable:
     return sql.SQL(" and ").join(ends)
 
 
-def promise(connection: Connection[Any], candidate: Candidate) -> None:
-    """Prove the load_date and the slice of every row: with this constraint Postgres attaches without reading again.
+def add_partition_check(connection: Connection[Any], candidate: Candidate) -> None:
+    """Add a constraint for the load_date and the slice of every row, so that Postgres attaches without a scan.
 
-    Of rows that are there already it takes a reading. Raises psycopg.errors.CheckViolation where a row lies outside of
-    its slice; said before the rows come, whoever puts such a row in gets it.
+    On a candidate with rows this takes a scan, and raises psycopg.errors.CheckViolation where a row lies outside of its
+    slice. On one without rows, the statement that adds such a row raises it.
     """
     date_column = sql.Identifier(LOAD_DATE)
     proofs: list[sql.Composable] = [
@@ -229,17 +204,6 @@ def _check_types(connection: Connection[Any], candidate: Candidate) -> None:
             )
 
 
-def types_of(connection: Connection[Any], relation: Relation) -> dict[str, str]:
-    """The columns of a table in the database and their types; empty where there is no such table."""
-    return dict(
-        connection.execute(
-            "select a.attname, format_type(a.atttypid, a.atttypmod) from pg_attribute as a "
-            "where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped order by a.attnum",
-            [identifier(relation).as_string(connection)],
-        ).fetchall()
-    )
-
-
 def copy_in(
     connection: Connection[Any],
     candidate: Candidate,
@@ -249,10 +213,10 @@ def copy_in(
     plain: bool = False,
     header: bool = True,
 ) -> int:
-    """Load a CSV, typed, in the transaction that made the candidate; returns the rows.
+    """COPY a CSV in the transaction that created the candidate, and return the number of rows.
 
-    `plain` says that no quote and no backslash is in it: COPY reads it a third faster as text. `on_progress` is told
-    the bytes so far. Raises psycopg.DataError for the first value or record that does not fit.
+    `plain` says that it has no quote and no backslash: COPY reads such a file a third faster in its text format.
+    `on_progress` gets the bytes so far. Raises psycopg.DataError for the first value or record that does not fit.
     """
     columns = sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.columns)
     statement = sql.SQL("copy {} ({}) from stdin with ({}{}, freeze, encoding 'UTF8')").format(
@@ -272,9 +236,9 @@ def copy_in(
 
 
 def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
-    """Build the unique index of the grain; False, and none is there, where rows share a key.
+    """Build the unique index of the grain. Where rows share a key, returns False and leaves no index.
 
-    Its pages are filled: a load_date is replaced, never added to.
+    Its pages are filled, because a load_date is replaced and never gets more rows.
     """
     key = sql.SQL(", ").join(sql.Identifier(column) for column in candidate.table.header.grain)
     try:
@@ -286,91 +250,18 @@ def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
             )
     except psycopg.errors.UniqueViolation as error:
         if error.diag.constraint_name != candidate.index:
-            raise  # of the server's own books
+            raise  # it is about a table of the catalog
         return False
     return True
 
 
 def analyze(connection: Connection[Any], candidate: Candidate) -> None:
-    """Give the planner its statistics."""
+    """Collect statistics for the query planner."""
     connection.execute(sql.SQL("analyze {}").format(candidate.name))
 
 
-def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, str | None]]:
-    """The first rows by the grain, for people to look at; the grain's index finds them.
-
-    Values are the begin of the texts that the server has for them: not every date or number has another form here.
-    """
-    table = candidate.table
-    name: sql.Composable = candidate.name
-    where: sql.Composable = sql.SQL("")
-    columns: list[sql.Composable] = [sql.Identifier(column) for column in table.columns]
-    if table.header.storage == "view":
-        shown, there = table.shows
-        name = identifier(shown)
-        where = sql.SQL("where {} = {}").format(sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date))
-        columns = [renamed(there)]
-    rows = connection.execute(
-        sql.SQL("select {} from (select {} from {} {} order by {} limit {}) as t").format(
-            sql.SQL(", ").join(
-                sql.SQL("left(t.{}::text, {})").format(sql.Identifier(c), LETTERS) for c in table.columns
-            ),
-            sql.SQL(", ").join(columns),
-            name,
-            where,
-            sql.SQL(", ").join(sql.Identifier(name) for name in table.header.grain),
-            sql.Literal(count),
-        )
-    ).fetchall()
-    return [dict(zip(table.columns, row, strict=True)) for row in rows]
-
-
-def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> ChartRows:
-    """The bars of a KPI's chart, in the order of x; only the highest, the highest first, where there are too many.
-
-    A value that no float can hold is infinite; a y that is no number has no bar.
-    """
-    return _bars(connection, candidate.name, for_readers(candidate.table.columns), chart)
-
-
-def published_chart_rows(
-    connection: Connection[Any], relation: Relation, load_date: date, columns: Collection[str], chart: Chart
-) -> ChartRows:
-    """The same of a load_date that was published with these columns."""
-    shown = sql.SQL("{} = {} and {}").format(sql.Identifier(LOAD_DATE), sql.Literal(load_date), for_readers(columns))
-    return _bars(connection, identifier(relation), shown, chart)
-
-
-def _bars(connection: Connection[Any], table: sql.Composable, shown: sql.Composable, chart: Chart) -> ChartRows:
-    statement = sql.SQL(
-        "with shown as (select {x} as x, {y} as y from {table} where {shown}) "
-        "select left(x::text, {letters}), y::text, (select count(*) from shown) from ("
-        "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
-        "order by case when (select count(*) from shown) <= {top} then highest.x end, highest.y desc nulls last, "
-        "highest.x"
-    ).format(
-        x=sql.Identifier(chart.x),
-        y=sql.Identifier(chart.y),
-        table=table,
-        shown=shown,
-        top=sql.Literal(chart.top),
-        letters=LETTERS,
-    )
-    found = connection.execute(statement).fetchall()
-    return ChartRows([(label or "NULL", _number(text)) for label, text, _ in found], found[0][2] if found else 0)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
 def size_of(connection: Connection[Any], candidate: Candidate) -> int:
-    """Bytes on disk, slices and indexes included; none of a view."""
-    if candidate.table.header.storage == "view":
-        return 0
+    """Bytes on disk, slices and indexes included."""
     row = connection.execute(
         f"select sum(pg_total_relation_size(oid)) from ({_TABLES}) as t",  # noqa: S608
         {"name": candidate.name.as_string(connection)},
@@ -379,7 +270,7 @@ def size_of(connection: Connection[Any], candidate: Candidate) -> int:
 
 
 def leaves(connection: Connection[Any], candidate: Candidate) -> list[Relation]:
-    """The tables that hold its rows: itself, or its slices."""
+    """The tables that hold its rows: its own, or those of its slices."""
     rows = connection.execute(
         f"select relname from ({_TABLES}) as t where relkind = 'r' order by relname",  # noqa: S608
         {"name": candidate.name.as_string(connection)},
@@ -394,22 +285,21 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
 
 def builds_of(connection: Connection[Any], relation: Relation) -> list[Relation]:
     """The builds of a table, of whatever load_date, that are not published."""
-    rows = connection.execute(
-        "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
-        "and not c.relispartition and c.relname ~ %s",
-        [BUILDS, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+)?$"],
-    ).fetchall()
-    return [Relation(BUILDS, name) for (name,) in rows]
+    return _builds(connection, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+)?$")
 
 
-def leftovers(connection: Connection[Any], table: Table, load_date: date) -> Iterator[Relation]:
+def leftovers(connection: Connection[Any], table: Table, load_date: date) -> list[Relation]:
     """Builds of a table and load_date that are not published: held ones, and those whose process died.
 
     Whoever holds the lock of this table and load_date may drop them.
     """
+    return _builds(connection, rf"^{_short(*table.relation)}__{load_date:%Y%m%d}__\d+(_\d+)?$")
+
+
+def _builds(connection: Connection[Any], pattern: str) -> list[Relation]:
     rows = connection.execute(
         "select c.relname from pg_class as c where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p') "
         "and not c.relispartition and c.relname ~ %s",
-        [BUILDS, rf"^{_short(*table.relation)}__{load_date:%Y%m%d}__\d+(_\d+)?$"],
+        [BUILDS, pattern],
     ).fetchall()
-    yield from (Relation(BUILDS, name) for (name,) in rows)
+    return [Relation(BUILDS, name) for (name,) in rows]

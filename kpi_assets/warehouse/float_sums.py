@@ -16,7 +16,7 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.replay import PAIRS, SUMS
-from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets.warehouse.ddl import DefinitionError
 
 _TOKEN = re.compile(r"\\.|([{}])|:(\w+) (<>|[^\s{}]*)", re.DOTALL)  # a character that is escaped, a brace, a field
 _FLOAT_SUMS = """

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import Connection, sql
 from pydantic import SecretStr
 
+from kpi_assets.model.kinds import STORAGES
 from kpi_assets.model.pipeline import Layer
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
 
@@ -269,17 +270,17 @@ def _let_make(connection: Connection[Any], role: str, schemas: Collection[str]) 
         "grant usage on all sequences in schema ops to {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))
+    relkinds = sorted({"r", "p", *(kind.relkind for kind in STORAGES.values())})  # of builds, and of what is published
     found = connection.execute(
-        "select n.nspname, c.relname, c.relkind = 'v' from pg_class as c "
-        "inner join pg_namespace as n on c.relnamespace = n.oid where c.relkind in ('r', 'p', 'v') "
+        "select n.nspname, c.relname from pg_class as c "
+        "inner join pg_namespace as n on c.relnamespace = n.oid where c.relkind = any(%(relkinds)s) "
         "and c.relowner <> to_regrole(%(role)s) and pg_has_role(c.relowner, 'usage') "
         "and (n.nspname = any(%(schemas)s::text[]) or n.nspname = %(builds)s "
         "and exists (select 1 from unnest(%(schemas)s::text[]) as s where starts_with(c.relname, s || '__')))",
-        {"role": role, "schemas": list(schemas), "builds": BUILDS},
+        {"role": role, "schemas": list(schemas), "builds": BUILDS, "relkinds": relkinds},
     ).fetchall()
-    for schema, name, is_view in found:
-        kind = sql.SQL("view" if is_view else "table")
-        connection.execute(sql.SQL("alter {} {} owner to {role}").format(kind, sql.Identifier(schema, name), **words))
+    for schema, name in found:  # ALTER TABLE changes the owner of views too
+        connection.execute(sql.SQL("alter table {} owner to {role}").format(sql.Identifier(schema, name), **words))
 
 
 def _let_read(connection: Connection[Any], role: str, schema: str, owner: str | None, *, allowed: bool = True) -> None:

@@ -1,8 +1,8 @@
 """The shape of a published table: the columns that its file declares, and those of load_dates published before.
 
 A publish of one load_date may not change the rows of another. So a column that the file no longer declares stays until
-no published load_date has it, and its type is one that holds the values of all of them.
-Belongs here: which changes that allows. Not here: executing them (tables.py).
+no published load_date has it, and its type holds the values of all load_dates.
+Belongs here: which changes this rule allows. Not here: executing them (alter.py).
 """
 
 import re
@@ -34,7 +34,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be done to a stored table so that it takes a build; `drop` are columns that no load_date needs."""
+    """What must be changed in a stored table before it takes a build; `drop` are columns that no load_date needs."""
 
     add: Mapping[str, str] = field(default_factory=dict)
     retype: Mapping[str, str] = field(default_factory=dict)
@@ -45,20 +45,20 @@ class Changes:
 
 
 class UnlikeTypesError(Exception):
-    """No type holds what the file wants and what a published load_date has; the text says so, to be gone on with."""
+    """No type holds what the file declares and what a published load_date has; its text is a part of a sentence."""
 
 
-def changes(stored: Mapping[str, str], declared: Mapping[str, str], others: Iterable[Published]) -> Changes:
+def plan_changes(stored: Mapping[str, str], declared: Mapping[str, str], others: Iterable[Published]) -> Changes:
     """How a table with the `stored` columns becomes one for a build with the `declared` ones.
 
-    `others` are the load_dates that stay as they are: as long as one of them has a wider type than the file declares,
-    the table keeps it. Raises UnlikeTypesError.
+    `others` are the load_dates that stay as they are. The table keeps a wider type than the file declares while one of
+    them has it. Raises UnlikeTypesError.
     """
     wanted, needed = dict(declared), set[str]()
     for published in others:
         needed.update(published.columns)
         for name in published.columns.keys() & declared.keys():
-            wider = common(wanted[name], published.columns[name])
+            wider = common_type(wanted[name], published.columns[name])
             if wider is None:
                 raise UnlikeTypesError(
                     f"the column {name!r} cannot become {declared[name]}: it is {published.columns[name]} in "
@@ -72,16 +72,16 @@ def changes(stored: Mapping[str, str], declared: Mapping[str, str], others: Iter
     )
 
 
-def common(one: str, other: str) -> str | None:
-    """The type that holds every value of both, as it is: one of the two, or for exact numbers `numeric`."""
-    if holds(one, other):
+def common_type(one: str, other: str) -> str | None:
+    """The type that holds every value of both unchanged: one of the two, or `numeric` for exact numbers; else None."""
+    if can_hold(one, other):
         return one
-    if holds(other, one):
+    if can_hold(other, one):
         return other
     return "numeric" if _digits(one) and _digits(other) else None
 
 
-def holds(new: str, old: str) -> bool:
+def can_hold(new: str, old: str) -> bool:
     """Whether a column of the type `new` can hold every value of the type `old`, and give it back by a cast."""
     if new in {old, "text"} or (old, new) in _WIDER:
         return True
@@ -94,7 +94,7 @@ def holds(new: str, old: str) -> bool:
 
 
 def _digits(type_: str) -> tuple[float, float] | None:
-    """How many digits an exact number may have before and behind the decimal point; None of another type."""
+    """How many digits an exact number may have before and after the decimal point; None for another type."""
     if type_ in _WHOLE:
         return _WHOLE[type_], 0
     found = _NUMERIC.fullmatch(type_)

@@ -1,6 +1,6 @@
-"""Slices in the database: sub-partitions of one load_date, each a table that was filled by a writer of its own.
+"""Slices in the database: sub-partitions of one load_date, each a table that one writer has filled.
 
-Not here: who fills them, and when a table is cut at all (materialize/).
+Not here: who fills them, and when a table is sliced (materialize/).
 """
 
 import re
@@ -14,15 +14,16 @@ from psycopg import Connection, sql
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import Slice, slices_at
-from kpi_assets.warehouse.candidates import Candidate, column_definitions, identifier, in_slice, renamed, types_of
+from kpi_assets.warehouse.candidates import Candidate, in_slice
+from kpi_assets.warehouse.ddl import column_definitions, identifier, renamed, types_of
+from kpi_assets.warehouse.kinds.partitions import partitions_of
 from kpi_assets.warehouse.provision import BUILDS
-from kpi_assets.warehouse.tables import partitions_of
 
 _BOUND = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'?(-?\d+)'?)\) TO \((?:MAXVALUE|'?-?\d+'?)\)")
 
 
 def assemble(connection: Connection[Any], candidate: Candidate, slices: Sequence[Slice]) -> None:
-    """Make the candidate of its slices, which are filled and have promised their ranges."""
+    """Make the candidate of its slices, which are filled and have a constraint for their range."""
     key = sql.Identifier(candidate.table.header.grain[0])
     with connection.transaction():
         connection.execute(
@@ -45,12 +46,12 @@ def assemble(connection: Connection[Any], candidate: Candidate, slices: Sequence
 
 @dataclass(frozen=True)
 class Stored:
-    """A published load_date of a large table, as a SELECT names its columns (-> as they are stored): where it lies."""
+    """Where a published load_date of a large table lies. `columns` are name in the SELECT -> name in the partition."""
 
     load_date: date
     partition: Relation
     columns: Mapping[str, str]
-    leaves: Mapping[Slice, Relation]  # empty where it is not cut
+    leaves: Mapping[Slice, Relation]  # empty where it is not sliced
 
     @property
     def slices(self) -> list[Slice]:
@@ -58,9 +59,10 @@ class Stored:
         return list(self.leaves)
 
     def read(self, column: str, part: Slice) -> sql.Composable:
-        """The rows of a slice of a column, as a subquery; a slice of its own is read as it is.
+        """The rows of a slice of a column, as a subquery.
 
-        Nobody has to compare a load_date or a key then: those of each row were proven when the table was made.
+        One of its own slices is read without a condition: the load_date and key of each row were proven when it was
+        made.
         """
         leaf, key = self.leaves.get(part), sql.Identifier(self.columns[column])
         where = sql.SQL("") if leaf else sql.SQL(" where {}").format(in_slice(part, key))
@@ -74,16 +76,16 @@ class Stored:
 
 
 def stored(connection: Connection[Any], named: Table, relation: Relation, load_date: date) -> Stored | None:
-    """Where a load_date of `relation` lies, which `named` is or shows.
+    """Where a load_date of `relation` lies, which is the origin of `named`.
 
-    None where it is not published, or where only the table as a whole may be read: made before `kpi bootstrap` let us.
+    None where it is not published, or where this role may read the table as a whole only, because the partition was
+    made before `kpi bootstrap` granted more.
     """
     for partition in partitions_of(connection, relation, load_date):
         if not _may_read(connection, partition):
             continue
-        if named.header.storage == "view":
-            _, columns = named.shows
-        else:
+        columns = named.origin.columns
+        if named.storage.stores_rows:  # with those columns too that it keeps for other load_dates
             columns = {name: name for name in types_of(connection, partition) if name != LOAD_DATE}
         found = connection.execute(
             "select c.relname, pg_get_expr(c.relpartbound, c.oid) from pg_inherits as i inner join pg_class as c "
@@ -103,7 +105,7 @@ def _may_read(connection: Connection[Any], relation: Relation) -> bool:
 
 
 def even_slices(connection: Connection[Any], partition: Relation, key: str, count: int) -> list[Slice]:
-    """About equal slices of a table by its key, as far as its statistics know it; none where they do not."""
+    """About equal slices of a table by its key, from its statistics; none where these do not suffice."""
     row = connection.execute(
         "select histogram_bounds::text::bigint[] from pg_stats "
         "where schemaname = %s and tablename = %s and attname = %s",

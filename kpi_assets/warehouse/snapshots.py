@@ -1,8 +1,8 @@
-"""Snapshots of readers: who still sees the database as it was, and would find a swapped table empty.
+"""Snapshots of readers: which transactions still see the database as it was, and would find a swapped table empty.
 
-The rows of a build are newer than such a snapshot, and the partition that it could see is taken away by the swap: a
+The rows of a build are newer than such a snapshot, and the swap removes the partition that the snapshot can see: a
 transaction with `repeatable read` would read no rows of a load_date that was there all the time. So a swap waits for
-them, as Postgres' own `create index concurrently` does.
+these transactions, as Postgres' own `create index concurrently` does.
 Not here: for how long somebody waits (materialize/retry.py).
 """
 
@@ -41,12 +41,12 @@ class Snapshot:
         return f"process {self.pid} of {self.login}{named}"
 
 
-def held(connection: Connection[Any]) -> set[Snapshot]:
-    """The snapshots of this database that are held now by transactions other than ours."""
+def open_snapshots(connection: Connection[Any]) -> set[Snapshot]:
+    """The snapshots of this database that transactions other than ours hold now."""
     with connection.cursor(row_factory=class_row(Snapshot)) as cursor:
         return set(cursor.execute(_SNAPSHOTS, [OURS]).fetchall())
 
 
-def still_held(connection: Connection[Any], then: Collection[Snapshot]) -> list[Snapshot]:
-    """Those of `then` that are held by the same transactions still."""
-    return sorted(set(then) & held(connection), key=lambda snapshot: snapshot.pid) if then else []
+def still_open(connection: Connection[Any], then: Collection[Snapshot]) -> list[Snapshot]:
+    """Those of `then` that the same transactions still hold."""
+    return sorted(set(then) & open_snapshots(connection), key=lambda snapshot: snapshot.pid) if then else []

@@ -5,7 +5,7 @@ import pytest
 from kpi_assets.ledger import incidents
 from kpi_assets.materialize.drop import drop_table, orphans
 from kpi_assets.model.names import Relation
-from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 KPI = "kpi: {chart: {x: thing_id, y: weight}}\ngrain:"

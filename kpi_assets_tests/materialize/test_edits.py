@@ -30,7 +30,7 @@ from kpi_assets.materialize.drop import drop_table
 from kpi_assets.materialize.recheck import check_as_published
 from kpi_assets.model.names import Relation
 from kpi_assets.plan.collect import collect
-from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, forget
 
 DAYS = [DAY + timedelta(days=n) for n in range(3)]

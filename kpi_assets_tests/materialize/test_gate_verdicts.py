@@ -4,8 +4,8 @@ import pytest
 
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.warehouse.candidates import DefinitionError
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, builds_lying_about, statuses
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness, failed
 

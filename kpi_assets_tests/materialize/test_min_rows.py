@@ -13,7 +13,7 @@ from kpi_assets.ledger import publishes
 from kpi_assets.materialize.drop import drop_table
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.names import Relation
-from kpi_assets.warehouse import tables
+from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets_tests.pipeline_harness import PIPELINE_YAML, RAW_THINGS, PipelineHarness
 
 CHRISTMAS = date(2025, 12, 25)
@@ -80,7 +80,8 @@ def test_a_share_of_what_is_usual_on_the_weekday(weeks: PipelineHarness) -> None
     median_of_five = "(40% of 100, the median of the last 5 Thursdays)"
     assert build(weeks, sixth, 39) == (True, f"39 rows, at least 40 are wanted {median_of_five}")
     with weeks.session() as session, session.transaction():
-        tables.delete_partition(session, weeks.pipeline().table("raw.things"), first + 2 * WEEK)
+        things = weeks.pipeline().table("raw.things")
+        strategy_of(things).remove(session, things, first + 2 * WEEK)
         publishes.record_drop(session, [THINGS], first + 2 * WEEK)
     assert build(weeks, CHRISTMAS, 39) == (True, f"39 rows, at least 40 are wanted {median_of_five}")
 

@@ -7,7 +7,7 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.strict_yaml import ModelError
-from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 
 ROWS = 100_000

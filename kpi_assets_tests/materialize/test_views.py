@@ -7,7 +7,7 @@ import pytest
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 
 SHOWN = """\
@@ -262,3 +262,15 @@ def test_what_is_no_view(tmp_path: Path, name: str) -> None:
     )
     with pytest.raises(ModelError, match=said):
         load_pipelines(tmp_path)
+
+
+def test_a_kpi_may_be_a_view_and_its_chart_shows_what_the_view_shows(things: PipelineHarness) -> None:
+    kpi = "kpi: {chart: {x: thing_id, y: kilograms}}\nstorage: view"
+    things.file("marts/weights.sql", SHOWN.replace("storage: view", kpi))
+    things.build("raw.things")
+    outcome = things.build("marts.weights")
+    assert outcome.chart == ([("1", 20.5), ("2", None)], 2)
+    assert things.rows("select thing_id, kilograms::text from marts.weights_latest order by 1") == [
+        (1, "20.50"),
+        (2, None),
+    ]

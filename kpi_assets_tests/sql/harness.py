@@ -20,7 +20,9 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import parse_query
 from kpi_assets.warehouse import candidates, tables
-from kpi_assets.warehouse.candidates import Candidate, identifier
+from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.ddl import identifier, types_of
+from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.provision import BUILDS, ensure_grants, ensure_schemas, role_of
 from kpi_assets_tests import pipeline_harness
 from kpi_assets_tests.pipeline_harness import PipelineHarness
@@ -48,8 +50,8 @@ class Bench:
     @contextmanager
     def open(cls, lab: PipelineHarness) -> Iterator["Bench"]:
         """A bench with a session of its own; builds open theirs."""
-        context = pipeline_harness.prepared()
-        with pipeline_harness.session() as session:
+        context = lab.prepared()
+        with lab.session() as session:
             yield cls(lab, context, session)
 
     @property
@@ -116,8 +118,8 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
     """
     table = pipeline.table(str(relation))
     run_id, behind = "inputs", {}
-    if table.header.storage == "view":
-        shown, _ = table.shows
+    if not table.storage.stores_rows:
+        shown = table.origin.relation
         behind = {str(shown): publish(connection, pipeline, shown, load_date, rows)}
     build_id = runs.open_row(connection, run_id=run_id, pipeline=pipeline.name, job=str(relation), load_date=load_date)
     candidate = Candidate(table, load_date, build_id)
@@ -129,7 +131,7 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
         if behind:
             candidates.drop(connection, candidate.relation)
         tables.ensure(connection, table, load_date, [])
-        tables.publish_candidate(connection, candidate)
+        strategy_of(table).publish(connection, candidate)
         publish_id = publishes.record(
             connection,
             relation,
@@ -151,7 +153,7 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
 
 def _rows(connection: Connection[Any], table: Table, relation: Relation, load_date: date | None = None) -> list[Row]:
     """The rows of a relation with a table's columns, by the grain; none where there is no such relation."""
-    if not candidates.types_of(connection, relation):
+    if not types_of(connection, relation):
         return []
     grain = table.header.grain
     order = [*grain, *(column for column in table.columns if column not in grain)]

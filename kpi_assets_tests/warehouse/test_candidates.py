@@ -11,6 +11,7 @@ from kpi_assets.model.header import Chart
 from kpi_assets.model.slices import slices_at
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.preview import chart_rows, first_rows
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 
@@ -33,7 +34,7 @@ def fill(session: Connection[Any], candidate: Candidate, *rows: tuple[int, str, 
 
 def test_the_first_rows_are_those_of_the_grain(session: Connection[Any], candidate: Candidate) -> None:
     fill(session, candidate, (3, "c", None), (1, "ü", 1.5), (2, "b", 2))
-    assert candidates.first_rows(session, candidate, 2) == [
+    assert first_rows(session, candidate, 2) == [
         {"thing_id": "1", "name": "ü", "weight": "1.50"},
         {"thing_id": "2", "name": "b", "weight": "2.00"},
     ]
@@ -56,7 +57,7 @@ def test_a_chart_has_its_bars_in_the_order_of_x_or_the_highest_first(
     session: Connection[Any], candidate: Candidate, top: int, bars: list[tuple[str, float | None]]
 ) -> None:
     fill(session, candidate, (10, "a", 5), (9, "b", 17), (1, "c", 5), (2, "d", None))
-    assert candidates.chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == (bars, 4)
+    assert chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == (bars, 4)
 
 
 def test_two_slices_get_their_indexes_at_once_however_long_the_names(lab: PipelineHarness) -> None:

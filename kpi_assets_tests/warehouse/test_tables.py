@@ -8,7 +8,7 @@ import pytest
 from kpi_assets.ledger import publishes
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.recheck import check_as_published
-from kpi_assets.warehouse.candidates import DefinitionError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets.warehouse.tables import mismatches
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 

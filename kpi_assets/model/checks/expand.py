@@ -26,7 +26,7 @@ def expand(
     `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's;
     `default` is what the pipeline says of them, where the header does not.
     """
-    if header.storage == "view":
+    if not header.storage_kind.has_checks:
         return ()  # its rows are another table's, which were checked there
     table = TableDeclaration(
         path,

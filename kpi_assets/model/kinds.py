@@ -1,0 +1,44 @@
+"""Storage kinds: the words that `storage` may hold in a header, and the traits that follow from each.
+
+Belongs here: what the model and the steps of a build ask about a kind. Not here: how Postgres makes and reads a table
+of a kind (warehouse/kinds/, which has an object of the same name for each).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StorageKind:
+    """The traits of one storage kind. A new kind is an entry in STORAGES and an object in warehouse/kinds/."""
+
+    name: str
+    meaning: str  # one sentence for the reference page
+    relkind: str  # of the published relation in Postgres' pg_class
+    # Whether its tables have rows of their own. Without them, a table shows columns of one other table as they are.
+    stores_rows: bool = True
+    sliceable: bool = False  # whether a load_date is a partition, which several writers may fill slice by slice
+    has_checks: bool = True
+    may_look_back: bool = True
+
+
+STORAGES: dict[str, StorageKind] = {
+    kind.name: kind
+    for kind in (
+        StorageKind("rows", "one table holds all load_dates.", relkind="r"),
+        StorageKind(
+            "partitions",
+            "each load_date is a partition of its own, for big tables; the largest are built in slices by several "
+            "writers.",
+            relkind="p",
+            sliceable=True,
+        ),
+        StorageKind(
+            "view",
+            "columns of one other table are shown as they are, and nothing is stored.",
+            relkind="v",
+            stores_rows=False,
+            has_checks=False,
+            may_look_back=False,
+        ),
+    )
+}

@@ -1,0 +1,80 @@
+"""Altering the columns of a published table, so that it takes a build as its file declares it.
+
+Belongs here: the ALTER TABLE for what shape.py decides. Not here: that decision, and which load_dates there are.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+
+from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.pipeline import Table
+from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of
+from kpi_assets.warehouse.shape import Changes, Published, UnlikeTypesError, common_type, plan_changes
+from kpi_assets.warehouse.views import without_views
+
+
+def changes_of(table: Table, stored: Mapping[str, str], others: Sequence[Published]) -> Changes:
+    """What a table with the `stored` columns lacks for a build as its file declares it; `others` keep their rows.
+
+    Raises DefinitionError where no type holds what the file declares and what others have.
+    """
+    try:
+        return plan_changes({name: type_ for name, type_ in stored.items() if name != LOAD_DATE}, table.types, others)
+    except UnlikeTypesError as error:
+        pipeline, relation = table.pipeline, table.relation
+        raise DefinitionError(
+            f"{table.path}: {error}: keep the type, give the column another name, or run "
+            f"`kpi drop {pipeline} {relation}` and backfill."
+        ) from None
+
+
+def alter_columns(connection: Connection[Any], table: Table, needed: Changes) -> None:
+    """Add columns, and give columns wider types. Raises DefinitionError where other objects depend on them."""
+    name = identifier(table.relation)
+    steps = [
+        sql.SQL("add column {} {}").format(sql.Identifier(column), sql.SQL(type_))
+        for column, type_ in needed.add.items()
+    ]
+    stored = types_of(connection, table.relation)
+    for column, type_ in needed.retype.items():
+        # Where the two types have no common one, no load_date that stays has a value in the column.
+        via = "" if common_type(stored[column], type_) else "::text"
+        alter = "alter column {0} type {1} using {0}" + via + "::{1}"
+        steps.append(sql.SQL(alter).format(sql.Identifier(column), sql.SQL(type_)))
+    try:
+        with without_views(connection, table.relation) if needed.retype else nullcontext():
+            if steps:
+                connection.execute(sql.SQL("alter table {} {}").format(name, sql.SQL(", ").join(steps)))
+    except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.FeatureNotSupported, psycopg.DataError) as error:
+        raise DefinitionError(
+            f"{table.path}: {table.relation} cannot be altered to the header's columns ({one_line(error)}): "
+            "drop what depends on it, or keep the column."
+        ) from None
+
+
+def drop_columns(connection: Connection[Any], relation: Relation, columns: Sequence[str]) -> None:
+    """Drop columns that no load_date has. One that somebody's view reads stays, and is NULL everywhere."""
+    for column in columns:
+        with suppress(psycopg.errors.DependentObjectsStillExist), connection.transaction():
+            connection.execute(
+                sql.SQL("alter table {} drop column {}").format(identifier(relation), sql.Identifier(column))
+            )
+
+
+def match_columns(connection: Connection[Any], candidate: Candidate) -> None:
+    """Give a candidate the columns and types that its published table keeps for load_dates of before."""
+    here, there = types_of(connection, candidate.relation), types_of(connection, candidate.table.relation)
+    steps = [
+        sql.SQL("alter column {} type {}" if name in here else "add column {} {}").format(
+            sql.Identifier(name), sql.SQL(type_)
+        )
+        for name, type_ in there.items()
+        if here.get(name) != type_
+    ]
+    if steps:
+        connection.execute(sql.SQL("alter table {} {}").format(candidate.name, sql.SQL(", ").join(steps)))

@@ -1,0 +1,66 @@
+"""storage: partitions: each load_date is a partition of its own, which was a build's candidate."""
+
+from collections.abc import Collection
+from datetime import date
+from typing import Any
+
+from psycopg import Connection, sql
+
+from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.pipeline import Table
+from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse.alter import match_columns
+from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.ddl import identifier, types_of
+from kpi_assets.warehouse.kinds.strategy import StoredRows
+from kpi_assets.warehouse.provision import BUILDS
+
+# The load_dates of a partitioned table. The bound of each partition is that one date.
+_PARTITIONS = """
+select substring(pg_get_expr(c.relpartbound, c.oid) from '\\d{4,}-\\d\\d-\\d\\d')::date
+from pg_inherits as i inner join pg_class as c on i.inhrelid = c.oid where i.inhparent = %s::regclass
+"""
+
+
+class Partitions(StoredRows):
+    """A publish detaches and drops the partition of the load_date, and attaches the candidate: no row is copied."""
+
+    name = "partitions"
+    create = sql.SQL(f"create table {{}} ({{}}) partition by list ({LOAD_DATE})")
+
+    def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
+        self.remove(connection, candidate.table, candidate.load_date)
+        match_columns(connection, candidate)
+        for leaf in candidates.leaves(connection, candidate):
+            connection.execute(sql.SQL("alter table {} reset (autovacuum_enabled)").format(identifier(leaf)))
+        connection.execute(
+            sql.SQL("alter table {} attach partition {} for values in ({})").format(
+                identifier(candidate.table.relation), candidate.name, sql.Literal(candidate.load_date)
+            )
+        )
+
+    def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
+        name = identifier(table.relation)
+        for old in partitions_of(connection, table.relation, load_date):
+            # Locked in one step. Two of these that lock the table step by step could wait for each other.
+            connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
+            connection.execute(sql.SQL("alter table {} detach partition {}").format(name, identifier(old)))
+            connection.execute(sql.SQL("drop table {}").format(identifier(old)))
+
+    def removal_swaps(self, connection: Connection[Any], table: Table, load_date: date) -> bool:
+        is_there = types_of(connection, table.relation)
+        return bool(is_there and partitions_of(connection, table.relation, load_date))
+
+    def find_lost(self, connection: Connection[Any], relation: Relation, load_dates: Collection[date]) -> set[date]:
+        name = identifier(relation).as_string(connection)
+        return set(load_dates) - {day for (day,) in connection.execute(_PARTITIONS, [name])}
+
+
+def partitions_of(connection: Connection[Any], relation: Relation, load_date: date) -> list[Relation]:
+    """The build that is published of a load_date of a partitioned table, as a list of one or none."""
+    rows = connection.execute(
+        "select c.relname from pg_inherits as i inner join pg_class as c on i.inhrelid = c.oid "
+        "where i.inhparent = %s::regclass and pg_get_expr(c.relpartbound, c.oid) = %s",
+        [identifier(relation).as_string(connection), f"FOR VALUES IN ('{load_date.isoformat()}')"],
+    ).fetchall()
+    return [Relation(BUILDS, name) for (name,) in rows]

@@ -1,0 +1,83 @@
+"""What people are shown of a table: its first rows, and the bars of a KPI's chart, before and after its publish.
+
+Belongs here: rows as texts, shortened for people. Not here: how a chart is drawn (drawing.py), and `kpi show`, which
+prints what is stored as it is.
+"""
+
+from collections.abc import Collection
+from datetime import date
+from typing import Any
+
+from psycopg import Connection, sql
+
+from kpi_assets.model.header import Chart
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.results import ChartRows
+from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.content import published_rows
+from kpi_assets.warehouse.kinds import strategy_of
+from kpi_assets.warehouse.views import for_readers
+
+LETTERS = sql.Literal(200)  # of a value that people look at
+
+
+def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, str | None]]:
+    """The first rows by the grain, which the grain's index finds: column -> the beginning of the value's text.
+
+    The server writes these texts, because Python has no value for every date and number of Postgres.
+    """
+    table = candidate.table
+    rows = connection.execute(
+        sql.SQL("select {} from (select {} from {} as b order by {} limit {}) as t").format(
+            sql.SQL(", ").join(
+                sql.SQL("left(t.{}::text, {})").format(sql.Identifier(c), LETTERS) for c in table.columns
+            ),
+            sql.SQL(", ").join(map(sql.Identifier, table.columns)),
+            strategy_of(table).preview_from(candidate),
+            sql.SQL(", ").join(map(sql.Identifier, table.header.grain)),
+            sql.Literal(count),
+        )
+    ).fetchall()
+    return [dict(zip(table.columns, row, strict=True)) for row in rows]
+
+
+def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> ChartRows:
+    """The bars of a KPI's chart, in the order of x; only the highest, the highest first, where there are too many.
+
+    A value that no float can hold is infinite; a y that is no number has no bar.
+    """
+    rows = strategy_of(candidate.table).preview_from(candidate)
+    return _bars(connection, rows, candidate.table.columns, chart)
+
+
+def published_chart_rows(
+    connection: Connection[Any], table: Table, load_date: date, columns: Collection[str], chart: Chart
+) -> ChartRows:
+    """The bars of a load_date that was published with these columns."""
+    return _bars(connection, published_rows(connection, table, load_date), columns, chart)
+
+
+def _bars(connection: Connection[Any], rows: sql.Composable, columns: Collection[str], chart: Chart) -> ChartRows:
+    statement = sql.SQL(
+        "with shown as (select {x} as x, {y} as y from {rows} as b where {shown}) "
+        "select left(x::text, {letters}), y::text, (select count(*) from shown) from ("
+        "select x, y from shown order by y desc nulls last, x limit {top}) as highest "
+        "order by case when (select count(*) from shown) <= {top} then highest.x end, highest.y desc nulls last, "
+        "highest.x"
+    ).format(
+        x=sql.Identifier(chart.x),
+        y=sql.Identifier(chart.y),
+        rows=rows,
+        shown=for_readers(columns),
+        top=sql.Literal(chart.top),
+        letters=LETTERS,
+    )
+    found = connection.execute(statement).fetchall()
+    return ChartRows([(label or "NULL", _number(text)) for label, text, _ in found], found[0][2] if found else 0)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
