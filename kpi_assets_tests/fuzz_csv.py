@@ -31,9 +31,10 @@ from psycopg import Connection
 
 from kpi_assets.embedded.stack import running
 from kpi_assets.settings import settings as kpi_settings
-from kpi_assets.sources import proof
-from kpi_assets.sources.proof import Proof, UnprovenError
-from kpi_assets.sources.records import RecordCounter, read_records
+from kpi_assets.sources.formats.csv import proof
+from kpi_assets.sources.formats.csv.copy_modes import QUOTED, RecordCounter
+from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
+from kpi_assets.sources.formats.csv.records import read_records
 from kpi_assets.warehouse import candidates, quarantine
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
@@ -450,7 +451,7 @@ class Typed:
         with self.session.transaction(force_rollback=True):
             candidates.create_empty(self.session, self.candidate)
             records = read_records(cut(data, places), self.candidate.table.columns)
-            found = quarantine.triage(self.session, self.candidate, records, 0)
+            found = quarantine.load_readable(self.session, self.candidate, records, 0)
             assert self._loaded() == good
             assert (found.loaded, found.bad) == (len(good), len(written) - len(good))
         SEEN["typed: loaded"] += len(good)
@@ -463,7 +464,8 @@ class Typed:
             with self.session.transaction(force_rollback=True):
                 candidates.create_empty(self.session, self.candidate)
                 blocks = Proof(self.candidate.table.types).watch(cut(data, places))
-                candidates.copy_in(self.session, self.candidate, blocks, lambda _done: None)
+                options = QUOTED.options(at_start=True)
+                candidates.copy_in(self.session, self.candidate, blocks, options, lambda _done: None)
                 return self._loaded()
         except (UnprovenError, psycopg.DataError):
             return None

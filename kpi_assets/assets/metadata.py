@@ -37,7 +37,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 def column_lineage(pipeline: Pipeline, table: Table) -> dg.TableColumnLineage:
     """For each column the columns it is computed from; a raw table's are those of its object."""
-    if table.header.source:
+    if table.has_object:
         origin = object_key(table)
         return dg.TableColumnLineage(
             {name: [dg.TableColumnDep(asset_key=origin, column_name=name)] for name in table.columns}

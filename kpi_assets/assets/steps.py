@@ -129,7 +129,7 @@ def _harmless(report: Progress) -> Progress:
 
 def behind(pipeline: Pipeline, table: Table) -> list[str]:
     """The tables and objects upstream of a table, near and far."""
-    found = {table.object_name} if table.header.source else set()
+    found = {table.object_name} if table.has_object else set()
     for relation in table.reads:
         found |= {str(relation), *behind(pipeline, pipeline.tables[relation])}
     return sorted(found)

@@ -107,7 +107,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     if table.header.storage == "view":
         filled, found = _look_through(candidate, inputs)
     else:
-        if table.header.source:
+        if table.has_object:
             filled = load_object(context, connection, candidate, watch)
         else:
             filled = transform(context, connection, candidate, inputs, watch)
@@ -125,7 +125,7 @@ def _build(context: BuildContext, connection: Connection[Any], candidate: Candid
     publish_id = None
     if found.holds:
         failed = ", ".join(result.name for result in found.results if result.holds)
-        place = f"read from s3://{context.store.bucket}/{table.object_key(load_date)}; " if table.header.source else ""
+        place = f"read from s3://{context.store.bucket}/{table.object_key(load_date)}; " if table.has_object else ""
         reason = f"held by {failed}; {place}the candidate is kept as {candidate.relation}"
         layer = context.pipeline.layer(table.relation)
         holds.record(

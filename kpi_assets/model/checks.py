@@ -182,7 +182,7 @@ def expand(
     if header.storage == "view":
         return ()  # its rows are another table's, which were checked there
     checks: list[Check] = []
-    if header.source:
+    if header.source and header.has_object:
         checks += [
             RowAccounting("rows_accounted", "Records in the object = rows loaded + rows in quarantine."),
             Quarantine(
@@ -220,7 +220,7 @@ def _min_rows(header: Header, lines: Lines, minimum: int | None, default: MinRow
     said = header.checks.min_rows or default or MinRowsWords()
     at_least = said.at_least if minimum is None else minimum
     if at_least is None:
-        at_least = 1 if header.source or header.kpi else 0
+        at_least = 1 if header.is_raw or header.kpi else 0
     floors = [
         f"{at_least} row{'s' * (at_least != 1)}" if at_least else "",
         f"{said.of_previous:.0%} of the load_date before" if said.of_previous else "",

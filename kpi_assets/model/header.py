@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
+from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
     AS_PUBLISHED,
@@ -22,7 +23,7 @@ from kpi_assets.model.names import (
     Identifier,
     Relation,
 )
-from kpi_assets.model.sentences import Loc, UnknownWordError, nearest, refuse, shown
+from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
@@ -91,12 +92,18 @@ class Column(Strict):
         return value
 
 
+def _is_format(value: str) -> str:
+    if value not in FORMAT_KINDS:
+        raise ValueError(f"{shown(value)} is not known here: write {listed(FORMAT_KINDS)}")
+    return value
+
+
 class Source(Strict):
     """Where a raw table's rows come from."""
 
     # The key of its S3 object, with {load_date} where the date stands.
     object: str = Field(examples=["object: raw/orders/load_date={load_date}/orders.csv"])
-    format: Literal["csv"] = Field(examples=["format: csv"])
+    format: Annotated[str, AfterValidator(_is_format)] = Field(examples=["format: csv"])
     quarantine_budget: Annotated[int, Field(ge=0)] = 0  # rows that may be set aside before the gate holds
     # A last record without a line end may be cut off; in an object that shrank as well it holds with `warn` too.
     ends_with_line_end: Strictness = "warn"
@@ -295,6 +302,16 @@ class Header(Strict):
     kpi: Kpi | None = None
     min_volume: MinVolume | None = None
     freshness: Freshness | None = None
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether its rows come from outside: it has a source instead of a SELECT."""
+        return self.source is not None
+
+    @property
+    def has_object(self) -> bool:
+        """Whether its rows are those of one S3 object a load_date."""
+        return self.source is not None and bool(self.source.object)
 
     @property
     def selected(self) -> list[str]:

@@ -20,7 +20,8 @@ from kpi_assets.model.automation import Automation
 from kpi_assets.model.checks import Check
 from kpi_assets.model.checks import MinRows as MinRowsCheck
 from kpi_assets.model.column_reads import names_read
-from kpi_assets.model.header import Header, MinRows, Sentence
+from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
+from kpi_assets.model.header import Header, MinRows, Sentence, Source
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Identifier, Relation
 from kpi_assets.model.query import Query, digest
 from kpi_assets.model.sentences import Loc, refuse, shown
@@ -128,8 +129,29 @@ class Table:
         return Relation(self.relation.schema, f"{self.relation.table}_latest")
 
     @property
+    def is_raw(self) -> bool:
+        """Whether its rows come from outside: it has a source instead of a SELECT."""
+        return self.header.is_raw
+
+    @property
+    def has_object(self) -> bool:
+        """Whether its rows are those of one S3 object a load_date, which is an asset of its own and verified first."""
+        return self.header.has_object
+
+    @property
+    def source(self) -> Source:
+        """Of a raw table: where its rows come from."""
+        assert self.header.source is not None
+        return self.header.source
+
+    @property
+    def format(self) -> FormatKind:
+        """Of a table with an object: the object's format."""
+        return FORMAT_KINDS[self.source.format]
+
+    @property
     def object_name(self) -> str:
-        """What a raw table's object is called in ops and for people: `s3.<table>`."""
+        """What the object is called in ops and for people: `s3.<table>`."""
         return f"s3.{self.relation.table}"
 
     @property
@@ -211,15 +233,13 @@ class Table:
     @cached_property
     def object_version(self) -> str:
         """16 hex digits of what a raw table's object is compared with when it is verified."""
-        source = self.header.source
-        assert source is not None
+        source = self.source
         strictness = [] if source.ends_with_line_end == "warn" else [f"ends_with_line_end {source.ends_with_line_end}"]
         return digest(source.object, source.format, *self.columns, *strictness)
 
     def object_key(self, load_date: date) -> str:
-        """The S3 key of a raw table's object."""
-        assert self.header.source is not None
-        return self.header.source.object.replace(f"{{{LOAD_DATE}}}", load_date.isoformat())
+        """The S3 key of the object of a load_date."""
+        return self.source.object.replace(f"{{{LOAD_DATE}}}", load_date.isoformat())
 
 
 @dataclass(frozen=True)
@@ -252,9 +272,9 @@ class Pipeline:
         return f"{self.name}_retention"
 
     @property
-    def sources(self) -> list[Table]:
-        """The raw tables, each of which reads one S3 object."""
-        return [table for table in self.tables.values() if table.header.source]
+    def object_tables(self) -> list[Table]:
+        """The raw tables that read one S3 object a load_date each."""
+        return [table for table in self.tables.values() if table.has_object]
 
     def table(self, name: str) -> Table:
         """The table called `schema.table`. Raises UsageError that lists the known ones."""

@@ -72,6 +72,12 @@ def of_yaml(problem: str) -> str:
     return found or f"this is no YAML ({excerpt.cut(problem, _SHOWN)}): check the indentation and the quotes"
 
 
+def listed(words: Iterable[str]) -> str:
+    """Words that may be written, as pydantic lists them: `'a', 'b' or 'c'`."""
+    *others, last = map(repr, words)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 class MisplacedError(ValueError):
     """Raised by a validator of a whole: what is wrong with its parts, as (where below it, what)."""
 

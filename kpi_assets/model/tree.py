@@ -205,11 +205,11 @@ def _read_table(folder: _Folder, relation: Relation, minimum_rows: MinimumRows, 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
     """The SELECT of a file; None for a raw table, whose file ends with its header."""
-    if header.source and body.strip():
+    if header.is_raw and body.strip():
         raise ModelError(
             path, lines.of("source"), "has both a source and a SELECT: a raw table's file ends with its header"
         )
-    if header.source:
+    if header.is_raw:
         return None
     if not body.strip():
         raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
@@ -407,7 +407,7 @@ def _check_view(table: Table, folder: _Folder) -> None:
 
 def _check_sources(pipeline: Pipeline, problems: Problems) -> None:
     """Two raw tables must be told apart on S3 and in ops: each has an object of its own."""
-    for one, other in combinations(sorted(pipeline.sources, key=lambda table: table.relation), 2):
+    for one, other in combinations(sorted(pipeline.object_tables, key=lambda table: table.relation), 2):
         if one.relation.table == other.relation.table:
             problems.add(
                 other.path,
@@ -415,9 +415,7 @@ def _check_sources(pipeline: Pipeline, problems: Problems) -> None:
                 f"{one.relation} is a raw table of the same name, by which the object of each is known: rename one",
             )
             continue
-        first, second = (table.header.source for table in (one, other))
-        assert first is not None
-        assert second is not None
+        first, second = one.source, other.source
         shared = _same_key_on(first.object, second.object)
         if first.object == second.object or (shared and shared >= pipeline.config.start_date):
             when = f" of {shared}" if shared else ""
@@ -501,7 +499,7 @@ def _check_generated_names(folders: Iterable[_Folder], problems: Problems) -> No
     for folder in folders:
         for relation, path in folder.files.items():
             keys = [(folder.name, *relation)]
-            if relation in folder.tables and folder.tables[relation].header.source:
+            if relation in folder.tables and folder.tables[relation].has_object:
                 keys.append((folder.name, "s3", relation.table))
             for key in keys:
                 name, shown = "__".join(key), "/".join(key)

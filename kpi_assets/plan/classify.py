@@ -24,7 +24,7 @@ class Classifier:
     def __init__(self, pipeline: Pipeline) -> None:
         self.late_after = timedelta(hours=pipeline.config.automation.late_after_hours)
         self.tables = {str(relation): table for relation, table in pipeline.tables.items()}  # in build order
-        self.sources = {table.relation.table: table for table in pipeline.sources}
+        self.sources = {table.relation.table: table for table in pipeline.object_tables}
         self.versions = digest(*(table.code_version + table.checks_version for table in self.tables.values()))
 
     def standing(self, load_date: date, landed: Mapping[str, Entry], facts: Facts, now: datetime) -> LoadDateStatus:
@@ -100,7 +100,7 @@ class _Case:
         return {name: cause for name, cause in found if cause}
 
     def _gap(self, name: str, table: Table) -> StaleReason | None:
-        if table.header.source:
+        if table.has_object:
             now, then = self.states.get(table.relation.table), self.facts.objects.get(table.relation.table)
             if name not in self.facts.published or (now and now != then):
                 return "objects"
@@ -120,7 +120,7 @@ class _Case:
         would_be: dict[str, tuple[ObjectState | None, str, str, bool]] = {}
         for name in self.gaps:
             table, state = self.judge.tables[name], None
-            if table.header.source:
+            if table.has_object:
                 state = self.states.get(table.relation.table)
                 would_be[table.object_name] = (state, table.object_version, "", False)
             would_be[name] = (state, table.code_version, table.checks_version, False)
@@ -144,7 +144,7 @@ class _Case:
         attempt, table = self.facts.attempts.get(name), self.judge.tables[name]
         if attempt is None or attempt.hold is None:
             return False
-        return not table.header.source or attempt.hold.object == self.states.get(table.relation.table)
+        return not table.has_object or attempt.hold.object == self.states.get(table.relation.table)
 
     @property
     def cause(self) -> StaleReason:
@@ -208,7 +208,7 @@ class _Case:
 
 def _object_of(table: Table) -> list[str]:
     """The name of the object that a raw table reads."""
-    return [table.object_name] if table.header.source else []
+    return [table.object_name] if table.has_object else []
 
 
 def _count(things: Collection[object], word: str) -> str:

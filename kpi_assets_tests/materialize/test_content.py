@@ -12,9 +12,9 @@ import pytest
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.model import written
 from kpi_assets.model.records import Record
-from kpi_assets.sources import proof
-from kpi_assets.sources.records import HEADER_AGAIN, OPEN, STRAY, TOO_LONG
-from kpi_assets.warehouse import candidates, quarantine
+from kpi_assets.sources.formats.csv import copy_modes, proof
+from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY, TOO_LONG
+from kpi_assets.warehouse import quarantine
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.materialize.crash_points import THINGS, builds_lying_about
 from kpi_assets_tests.pipeline_harness import DAY, MART, NEXT, RAW_THINGS, PipelineHarness, failed
@@ -551,8 +551,8 @@ def test_records_that_copy_leaves_out_without_a_word_are_noticed(
     lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch, budget: int, held: bool, rows: list[tuple[int, str]]
 ) -> None:
     """A server before 18 takes a lone `\\.` for the end of a CSV; as text, every server does."""
-    copy_in = candidates.copy_in
-    monkeypatch.setattr(candidates, "copy_in", lambda *words, **more: copy_in(*words, **{**more, "plain": True}))
+    as_text = copy_modes.PLAIN.options(at_start=True)
+    monkeypatch.setattr(copy_modes.CsvCopy, "options", lambda *_, **__: as_text)
     outcome = build(lab, HEADER + b'1,anvil,20.50\n\\.\n3,"a, b",\n', budget)
 
     assert (outcome.held, outcome.rows) == (held, 2)

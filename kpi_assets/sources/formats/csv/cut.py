@@ -8,14 +8,15 @@ import re
 from itertools import pairwise
 
 from kpi_assets.model.manifest import Manifest
+from kpi_assets.sources.formats.base import Cut
 from kpi_assets.sources.store import Store
 
 PROBE = 64 << 10  # bytes looked at for each cut; the rows of one key must be shorter
 _INTEGER = re.compile(rb"-?\d{1,18}")
 
 
-def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list[tuple[int, int]] | None:
-    """(offset of a record's first byte, its key) of the `count - 1` cuts; None where the file cannot be cut so.
+def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list[Cut] | None:
+    """The `count - 1` cuts; None where the file cannot be cut so.
 
     `column` is the number of the field that holds the key, from 0.
     """
@@ -26,7 +27,7 @@ def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list
     return cuts if cuts and len(cuts) == len(found) and rising else None
 
 
-def _cut_after(store: Store, manifest: Manifest, column: int, place: int) -> tuple[int, int] | None:
+def _cut_after(store: Store, manifest: Manifest, column: int, place: int) -> Cut | None:
     """The first record behind `place` whose key is another, and greater, than that of the record before it."""
     probe = store.head(manifest, PROBE, place)
     lines = probe.split(b"\n")
