@@ -186,7 +186,9 @@ def check_proof(text: str, places: list[int], piece: int) -> None:
     whole = by_letters(text)
     if whole is not None and all(len(fields) == 2 for fields in whole):
         again = any(is_header(fields) for fields in whole[1:])
-        looks_so = "\na,b\n" in text.replace('"', "").replace("\r", "") + "\n"  # maybe inside a value: triage tells
+        looks_so = (
+            "\na,b\n" in text.replace('"', "").replace("\r", "") + "\n"
+        )  # maybe inside a value: reading it alone tells
         assert not (proven and again)
         assert proven or again or looks_so
     if proven:
@@ -430,7 +432,7 @@ def rows(draw: st.DrawFn) -> list[tuple[str, str, bool]]:
 
 
 class Typed:
-    """The real COPY with its proof, and triage, on a table with a column of each type."""
+    """The real COPY with its proof, and the reading record by record, on a table with a column of each type."""
 
     def __init__(self, lab: PipelineHarness, session: Connection[Any]) -> None:
         columns = "\n".join(f'  {name}: {{type: "{type_}", description: Value.}}' for name, (type_, _) in TYPES.items())
@@ -439,7 +441,7 @@ class Typed:
         self.session = session
 
     def check(self, written: list[tuple[str, str, bool]], end: str, places: list[int], piece: int) -> None:
-        """COPY, behind the proof, loads exactly what the table of forms says, or nothing; triage each record so."""
+        """COPY, behind the proof, loads exactly what the table of forms says, or nothing; by record, each so."""
         lines, good = [",".join(["k", *TYPES])], {}
         for number, (name, text, quoted) in enumerate(written):
             field = '"' + text.replace('"', '""') + '"' if quoted else text

@@ -29,7 +29,7 @@ def landed(store: Store, tables: Iterable[Table], first: date, last: date) -> La
         wanted.setdefault(before, {}).setdefault(behind, []).append(table.relation.table)
 
     def listed(before: str) -> list[tuple[date, str, Entry]]:
-        """(load_date, name, object) of each key below one prefix that is a source's."""
+        """(load_date, name, object) of each key below one prefix that belongs to one of the tables."""
         found = []
         # Keys are compared letter by letter: behind the day before come all keys of `first`, whatever follows the date.
         for entry in store.entries(f"{before}{first.year:04}-", f"{before}{first - timedelta(days=1)}"):

@@ -100,7 +100,7 @@ class Store:
 
     @classmethod
     def open(cls, settings: Settings, bucket: str, s3: Any = None) -> "Store":
-        """A bucket by the settings, through a client of its own unless one is given. Raises LakeError."""
+        """A bucket as the settings say, with a new client unless one is given. Raises LakeError."""
         return cls(s3 or client(settings), bucket, settings.s3_least_rate)
 
     def manifest(self, name: str, load_date: date, key: str) -> Manifest | None:
@@ -235,7 +235,7 @@ class Store:
 
 
 def open_store(pipeline: Pipeline, settings: Settings, s3: Any = None) -> Store:
-    """The pipeline's bucket, through a client of its own unless one is given. Raises LakeError."""
+    """The pipeline's bucket, with a new client unless one is given. Raises LakeError."""
     return Store.open(settings, bucket_of(pipeline, settings), s3)
 
 

@@ -459,7 +459,7 @@ def test_the_header_again_in_a_table_of_one_column(lab: PipelineHarness) -> None
 
 
 def test_the_proof_ends_the_copy_of_what_breaks_a_rule(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that it is no luck that triage finds it: COPY itself takes both files."""
+    """COPY itself takes both files, so that it is the proof which finds them."""
     monkeypatch.setattr(proof.Proof, "watch", lambda _self, blocks: iter(blocks))
     assert not build(lab, HEADER + b"1,a,0.125\n").held
     assert not build(lab, HEADER + b'1,a"b,1\n2,c"d,1\n').held

@@ -31,7 +31,12 @@ _TESTS = {
     "monitoring/recovery": ("monitoring/test_freshness.py", "ledger/test_incidents.py"),
     "materialize/context": ("materialize/test_context.py", *_CORE, "materialize/test_slices.py"),
     "materialize/fill": ("materialize/test_slices.py", *_CORE),
-    "materialize/load": ("materialize/test_content.py", "materialize/test_slices.py", "materialize/test_replaced.py"),
+    "materialize/load": (
+        "materialize/test_content.py",
+        "materialize/test_slices.py",
+        "materialize/test_replaced.py",
+        "materialize/test_other_formats.py",
+    ),
     "materialize/verify_object": (*_CORE, "assets/test_gates.py"),
     "materialize/retry": (
         "materialize/test_retry.py",
@@ -61,6 +66,8 @@ _TESTS = {
     "materialize/parallel": ("materialize/test_slices.py",),
     "materialize/transform": ("materialize/test_slices.py", *_CORE),
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
+    "model/format_kinds": ("sources/formats/test_registry.py", "materialize/test_gate_verdicts.py", "cli/test_land.py"),
+    "sources/formats/base": ("materialize/test_other_formats.py",),
     "sources/formats/csv/copy_modes": ("sources/formats/csv/test_records.py", "materialize/test_content.py"),
     "sources/formats/csv/header": ("sources/formats/csv/test_records.py", "sources/test_signatures.py"),
     "sources/formats/csv/records": ("sources/formats/csv/test_records.py", "warehouse/test_quarantine.py"),

@@ -1,8 +1,8 @@
 """The proof, at COPY's speed, that the records of a CSV are quoted and their values written by the rules.
 
-COPY reads more than that: it toggles on any quote, rounds, and takes `today` for a date. So every byte on its way to
-COPY passes through one regular expression of a whole record, made from the columns' types (model/written.py).
-Not here: what is wrong with a record that is not proven; that is found by reading it alone (records.py).
+COPY accepts more than the rules do: it toggles on any quote, rounds numbers, and reads `today` as a date. So every byte
+on its way to COPY must match a regular expression of a whole record, made from the columns' types (model/written.py).
+Not here: what is wrong with a record that is not proven; reading it alone tells that (records.py).
 """
 
 import re

@@ -1,6 +1,6 @@
 """The records of a CSV, one by one, each with its fields or with what is wrong with it.
 
-Belongs here: RFC 4180, strictly: a quote stands at the begin of a value, doubled inside a quoted one, and at its end.
+Belongs here: RFC 4180, strictly: a quote stands at the beginning and the end of a value, and doubled inside it.
 Not here: what the values mean (model/written.py), and the same rules proven at COPY's speed (proof.py).
 """
 
