@@ -109,23 +109,23 @@ def _copy_loaders(modes: Sequence[CopyMode]) -> Iterator[Callable[[_Task], Outco
 
 
 def _attempt(copy: Callable[[], FillResult]) -> Outcome:
-    """What a COPY came to. Inside its transaction only an error takes back what was loaded, so it ends by one."""
+    """Run a COPY, and turn the errors by which its transaction is rolled back into an outcome."""
     try:
         return Loaded(copy())
-    except (ModeMismatchError, psycopg.errors.CheckViolation):  # the latter: a key lies outside its slice
+    except (ModeMismatchError, psycopg.errors.CheckViolation):  # a violation: a key lies outside its slice
         return NotApplicable()
     except (UnprovenError, psycopg.DataError, StoppedEarlyError):
         return BadData()
 
 
 def _copy_sliced(task: _Task, mode: CopyMode) -> Outcome:
-    """Load a large object by several COPYs at once; not applicable to one that is small or cannot be cut."""
+    """Load a large object by several COPYs at once. Not applicable to an object that is small or cannot be cut."""
     cuts = _find_cuts(task)
     return _attempt(partial(_copy_parts, task, mode, cuts)) if cuts else NotApplicable()
 
 
 def _find_cuts(task: _Task) -> list[Cut] | None:
-    """Where the object is cut, if it is."""
+    """The cuts of the object; None if it is loaded in one part."""
     table = task.candidate.table
     key = table.header.grain[0]
     count = task.context.slices_of(task.manifest.size_bytes)
@@ -211,7 +211,7 @@ def _load_by_record(task: _Task) -> FillResult:
     phase = "sorting out what cannot be read" if task.format.copy_modes else "reading record by record"
     context.on_progress(phase, 0, manifest.size_bytes)
     source, types = context.store.read(manifest), candidate.table.types
-    # The records are read without their names, so they may not be read of an object whose start is not as agreed.
+    # If the object does not begin as declared, its columns may have changed places: then no record is read.
     problem = task.format.check_start(context.store.head(manifest, task.format.start_size), types)
     unreadable = f"s3://{manifest.bucket}/{manifest.key}: {problem}" if problem else ""
     records = 0

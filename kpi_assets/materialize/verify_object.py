@@ -13,7 +13,6 @@ from psycopg import Connection
 from kpi_assets.ledger import holds, manifests, results, runs
 from kpi_assets.materialize.context import BuildContext, ObjectOutcome, reason_of
 from kpi_assets.model.checks import Check
-from kpi_assets.model.format_kinds import CHECK_OF_START
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
@@ -25,7 +24,7 @@ def checks(table: Table) -> list[Check]:
     found = [
         Check("exists", "The object lies on S3 under its key."),
         Check("not_empty", "It has bytes."),
-        Check(CHECK_OF_START, table.format.start_check),
+        Check("header", table.format.start_check),
     ]
     if _may_be_cut_off(table):
         blocking = table.source.ends_with_line_end == "hold"
@@ -77,7 +76,7 @@ def _look(context: BuildContext, connection: Connection[Any], table: Table, load
     if manifest is not None and manifest.size_bytes:
         format_ = format_of(table)
         problem = format_.check_start(context.store.head(manifest, format_.start_size), table.types)
-        found.append(_result(CHECK_OF_START, f"{_place(manifest)}: {problem}" if problem else ""))
+        found.append(_result("header", f"{_place(manifest)}: {problem}" if problem else ""))
         if not problem and _may_be_cut_off(table):
             found.append(_ends_with_line_end(context, connection, table, manifest))
     return ObjectOutcome(manifest, found)

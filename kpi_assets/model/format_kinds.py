@@ -6,8 +6,6 @@ sources/formats does for each of these.
 
 from dataclasses import dataclass
 
-CHECK_OF_START = "header"  # the name of the check; its description is the format's
-
 
 @dataclass(frozen=True)
 class FormatKind:
@@ -15,7 +13,7 @@ class FormatKind:
 
     name: str  # the word
     content_type: str  # of its objects on S3
-    start_check: str  # what is checked of an object's first bytes, as the description of that check
+    start_check: str  # the description of the check `header`, which looks at an object's first bytes
     ends_with_line_end: bool  # whether an object that does not may have been cut off
 
 

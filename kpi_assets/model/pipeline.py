@@ -129,11 +129,6 @@ class Table:
         return Relation(self.relation.schema, f"{self.relation.table}_latest")
 
     @property
-    def is_raw(self) -> bool:
-        """Whether its rows come from outside: it has a source instead of a SELECT."""
-        return self.header.is_raw
-
-    @property
     def has_object(self) -> bool:
         """Whether its rows are those of one S3 object a load_date, which is an asset of its own and verified first."""
         return self.header.has_object

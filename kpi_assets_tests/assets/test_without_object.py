@@ -31,7 +31,7 @@ def fed(tmp_path: Path) -> Pipeline:
 
 def test_it_is_raw_and_nothing_of_an_object_is_asked_of_it(fed: Pipeline) -> None:
     table = fed.tables[THINGS]
-    assert (table.is_raw, table.has_object, fed.object_tables) == (True, False, [])
+    assert (table.header.is_raw, table.has_object, fed.object_tables) == (True, False, [])
     assert [check.name for check in table.checks] == ["grain", "min_rows"]
     assert parents_of(fed) == {"raw.things": [], "marts.sold": ["raw.things"]}
     assert behind(fed, fed.tables[Relation("marts", "sold")]) == ["raw.things"]

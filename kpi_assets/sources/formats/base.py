@@ -29,11 +29,11 @@ class CopyStream(Protocol):
     """Bytes on their way to COPY."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the bytes on. Raises ModeMismatchError and UnprovenError, the latest before the last of them."""
+        """Yield the bytes. Raises ModeMismatchError or UnprovenError before the end, so that COPY does not commit."""
 
     @property
     def records(self) -> int:
-        """How many records have passed: counted by us and not by COPY, so that rows which COPY loses are noticed."""
+        """How many records have passed. The count is independent of COPY's, so that rows lost by COPY are noticed."""
 
 
 class CopyMode(ABC):
@@ -41,19 +41,19 @@ class CopyMode(ABC):
 
     @abstractmethod
     def options(self, *, at_start: bool) -> str:
-        """The words of COPY … WITH (…) about the format, for a part that lies at the object's start or does not."""
+        """The options of COPY … WITH (…) that describe the bytes; `at_start` is whether the part begins the object."""
 
     @abstractmethod
     def stream(self, blocks: Iterable[bytes], types: Types, *, at_start: bool) -> CopyStream:
-        """What COPY is given of the part with these bytes; they may be written otherwise than the object has them."""
+        """What COPY is given for a part of the object; a mode may rewrite the bytes."""
 
 
 class Format(ABC):
     """One format of objects."""
 
     kind: ClassVar[FormatKind]
-    start_size: ClassVar[int] = 1 << 20  # bytes that check_start is given
-    # From the fastest to the most tolerant; none where COPY cannot load the format. Slices are loaded by the first.
+    start_size: ClassVar[int] = 1 << 20  # bytes; as many are given to check_start
+    # From the fastest to the most tolerant; empty if COPY cannot load the format. Slices are loaded by the first.
     copy_modes: ClassVar[Sequence[CopyMode]] = ()
 
     @abstractmethod
@@ -62,12 +62,12 @@ class Format(ABC):
 
     @abstractmethod
     def records(self, blocks: Iterable[bytes], types: Types) -> Iterator[Record]:
-        """Every record of an object, one by one: with its fields as texts, or with what is wrong with it."""
+        """The records of an object, one by one: each with its fields as texts, or with what is wrong with it."""
 
     def find_cuts(self, store: Store, manifest: Manifest, column: int, count: int) -> list[Cut] | None:  # noqa: ARG002
-        """Where an object can be cut into `count` parts between two keys; None where it cannot.
+        """The `count - 1` places where an object can be cut between two keys; None if it cannot be cut so.
 
-        `column` is the number of the column that holds the key, from 0. That the keys rise all through is proven later,
-        by those who load the parts.
+        `column` is the number of the column that holds the key, from 0. Whether the keys rise all through need not be
+        proven here: loading the parts proves it.
         """
         return None
