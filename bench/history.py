@@ -19,7 +19,7 @@ from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.listing import landed
-from kpi_assets.sources.store import Entry, Store, bucket_of, client
+from kpi_assets.sources.store import Entry, open_store
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 
@@ -44,7 +44,7 @@ def days_of(count: int) -> list[date]:
 def write_objects(folder: Path, pipeline: Pipeline, days: Sequence[date]) -> None:
     """The objects of all of them in the folder of a bucket: a few bytes each, since a listing does not open them."""
     for number, day in enumerate(days):
-        for table in pipeline.sources:
+        for table in pipeline.object_tables:
             if kind(number) == INCOMPLETE and table.relation.table == "aisles":
                 continue
             path = folder / table.object_key(day)
@@ -102,7 +102,7 @@ class _Records:
 
 def _made_from(table: Table, number: int, inputs: dict[str, int], *, older: bool) -> tuple[str, str, str]:
     """The manifest's hash, the code's version and the publishes read, as a build notes them."""
-    manifest = f"m{number}{table.relation.table}" if table.header.source else f"of-{number}"
+    manifest = f"m{number}{table.relation.table}" if table.has_object else f"of-{number}"
     version = "older" if older and str(table.relation) == "stg.stg_orders" else table.code_version
     return manifest, version, json.dumps(inputs)
 
@@ -113,11 +113,11 @@ def write_history(days: Sequence[date]) -> None:
     pipeline = load_pipelines(config.sql_dir)["instacart"]
     assert config.postgres_url is not None
     prepare(pipeline, config.postgres_url)
-    store = Store(client(config), bucket_of(pipeline, config))
+    store = open_store(pipeline, config)
     records, numbers = _Records(), {day: number for number, day in enumerate(days)}
     for year in range(days[0].year, days[-1].year + 1):
         first, last = max(days[0], date(year, 1, 1)), min(days[-1], date(year, 12, 31))
-        objects = landed(store, pipeline.sources, first, last)
+        objects = landed(store, pipeline.object_tables, first, last)
         for n in range((last - first).days + 1):
             day = first + timedelta(days=n)
             records.add(pipeline, store.bucket, numbers[day], day, objects.get(day, {}))

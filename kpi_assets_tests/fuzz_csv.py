@@ -31,9 +31,10 @@ from psycopg import Connection
 
 from kpi_assets.embedded.stack import running
 from kpi_assets.settings import settings as kpi_settings
-from kpi_assets.sources import proof
-from kpi_assets.sources.proof import Proof, UnprovenError
-from kpi_assets.sources.records import RecordCounter, read_records
+from kpi_assets.sources.formats.csv import proof
+from kpi_assets.sources.formats.csv.copy_modes import QUOTED, RecordCounter
+from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
+from kpi_assets.sources.formats.csv.records import read_records
 from kpi_assets.warehouse import candidates, quarantine
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
@@ -185,7 +186,9 @@ def check_proof(text: str, places: list[int], piece: int) -> None:
     whole = by_letters(text)
     if whole is not None and all(len(fields) == 2 for fields in whole):
         again = any(is_header(fields) for fields in whole[1:])
-        looks_so = "\na,b\n" in text.replace('"', "").replace("\r", "") + "\n"  # maybe inside a value: triage tells
+        looks_so = (
+            "\na,b\n" in text.replace('"', "").replace("\r", "") + "\n"
+        )  # maybe inside a value: reading it alone tells
         assert not (proven and again)
         assert proven or again or looks_so
     if proven:
@@ -429,7 +432,7 @@ def rows(draw: st.DrawFn) -> list[tuple[str, str, bool]]:
 
 
 class Typed:
-    """The real COPY with its proof, and triage, on a table with a column of each type."""
+    """The real COPY with its proof, and the reading record by record, on a table with a column of each type."""
 
     def __init__(self, lab: PipelineHarness, session: Connection[Any]) -> None:
         columns = "\n".join(f'  {name}: {{type: "{type_}", description: Value.}}' for name, (type_, _) in TYPES.items())
@@ -438,7 +441,7 @@ class Typed:
         self.session = session
 
     def check(self, written: list[tuple[str, str, bool]], end: str, places: list[int], piece: int) -> None:
-        """COPY, behind the proof, loads exactly what the table of forms says, or nothing; triage each record so."""
+        """COPY, behind the proof, loads exactly what the table of forms says, or nothing; by record, each so."""
         lines, good = [",".join(["k", *TYPES])], {}
         for number, (name, text, quoted) in enumerate(written):
             field = '"' + text.replace('"', '""') + '"' if quoted else text
@@ -450,7 +453,7 @@ class Typed:
         with self.session.transaction(force_rollback=True):
             candidates.create_empty(self.session, self.candidate)
             records = read_records(cut(data, places), self.candidate.table.columns)
-            found = quarantine.triage(self.session, self.candidate, records, 0)
+            found = quarantine.load_readable(self.session, self.candidate, records, 0)
             assert self._loaded() == good
             assert (found.loaded, found.bad) == (len(good), len(written) - len(good))
         SEEN["typed: loaded"] += len(good)
@@ -463,7 +466,8 @@ class Typed:
             with self.session.transaction(force_rollback=True):
                 candidates.create_empty(self.session, self.candidate)
                 blocks = Proof(self.candidate.table.types).watch(cut(data, places))
-                candidates.copy_in(self.session, self.candidate, blocks, lambda _done: None)
+                options = QUOTED.options(at_start=True)
+                candidates.copy_in(self.session, self.candidate, blocks, options, lambda _done: None)
                 return self._loaded()
         except (UnprovenError, psycopg.DataError):
             return None

@@ -22,7 +22,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import connect
 
 DAY = date(2025, 3, 1)
@@ -97,8 +97,8 @@ class PipelineHarness:
             self.folder.mkdir(parents=True)
             (self.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=self.bucket))
         stack.make_bucket(self.bucket)
-        self.s3 = client(settings())
-        self.store = Store(self.s3, self.bucket)
+        self.store = Store.open(settings(), self.bucket)
+        self.s3 = self.store.s3
 
     @classmethod
     @contextmanager
@@ -150,7 +150,7 @@ class PipelineHarness:
         """Build `schema.table`; a raw table's object is verified first."""
         context = self.prepared(**changes)
         table = context.pipeline.table(name)
-        if table.header.source:
+        if table.has_object:
             outcome = verify(context, table, day)
             assert not outcome.held, outcome.results
         return build(context, table, day)

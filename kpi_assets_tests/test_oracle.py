@@ -36,7 +36,7 @@ def instacart(stack: Stack, tmp_path: Path) -> Iterator[PipelineHarness]:
 
 
 def land_all(context: BuildContext, folder: Path, day: date) -> None:
-    for table in context.pipeline.sources:
+    for table in context.pipeline.object_tables:
         key = table.object_key(day)
         assert land(context.store, folder / Path(key).name, key, replace=False) == "landed"
 
@@ -45,7 +45,7 @@ def run_all(context: BuildContext, day: date) -> dict[str, str]:
     """Build every table of a load_date from its objects; returns their checksums."""
     checksums = {}
     for table in context.pipeline.tables.values():
-        if table.header.source:
+        if table.has_object:
             assert not verify(context, table, day).held
         outcome = build(context, table, day)
         assert not outcome.held, outcome.results
@@ -186,7 +186,7 @@ def test_random_small_shops_equal_the_oracle(
     files = shop.write(tmp_path)
     pipeline = any_shop.pipeline
     with instacart.session() as connection:
-        for table in pipeline.sources:
+        for table in pipeline.object_tables:
             publish(connection, pipeline, table.relation, DAY, files[Path(table.object_key(DAY)).stem])
 
     for table in pipeline.tables.values():

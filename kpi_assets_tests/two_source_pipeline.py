@@ -101,7 +101,7 @@ class TwoSourcePipeline(PipelineHarness):
         """Build everything of a load_date as a run does: nothing behind what is held; what each came to."""
         context, build_statuses, day = self.context(), {}, day or self.day
         for relation, table in context.pipeline.tables.items():
-            if table.header.source and verify(context, table, day).held:
+            if table.has_object and verify(context, table, day).held:
                 build_statuses[f"s3.{relation.table}"] = "held"
             elif all(build_statuses[str(read)] == "published" for read in table.reads):
                 build_statuses[str(relation)] = "held" if build(context, table, day).held else "published"

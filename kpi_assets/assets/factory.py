@@ -33,7 +33,7 @@ RESOURCES = {"s3", "run_log", "progress"}
 def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """Every asset of a pipeline."""
     return [
-        *(_object_asset(pipeline, table) for table in pipeline.sources),
+        *(_object_asset(pipeline, table) for table in pipeline.object_tables),
         *(_table_asset(pipeline, table) for table in pipeline.tables.values()),
     ]
 
@@ -42,17 +42,15 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     """The S3 object of a raw table. Its materialization says that the object was there, and which bytes it had."""
     key, partitions = object_key(table), load_dates(pipeline)
     checks = object_checks(table)
-    source = table.header.source
-    assert source is not None
     spec = dg.AssetSpec(
         key,
         group_name=f"{pipeline.name}_s3",
-        description=f"The object {source.object} on S3, verified against the columns of {table.relation}.",
+        description=f"The object {table.source.object} on S3, verified against the columns of {table.relation}.",
         owners=[table.header.owner],
-        kinds={"s3", source.format},
+        kinds={"s3", table.format.name},
         tags={"layer": "s3"},
         code_version=table.object_version,
-        metadata={"object": source.object, **metadata.code_reference(table)},
+        metadata={"object": table.source.object, **metadata.code_reference(table)},
         skippable=True,
     )
 
@@ -115,7 +113,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         )
         for relation in table.reads
     ]
-    if table.header.source:
+    if table.has_object:
         upstream.append(dependency(object_key(table), None))
     spec = dg.AssetSpec(
         key,
@@ -123,7 +121,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         group_name=f"{pipeline.name}_{layer}",
         description=chart.description(table),
         owners=[table.header.owner],
-        kinds={"postgres", "sql"} if table.query else {"postgres", "csv"},
+        kinds={"postgres", *(["sql"] if table.query else []), *([table.format.name] if table.has_object else [])},
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
         metadata=metadata.definition_metadata(pipeline, table),

@@ -37,7 +37,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 def column_lineage(pipeline: Pipeline, table: Table) -> dg.TableColumnLineage:
     """For each column, the columns that it is computed from; for a raw table, the columns of its object."""
-    if table.header.source:
+    if table.has_object:
         origin = object_key(table)
         return dg.TableColumnLineage(
             {name: [dg.TableColumnDep(asset_key=origin, column_name=name)] for name in table.columns}

@@ -148,7 +148,7 @@ def _harmless(report: Progress) -> Progress:
 
 def upstream_names(pipeline: Pipeline, table: Table) -> list[str]:
     """The names of all tables and objects that a table depends on, also through others."""
-    found = {table.object_name} if table.header.source else set()
+    found = {table.object_name} if table.has_object else set()
     for relation in table.reads:
         found |= {str(relation), *upstream_names(pipeline, pipeline.tables[relation])}
     return sorted(found)

@@ -232,9 +232,9 @@ def selected(pipeline: Pipeline, keys: str) -> list[str]:
 
 def parents_of(pipeline: Pipeline) -> dict[str, list[str]]:
     """For each object and table of a pipeline, in build order, those that it reads."""
-    parents: dict[str, list[str]] = {table.object_name: [] for table in pipeline.sources}
+    parents: dict[str, list[str]] = {table.object_name: [] for table in pipeline.object_tables}
     for relation, table in pipeline.tables.items():
-        own_object = [table.object_name] if table.header.source else []
+        own_object = [table.object_name] if table.has_object else []
         parents[str(relation)] = [*own_object, *(str(other) for other in table.reads)]
     return parents
 

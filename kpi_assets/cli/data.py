@@ -87,6 +87,7 @@ def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -
     files = files_of(pipeline, load_date, source)
     prepare_bucket(work.stack, pipeline)
     store = open_store(pipeline, work.settings)
+    types = {table.object_key(load_date): table.format.content_type for table in pipeline.object_tables}
     for key, path in files.items():
         if not path.is_file():
             say(
@@ -95,5 +96,5 @@ def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -
             )
             continue
         with progress_bar(path.name, path.stat().st_size, in_bytes=True) as bar:
-            outcome = upload(store, path, key, replace=replace, on_progress=bar)
+            outcome = upload(store, path, key, replace=replace, content_type=types[key], on_progress=bar)
         say(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)")

@@ -91,7 +91,7 @@ def _print_load_dates(work: Session, everything: bool) -> None:
     pipeline = work.pipeline
     with connect(work.server, pipeline.name, "status", reads=True) as connection:
         states = run_states.by_load_date(connection)
-    layers = {"s3": [table.object_name for table in pipeline.sources]}
+    layers = {"s3": [table.object_name for table in pipeline.object_tables]}
     for relation in pipeline.tables:
         layers.setdefault(relation.schema, []).append(str(relation))
     days = sorted(states)

@@ -69,7 +69,7 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
     with connect(settings.postgres_url, pipeline.name, "doctor", reads=True) as connection:
         if schema.pending(connection):
             return
-        found = manifests.of_published(connection, [table.relation for table in pipeline.sources])
+        found = manifests.of_published(connection, [table.relation for table in pipeline.object_tables])
     for manifest, sha256 in found:
         problem = ""
         try:

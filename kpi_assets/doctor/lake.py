@@ -51,7 +51,7 @@ def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator
 
 def _prefix(pipeline: Pipeline) -> str:
     """The folders that the keys of all of a pipeline's objects have in common."""
-    folders = [table.header.source.object.split("/")[:-1] for table in pipeline.sources if table.header.source]
+    folders = [table.source.object.split("/")[:-1] for table in pipeline.object_tables]
     levels = takewhile(lambda names: len(set(names)) == 1 and "{" not in names[0], zip(*folders, strict=False))
     return "".join(f"{names[0]}/" for names in levels)
 

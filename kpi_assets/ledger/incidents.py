@@ -164,7 +164,7 @@ def knows_run(connection: Connection[Any], run_id: str) -> bool:
 def _whole_of(pipeline: Pipeline) -> dict[str, Any]:
     """The parameters of `_WHOLE`."""
     tables = [str(relation) for relation in pipeline.tables]
-    jobs = [*tables, *(table.object_name for table in pipeline.sources)]
+    jobs = [*tables, *(table.object_name for table in pipeline.object_tables)]
     return {"pipeline": pipeline.name, "tables": tables, "jobs": jobs}
 
 

@@ -126,7 +126,7 @@ class Build:
         return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes)
 
     def _fill(self, inputs: Inputs) -> FillResult:
-        if self._table.header.source:
+        if self._table.has_object:
             return load_object(self._context, self._connection, self._candidate, self._watch)
         return transform(self._context, self._connection, self._candidate, inputs, self._watch)
 

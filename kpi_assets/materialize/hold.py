@@ -15,7 +15,7 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
     candidate, table = audited.candidate, audited.candidate.table
     failed = ", ".join(result.name for result in audited.audit.results if result.blocks_publish)
     place = ""
-    if table.header.source:
+    if table.has_object:
         place = f"read from s3://{context.store.bucket}/{table.object_key(candidate.load_date)}; "
     holds.record(
         connection,

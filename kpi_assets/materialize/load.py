@@ -1,9 +1,15 @@
-"""Filling a candidate from its S3 object; the records are counted while they pass.
+"""Filling a candidate from its S3 object, by the fastest loader that can; the records are counted while they pass.
 
-Not here: filling it from a SELECT (transform.py), and whether it may be published (audit.py, build.py).
+The loaders are tried from the fastest to the most tolerant. Each proves while it loads that it may be used: what it
+loaded is rolled back unless every record fits. Only the last one tells bad records from good ones.
+
+Not here: what each format needs for that (sources/formats), filling from a SELECT (transform.py), and whether the
+candidate may be published (audit.py, build.py).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,17 +25,57 @@ from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.records import Record
 from kpi_assets.model.slices import KEY_TYPES, slices_at
 from kpi_assets.sources.checksums import PartSums
-from kpi_assets.sources.cut import find_cuts
-from kpi_assets.sources.proof import Proof, UnprovenError
-from kpi_assets.sources.records import HEADER_LIMIT, NotPlainError, RecordCounter, header_problem, plain, read_records
+from kpi_assets.sources.formats import format_of
+from kpi_assets.sources.formats.base import CopyMode, Cut, Format, ModeMismatchError, UnprovenError
 from kpi_assets.sources.store import PinnedRead
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets.warehouse.quarantine import triage
+from kpi_assets.warehouse.quarantine import load_readable
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The candidate holds every record of the object."""
+
+    result: FillResult
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """The object is not of the kind that this loader takes. Nothing was loaded; the next loader may take it."""
+
+
+@dataclass(frozen=True)
+class BadData:
+    """A record or a value does not fit. Nothing was loaded, and no other COPY would load it."""
+
+
+Outcome = Loaded | NotApplicable | BadData
 
 
 class StoppedEarlyError(Exception):
-    """COPY ended without a word before the records did."""
+    """COPY ended before the records did, without an error."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One object that is loaded into one candidate."""
+
+    context: BuildContext
+    connection: Connection[Any]
+    candidate: Candidate
+    manifest: Manifest
+    format: Format
+    watch: Stopwatch
+
+    def record_content(self, records: int, digests: dict[int, PartSums]) -> None:
+        """Write down what the object holds. Raises LakeError where other bytes were read than the store has."""
+        sha256 = self.context.store.proven(self.manifest, digests)
+        manifests.record_content(self.connection, self.manifest, rows=records, sha256=sha256)
+
+    def loaded(self, records: int, *, grain_is_proven: bool) -> FillResult:
+        """The result of a COPY that loaded every record."""
+        return FillResult(Counts(records, records, 0), self.manifest.hash, [], grain_is_proven)
 
 
 def load_object(
@@ -43,36 +89,56 @@ def load_object(
             f"{table.relation} of {load_date} cannot be built: its object has not been verified; "
             f"materialise {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
         )
-    # From the quickest way to the one that copes with everything; each proves on the way that it was right to take it.
-    for way in (_copy_slices, _copy_plain, _copy_whole):
-        try:
-            filled = way(context, connection, candidate, manifest, watch)
-        except (NotPlainError, psycopg.errors.CheckViolation):
-            continue
-        except (UnprovenError, psycopg.DataError, StoppedEarlyError):
-            break  # a value or a record does not fit: which ones, triage tells
-        finally:
-            watch.lap("copy")
-        if filled:
-            return filled
-    return _copy_by_triage(context, connection, candidate, manifest, watch)
+    task = _Task(context, connection, candidate, manifest, format_of(table), watch)
+    for load in _copy_loaders(task.format.copy_modes):
+        outcome = load(task)
+        watch.lap("copy")
+        if isinstance(outcome, Loaded):
+            return outcome.result
+        if isinstance(outcome, BadData):
+            break
+    return _load_by_record(task)
 
 
-def _copy_slices(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest, watch: Stopwatch
-) -> FillResult | None:
-    """Several streams of a large object at once; None where it is small or cannot be cut."""
-    table = candidate.table
+def _copy_loaders(modes: Sequence[CopyMode]) -> Iterator[Callable[[_Task], Outcome]]:
+    """The loaders that use COPY, in the order in which they are tried."""
+    for mode in modes[:1]:
+        yield partial(_copy_sliced, mode=mode)
+    for mode in modes:
+        yield partial(_copy_whole, mode=mode)
+
+
+def _attempt(copy: Callable[[], FillResult]) -> Outcome:
+    """Run a COPY, and turn the errors by which its transaction is rolled back into an outcome."""
+    try:
+        return Loaded(copy())
+    except (ModeMismatchError, psycopg.errors.CheckViolation):  # a violation: a key lies outside its slice
+        return NotApplicable()
+    except (UnprovenError, psycopg.DataError, StoppedEarlyError):
+        return BadData()
+
+
+def _copy_sliced(task: _Task, mode: CopyMode) -> Outcome:
+    """Load a large object by several COPYs at once. Not applicable to an object that is small or cannot be cut."""
+    cuts = _find_cuts(task)
+    return _attempt(partial(_copy_parts, task, mode, cuts)) if cuts else NotApplicable()
+
+
+def _find_cuts(task: _Task) -> list[Cut] | None:
+    """The cuts of the object; None if it is loaded in one part."""
+    table = task.candidate.table
     key = table.header.grain[0]
-    count = context.slice_count(manifest.size_bytes)
+    count = task.context.slice_count(task.manifest.size_bytes)
     if count < 2 or not table.storage.sliceable or table.header.columns[key].type not in KEY_TYPES:
         return None
-    cuts = find_cuts(context.store, manifest, table.columns.index(key), count)
-    if cuts is None:
-        return None
+    return task.format.find_cuts(task.context.store, task.manifest, table.columns.index(key), count)
+
+
+def _copy_parts(task: _Task, mode: CopyMode, cuts: Sequence[Cut]) -> FillResult:
+    context, connection, candidate, manifest = task.context, task.connection, task.candidate, task.manifest
     offsets = [0, *(offset for offset, _ in cuts), manifest.size_bytes]
     digests: dict[int, PartSums] = {}
-    done = [0] * count
+    done = [0] * (len(cuts) + 1)
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> tuple[int, bool]:
         assert part.slice is not None
@@ -83,107 +149,86 @@ def _copy_slices(
             done[number] = read
             context.on_progress("copying", sum(done), manifest.size_bytes)
 
-        records = _copy(session, part, source, on_bytes, is_plain=True)
+        records = _copy(session, part, source, mode, on_bytes)
         digests.update(source.digests)
         laps.lap("copy", read=source.waited)
         return records, analyze_and_index(context, session, part, laps)
 
-    written = write_slices(context, connection, candidate, slices_at([key for _, key in cuts]), write, watch)
+    parts = slices_at([key for _, key in cuts])
+    written = write_slices(context, connection, candidate, parts, write, task.watch)
     records = sum(count for count, _ in written)
-    manifests.record_content(connection, manifest, rows=records, sha256=context.store.proven(manifest, digests))
-    proven = index_slices(connection, candidate, [proven for _, proven in written])
-    return FillResult(Counts(records, records, 0), manifest.hash, [], proven)
+    task.record_content(records, digests)
+    return task.loaded(
+        records, grain_is_proven=index_slices(connection, candidate, [is_unique for _, is_unique in written])
+    )
 
 
-def _copy_plain(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest, watch: Stopwatch
-) -> FillResult:
-    return _copy_one(context, connection, candidate, manifest, watch, is_plain=True)
+def _copy_whole(task: _Task, mode: CopyMode) -> Outcome:
+    """Load the object by one COPY."""
 
+    def copy() -> FillResult:
+        source = task.context.store.read(task.manifest)
 
-def _copy_whole(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest, watch: Stopwatch
-) -> FillResult:
-    return _copy_one(context, connection, candidate, manifest, watch, is_plain=False)
+        def on_bytes(read: int) -> None:
+            task.context.on_progress("copying", read, task.manifest.size_bytes)
 
+        with task.connection.transaction():
+            records = _copy(task.connection, task.candidate, source, mode, on_bytes)
+            task.watch.lap("copy", read=source.waited)
+            proven = analyze_and_index(task.context, task.connection, task.candidate, task.watch)
+            task.record_content(records, source.digests)
+        return task.loaded(records, grain_is_proven=proven)
 
-def _copy_one(
-    context: BuildContext,
-    connection: Connection[Any],
-    candidate: Candidate,
-    manifest: Manifest,
-    watch: Stopwatch,
-    *,
-    is_plain: bool,
-) -> FillResult:
-    """The whole object in one stream."""
-    source = context.store.read(manifest)
-
-    def on_bytes(read: int) -> None:
-        context.on_progress("copying", read, manifest.size_bytes)
-
-    with connection.transaction():
-        records = _copy(connection, candidate, source, on_bytes, is_plain=is_plain)
-        watch.lap("copy", read=source.waited)
-        proven = analyze_and_index(context, connection, candidate, watch)
-        manifests.record_content(
-            connection, manifest, rows=records, sha256=context.store.proven(manifest, source.digests)
-        )
-    return FillResult(Counts(records, records, 0), manifest.hash, [], proven)
+    return _attempt(copy)
 
 
 def _copy(
     session: Connection[Any],
     candidate: Candidate,
     source: PinnedRead,
+    mode: CopyMode,
     on_bytes: Callable[[int], None],
-    *,
-    is_plain: bool,
 ) -> int:
-    """Load what the source gives, as the columns' types; the records.
+    """Make the candidate, or a slice of it, from what the source gives; returns the number of records.
 
-    Raises UnprovenError where one is not written by the rules, and StoppedEarlyError where some were lost.
+    Raises ModeMismatchError and UnprovenError as the mode does, psycopg.DataError where a value does not fit its
+    column, psycopg.errors.CheckViolation where a key lies outside the slice, and StoppedEarlyError where COPY loaded
+    fewer records than were counted.
     """
-    header = candidate.slice is None or candidate.slice.number == 0
-    counter = RecordCounter(header=header)
+    at_start = candidate.slice is None or candidate.slice.number == 0
     candidates.create_empty(session, candidate)
     candidates.add_partition_check(session, candidate)
-    proof = Proof(candidate.table.types, header=header)
-    blocks = proof.watch(counter.watch(plain(source) if is_plain else source))
-    loaded = candidates.copy_in(session, candidate, blocks, on_bytes, plain=is_plain, header=header)
-    if loaded != counter.records:
+    stream = mode.stream(source, candidate.table.types, at_start=at_start)
+    loaded = candidates.copy_in(session, candidate, stream, mode.options(at_start=at_start), on_bytes)
+    if loaded != stream.records:
         raise StoppedEarlyError
     return loaded
 
 
-def _copy_by_triage(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest, watch: Stopwatch
-) -> FillResult:
-    """Load what can be read and set aside what cannot."""
-    context.on_progress("sorting out what cannot be read", 0, manifest.size_bytes)
-    source = context.store.read(manifest)
-    declared = candidate.table.header.source
-    assert declared is not None
-    # The typed COPY refuses another header; here it must be looked at, or columns would change places.
-    problem = header_problem(context.store.head(manifest, HEADER_LIMIT), candidate.table.columns)
+def _load_by_record(task: _Task) -> FillResult:
+    """Load the records that can be read, one by one, and set aside those that cannot."""
+    context, connection, candidate, manifest = task.context, task.connection, task.candidate, task.manifest
+    phase = "sorting out what cannot be read" if task.format.copy_modes else "reading record by record"
+    context.on_progress(phase, 0, manifest.size_bytes)
+    source, types = context.store.read(manifest), candidate.table.types
+    # If the object does not begin as declared, its columns may have changed places: then no record is read.
+    problem = task.format.check_start(context.store.head(manifest, task.format.start_size), types)
     unreadable = f"s3://{manifest.bucket}/{manifest.key}: {problem}" if problem else ""
     records = 0
 
     def counted() -> Iterator[Record]:
         nonlocal records
-        for record in () if unreadable else read_records(source, candidate.table.columns):
+        for record in () if unreadable else task.format.records(source, types):
             records += 1
             yield record
 
     with connection.transaction():
         candidates.create_empty(connection, candidate)
         candidates.add_partition_check(connection, candidate)
-        triaged = triage(connection, candidate, counted(), declared.quarantine_budget)
-        watch.lap("triage")
-        proven = analyze_and_index(context, connection, candidate, watch)
+        result = load_readable(connection, candidate, counted(), candidate.table.source.quarantine_budget)
+        task.watch.lap("quarantine")
+        proven = analyze_and_index(context, connection, candidate, task.watch)
         if not unreadable:
-            manifests.record_content(
-                connection, manifest, rows=records, sha256=context.store.proven(manifest, source.digests)
-            )
-    counts = Counts(records, triaged.loaded, triaged.bad)
-    return FillResult(counts, manifest.hash, triaged.samples, proven, unreadable)
+            task.record_content(records, source.digests)
+    counts = Counts(records, result.loaded, result.bad)
+    return FillResult(counts, manifest.hash, result.samples, proven, unreadable)

@@ -14,11 +14,10 @@ from psycopg import Connection
 from kpi_assets.ledger import holds, manifests, results, runs
 from kpi_assets.materialize.context import BuildContext, ObjectOutcome, run_log_message
 from kpi_assets.model.checks.base import Check
-from kpi_assets.model.header import Source
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
-from kpi_assets.sources.records import HEADER_LIMIT, header_problem
+from kpi_assets.sources.formats import format_of
 
 
 def checks(table: Table) -> list[Check]:
@@ -26,10 +25,11 @@ def checks(table: Table) -> list[Check]:
     found = [
         Check("exists", "The object lies on S3 under its key."),
         Check("not_empty", "It has bytes."),
-        Check("header", "Its first line names the contract's columns, in order."),
+        Check("header", table.format.start_check),
     ]
-    if (word := _source(table).ends_with_line_end) != "ignore":
-        found.append(Check("ends_with_line_end", "Its last record was not cut off.", blocking=word == "hold"))
+    if _may_be_cut_off(table):
+        blocking = table.source.ends_with_line_end == "hold"
+        found.append(Check("ends_with_line_end", "Its last record was not cut off.", blocking=blocking))
     return found
 
 
@@ -75,10 +75,10 @@ def _inspect(context: BuildContext, connection: Connection[Any], table: Table, l
     if manifest is not None:
         found.append(_result("not_empty", "" if manifest.size_bytes else f"{_place(manifest)} has 0 bytes"))
     if manifest is not None and manifest.size_bytes:
-        start = context.store.head(manifest, HEADER_LIMIT)
-        problem = header_problem(start, table.columns)
+        format_ = format_of(table)
+        problem = format_.check_start(context.store.head(manifest, format_.start_size), table.types)
         found.append(_result("header", f"{_place(manifest)}: {problem}" if problem else ""))
-        if not problem and _source(table).ends_with_line_end != "ignore":
+        if not problem and _may_be_cut_off(table):
             found.append(_ends_with_line_end(context, connection, table, manifest))
     return ObjectOutcome(manifest, found)
 
@@ -91,7 +91,7 @@ def _ends_with_line_end(
     Some programs write no line end after the last record. Where the object is also smaller than the one before, its
     upload was probably cut off, and the check holds whatever the header says.
     """
-    blocking, problem = _source(table).ends_with_line_end == "hold", ""
+    blocking, problem = table.source.ends_with_line_end == "hold", ""
     if context.store.head(manifest, 1, manifest.size_bytes - 1) != b"\n":
         problem = f"{_place(manifest)} ends without a line end: its last record may be cut off"
         earlier = manifests.before(connection, manifest.object, manifest.load_date)
@@ -134,10 +134,9 @@ def _place(manifest: Manifest) -> str:
     return f"s3://{manifest.bucket}/{manifest.key}"
 
 
-def _source(table: Table) -> Source:
-    source = table.header.source
-    assert source is not None
-    return source
+def _may_be_cut_off(table: Table) -> bool:
+    """Whether it is checked that its last record was not cut off."""
+    return table.format.ends_with_line_end and table.source.ends_with_line_end != "ignore"
 
 
 def _result(name: str, problem: str, *, blocking: bool = True) -> CheckResult:

@@ -122,11 +122,11 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
     """The SELECT of a file; None for a raw table, whose file has only a header. Raises ModelError."""
-    if header.source and body.strip():
+    if header.is_raw and body.strip():
         raise ModelError(
             path, lines.of("source"), "has both a source and a SELECT: a raw table's file ends with its header"
         )
-    if header.source:
+    if header.is_raw:
         return None
     if not body.strip():
         raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")

@@ -16,6 +16,7 @@ from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.field_types import Owner, Sentence, Strictness, Value
+from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
@@ -79,6 +80,12 @@ class Column(Strict):
         return value
 
 
+def _is_format(value: str) -> str:
+    if value not in FORMAT_KINDS:
+        raise ValueError(f"{shown(value)} is not known here: write {listed(FORMAT_KINDS)}")
+    return value
+
+
 class Source(Strict):
     """Where a raw table's rows come from."""
 
@@ -86,7 +93,9 @@ class Source(Strict):
         description="The key of the S3 object, with {load_date} where the date stands.",
         examples=["object: raw/orders/load_date={load_date}/orders.csv"],
     )
-    format: Annotated[Literal["csv"], _ALL] = Field(description="How the object is written.", examples=["format: csv"])
+    format: Annotated[str, AfterValidator(_is_format), _ALL] = Field(
+        description="How the object is written.", examples=["format: csv"]
+    )
     quarantine_budget: Annotated[int, Affects.CHECKS] = Field(
         default=0,
         ge=0,
@@ -284,6 +293,16 @@ class Header(Strict):
     def storage_kind(self) -> StorageKind:
         """The traits of its storage."""
         return STORAGES[self.storage]
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether its rows come from outside: it has a source instead of a SELECT."""
+        return self.source is not None
+
+    @property
+    def has_object(self) -> bool:
+        """Whether its rows are those of one S3 object a load_date."""
+        return self.source is not None and bool(self.source.object)
 
     @property
     def selected(self) -> list[str]:

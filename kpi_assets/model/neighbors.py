@@ -132,7 +132,7 @@ def _check_view(table: Table, folder: Folder) -> None:
 
 def check_sources(pipeline: Pipeline, problems: Problems) -> None:
     """Each raw table must have an object of its own, so that S3 and ops distinguish them."""
-    for one, other in combinations(sorted(pipeline.sources, key=lambda table: table.relation), 2):
+    for one, other in combinations(sorted(pipeline.object_tables, key=lambda table: table.relation), 2):
         if one.relation.table == other.relation.table:
             problems.add(
                 other.path,
@@ -140,9 +140,7 @@ def check_sources(pipeline: Pipeline, problems: Problems) -> None:
                 f"{one.relation} is a raw table of the same name, by which the object of each is known: rename one",
             )
             continue
-        first, second = (table.header.source for table in (one, other))
-        assert first is not None
-        assert second is not None
+        first, second = one.source, other.source
         shared = _same_key_on(first.object, second.object)
         if first.object == second.object or (shared and shared >= pipeline.config.start_date):
             when = f" of {shared}" if shared else ""
@@ -225,7 +223,7 @@ def check_generated_names(folders: Iterable[Folder], problems: Problems) -> None
     for folder in folders:
         for relation, path in folder.files.items():
             keys = [(folder.name, *relation)]
-            if relation in folder.tables and folder.tables[relation].header.source:
+            if relation in folder.tables and folder.tables[relation].has_object:
                 keys.append((folder.name, OBJECTS, relation.table))
             for key in keys:
                 name, shown = "__".join(key), "/".join(key)

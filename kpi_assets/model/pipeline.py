@@ -22,7 +22,8 @@ from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.field_types import Sentence
-from kpi_assets.model.header import Header
+from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
+from kpi_assets.model.header import Header, Source
 from kpi_assets.model.kinds import StorageKind
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, OBJECTS, Identifier, Relation
 from kpi_assets.model.query import Query
@@ -169,6 +170,22 @@ class Table:
         return Relation(self.relation.schema, f"{self.relation.table}_latest")
 
     @property
+    def has_object(self) -> bool:
+        """Whether its rows are those of one S3 object a load_date, which is an asset of its own and verified first."""
+        return self.header.has_object
+
+    @property
+    def source(self) -> Source:
+        """Of a raw table: where its rows come from."""
+        assert self.header.source is not None
+        return self.header.source
+
+    @property
+    def format(self) -> FormatKind:
+        """Of a table with an object: the object's format."""
+        return FORMAT_KINDS[self.source.format]
+
+    @property
     def object_name(self) -> str:
         """The name of a raw table's object in ops and for people: `s3.<table>`."""
         return str(Relation(OBJECTS, self.relation.table))
@@ -243,9 +260,8 @@ class Table:
         return versions.object_version(self.header)
 
     def object_key(self, load_date: date) -> str:
-        """The S3 key of a raw table's object."""
-        assert self.header.source is not None
-        return self.header.source.object.replace(f"{{{LOAD_DATE}}}", load_date.isoformat())
+        """The S3 key of the object of a load_date."""
+        return self.source.object.replace(f"{{{LOAD_DATE}}}", load_date.isoformat())
 
 
 @dataclass(frozen=True)
@@ -278,9 +294,9 @@ class Pipeline:
         return f"{self.name}_retention"
 
     @property
-    def sources(self) -> list[Table]:
-        """The raw tables, each of which reads one S3 object."""
-        return [table for table in self.tables.values() if table.header.source]
+    def object_tables(self) -> list[Table]:
+        """The raw tables that read one S3 object a load_date each."""
+        return [table for table in self.tables.values() if table.has_object]
 
     def table(self, name: str) -> Table:
         """The table called `schema.table`. Raises UsageError that lists the known ones."""

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Record:
-    """One record: the line on which it begins (the header is line 1), its text, and its fields or why it has none."""
+    """One record: its number, its text, and its fields or why it has none.
+
+    `line` is the line on which it begins (the header is line 1), or its place in the object where that has no lines; no
+    two records share it.
+    """
 
     line: int
     text: str

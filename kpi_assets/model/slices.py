@@ -1,6 +1,6 @@
 """Slices: a large load_date cut by ranges of its first grain column, so that several writers build it at once.
 
-Belongs here: what a slice is. Not here: where a file is cut (sources/cut.py), and the tables (warehouse/slices.py).
+Belongs here: what a slice is. Not here: where an object is cut (sources/formats), and the tables (warehouse/slices.py).
 """
 
 from collections.abc import Sequence

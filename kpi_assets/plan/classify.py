@@ -47,7 +47,7 @@ class Classifier:
     def __init__(self, pipeline: Pipeline) -> None:
         self.late_after = timedelta(hours=pipeline.config.automation.late_after_hours)
         self.tables = {str(relation): table for relation, table in pipeline.tables.items()}  # in build order
-        self.sources = {table.relation.table: table for table in pipeline.sources}
+        self.sources = {table.relation.table: table for table in pipeline.object_tables}
         self.versions = digest(*(table.code_version + table.checks_version for table in self.tables.values()))
 
     def status(
@@ -130,7 +130,7 @@ class _Case:
 
     def _stale_reason(self, name: str, table: Table) -> StaleReason | None:
         """The first reason of STALE_REASONS that applies to a table; `released` is found only in `buildable`."""
-        if table.header.source:
+        if table.has_object:
             now, then = self.states.get(table.relation.table), self.history.objects.get(table.relation.table)
             if name not in self.history.published or (now and now != then):
                 return "objects"
@@ -150,7 +150,7 @@ class _Case:
         would_read: dict[str, tuple[ObjectState | None, str, str, bool]] = {}
         for name in self.stale_tables:
             table, state = self.classifier.tables[name], None
-            if table.header.source:
+            if table.has_object:
                 state = self.states.get(table.relation.table)
                 would_read[table.object_name] = (state, table.object_version, "", False)
             would_read[name] = (state, table.code_version, table.checks_version, False)
@@ -174,7 +174,7 @@ class _Case:
         attempt, table = self.history.attempts.get(name), self.classifier.tables[name]
         if attempt is None or attempt.hold is None:
             return False
-        return not table.header.source or attempt.hold.object == self.states.get(table.relation.table)
+        return not table.has_object or attempt.hold.object == self.states.get(table.relation.table)
 
     @property
     def stale_reason(self) -> StaleReason:
@@ -239,7 +239,7 @@ class _Case:
 
 def _object_of(table: Table) -> list[str]:
     """The name of the object that a raw table reads."""
-    return [table.object_name] if table.header.source else []
+    return [table.object_name] if table.has_object else []
 
 
 def _count(things: Collection[object], word: str) -> str:

@@ -28,7 +28,7 @@ def collect(
     """
     classifier, at = Classifier(pipeline), now or datetime.now(timezone.utc)
     versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
-    raw = [str(table.relation) for table in pipeline.sources]
+    raw = [str(table.relation) for table in pipeline.object_tables]
     lookbacks = [
         Lookback(str(table.relation), table.header.lookback.days, list(map(str, pipeline.window_inputs_of(table))))
         for table in pipeline.tables.values()
@@ -48,7 +48,7 @@ def collect(
             start=pipeline.config.start_date,
         )
         _add_lost(pipeline, connection, known)
-        there = landed(store, pipeline.sources, start, end)
+        there = landed(store, pipeline.object_tables, start, end)
         days = (start + timedelta(days=n) for n in range((end - start).days + 1))
         yield [classifier.status(day, there.get(day, {}), known.get(day, LoadDateHistory()), at) for day in days]
 

@@ -36,7 +36,7 @@ def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Pat
         what = "is no folder" if folder.exists() else "does not exist"
         raise UsageError(f"The folder {folder.absolute()} {what}: name another with --from.")
     by_name: dict[str, list[Table]] = {}
-    for table in pipeline.sources:
+    for table in pipeline.object_tables:
         by_name.setdefault(Path(table.object_key(load_date)).name, []).append(table)
     found: dict[str, Path] = {}
     for name, tables in by_name.items():
@@ -63,9 +63,15 @@ def what_is_wrong(path: Path) -> str:
 
 
 def land(
-    store: Store, path: Path, key: str, *, replace: bool, on_progress: Callable[[int], None] = lambda _done: None
+    store: Store,
+    path: Path,
+    key: str,
+    *,
+    replace: bool,
+    content_type: str = "application/octet-stream",
+    on_progress: Callable[[int], None] = lambda _done: None,
 ) -> Outcome:
-    """Upload a file to `key`; `on_progress` hears the bytes done so far.
+    """Upload a file to `key`, as an object of a content type; `on_progress` hears the bytes done so far.
 
     An object with the same bytes is left alone. Raises UserError where one with other bytes lies there and `replace`
     is not set, and where the file cannot be read.
@@ -83,7 +89,8 @@ def land(
         )
     with explained(store.bucket, key):
         try:
-            _upload(store, path, key, on_progress, {} if there else {"IfNoneMatch": "*"})
+            condition = {} if there else {"IfNoneMatch": "*"}
+            _upload(store, path, key, on_progress, {"ContentType": content_type}, condition)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in {
                 "412",
@@ -108,16 +115,23 @@ def _same(store: Store, there: Manifest, path: Path) -> bool:
         return all(file.read(len(block)) == block for block in store.read(there))
 
 
-def _upload(store: Store, path: Path, key: str, on_progress: Callable[[int], None], condition: dict[str, Any]) -> None:
+def _upload(
+    store: Store,
+    path: Path,
+    key: str,
+    on_progress: Callable[[int], None],
+    kind: dict[str, str],
+    condition: dict[str, Any],
+) -> None:
     """In one request where one part holds it, else in parts, which appear as one object at the end or not at all."""
     target = {"Bucket": store.bucket, "Key": key}
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= UPLOAD_PART:
-            store.s3.put_object(**target, **_body(store, file.read()), ContentType="text/csv", **condition)
+            store.s3.put_object(**target, **_body(store, file.read()), **kind, **condition)
             on_progress(size)
             return
-        upload_id = store.s3.create_multipart_upload(**target, ContentType="text/csv")["UploadId"]
+        upload_id = store.s3.create_multipart_upload(**target, **kind)["UploadId"]
         try:
             parts: list[dict[str, Any]] = []
             done = 0

@@ -16,21 +16,20 @@ AT_ONCE = 5  # listings
 Landed = dict[date, dict[str, Entry]]  # load_date -> the raw table's name -> its object
 
 
-def landed(store: Store, sources: Iterable[Table], first: date, last: date) -> Landed:
-    """The objects of the raw tables `sources` for the load_dates from `first` to `last`, which lie in one year.
+def landed(store: Store, tables: Iterable[Table], first: date, last: date) -> Landed:
+    """The objects of `tables`, which have one each, for the load_dates from `first` to `last`, which lie in one year.
 
     Each prefix is listed once, for that year alone: what a store has to walk through does not grow with the years, and
     other keys are passed over. Raises LakeError.
     """
     assert first.year == last.year
     wanted: dict[str, dict[str, list[str]]] = {}  # what stands before the date -> what stands behind it -> names
-    for table in sources:
-        assert table.header.source is not None
-        before, _, behind = table.header.source.object.partition(f"{{{LOAD_DATE}}}")
+    for table in tables:
+        before, _, behind = table.source.object.partition(f"{{{LOAD_DATE}}}")
         wanted.setdefault(before, {}).setdefault(behind, []).append(table.relation.table)
 
     def listed(before: str) -> list[tuple[date, str, Entry]]:
-        """(load_date, name, object) of each key below one prefix that is a source's."""
+        """(load_date, name, object) of each key below one prefix that belongs to one of the tables."""
         found = []
         # Keys are compared letter by letter: behind the day before come all keys of `first`, whatever follows the date.
         for entry in store.entries(f"{before}{first.year:04}-", f"{before}{first - timedelta(days=1)}"):

@@ -98,6 +98,11 @@ class Store:
         self._checksums: dict[str, tuple[Checksum, ...]] = {}  # by the manifest's hash
         self._lock = Lock()
 
+    @classmethod
+    def open(cls, settings: Settings, bucket: str, s3: Any = None) -> "Store":
+        """A bucket as the settings say, with a new client unless one is given. Raises LakeError."""
+        return cls(s3 or client(settings), bucket, settings.s3_least_rate)
+
     def manifest(self, name: str, load_date: date, key: str) -> Manifest | None:
         """What the object at `key` is now; None if there is none. Raises LakeError when S3 cannot be used."""
         with explained(self.bucket, key):
@@ -230,8 +235,8 @@ class Store:
 
 
 def open_store(pipeline: Pipeline, settings: Settings, s3: Any = None) -> Store:
-    """The pipeline's bucket, through a client of its own unless one is given. Raises LakeError."""
-    return Store(s3 or client(settings), bucket_of(pipeline, settings), settings.s3_least_rate)
+    """The pipeline's bucket, with a new client unless one is given. Raises LakeError."""
+    return Store.open(settings, bucket_of(pipeline, settings), s3)
 
 
 def _has_own_checksums(manifest: Manifest, head: Mapping[str, Any]) -> bool:

@@ -1,8 +1,9 @@
-"""Triage: telling readable records from unreadable ones, after a typed COPY refused an object.
+"""Quarantine: telling readable records from unreadable ones where no COPY loads the whole object.
 
-Each value is compared with the written forms of its type; the records are loaded as text, and Postgres itself says
+Each value is compared with the written forms of its type. The records are loaded as text, and Postgres itself says
 which values its types accept. The good rows fill the candidate; excerpts of the bad ones are handed back with line,
-column, value and reason. Not here: cutting a file into records (sources/), and the forms (model/written.py).
+column, value and reason.
+Not here: reading the records of an object (sources/formats), and the forms (model/written.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ end $$
 
 
 @dataclass(frozen=True)
-class Triaged:
+class Result:
     """How many records went into the candidate, how many did not, and the first of these."""
 
     loaded: int
@@ -40,13 +41,14 @@ class Triaged:
     samples: list[BadRecord]
 
 
-def triage(connection: Connection[Any], candidate: Candidate, records: Iterable[Record], kept: int) -> Triaged:
+def load_readable(connection: Connection[Any], candidate: Candidate, records: Iterable[Record], kept: int) -> Result:
     """Fill the candidate with the readable records, in the caller's transaction; `kept` bad ones are handed back."""
     names = candidate.table.columns
     slots = [sql.Identifier(f"c{number}") for number in range(len(names))]
     connection.execute(
         sql.SQL(
-            "create temporary table triage (line bigint, record text, problem text, refused integer, {}) on commit drop"
+            "create temporary table records (line bigint, record text, problem text, refused integer, {}) "
+            "on commit drop"
         ).format(sql.SQL(", ").join(sql.SQL("{} text").format(slot) for slot in slots))
     )
     _load(connection, records, list(candidate.table.types.values()))
@@ -69,8 +71,8 @@ def triage(connection: Connection[Any], candidate: Candidate, records: Iterable[
     # One pass says of each record whether it is good, and else its first column that is not; NULL is always accepted.
     connection.execute(
         sql.SQL(
-            "create temporary table verdict on commit drop as select t.line, t.record, v.name as column_name, "
-            "{} as value, {} as reason from triage as t left join lateral ("
+            "create temporary table bad_records on commit drop as select t.line, t.record, v.name as column_name, "
+            "{} as value, {} as reason from records as t left join lateral ("
             "select * from (values {}) as each_value (name, value, error) where error is not null limit 1"
             ") as v on t.problem is null or t.refused is not null where t.problem is not null or v.error is not null"
         ).format(
@@ -80,26 +82,27 @@ def triage(connection: Connection[Any], candidate: Candidate, records: Iterable[
         )
     )
     loaded = connection.execute(
-        sql.SQL("insert into {} ({}) select {} from triage where line not in (select line from verdict)").format(
+        sql.SQL("insert into {} ({}) select {} from records where line not in (select line from bad_records)").format(
             candidate.name,
             sql.SQL(", ").join(sql.Identifier(name) for name in names),
             sql.SQL(", ").join(sql.SQL("{}::").format(slot) + sql.SQL(type_) for _, slot, type_ in typed),
         )
     ).rowcount
-    counted = connection.execute("select count(*) from pg_temp.verdict").fetchone()
+    counted = connection.execute("select count(*) from pg_temp.bad_records").fetchone()
     with connection.cursor(row_factory=class_row(BadRecord)) as cursor:
         samples = cursor.execute(
-            'select line, record, column_name as "column", value, reason from pg_temp.verdict order by line limit %s',
+            'select line, record, column_name as "column", value, reason from pg_temp.bad_records '
+            "order by line limit %s",
             [max(kept, KEPT)],
         ).fetchall()
-    return Triaged(loaded, int(counted[0]) if counted else 0, samples)
+    return Result(loaded, int(counted[0]) if counted else 0, samples)
 
 
 def _load(connection: Connection[Any], records: Iterable[Record], types: Sequence[str]) -> None:
     """Load the records as text, each with its problem or with that of its first value that is not written so."""
     nothing = [None] * len(types)
     formed = {number: type_ for number, type_ in enumerate(types) if written.form(type_) is not None}
-    with connection.cursor() as cursor, cursor.copy("copy pg_temp.triage from stdin") as copy:
+    with connection.cursor() as cursor, cursor.copy("copy pg_temp.records from stdin") as copy:
         for record in records:
             fields = record.fields or nothing
             refused, problem = _first_refused(fields, formed)

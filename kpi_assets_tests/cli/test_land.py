@@ -27,6 +27,8 @@ def test_files_land_once_and_are_replaced_only_when_told_to(kpi: Site) -> None:
 
     first = kpi("land", "instacart", "--load-date", day, "--from", files)
     assert landed(kpi, day) == content
+    heads = [kpi.s3.head_object(Bucket=BUCKET, Key=key(file, day)) for file in OBJECTS]
+    assert {head["ContentType"] for head in heads} == {"text/csv"}
     for file in OBJECTS:
         assert first.line(file) == f"landed s3://{BUCKET}/{key(file, day)} {size[file]}"
 

@@ -29,7 +29,7 @@ def test_each_asset_is_published_after_what_it_reads(kpi: Site, published: Publi
     order = assets(published.said)
     assert sorted(order) == sorted(NAMES.split(", "))
     for relation, table in load_pipelines(SQL)["instacart"].tables.items():
-        before = [f"s3.{relation.table}"] if table.header.source else [str(other) for other in table.reads]
+        before = [f"s3.{relation.table}"] if table.has_object else [str(other) for other in table.reads]
         assert all(order.index(name) < order.index(str(relation)) for name in before), relation
 
 

@@ -32,7 +32,7 @@ from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, settings
 from kpi_assets.sources.landing import land
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.deploy.compose import BIN, COMPOSE, DEPLOY
 
@@ -277,7 +277,7 @@ class Cloud:
         [self.pipeline] = [load_pipelines(CHECKOUT / "sql")["instacart"]]
         self.bucket = self.pipeline.config.bucket
         self.root.client("s3", endpoint_url=url).create_bucket(Bucket=self.bucket)
-        self.keys = [table.object_key(self.pipeline.config.start_date) for table in self.pipeline.sources]
+        self.keys = [table.object_key(self.pipeline.config.start_date) for table in self.pipeline.object_tables]
         for key in self.keys:
             self.root.client("s3", endpoint_url=url).put_object(Bucket=self.bucket, Key=key, Body=b"landed")
 
@@ -314,7 +314,7 @@ def role(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.Monke
     config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
     monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")  # as AWS has it
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on policies are enforced
-    return policy, Store(client(config), cloud.bucket)
+    return policy, Store.open(config, cloud.bucket)
 
 
 def test_each_policy_allows_what_its_command_does_and_no_more(
@@ -356,7 +356,7 @@ def test_the_doctor_says_whether_a_user_may_land(cloud: Cloud, role: tuple[str, 
     assert found[1] == ("ok", "can be listed and read below raw/")
     if policy == "land":
         assert found[2:] == [("ok", "can be landed into: a probe was put and removed")]
-        assert list(Store(client(config), cloud.bucket).entries("raw/.kpi-doctor/")) == []
+        assert list(Store.open(config, cloud.bucket).entries("raw/.kpi-doctor/")) == []
     else:
         [(state, text)] = found[2:]
         assert state == "broken"
@@ -375,6 +375,5 @@ def test_the_policies_cover_every_object_of_the_shipped_pipelines() -> None:
             for resource in [statement["Resource"]]
         }
         for pipeline in load_pipelines(CHECKOUT / "sql").values():
-            for table in pipeline.sources:
-                assert table.header.source is not None
-                assert any(table.header.source.object.startswith(prefix) for prefix in readable)
+            for table in pipeline.object_tables:
+                assert any(table.source.object.startswith(prefix) for prefix in readable)

@@ -59,7 +59,7 @@ def plan(lab: PipelineHarness) -> list[list[Any]]:
     """(load_date, state, cause, tables to build) of each load_date, as expected.json has them."""
     with lab.session() as session:
         found = collect(lab.pipeline(), lab.store, session, DAYS[0], DAYS[-1])
-        return [[str(each.load_date), each.state, each.cause, list(each.tables)] for year in found for each in year]
+        return [[str(each.load_date), each.state, each.stale_reason, list(each.tables)] for year in found for each in year]
 
 
 def published(lab: PipelineHarness, day: date | None = None) -> dict[str, list[Any]]:
@@ -102,7 +102,7 @@ def test_rows_are_shown_and_checked_as_they_were(earlier: PipelineHarness, monke
                     recheck(context, table, publish.load_date)
             else:
                 results = recheck(context, table, publish.load_date)
-                assert [result.name for result in results if result.holds] == []
+                assert [result.name for result in results if result.blocks_publish] == []
 
 
 def test_load_dates_are_built_again_as_they_were_and_new_ones_are_published(earlier: PipelineHarness) -> None:

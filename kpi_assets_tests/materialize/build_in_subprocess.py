@@ -14,7 +14,7 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.store import Store
 
 RUN_ID = "killed-run"
 
@@ -31,7 +31,7 @@ def main(sql_dir: str, pipeline_name: str, bucket: str, table: str, load_date: s
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    context = BuildContext(pipeline, config.postgres_url, Store(client(config), bucket), RUN_ID, die_at_the_point)
+    context = BuildContext(pipeline, config.postgres_url, Store.open(config, bucket), RUN_ID, die_at_the_point)
     build(context, pipeline.table(table), date.fromisoformat(load_date))
 
 

@@ -12,9 +12,9 @@ import pytest
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.model import written
 from kpi_assets.model.records import Record
-from kpi_assets.sources import proof
-from kpi_assets.sources.records import HEADER_AGAIN, OPEN, STRAY, TOO_LONG
-from kpi_assets.warehouse import candidates, quarantine
+from kpi_assets.sources.formats.csv import copy_modes, proof
+from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY, TOO_LONG
+from kpi_assets.warehouse import quarantine
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.materialize.crash_points import THINGS, builds_lying_about
 from kpi_assets_tests.pipeline_harness import DAY, MART, NEXT, RAW_THINGS, PipelineHarness, failed
@@ -459,7 +459,7 @@ def test_the_header_again_in_a_table_of_one_column(lab: PipelineHarness) -> None
 
 
 def test_the_proof_ends_the_copy_of_what_breaks_a_rule(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that it is no luck that triage finds it: COPY itself takes both files."""
+    """COPY itself takes both files, so that it is the proof which finds them."""
     monkeypatch.setattr(proof.Proof, "watch", lambda _self, blocks: iter(blocks))
     assert not build(lab, HEADER + b"1,a,0.125\n").held
     assert not build(lab, HEADER + b'1,a"b,1\n2,c"d,1\n').held
@@ -551,8 +551,8 @@ def test_records_that_copy_leaves_out_without_a_word_are_noticed(
     lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch, budget: int, held: bool, rows: list[tuple[int, str]]
 ) -> None:
     """A server before 18 takes a lone `\\.` for the end of a CSV; as text, every server does."""
-    copy_in = candidates.copy_in
-    monkeypatch.setattr(candidates, "copy_in", lambda *words, **more: copy_in(*words, **{**more, "plain": True}))
+    as_text = copy_modes.PLAIN.options(at_start=True)
+    monkeypatch.setattr(copy_modes.CsvCopy, "options", lambda *_, **__: as_text)
     outcome = build(lab, HEADER + b'1,anvil,20.50\n\\.\n3,"a, b",\n', budget)
 
     assert (outcome.held, outcome.rows) == (held, 2)

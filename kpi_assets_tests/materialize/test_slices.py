@@ -10,13 +10,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kpi_assets.materialize import load, parallel
+from kpi_assets.materialize import parallel
 from kpi_assets.materialize.context import BuildOutcome, UpstreamError
 from kpi_assets.model import written
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.slices import Slice
-from kpi_assets.sources.records import HEADER_AGAIN, STRAY
+from kpi_assets.sources.formats.csv import CsvFormat
+from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, STRAY
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.slices import Stored
@@ -377,7 +378,7 @@ def test_slices_left_by_a_process_that_died_are_swept(lines: PipelineHarness, mo
 
 
 def test_an_object_that_is_not_large_is_not_cut(lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "find_cuts", lambda *_: pytest.fail("it was cut"))
+    monkeypatch.setattr(CsvFormat, "find_cuts", lambda *_: pytest.fail("it was cut"))
     lines.put(KEY, BODY)
     assert not build(lines, slice_bytes=len(BODY)).held
 

@@ -26,7 +26,7 @@ def test_tables_come_in_an_order_in_which_they_can_be_built(tree: Tree) -> None:
         ["thing_id", "name"],
         (Relation("raw", "things"),),
     )
-    assert [table.relation.table for table in shop.sources] == ["things"]
+    assert [table.relation.table for table in shop.object_tables] == ["things"]
     assert (shop.layer(Relation("raw", "things")), shop.layer(sold.relation)) == ("raw", "marts")
     assert shop.config.start_date == date(2025, 1, 1)
 
@@ -53,7 +53,7 @@ def test_the_object_of_a_load_date(tree: Tree) -> None:
 def test_the_shipped_pipelines_load() -> None:
     instacart = load_pipelines(default_sql_dir())["instacart"]
     assert set(map(str, instacart.tables)) >= TABLES
-    assert {str(table.relation) for table in instacart.sources} == {
+    assert {str(table.relation) for table in instacart.object_tables} == {
         f"raw.{name}" for name in ("orders", "order_products_prior", "products", "aisles", "departments")
     }
 
@@ -479,7 +479,7 @@ def test_two_sources_of_one_object_are_refused(tree: Tree, one: str, other: str,
 def test_two_sources_whose_keys_always_differ_are_not(tree: Tree, one: str, other: str) -> None:
     tree.write("shop/raw/things.sql", with_object(one))
     tree.write("shop/raw/others.sql", with_object(other))
-    assert len(tree.load().sources) == 2
+    assert len(tree.load().object_tables) == 2
 
 
 def test_raw_tables_of_one_name_are_refused_whose_objects_would_be_one_asset(tree: Tree) -> None:

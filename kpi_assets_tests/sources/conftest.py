@@ -22,7 +22,7 @@ def store(stack: Stack) -> Store:
     """A bucket that no other test sees, on the embedded S3."""
     bucket = f"lake-{next(_numbers)}"
     stack.make_bucket(bucket)
-    return Store(client(settings()), bucket)
+    return Store.open(settings(), bucket)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def sources(folder: Path, **keys: str) -> list[Table]:
     )
     for name, key in keys.items():
         (folder / "shop" / "raw" / f"{name}.sql").write_text(TABLE.format(key=key))
-    return load_pipelines(folder)["shop"].sources
+    return load_pipelines(folder)["shop"].object_tables
 
 
 def lay(bucket: Path, *keys: str) -> None:

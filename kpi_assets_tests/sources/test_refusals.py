@@ -74,7 +74,7 @@ def stand_in(_credentials: None) -> Iterator[StandIn]:
 
 
 def store_at(url: str) -> Store:
-    return Store(client(Settings().model_copy(update={"s3_endpoint_url": url})), "lake")
+    return Store.open(Settings().model_copy(update={"s3_endpoint_url": url}), "lake")
 
 
 def head(store: Store) -> object:

@@ -131,7 +131,7 @@ def test_wrong_credentials_are_said_without_showing_them(store: Store, monkeypat
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials that it found first
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONGWRONG")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-never-shown")
-    stranger = Store(client(settings()), store.bucket)
+    stranger = Store.open(settings(), store.bucket)
     for attempt in (
         lambda: stranger.manifest("things", DAY, KEY),
         lambda: keys(stranger, "raw"),
@@ -153,7 +153,7 @@ def test_no_credentials_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     with pytest.raises(LakeError, match=r"cannot be used: no credentials were found: set AWS_ACCESS_KEY_ID and"):
-        Store(client(settings()), store.bucket).manifest("things", DAY, KEY)
+        Store.open(settings(), store.bucket).manifest("things", DAY, KEY)
 
 
 def test_an_endpoint_where_nobody_answers(broken: Faulty) -> None:

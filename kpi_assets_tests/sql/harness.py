@@ -77,7 +77,7 @@ class Bench:
         forget(self._session, self.pipeline)
         for relation, day, rows in case.inputs():
             publish(self._session, self.pipeline, relation, day, rows)
-        if table.header.source:
+        if table.has_object:
             assert case.object is not None, f"{case.folder}: add object.csv, the object of {table.relation}"
             self._lab.put(table.object_key(load_date), case.object)
             verified = verify(self._context, table, load_date)
@@ -127,7 +127,7 @@ def publish(connection: Connection[Any], pipeline: Pipeline, relation: Relation,
         role = sql.Identifier(role_of(pipeline.layer(relation)))  # a build of it must be able to replace it
         connection.execute(sql.SQL("set local role {}").format(role))
         candidates.create_empty(connection, candidate)
-        count = candidates.copy_in(connection, candidate, [rows], lambda _done: None)
+        count = candidates.copy_in(connection, candidate, [rows], "format csv, header match", lambda _done: None)
         if behind:
             candidates.drop(connection, candidate.relation)
         tables.ensure(connection, table, load_date, [])

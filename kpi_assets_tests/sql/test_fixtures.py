@@ -115,7 +115,7 @@ def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: 
 def test_every_file_has_its_cases(table: Table) -> None:
     place = f"{table.path.name} of {table.pipeline}"
     cases = cases_of(table)
-    inputs = "object.csv, its object," if table.header.source else "<schema>.<table>.csv of each table that it reads"
+    inputs = "object.csv, its object," if table.has_object else "<schema>.<table>.csv of each table that it reads"
     assert any(not case.held for case in cases), (
         f"{place} has no fixture whose rows are published: add {folder_of(table)}/<case>/ with {inputs} and "
         "expect.csv, its rows."

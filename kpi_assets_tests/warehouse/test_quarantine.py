@@ -9,8 +9,9 @@ from psycopg import Connection
 from kpi_assets.model import written
 from kpi_assets.model.header import TYPE
 from kpi_assets.model.records import BadRecord
-from kpi_assets.sources.proof import Proof, UnprovenError
-from kpi_assets.sources.records import HEADER_AGAIN, OPEN, STRAY, read_records
+from kpi_assets.sources.formats.csv.copy_modes import QUOTED
+from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
+from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY, read_records
 from kpi_assets.warehouse import candidates, quarantine
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
@@ -58,9 +59,9 @@ def kinds(shared: PipelineHarness) -> Candidate:
     return Candidate(shared.pipeline().table("raw.kinds"), DAY, 1)
 
 
-def triaged(session: Connection[Any], candidate: Candidate, data: bytes, kept: int = 0) -> quarantine.Triaged:
+def loaded(session: Connection[Any], candidate: Candidate, data: bytes, kept: int = 0) -> quarantine.Result:
     candidates.create_empty(session, candidate)
-    return quarantine.triage(session, candidate, read_records([data], candidate.table.columns), kept)
+    return quarantine.load_readable(session, candidate, read_records([data], candidate.table.columns), kept)
 
 
 def record_with(column: str, value: str) -> bytes:
@@ -179,8 +180,8 @@ def test_a_value_that_its_type_refuses(
 ) -> None:
     bad = record_with(column, value)
     empty = b"," * len(TYPES)
-    found = triaged(session, kinds, b"header\n1" + empty + b"\n" + bad + b"\n2" + empty + b"\n")
-    assert found == quarantine.Triaged(2, 1, [BadRecord(3, bad.decode(), column, value, reason)])
+    found = loaded(session, kinds, b"header\n1" + empty + b"\n" + bad + b"\n2" + empty + b"\n")
+    assert found == quarantine.Result(2, 1, [BadRecord(3, bad.decode(), column, value, reason)])
     assert session.execute(f"select id, load_date from {kinds.relation} order by id").fetchall() == [(1, DAY), (2, DAY)]
 
 
@@ -200,8 +201,8 @@ def test_a_value_that_its_type_refuses_comes_through_no_copy(
 def copied(session: Connection[Any], candidate: Candidate, records: str) -> int:
     """What the proven COPY loads."""
     data = (",".join(candidate.table.columns) + "\n" + records).encode()
-    proof = Proof(candidate.table.types)
-    return candidates.copy_in(session, candidate, proof.watch([data]), lambda _done: None)
+    blocks = Proof(candidate.table.types).watch([data])
+    return candidates.copy_in(session, candidate, blocks, QUOTED.options(at_start=True), lambda _done: None)
 
 
 ACCEPTED = [
@@ -253,7 +254,7 @@ def test_a_value_that_its_type_accepts_is_stored_as_copy_would(
     session: Connection[Any], kinds: Candidate, column: str, value: str, stored: str
 ) -> None:
     record = record_with(column, value).decode()
-    assert triaged(session, kinds, f"header\n{record}\n".encode()) == quarantine.Triaged(1, 0, [])
+    assert loaded(session, kinds, f"header\n{record}\n".encode()) == quarantine.Result(1, 0, [])
     assert session.execute(f"select {column}::text from {kinds.relation}").fetchall() == [(stored,)]
     bare = record.replace('"', "") if value and not set(value) & set('",\n') else record
     for written_so in (record, bare, bare + "\r"):
@@ -261,7 +262,7 @@ def test_a_value_that_its_type_accepts_is_stored_as_copy_would(
         if written_so.endswith("\r"):
             data = ",".join(kinds.table.columns) + "\r\n" + written_so + "\n"
             blocks = Proof(kinds.table.types).watch([data.encode()])
-            assert candidates.copy_in(session, kinds, blocks, lambda _done: None) == 1
+            assert candidates.copy_in(session, kinds, blocks, QUOTED.options(at_start=True), lambda _done: None) == 1
         else:
             assert copied(session, kinds, written_so + "\n") == 1
         assert session.execute(f"select {column}::text from {kinds.relation}").fetchall() == [(stored,)]
@@ -279,7 +280,7 @@ def test_of_several_values_that_are_refused_the_first_is_named(session: Connecti
     """Whoever refuses it, the form or Postgres."""
     rest = b"," * (len(TYPES) - 2)
     data = b"header\n1,99999,1_0" + rest + b"\n2,1_0,9999999999" + rest + b"\n3,5,6" + rest + b"\n"
-    assert [(bad.line, bad.column, bad.reason) for bad in triaged(session, kinds, data).samples] == [
+    assert [(bad.line, bad.column, bad.reason) for bad in loaded(session, kinds, data).samples] == [
         (2, "a_smallint", 'value "99999" is out of range for type smallint'),
         (3, "a_smallint", WHOLE),
     ]
@@ -289,7 +290,7 @@ def test_of_several_values_that_are_refused_the_first_is_named(session: Connecti
 def test_what_is_kept_of_long_values_is_their_beginning(session: Connection[Any], kinds: Candidate) -> None:
     rest = b"," * (len(TYPES) - 1)
     data = b"header\n1," + b"9" * 3_000_000 + rest + b"\n2," + b"x" * 50_000 + rest + b"\n"
-    [large, long] = triaged(session, kinds, data).samples
+    [large, long] = loaded(session, kinds, data).samples
     assert (large.value, long.value) == ("9" * 993 + "… (cut)", "x" * 993 + "… (cut)")
     assert large.reason == 'value "' + "9" * 986 + "… (cut)"
     assert long.reason == WHOLE
@@ -319,7 +320,7 @@ def test_each_kind_of_bad_record_is_handed_back_with_its_line_and_text(
         b'11,"open,3\n'
         b"12,,\n"
     )
-    found = triaged(session, candidate, data)
+    found = loaded(session, candidate, data)
     assert found.samples == [
         BadRecord(4, "2,short", None, None, "it has 2 fields, not 3"),
         BadRecord(5, "3,long,1,2", None, None, "it has 4 fields, not 3"),
@@ -343,8 +344,8 @@ def test_a_table_of_texts_refuses_only_broken_records(session: Connection[Any], 
     text = HEADER.format(columns="  name: {type: text, description: Name.}").replace("type: integer", "type: text")
     shared.file("raw/texts.sql", text.replace("raw/kinds", "raw/texts"))
     candidate = Candidate(shared.pipeline().table("raw.texts"), DAY, 3)
-    found = triaged(session, candidate, b"id,name\nx,y\nx\n,\nid,name\n")
-    assert found == quarantine.Triaged(
+    found = loaded(session, candidate, b"id,name\nx,y\nx\n,\nid,name\n")
+    assert found == quarantine.Result(
         2,
         2,
         [
@@ -361,11 +362,11 @@ def test_all_bad_records_are_counted_and_only_the_first_are_kept(
     shared.file("raw/things.sql", RAW_THINGS)
     candidate = Candidate(shared.pipeline().table("raw.things"), DAY, 4)
     data = b"thing_id,name,weight\n" + b"".join(b"x%d,,\n" % number for number in range(9)) + b"1,,\n"
-    found = triaged(session, candidate, data, kept=2)
+    found = loaded(session, candidate, data, kept=2)
     assert (found.loaded, found.bad, [bad.line for bad in found.samples]) == (1, 9, [2, 3, 4])
     session.execute(f"drop table {candidate.relation}")
-    session.execute("drop table pg_temp.triage, pg_temp.verdict")
-    assert [bad.line for bad in triaged(session, candidate, data, kept=5).samples] == [2, 3, 4, 5, 6]
+    session.execute("drop table pg_temp.records, pg_temp.bad_records")
+    assert [bad.line for bad in loaded(session, candidate, data, kept=5).samples] == [2, 3, 4, 5, 6]
 
 
 # ---- what the gate makes of it

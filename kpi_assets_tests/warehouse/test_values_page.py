@@ -9,9 +9,9 @@ from psycopg import Connection
 from kpi_assets.model import excerpt, written
 from kpi_assets.model.header import TYPE
 from kpi_assets.settings import CHECKOUT
-from kpi_assets.sources import records
-from kpi_assets.sources.proof import Proof, UnprovenError
-from kpi_assets.sources.records import read_records
+from kpi_assets.sources.formats.csv import records
+from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
+from kpi_assets.sources.formats.csv.records import read_records
 
 PAGE = (CHECKOUT / "docs" / "reference" / "values.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+)\n\n((?:.+\n|\n(?!## ))*)", PAGE, re.MULTILINE))

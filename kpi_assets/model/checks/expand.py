@@ -34,7 +34,7 @@ def expand(
         {name: column.type for name, column in header.columns.items()},
         tuple(header.grain),
         has_lookback=header.lookback is not None,
-        must_have_rows=bool(header.source or header.kpi),
+        must_have_rows=bool(header.is_raw or header.kpi),
         minimum_rows=minimum,
         defaults={"min_rows": default} if default else {},
     )
@@ -55,7 +55,7 @@ def expand(
 def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
     """The checks of a raw table's object."""
     source = header.source
-    if source is None:
+    if source is None or not header.has_object:
         return
     yield RowAccounting("rows_accounted", "Records in the object = rows loaded + rows in quarantine.")
     yield Quarantine(

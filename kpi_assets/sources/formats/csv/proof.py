@@ -1,8 +1,8 @@
 """The proof, at COPY's speed, that the records of a CSV are quoted and their values written by the rules.
 
-COPY reads more than that: it toggles on any quote, rounds, and takes `today` for a date. So every byte on its way to
-COPY passes through one regular expression of a whole record, made from the columns' types (model/written.py).
-Not here: what is wrong with a record that is not proven; that is found by reading it alone (records.py).
+COPY accepts more than the rules do: it toggles on any quote, rounds numbers, and reads `today` as a date. So every byte
+on its way to COPY must match a regular expression of a whole record, made from the columns' types (model/written.py).
+Not here: what is wrong with a record that is not proven; reading it alone tells that (records.py).
 """
 
 import re
@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 from kpi_assets.model import written
-from kpi_assets.sources.records import BYTE_ORDER_MARK, HEADER_LIMIT, RECORD_LIMIT
+from kpi_assets.sources.formats.base import UnprovenError
+from kpi_assets.sources.formats.csv.header import BYTE_ORDER_MARK, HEADER_LIMIT
+from kpi_assets.sources.formats.csv.records import RECORD_LIMIT
 
 PIECE = 128 << 10  # bytes proven at once: meanwhile the server reads the piece before
 # Possessive repetitions keep no notes to go back by, of 60 bytes for each doubled quote; they are right since 3.11.5.
@@ -18,10 +20,6 @@ _POSSESSIVE = sys.version_info >= (3, 11, 5)
 _MORE, _RECORDS = (b"*+", b"++") if _POSSESSIVE else (b"*", b"{1,200}")
 LONGEST = RECORD_LIMIT if _POSSESSIVE else 1 << 20  # bytes of a record; a longer one is left to records.py
 _FREE = b'(?:"[^"]*(?:""[^"]*)%b"|[^",\r\n]*)' % _MORE
-
-
-class UnprovenError(Exception):
-    """A record breaks the rules of quoting, is the header again, or holds a value not written as its type is."""
 
 
 class Proof:
@@ -50,7 +48,11 @@ class Proof:
         self._size = self._enough = 0
 
     def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Give the bytes on, in pieces. Raises UnprovenError before the last of them is taken for loaded."""
+        """Give the bytes on, in pieces. Raises UnprovenError before the last of them is taken for loaded.
+
+        That is so where a record breaks the rules of quoting, is the header again, or has a value that is not written
+        as its type is.
+        """
         for block in filter(None, blocks):
             quick = b'"' not in block and (self._all_integers or self._all_free)
             for piece in [block] if quick else _pieces(block):

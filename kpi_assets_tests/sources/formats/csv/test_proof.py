@@ -2,8 +2,8 @@
 
 import pytest
 
-from kpi_assets.sources import proof
-from kpi_assets.sources.proof import Proof, UnprovenError
+from kpi_assets.sources.formats.csv import proof
+from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
 
 NUMBERS = {"id": "integer", "other": "bigint"}
 TEXTS = {"word": "text", "label": "text"}

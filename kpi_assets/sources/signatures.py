@@ -1,14 +1,16 @@
-"""What an object is that is no CSV in UTF-8: told by its first bytes, with what to do about it today.
+"""Signatures: what an object is by its first bytes where text of another format was expected, and what to do about it.
 
-Belongs here: the signs of other formats and encodings. Not here: what is wrong with a CSV (records.py).
+Belongs here: the signs of file formats and of encodings other than UTF-8. Not here: what is wrong with an object of the
+expected format (sources/formats).
 """
 
 import re
 
-_UNPACK = "unpack it, and land the CSV that is in it"
-_EXPORT = "export it as CSV in UTF-8, and land that"
+# What to do; `{expected}` is the name of the format that the table declares.
+_UNPACK = "unpack it, and land the {expected} that is in it"
+_EXPORT = "export it as {expected} in UTF-8, and land that"
 _SAVE = "save it as plain UTF-8, without a byte order mark"
-_WORKBOOK = "export the sheet as CSV in UTF-8, and land that"
+_WORKBOOK = "export the sheet as {expected} in UTF-8, and land that"
 # (first bytes, what it is, what to do); of two that fit, the first.
 _SIGNS = (
     (b"\x1f\x8b", "a gzip file", _UNPACK),
@@ -25,7 +27,7 @@ _SIGNS = (
     (b"Obj\x01", "an Avro file", _EXPORT),
     (b"ARROW1", "an Arrow file", _EXPORT),
     (b"SQLite format 3", "an SQLite database", _EXPORT),
-    (b"%PDF-", "a PDF", "ask who delivers it for a CSV, and land that"),
+    (b"%PDF-", "a PDF", "ask who delivers it for a {expected}, and land that"),
     (b"\xff\xfe\0\0", "text in UTF-32", _SAVE),
     (b"\0\0\xfe\xff", "text in UTF-32", _SAVE),
     (b"\xff\xfe", "text in UTF-16", _SAVE),
@@ -44,23 +46,31 @@ _WIDE = (
 )
 
 
-def other_format(start: bytes) -> str:
-    """What an object is that begins with these bytes, and what to do; empty where it may be a CSV in UTF-8."""
-    for sign, what, remedy in _SIGNS:
-        if start.startswith(sign):
-            book = next((name for part, name in _BOOKS if what == "a zip file" and part in start), None)
-            return _sentence(book, _WORKBOOK) if book else _sentence(what, remedy)
-    for pattern, what, remedy in _TEXTS:
-        if pattern.match(start):
-            return _sentence(what, remedy)
-    for pattern, what in _WIDE:
-        if pattern.match(start):
-            return _sentence(what, _SAVE)
+def other_format(start: bytes, expected: str) -> str:
+    """What an object is that begins with these bytes, and what to do.
+
+    Empty where it may be text in UTF-8 of the `expected` format, such as "CSV".
+    """
+    found = _identified(start)
+    if found is not None and found[0] != expected:
+        what, remedy = found
+        kind = f"plain {expected}" if what.startswith("text") else expected
+        return f"it is {what}, not {kind}: {remedy.format(expected=expected)}"
     if b"\0" in start.split(b"\n", 1)[0]:
-        return "its first line holds a NUL byte, which no text has: ask who delivers it for a CSV in UTF-8"
+        return f"its first line holds a NUL byte, which no text has: ask who delivers it for a {expected} in UTF-8"
     return ""
 
 
-def _sentence(what: str, remedy: str) -> str:
-    kind = "plain CSV" if what.startswith("text") else "CSV"
-    return f"it is {what}, not {kind}: {remedy}"
+def _identified(start: bytes) -> tuple[str, str] | None:
+    """(what it is, what to do) of an object that begins with one of the signs."""
+    for sign, what, remedy in _SIGNS:
+        if start.startswith(sign):
+            book = next((name for part, name in _BOOKS if what == "a zip file" and part in start), None)
+            return (book, _WORKBOOK) if book else (what, remedy)
+    for pattern, what, remedy in _TEXTS:
+        if pattern.match(start):
+            return what, remedy
+    for pattern, what in _WIDE:
+        if pattern.match(start):
+            return what, _SAVE
+    return None

@@ -1,120 +1,20 @@
-"""CSV as bytes: its header, how many records it holds, and its records one by one.
+"""The records of a CSV, one by one, each with its fields or with what is wrong with it.
 
-Belongs here: RFC 4180, strictly: a quote stands at the begin of a value, doubled inside a quoted one, and at its end.
-Not here: what the values mean (model/written.py), and the same proven at COPY's speed (proof.py).
-The count is ours and independent of COPY, so that rows which COPY loses in silence are noticed.
+Belongs here: RFC 4180, strictly: a quote stands at the beginning and the end of a value, and doubled inside it.
+Not here: what the values mean (model/written.py), and the same rules proven at COPY's speed (proof.py).
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.records import Record
-from kpi_assets.sources.formats import other_format
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-HEADER_LIMIT = 1 << 20  # bytes; a header line longer than that is no header
 RECORD_LIMIT = 16 << 20  # bytes; a longer record is not read, so that none can take the memory
-_SPLIT = 128 << 10  # bytes cut at quotes at once: each part takes 90 bytes more
 HEADER_AGAIN = "it is the header again: remove it where files were joined"
 TOO_LONG = f"it is longer than {RECORD_LIMIT >> 20} MiB"
 STRAY = "a quote stands inside a value or is followed by more of it: quote the whole value, and double the quotes in it"
 OPEN = "a quote is not closed"
 CARRIAGE_RETURN = "a carriage return stands outside quotes"
-
-
-def header_problem(start: bytes, columns: Sequence[str]) -> str:
-    """What is wrong with the first line of a CSV, compared with the contract's columns; empty if nothing is."""
-    return other_format(start) or _line_problem(start, columns)
-
-
-def _line_problem(start: bytes, columns: Sequence[str]) -> str:
-    if start.startswith(BYTE_ORDER_MARK):
-        return "it begins with a byte order mark: save it as plain UTF-8"
-    line = start.split(b"\n", 1)[0].removesuffix(b"\r")
-    if len(line) >= HEADER_LIMIT:
-        return "its first line does not end: it is no CSV with a header"
-    try:
-        names = [(name or b"").decode() for name in cut_record(line)[0]]
-    except UnicodeDecodeError:
-        return "its first line is not UTF-8: save it as UTF-8"
-    except GrammarError as error:
-        return f"its first line cannot be read: {error}"
-    return "" if names == list(columns) else _written_otherwise(names, columns) or _difference(names, columns)
-
-
-def _difference(names: Sequence[str], columns: Sequence[str]) -> str:
-    missing = [name for name in columns if name not in names]
-    extra = [name for name in names if name not in columns]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    parts = [
-        f"{what} {excerpt.cut(', '.join(map(repr, which)))}"
-        for what, which in (("missing", missing), ("unknown", extra), ("twice", twice))
-        if which
-    ]
-    difference = "; ".join(parts) or "the same columns in another order"
-    return f"its header is {excerpt.cut(','.join(names))!r}, not {','.join(columns)!r} ({difference})"
-
-
-def _written_otherwise(names: Sequence[str], columns: Sequence[str]) -> str:
-    """What is wrong with a header that has the contract's columns in order, and writes them in another way."""
-    for delimiter, shown in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
-        if len(names) == 1 and _plainly(names[0].split(delimiter)) == _plainly(columns) and len(columns) > 1:
-            return f"its values are separated by {shown}, not by commas: export it with commas"
-    if _plainly(names) != _plainly(columns):
-        return ""
-    wrong, right = next((name, column) for name, column in zip(names, columns, strict=True) if name != column)
-    shown = f"{excerpt.cut(wrong)!r} for the column {right!r}"
-    return f"its header writes {shown}: rename it where the file is made, or before it is landed"
-
-
-def _plainly(names: Iterable[str]) -> list[str]:
-    """Names without what tells apart `Order ID`, `OrderId` and `order_id`."""
-    return ["".join(letter for letter in name.casefold() if letter.isalnum()) for name in names]
-
-
-class NotPlainError(Exception):
-    """A quote or a backslash: lines may not be records, or COPY's quicker text format would read them otherwise."""
-
-
-def plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the blocks on. Raises NotPlainError at the first one that holds a quote or a backslash."""
-    for block in blocks:
-        if b'"' in block or b"\\" in block:
-            raise NotPlainError
-        yield block
-
-
-class RecordCounter:
-    """Counts the records of a CSV while its blocks pass by: line ends outside quotes, and a last line without one.
-
-    A header that comes first is none of them.
-    """
-
-    def __init__(self, *, header: bool = True) -> None:
-        self._header = header
-        self._ends = 0
-        self._quoted = False
-        self._open = False  # whether bytes follow the last line end
-
-    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Give the blocks on, counting."""
-        for block in blocks:
-            if b'"' in block:
-                for start in range(0, len(block), _SPLIT):
-                    parts = block[start : start + _SPLIT].split(b'"')  # by turns outside quotes and inside
-                    self._ends += b"".join(parts[self._quoted :: 2]).count(b"\n")
-                    self._quoted ^= len(parts) % 2 == 0
-            elif not self._quoted:
-                self._ends += block.count(b"\n")
-            if block:
-                self._open = not block.endswith(b"\n") or self._quoted
-            yield block
-
-    @property
-    def records(self) -> int:
-        """Records so far."""
-        return max(self._ends + self._open - self._header, 0)
 
 
 class GrammarError(Exception):

@@ -1,21 +1,22 @@
-"""Where a CSV can be cut, so that several streams load it at once: between records, and between two values of a key.
+"""Where a CSV can be cut, so that several COPYs load it at once: between two records that have different keys.
 
-Belongs here: finding the places by looking at a few of the object's bytes. That no quoted field holds a line end, and
-that the keys rise all through, is proven later by those who read and load every byte.
+Belongs here: finding the places from a few of the object's bytes. Whether no quoted field holds a line end, and whether
+the keys rise all through, is proven later, when every byte is read and loaded.
 """
 
 import re
 from itertools import pairwise
 
 from kpi_assets.model.manifest import Manifest
+from kpi_assets.sources.formats.base import Cut
 from kpi_assets.sources.store import Store
 
-PROBE = 64 << 10  # bytes looked at for each cut; the rows of one key must be shorter
+PROBE = 64 << 10  # bytes read for each cut; the records of one key must be shorter
 _INTEGER = re.compile(rb"-?\d{1,18}")
 
 
-def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list[tuple[int, int]] | None:
-    """(offset of a record's first byte, its key) of the `count - 1` cuts; None where the file cannot be cut so.
+def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list[Cut] | None:
+    """The `count - 1` cuts, in order; None where no such cuts are found.
 
     `column` is the number of the field that holds the key, from 0.
     """
@@ -26,8 +27,8 @@ def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list
     return cuts if cuts and len(cuts) == len(found) and rising else None
 
 
-def _cut_after(store: Store, manifest: Manifest, column: int, place: int) -> tuple[int, int] | None:
-    """The first record behind `place` whose key is another, and greater, than that of the record before it."""
+def _cut_after(store: Store, manifest: Manifest, column: int, place: int) -> Cut | None:
+    """The first record after `place` with a greater key than the record before it; None where a key is not read."""
     probe = store.head(manifest, PROBE, place)
     lines = probe.split(b"\n")
     offset, before = place + len(lines[0]) + 1, None

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpi_assets.sources.formats import other_format
-from kpi_assets.sources.records import header_problem
+from kpi_assets.sources.formats.csv.header import header_problem
+from kpi_assets.sources.signatures import other_format
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
 COLUMNS = ["thing_id", "name", "weight"]
@@ -90,7 +90,7 @@ def test_a_parquet_file(tmp_path: Path) -> None:
 )
 def test_no_csv_with_names_of_columns_is_taken_for_something_else(names: list[str], rest: bytes) -> None:
     for line in (",".join(names), ",".join(f'"{name}"' for name in names)):
-        assert other_format(line.encode() + b"\n" + rest) == ""
+        assert other_format(line.encode() + b"\n" + rest, "CSV") == ""
 
 
 def test_the_object_is_held_with_that_sentence(lab: PipelineHarness) -> None:

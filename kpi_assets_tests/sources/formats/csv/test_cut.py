@@ -2,8 +2,8 @@
 
 import pytest
 
-from kpi_assets.sources import cut as cut_module
-from kpi_assets.sources.cut import find_cuts
+from kpi_assets.sources.formats.csv import cut as cut_module
+from kpi_assets.sources.formats.csv.cut import find_cuts
 from kpi_assets.sources.store import Store
 from kpi_assets_tests.sources.conftest import put
 

@@ -15,8 +15,10 @@ from psycopg import Connection
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.records import Record
 from kpi_assets.settings import settings
-from kpi_assets.sources import records
-from kpi_assets.sources.records import GrammarError, RecordCounter, cut_record, header_problem, read_records
+from kpi_assets.sources.formats.csv import records
+from kpi_assets.sources.formats.csv.copy_modes import RecordCounter
+from kpi_assets.sources.formats.csv.header import HEADER_LIMIT, header_problem
+from kpi_assets.sources.formats.csv.records import GrammarError, cut_record, read_records
 from kpi_assets.warehouse.connection import connect
 
 COLUMNS = ["thing_id", "name", "weight"]
@@ -359,7 +361,7 @@ def test_a_header_with_other_columns(line: str, difference: str) -> None:
         (b'thing_id,"name,weight\n', f"its first line cannot be read: {records.OPEN}"),
         (b'thing_id,"na"me,weight\n', f"its first line cannot be read: {records.STRAY}"),
         (b"thing_id,name,weight\r1,x,2\r", "its first line cannot be read: a carriage return stands outside quotes"),
-        (b"x" * records.HEADER_LIMIT, "its first line does not end: it is no CSV with a header"),
+        (b"x" * HEADER_LIMIT, "its first line does not end: it is no CSV with a header"),
     ],
     ids=["byte order mark", "Latin-1", "EBCDIC", "open quote", "stray quote", "carriage returns", "endless"],
 )
