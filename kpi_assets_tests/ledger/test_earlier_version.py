@@ -59,7 +59,7 @@ def plan(lab: PipelineHarness) -> list[list[Any]]:
     """(load_date, state, cause, tables to build) of each load_date, as expected.json has them."""
     with lab.session() as session:
         found = collect(lab.pipeline(), lab.store, session, DAYS[0], DAYS[-1])
-        return [[str(each.load_date), each.state, each.stale_reason, list(each.tables)] for year in found for each in year]
+        return [[str(each.load_date), each.state, each.stale_reason, list(each.tables_to_build)] for year in found for each in year]
 
 
 def published(lab: PipelineHarness, day: date | None = None) -> dict[str, list[Any]]:
