@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.common import say, styled
+from kpi_assets.cli.terminal import say, styled
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines, pipeline_names

@@ -1,31 +1,29 @@
 """A deployment: `kpi bootstrap` makes its servers ready, `kpi doctor` looks whether everything is."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 
-from kpi_assets.cli.common import prepare_bucket, say, styled
+from kpi_assets.cli.terminal import say, styled
+from kpi_assets.cli.workspace import prepare_bucket
+from kpi_assets.doctor import content, instance, lake, machine, warehouse
+from kpi_assets.doctor.finding import Finding, broken, guarded
+from kpi_assets.embedded.stack import running
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.instance.folder import DATABASE
+from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
-
-if TYPE_CHECKING:
-    from kpi_assets.doctor.finding import Finding  # its package imports boto3
+from kpi_assets.warehouse import provision as server
 
 STYLES = {"ok": "green", "advice": "yellow", "broken": "bold red"}
 
 
 def bootstrap() -> None:
     """Make roles, databases, schemas and the ops tables ready, as KPI_ADMIN_POSTGRES_URL says; safe to repeat."""
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
-    from pydantic import SecretStr  # noqa: PLC0415
-
-    from kpi_assets.embedded.stack import running  # noqa: PLC0415
-    from kpi_assets.instance.folder import DATABASE  # noqa: PLC0415
-    from kpi_assets.materialize.prepare import prepare  # noqa: PLC0415
-    from kpi_assets.warehouse import provision as server  # noqa: PLC0415
-
     if settings().admin_postgres_url and settings().embedded_postgres:
         raise UsageError(
             "KPI_ADMIN_POSTGRES_URL is set, and KPI_POSTGRES_URL is not: set it to the URL that kpi_assets is to use; "
@@ -77,10 +75,6 @@ def doctor(
 
 
 def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
-    from kpi_assets.doctor import content, instance, lake, machine, warehouse  # noqa: PLC0415
-    from kpi_assets.doctor.finding import broken, guarded  # noqa: PLC0415
-    from kpi_assets.embedded.stack import running  # noqa: PLC0415
-
     first = settings()
     yield from machine.disk(first.home, holds_data=first.embedded_postgres or first.embedded_s3)
     try:

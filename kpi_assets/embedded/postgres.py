@@ -146,7 +146,7 @@ class Postgres(Server):
             "--no-data-checksums",
             "--builtin-locale=C.UTF-8",
             "--no-instructions",
-            # Iterations slow down each login, of which a run makes a hundred, to protect weak passwords: this one has 128
+            # Iterations protect weak passwords and slow down each of the hundred logins of a run: this password has 128
             # random bits. The server reads another settings file, so other passwords keep the default.
             "--set=scram_iterations=1",
         ]

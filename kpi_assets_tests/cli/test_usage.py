@@ -8,7 +8,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from kpi_assets.cli.app import app
-from kpi_assets.cli.common import parents_of
+from kpi_assets.cli.selection import parents_of
 from kpi_assets_tests.cli.command import SQL, Kpi, Said, Site
 from kpi_assets_tests.shipped import PIPELINE
 
