@@ -29,6 +29,7 @@ HELP = "From files on S3 to KPIs a person can defend."
 
 # Each command, in the order of `kpi --help`, and the module beside this one whose function of the same name it is.
 COMMANDS = {
+    "init": "init",
     "up": "stack",
     "down": "stack",
     "status": "status",
