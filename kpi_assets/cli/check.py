@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from kpi_assets.cli.terminal import progress_bar, say, styled
-from kpi_assets.embedded.stack import running
+from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.fixtures.cases import Case, CaseError, find_cases, strays
 from kpi_assets.fixtures.run import run_cases
@@ -111,10 +111,11 @@ def _run_fixtures(names: Sequence[str]) -> Iterator[tuple[Case, list[CaseError]]
     # Minimum rows are of an environment's real deliveries; fixtures are small.
     pipelines = load_pipelines(config.sql_dir)
     nameless: dict[str, object] = {"postgres_url": None, "s3_bucket": None, "s3_buckets": {}, "s3_endpoint_url": None}
-    with running(config.model_copy(update=nameless)), progress_bar("fixtures", len(cases), in_bytes=False) as bar:
-        embedded = settings()
-        assert embedded.postgres_url is not None
-        for done, found in enumerate(run_cases(pipelines, cases, embedded.postgres_url, client(embedded)), 1):
+    with (
+        embedded_servers(config.model_copy(update=nameless)) as servers,
+        progress_bar("fixtures", len(cases), in_bytes=False) as bar,
+    ):
+        for done, found in enumerate(run_cases(pipelines, cases, servers.postgres, client(servers.settings)), 1):
             bar(done)
             yield found
 

@@ -3,7 +3,6 @@
 Imports no Dagster: `kpi up` watches processes that do.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from kpi_assets.cli.process import loaded
 from kpi_assets.cli.terminal import err, say, styled
 from kpi_assets.cli.workspace import Workspace, sound_pipelines
-from kpi_assets.embedded.stack import running, stop
+from kpi_assets.embedded.stack import embedded_servers, stop
 from kpi_assets.instance import services
 from kpi_assets.settings import settings
 
@@ -23,17 +22,12 @@ def up(
     ] = None,
 ) -> None:
     """Start the embedded servers, the Dagster web UI and the daemon, until Ctrl-C."""
-    first = settings()
-    # What the services begin with, wherever they run.
-    os.environ.update(KPI_HOME=str(first.home), KPI_SQL_DIR=str(first.sql_dir))
-    with running(first) as stack:
-        config = settings()
+    with embedded_servers(settings()) as servers:
         for pipeline in sound_pipelines():
-            assert config.postgres_url is not None
-            Workspace(pipeline, config, config.postgres_url, stack).ready()
+            Workspace(pipeline, servers).ready()
         loaded()
         say("Starting the web UI and the daemon ...", console=err)
-        services.serve(config, stack, port, _ready)
+        services.serve(servers.settings, servers.stack, port, _ready)
 
 
 def _ready(address: str, off: Sequence[str]) -> None:

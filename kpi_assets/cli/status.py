@@ -30,18 +30,16 @@ def status(
 ) -> None:
     """Print what runs, and what is published of each pipeline by load_date and layer."""
     home = settings().home
-    servers = [(s.name, s.running, s.port, s.pid) for s in local.status(home)]
+    embedded = [(s.name, s.running, s.port, s.pid) for s in local.status(home)]
     rows = [
         (name, styled("running", "green") if runs else styled("down", "dim"), port, pid if runs else None)
-        for name, runs, port, pid in [*servers, *services.status(home)]
+        for name, runs, port, pid in [*embedded, *services.status(home)]
     ]
     say("Processes of the home ", styled(home, "bold"))  # on one line, however long: a title is folded
     out.print(grid("", ("process", "state", "port", "pid"), rows))
-    with local.running(settings()) as stack:
-        config = settings()
+    with local.embedded_servers(settings()) as servers:
         for pipeline in sound_pipelines():
-            assert config.postgres_url is not None
-            work = Workspace(pipeline, config, config.postgres_url, stack).looked_at()
+            work = Workspace(pipeline, servers).looked_at()
             _print_load_dates(work, everything)
             say_switch(work)
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from kpi_assets.cli.terminal import err, say
-from kpi_assets.embedded.stack import Stack, running
+from kpi_assets.embedded.stack import Servers, Stack, embedded_servers
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.materialize.prepare import look, prepare
 from kpi_assets.model.pipeline import Pipeline
@@ -53,9 +53,22 @@ class Workspace:
     """A pipeline with its servers at hand."""
 
     pipeline: Pipeline
-    settings: Settings
-    server: SecretStr
-    stack: Stack | None
+    servers: Servers
+
+    @property
+    def settings(self) -> Settings:
+        """Settings that name every server."""
+        return self.servers.settings
+
+    @property
+    def server(self) -> SecretStr:
+        """The warehouse server's URL."""
+        return self.servers.postgres
+
+    @property
+    def stack(self) -> Stack | None:
+        """The embedded servers; None where the user named all."""
+        return self.servers.stack
 
     def ready(self) -> "Workspace":
         """Make the pipeline's database and bucket where they are missing."""
@@ -107,7 +120,5 @@ def prepare_bucket(stack: Stack | None, pipeline: Pipeline) -> None:
 def open_workspace(name: str) -> Iterator[Workspace]:
     """A pipeline and its servers, started where the environment names none and left as they were found."""
     pipeline = pipeline_of(name)
-    with running(settings()) as stack:
-        config = settings()
-        assert config.postgres_url is not None
-        yield Workspace(pipeline, config, config.postgres_url, stack)
+    with embedded_servers(settings()) as servers:
+        yield Workspace(pipeline, servers)
