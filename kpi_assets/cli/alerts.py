@@ -9,6 +9,7 @@ from rich.text import Text
 from kpi_assets.alerts.channels import ChannelError, channels
 from kpi_assets.alerts.delivery import deliver, send_within
 from kpi_assets.alerts.message import Message
+from kpi_assets.cli.arguments import complete_pipeline
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError, UserError
@@ -22,7 +23,9 @@ STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "stalled": "bol
 
 
 def alerts(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Whose incidents to print.")] = "",
+    pipeline: Annotated[
+        str, typer.Argument(metavar="PIPELINE", help="Whose incidents to print.", autocompletion=complete_pipeline)
+    ] = "",
     test: Annotated[bool, typer.Option("--test", help="Send a test message through every channel.")] = False,
 ) -> None:
     """Print the incidents that are open and the messages that are not delivered; or try the channels."""

@@ -8,7 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from kpi_assets.errors import UserError
 from kpi_assets.model.pipeline import parse_date
+from kpi_assets.model.tree import pipeline_names
+from kpi_assets.settings import settings
 
 
 def _date(text: str) -> date:
@@ -18,7 +21,20 @@ def _date(text: str) -> date:
         raise typer.BadParameter(str(error)) from None
 
 
-PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="A folder below sql/, such as instacart.")]
+def complete_pipeline(incomplete: str) -> list[str]:
+    """The pipelines that a name may become; none where the settings cannot be read."""
+    try:
+        return [name for name in pipeline_names(settings().sql_dir) if name.startswith(incomplete)]
+    except UserError:
+        return []
+
+
+PipelineName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PIPELINE", help="A folder below sql/, such as instacart.", autocompletion=complete_pipeline
+    ),
+]
 LoadDate = Annotated[date | None, typer.Option(parser=_date, metavar="YYYY-MM-DD", help="The load_date.")]
 LoadDateOrRunDate = Annotated[
     date,

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from kpi_assets.cli.arguments import complete_pipeline
 from kpi_assets.cli.terminal import progress_bar, say, styled
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
@@ -35,7 +36,10 @@ class Format(str, Enum):
 
 def check(
     pipelines: Annotated[
-        list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="Folders below sql/; all by default.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[PIPELINE]...", help="Folders below sql/; all by default.", autocompletion=complete_pipeline
+        ),
     ] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
     fixtures: Annotated[

@@ -5,6 +5,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import typer
 
+from kpi_assets.cli.arguments import complete_pipeline
 from kpi_assets.cli.workspace import open_workspace, pipeline_of
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance import access, services
@@ -13,7 +14,13 @@ from kpi_assets.settings import settings
 
 def url(
     pipeline: Annotated[
-        str, typer.Argument(metavar="[PIPELINE]", help="Of its database. Left out: of the web UI.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[PIPELINE]",
+            help="Of its database. Left out: of the web UI.",
+            show_default=False,
+            autocompletion=complete_pipeline,
+        ),
     ] = "",
     reader: Annotated[
         bool,

@@ -85,7 +85,7 @@ class Installation:
         query = urllib.parse.urlencode({"query": "{ assetNodes { assetKey { path } } }"})
         with subprocess.Popen(command, cwd=project, env=self.environment, stderr=subprocess.DEVNULL) as served:
             try:
-                eventually(lambda: answers(address), 180)
+                eventually(lambda: answers(address), 400)
                 with urllib.request.urlopen(f"{address}/graphql?{query}", timeout=60) as answer:
                     nodes = json.load(answer)["data"]["assetNodes"]
             finally:
