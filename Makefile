@@ -64,7 +64,7 @@ lint: $(READY_DEV) ## ruff, the import contracts, mypy, sqlfluff, and known vuln
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar sql kpi_assets_tests/e2e/sql
+	@$(BIN)/sqlfluff lint --disable-progress-bar sql kpi_assets/templates kpi_assets_tests/e2e/sql
 	@$(BIN)/python -m supply_chain.audit requirements.lock
 
 sbom: $(READY_DEV) ## the software bill of materials, CycloneDX: make sbom [SBOM=sbom.cdx.json]
