@@ -65,7 +65,7 @@ lint: $(READY_DEV) ## ruff, the import contracts, mypy, sqlfluff, the docs, and 
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar sql kpi_assets/ledger/migrations kpi_assets_tests/e2e/sql
+	@$(BIN)/sqlfluff lint --disable-progress-bar sql kpi_assets/ledger/migrations kpi_assets/templates kpi_assets_tests/e2e/sql
 	@$(BIN)/python -m kpi_assets.docs --check
 	@$(SITE)
 	@$(BIN)/python -m supply_chain.audit requirements.lock

@@ -1,22 +1,31 @@
-"""Puts the `sql/` tree into the wheel, beside the code that reads it; everything else is in pyproject.toml."""
+"""Copies the tree below `sql/` into the wheel, where the installed package finds it; everything else is in
+pyproject.toml.
+"""
 
+import shutil
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
-
-
-def sql_files() -> list[tuple[str, list[str]]]:
-    """Every file below sql/, by folder, as (where it is installed below the prefix, its files)."""
-    folders = {path.parent for path in (ROOT / "sql").rglob("*") if path.is_file()}
-    return [
-        (
-            f"share/kpi_assets/{folder.relative_to(ROOT)}",
-            [str(p.relative_to(ROOT)) for p in sorted(folder.iterdir()) if p.is_file()],
-        )
-        for folder in sorted(folders)
-    ]
+SQL = Path("sql")  # setuptools runs this file in its own folder
+SHIPPED = Path("kpi_assets/shipped_sql")  # kpi_assets.settings.default_sql_dir() looks here
 
 
-setup(data_files=sql_files())
+class BuildWithSql(build_py):
+    """Builds the package with a copy of the tree; an editable install reads the tree itself."""
+
+    def run(self) -> None:
+        """Copy the modules, then the tree, without what an earlier build left of it."""
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib) / SHIPPED
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(SQL, target)
+
+    def get_source_files(self) -> list[str]:
+        """What a source distribution holds: the tree too."""
+        return [*super().get_source_files(), *(str(path) for path in sorted(SQL.rglob("*")) if path.is_file())]
+
+
+setup(cmdclass={"build_py": BuildWithSql})

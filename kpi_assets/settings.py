@@ -9,8 +9,7 @@ AWS's own variables (credentials, region), which boto3 reads by itself.
 
 import os
 import re
-import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -27,21 +26,33 @@ LEAST_RATE = 64 << 10
 # What boto3 takes for a bucket, or for an access point in front of one: never a URL, which could hold a secret.
 BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[\w./:-]+", re.ASCII)
 AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parent
+PROJECT_FILES = "sql/*/pipeline.yaml"  # what makes a folder a project
+
+_WHOLE = "write a whole number, in digits only"
+# Pydantic's type of error -> what to write; the names in braces are pydantic's.
+_SENTENCES: Mapping[str, str] = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), _WHOLE),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "write true or false"),
+    "greater_than_equal": "write {ge} or more",
+    "less_than_equal": "write {le} or less",
+    "string_type": "write a text, in double quotes",
+    "dict_type": 'write a JSON object: {{"name": value}}',
+    **dict.fromkeys(("path_type", "path_not_file"), "write the path of a folder"),
+}
 
 
 def default_sql_dir() -> Path:
-    """The `sql/` tree of this checkout or, in an installed wheel, the one that setup.py put beside the code."""
-    if (CHECKOUT / "sql").is_dir():
-        return CHECKOUT / "sql"
-    return Path(sysconfig.get_path("data")) / "share" / "kpi_assets" / "sql"
+    """The `sql/` tree of this checkout or, in an installed wheel, the copy of it that setup.py put into the package."""
+    return CHECKOUT / "sql" if any(CHECKOUT.glob(PROJECT_FILES)) else PACKAGE / "shipped_sql"
 
 
 def project() -> Path | None:
     """The nearest folder, from the current one upwards, that is a project: it holds `sql/<pipeline>/pipeline.yaml`."""
     here = _here()
     above = (here, *here.parents) if here else ()
-    return next((folder for folder in above if any(folder.glob("sql/*/pipeline.yaml"))), None)
+    return next((folder for folder in above if any(folder.glob(PROJECT_FILES))), None)
 
 
 def _here() -> Path | None:
@@ -367,8 +378,10 @@ def settings() -> Settings:
             raise _refusal(*bad)
         found = Settings(_secrets_dir=folder if folder and Path(folder).expanduser().is_dir() else None)
     except ValidationError as error:
-        name, *below = map(str, error.errors()[0]["loc"])
-        reason = ": ".join([*below, error.errors()[0]["msg"].removeprefix("Value error, ")])
+        first = error.errors()[0]
+        name, *below = map(str, first["loc"])
+        ours = _SENTENCES.get(first["type"], "").format(**first.get("ctx", {}))
+        reason = ": ".join([*below, ours or first["msg"].removeprefix("Value error, ")])
     except SettingsError as error:
         refused = error.__cause__
         name = str(error).split('"')[1]

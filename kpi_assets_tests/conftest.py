@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack, running
+from kpi_assets.embedded.stack import Stack, embedded_servers
 from kpi_assets.settings import default_sql_dir, settings
 from kpi_assets_tests import other_server
 from kpi_assets_tests.lookback import RECENT
@@ -71,7 +71,7 @@ def stack(home: Path) -> Iterator[Stack]:
         if other_server.NAMED:
             os.environ["KPI_POSTGRES_URL"] = opened.enter_context(other_server.other_server(home.parent / "other"))
             settings.cache_clear()
-        started = opened.enter_context(running(settings()))
+        started = opened.enter_context(embedded_servers(settings())).stack
         assert started is not None
         yield started
 

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from psycopg import Connection
 
-from kpi_assets.embedded.stack import running
+from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.settings import settings as kpi_settings
 from kpi_assets.sources.formats.csv import proof
 from kpi_assets.sources.formats.csv.copy_modes import QUOTED, RecordCounter
@@ -528,7 +528,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kpi-fuzz-") as folder:
         Path(folder).chmod(0o755)
         os.environ["KPI_HOME"] = f"{folder}/home"
-        with running(kpi_settings()) as stack, PipelineHarness.open(stack, Path(folder) / "lab") as lab:  # type: ignore[arg-type]
+        with embedded_servers(kpi_settings()) as (_, stack), PipelineHarness.open(stack, Path(folder) / "lab") as lab:  # type: ignore[arg-type]
             lab.prepared()
             with lab.session() as session:
                 typed = Typed(lab, session)

@@ -3,7 +3,7 @@
 The suite demands fixtures of the shipped ones, and runs with the others as they are.
 """
 
-from kpi_assets.cli.common import parents_of
+from kpi_assets.cli.selection import parents_of
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.fixtures.database import publish
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.verify_object import verify
@@ -20,7 +21,6 @@ from kpi_assets.settings import default_sql_dir
 from kpi_assets.sources.landing import land
 from kpi_assets_tests.oracle import FILES, Kpis, kpis
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
-from kpi_assets_tests.sql.harness import publish
 
 INSTACART = default_sql_dir() / "instacart"
 BY_DOW = "order_dow, total_orders, avg_items_per_order, pct_orders_with_any_reorder, avg_reorder_item_rate"

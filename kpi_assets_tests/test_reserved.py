@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from kpi_assets.assets.resources import plain_s3
-from kpi_assets.cli import common
+from kpi_assets.cli import workspace
 from kpi_assets.cli.app import app
 from kpi_assets.definitions import build_defs
 from kpi_assets.embedded.stack import Stack
@@ -33,10 +33,10 @@ def reserved(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         write(lab)
         patch.setenv("KPI_SQL_DIR", str(lab.root))
         settings.cache_clear()
-        common._pipelines.cache_clear()
+        workspace._pipelines.cache_clear()
         yield lab
     settings.cache_clear()
-    common._pipelines.cache_clear()
+    workspace._pipelines.cache_clear()
 
 
 def kpi(*words: object, code: int = 0) -> None:

@@ -1,12 +1,12 @@
 """The `kpi` command: what a person types, and what they are told.
 
-Belongs here: arguments, printing, exit codes. Not here: what a command does to data; each module imports what it needs
-when it runs, so that `kpi --help` is instant.
+Belongs here: arguments, printing, exit codes. Not here: what a command does to data.
 Exit codes: 0 all published, 1 failed or not landed, 2 wrong usage, 3 held by a gate, 130 stopped by Ctrl-C.
 """
 
 import sys
 
+HELD = 3
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
 
 

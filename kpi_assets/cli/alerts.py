@@ -1,20 +1,31 @@
 """Alerts: `kpi alerts`, and the delivery that a command makes at its end."""
 
+from datetime import datetime, timezone
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from kpi_assets.cli.common import Session, err, grid, out, pipeline_of, say, session, styled
+from kpi_assets.alerts.channels import ChannelError, channels
+from kpi_assets.alerts.delivery import deliver, send_within
+from kpi_assets.alerts.message import Message
+from kpi_assets.cli.arguments import complete_pipeline
+from kpi_assets.cli.terminal import err, grid, out, say, styled
+from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.instance.services import ui_url
+from kpi_assets.ledger import deliveries, incidents
 from kpi_assets.settings import settings
+from kpi_assets.warehouse.connection import WarehouseError, connect
 
 CHANNEL_SECONDS = 5.0  # for which a command waits for a channel
 STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "stalled": "bold red", "recovered": "green"}
 
 
 def alerts(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Whose incidents to print.")] = "",
+    pipeline: Annotated[
+        str, typer.Argument(metavar="PIPELINE", help="Whose incidents to print.", autocompletion=complete_pipeline)
+    ] = "",
     test: Annotated[bool, typer.Option("--test", help="Send a test message through every channel.")] = False,
 ) -> None:
     """Print the incidents that are open and the messages that are not delivered; or try the channels."""
@@ -24,19 +35,12 @@ def alerts(
         raise UsageError("Name a pipeline, or say --test to try the channels.")
     if pipeline:
         pipeline_of(pipeline)
-        with session(pipeline) as work:
+        with open_workspace(pipeline) as work:
             _print(work.looked_at())
 
 
 def send_test() -> None:
     """Send a message through every channel that the settings name. Raises UserError where one does not take it."""
-    from datetime import datetime, timezone  # noqa: PLC0415
-
-    from kpi_assets.alerts.channels import ChannelError, channels  # noqa: PLC0415
-    from kpi_assets.alerts.delivery import send_within  # noqa: PLC0415
-    from kpi_assets.alerts.message import Message  # noqa: PLC0415
-    from kpi_assets.instance.services import ui_url  # noqa: PLC0415
-
     config, now = settings(), datetime.now(timezone.utc)
     found, failed = channels(config), []
     if not found:
@@ -65,10 +69,7 @@ def send_test() -> None:
         raise UserError(f"The test message did not get through {', '.join(failed)}: correct its settings.")
 
 
-def _print(work: Session) -> None:
-    from kpi_assets.ledger import deliveries, incidents  # noqa: PLC0415
-    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
-
+def _print(work: Workspace) -> None:
     with connect(work.server, work.pipeline.name, "alerts", reads=True) as connection:
         found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
     if found:
@@ -102,13 +103,8 @@ def _print(work: Session) -> None:
         out.print(grid("Not delivered", names, messages, right=("attempts",)))
 
 
-def tell(work: Session) -> None:
+def deliver_due(work: Workspace) -> None:
     """Deliver what is due. Whatever goes wrong with it is a line on stderr, and no failure of the command."""
-    from kpi_assets.alerts.channels import channels  # noqa: PLC0415
-    from kpi_assets.alerts.delivery import deliver  # noqa: PLC0415
-    from kpi_assets.instance.services import ui_url  # noqa: PLC0415
-    from kpi_assets.warehouse.connection import WarehouseError  # noqa: PLC0415
-
     config = work.settings
     try:
         problems = deliver(

@@ -1,16 +1,30 @@
-"""`kpi check`: everything that is wrong with the files below sql/, at once. No server is asked, and none is started."""
+"""`kpi check`: everything that is wrong with the files below sql/, at once, and which fixtures differ.
 
+The files are read without a server. Fixtures are built on the embedded servers, whichever servers the settings name: a
+check must not touch those.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.common import say, styled
+from kpi_assets.cli.arguments import complete_pipeline
+from kpi_assets.cli.terminal import progress_bar, say, styled
+from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.fixtures.cases import Case, CaseError, find_cases, strays
+from kpi_assets.fixtures.run import run_cases
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines, pipeline_names
 from kpi_assets.printable import strict_json
 from kpi_assets.settings import settings
+from kpi_assets.sources.store import client
+
+FIXTURES = "fixtures"  # the folder beside sql/
 
 
 class Format(str, Enum):
@@ -22,24 +36,57 @@ class Format(str, Enum):
 
 def check(
     pipelines: Annotated[
-        list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="Folders below sql/; all by default.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[PIPELINE]...", help="Folders below sql/; all by default.", autocompletion=complete_pipeline
+        ),
     ] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
+    fixtures: Annotated[
+        bool, typer.Option("--fixtures/--no-fixtures", help="Whether to run the fixtures too, on embedded servers.")
+    ] = True,
 ) -> None:
-    """Print all that is wrong with the files, each with file, line and what to write: exit 0, or 2 if anything is."""
-    found = _errors(pipelines or [])
+    """Print all that is wrong with the files, and where fixtures differ: exit 0, 2 files, 1 fixtures."""
+    names = pipelines or []
+    wrong = _errors(names)
+    differ: list[UserError] = []
+    if format is Format.table:
+        _say_files(wrong, names)
+    if fixtures and not wrong:
+        ran: Counter[str] = Counter()
+        for case, found in _run_fixtures(names):
+            ran[case.pipeline] += 1
+            differ += found
+        differ += _strays(names)
+        if format is Format.table:
+            _say_fixtures(ran, differ)
     if format is Format.json:
-        typer.echo(strict_json([_as_json(error) for error in found], indent=2))
+        typer.echo(strict_json([_as_json(error) for error in [*wrong, *differ]], indent=2))
+    if wrong or differ:
+        raise typer.Exit(UsageError.exit_code if wrong else UserError.exit_code)
+
+
+def _say_files(wrong: Sequence[UserError], names: Sequence[str]) -> None:
+    for error in wrong:
+        say(styled("error:", "bold red"), f" {error}")
+    what = f"{len(wrong)} error{'s' * (len(wrong) != 1)}" if wrong else "All files can be read"
+    say(f"{what}: {', '.join(_places(wrong) or names or pipeline_names(settings().sql_dir)) or 'sql/'}.")
+
+
+def _say_fixtures(ran: Counter[str], differ: Sequence[UserError]) -> None:
+    for error in differ:
+        say(styled("differs:", "bold red"), f" {error}")
+    if not (ran or differ):
+        return
+    total = f"{ran.total()} fixture{'s' * (ran.total() != 1)}"
+    if differ:
+        count = len(differ)
+        say(f"{count} difference{'s' * (count != 1)} in {total}: {', '.join(sorted(ran)) or FIXTURES + '/'}.")
     else:
-        for error in found:
-            say(styled("error:", "bold red"), f" {error}")
-        what = f"{len(found)} error{'s' * (len(found) != 1)}" if found else "All files can be read"
-        say(f"{what}: {', '.join(_places(found) or pipelines or pipeline_names(settings().sql_dir)) or 'sql/'}.")
-    if found:
-        raise typer.Exit(UsageError.exit_code)
+        say(f"{total} came out as they say: {', '.join(sorted(ran))}.")
 
 
-def _errors(names: list[str]) -> list[UserError]:
+def _errors(names: Sequence[str]) -> list[UserError]:
     """What is wrong in the named pipelines, or in all and in what the environment says of them."""
     config = settings()
     known = pipeline_names(config.sql_dir)
@@ -55,7 +102,35 @@ def _errors(names: list[str]) -> list[UserError]:
     return []
 
 
-def _places(found: list[UserError]) -> list[str]:
+def _root() -> Path:
+    return settings().sql_dir.parent / FIXTURES
+
+
+def _run_fixtures(names: Sequence[str]) -> Iterator[tuple[Case, list[CaseError]]]:
+    """What differs of each case of the named pipelines, or of all; without a case no server is started."""
+    cases = [case for case in find_cases(_root()) if not names or case.pipeline in names]
+    if not cases:
+        return
+    config = settings()
+    # Minimum rows are of an environment's real deliveries; fixtures are small.
+    pipelines = load_pipelines(config.sql_dir)
+    nameless: dict[str, object] = {"postgres_url": None, "s3_bucket": None, "s3_buckets": {}, "s3_endpoint_url": None}
+    with (
+        embedded_servers(config.model_copy(update=nameless)) as servers,
+        progress_bar("fixtures", len(cases), in_bytes=False) as bar,
+    ):
+        for done, found in enumerate(run_cases(pipelines, cases, servers.postgres, client(servers.settings)), 1):
+            bar(done)
+            yield found
+
+
+def _strays(names: Sequence[str]) -> Iterator[CaseError]:
+    for path in strays(_root()):
+        if not names or path.relative_to(_root()).parts[0] in names:
+            yield CaseError(path, "it lies in no case: move it to <pipeline>/<schema>/<table>/<case>/")
+
+
+def _places(found: Sequence[UserError]) -> list[str]:
     """The pipelines in which something is wrong."""
     root = settings().sql_dir
     return sorted({error.path.relative_to(root).parts[0] for error in found if isinstance(error, ModelError)})
@@ -64,4 +139,6 @@ def _places(found: list[UserError]) -> list[str]:
 def _as_json(error: UserError) -> dict[str, object]:
     if isinstance(error, ModelError):
         return {"file": str(error.path), "line": error.line, "problem": error.problem}
+    if isinstance(error, CaseError):
+        return {"file": str(error.path), "line": None, "problem": error.problem}
     return {"file": None, "line": None, "problem": str(error)}

@@ -6,21 +6,15 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.common import (
-    LoadDateOrRunDate,
-    PipelineName,
-    Session,
-    date_option,
-    files_of_the_user,
-    pipeline_of,
-    prepare_bucket,
-    progress_bar,
-    say,
-    session,
-    styled,
-)
+from kpi_assets.cli.arguments import LoadDateOrRunDate, PipelineName, date_option
+from kpi_assets.cli.process import files_of_the_user
+from kpi_assets.cli.terminal import progress_bar, say, styled
+from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket
 from kpi_assets.errors import UsageError
 from kpi_assets.samples import GENERATORS
+from kpi_assets.sources.landing import files_of, what_is_wrong
+from kpi_assets.sources.landing import land as upload
+from kpi_assets.sources.store import open_store
 
 
 def sample(
@@ -73,16 +67,12 @@ def land(
 ) -> None:
     """Upload a load_date's files to S3; what is there already is left alone."""
     pipeline_of(pipeline).check_load_date(load_date)
-    with session(pipeline) as work:
+    with open_workspace(pipeline) as work:
         land_files(work, load_date, source, replace=replace)
 
 
-def land_files(work: Session, load_date: date, source: Path, *, replace: bool) -> None:
+def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool) -> None:
     """Upload each of the pipeline's files that the folder has. Raises UserError where it has none of them."""
-    from kpi_assets.sources.landing import files_of, what_is_wrong  # noqa: PLC0415
-    from kpi_assets.sources.landing import land as upload  # noqa: PLC0415
-    from kpi_assets.sources.store import open_store  # noqa: PLC0415
-
     pipeline = work.pipeline
     files = files_of(pipeline, load_date, source)
     prepare_bucket(work.stack, pipeline)

@@ -1,48 +1,44 @@
 """A deployment: `kpi bootstrap` makes its servers ready, `kpi doctor` looks whether everything is."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 
-from kpi_assets.cli.common import prepare_bucket, say, styled
+from kpi_assets.cli.terminal import say, styled
+from kpi_assets.cli.workspace import prepare_bucket
+from kpi_assets.doctor import content, instance, lake, machine, warehouse
+from kpi_assets.doctor.finding import Finding, broken, guarded
+from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.instance.folder import DATABASE
+from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
-
-if TYPE_CHECKING:
-    from kpi_assets.doctor.finding import Finding  # its package imports boto3
+from kpi_assets.warehouse import provision as server
 
 STYLES = {"ok": "green", "advice": "yellow", "broken": "bold red"}
 
 
 def bootstrap() -> None:
     """Make roles, databases, schemas and the ops tables ready, as KPI_ADMIN_POSTGRES_URL says; safe to repeat."""
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
-    from pydantic import SecretStr  # noqa: PLC0415
-
-    from kpi_assets.embedded.stack import running  # noqa: PLC0415
-    from kpi_assets.instance.folder import DATABASE  # noqa: PLC0415
-    from kpi_assets.materialize.prepare import prepare  # noqa: PLC0415
-    from kpi_assets.warehouse import provision as server  # noqa: PLC0415
-
     if settings().admin_postgres_url and settings().embedded_postgres:
         raise UsageError(
             "KPI_ADMIN_POSTGRES_URL is set, and KPI_POSTGRES_URL is not: set it to the URL that kpi_assets is to use; "
             "its login is made if it is missing."
         )
-    with running(settings()):
-        config = settings()
-        admin = config.admin_postgres_url or config.postgres_url
-        assert admin is not None
-        assert config.postgres_url is not None
+    with embedded_servers(settings()) as servers:
+        config = servers.settings
+        admin = config.admin_postgres_url or servers.postgres
         for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
             prepare(pipeline, admin, as_owner=True)
             _ready(f"database {pipeline.name}")
         if config.dagster_postgres_url is None:
             server.ensure_database(admin, DATABASE)
             _ready(f"database {DATABASE}")
-        product = conninfo_to_dict(config.postgres_url.get_secret_value())
+        product = conninfo_to_dict(servers.postgres.get_secret_value())
         login = str(product.get("user") or "")
         if login != conninfo_to_dict(admin.get_secret_value()).get("user"):
             password = product.get("password")
@@ -77,20 +73,15 @@ def doctor(
 
 
 def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
-    from kpi_assets.doctor import content, instance, lake, machine, warehouse  # noqa: PLC0415
-    from kpi_assets.doctor.finding import broken, guarded  # noqa: PLC0415
-    from kpi_assets.embedded.stack import running  # noqa: PLC0415
-
     first = settings()
     yield from machine.disk(first.home, holds_data=first.embedded_postgres or first.embedded_s3)
     try:
         pipelines = list(load_pipelines(first.sql_dir, first.min_rows).values())
-        with running(first) as stack:
-            config = settings()
-            assert config.postgres_url is not None
-            yield from warehouse.server(config.postgres_url, pipelines, embedded=first.embedded_postgres, deep=deep)
+        with embedded_servers(first) as servers:
+            config = servers.settings
+            yield from warehouse.server(servers.postgres, pipelines, embedded=first.embedded_postgres, deep=deep)
             for pipeline in pipelines:
-                prepare_bucket(stack, pipeline)
+                prepare_bucket(servers.stack, pipeline)
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
                 if deep:
                     yield from guarded("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]

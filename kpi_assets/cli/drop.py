@@ -4,8 +4,14 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.common import PipelineName, pipeline_of, say, session, styled
+from kpi_assets.cli.arguments import PipelineName
+from kpi_assets.cli.terminal import say, styled
+from kpi_assets.cli.workspace import open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
+from kpi_assets.materialize.drop import drop_table, published_tables
+from kpi_assets.model.names import Relation
+from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.views import latest_of
 
 
 def drop(
@@ -14,17 +20,12 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
 ) -> None:
     """Drop a table with all its load_dates: of a file that was renamed or removed, or before its storage changes."""
-    from kpi_assets.materialize.drop import drop_table, published_tables  # noqa: PLC0415
-    from kpi_assets.model.names import Relation  # noqa: PLC0415
-    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
-    from kpi_assets.warehouse.views import latest_of  # noqa: PLC0415
-
     described = pipeline_of(pipeline).tables
     try:
         relation = Relation.parse(table)
     except ValueError as error:
         raise UsageError(f"{error}: name the table as `kpi plan {pipeline}` does.") from None
-    with session(pipeline) as work:
+    with open_workspace(pipeline) as work:
         with connect(work.ready().server, pipeline, "drop") as connection:
             published = {each.asset: each for each in published_tables(connection)}
         if table not in published:

@@ -6,8 +6,14 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.common import PipelineName, Session, grid, out, pipeline_of, say, session, styled
+from kpi_assets.cli.arguments import PipelineName
+from kpi_assets.cli.terminal import grid, out, say, styled
+from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
+from kpi_assets.materialize import retention as build
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.sources.store import open_store
+from kpi_assets.warehouse.connection import connect
 
 
 def retention(
@@ -21,18 +27,13 @@ def retention(
             f"{pipeline} keeps everything: write retention, such as {{raw: 400}} days, into "
             f"{found.path / 'pipeline.yaml'} to change that."
         )
-    with session(pipeline) as work:
+    with open_workspace(pipeline) as work:
         left = _retain(work.ready() if drop else work.looked_at(), drop=drop)
     raise typer.Exit(1 if left else 0)
 
 
-def _retain(work: Session, *, drop: bool) -> list[str]:
+def _retain(work: Workspace, *, drop: bool) -> list[str]:
     """Show, or do and show; returns what was left for the next time."""
-    from kpi_assets.materialize import retention as build  # noqa: PLC0415
-    from kpi_assets.materialize.context import BuildContext  # noqa: PLC0415
-    from kpi_assets.sources.store import open_store  # noqa: PLC0415
-    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
-
     pipeline = work.pipeline
     with connect(work.server, pipeline.name, "retention", reads=True) as connection:
         found = build.find_due(connection, pipeline, datetime.now(timezone.utc).date())

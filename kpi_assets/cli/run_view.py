@@ -4,16 +4,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.live import Live
 from rich.table import Table as Grid
 
-from kpi_assets.cli.common import err, say, styled
+from kpi_assets.cli.terminal import err, say, styled
+from kpi_assets.materialize.context import Progress
 from kpi_assets.printable import printable
-
-if TYPE_CHECKING:
-    from kpi_assets.materialize.context import Progress  # its import brings boto3
 
 KEPT_BACK = "what it reads was not published"
 ENDINGS = {

@@ -9,18 +9,34 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kpi_assets.cli.common import HELD, Session, StoppedError, loaded, parents_of
+import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.exc import SQLAlchemyError
+
+from kpi_assets.assets.resources import plain_s3
+from kpi_assets.automation.stalled import record_if_alerts_stalled
+from kpi_assets.cli import HELD, STOPPED
+from kpi_assets.cli.process import loaded
 from kpi_assets.cli.run_view import RunView
+from kpi_assets.cli.selection import parents_of
+from kpi_assets.cli.workspace import Workspace
+from kpi_assets.dagster_internals import (
+    MAX_RETRIES_TAG,
+    ErrorSource,
+    RunFailureReason,
+    keep_ctrl_c_from_helpers,
+)
+from kpi_assets.definitions import build_defs
 from kpi_assets.errors import UserError
+from kpi_assets.instance import folder
+from kpi_assets.instance.processes import close_dead_runs, process_tags
+from kpi_assets.instance.storage import open_instance, why_not
+from kpi_assets.ledger import run_states
+from kpi_assets.materialize.context import Progress
 from kpi_assets.model.names import Relation
-
-if TYPE_CHECKING:
-    import dagster as dg
-    from dagster_shared.error import SerializableErrorInfo
-
-    from kpi_assets.materialize.context import Progress
+from kpi_assets.warehouse.connection import connect
 
 KEPT = "Stopped: what was published before stays; run the load_date again for the rest."
 States = Mapping[str, tuple[str, str | None]]
@@ -73,15 +89,16 @@ class Result:
         return EXIT_CODES[self.word]
 
 
+class StoppedError(UserError):
+    """Somebody pressed Ctrl-C, or asked the process to end."""
+
+    exit_code = STOPPED
+
+
 class Runner:
     """Runs of one pipeline in this process."""
 
-    def __init__(self, work: Session, instance: "dg.DagsterInstance") -> None:
-        import dagster as dg  # noqa: PLC0415
-
-        from kpi_assets.assets.resources import plain_s3  # noqa: PLC0415
-        from kpi_assets.definitions import build_defs  # noqa: PLC0415
-
+    def __init__(self, work: Workspace, instance: "dg.DagsterInstance") -> None:
         self._work, self._instance = work, instance
         self._view: RunView | None = None
         overrides = {"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(self._reporter)}
@@ -91,11 +108,8 @@ class Runner:
         assert self._view is not None
         return self._view.reporter(log, subject)
 
-    def materialise(self, load_date: date, names: Sequence[str]) -> Result:
+    def materialize(self, load_date: date, names: Sequence[str]) -> Result:
         """Run the named assets of one load_date; Dagster's own history shows the run. Raises StoppedError."""
-        from kpi_assets.ledger import run_states  # noqa: PLC0415
-        from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
-
         work, run_id = self._work, str(uuid.uuid4())
         reads = parents_of(work.pipeline)
         with RunView(f"{work.pipeline.name}, load_date {load_date}", names, reads) as self._view:
@@ -106,11 +120,6 @@ class Runner:
 
     def _execute(self, run_id: str, load_date: date, names: Sequence[str]) -> Mapping[str, str]:
         """Execute the run; why each step failed that did, and by the pipeline's name what was no step's fault."""
-        import dagster as dg  # noqa: PLC0415
-
-        from kpi_assets.dagster_internals import MAX_RETRIES_TAG  # noqa: PLC0415
-        from kpi_assets.instance.processes import process_tags  # noqa: PLC0415
-
         pipeline = self._work.pipeline
         try:
             ran = self._job.execute_in_process(
@@ -130,31 +139,20 @@ class Runner:
 
 
 @contextmanager
-def open_runner(work: Session) -> Iterator[Callable[[date, Sequence[str]], Result]]:
-    """What materialises load_dates of a pipeline whose servers are ready; its sessions end with the context."""
-    from kpi_assets.instance import folder  # noqa: PLC0415
-
+def open_runner(work: Workspace) -> Iterator[Callable[[date, Sequence[str]], Result]]:
+    """What materializes load_dates of a pipeline whose servers are ready; its sessions end with the context."""
     folder.prepare(work.settings)
-    from kpi_assets.dagster_internals import keep_ctrl_c_from_helpers  # noqa: PLC0415
-    from kpi_assets.instance.processes import close_dead_runs  # noqa: PLC0415
-    from kpi_assets.instance.storage import open_instance  # noqa: PLC0415
-
     keep_ctrl_c_from_helpers()
     with open_instance() as instance:
         runner = Runner(work, instance)
         close_dead_runs(instance)
         _record_stalled_alerts(work, instance)
         loaded()
-        yield runner.materialise
+        yield runner.materialize
 
 
-def _record_stalled_alerts(work: Session, instance: "dg.DagsterInstance") -> None:
+def _record_stalled_alerts(work: Workspace, instance: "dg.DagsterInstance") -> None:
     """Take down that nobody tells of incidents any more: the command delivers at its end. No failure of the command."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-
-    from kpi_assets.automation.stalled import record_if_alerts_stalled  # noqa: PLC0415
-    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
-
     with suppress(SQLAlchemyError), connect(work.server, work.pipeline.name, "alerts") as connection:
         record_if_alerts_stalled(instance, connection, work.pipeline.name)
 
@@ -164,8 +162,6 @@ def failures_of(pipeline: str, events: Sequence["dg.DagsterEvent"]) -> dict[str,
 
     Raises StoppedError where somebody stopped the run.
     """
-    from kpi_assets.dagster_internals import ErrorSource, RunFailureReason  # noqa: PLC0415
-
     failures = {}
     for event in events:
         if event.is_step_failure and event.step_key:
@@ -193,8 +189,6 @@ def _reason(error: "SerializableErrorInfo | None") -> str:
 
 def broken_off(error: Exception) -> str:
     """What a person is told of a run that Dagster could not go on with."""
-    from kpi_assets.instance.storage import why_not  # noqa: PLC0415
-
     if reason := why_not(error):
         return f"{reason}; then run the load_date again."
     return f"The run broke off ({type(error).__name__}: {error}): this is a fault of kpi_assets."

@@ -1,25 +1,19 @@
-"""The stack: `kpi up`, `kpi down`, `kpi status`."""
+"""The stack: `kpi up`, `kpi down`.
 
-import os
+Imports no Dagster: `kpi up` watches processes that do.
+"""
+
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from kpi_assets.cli.common import Session, err, grid, loaded, out, say, sound_pipelines, styled
-from kpi_assets.cli.switch import say_off, say_switch
+from kpi_assets.cli.process import loaded
+from kpi_assets.cli.terminal import err, say, styled
+from kpi_assets.cli.workspace import Workspace, sound_pipelines
+from kpi_assets.embedded.stack import embedded_servers, stop
+from kpi_assets.instance import services
 from kpi_assets.settings import settings
-
-STYLES = {
-    "published": "green",
-    "held": "bold red",
-    "failed": "red",
-    "running": "cyan",
-    "partly": "yellow",
-    "dropped": "dim",
-}
-SHOWN = 30  # load_dates of a pipeline, unless --all
 
 
 def up(
@@ -28,20 +22,12 @@ def up(
     ] = None,
 ) -> None:
     """Start the embedded servers, the Dagster web UI and the daemon, until Ctrl-C."""
-    from kpi_assets.embedded.stack import running  # noqa: PLC0415
-    from kpi_assets.instance import services  # noqa: PLC0415
-
-    first = settings()
-    # What the services begin with, wherever they run.
-    os.environ.update(KPI_HOME=str(first.home), KPI_SQL_DIR=str(first.sql_dir))
-    with running(first) as stack:
-        config = settings()
+    with embedded_servers(settings()) as servers:
         for pipeline in sound_pipelines():
-            assert config.postgres_url is not None
-            Session(pipeline, config, config.postgres_url, stack).ready()
+            Workspace(pipeline, servers).ready()
         loaded()
         say("Starting the web UI and the daemon ...", console=err)
-        services.serve(config, stack, port, _ready)
+        services.serve(servers.settings, servers.stack, port, _ready)
 
 
 def _ready(address: str, off: Sequence[str]) -> None:
@@ -52,69 +38,11 @@ def _ready(address: str, off: Sequence[str]) -> None:
 
 def down() -> None:
     """Stop the web UI, the daemon and the embedded servers of this KPI_HOME."""
-    from kpi_assets.embedded.stack import stop  # noqa: PLC0415
-    from kpi_assets.instance import services  # noqa: PLC0415
-
     home = settings().home
     stopped = [*services.stop(home), *stop(home)]
     say(f"Stopped: {', '.join(stopped)}." if stopped else f"Nothing was running in {home}.")
 
 
-def status(
-    everything: Annotated[bool, typer.Option("--all", help="Every load_date, not only the last 30.")] = False,
-) -> None:
-    """Print what runs, and what is published of each pipeline by load_date and layer."""
-    from kpi_assets.embedded import stack as local  # noqa: PLC0415
-    from kpi_assets.instance import services  # noqa: PLC0415
-
-    home = settings().home
-    servers = [(s.name, s.running, s.port, s.pid) for s in local.status(home)]
-    rows = [
-        (name, styled("running", "green") if runs else styled("down", "dim"), port, pid if runs else None)
-        for name, runs, port, pid in [*servers, *services.status(home)]
-    ]
-    say("Processes of the home ", styled(home, "bold"))  # on one line, however long: a title is folded
-    out.print(grid("", ("process", "state", "port", "pid"), rows))
-    with local.running(settings()) as stack:
-        config = settings()
-        for pipeline in sound_pipelines():
-            assert config.postgres_url is not None
-            work = Session(pipeline, config, config.postgres_url, stack).looked_at()
-            _print_load_dates(work, everything)
-            say_switch(work)
-
-
-def _print_load_dates(work: Session, everything: bool) -> None:
-    from kpi_assets.ledger import run_states  # noqa: PLC0415
-    from kpi_assets.warehouse.connection import connect  # noqa: PLC0415
-
-    pipeline = work.pipeline
-    with connect(work.server, pipeline.name, "status", reads=True) as connection:
-        states = run_states.by_load_date(connection)
-    layers = {"s3": [table.object_name for table in pipeline.object_tables]}
-    for relation in pipeline.tables:
-        layers.setdefault(relation.schema, []).append(str(relation))
-    days = sorted(states)
-    shown = days if everything else days[-SHOWN:]
-    rows = [(day, *(_cell(states[day], names) for names in layers.values())) for day in shown]
-    out.print(grid(f"{pipeline.name}: load_dates by layer", ("load_date", *layers), rows))
-    if len(shown) < len(days):
-        say(f"{len(days) - len(shown)} earlier load_dates: --all shows them.")
-    if not days:
-        name = pipeline.name
-        say(f"{name}: nothing has been run yet in {work.place}; `kpi plan {name}` says what has landed there.")
-
-
-def _cell(states: dict[str, str], names: list[str]) -> Text:
-    """What a layer of a load_date has come to: the worst of its tables, or all published."""
-    found = [states.get(name, "missing") for name in names]
-    for word in ("running", "held", "failed"):
-        if word in found:
-            which = ", ".join(name.partition(".")[2] for name, state in zip(names, found, strict=True) if state == word)
-            return styled(f"{word}: {which}", STYLES[word])
-    done, gone = found.count("published"), found.count("dropped")
-    if done == len(names):
-        return styled("published", STYLES["published"])
-    if gone and done + gone == len(names):
-        return styled("dropped" if gone == len(names) else f"published, {gone} dropped", STYLES["dropped"])
-    return styled(f"{done} of {len(names)} published", STYLES["partly"]) if done else styled("missing", "dim")
+def say_off(name: str) -> None:
+    """One line on a pipeline that runs nothing by itself."""
+    say(f"{name}: automation is ", styled("off", "yellow"), f": `kpi enable {name}` switches it on.")

@@ -6,19 +6,21 @@ The switches are those of the UI: they lie in the Dagster instance, and last whe
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import dagster as dg
 import typer
 
-from kpi_assets.cli.common import PipelineName, Session, say, session, styled
-from kpi_assets.cli.plan import standings_of, told
+from kpi_assets.cli.arguments import PipelineName
+from kpi_assets.cli.plan import count_states, load_date_statuses
+from kpi_assets.cli.stack import say_off
+from kpi_assets.cli.terminal import say, styled
+from kpi_assets.cli.workspace import Workspace, open_workspace
 from kpi_assets.errors import UserError
-
-if TYPE_CHECKING:
-    import dagster as dg
-
-    from kpi_assets.instance.starters import Starter
-    from kpi_assets.plan.status import LoadDateStatus
+from kpi_assets.instance import folder
+from kpi_assets.instance.starters import Starter, pipeline_schedule_of, pipeline_sensor_of, switched_on
+from kpi_assets.instance.storage import open_instance
+from kpi_assets.plan.status import LoadDateStatus
 
 SILENCE = 120  # seconds without a heartbeat, until a daemon counts as dead
 
@@ -30,9 +32,7 @@ def enable(
     ] = False,
 ) -> None:
     """Switch on what runs a pipeline by itself: the sensor, or the daily schedule."""
-    from kpi_assets.instance.starters import pipeline_schedule_of, pipeline_sensor_of  # noqa: PLC0415
-
-    with session(pipeline) as work, _instance(work.ready()) as instance:
+    with open_workspace(pipeline) as work, _instance(work.ready()) as instance:
         automation = work.pipeline.config.automation
         sensor, daily = pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline)
         chosen, other = (daily, sensor) if schedule or automation.start == "schedule" else (sensor, daily)
@@ -42,7 +42,7 @@ def enable(
         if other.switch(instance, on=False):
             say(styled("off", "yellow"), f" {pipeline}: {other.name}, in whose place that is.")
         due = _due(work)
-        counts = told([standing.state for standing in due])
+        counts = count_states([status.state for status in due])
         say(f"To be built now: {_load_dates(due)}, {counts}" if due else "No load_date is to be built now.")
         if not _daemon_runs(instance):
             say("No daemon runs: it begins with `kpi up`.")
@@ -50,23 +50,19 @@ def enable(
 
 def disable(pipeline: PipelineName) -> None:
     """Switch off what runs a pipeline by itself; runs that were asked for already go on."""
-    from kpi_assets.instance.starters import pipeline_schedule_of, pipeline_sensor_of  # noqa: PLC0415
-
-    with session(pipeline) as work, _instance(work.ready()) as instance:
+    with open_workspace(pipeline) as work, _instance(work.ready()) as instance:
         both = (pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline))
         switched = [starter.name for starter in both if starter.switch(instance, on=False)]
         what = " and ".join(switched) if switched else "nothing runs it by itself, as before"
         say(styled("off", "yellow"), f" {pipeline}: {what}.")
         due = _due(work)
         if due:
-            counts = told([standing.state for standing in due])
+            counts = count_states([status.state for status in due])
             say(f"Left as it is until `kpi run`, `kpi backfill` or `kpi enable`: {_load_dates(due)}, {counts}")
 
 
-def say_switch(work: Session) -> None:
+def say_switch(work: Workspace) -> None:
     """One line on whether a pipeline runs by itself."""
-    from kpi_assets.instance.starters import switched_on  # noqa: PLC0415
-
     name = work.pipeline.name
     try:
         with _instance(work) as instance:
@@ -80,31 +76,22 @@ def say_switch(work: Session) -> None:
         say_off(name)
 
 
-def say_off(name: str) -> None:
-    """One line on a pipeline that runs nothing by itself."""
-    say(f"{name}: automation is ", styled("off", "yellow"), f": `kpi enable {name}` switches it on.")
-
-
 @contextmanager
-def _instance(work: Session) -> "Iterator[dg.DagsterInstance]":
-    from kpi_assets.instance import folder  # noqa: PLC0415
-
+def _instance(work: Workspace) -> "Iterator[dg.DagsterInstance]":
     folder.prepare(work.settings)
-    from kpi_assets.instance.storage import open_instance  # noqa: PLC0415
-
     with open_instance() as instance:
         yield instance
 
 
-def _what(work: Session, starter: "Starter") -> str:
+def _what(work: Workspace, starter: "Starter") -> str:
     each = f"each {work.pipeline.config.automation.interval_seconds} seconds" if starter.is_sensor else "at 02:00 UTC"
     return f"{starter.name} looks {each}"
 
 
-def _due(work: Session) -> "list[LoadDateStatus]":
+def _due(work: Workspace) -> "list[LoadDateStatus]":
     """The load_dates that automation builds as they are now."""
     config = work.pipeline.config
-    found = standings_of(work, config.start_date, datetime.now(timezone.utc).date())
+    found = load_date_statuses(work, config.start_date, datetime.now(timezone.utc).date())
     return [each for each in found if each.is_due(rebuild_on_sql_change=config.automation.rebuild_on_sql_change)]
 
 

@@ -28,6 +28,7 @@ from kpi_assets.embedded import home, locks
 from kpi_assets.embedded.accounts import Account
 from kpi_assets.embedded.home import Home
 from kpi_assets.errors import UserError
+from kpi_assets.process_identity import living
 from kpi_assets.waiting import Waits
 
 logger = logging.getLogger(__name__)
@@ -114,8 +115,8 @@ class Server(ABC):
             return None
         _reap()
         try:
-            process = psutil.Process(pid)
-            return process if self._is_main(process) else None
+            process = living(pid)
+            return process if process and self.is_main(process.cmdline()) else None
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
@@ -284,7 +285,7 @@ class Server(ABC):
         return True
 
     def _is_main(self, process: psutil.Process) -> bool:
-        return process.status() != psutil.STATUS_ZOMBIE and self.is_main(process.cmdline())
+        return living(process.pid) is not None and self.is_main(process.cmdline())
 
     def _find_unrecorded(self) -> psutil.Process | None:
         """The server whose starter was killed before it could write down the process; from now on it is recorded."""

@@ -14,6 +14,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
+
+from pydantic import SecretStr
 
 from kpi_assets.embedded import locks
 from kpi_assets.embedded.home import Credentials, Home
@@ -21,6 +24,7 @@ from kpi_assets.embedded.postgres import Postgres
 from kpi_assets.embedded.s3 import REGION, S3
 from kpi_assets.embedded.server import Server, ServerStatus
 from kpi_assets.errors import UserError
+from kpi_assets.scrub import keep_secret
 from kpi_assets.settings import Settings
 from kpi_assets.settings import settings as current_settings
 
@@ -92,6 +96,18 @@ class Stack:
             found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
         return found
 
+    def named_in(self, settings: Settings) -> Settings:
+        """The settings with these servers in them, whose passwords nothing may show."""
+        changes: dict[str, object] = {"home": self._home.root}
+        if self._postgres:
+            changes["postgres_url"] = SecretStr(self._postgres.url())
+        if self._s3:
+            changes["s3_endpoint_url"] = self._s3.url()
+            keep_secret([self.credentials.s3_secret_access_key.get_secret_value()])
+        named = settings.model_copy(update=changes)
+        keep_secret(named.secrets())
+        return named
+
     def make_bucket(self, name: str) -> Path:
         """The folder of a bucket on the embedded S3, made if missing; UserError for a name that S3 would refuse."""
         assert self._s3 is not None, "this stack has no S3"
@@ -123,19 +139,32 @@ class Stack:
                 os.close(alone)
 
 
-@contextmanager
-def running(settings: Settings) -> Iterator[Stack | None]:
-    """Embedded servers for what the settings do not name, made known through the environment; None if they name all.
+class Servers(NamedTuple):
+    """Settings that name every server, and the embedded ones among these; None where the settings named all before."""
 
-    Within, `kpi_assets.settings.settings()` names every server. After, the environment is what it was, and the servers
-    are down unless somebody else uses them.
+    settings: Settings
+    stack: Stack | None
+
+    @property
+    def postgres(self) -> SecretStr:
+        """The warehouse server's URL."""
+        assert self.settings.postgres_url is not None
+        return self.settings.postgres_url
+
+
+@contextmanager
+def embedded_servers(settings: Settings) -> Iterator[Servers]:
+    """Embedded servers for what the settings do not name; after, they are down unless somebody else uses them.
+
+    What libraries read by themselves (boto3, libpq), and what Dagster and programs that are started have no other way
+    to be told, is in this process's environment meanwhile; after, it is what it was.
     """
     if not (settings.embedded_postgres or settings.embedded_s3):
-        yield None
+        yield Servers(settings, None)
         return
     stack = Stack(settings.home, postgres=settings.embedded_postgres, s3=settings.embedded_s3)
     with _environ(_diversions(settings)), stack, _environ(stack.environment()):
-        yield stack
+        yield Servers(stack.named_in(settings), stack)
 
 
 def stop(home: Path) -> list[str]:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import psutil
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.instance import access, folder, probe
+from kpi_assets.process_identity import ProcessIdentity, living
 from kpi_assets.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -43,12 +44,12 @@ class _Record:
     port: int | None = None
 
     def process(self) -> psutil.Process | None:
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.since) < 1 and process.status() != psutil.STATUS_ZOMBIE
-            return process if same else None
-        except psutil.NoSuchProcess:
-            return None
+        return ProcessIdentity(self.pid, self.since).process()
+
+
+def _record_of(name: str, pid: int, port: int | None = None) -> _Record:
+    identity = ProcessIdentity.of(pid)
+    return _Record(name, identity.pid, identity.since, port)
 
 
 def serve(
@@ -72,13 +73,13 @@ def serve(
         folder.prepare(settings)
         token = access.make_token(settings)
         chosen = _free_port(port)
-        os.environ.setdefault("KPI_UI_URL", address(chosen))  # for the links in alerts, which the daemon delivers
-        _write(home, _Record(SUPERVISOR, os.getpid(), psutil.Process().create_time()))
+        _write(home, _record_of(SUPERVISOR, os.getpid()))
         children: list[subprocess.Popen[bytes]] = []
         try:
             off = open_instance(settings, ended)
             for name, arguments in commands(chosen).items() if not ended() else ():
-                children.append(_spawn(settings, name, arguments, stack, chosen if name == WEB else None))
+                environment = {"KPI_UI_URL": address(chosen), **folder.environment(settings)}  # for the links in alerts
+                children.append(_spawn(home, name, arguments, environment, stack, chosen if name == WEB else None))
             _await_answer(address(chosen), children, home, ended)
             if not ended():
                 on_ready(access.link(address(chosen), token), off)
@@ -181,23 +182,27 @@ def open_instance(settings: Settings, ended: Callable[[], bool]) -> list[str]:
 
 
 def _spawn(
-    settings: Settings, name: str, arguments: Sequence[str], stack: Stack | None, port: int | None = None
+    home: Path,
+    name: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    stack: Stack | None,
+    port: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    home = settings.home.resolve()
     log = _log(home, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         child = subprocess.Popen(  # noqa: S603
             [sys.executable, *arguments],
             cwd=folder.working_folder(home),
-            env=folder.environment(settings),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours; and a group of its own, to be ended as one
             pass_fds=[stack.lock_fd] if stack else [],  # the embedded servers are in use while a service lives
         )
-    _write(home, _Record(name, child.pid, psutil.Process(child.pid).create_time(), port))
+    _write(home, _record_of(name, child.pid, port))
     return child
 
 
@@ -248,10 +253,9 @@ class _CodeServer:
 
 
 def _is_code_server(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE and "grpc" in process.cmdline()
-    except psutil.NoSuchProcess:
-        return False
+    with suppress(psutil.NoSuchProcess):
+        return living(process.pid) is not None and "grpc" in process.cmdline()
+    return False
 
 
 @contextmanager
@@ -286,8 +290,8 @@ def _living_groups() -> set[int]:
     """The process groups that have a member which has not ended."""
     groups = set()
     for process in psutil.process_iter():
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
+        with suppress(ProcessLookupError):
+            if living(process.pid):
                 groups.add(os.getpgid(process.pid))
     return groups
 

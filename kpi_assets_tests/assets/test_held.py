@@ -14,8 +14,7 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.resources import OUTCOME
-from kpi_assets.cli.common import StoppedError
-from kpi_assets.cli.runner import failures_of
+from kpi_assets.cli.runner import StoppedError, failures_of
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.model.names import Relation

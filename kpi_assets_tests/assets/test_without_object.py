@@ -8,7 +8,7 @@ import pytest
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.metadata import column_lineage
 from kpi_assets.assets.steps import upstream_names
-from kpi_assets.cli.common import parents_of
+from kpi_assets.cli.selection import parents_of
 from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation

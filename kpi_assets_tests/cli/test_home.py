@@ -4,14 +4,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from kpi_assets.cli.stack import up
 from kpi_assets.embedded.home import Home
 from kpi_assets.embedded.stack import status, stop
-from kpi_assets.settings import Settings, settings
+from kpi_assets.instance import folder
+from kpi_assets.settings import settings
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import Kpi, Site
 from kpi_assets_tests.cli.conftest import Published
@@ -177,8 +176,8 @@ def test_nor_where_both_servers_are_of_ones_own(kpi: Site, published: Published,
 @pytest.mark.usefixtures("_open_umask")
 def test_what_was_open_is_closed_and_said(kpi: Site, published: Published, tmp_path: Path) -> None:
     own = Kpi(tmp_path / "own", tmp_path, kpi.secrets, **kpi.servers, KPI_S3_BUCKET="kpi-instacart")
-    for folder in ("dagster", "logs", "somebody-elses"):
-        (own.home / folder).mkdir(parents=True)
+    for name in ("dagster", "logs", "somebody-elses"):
+        (own.home / name).mkdir(parents=True)
     said = own("doctor")
     assert f"Others could read dagster, logs in {own.home}, and no longer can." in said.err
     assert open_to_others(own.home) == {".": "0o777", "somebody-elses": "0o777"}
@@ -195,22 +194,14 @@ def test_the_services_of_kpi_up_are_told_the_home_and_the_tree_that_it_works_in(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They run in folders of their own, and would find another project there, or none."""
-
-    class Begun(Exception): ...  # noqa: N818
-
-    def running(_settings: Settings) -> NoReturn:
-        raise Begun
-
     for name in ("KPI_HOME", "KPI_SQL_DIR"):
         monkeypatch.setenv(name, "")  # so that it is put back as it was
         monkeypatch.delenv(name)
     monkeypatch.chdir(place / "project" / "day")
-    monkeypatch.setattr("kpi_assets.embedded.stack.running", running)
     settings.cache_clear()
     try:
-        with pytest.raises(Begun):
-            up()
-        told = {name: os.environ[name] for name in ("KPI_HOME", "KPI_SQL_DIR")}
+        found = folder.environment(settings())
     finally:
         settings.cache_clear()
+    told = {name: found[name] for name in ("KPI_HOME", "KPI_SQL_DIR")}
     assert told == {"KPI_HOME": str(place / "project" / ".kpi"), "KPI_SQL_DIR": str(place / "project" / "sql")}

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from kpi_assets.cli.common import selected
+from kpi_assets.cli.selection import selected
 from kpi_assets.errors import UsageError
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.cli.command import SQL, Said, Site

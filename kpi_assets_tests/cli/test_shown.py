@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kpi_assets.cli.common import grid, say, styled
+from kpi_assets.cli.terminal import grid, say, styled
 from kpi_assets.printable import printable, strict_json
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import Kpi, Said, Site

@@ -16,8 +16,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from kpi_assets.cli.common import StoppedError
-from kpi_assets.cli.runner import failures_of
+from kpi_assets.cli.runner import StoppedError, failures_of
 from kpi_assets_tests.cli.command import Said, Site
 from kpi_assets_tests.cli.conftest import Published
 from kpi_assets_tests.machine import HOURS, eventually

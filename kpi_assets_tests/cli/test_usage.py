@@ -1,15 +1,18 @@
 """Wrong usage: exit 2 and one sentence, before any server is asked."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from kpi_assets.cli.app import app
-from kpi_assets.cli.common import parents_of
-from kpi_assets_tests.cli.command import SQL, Kpi, Said, Site
+from kpi_assets.cli.selection import parents_of
+from kpi_assets_tests.cli.command import KPI, SQL, Kpi, Said, Site, plain_environment
 from kpi_assets_tests.shipped import PIPELINE
 
 NAMES = ", ".join(parents_of(PIPELINE))
@@ -165,3 +168,46 @@ def test_help_names_every_command(nowhere: Kpi) -> None:
         "recheck",
         "url",
     }
+
+
+def imported_by(*words: str) -> set[str]:
+    """The packages that a command has imported when it ends."""
+    call = f"sys.argv[1:] = {list(words)!r}; from kpi_assets.cli import main"
+    script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); {call}; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+def test_help_is_answered_before_anything_is_imported_that_takes_long() -> None:
+    slow = {"dagster", "boto3", "botocore", "psycopg", "sqlglot", "pandas", "numpy", "pydantic", "yaml"}
+    for words in (["--help"], ["--version"], []):
+        found = imported_by(*words)
+        assert "typer" in found
+        assert not found & slow, words
+    assert "dagster" in imported_by("run", "--help")
+
+
+def test_what_kpi_up_needs_imports_no_dagster() -> None:
+    assert "dagster" not in imported_by("up", "--help")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"kpi_assets {metadata.version('kpi_assets')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("kpi back", ["backfill"]),
+        ("kpi show inst", ["instacart"]),
+        ("kpi url inst", ["instacart"]),
+        ("kpi check x", []),
+        ("kpi show instacart raw.orders --lim", ["--limit"]),
+    ],
+)
+def test_a_shell_completes_commands_pipelines_and_options(words: str, completed: list[str]) -> None:
+    shell = {"_KPI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [KPI], env={**plain_environment(), **shell}, cwd=SQL.parent, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == completed

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-from kpi_assets.cli.common import HELD
+from kpi_assets.cli import HELD
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.names import Relation
 from kpi_assets.model.tree import load_pipelines

@@ -18,7 +18,7 @@ import pytest
 from kpi_assets.embedded.accounts import Account, let_through
 from kpi_assets.embedded.postgres import installation
 from kpi_assets.embedded.s3 import program
-from kpi_assets.embedded.stack import Stack, running, status, stop
+from kpi_assets.embedded.stack import Stack, embedded_servers, status, stop
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings, settings
 from kpi_assets_tests.embedded.conftest import User, are_running, ask, command_lines, states
@@ -29,8 +29,11 @@ UP = {"postgres": True, "s3": True}
 
 def test_environment_names_the_servers_and_is_put_back(named: Settings, home: Path):
     before = dict(os.environ)
-    with running(named) as stack:
+    with embedded_servers(named) as (found, stack):
         assert stack
+        assert found.postgres_url and found.postgres_url.get_secret_value() == os.environ["KPI_POSTGRES_URL"]
+        assert (found.s3_endpoint_url, found.home) == (os.environ["KPI_S3_ENDPOINT_URL"], home)
+        assert not (found.embedded_postgres or found.embedded_s3)
         assert {name: os.environ[name] for name in stack.environment()} == stack.environment()
         assert set(os.environ) - set(before) == {
             "KPI_HOME",
@@ -50,7 +53,7 @@ def test_environment_names_the_servers_and_is_put_back(named: Settings, home: Pa
         assert not settings().embedded_postgres
         assert not settings().embedded_s3
         assert ask(os.environ["KPI_POSTGRES_URL"], "select current_user") == [("kpi",)]
-        with running(settings()) as inner:
+        with embedded_servers(settings()) as (_, inner):
             assert inner is None
         assert are_running(home) == UP
     assert dict(os.environ) == before
@@ -60,14 +63,14 @@ def test_environment_names_the_servers_and_is_put_back(named: Settings, home: Pa
 
 def test_environment_is_put_back_after_an_error(named: Settings, home: Path):
     before = dict(os.environ)
-    with pytest.raises(ZeroDivisionError), running(named):
+    with pytest.raises(ZeroDivisionError), embedded_servers(named):
         raise ZeroDivisionError
     assert dict(os.environ) == before
     assert are_running(home) == DOWN
 
 
 def test_data_and_addresses_survive_a_restart(named: Settings):
-    with running(named) as stack:
+    with embedded_servers(named) as (_, stack):
         assert stack
         first = stack.environment()
         ask(first["KPI_POSTGRES_URL"], "create table counted as select generate_series(1, 1000) as n")
@@ -75,7 +78,7 @@ def test_data_and_addresses_survive_a_restart(named: Settings):
         boto3.Session().client("s3", endpoint_url=first["KPI_S3_ENDPOINT_URL"]).put_object(
             Bucket="kept", Key="a/b.txt", Body=b"kept"
         )
-    with running(named) as stack:
+    with embedded_servers(named) as (_, stack):
         assert stack
         assert stack.environment() == first
         assert ask(first["KPI_POSTGRES_URL"], "select count(*), sum(n) from counted") == [(1000, 500500)]
@@ -85,19 +88,19 @@ def test_data_and_addresses_survive_a_restart(named: Settings):
 
 def test_only_what_is_not_named_is_started(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KPI_POSTGRES_URL", "postgresql://somebody:secret@db.example/warehouse")
-    with running(Settings(home=home)) as stack:
+    with embedded_servers(Settings(home=home)) as (_, stack):
         assert stack
         assert are_running(home) == {"postgres": False, "s3": True}
         assert os.environ["KPI_POSTGRES_URL"] == "postgresql://somebody:secret@db.example/warehouse"
         assert "KPI_POSTGRES_URL" not in stack.environment()
     monkeypatch.setenv("KPI_S3_BUCKET", "theirs")
     elsewhere = home.parent / "elsewhere"
-    with running(Settings(home=elsewhere)) as stack:
+    with embedded_servers(Settings(home=elsewhere)) as (_, stack):
         assert stack is None
         assert not elsewhere.exists()
     monkeypatch.delenv("KPI_POSTGRES_URL")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "theirs")
-    with running(Settings(home=home)):
+    with embedded_servers(Settings(home=home)):
         assert are_running(home) == {"postgres": True, "s3": False}
         assert os.environ["AWS_ACCESS_KEY_ID"] == "theirs"
 
@@ -114,7 +117,7 @@ def test_settings_of_the_users_do_not_lead_clients_elsewhere(named: Settings, mo
     }
     for name, value in theirs.items():
         monkeypatch.setenv(name, value)
-    with running(named):
+    with embedded_servers(named):
         assert ask(os.environ["KPI_POSTGRES_URL"], "select 1") == [(1,)]
         client = boto3.Session().client("s3", endpoint_url=os.environ["KPI_S3_ENDPOINT_URL"])
         assert client.list_buckets()["ResponseMetadata"]["HTTPStatusCode"] == 200
@@ -124,7 +127,7 @@ def test_settings_of_the_users_do_not_lead_clients_elsewhere(named: Settings, mo
 
 def test_two_homes_at_once(home: Path, fresh: Path):
     one, two = Settings(home=home), Settings(home=fresh)
-    with running(one) as first:
+    with embedded_servers(one) as (_, first):
         assert first
         with Stack(two.home) as second:
             mine, other = first.environment(), second.environment()
@@ -167,7 +170,7 @@ def test_servers_of_a_killed_user_are_adopted_and_then_stopped(home: Path, user:
     assert are_running(home) == UP
     with (home / "run" / "users.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the servers did not inherit the share of the user
-    with running(named):
+    with embedded_servers(named):
         assert states(home) == orphans
     assert are_running(home) == DOWN
 

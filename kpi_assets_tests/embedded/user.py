@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from botocore import auth, awsrequest, credentials  # noqa: F401
 
-from kpi_assets.embedded.stack import running
+from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.settings import Settings
 
 
@@ -31,9 +31,12 @@ def main() -> None:
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
     for _ in range(options.rounds):
-        with running(Settings(home=options.home)), psycopg.connect(os.environ["KPI_POSTGRES_URL"]) as connection:
+        with (
+            embedded_servers(Settings(home=options.home)) as servers,
+            psycopg.connect(servers.postgres.get_secret_value()) as connection,
+        ):
             connection.execute("select 1")
-    with running(Settings(home=options.home)) as stack:
+    with embedded_servers(Settings(home=options.home)) as (_, stack):
         assert stack
         sys.stdout.write(json.dumps(stack.environment()) + "\n")
         sys.stdout.flush()

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from typer.testing import CliRunner
 
-from kpi_assets.cli import common
+from kpi_assets.cli import workspace
 from kpi_assets.cli.app import app
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import incidents, publishes, schema
@@ -59,7 +59,11 @@ def plan(lab: PipelineHarness) -> list[list[Any]]:
     """(load_date, state, cause, tables to build) of each load_date, as expected.json has them."""
     with lab.session() as session:
         found = collect(lab.pipeline(), lab.store, session, DAYS[0], DAYS[-1])
-        return [[str(each.load_date), each.state, each.stale_reason, list(each.tables_to_build)] for year in found for each in year]
+        return [
+            [str(each.load_date), each.state, each.stale_reason, list(each.tables_to_build)]
+            for year in found
+            for each in year
+        ]
 
 
 def published(lab: PipelineHarness, day: date | None = None) -> dict[str, list[Any]]:
@@ -83,14 +87,14 @@ def test_migrations_apply_and_nothing_that_is_published_becomes_stale(earlier: P
 def test_rows_are_shown_and_checked_as_they_were(earlier: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KPI_SQL_DIR", str(earlier.root))
     settings.cache_clear()
-    common._pipelines.cache_clear()
+    workspace._pipelines.cache_clear()
     for name, lines in EXPECTED["shown"].items():
         asset, day = name.split()
         said = CliRunner().invoke(app, ["show", "earlier", asset, "--load-date", day, "--format", "csv"])
         assert (said.exit_code, said.stdout.splitlines()) == (0, lines), name
     monkeypatch.undo()
     settings.cache_clear()
-    common._pipelines.cache_clear()
+    workspace._pipelines.cache_clear()
     context = earlier.context()
     with earlier.session() as session:
         for publish in publishes.all_current(session):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from kpi_assets.assets.factory import pipeline_assets
+from kpi_assets.fixtures.database import forget
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.verify_object import checks
 from kpi_assets.model import written
@@ -15,7 +16,6 @@ from kpi_assets.sources.landing import files_of, land
 from kpi_assets_tests.materialize.crash_points import THINGS, builds_lying_about
 from kpi_assets_tests.other_formats import OTHER_FORMATS
 from kpi_assets_tests.pipeline_harness import DAY, MART, RAW_THINGS, PipelineHarness, failed
-from kpi_assets_tests.sql.harness import forget
 
 KEY = f"raw/things/load_date={DAY}/things.other"
 ROWS = [(1, "anvil", "20.50"), (2, "feather", None)]

@@ -12,7 +12,7 @@ from psycopg import Connection, sql
 from typer.testing import CliRunner
 
 from kpi_assets.assets.factory import pipeline_assets
-from kpi_assets.cli import common
+from kpi_assets.cli import workspace
 from kpi_assets.cli.app import app
 from kpi_assets.ledger import publishes
 from kpi_assets.materialize import retention
@@ -102,12 +102,12 @@ def added(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pip
     yield lab
     monkeypatch.undo()
     settings.cache_clear()
-    common._pipelines.cache_clear()
+    workspace._pipelines.cache_clear()
 
 
 def kpi(*words: str) -> list[str]:
     """What the command says in this process, which must end with 0."""
-    common._pipelines.cache_clear()
+    workspace._pipelines.cache_clear()
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
     return said.stdout.splitlines()

@@ -88,13 +88,17 @@ def test_a_server_that_is_named_is_not_embedded(
     ("name", "value", "reason"),
     [
         ("KPI_MIN_ROWS", "many", "it must be JSON"),
-        ("KPI_MIN_ROWS", "[1]", "Input should be a valid dictionary"),
-        ("KPI_MIN_ROWS", '{"shop.raw.x": "many"}', "shop.raw.x: Input should be a valid integer, unable to parse .*"),
+        ("KPI_MIN_ROWS", "[1]", r'write a JSON object: \{"name": value\}'),
+        ("KPI_MIN_ROWS", '{"shop.raw.x": "many"}', "shop.raw.x: write a whole number, in digits only"),
+        ("KPI_MIN_ROWS", '{"shop.raw.x": 1.5}', "shop.raw.x: write a whole number, in digits only"),
+        ("KPI_WRITERS", "two", "write a whole number, in digits only"),
+        ("KPI_WRITERS", "0", "write 1 or more"),
+        ("KPI_WRITERS", "33", "write 32 or less"),
         ("KPI_S3_BUCKETS", "lake", "it must be JSON"),
-        ("KPI_S3_BUCKETS", '{"shop": 1}', "shop: Input should be a valid string"),
+        ("KPI_S3_BUCKETS", '{"shop": 1}', "shop: write a text, in double quotes"),
         ("KPI_UI_URL", "dagster.example.com", "write http://host:port or https://host, .*"),
         *((name, empty, EMPTY) for name in ("KPI_HOME", "KPI_SQL_DIR", "KPI_SECRETS_DIR") for empty in ("", " ")),
-        ("KPI_ALERT_LOG", "perhaps", "Input should be a valid boolean, unable to interpret input"),
+        ("KPI_ALERT_LOG", "perhaps", "write true or false"),
     ],
 )
 def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str) -> None:

@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.materialize.context import BuildOutcome
+from kpi_assets.fixtures.cases import Case, find_cases, strays
+from kpi_assets.fixtures.database import FixtureDatabase
+from kpi_assets.fixtures.run import check_case, run_cases
 from kpi_assets.model.checks.base import Check
 from kpi_assets.model.checks.keys import Grain
 from kpi_assets.model.checks.source_object import NotSeenBefore, RowAccounting
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import CHECKOUT, default_sql_dir
+from kpi_assets.settings import CHECKOUT, default_sql_dir, settings
+from kpi_assets.sources.store import client
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests import shipped
-from kpi_assets_tests.pipeline_harness import PipelineHarness
-from kpi_assets_tests.sql.cases import CASES, Case, Expected, all_cases, folder_of, has_cases, missing
-from kpi_assets_tests.sql.harness import Bench
+from kpi_assets_tests.sql.cases import CASES, all_cases, folder_of, has_cases, missing
 from kpi_assets_tests.test_readme import new_kpi
 
 ALL = all_cases()
@@ -38,57 +39,43 @@ TABLES = [
 # load_date: materialize/test_same_bytes.py.
 OF_NO_CASE = (RowAccounting, NotSeenBefore)
 CHECKS = [(table, check) for table in TABLES for check in table.checks if not isinstance(check, OF_NO_CASE)]
-BenchOf = Callable[[str], Bench]
+DatabaseOf = Callable[[str], FixtureDatabase]
+
+
+@contextmanager
+def open_database(pipeline: Pipeline) -> Iterator[FixtureDatabase]:
+    """The pipeline in a database of its own, on the session's servers."""
+    config = settings()
+    assert config.postgres_url is not None
+    with FixtureDatabase.open(pipeline, config.postgres_url, client(config)) as database:
+        yield database
 
 
 @pytest.fixture(scope="module")
-def bench_of(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BenchOf]:
-    """The bench of a pipeline; all its cases share one database, in which each begins anew."""
+def database_of(stack: Stack) -> Iterator[DatabaseOf]:
+    """The database of a pipeline; all its cases share it, and each begins anew."""
     with ExitStack() as opened:
 
         @cache
-        def bench_of(pipeline: str) -> Bench:
-            lab = PipelineHarness.open(stack, tmp_path_factory.mktemp(pipeline), default_sql_dir() / pipeline)
-            return opened.enter_context(Bench.open(opened.enter_context(lab)))
+        def database_of(name: str) -> FixtureDatabase:
+            return opened.enter_context(open_database(load_pipelines(default_sql_dir())[name]))
 
-        yield bench_of
+        yield database_of
 
 
 def cases_of(table: Table) -> list[Case]:
     return [case for case in ALL if (case.pipeline, case.table) == (table.pipeline, str(table.relation))]
 
 
-def answers(outcome: BuildOutcome, case: Case) -> dict[str, Expected]:
-    """What each check answered, with the metric where the case says what it must be."""
-    return {
-        result.name: Expected(status=result.verdict, metric=result.metric if result.name in case.file.checks else None)
-        for result in outcome.results
-    }
-
-
 @pytest.mark.parametrize("case", ALL, ids=[case.id for case in ALL])
-def test_a_table_is_built_as_its_case_says(case: Case, bench_of: BenchOf) -> None:
-    bench = bench_of(case.pipeline)
-    table = bench.table(case)
-    unknown = set(case.file.checks) - {check.name for check in table.checks}
-    assert not unknown, f"{case.folder}/case.yaml: {case.table} has no check {', '.join(unknown)}: correct the name"
-
-    built = bench.build(case, table)
-
-    wanted = {check.name: case.file.checks.get(check.name, Expected(status="pass")) for check in table.checks}
-    assert answers(built.outcome, case) == wanted, case.file.description
-    assert built.outcome.held == case.held
-    assert case.held or case.rows is not None, f"{case.folder}: add expect.csv, the rows that readers see"
-    if case.held:
-        assert built.published == [], "nothing is published of a build that is held"
-    if case.rows is not None:
-        assert built.rows == bench.typed(table, case.rows), case.file.description
+def test_a_table_is_built_as_its_case_says(case: Case, database_of: DatabaseOf) -> None:
+    assert list(map(str, check_case(database_of(case.pipeline), case))) == [], case.file.description
 
 
 @pytest.mark.parametrize(
     ("table", "check"), CHECKS, ids=[f"{'/'.join(table.key)}:{check.name}" for table, check in CHECKS]
 )
-def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: Check, bench_of: BenchOf) -> None:
+def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: Check, database_of: DatabaseOf) -> None:
     """With the check taken out of the header, the case in which only that check fails is published."""
     alone = [case for case in cases_of(table) if case.failing == {check.name}]
     verdict = "fail" if check.blocking else "warn"
@@ -97,18 +84,18 @@ def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: 
         f"rows that it must not let through, and `checks: {{{check.name}: {{status: {verdict}, metric: <bad rows>}}}}` "
         "in case.yaml; where the SELECT cannot make such rows of any input, with the `mistake` in it that would."
     )
-    case, bench = alone[0], bench_of(table.pipeline)
-    guarded = bench.table(case)
+    case, database = alone[0], database_of(table.pipeline)
+    guarded = database.table(case)
     unguarded = replace(guarded, checks=tuple(other for other in guarded.checks if other.name != check.name))
 
     try:
-        built = bench.build(case, unguarded)
+        built = database.build(case, unguarded)
     except WarehouseError as error:
         assert isinstance(check, Grain), error
         assert "UniqueViolation" in str(error), "a table that is stored as rows has a second lock on that door"
     else:
         assert not built.outcome.held
-        assert check.name not in answers(built.outcome, case)
+        assert check.name not in {result.name for result in built.outcome.results}
 
 
 @pytest.mark.parametrize("table", TABLES, ids=["/".join(table.key) for table in TABLES])
@@ -121,9 +108,9 @@ def test_every_file_has_its_cases(table: Table) -> None:
         "expect.csv, its rows."
     )
     assert table.query is None or any(
-        load_date != case.file.load_date and relation in table.reads
+        given.load_date != case.file.load_date and given.relation in table.reads
         for case in cases
-        for relation, load_date, _ in case.inputs()
+        for given in case.inputs()
     ), (
         f"{place} has no fixture in which other load_dates could leak in: add a case of {folder_of(table)} with "
         "<schema>.<table>@YYYY-MM-DD.csv of a table that it reads."
@@ -131,9 +118,8 @@ def test_every_file_has_its_cases(table: Table) -> None:
 
 
 def test_every_fixture_lies_in_a_case() -> None:
-    files = [path for pattern in ("*.csv", "*.yaml") for path in CASES.rglob(pattern)]
-    lost = {str(path) for path in files} - {str(path) for case in ALL for path in case.folder.iterdir()}
-    assert not lost, f"These are read by no case, which is a folder <pipeline>/<schema>/<table>/<case>: {sorted(lost)}"
+    lost = list(map(str, strays(CASES)))
+    assert not lost, f"These are read by no case, which is a folder <pipeline>/<schema>/<table>/<case>: {lost}"
 
 
 def pieces() -> dict[str, bytes]:
@@ -143,15 +129,15 @@ def pieces() -> dict[str, bytes]:
     return {name: text.encode() for name, text in named}
 
 
-def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path) -> None:
     """The README's KPI with the two cases that docs/guides/authoring.md shows."""
     name, text = new_kpi()
     sql = Path(shutil.copytree(default_sql_dir() / "instacart", tmp_path / "sql" / "instacart"))
     (sql.parent / name).write_text(text)
     files = pieces()
     assert list(files) == ["marts.fact_orders.csv", "marts.fact_orders@2025-03-09.csv", "expect.csv", "case.yaml"]
-    monkeypatch.setattr("kpi_assets_tests.sql.cases.CASES", tmp_path)
-    folder = tmp_path / "instacart" / "marts" / "kpi_orders_by_hour"
+    root = tmp_path / "fixtures"
+    folder = root / "instacart" / "marts" / "kpi_orders_by_hour"
     outside = files["marts.fact_orders.csv"].replace(b",23,", b",24,")
     plain = {name: body for name, body in files.items() if name != "case.yaml"}
     for case, given in (
@@ -161,9 +147,10 @@ def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path, monkeyp
         (folder / case).mkdir(parents=True)
         for file, body in given.items():
             (folder / case / file).write_bytes(body)
-    with PipelineHarness.open(stack, tmp_path, sql) as lab, Bench.open(lab) as bench:
-        for name in ("plain", "hour_outside"):
-            test_a_table_is_built_as_its_case_says(Case(folder / name), lambda _pipeline: bench)
+    config = settings()
+    assert config.postgres_url is not None
+    found = run_cases(load_pipelines(sql.parent), find_cases(root), config.postgres_url, client(config))
+    assert [(case.id.split("/")[-1], differ) for case, differ in found] == [("hour_outside", []), ("plain", [])]
 
 
 def test_a_file_without_fixtures_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""`kpi demo`: two synthetic days, of which one is published and one is held."""
+
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from kpi_assets.cli.alerts import deliver_due
+from kpi_assets.cli.data import land_files, write_sample
+from kpi_assets.cli.run import explain
+from kpi_assets.cli.runner import Result, open_runner
+from kpi_assets.cli.selection import selected
+from kpi_assets.cli.show import Format, show_table
+from kpi_assets.cli.terminal import grid, out, say, styled
+from kpi_assets.cli.workspace import Workspace, open_workspace
+from kpi_assets.errors import UserError
+from kpi_assets.ledger import publishes, results
+from kpi_assets.warehouse.connection import connect
+
+DEMO_PIPELINE = "instacart"
+DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
+DEMO_ORDERS = 20_000
+DEMO_FAULTS = ["duplicate_line", "orphan_product", "reordered_7"]
+
+
+def demo(
+    orders: Annotated[int, typer.Option(min=1000, help="How many orders a day.")] = DEMO_ORDERS,
+) -> None:
+    """Two synthetic days: one is published; the other has faults planted, is held, and readers see the first."""
+    good, bad = DEMO_DAYS
+    with (
+        open_workspace(DEMO_PIPELINE) as work,
+        TemporaryDirectory() as folder,
+        open_runner(work.ready()) as materialize,
+    ):
+        names = selected(work.pipeline, "")
+
+        def day(load_date: date, faults: list[str]) -> Result:
+            files = Path(folder) / load_date.isoformat()
+            write_sample(DEMO_PIPELINE, load_date, files, orders, 1, faults)
+            land_files(work, load_date, files, replace=True)
+            result = materialize(load_date, names)
+            explain(work, result)
+            return result
+
+        _headline(f"1. A load_date without faults: {good}")
+        first = day(good, [])
+        _demo_show(work, first)
+        _headline(f"2. A load_date with three faults planted: {bad}")
+        second = day(bad, DEMO_FAULTS)
+        _headline("What a reader sees now: still the first load_date")
+        show_table(work, "marts.kpi_orders_by_dow", None, Format.table)
+        deliver_due(work)
+        if (first.word, second.word) != ("published", "held"):
+            raise UserError(f"The demo did not end as it should: {good} is {first.word}, {bad} is {second.word}.")
+    out.print()
+    say(
+        *("Look at it in the Dagster UI with ", styled("make up", "bold")),
+        *("; while it runs, psql finds the tables by ", styled("kpi url instacart", "bold"), "."),
+    )
+
+
+def _headline(text: str) -> None:
+    out.print()
+    out.rule(styled(text, "bold"), align="left")
+
+
+def _demo_show(work: Workspace, result: Result) -> None:
+    for table, limit in (("marts.kpi_orders_by_dow", None), ("marts.kpi_products_reorder", 10)):
+        show_table(work, table, result.load_date, Format.table, limit)
+    with connect(work.server, work.pipeline.name, "demo", reads=True) as connection:
+        published = publishes.current(connection, work.pipeline.tables, result.load_date)
+        verdicts = Counter(row["table_name"] for row in results.latest(connection, result.load_date))
+    rows = [
+        (work.pipeline.layer(relation), relation, f"{published[relation].rows:,}", verdicts[str(relation)])
+        for relation in work.pipeline.tables
+        if relation in published
+    ]
+    title = f"Published: rows by layer, and gates passed (each of them: kpi checks {work.pipeline.name})"
+    out.print(grid(title, ("layer", "table", "rows", "gates"), rows, right=("rows", "gates")))

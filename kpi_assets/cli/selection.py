@@ -1,0 +1,49 @@
+"""What `--select` means: names of objects and tables, in build order.
+
+Belongs here: keys, and what lies before and after a table. Not here: building what was selected.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from kpi_assets.errors import UsageError
+from kpi_assets.model.pipeline import Pipeline
+
+
+def selected(pipeline: Pipeline, keys: str) -> list[str]:
+    """The names (`schema.table`, `s3.object`) that --select means, in build order. Raises UsageError."""
+    parents = parents_of(pipeline)
+    if not keys:
+        return list(parents)
+    children = {name: [child for child, of in parents.items() if name in of] for name in parents}
+    chosen: set[str] = set()
+    for word in keys.split(","):
+        name = word.strip().strip("+")
+        found = [known for known in parents if known == name or known.partition(".")[0] == name]
+        if not found:
+            raise UsageError(f"{pipeline.name} has no {name!r}: it has {', '.join(parents)}.")
+        chosen.update(found)
+        if word.strip().startswith("+"):
+            chosen.update(_reachable(found, parents))
+        if word.strip().endswith("+"):
+            chosen.update(_reachable(found, children))
+    return [name for name in parents if name in chosen]
+
+
+def parents_of(pipeline: Pipeline) -> dict[str, list[str]]:
+    """For each object and table of a pipeline, in build order, those that it reads."""
+    parents: dict[str, list[str]] = {table.object_name: [] for table in pipeline.object_tables}
+    for relation, table in pipeline.tables.items():
+        own_object = [table.object_name] if table.has_object else []
+        parents[str(relation)] = [*own_object, *(str(other) for other in table.reads)]
+    return parents
+
+
+def _reachable(names: Sequence[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        for name in edges[waiting.pop()]:
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found

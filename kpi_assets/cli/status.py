@@ -1,0 +1,77 @@
+"""`kpi status`: what runs, and what is published."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from kpi_assets.cli.switch import say_switch
+from kpi_assets.cli.terminal import grid, out, say, styled
+from kpi_assets.cli.workspace import Workspace, sound_pipelines
+from kpi_assets.embedded import stack as local
+from kpi_assets.instance import services
+from kpi_assets.ledger import run_states
+from kpi_assets.settings import settings
+from kpi_assets.warehouse.connection import connect
+
+STYLES = {
+    "published": "green",
+    "held": "bold red",
+    "failed": "red",
+    "running": "cyan",
+    "partly": "yellow",
+    "dropped": "dim",
+}
+SHOWN = 30  # load_dates of a pipeline, unless --all
+
+
+def status(
+    everything: Annotated[bool, typer.Option("--all", help="Every load_date, not only the last 30.")] = False,
+) -> None:
+    """Print what runs, and what is published of each pipeline by load_date and layer."""
+    home = settings().home
+    embedded = [(s.name, s.running, s.port, s.pid) for s in local.status(home)]
+    rows = [
+        (name, styled("running", "green") if runs else styled("down", "dim"), port, pid if runs else None)
+        for name, runs, port, pid in [*embedded, *services.status(home)]
+    ]
+    say("Processes of the home ", styled(home, "bold"))  # on one line, however long: a title is folded
+    out.print(grid("", ("process", "state", "port", "pid"), rows))
+    with local.embedded_servers(settings()) as servers:
+        for pipeline in sound_pipelines():
+            work = Workspace(pipeline, servers).looked_at()
+            _print_load_dates(work, everything)
+            say_switch(work)
+
+
+def _print_load_dates(work: Workspace, everything: bool) -> None:
+    pipeline = work.pipeline
+    with connect(work.server, pipeline.name, "status", reads=True) as connection:
+        states = run_states.by_load_date(connection)
+    layers = {"s3": [table.object_name for table in pipeline.object_tables]}
+    for relation in pipeline.tables:
+        layers.setdefault(relation.schema, []).append(str(relation))
+    days = sorted(states)
+    shown = days if everything else days[-SHOWN:]
+    rows = [(day, *(_cell(states[day], names) for names in layers.values())) for day in shown]
+    out.print(grid(f"{pipeline.name}: load_dates by layer", ("load_date", *layers), rows))
+    if len(shown) < len(days):
+        say(f"{len(days) - len(shown)} earlier load_dates: --all shows them.")
+    if not days:
+        name = pipeline.name
+        say(f"{name}: nothing has been run yet in {work.place}; `kpi plan {name}` says what has landed there.")
+
+
+def _cell(states: dict[str, str], names: list[str]) -> Text:
+    """What a layer of a load_date has come to: the worst of its tables, or all published."""
+    found = [states.get(name, "missing") for name in names]
+    for word in ("running", "held", "failed"):
+        if word in found:
+            which = ", ".join(name.partition(".")[2] for name, state in zip(names, found, strict=True) if state == word)
+            return styled(f"{word}: {which}", STYLES[word])
+    done, gone = found.count("published"), found.count("dropped")
+    if done == len(names):
+        return styled("published", STYLES["published"])
+    if gone and done + gone == len(names):
+        return styled("dropped" if gone == len(names) else f"published, {gone} dropped", STYLES["dropped"])
+    return styled(f"{done} of {len(names)} published", STYLES["partly"]) if done else styled("missing", "dim")

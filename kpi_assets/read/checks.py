@@ -1,0 +1,43 @@
+"""What the checks of a load_date found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.errors import UserError
+from kpi_assets.ledger import results
+from kpi_assets.model.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The latest result of each check of a load_date, as rows of the ledger."""
+
+    load_date: date
+    results: Sequence[dict[str, Any]]
+
+
+def read_checks(
+    connection: Connection[Any],
+    pipeline: Pipeline,
+    load_date: date | None = None,
+    *,
+    place: str,
+    run_id: str | None = None,
+) -> Checked:
+    """The results of a load_date, the latest by default; those of one run where `run_id` is given, which may be none.
+
+    Raises UserError, which names the `place` of the data, where nothing was checked.
+    """
+    day = load_date or results.latest_load_date(connection)
+    if day is None:
+        raise UserError(f"Nothing of {pipeline.name} has been checked yet in {place}: land and run a load_date first.")
+    found = [row for row in results.latest(connection, day) if run_id in {None, row["run_id"]}]
+    if not found and run_id is None:
+        raise UserError(
+            f"Nothing of {pipeline.name} was checked for {day} in {place}: land and run that load_date first."
+        )
+    return Checked(day, found)
