@@ -48,8 +48,8 @@ class Bench:
     @contextmanager
     def open(cls, lab: PipelineHarness) -> Iterator["Bench"]:
         """A bench with a session of its own; builds open theirs."""
-        context = pipeline_harness.prepared()
-        with pipeline_harness.session() as session:
+        context = lab.prepared()
+        with lab.session() as session:
             yield cls(lab, context, session)
 
     @property
