@@ -12,7 +12,7 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack, running
 from kpi_assets.settings import default_sql_dir, settings
-from kpi_assets_tests import other_server
+from kpi_assets_tests import other_server, template, tiers
 from kpi_assets_tests.lookback import RECENT
 from kpi_assets_tests.pipeline_harness import MART, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.sql.cases import missing
@@ -31,6 +31,26 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(problem)
     if not config.option.basetemp:
         config.option.basetemp = Path(tempfile.mkdtemp(prefix="kpi-tests-"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test has its tier and its group."""
+    tiers.arrange(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """What a fast test needs starts no process."""
+    with tiers.without_processes(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Nor does the test."""
+    with tiers.without_processes(item):
+        return (yield)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -66,13 +86,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(home: Path) -> Iterator[Stack]:
-    """Real Postgres and S3, up for the whole session and named in the environment."""
+    """Real Postgres and S3, up for the whole session and named in the environment; Postgres waits for no disk."""
     with ExitStack() as opened:
         if other_server.NAMED:
             os.environ["KPI_POSTGRES_URL"] = opened.enter_context(other_server.other_server(home.parent / "other"))
             settings.cache_clear()
         started = opened.enter_context(running(settings()))
         assert started is not None
+        server = settings().postgres_url
+        assert server is not None
+        template.give_up_durability(server)
         yield started
 
 

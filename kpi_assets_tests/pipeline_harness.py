@@ -3,7 +3,7 @@
 import itertools
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -14,6 +14,7 @@ from psycopg import Connection, sql
 from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.ledger import runs
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.table import build
@@ -24,6 +25,7 @@ from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.store import Store, client
 from kpi_assets.warehouse.connection import connect
+from kpi_assets_tests import template
 
 DAY = date(2025, 3, 1)
 NEXT = date(2025, 3, 2)
@@ -83,7 +85,13 @@ def forget(session: Connection[Any]) -> None:
 
 
 class PipelineHarness:
-    """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise."""
+    """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise.
+
+    Where `copies` is false, its database is made ready from nothing, and again before each build, as the product does.
+    """
+
+    copies = True
+    _ready: Hashable = None  # the shape for which the database was made ready
 
     def __init__(self, stack: Stack, folder: Path, files: Path | None = None, name: str = "") -> None:
         self.name = name or f"lab{os.getpid()}_{next(_numbers)}"
@@ -158,8 +166,20 @@ class PipelineHarness:
     def prepared(self, **changes: Any) -> BuildContext:
         """A context whose database is ready."""
         context = self.context(**changes)
-        prepare(context.pipeline, self.server)
+        shape = template.shape(context.pipeline)
+        if self.copies and self._ready == shape:
+            with self.session() as session:
+                runs.close_dead_rows(session)
+        elif self.copies and self._ready is None and template.copy(context.pipeline, self.server):
+            self._ready = shape
+        else:
+            prepare(context.pipeline, self.server)
+            self._ready = shape
         return context
+
+    def reset(self) -> None:
+        """Forget that the database was made ready: the test has changed what that makes."""
+        self._ready = None
 
     @contextmanager
     def session(self) -> Iterator[Connection[Any]]:

@@ -22,6 +22,7 @@ from kpi_assets.instance.storage import open_instance
 from kpi_assets.ledger import incidents, locks, schema
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
+from kpi_assets_tests import template
 from kpi_assets_tests.automation.test_stalled import WHY, failures, ticked
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 
@@ -85,12 +86,12 @@ def test_a_database_of_another_encoding(lab: PipelineHarness) -> None:
 @pytest.fixture
 def ill(lab: PipelineHarness) -> Iterator[None]:
     """A server that somebody tuned."""
-    for change in ("max_wal_size = '100MB'", "autovacuum = off"):
-        lab.in_postgres(f"alter system set {change}")
-    lab.in_postgres("select pg_reload_conf()")
-    yield
-    lab.in_postgres("alter system reset all")
-    lab.in_postgres("select pg_reload_conf()")
+    with template.durable(lab.server):
+        for change in ("max_wal_size = '100MB'", "autovacuum = off"):
+            lab.in_postgres(f"alter system set {change}")
+        lab.in_postgres("select pg_reload_conf()")
+        yield
+        lab.in_postgres("alter system reset all")
 
 
 @pytest.mark.usefixtures("ill")

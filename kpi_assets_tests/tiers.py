@@ -1,0 +1,85 @@
+"""Which tier a test is of, in what order and on which worker tests run, and what holds a fast test to its word.
+
+Belongs here: the rules, from the folder of a test and the fixtures that it uses. Not here: the tests; a file or a test
+says itself only that it is `nightly`, or that it is `process` where neither folder nor fixture shows it.
+
+  fast     no server and no other process: the logic alone.
+  server   on the servers that all tests of a worker share.
+  process  starts processes or servers of its own: commands, `kpi up`, what is killed.
+  nightly  long, or of the machine's speed: `make nightly`, not `make test`.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import Any
+
+import pytest
+
+TIERS = ("fast", "server", "process", "nightly")
+# Folders whose tests start processes: what is in them is `process` unless a file says otherwise.
+OF_PROCESSES = ("cli", "deploy", "e2e", "embedded", "supply_chain")
+SHARED_SERVERS = "stack"  # the fixture that starts them
+# Fixtures of a whole folder that take long to start: one worker runs all tests of the folder that use them.
+OF_A_FOLDER = {"web", "ran", "site"}
+# What takes longest is begun first, so that no worker ends with it alone. Seconds need not be right, only their order.
+LONGEST_FIRST: Sequence[str] = ()
+
+
+def parts(item: pytest.Item) -> tuple[str, ...]:
+    """The folders and the file of a test below kpi_assets_tests."""
+    names = PurePath(item.nodeid.partition("::")[0]).parts
+    return names[names.index("kpi_assets_tests") + 1 :] if "kpi_assets_tests" in names else names
+
+
+def tier(item: pytest.Item) -> str:
+    """The tier of a test."""
+    for name in ("nightly", "process", "fast"):
+        if item.get_closest_marker(name):
+            return name
+    if parts(item)[0] in OF_PROCESSES:
+        return "process"
+    return "server" if SHARED_SERVERS in getattr(item, "fixturenames", ()) else "fast"
+
+
+def group(item: pytest.Item) -> str:
+    """Tests of one group run on one worker, one after another."""
+    folder, *rest = parts(item)
+    is_shared = folder in OF_PROCESSES and OF_A_FOLDER.intersection(getattr(item, "fixturenames", ()))
+    return folder if is_shared else "/".join([folder, *rest])
+
+
+def arrange(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier and group, and put the longest groups first; within a group nothing is moved."""
+    for item in items:
+        item.add_marker(tier(item))
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(group(item), len(rank)))
+
+
+class _Watch:
+    """Hears what Python tells of processes that are started; an audit hook cannot be taken off again."""
+
+    watched: str | None = None
+
+    def __init__(self) -> None:
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, words: tuple[Any, ...]) -> None:
+        if self.watched is not None and event == "subprocess.Popen":
+            pytest.fail(f"{self.watched} is of the tier `fast` and started {words[0]}: mark it `process`", pytrace=True)
+
+
+_watch = _Watch()
+
+
+@contextmanager
+def without_processes(item: pytest.Item) -> Iterator[None]:
+    """Fail a fast test that starts a process, and so every server."""
+    _watch.watched = item.nodeid if item.get_closest_marker("fast") else None
+    try:
+        yield
+    finally:
+        _watch.watched = None
