@@ -33,6 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = Path(tempfile.mkdtemp(prefix="kpi-tests-"))
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where fast tests alone are asked for, files of which none is fast are not even imported."""
+    return True if config.option.markexpr == "fast" and tiers.has_none_fast(collection_path) else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each test has its tier and its group."""

@@ -1,5 +1,8 @@
 """What tests ask of the machine: a free port, whether a process lives, and patience."""
 
+import itertools
+import os
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -10,12 +13,19 @@ import psutil
 HOURS = "(select count(*) from generate_series(1, 1000000) as a, generate_series(1, 1000000 + order_id) as b) > 0"
 
 
+# Below those that embedded servers take, and those that systems hand out to connections. Each worker of a session has
+# a thousand of its own, and each session begins elsewhere among them.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
+_PORTS = itertools.count(random.randrange(1000))
+
+
 def free_port() -> int:
-    """A port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on which nothing listens now, and which no other test is given."""
+    while True:
+        port = 10_000 + 1000 * _WORKER + next(_PORTS) % 1000
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -33,6 +33,11 @@ def parts(item: pytest.Item) -> tuple[str, ...]:
     return names[names.index("kpi_assets_tests") + 1 :] if "kpi_assets_tests" in names else names
 
 
+def has_none_fast(path: PurePath) -> bool:
+    """Whether a folder is one of processes."""
+    return path.parent.name == "kpi_assets_tests" and path.name in OF_PROCESSES
+
+
 def tier(item: pytest.Item) -> str:
     """The tier of a test."""
     for name in ("nightly", "process", "fast"):

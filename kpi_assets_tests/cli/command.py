@@ -5,12 +5,10 @@ Every call is also held to what holds for all: no stack trace unless asked for, 
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
@@ -20,9 +18,8 @@ from psycopg.conninfo import make_conninfo
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.samples import GENERATORS
 from kpi_assets_tests.cli import forked
-from kpi_assets_tests.cli.forked import FORKS, PATIENCE
+from kpi_assets_tests.cli.forked import KPI, PATIENCE
 
-KPI = Path(sys.executable).parent / "kpi"
 SQL = Path(__file__).resolve().parents[2] / "sql"
 BUCKET = "kpi-instacart"
 OBJECTS = {
@@ -79,15 +76,8 @@ class Kpi:
 
     def __call__(self, *words: object, code: int = 0, **environment: str) -> Said:
         """A call that must end with `code`, in a fork of a process that has imported the command."""
-        if not forked.AVAILABLE:
-            return self.process(*words, code=code, **environment)
-        with TemporaryDirectory(prefix="kpi-call-") as folder:
-            out, err = Path(folder, "out"), Path(folder, "err")
-            out.touch()
-            err.touch()
-            given = [str(word) for word in words]
-            ended = FORKS.call(given, {**self.environment, **environment}, self.folder, out, err)
-            return self._held_to_all(words, code, Said(ended, out.read_text(), err.read_text()))
+        ended = forked.call(words, {**self.environment, **environment}, self.folder)
+        return self._held_to_all(words, code, Said(ended.returncode, ended.stdout, ended.stderr))
 
     def process(self, *words: object, code: int = 0, **environment: str) -> Said:
         """The same as a shell calls it, which takes a second longer."""

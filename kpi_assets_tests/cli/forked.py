@@ -16,11 +16,46 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
+KPI = Path(sys.executable).with_name("kpi")
 PATIENCE = 180  # seconds that a call may take
 AVAILABLE = hasattr(os, "pidfd_open")  # without it the real command is called
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a call left: its exit code, negative for the signal that ended it, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(words: Sequence[object], environment: Mapping[str, str], folder: Path) -> Ended:
+    """`kpi` with these words, in a fork; the real command where there can be none."""
+    given = [str(word) for word in words]
+    if not AVAILABLE:
+        done = subprocess.run(
+            [KPI, *given],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+    with TemporaryDirectory(prefix="kpi-call-") as kept:
+        out, err = Path(kept, "out"), Path(kept, "err")
+        out.touch()
+        err.touch()
+        code = FORKS.call(given, environment, folder, out, err)
+        return Ended(code, out.read_text(), err.read_text())
 
 
 class Forks:
@@ -39,8 +74,9 @@ class Forks:
             pid = int(talk.readline())
             handle = os.pidfd_open(pid)
             try:
-                asked = {"words": words, "environment": dict(environment), "folder": str(folder)}
-                talk.write(json.dumps({**asked, "out": str(out), "err": str(err)}) + "\n")
+                asked = {"words": words, "environment": dict(environment), "umask": _umask()}
+                asked |= {"folder": str(folder), "out": str(out), "err": str(err)}
+                talk.write(json.dumps(asked) + "\n")
                 talk.flush()
                 if not select.select([handle], [], [], PATIENCE)[0]:
                     os.kill(pid, signal.SIGKILL)
@@ -68,6 +104,13 @@ class Forks:
 
 
 FORKS = Forks()
+
+
+def _umask() -> int:
+    """This process's, which can be read only by setting another."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _load() -> None:
@@ -112,8 +155,9 @@ def _answer(connection: socket.socket) -> NoReturn:
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
-    for stream, name, flags in ((0, os.devnull, os.O_RDONLY), (1, asked["out"], os.O_WRONLY), (2, asked["err"], os.O_WRONLY)):
-        opened = os.open(name, flags)
+    os.umask(asked["umask"])
+    for stream, name in enumerate((os.devnull, asked["out"], asked["err"])):
+        opened = os.open(name, os.O_WRONLY if stream else os.O_RDONLY)
         os.dup2(opened, stream)
         os.close(opened)
     code = _run(asked["words"])
