@@ -14,7 +14,7 @@ from psycopg import Connection, sql
 from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.ledger import runs
+from kpi_assets.ledger import runs, schema
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.table import build
@@ -24,6 +24,7 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.store import Store, client
+from kpi_assets.warehouse import provision
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests import template
 
@@ -167,19 +168,20 @@ class PipelineHarness:
         """A context whose database is ready."""
         context = self.context(**changes)
         shape = template.shape(context.pipeline)
-        if self.copies and self._ready == shape:
-            with self.session() as session:
-                runs.close_dead_rows(session)
-        elif self.copies and self._ready is None and template.copy(context.pipeline, self.server):
+        if self._ready is None and self.copies and template.copy(context.pipeline, self.server):
             self._ready = shape
-        else:
+        if self._ready != shape or not self._still_ready(context.pipeline):
             prepare(context.pipeline, self.server)
             self._ready = shape
         return context
 
-    def reset(self) -> None:
-        """Forget that the database was made ready: the test has changed what that makes."""
-        self._ready = None
+    def _still_ready(self, pipeline: Pipeline) -> bool:
+        """Close what died, where schemas and ops are as they were made; else the database is to be made ready again."""
+        with self.session() as session:
+            if provision.missing_schemas(session, pipeline.config.layers) or schema.pending(session):
+                return False
+            runs.close_dead_rows(session)
+        return self.copies
 
     @contextmanager
     def session(self) -> Iterator[Connection[Any]]:

@@ -82,7 +82,8 @@ def _close(server: SecretStr, name: str) -> list[str]:
 
 def _let_in(session: Connection[Any], name: str) -> list[tuple[str]]:
     return session.execute(
-        "select distinct r.rolname::text from pg_database as d cross join aclexplode(d.datacl) as a "
-        "inner join pg_roles as r on r.oid = a.grantee where d.datname = %s and a.grantee <> d.datdba order by 1",
+        "select r.rolname::text from pg_database as d cross join aclexplode(d.datacl) with ordinality as a "
+        "inner join pg_roles as r on r.oid = a.grantee where d.datname = %s and a.grantee <> d.datdba "
+        "group by 1 order by min(a.ordinality)",
         [name],
     ).fetchall()
