@@ -1,4 +1,4 @@
-"""What makes the suite quick changes nothing of what it shows: a copied database is a ready one, a fast test is fast."""
+"""What makes the suite quick changes nothing of what it shows: a copy of a ready database, and what a fast test is."""
 
 import subprocess
 import sys
