@@ -1,4 +1,4 @@
-"""How many examples hypothesis makes: a fifth of what a test names, and all of them in `make nightly`."""
+"""How many examples a test makes, or cases of one kind: a fifth of what it names, and all of them in `make nightly`."""
 
 import os
 

@@ -24,7 +24,20 @@ SHARED_SERVERS = "stack"  # the fixture that starts them
 # Fixtures of a whole folder that take long to start: one worker runs all tests of the folder that use them.
 OF_A_FOLDER = {"web", "ran", "site"}
 # What takes longest is begun first, so that no worker ends with it alone. Seconds need not be right, only their order.
-LONGEST_FIRST: Sequence[str] = ()
+LONGEST_FIRST: Sequence[str] = (
+    "e2e",
+    "deploy",
+    "e2e/test_first_weeks.py",
+    "e2e/test_odd_launches.py",
+    "cli/test_bad_data.py",
+    "instance/test_killed.py",
+    "automation/test_lookback.py",
+    "automation/test_held_partitions_stay_out.py",
+    "materialize/test_content.py",
+    "materialize/test_slices.py",
+    "materialize/test_lost_server.py",
+    "materialize/test_killed.py",
+)
 
 
 def parts(item: pytest.Item) -> tuple[str, ...]:

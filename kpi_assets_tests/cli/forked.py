@@ -21,6 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
+from kpi_assets.settings import CHECKOUT
+
 KPI = Path(sys.executable).with_name("kpi")
 PATIENCE = 180  # seconds that a call may take
 AVAILABLE = hasattr(os, "pidfd_open")  # without it the real command is called
@@ -89,7 +91,7 @@ class Forks:
         with self._lock:
             if self._process is None:
                 command = [sys.executable, "-m", "kpi_assets_tests.cli.forked"]
-                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                self._process = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
                 assert self._process.stdout is not None
                 self._socket = self._process.stdout.readline().decode().strip()
                 atexit.register(self.end)
