@@ -76,6 +76,11 @@ select
 from raw.things
 where load_date = %(load_date)s and weight is not null
 """
+# A table or view that somebody else made in a schema of ours.
+TO_HAND_OVER = (
+    "select 1 from pg_class where relkind in ('r', 'p', 'v') and relnamespace = any(%s::text[]::regnamespace[]) "
+    "and pg_get_userbyid(relowner) <> all(%s::text[]) limit 1"
+)
 
 
 def forget(session: Connection[Any]) -> None:
@@ -176,9 +181,12 @@ class PipelineHarness:
         return context
 
     def _still_ready(self, pipeline: Pipeline) -> bool:
-        """Close what died, where schemas and ops are as they were made; else the database is to be made ready again."""
+        """Whether making the database ready again would change nothing; then what died is closed, as that does too."""
+        schemas = [*pipeline.config.layers, provision.BUILDS]
         with self.session() as session:
-            if provision.missing_schemas(session, pipeline.config.layers) or schema.pending(session):
+            if provision.missing_schemas(session, schemas) or schema.pending(session):
+                return False
+            if session.execute(TO_HAND_OVER, [schemas, list(provision.MAKERS)]).fetchone():
                 return False
             runs.close_dead_rows(session)
         return self.copies

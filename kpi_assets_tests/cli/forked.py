@@ -177,6 +177,7 @@ def _run(words: Sequence[str]) -> int:
     from kpi_assets.cli import main  # noqa: PLC0415
 
     sys.argv = ["kpi", *words]
+    sys.modules["__main__"].__package__ = ""  # of a module that was started by -m the usage would name that
     try:
         main()
     except SystemExit as ended:

@@ -315,7 +315,7 @@ def test_tables_and_views_of_before_are_handed_to_the_role_of_their_layer(lab: P
         session.execute("create table raw.old (a integer); create view marts.old as select 1 as a")
         session.execute('create table builds.raw__old (a integer); create table builds."else" (a integer)')
         [(user,)] = session.execute("select current_user::text").fetchall()
-    prepare(lab.pipeline(), lab.server)
+    lab.prepared()
     owners = (
         "select oid::regclass::text, pg_get_userbyid(relowner)::text from pg_class "
         "where relkind in ('r', 'v') and relname in ('old', 'raw__old', 'else') order by 1"
