@@ -14,6 +14,7 @@ from kpi_assets.embedded.stack import Stack, running
 from kpi_assets.settings import default_sql_dir, settings
 from kpi_assets_tests import other_server, template, tiers
 from kpi_assets_tests.lookback import RECENT
+from kpi_assets_tests.machine import end_all_in
 from kpi_assets_tests.pipeline_harness import MART, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.sql.cases import missing
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
@@ -38,9 +39,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.option.markexpr == "fast" and tiers.has_none_fast(collection_path) else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Each test has its tier and its group, before anybody selects by them."""
+    tiers.mark(item)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test has its tier and its group."""
+    """What takes longest is run first."""
     tiers.arrange(items)
 
 
@@ -59,7 +64,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave nothing behind."""
+    """Leave nothing behind, also where a worker was interrupted and ended no server."""
+    if not hasattr(config, "workerinput"):
+        end_all_in(Path(config.option.basetemp))
     shutil.rmtree(config.option.basetemp, ignore_errors=True)
 
 

@@ -6,6 +6,8 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -34,6 +36,15 @@ def is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def end_all_in(folder: Path) -> None:
+    """Kill every process whose command line or home lies in a folder."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = [*process.cmdline(), process.environ().get("KPI_HOME", "")]
+            if process.pid != os.getpid() and any(str(folder) in word for word in words):
+                process.kill()
 
 
 def eventually(fact: Callable[[], bool], seconds: float = 20) -> None:

@@ -68,11 +68,14 @@ def group(item: pytest.Item) -> str:
     return folder if is_shared else "/".join([folder, *rest])
 
 
+def mark(item: pytest.Item) -> None:
+    """Mark a test with its tier and its group."""
+    item.add_marker(tier(item))
+    item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
 def arrange(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier and group, and put the longest groups first; within a group nothing is moved."""
-    for item in items:
-        item.add_marker(tier(item))
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+    """Put the longest groups first; within a group nothing is moved."""
     rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(group(item), len(rank)))
 

@@ -20,6 +20,7 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.starters import ALERTS, Starter, pipeline_sensor_of
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.ledger import incidents, locks, schema
+from kpi_assets.materialize.prepare import prepare
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests import template
@@ -163,7 +164,7 @@ def test_rights_that_an_earlier_version_gave(lab: PipelineHarness) -> None:
     by_itself = "the next command that needs it makes it so"
     told = ("ok", f"what kpi_reader may read of ops is not what pipeline.yaml says: {by_itself}")
     assert told in server(lab, f"database {lab.name}")
-    lab.prepared()
+    prepare(lab.pipeline(), lab.server)
     assert told not in server(lab, f"database {lab.name}")
 
 
