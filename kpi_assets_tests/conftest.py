@@ -34,14 +34,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = Path(tempfile.mkdtemp(prefix="kpi-tests-"))
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> tiers.Groups:
+    """Which worker runs what."""
+    return tiers.Groups(config, log)  # type: ignore[arg-type]
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Where fast tests alone are asked for, files of which none is fast are not even imported."""
     return True if config.option.markexpr == "fast" and tiers.has_none_fast(collection_path) else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Each test has its tier and its group, before anybody selects by them."""
-    tiers.mark(item)
+    """Each test has its tier, before anybody selects by it."""
+    item.add_marker(tiers.tier(item))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,3 +63,19 @@ def test_the_tier_follows_from_folder_fixtures_and_marks(name: str, tier: str) -
         get_closest_marker=lambda asked: tier == asked == "nightly" or None,
     )
     assert tiers.tier(item) == tier  # type: ignore[arg-type]
+
+
+def test_a_file_is_of_one_worker_and_so_are_files_that_share_what_runs() -> None:
+    def group(file: str) -> str:
+        return tiers.group(f"kpi_assets_tests/{file}::test_x[a/b::c]")
+
+    assert group("model/test_query.py") == "model/test_query.py"
+    assert group("test_docs.py") == "test_docs.py"
+    assert {group(f"e2e/{file}") for file in tiers.TOGETHER["e2e"]} == {"e2e"}
+    assert group("e2e/test_odd_launches.py") == "e2e/test_odd_launches.py"
+    assert all((Path(tiers.__file__).parent / name).exists() for name in tiers.LONGEST_FIRST), "a file was renamed"
+    assert all(
+        (Path(tiers.__file__).parent / folder / file).exists()
+        for folder in tiers.TOGETHER
+        for file in tiers.TOGETHER[folder]
+    )

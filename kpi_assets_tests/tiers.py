@@ -16,13 +16,17 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 TIERS = ("fast", "server", "process", "nightly")
 # Folders whose tests start processes: what is in them is `process` unless a file says otherwise.
 OF_PROCESSES = ("cli", "deploy", "e2e", "embedded", "supply_chain")
 SHARED_SERVERS = "stack"  # the fixture that starts them
-# Fixtures of a whole folder that take long to start: one worker runs all tests of the folder that use them.
-OF_A_FOLDER = {"web", "ran", "site"}
+# Files that share what takes long to start: one worker runs them all. Each other file may run on any.
+TOGETHER = {
+    "e2e": ("test_attacks.py", "test_browser.py", "test_held.py", "test_web.py"),
+    "deploy": ("test_roles.py", "test_services.py"),
+}
 # What takes longest is begun first, so that no worker ends with it alone. Seconds need not be right, only their order.
 LONGEST_FIRST: Sequence[str] = (
     "e2e",
@@ -40,9 +44,9 @@ LONGEST_FIRST: Sequence[str] = (
 )
 
 
-def parts(item: pytest.Item) -> tuple[str, ...]:
+def parts(nodeid: str) -> tuple[str, ...]:
     """The folders and the file of a test below kpi_assets_tests."""
-    names = PurePath(item.nodeid.partition("::")[0]).parts
+    names = PurePath(nodeid.partition("::")[0]).parts
     return names[names.index("kpi_assets_tests") + 1 :] if "kpi_assets_tests" in names else names
 
 
@@ -56,28 +60,28 @@ def tier(item: pytest.Item) -> str:
     for name in ("nightly", "process", "fast"):
         if item.get_closest_marker(name):
             return name
-    if parts(item)[0] in OF_PROCESSES:
+    if parts(item.nodeid)[0] in OF_PROCESSES:
         return "process"
     return "server" if SHARED_SERVERS in getattr(item, "fixturenames", ()) else "fast"
 
 
-def group(item: pytest.Item) -> str:
+def group(nodeid: str) -> str:
     """Tests of one group run on one worker, one after another."""
-    folder, *rest = parts(item)
-    is_shared = folder in OF_PROCESSES and OF_A_FOLDER.intersection(getattr(item, "fixturenames", ()))
-    return folder if is_shared else "/".join([folder, *rest])
+    folder, *rest = parts(nodeid)
+    return folder if rest and rest[-1] in TOGETHER.get(folder, ()) else "/".join([folder, *rest])
 
 
-def mark(item: pytest.Item) -> None:
-    """Mark a test with its tier and its group."""
-    item.add_marker(tier(item))
-    item.add_marker(pytest.mark.xdist_group(group(item)))
+class Groups(LoadScopeScheduling):
+    """Gives workers one group after another, in the order in which they were collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
 
 
 def arrange(items: list[pytest.Item]) -> None:
     """Put the longest groups first; within a group nothing is moved."""
     rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(group(item), len(rank)))
+    items.sort(key=lambda item: rank.get(group(item.nodeid), len(rank)))
 
 
 class _Watch:
