@@ -10,7 +10,7 @@ READY := .venv/.ready
 READY_DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-servers mutants soak bench lint docs sbom format lock clean
+.PHONY: help setup demo up down test test-fast nightly test-servers mutants soak bench lint docs sbom format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,18 @@ up: $(READY) ## the embedded stack, the Dagster web UI and the daemon, until Ctr
 down: $(READY) ## stop what `make up` left running
 	@$(BIN)/kpi down
 
-test: lint ## every check and every test
-	@$(BIN)/pytest
+# Tests start hundreds of processes: each is to find what another has compiled.
+test test-fast nightly: export PYTHONDONTWRITEBYTECODE :=
+WORKERS ?= $(or $(shell getconf _NPROCESSORS_ONLN 2>/dev/null),2)
+test: lint ## every check, and every test but the nightly ones: make test [WORKERS=2]
+	@$(BIN)/pytest -n $(WORKERS) -m "not nightly"
+
+test-fast: $(READY_DEV) ## the tests that need no server and no other process
+	@$(BIN)/pytest -n $(WORKERS) -m fast
+
+nightly: lint ## every test, with all its examples, and the soak: make nightly [WORKERS=2]
+	@KPI_TEST_EXAMPLES=all $(BIN)/pytest -n $(WORKERS)
+	@$(BIN)/python -m kpi_assets_tests.e2e.soak
 
 # The embedded server is the newest; these are what a managed one may be.
 SERVERS ?= $(wildcard /usr/lib/postgresql/*/bin)

@@ -12,8 +12,9 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack, embedded_servers
 from kpi_assets.settings import default_sql_dir, settings
-from kpi_assets_tests import other_server
+from kpi_assets_tests import other_server, template, tiers
 from kpi_assets_tests.lookback import RECENT
+from kpi_assets_tests.machine import end_all_in
 from kpi_assets_tests.pipeline_harness import MART, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.sql.cases import missing
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
@@ -33,8 +34,44 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = Path(tempfile.mkdtemp(prefix="kpi-tests-"))
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> tiers.Groups:
+    """Which worker runs what."""
+    return tiers.Groups(config, log)  # type: ignore[arg-type]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where fast tests alone are asked for, files of which none is fast are not even imported."""
+    return True if config.option.markexpr == "fast" and tiers.has_none_fast(collection_path) else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Each test has its tier, before anybody selects by it."""
+    item.add_marker(tiers.tier(item))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest is run first."""
+    tiers.arrange(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """What a fast test needs starts no process."""
+    with tiers.without_processes(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Nor does the test."""
+    with tiers.without_processes(item):
+        return (yield)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave nothing behind."""
+    """Leave nothing behind, also where a worker was interrupted and ended no server."""
+    if not hasattr(config, "workerinput"):
+        end_all_in(Path(config.option.basetemp))
     shutil.rmtree(config.option.basetemp, ignore_errors=True)
 
 
@@ -66,13 +103,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(home: Path) -> Iterator[Stack]:
-    """Real Postgres and S3, up for the whole session and named in the environment."""
+    """Real Postgres and S3, up for the whole session and named in the environment; Postgres waits for no disk."""
     with ExitStack() as opened:
         if other_server.NAMED:
             os.environ["KPI_POSTGRES_URL"] = opened.enter_context(other_server.other_server(home.parent / "other"))
             settings.cache_clear()
         started = opened.enter_context(embedded_servers(settings())).stack
         assert started is not None
+        server = settings().postgres_url
+        assert server is not None
+        template.give_up_durability(server)
         yield started
 
 

@@ -3,7 +3,7 @@
 import itertools
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -14,6 +14,7 @@ from psycopg import Connection, sql
 from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.ledger import runs, schema
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.prepare import prepare
@@ -23,7 +24,9 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.store import Store
+from kpi_assets.warehouse import provision
 from kpi_assets.warehouse.connection import connect
+from kpi_assets_tests import template
 
 DAY = date(2025, 3, 1)
 NEXT = date(2025, 3, 2)
@@ -73,6 +76,11 @@ select
 from raw.things
 where load_date = %(load_date)s and weight is not null
 """
+# A table or view that somebody else made in a schema of ours.
+TO_HAND_OVER = (
+    "select 1 from pg_class where relkind in ('r', 'p', 'v') and relnamespace = any(%s::text[]::regnamespace[]) "
+    "and pg_get_userbyid(relowner) <> all(%s::text[]) limit 1"
+)
 
 
 def forget(session: Connection[Any]) -> None:
@@ -83,7 +91,13 @@ def forget(session: Connection[Any]) -> None:
 
 
 class PipelineHarness:
-    """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise."""
+    """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise.
+
+    Where `copies` is false, its database is made ready from nothing, and again before each build, as the product does.
+    """
+
+    copies = True
+    _ready: Hashable = None  # the shape for which the database was made ready
 
     def __init__(self, stack: Stack, folder: Path, files: Path | None = None, name: str = "") -> None:
         self.name = name or f"lab{os.getpid()}_{next(_numbers)}"
@@ -158,8 +172,24 @@ class PipelineHarness:
     def prepared(self, **changes: Any) -> BuildContext:
         """A context whose database is ready."""
         context = self.context(**changes)
-        prepare(context.pipeline, self.server)
+        shape = template.shape(context.pipeline)
+        if self._ready is None and self.copies and template.copy(context.pipeline, self.server):
+            self._ready = shape
+        if self._ready != shape or not self._still_ready(context.pipeline):
+            prepare(context.pipeline, self.server)
+            self._ready = shape
         return context
+
+    def _still_ready(self, pipeline: Pipeline) -> bool:
+        """Whether making the database ready again would change nothing; then what died is closed, as that does too."""
+        schemas = [*pipeline.config.layers, provision.BUILDS]
+        with self.session() as session:
+            if provision.missing_schemas(session, schemas) or schema.pending(session):
+                return False
+            if session.execute(TO_HAND_OVER, [schemas, list(provision.MAKERS)]).fetchone():
+                return False
+            runs.close_dead_rows(session)
+        return self.copies
 
     @contextmanager
     def session(self) -> Iterator[Connection[Any]]:

@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kpi_assets.settings import CHECKOUT
+
+pytestmark = pytest.mark.nightly
 
 
 def test_a_tick_asks_for_exactly_the_runs_that_are_needed(tmp_path: Path) -> None:

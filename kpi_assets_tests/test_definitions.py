@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from sqlalchemy.engine import make_url
 
 from kpi_assets.assets.resources import plain_s3
@@ -50,6 +51,7 @@ def test_every_table_has_a_blocking_gate() -> None:
     )
 
 
+@pytest.mark.process
 def test_the_workspace_loads_without_any_server_or_setting() -> None:
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", str(CHECKOUT / "workspace.yaml")]

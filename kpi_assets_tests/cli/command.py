@@ -5,7 +5,6 @@ Every call is also held to what holds for all: no stack trace unless asked for, 
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,8 +17,9 @@ from psycopg.conninfo import make_conninfo
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.samples import GENERATORS
+from kpi_assets_tests.cli import forked
+from kpi_assets_tests.cli.forked import KPI, PATIENCE
 
-KPI = Path(sys.executable).parent / "kpi"
 SQL = Path(__file__).resolve().parents[2] / "sql"
 BUCKET = "kpi-instacart"
 OBJECTS = {
@@ -75,10 +75,19 @@ class Kpi:
         )
 
     def __call__(self, *words: object, code: int = 0, **environment: str) -> Said:
-        """A call that must end with `code`."""
+        """A call that must end with `code`, in a fork of a process that has imported the command."""
+        ended = forked.call(words, {**self.environment, **environment}, self.folder)
+        return self._held_to_all(words, code, Said(ended.returncode, ended.stdout, ended.stderr))
+
+    def process(self, *words: object, code: int = 0, **environment: str) -> Said:
+        """The same as a shell calls it, which takes a second longer."""
         with self.start(*words, **environment) as process:
-            out, err = process.communicate(timeout=180)
-        said = Said(process.returncode, out, err)
+            out, err = process.communicate(timeout=PATIENCE)
+        return self._held_to_all(words, code, Said(process.returncode, out, err))
+
+    def _held_to_all(self, words: Sequence[object], code: int, said: Said) -> Said:
+        """What must hold for every call."""
+        out, err = said.out, said.err
         assert said.code == code, f"kpi {' '.join(map(str, words))} ended with {said.code}:\n{out}\n{err}"
         if "--debug" not in words:
             assert "Traceback" not in said.out + said.err

@@ -46,7 +46,7 @@ def published(kpi: Site) -> Published:
         aisles[number] = f'{number},"{name}"\n'.encode()
     (files / "aisles.csv").write_bytes(b"".join(aisles))
     kpi.lay(DAY, files)
-    said = kpi("run", "instacart", "--load-date", DAY)
+    said = kpi.process("run", "instacart", "--load-date", DAY)
     return Published(DAY, files, said, kpi.published(DAY))
 
 

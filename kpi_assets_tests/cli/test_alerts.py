@@ -58,7 +58,7 @@ def test_a_run_tells_at_its_end_and_a_dead_channel_does_not_fail_it(kpi: Site, w
     )
     assert SECRET not in said.out + said.err
 
-    listed = kpi("alerts", NAME, **environment)
+    listed = kpi.process("alerts", NAME, **environment)
     assert listed.line(f"{DAY} held 20").split()[:2] == [str(DAY), "held"]
     assert listed.line("grain (1 bad row)").startswith(f"{DAY} held")
     assert listed.line("slack").endswith("it cannot be reached (Connection refused)")

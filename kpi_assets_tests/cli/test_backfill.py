@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from kpi_assets_tests.cli.command import Said, Site
+from kpi_assets_tests.cli.conftest import ORDERS
 from kpi_assets_tests.shipped import ASSETS
 
 FIRST, LATE, LAST = date(2025, 8, 1), date(2025, 8, 2), date(2025, 8, 3)
@@ -64,17 +65,17 @@ def test_a_second_backfill_publishes_the_same_tables(kpi: Site, said: Said) -> N
 
 
 def test_a_range_of_which_nothing_is_landed(kpi: Site, said: Said) -> None:
-    empty = kpi("backfill", "instacart", "--from", ABSENT, "--to", ABSENT)
+    empty = kpi.process("backfill", "instacart", "--from", ABSENT, "--to", ABSENT)
     assert empty.out.splitlines()[-1] == "0 landed, 1 of the 1 load_dates not landed"
 
 
 def test_a_late_load_date_is_built_and_of_those_that_look_back_on_it_only_what_does(kpi: Site) -> None:
     only = ("backfill", "instacart", "--from", FIRST, "--to", LAST, "--only", "missing,stale")
     for day, seed in ((FIRST, 1), (LAST, 3)):
-        kpi.lay(day, kpi.sample(day, 300, seed=seed))
+        kpi.lay(day, kpi.sample(day, ORDERS, seed=seed))
     kpi(*only)
     before = kpi.published(LAST)
-    kpi.lay(LATE, kpi.sample(LATE, 300, seed=2))
+    kpi.lay(LATE, kpi.sample(LATE, ORDERS, seed=2))
     summary = [" ".join(line.split()) for line in kpi(*only).out.splitlines()]
     assert [f"{LATE} published 19", f"{LAST} published 1", "", "2 run; left as they were: 1 published."] == summary[-4:]
     after = kpi.published(LAST)

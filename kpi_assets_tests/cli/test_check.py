@@ -21,7 +21,7 @@ def kpi(tree: Tree, tmp_path: Path) -> Kpi:
 
 
 def test_files_in_which_all_makes_sense(kpi: Kpi, tmp_path: Path) -> None:
-    assert kpi("check").out == "All files can be read: shop.\n"
+    assert kpi.process("check").out == "All files can be read: shop.\n"
     assert kpi("check", "shop", "--format", "json").out == "[]\n"
     assert not (tmp_path / "home").exists(), "no server was started"
 

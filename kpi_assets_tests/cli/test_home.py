@@ -186,7 +186,7 @@ def test_what_was_open_is_closed_and_said(kpi: Site, published: Published, tmp_p
 
 @pytest.mark.usefixtures("_open_umask")
 def test_files_of_ones_own_have_the_mode_that_the_shell_gives_them(kpi: Site, tmp_path: Path) -> None:
-    kpi("sample", "instacart", "--load-date", DAY, "--orders", 10, "--out", tmp_path / "out")
+    kpi.process("sample", "instacart", "--load-date", DAY, "--orders", 10, "--out", tmp_path / "out")
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o666}
 
 

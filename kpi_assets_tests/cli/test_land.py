@@ -32,7 +32,7 @@ def test_files_land_once_and_are_replaced_only_when_told_to(kpi: Site) -> None:
     for file in OBJECTS:
         assert first.line(file) == f"landed s3://{BUCKET}/{key(file, day)} {size[file]}"
 
-    again = kpi("land", "instacart", "--load-date", day, "--from", files)
+    again = kpi.process("land", "instacart", "--load-date", day, "--from", files)
     for file in OBJECTS:
         assert again.line(file) == f"unchanged s3://{BUCKET}/{key(file, day)} {size[file]}"
 

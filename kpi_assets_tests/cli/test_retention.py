@@ -54,5 +54,5 @@ def test_what_is_old_is_shown_dropped_and_replayed(attic: Shelves) -> None:
 
 
 def test_a_pipeline_that_keeps_everything(kpi: Site) -> None:
-    said = kpi("retention", "instacart", code=2)
+    said = kpi.process("retention", "instacart", code=2)
     assert said.err.startswith("error: instacart keeps everything: write retention, such as {raw: 400} days, into ")

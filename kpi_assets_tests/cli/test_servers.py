@@ -26,7 +26,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kpi]:
 @pytest.fixture(scope="module")
 def demo(alone: Kpi) -> Said:
     """The first command that this home ever sees."""
-    return alone("demo", "--orders", 1000)
+    return alone.process("demo", "--orders", 1000)
 
 
 def processes_of(home: Path) -> list[list[str]]:
@@ -65,14 +65,14 @@ def test_a_later_command_finds_the_data_and_leaves_the_servers_down_again(alone:
     said = alone("show", "instacart", "marts.kpi_orders_by_dow", "--format", "csv")
     assert sum(int(line.split(",")[1]) for line in said.out.splitlines()[1:]) == 1000
     assert [server.running for server in status(alone.home)] == [False, False]
-    down = alone("status")
+    down = alone.process("status")
     for name in ("postgres", "s3", "web UI", "daemon"):
         assert down.line(f"{name} down")
     assert down.line("2025-06-01") == "2025-06-01 published published published published"
     assert processes_of(alone.home) == []
-    doctor = alone("doctor").out
+    doctor = alone.process("doctor").out
     assert [line.split()[0] for line in doctor.splitlines()].count("ok") == 12
     assert "advice  dagster: no daemon runs" in doctor
     assert "broken" not in doctor
     assert processes_of(alone.home) == []
-    assert alone("down").out == f"Nothing was running in {alone.home}.\n"
+    assert alone.process("down").out == f"Nothing was running in {alone.home}.\n"

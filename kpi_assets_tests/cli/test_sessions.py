@@ -21,7 +21,7 @@ LOAD_DATES, MOST = 24, 25
 def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_begin(tmp_path: Path) -> None:
     last = small.FIRST + timedelta(days=LOAD_DATES - 1)
     with small.of_few_sessions(tmp_path, LOAD_DATES, MOST) as kpi:
-        kpi("bootstrap")
+        kpi.process("bootstrap")
         kpi.count_sessions(small.NAME)
         said = kpi("backfill", small.NAME, "--from", small.FIRST, "--to", last)
         assert said.line("not landed") == f"{LOAD_DATES} landed, 0 of the {LOAD_DATES} load_dates not landed"

@@ -137,7 +137,7 @@ def test_a_pipeline_of_which_nothing_is_published(kpi: Site, sql: Path) -> None:
 
 
 def test_checks_are_shown_with_status_metric_threshold_and_what_was_found(kpi: Site, published: Published) -> None:
-    said = kpi("checks", "instacart", "--load-date", published.day)
+    said = kpi.process("checks", "instacart", "--load-date", published.day)
     assert said.line("table", "check", "status") == "table check status metric threshold what was found"
     assert said.line("marts.fact_orders reconcile ") == (
         "marts.fact_orders reconcile pass 0 0 2000 rows of stg.stg_orders = 2000 here"
@@ -161,7 +161,7 @@ def test_a_recheck_judges_what_is_published_and_builds_nothing(kpi: Site, publis
     before = kpi.published(published.day)
     words = ("recheck", "instacart", "--load-date", published.day)
 
-    good = kpi(*words)
+    good = kpi.process(*words)
 
     [(lines,)] = kpi.rows(
         "select count(*) from stg.stg_order_products_prior where load_date = %s",
@@ -200,7 +200,7 @@ def test_a_recheck_of_what_is_not_published(kpi: Site, published: Published) -> 
 
 
 def test_the_url_opens_the_database(kpi: Site, published: Published) -> None:
-    with psycopg.connect(kpi("url", "instacart").out.strip()) as connection:
+    with psycopg.connect(kpi.process("url", "instacart").out.strip()) as connection:
         assert connection.info.dbname == "instacart"
         assert connection.execute(
             f"select sum(total_orders)::int from {BY_DOW} where load_date = %s", [published.day]

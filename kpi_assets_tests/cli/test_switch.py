@@ -34,7 +34,7 @@ def test_it_is_off_until_it_is_enabled_and_says_what_it_did_and_what_is_to_come(
     assert kpi("status", **small).line("automation is") == OFF
     to_come = "To be built now: 2 load_dates, 2 new.\nNo daemon runs: it begins with `kpi up`.\n"
     on = f"on {NAME}: {SENSOR} looks each 30 seconds"
-    assert kpi("enable", NAME, **small).out == f"{on}.\n{to_come}"
+    assert kpi.process("enable", NAME, **small).out == f"{on}.\n{to_come}"
     assert kpi("enable", NAME, **small).out == f"{on}, as before.\n{to_come}"
     said = f"{NAME}: automation is on: {SENSOR} looks each 30 seconds."
     assert kpi("status", **small).line("automation is") == said
@@ -45,7 +45,7 @@ def test_it_is_off_until_it_is_enabled_and_says_what_it_did_and_what_is_to_come(
 
     kpi("run", NAME, "--load-date", FIRST, **small)
     left = "Left as it is until `kpi run`, `kpi backfill` or `kpi enable`: 1 load_date, 1 new.\n"
-    assert kpi("disable", NAME, **small).out == f"off {NAME}: {DAILY}.\n{left}"
+    assert kpi.process("disable", NAME, **small).out == f"off {NAME}: {DAILY}.\n{left}"
     assert kpi("disable", NAME, **small).out == f"off {NAME}: nothing runs it by itself, as before.\n{left}"
     assert kpi("status", **small).line("automation is") == OFF
 

@@ -138,7 +138,7 @@ def test_a_table_for_people_shows_them_and_steers_no_terminal(kpi: Site, ran: Pa
 
 def test_a_plan_is_strict_json(kpi: Site, ran: Path) -> None:
     words = ("plan", small.NAME, "--from", DAY, "--to", DAY, "--format", "json")
-    [row] = json.loads(kpi(*words, KPI_SQL_DIR=str(ran)).out)
+    [row] = json.loads(kpi.process(*words, KPI_SQL_DIR=str(ran)).out)
     assert (row["load_date"], row["state"]) == (str(DAY), "published")
 
 

@@ -154,7 +154,7 @@ def test_faults_are_listed_without_a_load_date_and_a_folder(nowhere: Kpi) -> Non
 
 
 def test_help_names_every_command(nowhere: Kpi) -> None:
-    listed = [line.split()[0] for line in nowhere("--help").out.partition("Commands:")[2].splitlines() if line]
+    listed = [line.split()[0] for line in nowhere.process("--help").out.partition("Commands:")[2].splitlines() if line]
     assert {*listed} >= {
         "up",
         "down",
@@ -211,3 +211,15 @@ def test_a_shell_completes_commands_pipelines_and_options(words: str, completed:
         [KPI], env={**plain_environment(), **shell}, cwd=SQL.parent, capture_output=True, text=True, check=False
     )
     assert done.stdout.split() == completed
+
+
+def test_a_fork_is_told_what_a_process_is(nowhere: Kpi) -> None:
+    """Most tests of commands call a fork; what they see there is what a shell sees."""
+    for words, code in (
+        (["--help"], 0),
+        (["sample", "instacart", "--fault", "list"], 0),
+        (["run", "instacart"], 2),
+        (["show", "nope", "marts.x"], 2),
+        (["status"], 1),
+    ):
+        assert nowhere(*words, code=code) == nowhere.process(*words, code=code)

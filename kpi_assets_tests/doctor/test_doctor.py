@@ -20,8 +20,10 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.starters import ALERTS, Starter, pipeline_sensor_of
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.ledger import incidents, locks, schema
+from kpi_assets.materialize.prepare import prepare
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
+from kpi_assets_tests import template
 from kpi_assets_tests.automation.test_stalled import WHY, failures, ticked
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 
@@ -85,12 +87,12 @@ def test_a_database_of_another_encoding(lab: PipelineHarness) -> None:
 @pytest.fixture
 def ill(lab: PipelineHarness) -> Iterator[None]:
     """A server that somebody tuned."""
-    for change in ("max_wal_size = '100MB'", "autovacuum = off"):
-        lab.in_postgres(f"alter system set {change}")
-    lab.in_postgres("select pg_reload_conf()")
-    yield
-    lab.in_postgres("alter system reset all")
-    lab.in_postgres("select pg_reload_conf()")
+    with template.durable(lab.server):
+        for change in ("max_wal_size = '100MB'", "autovacuum = off"):
+            lab.in_postgres(f"alter system set {change}")
+        lab.in_postgres("select pg_reload_conf()")
+        yield
+        lab.in_postgres("alter system reset all")
 
 
 @pytest.mark.usefixtures("ill")
@@ -162,7 +164,7 @@ def test_rights_that_an_earlier_version_gave(lab: PipelineHarness) -> None:
     by_itself = "the next command that needs it makes it so"
     told = ("ok", f"what kpi_reader may read of ops is not what pipeline.yaml says: {by_itself}")
     assert told in server(lab, f"database {lab.name}")
-    lab.prepared()
+    prepare(lab.pipeline(), lab.server)
     assert told not in server(lab, f"database {lab.name}")
 
 

@@ -114,8 +114,12 @@ def attack(browser: Browser, site: str, evil: int, target: str) -> Attack:
     for event, params in browser.network():
         if event == "Network.requestWillBeSent":
             methods[params["requestId"]] = params["request"]["method"]
-        elif event == "Network.responseReceived" and params["response"]["url"].startswith(target):
-            found.add((methods.get(params["requestId"], "?"), params["response"]["status"]))
+        elif (
+            event == "Network.responseReceived"
+            and params["response"]["url"].startswith(target)
+            and params["requestId"] in methods  # else the page before asked, and was answered late
+        ):
+            found.add((methods[params["requestId"]], params["response"]["status"]))
     return Attack(seen, frame, found)
 
 

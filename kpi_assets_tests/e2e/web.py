@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -18,9 +17,10 @@ from typing import Any
 from kpi_assets.instance.probe import bearer
 from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.cli import forked
+from kpi_assets_tests.cli.forked import KPI
 from kpi_assets_tests.machine import free_port
 
-KPI = Path(sys.executable).with_name("kpi")
 ENDINGS = {"SUCCESS", "FAILURE", "CANCELED"}
 LOCATION = {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}
 # Modules that every part imports: Dagster, the web UI's server, the storage, the code of assets and runs.
@@ -150,8 +150,8 @@ class Web:
         data: dict[str, Any] = found["data"]
         return data
 
-    def kpi(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([KPI, *words], env=self.environment, capture_output=True, text=True, check=False)
+    def kpi(self, *words: str) -> forked.Ended:
+        return forked.call(words, self.environment, CHECKOUT)
 
     def launch(self, day: str, *, names: list[list[str]] | None = None) -> str:
         """Launch the whole pipeline, or some of it, for one partition, as the button does; returns the run's id."""

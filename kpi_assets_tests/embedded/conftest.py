@@ -60,7 +60,7 @@ def _no_clusters_kept(tmp_path: Path) -> Iterator[None]:
     shutil.rmtree(tmp_path)  # 60 MB each
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before, children = command_lines(), psutil.Process().children(recursive=True)  # of other tests of the session
     yield

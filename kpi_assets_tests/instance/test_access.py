@@ -61,6 +61,7 @@ def test_the_setting_goes_before_the_file_and_empty_switches_it_off(
     assert access.link("http://x", None) == "http://x"
 
 
+@pytest.mark.process
 def test_without_a_token_the_web_ui_does_not_start(tmp_path: Path) -> None:
     """Elsewhere than with `kpi up`: nobody is let in because nobody thought of it."""
     sentence = (
@@ -70,6 +71,7 @@ def test_without_a_token_the_web_ui_does_not_start(tmp_path: Path) -> None:
     assert web(tmp_path, "-p", str(free_port())) == (1, sentence)
 
 
+@pytest.mark.process
 def test_a_web_ui_without_a_port_or_below_a_path_does_not_start(tmp_path: Path) -> None:
     set_ = {"KPI_UI_TOKEN": GIVEN}
     assert web(tmp_path, **set_) == (1, "error: The web UI needs a port of its own: say --port.\n")
@@ -188,6 +190,7 @@ def test_one_that_does_not_answer_yet_is_waited_for() -> None:
         probe.check(f"http://127.0.0.1:{free_port()}")
 
 
+@pytest.mark.process
 def test_the_health_check_says_what_it_found(unguarded: str) -> None:
     def check(address: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "kpi_assets.instance.probe", address]

@@ -20,6 +20,7 @@ from kpi_assets_tests.cli.command import plain_environment
 from kpi_assets_tests.instance.stand_in import UNGUARDED
 from kpi_assets_tests.machine import eventually, free_port, is_alive
 
+pytestmark = pytest.mark.process
 AGAIN = "ended by itself: say `kpi up` again"
 
 

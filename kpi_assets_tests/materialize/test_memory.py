@@ -8,8 +8,8 @@ from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
 MEASURED = """
 import re, sys
 from pathlib import Path
-from kpi_assets_tests.materialize import worker
-worker.main(*sys.argv[1:])
+from kpi_assets_tests.materialize import build_in_subprocess
+build_in_subprocess.main(*sys.argv[1:])
 print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10)
 """
 MB = 1 << 20

@@ -15,6 +15,7 @@ from kpi_assets import urls
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.scrub import keep_secret, scrub
 from kpi_assets.settings import Settings, settings
+from kpi_assets_tests.examples import examples
 
 MAIL = {"KPI_ALERT_EMAIL_FROM": "kpi@example.com", "KPI_ALERT_EMAIL_TO": "ops@example.com"}
 PERCENT = "write postgresql://user:password@host:port/database, with what is not a letter or digit in the password"
@@ -92,7 +93,7 @@ def test_of_a_secret_that_is_not_encoded_nothing_is_shown(name: str, form: str) 
     head=st.text(min_size=0, max_size=6),
     tail=st.text(min_size=0, max_size=6),
 )
-@runs(max_examples=300, deadline=None)
+@runs(max_examples=examples(300), deadline=None)
 def test_whatever_a_url_holds_a_refusal_shows_nothing_of_it(name: str, form: str, head: str, tail: str) -> None:
     canary = f"Qz7J{head}xV8k{tail}9WpY"
     said = refusal(name, FORMS[form](URLS[name][0], canary))
@@ -109,7 +110,7 @@ def test_whatever_a_url_holds_a_refusal_shows_nothing_of_it(name: str, form: str
     password=st.text("12:/@?#[]%&=+ ", min_size=1, max_size=8),
     tail=st.sampled_from(["", "/postgres", "/postgres?sslmode=require"]),
 )
-@runs(max_examples=1500, deadline=None)
+@runs(max_examples=examples(1500), deadline=None)
 def test_what_is_taken_is_read_by_libraries_as_by_us(scheme: str, user: str, password: str, tail: str) -> None:
     """Also where nobody encoded anything: then it is refused, or there was nothing to encode."""
     for url in (

@@ -17,6 +17,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines
+from kpi_assets_tests.examples import examples
 from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
 
 # Words of pydantic and PyYAML, which no person is told.
@@ -297,7 +298,7 @@ def written(name: str, words: Any) -> str:
 
 
 PLACES = [(name, loc) for name, words in FILES.items() for loc in places(words)]
-quietly = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quietly = settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_the_files_that_are_changed_here_can_be_read_as_they_are(tmp_path: Path) -> None:

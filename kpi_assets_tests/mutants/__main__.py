@@ -62,7 +62,7 @@ class Copy:
         process = subprocess.Popen(
             [*command, *(f"kpi_assets_tests/{file}" for file in tests)],
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(self.root), "TMPDIR": str(self._scratch)},
+            env={**os.environ, "KPI_TEST_EXAMPLES": "all", "PYTHONPATH": str(self.root), "TMPDIR": str(self._scratch)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

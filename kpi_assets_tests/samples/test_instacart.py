@@ -293,6 +293,7 @@ GENERATORS["instacart"].write(Path(sys.argv[1]), load_date=date(2024, 1, 16), or
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("before", [False, True], ids=["empty folder", "folder with files"])
 def test_a_killed_run_leaves_no_half_file_and_the_next_run_cleans_up(sample: Sample, out: Path, before: bool) -> None:
     digests = write(out).digests() if before else {}
@@ -304,6 +305,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_run_cleans_up(sample: Sam
     assert write(out).digests() == sample.digests()
 
 
+@pytest.mark.process
 def test_looking_a_generator_up_does_not_import_numpy() -> None:
     look_up = "import sys; from kpi_assets.samples import GENERATORS as g; print(*g, len(g['instacart'].faults))"
     look_up += "; print('numpy' in sys.modules)"

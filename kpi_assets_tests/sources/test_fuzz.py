@@ -9,22 +9,23 @@ from hypothesis import strategies as st
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets_tests import fuzz_csv
+from kpi_assets_tests.examples import examples
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
 
-@fuzz_csv.quietly(400)
+@fuzz_csv.quietly(examples(400))
 @given(text=fuzz_csv.files(), places=fuzz_csv.BORDERS)
 def test_records_are_those_of_other_readers(text: str, places: list[int]) -> None:
     fuzz_csv.check_reading(text, places)
 
 
-@fuzz_csv.quietly(400)
+@fuzz_csv.quietly(examples(400))
 @given(text=fuzz_csv.files(), places=fuzz_csv.BORDERS, piece=st.sampled_from([1, 2, 7, 64, 1 << 17]))
 def test_the_proof_lets_good_files_through_and_no_others(text: str, places: list[int], piece: int) -> None:
     fuzz_csv.check_proof(text, places, piece)
 
 
-@fuzz_csv.quietly(100)
+@fuzz_csv.quietly(examples(100))
 @given(text=fuzz_csv.files())
 def test_good_files_are_read_as_duckdb_reads_them(text: str) -> None:
     fuzz_csv.check_duckdb(text)
@@ -38,7 +39,7 @@ def typed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fu
             yield fuzz_csv.Typed(lab, session)
 
 
-@fuzz_csv.quietly(150)
+@fuzz_csv.quietly(examples(150))
 @given(example=st.fixed_dictionaries(fuzz_csv.TYPED))
 def test_values_are_those_of_the_table_of_forms(typed: fuzz_csv.Typed, example: dict[str, Any]) -> None:
     typed.check(**example)

@@ -222,6 +222,7 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.process
 def test_a_certificate_that_cannot_be_trusted_is_said(
     stand_in: StandIn, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from kpi_assets.settings import CHECKOUT
 from supply_chain.lock import read
@@ -19,6 +17,10 @@ LOCK = CHECKOUT / "requirements.lock"
 
 @pytest.fixture(scope="module")
 def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    # Its import compiles grammars for two seconds, which whoever collects this file would wait for.
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     path = tmp_path_factory.mktemp("sbom") / "sbom.cdx.json"
     command = [sys.executable, "-m", "supply_chain.sbom", LOCK, path]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)

@@ -86,6 +86,7 @@ def test_a_port_where_nobody_listens(server: SecretStr) -> None:
     assert sentence.endswith(": start it, or correct host and port in KPI_POSTGRES_URL.")
 
 
+@pytest.mark.usefixtures("server")
 def test_a_host_that_has_no_address() -> None:
     sentence = refusal(SecretStr(f"postgresql://kpi:{SECRET}@no-such-host.invalid:5432/postgres"))
     assert sentence.startswith("The warehouse server at no-such-host.invalid:5432 cannot be used as user 'kpi'")
