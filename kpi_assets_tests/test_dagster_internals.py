@@ -66,6 +66,7 @@ def run(assets: list[dg.AssetsDefinition], instance: dg.DagsterInstance, **words
     return job.execute_in_process(instance=instance, partition_key="2025-01-01", raise_on_error=False)
 
 
+@pytest.mark.process
 def test_a_step_gives_its_output_without_a_materialization() -> None:
     last: dict[str, bool] = {}
     with dg.instance_for_test() as instance:
@@ -101,6 +102,7 @@ def warnings_of_a_skip() -> list[str]:
     return [message for message in found if "fine" in message]
 
 
+@pytest.mark.process
 def test_the_warning_about_checks_of_a_skipped_step_is_left_out() -> None:
     kept = list(active.logger.filters)
     try:
@@ -138,6 +140,7 @@ def test_stopping_a_step_raises_keyboard_interrupt(how: signal.Signals) -> None:
         os.kill(os.getpid(), how)
 
 
+@pytest.mark.process
 def test_what_dagster_starts_beside_a_step_is_in_a_session_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "subprocess" in compute_logs.execute_posix_tail.__wrapped__.__code__.co_names, (
         "it starts its helpers in another way"

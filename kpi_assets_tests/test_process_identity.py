@@ -23,6 +23,7 @@ def test_another_process_with_its_number_is_not_it() -> None:
     assert ProcessIdentity(identity.pid, identity.since + 0.5).process() is not None, "the clock was set"
 
 
+@pytest.mark.process
 def test_a_process_that_has_ended_does_not_live_before_it_is_reaped_nor_after() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         identity = ProcessIdentity.of(child.pid)
