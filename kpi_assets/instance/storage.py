@@ -13,6 +13,7 @@ import sqlalchemy
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
@@ -34,6 +35,10 @@ class EvaluatedChecksStorage(PostgresEventLogStorage):
     A run plans the checks of all its steps when it begins, and Dagster takes the latest row of a check for its state.
     So the checks of tables behind a held one would lose the verdict of the load_date before, though nobody judged them.
     """
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event as any SQL storage does: the stock one also sends a NOTIFY, which nothing listens to now."""
+        SqlEventLogStorage.store_event(self, event)
 
     def store_asset_check_event(self, event: EventLogEntry, event_id: int | None) -> None:
         """Store an evaluation; what is only planned stays in the run's own log."""
