@@ -35,6 +35,7 @@ from dagster._core.scheduler.instigation import (
     SensorInstigatorData,
     TickStatus,
 )
+from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.tags import MAX_RETRIES_TAG, PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 from dagster._serdes import ConfigurableClassData
 from dagster._time import get_current_timestamp
@@ -57,6 +58,7 @@ __all__ = [
     "RunFailureReason",
     "ScheduleInstigatorData",
     "SensorInstigatorData",
+    "SqlEventLogStorage",
     "TickStatus",
     "UnresolvedAssetJobDefinition",
     "UserConfigSchema",

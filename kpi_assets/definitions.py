@@ -16,18 +16,22 @@ from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.run_history import history_job, history_schedule
 from kpi_assets.automation.schedules import pipeline_schedules
 from kpi_assets.automation.sensors import broken_sensor, pipeline_sensor
-from kpi_assets.model.tree import load_sound
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.settings import settings
 from kpi_assets.sources.store import client
 
 
-def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+def build_defs(
+    overrides: Mapping[str, Any] | None = None, tree: tuple[dict[str, Pipeline], dict[str, Broken]] | None = None
+) -> dg.Definitions:
     """Definitions of every pipeline below sql/; `overrides` replace resources by name (`s3`, `run_log`, `progress`).
 
-    Of a pipeline whose files cannot be read there is a sensor alone, which says so.
+    `tree` is what load_sound() gave, where that was read before. Of a pipeline whose files cannot be read there is a
+    sensor alone, which says so.
     """
     config = settings()
-    sound, broken = load_sound(config.sql_dir, config.min_rows)
+    sound, broken = tree or load_sound(config.sql_dir, config.min_rows)
     pipelines = list(sound.values())
     given = dict(overrides or {})
     if "s3" not in given:

@@ -33,10 +33,10 @@ def reserved(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         write(lab)
         patch.setenv("KPI_SQL_DIR", str(lab.root))
         settings.cache_clear()
-        workspace._pipelines.cache_clear()
+        workspace.read_tree.cache_clear()
         yield lab
     settings.cache_clear()
-    workspace._pipelines.cache_clear()
+    workspace.read_tree.cache_clear()
 
 
 def kpi(*words: object, code: int = 0) -> None:

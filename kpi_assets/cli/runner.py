@@ -21,7 +21,7 @@ from kpi_assets.cli import HELD, STOPPED
 from kpi_assets.cli.process import loaded
 from kpi_assets.cli.run_view import RunView
 from kpi_assets.cli.selection import parents_of
-from kpi_assets.cli.workspace import Workspace
+from kpi_assets.cli.workspace import Workspace, read_tree
 from kpi_assets.dagster_internals import (
     MAX_RETRIES_TAG,
     ErrorSource,
@@ -102,7 +102,7 @@ class Runner:
         self._work, self._instance = work, instance
         self._view: RunView | None = None
         overrides = {"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(self._reporter)}
-        self._job = build_defs(overrides).resolve_job_def(work.pipeline.job)
+        self._job = build_defs(overrides, read_tree()).resolve_job_def(work.pipeline.job)
 
     def _reporter(self, log: Any, subject: str) -> "Progress":
         assert self._view is not None

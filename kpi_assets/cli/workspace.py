@@ -24,7 +24,7 @@ from kpi_assets.warehouse.provision import has_database
 
 def pipeline_of(name: str) -> Pipeline:
     """The pipeline of that name. Raises ModelError where it cannot be read, UsageError that lists the known ones."""
-    sound, broken = _pipelines()
+    sound, broken = read_tree()
     if name in broken:
         raise broken[name].error
     if name not in sound:
@@ -35,15 +35,15 @@ def pipeline_of(name: str) -> Pipeline:
 
 def sound_pipelines() -> list[Pipeline]:
     """Every pipeline that can be read; of each of the others a line on stderr says so."""
-    sound, broken = _pipelines()
+    sound, broken = read_tree()
     for name in broken:
         say(f"warning: {name} is left out, since its files cannot be read: `kpi check {name}` says why.", console=err)
     return list(sound.values())
 
 
 @cache
-def _pipelines() -> tuple[dict[str, Pipeline], dict[str, Broken]]:
-    """Those that can be read, and the others; once, since a command asks twice and it takes a fifth of a second."""
+def read_tree() -> tuple[dict[str, Pipeline], dict[str, Broken]]:
+    """The pipelines that can be read, and the others. Read once a process: it takes a fifth of a second."""
     config = settings()
     return load_sound(config.sql_dir, config.min_rows)
 

@@ -15,7 +15,7 @@ from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import SQLAlchemyError
 
-from kpi_assets.dagster_internals import ConfigurableClassData, UserConfigSchema, close_pools
+from kpi_assets.dagster_internals import ConfigurableClassData, SqlEventLogStorage, UserConfigSchema, close_pools
 from kpi_assets.errors import UserError
 from kpi_assets.instance.folder import storage_url
 from kpi_assets.settings import settings
@@ -31,6 +31,10 @@ class EvaluatedChecksStorage(PostgresEventLogStorage):
     A run plans the checks of all its steps when it begins, and Dagster takes the latest row of a check for its state.
     So the checks of tables behind a held one would lose the verdict of the load_date before, though nobody judged them.
     """
+
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store an event as any SQL storage does: the stock one also sends a NOTIFY, which nothing listens to now."""
+        SqlEventLogStorage.store_event(self, event)
 
     def store_asset_check_event(self, event: dg.EventLogEntry, event_id: int | None) -> None:
         """Store an evaluation; what is only planned stays in the run's own log."""
