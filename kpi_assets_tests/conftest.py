@@ -1,6 +1,5 @@
 """What tests share: one embedded stack for the session, and a laboratory with a pipeline of its own for each test."""
 
-import gc
 import os
 import shutil
 import tempfile
@@ -48,12 +47,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Each test has its tier, before anybody selects by it."""
     item.add_marker(tiers.tier(item))
-
-
-def pytest_collection_finish() -> None:
-    """What was imported and collected stays: the garbage collector need not look through it after each test."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
