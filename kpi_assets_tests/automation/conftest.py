@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -22,9 +23,17 @@ from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
 
 
+_made: dict[tuple[tuple[Path, bytes], ...], dg.Definitions] = {}
+
+
 def definitions(shop: TwoSourcePipeline) -> dg.Definitions:
-    """What Dagster is told of the shop as its files are now."""
-    return definitions_of(shop.pipeline())
+    """What Dagster is told of the shop as its files are now; the same object until one changes."""
+    files = tuple((path, path.read_bytes()) for path in sorted(shop.folder.rglob("*")) if path.is_file())
+    if files not in _made:
+        made = definitions_of(shop.pipeline())
+        _made.clear()
+        _made[files] = made
+    return _made[files]
 
 
 def definitions_of(pipeline: Pipeline, more: Sequence[dg.AssetsDefinition] = ()) -> dg.Definitions:

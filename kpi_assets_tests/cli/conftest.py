@@ -7,9 +7,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets_tests.cli.command import SQL, Said, Site
+from kpi_assets_tests.template import give_up_durability
 
 DAY = date(2025, 6, 10)
 ORDERS = 2000
@@ -23,6 +25,7 @@ def kpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The command, in the home that the tests of this folder share."""
     folder = tmp_path_factory.mktemp("cli")
     with Stack(folder / "home") as stack:
+        give_up_durability(SecretStr(stack.environment()["KPI_POSTGRES_URL"]))
         yield Site(stack, folder)
     shutil.rmtree(folder)
 

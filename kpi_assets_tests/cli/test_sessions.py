@@ -15,7 +15,7 @@ from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import Site
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
-LOAD_DATES, MOST = 24, 25
+LOAD_DATES, MOST = 8, 12
 
 
 def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_begin(tmp_path: Path) -> None:
