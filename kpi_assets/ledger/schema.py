@@ -14,7 +14,10 @@ from psycopg import Connection, errors
 from kpi_assets.errors import UserError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-_JUST_MADE = (errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable, errors.InternalError_)
+_JUST_MADE = (
+    *(errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable),
+    *(errors.DuplicateObject, errors.InternalError_),  # the type of the row of that table
+)
 
 
 def migrations() -> list[tuple[int, Path]]:

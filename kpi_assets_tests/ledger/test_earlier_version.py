@@ -87,14 +87,14 @@ def test_migrations_apply_and_nothing_that_is_published_becomes_stale(earlier: P
 def test_rows_are_shown_and_checked_as_they_were(earlier: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KPI_SQL_DIR", str(earlier.root))
     settings.cache_clear()
-    workspace._pipelines.cache_clear()
+    workspace.read_tree.cache_clear()
     for name, lines in EXPECTED["shown"].items():
         asset, day = name.split()
         said = CliRunner().invoke(app, ["show", "earlier", asset, "--load-date", day, "--format", "csv"])
         assert (said.exit_code, said.stdout.splitlines()) == (0, lines), name
     monkeypatch.undo()
     settings.cache_clear()
-    workspace._pipelines.cache_clear()
+    workspace.read_tree.cache_clear()
     context = earlier.context()
     with earlier.session() as session:
         for publish in publishes.all_current(session):

@@ -17,6 +17,7 @@ from kpi_assets.cli.app import app
 from kpi_assets.ledger import publishes
 from kpi_assets.materialize import retention
 from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.recheck import AS_PUBLISHED, recheck
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.names import LOAD_DATE, Relation
@@ -102,12 +103,12 @@ def added(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pip
     yield lab
     monkeypatch.undo()
     settings.cache_clear()
-    workspace._pipelines.cache_clear()
+    workspace.read_tree.cache_clear()
 
 
 def kpi(*words: str) -> list[str]:
     """What the command says in this process, which must end with 0."""
-    workspace._pipelines.cache_clear()
+    workspace.read_tree.cache_clear()
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
     return said.stdout.splitlines()
@@ -181,7 +182,7 @@ def test_a_kind_without_rows_shows_its_origin(added: PipelineHarness) -> None:
     assert added.rows(query) == [("m", "kpi_builder"), ("r", "kpi_loader")]
     with added.session() as session:  # one that somebody else made becomes the role's own
         session.execute("alter materialized view stg.things owner to current_user")
-    added.prepared()
+    prepare(added.pipeline(), added.server)
     assert added.rows(query) == [("m", "kpi_builder"), ("r", "kpi_loader")]
     context = added.context()
     assert failed(recheck(context, context.pipeline.table("stg.things"), NEXT)) == {}
