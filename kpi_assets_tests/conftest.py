@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -30,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if problem := other_server.problem():
         raise pytest.UsageError(problem)
+    # A shell's background job ignores SIGINT, and all that it starts would too; Dagster ignores SIGTERM then as well.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.option.basetemp:
         config.option.basetemp = Path(tempfile.mkdtemp(prefix="kpi-tests-"))
 
