@@ -72,7 +72,8 @@ def ensure_database(server: SecretStr, database: str) -> None:
             connection.execute(
                 sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(database))
             )
-            connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
+            revoke = sql.SQL("revoke all on database {} from public").format(sql.Identifier(database))
+            _in_turn(connection, lambda session: session.execute(revoke))  # ensure_roles revokes it too
         except psycopg.errors.DuplicateDatabase:
             pass  # another process was first
         except psycopg.errors.UniqueViolation:
@@ -140,7 +141,7 @@ def open_databases(connection: Connection[Any]) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _in_turn(connection: Connection[Any], change: Callable[[Connection[Any]], None]) -> None:
+def _in_turn(connection: Connection[Any], change: Callable[[Connection[Any]], object]) -> None:
     """Change roles in a transaction, and come again where another session changed them at the same time.
 
     Roles belong to the whole server, and it has no lock that everybody who may connect could not take too.
