@@ -83,13 +83,6 @@ TO_HAND_OVER = (
 )
 
 
-def forget(session: Connection[Any]) -> None:
-    """Empty every table of the ops schema: nothing was ever built."""
-    query = "select tablename from pg_tables where schemaname = 'ops' and tablename <> 'migrations'"
-    tables = [sql.Identifier("ops", name) for (name,) in session.execute(query)]
-    session.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(tables)))
-
-
 class PipelineHarness:
     """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise.
 

@@ -1,7 +1,7 @@
 """Value types: which kind of number an expression of a SELECT gives, where that is known without a server.
 
 Belongs here: Postgres' rules for the types of operators, casts and common functions, reduced to five kinds.
-Not here: what follows from a kind (replay.py, checks.py). None stands for a kind that only Postgres knows.
+Not here: what follows from a kind (replay.py, checks/). None stands for a kind that only Postgres knows.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -11,6 +11,7 @@ from dagster._utils.error import SerializableErrorInfo
 
 from kpi_assets.automation.alerts import AlertsError, alerts_sensor
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.fixtures.database import forget_builds
 from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS_SENSOR, Starter, pipeline_schedule_of, pipeline_sensor_of, starters
 from kpi_assets.instance.ticks import MOST_FAILED, Stalled
@@ -19,7 +20,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import settings
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.automation.conftest import Site
-from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness, forget
+from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
 
 WHY = "WarehouseError: The warehouse cannot be reached"
 OPEN = "select kind, job, closed_at is null from ops.alerts order by id"
@@ -46,7 +47,7 @@ def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
 def labs(shared: list[PipelineHarness]) -> list[PipelineHarness]:
     for lab in shared:
         with lab.session() as session:
-            forget(session)
+            forget_builds(session)
     return shared
 
 

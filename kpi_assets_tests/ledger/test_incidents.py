@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from kpi_assets.fixtures.database import forget_builds
 from kpi_assets.ledger import incidents, publishes, results, runs
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets_tests.machine import eventually
-from kpi_assets_tests.pipeline_harness import DAY, MART, NEXT, RAW_THINGS, PipelineHarness, forget
+from kpi_assets_tests.pipeline_harness import DAY, MART, NEXT, RAW_THINGS, PipelineHarness
 
 INCIDENTS = "select load_date, kind, run_id, job, details, occurrences, closed_at is null from ops.alerts order by id"
 ENDED = datetime.now(timezone.utc)
@@ -33,7 +34,7 @@ def shared(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pip
 def session(shared: PipelineHarness) -> Iterator[Connection[Any]]:
     """A session on a database whose ops tables are empty."""
     with shared.session() as opened:
-        forget(opened)
+        forget_builds(opened)
         yield opened
 
 

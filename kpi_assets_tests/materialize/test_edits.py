@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.fixtures.database import forget_builds
 from kpi_assets.ledger import publishes
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import UpstreamError
@@ -31,7 +32,7 @@ from kpi_assets.materialize.recheck import check_as_published
 from kpi_assets.model.names import Relation
 from kpi_assets.plan.collect import collect
 from kpi_assets.warehouse.ddl import DefinitionError
-from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, forget
+from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 
 DAYS = [DAY + timedelta(days=n) for n in range(3)]
 A_DAY = st.sampled_from([*DAYS, None])
@@ -143,7 +144,7 @@ class Edits(RuleBasedStateMachine):
             return
         with self.lab.session() as session:
             session.execute("drop schema raw, stg, marts, builds cascade")
-            forget(session)
+            forget_builds(session)
         self.lab.prepared()
 
     # ---- what a person does to the files
