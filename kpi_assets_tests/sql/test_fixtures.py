@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -129,28 +129,47 @@ def pieces() -> dict[str, bytes]:
     return {name: text.encode() for name, text in named}
 
 
-def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path) -> None:
-    """The README's KPI with the two cases that docs/guides/authoring.md shows."""
+def differences(tmp_path: Path, cases: Mapping[str, Mapping[str, bytes]]) -> dict[str, list[str]]:
+    """What `kpi check` would say of cases of the README's KPI, by their names."""
     name, text = new_kpi()
     sql = Path(shutil.copytree(default_sql_dir() / "instacart", tmp_path / "sql" / "instacart"))
     (sql.parent / name).write_text(text)
-    files = pieces()
-    assert list(files) == ["marts.fact_orders.csv", "marts.fact_orders@2025-03-09.csv", "expect.csv", "case.yaml"]
     root = tmp_path / "fixtures"
     folder = root / "instacart" / "marts" / "kpi_orders_by_hour"
-    outside = files["marts.fact_orders.csv"].replace(b",23,", b",24,")
-    plain = {name: body for name, body in files.items() if name != "case.yaml"}
-    for case, given in (
-        ("plain", plain),
-        ("hour_outside", {"marts.fact_orders.csv": outside, "case.yaml": files["case.yaml"]}),
-    ):
+    for case, given in cases.items():
         (folder / case).mkdir(parents=True)
         for file, body in given.items():
             (folder / case / file).write_bytes(body)
     config = settings()
     assert config.postgres_url is not None
     found = run_cases(load_pipelines(sql.parent), find_cases(root), config.postgres_url, client(config))
-    assert [(case.id.split("/")[-1], differ) for case, differ in found] == [("hour_outside", []), ("plain", [])]
+    return {case.id.split("/")[-1]: [str(each).replace(str(folder), "") for each in differ] for case, differ in found}
+
+
+def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path) -> None:
+    """The README's KPI with the two cases that docs/guides/authoring.md shows."""
+    files = pieces()
+    assert list(files) == ["marts.fact_orders.csv", "marts.fact_orders@2025-03-09.csv", "expect.csv", "case.yaml"]
+    outside = files["marts.fact_orders.csv"].replace(b",23,", b",24,")
+    plain = {name: body for name, body in files.items() if name != "case.yaml"}
+    cases = {"plain": plain, "hour_outside": {"marts.fact_orders.csv": outside, "case.yaml": files["case.yaml"]}}
+    assert differences(tmp_path, cases) == {"hour_outside": [], "plain": []}
+
+
+def test_a_case_that_says_otherwise_differs(stack: Stack, tmp_path: Path) -> None:
+    files = pieces()
+    outside = {"marts.fact_orders.csv": files["marts.fact_orders.csv"].replace(b",23,", b",24,")}
+    cases = {
+        "metric": {**outside, "case.yaml": b"checks: {range__order_hour_of_day: {status: fail, metric: 2}}"},
+        "name": {**outside, "case.yaml": files["case.yaml"] + b"\n  grane: {status: fail, metric: 1}\n"},
+        "passes": {**outside, "expect.csv": files["expect.csv"].replace(b"23,", b"24,")},
+    }
+    found = differences(tmp_path, cases)
+    answer = "the check 'range__order_hour_of_day' of marts.kpi_orders_by_hour answers fail, metric 1"
+    assert found["metric"] == [f"/metric/case.yaml: {answer}, and the case says metric 2: correct one of them"]
+    [unknown] = found["name"]
+    assert unknown.startswith("/name/case.yaml: marts.kpi_orders_by_hour has no check 'grane': it has ")
+    assert found["passes"] == [f"/passes/case.yaml: {answer} (1 bad row), and the case says pass: correct one of them"]
 
 
 def test_a_file_without_fixtures_is_said_in_a_sentence(tmp_path: Path) -> None:
