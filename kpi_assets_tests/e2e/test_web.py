@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -76,12 +77,12 @@ def test_the_address_with_the_token_can_be_printed_again(web: Web) -> None:
 def test_nothing_is_imported_from_the_folder_in_which_it_was_started(web: Web) -> None:
     """Every part of it has run by now: the web UI, the daemon, their code servers, and a run."""
     assert web.imported() == []
-    parts = [process for process in psutil.Process(web.process.pid).children(recursive=True) if is_python(process)]
+    parts = parts_of(web)
     assert len(parts) >= 4, "the web UI, the daemon, and a code server of each"
     run = Path(web.environment["KPI_HOME"]) / "run"
-    assert {process.cwd() for process in parts} == {str(run)}
-    assert {process.environ().get("PYTHONSAFEPATH") for process in parts} == {"1"}
-    trees = {Path(process.environ()["KPI_SQL_DIR"]) for process in parts}
+    assert {part.folder for part in parts} == {str(run)}
+    assert {part.environment.get("PYTHONSAFEPATH") for part in parts} == {"1"}
+    trees = {Path(part.environment["KPI_SQL_DIR"]) for part in parts}
     assert ({tree.is_absolute() for tree in trees}, {str(tree.resolve()) for tree in trees}) == (
         {True},
         {web.environment["KPI_SQL_DIR"]},
@@ -89,8 +90,21 @@ def test_nothing_is_imported_from_the_folder_in_which_it_was_started(web: Web) -
     assert (run.stat().st_mode & 0o777, run.stat().st_uid) == (0o700, os.geteuid())
 
 
-def is_python(process: psutil.Process) -> bool:
-    return "python" in process.name()
+@dataclass(frozen=True)
+class Part:
+    """A Python process of `kpi up`: the folder it runs in, and its environment."""
+
+    folder: str
+    environment: dict[str, str]
+
+
+def parts_of(web: Web) -> list[Part]:
+    parts = []
+    for process in psutil.Process(web.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a run or a probe ends whenever it likes
+            if "python" in process.name():
+                parts.append(Part(process.cwd(), process.environ()))
+    return parts
 
 
 @pytest.mark.parametrize("partition", ["tomorrow", "2025-5-1"])
