@@ -42,14 +42,15 @@ down: $(READY) ## stop what `make up` left running
 
 # Tests start hundreds of processes: each is to find what another has compiled.
 test test-fast nightly: export PYTHONDONTWRITEBYTECODE :=
-WORKERS ?= $(or $(shell getconf _NPROCESSORS_ONLN 2>/dev/null),2)
-test: lint ## every check, and every test but the nightly ones: make test [WORKERS=2]
+# One more than there are cores: tests wait for servers, runs and pages.
+WORKERS ?= $(or $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1 2>/dev/null),3)
+test: lint ## every check, and every test but the nightly ones: make test [WORKERS=3]
 	@$(BIN)/pytest -n $(WORKERS) -m "not nightly"
 
 test-fast: $(READY_DEV) ## the tests that need no server and no other process
 	@$(BIN)/pytest -n $(WORKERS) -m fast
 
-nightly: lint ## every test, with all its examples, and the soak: make nightly [WORKERS=2]
+nightly: lint ## every test, with all its examples, and the soak: make nightly [WORKERS=3]
 	@KPI_TEST_EXAMPLES=all $(BIN)/pytest -n $(WORKERS)
 	@$(BIN)/python -m kpi_assets_tests.e2e.soak
 

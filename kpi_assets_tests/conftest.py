@@ -7,9 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from kpi_assets.embedded.stack import Stack, embedded_servers
 from kpi_assets.settings import default_sql_dir, settings
@@ -23,6 +26,14 @@ from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart"
 
 
+_load_file = JSONFileLoader.load_file
+
+
+@cache
+def _read_once(path: str) -> Any:
+    return _load_file(JSONFileLoader(), path)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """The server that is named is there; and a temporary folder of this session's own.
 
@@ -34,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell's background job ignores SIGINT, and all that it starts would too; Dagster ignores SIGTERM then as well.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # boto3 reads S3's description, a megabyte of JSON, for each client whose session is new: here once for all.
+    JSONFileLoader.load_file = lambda _, path: _read_once(path)
     if not config.option.basetemp:
         config.option.basetemp = Path(tempfile.mkdtemp(prefix="kpi-tests-"))
 

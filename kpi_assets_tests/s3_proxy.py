@@ -114,7 +114,7 @@ class Proxy:
 def faulty(endpoint: str) -> Iterator[Proxy]:
     """A proxy on 127.0.0.1 before the store at `endpoint`."""
     server = _Server(urlsplit(endpoint).netloc)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield server.proxy

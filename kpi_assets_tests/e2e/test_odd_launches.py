@@ -128,6 +128,7 @@ def test_each_ends_in_one_sentence_and_nothing_is_written_and_nothing_stops(web:
         assert not [secret for secret in secrets(web) if secret in text], path
 
 
+@pytest.mark.nightly  # a sensor that looks each 30 seconds: cli/test_switch.py and automation/ show the same by parts
 def test_a_pipeline_is_off_until_it_is_enabled_and_off_again_when_it_is_disabled(web: Web, tmp_path: Path) -> None:
     web.land("2025-05-01", tmp_path / "first")
     said = web.kpi("enable", "instacart")

@@ -163,7 +163,7 @@ class Unguarded(BaseHTTPRequestHandler):
 def unguarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(Unguarded, "asked", [])
     with ThreadingHTTPServer(("127.0.0.1", 0), Unguarded) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
