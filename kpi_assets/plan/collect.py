@@ -16,6 +16,7 @@ from kpi_assets.plan.classify import Classifier
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.sources.listing import landed
 from kpi_assets.sources.store import Store
+from kpi_assets.warehouse.connection import one_snapshot
 from kpi_assets.warehouse.content import lost
 
 
@@ -37,17 +38,18 @@ def collect(
     for year in range(first.year, last.year + 1) if first <= last else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
         # Postgres before S3: an object that changes in between then counts as changed, now or the next time.
-        known = history.read(
-            connection,
-            versions,
-            raw,
-            start,
-            end,
-            ignored=[pipeline.recheck_job],
-            lookbacks=lookbacks,
-            start=pipeline.config.start_date,
-        )
-        _add_lost(pipeline, connection, known)
+        with one_snapshot(connection):  # a publish between two queries would be known to one of them
+            known = history.read(
+                connection,
+                versions,
+                raw,
+                start,
+                end,
+                ignored=[pipeline.recheck_job],
+                lookbacks=lookbacks,
+                start=pipeline.config.start_date,
+            )
+            _add_lost(pipeline, connection, known)
         there = landed(store, pipeline.object_tables, start, end)
         days = (start + timedelta(days=n) for n in range((end - start).days + 1))
         yield [classifier.status(day, there.get(day, {}), known.get(day, LoadDateHistory()), at) for day in days]

@@ -136,6 +136,14 @@ def open_session(
     return connection
 
 
+@contextmanager
+def one_snapshot(connection: Connection[Any]) -> Iterator[None]:
+    """A read-only transaction in which every query sees the state of the database at the time of the first one."""
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read, read only")
+        yield
+
+
 def _settle(
     connection: Connection[Any], server: SecretStr, url: str, values: Mapping[str, str], *, reads: bool
 ) -> None:
