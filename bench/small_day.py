@@ -2,12 +2,14 @@
 UI until its run has ended. What counts is the seconds: nobody else has such a stack to set beside.
 """
 
+import subprocess
 import tempfile
 import time
 from datetime import date, timedelta
 from pathlib import Path
 
 from bench.place import LOAD_DATE
+from kpi_assets_tests.cli.forked import KPI
 from kpi_assets_tests.e2e.web import Web
 
 ORDERS = 20_000
@@ -25,7 +27,7 @@ def measure(files: Path, repeat: int, home: Path) -> dict[str, list[float]]:
                 web.kpi("land", "instacart", "--load-date", str(day), "--from", str(files))
                 begun = time.perf_counter()
                 if way == RUN:
-                    is_well = web.kpi("run", "instacart", "--load-date", str(day)).returncode == 0
+                    is_well = _run(web, day) == 0
                 else:
                     is_well = web.materialise(str(day)) == "SUCCESS"
                 found.append(round(time.perf_counter() - begun, 2))
@@ -33,3 +35,11 @@ def measure(files: Path, repeat: int, home: Path) -> dict[str, list[float]]:
                     raise RuntimeError(f"{way}: {day} was not published.")
                 day += timedelta(days=1)
     return seconds
+
+
+def _run(web: Web, day: date) -> int:
+    """The exit code of `kpi run` in a process of its own, as a shell starts it: imports are part of its time."""
+    command = [KPI, "run", "instacart", "--load-date", str(day)]
+    return subprocess.run(
+        command, env=web.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    ).returncode
