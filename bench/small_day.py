@@ -26,10 +26,7 @@ def measure(files: Path, repeat: int, home: Path) -> dict[str, list[float]]:
             for way, found in seconds.items():
                 web.kpi("land", "instacart", "--load-date", str(day), "--from", str(files))
                 begun = time.perf_counter()
-                if way == RUN:
-                    is_well = _run(web, day) == 0
-                else:
-                    is_well = web.materialise(str(day)) == "SUCCESS"
+                is_well = _run(web, day) if way == RUN else web.materialise(str(day)) == "SUCCESS"
                 found.append(round(time.perf_counter() - begun, 2))
                 if not is_well:
                     raise RuntimeError(f"{way}: {day} was not published.")
@@ -37,9 +34,8 @@ def measure(files: Path, repeat: int, home: Path) -> dict[str, list[float]]:
     return seconds
 
 
-def _run(web: Web, day: date) -> int:
-    """The exit code of `kpi run` in a process of its own, as a shell starts it: imports are part of its time."""
+def _run(web: Web, day: date) -> bool:
+    """Whether `kpi run` published, in a process of its own as a shell starts it: imports are part of its time."""
     command = [KPI, "run", "instacart", "--load-date", str(day)]
-    return subprocess.run(
-        command, env=web.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    ).returncode
+    ended = subprocess.run(command, env=web.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return ended.returncode == 0
