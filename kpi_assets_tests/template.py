@@ -21,7 +21,7 @@ from kpi_assets.warehouse.connection import connect
 # What keeps data through a power cut. Nobody reads the data of this server after one; a `drop database` waits for the
 # disk half a second.
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
-SCRAM_ITERATIONS = 160000  # the version from which on their number can be set
+SCRAM_ITERATIONS, FILE_COPY_METHOD = 160000, 180000  # the versions from which on these can be set
 # The template of each shape on each server, with the roles that may connect to it.
 _made: dict[Hashable, tuple[str, list[str]]] = {}
 
@@ -66,8 +66,13 @@ def copy(pipeline: Pipeline, server: SecretStr) -> bool:
     template, roles = _made[key]
     words = {"database": sql.Identifier(pipeline.name), "template": sql.Identifier(template)}
     with connect(server, "postgres", "test") as session:
+        if session.info.server_version >= FILE_COPY_METHOD:
+            session.execute("set file_copy_method = clone")
         try:
-            session.execute(sql.SQL("create database {database} template {template}").format(**words))
+            # As files, not page by page through the log: a fifth of the work.
+            session.execute(
+                sql.SQL("create database {database} template {template} strategy file_copy").format(**words)
+            )
         except psycopg.errors.DuplicateDatabase:
             return False
         session.execute(sql.SQL("revoke all on database {database} from public").format(**words))
