@@ -198,8 +198,8 @@ def test_the_bounds_of_slices_are_the_cuts_of_the_file(lines: PipelineHarness) -
 
 
 WHOLE = {
-    "keys that fall": HEADER + b"".join(RECORDS[::-1]),
-    "keys that fall somewhere": HEADER + b"".join([*RECORDS[:100], *RECORDS[100:900][::-1], *RECORDS[900:]]),
+    "falling keys": HEADER + b"".join(RECORDS[::-1]),
+    "keys that fall in the middle": HEADER + b"".join([*RECORDS[:100], *RECORDS[100:900][::-1], *RECORDS[900:]]),
     "a key of the wrong slice": HEADER + b"".join([*RECORDS[:30], b"399,9,late\n", *RECORDS[30:]]),
     "a quote late in the file": BODY + b'900,1,"a, b"\n',
     "a line end in quotes": BODY + b'900,1,"a\n5,5,b"\n',

@@ -296,12 +296,12 @@ ERRORS = {
         8,
         "-1 is too small: write 0 or more",
     ),
-    "a line end that may": (
+    "an unknown word for ends_with_line_end": (
         changed("format: csv", "format: csv\n  ends_with_line_end: maybe"),
         8,
         "source.ends_with_line_end: 'maybe' is not known here: write 'warn', 'hold' or 'ignore'",
     ),
-    "bytes that may": (
+    "an unknown word for same_bytes": (
         changed("format: csv", "format: csv\n  same_bytes: error"),
         8,
         "source.same_bytes: 'error' is not known here: write 'warn', 'hold' or 'ignore'",
@@ -395,7 +395,7 @@ ERRORS = {
         16,
         r"kpi\.chart\.y: 'nope' is not one of",
     ),
-    "freshness of what is no KPI": (
+    "freshness of a table that is no KPI": (
         changed("checks:\n", "freshness: {within_hours: 36}\nchecks:\n"),
         13,
         "freshness: is for KPIs: say kpi as well, or take it out",
@@ -416,7 +416,7 @@ ERRORS = {
         r"min_volume\.column: 'name' counts nothing: name a column of type smallint, integer, bigint",
     ),
     "min_volume of nothing": (with_volume("{column: thing_id, at_least: 0}"), 7, "0 is too small: write 1 or more"),
-    "min_volume of what is no KPI": (
+    "min_volume of a table that is no KPI": (
         changed("checks:\n", "min_volume: {column: thing_id, at_least: 2}\nchecks:\n"),
         13,
         "min_volume: is for a KPI with a SELECT whose rows are stored: take it out",
@@ -426,7 +426,7 @@ ERRORS = {
         7,
         "min_volume: is for a KPI with a SELECT whose rows are stored: take it out",
     ),
-    "min_volume beside its own column": (
+    "min_volume and a column of its name": (
         with_volume().replace("  name:\n", "  is_low_volume: {type: boolean, description: Own.}\n  name:\n"),
         10,
         r"columns\.is_low_volume: min_volume makes this column: take it out",

@@ -124,12 +124,12 @@ UNTIED = {
     ),
     "what a right join keeps": (f"select u.a from raw.t right join raw.u on t.{DAY} and u.{DAY}", "raw.u"),
     "what a full join keeps": (f"select t.a from raw.t full join raw.u on t.{DAY} and u.{DAY}", "raw.t"),
-    "what is joined after the condition": (
+    "a table joined after the condition": (
         f"with c as (select 1 as k) select s.a from c join raw.s on {DAY} full join raw.t using (load_date)",
         "raw.t",
     ),
     "through a CTE": (f"with c as (select a, load_date from raw.t) select a from c where {DAY}", "raw.t"),
-    "a CTE that nobody reads": (f"with c as (select a from raw.t) select a from raw.u where {DAY}", "raw.t"),
+    "a CTE that is not read": (f"with c as (select a from raw.t) select a from raw.u where {DAY}", "raw.t"),
     "through a subquery": (f"select a from (select a, load_date from raw.t) as s where {DAY}", "raw.t"),
     "a table called like a CTE": (f"with t as (select a from raw.t where {DAY}) select a from raw.t", "raw.t"),
     "a list of another": (f"select a from raw.t where {DAY} and a in (select a from raw.u)", "raw.u"),
@@ -195,9 +195,9 @@ REFUSED = {
     "a percent sign in a text": ("select 'a\n%' as a", 2, "a percent sign must be doubled"),
     "a percent sign in a comment": ("select 1 as a -- 5 % of it", 1, "a percent sign must be doubled"),
     "two tables of one name": (f"select 1 as a from raw.t, stg.t where raw.t.{DAY}", 1, "Alias already used: t"),
-    "a keyword without its words": ("select a\nfrom raw.t\nwhere", 3, "cannot be parsed, at 'where'"),
+    "an incomplete keyword": ("select a\nfrom raw.t\nwhere", 3, "cannot be parsed, at 'where'"),
     "a bracket that is not closed": ("select a,\n  (b\nfrom raw.t", 3, "cannot be parsed, at 'from'"),
-    "an alias too many": ("select\n  a b c\nfrom raw.t", 2, "cannot be parsed, at 'c'"),
+    "one alias too many": ("select\n  a b c\nfrom raw.t", 2, "cannot be parsed, at 'c'"),
     "a quote that is not closed": ("\n\nselect 'a", 3, "a quote or comment is never closed"),
     "a comment that is not closed": ("select 1 /* a", 1, "a quote or comment is never closed"),
 }

@@ -130,7 +130,7 @@ UNORDERED = {
     "now": (of_t("now()"), CLOCK),
     "current_date": (of_t("current_date - d"), CLOCK),
     "the clock": (of_t("clock_timestamp()"), CLOCK),
-    "a word for the clock": (of_t("'today'::date"), CLOCK),
+    "a keyword for the clock": (of_t("'today'::date"), CLOCK),
     "an age": (of_t("age(d)"), CLOCK),
 }
 

@@ -72,12 +72,12 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
         [(1, None, "NaN", None), (2, None, 1, 1.0)],
         bad("range__weight", 1, [row(1, weight="NaN")]),
     ),
-    "range, neither NaN nor infinity lies in an open end": (
+    "range, NaN and infinity are outside an open end": (
         "range: {share: [0, null]}",
         [(1, None, None, "NaN"), (2, None, None, "Infinity"), (3, None, None, 1.0)],
         bad("range__share", 2, [row(1, share="NaN"), row(2, share="Infinity")]),
     ),
-    "range, infinity lies in an end that is said to be infinite": (
+    "range, infinity is within an end declared as infinite": (
         "range: {share: [0, .inf]}",
         [(1, None, None, "NaN"), (2, None, None, "Infinity"), (3, None, None, 1e300)],
         bad("range__share", 1, [row(1, share="NaN")]),
@@ -111,14 +111,14 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
     ),
     "foreign_key, good": ("foreign_key: {name: raw.people.id}", [(1, "ann")], bad("foreign_key__name", 0, [])),
     "foreign_key, empty": ("foreign_key: {name: raw.people.id}", [], bad("foreign_key__name", 0, [])),
-    "foreign_key, NULL is nobody": ("foreign_key: {name: raw.people.id}", [(1,)], bad("foreign_key__name", 0, [])),
+    "foreign_key, NULL refers to nothing": ("foreign_key: {name: raw.people.id}", [(1,)], bad("foreign_key__name", 0, [])),
     "foreign_key, orphans, also by load_date": (
         "foreign_key: {name: raw.people.id}",
         [(1, "bob"), (2, "ann"), (3, "later")],
         bad("foreign_key__name", 2, [row(1, "bob"), row(3, "later")]),
     ),
     "custom, good": ("odd: {bad_rows: 'select * from {this} where weight > 9'}", [(1, "a", 9)], bad("odd", 0, [])),
-    "custom, bad, with samples of its own": (
+    "custom, bad, with its own samples": (
         "odd: {bad_rows: 'select name, count(*) as n from {this} group by name having count(*) > 1'}",
         [(1, "a"), (2, "a")],
         bad("odd", 1, [{"name": "a", "n": 2}]),

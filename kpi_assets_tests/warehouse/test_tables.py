@@ -82,10 +82,10 @@ CHANGES = {
     "widens a column": ({**BEFORE, "weight": "bigint"}, "2, 'saw', 5", {}),
     "narrows a column": ({**BEFORE, "weight": "smallint"}, "2, 'saw', 5", {"weight": "integer"}),
     "retypes a column": ({**BEFORE, "weight": "numeric(6,2)"}, "2, 'saw', 5.25", {"weight": "numeric"}),
-    "retypes a column to a roomy one": ({**BEFORE, "weight": "numeric(12,2)"}, "2, 'saw', 5.25", {}),
+    "retypes a column to a type that holds its values": ({**BEFORE, "weight": "numeric(12,2)"}, "2, 'saw', 5.25", {}),
     "retypes a column to text": ({**BEFORE, "weight": "text"}, "2, 'saw', 5", {}),
     "retypes a text": ({**BEFORE, "name": "integer"}, "2, 9, 5", {"name": "text"}),
-    "takes its columns in another order": (
+    "reorders its columns": (
         {"weight": "integer", "name": "text", "thing_id": "integer"},
         "5, 'saw', 2",
         {},
