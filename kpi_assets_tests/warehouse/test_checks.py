@@ -111,7 +111,7 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
     ),
     "foreign_key, good": ("foreign_key: {name: raw.people.id}", [(1, "ann")], bad("foreign_key__name", 0, [])),
     "foreign_key, empty": ("foreign_key: {name: raw.people.id}", [], bad("foreign_key__name", 0, [])),
-    "foreign_key, NULL refers to nothing": ("foreign_key: {name: raw.people.id}", [(1,)], bad("foreign_key__name", 0, [])),
+    "foreign_key, NULL is no value": ("foreign_key: {name: raw.people.id}", [(1,)], bad("foreign_key__name", 0, [])),
     "foreign_key, orphans, also by load_date": (
         "foreign_key: {name: raw.people.id}",
         [(1, "bob"), (2, "ann"), (3, "later")],
