@@ -1,7 +1,7 @@
-"""A process that makes a pipeline's database ready when it is told to.
+"""Prepare the database of a pipeline in a process of its own.
 
-`python -m kpi_assets_tests.ledger.migrate_in_subprocess SQL_DIR PIPELINE`: it waits for a line, so that several begin
-at once.
+Usage: `python -m kpi_assets_tests.ledger.migrate_in_subprocess SQL_DIR PIPELINE`. The process prints `ready` and waits
+for a line on stdin, so that a test can start several at once.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""A database that an earlier version made is taken over as it is: nothing that is published becomes stale or changes.
+"""A database of an earlier version is migrated without making published load_dates stale or changing their rows.
 
-See earlier_version/README.md for what is in it.
+earlier_version/README.md describes its contents.
 """
 
 import json
@@ -36,7 +36,7 @@ NEXT = date(2025, 3, 6)
 
 @pytest.fixture
 def earlier(stack: Stack, tmp_path: Path) -> Iterator[PipelineHarness]:
-    """The restored database with its objects on S3, made ready as a run does first."""
+    """The restored database with its objects on S3, prepared as at the start of a run."""
     with PipelineHarness.open(stack, tmp_path, FILES / "sql", "earlier") as lab:
         provision.ensure_roles(lab.server)
         provision.ensure_database(lab.server, lab.name)
@@ -56,7 +56,7 @@ def put(lab: PipelineHarness, day: date) -> None:
 
 
 def plan(lab: PipelineHarness) -> list[list[Any]]:
-    """(load_date, state, cause, tables to build) of each load_date, as expected.json has them."""
+    """Return (load_date, state, cause, tables to build) of each load_date, in the form of expected.json."""
     with lab.session() as session:
         found = collect(lab.pipeline(), lab.store, session, DAYS[0], DAYS[-1])
         return [
@@ -67,7 +67,7 @@ def plan(lab: PipelineHarness) -> list[list[Any]]:
 
 
 def published(lab: PipelineHarness, day: date | None = None) -> dict[str, list[Any]]:
-    """(rows, checksum) of what is published, by table and load_date, as expected.json has them."""
+    """Return (rows, checksum) of each publish by table and load_date, in the form of expected.json."""
     with lab.session() as session:
         found = publishes.all_current(session)
     return {f"{p.asset} {p.load_date}": [p.rows, p.checksum] for p in found if day in {None, p.load_date}}
@@ -84,7 +84,9 @@ def test_migrations_apply_and_nothing_that_is_published_becomes_stale(earlier: P
     assert plan(earlier) == EXPECTED["plan"]
 
 
-def test_rows_are_shown_and_checked_as_they_were(earlier: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_shown_and_checked_as_before_the_migration(
+    earlier: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KPI_SQL_DIR", str(earlier.root))
     settings.cache_clear()
     workspace.read_tree.cache_clear()
@@ -109,14 +111,14 @@ def test_rows_are_shown_and_checked_as_they_were(earlier: PipelineHarness, monke
                 assert [result.name for result in results if result.blocks_publish] == []
 
 
-def test_load_dates_are_built_again_as_they_were_and_new_ones_are_published(earlier: PipelineHarness) -> None:
+def test_rebuilt_load_dates_have_their_old_checksums_and_new_ones_are_published(earlier: PipelineHarness) -> None:
     tables = [str(relation) for relation in earlier.pipeline().tables]
-    # What retention dropped is replayed; what is published is built again, from the same window.
+    # Load_dates that retention dropped are replayed. Published ones are built again from the same window.
     for day in (DROPPED, REPLACED):
         assert [name for name in tables if earlier.build(name, day).held] == []
     assert published(earlier, DROPPED) == {**EXPECTED["dropped"], **of_day(EXPECTED["published"], DROPPED)}
     assert published(earlier, REPLACED) == of_day(EXPECTED["published"], REPLACED)
-    # What was held is delivered again without the order that came twice.
+    # The object of the held load_date is delivered again without the duplicate order.
     key = f"raw/orders/load_date={HELD}/orders.csv"
     lines = (FILES / "objects/orders" / f"load_date={HELD}" / "orders.csv").read_text().splitlines()
     earlier.put(key, "\n".join([*lines[:-1], ""]).encode())
@@ -139,11 +141,11 @@ def test_load_dates_are_built_again_as_they_were_and_new_ones_are_published(earl
 
 
 def of_day(found: dict[str, list[Any]], day: date) -> dict[str, list[Any]]:
-    """What is said of one load_date."""
+    """Return the entries of one load_date."""
     return {name: each for name, each in found.items() if name.endswith(f" {day}")}
 
 
-def test_partitions_and_rows_of_before_can_be_dropped(earlier: PipelineHarness) -> None:
+def test_partitions_and_rows_of_the_earlier_version_can_be_dropped(earlier: PipelineHarness) -> None:
     context = earlier.context()
     with earlier.session() as session:
         wanted = [Relation("raw", "orders"), Relation("raw", "customers")]

@@ -1,4 +1,4 @@
-"""Incidents: opened with their event, one for each load_date and kind, closed when the load_date is published."""
+"""Incidents are opened with their event, once per load_date and kind, and closed when the load_date is published."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ def shared(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pip
 
 @pytest.fixture
 def session(shared: PipelineHarness) -> Iterator[Connection[Any]]:
-    """A session on a database whose ops tables are empty."""
+    """A session on a database whose tables of ops are empty."""
     with shared.session() as opened:
         forget_builds(opened)
         yield opened
@@ -45,7 +45,7 @@ def opened(session: Connection[Any], job: str, run_id: str = "r1", day: date | N
 def closed(
     session: Connection[Any], job: str, status: runs.Status, run_id: str = "r1", day: date = DAY, **more: Any
 ) -> int:
-    """A build that came to its end."""
+    """Record a build that has ended and return the id of its row."""
     build_id = opened(session, job, run_id, day)
     runs.close_build(session, build_id, status, layer="raw", counts=Counts(), **more)
     return build_id
@@ -102,7 +102,7 @@ def test_a_held_build_opens_an_incident_that_says_which_checks_hold_it(session: 
 
 
 @pytest.mark.parametrize("status", ["held", "failed"])
-def test_an_incident_stands_or_falls_with_what_it_tells_of(session: Connection[Any], status: runs.Status) -> None:
+def test_an_incident_is_rolled_back_with_its_event(session: Connection[Any], status: runs.Status) -> None:
     with session.transaction(force_rollback=True):
         closed(session, "raw.things", status, error="why")
         assert [row[1] for row in every_incident(session)] == [status]
@@ -111,10 +111,10 @@ def test_an_incident_stands_or_falls_with_what_it_tells_of(session: Connection[A
 
 
 @pytest.mark.parametrize("status", ["held", "failed"])
-def test_nothing_is_closed_untold(
+def test_a_row_is_not_closed_without_its_incident(
     session: Connection[Any], shared: PipelineHarness, monkeypatch: pytest.MonkeyPatch, status: runs.Status
 ) -> None:
-    """As when the process dies between the two statements."""
+    """If the process dies between the two statements, neither takes effect."""
     with shared.session() as dying:
         opened(dying, "raw.died", "r0")
         pid = dying.info.backend_pid
@@ -135,19 +135,19 @@ def test_nothing_is_closed_untold(
     assert session.execute("select distinct status from ops.pipeline_runs").fetchall() == [("running",)]
 
 
-def test_a_build_that_is_published_opens_none(session: Connection[Any]) -> None:
+def test_a_published_build_opens_no_incident(session: Connection[Any]) -> None:
     publish_all(session)
     runs.close_run(session, opened(session, "shop", "r2"), "r2")
     assert every_incident(session) == []
 
 
-def test_a_build_is_closed_and_told_once(session: Connection[Any]) -> None:
+def test_a_build_is_closed_and_reported_once(session: Connection[Any]) -> None:
     build_id = closed(session, "raw.things", "held", error="why")
     assert not runs.close_build(session, build_id, "failed", layer="raw", counts=Counts(), error="too late")
     assert [row[1] for row in every_incident(session)] == ["held"]
 
 
-def test_one_run_of_several_tables_is_one_incident_with_all_of_them(session: Connection[Any]) -> None:
+def test_all_held_tables_of_one_run_are_one_incident(session: Connection[Any]) -> None:
     run = opened(session, "shop")
     closed(session, "s3.things", "held", error="not there")
     closed(session, "s3.others", "held", error="not there either")
@@ -157,7 +157,7 @@ def test_one_run_of_several_tables_is_one_incident_with_all_of_them(session: Con
     assert every_incident(session) == [(DAY, "held", "r1", "s3.things", told, 1, True)]
 
 
-def test_what_happens_again_is_counted_and_the_latest_run_tells_why(session: Connection[Any]) -> None:
+def test_a_repeated_failure_is_counted_and_has_the_reason_of_the_latest_run(session: Connection[Any]) -> None:
     for run_id, job, why in (("r1", "raw.things", "one"), ("r2", "raw.others", "two"), ("r3", "raw.others", "three")):
         run = opened(session, "shop", run_id)
         closed(session, job, "failed", run_id, error=why)
@@ -165,7 +165,7 @@ def test_what_happens_again_is_counted_and_the_latest_run_tells_why(session: Con
     assert every_incident(session) == [(DAY, "failed", "r3", "raw.others", ["raw.others: three"], 3, True)]
 
 
-def test_load_dates_and_kinds_are_incidents_of_their_own(session: Connection[Any]) -> None:
+def test_each_load_date_and_kind_is_a_separate_incident(session: Connection[Any]) -> None:
     closed(session, "raw.things", "held", error="one")
     closed(session, "raw.things", "failed", error="two")
     closed(session, "raw.things", "held", day=NEXT, error="three")
@@ -178,12 +178,12 @@ def test_load_dates_and_kinds_are_incidents_of_their_own(session: Connection[Any
     ]
 
 
-def test_a_run_tells_what_none_of_its_builds_has_told(session: Connection[Any]) -> None:
+def test_a_failed_run_without_failed_builds_opens_an_incident(session: Connection[Any]) -> None:
     runs.close_run(session, opened(session, "shop"), "r1", "no disk")
     assert every_incident(session) == [(DAY, "failed", "r1", "shop", ["shop: no disk"], 1, True)]
 
 
-def test_a_run_without_a_load_date_is_told_and_over(session: Connection[Any]) -> None:
+def test_a_failed_run_without_a_load_date_is_a_closed_incident(session: Connection[Any]) -> None:
     for run_id in ("r1", "r2"):
         runs.close_run(session, opened(session, "shop_sweep", run_id, None), run_id, "no disk")
     assert every_incident(session) == [
@@ -191,7 +191,9 @@ def test_a_run_without_a_load_date_is_told_and_over(session: Connection[Any]) ->
     ]
 
 
-def test_a_process_that_died_is_told_by_whoever_finds_it(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_a_process_that_died_is_reported_by_whoever_closes_its_rows(
+    session: Connection[Any], shared: PipelineHarness
+) -> None:
     with shared.session() as dying:
         opened(dying, "shop")
         opened(dying, "raw.things")
@@ -202,7 +204,7 @@ def test_a_process_that_died_is_told_by_whoever_finds_it(session: Connection[Any
     assert every_incident(session) == [(DAY, "failed", "r1", "raw.things", [died], 1, True)]
 
 
-def test_a_load_date_is_late_once(session: Connection[Any]) -> None:
+def test_a_late_load_date_is_reported_once(session: Connection[Any]) -> None:
     incidents.report_late(session, session.info.dbname, DAY, "orders.csv is missing")
     [(first,)] = session.execute("select last_at from ops.alerts").fetchall()
     incidents.report_late(session, session.info.dbname, DAY, "orders.csv is still missing")
@@ -221,12 +223,14 @@ def lost(
     incidents.report_lost_run(session, shared.pipeline(), day, run_id, ended_at, why)
 
 
-def test_a_run_that_the_run_log_never_heard_of(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_a_failed_run_that_is_missing_in_the_run_log_is_reported_once(
+    session: Connection[Any], shared: PipelineHarness
+) -> None:
     publish(session, "raw.things", "r0")
     later = datetime.now(timezone.utc) + timedelta(days=1)
     for run_id, ended_at in (
-        ("r0", later),  # the run log knows it
-        ("lost", ENDED - timedelta(days=1)),  # its load_date was published since
+        ("r0", later),  # a run of the run log
+        ("lost", ENDED - timedelta(days=1)),  # a run whose load_date was published later
         ("lost", later),
         ("lost", later),
     ):
@@ -239,7 +243,7 @@ def test_a_run_that_the_run_log_never_heard_of(session: Connection[Any], shared:
     ]
 
 
-def test_each_lost_run_is_counted_once_however_often_it_is_looked_at(
+def test_each_lost_run_is_counted_once_however_often_it_is_seen(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     ends = {run_id: ENDED + timedelta(seconds=n) for n, run_id in enumerate(("one", "two", "three"))}
@@ -268,7 +272,7 @@ def test_a_lost_run_after_a_failed_build_is_counted_once(session: Connection[Any
     ]
 
 
-def test_a_lost_run_that_leaves_all_published_is_told_and_over(
+def test_a_lost_run_whose_load_date_is_published_is_a_closed_incident(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     publish_all(session, "r0")
@@ -281,17 +285,19 @@ def test_a_lost_run_that_leaves_all_published_is_told_and_over(
     closed(session, "raw.things", "failed", "r3", error="broken")
     lost(session, shared, "l3", ENDED + timedelta(days=3))
     assert every_incident(session) == [*over, (DAY, "failed", "l3", None, ["lost"], 2, True)], (
-        "it is not whole any more"
+        "a table of the load_date failed, so the incident stays open"
     )
 
 
-def test_a_run_is_known_by_the_run_log_or_by_its_incident(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_knows_run_finds_runs_in_the_run_log_and_in_incidents(
+    session: Connection[Any], shared: PipelineHarness
+) -> None:
     opened(session, "shop")
     lost(session, shared, "lost", ENDED, None)
     assert [incidents.knows_run(session, run_id) for run_id in ("r1", "lost", "other")] == [True, True, False]
 
 
-def test_a_load_date_that_is_published_recovers_once_from_all_its_incidents(
+def test_a_published_load_date_recovers_once_from_all_its_incidents(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     incidents.report_late(session, session.info.dbname, DAY, "missing")
@@ -317,7 +323,7 @@ def test_a_load_date_that_is_published_recovers_once_from_all_its_incidents(
     assert every_incident(session)[-1] == (DAY, "held", "r3", "raw.things", ["raw.things: bad again"], 1, True)
 
 
-def test_a_load_date_recovers_though_retention_dropped_some_of_it(
+def test_a_load_date_recovers_although_retention_dropped_a_table_of_it(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     publish_all(session, "r0")
@@ -328,7 +334,9 @@ def test_a_load_date_recovers_though_retention_dropped_some_of_it(
     assert recovered(session, shared) == [DAY]
 
 
-def test_part_of_a_load_date_is_no_recovery(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_a_load_date_does_not_recover_while_a_table_is_unpublished(
+    session: Connection[Any], shared: PipelineHarness
+) -> None:
     closed(session, "raw.things", "held", error="bad")
     closed(session, "s3.things", "success", "r2")
     publish(session, "raw.things")
@@ -339,7 +347,7 @@ def test_part_of_a_load_date_is_no_recovery(session: Connection[Any], shared: Pi
 
 @pytest.mark.parametrize("job", ["s3.things", "raw.things", "marts.weighed"])
 @pytest.mark.parametrize("status", ["held", "failed"])
-def test_what_was_published_before_is_no_recovery(
+def test_a_publish_before_the_incident_does_not_close_it(
     session: Connection[Any], shared: PipelineHarness, job: str, status: runs.Status
 ) -> None:
     publish_all(session, "r0")
@@ -347,12 +355,12 @@ def test_what_was_published_before_is_no_recovery(
     assert recovered(session, shared) == []
     other = "marts.weighed" if job != "marts.weighed" else "raw.things"
     publish(session, other)
-    assert recovered(session, shared) == [], "its own latest build did not come to a good end"
+    assert recovered(session, shared) == [], "the latest build of that table was held or failed"
     publish_all(session, "r3")
     assert recovered(session, shared) == [DAY]
 
 
-def test_a_failed_run_is_not_made_good_by_what_was_published_before_it(
+def test_a_publish_before_a_failed_run_does_not_close_its_incident(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     publish_all(session, "r0")
@@ -365,17 +373,17 @@ def test_a_failed_run_is_not_made_good_by_what_was_published_before_it(
     assert recovered(session, shared) == [DAY]
 
 
-def test_another_pipelines_incidents_are_its_own(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_a_publish_does_not_close_incidents_of_another_pipeline(
+    session: Connection[Any], shared: PipelineHarness
+) -> None:
     incidents.report_late(session, "another", DAY, "missing")
     incidents.report_late(session, shared.name, NEXT, "missing")
     publish_all(session)
     assert recovered(session, shared) == []
 
 
-def test_many_runs_end_at_once_and_none_waits_for_another_for_ever(
-    session: Connection[Any], shared: PipelineHarness
-) -> None:
-    """Each holds and fails load_dates in an order of its own, dies now and then, and looks for recoveries."""
+def test_runs_that_end_at_once_do_not_deadlock(session: Connection[Any], shared: PipelineHarness) -> None:
+    """Each thread holds and fails load_dates in its own order, loses sessions, and closes recovered incidents."""
 
     def days_of(number: int, round_: int) -> list[int]:
         return [(number * 3 + round_ * step) % 5 for step in (1, 2, 3)]
@@ -401,7 +409,7 @@ def test_many_runs_end_at_once_and_none_waits_for_another_for_ever(
     assert counted == (5, sum(len({*days_of(number, round_)}) for number in range(4) for round_ in range(8)))
 
 
-def test_the_open_incidents_are_listed_by_load_date(session: Connection[Any]) -> None:
+def test_open_incidents_are_listed_by_load_date(session: Connection[Any]) -> None:
     incidents.report_late(session, session.info.dbname, NEXT, "missing")
     closed(session, "raw.things", "failed", error="broken")
     incidents.report_late(session, session.info.dbname, DAY, "over")

@@ -1,6 +1,6 @@
-"""Who takes turns with whom: runs of one load_date, builds of one table and load_date, publishes into one table.
+"""Locks serialize runs of a load_date, builds of a table for a load_date, and publishes into a table.
 
-And that nobody else can take a turn: a reader may call pg_advisory_lock, and see in pg_locks what is held.
+Readers cannot block them, although a reader may call pg_advisory_lock and sees the held locks in pg_locks.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ THINGS, LABELS = Relation("raw", "things"), Relation("raw", "labels")
 
 @pytest.fixture(scope="module")
 def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
-    """The lab of the module, ready for builds."""
+    """The pipeline harness of the module, ready for builds."""
     with PipelineHarness.open(stack, tmp_path_factory.mktemp("shared")) as opened:
         opened.prepared()
         yield opened
@@ -53,34 +53,34 @@ def take_build(session: Connection[Any], relation: Relation, load_date: date) ->
     return locks.try_lock(session, locks.build_lock(relation, load_date))
 
 
-def test_of_one_load_date_one_session_has_the_turn_until_it_gives_it_back(two: Sessions) -> None:
+def test_only_one_session_has_the_lock_of_a_load_date_until_it_releases_it(two: Sessions) -> None:
     one, other = two
     assert take_run(one, DAY) is True
     assert take_run(other, DAY) is False
-    assert take_run(other, NEXT) is True, "another load_date has a turn of its own"
+    assert take_run(other, NEXT) is True, "another load_date has a lock of its own"
     locks.unlock(other, locks.run_lock(DAY))
-    assert take_run(other, DAY) is False, "nobody gives back what is another's"
+    assert take_run(other, DAY) is False, "a session cannot release the lock of another session"
     locks.unlock(one, locks.run_lock(DAY))
     assert take_run(other, DAY) is True
 
 
-def test_a_turn_ends_with_its_session(shared: PipelineHarness, two: Sessions) -> None:
+def test_a_lock_ends_with_its_session(shared: PipelineHarness, two: Sessions) -> None:
     with shared.session() as one:
         assert take_run(one, DAY)
         assert take_build(one, THINGS, DAY)
         assert not take_run(two[0], DAY)
-    eventually(lambda: take_run(two[0], DAY))  # the server hears of its end a moment later
+    eventually(lambda: take_run(two[0], DAY))  # the server notices the end of the session a moment later
     eventually(lambda: take_build(two[0], THINGS, DAY))
 
 
 @pytest.mark.parametrize(("relation", "day", "free"), [(THINGS, DAY, False), (THINGS, NEXT, True), (LABELS, DAY, True)])
-def test_of_one_table_and_load_date_one_session_builds(
+def test_only_one_session_builds_a_table_for_a_load_date(
     two: Sessions, relation: Relation, day: date, free: bool
 ) -> None:
     one, other = two
     assert take_build(one, THINGS, DAY) is True
     assert take_build(other, relation, day) is free
-    assert take_run(other, DAY) is True, "a run of the load_date is another matter"
+    assert take_run(other, DAY) is True, "the lock of a run is independent of that of a build"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_of_one_table_and_load_date_one_session_builds(
         (locks.lock_against_publishes, locks.lock_against_publishes, False),
     ],
 )
-def test_a_publish_into_a_table_keeps_others_out_and_readers_of_a_window_only_publishes(
+def test_a_publish_excludes_publishes_and_window_reads_and_window_reads_exclude_publishes(
     two: Sessions,
     first: Callable[[Connection[Any], Relation], None],
     second: Callable[[Connection[Any], Relation], None],
@@ -109,7 +109,7 @@ def test_a_publish_into_a_table_keeps_others_out_and_readers_of_a_window_only_pu
             second(other, THINGS)
 
 
-def test_a_publish_lets_others_in_at_the_end_of_its_transaction(two: Sessions) -> None:
+def test_the_lock_of_a_publish_ends_with_its_transaction(two: Sessions) -> None:
     one, other = two
     with one.transaction():
         locks.lock_publish(one, THINGS)
@@ -121,7 +121,7 @@ def test_a_publish_lets_others_in_at_the_end_of_its_transaction(two: Sessions) -
 
 @pytest.fixture
 def reader(shared: PipelineHarness, stack: Stack) -> Iterator[Connection[Any]]:
-    """A session of kpi_reader that may take advisory locks, as everybody may on a server of one's own."""
+    """A session of kpi_reader that may take advisory locks, as any role may by default in PostgreSQL."""
     password = stack.credentials.reader_password
     prepare(shared.pipeline(), shared.server, password)
     with shared.session() as owner:
@@ -138,27 +138,29 @@ where locktype = 'advisory' and granted and pid <> pg_backend_pid()
 """
 
 
-def test_no_advisory_lock_of_a_reader_stands_in_the_way(
+def test_advisory_locks_of_a_reader_block_nothing(
     shared: PipelineHarness, two: Sessions, reader: Connection[Any]
 ) -> None:
-    """It takes each that it sees held, as soon as that is free, and each number that a name could stand for."""
+    """The reader takes every lock that it sees in use once it is free, and every key that hashes of the names give."""
     names = [locks.run_lock(DAY), locks.build_lock(THINGS, DAY), "alerts", "publish raw.things", "row 1"]
     for name in names:
         reader.execute("select pg_advisory_lock(hashtext(%s)), pg_advisory_lock(hashtextextended(%s, 0))", [name, name])
     assert all(locks.try_lock(two[0], name) for name in names)
     seen = reader.execute(SEEN).fetchall()
-    assert len(seen) == len(names), "pg_locks shows them to everybody"
+    assert len(seen) == len(names), "pg_locks shows the locks to every role"
     with ThreadPoolExecutor(1) as pool:
         taken = pool.submit(lambda: [reader.execute("select pg_advisory_lock(%s)", [token]) for token, _ in seen])
         for name in names:
-            assert not locks.try_lock(two[1], name), "it is held by who took it first"
+            assert not locks.try_lock(two[1], name), "the first session still has the lock"
             locks.unlock(two[0], name)
         taken.result(20)
-    assert len(reader.execute(SEEN.replace("<>", "=")).fetchall()) == 3 * len(names), "all that it asked for"
+    assert len(reader.execute(SEEN.replace("<>", "=")).fetchall()) == 3 * len(names), (
+        "the reader got every lock it requested"
+    )
     assert all(locks.try_lock(two[1], name) for name in names)
 
 
-def test_a_lock_of_a_killed_session_that_a_reader_took_over_is_nobody_s(
+def test_a_lock_whose_token_a_reader_took_from_a_killed_session_is_free(
     shared: PipelineHarness, two: Sessions, reader: Connection[Any]
 ) -> None:
     name = locks.run_lock(DAY)
@@ -186,13 +188,13 @@ def test_a_lock_of_a_killed_session_that_a_reader_took_over_is_nobody_s(
         "lock table ops.publishes in row exclusive mode",
     ],
 )
-def test_a_reader_locks_nothing_of_ops(reader: Connection[Any], statement: str) -> None:
+def test_a_reader_cannot_lock_tables_of_ops(reader: Connection[Any], statement: str) -> None:
     reader.execute("set default_transaction_read_only = off")
     with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
         reader.execute(statement.encode())
 
 
-def test_rows_whose_sessions_are_gone_are_swept(shared: PipelineHarness, two: Sessions) -> None:
+def test_sweep_deletes_the_locks_of_ended_sessions(shared: PipelineHarness, two: Sessions) -> None:
     with shared.session() as one:
         assert take_run(one, DAY)
         pid = one.info.backend_pid

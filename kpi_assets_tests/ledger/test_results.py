@@ -1,4 +1,4 @@
-"""Check results and the publish ledger as people read them: what was checked last, and what is published."""
+"""Queries on check results and on the ledger: the latest checks of each table, and the published load_dates."""
 
 import pytest
 
@@ -13,7 +13,7 @@ THINGS, WEIGHED = Relation("raw", "things"), Relation("marts", "weighed")
 
 @pytest.fixture
 def published(lab: PipelineHarness) -> PipelineHarness:
-    """A lab with both tables published in one run."""
+    """A pipeline with both tables published in one run."""
     lab.file("raw/things.sql", RAW_THINGS)
     lab.file("marts/weighed.sql", MART)
     lab.put_things(GOOD)
@@ -46,11 +46,11 @@ RAW = [
 MARTS = [("marts.weighed", name, "pass", "candidate", "first") for name in ("grain", "reconcile")]
 
 
-def test_after_a_build_each_table_shows_the_checks_of_it(published: PipelineHarness) -> None:
+def test_after_a_build_the_latest_results_of_a_table_are_those_of_the_build(published: PipelineHarness) -> None:
     assert latest(published) == [*OBJECT, *RAW, *MARTS]
 
 
-def test_after_a_recheck_its_table_shows_that_and_the_others_their_builds(published: PipelineHarness) -> None:
+def test_after_a_recheck_only_the_results_of_its_table_are_those_of_the_recheck(published: PipelineHarness) -> None:
     assert rechecked(published, "raw.things", "again") == []
     assert latest(published) == [
         *OBJECT,
@@ -62,7 +62,7 @@ def test_after_a_recheck_its_table_shows_that_and_the_others_their_builds(publis
     assert published.rows("select count(*) from ops.publishes") == [(2,)], "nothing was built"
 
 
-def test_a_recheck_judges_by_the_checks_of_now_and_takes_nothing_back(published: PipelineHarness) -> None:
+def test_a_recheck_applies_the_current_checks_and_withdraws_nothing(published: PipelineHarness) -> None:
     heavy = "checks:\n  heavy: {bad_rows: 'select * from {this} where weight > 20'}\n@end"
     published.file("raw/things.sql", RAW_THINGS.replace("@end", heavy))
     assert rechecked(published, "raw.things", "again") == ["heavy"]
@@ -75,7 +75,7 @@ def test_a_recheck_judges_by_the_checks_of_now_and_takes_nothing_back(published:
     assert [row for row in published.rows("select status from ops.pipeline_runs") if row != ("success",)] == []
 
 
-def test_a_held_build_after_a_recheck_is_what_is_shown(published: PipelineHarness) -> None:
+def test_a_held_build_after_a_recheck_replaces_its_results(published: PipelineHarness) -> None:
     rechecked(published, "raw.things", "again")
     published.put_things(DOUBLED)
     published.run_id = "second"
@@ -86,10 +86,10 @@ def test_a_held_build_after_a_recheck_is_what_is_shown(published: PipelineHarnes
     }
     assert shown["grain"] == ("fail", "candidate", "second")
     assert len(shown) == 5
-    assert rechecked(published, "raw.things", "third") == [], "what is published is still good"
+    assert rechecked(published, "raw.things", "third") == [], "the published rows still pass"
 
 
-def test_a_recheck_of_what_is_not_published_says_so_and_records_nothing(published: PipelineHarness) -> None:
+def test_a_recheck_of_an_unpublished_load_date_fails_and_records_nothing(published: PipelineHarness) -> None:
     context = published.prepared(run_id="again")
     with pytest.raises(UpstreamError) as failure:
         recheck(context, context.pipeline.table("raw.things"), NEXT)
@@ -99,7 +99,7 @@ def test_a_recheck_of_what_is_not_published_says_so_and_records_nothing(publishe
         assert results.latest_load_date(session) == DAY
 
 
-def test_the_ledger_knows_what_each_publish_was_made_of(published: PipelineHarness) -> None:
+def test_the_ledger_records_the_inputs_and_versions_of_each_publish(published: PipelineHarness) -> None:
     first = published.rows("select publish_id, asset from ops.published order by 1")
     assert [asset for _, asset in first] == ["raw.things", "marts.weighed"]
     with published.session() as session:
@@ -114,7 +114,7 @@ def test_the_ledger_knows_what_each_publish_was_made_of(published: PipelineHarne
         assert now[WEIGHED].code_version == pipeline.table("marts.weighed").code_version
 
 
-def test_a_publish_supersedes_the_one_before_it_of_its_load_date_only(published: PipelineHarness) -> None:
+def test_a_publish_supersedes_only_the_previous_one_of_its_load_date(published: PipelineHarness) -> None:
     published.put_things(GOOD, NEXT)
     published.build("raw.things", NEXT)
     published.build("raw.things", DAY)

@@ -1,4 +1,4 @@
-"""The run log: a row is closed once, by its own process or, when that is gone, by whoever comes next."""
+"""The run log: a row is closed once, by its own process or, if that died, by the next process that looks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ ROWS = "select job, status, error_message, ended_at is not null from ops.pipelin
 
 @pytest.fixture
 def ready(lab: PipelineHarness) -> PipelineHarness:
-    """A lab whose database is ready and whose run log is empty."""
+    """A pipeline whose database is ready and whose run log is empty."""
     lab.file("raw/things.sql", RAW_THINGS)
     lab.prepared()
     return lab
@@ -36,14 +36,14 @@ def closed(session: Connection[Any], row_id: int, status: runs.Status, layer: An
 
 @contextmanager
 def another(lab: PipelineHarness) -> Iterator[Connection[Any]]:
-    """A session of another process, as far as the server can tell; after the block the server knows that it is gone."""
+    """Yield a session that stands for another process. On exit, wait until the server has noticed its end."""
     with lab.session() as session:
         yield session
         pid = session.info.backend_pid
     eventually(lambda: lab.rows(f"select 1 from pg_stat_activity where pid = {pid}") == [])
 
 
-def test_only_rows_whose_session_is_gone_are_closed_as_dead(ready: PipelineHarness) -> None:
+def test_only_rows_of_ended_sessions_are_closed_as_dead(ready: PipelineHarness) -> None:
     with ready.session() as alive:
         mine = opened(alive, "raw.alive")
         with another(ready) as dying:
@@ -56,7 +56,7 @@ def test_only_rows_whose_session_is_gone_are_closed_as_dead(ready: PipelineHarne
     assert ready.rows(ROWS)[0] == ("raw.alive", "success", None, True)
 
 
-def test_a_row_with_the_same_number_that_lives_in_another_database_keeps_none_alive(
+def test_a_live_row_with_the_same_id_in_another_database_keeps_no_dead_row_open(
     ready: PipelineHarness, stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with PipelineHarness.open(stack, tmp_path_factory.mktemp("other")) as other:
@@ -71,7 +71,7 @@ def test_a_row_with_the_same_number_that_lives_in_another_database_keeps_none_al
             assert runs.close_dead_rows(living) == []
 
 
-def test_a_row_that_is_closed_stays_as_it_is(ready: PipelineHarness) -> None:
+def test_a_closed_row_does_not_change(ready: PipelineHarness) -> None:
     with ready.session() as session:
         row = opened(session, "raw.things")
         assert closed(session, row, "success", counts=Counts(3, 2, 1))
@@ -81,7 +81,7 @@ def test_a_row_that_is_closed_stays_as_it_is(ready: PipelineHarness) -> None:
     ) == [("success", None, 3, 2, 1)]
 
 
-def test_each_layer_has_its_column(ready: PipelineHarness) -> None:
+def test_loaded_rows_are_recorded_in_the_column_of_their_layer(ready: PipelineHarness) -> None:
     with ready.session() as session:
         for layer in ("raw", "staging", "marts"):
             closed(session, opened(session, f"{layer}.t"), "success", layer, counts=Counts(loaded=5))
@@ -90,7 +90,7 @@ def test_each_layer_has_its_column(ready: PipelineHarness) -> None:
     ) == [(5, None, None), (None, 5, None), (None, None, 5)]
 
 
-def test_the_run_row_sums_its_builds_and_no_others(ready: PipelineHarness) -> None:
+def test_the_row_of_a_run_has_the_sums_of_its_own_builds(ready: PipelineHarness) -> None:
     with ready.session() as session:
         run = opened(session, "shop")
         closed(session, opened(session, "raw.a"), "success", counts=Counts(10, 9, 1))
@@ -116,7 +116,7 @@ def test_the_run_row_sums_its_builds_and_no_others(ready: PipelineHarness) -> No
         (["held"], "the run itself", "failed", "t0: why 0"),
     ],
 )
-def test_the_run_row_has_the_worst_of_its_builds(
+def test_the_row_of_a_run_has_the_worst_status_of_its_builds(
     ready: PipelineHarness, builds: list[runs.Status], error: str | None, status: str, said: str | None
 ) -> None:
     with ready.session() as session:
@@ -128,7 +128,7 @@ def test_the_run_row_has_the_worst_of_its_builds(
     assert ready.rows("select status, error_message from ops.pipeline_runs where job = 'shop'") == [(status, said)]
 
 
-def test_a_build_that_is_open_when_its_run_ends_makes_it_failed(ready: PipelineHarness) -> None:
+def test_a_run_whose_build_is_still_open_is_failed(ready: PipelineHarness) -> None:
     with ready.session() as session:
         run = opened(session, "shop")
         with another(ready) as dying:
@@ -136,7 +136,7 @@ def test_a_build_that_is_open_when_its_run_ends_makes_it_failed(ready: PipelineH
         assert runs.close_run(session, run, "r1") == "failed"
 
 
-def test_the_latest_status_is_of_the_last_build_that_ended(ready: PipelineHarness) -> None:
+def test_the_latest_status_is_that_of_the_last_build_that_ended(ready: PipelineHarness) -> None:
     things = Relation("raw", "things")
     with ready.session() as session:
         assert runs.latest_status(session, things, DAY) is None
@@ -148,7 +148,7 @@ def test_the_latest_status_is_of_the_last_build_that_ended(ready: PipelineHarnes
         assert runs.latest_status(session, things, NEXT) == "failed"
 
 
-def test_where_each_load_date_stands(ready: PipelineHarness) -> None:
+def test_run_states_are_listed_by_load_date_and_by_run(ready: PipelineHarness) -> None:
     with ready.session() as session:
         opened(session, "shop")
         closed(session, opened(session, "s3.things"), "success")

@@ -1,4 +1,4 @@
-"""The ops schema: each migration is applied once, also by several processes at once; a newer database is refused."""
+"""Each migration of the schema ops is applied once, even by several processes at once; newer databases are refused."""
 
 import hashlib
 import shutil
@@ -22,7 +22,7 @@ from kpi_assets.materialize.prepare import prepare
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, NEXT, RAW_THINGS, PipelineHarness
 
-# A migration that was released is never edited: what a database was made by must be what a new one is made by.
+# A released migration is never edited, so that old and new databases are made by the same statements.
 RELEASED = {
     "0001_initial.sql": "e0462363bd2f880bb2538d9ec7db82a05b90663d3f863fc159c9c2dc68203fe1",
     "0002_alerts.sql": "9b8984a6f25a12221ff34b81de76731cd5a866d6b91ae10c227a13167602717f",
@@ -47,17 +47,17 @@ def lab(lab: PipelineHarness) -> PipelineHarness:
     return lab
 
 
-def test_the_migrations_are_numbered_from_one_without_a_gap() -> None:
+def test_migrations_are_numbered_from_one_without_a_gap() -> None:
     assert list(range(1, len(NUMBERS) + 1)) == NUMBERS
 
 
-def test_a_migration_that_was_released_is_not_edited() -> None:
+def test_released_migrations_are_not_edited() -> None:
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for _, path in schema.migrations()}
-    assert digests == RELEASED, "add a new migration instead; the digest of a new one is added to this list"
+    assert digests == RELEASED, "do not edit a released migration: add a new one, and its digest to RELEASED"
 
 
 OLD_RUN = {"run_id": "old", "load_date": NEXT}
-# A row of each table of the first version, as that version wrote it.
+# A row of each table of the first version, as that version wrote it
 FIRST_VERSION: dict[str, dict[str, Any]] = {
     "pipeline_runs": {
         **OLD_RUN,
@@ -132,7 +132,7 @@ order by 1, 2
 
 
 def ops_of(lab: PipelineHarness, first: int) -> list[tuple[Any, ...]]:
-    """What ops looks like when it was at version `first` with a line in every table, and then brought up to date."""
+    """Create ops at version `first` with a row of pipeline_runs, migrate it to the latest version, return its shape."""
     with lab.session() as session:
         session.execute("drop schema if exists ops cascade")
         session.execute("create schema ops")
@@ -151,7 +151,7 @@ def ops_of(lab: PipelineHarness, first: int) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("first", NUMBERS)
-def test_from_each_version_on_a_database_comes_to_the_same_as_a_new_one(lab: PipelineHarness, first: int) -> None:
+def test_a_database_migrated_from_any_version_equals_a_new_one(lab: PipelineHarness, first: int) -> None:
     lab.prepared()
     new = lab.rows(SHAPE)
     assert len(new) > 50
@@ -160,7 +160,7 @@ def test_from_each_version_on_a_database_comes_to_the_same_as_a_new_one(lab: Pip
 
 @pytest.fixture
 def later(lab: PipelineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of migrations of a later release, on a database of this one."""
+    """The folder of migrations of a later release, with a database at the version of this release."""
     lab.prepared()
     folder = Path(shutil.copytree(schema.MIGRATIONS, tmp_path / "later"))
     monkeypatch.setattr(schema, "MIGRATIONS", folder)
@@ -170,7 +170,7 @@ def later(lab: PipelineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 LATER = NUMBERS[-1] + 1
 
 
-def test_a_later_release_brings_a_database_up_to_date(lab: PipelineHarness, later: Path) -> None:
+def test_a_later_release_migrates_a_database_of_this_one(lab: PipelineHarness, later: Path) -> None:
     (later / f"{LATER:04}_more.sql").write_text("alter table ops.publishes add note text default '100% sure';\n")
     (later / f"{LATER + 1:04}_most.sql").write_text("update ops.pipeline_runs set job = job || '%s';\n")
     with lab.session() as session:
@@ -190,7 +190,7 @@ def test_a_later_release_brings_a_database_up_to_date(lab: PipelineHarness, late
     assert lab.rows("select job from ops.pipeline_runs") == [("raw.things%s",)]
 
 
-def test_one_that_fails_leaves_nothing_of_any(lab: PipelineHarness, later: Path) -> None:
+def test_a_migration_that_fails_rolls_back_all_of_them(lab: PipelineHarness, later: Path) -> None:
     (later / f"{LATER:04}_more.sql").write_text("create table ops.more (n integer);\n")
     (later / f"{LATER + 1:04}_wrong.sql").write_text("create table ops.most (n integer);\ndrop table ops.not_there;\n")
     with lab.session() as session, pytest.raises(psycopg.errors.UndefinedTable):
@@ -199,7 +199,7 @@ def test_one_that_fails_leaves_nothing_of_any(lab: PipelineHarness, later: Path)
     assert lab.rows("select max(version) from ops.migrations") == [(NUMBERS[-1],)]
 
 
-def test_who_comes_while_another_migrates_waits_and_finds_it_done(lab: PipelineHarness, later: Path) -> None:
+def test_a_second_migration_waits_for_the_first_and_applies_nothing(lab: PipelineHarness, later: Path) -> None:
     (later / f"{LATER:04}_more.sql").write_text("create table ops.more (n integer);\n")
     waiting = "select count(*) from pg_locks where relation = 'ops.migrations'::regclass and not granted"
     with ThreadPoolExecutor(1) as pool, lab.session() as first, lab.session() as second:
@@ -223,7 +223,7 @@ def test_each_migration_is_applied_once(lab: PipelineHarness) -> None:
     assert [name for (name,) in lab.rows(RELATIONS)] == TABLES
 
 
-def test_a_database_without_any_is_at_version_0_and_is_told_what_was_applied(lab: PipelineHarness) -> None:
+def test_a_database_without_migrations_is_at_version_0_and_gets_all_of_them(lab: PipelineHarness) -> None:
     lab.prepared()
     with lab.session() as session:
         session.execute("drop schema ops cascade")
@@ -233,11 +233,11 @@ def test_a_database_without_any_is_at_version_0_and_is_told_what_was_applied(lab
 
 
 def everything(lab: PipelineHarness, tables: list[str]) -> dict[str, list[tuple[str]]]:
-    """Every row; a column that is added later is NULL in them."""
+    """Return every row of `tables` without its NULL values, since a column that is added later is NULL."""
     return {n: lab.rows(f"select jsonb_strip_nulls(to_jsonb(t))::text from ops.{n} as t order by 1") for n in tables}
 
 
-def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_it_holds(
+def test_a_database_of_the_first_version_is_migrated_with_all_its_rows(
     lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     all_of_them = schema.migrations()
@@ -255,7 +255,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_it_holds
             session.execute(values)
     old = [name for (name,) in lab.rows(RELATIONS) if name != "migrations"]
     before = everything(lab, old)
-    assert all(before.values()), "every table of the first version holds something"
+    assert all(before.values()), "every table of the first version has a row"
 
     monkeypatch.setattr(schema, "migrations", lambda: all_of_them)
     lab.prepared()
@@ -263,7 +263,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_it_holds
     assert lab.rows("select version from ops.migrations order by 1") == [(number,) for number in NUMBERS]
     assert everything(lab, old) == before
     assert [name for (name,) in lab.rows(RELATIONS)] == TABLES
-    assert lab.rows("select count(*) from ops.alerts") == [(0,)], "what is over is not told now"
+    assert lab.rows("select count(*) from ops.alerts") == [(0,)], "no alert is sent for old events"
     assert lab.rows("select has_column_privilege('kpi_reader', 'ops.alerts', 'kind', 'select')") == [(True,)]
     lab.put_things(DOUBLED)
     assert lab.build("raw.things").held
@@ -271,7 +271,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_it_holds
     assert lab.rows("select publish_id, columns from ops.published") == [(1, None)]
 
 
-def test_four_processes_make_one_new_database_ready_at_once(lab: PipelineHarness) -> None:
+def test_four_processes_may_prepare_a_new_database_at_once(lab: PipelineHarness) -> None:
     command = [sys.executable, "-m", "kpi_assets_tests.ledger.migrate_in_subprocess", str(lab.root), lab.name]
     with ExitStack() as ended:
         processes = []
@@ -294,7 +294,7 @@ def test_four_processes_make_one_new_database_ready_at_once(lab: PipelineHarness
 
 @pytest.fixture
 def labs(stack: Stack, tmp_path: Path) -> Iterator[list[PipelineHarness]]:
-    """Four pipelines with databases of their own."""
+    """Four pipelines, each with its own database."""
     with ExitStack() as opened:
         found = [opened.enter_context(PipelineHarness.open(stack, tmp_path / str(number))) for number in range(4)]
         for each in found:
@@ -302,7 +302,7 @@ def labs(stack: Stack, tmp_path: Path) -> Iterator[list[PipelineHarness]]:
         yield found
 
 
-def test_several_pipelines_are_made_ready_at_once_although_they_share_the_readers_role(
+def test_several_pipelines_may_be_prepared_at_once_although_they_share_roles(
     labs: list[PipelineHarness], stack: Stack
 ) -> None:
     def three_times(lab: PipelineHarness) -> None:
@@ -318,7 +318,7 @@ def test_several_pipelines_are_made_ready_at_once_although_they_share_the_reader
         assert lab.rows("select has_schema_privilege('kpi_reader', 'raw', 'usage')") == [(False,)]
 
 
-def test_a_database_ahead_of_the_code_is_left_alone(lab: PipelineHarness) -> None:
+def test_a_database_ahead_of_the_code_is_refused_and_left_alone(lab: PipelineHarness) -> None:
     lab.prepared()
     lab.rows("insert into ops.migrations (version, name) values (9999, '9999_of_tomorrow.sql') returning 1")
     with pytest.raises(UserError) as failure:
@@ -330,7 +330,7 @@ def test_a_database_ahead_of_the_code_is_left_alone(lab: PipelineHarness) -> Non
     assert lab.rows("select max(version) from ops.migrations") == [(9999,)]
 
 
-def test_every_table_and_column_has_a_description_and_the_page_of_the_schema_shows_it(lab: PipelineHarness) -> None:
+def test_every_table_and_column_is_described_as_on_the_page_of_the_schema(lab: PipelineHarness) -> None:
     said = {(name, ""): each.description for name, each in relations().items()}
     for name, each in relations().items():
         said.update({(name, column): each.columns[column] for column in each.types if not each.shows})

@@ -1,7 +1,7 @@
-"""A process that builds one table and kills itself (SIGKILL) at a point of the build.
+"""Build one table in a process that kills itself with SIGKILL at a given point.
 
-`python -m kpi_assets_tests.materialize.build_in_subprocess SQL_DIR PIPELINE BUCKET TABLE LOAD_DATE PHASE N`: it
-dies when the build says for the Nth time that it is in PHASE. The servers are those of its environment.
+Usage: `python -m kpi_assets_tests.materialize.build_in_subprocess SQL_DIR PIPELINE BUCKET TABLE LOAD_DATE PHASE N`. The
+process dies when the build reports PHASE for the Nth time. It uses the servers of its environment.
 """
 
 import os

@@ -1,15 +1,19 @@
-"""A wire to Postgres that can lose a COMMIT, or the answer to it: a proxy on 127.0.0.1 in threads of this process."""
+"""A proxy to Postgres that can drop a COMMIT or the answer to it. It runs in threads of this process."""
 
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-COMMIT = b"COMMIT\x00"  # as it stands in a message of the protocol
+COMMIT = b"COMMIT\x00"  # the bytes of a message of the protocol
 
 
-class Wire:
-    """Passes bytes on. Once `lose` is set, the next COMMIT breaks its connection: before or after the server has it."""
+class CommitDroppingProxy:
+    """A proxy on 127.0.0.1 that passes bytes on.
+
+    Once `lose` is set, the next COMMIT breaks its connection: before the server receives it if `lose` is "commit",
+    after that if `lose` is "answer".
+    """
 
     def __init__(self, port: int) -> None:
         self.lose: str | None = None  # "commit" or "answer"
@@ -35,7 +39,7 @@ class Wire:
                 while data := client.recv(1 << 16):
                     if COMMIT in data and self.lose:
                         what, self.lose = self.lose, None
-                        # What comes back from here on goes nowhere.
+                        # From here on no answer reaches the client.
                         client.shutdown(socket.SHUT_RDWR)
                         if what == "answer":
                             server.sendall(data)
@@ -53,9 +57,9 @@ class Wire:
 
 
 @contextmanager
-def wire(port: int) -> Iterator[Wire]:
-    """A wire to the server on that port."""
-    opened = Wire(port)
+def commit_dropping_proxy(port: int) -> Iterator[CommitDroppingProxy]:
+    """Open a proxy to the server on `port`, and close it at the end of the block."""
+    opened = CommitDroppingProxy(port)
     try:
         yield opened
     finally:

@@ -1,4 +1,4 @@
-"""The lab of tests that build on what is published, or beside it."""
+"""Fixtures of tests that need a published table."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
 @pytest.fixture
 def things(lab: PipelineHarness) -> PipelineHarness:
-    """A lab whose raw.things is published with GOOD_ROWS: 1 weighs 20.50, 2 was not weighed."""
+    """A pipeline whose raw.things is published with GOOD_ROWS: 1 weighs 20.50, 2 was not weighed."""
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)
     lab.build("raw.things")

@@ -1,4 +1,4 @@
-"""What tests of interrupted builds share: objects of several parts, exact points, and what may be left behind."""
+"""Helpers of tests that interrupt builds: large objects, hooks at exact points, and queries on leftovers."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from kpi_assets_tests.pipeline_harness import PipelineHarness
 GOOD_ROWS = [(1, "anvil", "20.50"), (2, "feather", None)]
 THINGS = "select thing_id, name, weight::text from raw.things order by thing_id"
 
-# 20,000 records of 1,000 letters: three parts of an S3 read, so that a build can be stopped between them.
+# 20,000 records of 1,000 letters are three parts of an S3 read, so that a build can be stopped between parts.
 WIDE_ROWS = 20_000
 NAME = "x" * 1000
 WIDE = b"thing_id,name,weight\n" + b"".join(b"%d,%s,1.25\n" % (n, NAME.encode()) for n in range(WIDE_ROWS))
@@ -20,7 +20,7 @@ COUNTS = "select count(*), sum(thing_id)::bigint, sum(length(name))::bigint, sum
 
 
 def at(point: str, act: Callable[[], None], times: int = 1) -> Progress:
-    """Listens to a build and acts when it is in a phase for the nth time."""
+    """Return a progress callback that calls `act` when a build reports the phase `point` for the nth time."""
     left = times
 
     def hear(phase: str, done: int, total: int) -> None:
@@ -34,7 +34,7 @@ def at(point: str, act: Callable[[], None], times: int = 1) -> Progress:
 
 
 def sessions(connection: Connection, lab: PipelineHarness) -> list[tuple[int, str | None, str]]:
-    """(process, what it waits for, statement) of each other session in the lab's database."""
+    """Return (process id, wait event type, statement) of each other session in the database."""
     return connection.execute(
         "select pid, wait_event_type, query from pg_stat_activity "
         "where datname = %s and pid <> pg_backend_pid() and backend_type = 'client backend'",
@@ -43,13 +43,13 @@ def sessions(connection: Connection, lab: PipelineHarness) -> list[tuple[int, st
 
 
 def await_no_session(lab: PipelineHarness) -> None:
-    """Wait until the server has noticed that its clients are gone."""
+    """Wait until the server has noticed the end of all client sessions."""
     with lab.session() as connection:
         eventually(lambda: sessions(connection, lab) == [])
 
 
-def builds_lying_about(lab: PipelineHarness) -> list[str]:
-    """Tables in the schema of builds that are not part of a published table."""
+def leftover_builds(lab: PipelineHarness) -> list[str]:
+    """Return the tables in the schema builds that are not part of a published table."""
     return [
         name
         for (name,) in lab.rows(
@@ -60,7 +60,7 @@ def builds_lying_about(lab: PipelineHarness) -> list[str]:
 
 
 def locks(lab: PipelineHarness) -> list[tuple[str, ...]]:
-    """Advisory locks in the lab's database."""
+    """Return the advisory locks in the database."""
     return lab.rows(
         "select l.classid, l.objid, l.mode from pg_locks as l inner join pg_database as d on l.database = d.oid "
         "where d.datname = current_database() and l.locktype = 'advisory'"
@@ -68,5 +68,5 @@ def locks(lab: PipelineHarness) -> list[tuple[str, ...]]:
 
 
 def statuses(lab: PipelineHarness, table: str) -> list[tuple[str, str | None]]:
-    """(status, error) of each build of a table."""
+    """Return (status, error) of each build of a table."""
     return lab.rows(f"select status, error_message from ops.pipeline_runs where job = '{table}' order by id")

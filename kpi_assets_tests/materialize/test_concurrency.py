@@ -1,4 +1,4 @@
-"""Builds and readers at the same time: each build is whole, and each reader sees one version."""
+"""Concurrent builds and readers: each build is complete, and each reader sees a single version."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, UpstreamError
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, at, builds_lying_about, locks, statuses
+from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, at, leftover_builds, locks, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 SAW = b"thing_id,name,weight\n7,saw,1.00\n"
@@ -27,7 +27,7 @@ def declare(lab: PipelineHarness, storage: str) -> None:
 
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
-def test_twenty_builds_of_one_load_date_from_four_threads(
+def test_twenty_builds_of_one_load_date_in_four_threads_are_all_published(
     lab: PipelineHarness, pool: ThreadPoolExecutor, storage: str
 ) -> None:
     declare(lab, storage)
@@ -44,7 +44,7 @@ def test_twenty_builds_of_one_load_date_from_four_threads(
     assert lab.rows("select publish_id from ops.published") == [(last,)]
     assert lab.rows(THINGS) == GOOD_ROWS
     assert statuses(lab, "raw.things") == [("success", None)] * 20
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
     assert locks(lab) == []
     in_partitions = lab.rows("select count(*) from pg_inherits where inhparent = 'raw.things'::regclass")
     assert in_partitions == [(1 if storage == "partitions" else 0,)]
@@ -52,7 +52,7 @@ def test_twenty_builds_of_one_load_date_from_four_threads(
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
-def test_two_load_dates_are_published_for_the_first_time_at_once(
+def test_two_first_load_dates_may_be_published_at_once(
     lab: PipelineHarness, pool: ThreadPoolExecutor, storage: str, isolation: str
 ) -> None:
     declare(lab, storage)
@@ -75,21 +75,19 @@ def test_two_load_dates_are_published_for_the_first_time_at_once(
     assert lab.rows("select load_date, thing_id from raw.things order by 1, 2") == [(DAY, 1), (DAY, 2), (NEXT, 7)]
     assert lab.rows("select load_date, rows from ops.published order by 1") == [(DAY, 2), (NEXT, 1)]
     assert [status for status, _ in statuses(lab, "raw.things")] == ["success", "success"]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
 def publishing_while_read(
     lab: PipelineHarness, pool: ThreadPoolExecutor, waiting: threading.Event
 ) -> Future[BuildOutcome]:
-    """A build of SAW in another thread, that says when it waits for a reader."""
+    """Build SAW in another thread, and set `waiting` when its publish waits for a reader."""
     lab.put_things(SAW)
     hear = at("waiting for a reader to finish", waiting.set)
     return pool.submit(lab.build, "raw.things", on_progress=hear)
 
 
-def test_a_reader_in_the_middle_of_a_long_select_finishes_with_the_rows_it_began_with(
-    lab: PipelineHarness, pool: ThreadPoolExecutor
-) -> None:
+def test_a_publish_waits_for_a_long_select_which_keeps_its_rows(lab: PipelineHarness, pool: ThreadPoolExecutor) -> None:
     declare(lab, "partitions")
     lab.put_things(GOOD)
     lab.build("raw.things")
@@ -102,12 +100,12 @@ def test_a_reader_in_the_middle_of_a_long_select_finishes_with_the_rows_it_began
         assert waiting.wait(30)
 
         assert first + reader.execute("fetch all from long_select").fetchall() == GOOD_ROWS
-        assert reader.execute(THINGS).fetchall() == GOOD_ROWS, "nor does another select of it see anything new"
+        assert reader.execute(THINGS).fetchall() == GOOD_ROWS, "a second SELECT of the transaction sees the same rows"
         reader.execute("commit")
         assert published.result(30).rows == 1
         assert reader.execute(THINGS).fetchall() == [(7, "saw", "1.00")]
     assert lab.rows("select count(*) from ops.publishes") == [(2,)]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
 def test_other_readers_are_served_while_a_publish_waits_for_one(lab: PipelineHarness, pool: ThreadPoolExecutor) -> None:
@@ -126,7 +124,7 @@ def test_other_readers_are_served_while_a_publish_waits_for_one(lab: PipelineHar
         assert published.result(30).rows == 1
 
 
-def test_a_reader_who_outlasts_the_timeout_of_a_publish_keeps_it_from_happening(lab: PipelineHarness) -> None:
+def test_a_publish_fails_if_a_reader_outlasts_its_timeout(lab: PipelineHarness) -> None:
     declare(lab, "partitions")
     lab.put_things(GOOD)
     first = lab.build("raw.things")
@@ -144,12 +142,12 @@ def test_a_reader_who_outlasts_the_timeout_of_a_publish_keeps_it_from_happening(
         assert reader.execute(THINGS).fetchall() == GOOD_ROWS
     assert lab.rows("select publish_id, superseded_at from ops.publishes") == [(first.publish_id, None)]
     assert statuses(lab, "raw.things")[1:] == [("failed", str(failure.value))]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
     assert lab.build("raw.things").rows == 1
 
 
 @pytest.mark.parametrize("again", [GOOD, SAW], ids=["the same rows", "other rows"])
-def test_an_input_that_is_published_again_meanwhile_keeps_a_build_from_being_published(
+def test_a_build_is_not_published_if_its_input_was_published_again_meanwhile(
     lab: PipelineHarness, again: bytes
 ) -> None:
     declare(lab, "rows")
@@ -171,14 +169,12 @@ def test_an_input_that_is_published_again_meanwhile_keeps_a_build_from_being_pub
     assert lab.rows("select to_regclass('marts.weighed')") == [(None,)]
     assert lab.rows("select count(*) from ops.publishes where asset = 'marts.weighed'") == [(0,)]
     assert statuses(lab, "marts.weighed") == [("failed", str(failure.value))]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
     assert lab.build("marts.weighed").rows == 1
     assert lab.rows("select thing_id from marts.weighed") == [(7 if again == SAW else 1,)]
 
 
-def test_the_rows_of_a_build_and_the_ledger_change_in_the_same_instant(
-    lab: PipelineHarness, pool: ThreadPoolExecutor
-) -> None:
+def test_rows_and_ledger_change_at_the_same_moment(lab: PipelineHarness, pool: ThreadPoolExecutor) -> None:
     declare(lab, "partitions")
     lab.put_things(GOOD)
     lab.build("raw.things")

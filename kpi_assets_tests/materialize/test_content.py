@@ -1,6 +1,6 @@
-"""What an object may hold: each record is published or set aside with its line, column, value and reason; none is lost.
+"""Contents of objects: each record is published, or quarantined with line, column, value and reason. None is lost.
 
-Of each case the published rows, the quarantine, the accounts in the run log and what the gates said.
+The tests compare the published rows, the quarantine, the row counts of the run log and the results of the gate.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from kpi_assets.sources.formats.csv import copy_modes, proof
 from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY, TOO_LONG
 from kpi_assets.warehouse import quarantine
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.materialize.crash_points import THINGS, builds_lying_about
+from kpi_assets_tests.materialize.crash_points import THINGS, leftover_builds
 from kpi_assets_tests.pipeline_harness import DAY, MART, NEXT, RAW_THINGS, PipelineHarness, failed
 
 HEADER = b"thing_id,name,weight\n"
@@ -35,12 +35,12 @@ Quarantined = tuple[int, str, str | None, str | None, str]
 
 
 def whole(line: int, record: str, reason: str) -> Quarantined:
-    """A record that cannot be cut into its fields."""
+    """Return the quarantine row of a record that cannot be split into fields."""
     return (line, record, None, None, reason)
 
 
 def value(line: int, record: str, column: str, text: str, reason: str) -> Quarantined:
-    """A record with a value that its column does not take."""
+    """Return the quarantine row of a record with a value that its column refuses."""
     return (line, record, column, text, reason)
 
 
@@ -79,8 +79,8 @@ BROKEN: dict[str, tuple[bytes, Quarantined]] = {
         b'x,"sa\nw",1\n',
         value(3, 'x,"sa\nw",1', "thing_id", "x", WHOLE),
     ),
-    "a quote inside a value": (b'2,Hose 1/2" clear,4.50\n', whole(3, '2,Hose 1/2" clear,4.50', STRAY)),
-    "more behind a closing quote": (b'2,"Hose" clear,4.50\n', whole(3, '2,"Hose" clear,4.50', STRAY)),
+    "a quote within a value": (b'2,Hose 1/2" clear,4.50\n', whole(3, '2,Hose 1/2" clear,4.50', STRAY)),
+    "text after a closing quote": (b'2,"Hose" clear,4.50\n', whole(3, '2,"Hose" clear,4.50', STRAY)),
     "a quote that is not closed": (b'2,"saw,1\n', whole(3, '2,"saw,1', OPEN)),
     "the header again": (HEADER, whole(3, "thing_id,name,weight", HEADER_AGAIN)),
     "the header again in quotes": (b'"thing_id",name,"weight"\n', whole(3, '"thing_id",name,"weight"', HEADER_AGAIN)),
@@ -94,7 +94,7 @@ BROKEN: dict[str, tuple[bytes, Quarantined]] = {
 
 
 def build(lab: PipelineHarness, body: bytes, budget: int = 0) -> BuildOutcome:
-    """Verify and build raw.things of such an object."""
+    """Verify and build raw.things from an object with this body."""
     source = RAW_THINGS.replace("format: csv", f"format: csv\n  quarantine_budget: {budget}")
     lab.file("raw/things.sql", source)
     lab.put_things(body)
@@ -102,7 +102,7 @@ def build(lab: PipelineHarness, body: bytes, budget: int = 0) -> BuildOutcome:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_one_broken_record_is_quarantined_and_holds_unless_the_budget_allows_it(
+def test_a_broken_record_is_quarantined_and_holds_the_build_unless_the_budget_allows_it(
     lab: PipelineHarness, name: str
 ) -> None:
     record, quarantined = BROKEN[name]
@@ -138,7 +138,7 @@ def test_one_broken_record_is_quarantined_and_holds_unless_the_budget_allows_it(
 
 @dataclass(frozen=True)
 class Good:
-    """An object that is published whole."""
+    """An object whose records are all published."""
 
     body: bytes
     rows: list[tuple[int, str | None, str | None]]
@@ -178,7 +178,9 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_published_whole_and_read_the_same_beside_a_broken_record(lab: PipelineHarness, name: str) -> None:
+def test_a_good_object_is_published_and_a_broken_record_does_not_change_its_rows(
+    lab: PipelineHarness, name: str
+) -> None:
     body, rows = GOOD[name].body, GOOD[name].rows
 
     outcome = build(lab, body)
@@ -250,7 +252,7 @@ def test_published_whole_and_read_the_same_beside_a_broken_record(lab: PipelineH
         ),
     ],
 )
-def test_an_object_that_does_not_begin_as_agreed_is_held_before_it_is_read(
+def test_an_object_with_a_wrong_header_is_held_before_it_is_read(
     lab: PipelineHarness, body: bytes | None, gate: str, said: str
 ) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
@@ -269,8 +271,10 @@ def test_an_object_that_does_not_begin_as_agreed_is_held_before_it_is_read(
     ) == [(gate, "fail", "object", message)]
 
 
-def test_a_record_that_is_lost_on_the_way_holds(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever loses it: what was counted as it was read is compared with what was loaded and set aside."""
+def test_a_record_that_is_lost_during_the_load_holds_the_build(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records counted while reading are compared with those loaded and quarantined, whatever loses one."""
     load = quarantine._load
 
     def lose_one(connection: Any, found: Iterable[Record], types: Sequence[str]) -> None:
@@ -284,7 +288,7 @@ def test_a_record_that_is_lost_on_the_way_holds(lab: PipelineHarness, monkeypatc
     }
 
 
-def test_only_a_header_is_held_as_empty(lab: PipelineHarness) -> None:
+def test_an_object_with_only_a_header_is_held(lab: PipelineHarness) -> None:
     outcome = build(lab, HEADER)
     assert {name: result.message for name, result in failed(outcome.results).items()} == {
         "min_rows": "0 rows, at least 1 are wanted"
@@ -292,7 +296,7 @@ def test_only_a_header_is_held_as_empty(lab: PipelineHarness) -> None:
     assert lab.rows(ACCOUNTS) == [("held", 0, 0, 0)]
 
 
-def test_no_rows_replace_rows_where_a_table_may_be_empty(lab: PipelineHarness) -> None:
+def test_an_empty_object_replaces_rows_if_the_table_may_be_empty(lab: PipelineHarness) -> None:
     empty = RAW_THINGS.replace("@end", "checks: {min_rows: {at_least: 0, of_previous: 0}}\n@end")
     for storage in ("rows", "partitions"):
         own = empty.replace("raw/things/", f"raw/{storage}/")
@@ -305,7 +309,7 @@ def test_no_rows_replace_rows_where_a_table_may_be_empty(lab: PipelineHarness) -
     assert lab.rows("select asset, rows from ops.published order by 1") == [("raw.partitions", 0), ("raw.rows", 0)]
 
 
-def test_all_records_in_quarantine(lab: PipelineHarness) -> None:
+def test_an_object_of_which_all_records_are_quarantined_is_held(lab: PipelineHarness) -> None:
     outcome = build(lab, HEADER + b"x,y\n" * 3, budget=2)
     assert {name: (result.metric, result.message) for name, result in failed(outcome.results).items()} == {
         "quarantine": (3, "3 unreadable records, first on line 2: it has 2 fields, not 3"),
@@ -315,8 +319,8 @@ def test_all_records_in_quarantine(lab: PipelineHarness) -> None:
     assert [line for line, *_ in lab.rows(QUARANTINE)] == [2, 3, 4]
 
 
-def test_of_lines_with_stray_quotes_each_is_set_aside_and_none_between_is_lost(lab: PipelineHarness) -> None:
-    """COPY makes one value of all that stands between two quotes, and counts what it made."""
+def test_lines_with_stray_quotes_are_quarantined_and_no_line_between_them_is_lost(lab: PipelineHarness) -> None:
+    """COPY would read the text between two quotes as one value, and count one record for it."""
     body = HEADER + b'1,Hose 1/2" clear,4.50\n2,box,2.00\n3,saw,19.90\n4,Pipe 3/4" steel,11.00\n5,Board 2" x 4",6.10\n'
     outcome = build(lab, body, budget=3)
     assert not outcome.held
@@ -329,7 +333,7 @@ def test_of_lines_with_stray_quotes_each_is_set_aside_and_none_between_is_lost(l
     assert lab.rows(ACCOUNTS) == [("success", 5, 2, 3)]
 
 
-def test_a_quote_that_is_never_closed_costs_its_line_alone(lab: PipelineHarness) -> None:
+def test_of_a_quote_that_is_never_closed_only_its_line_is_quarantined(lab: PipelineHarness) -> None:
     outcome = build(lab, HEADER + FIRST + b'2,"saw,1\n' + LAST + b'3,"a\nb",1\n', budget=1)
     assert not outcome.held
     assert lab.rows(THINGS) == [(1, "anvil", "20.50"), (3, "a\nb", "1.00"), (9, "feather", None)]
@@ -337,19 +341,21 @@ def test_a_quote_that_is_never_closed_costs_its_line_alone(lab: PipelineHarness)
 
 
 @pytest.mark.parametrize("broken", [b"", b"broken\n"])
-def test_a_quoted_line_end_across_two_parts_of_an_s3_read(lab: PipelineHarness, broken: bytes) -> None:
+def test_a_quoted_line_end_may_span_two_parts_of_an_s3_read(lab: PipelineHarness, broken: bytes) -> None:
     part = 8 << 20
     filler = part - len(HEADER) - len(b'1,"",1\n') - 3
     before = HEADER + b'1,"' + b"x" * filler + b'",1\n'
     outcome = build(lab, before + b'2,"a\nb",2\n' + LAST + broken, budget=1)
-    assert len(before) == part - 3, "the quoted line end stands across the boundary"
+    assert len(before) == part - 3, "the quoted line end spans the boundary"
     assert not outcome.held
     assert lab.rows("select thing_id, length(name) from raw.things order by 1") == [(1, filler), (2, 3), (9, 7)]
     assert lab.rows("select line, record from ops.quarantine") == ([(6, "broken")] if broken else [])
 
 
 @pytest.mark.parametrize("quote", [b"", b'"'])
-def test_a_field_of_64_mb_is_set_aside_and_its_neighbours_load(lab: PipelineHarness, quote: bytes) -> None:
+def test_a_record_with_a_field_of_64_mb_is_quarantined_and_others_are_loaded(
+    lab: PipelineHarness, quote: bytes
+) -> None:
     outcome = build(lab, HEADER + b"1," + quote + b"x" * (64 << 20) + quote + b",1\n" + LAST, budget=1)
     assert not outcome.held
     assert lab.rows("select thing_id, name from raw.things") == [(9, "feather")]
@@ -359,16 +365,14 @@ def test_a_field_of_64_mb_is_set_aside_and_its_neighbours_load(lab: PipelineHarn
 
 @pytest.mark.parametrize("quote", [b"", b'"'])
 @pytest.mark.parametrize("broken", [b"", b"broken\n"])
-def test_a_field_of_15_mb_loads_and_what_is_shown_of_it_is_cut(
-    lab: PipelineHarness, quote: bytes, broken: bytes
-) -> None:
+def test_a_field_of_15_mb_is_loaded_and_its_preview_is_cut(lab: PipelineHarness, quote: bytes, broken: bytes) -> None:
     outcome = build(lab, HEADER + LAST + b"1," + quote + b"x" * (15 << 20) + quote + b",1\n" + broken, budget=1)
     assert not outcome.held
     assert lab.rows("select thing_id, length(name) from raw.things order by 1") == [(1, 15 << 20), (9, 7)]
     assert outcome.preview[0] == {"thing_id": "1", "name": "x" * 200, "weight": "1.00"}
 
 
-def test_what_is_kept_of_a_long_broken_record_is_its_beginning(lab: PipelineHarness) -> None:
+def test_of_a_long_broken_record_only_the_beginning_is_kept(lab: PipelineHarness) -> None:
     build(lab, HEADER + FIRST + b"2," + b"x" * 50_000 + b"\n3,saw," + b"y" * 50_000 + b"\n")
     assert lab.rows(QUARANTINE) == [
         whole(3, "2," + "x" * 15_991 + "… (cut)", "it has 2 fields, not 3"),
@@ -381,7 +385,7 @@ def test_what_is_kept_of_a_long_broken_record_is_its_beginning(lab: PipelineHarn
     assert message == "2 unreadable records, first on line 3: it has 2 fields, not 3"
 
 
-def test_a_bad_row_is_stored_and_told_as_an_excerpt(lab: PipelineHarness) -> None:
+def test_a_sample_of_a_bad_row_is_cut(lab: PipelineHarness) -> None:
     columns = "".join(f"  c{number}: {{type: text, description: Long.}}\n" for number in range(30))
     check = "checks: {long: {bad_rows: 'select * from {this}'}}\n"
     lab.file("raw/things.sql", RAW_THINGS.replace("@end", columns + check + "@end"))
@@ -396,7 +400,7 @@ def test_a_bad_row_is_stored_and_told_as_an_excerpt(lab: PipelineHarness) -> Non
     assert sum(map(len, map(str, samples[0].values()))) < 16_100
 
 
-def test_an_error_that_quotes_a_long_value_is_told_as_an_excerpt(lab: PipelineHarness) -> None:
+def test_an_error_that_quotes_a_long_value_is_cut(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.file("marts/weighed.sql", MART.replace("    thing_id,\n", "    name::integer as thing_id,\n"))
     lab.put_things(HEADER + b"1," + b"x" * 3_000_000 + b",1\n")
@@ -411,7 +415,7 @@ def test_an_error_that_quotes_a_long_value_is_told_as_an_excerpt(lab: PipelineHa
     assert [len(detail) < 4_400 for (detail,) in lab.rows("select unnest(details) from ops.alerts")] == [True]
 
 
-def test_the_header_of_another_file_is_told_as_an_excerpt(lab: PipelineHarness) -> None:
+def test_a_wrong_header_is_cut_in_the_message(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(b",".join(b"c%d" % number for number in range(100_000)) + b"\n")
     [result] = failed(lab.verify("raw.things").results).values()
@@ -427,7 +431,7 @@ grain: [word]
 source: {object: "raw/words/load_date={load_date}/words.csv", format: csv, quarantine_budget: 3}
 columns:
   word: {type: text, description: Word.}
-  label: {type: text, description: Its label.}
+  label: {type: text, description: Label of the word.}
 @end */
 """
 
@@ -435,7 +439,9 @@ columns:
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("again", [b"word,label", b'"word",label', b'"word","label"', b"\xef\xbb\xbfword,label"])
 @pytest.mark.parametrize("header", [b"word,label", b'"word","label"'])
-def test_the_header_again_in_a_table_of_texts(lab: PipelineHarness, header: bytes, again: bytes, end: bytes) -> None:
+def test_a_repeated_header_is_quarantined_in_a_table_of_text_columns(
+    lab: PipelineHarness, header: bytes, again: bytes, end: bytes
+) -> None:
     lab.file("raw/words.sql", TEXTS)
     key = f"raw/words/load_date={DAY}/words.csv"
     lines = [header, b"A1,red", b"label,word", again, b"word,labels", b"B1,blue", again]
@@ -450,16 +456,16 @@ def test_the_header_again_in_a_table_of_texts(lab: PipelineHarness, header: byte
     assert lab.rows(QUARANTINE) == [whole(line, again.decode(), HEADER_AGAIN) for line in (4, 7)]
 
 
-def test_the_header_again_in_a_table_of_one_column(lab: PipelineHarness) -> None:
-    lab.file("raw/words.sql", TEXTS.replace("  label: {type: text, description: Its label.}\n", ""))
+def test_a_repeated_header_is_quarantined_in_a_table_of_one_column(lab: PipelineHarness) -> None:
+    lab.file("raw/words.sql", TEXTS.replace("  label: {type: text, description: Label of the word.}\n", ""))
     lab.put(f"raw/words/load_date={DAY}/words.csv", b"word\na\nwords\nsword\nword\n\xc3\xa9\n")
     assert not lab.build("raw.words").held
     assert lab.rows('select word from raw.words order by word collate "C"') == [("a",), ("sword",), ("words",), ("é",)]
     assert lab.rows(QUARANTINE) == [whole(5, "word", HEADER_AGAIN)]
 
 
-def test_the_proof_ends_the_copy_of_what_breaks_a_rule(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """COPY itself takes both files, so that it is the proof which finds them."""
+def test_the_proof_stops_the_copy_of_an_invalid_value(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COPY accepts both files, so only the proof finds the errors."""
     monkeypatch.setattr(proof.Proof, "watch", lambda _self, blocks: iter(blocks))
     assert not build(lab, HEADER + b"1,a,0.125\n").held
     assert not build(lab, HEADER + b'1,a"b,1\n2,c"d,1\n').held
@@ -479,13 +485,13 @@ source:
   quarantine_budget: 9
 columns:
   id: {type: integer, description: Moment.}
-  day: {type: date, description: Its day.}
-  at: {type: timestamp with time zone, description: Its instant.}
+  day: {type: date, description: Day of the moment.}
+  at: {type: timestamp with time zone, description: Instant of the moment.}
 @end */
 """
 
 
-def test_dates(lab: PipelineHarness) -> None:
+def test_valid_dates_are_published_and_invalid_ones_are_quarantined(lab: PipelineHarness) -> None:
     lab.file("raw/moments.sql", DATED)
     lab.put(
         f"raw/moments/load_date={DAY}/moments.csv",
@@ -520,14 +526,14 @@ def test_dates(lab: PipelineHarness) -> None:
     ]
 
 
-def test_a_key_twice_in_one_object_is_held_with_the_key(lab: PipelineHarness) -> None:
+def test_a_duplicate_key_in_an_object_holds_the_build(lab: PipelineHarness) -> None:
     outcome = build(lab, HEADER + FIRST + LAST + b"1,anvil again,1\n")
     gate = failed(outcome.results)["grain"]
     assert (gate.metric, gate.samples) == (1, [{"thing_id": 1, "rows": 2}])
     assert lab.rows(ACCOUNTS) == [("held", 3, 0, 0)]
 
 
-def test_a_null_key_is_held(lab: PipelineHarness) -> None:
+def test_a_null_key_holds_the_build(lab: PipelineHarness) -> None:
     outcome = build(lab, HEADER + FIRST + b",ghost,1\n")
     assert failed(outcome.results)["grain"].samples == [{"thing_id": None, "rows": 1}]
 
@@ -543,14 +549,14 @@ def test_the_same_keys_on_another_load_date_are_no_duplicates(lab: PipelineHarne
         (NEXT, 1),
         (NEXT, 9),
     ]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
 @pytest.mark.parametrize(("budget", "held", "rows"), [(0, True, []), (1, False, [(1, "anvil"), (3, "a, b")])])
-def test_records_that_copy_leaves_out_without_a_word_are_noticed(
+def test_records_that_copy_skips_silently_are_noticed(
     lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch, budget: int, held: bool, rows: list[tuple[int, str]]
 ) -> None:
-    """A server before 18 takes a lone `\\.` for the end of a CSV; as text, every server does."""
+    """PostgreSQL before 18 reads a line `\\.` as the end of a CSV. In text format every version does."""
     as_text = copy_modes.PLAIN.options(at_start=True)
     monkeypatch.setattr(copy_modes.CsvCopy, "options", lambda *_, **__: as_text)
     outcome = build(lab, HEADER + b'1,anvil,20.50\n\\.\n3,"a, b",\n', budget)

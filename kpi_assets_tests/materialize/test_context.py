@@ -1,4 +1,4 @@
-"""What a build is given: sessions set for large statements, how many slices there are; and how time is counted."""
+"""The context of a build: settings of its sessions, number of slices, and measured time."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ SETTINGS = (
 
 
 @pytest.mark.parametrize(("writers", "helpers"), [(1, "0"), (4, "3")])
-def test_a_build_s_session_is_set_for_whole_load_dates_and_acts_as_the_role_of_its_layer(
+def test_the_session_of_a_build_has_settings_for_large_statements_and_the_role_of_its_layer(
     lab: PipelineHarness, writers: int, helpers: str
 ) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
@@ -45,13 +45,13 @@ def test_a_build_s_session_is_set_for_whole_load_dates_and_acts_as_the_role_of_i
         (100 << 30, 3, 32),
     ],
 )
-def test_a_large_object_is_cut_so_that_every_writer_has_as_many_slices(
+def test_the_number_of_slices_is_a_multiple_of_the_writers(
     lab: PipelineHarness, size: int, writers: int, slices: int
 ) -> None:
     assert lab.context(writers=writers).slice_count(size) == slices
 
 
-def test_what_the_run_log_says_of_an_error() -> None:
+def test_the_run_log_has_a_message_for_every_error() -> None:
     assert run_log_message(ValueError("it is 3")) == "it is 3"
     assert run_log_message(ValueError()) == "ValueError"
     assert run_log_message(KeyboardInterrupt()) == "It was interrupted."
@@ -59,14 +59,14 @@ def test_what_the_run_log_says_of_an_error() -> None:
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """What the clock says next."""
+    """The times that the clock returns, in order."""
     left: list[float] = []
     monkeypatch.setattr(context_module, "perf_counter", lambda: left.pop(0))
     yield left
     assert left == []
 
 
-def test_time_is_counted_by_phase_and_what_was_within_it_is_not_counted_twice(seconds: list[float]) -> None:
+def test_time_is_measured_by_phase_and_nested_time_is_not_counted_twice(seconds: list[float]) -> None:
     seconds += [10.0, 12.0, 17.0, 18.0]
     watch = Stopwatch(_since=context_module.perf_counter())
     watch.lap("wait")
@@ -76,7 +76,7 @@ def test_time_is_counted_by_phase_and_what_was_within_it_is_not_counted_twice(se
     assert list(watch.seconds) == ["wait", "read", "copy"]
 
 
-def test_the_time_of_several_at_once_is_shared_in_the_proportion_of_theirs(seconds: list[float]) -> None:
+def test_parallel_time_is_divided_in_proportion_to_the_stopwatches(seconds: list[float]) -> None:
     seconds += [20.0, 21.0]
     watch = Stopwatch({"wait": 1.0}, _since=10.0)
     watch.lap_in_parallel(
@@ -84,4 +84,4 @@ def test_the_time_of_several_at_once_is_shared_in_the_proportion_of_theirs(secon
     )
     assert watch.seconds == {"wait": 1.0, "copy": 7.5, "index": 2.5}
     watch.lap_in_parallel([Stopwatch({"index": 0.0}, _since=0.0)])
-    assert watch.seconds == {"wait": 1.0, "copy": 7.5, "index": 2.5}, "who took no time has no share"
+    assert watch.seconds == {"wait": 1.0, "copy": 7.5, "index": 2.5}, "a stopwatch without time adds nothing"

@@ -1,4 +1,4 @@
-"""Tables that no file describes are named, and dropped with all that belongs to them, by who says so."""
+"""Tables without a file are reported, and `kpi drop` removes a table with everything that belongs to it."""
 
 import pytest
 
@@ -13,12 +13,12 @@ WEIGHED = Relation("marts", "weighed")
 
 
 def quiet(_phase: str, _done: int, _total: int) -> None:
-    """Nobody watches."""
+    """Ignore the progress."""
 
 
 @pytest.fixture(params=["rows", "partitions"])
 def renamed(lab: PipelineHarness, request: pytest.FixtureRequest) -> PipelineHarness:
-    """marts.weighed was published for two load_dates; then its file was renamed."""
+    """A pipeline whose marts.weighed is published for two load_dates and whose file was renamed since."""
     lab.file("raw/things.sql", RAW_THINGS)
     path = lab.file("marts/weighed.sql", MART.replace("grain:", f"storage: {request.param}\n{KPI}"))
     for day in (DAY, NEXT):
@@ -29,7 +29,7 @@ def renamed(lab: PipelineHarness, request: pytest.FixtureRequest) -> PipelineHar
     return lab
 
 
-def test_a_renamed_file_leaves_an_orphan_that_is_named_until_it_is_dropped(renamed: PipelineHarness) -> None:
+def test_a_renamed_file_leaves_an_orphan_that_is_reported_until_it_is_dropped(renamed: PipelineHarness) -> None:
     pipeline = renamed.pipeline()
     with renamed.session() as session:
         [orphan] = orphans(session, pipeline.tables)
@@ -46,7 +46,7 @@ def test_a_renamed_file_leaves_an_orphan_that_is_named_until_it_is_dropped(renam
     assert renamed.rows("select count(*) from raw.things") == [(4,)]
 
 
-def test_what_a_file_describes_is_to_be_built_again_after_it_was_dropped(renamed: PipelineHarness) -> None:
+def test_a_dropped_table_with_a_file_can_be_built_again(renamed: PipelineHarness) -> None:
     (renamed.folder / "marts/heavy.sql").rename(renamed.folder / "marts/weighed.sql")
     drop_table(renamed.server, renamed.name, WEIGHED, quiet)
     assert renamed.build("marts.weighed").rows == 1
@@ -54,7 +54,7 @@ def test_what_a_file_describes_is_to_be_built_again_after_it_was_dropped(renamed
     assert renamed.rows("select count(*) from ops.published where asset = 'marts.weighed'") == [(1,)]
 
 
-def test_a_view_of_somebody_bars_the_way_and_nothing_changes(renamed: PipelineHarness) -> None:
+def test_a_user_s_view_blocks_the_drop_of_its_table(renamed: PipelineHarness) -> None:
     with renamed.session() as session:
         session.execute("create view public.mine as select thing_id from marts.weighed")
     with pytest.raises(
@@ -67,7 +67,7 @@ def test_a_view_of_somebody_bars_the_way_and_nothing_changes(renamed: PipelineHa
     assert renamed.rows("select count(*) from ops.published where asset = 'marts.weighed'") == [(2,)]
 
 
-def test_a_held_build_and_its_incident_go_with_the_table(lab: PipelineHarness) -> None:
+def test_dropping_a_table_removes_its_held_build_and_closes_its_incident(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(DOUBLED)
     held = lab.build("raw.things")

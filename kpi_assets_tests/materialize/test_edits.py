@@ -1,8 +1,8 @@
-"""Whatever is edited and run in whatever order, a published load_date changes only by a publish of its own.
+"""Edits and runs in any order change a published load_date only by a publish of that load_date.
 
 A state machine edits the files of a pipeline and builds load_dates. After each step the rows of every published
-load_date are those that were read right after its publish, their checksum is the ledger's, and the plan tells of each
-table that is not what its file says. `TEST_EDITS=1000` makes that many sequences instead of a few.
+load_date are those that were read right after its publish, and have the checksum of the ledger. The plan reports each
+table that differs from its file. `TEST_EDITS=1000` runs that many sequences instead of a few.
 """
 
 import os
@@ -39,7 +39,7 @@ A_DAY = st.sampled_from([*DAYS, None])
 NAMES = ["one", "two", "three"]
 TYPES = ["smallint", "integer", "bigint", "numeric", "numeric(10,4)", "numeric(10,0)", "real", "double precision"]
 TYPES += ["text", "date", "timestamp without time zone", "boolean"]
-TABLES = ["things", "items"]  # what its file is called, one at a time
+TABLES = ["things", "items"]  # names of its file, one at a time
 FILE = """\
 /* @asset
 description: Things of one test.
@@ -78,7 +78,7 @@ owner: team:tests
 grain: [thing_id]
 columns:
   thing_id: {{type: integer, description: Thing.}}
-  it: {{type: "{type}", description: Of it.}}
+  it: {{type: "{type}", description: Column.}}
 @end */
 select
     thing_id,
@@ -103,7 +103,7 @@ from marts.{table}
 where load_date between %(window_start)s and %(load_date)s
 group by thing_id
 """
-# An expression of the amount for each type, which loses something in narrower ones.
+# An expression of the amount for each type, whose value narrower types cannot hold
 VALUES = {
     "smallint": "amount::smallint",
     "integer": "amount * 100000",
@@ -121,7 +121,7 @@ VALUES = {
 
 
 class Edits(RuleBasedStateMachine):
-    """One pipeline of a table, a view of it and a table that reads it."""
+    """A pipeline with a table, a view of that table, and a second table that reads it."""
 
     lab: PipelineHarness  # set by the test
 
@@ -132,25 +132,27 @@ class Edits(RuleBasedStateMachine):
         self.columns: dict[str, str] = {"one": "numeric(10,4)"}
         self.table, self.storage, self.volume, self.wide_grain = "things", storage, False, False
         self.shown: dict[str, str] = {}
-        self.days = 0  # of the window of what reads the table; 0 for no window
-        self.told: dict[tuple[str, date], tuple[int, list[Any]]] = {}  # publish_id, and the rows read after it
-        self.seen: dict[int, list[Any]] = {}  # publish_id of the latest load_date -> what its readers see
+        self.days = 0  # lookback of the table that reads it; 0 for none
+        self.expected: dict[
+            tuple[str, date], tuple[int, list[Any]]
+        ] = {}  # publish_id, and the rows read right after that publish
+        self.seen: dict[int, list[Any]] = {}  # publish_id of the latest load_date -> the rows that readers see
         self.write()
         for day in DAYS:
             self.run(day, "table")
 
     def teardown(self) -> None:
-        if not hasattr(self, "told"):
+        if not hasattr(self, "expected"):
             return
         with self.lab.session() as session:
             session.execute("drop schema raw, stg, marts, builds cascade")
             forget_builds(session)
         self.lab.prepared()
 
-    # ---- what a person does to the files
+    # ---- edits of files
 
     def write(self) -> None:
-        """The files as they are to be now."""
+        """Write the files in their current state."""
         declared = {"thing_id": "integer", "amount": "integer", **self.columns}
         kpi = "kpi: {chart: {x: thing_id, y: amount}}\n"
         kpi += "min_volume: {column: amount, at_least: 5}" if self.volume else ""
@@ -160,7 +162,7 @@ class Edits(RuleBasedStateMachine):
             storage=self.storage,
             kpi=kpi,
             columns="\n".join(
-                f'  {name}: {{type: "{type_}", description: Of it.}}' for name, type_ in declared.items()
+                f'  {name}: {{type: "{type_}", description: Column.}}' for name, type_ in declared.items()
             ),
             select=",\n    ".join(["thing_id", "amount", *select]),
         )
@@ -172,7 +174,7 @@ class Edits(RuleBasedStateMachine):
                 path.unlink()
         self.shown = {name: type_ for name, type_ in self.shown.items() if self.columns.get(name) == type_}
         shown = "\n".join(
-            f'  {name}_here: {{type: "{type_}", description: Of it.}}' for name, type_ in self.shown.items()
+            f'  {name}_here: {{type: "{type_}", description: Column.}}' for name, type_ in self.shown.items()
         )
         view = VIEW.format(
             columns=shown,
@@ -182,7 +184,7 @@ class Edits(RuleBasedStateMachine):
         grain = self.wide_grain
         view_path = self.lab.folder / "stg/shown.sql"
         if grain:
-            view_path.unlink(missing_ok=True)  # a view keeps the grain of its table
+            view_path.unlink(missing_ok=True)  # a view must have the grain of its table
         else:
             self.lab.file("stg/shown.sql", view)
         name, type_ = next(iter(self.columns.items()), ("amount", "integer"))
@@ -196,7 +198,7 @@ class Edits(RuleBasedStateMachine):
 
     @precondition(lambda self: self.columns)
     @rule(data=st.data(), day=A_DAY)
-    def delete_partition(self, data: st.DataObject, day: date | None) -> None:
+    def remove_column(self, data: st.DataObject, day: date | None) -> None:
         del self.columns[data.draw(st.sampled_from(sorted(self.columns)))]
         self.edited(day)
 
@@ -238,10 +240,10 @@ class Edits(RuleBasedStateMachine):
         self.shown = {name: self.columns[name]}
         self.write()
 
-    # ---- what a person runs
+    # ---- commands
 
     def edited(self, day: date | None) -> None:
-        """The files are others now; mostly somebody builds a load_date at once."""
+        """Write the changed files and, unless `day` is None, build that load_date."""
         self.write()
         if day:
             self.run(day, "table")
@@ -255,7 +257,7 @@ class Edits(RuleBasedStateMachine):
         try:
             outcome = build(context, context.pipeline.table(name), day)
         except (DefinitionError, UpstreamError):
-            return  # a sentence for who edited it; nothing else may go wrong
+            return  # the edit is refused with a message; no other error may occur
         assert not outcome.held
         self.note()
 
@@ -265,27 +267,27 @@ class Edits(RuleBasedStateMachine):
             relation = Relation("marts", self.table)
             drop_table(self.lab.server, self.lab.name, relation, lambda _phase, _done, _total: None)
         except DefinitionError:
-            return  # the view stands on it
-        self.told = {key: value for key, value in self.told.items() if key[0] != str(relation)}
+            return  # the view depends on the table
+        self.expected = {key: value for key, value in self.expected.items() if key[0] != str(relation)}
 
     def note(self) -> None:
-        """Remember the rows of what was published just now, by itself or with its table."""
+        """Remember the rows of each new publish, including those of views published with their table."""
         for publish in self.published():
-            known = self.told.get((publish.asset, publish.load_date))
+            known = self.expected.get((publish.asset, publish.load_date))
             if known is None or known[0] != publish.publish_id:
-                self.told[publish.asset, publish.load_date] = (publish.publish_id, self.rows_of(publish))
+                self.expected[publish.asset, publish.load_date] = (publish.publish_id, self.rows_of(publish))
 
     def latest_rows(self) -> list[Any]:
-        """What readers of the table's latest load_date see, with the names of the columns."""
+        """Return the rows that readers of the latest load_date see, after a row with the column names."""
         with self.lab.session() as session:
             cursor = session.execute(f"select * from marts.{self.table}_latest order by thing_id".encode())
             return [[column.name for column in cursor.description or ()], *cursor.fetchall()]
 
-    # ---- what must hold after each step
+    # ---- invariants
 
     @invariant()
-    def readers_of_the_latest_load_date_see_what_it_was_published_with(self) -> None:
-        if not hasattr(self, "told"):
+    def readers_of_the_latest_load_date_see_its_published_rows(self) -> None:
+        if not hasattr(self, "expected"):
             return
         of_table = [publish for publish in self.published() if publish.asset == f"marts.{self.table}"]
         if not of_table:
@@ -305,13 +307,13 @@ class Edits(RuleBasedStateMachine):
 
     @invariant()
     def every_published_load_date_has_its_rows(self) -> None:
-        if not hasattr(self, "told"):
+        if not hasattr(self, "expected"):
             return
         found = self.published()
-        assert {(publish.asset, publish.load_date) for publish in found} == set(self.told)
+        assert {(publish.asset, publish.load_date) for publish in found} == set(self.expected)
         pipeline = self.lab.pipeline()
         for publish in found:
-            publish_id, rows = self.told[publish.asset, publish.load_date]
+            publish_id, rows = self.expected[publish.asset, publish.load_date]
             assert publish.publish_id == publish_id
             assert self.rows_of(publish) == rows
             table = pipeline.tables.get(Relation.parse(publish.asset))
@@ -321,8 +323,8 @@ class Edits(RuleBasedStateMachine):
                 assert result.passed, result
 
     @invariant()
-    def the_plan_tells_of_what_is_not_as_its_file_says(self) -> None:
-        if not hasattr(self, "told"):
+    def the_plan_reports_tables_that_differ_from_their_files(self) -> None:
+        if not hasattr(self, "expected"):
             return
         pipeline = self.lab.pipeline()
         by_day: dict[date, dict[str, publishes.Publish]] = {day: {} for day in DAYS}
@@ -349,7 +351,7 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipe
         yield opened
 
 
-def test_no_edit_changes_what_another_load_date_was_published_with(lab: PipelineHarness) -> None:
+def test_no_edit_changes_the_rows_of_another_published_load_date(lab: PipelineHarness) -> None:
     class OfTheTest(Edits):
         pass
 

@@ -1,4 +1,4 @@
-"""A foreign key to a dense key is proven by its ends; with a gap each value is looked for. Both say the same."""
+"""A foreign key to a dense key is checked by the range of that key, otherwise value by value. Both agree."""
 
 import pytest
 
@@ -68,5 +68,5 @@ def test_values_without_a_parent_are_counted_and_shown(
 
 
 @pytest.mark.parametrize("parents", [[1, 2, 3], [1, 3]])
-def test_children_whose_parents_are_all_there_pass(lab: PipelineHarness, parents: list[int]) -> None:
+def test_values_that_all_have_a_parent_pass(lab: PipelineHarness, parents: list[int]) -> None:
     assert built(lab, parents, ["1", "3", "", "1"]) == (0, [])

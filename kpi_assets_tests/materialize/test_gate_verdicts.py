@@ -1,4 +1,4 @@
-"""What the gates judge a build to be, and that held, failed and published are never one for another."""
+"""The verdicts of gates: a build is published, held or failed, and never taken for another of these."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
-from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, builds_lying_about, statuses
+from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, leftover_builds, statuses
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness, failed
 
 SELECT = MART[MART.index("select") :]
@@ -32,7 +32,7 @@ def with_check(check: str) -> str:
         ("select thing_id from {this} as t where (select x from generate_series(1, 2) as x) = 1", "more than one row"),
     ],
 )
-def test_a_check_that_cannot_be_made_holds_even_where_it_only_warns(
+def test_a_check_whose_sql_fails_holds_the_build_even_with_severity_warn(
     things: PipelineHarness, query: str, reason: str, severity: str
 ) -> None:
     things.file("marts/weighed.sql", with_check(f'broken: {{severity: {severity}, bad_rows: "{query}"}}'))
@@ -48,7 +48,7 @@ def test_a_check_that_cannot_be_made_holds_even_where_it_only_warns(
         ("error", None)
     ]
     others = {found.name: found.passed for found in outcome.results if found.name != "broken"}
-    assert others == {"grain": True, "reconcile": True}, "the other checks were made all the same"
+    assert others == {"grain": True, "reconcile": True}, "the other checks still run"
     assert things.rows("select to_regclass('marts.weighed')") == [(None,)]
 
 
@@ -60,7 +60,7 @@ def test_reconciliation_catches_a_dropped_row(things: PipelineHarness) -> None:
     assert (gate.metric, gate.message) == (1, "2 rows of raw.things = 1 here + 1 unexplained")
 
 
-def test_reconciliation_catches_a_row_that_comes_twice(things: PipelineHarness) -> None:
+def test_reconciliation_catches_a_duplicated_row(things: PipelineHarness) -> None:
     twice = ALL.replace(FROM_ALL, ALL_TWICE).replace("grain: [thing_id]", "grain: [thing_id, weight]")
     different = "    (coalesce(weight, 0) + copies)::numeric(6, 2) as weight\n"
     things.file("marts/weighed.sql", twice.replace("    weight\n", different))
@@ -71,7 +71,7 @@ def test_reconciliation_catches_a_row_that_comes_twice(things: PipelineHarness) 
     }
 
 
-def test_a_dropped_row_that_hides_behind_a_doubled_one_is_caught_by_the_grain(things: PipelineHarness) -> None:
+def test_the_grain_catches_a_dropped_row_that_a_duplicated_one_hides(things: PipelineHarness) -> None:
     things.file("marts/weighed.sql", ALL.replace(FROM_ALL, f"{ALL_TWICE} and thing_id = 1"))
     outcome = things.build("marts.weighed")
     assert {name: (result.metric, result.samples) for name, result in failed(outcome.results).items()} == {
@@ -109,7 +109,7 @@ def test_less_than_half_of_the_load_date_before_is_held(things: PipelineHarness)
     assert not things.build("raw.things", NEXT).held
 
 
-def test_data_that_is_bad_is_held_and_not_failed(things: PipelineHarness) -> None:
+def test_a_build_with_bad_data_is_held_and_not_failed(things: PipelineHarness) -> None:
     things.put_things(DOUBLED)
     outcome = things.build("raw.things")
     said = (
@@ -121,7 +121,7 @@ def test_data_that_is_bad_is_held_and_not_failed(things: PipelineHarness) -> Non
         "select status, candidate, execution_seconds is not null, ended_at is not null from ops.pipeline_runs "
         "where job = 'raw.things' order by id desc limit 1"
     ) == [("held", str(outcome.candidate), True, True)]
-    assert builds_lying_about(things) == [outcome.candidate.table]
+    assert leftover_builds(things) == [outcome.candidate.table]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_data_that_is_bad_is_held_and_not_failed(things: PipelineHarness) -> Non
         ),
     ],
 )
-def test_sql_that_is_wrong_fails_and_is_not_held(
+def test_a_build_with_wrong_sql_is_failed_and_not_held(
     things: PipelineHarness, body: str, error: type[Exception], said: str
 ) -> None:
     path = things.file("marts/weighed.sql", MART.replace(SELECT, body))
@@ -155,10 +155,10 @@ def test_sql_that_is_wrong_fails_and_is_not_held(
     assert statuses(things, "marts.weighed") == [("failed", str(failure.value))]
     assert things.rows("select count(*) from ops.data_quality_results where table_name = 'marts.weighed'") == [(0,)]
     assert things.rows("select to_regclass('marts.weighed')") == [(None,)]
-    assert builds_lying_about(things) == []
+    assert leftover_builds(things) == []
 
 
-def test_an_input_that_is_missing_fails_and_is_not_held(things: PipelineHarness) -> None:
+def test_a_build_with_a_missing_input_is_failed_and_not_held(things: PipelineHarness) -> None:
     things.file("marts/weighed.sql", MART)
     with pytest.raises(UpstreamError) as failure:
         things.build("marts.weighed", NEXT)
@@ -168,7 +168,7 @@ def test_an_input_that_is_missing_fails_and_is_not_held(things: PipelineHarness)
     assert statuses(things, "marts.weighed") == [("failed", str(failure.value))]
 
 
-def test_a_store_that_cannot_be_used_fails_the_verification_and_is_not_held(lab: PipelineHarness) -> None:
+def test_a_verification_on_an_unusable_store_is_failed_and_not_held(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.store.bucket = "no-such-bucket"
     with pytest.raises(LakeError) as failure:
@@ -178,7 +178,7 @@ def test_a_store_that_cannot_be_used_fails_the_verification_and_is_not_held(lab:
     assert lab.rows("select count(*) from ops.data_quality_results") == [(0,)]
 
 
-def test_a_failure_after_a_publish_leaves_what_was_published(things: PipelineHarness) -> None:
+def test_a_failed_build_leaves_published_rows_unchanged(things: PipelineHarness) -> None:
     things.file("marts/weighed.sql", MART)
     things.build("marts.weighed")
     things.file(

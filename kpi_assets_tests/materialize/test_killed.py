@@ -1,4 +1,4 @@
-"""A process that is killed at any point of a build leaves the last published rows, and the next build heals all."""
+"""If a process is killed at any point of a build, the published rows stay, and the next build repairs the rest."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from kpi_assets_tests.materialize.crash_points import (
     WIDE,
     WIDE_COUNTS,
     await_no_session,
-    builds_lying_about,
+    leftover_builds,
     locks,
     sessions,
     statuses,
@@ -26,8 +26,8 @@ DIED = "The process that ran this died before it could finish."
 
 
 @contextmanager
-def worker(lab: PipelineHarness, phase: str, times: int = 1) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process that builds raw.things until it kills itself; ended with the block at the latest."""
+def build_process(lab: PipelineHarness, phase: str, times: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that builds raw.things and kills itself. It is killed at the end of the block at the latest."""
     words = [str(lab.root), lab.name, lab.bucket, "raw.things", str(DAY), phase, str(times)]
     process = subprocess.Popen([sys.executable, "-m", "kpi_assets_tests.materialize.build_in_subprocess", *words])
     try:
@@ -37,9 +37,9 @@ def worker(lab: PipelineHarness, phase: str, times: int = 1) -> Iterator[subproc
         process.wait()
 
 
-def killed(lab: PipelineHarness, phase: str, times: int = 1) -> None:
-    """A build by another process that is killed in a phase, until the server has noticed it."""
-    with worker(lab, phase, times) as process:
+def kill_build(lab: PipelineHarness, phase: str, times: int = 1) -> None:
+    """Build in a process that is killed in a phase, and wait until the server has noticed its end."""
+    with build_process(lab, phase, times) as process:
         assert process.wait(60) == -9
     await_no_session(lab)
 
@@ -55,18 +55,20 @@ def killed(lab: PipelineHarness, phase: str, times: int = 1) -> None:
         ("publishing", 1, 1),
     ],
 )
-def test_killed_while_building(lab: PipelineHarness, phase: str, times: int, left: int) -> None:
+def test_a_build_killed_in_any_phase_changes_nothing_and_the_next_build_succeeds(
+    lab: PipelineHarness, phase: str, times: int, left: int
+) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", "storage: partitions\ngrain:"))
     lab.put_things(GOOD)
     first = lab.build("raw.things")
     lab.put_things(WIDE)
     lab.verify("raw.things")
 
-    killed(lab, phase, times)
+    kill_build(lab, phase, times)
 
     assert lab.rows(THINGS) == GOOD_ROWS
     assert lab.rows("select publish_id from ops.published") == [(first.publish_id,)]
-    assert len(builds_lying_about(lab)) == left
+    assert len(leftover_builds(lab)) == left
     assert locks(lab) == []
     assert statuses(lab, "raw.things") == [("success", None), ("running", None)]
 
@@ -74,12 +76,12 @@ def test_killed_while_building(lab: PipelineHarness, phase: str, times: int, lef
 
     assert healed.rows == 20_000
     assert lab.rows(COUNTS) == WIDE_COUNTS
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
     assert statuses(lab, "raw.things") == [("success", None), ("failed", DIED), ("success", None)]
 
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
-def test_killed_inside_the_publish_transaction(lab: PipelineHarness, storage: str) -> None:
+def test_a_build_killed_in_the_publish_transaction_changes_nothing(lab: PipelineHarness, storage: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
     lab.put_things(GOOD)
     first = lab.build("raw.things")
@@ -88,8 +90,8 @@ def test_killed_inside_the_publish_transaction(lab: PipelineHarness, storage: st
 
     with lab.session() as ours:
         ours.execute("begin")
-        ours.execute("lock table ops.publishes in share mode")  # the last step but one of a publish waits here
-        with worker(lab, "never") as process, lab.session() as looking:
+        ours.execute("lock table ops.publishes in share mode")  # blocks the last step but one of a publish
+        with build_process(lab, "never") as process, lab.session() as looking:
             eventually(
                 lambda: any(
                     waits == "Lock" and query.startswith("update ops.publishes")
@@ -106,15 +108,15 @@ def test_killed_inside_the_publish_transaction(lab: PipelineHarness, storage: st
     healed = lab.build("raw.things")
     assert lab.rows(THINGS) == [(7, "saw", "1.00")]
     assert lab.rows("select publish_id from ops.published") == [(healed.publish_id,)]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
-def test_killed_after_the_commit_it_is_published(lab: PipelineHarness) -> None:
+def test_a_build_killed_after_the_commit_is_published(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", "storage: partitions\ngrain:"))
     lab.put_things(GOOD)
     lab.verify("raw.things")
 
-    killed(lab, "published")
+    kill_build(lab, "published")
 
     lab.prepared()
     assert lab.rows(THINGS) == GOOD_ROWS
@@ -122,17 +124,17 @@ def test_killed_after_the_commit_it_is_published(lab: PipelineHarness) -> None:
     assert statuses(lab, "raw.things") == [("success", None)]
 
 
-def test_what_a_killed_build_left_is_swept_by_the_next_of_its_load_date_only(lab: PipelineHarness) -> None:
+def test_leftovers_of_a_killed_build_are_dropped_by_the_next_build_of_its_load_date(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     for day in (DAY, NEXT):
         lab.put_things(GOOD, day)
         lab.verify("raw.things", day)
-    killed(lab, "publishing")
-    [left] = builds_lying_about(lab)
+    kill_build(lab, "publishing")
+    [left] = leftover_builds(lab)
 
     lab.build("raw.things", NEXT)
-    assert builds_lying_about(lab) == [left]
+    assert leftover_builds(lab) == [left]
 
     lab.build("raw.things", DAY)
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
     assert lab.rows("select load_date, count(*) from raw.things group by 1 order by 1") == [(DAY, 2), (NEXT, 2)]

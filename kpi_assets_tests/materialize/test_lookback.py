@@ -1,4 +1,4 @@
-"""A table that looks back: which rows it reads, which publishes it is bound to, and what it says of its window."""
+"""A table with a lookback: the rows that it reads, the inputs that the ledger records, and its window."""
 
 from datetime import date, timedelta
 
@@ -22,7 +22,7 @@ def day(shop: TwoSourcePipeline, number: int) -> date:
 
 
 def deliver(shop: TwoSourcePipeline, number: int, **of: str) -> None:
-    """Publish the labels of a load_date."""
+    """Publish raw.labels of a load_date with these labels."""
     shop.put(shop.key("labels", day(shop, number)), labels(**of))
     assert not shop.build("raw.labels", day(shop, number)).held
 
@@ -37,7 +37,7 @@ def rows(shop: TwoSourcePipeline, number: int) -> list[tuple[str, int]]:
     return shop.rows(f"select label, things from marts.recent where load_date = '{day(shop, number)}' order by 1")
 
 
-def test_of_each_key_the_row_of_the_latest_load_date_counts_and_of_no_load_date_outside(
+def test_the_latest_row_of_each_key_within_the_window_is_read(
     shop: TwoSourcePipeline,
 ) -> None:
     deliver(shop, 0, t1="out", t9="out")
@@ -50,7 +50,7 @@ def test_of_each_key_the_row_of_the_latest_load_date_counts_and_of_no_load_date_
     assert {result.name: (result.passed, result.metric) for result in outcome.results}["reconcile"] == (True, 0)
 
 
-def test_a_condition_does_not_bring_back_an_older_version(shop: TwoSourcePipeline) -> None:
+def test_a_condition_on_the_latest_row_does_not_select_an_older_one(shop: TwoSourcePipeline) -> None:
     shop.file("marts/recent.sql", UNRECONCILED.replace("group by", "and label <> 'heavy'\ngroup by"))
     deliver(shop, 0, t1="light", t2="light")
     deliver(shop, 1, t1="heavy")
@@ -58,8 +58,8 @@ def test_a_condition_does_not_bring_back_an_older_version(shop: TwoSourcePipelin
     assert rows(shop, 1) == [("light", 1)]
 
 
-def test_a_table_that_is_tied_to_the_load_date_is_read_of_it_alone(shop: TwoSourcePipeline) -> None:
-    """The window of one, and the load_date of the other, also through a join and behind a CTE."""
+def test_a_table_tied_to_the_load_date_is_read_for_that_load_date_only(shop: TwoSourcePipeline) -> None:
+    """One table is read over the window and the other for the load_date, even with a CTE and a join."""
     joined = """\
 with l as (
     select thing_id, label from raw.labels
@@ -81,7 +81,7 @@ group by l.label
     assert sorted(inputs) == ["raw.labels", f"raw.labels@{day(shop, 0)}", "raw.things"]
 
 
-def test_a_load_date_that_is_held_or_missing_is_not_there_and_is_named(shop: TwoSourcePipeline) -> None:
+def test_held_and_missing_load_dates_of_a_window_are_absent_and_named(shop: TwoSourcePipeline) -> None:
     deliver(shop, 0, t1="light", t2="light")
     shop.put(shop.key("labels", day(shop, 1)), DOUBLED)
     assert shop.build("raw.labels", day(shop, 1)).held
@@ -92,7 +92,7 @@ def test_a_load_date_that_is_held_or_missing_is_not_there_and_is_named(shop: Two
     assert rows(shop, 2) == [("heavy", 1), ("light", 1)]
 
 
-def test_what_a_replaced_load_date_that_is_held_had_published_before_is_read_with_a_warning(
+def test_earlier_rows_of_a_load_date_whose_latest_build_is_held_are_read_with_a_warning(
     shop: TwoSourcePipeline,
 ) -> None:
     deliver(shop, 0, t1="light")
@@ -106,7 +106,7 @@ def test_what_a_replaced_load_date_that_is_held_had_published_before_is_read_wit
     assert warning.endswith("; its latest build is held")
 
 
-def test_it_is_bound_to_every_publish_that_it_read(shop: TwoSourcePipeline) -> None:
+def test_the_ledger_records_every_publish_that_was_read(shop: TwoSourcePipeline) -> None:
     for number in range(3):
         deliver(shop, number, t1="light")
     recent(shop, 2)
@@ -126,7 +126,7 @@ def test_it_is_bound_to_every_publish_that_it_read(shop: TwoSourcePipeline) -> N
     }
 
 
-def test_its_own_load_date_must_be_published(shop: TwoSourcePipeline) -> None:
+def test_the_input_of_its_own_load_date_must_be_published(shop: TwoSourcePipeline) -> None:
     deliver(shop, 0, t1="light")
     with pytest.raises(UpstreamError, match="labels of that load_date must be published first"):
         shop.build("marts.recent", day(shop, 1))
@@ -144,7 +144,7 @@ def test_the_first_load_dates_of_a_pipeline_have_a_shorter_window(shop: TwoSourc
     ]
 
 
-def test_a_load_date_counts_only_where_all_tables_of_the_window_have_it(shop: TwoSourcePipeline) -> None:
+def test_a_load_date_is_read_only_if_all_tables_of_the_window_have_it(shop: TwoSourcePipeline) -> None:
     shop.file("raw/things.sql", RAW_THINGS.replace("grain:", "versions: latest\ngrain:"))
     joined = SELECT.replace("where", "inner join raw.things using (load_date, thing_id)\nwhere")
     shop.file("marts/recent.sql", UNRECONCILED.replace(SELECT, joined))
@@ -159,8 +159,8 @@ def test_a_load_date_counts_only_where_all_tables_of_the_window_have_it(shop: Tw
     assert rows(shop, 2) == [("light", 2)]
 
 
-def test_nothing_is_published_into_its_window_while_it_reads(shop: TwoSourcePipeline) -> None:
-    """Another load_date waits, so what the ledger says of the window is what was read."""
+def test_no_load_date_of_the_window_is_published_while_it_is_read(shop: TwoSourcePipeline) -> None:
+    """A publish of another load_date waits, so the recorded inputs are those that were read."""
     for number in (0, 2):
         deliver(shop, number, t1="light")
     context = shop.prepared()
@@ -173,7 +173,9 @@ def test_nothing_is_published_into_its_window_while_it_reads(shop: TwoSourcePipe
 
 
 @pytest.mark.parametrize(("there", "later"), [(0, 1), (1, 0)])
-def test_its_checks_alone_judge_the_load_dates_that_it_read(shop: TwoSourcePipeline, there: int, later: int) -> None:
+def test_a_recheck_compares_with_the_load_dates_that_the_build_read(
+    shop: TwoSourcePipeline, there: int, later: int
+) -> None:
     deliver(shop, there, t1="light")
     deliver(shop, 2, t2="light")
     recent(shop, 2)

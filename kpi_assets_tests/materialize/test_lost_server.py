@@ -1,4 +1,4 @@
-"""The server, or the way to it, is lost in the middle of a build: nothing half-published, and the next build heals."""
+"""If the server or the connection is lost during a build, nothing is half-published and the next build succeeds."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.materialize.commit_dropping_proxy import wire
+from kpi_assets_tests.materialize.commit_dropping_proxy import commit_dropping_proxy
 from kpi_assets_tests.materialize.crash_points import (
     COUNTS,
     GOOD_ROWS,
@@ -27,7 +27,7 @@ from kpi_assets_tests.materialize.crash_points import (
     WIDE_COUNTS,
     at,
     await_no_session,
-    builds_lying_about,
+    leftover_builds,
     locks,
     statuses,
 )
@@ -37,15 +37,15 @@ PARTITIONED = RAW_THINGS.replace("grain:", "storage: partitions\ngrain:")
 
 
 @pytest.fixture(scope="module")
-def throw_away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a Postgres that these tests crash."""
+def crash_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a Postgres server that these tests crash."""
     home = tmp_path_factory.mktemp("crash") / "home"
     with Stack(home, s3=False):
         yield home
 
 
 def stop_immediately(home: Path) -> None:
-    """What `pg_ctl stop -m immediate` does: no checkpoint, no goodbye; the next start recovers."""
+    """Stop the server like `pg_ctl stop -m immediate`: without a checkpoint, so that the next start recovers."""
     [pid] = [server.pid for server in status(home) if server.name == "postgres"]
     assert pid is not None
     postmaster = psutil.Process(pid)
@@ -58,9 +58,11 @@ def stop_immediately(home: Path) -> None:
 @pytest.mark.parametrize(
     ("phase", "times"), [("copying", 1), ("copying", 3), ("indexing", 1), ("checking", 1), ("publishing", 1)]
 )
-def test_the_server_crashes(lab: PipelineHarness, throw_away: Path, phase: str, times: int) -> None:
+def test_a_crash_of_the_server_during_a_build_changes_nothing(
+    lab: PipelineHarness, crash_home: Path, phase: str, times: int
+) -> None:
     lab.file("raw/things.sql", PARTITIONED)
-    with Stack(throw_away, s3=False) as stack:
+    with Stack(crash_home, s3=False) as stack:
         server = SecretStr(stack.environment()["KPI_POSTGRES_URL"])
         calm = replace(lab.context(), server=server)
         table = calm.pipeline.table("raw.things")
@@ -72,9 +74,9 @@ def test_the_server_crashes(lab: PipelineHarness, throw_away: Path, phase: str, 
         verify(calm, table, DAY)
 
         with pytest.raises(WarehouseError, match=r"raw/things\.sql: building raw\.things failed \("):
-            build(replace(calm, on_progress=at(phase, lambda: stop_immediately(throw_away), times)), table, DAY)
+            build(replace(calm, on_progress=at(phase, lambda: stop_immediately(crash_home), times)), table, DAY)
 
-    with Stack(throw_away, s3=False) as stack:
+    with Stack(crash_home, s3=False) as stack:
         server = SecretStr(stack.environment()["KPI_POSTGRES_URL"])
         with psycopg.connect(make_conninfo(server.get_secret_value(), dbname=lab.name), autocommit=True) as after:
             assert after.execute(THINGS).fetchall() == GOOD_ROWS
@@ -94,7 +96,7 @@ def test_the_server_crashes(lab: PipelineHarness, throw_away: Path, phase: str, 
 @pytest.mark.parametrize(
     ("phase", "times"), [("copying", 1), ("copying", 3), ("indexing", 1), ("checking", 1), ("publishing", 1)]
 )
-def test_the_backend_is_terminated(lab: PipelineHarness, phase: str, times: int) -> None:
+def test_a_terminated_session_of_a_build_changes_nothing(lab: PipelineHarness, phase: str, times: int) -> None:
     lab.file("raw/things.sql", PARTITIONED)
     lab.put_things(GOOD)
     first = lab.build("raw.things")
@@ -112,60 +114,60 @@ def test_the_backend_is_terminated(lab: PipelineHarness, phase: str, times: int)
     assert [status for status, _ in statuses(lab, "raw.things")] == ["success", "failed"]
     assert lab.rows("select publish_id from ops.published") == [(first.publish_id,)]
     assert lab.rows(THINGS) == GOOD_ROWS
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
     assert locks(lab) == []
     assert lab.build("raw.things").rows == 20_000
     assert lab.rows(COUNTS) == WIDE_COUNTS
 
 
-def through(lab: PipelineHarness, port: int) -> BuildContext:
-    """A context of the lab whose server is reached through another port of this machine."""
+def context_through(lab: PipelineHarness, port: int) -> BuildContext:
+    """Return a context that reaches the server through another port of this machine."""
     url = lab.server.get_secret_value()
     return replace(lab.prepared(), server=SecretStr(url.replace(f":{conninfo_to_dict(url)['port']}/", f":{port}/")))
 
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
-def test_the_answer_to_the_commit_is_lost_and_the_ledger_tells_that_it_was_published(
+def test_a_build_whose_commit_was_not_acknowledged_is_published_if_the_ledger_has_it(
     lab: PipelineHarness, storage: str
 ) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
     lab.put_things(GOOD)
     lab.verify("raw.things")
-    with wire(int(conninfo_to_dict(lab.server.get_secret_value())["port"])) as lossy:
-        context = through(lab, lossy.port)
-        hear = at("publishing", lambda: setattr(lossy, "lose", "answer"))
+    with commit_dropping_proxy(int(conninfo_to_dict(lab.server.get_secret_value())["port"])) as proxy:
+        context = context_through(lab, proxy.port)
+        hear = at("publishing", lambda: setattr(proxy, "lose", "answer"))
 
         outcome = build(replace(context, on_progress=hear), context.pipeline.table("raw.things"), DAY)
 
-    assert lossy.lose is None, "nothing was lost"
+    assert proxy.lose is None, "no COMMIT reached the proxy"
     assert lab.rows("select publish_id, rows from ops.published") == [(outcome.publish_id, 2)]
     assert lab.rows(THINGS) == GOOD_ROWS
     assert statuses(lab, "raw.things") == [("success", None)]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
-def test_the_commit_itself_is_lost_and_nothing_is_published(lab: PipelineHarness) -> None:
+def test_a_lost_commit_publishes_nothing(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", PARTITIONED)
     lab.put_things(GOOD)
     first = lab.build("raw.things")
     lab.put_things(b"thing_id,name,weight\n7,saw,1.00\n")
     lab.verify("raw.things")
-    with wire(int(conninfo_to_dict(lab.server.get_secret_value())["port"])) as lossy:
-        context = through(lab, lossy.port)
-        hear = at("publishing", lambda: setattr(lossy, "lose", "commit"))
+    with commit_dropping_proxy(int(conninfo_to_dict(lab.server.get_secret_value())["port"])) as proxy:
+        context = context_through(lab, proxy.port)
+        hear = at("publishing", lambda: setattr(proxy, "lose", "commit"))
         with pytest.raises(WarehouseError, match=r"raw/things\.sql: building raw\.things failed \("):
             build(replace(context, on_progress=hear), context.pipeline.table("raw.things"), DAY)
 
-    assert lossy.lose is None, "nothing was lost"
+    assert proxy.lose is None, "no COMMIT reached the proxy"
     await_no_session(lab)
     assert lab.rows("select publish_id from ops.published") == [(first.publish_id,)]
     assert lab.rows(THINGS) == GOOD_ROWS
     assert [status for status, _ in statuses(lab, "raw.things")] == ["success", "failed"]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
-def test_an_interruption_after_the_commit_takes_nothing_back(lab: PipelineHarness, storage: str) -> None:
+def test_an_interruption_after_the_commit_leaves_the_publish(lab: PipelineHarness, storage: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
     lab.put_things(GOOD)
 
@@ -181,7 +183,7 @@ def test_an_interruption_after_the_commit_takes_nothing_back(lab: PipelineHarnes
 
 
 @pytest.mark.parametrize("phase", ["copying", "indexing", "checking", "publishing"])
-def test_an_interruption_before_the_commit_leaves_nothing(lab: PipelineHarness, phase: str) -> None:
+def test_an_interruption_before_the_commit_leaves_nothing_behind(lab: PipelineHarness, phase: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)
 
@@ -194,5 +196,5 @@ def test_an_interruption_before_the_commit_leaves_nothing(lab: PipelineHarness, 
     assert lab.rows("select count(*) from ops.publishes") == [(0,)]
     assert lab.rows("select to_regclass('raw.things')") == [(None,)]
     assert statuses(lab, "raw.things") == [("failed", "It was interrupted.")]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
     assert locks(lab) == []

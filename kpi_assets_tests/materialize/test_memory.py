@@ -1,4 +1,4 @@
-"""The memory of a build is bounded whatever the records are; it is measured in a process of its own."""
+"""The memory of a build is bounded for any records. It is measured in a separate process."""
 
 import subprocess
 import sys
@@ -15,12 +15,12 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 """
 MB = 1 << 20
 HEADER = b"thing_id,name,weight\n"
-# A file whose parts fill what is read ahead: what a build of short records takes.
+# Short records whose parts fill the read-ahead: the memory of a usual build
 SHORT = b"".join(b"%d,anvil number %d,20.50\n" % (number, number) for number in range(800_000))
 
 
 def peak(lab: PipelineHarness, body: bytes) -> int:
-    """Megabytes that a process takes at most which builds raw.things of such an object."""
+    """Return the peak memory, in MB, of a process that builds raw.things from an object with this body."""
     lab.file("raw/things.sql", RAW_THINGS.replace("format: csv", "format: csv\n  quarantine_budget: 9"))
     lab.put_things(HEADER + body)
     lab.verify("raw.things")
@@ -29,13 +29,13 @@ def peak(lab: PipelineHarness, body: bytes) -> int:
     return int(ran.stdout)
 
 
-def test_long_fields_take_hardly_more_memory_than_short_ones(lab: PipelineHarness) -> None:
-    """One kind of them in `make test`, all by `make nightly`: each is a build of ten seconds."""
+def test_long_fields_need_hardly_more_memory_than_short_ones(lab: PipelineHarness) -> None:
+    """`make test` builds one kind of field, `make nightly` all: each build takes ten seconds."""
     usual = peak(lab, SHORT)
     records = {
         "64 MB of quotes": b'1,"' + b'""' * (32 * MB) + b'",1\n',
         "64 MB": b"1," + b"x" * (64 * MB) + b",1\n",
-        "64 MB behind a quote that is not closed": b'1,"' + "🙂".encode() * (16 * MB),
+        "64 MB after a quote that is not closed": b'1,"' + "🙂".encode() * (16 * MB),
         "15 MB, which load": b"".join(b'%d,"' % n + b'x""' * (5 * MB) + b'",1\n' for n in range(1, 6)),
     }
     built = list(records) if examples.ALL else list(records)[:1]

@@ -1,6 +1,6 @@
-"""How many rows are enough: by itself one; a fall is judged only where somebody asks, by the day before or the week.
+"""The check min_rows: by default one row is enough. Shares of earlier load_dates are required only on request.
 
-Six weeks before Christmas, of which only Thursdays and Sundays are built; 25 December is a Thursday.
+The load_dates are Thursdays and Sundays of the weeks before Christmas. 25 December 2025 is a Thursday.
 """
 
 from collections.abc import Iterator
@@ -35,14 +35,14 @@ def say(lab: PipelineHarness, words: str) -> None:
 
 
 def build(lab: PipelineHarness, day: date, rows: int) -> tuple[bool, str]:
-    """Whether a load_date of so many rows is held, and what min_rows says."""
+    """Build a load_date of `rows` rows. Return whether it is held, and the message of min_rows."""
     lab.put_things(b"thing_id,name,weight\n" + b"".join(b"%d,,\n" % number for number in range(rows)), day)
     outcome = lab.build("raw.things", day)
     [message] = [result.message for result in outcome.results if result.name == "min_rows"]
     return outcome.held, message
 
 
-def test_by_itself_a_quiet_day_is_published_and_an_empty_one_is_held(weeks: PipelineHarness) -> None:
+def test_by_default_a_quiet_day_is_published_and_an_empty_one_is_held(weeks: PipelineHarness) -> None:
     sunday = CHRISTMAS - timedelta(days=4)
     assert build(weeks, sunday - timedelta(days=1), 100) == (False, "")
     assert build(weeks, sunday, 3) == (False, "")
@@ -56,18 +56,20 @@ def test_by_itself_a_quiet_day_is_published_and_an_empty_one_is_held(weeks: Pipe
     assert (outcome.held, [result.name for result in outcome.results if result.name == "min_rows"]) == (False, [])
 
 
-def test_a_share_of_what_is_usual_on_the_weekday(weeks: PipelineHarness) -> None:
+def test_of_usual_requires_a_share_of_the_median_of_the_weekday(weeks: PipelineHarness) -> None:
     (weeks.folder / "pipeline.yaml").write_text(
         PIPELINE_YAML.format(bucket=weeks.bucket) + "defaults: {min_rows: {of_usual: 0.4}}\n"
     )
     first = CHRISTMAS - 7 * WEEK
-    # Of the first four weeks nothing is usual yet, on Thursdays as on Sundays; one row is enough.
+    # In the first four weeks there is no median yet, for Thursdays or Sundays, so one row is enough.
     for number, rows in enumerate((100, 120, 80, 1)):
         assert build(weeks, first + number * WEEK, rows) == (False, NONE_YET.format(number))
         assert not build(weeks, first + number * WEEK + timedelta(days=3), 9 + number)[0]
-    assert build(weeks, first + 3 * WEEK, 110) == (False, NONE_YET.format(3)), "its second delivery is what counts"
+    assert build(weeks, first + 3 * WEEK, 110) == (False, NONE_YET.format(3)), (
+        "the latest publish of a load_date counts"
+    )
 
-    fifth = first + 4 * WEEK  # of 80, 100, 110 and 120
+    fifth = first + 4 * WEEK  # after 80, 100, 110 and 120 rows
     assert build(weeks, fifth, 41) == (
         True,
         "41 rows, at least 42 are wanted (40% of 105, the median of the last 4 Thursdays)",
@@ -75,7 +77,7 @@ def test_a_share_of_what_is_usual_on_the_weekday(weeks: PipelineHarness) -> None
     assert build(weeks, fifth, 42) == (False, "")
     assert build(weeks, fifth + timedelta(days=3), 5) == (False, ""), "a Sunday is compared with Sundays"
 
-    # One that is held is none of those that are usual; one that retention dropped is.
+    # A held load_date is no part of the median; one that retention dropped is.
     sixth = fifth + WEEK
     median_of_five = "(40% of 100, the median of the last 5 Thursdays)"
     assert build(weeks, sixth, 39) == (True, f"39 rows, at least 40 are wanted {median_of_five}")
@@ -85,7 +87,7 @@ def test_a_share_of_what_is_usual_on_the_weekday(weeks: PipelineHarness) -> None
         publishes.record_drop(session, [THINGS], first + 2 * WEEK)
     assert build(weeks, CHRISTMAS, 39) == (True, f"39 rows, at least 40 are wanted {median_of_five}")
 
-    # Christmas is as it is: who knows that says so, for this file and not for the others.
+    # An author who expects few rows on Christmas lowers the minimum in this file only.
     say(weeks, "{at_least: 0}")
     weeks.put_things(b"thing_id,name,weight\n1,,\n", CHRISTMAS)
     assert not weeks.build("raw.things", CHRISTMAS).held
@@ -101,7 +103,7 @@ def test_a_share_of_what_is_usual_on_the_weekday(weeks: PipelineHarness) -> None
     assert build(weeks, CHRISTMAS + WEEK, 35) == (True, less)
 
 
-def test_the_last_eight_of_the_weekday_tell_what_is_usual(weeks: PipelineHarness) -> None:
+def test_the_median_is_of_the_last_eight_load_dates_of_the_weekday(weeks: PipelineHarness) -> None:
     say(weeks, "{of_usual: 1}")
     first = CHRISTMAS - 9 * WEEK
     for number in range(9):
@@ -112,4 +114,6 @@ def test_the_last_eight_of_the_weekday_tell_what_is_usual(weeks: PipelineHarness
         "14 rows, at least 14.5 are wanted (100% of 14.5, the median of the last 8 Thursdays)",
     )
     drop_table(weeks.server, weeks.name, THINGS, lambda *_: None)
-    assert build(weeks, CHRISTMAS, 1) == (False, NONE_YET.format(0)), "what was dropped as a whole is no measure"
+    assert build(weeks, CHRISTMAS, 1) == (False, NONE_YET.format(0)), (
+        "load_dates of a dropped table are no part of the median"
+    )

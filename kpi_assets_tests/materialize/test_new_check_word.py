@@ -1,4 +1,4 @@
-"""A check word that only a test has: registering it is enough, from the header to `kpi recheck`."""
+"""To add a check word, registering it is enough: it works from the header to `kpi recheck`."""
 
 import os
 import subprocess
@@ -56,10 +56,10 @@ def test_a_wrong_value_is_refused_with_file_and_line(
     assert str(caught.value).startswith(f"{lab.folder}/raw/things.sql:{line}: {sentence}")
 
 
-def test_it_holds_a_build_or_lets_it_be_published_and_the_ledger_says_so(lab: PipelineHarness) -> None:
+def test_a_new_word_holds_a_build_or_passes_and_is_recorded(lab: PipelineHarness) -> None:
     file_with(lab, "max_rows: {at_most: 2, of_previous: 1}\n  spread: {weight: 10}")
     lab.put_things(GOOD)
-    assert not lab.build("raw.things").held, "one weight has no spread"
+    assert not lab.build("raw.things").held, "a single weight has a spread of 0"
     lab.put_things(THREE, NEXT)
     outcome = lab.build("raw.things", NEXT)
     assert outcome.held
@@ -77,7 +77,7 @@ def test_it_holds_a_build_or_lets_it_be_published_and_the_ledger_says_so(lab: Pi
     assert recorded(lab, "max_rows")[-1] == ("candidate", NEXT, "pass", 3, 3, "")
 
 
-def test_dagster_shows_it_as_a_check_of_the_asset(lab: PipelineHarness) -> None:
+def test_dagster_shows_a_new_word_as_a_check_of_the_asset(lab: PipelineHarness) -> None:
     file_with(lab, "max_rows: {at_most: 1}")
     lab.put_things(GOOD)
     lab.prepared()
@@ -95,7 +95,7 @@ def test_dagster_shows_it_as_a_check_of_the_asset(lab: PipelineHarness) -> None:
     assert (found.passed, found.partition, found.description) == (False, str(DAY), "2 rows, at most 1 are wanted")
 
 
-def test_kpi_recheck_makes_it_again(lab: PipelineHarness) -> None:
+def test_kpi_recheck_makes_the_check_of_a_new_word(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(THREE)
     lab.build("raw.things")

@@ -1,4 +1,4 @@
-"""A format that is registered, and that no other module knows of, goes all the way that CSV does."""
+"""To add a format, registering it is enough: it works from landing to publish like CSV."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.plan.collect import collect
 from kpi_assets.sources.formats import FORMATS
 from kpi_assets.sources.landing import files_of, land
-from kpi_assets_tests.materialize.crash_points import THINGS, builds_lying_about
+from kpi_assets_tests.materialize.crash_points import THINGS, leftover_builds
 from kpi_assets_tests.other_formats import OTHER_FORMATS
 from kpi_assets_tests.pipeline_harness import DAY, MART, RAW_THINGS, PipelineHarness, failed
 
@@ -29,7 +29,7 @@ ACCOUNTS = (
 
 @dataclass(frozen=True)
 class Case:
-    """Objects of one format: ROWS, ROWS with a bad record between them and one behind, and one of another kind."""
+    """Objects of one format: ROWS, ROWS with two bad records, and an object that begins differently."""
 
     good: bytes
     bad: bytes
@@ -72,7 +72,7 @@ CASES = {
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> Case:
-    """One of the formats, registered as any format is, and a raw table with such an object."""
+    """The objects of a format that is registered and declared by raw.things."""
     for each in OTHER_FORMATS:
         monkeypatch.setitem(FORMAT_KINDS, each.kind.name, each.kind)
         monkeypatch.setitem(FORMATS, each.kind.name, each)
@@ -91,7 +91,7 @@ def build(lab: PipelineHarness, body: bytes, **changes: int) -> BuildOutcome:
     return lab.build("raw.things", **changes)
 
 
-def test_it_is_landed_verified_loaded_and_counted(lab: PipelineHarness, case: Case) -> None:
+def test_an_object_of_another_format_is_landed_verified_loaded_and_counted(lab: PipelineHarness, case: Case) -> None:
     file = lab.root / "things.other"
     file.write_bytes(case.good)
     [table] = lab.pipeline().object_tables
@@ -116,7 +116,7 @@ def test_it_is_landed_verified_loaded_and_counted(lab: PipelineHarness, case: Ca
     assert status.state == "published"
 
 
-def test_an_object_that_begins_otherwise_is_held(lab: PipelineHarness, case: Case) -> None:
+def test_an_object_with_another_beginning_than_its_format_is_held(lab: PipelineHarness, case: Case) -> None:
     lab.put(KEY, case.other)
     verified = lab.verify("raw.things")
     assert {name: result.message for name, result in failed(verified.results).items() if result.blocking} == {
@@ -124,7 +124,7 @@ def test_an_object_that_begins_otherwise_is_held(lab: PipelineHarness, case: Cas
     }
 
 
-def test_bad_records_are_set_aside_within_the_budget_and_hold_over_it(
+def test_bad_records_are_quarantined_and_hold_the_build_above_the_budget(
     lab: PipelineHarness, case: Case, request: pytest.FixtureRequest
 ) -> None:
     name = lab.pipeline().table("raw.things").format.name
@@ -153,7 +153,7 @@ def test_a_replay_into_an_empty_database_gives_the_same_rows(lab: PipelineHarnes
     assert lab.rows("select rows, sha256 from ops.manifests") == content
 
 
-def test_its_assets_name_it(lab: PipelineHarness, case: Case) -> None:
+def test_assets_have_the_name_of_their_format(lab: PipelineHarness, case: Case) -> None:
     name = lab.pipeline().table("raw.things").format.name
     kinds = {spec.key.to_user_string(): spec.kinds for each in pipeline_assets(lab.pipeline()) for spec in each.specs}
     assert kinds[f"{lab.name}/s3/things"] == {"s3", name}
@@ -172,10 +172,10 @@ def test_a_large_object_is_loaded_in_slices(lab: PipelineHarness, case: Case) ->
     fall = b"".join(reversed(body.splitlines(keepends=True)))
     assert build(lab, fall, writers=3, slice_bytes=len(body) // 5).checksum == one.checksum
     assert lab.rows("select count(distinct tableoid) from raw.things") == [(1,)]
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
 @pytest.mark.parametrize("case", ["pipes"], indirect=True)
-def test_what_its_copy_does_not_take_is_read_record_by_record(lab: PipelineHarness, case: Case) -> None:
+def test_an_object_that_copy_refuses_is_read_record_by_record(lab: PipelineHarness, case: Case) -> None:
     assert not build(lab, b"1|a\\nvil|20.50\n").held
     assert lab.rows(THINGS) == [(1, "a\\nvil", "20.50")]

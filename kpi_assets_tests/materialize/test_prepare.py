@@ -1,4 +1,4 @@
-"""Making a database ready: by whom it may be done, and what it mends on the way."""
+"""Preparing a database: which users may do it, and what it repairs."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ LOGIN, PASSWORD = "kpi_test_product", "of-the-product"
 
 @pytest.fixture
 def product(lab: PipelineHarness) -> Iterator[SecretStr]:
-    """A login that owns nothing and may act as our roles, as a deployment has it."""
+    """The URL of a login that owns nothing and may act as the roles of kpi_assets, as in a deployment."""
     lab.file("raw/things.sql", RAW_THINGS)
     lab.prepared()
     lab.in_postgres(f"create role {LOGIN} login password '{PASSWORD}'")
@@ -24,7 +24,7 @@ def product(lab: PipelineHarness) -> Iterator[SecretStr]:
     lab.in_postgres(f"drop owned by {LOGIN}; drop role {LOGIN}")
 
 
-def test_who_does_not_own_a_database_finds_it_ready(lab: PipelineHarness, product: SecretStr) -> None:
+def test_a_user_who_does_not_own_a_prepared_database_may_use_it(lab: PipelineHarness, product: SecretStr) -> None:
     prepare(lab.pipeline(), product)
     with pytest.raises(WarehouseError) as failure:
         prepare(lab.pipeline(), product, as_owner=True)
@@ -33,7 +33,7 @@ def test_who_does_not_own_a_database_finds_it_ready(lab: PipelineHarness, produc
     )
 
 
-def test_who_does_not_own_a_database_is_told_what_it_lacks(lab: PipelineHarness, product: SecretStr) -> None:
+def test_a_user_who_does_not_own_a_database_is_told_what_it_lacks(lab: PipelineHarness, product: SecretStr) -> None:
     with lab.session() as session:
         session.execute("drop schema stg")
     with pytest.raises(WarehouseError) as failure:
@@ -44,7 +44,7 @@ def test_who_does_not_own_a_database_is_told_what_it_lacks(lab: PipelineHarness,
     )
 
 
-def test_what_a_process_that_died_left_open_is_closed(lab: PipelineHarness) -> None:
+def test_prepare_closes_the_run_log_of_a_process_that_died(lab: PipelineHarness) -> None:
     lab.prepared()
     with lab.session() as session:
         session.execute("insert into ops.pipeline_runs (run_id, pipeline_name, job) values ('dead', 'p', 'raw.things')")

@@ -1,4 +1,4 @@
-"""Promises 1 and 2: readers see what passed its gates, and nothing is built on what did not."""
+"""Readers see only rows that passed their gates, and no table is built from rows that did not."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_a_held_build_changes_nothing_for_readers(lab: PipelineHarness, storage:
 
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
-def test_the_next_build_replaces_the_load_date_and_sweeps_the_candidate(lab: PipelineHarness, storage: str) -> None:
+def test_the_next_build_replaces_the_load_date_and_drops_the_held_candidate(lab: PipelineHarness, storage: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
     lab.put_things(GOOD)
     lab.put_things(GOOD, NEXT)
@@ -51,7 +51,7 @@ def test_the_next_build_replaces_the_load_date_and_sweeps_the_candidate(lab: Pip
     assert len(left) == (2 if storage == "partitions" else 0), left
 
 
-def test_a_table_is_not_built_on_what_is_not_published(lab: PipelineHarness) -> None:
+def test_a_table_is_not_built_from_an_unpublished_input(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.file("marts/weighed.sql", MART)
     lab.put_things(DOUBLED)
@@ -68,7 +68,7 @@ def test_a_table_is_not_built_on_what_is_not_published(lab: PipelineHarness) -> 
     ]
 
 
-def test_a_table_on_an_input_whose_latest_build_is_held_says_so(lab: PipelineHarness) -> None:
+def test_a_table_warns_about_an_input_whose_latest_build_is_held(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.file("marts/weighed.sql", MART)
     lab.put_things(GOOD)

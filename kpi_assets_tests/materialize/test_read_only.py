@@ -1,4 +1,4 @@
-"""A database that takes no writes: builds and sensors say so in one sentence, and what is there can be read."""
+"""On a read-only database builds and sensors fail with one sentence, and reading still works."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,15 +19,15 @@ SENTENCE = "takes no writes on database '{}', where default_transaction_read_onl
 
 
 @pytest.fixture
-def braked(lab: PipelineHarness) -> Iterator[PipelineHarness]:
-    """A lab with one load_date published and one landed, on whose database somebody set the brake."""
+def read_only(lab: PipelineHarness) -> Iterator[PipelineHarness]:
+    """A pipeline with a published and a landed load_date, whose database was set to read-only."""
     lab.file("raw/things.sql", RAW_THINGS)
     for day in (DAY, NEXT):
         lab.put_things(GOOD, day)
     assert not lab.build("raw.things").held
-    brake = sql.SQL("alter database {} set default_transaction_read_only = on")
+    make_read_only = sql.SQL("alter database {} set default_transaction_read_only = on")
     with connect(lab.server, "postgres", "test") as session:
-        session.execute(brake.format(sql.Identifier(lab.name)))
+        session.execute(make_read_only.format(sql.Identifier(lab.name)))
     yield lab
 
 
@@ -39,9 +39,9 @@ def rows(lab: PipelineHarness) -> list[tuple[int, ...]]:
         ).fetchall()
 
 
-def test_nothing_is_built(braked: PipelineHarness) -> None:
-    before = rows(braked)
-    context = braked.context()
+def test_nothing_is_built_on_a_read_only_database(read_only: PipelineHarness) -> None:
+    before = rows(read_only)
+    context = read_only.context()
     table = context.pipeline.table("raw.things")
     for write in (
         lambda: prepare(context.pipeline, context.server),
@@ -50,25 +50,25 @@ def test_nothing_is_built(braked: PipelineHarness) -> None:
     ):
         with pytest.raises(WarehouseError) as failure:
             write()
-        assert SENTENCE.format(braked.name) in str(failure.value)
+        assert SENTENCE.format(read_only.name) in str(failure.value)
         assert failure.value.transient is False
-    assert rows(braked) == before
+    assert rows(read_only) == before
     check_readable(context.pipeline, context.server)
 
 
-def test_a_tick_says_it_in_one_sentence(braked: PipelineHarness) -> None:
-    before = rows(braked)
-    problems, complete = alerts.tick([braked.pipeline()], [])
+def test_a_tick_on_a_read_only_database_fails_with_one_sentence(read_only: PipelineHarness) -> None:
+    before = rows(read_only)
+    problems, complete = alerts.tick([read_only.pipeline()], [])
     [problem] = problems
-    assert (SENTENCE.format(braked.name) in problem, complete) == (True, False)
+    assert (SENTENCE.format(read_only.name) in problem, complete) == (True, False)
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises(WarehouseError) as failure:
-        TickEvaluator(braked.pipeline()).evaluate(instance, None, timedelta(seconds=1).total_seconds())
+        TickEvaluator(read_only.pipeline()).evaluate(instance, None, timedelta(seconds=1).total_seconds())
     assert str(failure.value) == problem
-    assert rows(braked) == before
+    assert rows(read_only) == before
 
 
-def test_who_only_reads_cannot_write(lab: PipelineHarness) -> None:
-    """Also where the server would let it."""
+def test_a_session_for_reading_cannot_write(lab: PipelineHarness) -> None:
+    """This holds even if the server allows writes."""
     lab.file("raw/things.sql", RAW_THINGS)
     lab.prepared()
     with connect(lab.server, lab.name, "test", reads=True) as session, pytest.raises(errors.ReadOnlySqlTransaction):

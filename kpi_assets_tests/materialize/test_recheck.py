@@ -1,4 +1,4 @@
-"""A recheck compares what is published with what a build of it would be compared with."""
+"""A recheck compares published rows with the same values as a build would."""
 
 from datetime import date
 
@@ -14,17 +14,17 @@ def rechecked(lab: PipelineHarness, name: str, day: date) -> dict[str, CheckResu
     return {result.name: result for result in recheck(context, context.pipeline.table(name), day)}
 
 
-def test_with_the_rows_of_the_load_date_before(things: PipelineHarness) -> None:
+def test_a_recheck_compares_with_the_rows_of_the_previous_load_date(things: PipelineHarness) -> None:
     things.put_things(ONE, NEXT)
-    assert not things.build("raw.things", NEXT).held, "half of them is enough"
+    assert not things.build("raw.things", NEXT).held, "by default one row is enough"
     things.file("raw/things.sql", RAW_THINGS.replace("@end", "checks:\n  min_rows: {of_previous: 1}\n@end"))
     assert rechecked(things, "raw.things", NEXT)["min_rows"] == CheckResult(
         "min_rows", False, True, 1, 2.0, "1 rows, at least 2 are wanted (100% of the 2 rows of the load_date before)"
     )
-    assert rechecked(things, "raw.things", DAY)["min_rows"].passed, "before it there is none"
+    assert rechecked(things, "raw.things", DAY)["min_rows"].passed, "the first load_date has no previous one"
 
 
-def test_with_the_rows_that_it_was_made_of_as_they_are_published_now(things: PipelineHarness) -> None:
+def test_a_recheck_reconciles_with_the_currently_published_inputs(things: PipelineHarness) -> None:
     things.file("marts/weighed.sql", MART)
     things.build("marts.weighed")
     [reconcile] = [rechecked(things, "marts.weighed", DAY)["reconcile"]]
@@ -37,7 +37,7 @@ def test_with_the_rows_that_it_was_made_of_as_they_are_published_now(things: Pip
     assert reconcile.message == "2 rows of raw.things = 1 here + 1 unexplained"
 
 
-def test_on_the_rows_of_its_load_date_alone_and_the_result_says_of_which_build(things: PipelineHarness) -> None:
+def test_a_recheck_reads_only_its_load_date_and_records_the_build(things: PipelineHarness) -> None:
     things.put_things(ONE, NEXT)
     second = things.build("raw.things", NEXT)
     names = ("as_published", "grain", "heavy", "min_rows")

@@ -1,4 +1,4 @@
-"""The object changes between its verification and the end of its reading: nothing is made of a mixture."""
+"""If an object changes between its verification and the end of the read, nothing is built from a mixture."""
 
 import re
 from collections.abc import Callable
@@ -8,17 +8,17 @@ import pytest
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, WIDE, at, builds_lying_about, statuses
+from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, WIDE, at, leftover_builds, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, RAW_THINGS, PipelineHarness, failed
 
 KEY = f"raw/things/load_date={DAY}/things.csv"
 SAW = b"thing_id,name,weight\n7,saw,1.00\n"
-# The first two parts of an S3 read are asked for ahead; this one is long enough to be changed before its last.
+# The first two parts of an S3 read are requested ahead. This object is so long that it can change before its last.
 LONG = WIDE + WIDE.partition(b"\n")[2].replace(b",1.25\n", b",2.25\n")
 
 
 def replaced(lab: PipelineHarness) -> None:
-    """Other bytes of the same length."""
+    """Replace the object by other bytes of the same length."""
     lab.put_things(LONG.replace(b"1.25", b"9.99"))
 
 
@@ -38,11 +38,13 @@ def assert_untouched(lab: PipelineHarness, said: str) -> None:
     assert statuses(lab, "raw.things") == [("success", None), ("failed", said)]
     assert lab.rows("select rows from ops.publishes") == [(2,)]
     assert lab.rows(THINGS) == GOOD_ROWS
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
 @pytest.mark.parametrize("change", [replaced, truncated, removed])
-def test_between_verification_and_build(things: PipelineHarness, change: Callable[[PipelineHarness], None]) -> None:
+def test_an_object_that_changes_between_verification_and_build_is_not_published(
+    things: PipelineHarness, change: Callable[[PipelineHarness], None]
+) -> None:
     things.put_things(LONG)
     things.verify("raw.things")
     change(things)
@@ -55,7 +57,9 @@ def test_between_verification_and_build(things: PipelineHarness, change: Callabl
 
 
 @pytest.mark.parametrize("change", [replaced, truncated, removed])
-def test_while_it_is_read(things: PipelineHarness, change: Callable[[PipelineHarness], None]) -> None:
+def test_an_object_that_changes_while_it_is_read_is_not_published(
+    things: PipelineHarness, change: Callable[[PipelineHarness], None]
+) -> None:
     things.put_things(LONG)
 
     with pytest.raises(LakeError) as failure:
@@ -64,7 +68,7 @@ def test_while_it_is_read(things: PipelineHarness, change: Callable[[PipelineHar
     assert_untouched(things, str(failure.value))
 
 
-def test_while_what_cannot_be_read_is_sorted_out(things: PipelineHarness) -> None:
+def test_an_object_that_changes_while_bad_records_are_sorted_out_is_not_published(things: PipelineHarness) -> None:
     things.put_things(GOOD + b"3,heavy,tons\n")
     say = at("sorting out what cannot be read", lambda: things.put_things(GOOD + b"3,heavy,9.99\n"))
 
@@ -75,7 +79,7 @@ def test_while_what_cannot_be_read_is_sorted_out(things: PipelineHarness) -> Non
     assert things.rows("select count(*) from ops.quarantine") == [(0,)]
 
 
-def test_verified_again_the_new_object_is_published(things: PipelineHarness) -> None:
+def test_a_replaced_object_is_published_after_another_verification(things: PipelineHarness) -> None:
     things.put_things(LONG)
     things.verify("raw.things")
     things.put_things(SAW)
@@ -87,7 +91,7 @@ def test_verified_again_the_new_object_is_published(things: PipelineHarness) -> 
     ) == [(len(GOOD), 2, False), (len(LONG), None, False), (len(SAW), 1, True)]
 
 
-def test_the_same_bytes_landed_again_are_the_same_object(things: PipelineHarness) -> None:
+def test_the_same_bytes_landed_again_have_the_same_manifest(things: PipelineHarness) -> None:
     first = things.rows("select manifest_hash, checksum from ops.published")
     things.put_things(GOOD)
     things.build("raw.things")
@@ -95,7 +99,7 @@ def test_the_same_bytes_landed_again_are_the_same_object(things: PipelineHarness
     assert things.rows("select count(*) from ops.manifests") == [(1,)]
 
 
-def test_an_object_that_was_never_verified(lab: PipelineHarness) -> None:
+def test_an_object_that_was_never_verified_is_not_built_from(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)
     context = lab.prepared()
@@ -117,7 +121,7 @@ def test_an_object_that_was_never_verified(lab: PipelineHarness) -> None:
         (b"", "missing 'thing_id', 'name', 'weight'"),
     ],
 )
-def test_an_object_whose_verification_is_held_cannot_be_built_from_in_a_later_run(
+def test_an_object_whose_verification_is_held_is_not_published_in_a_later_run(
     things: PipelineHarness, body: bytes, said: str
 ) -> None:
     things.file("raw/things.sql", RAW_THINGS.replace("@end", "checks: {min_rows: {at_least: 0, of_previous: 0}}\n@end"))

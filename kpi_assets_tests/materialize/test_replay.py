@@ -1,4 +1,4 @@
-"""A replay gives the same rows: exact sums on parallel workers, and floating-point sums that only Postgres finds."""
+"""A replay gives the same rows: exact sums on parallel workers; floating-point sums that only Postgres can detect."""
 
 import random
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ PARALLEL = (
 
 @pytest.fixture(scope="module")
 def readings(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
-    """Readings of three meters, and a database whose sessions prefer parallel plans."""
+    """A pipeline with readings of three meters, on a database whose sessions prefer parallel plans."""
     numbers = random.Random(7)
     lines = (f"{n},{n % 3},{numbers.uniform(-1e9, 1e9)!r},x" for n in range(ROWS))
     with PipelineHarness.open(stack, tmp_path_factory.mktemp("readings")) as lab:
@@ -76,7 +76,7 @@ def test_ten_replays_on_parallel_workers_give_one_checksum(readings: PipelineHar
     assert there == 3
 
 
-def test_the_same_sum_of_floating_point_numbers_depends_on_the_order_and_is_refused(readings: PipelineHarness) -> None:
+def test_a_sum_of_floating_point_numbers_depends_on_the_order_and_is_refused(readings: PipelineHarness) -> None:
     both = "sum(value order by reading_id) <> sum(value order by reading_id desc)"
     assert (True,) in readings.rows(f"select {both} from raw.readings group by meter")
     mart(readings, "sum(value)", "double precision")
@@ -84,7 +84,7 @@ def test_the_same_sum_of_floating_point_numbers_depends_on_the_order_and_is_refu
         readings.pipeline()
 
 
-def test_a_sorted_sum_of_floating_point_numbers_gives_one_checksum_too(readings: PipelineHarness) -> None:
+def test_a_sorted_sum_of_floating_point_numbers_gives_one_checksum(readings: PipelineHarness) -> None:
     mart(readings, "sum(value order by value)", "double precision")
     assert len({readings.build("marts.totals").checksum for _ in range(3)}) == 1
 
@@ -99,7 +99,7 @@ FOUND_BY_POSTGRES = {
 
 
 @pytest.mark.parametrize(("expression", "function"), FOUND_BY_POSTGRES.items(), ids=FOUND_BY_POSTGRES)
-def test_a_type_that_the_files_do_not_tell_is_asked_of_postgres(
+def test_a_floating_point_sum_that_only_postgres_can_detect_is_refused_by_the_build(
     readings: PipelineHarness, expression: str, function: str
 ) -> None:
     mart(readings, expression, "double precision")
@@ -125,13 +125,15 @@ EXACT_FOR_POSTGRES = {
 
 
 @pytest.mark.parametrize(("expression", "type_"), EXACT_FOR_POSTGRES.items(), ids=EXACT_FOR_POSTGRES)
-def test_what_postgres_finds_exact_or_sorted_is_built(readings: PipelineHarness, expression: str, type_: str) -> None:
+def test_a_sum_that_postgres_finds_exact_or_sorted_is_built(
+    readings: PipelineHarness, expression: str, type_: str
+) -> None:
     mart(readings, expression, type_)
     assert readings.pipeline().table("marts.totals").query.has_unknown_sums  # type: ignore[union-attr]
     assert not readings.build("marts.totals").held
 
 
-def test_a_window_is_asked_for_with_its_load_dates(readings: PipelineHarness) -> None:
+def test_the_types_of_a_select_over_a_window_are_looked_up_as_well(readings: PipelineHarness) -> None:
     text = MART.replace("grain:", "lookback: {days: 3, rows: all}\ngrain:").replace("TYPE", "bigint")
     text = text.replace("EXPRESSION", "sum(length(note))").replace("= %(load", "between %(window_start)s and %(load")
     readings.file("marts/totals.sql", text)

@@ -1,4 +1,4 @@
-"""Changes that give way to others are tried again, with longer and longer pauses; other errors are raised."""
+"""A change that gives way to another session is retried after increasing pauses; other errors are raised."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +13,11 @@ from kpi_assets.materialize.retry import acquire_with_retry, retry_on_lock
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
-Told = list[tuple[str, int, int]]
+Reports = list[tuple[str, int, int]]
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """A clock whose time passes only during sleep."""
 
     def __init__(self) -> None:
         self.now, self.pauses = 1000.0, list[float]()
@@ -38,12 +38,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def told() -> Told:
+def reports() -> Reports:
     return []
 
 
 def failing(*errors: Exception | None) -> Callable[[], str]:
-    """A change that meets these errors, one after another; None is none."""
+    """Return a change that raises these errors in turn; for None it succeeds."""
     left = iter(errors)
 
     def change() -> str:
@@ -55,47 +55,49 @@ def failing(*errors: Exception | None) -> Callable[[], str]:
     return change
 
 
-# ---- a change that gives way
+# ---- retry_on_lock
 
 
 @pytest.mark.parametrize(
     "error",
     [psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure],
 )
-def test_who_gave_way_comes_again_after_longer_and_longer_pauses(
-    clock: Clock, told: Told, error: type[psycopg.Error]
+def test_a_change_that_gave_way_is_retried_after_increasing_pauses(
+    clock: Clock, reports: Reports, error: type[psycopg.Error]
 ) -> None:
     change = failing(*[error("somebody was there")] * 6, None)
-    assert retry_on_lock(change, "published", lambda *said: told.append(said), 600) == "changed"
+    assert retry_on_lock(change, "published", lambda *said: reports.append(said), 600) == "changed"
     assert clock.pauses == [0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert told == [("waiting for a reader to finish", number, 0) for number in range(1, 7)]
+    assert reports == [("waiting for a reader to finish", number, 0) for number in range(1, 7)]
 
 
-def test_the_timeout_ends_before_a_pause_that_would_outlast_it(clock: Clock, told: Told) -> None:
+def test_no_pause_outlasts_the_timeout(clock: Clock, reports: Reports) -> None:
     change = failing(*[psycopg.errors.LockNotAvailable("canceling statement\nCONTEXT: more")] * 9)
     with pytest.raises(WarehouseError) as failure:
-        retry_on_lock(change, "dropped", lambda *said: told.append(said), 6.0)
+        retry_on_lock(change, "dropped", lambda *said: reports.append(said), 6.0)
     assert str(failure.value) == (
         "A reader has held the table for 6 seconds, so it was not dropped (canceling statement): "
         "end that query (see pg_stat_activity), and run again."
     )
-    assert (clock.pauses, len(told)) == ([0.4, 0.8, 1.6, 3.2], 4), "the last pause ends with the timeout"
+    assert (clock.pauses, len(reports)) == ([0.4, 0.8, 1.6, 3.2], 4), (
+        "there is no pause that would end after the timeout"
+    )
 
 
-def test_another_error_is_raised_at_once(clock: Clock, told: Told) -> None:
+def test_another_error_is_raised_at_once(clock: Clock, reports: Reports) -> None:
     error = psycopg.errors.UniqueViolation("twice")
     with pytest.raises(psycopg.errors.UniqueViolation) as failure:
-        retry_on_lock(failing(error, None), "published", lambda *said: told.append(said), 600)
+        retry_on_lock(failing(error, None), "published", lambda *said: reports.append(said), 600)
     assert failure.value is error
-    assert (clock.pauses, told) == ([], [])
+    assert (clock.pauses, reports) == ([], [])
 
 
-# ---- the same with what a server really says
+# ---- retry_on_lock with a real server
 
 
 @pytest.fixture
 def sessions(lab: PipelineHarness) -> Iterator[tuple[Connection[Any], Connection[Any]]]:
-    """Ours and another's, and a table `public.two` of two rows that both change."""
+    """Our session and another one, with a table `public.two` of two rows that both update."""
     lab.prepared()
     with lab.session() as ours, lab.session() as other:
         ours.execute("create table public.two as select id, 0 as value from generate_series(1, 2) as id")
@@ -106,9 +108,9 @@ def changing(session: Connection[Any], number: int) -> None:
     session.execute("update public.two set value = value + 1 where id = %s", [number])
 
 
-def test_of_two_who_wait_for_each_other_ours_gives_way(sessions: tuple[Connection[Any], Connection[Any]]) -> None:
+def test_in_a_deadlock_our_change_gives_way_and_is_retried(sessions: tuple[Connection[Any], Connection[Any]]) -> None:
     ours, other = sessions
-    ours.execute("set deadlock_timeout = '50ms'")  # who looks first gives way
+    ours.execute("set deadlock_timeout = '50ms'")  # the session that detects the deadlock first gives way
     other.execute("set deadlock_timeout = '60s'")
     tries = 0
     with ThreadPoolExecutor(1) as pool:
@@ -131,7 +133,7 @@ def test_of_two_who_wait_for_each_other_ours_gives_way(sessions: tuple[Connectio
     assert ours.execute("select id, value from public.two order by id").fetchall() == [(1, 2), (2, 2)]
 
 
-def test_what_somebody_changed_meanwhile_is_changed_on_top_of_it(
+def test_a_change_is_retried_on_top_of_a_concurrent_update(
     sessions: tuple[Connection[Any], Connection[Any]],
 ) -> None:
     ours, other = sessions
@@ -152,22 +154,22 @@ def test_what_somebody_changed_meanwhile_is_changed_on_top_of_it(
     assert ours.execute("select value from public.two where id = 1").fetchall() == [(2,)]
 
 
-# ---- a turn
+# ---- acquire_with_retry
 
 
-def test_a_turn_is_taken_as_soon_as_it_is_free_and_the_waiting_is_told(clock: Clock, told: Told) -> None:
+def test_a_lock_is_acquired_once_it_is_free_and_the_wait_is_reported(clock: Clock, reports: Reports) -> None:
     answers = iter([False, False, True])
-    assert acquire_with_retry(lambda: next(answers), "waiting for another", lambda *said: told.append(said))
-    assert told == [("waiting for another", 0, 0), ("waiting for another", 1, 0)]
+    assert acquire_with_retry(lambda: next(answers), "waiting for another", lambda *said: reports.append(said))
+    assert reports == [("waiting for another", 0, 0), ("waiting for another", 1, 0)]
     assert clock.pauses == [0.5, 0.5]
 
 
-def test_a_turn_that_is_free_is_not_waited_for_however_short_the_timeout(clock: Clock, told: Told) -> None:
-    assert acquire_with_retry(lambda: True, "waiting", lambda *said: told.append(said), 0)
-    assert (clock.pauses, told) == ([], [])
+def test_a_free_lock_is_acquired_without_a_pause(clock: Clock, reports: Reports) -> None:
+    assert acquire_with_retry(lambda: True, "waiting", lambda *said: reports.append(said), 0)
+    assert (clock.pauses, reports) == ([], [])
 
 
-def test_a_turn_that_is_not_free_in_time_is_not_taken(clock: Clock, told: Told) -> None:
+def test_a_lock_that_is_not_free_in_time_is_not_acquired(clock: Clock, reports: Reports) -> None:
     asked = []
-    assert not acquire_with_retry(lambda: bool(asked.append(1)), "waiting", lambda *said: told.append(said), 1.0)
-    assert (len(asked), clock.pauses) == (3, [0.5, 0.5]), "asked once more when the timeout ends"
+    assert not acquire_with_retry(lambda: bool(asked.append(1)), "waiting", lambda *said: reports.append(said), 1.0)
+    assert (len(asked), clock.pauses) == (3, [0.5, 0.5]), "it tries once more when the timeout ends"

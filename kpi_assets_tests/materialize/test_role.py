@@ -1,4 +1,4 @@
-"""Whatever defaults a server, a database or a role has, the same objects and SQL give the same tables."""
+"""The same objects and SQL give the same tables, whatever the defaults of server, database and role are."""
 
 from psycopg import sql
 
@@ -68,7 +68,7 @@ where load_date = %(load_date)s
 """
 
 
-# Longer than the hostile statement_timeout.
+# It runs longer than the hostile statement_timeout.
 SLOW_MART = MART.replace(
     "from raw.things\nwhere load_date", "from raw.things as t\ncross join pg_sleep(0.6) as slept\nwhere t.load_date"
 )
@@ -80,7 +80,7 @@ def checksums(lab: PipelineHarness) -> list[tuple[str, int, str]]:
     return lab.rows("select asset, rows, checksum from ops.published order by 1")
 
 
-def test_hostile_defaults_of_the_role_change_nothing(lab: PipelineHarness) -> None:
+def test_hostile_defaults_of_the_role_change_no_table(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", THINGS_WITH_TIME)
     lab.file("marts/sensitive.sql", MART)
     lab.put(f"raw/things/load_date={DAY}/things.csv", BODY)

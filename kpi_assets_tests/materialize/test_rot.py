@@ -1,4 +1,4 @@
-"""Bytes that change where nothing says so, in the store or on the way: nothing is made of them."""
+"""If bytes change silently in the store or in transit, nothing is built from them."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from kpi_assets.materialize.verify_object import verify
 from kpi_assets.settings import settings
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store, client
-from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, builds_lying_about, statuses
+from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, leftover_builds, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.s3_proxy import Flip, Proxy, faulty
 
@@ -22,7 +22,7 @@ ROTTEN = GOOD.replace(b"20.50", b"20.51")
 
 
 def rot(lab: PipelineHarness, old: bytes, new: bytes, day: object = DAY) -> None:
-    """Change the file below the store, which goes on to say what it said of it."""
+    """Change bytes of a file of the store without a change of its ETag or timestamps."""
     path = Path(os.environ["KPI_HOME"]) / "s3" / lab.bucket / f"raw/things/load_date={day}/things.csv"
     before, body = path.stat(), path.read_bytes()
     assert body.count(old) == 1
@@ -40,7 +40,7 @@ def assert_refused(lab: PipelineHarness, attempt: Callable[[], object], said: st
         attempt()
     assert str(failure.value) == said
     assert statuses(lab, "raw.things")[-1] == ("failed", said)
-    assert builds_lying_about(lab) == []
+    assert leftover_builds(lab) == []
 
 
 def other_bytes(lab: PipelineHarness, found: str, held: str, day: object = DAY) -> str:
@@ -51,14 +51,14 @@ def other_bytes(lab: PipelineHarness, found: str, held: str, day: object = DAY) 
     )
 
 
-def test_a_byte_that_rotted_since_it_was_published_is_not_published(things: PipelineHarness) -> None:
+def test_a_byte_that_changed_in_the_store_after_a_publish_is_not_published(things: PipelineHarness) -> None:
     first = things.rows("select manifest_hash, sha256, rows from ops.manifests")
     rot(things, b"20.50", b"20.51")
     old, new = hashlib.sha256(GOOD).hexdigest(), hashlib.sha256(ROTTEN).hexdigest()
     assert first[0][1] == old
 
     assert_refused(things, lambda: things.build("raw.things"), other_bytes(things, md5(ROTTEN), md5(GOOD)))
-    # Where the store has no checksum of its own, the ledger's is left.
+    # If the store has no checksum, that of the manifest is compared.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kpi_assets.sources.store._MD5_SERVER", "none")
         assert_refused(
@@ -74,7 +74,7 @@ def test_a_byte_that_rotted_since_it_was_published_is_not_published(things: Pipe
     assert things.rows("select count(*) from ops.publishes") == [(1,)]
 
 
-def test_a_byte_that_rotted_before_it_was_ever_read_is_not_published(lab: PipelineHarness) -> None:
+def test_a_byte_that_changed_in_the_store_before_the_first_read_is_not_published(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)
     assert not lab.verify("raw.things").held
@@ -86,7 +86,9 @@ def test_a_byte_that_rotted_before_it_was_ever_read_is_not_published(lab: Pipeli
     assert lab.rows("select count(*) from ops.publishes") == [(0,)]
 
 
-def test_a_byte_among_those_of_several_parts(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_byte_of_an_object_of_several_parts_is_not_published(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kpi_assets.sources.store.PART", 16)
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)
@@ -95,7 +97,7 @@ def test_a_byte_among_those_of_several_parts(lab: PipelineHarness, monkeypatch: 
     assert_refused(lab, lambda: lab.build("raw.things"), other_bytes(lab, md5(ROTTEN), md5(GOOD)))
 
 
-def test_landed_again_it_is_published_as_it_was(things: PipelineHarness) -> None:
+def test_a_changed_object_that_is_landed_again_is_published_as_before(things: PipelineHarness) -> None:
     first = things.rows("select manifest_hash, sha256 from ops.manifests")
     rot(things, b"20.50", b"20.51")
     with pytest.raises(LakeError):
@@ -106,7 +108,7 @@ def test_landed_again_it_is_published_as_it_was(things: PipelineHarness) -> None
     assert things.rows(THINGS) == GOOD_ROWS
 
 
-def test_bad_rows_are_not_set_aside_from_bytes_that_rotted(things: PipelineHarness) -> None:
+def test_changed_bytes_are_not_quarantined_as_bad_records(things: PipelineHarness) -> None:
     things.put_things(GOOD, NEXT)
     assert not things.verify("raw.things", NEXT).held
     rot(things, b"20.50", b"2o.50", NEXT)
@@ -116,12 +118,12 @@ def test_bad_rows_are_not_set_aside_from_bytes_that_rotted(things: PipelineHarne
     assert things.rows("select count(*) from ops.quarantine") == [(0,)]
 
 
-# ---- on the way
+# ---- in transit
 
 
 @pytest.fixture
 def proxied(lab: PipelineHarness) -> Iterator[tuple[PipelineHarness, Proxy, Store]]:
-    """A laboratory, and its bucket behind a proxy."""
+    """A pipeline, and its bucket behind a proxy."""
     lab.file("raw/things.sql", RAW_THINGS)
     endpoint = settings().s3_endpoint_url
     assert endpoint is not None
@@ -137,7 +139,7 @@ def through(lab: PipelineHarness, store: Store) -> Callable[[], object]:
     return lambda: build(context, context.pipeline.table("raw.things"), DAY)
 
 
-def test_a_byte_that_changes_on_the_way_is_not_published(proxied: tuple[PipelineHarness, Proxy, Store]) -> None:
+def test_a_byte_that_changes_in_transit_is_not_published(proxied: tuple[PipelineHarness, Proxy, Store]) -> None:
     lab, proxy, store = proxied
     lab.put_things(GOOD)
     attempt = through(lab, store)

@@ -1,4 +1,4 @@
-"""The same bytes again, as another load_date's object or as another source's: said, and held where the file asks."""
+"""An object with the bytes of another load_date or source gives a warning, or is held with `same_bytes: hold`."""
 
 from datetime import date, timedelta
 
@@ -21,7 +21,7 @@ def things(lab: PipelineHarness) -> PipelineHarness:
 
 
 def built(lab: PipelineHarness, body: bytes | None, day: date, table: str = "things") -> CheckResult:
-    """The result of the check in a build, of an object that is put there first unless it is None."""
+    """Put `body` unless it is None, build the table, and return the result of not_seen_before."""
     if body is not None:
         lab.put(f"raw/{table}/load_date={day}/things.csv", body)
     [result] = [r for r in lab.build(f"raw.{table}", day).results if r.name == "not_seen_before"]
@@ -33,88 +33,88 @@ def same_as(lab: PipelineHarness, day: date, table: str = "things", more: str = 
     return f"the object has the same bytes as s3://{lab.bucket}/{key} of {day}{more}"
 
 
-def told(result: CheckResult) -> tuple[str, float | None, str]:
+def outcome_of(result: CheckResult) -> tuple[str, float | None, str]:
     return result.verdict, result.metric, result.message
 
 
-def test_the_same_bytes_as_of_another_load_date_are_a_warning(things: PipelineHarness) -> None:
-    assert told(built(things, GOOD, DAY)) == ("pass", 0, "")
+def test_the_same_bytes_as_those_of_another_load_date_are_a_warning(things: PipelineHarness) -> None:
+    assert outcome_of(built(things, GOOD, DAY)) == ("pass", 0, "")
     again = built(things, GOOD, NEXT)
-    assert told(again) == ("warn", 1, same_as(things, DAY))
+    assert outcome_of(again) == ("warn", 1, same_as(things, DAY))
     assert again.samples == [
         {"load_date": str(DAY), "object": f"s3://{things.bucket}/raw/things/load_date={DAY}/things.csv"}
     ]
-    assert told(built(things, OTHER, THIRD)) == ("pass", 0, "")
+    assert outcome_of(built(things, OTHER, THIRD)) == ("pass", 0, "")
     assert things.rows("select load_date, rows from ops.published order by 1") == [(DAY, 2), (NEXT, 2), (THIRD, 2)]
 
 
-def test_the_word_hold_holds_them_until_the_object_is_another(things: PipelineHarness) -> None:
+def test_same_bytes_hold_holds_the_build_until_the_object_changes(things: PipelineHarness) -> None:
     things.file("raw/things.sql", RAW.replace("WORD", "hold"))
     built(things, GOOD, DAY)
-    assert told(built(things, GOOD, NEXT)) == ("fail", 1, same_as(things, DAY))
+    assert outcome_of(built(things, GOOD, NEXT)) == ("fail", 1, same_as(things, DAY))
     assert things.rows("select load_date from ops.published") == [(DAY,)]
-    assert told(built(things, OTHER, NEXT)) == ("pass", 0, "")
+    assert outcome_of(built(things, OTHER, NEXT)) == ("pass", 0, "")
     assert things.rows("select load_date from ops.published order by 1") == [(DAY,), (NEXT,)]
 
 
-def test_the_word_ignore_asks_nothing(things: PipelineHarness) -> None:
+def test_same_bytes_ignore_skips_the_check(things: PipelineHarness) -> None:
     things.file("raw/things.sql", RAW.replace("WORD", "ignore"))
     for day in (DAY, NEXT):
         things.put_things(GOOD, day)
         assert "not_seen_before" not in [result.name for result in things.build("raw.things", day).results]
 
 
-def test_a_replay_is_no_repetition_and_says_what_was_said(things: PipelineHarness) -> None:
+def test_a_replay_is_no_repetition_and_has_the_same_result(things: PipelineHarness) -> None:
     things.file("raw/things.sql", RAW.replace("WORD", "hold"))
     built(things, GOOD, DAY)
     built(things, GOOD, NEXT)
-    assert told(built(things, None, DAY)) == ("pass", 0, "")
-    assert told(built(things, GOOD, DAY)) == ("pass", 0, ""), "landed again"
-    assert told(built(things, None, NEXT)) == ("fail", 1, same_as(things, DAY))
+    assert outcome_of(built(things, None, DAY)) == ("pass", 0, "")
+    assert outcome_of(built(things, GOOD, DAY)) == ("pass", 0, ""), "the same object was landed again"
+    assert outcome_of(built(things, None, NEXT)) == ("fail", 1, same_as(things, DAY))
 
 
-def test_an_earlier_load_date_that_is_delivered_later_is_the_repetition(things: PipelineHarness) -> None:
-    assert told(built(things, GOOD, NEXT)) == ("pass", 0, "")
-    assert told(built(things, GOOD, DAY)) == ("warn", 1, same_as(things, NEXT))
-    assert told(built(things, None, NEXT)) == ("pass", 0, "")
-    assert told(built(things, GOOD, THIRD)) == ("warn", 2, same_as(things, NEXT, more=" and 1 more"))
+def test_the_object_that_landed_later_is_the_repetition(things: PipelineHarness) -> None:
+    assert outcome_of(built(things, GOOD, NEXT)) == ("pass", 0, "")
+    assert outcome_of(built(things, GOOD, DAY)) == ("warn", 1, same_as(things, NEXT))
+    assert outcome_of(built(things, None, NEXT)) == ("pass", 0, "")
+    assert outcome_of(built(things, GOOD, THIRD)) == ("warn", 2, same_as(things, NEXT, more=" and 1 more"))
 
 
-def test_bytes_that_were_replaced_since_were_not_delivered_before(things: PipelineHarness) -> None:
+def test_replaced_bytes_do_not_count_as_delivered_before(things: PipelineHarness) -> None:
     built(things, GOOD, DAY)
     built(things, OTHER, DAY)
-    assert told(built(things, GOOD, NEXT)) == ("pass", 0, "")
-    assert told(built(things, GOOD, DAY)) == ("pass", 0, ""), "it was the first, and is so again"
+    assert outcome_of(built(things, GOOD, NEXT)) == ("pass", 0, "")
+    assert outcome_of(built(things, GOOD, DAY)) == ("pass", 0, ""), "the first object with these bytes is no repetition"
 
 
-def test_the_same_bytes_under_the_key_of_another_source(things: PipelineHarness) -> None:
+def test_the_same_bytes_in_another_source_are_a_repetition(things: PipelineHarness) -> None:
     things.file("raw/south.sql", RAW_SOUTH.replace("WORD", "hold"))
     built(things, GOOD, DAY)
-    assert told(built(things, GOOD, DAY, "south")) == ("fail", 1, same_as(things, DAY))
-    assert told(built(things, None, DAY)) == ("pass", 0, "")
-    assert told(built(things, GOOD, NEXT, "south")) == ("fail", 2, same_as(things, DAY, "south", " and 1 more"))
+    assert outcome_of(built(things, GOOD, DAY, "south")) == ("fail", 1, same_as(things, DAY))
+    assert outcome_of(built(things, None, DAY)) == ("pass", 0, "")
+    assert outcome_of(built(things, GOOD, NEXT, "south")) == ("fail", 2, same_as(things, DAY, "south", " and 1 more"))
 
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
-def test_of_an_object_of_many_parts_all_bytes_count(
+def test_all_parts_of_an_object_are_compared(
     things: PipelineHarness, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kpi_assets.sources.store.PART", 16)
     things.file("raw/things.sql", RAW.replace("WORD", "warn").replace("grain:", f"storage: {storage}\ngrain:"))
     built(things, GOOD, DAY)
-    assert told(built(things, OTHER, NEXT)) == ("pass", 0, "")
-    assert told(built(things, GOOD, THIRD)) == ("warn", 1, same_as(things, DAY))
+    assert outcome_of(built(things, OTHER, NEXT)) == ("pass", 0, "")
+    assert outcome_of(built(things, GOOD, THIRD)) == ("warn", 1, same_as(things, DAY))
 
 
-def test_an_object_without_rows_repeats_nothing(things: PipelineHarness) -> None:
+def test_an_object_without_rows_is_no_repetition(things: PipelineHarness) -> None:
     none = "checks: {min_rows: {at_least: 0, of_previous: 0}}\n@end"
     things.file("raw/things.sql", RAW.replace("WORD", "hold").replace("@end", none))
     header = b"thing_id,name,weight\n"
-    assert told(built(things, header, DAY)) == ("pass", 0, "")
-    assert told(built(things, header, NEXT)) == ("pass", 0, "")
+    assert outcome_of(built(things, header, DAY)) == ("pass", 0, "")
+    assert outcome_of(built(things, header, NEXT)) == ("pass", 0, "")
 
 
-def test_a_recheck_reads_no_object_and_says_nothing_of_it(things: PipelineHarness) -> None:
+def test_a_recheck_does_not_compare_objects(things: PipelineHarness) -> None:
     built(things, GOOD, DAY)
     context = things.prepared()
     found = recheck(context, context.pipeline.table("raw.things"), DAY)

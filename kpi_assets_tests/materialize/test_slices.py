@@ -1,4 +1,4 @@
-"""A large load_date is built in slices by several writers; what comes out is what one writer makes."""
+"""A large load_date is built in slices by several writers, with the same result as by a single writer."""
 
 import random
 import threading
@@ -21,7 +21,7 @@ from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, STRAY
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.slices import Stored
-from kpi_assets_tests.materialize.crash_points import await_no_session, builds_lying_about
+from kpi_assets_tests.materialize.crash_points import await_no_session, leftover_builds
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, failed
 
 LINES = """\
@@ -137,7 +137,7 @@ ROWS = "select order_id, line, note from raw.lines order by 1, 2"
 
 @pytest.fixture
 def lines(lab: PipelineHarness) -> PipelineHarness:
-    """A lab with a table of lines and two made of it."""
+    """A pipeline with a table of lines and two tables that read it."""
     lab.file("raw/lines.sql", LINES)
     lab.file("marts/sums.sql", SUMS)
     lab.file("marts/details.sql", DETAILS)
@@ -145,17 +145,17 @@ def lines(lab: PipelineHarness) -> PipelineHarness:
 
 
 def build(lab: PipelineHarness, name: str = "raw.lines", **changes: Any) -> BuildOutcome:
-    """In six slices where that can be done."""
+    """Build a table, in six slices if possible."""
     return lab.build(name, **{"writers": 3, "slice_bytes": len(BODY) // 5, **changes})
 
 
 def slices(lab: PipelineHarness, relation: str) -> int:
-    """The tables that hold the published load_date."""
+    """Return the number of tables that store the published load_date."""
     return len(lab.rows(SLICES.format(relation)))
 
 
 @pytest.mark.parametrize("body", [BODY, BODY.replace(b"\n", b"\r\n"), BODY[:-1]])
-def test_slices_hold_what_one_table_does(lines: PipelineHarness, body: bytes) -> None:
+def test_slices_have_the_same_rows_and_checksum_as_one_table(lines: PipelineHarness, body: bytes) -> None:
     lines.put(KEY, body)
     one = [build(lines, name, writers=1, slice_bytes=1 << 30) for name in ("raw.lines", "marts.sums", "marts.details")]
     assert slices(lines, "raw.lines") == slices(lines, "marts.sums") == slices(lines, "marts.details") == 1
@@ -177,10 +177,10 @@ def test_slices_hold_what_one_table_does(lines: PipelineHarness, body: bytes) ->
         lines.rows("select rows_extracted, rows_loaded_raw from ops.pipeline_runs where job = 'raw.lines'")
         == [(len(RECORDS), len(RECORDS))] * 2
     )
-    assert builds_lying_about(lines) == []
+    assert leftover_builds(lines) == []
 
 
-def test_the_slices_bounds_are_where_the_file_was_cut(lines: PipelineHarness) -> None:
+def test_the_bounds_of_slices_are_the_cuts_of_the_file(lines: PipelineHarness) -> None:
     lines.put(KEY, BODY)
     build(lines)
     bounds = sorted(
@@ -198,8 +198,8 @@ def test_the_slices_bounds_are_where_the_file_was_cut(lines: PipelineHarness) ->
 
 
 WHOLE = {
-    "keys that fall": HEADER + b"".join(RECORDS[::-1]),
-    "keys that fall somewhere": HEADER + b"".join([*RECORDS[:100], *RECORDS[100:900][::-1], *RECORDS[900:]]),
+    "falling keys": HEADER + b"".join(RECORDS[::-1]),
+    "keys that fall in the middle": HEADER + b"".join([*RECORDS[:100], *RECORDS[100:900][::-1], *RECORDS[900:]]),
     "a key of the wrong slice": HEADER + b"".join([*RECORDS[:30], b"399,9,late\n", *RECORDS[30:]]),
     "a quote late in the file": BODY + b'900,1,"a, b"\n',
     "a line end in quotes": BODY + b'900,1,"a\n5,5,b"\n',
@@ -208,7 +208,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_what_cannot_be_cut_is_built_in_one(lines: PipelineHarness, name: str) -> None:
+def test_a_file_that_cannot_be_cut_is_built_in_one_piece(lines: PipelineHarness, name: str) -> None:
     lines.put(KEY, WHOLE[name])
     outcome = build(lines)
     assert not outcome.held
@@ -219,10 +219,10 @@ def test_what_cannot_be_cut_is_built_in_one(lines: PipelineHarness, name: str) -
         assert rows[-1] == (900, 1, "a\\nb")
     if name == "a line end in quotes":
         assert rows[-1] == (900, 1, "a\n5,5,b")
-    assert builds_lying_about(lines) == []
+    assert leftover_builds(lines) == []
 
 
-def test_a_record_that_cannot_be_read_is_set_aside(lines: PipelineHarness) -> None:
+def test_an_unreadable_record_of_a_large_file_is_quarantined(lines: PipelineHarness) -> None:
     lines.put(KEY, HEADER + b"".join([*RECORDS[:700], b"x,1,odd\n", *RECORDS[700:], b"401,1\n"]))
     outcome = build(lines)
     assert not outcome.held
@@ -245,7 +245,7 @@ def test_a_record_that_cannot_be_read_is_set_aside(lines: PipelineHarness) -> No
         (b"order_id,line,note", None, HEADER_AGAIN),
     ],
 )
-def test_a_record_that_copy_would_take_is_set_aside_from_whichever_slice(
+def test_an_invalid_record_that_copy_accepts_is_quarantined_in_any_slice(
     lines: PipelineHarness, record: bytes, column: str | None, reason: str, place: int, end: bytes
 ) -> None:
     body = b"".join([HEADER, *RECORDS[:place], record + b"\n", *RECORDS[place:]]).replace(b"\n", end)
@@ -256,11 +256,11 @@ def test_a_record_that_copy_would_take_is_set_aside_from_whichever_slice(
         (place + 2, record.decode(), column, reason)
     ]
     assert len(lines.rows(ROWS)) == len(RECORDS)
-    assert builds_lying_about(lines) == []
+    assert leftover_builds(lines) == []
 
 
 @pytest.mark.parametrize("where", [0, 600, len(RECORDS) - 1])
-def test_a_key_that_comes_twice_holds(lines: PipelineHarness, where: int) -> None:
+def test_a_duplicate_key_in_any_slice_holds_the_build(lines: PipelineHarness, where: int) -> None:
     lines.put(KEY, HEADER + b"".join([*RECORDS[: where + 1], RECORDS[where], *RECORDS[where + 1 :]]))
     outcome = build(lines)
     assert outcome.held
@@ -269,13 +269,15 @@ def test_a_key_that_comes_twice_holds(lines: PipelineHarness, where: int) -> Non
     assert lines.rows("select count(*) from ops.published where asset = 'raw.lines'") == [(0,)]
 
 
-def test_a_key_that_is_null_holds(lines: PipelineHarness) -> None:
+def test_a_null_key_of_a_large_file_holds_the_build(lines: PipelineHarness) -> None:
     lines.put(KEY, HEADER + b"".join([*RECORDS[:300], b",1,nobody's\n", *RECORDS[300:]]))
     outcome = build(lines)
     assert [(name, result.metric) for name, result in failed(outcome.results).items()] == [("grain", 1)]
 
 
-def test_a_null_key_of_a_select_is_not_passed_over(lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_null_key_of_a_select_in_slices_holds_the_build(
+    lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines.put(KEY, BODY)
     build(lines)
     monkeypatch.setattr(Pipeline, "co_sliced_inputs", lambda *_: {Relation("raw", "lines"): Relation("raw", "lines")})
@@ -287,7 +289,7 @@ def test_a_null_key_of_a_select_is_not_passed_over(lines: PipelineHarness, monke
 
 @pytest.fixture
 def breaks_in_the_fourth(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A writer that cannot go on, while others write."""
+    """Let the writer of the fourth slice fail while others write. The event is set when it has failed."""
     build_index = candidates.build_index
     reached = threading.Event()
 
@@ -301,7 +303,7 @@ def breaks_in_the_fourth(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.
     yield reached
 
 
-def test_a_writer_that_fails_ends_the_others_and_nothing_stays(
+def test_a_writer_that_fails_cancels_the_others_and_leaves_nothing_behind(
     lines: PipelineHarness, breaks_in_the_fourth: threading.Event
 ) -> None:
     lines.put(KEY, BODY)
@@ -309,11 +311,11 @@ def test_a_writer_that_fails_ends_the_others_and_nothing_stays(
         build(lines)
     assert breaks_in_the_fourth.is_set()
     await_no_session(lines)
-    assert builds_lying_about(lines) == []
+    assert leftover_builds(lines) == []
     assert lines.rows("select status from ops.pipeline_runs where job = 'raw.lines'") == [("failed",)]
 
 
-def test_a_writer_who_is_between_two_statements_is_ended_in_the_next(
+def test_a_writer_between_two_statements_is_canceled_in_the_next(
     lines: PipelineHarness, breaks_in_the_fourth: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analyze = candidates.analyze
@@ -322,7 +324,7 @@ def test_a_writer_who_is_between_two_statements_is_ended_in_the_next(
     def late(connection: Any, candidate: candidates.Candidate) -> None:
         if candidate.slice is not None and candidate.slice.number == 2:
             assert breaks_in_the_fourth.wait(20)
-            time.sleep(1)  # meanwhile the fourth fails, and nothing runs here that could be cancelled
+            time.sleep(1)  # the fourth slice fails while no statement runs here that could be canceled
             try:
                 connection.execute("select pg_sleep(30)")
             except psycopg.errors.QueryCanceled:
@@ -336,13 +338,13 @@ def test_a_writer_who_is_between_two_statements_is_ended_in_the_next(
         build(lines)
     assert ended.is_set()
     await_no_session(lines)
-    assert builds_lying_about(lines) == []
+    assert leftover_builds(lines) == []
 
 
-def test_no_more_slices_are_written_at_once_than_writers(
+def test_no_more_slices_are_written_at_once_than_there_are_writers(
     lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One more session is open: that of a slice which is committed. The next slices are written in the same ones."""
+    """One more session is open, for a slice that is being committed. Sessions are reused for further slices."""
     build_index = candidates.build_index
     lock, at_once, most, sessions = threading.Lock(), 0, 0, set()
 
@@ -365,26 +367,26 @@ def test_no_more_slices_are_written_at_once_than_writers(
     assert (slices(lines, "raw.lines"), most, len(sessions)) == (6, 3, 4)
 
 
-def test_slices_left_by_a_process_that_died_are_swept(lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_of_a_process_that_died_are_dropped(lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     lines.put(KEY, BODY)
     with monkeypatch.context() as patched:
         patched.setattr(parallel.slices, "assemble", lambda *_: (_ for _ in ()).throw(psycopg.errors.DiskFull("full")))
         patched.setattr(candidates, "drop", lambda *_: None)
         with pytest.raises(WarehouseError, match="full"):
             build(lines)
-    assert len(builds_lying_about(lines)) == 6
+    assert len(leftover_builds(lines)) == 6
     assert not build(lines).held
-    assert builds_lying_about(lines) == []
+    assert leftover_builds(lines) == []
 
 
-def test_an_object_that_is_not_large_is_not_cut(lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_object_is_not_cut(lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CsvFormat, "find_cuts", lambda *_: pytest.fail("it was cut"))
     lines.put(KEY, BODY)
     assert not build(lines, slice_bytes=len(BODY)).held
 
 
-def test_random_orders_give_the_same_in_slices(lines: PipelineHarness) -> None:
-    """Whatever the file's order, one of the ways takes it, and all say the same."""
+def test_random_orders_of_records_give_the_same_checksum_in_slices(lines: PipelineHarness) -> None:
+    """For any order of records one of the loaders works, and all give the same checksum."""
     dice = random.Random(7)
     lines.put(KEY, BODY)
     expected = build(lines, writers=1, slice_bytes=1 << 30).checksum
@@ -400,7 +402,7 @@ def test_random_orders_give_the_same_in_slices(lines: PipelineHarness) -> None:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What slices were made of, as a subquery each."""
+    """The subqueries from which slices are read."""
     found: list[str] = []
     read = Stored.read
 
@@ -412,7 +414,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_a_slice_is_read_where_it_lies_under_the_views_names(lines: PipelineHarness, reads: list[str]) -> None:
+def test_a_slice_is_read_from_its_table_with_the_column_names_of_the_view(
+    lines: PipelineHarness, reads: list[str]
+) -> None:
     lines.file("stg/shown.sql", SHOWN)
     lines.file("marts/counts.sql", COUNTS)
     lines.put(KEY, BODY)
@@ -428,9 +432,7 @@ def test_a_slice_is_read_where_it_lies_under_the_views_names(lines: PipelineHarn
     ]
 
 
-def test_a_large_table_that_is_not_cut_is_read_in_as_many_parts_as_writers(
-    lines: PipelineHarness, reads: list[str]
-) -> None:
+def test_a_large_uncut_table_is_read_in_one_part_per_writer(lines: PipelineHarness, reads: list[str]) -> None:
     lines.put(KEY, BODY)
     build(lines, writers=1, slice_bytes=1 << 30)
     one = build(lines, "marts.sums", writers=1, slice_bytes=1 << 30)
@@ -447,8 +449,8 @@ def test_a_large_table_that_is_not_cut_is_read_in_as_many_parts_as_writers(
     assert all(f'from "builds"."{name}" where ' in text for text in reads)
 
 
-def test_where_builds_may_not_be_read_the_table_is(lines: PipelineHarness, reads: list[str]) -> None:
-    """As in a database that an earlier version made ready: what it published was granted through the table alone."""
+def test_a_role_that_may_not_read_builds_reads_the_published_table(lines: PipelineHarness, reads: list[str]) -> None:
+    """In databases of earlier versions only the published table was granted, not its partitions."""
     lines.put(KEY, BODY)
     build(lines)
     with connect(lines.server, lines.name, "test") as connection:
@@ -462,7 +464,7 @@ def test_where_builds_may_not_be_read_the_table_is(lines: PipelineHarness, reads
     assert (outcome.rows, outcome.held, reads) == (400, False, [])
 
 
-def test_what_was_replaced_while_it_was_to_be_read_is_told_so(
+def test_a_build_in_slices_fails_if_its_input_is_published_again_meanwhile(
     lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines.put(KEY, BODY)
@@ -477,4 +479,4 @@ def test_what_was_replaced_while_it_was_to_be_read_is_told_so(
     monkeypatch.setattr(candidates, "create_from_select", late)
     with pytest.raises(UpstreamError, match=r"marts.sums of .* raw.lines was published again while it was being built"):
         build(lines, "marts.sums", writers=1, slice_bytes=len(BODY) // 5)
-    assert builds_lying_about(lines) == []
+    assert leftover_builds(lines) == []

@@ -1,4 +1,4 @@
-"""A reader whose transaction began before a publish never finds a published load_date empty."""
+"""A transaction that began before a publish never sees a published load_date as empty."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +27,7 @@ def publish(lab: PipelineHarness, storage: str, body: bytes = GOOD) -> None:
 
 @contextmanager
 def reader(lab: PipelineHarness, isolation: str = "repeatable read") -> Iterator[psycopg.Connection[Any]]:
-    """Somebody's transaction, in which a first statement has been executed that reads no table of ours."""
+    """Open a transaction of a user that has executed a first statement, which reads no table of the pipeline."""
     with psycopg.connect(url_of(lab.server, lab.name), application_name="dashboard") as session:
         session.execute(f"set transaction isolation level {isolation}".encode())
         session.execute("select 1")
@@ -40,7 +40,7 @@ def names(session: psycopg.Connection[Any]) -> list[str]:
 
 @contextmanager
 def rebuilding(lab: PipelineHarness) -> Iterator[tuple[Future[BuildOutcome], Event]]:
-    """The same load_date is built again from other bytes, in a thread; the event tells that its publish waits."""
+    """Build the load_date again from other bytes in a thread. The event is set when its publish waits."""
     waits = Event()
 
     def heard(phase: str, _done: int, _total: int) -> None:
@@ -53,13 +53,13 @@ def rebuilding(lab: PipelineHarness) -> Iterator[tuple[Future[BuildOutcome], Eve
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
-def test_a_partition_is_swapped_when_no_transaction_has_an_older_snapshot(lab: PipelineHarness, isolation: str) -> None:
+def test_a_partition_is_swapped_once_no_transaction_has_an_older_snapshot(lab: PipelineHarness, isolation: str) -> None:
     publish(lab, "partitions")
     with ExitStack() as opened:
         old = opened.enter_context(reader(lab, isolation))
         build, waits = opened.enter_context(rebuilding(lab))
         assert waits.wait(timeout=30)
-        later = opened.enter_context(reader(lab, isolation))  # its snapshot knows the rows of the candidate
+        later = opened.enter_context(reader(lab, isolation))  # its snapshot includes the rows of the candidate
         assert not build.done()
         assert names(old) == ["anvil", "feather"]
         old.rollback()
@@ -67,7 +67,7 @@ def test_a_partition_is_swapped_when_no_transaction_has_an_older_snapshot(lab: P
         assert names(later) == ["saw", "nail", "peg"]
 
 
-def test_rows_are_replaced_under_a_transaction_that_goes_on_seeing_the_old_ones(lab: PipelineHarness) -> None:
+def test_rows_are_replaced_while_an_older_transaction_still_sees_the_old_ones(lab: PipelineHarness) -> None:
     publish(lab, "rows")
     with reader(lab) as old, rebuilding(lab) as (build, waits):
         assert build.result(timeout=30).rows == 3
@@ -76,7 +76,7 @@ def test_rows_are_replaced_under_a_transaction_that_goes_on_seeing_the_old_ones(
 
 
 @STORAGES
-def test_who_reads_what_is_committed_is_not_waited_for(lab: PipelineHarness, storage: str) -> None:
+def test_a_publish_does_not_wait_for_read_committed_transactions(lab: PipelineHarness, storage: str) -> None:
     publish(lab, storage)
     with reader(lab, "read committed") as idle, rebuilding(lab) as (build, waits):
         assert build.result(timeout=30).rows == 3
@@ -93,7 +93,7 @@ def test_a_first_publish_waits_for_nobody(lab: PipelineHarness, storage: str) ->
         assert old.execute(f"select count(*) from raw.things where load_date = '{DAY}'".encode()).fetchone() == (2,)
 
 
-def test_a_table_that_is_written_anew_waits_too(lab: PipelineHarness) -> None:
+def test_a_rewrite_of_the_table_waits_for_older_snapshots(lab: PipelineHarness) -> None:
     publish(lab, "rows")
     text = lab.file("raw/things.sql", RAW_THINGS.replace("thing_id: {type: integer", "thing_id: {type: bigint"))
     assert "bigint" in text.read_text()
@@ -105,7 +105,7 @@ def test_a_table_that_is_written_anew_waits_too(lab: PipelineHarness) -> None:
     assert not lab.build("raw.things", NEXT, publish_timeout=0.5).held
 
 
-def test_who_holds_the_snapshot_is_named_when_the_timeout_ends(lab: PipelineHarness) -> None:
+def test_the_session_with_the_older_snapshot_is_named_after_the_timeout(lab: PipelineHarness) -> None:
     publish(lab, "partitions")
     lab.put_things(OTHER)
     with reader(lab) as old:
@@ -123,7 +123,7 @@ def test_who_holds_the_snapshot_is_named_when_the_timeout_ends(lab: PipelineHarn
 
 
 @pytest.mark.parametrize(("storage", "left"), [("rows", ""), ("partitions", "older than the build")])
-def test_retention_leaves_what_an_older_snapshot_sees(lab: PipelineHarness, storage: str, left: str) -> None:
+def test_retention_keeps_partitions_that_an_older_snapshot_sees(lab: PipelineHarness, storage: str, left: str) -> None:
     (lab.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=lab.bucket) + "retention: {raw: 1}\n")
     publish(lab, storage)
     context = lab.prepared()

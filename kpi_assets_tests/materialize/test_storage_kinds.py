@@ -1,6 +1,6 @@
-"""A storage kind is added by an entry in each of two registries: two kinds that only this file knows work throughout.
+"""To add a storage kind, an entry in each of two registries is enough: two kinds of this file work everywhere.
 
-`unlogged` keeps rows in a table that Postgres does not write to its log; `snapshot` is a view that Postgres stores.
+`unlogged` stores rows in an unlogged table; `snapshot` is a materialized view.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ where load_date = %(load_date)s
 
 
 class Unlogged(Rows):
-    """Rows that are lost when the server crashes, and are written faster for that."""
+    """Rows in an unlogged table, which is written faster and is lost if the server crashes."""
 
     name = "unlogged"
     create = sql.SQL("create unlogged table {} ({})")
@@ -66,7 +66,7 @@ class Unlogged(Rows):
 
 
 class Snapshot(View):
-    """A view whose rows are stored as they were when it was published."""
+    """A materialized view, whose rows are stored at its publish."""
 
     name = "snapshot"
 
@@ -88,7 +88,7 @@ class Snapshot(View):
 
 @pytest.fixture
 def added(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[PipelineHarness]:
-    """A lab whose raw.things and marts.weighed are `unlogged`, in a process that knows both kinds."""
+    """A pipeline whose raw.things and marts.weighed are `unlogged`, with both kinds registered."""
     unlogged = StorageKind("unlogged", "its rows are not logged.", relkind="r")
     snapshot = StorageKind(
         "snapshot", "a materialized view.", relkind="m", stores_rows=False, has_checks=False, may_look_back=False
@@ -107,7 +107,7 @@ def added(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pip
 
 
 def kpi(*words: str) -> list[str]:
-    """What the command says in this process, which must end with 0."""
+    """Run a command in this process, assert that it succeeds, and return its output."""
     workspace.read_tree.cache_clear()
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
@@ -115,13 +115,13 @@ def kpi(*words: str) -> list[str]:
 
 
 def states(lab: PipelineHarness) -> list[str]:
-    """The states of DAY and NEXT."""
+    """Return the states of DAY and NEXT."""
     with lab.session() as session:
         return [each.state for year in collect(lab.pipeline(), lab.store, session, DAY, NEXT) for each in year]
 
 
 def publish_things(lab: PipelineHarness, *tables: str) -> None:
-    """Build raw.things and `tables` of DAY and NEXT."""
+    """Build raw.things and `tables` for DAY and NEXT."""
     for day, body in ((DAY, GOOD), (NEXT, LATER)):
         lab.put_things(body, day)
         assert [name for name in ("raw.things", *tables) if lab.build(name, day).held] == []
@@ -140,7 +140,7 @@ def test_a_kind_with_rows_is_built_audited_and_published(added: PipelineHarness)
     assert len(pipeline_assets(added.pipeline())) == 3
 
 
-def test_it_is_shown_and_checked_again(added: PipelineHarness) -> None:
+def test_a_kind_with_rows_is_shown_and_rechecked(added: PipelineHarness) -> None:
     publish_things(added, "marts.weighed")
     assert kpi("show", added.name, "raw.things", "--load-date", str(DAY), "--format", "csv") == [
         *("thing_id,name,weight", "1,anvil,20.50", "2,feather,")
@@ -155,7 +155,7 @@ def test_it_is_shown_and_checked_again(added: PipelineHarness) -> None:
     assert states(added) == ["lost", "published"]
 
 
-def test_it_is_dropped_by_retention_and_by_kpi_drop(added: PipelineHarness) -> None:
+def test_a_kind_with_rows_is_dropped_by_retention_and_by_kpi_drop(added: PipelineHarness) -> None:
     publish_things(added)
     context = added.context()
     with added.session() as session:
@@ -166,21 +166,21 @@ def test_it_is_dropped_by_retention_and_by_kpi_drop(added: PipelineHarness) -> N
     assert added.rows("select to_regclass('raw.things')::text") == [(None,)]
 
 
-def test_a_file_that_declares_another_kind_is_refused(added: PipelineHarness) -> None:
+def test_a_file_that_changes_the_kind_is_refused(added: PipelineHarness) -> None:
     publish_things(added)
     added.file("raw/things.sql", RAW_THINGS.replace("grain:", "storage: partitions\ngrain:", 1))
     with pytest.raises(DefinitionError, match=r"raw\.things was published with storage: unlogged"):
         added.build("raw.things")
 
 
-def test_a_kind_without_rows_shows_its_origin(added: PipelineHarness) -> None:
+def test_a_kind_without_rows_shows_the_rows_of_its_table(added: PipelineHarness) -> None:
     added.file("stg/things.sql", SNAPSHOT)
     publish_things(added, "stg.things")
     rows = ["thing_id,kilograms", "1,20.50", "2,", "3,0.01"]
     assert kpi("show", added.name, "stg.things", "--format", "csv") == rows
     query = "select relkind, pg_get_userbyid(relowner) from pg_class where relname = 'things' order by 1"
     assert added.rows(query) == [("m", "kpi_builder"), ("r", "kpi_loader")]
-    with added.session() as session:  # one that somebody else made becomes the role's own
+    with added.session() as session:  # a view of another owner is handed to the role
         session.execute("alter materialized view stg.things owner to current_user")
     prepare(added.pipeline(), added.server)
     assert added.rows(query) == [("m", "kpi_builder"), ("r", "kpi_loader")]
@@ -197,7 +197,7 @@ def test_a_kind_without_rows_shows_its_origin(added: PipelineHarness) -> None:
 
 
 @pytest.mark.parametrize("words", ["checks: {not_null: [kilograms]}", "lookback: 7", "versions: latest"])
-def test_its_header_is_held_to_its_traits(added: PipelineHarness, words: str) -> None:
+def test_header_words_that_a_kind_does_not_allow_are_refused(added: PipelineHarness, words: str) -> None:
     added.file("stg/things.sql", SNAPSHOT.replace("storage:", f"{words}\nstorage:"))
     with pytest.raises(ModelError, match=r"a snapshot (shows|has)"):
         added.pipeline()

@@ -1,4 +1,4 @@
-"""An object that ends without a line end: a doubt, and with fewer bytes than the one before it a cut-off upload."""
+"""An object without a final line end gives a warning. If it is smaller than the previous one, it is held."""
 
 from datetime import date, timedelta
 
@@ -8,7 +8,7 @@ from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, Pipel
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 
 HEADER = b"thing_id,name,weight\n"
-CUT = HEADER + b"1,anvil,20.5"  # of 20.50 and one more record
+CUT = HEADER + b"1,anvil,20.5"  # the last record and a further one are cut off
 RAW = RAW_THINGS.replace("  format: csv\n", "  format: csv\n  ends_with_line_end: WORD\n  same_bytes: ignore\n")
 
 
@@ -16,8 +16,8 @@ def place(lab: PipelineHarness, day: date) -> str:
     return f"s3://{lab.bucket}/raw/things/load_date={day}/things.csv"
 
 
-def looked_at(lab: PipelineHarness, body: bytes, day: date = DAY) -> list[tuple[str, bool, str]]:
-    """(verdict, holds, message) of the check, where it was made."""
+def verdicts_of(lab: PipelineHarness, body: bytes, day: date = DAY) -> list[tuple[str, bool, str]]:
+    """Land and verify an object. Return (verdict, holds, message) of the check, or nothing if it did not run."""
     lab.put_things(body, day)
     results = lab.verify("raw.things", day).results
     return [(r.verdict, r.blocks_publish, r.message) for r in results if r.name == "ends_with_line_end"]
@@ -29,67 +29,69 @@ def things(lab: PipelineHarness) -> PipelineHarness:
     return lab
 
 
-def test_an_object_that_ends_with_a_line_end(things: PipelineHarness) -> None:
-    assert looked_at(things, GOOD) == [("pass", False, "")]
-    assert looked_at(things, GOOD.replace(b"\n", b"\r\n")) == [("pass", False, "")]
-    assert looked_at(things, HEADER, NEXT) == [("pass", False, "")], "however small it is"
+def test_an_object_that_ends_with_a_line_end_passes(things: PipelineHarness) -> None:
+    assert verdicts_of(things, GOOD) == [("pass", False, "")]
+    assert verdicts_of(things, GOOD.replace(b"\n", b"\r\n")) == [("pass", False, "")]
+    assert verdicts_of(things, HEADER, NEXT) == [("pass", False, "")], "whatever the size of the object"
 
 
-def test_without_a_line_end_it_is_a_warning(things: PipelineHarness) -> None:
+def test_an_object_without_a_final_line_end_is_a_warning(things: PipelineHarness) -> None:
     doubt = f"{place(things, DAY)} ends without a line end: its last record may be cut off"
-    assert looked_at(things, CUT) == [("warn", False, doubt)]
+    assert verdicts_of(things, CUT) == [("warn", False, doubt)]
     assert not things.build("raw.things").held
     assert things.rows("select thing_id, weight::text from raw.things") == [(1, "20.50")]
 
 
 @pytest.mark.parametrize("word", ["warn", "hold"])
-def test_without_a_line_end_and_smaller_than_the_one_before_it_is_held(things: PipelineHarness, word: str) -> None:
+def test_a_smaller_object_without_a_final_line_end_is_held(things: PipelineHarness, word: str) -> None:
     things.file("raw/things.sql", RAW.replace("WORD", word))
-    looked_at(things, GOOD)
+    verdicts_of(things, GOOD)
     said = (
         f"{place(things, NEXT)} ends without a line end: its last record may be cut off, and it has fewer bytes than "
         f"that of {DAY} ({len(CUT)} after {len(GOOD)})"
     )
-    assert looked_at(things, CUT, NEXT) == [("fail", True, said)]
+    assert verdicts_of(things, CUT, NEXT) == [("fail", True, said)]
     assert things.rows("select job, status, error_message from ops.pipeline_runs order by id desc limit 1") == [
         ("s3.things", "held", said)
     ]
 
 
-def test_an_object_that_grew_is_not_held(things: PipelineHarness) -> None:
-    looked_at(things, HEADER + b"1,a,1\n")
-    assert [verdict for verdict, *_ in looked_at(things, CUT, NEXT)] == ["warn"]
-    assert [verdict for verdict, *_ in looked_at(things, CUT, NEXT + timedelta(days=1))] == ["warn"], "of the same size"
+def test_an_object_that_is_not_smaller_is_not_held(things: PipelineHarness) -> None:
+    verdicts_of(things, HEADER + b"1,a,1\n")
+    assert [verdict for verdict, *_ in verdicts_of(things, CUT, NEXT)] == ["warn"]
+    assert [verdict for verdict, *_ in verdicts_of(things, CUT, NEXT + timedelta(days=1))] == ["warn"], (
+        "an object of the same size is no cut-off upload"
+    )
 
 
-def test_it_is_compared_with_the_latest_earlier_one_that_was_not_held(things: PipelineHarness) -> None:
+def test_the_size_is_compared_with_the_latest_earlier_object_that_was_not_held(things: PipelineHarness) -> None:
     third, fourth = NEXT + timedelta(days=1), NEXT + timedelta(days=2)
-    looked_at(things, GOOD, fourth)
-    assert [verdict for verdict, *_ in looked_at(things, CUT, third)] == ["warn"], "nothing was before it"
-    looked_at(things, GOOD + b"3,saw,1.00\n", DAY)
-    assert [verdict for verdict, *_ in looked_at(things, GOOD[:-1], NEXT)] == ["fail"]
-    [(verdict, _, message)] = looked_at(things, GOOD[:-1], third)
+    verdicts_of(things, GOOD, fourth)
+    assert [verdict for verdict, *_ in verdicts_of(things, CUT, third)] == ["warn"], "there is no earlier object"
+    verdicts_of(things, GOOD + b"3,saw,1.00\n", DAY)
+    assert [verdict for verdict, *_ in verdicts_of(things, GOOD[:-1], NEXT)] == ["fail"]
+    [(verdict, _, message)] = verdicts_of(things, GOOD[:-1], third)
     assert verdict == "fail"
     assert f"fewer bytes than that of {DAY} " in message
 
 
-def test_the_word_hold_holds_whatever_its_size(things: PipelineHarness) -> None:
+def test_ends_with_line_end_hold_holds_an_object_of_any_size(things: PipelineHarness) -> None:
     things.file("raw/things.sql", RAW.replace("WORD", "hold"))
     doubt = f"{place(things, DAY)} ends without a line end: its last record may be cut off"
-    assert looked_at(things, CUT) == [("fail", True, doubt)]
+    assert verdicts_of(things, CUT) == [("fail", True, doubt)]
 
 
-def test_the_word_ignore_asks_nothing(things: PipelineHarness) -> None:
+def test_ends_with_line_end_ignore_skips_the_check(things: PipelineHarness) -> None:
     things.file("raw/things.sql", RAW.replace("WORD", "ignore"))
-    looked_at(things, GOOD)
-    assert looked_at(things, CUT, NEXT) == []
+    verdicts_of(things, GOOD)
+    assert verdicts_of(things, CUT, NEXT) == []
 
 
-def test_an_object_of_other_columns_is_not_asked(things: PipelineHarness) -> None:
-    assert looked_at(things, b"thing_id,name\n1,anvil") == []
+def test_an_object_with_other_columns_is_not_checked_for_its_line_end(things: PipelineHarness) -> None:
+    assert verdicts_of(things, b"thing_id,name\n1,anvil") == []
 
 
-# ---- what releases it
+# ---- release of a held object
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def test_a_cut_off_object_is_held_until_it_is_replaced(shop: TwoSourcePipeline) 
     assert shop.status().state == "published"
 
 
-def test_a_cut_off_object_is_held_until_the_file_says_otherwise(shop: TwoSourcePipeline) -> None:
+def test_a_cut_off_object_is_held_until_the_table_allows_it(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.run()
     shop.day = shop.next

@@ -1,4 +1,4 @@
-"""A staging table that changes nothing is a view: it stores nothing, and is of the same publish as what reads it."""
+"""Tables with `storage: view` store no rows and are published together with the table that they show."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def things(lab: PipelineHarness) -> PipelineHarness:
     return lab
 
 
-def test_a_view_shows_what_is_published_and_has_a_publish_of_its_own(things: PipelineHarness) -> None:
+def test_a_view_shows_published_rows_and_has_its_own_publish(things: PipelineHarness) -> None:
     raw = things.build("raw.things")
     outcome = things.build("stg.things")
     assert (outcome.held, outcome.rows, outcome.size_bytes, outcome.results) == (False, 2, 0, [])
@@ -70,7 +70,7 @@ def test_a_view_shows_what_is_published_and_has_a_publish_of_its_own(things: Pip
     ) == [("Things as delivered, under the names that people use.", "Kilograms; NULL if it was not weighed.")]
 
 
-def test_what_reads_a_view_is_bound_to_the_publish_behind_it(things: PipelineHarness) -> None:
+def test_a_table_that_reads_a_view_records_the_publishes_of_view_and_table(things: PipelineHarness) -> None:
     raw, view = things.build("raw.things"), things.build("stg.things")
     heavy = things.build("marts.heavy")
     assert heavy.inputs == {view.relation: view.publish_id, raw.relation: raw.publish_id}
@@ -91,7 +91,7 @@ def test_what_reads_a_view_is_bound_to_the_publish_behind_it(things: PipelineHar
 @pytest.mark.parametrize(
     ("gone", "named"), [(["raw.things"], "raw.things"), (["raw.things", "stg.things"], "stg.things")]
 )
-def test_what_stands_behind_a_view_must_be_published_too(things: PipelineHarness, gone: list[str], named: str) -> None:
+def test_the_table_of_a_view_must_be_published_as_well(things: PipelineHarness, gone: list[str], named: str) -> None:
     things.build("raw.things")
     things.build("stg.things")
     with things.session() as session:
@@ -103,7 +103,7 @@ def test_what_stands_behind_a_view_must_be_published_too(things: PipelineHarness
     )
 
 
-def test_a_view_whose_file_is_away_is_published_with_its_table_still(things: PipelineHarness) -> None:
+def test_a_view_without_a_file_is_still_published_with_its_table(things: PipelineHarness) -> None:
     things.build("raw.things")
     things.build("stg.things")
     path = things.folder / "stg/things.sql"
@@ -117,7 +117,7 @@ def test_a_view_whose_file_is_away_is_published_with_its_table_still(things: Pip
     assert told == [(3, {"raw.things": again.publish_id})]
 
 
-def test_a_view_of_a_load_date_that_is_not_published_is_not_either(things: PipelineHarness) -> None:
+def test_a_view_is_not_published_for_a_load_date_that_its_table_lacks(things: PipelineHarness) -> None:
     things.build("raw.things")
     with pytest.raises(UpstreamError, match=r"raw\.things of that load_date must be published first"):
         things.build("stg.things", NEXT)
@@ -136,7 +136,7 @@ def test_a_view_gets_its_new_columns(things: PipelineHarness) -> None:
     assert things.rows("select name, kilograms::text from stg.things order by 1") == [("anvil", "20.50"), ("saw", None)]
 
 
-def test_a_view_has_one_definition_and_each_load_date_s_row_in_the_ledger_says_so(things: PipelineHarness) -> None:
+def test_a_new_definition_of_a_view_is_recorded_for_all_its_load_dates(things: PipelineHarness) -> None:
     things.put_things(GOOD, NEXT)
     for day in (DAY, NEXT):
         things.build("raw.things", day)
@@ -157,7 +157,7 @@ def test_a_view_has_one_definition_and_each_load_date_s_row_in_the_ledger_says_s
     ]
 
 
-def test_a_view_does_not_show_of_other_load_dates_what_they_were_published_without(things: PipelineHarness) -> None:
+def test_a_view_cannot_show_a_column_that_other_load_dates_lack(things: PipelineHarness) -> None:
     things.put_things(GOOD, NEXT)
     for day in (DAY, NEXT):
         things.build("raw.things", day)
@@ -181,7 +181,7 @@ def test_a_view_does_not_show_of_other_load_dates_what_they_were_published_witho
     assert things.rows(ROWS)[0] == (DAY, 1, "20.50")
 
 
-def test_who_may_read_a_view_may_so_when_it_gets_other_columns(things: PipelineHarness) -> None:
+def test_grants_on_a_view_survive_a_change_of_its_columns(things: PipelineHarness) -> None:
     things.build("raw.things")
     things.build("stg.things")
     with things.session() as session:
@@ -196,7 +196,7 @@ def test_who_may_read_a_view_may_so_when_it_gets_other_columns(things: PipelineH
     assert things.rows(may) == before == [("PUBLIC", "NO"), ("pg_monitor", "YES")]
 
 
-def test_a_view_of_ours_does_not_bar_the_new_type_of_a_column(things: PipelineHarness) -> None:
+def test_a_view_of_the_pipeline_does_not_block_a_type_change(things: PipelineHarness) -> None:
     things.put_things(GOOD, NEXT)
     for name in ("raw.things", "stg.things"):
         things.build(name)
@@ -218,7 +218,7 @@ def test_a_view_of_ours_does_not_bar_the_new_type_of_a_column(things: PipelineHa
     ) == [("kpi_builder", True)]
 
 
-def test_a_view_that_others_stand_on_keeps_its_columns(things: PipelineHarness) -> None:
+def test_a_view_on_which_a_user_s_view_depends_keeps_its_columns(things: PipelineHarness) -> None:
     things.build("raw.things")
     things.build("stg.things")
     with things.session() as session:
@@ -230,7 +230,7 @@ def test_a_view_that_others_stand_on_keeps_its_columns(things: PipelineHarness) 
 
 
 @pytest.mark.parametrize(("first", "then"), [("view", "rows"), ("rows", "view")])
-def test_another_storage_needs_a_decision(things: PipelineHarness, first: str, then: str) -> None:
+def test_a_change_between_view_and_rows_is_refused(things: PipelineHarness, first: str, then: str) -> None:
     things.build("raw.things")
     things.file("stg/things.sql", SHOWN.replace("storage: view", f"storage: {first}"))
     things.build("stg.things")
@@ -251,7 +251,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_view(tmp_path: Path, name: str) -> None:
+def test_a_select_that_is_no_plain_view_is_refused(tmp_path: Path, name: str) -> None:
     old, new, said = WRONG[name]
     for file, text in (("raw/things.sql", RAW_THINGS), ("stg/things.sql", SHOWN.replace(old, new))):
         path = tmp_path / "shop" / file
@@ -264,7 +264,7 @@ def test_what_is_no_view(tmp_path: Path, name: str) -> None:
         load_pipelines(tmp_path)
 
 
-def test_a_kpi_may_be_a_view_and_its_chart_shows_what_the_view_shows(things: PipelineHarness) -> None:
+def test_a_kpi_may_be_a_view_with_a_chart(things: PipelineHarness) -> None:
     kpi = "kpi: {chart: {x: thing_id, y: kilograms}}\nstorage: view"
     things.file("marts/weights.sql", SHOWN.replace("storage: view", kpi))
     things.build("raw.things")

@@ -1,4 +1,4 @@
-"""Which rows of a window are read: all where the reader says so, the latest of each key where the table does."""
+"""The rows read over a window: all with `rows: all` of the reader, the latest with `versions: latest` of the table."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
 FIRST = date(2025, 3, 1)
-# A line number, which names another line each day.
+# The number of a line denotes a different line on each load_date.
 LINES = """\
 /* @asset
 description: Lines as delivered, numbered within each delivery.
@@ -75,7 +75,7 @@ select line, country, amount from raw.lines where load_date = %(load_date)s
 
 @pytest.fixture(scope="module")
 def lines(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
-    """Nine load_dates of two lines each, the third of which did not come."""
+    """A pipeline with nine load_dates of two lines each. The third load_date is missing."""
     with PipelineHarness.open(stack, tmp_path_factory.mktemp("lines")) as lab:
         lab.file("raw/lines.sql", LINES)
         lab.file("marts/revenue_by_country.sql", BY_COUNTRY)
@@ -91,14 +91,14 @@ def lines(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi
 
 
 def built(lab: PipelineHarness, name: str, number: int, columns: str) -> tuple[list[tuple[Any, ...]], str]:
-    """The rows of a load_date, and what reconcile said of them."""
+    """Build a load_date, and return its rows and the message of reconcile."""
     outcome = lab.build(name, FIRST + timedelta(days=number))
     assert not outcome.held, outcome.results
     rows = lab.rows(f"select {columns} from {name} where load_date = '{FIRST + timedelta(days=number)}' order by 1")
     return rows, {result.name: result.message for result in outcome.results}.get("reconcile", "")
 
 
-def test_lines_that_are_numbered_within_each_delivery_are_all_counted(lines: PipelineHarness) -> None:
+def test_all_rows_of_the_window_are_read_with_rows_all(lines: PipelineHarness) -> None:
     lines.file("marts/counted.sql", COUNTED)
     said = "9 rows of raw.lines = 6 here + 3 dropped by free"
     assert built(lines, "marts.counted", 5, "country, lines") == ([("FR", 1), ("UK", 5)], said)
@@ -106,7 +106,7 @@ def test_lines_that_are_numbered_within_each_delivery_are_all_counted(lines: Pip
     assert built(lines, "marts.counted", 3, "country, lines") == ([("UK", 4)], absent)
 
 
-def test_amounts_of_the_window_are_here_or_dropped_by_a_rule(lines: PipelineHarness) -> None:
+def test_reconcile_compares_sums_over_a_window(lines: PipelineHarness) -> None:
     summed = "sum: amount, here: revenue, dropped: {abroad: country <> 'UK'}}"
     text = COUNTED.replace("lines: {type: bigint,", "revenue: {type: numeric,").replace(
         "count(*) as lines", "sum(amount) as revenue"
@@ -124,7 +124,7 @@ def test_amounts_of_the_window_are_here_or_dropped_by_a_rule(lines: PipelineHarn
     assert (again["reconcile"].passed, again["reconcile"].message) == (True, said)
 
 
-def test_the_same_through_a_view(lines: PipelineHarness) -> None:
+def test_all_rows_of_the_window_are_read_through_a_view(lines: PipelineHarness) -> None:
     lines.file("marts/seen.sql", SEEN)
     for number in (3, 4, 5):
         lines.build("marts.seen", FIRST + timedelta(days=number))
@@ -133,7 +133,7 @@ def test_the_same_through_a_view(lines: PipelineHarness) -> None:
     assert built(lines, "marts.counted", 5, "country, lines") == ([("FR", 1), ("UK", 5)], said)
 
 
-def test_latest_rows_are_read_where_the_table_says_so_and_all_where_the_reader_does(lines: PipelineHarness) -> None:
+def test_rows_all_of_the_reader_overrides_versions_latest_of_the_table(lines: PipelineHarness) -> None:
     lines.file("raw/lines.sql", LINES.replace("grain:", "versions: latest\ngrain:"))
     lines.file("marts/counted.sql", COUNTED.replace("{days: 3, rows: all}", "3"))
     said = "3 rows of raw.lines = 2 here + 1 dropped by free"
@@ -142,7 +142,7 @@ def test_latest_rows_are_read_where_the_table_says_so_and_all_where_the_reader_d
     assert built(lines, "marts.counted", 5, "country, lines")[0] == [("FR", 1), ("UK", 5)]
 
 
-def test_the_guide_s_sum_over_a_week_and_its_same_weekday(lines: PipelineHarness) -> None:
+def test_the_window_examples_of_the_authoring_guide_give_the_right_rows(lines: PipelineHarness) -> None:
     guide = (CHECKOUT / "docs" / "guides" / "authoring.md").read_text()
     examples = re.findall(r"^```sql\n(/\* @asset\n.*?)```", guide, re.DOTALL | re.MULTILINE)
     week, weekday = (each for each in examples if "marts.revenue_by_country" in each)

@@ -22,7 +22,7 @@ checks:
 """
 
 
-def test_numbers_are_what_they_look_like(lab: PipelineHarness) -> None:
+def test_constants_are_read_as_they_look(lab: PipelineHarness) -> None:
     lab.file("raw/shifts.sql", SHIFTS)
     lab.put(f"raw/shifts/load_date={DAY}/shifts.csv", b"id,shift,code\n1,22:30,10\n1000,14:00,11\n")
     assert failed(lab.build("raw.shifts").results) == {}
@@ -36,7 +36,7 @@ def test_numbers_are_what_they_look_like(lab: PipelineHarness) -> None:
     }
 
 
-def test_what_is_doubtful_is_refused_with_its_line(lab: PipelineHarness) -> None:
+def test_an_ambiguous_constant_is_refused_with_its_line(lab: PipelineHarness) -> None:
     lab.file("raw/shifts.sql", SHIFTS.replace("1000", "1_000"))
     with pytest.raises(ModelError, match=r"shifts\.sql:12: '1_000' may be a number or a text: "):
         lab.pipeline()

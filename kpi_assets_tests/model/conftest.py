@@ -1,4 +1,4 @@
-"""A tree below sql/ that a test writes, and what stands in it at first."""
+"""A tree below sql/ that a test writes, and the files with which it begins."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class Tree:
         return load_pipelines(self.root, minimum)["shop"]
 
     def error(self) -> str:
-        """The error of loading it, without the folder's name."""
+        """Return the error of loading the tree, without the name of its folder."""
         with pytest.raises(ModelError) as caught:
             self.load()
         return str(caught.value).removeprefix(f"{self.root}/shop/")

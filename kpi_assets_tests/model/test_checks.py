@@ -1,4 +1,4 @@
-"""What each word of a header asks of a build. What the queries find on real rows: kpi_assets_tests/warehouse/."""
+"""The checks that each word of a header makes. kpi_assets_tests/warehouse/ tests their queries on real rows."""
 
 from math import inf
 from pathlib import Path
@@ -66,7 +66,7 @@ def expanded(checks: str, minimum: int | None = None) -> dict[str, Check]:
     return {check.name: check for check in expand(header, PATH, lines, minimum)}
 
 
-def test_every_word_becomes_checks_in_the_order_in_which_people_read_them() -> None:
+def test_every_word_makes_its_checks_in_a_fixed_order() -> None:
     checks = expanded(ALL)
     assert [(name, type(check), check.blocking, check.line) for name, check in checks.items()] == [
         ("grain", Grain, True, 4),
@@ -104,7 +104,7 @@ FALL = MinRowsSpec(of_previous=0.5, of_usual=0.4)
 @pytest.mark.parametrize(
     ("more", "words", "minimum", "default", "found"),
     [
-        # By itself a raw table and a KPI are not empty, and no fall is judged.
+        # By default a raw table and a KPI must not be empty, and no share of earlier rows is required.
         ("", "", None, None, None),
         (KPI, "", None, None, (1, 0, 0)),
         (SOURCE, "", None, None, (1, 0, 0)),
@@ -113,21 +113,21 @@ FALL = MinRowsSpec(of_previous=0.5, of_usual=0.4)
         ("", "{of_usual: 0.4}", None, None, (0, 0, 0.4)),
         (SOURCE, "{of_previous: 0.5}", None, None, (1, 0.5, 0)),
         (SOURCE, "{of_previous: 0}", None, None, (1, 0, 0)),
-        # The pipeline's defaults are for files that say nothing; a file's words take their place as a whole.
+        # The defaults of the pipeline apply to files without min_rows. A file with min_rows replaces them as a whole.
         ("", "", None, FALL, (0, 0.5, 0.4)),
         (KPI, "", None, FALL, (1, 0.5, 0.4)),
         (KPI, "{at_least: 0}", None, FALL, None),
         (KPI, "{of_usual: 0.3}", None, FALL, (1, 0, 0.3)),
         (KPI, "{}", None, FALL, (1, 0, 0)),
         ("", "", None, MinRowsSpec(at_least=3), (3, 0, 0)),
-        # The environment's minimum takes the place of at_least alone.
+        # The minimum of the environment replaces only at_least.
         ("", "", 7, None, (7, 0, 0)),
         (KPI, "{at_least: 0}", 7, FALL, (7, 0, 0)),
         (KPI, "", 0, FALL, (0, 0.5, 0.4)),
         (KPI, "", 0, None, None),
     ],
 )
-def test_who_says_how_many_rows_are_wanted(
+def test_min_rows_comes_from_file_defaults_and_environment(
     more: str,
     words: str,
     minimum: int | None,
@@ -146,7 +146,7 @@ def test_who_says_how_many_rows_are_wanted(
 
 
 @pytest.mark.parametrize("word", WORDS.values(), ids=WORDS)
-def test_the_example_of_a_word_makes_its_checks(word: CheckWord) -> None:
+def test_the_example_of_a_check_word_makes_its_checks(word: CheckWord) -> None:
     value = yaml.safe_load(word.example)[word.name]
     types = {column: "integer" for _, column in word.columns(value)}
     types |= {column: "text" for _, column, constant in word.constants(value) if isinstance(constant, str)}
@@ -160,12 +160,12 @@ def test_the_example_of_a_word_makes_its_checks(word: CheckWord) -> None:
     assert word.name == word.example.partition(":")[0]
 
 
-def test_without_words_there_is_the_grain_alone() -> None:
+def test_without_check_words_only_the_grain_is_checked() -> None:
     header, lines, _ = split(PATH, TEXT.replace("checks:\nCHECKS", ""))
     assert [check.name for check in expand(header, PATH, lines)] == ["grain"]
 
 
-def test_a_raw_table_accounts_for_the_records_of_its_object_first() -> None:
+def test_a_raw_table_has_the_checks_of_its_object_first() -> None:
     source = "source: {object: 'raw/{load_date}.csv', format: csv, quarantine_budget: 7}\nchecks:\nCHECKS"
     header, lines, _ = split(PATH, TEXT.replace("checks:\nCHECKS", source.removesuffix("CHECKS") + "  min_rows: {}\n"))
     checks = expand(header, PATH, lines)
@@ -180,7 +180,7 @@ def test_a_raw_table_accounts_for_the_records_of_its_object_first() -> None:
     assert checks[1].budget == 7
 
 
-def test_the_tables_that_checks_read_are_known_with_their_lines() -> None:
+def test_tables_that_checks_read_are_known_with_their_lines() -> None:
     checks = expanded(ALL)
     assert checks["foreign_key__thing_id"].mentions == {Relation("raw", "catalog"): 17}
     assert checks["reconcile"].mentions == {Relation("raw", "lines"): 11, Relation("raw", "people"): 16}
@@ -189,7 +189,7 @@ def test_the_tables_that_checks_read_are_known_with_their_lines() -> None:
     assert {name for name, check in checks.items() if check.mentions} == known
 
 
-def test_the_environment_sets_the_absolute_minimum_alone() -> None:
+def test_the_environment_sets_only_the_absolute_minimum() -> None:
     assert expanded("  min_rows: {at_least: 5, of_previous: 0.9}\n")["min_rows"] == MinRows(
         "min_rows", "At least 5 rows, and 90% of the load_date before.", line=10, at_least=5, of_previous=0.9
     )
@@ -226,7 +226,7 @@ def test_the_environment_sets_the_absolute_minimum_alone() -> None:
         ),
     ],
 )
-def test_the_sql_of_a_check_is_proven_like_a_table_s_and_its_line_is_exact(
+def test_the_sql_of_a_check_has_the_rules_of_a_select_and_errors_name_its_line(
     checks: str, line: int, sentence: str
 ) -> None:
     with pytest.raises(ModelError, match=sentence) as caught:
@@ -246,11 +246,11 @@ def test_the_sql_of_a_check_is_proven_like_a_table_s_and_its_line_is_exact(
         (inf, "'inf'"),
     ],
 )
-def test_a_constant_of_a_header_cannot_leave_its_quotes(value: str | int | float, written: str) -> None:
+def test_a_constant_of_a_header_cannot_escape_its_quotes(value: str | int | float, written: str) -> None:
     assert literal(value) == written
 
 
-# ---- what reconcile compares
+# ---- reconcile
 
 COUNTS = [
     *("count(*)", "count(user)", "count(distinct user)", "count(*) filter (where weight > 1)", "sum(thing_id)"),
@@ -265,7 +265,7 @@ COUNTS = [
 
 
 @pytest.mark.parametrize("counted", COUNTS)
-def test_what_counts_rows(counted: str) -> None:
+def test_counted_accepts_expressions_that_count_rows(counted: str) -> None:
     found = expanded(f"  reconcile: {{source: raw.t, counted: '{counted}'}}\n")["reconcile"]
     assert isinstance(found, Reconcile)
     assert (found.here, found.summed, found.total) == (counted, "", None)
@@ -278,7 +278,7 @@ NO_COUNTS = [
 
 
 @pytest.mark.parametrize("counted", NO_COUNTS)
-def test_what_is_not_known_to_count_rows_is_refused(counted: str) -> None:
+def test_counted_refuses_expressions_that_may_not_count_rows(counted: str) -> None:
     with pytest.raises(ModelError) as caught:
         expanded(f"  reconcile:\n    source: raw.t\n    counted: {counted}\n")
     assert str(caught.value) == (
@@ -287,7 +287,7 @@ def test_what_is_not_known_to_count_rows_is_refused(counted: str) -> None:
     )
 
 
-def test_a_sum_is_compared_with_that_of_the_same_expression_if_no_other_is_said() -> None:
+def test_reconcile_compares_a_sum_with_the_same_expression_by_default() -> None:
     found = expanded("  reconcile: {source: raw.t, sum: 2 * weight, dropped: {light: weight < 1}}\n")["reconcile"]
     assert isinstance(found, Reconcile)
     assert found.total is not None
@@ -313,7 +313,7 @@ def test_a_sum_is_compared_with_that_of_the_same_expression_if_no_other_is_said(
         ("sum: |\n      kilos\n    here: weight\n    dropped:\n      odd: a = = 1", 16, "cannot be parsed, at '='"),
     ],
 )
-def test_what_cannot_be_compared(words: str, line: int, sentence: str) -> None:
+def test_reconcile_refuses_what_cannot_be_compared(words: str, line: int, sentence: str) -> None:
     with pytest.raises(ModelError) as caught:
         expanded(f"  reconcile:\n    source: raw.t\n    {words}\n")
     assert sentence in str(caught.value)

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the proof and of the pushdown are true: one for each rule."""
+"""The docstrings of partition_filter, joins and pushdown have an example for each rule, and the examples are true."""
 
 import doctest
 from types import ModuleType
@@ -44,6 +44,6 @@ GLOBS: dict[str, Any] = {"edges": edges, "unbound": unbound, "windows": windows,
 
 
 @pytest.mark.parametrize(("module", "examples"), [(partition_filter, 25), (pushdown, 12), (joins, 3)])
-def test_every_example_is_true(module: ModuleType, examples: int) -> None:
+def test_every_example_of_the_docstrings_is_true(module: ModuleType, examples: int) -> None:
     failed, tried = doctest.testmod(module, extraglobs=GLOBS)
     assert (failed, tried >= examples) == (0, True)

@@ -1,4 +1,4 @@
-"""The header of a file: every word it may hold, and every error with the line of the mistake."""
+"""The header of a file: every word it may have, and every error with the line of the mistake."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def with_kpi(text: str) -> str:
 
 
 def with_volume(text: str = "{column: thing_id, at_least: 2}") -> str:
-    """A KPI, with min_volume on line 7."""
+    """Return the header of a KPI with min_volume on line 7."""
     source = TEXT[TEXT.index("source:") : TEXT.index("columns:")]
     return changed(source, f"kpi:\n  chart: {{x: name, y: thing_id}}\nmin_volume: {text}\n")
 
@@ -63,7 +63,7 @@ def test_a_header_is_read_into_typed_values() -> None:
     assert lines.of("columns", "name", "type") == 11
 
 
-def test_words_that_yaml_finds_surprising_are_text() -> None:
+def test_words_that_yaml_1_1_would_convert_are_text() -> None:
     header, _, _ = split(PATH, with_checks("  accepted_values: {name: [no, on, 2025-01-01, 22:30, '1']}\n"))
     assert header.checks.accepted_values["name"] == ["no", "on", "2025-01-01", "22:30", "1"]
 
@@ -81,7 +81,7 @@ def test_words_that_yaml_finds_surprising_are_text() -> None:
         ("boolean", "yes", "'yes' is not true or false, and the column is boolean: write one"),
     ],
 )
-def test_a_constant_is_of_the_kind_of_its_column(type_: str, value: str, sentence: str) -> None:
+def test_a_constant_that_does_not_fit_the_type_of_its_column_is_refused(type_: str, value: str, sentence: str) -> None:
     typed = TEXT.replace("type: text", f'type: "{type_}"').replace("not_null: [name]", "CHECK")
     for check, loc in ((f"accepted_values: {{name: [{value}]}}", 0), (f"range: {{name: [null, {value}]}}", 1)):
         with pytest.raises(ModelError) as caught:
@@ -102,14 +102,14 @@ def test_a_constant_is_of_the_kind_of_its_column(type_: str, value: str, sentenc
         ("uuid", "[6f1c1c4e-0d3b-4c57-9d56-1d8f9d0c3a11]"),
     ],
 )
-def test_constants_that_fit_their_columns(type_: str, values: str) -> None:
+def test_constants_that_fit_their_columns_are_accepted(type_: str, values: str) -> None:
     typed = TEXT.replace("type: text", f'type: "{type_}"').replace(
         "not_null: [name]", f"accepted_values: {{name: {values}}}"
     )
     assert len(split(PATH, typed)[0].checks.accepted_values["name"]) == values.count(",") + 1
 
 
-def test_a_word_of_checks_that_is_no_built_in_one_is_a_custom_check() -> None:
+def test_a_check_word_that_is_not_built_in_is_a_custom_check() -> None:
     text = with_checks("  odd:\n    severity: warn\n    bad_rows: select * from {this}\n")
     custom = split(PATH, text)[0].checks.custom
     assert [(name, check.severity, check.bad_rows) for name, check in custom.items()] == [
@@ -136,7 +136,7 @@ def test_a_word_of_checks_that_is_no_built_in_one_is_a_custom_check() -> None:
         "timestamp with time zone",
     ],
 )
-def test_a_type_of_the_allow_list(type_: str) -> None:
+def test_a_type_of_the_allow_list_is_accepted(type_: str) -> None:
     header, _, _ = split(PATH, changed("type: text", f'type: "{type_}"'))
     assert header.columns["name"].type == type_
 
@@ -203,7 +203,7 @@ ERRORS = {
         17,
         "unknown word 'kpi.chart.z'",
     ),
-    # missing words, at each level: the line of what lacks them
+    # missing words, at each level, with the line of the mapping that lacks them
     "no description": (changed("description: Things as delivered.\n", ""), 2, "'description' is missing"),
     "no owner": (changed("owner: team:tests\n", ""), 2, "'owner' is missing"),
     "no grain": (changed("grain: [thing_id]\n", ""), 2, "'grain' is missing"),
@@ -296,12 +296,12 @@ ERRORS = {
         8,
         "-1 is too small: write 0 or more",
     ),
-    "a line end that may": (
+    "an unknown word for ends_with_line_end": (
         changed("format: csv", "format: csv\n  ends_with_line_end: maybe"),
         8,
         "source.ends_with_line_end: 'maybe' is not known here: write 'warn', 'hold' or 'ignore'",
     ),
-    "bytes that may": (
+    "an unknown word for same_bytes": (
         changed("format: csv", "format: csv\n  same_bytes: error"),
         8,
         "source.same_bytes: 'error' is not known here: write 'warn', 'hold' or 'ignore'",
@@ -371,7 +371,7 @@ ERRORS = {
         17,
         "41 is too large: write 40 or less",
     ),
-    # words that name a column which is none
+    # words that name an unknown column
     "grain of no column": (changed("[thing_id]", "[nope]"), 4, r"grain\.0: 'nope' is not one of the columns"),
     "not_null of no column": (
         with_checks("  ").replace("[name]", "[name,\n    nope]"),
@@ -395,7 +395,7 @@ ERRORS = {
         16,
         r"kpi\.chart\.y: 'nope' is not one of",
     ),
-    "freshness of what is no KPI": (
+    "freshness of a table that is no KPI": (
         changed("checks:\n", "freshness: {within_hours: 36}\nchecks:\n"),
         13,
         "freshness: is for KPIs: say kpi as well, or take it out",
@@ -416,7 +416,7 @@ ERRORS = {
         r"min_volume\.column: 'name' counts nothing: name a column of type smallint, integer, bigint",
     ),
     "min_volume of nothing": (with_volume("{column: thing_id, at_least: 0}"), 7, "0 is too small: write 1 or more"),
-    "min_volume of what is no KPI": (
+    "min_volume of a table that is no KPI": (
         changed("checks:\n", "min_volume: {column: thing_id, at_least: 2}\nchecks:\n"),
         13,
         "min_volume: is for a KPI with a SELECT whose rows are stored: take it out",
@@ -426,7 +426,7 @@ ERRORS = {
         7,
         "min_volume: is for a KPI with a SELECT whose rows are stored: take it out",
     ),
-    "min_volume beside its own column": (
+    "min_volume and a column of its name": (
         with_volume().replace("  name:\n", "  is_low_volume: {type: boolean, description: Own.}\n  name:\n"),
         10,
         r"columns\.is_low_volume: min_volume makes this column: take it out",
@@ -457,7 +457,7 @@ def test_a_type_with_a_comma_needs_quotes_between_braces() -> None:
     assert (first.line, first.problem) == (9, told)
 
 
-def test_all_that_a_header_lacks_is_told_at_once_with_an_example() -> None:
+def test_all_missing_words_are_reported_at_once_with_an_example_each() -> None:
     with pytest.raises(ModelError) as caught:
         split(PATH, "/* @asset\n\n@end */\n")
     examples = ("description: One row per order.", "owner: team:analytics", "grain: [order_id]")
@@ -481,7 +481,7 @@ def test_all_that_a_header_lacks_is_told_at_once_with_an_example() -> None:
         "/raw/{load_date}/things.csv",
     ],
 )
-def test_a_source_names_one_object_a_load_date(key: str) -> None:
+def test_a_source_that_does_not_name_one_object_per_load_date_is_refused(key: str) -> None:
     with pytest.raises(
         ModelError, match=r"things\.sql:6: source\.object: must be an object's key with {load_date} in it"
     ):
@@ -489,12 +489,12 @@ def test_a_source_names_one_object_a_load_date(key: str) -> None:
 
 
 @pytest.mark.parametrize("lookback", ["1", "0", "-3", "367", "2.5", "a week"])
-def test_a_lookback_is_a_number_of_load_dates(lookback: str) -> None:
+def test_a_lookback_that_is_not_2_to_366_days_is_refused(lookback: str) -> None:
     with pytest.raises(ModelError, match=r":5: lookback: .* (is too small|is too large|is no whole number): write "):
         split(PATH, changed("source:\n", f"lookback: {lookback}\nsource:\n"))
 
 
-def test_only_a_select_that_is_stored_looks_back() -> None:
+def test_raw_tables_and_views_cannot_have_a_lookback() -> None:
     with pytest.raises(ModelError, match=r":5: lookback: a raw table reads the object of its load_date: look back in "):
         split(PATH, changed("source:\n", "lookback: 7\nsource:\n"))
     without = TEXT.replace(TEXT[TEXT.index("source:") : TEXT.index("columns:")], "storage: view\nlookback: 7\n")

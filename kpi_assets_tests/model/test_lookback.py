@@ -1,4 +1,4 @@
-"""A SELECT with `lookback`: which tables it reads over the window, what is executed then, and what is refused."""
+"""A SELECT with `lookback`: the tables that it reads over the window, the SQL that is executed, and what is refused."""
 
 from dataclasses import replace
 from datetime import date
@@ -57,7 +57,7 @@ OVER = {
 
 
 @pytest.mark.parametrize(("sql", "tables"), OVER.values(), ids=OVER)
-def test_what_is_tied_to_the_window_is_read_over_it(sql: str, tables: str) -> None:
+def test_tables_that_are_tied_to_the_window_are_read_over_it(sql: str, tables: str) -> None:
     assert {relation.table for relation in parsed(sql).window_reads} == set(tables.split())
 
 
@@ -74,19 +74,19 @@ UNTIED = {
 
 
 @pytest.mark.parametrize("sql", UNTIED.values(), ids=UNTIED)
-def test_what_is_tied_to_neither_is_an_error_that_names_both_ways(sql: str) -> None:
+def test_a_table_tied_to_neither_load_date_nor_window_is_refused(sql: str) -> None:
     with pytest.raises(
         ModelError, match=r"raw\.t is read for all load_dates at once: .* or to the window by `load_date "
     ):
         parsed(sql)
 
 
-def test_without_the_word_there_is_no_window() -> None:
+def test_window_start_needs_the_word_lookback() -> None:
     with pytest.raises(ModelError, match=r":2: %\(window_start\)s is for a header with the word lookback: add it"):
         parse_query(f"select a\nfrom raw.t where {WINDOW}", PATH)
 
 
-def test_the_latest_row_of_each_key_is_executed_in_the_place_of_the_table() -> None:
+def test_the_executed_sql_reads_the_latest_row_of_each_key() -> None:
     assert parsed(f"select a from raw.t where {WINDOW}").executed == f'select a from {LATEST_T} as "t" where {WINDOW}'
     assert parsed(f"select x.a from raw.t as x where x.{WINDOW}").executed == (
         f"select x.a from {LATEST_T} as x where x.{WINDOW}"
@@ -95,7 +95,7 @@ def test_the_latest_row_of_each_key_is_executed_in_the_place_of_the_table() -> N
     assert parsed(day).executed == day
 
 
-def test_all_rows_of_the_window_are_executed_where_no_key_tells_them_apart() -> None:
+def test_the_executed_sql_reads_all_rows_of_the_window_without_a_key() -> None:
     found = parse_query(f"select a from raw.t where {WINDOW}", PATH, lookback=True)
     all_rows = replace(found, keys={Relation("raw", "t"): None})
     assert all_rows.executed == (
@@ -107,12 +107,12 @@ def test_all_rows_of_the_window_are_executed_where_no_key_tells_them_apart() -> 
     assert len(versions) == 4
 
 
-def test_percent_signs_and_the_build_before_it_move_nothing() -> None:
+def test_percent_signs_and_this_do_not_shift_the_replaced_table() -> None:
     sql = f"\nselect '%%', '%%' from {{this}} where a not in (select a from raw.t where b like '5%%' and {WINDOW})\n"
     assert parsed(sql).executed == sql.strip().replace("raw.t", f'{LATEST_T} as "t"')
 
 
-def test_of_two_mentions_only_that_over_the_window_is_replaced() -> None:
+def test_of_two_references_only_the_one_over_the_window_is_replaced() -> None:
     sql = f"select x.a from raw.t as x join raw.t as y on x.a = y.a where x.{DAY} and y.{WINDOW}"
     assert parsed(sql).executed == sql.replace("raw.t as y", f"{LATEST_T} as y")
 
@@ -122,19 +122,19 @@ def test_a_column_named_with_its_schema_is_refused() -> None:
         parsed(f"select raw.t.a from raw.t where {WINDOW}")
 
 
-def test_no_slice_is_read_of_a_window() -> None:
+def test_a_table_read_over_a_window_is_not_read_by_slices() -> None:
     query = parsed(f"select a from raw.t where {WINDOW}")
     assert query.pushed_down("a", lambda *_: "(select 1)") == (query.sql, False)
 
 
-def test_the_absent_load_dates_are_told_in_runs() -> None:
+def test_absent_load_dates_are_listed_as_ranges() -> None:
     there = tuple(date(2025, 3, day) for day in (1, 3, 7, 8, 10))
     window = Window(date(2025, 3, 1), date(2025, 3, 10), there)
     assert window.absent == "2025-03-02, 2025-03-04 to 2025-03-06, 2025-03-09"
     assert Window(there[0], there[0], there[:1]).absent == ""
 
 
-# ---- which rows of the window count
+# ---- which rows of the window are read
 
 RECENT = MART.replace("grain:", "lookback: 28\ngrain:").replace(
     "load_date = ", "load_date between %(window_start)s and "
@@ -164,7 +164,7 @@ def key_of(tree: Tree, name: str) -> object:
     return query.keys[Relation.parse(name)]
 
 
-def test_a_window_over_a_table_that_says_nothing_is_refused_and_both_ways_are_named(tree: Tree) -> None:
+def test_a_window_over_a_table_without_versions_is_refused_and_both_remedies_are_named(tree: Tree) -> None:
     tree.write("shop/marts/sold.sql", RECENT)
     assert tree.error() == (
         "marts/sold.sql:15: raw.things is read over 28 calendar days, and nothing says which of its rows count: write "
@@ -173,7 +173,7 @@ def test_a_window_over_a_table_that_says_nothing_is_refused_and_both_ways_are_na
     )
 
 
-def test_the_table_that_is_read_says_that_its_latest_rows_count(tree: Tree) -> None:
+def test_versions_latest_makes_readers_use_the_latest_rows(tree: Tree) -> None:
     tree.write("shop/raw/things.sql", saying(RAW, "versions: latest"))
     for days in ("28", "{days: 28}"):
         tree.write("shop/marts/sold.sql", RECENT.replace("lookback: 28", f"lookback: {days}"))
@@ -181,13 +181,13 @@ def test_the_table_that_is_read_says_that_its_latest_rows_count(tree: Tree) -> N
 
 
 @pytest.mark.parametrize("says", ["", "versions: latest"])
-def test_the_reader_says_that_all_rows_count_whatever_the_table_says(tree: Tree, says: str) -> None:
+def test_rows_all_of_the_reader_overrides_versions_latest(tree: Tree, says: str) -> None:
     tree.write("shop/raw/things.sql", saying(RAW, says))
     tree.write("shop/marts/sold.sql", RECENT.replace("lookback: 28", "lookback: {days: 28, rows: all}"))
     assert key_of(tree, "raw.things") is None
 
 
-def test_a_view_has_what_its_table_says(tree: Tree) -> None:
+def test_a_view_inherits_versions_from_its_table(tree: Tree) -> None:
     tree.write("shop/marts/seen.sql", SEEN)
     tree.write("shop/marts/sold.sql", OVER_THE_VIEW)
     error = tree.error()
@@ -199,7 +199,7 @@ def test_a_view_has_what_its_table_says(tree: Tree) -> None:
     assert tree.error() == "marts/seen.sql:4: versions: a view has what its table says: put it there"
 
 
-def test_what_only_a_check_reads_over_the_window_must_be_told_too(tree: Tree) -> None:
+def test_a_table_that_only_a_check_reads_over_the_window_needs_versions_as_well(tree: Tree) -> None:
     tree.write("shop/raw/others.sql", RAW.replace("things", "others"))
     tree.write("shop/raw/things.sql", saying(RAW, "versions: latest"))
     check = f"checks:\n  odd: {{bad_rows: 'select 1 from raw.others where {WINDOW}'}}"
@@ -207,8 +207,8 @@ def test_what_only_a_check_reads_over_the_window_must_be_told_too(tree: Tree) ->
     assert tree.error().startswith("marts/sold.sql:10: raw.others is read over 28 calendar days, and nothing says ")
 
 
-def test_which_rows_count_is_part_of_the_readers_versions_and_of_no_others(tree: Tree) -> None:
-    """Also of its checks' version: what reconciles is counted over the same rows."""
+def test_the_rows_read_over_a_window_affect_only_the_versions_of_the_reader(tree: Tree) -> None:
+    """The checks version of the reader changes as well, because reconcile counts the same rows."""
     reconciled = RECENT.replace("checks:", "checks:\n  reconcile: {source: raw.things}")
     found = []
     for says, lookback in (("versions: latest", "28"), ("", "{days: 28, rows: all}"), ("versions: latest", "29")):
@@ -233,7 +233,7 @@ def test_which_rows_count_is_part_of_the_readers_versions_and_of_no_others(tree:
         ("lookback: 28\nversions: all", r":5: versions: 'all' is not known here: write 'latest'"),
     ],
 )
-def test_words_that_a_window_does_not_know(tree: Tree, words: str, sentence: str) -> None:
+def test_unknown_words_of_lookback_and_versions_are_refused(tree: Tree, words: str, sentence: str) -> None:
     tree.write("shop/marts/sold.sql", RECENT.replace("lookback: 28", words))
     with pytest.raises(ModelError, match=sentence):
         tree.load()

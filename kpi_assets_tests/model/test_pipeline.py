@@ -1,4 +1,4 @@
-"""The tree below sql/ as a whole: what only a file's path and neighbours tell, versions, and load_dates."""
+"""A pipeline as a whole: rules on paths and on several files, versions, and load_dates."""
 
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -16,7 +16,7 @@ from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
 from kpi_assets_tests.shipped import TABLES
 
 
-def test_tables_come_in_an_order_in_which_they_can_be_built(tree: Tree) -> None:
+def test_tables_are_in_an_order_in_which_they_can_be_built(tree: Tree) -> None:
     tree.write("shop/marts/a.sql", MART.replace("raw.things", "marts.sold"))
     shop = tree.load()
     assert [str(relation) for relation in shop.tables] == ["raw.things", "marts.sold", "marts.a"]
@@ -31,7 +31,7 @@ def test_tables_come_in_an_order_in_which_they_can_be_built(tree: Tree) -> None:
     assert shop.config.start_date == date(2025, 1, 1)
 
 
-def test_what_a_check_reads_is_built_before_it(tree: Tree) -> None:
+def test_a_table_that_a_check_reads_is_built_before(tree: Tree) -> None:
     tree.write("shop/raw/zoo.sql", RAW.replace("raw/things", "raw/zoo"))
     tree.write("shop/raw/things.sql", RAW.replace("@end", "checks:\n  foreign_key: {thing_id: raw.zoo.thing_id}\n@end"))
     assert [str(relation) for relation in tree.load().tables] == ["raw.zoo", "raw.things", "marts.sold"]
@@ -43,7 +43,7 @@ def test_an_unknown_table_is_named_with_the_known_ones(tree: Tree) -> None:
         tree.load().table("marts.x")
 
 
-def test_the_object_of_a_load_date(tree: Tree) -> None:
+def test_object_key_contains_the_load_date(tree: Tree) -> None:
     day = date(2025, 3, 1)
     assert tree.load().table("raw.things").object_key(day) == "raw/things/load_date=2025-03-01/things.csv"
     tree.write("shop/raw/things.sql", RAW.replace("/things.csv", "/{things}.csv").replace("{things}", "}{"))
@@ -58,7 +58,7 @@ def test_the_shipped_pipelines_load() -> None:
     }
 
 
-def test_a_lookback_that_no_table_is_read_over_is_an_error(tree: Tree) -> None:
+def test_a_lookback_over_which_no_table_is_read_is_an_error(tree: Tree) -> None:
     tree.write("shop/marts/sold.sql", MART.replace("grain:", "lookback: 7\ngrain:"))
     with pytest.raises(
         ModelError,
@@ -138,7 +138,7 @@ def test_a_wrong_file_is_an_error_with_the_line_of_the_mistake(tree: Tree, old: 
     assert tree.error().startswith(f"marts/sold.sql{error}")
 
 
-def test_a_raw_table_has_no_select(tree: Tree) -> None:
+def test_a_raw_table_with_a_select_is_refused(tree: Tree) -> None:
     tree.write("shop/raw/things.sql", RAW + "\nselect 1 as thing_id\n")
     assert tree.error().startswith("raw/things.sql:5: has both a source and a SELECT")
 
@@ -167,17 +167,17 @@ def test_a_file_is_utf_8_with_any_line_ends(tree: Tree) -> None:
         "Marts/x.sql",
     ],
 )
-def test_a_path_that_is_no_name_of_a_table(tree: Tree, name: str) -> None:
+def test_a_path_that_is_no_table_name_is_refused(tree: Tree, name: str) -> None:
     tree.write(f"shop/{name}", MART)
     assert tree.error() == f"{name}:1: must lie at <schema>/<table>.sql, both in lower case and at most 40 letters long"
 
 
-def test_a_schema_that_is_no_layer(tree: Tree) -> None:
+def test_a_schema_that_is_no_layer_is_refused(tree: Tree) -> None:
     tree.write("shop/gold/sold.sql", MART)
     assert tree.error() == "gold/sold.sql:1: the schema 'gold' is not one of the layers of pipeline.yaml"
 
 
-def test_tables_that_read_each_other(tree: Tree) -> None:
+def test_tables_that_read_each_other_are_refused(tree: Tree) -> None:
     tree.write("shop/marts/a.sql", MART.replace("raw.things", "marts.b"))
     tree.write("shop/marts/b.sql", MART.replace("raw.things", "marts.a"))
     assert tree.error().startswith(
@@ -185,8 +185,8 @@ def test_tables_that_read_each_other(tree: Tree) -> None:
     )
 
 
-@pytest.mark.parametrize("folder", ["TwoSourcePipeline", "my-shop", "x" * 41])
-def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
+@pytest.mark.parametrize("folder", ["Shop", "my-shop", "x" * 41])
+def test_a_folder_that_cannot_name_a_database_is_refused(tree: Tree, folder: str) -> None:
     tree.write(f"{folder}/pipeline.yaml", YAML)
     with pytest.raises(ModelError, match=f"{folder}/pipeline.yaml:1: the folder names a database"):
         tree.load()
@@ -228,12 +228,14 @@ def test_a_folder_that_cannot_be_a_database(tree: Tree, folder: str) -> None:
         (YAML, "", "1: 'description' is missing"),
     ],
 )
-def test_a_wrong_pipeline_yaml(tree: Tree, old: str, new: str, error: str) -> None:
+def test_a_wrong_pipeline_yaml_is_an_error_with_the_line_of_the_mistake(
+    tree: Tree, old: str, new: str, error: str
+) -> None:
     tree.write("shop/pipeline.yaml", YAML.replace(old, new))
     assert tree.error().startswith(f"pipeline.yaml:{error}")
 
 
-def test_no_pipeline_at_all(tmp_path: Path) -> None:
+def test_a_folder_without_pipelines_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"No pipeline lies below .*: KPI_SQL_DIR must name a folder"):
         load_pipelines(tmp_path)
 
@@ -241,7 +243,7 @@ def test_no_pipeline_at_all(tmp_path: Path) -> None:
 # ---- settings of the environment
 
 
-def test_minimum_rows_of_the_environment(tree: Tree) -> None:
+def test_kpi_min_rows_sets_the_minimum_of_its_table_only(tree: Tree) -> None:
     def at_least(minimum: dict[str, int]) -> int:
         [check] = [check for check in tree.load(minimum).table("marts.sold").checks if isinstance(check, MinRows)]
         return check.at_least
@@ -251,7 +253,7 @@ def test_minimum_rows_of_the_environment(tree: Tree) -> None:
     assert at_least({"shop.marts.sold": 7}) == 7
 
 
-def test_what_the_pipeline_says_of_rows_is_for_files_that_do_not(tree: Tree) -> None:
+def test_defaults_of_min_rows_apply_to_files_without_min_rows(tree: Tree) -> None:
     def shares() -> dict[str, tuple[int, float, str]]:
         tables = tree.load().tables.values()
         found = {str(table.relation): (check, table) for table in tables for check in table.checks}
@@ -268,7 +270,7 @@ def test_what_the_pipeline_says_of_rows_is_for_files_that_do_not(tree: Tree) -> 
     after = shares()
     assert {name: of[:2] for name, of in after.items()} == {"raw.things": (1, 0.4), "marts.sold": (2, 0)}
     assert [name for name in after if after[name][2] != before[name][2]] == ["raw.things"], (
-        "what is held is tried again"
+        "only the table without min_rows of its own gets another checks version"
     )
     tree.write("shop/pipeline.yaml", YAML + "defaults: {min_rows: {of_usual: 40}}\n")
     assert tree.error() == "pipeline.yaml:6: defaults.min_rows.of_usual: 40 is too large: write 1 or less"
@@ -277,7 +279,7 @@ def test_what_the_pipeline_says_of_rows_is_for_files_that_do_not(tree: Tree) -> 
 
 
 @pytest.mark.parametrize("name", ["marts.sold", "shop.marts.nothing", "other.marts.sold"])
-def test_minimum_rows_of_no_table(tree: Tree, name: str) -> None:
+def test_kpi_min_rows_for_an_unknown_table_is_refused(tree: Tree, name: str) -> None:
     with pytest.raises(
         UsageError, match=rf"^KPI_MIN_ROWS names '{name}', which is no table: write pipeline\.schema\.table"
     ):
@@ -302,9 +304,7 @@ def version(tree: Tree, name: str, text: str) -> str:
         ("where load_date", "where name is not null and load_date", False),
     ],
 )
-def test_a_checks_version_changes_with_what_the_rows_are_held_to(
-    tree: Tree, old: str, new: str, *, changes: bool
-) -> None:
+def test_a_checks_version_changes_with_the_checks(tree: Tree, old: str, new: str, *, changes: bool) -> None:
     assert old in MART
     tree.write("shop/marts/sold.sql", MART)
     before = tree.load().table("marts.sold").checks_version
@@ -323,7 +323,7 @@ def test_a_checks_version_changes_with_what_the_rows_are_held_to(
         ("grain: [thing_id]", "grain: [name]"),
     ],
 )
-def test_a_code_version_stays_for_what_changes_no_row(tree: Tree, old: str, new: str) -> None:
+def test_a_code_version_does_not_change_with_edits_that_change_no_rows(tree: Tree, old: str, new: str) -> None:
     assert old in MART
     before = version(tree, "marts.sold", MART)
     assert version(tree, "marts.sold", MART.replace(old, new)) == before
@@ -347,14 +347,14 @@ def test_a_code_version_changes_with_the_table(tree: Tree, name: str, old: str, 
     assert version(tree, name, text) != version(tree, name, text.replace(old, new))
 
 
-def test_lineage_is_that_of_the_select_and_a_raw_table_has_none(tree: Tree) -> None:
+def test_a_select_has_lineage_and_a_raw_table_has_none(tree: Tree) -> None:
     shop = tree.load()
     assert shop.lineage(shop.table("raw.things")) == {}
     things = Relation("raw", "things")
     assert shop.lineage(shop.table("marts.sold")) == {"thing_id": [(things, "thing_id")], "name": [(things, "name")]}
 
 
-def test_what_min_volume_makes_comes_of_its_column_and_changes_with_its_number(tree: Tree) -> None:
+def test_min_volume_has_the_lineage_of_its_column_and_affects_the_code_version(tree: Tree) -> None:
     volume = "kpi: {chart: {x: name, y: thing_id}}\nmin_volume: {column: thing_id, at_least: 2}\n"
     text = MART.replace("@end", f"{volume}@end")
     versions = [
@@ -369,7 +369,7 @@ def test_what_min_volume_makes_comes_of_its_column_and_changes_with_its_number(t
 # ---- load_dates
 
 
-def test_a_load_date_lies_between_the_start_and_today(tree: Tree) -> None:
+def test_a_load_date_before_the_start_or_in_the_future_is_refused(tree: Tree) -> None:
     shop, today = tree.load(), datetime.now(timezone.utc).date()
     assert shop.check_load_date(date(2025, 1, 1)) == date(2025, 1, 1)
     assert shop.check_load_date(today) == today
@@ -383,7 +383,7 @@ def test_a_load_date_lies_between_the_start_and_today(tree: Tree) -> None:
         shop.check_load_date(today + timedelta(1))
 
 
-def test_a_range_of_load_dates(tree: Tree) -> None:
+def test_a_range_of_load_dates_is_checked_at_both_ends(tree: Tree) -> None:
     shop = tree.load()
     first, last = date(2025, 2, 27), date(2025, 3, 1)
     assert shop.load_dates(first, last) == [first, date(2025, 2, 28), last]
@@ -399,7 +399,7 @@ def test_a_range_of_load_dates(tree: Tree) -> None:
 @pytest.mark.parametrize(
     "text", ["2025-02-29", "2025-13-01", "2025-1-1", "20250101", "01.01.2025", "today", "", "2025-01-01 "]
 )
-def test_a_date_is_written_in_one_way(text: str) -> None:
+def test_a_date_that_is_not_written_as_yyyy_mm_dd_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=rf"^'{text}' is not a date: write it as YYYY-MM-DD$"):
         parse_date(text)
 
@@ -409,7 +409,7 @@ def test_a_leap_day_is_a_date() -> None:
 
 
 @pytest.mark.parametrize("name", ["postgres", "template1", "dagster", "rdsadmin"])
-def test_a_folder_must_not_be_called_as_a_database_that_is_there(tree: Tree, name: str) -> None:
+def test_a_folder_with_the_name_of_a_reserved_database_is_refused(tree: Tree, name: str) -> None:
     tree.write(f"{name}/pipeline.yaml", YAML)
     with pytest.raises(ModelError) as caught:
         tree.load()
@@ -428,7 +428,7 @@ def test_a_folder_must_not_be_called_as_a_database_that_is_there(tree: Tree, nam
         ("sum: 'price::numeric', here: thing_id", ""),
     ],
 )
-def test_what_is_added_up_in_a_source_has_an_exact_sum_there(tree: Tree, words: str, error: str) -> None:
+def test_reconcile_requires_an_exact_sum_in_the_source(tree: Tree, words: str, error: str) -> None:
     price = "  price: {type: double precision, description: Price.}\n@end"
     tree.write("shop/raw/things.sql", RAW.replace("@end", price))
     tree.write(
@@ -440,7 +440,7 @@ def test_what_is_added_up_in_a_source_has_an_exact_sum_there(tree: Tree, words: 
         assert [check.name for check in tree.load().table("marts.sold").checks][-1] == "reconcile"
 
 
-# ---- sources that could not be told apart
+# ---- sources with one object
 
 
 def with_object(key: str) -> str:
@@ -476,13 +476,13 @@ def test_two_sources_of_one_object_are_refused(tree: Tree, one: str, other: str,
         ("raw/{load_date}/x/y.csv", "raw/x/{load_date}/y.csv"),
     ],
 )
-def test_two_sources_whose_keys_always_differ_are_not(tree: Tree, one: str, other: str) -> None:
+def test_two_sources_whose_keys_always_differ_are_accepted(tree: Tree, one: str, other: str) -> None:
     tree.write("shop/raw/things.sql", with_object(one))
     tree.write("shop/raw/others.sql", with_object(other))
     assert len(tree.load().object_tables) == 2
 
 
-def test_raw_tables_of_one_name_are_refused_whose_objects_would_be_one_asset(tree: Tree) -> None:
+def test_two_raw_tables_of_one_name_are_refused_because_objects_have_their_name(tree: Tree) -> None:
     tree.write("shop/pipeline.yaml", YAML.replace("{raw: raw,", "{raw: raw, ext: raw,"))
     tree.write("shop/ext/things.sql", with_object("ext/{load_date}.csv"))
     assert tree.error() == (
@@ -490,7 +490,7 @@ def test_raw_tables_of_one_name_are_refused_whose_objects_would_be_one_asset(tre
     )
 
 
-def test_the_words_of_an_object_s_checks_are_part_of_its_version(tree: Tree) -> None:
+def test_the_words_of_object_checks_are_part_of_the_object_version(tree: Tree) -> None:
     def things() -> Table:
         return tree.load().table("raw.things")
 

@@ -1,4 +1,4 @@
-"""Narrowing a SELECT by a range of a returned column: which tables of it may be read in part, and which may not."""
+"""Pushing a range of a returned column down into a SELECT: which of its tables may be read in part."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ NARROWED = {
     "a subquery": (f"select k from (select a as k from raw.t where {DAY}) as q", ["raw.t.a"]),
     "letters of more than one byte before it": (f"/* é辣椒🌶 */ select 'ü' as u, k from raw.t where {DAY}", ["raw.t.k"]),
 }
-# Narrowed, each of these would return other rows, or no table in it is known to decide.
+# With a narrowed table each of these would return other rows, or no table is known to determine the column.
 WHOLE = {
     "an expression": f"select a + b as k from raw.t where {DAY}",
     "an outer join's column": (
@@ -86,7 +86,7 @@ def narrowed(sql: str) -> tuple[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", NARROWED)
-def test_every_table_that_decides_is_read_in_part(name: str) -> None:
+def test_every_table_that_determines_the_column_is_read_in_part(name: str) -> None:
     sql, tables = NARROWED[name]
     text, found = narrowed(sql)
     assert found == tables
@@ -95,7 +95,7 @@ def test_every_table_that_decides_is_read_in_part(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_where_in_doubt_all_is_read(name: str) -> None:
+def test_in_doubt_all_rows_are_read(name: str) -> None:
     assert narrowed(WHOLE[name]) == (WHOLE[name], [])
 
 
@@ -112,13 +112,13 @@ DECIDED = {
 
 
 @pytest.mark.parametrize("name", DECIDED)
-def test_whether_other_rows_are_still_returned_is_told(name: str) -> None:
+def test_pushed_down_tells_whether_the_result_is_restricted_to_the_range(name: str) -> None:
     sql = NARROWED[name][0] if name in NARROWED else WHOLE[name]
     assert parse_query(sql, PATH).pushed_down("k", lambda *_: "(select 1)")[1] is DECIDED[name]
 
 
-def test_what_the_key_is_joined_with_does_not_decide() -> None:
-    """The subquery that the key comes from has a limit, so it is read whole; only the joined table is narrowed."""
+def test_a_table_joined_to_the_key_is_narrowed_but_does_not_determine_it() -> None:
+    """The subquery of the key has a limit, so it is read as a whole. Only the joined table is narrowed."""
     sql = (
         f"select q.k from (select k from raw.t where {DAY} order by k limit 9) as q "
         f"join raw.u as u on q.k = u.k and u.{DAY}"
@@ -128,7 +128,7 @@ def test_what_the_key_is_joined_with_does_not_decide() -> None:
     assert query.pushed_down("k", lambda *_: "(select 1)")[1] is False
 
 
-def test_the_rest_of_the_text_stays_as_it_is() -> None:
+def test_pushdown_leaves_the_rest_of_the_text_unchanged() -> None:
     text, _ = narrowed(f"select t.k -- the key\nfrom raw.t\ninner join raw.u as u using (load_date, k)\nwhere t.{DAY}")
     assert text == (
         'select t.k -- the key\nfrom (select * from raw.t where k < 5) as "t"\n'

@@ -1,4 +1,4 @@
-"""A SELECT before any server sees it: what may be executed for one load_date, what it reads, returns and hashes to."""
+"""A parsed SELECT: whether it is tied to one load_date, and its tables, columns, fingerprint and lineage."""
 
 from pathlib import Path
 
@@ -40,14 +40,14 @@ TIED = {
     "a comma": f"select t.a from raw.t, raw.u where t.{DAY} and u.load_date = t.load_date",
     "a cross join of two tied": f"select t.a from raw.t cross join raw.u where t.{DAY} and u.{DAY}",
     "one table twice": f"select x.a from raw.t as x join raw.t as y using (load_date, a) where x.{DAY}",
-    # what an outer join keeps must be tied by WHERE; what it only adds, by its condition
+    # the side that an outer join keeps must be tied in WHERE, the other side in its condition
     "a left join on": f"select t.a from raw.t left join raw.u on t.load_date = u.load_date and t.a = u.a where t.{DAY}",
     "a left join using": f"select a from raw.t left join raw.u using (load_date, a) where {DAY} and u.b is null",
     "a left join on the parameter": f"select t.a from raw.t left join raw.u on u.{DAY} and t.a = u.a where t.{DAY}",
     "a right join on": f"select u.a from raw.t right join raw.u on t.load_date = u.load_date where u.{DAY}",
     "a right join using, unqualified": f"select a from raw.t right join raw.u using (load_date, a) where {DAY}",
     "a full join using, unqualified": f"select a from raw.t full join raw.u using (load_date, a) where {DAY}",
-    # CTEs and subqueries are tied where they are made, and may tie others
+    # CTEs and subqueries are tied where they are defined, and may tie other tables
     "a CTE": f"with c as (select a from raw.t where {DAY}) select a from c",
     "a join with a CTE": f"with c as (select a, load_date from raw.t where {DAY}) "
     "select a from c join raw.u using (load_date, a)",
@@ -70,7 +70,7 @@ TIED = {
     f"select r.a from r join raw.u on r.a = u.a where u.{DAY}) select a from r",
     "the build that is audited": "select * from {this}",
     "a join with the build": "select a from {this} as t join raw.u using (load_date, a)",
-    # what reads no table
+    # SELECTs without a table
     "values": "select a from (values (1), (2)) as v (a)",
     "a function in FROM": "select a from generate_series(1, 3) as g (a)",
     "a function with its schema": "select a from pg_catalog.generate_series(1, 3) as g (a)",
@@ -124,12 +124,12 @@ UNTIED = {
     ),
     "what a right join keeps": (f"select u.a from raw.t right join raw.u on t.{DAY} and u.{DAY}", "raw.u"),
     "what a full join keeps": (f"select t.a from raw.t full join raw.u on t.{DAY} and u.{DAY}", "raw.t"),
-    "what is joined after the condition": (
+    "a table joined after the condition": (
         f"with c as (select 1 as k) select s.a from c join raw.s on {DAY} full join raw.t using (load_date)",
         "raw.t",
     ),
     "through a CTE": (f"with c as (select a, load_date from raw.t) select a from c where {DAY}", "raw.t"),
-    "a CTE that nobody reads": (f"with c as (select a from raw.t) select a from raw.u where {DAY}", "raw.t"),
+    "a CTE that is not read": (f"with c as (select a from raw.t) select a from raw.u where {DAY}", "raw.t"),
     "through a subquery": (f"select a from (select a, load_date from raw.t) as s where {DAY}", "raw.t"),
     "a table called like a CTE": (f"with t as (select a from raw.t where {DAY}) select a from raw.t", "raw.t"),
     "a list of another": (f"select a from raw.t where {DAY} and a in (select a from raw.u)", "raw.u"),
@@ -195,9 +195,9 @@ REFUSED = {
     "a percent sign in a text": ("select 'a\n%' as a", 2, "a percent sign must be doubled"),
     "a percent sign in a comment": ("select 1 as a -- 5 % of it", 1, "a percent sign must be doubled"),
     "two tables of one name": (f"select 1 as a from raw.t, stg.t where raw.t.{DAY}", 1, "Alias already used: t"),
-    "a keyword without its words": ("select a\nfrom raw.t\nwhere", 3, "cannot be parsed, at 'where'"),
+    "an incomplete keyword": ("select a\nfrom raw.t\nwhere", 3, "cannot be parsed, at 'where'"),
     "a bracket that is not closed": ("select a,\n  (b\nfrom raw.t", 3, "cannot be parsed, at 'from'"),
-    "an alias too many": ("select\n  a b c\nfrom raw.t", 2, "cannot be parsed, at 'c'"),
+    "one alias too many": ("select\n  a b c\nfrom raw.t", 2, "cannot be parsed, at 'c'"),
     "a quote that is not closed": ("\n\nselect 'a", 3, "a quote or comment is never closed"),
     "a comment that is not closed": ("select 1 /* a", 1, "a quote or comment is never closed"),
 }
@@ -214,7 +214,7 @@ def test_anything_but_one_plain_select_is_refused_with_its_line(sql: str, line: 
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_read_are_tables_and_not_names_of_ctes() -> None:
+def test_names_of_ctes_are_not_read_tables() -> None:
     sql = f"""
         with u as (select a from raw.u where {DAY}), w as (select a from u)
         select t.a from marts.t as t inner join w on t.a = w.a cross join generate_series(1, 2) as g
@@ -244,7 +244,7 @@ SAME = f"select a, upper(b) as b from raw.t as x where {DAY} and b <> 'Über'"
     ],
     ids=["comments", "white space", "keywords in capitals", "names in capitals"],
 )
-def test_a_fingerprint_stays_where_the_result_stays(sql: str) -> None:
+def test_a_fingerprint_does_not_change_with_comments_space_and_case(sql: str) -> None:
     assert parsed(sql).fingerprint == parsed(SAME).fingerprint
 
 
@@ -262,7 +262,7 @@ def test_a_fingerprint_stays_where_the_result_stays(sql: str) -> None:
         SAME + " limit 1",
     ],
 )
-def test_a_fingerprint_changes_with_what_is_computed(sql: str) -> None:
+def test_a_fingerprint_changes_with_the_result(sql: str) -> None:
     assert parsed(sql).fingerprint != parsed(SAME).fingerprint
     assert len(parsed(sql).fingerprint) == 16
 
@@ -303,7 +303,7 @@ def test_a_check_of_single_rows_shares_a_scan(sql: str, predicate: str) -> None:
         "with c as (select 1 as a) select * from {this} where a < 0",
     ],
 )
-def test_any_other_check_is_a_query_of_its_own(sql: str) -> None:
+def test_any_other_check_is_a_separate_query(sql: str) -> None:
     assert parsed(sql).row_predicate is None
 
 
@@ -349,7 +349,7 @@ def test_lineage_follows_both_sides_of_a_union() -> None:
     }
 
 
-def test_the_lineage_of_names_that_only_postgres_tells_apart_is_left_out() -> None:
+def test_lineage_leaves_out_names_that_only_postgres_can_resolve() -> None:
     sql = (
         f"with c as (select a, load_date from raw.t where {DAY}) select q.b from c left join (select 1 as b) as q "
         "using (a)"
@@ -358,5 +358,5 @@ def test_the_lineage_of_names_that_only_postgres_tells_apart_is_left_out() -> No
 
 
 @pytest.mark.parametrize("sql", ["select a from generate_series(1, 2) as g (a)", "select a", "select a from {this}"])
-def test_what_is_no_table_of_a_schema_is_not_read_in_part(sql: str) -> None:
+def test_a_source_that_is_no_table_of_a_schema_is_not_read_in_part(sql: str) -> None:
     assert parsed(sql).pushdown_targets("a") == []

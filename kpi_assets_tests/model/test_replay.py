@@ -1,4 +1,4 @@
-"""What is refused because a replay could give another answer, and what is left alone."""
+"""SQL that could give other rows in a replay is refused; deterministic SQL is accepted."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ TYPES = {Relation("raw", "t"): T, Relation("raw", "u"): {"k": "integer", "g": "r
 
 
 def check(sql: str) -> bool:
-    """Whether Postgres must be asked for the type of a sum."""
+    """Return whether the type of a sum must be looked up in Postgres."""
     return check_replay(parse_query(sql, PATH), TYPES, PATH)
 
 
@@ -68,7 +68,7 @@ def test_a_sum_of_floating_point_numbers_is_refused(expression: str, advice: str
     assert str(caught.value).endswith(f", as in {advice}")
 
 
-BEHIND = {
+NESTED = {
     "a CTE": f"with c as (select f * 2 as h from raw.t where {DAY}) select sum(h) as x from c",
     "a subquery": f"select sum(q.h) as x from (select n::real as h from raw.t where {DAY}) as q",
     "a join using": f"select sum(g) as x from raw.t join raw.u using (load_date, k) where {DAY}",
@@ -76,8 +76,8 @@ BEHIND = {
 }
 
 
-@pytest.mark.parametrize("sql", BEHIND.values(), ids=BEHIND)
-def test_the_type_of_a_column_is_followed_to_the_header_that_declares_it(sql: str) -> None:
+@pytest.mark.parametrize("sql", NESTED.values(), ids=NESTED)
+def test_the_type_of_a_column_is_traced_to_the_header_that_declares_it(sql: str) -> None:
     with pytest.raises(ModelError, match="adds up floating-point numbers"):
         check(sql)
 
@@ -92,7 +92,7 @@ EXACT = [
 
 
 @pytest.mark.parametrize("expression", EXACT)
-def test_what_is_exact_or_sorted_is_let_through_and_postgres_is_not_asked(expression: str) -> None:
+def test_exact_or_sorted_sums_are_accepted_without_asking_postgres(expression: str) -> None:
     assert check(of_t(expression)) is False
 
 
@@ -106,7 +106,7 @@ ONLY_POSTGRES_KNOWS = {
 
 
 @pytest.mark.parametrize("sql", ONLY_POSTGRES_KNOWS.values(), ids=ONLY_POSTGRES_KNOWS)
-def test_postgres_is_asked_for_what_the_files_do_not_tell(sql: str) -> None:
+def test_postgres_is_asked_for_types_that_no_file_declares(sql: str) -> None:
     assert check(sql) is True
 
 
@@ -130,13 +130,13 @@ UNORDERED = {
     "now": (of_t("now()"), CLOCK),
     "current_date": (of_t("current_date - d"), CLOCK),
     "the clock": (of_t("clock_timestamp()"), CLOCK),
-    "a word for the clock": (of_t("'today'::date"), CLOCK),
+    "a keyword for the clock": (of_t("'today'::date"), CLOCK),
     "an age": (of_t("age(d)"), CLOCK),
 }
 
 
 @pytest.mark.parametrize(("sql", "problem"), UNORDERED.values(), ids=UNORDERED)
-def test_what_depends_on_the_order_of_rows_the_clock_or_chance_is_refused(sql: str, problem: str) -> None:
+def test_sql_that_depends_on_row_order_clock_or_chance_is_refused(sql: str, problem: str) -> None:
     with pytest.raises(ModelError, match=problem):
         check(sql)
 
@@ -163,11 +163,11 @@ ORDERED = {
 
 
 @pytest.mark.parametrize("sql", ORDERED.values(), ids=ORDERED)
-def test_what_has_an_order_is_let_through(sql: str) -> None:
+def test_sql_with_a_total_order_is_accepted(sql: str) -> None:
     assert check(sql) is False
 
 
-def test_the_line_is_that_of_the_call_though_it_names_no_column() -> None:
+def test_the_error_has_the_line_of_a_call_without_columns() -> None:
     with pytest.raises(ModelError) as caught:
         check(f"select\n    k,\n    now() as seen_at\nfrom raw.t where {DAY}")
     assert caught.value.line == 3

@@ -1,4 +1,4 @@
-"""What retention may drop: how long the rows of a table are kept, and what must not lose any."""
+"""Retention: how long the rows of a table are kept, and tables whose rows must not be dropped."""
 
 import pytest
 
@@ -26,10 +26,10 @@ def retaining(tree: Tree, words: str) -> Pipeline:
     return tree.load()
 
 
-def test_only_raw_and_staging_are_dropped_and_views_go_with_what_they_show(tree: Tree) -> None:
+def test_only_raw_and_staging_are_dropped_and_views_are_kept_as_long_as_their_tables(tree: Tree) -> None:
     shop = tree.load()
     assert [shop.retention_days(table) for table in shop.tables.values()] == [None, None], (
-        "nothing is, where nobody asks"
+        "without the word retention, nothing is dropped"
     )
     shop = retaining(tree, "{raw: 400}")
     assert {str(name): shop.retention_days(table) for name, table in shop.tables.items()} == {
@@ -46,20 +46,20 @@ def test_only_raw_and_staging_are_dropped_and_views_go_with_what_they_show(tree:
         ("{raw: 0}", "retention.raw: 0 is too small: write 1 or more"),
     ],
 )
-def test_what_cannot_be_dropped(tree: Tree, words: str, error: str) -> None:
+def test_retention_of_other_layers_or_days_is_refused(tree: Tree, words: str, error: str) -> None:
     with pytest.raises(ModelError) as caught:
         retaining(tree, words)
     assert str(caught.value).endswith(f": {error}")
 
 
-def test_a_mart_that_shows_what_is_dropped_would_lose_its_rows(tree: Tree) -> None:
+def test_a_mart_that_is_a_view_of_dropped_rows_is_refused(tree: Tree) -> None:
     tree.write("shop/marts/shown.sql", VIEW)
     assert [str(view) for view in tree.load().views_of(Relation("raw", "things"))] == ["marts.shown"]
     with pytest.raises(ModelError, match=r"shown\.sql:1: storage: view shows raw\.things, whose rows retention drops"):
         retaining(tree, "{raw: 400}")
 
 
-def test_no_window_reaches_back_on_what_is_dropped(tree: Tree) -> None:
+def test_a_lookback_longer_than_the_retention_is_refused(tree: Tree) -> None:
     window = "between %(window_start)s and %(load_date)s"
     recent = VIEW.replace("storage: view", "lookback: {days: 28, rows: all}").replace("= %(load_date)s", window)
     tree.write("shop/marts/recent.sql", recent)

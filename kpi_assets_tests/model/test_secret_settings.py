@@ -1,4 +1,4 @@
-"""Of a URL that can be read in more than one way nothing is shown, whatever the password holds, in any setting."""
+"""A URL that can be read in more than one way is refused, and no part of it is shown, in any setting."""
 
 import string
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from kpi_assets_tests.examples import examples
 
 MAIL = {"KPI_ALERT_EMAIL_FROM": "kpi@example.com", "KPI_ALERT_EMAIL_TO": "ops@example.com"}
 PERCENT = "write postgresql://user:password@host:port/database, with what is not a letter or digit in the password"
-# Setting -> how its URLs begin, and what the sentence says to write.
+# setting -> (scheme of its URLs, the beginning of what its error says to write)
 URLS = {
     "KPI_POSTGRES_URL": ("postgresql", PERCENT),
     "KPI_ADMIN_POSTGRES_URL": ("postgresql", PERCENT),
@@ -51,13 +51,16 @@ def _settings_are_forgotten() -> Iterator[None]:
 
 
 def cuts(canary: str) -> list[str]:
-    """Each piece of four characters, as it stands, decoded, and as Python shows it."""
+    """Return each piece of four characters of the text as it is, decoded, and as Python shows it."""
     forms = {canary, unquote(canary), repr(canary)[1:-1], ascii(canary)[1:-1]}
     return [form[at : at + 4] for form in forms for at in range(len(form) - 3)]
 
 
 def refusal(name: str, value: str) -> str | None:
-    """What is said of a value; None where it is taken. NUL, which no environment holds, comes from a file."""
+    """Return the error for a value, or None if it is accepted.
+
+    The value is given to Settings directly, because no environment variable can contain NUL.
+    """
     values = {"alert_email_from": "kpi@example.com", "alert_email_to": "ops@example.com", name[4:].lower(): value}
 
     class FromHere(Settings):
@@ -78,7 +81,7 @@ def refusal(name: str, value: str) -> str | None:
 
 @pytest.mark.parametrize("form", ["user", "password"])
 @pytest.mark.parametrize("name", URLS)
-def test_of_a_secret_that_is_not_encoded_nothing_is_shown(name: str, form: str) -> None:
+def test_no_part_of_an_unencoded_secret_is_shown(name: str, form: str) -> None:
     scheme, remedy = URLS[name]
     for canary in CANARIES:
         said = refusal(name, FORMS[form](scheme, canary))
@@ -94,7 +97,7 @@ def test_of_a_secret_that_is_not_encoded_nothing_is_shown(name: str, form: str) 
     tail=st.text(min_size=0, max_size=6),
 )
 @runs(max_examples=examples(300), deadline=None)
-def test_whatever_a_url_holds_a_refusal_shows_nothing_of_it(name: str, form: str, head: str, tail: str) -> None:
+def test_the_error_of_a_refused_url_shows_no_part_of_it(name: str, form: str, head: str, tail: str) -> None:
     canary = f"Qz7J{head}xV8k{tail}9WpY"
     said = refusal(name, FORMS[form](URLS[name][0], canary))
     if said is not None:
@@ -111,8 +114,8 @@ def test_whatever_a_url_holds_a_refusal_shows_nothing_of_it(name: str, form: str
     tail=st.sampled_from(["", "/postgres", "/postgres?sslmode=require"]),
 )
 @runs(max_examples=examples(1500), deadline=None)
-def test_what_is_taken_is_read_by_libraries_as_by_us(scheme: str, user: str, password: str, tail: str) -> None:
-    """Also where nobody encoded anything: then it is refused, or there was nothing to encode."""
+def test_libraries_read_an_accepted_url_as_kpi_assets_does(scheme: str, user: str, password: str, tail: str) -> None:
+    """A URL that is not encoded is refused, or nothing in it needs encoding."""
     for url in (
         f"{scheme}://{user}:{password}@db.example.com:5432{tail}",
         f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@db.example.com:5432{tail}",
@@ -150,7 +153,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("name", "url"), [(name, url) for name, each in GOOD.items() for url in each])
-def test_what_is_written_as_it_should_be_is_taken(name: str, url: str) -> None:
+def test_a_valid_url_is_accepted(name: str, url: str) -> None:
     assert refusal(name, url) is None
 
 
@@ -177,7 +180,7 @@ def test_what_is_written_as_it_should_be_is_taken(name: str, url: str) -> None:
         ("KPI_POSTGRES_URL", "host=db.example.com password=hunter2-secret"),
     ],
 )
-def test_a_secret_where_none_may_be_is_refused(name: str, value: str) -> None:
+def test_a_secret_where_none_belongs_is_refused(name: str, value: str) -> None:
     said = refusal(name, value)
     assert said is not None
     assert said.startswith(f"The setting {name} cannot be read (write ")
@@ -185,7 +188,7 @@ def test_a_secret_where_none_may_be_is_refused(name: str, value: str) -> None:
     assert "hunter2" not in said
 
 
-def test_one_bucket_of_a_pipeline_is_held_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_in_the_bucket_of_one_pipeline_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KPI_S3_BUCKETS__SHOP", "s3://key:hunter2-secret@bucket")
     settings.cache_clear()
     with pytest.raises(
@@ -195,7 +198,7 @@ def test_one_bucket_of_a_pipeline_is_held_to_the_same(monkeypatch: pytest.Monkey
     assert "hunter2" not in str(said.value)
 
 
-def test_what_a_library_quotes_of_a_secret_is_in_no_sentence_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_that_a_library_quotes_are_masked_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         **MAIL,
         "KPI_POSTGRES_URL": "postgresql://kpi:war%2Fehouse-pw@db.example.com/postgres?sslpassword=key%20phrase",
@@ -216,14 +219,16 @@ def test_what_a_library_quotes_of_a_secret_is_in_no_sentence_of_ours(monkeypatch
     assert scrub("the service of someone at db.example.com") == "the service of someone at db.example.com"
 
 
-def test_a_password_that_is_the_name_of_the_user_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_that_equals_the_user_is_not_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KPI_POSTGRES_URL", "postgresql://postgres:postgres@127.0.0.1/postgres")
     settings.cache_clear()
     settings()
     assert scrub("user 'postgres' on database 'postgres'") == "user 'postgres' on database 'postgres'"
 
 
-def test_a_file_that_is_no_text_shows_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_file_that_is_no_text_shows_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KPI_SECRETS_DIR", str(tmp_path))
     (tmp_path / "kpi_postgres_url").write_bytes(b"postgresql://kpi:hunter2-\xff\xfe@db.example.com/postgres")
     settings.cache_clear()

@@ -1,4 +1,4 @@
-"""The settings of the environment: how each is read, what a bad one says, and that no secret shows."""
+"""The settings of the environment: how each is read, the error of a bad value, and that no secret is shown."""
 
 import os
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch)
     assert (found.s3_endpoint_url, found.min_rows) == ("http://minio:9000", {"instacart.raw.orders": 3000000})
 
 
-def test_settings_are_read_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_once_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings()
     monkeypatch.setenv("KPI_S3_BUCKET", "other")
     assert settings() is before
@@ -140,7 +140,7 @@ def test_the_hosts_of_the_ui_are_a_list_in_lower_case(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "token", ["short", f"{SECRET} with blanks in it", f"{SECRET};{SECRET}", f"{SECRET}\u00e9" * 3, "x" * 257]
 )
-def test_a_bad_token_of_the_ui_names_its_variable_and_no_letter_of_it(
+def test_a_bad_token_of_the_ui_names_its_variable_and_not_the_token(
     monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     with pytest.raises(
@@ -151,7 +151,7 @@ def test_a_bad_token_of_the_ui_names_its_variable_and_no_letter_of_it(
     assert SECRET not in str(failure.value)
 
 
-def test_a_token_of_the_ui_may_be_empty_which_is_not_the_same_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_token_of_the_ui_differs_from_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings().ui_token is None
     found = read(monkeypatch, KPI_UI_TOKEN="").ui_token
     assert found is not None
@@ -186,13 +186,13 @@ def test_a_bad_channel_names_its_variable_and_no_secret(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("missing", list(MAIL))
-def test_a_mail_server_wants_a_sender_and_recipients(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_a_mail_server_requires_a_sender_and_recipients(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     given = {name: value for name, value in MAIL.items() if name != missing}
     with pytest.raises(UsageError, match=r"^The setting KPI_ALERT_SMTP_URL .* KPI_ALERT_EMAIL_FROM and .*_TO too"):
         read(monkeypatch, **given, KPI_ALERT_SMTP_URL="smtp://mail.example.com")
 
 
-def test_channels_are_read_and_the_address_of_the_ui_ends_without_a_stroke(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_are_read_and_the_ui_url_loses_its_trailing_slash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings().ui_url, settings().alert_log) == ("http://127.0.0.1:3000", True)
     found = read(
         monkeypatch,
@@ -210,14 +210,14 @@ def test_channels_are_read_and_the_address_of_the_ui_ends_without_a_stroke(monke
 
 @pytest.fixture
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of secrets, as Docker makes it."""
+    """A folder of secrets such as Docker creates."""
     folder = tmp_path / "secrets"
     folder.mkdir()
     monkeypatch.setenv("KPI_SECRETS_DIR", str(folder))
     return folder
 
 
-def test_a_setting_may_lie_in_a_file_whose_last_newline_is_not_part_of_it(
+def test_a_setting_may_come_from_a_file_without_its_last_newline(
     secrets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (secrets / "kpi_postgres_url").write_text(f"{URL}\n")
@@ -228,7 +228,7 @@ def test_a_setting_may_lie_in_a_file_whose_last_newline_is_not_part_of_it(
     assert (found.embedded_postgres, found.embedded_s3, found.s3_bucket) == (False, False, "lake")
 
 
-def test_the_environment_goes_before_the_file(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (secrets / "kpi_s3_bucket").write_text("of-the-file")
     assert read(monkeypatch).s3_bucket == "of-the-file"
     assert read(monkeypatch, KPI_S3_BUCKET="of-the-environment").s3_bucket == "of-the-environment"
@@ -246,7 +246,7 @@ def test_a_bad_value_in_a_file_names_its_setting_and_not_the_value(
         read(monkeypatch)
 
 
-def test_a_folder_of_secrets_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_folder_of_secrets_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = tmp_path / "nowhere"
     with pytest.raises(
         UsageError, match=rf"^The setting KPI_SECRETS_DIR cannot be read \(there is no folder {missing}\): correct it "
@@ -259,7 +259,7 @@ def test_a_file_that_may_not_be_read_is_named(secrets: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied", str(path))
 
     (secrets / "kpi_postgres_url").write_text(URL)
-    monkeypatch.setattr(Path, "read_text", refuse)  # root, who may run the tests, reads everything
+    monkeypatch.setattr(Path, "read_text", refuse)  # tests may run as root, which may read every file
     with pytest.raises(
         UsageError,
         match=rf"^The setting KPI_POSTGRES_URL cannot be read \(Permission denied: {secrets}/kpi_postgres_url\): ",
@@ -268,7 +268,7 @@ def test_a_file_that_may_not_be_read_is_named(secrets: Path, monkeypatch: pytest
 
 
 def test_a_file_of_secrets_that_is_no_regular_file_is_refused(secrets: Path, tmp_path: Path) -> None:
-    """With a warning alone the embedded servers would be used."""
+    """If this were only a warning, the embedded servers would be used."""
     path = secrets / "KPI_Postgres_URL"
     (tmp_path / "elsewhere").write_text(URL)
     for make, reason in (
@@ -292,7 +292,7 @@ def test_a_file_of_secrets_that_is_no_regular_file_is_refused(secrets: Path, tmp
         path.rmdir() if path.is_dir() else path.unlink()
 
 
-def test_a_link_inside_of_the_folder_of_secrets_is_followed(secrets: Path) -> None:
+def test_a_link_within_the_folder_of_secrets_is_followed(secrets: Path) -> None:
     (secrets / "..data").mkdir()
     (secrets / "..data" / "kpi_postgres_url").write_text(URL)
     (secrets / "kpi_postgres_url").symlink_to("..data/kpi_postgres_url")
@@ -302,7 +302,7 @@ def test_a_link_inside_of_the_folder_of_secrets_is_followed(secrets: Path) -> No
     assert found.get_secret_value() == URL
 
 
-def test_a_file_of_secrets_that_is_no_text_is_said_to_be_that(secrets: Path) -> None:
+def test_a_file_of_secrets_that_is_no_text_is_refused(secrets: Path) -> None:
     (secrets / "kpi_postgres_url").write_bytes(b"\xff\xfe\x00")
     settings.cache_clear()
     with pytest.raises(UsageError, match=r"^The setting KPI_POSTGRES_URL cannot be read \(it is not UTF-8 text\): "):
@@ -317,7 +317,7 @@ def test_mail_to_nobody_is_refused(monkeypatch: pytest.MonkeyPatch, to: str) -> 
         read(monkeypatch, **{**MAIL, "KPI_ALERT_EMAIL_TO": to}, KPI_ALERT_SMTP_URL="smtp://mail.example.com")
 
 
-def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_shown_in_the_repr_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     channels = {
         "KPI_ALERT_SLACK_URL": f"https://db.example.com/{SECRET}",
         "KPI_ALERT_WEBHOOK_URL": f"https://db.example.com/{SECRET}",

@@ -1,4 +1,4 @@
-"""What a word without quotes is: YAML 1.2's core schema, or an error that asks for quotes."""
+"""Words without quotes are read by the core schema of YAML 1.2, or are refused with an error that asks for quotes."""
 
 from math import inf, isnan
 from pathlib import Path
@@ -13,7 +13,7 @@ PATH = Path("sql/shop/raw/things.sql")
 
 
 class Words(Strict):
-    """A list of anything."""
+    """A list of any values."""
 
     words: list[Any]
 
@@ -23,7 +23,7 @@ def value_of(word: str) -> Any:
 
 
 VALUES: dict[str, Any] = {
-    # text in 1.2, though 1.1 makes something else of it
+    # text in YAML 1.2, but not in 1.1
     **{word: word for word in ("22:30", "1:02:03", "yes", "no", "on", "off", "y", "N", "2025-01-01", "=", "<<")},
     **{word: word for word in ("2025-01-01 10:00:00", "1.2.3", "100_days", "_1", "e3", "inf", "nan", "tRue", "'010'")},
     "'010'": "010",
@@ -40,7 +40,7 @@ VALUES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("word", "value"), VALUES.items(), ids=[word or "nothing" for word in VALUES])
-def test_a_word_is_what_the_core_schema_makes_of_it(word: str, value: Any) -> None:
+def test_a_word_is_read_by_the_core_schema(word: str, value: Any) -> None:
     found = value_of(word)
     assert (type(found), found) == (type(value), value)
 
@@ -52,7 +52,7 @@ def test_nan_is_a_number() -> None:
 @pytest.mark.parametrize(
     "word", ["1_000", "1_000.5", "2025_01", "0b101", "-0x1F", "+0o7", "0x1_F", "!!bool yes", "!!int x"]
 )
-def test_what_may_be_a_number_or_a_text_asks_for_quotes(word: str) -> None:
+def test_a_word_that_may_be_a_number_or_text_needs_quotes(word: str) -> None:
     with pytest.raises(ModelError) as caught:
         value_of(word)
     text = word.rsplit(maxsplit=1)[-1]
@@ -63,22 +63,22 @@ def test_what_may_be_a_number_or_a_text_asks_for_quotes(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["99999999999999999.99", "3.14159265358979323846", "1e400"])
-def test_a_number_that_would_be_rounded_asks_for_quotes(word: str) -> None:
+def test_a_number_that_would_be_rounded_needs_quotes(word: str) -> None:
     with pytest.raises(ModelError, match=f":2: {word} has more digits than a number here keeps: put it in quotes"):
         value_of(word)
 
 
 @pytest.mark.parametrize("word", ["!!timestamp 2025-01-01", "!!binary aGk=", "!!set {a: null}"])
-def test_types_beyond_the_core_are_unknown(word: str) -> None:
+def test_tags_beyond_the_core_schema_are_refused(word: str) -> None:
     with pytest.raises(ModelError, match="the tag that begins with ! is not known here: take it out"):
         value_of(word)
 
 
-def test_a_merge_key_merges_nothing() -> None:
+def test_a_merge_key_is_an_unknown_word() -> None:
     with pytest.raises(ModelError, match=r"unknown word '<<'"):
         read(Words, "words: []\n<<: {words: [1]}\n", PATH)
 
 
-def test_infinity_is_not_null_where_versions_are_made() -> None:
+def test_infinity_and_null_have_different_versions() -> None:
     bounded, endless = (Checks(range={"x": [0, end]}).model_dump_json() for end in (None, inf))
     assert bounded != endless

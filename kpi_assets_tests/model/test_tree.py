@@ -1,4 +1,4 @@
-"""All that is wrong with a tree is told at once, each thing once; and whatever stands in it, a sentence comes of it."""
+"""All errors of a tree are reported at once, each of them once, and any content is read or refused in sentences."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.examples import examples
 from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
 
-# Words of pydantic and PyYAML, which no person is told.
+# Words of pydantic and PyYAML that no error may contain
 FOREIGN = (
     "Input should",
     "should match",
@@ -34,7 +34,7 @@ FOREIGN += ("found character", "mapping values", "expected <", "could not find",
 
 LATEST = MART.replace("raw.things", "raw.shared")
 BAD_FILES = {
-    # Nothing of `shop` can be built, and yet each of its files is read.
+    # `shop` cannot be built, but each of its files is read.
     "shop/pipeline.yaml": YAML.replace("kpi-shop", "Kpi_Shop").replace("2025-01-01", "2025-13-01") + "automatic: {}\n",
     "shop/raw/things.sql": RAW.replace("owner: team:tests", "owner: tests")
     .replace("type: integer", "type: tinyint")
@@ -62,7 +62,7 @@ BAD_FILES = {
     "shop/marts/best_latest.sql": LATEST,
     "dagster/pipeline.yaml": YAML,
     "homeless/marts/sold.sql": MART,
-    # `zoo` and its files make sense, each by itself.
+    # `zoo` and its files are valid, each by itself.
     "zoo/pipeline.yaml": YAML,
     "zoo/raw/things.sql": RAW,
     "zoo/raw/again.sql": RAW,
@@ -77,24 +77,24 @@ BAD_FILES = {
     "zoo/marts/e.sql": MART.replace("    name\n", "    string_agg(name, ',') as name\n"),
     "zoo_kpis/pipeline.yaml": YAML,
 }
-TOLD = Path(__file__).parent / "all_errors.txt"
+ALL_ERRORS = Path(__file__).parent / "all_errors.txt"
 
 
-def test_all_that_is_wrong_is_told_at_once_and_each_thing_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_and_each_of_them_once(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "sql")
     for name, text in BAD_FILES.items():
         tree.write(name, text)
     with pytest.raises(ModelError) as caught:
         load_pipelines(tree.root)
     told = [str(error).removeprefix(f"{tree.root}/") for error in caught.value.each]
-    assert told == TOLD.read_text().splitlines()
+    assert told == ALL_ERRORS.read_text().splitlines()
     assert caught.value.sentences == [
         *(f"{tree.root}/{sentence}" for sentence in told[:5]),
         f"{len(told) - 5} more of these: `kpi check` shows all.",
     ]
 
 
-# ---- names that are made of names
+# ---- generated names
 
 
 def refused(tree: Tree) -> list[str]:
@@ -104,7 +104,7 @@ def refused(tree: Tree) -> list[str]:
 
 
 @pytest.mark.parametrize(("kpi", "beside"), [("sold", "sold_latest"), ("sold_latest", "sold_latest_latest")])
-def test_the_view_for_readers_of_a_kpi_has_the_name_of_no_file(tree: Tree, kpi: str, beside: str) -> None:
+def test_a_file_with_the_name_of_the_latest_view_of_a_kpi_is_refused(tree: Tree, kpi: str, beside: str) -> None:
     tree.write(f"shop/marts/{beside}.sql", MART)
     tree.write(f"shop/marts/{kpi}.sql", MART)
     load_pipelines(tree.root)
@@ -115,7 +115,7 @@ def test_the_view_for_readers_of_a_kpi_has_the_name_of_no_file(tree: Tree, kpi: 
     ]
 
 
-def test_two_tables_whose_builds_would_have_one_name(tree: Tree) -> None:
+def test_two_tables_whose_builds_would_have_one_name_are_refused(tree: Tree) -> None:
     tree.write("shop/pipeline.yaml", YAML.replace("marts: marts", "marts: marts, marts__a: marts, marts_: marts"))
     tree.write("shop/marts/a__b.sql", MART)
     tree.write("shop/marts__a/b.sql", MART)
@@ -129,7 +129,7 @@ def test_two_tables_whose_builds_would_have_one_name(tree: Tree) -> None:
     ]
 
 
-def test_two_tables_of_two_pipelines_whose_steps_would_have_one_name(tree: Tree) -> None:
+def test_tables_of_two_pipelines_whose_steps_would_have_one_name_are_refused(tree: Tree) -> None:
     tree.write("shop__raw/pipeline.yaml", YAML)
     tree.write("shop__raw/marts/a.sql", MART[: MART.index("select")] + "select 1 as thing_id, 'x' as name\n")
     tree.write("shop/pipeline.yaml", YAML.replace("raw: raw", "raw: raw, raw__marts: raw"))
@@ -139,31 +139,31 @@ def test_two_tables_of_two_pipelines_whose_steps_would_have_one_name(tree: Tree)
 
 
 @pytest.mark.parametrize("what", ["pipeline", "kpis", "recheck", "retention"])
-def test_a_pipeline_called_like_a_job(tree: Tree, what: str) -> None:
+def test_a_pipeline_with_the_name_of_a_job_is_refused(tree: Tree, what: str) -> None:
     tree.write(f"shop_{what}/pipeline.yaml", YAML)
     assert refused(tree) == [
         f"shop_{what}/pipeline.yaml:1: the folder is called like a job of the pipeline 'shop': rename the folder"
     ]
 
 
-def test_a_pipeline_called_like_the_job_that_deletes_old_runs(tree: Tree) -> None:
+def test_a_pipeline_with_the_name_of_the_job_that_deletes_old_runs_is_refused(tree: Tree) -> None:
     tree.write(f"{run_history.JOB}/pipeline.yaml", YAML)
     assert refused(tree) == [
         "run_history/pipeline.yaml:1: the folder is called like the job that deletes old runs: rename the folder"
     ]
 
 
-def test_names_of_jobs_are_those_that_dagster_takes() -> None:
+def test_no_job_has_a_name_that_dagster_refuses() -> None:
     taken = {name for name in DISALLOWED_NAMES if Pipeline(name, Path(), None, {}).job == name}  # type: ignore[arg-type]
     assert taken == set()
 
 
-# ---- files that are none
+# ---- paths that are no regular files
 
 
 @pytest.mark.parametrize("name", ["shop/pipeline.yaml", "shop/marts/sold.sql"])
-def test_what_is_no_regular_file_is_refused_before_it_is_opened(tree: Tree, name: str) -> None:
-    """Opening a pipe would wait for ever, and reading /dev/zero take all memory."""
+def test_a_path_that_is_no_regular_file_is_refused_before_it_is_opened(tree: Tree, name: str) -> None:
+    """Opening a pipe would block forever, and reading /dev/zero would use all memory."""
     path = tree.root / name
     for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), os.mkdir):
         path.unlink()
@@ -187,7 +187,7 @@ def test_a_file_of_more_than_a_mebibyte_is_refused(tree: Tree, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["shop/more", "shop/marts/more", "zoo"])
-def test_a_link_to_a_folder_is_not_passed_over(tree: Tree, tmp_path: Path, name: str) -> None:
+def test_a_link_to_a_folder_is_refused(tree: Tree, tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere" / "marts").mkdir(parents=True)
     for file in ("marts/lost.sql", "lost.sql"):
         (tmp_path / "elsewhere" / file).write_text(MART)
@@ -205,7 +205,7 @@ def test_a_link_to_a_file_is_followed(tree: Tree, tmp_path: Path) -> None:
     assert len(tree.load().tables) == 2
 
 
-# ---- whatever stands in it
+# ---- any content
 
 HEADER = yaml.safe_load(MART[MART.index("\n") : MART.index("@end")])
 HEADER |= {
@@ -235,7 +235,7 @@ SOURCE = yaml.safe_load(RAW[RAW.index("\n") : RAW.index("@end")])
 SOURCE["source"] |= {"quarantine_budget": 0, "ends_with_line_end": "warn", "same_bytes": "warn"}
 SELECT = MART[MART.index("select") :].replace("load_date =", "load_date between %(window_start)s and")
 
-# Pieces of SQL that a parser has ways of its own for.
+# Pieces of SQL that the parser treats specially
 SQL = "select from where , ( ) with union join left using (load_date) group by order limit 1 'a' * count(*) {this} over"
 SQL += " case not exists lateral unnest values (1) :: -> array[1] interval $1 ? -- /* */ fetch first row only window"
 SQL += " on recursive table cast distinct grouping sets t.* raw.t raw.t.a natural E'\\n' $$a$$ ; create into copy"
@@ -248,14 +248,14 @@ names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 
 
 def places(value: Any, loc: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in nested dicts and lists."""
+    """Yield the place of each value in nested dicts and lists."""
     yield loc
     for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from places(below, (*loc, key))
 
 
 def with_value(value: Any, loc: tuple[Any, ...], new: Any, *, as_key: bool) -> Any:
-    """The value with something else at a place, or with another name for what stands there."""
+    """Return a copy of `value` with `new` as the value, or as the key, at the place `loc`."""
     if not loc:
         return new
     first, rest = loc[0], loc[1:]
@@ -272,7 +272,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(folder: Path, **files: str | bytes) -> None:
-    """Load a tree of the shop with these files: it is read, or refused in sentences."""
+    """Load a pipeline with these files, and assert that it is read or refused in sentences."""
     shutil.rmtree(folder / "sql", ignore_errors=True)
     tree = Tree(folder / "sql")
     for name, text in files.items():
@@ -290,7 +290,7 @@ FILES = {"pipeline.yaml": CONFIG, "raw/things.sql": SOURCE, "marts/sold.sql": HE
 
 
 def written(name: str, words: Any) -> str:
-    """A file with a header of these words."""
+    """Return the text of a file with these words."""
     text = yaml.safe_dump(words, sort_keys=False, allow_unicode=True)
     if name == "pipeline.yaml":
         return text
@@ -301,7 +301,7 @@ PLACES = [(name, loc) for name, words in FILES.items() for loc in places(words)]
 quietly = settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def test_the_files_that_are_changed_here_can_be_read_as_they_are(tmp_path: Path) -> None:
+def test_the_unchanged_files_of_these_tests_are_valid(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "sql")
     for name, words in FILES.items():
         tree.write(f"shop/{name}", written(name, words))

@@ -1,6 +1,6 @@
-"""The versions of tables: the values that the ledger of every installation holds do not move with a release of ours.
+"""The versions of tables, which the ledger of every installation stores, do not change with a release.
 
-A value that moves makes every published load_date stale, or every held one be built again.
+A changed value would make every published load_date stale, or build every held one again.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from kpi_assets.settings import default_sql_dir
 from kpi_assets_tests.model.conftest import Tree
 from kpi_assets_tests.new_check_words import registered
 
-# table -> (code_version, checks_version, object_version); never edit a value without an edit of its file below sql/.
+# table -> (code_version, checks_version, object_version). Edit a value only together with its file below sql/.
 SHIPPED = {
     "marts.dim_products": ("ea878df6b975cd77", "bc1c1c35d8fa1a09", None),
     "marts.fact_order_items": ("7426b8945d888bf0", "e1b52047b74f15fd", None),
@@ -38,7 +38,7 @@ SHIPPED = {
     "stg.stg_orders": ("d704750e9dab6962", "ac273d8c3dda0107", None),
     "stg.stg_products": ("cd1077e0054a2ba0", "2d81357131fc0366", None),
 }
-# The same of a pipeline whose files hold every word that there was when these values were written down.
+# The same for a pipeline whose files have every word that existed when these values were recorded
 EVERY_WORD = {
     "marts.people": ("dd9217e24cc8978c", "bdd4f1da6fbccb40", None),
     "marts.recent": ("f067f582baaeb053", "b8dfbf43d1f00db7", None),
@@ -46,7 +46,7 @@ EVERY_WORD = {
     "raw.people": ("897d8dee109c04d4", "a2dedf147f82c251", "2b7041d60a13650c"),
     "raw.things": ("a825d5e1979af12e", "a5a606c06318e028", "53b774aed56fea38"),
 }
-# With another minimum in the environment.
+# The same with another minimum in the environment
 OF_THE_ENVIRONMENT = {
     "marts.sold": ("c6d8be1e6d2bae64", "9bc3a99d717eb05a", None),
 }
@@ -161,7 +161,7 @@ FILES = {
 
 
 def shop(tree: Tree) -> Tree:
-    """The pipeline with every word."""
+    """Write the pipeline with every word into the tree and return the tree."""
     for name, text in FILES.items():
         tree.write(f"shop/{name}", text)
     return tree
@@ -183,27 +183,27 @@ def of_every_word(tree: Tree, minimum: dict[str, int] | None = None) -> dict[str
     return {str(relation): versions_of(table) for relation, table in shop(tree).load(minimum).tables.items()}
 
 
-def test_the_versions_of_every_shipped_table_are_what_they_were() -> None:
+def test_the_versions_of_every_shipped_table_are_unchanged() -> None:
     assert shipped() == SHIPPED
 
 
-def test_the_versions_of_files_with_every_word_are_what_they_were(tree: Tree) -> None:
+def test_the_versions_of_files_with_every_word_are_unchanged(tree: Tree) -> None:
     assert of_every_word(tree) == EVERY_WORD
     assert of_every_word(tree, {"shop.marts.sold": 7}) == {**EVERY_WORD, **OF_THE_ENVIRONMENT}
 
 
-# ---- what a field affects stands beside it
+# ---- what a field affects is declared at the field
 
 
 def models_within(annotation: Any) -> set[type[BaseModel]]:
-    """The models that a value of this type may be, or hold as an item."""
+    """Return the models that a value of this type may be, or may have as an item."""
     found = {model for argument in get_args(annotation) for model in models_within(argument)}
     is_model = isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel)
     return {annotation} if is_model else found
 
 
 def models_below(model: type[BaseModel]) -> set[type[BaseModel]]:
-    """A model, and every model that a value of it may hold."""
+    """Return the model and every model that a value of it may contain."""
     found, left = {model}, [model]
     while left:
         for field in left.pop().model_fields.values():
@@ -216,7 +216,7 @@ def models_below(model: type[BaseModel]) -> set[type[BaseModel]]:
 MODELS = sorted(models_below(Header), key=lambda model: model.__name__)
 
 
-def test_every_model_of_a_header_is_looked_at() -> None:
+def test_every_model_of_a_header_is_tested_here() -> None:
     assert [model.__name__ for model in MODELS] == [
         *("Chart", "Checks", "Column", "CustomCheck", "Freshness", "Header", "Kpi", "Lookback", "MinRowsSpec"),
         *("MinVolume", "ReconcileSpec", "Source"),
@@ -224,13 +224,13 @@ def test_every_model_of_a_header_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_field_says_what_it_affects(model: type[BaseModel]) -> None:
+def test_every_field_declares_what_it_affects(model: type[BaseModel]) -> None:
     silent = [name for name, field in model.model_fields.items() if affected_by(field) is None]
     assert not silent, f"{model.__name__}: write Annotated[…, Affects.…] for {', '.join(silent)}"
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_whole_affects_what_its_parts_do(model: type[BaseModel]) -> None:
+def test_a_field_affects_whatever_its_parts_affect(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         mark = affected_by(field)
         assert mark is not None
@@ -240,7 +240,7 @@ def test_a_whole_affects_what_its_parts_do(model: type[BaseModel]) -> None:
 
 
 def other(value: Any) -> Any:
-    """Another value, which need not make sense."""
+    """Return another value, which need not be valid."""
     if isinstance(value, dict):
         return {**value, "more": next(iter(value.values()), "x")}
     if isinstance(value, list):
@@ -249,12 +249,12 @@ def other(value: Any) -> Any:
 
 
 def edits(value: BaseModel) -> Iterator[tuple[str, Affects, BaseModel]]:
-    """(field, what it says that it affects, the model with another value there) of each field, near and far."""
+    """Yield (field, what it declares to affect, the model with another value of it) for each field at every depth."""
     for name, field in type(value).model_fields.items():
         part, mark = getattr(value, name), affected_by(field)
         assert mark is not None
         if part is None and models_within(field.annotation):
-            continue  # a word that the file does not hold
+            continue  # a word that the file does not have
         if isinstance(part, BaseModel):
             yield from ((place, below, value.model_copy(update={name: new})) for place, below, new in edits(part))
             continue
@@ -265,12 +265,12 @@ def edits(value: BaseModel) -> Iterator[tuple[str, Affects, BaseModel]]:
         yield f"{type(value).__name__}.{name}", mark, value.model_copy(update={name: other(part)})
 
 
-# It is a part of the SELECT's fingerprint, and of what its checks read: test_lookback.py.
+# This field affects the fingerprint of the SELECT and the rows that its checks read: see test_lookback.py.
 OF_THE_QUERY = "Lookback.rows"
 
 
 @pytest.mark.parametrize("file", ["raw/things.sql", "raw/people.sql", "marts/sold.sql", "marts/recent.sql"])
-def test_what_a_field_says_is_what_it_affects(tree: Tree, file: str) -> None:
+def test_a_field_affects_the_versions_that_it_declares(tree: Tree, file: str) -> None:
     header, _, _ = split(tree.root / file, FILES[file])
 
     def made(of: Header) -> dict[Affects, str]:
@@ -287,10 +287,10 @@ def test_what_a_field_says_is_what_it_affects(tree: Tree, file: str) -> None:
     assert looked_at >= 15
 
 
-# ---- what comes later
+# ---- words of later releases
 
 
-def test_a_check_word_that_is_added_moves_no_version_of_a_file_that_does_not_hold_it(tree: Tree) -> None:
+def test_a_new_check_word_changes_no_version_of_files_without_it(tree: Tree) -> None:
     with registered():
         assert shipped() == SHIPPED
         assert of_every_word(tree) == EVERY_WORD
@@ -305,7 +305,7 @@ def test_a_check_word_that_is_added_moves_no_version_of_a_file_that_does_not_hol
 
 @contextmanager
 def with_field(model: type[BaseModel], name: str, annotation: Any, default: Any = None) -> Iterator[None]:
-    """A model with one more field."""
+    """Add a field to a model for the duration of the block."""
     fields = model.__pydantic_fields__
     fields[name] = FieldInfo.from_annotated_attribute(annotation, default)
     try:
@@ -319,7 +319,7 @@ def with_field(model: type[BaseModel], name: str, annotation: Any, default: Any 
 
 
 class Growth(Strict):
-    """A word of words that a later release might have."""
+    """A header word with fields, as a later release might add."""
 
     column: Annotated[str, Affects.ROWS]
     note: Annotated[str, Affects.NOTHING] = ""
@@ -334,7 +334,7 @@ class Growth(Strict):
         (Header, "growth", Growth | None, "grain:", "growth: {column: name}\ngrain:", Affects.ROWS | Affects.CHECKS),
     ],
 )
-def test_a_header_word_that_is_added_moves_the_versions_that_it_says_of_files_that_hold_it(
+def test_a_new_header_word_changes_its_declared_versions_of_files_with_it(
     tree: Tree, model: type[BaseModel], name: str, annotation: Any, old: str, new: str, moved: Affects
 ) -> None:
     with with_field(model, name, Annotated[annotation, moved]):
@@ -348,11 +348,11 @@ def test_a_header_word_that_is_added_moves_the_versions_that_it_says_of_files_th
     ]
 
 
-def test_the_parts_of_a_word_that_is_added_move_what_they_say(tree: Tree) -> None:
+def test_the_fields_of_a_new_word_affect_the_versions_that_they_declare(tree: Tree) -> None:
     found = []
     with with_field(Header, "growth", Annotated[Growth | None, Affects.ROWS | Affects.CHECKS]):
         for words in ("{column: a}", "{column: a, note: why}", "{column: a, strict: false}", "{column: b}"):
             shop(tree).write("shop/raw/things.sql", RAW.replace("grain:", f"growth: {words}\ngrain:"))
             found.append(versions_of(tree.load().table("raw.things")))
-    assert found[0] == found[1] == found[2], "a note affects nothing, and a default is the same as no word"
+    assert found[0] == found[1] == found[2], "a note affects nothing, and a default equals a missing word"
     assert [now != was for now, was in zip(found[3], found[0], strict=True)] == [True, False, False]

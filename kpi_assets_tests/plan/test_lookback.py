@@ -1,4 +1,4 @@
-"""Which later load_dates a late or replaced one makes stale: exactly those that look back on it."""
+"""When a load_date is published late or changes, only load_dates whose lookback includes it become stale."""
 
 from datetime import date, timedelta
 
@@ -38,7 +38,7 @@ def land_all(shop: TwoSourcePipeline, *numbers: int) -> None:
         land(shop, number, labels(t1="heavy"))
 
 
-def test_a_late_load_date_makes_those_stale_in_whose_window_it_lies_and_no_others(shop: TwoSourcePipeline) -> None:
+def test_a_late_load_date_makes_only_load_dates_stale_whose_window_includes_it(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 2, 3, 4, 5)
     run(shop, 0, 2, 3, 4, 5)
     assert states(shop) == [FINE, ("missing", None), FINE, FINE, FINE, FINE]
@@ -53,14 +53,14 @@ def test_a_late_load_date_makes_those_stale_in_whose_window_it_lies_and_no_other
     assert states(shop) == [FINE] * 6
 
 
-def test_a_replaced_load_date_makes_those_stale_that_read_its_rows_and_only_where_they_are_others(
+def test_a_rebuilt_load_date_makes_its_readers_stale_only_if_its_rows_changed(
     shop: TwoSourcePipeline,
 ) -> None:
     land_all(shop, *range(6))
     run(shop, *range(6))
     land(shop, 1, labels(t1="heavy"))
     run(shop, 1)
-    assert states(shop) == [FINE] * 6, "the same rows were published again"
+    assert states(shop) == [FINE] * 6, "the same rows were published again, so nothing is stale"
     land(shop, 1, labels(t1="light"))
     assert states(shop)[1:3] == [("stale", "objects"), FINE]
     run(shop, 1)
@@ -68,7 +68,7 @@ def test_a_replaced_load_date_makes_those_stale_that_read_its_rows_and_only_wher
     assert [status.tables_to_build for status in shop.plan(days(shop)[1], days(shop)[2])] == [(), ("marts.recent",)]
 
 
-def test_a_load_date_that_is_held_makes_nothing_stale_until_it_is_published(shop: TwoSourcePipeline) -> None:
+def test_a_held_load_date_makes_nothing_stale_until_it_is_published(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 2, 3)
     land(shop, 1, DOUBLED)
     run(shop, 0, 1, 2, 3)
@@ -78,8 +78,8 @@ def test_a_load_date_that_is_held_makes_nothing_stale_until_it_is_published(shop
     assert states(shop)[:4] == [FINE, FINE, LATER, LATER]
 
 
-def test_of_two_built_at_once_the_later_one_is_found_stale(shop: TwoSourcePipeline) -> None:
-    """The table that looks back was built before the other's rows were published."""
+def test_of_two_load_dates_built_at_once_the_later_one_becomes_stale(shop: TwoSourcePipeline) -> None:
+    """The table with the lookback was built before the rows of the earlier load_date were published."""
     land_all(shop, 0, 1)
     run(shop, 1)
     assert shop.plan(*days(shop)[1:2] * 2)[0].state == "published"
@@ -87,8 +87,8 @@ def test_of_two_built_at_once_the_later_one_is_found_stale(shop: TwoSourcePipeli
     assert states(shop)[:2] == [FINE, LATER]
 
 
-def test_the_order_in_which_load_dates_are_built_does_not_matter_in_the_end(shop: TwoSourcePipeline) -> None:
-    """Newest first, then what the plan says, until it says nothing more: as if they had been built day by day."""
+def test_following_the_plan_gives_the_same_rows_in_any_order_of_builds(shop: TwoSourcePipeline) -> None:
+    """Build newest first, then follow the plan until nothing is stale: the rows equal those of a build in order."""
     for number in range(6):
         land(shop, number, labels(t1=f"of {number}", **{f"t{number + 2}": "new"}))
     run(shop, *range(6))
@@ -104,7 +104,7 @@ def test_the_order_in_which_load_dates_are_built_does_not_matter_in_the_end(shop
     assert shop.rows(OF_RECENT.format(days(shop)[0])) == day_by_day
 
 
-def test_another_length_of_the_window_is_other_sql_and_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
+def test_a_changed_window_length_is_changed_sql_and_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
     land_all(shop, *range(6))
     run(shop, *range(6))
     shop.file("marts/recent.sql", RECENT.replace("lookback: 3", "lookback: 4"))
@@ -112,7 +112,7 @@ def test_another_length_of_the_window_is_other_sql_and_builds_nothing_by_itself(
     assert not shop.status().is_due(rebuild_on_sql_change=False)
 
 
-def test_all_rows_of_the_window_instead_of_the_latest_are_other_sql_too(shop: TwoSourcePipeline) -> None:
+def test_reading_all_rows_of_the_window_instead_of_the_latest_is_changed_sql(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 1)
     run(shop, 0, 1)
     shop.file("marts/recent.sql", RECENT.replace("lookback: 3", "lookback: {days: 3}"))
@@ -124,7 +124,7 @@ def test_all_rows_of_the_window_instead_of_the_latest_are_other_sql_too(shop: Tw
     assert [row[2] for row in shop.rows(OF_RECENT.format(days(shop)[0]))] == [1, 2]
 
 
-def test_another_grain_of_what_it_reads_is_other_sql_too(shop: TwoSourcePipeline) -> None:
+def test_a_changed_grain_of_a_table_read_over_a_window_is_changed_sql(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0)
     run(shop, 0)
     path = shop.folder / "raw/labels.sql"
@@ -132,7 +132,7 @@ def test_another_grain_of_what_it_reads_is_other_sql_too(shop: TwoSourcePipeline
     assert states(shop)[0] == ("stale", "sql")
 
 
-def test_a_held_one_is_let_go_when_its_window_is_complete(shop: TwoSourcePipeline) -> None:
+def test_a_held_load_date_is_due_when_an_earlier_one_of_its_window_is_published(shop: TwoSourcePipeline) -> None:
     few = "checks:\n  enough: {bad_rows: 'select 1 as few from {this} having sum(things) < 2'}\n"
     shop.file("marts/recent.sql", RECENT.replace("checks:\n", few))
     land(shop, 0, labels(t2="heavy"))
@@ -145,7 +145,7 @@ def test_a_held_one_is_let_go_when_its_window_is_complete(shop: TwoSourcePipelin
     assert states(shop)[1] == FINE
 
 
-def test_rows_of_its_window_that_were_dropped_to_save_room_are_no_need(shop: TwoSourcePipeline) -> None:
+def test_dropped_rows_in_its_window_do_not_make_a_load_date_stale(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 1)
     run(shop, 0, 1)
     with shop.session() as session:
@@ -155,7 +155,7 @@ def test_rows_of_its_window_that_were_dropped_to_save_room_are_no_need(shop: Two
     assert states(shop)[:2] == [FINE, FINE]
 
 
-def test_a_window_ends_where_the_pipeline_begins(shop: TwoSourcePipeline) -> None:
+def test_a_window_has_no_load_dates_before_the_start_date(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 1)
     run(shop, 1, 0)
     assert states(shop)[1] == LATER
@@ -164,7 +164,7 @@ def test_a_window_ends_where_the_pipeline_begins(shop: TwoSourcePipeline) -> Non
     assert shop.plan(days(shop)[1], days(shop)[1])[0].state == "published"
 
 
-def test_what_reads_a_table_that_looks_back_is_built_with_it(shop: TwoSourcePipeline) -> None:
+def test_tables_that_read_a_stale_table_with_a_lookback_are_built_with_it(shop: TwoSourcePipeline) -> None:
     again = RECENT.replace("lookback: 3\n", "").replace("raw.labels", "marts.recent").replace("sum(things)", "count(*)")
     select = "select label, things from marts.recent where load_date = %(load_date)s\n"
     shop.file("marts/recent_again.sql", again.replace(again.partition("@end */\n")[2], select))

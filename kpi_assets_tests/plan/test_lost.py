@@ -1,4 +1,4 @@
-"""Rows that the ledger calls published, and that are gone from the database, are a state of their own."""
+"""A load_date that the ledger lists as published, but whose rows are gone from the database, is `lost`."""
 
 import pytest
 
@@ -7,10 +7,12 @@ from kpi_assets_tests.two_source_pipeline import WEIGHED, TwoSourcePipeline
 
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
 @pytest.mark.parametrize("cut", ["table", "schema", "rows"])
-def test_rows_that_are_gone_are_lost_and_built_again(shop: TwoSourcePipeline, storage: str, cut: str) -> None:
+def test_a_load_date_whose_rows_are_gone_is_lost_and_built_again(
+    shop: TwoSourcePipeline, storage: str, cut: str
+) -> None:
     shop.file("marts/weighed.sql", WEIGHED.replace("grain:", f"storage: {storage}\ngrain:"))
     with shop.session() as session:
-        session.execute("drop table if exists marts.weighed cascade")  # of the test before, stored in another way
+        session.execute("drop table if exists marts.weighed cascade")  # left by the previous test with another storage
     shop.land()
     shop.run()
     with shop.session() as session:
@@ -24,7 +26,7 @@ def test_rows_that_are_gone_are_lost_and_built_again(shop: TwoSourcePipeline, st
     found = shop.status()
     assert (found.state, found.stale_reason) == ("lost", "lost")
     assert found.reason == f"Published, but their rows are gone from the database: {', '.join(lost)}."
-    assert found.tables_to_build == ("marts.weighed", "marts.heavy"), "what reads it is built with it"
+    assert found.tables_to_build == ("marts.weighed", "marts.heavy"), "tables that read the lost one are built as well"
     assert found.is_due(rebuild_on_sql_change=False)
     shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key("labels"))
     gone = f"1 of its 2 objects landed; lacking: {shop.key('labels')}."

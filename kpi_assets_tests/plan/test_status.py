@@ -1,4 +1,4 @@
-"""Where a load_date stands: each state, with its reason, on what lies on S3 and what Postgres says came of it."""
+"""The status of a load_date: each state with its reason, from the objects on S3 and the ledger in Postgres."""
 
 from datetime import date, datetime, timedelta, timezone
 
@@ -13,7 +13,7 @@ MORE = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n3,saw,1.00\n"
 BLOCKS = "checks:\n  light: {bad_rows: 'select * from {this} where weight > 20'}\n@end"
 
 
-def told(shop: TwoSourcePipeline) -> tuple[str, str | None, str]:
+def status_of(shop: TwoSourcePipeline) -> tuple[str, str | None, str]:
     found = shop.status()
     return found.state, found.stale_reason, found.reason
 
@@ -22,15 +22,15 @@ def is_due(shop: TwoSourcePipeline) -> bool:
     return shop.status().is_due(rebuild_on_sql_change=False)
 
 
-def test_nothing_landed_is_missing(shop: TwoSourcePipeline) -> None:
-    assert told(shop) == ("missing", None, "None of its 2 objects lies on S3.")
+def test_a_load_date_without_objects_is_missing(shop: TwoSourcePipeline) -> None:
+    assert status_of(shop) == ("missing", None, "None of its 2 objects lies on S3.")
     assert not is_due(shop)
 
 
-def test_some_objects_are_incomplete_and_after_a_while_late(shop: TwoSourcePipeline) -> None:
+def test_a_load_date_with_some_of_its_objects_is_incomplete_and_later_late(shop: TwoSourcePipeline) -> None:
     shop.land(labels=None)
     reason = f"1 of its 2 objects landed; lacking: {shop.key('labels')}."
-    assert told(shop) == ("incomplete", None, reason)
+    assert status_of(shop) == ("incomplete", None, reason)
     landed = shop.status().newest
     assert landed is not None
     assert shop.status(now=landed + timedelta(hours=5.9)).state == "incomplete"
@@ -39,12 +39,12 @@ def test_some_objects_are_incomplete_and_after_a_while_late(shop: TwoSourcePipel
     assert not late.is_due(rebuild_on_sql_change=True)
 
 
-def test_all_objects_are_new_and_then_published(shop: TwoSourcePipeline) -> None:
+def test_a_load_date_with_all_objects_is_new_and_after_a_run_published(shop: TwoSourcePipeline) -> None:
     shop.land()
-    assert told(shop) == ("new", "objects", "All 2 objects landed; nothing of it is published.")
+    assert status_of(shop) == ("new", "objects", "All 2 objects landed; nothing of it is published.")
     assert is_due(shop)
     assert set(shop.run().values()) == {"published"}
-    assert told(shop) == ("published", None, "All 4 tables are what S3 and the SQL make of them.")
+    assert status_of(shop) == ("published", None, "All 4 tables are what S3 and the SQL make of them.")
     assert not is_due(shop)
 
 
@@ -53,21 +53,21 @@ def test_a_replaced_object_makes_a_load_date_stale_until_it_is_built(shop: TwoSo
     shop.run()
     fingerprint = shop.status().input_fingerprint
     shop.land(things=MORE)
-    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
+    assert status_of(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
     assert is_due(shop)
     assert shop.status().input_fingerprint != fingerprint
     shop.run()
     assert shop.status().state == "published"
 
 
-def test_the_same_bytes_again_change_nothing(shop: TwoSourcePipeline) -> None:
+def test_landing_the_same_bytes_again_changes_nothing(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.run()
     shop.land()
     assert shop.status().state == "published"
 
 
-def test_objects_that_are_gone_leave_what_is_published(shop: TwoSourcePipeline) -> None:
+def test_a_published_load_date_stays_published_when_its_objects_are_gone(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.run()
     for name in ("things", "labels"):
@@ -79,60 +79,60 @@ def test_changed_sql_makes_a_load_date_stale_but_builds_nothing_by_itself(shop: 
     shop.land()
     shop.run()
     shop.file("marts/weighed.sql", WEIGHED.replace("is not null", "> 1"))
-    assert told(shop) == ("stale", "sql", "The SQL has changed since it was published: marts.weighed.")
+    assert status_of(shop) == ("stale", "sql", "The SQL has changed since it was published: marts.weighed.")
     assert not is_due(shop)
     assert shop.status().is_due(rebuild_on_sql_change=True)
 
 
-def test_a_comment_or_a_check_of_what_is_published_makes_nothing_stale(shop: TwoSourcePipeline) -> None:
+def test_a_new_comment_or_check_makes_no_published_load_date_stale(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.run()
     shop.file("marts/weighed.sql", WEIGHED.replace("@end", BLOCKS) + "-- a comment\n")
     assert shop.status().state == "published"
 
 
-def test_an_added_table_was_never_built_and_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
+def test_an_added_table_makes_load_dates_stale_but_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
     (shop.folder / "marts/heavy.sql").unlink()
     shop.land()
     shop.run()
     shop.file("marts/heavy.sql", HEAVY)
-    assert told(shop) == ("stale", "unbuilt", "Never built for this load_date: marts.heavy.")
+    assert status_of(shop) == ("stale", "unbuilt", "Never built for this load_date: marts.heavy.")
     assert not is_due(shop)
 
 
-def test_an_input_that_was_published_again_with_other_rows_makes_what_reads_it_stale(shop: TwoSourcePipeline) -> None:
+def test_an_input_published_again_with_changed_rows_makes_its_readers_stale(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.run()
     shop.build("raw.things", shop.day)
-    assert shop.status().state == "published", "the same rows were published again"
+    assert shop.status().state == "published", "the same rows were published again, so nothing is stale"
     shop.file(
         "marts/weighed.sql", WEIGHED.replace("thing_id, weight\n", "thing_id, (weight * 2)::numeric(6, 2) as weight\n")
     )
     shop.build("marts.weighed", shop.day)
-    assert told(shop) == ("stale", "inputs", "Built from rows that were replaced since: marts.heavy.")
+    assert status_of(shop) == ("stale", "inputs", "Built from rows that were replaced since: marts.heavy.")
     assert is_due(shop)
 
 
-def test_a_held_load_date_stays_held_while_nothing_that_it_is_made_from_changes(shop: TwoSourcePipeline) -> None:
+def test_a_held_load_date_stays_held_while_none_of_its_inputs_change(shop: TwoSourcePipeline) -> None:
     shop.land(things=DOUBLED)
     assert shop.run()["raw.things"] == "held"
-    state, cause, reason = told(shop)
+    state, cause, reason = status_of(shop)
     assert (state, cause) == ("held", None)
     place = f"s3://{shop.bucket}/{shop.key('things')}"
     assert reason.startswith(f"raw.things: held by grain; read from {place}; the candidate is kept as ")
     assert reason.endswith(". Nothing that it is made from has changed since.")
     assert not is_due(shop)
     shop.land(things=DOUBLED)
-    assert shop.status().state == "held", "the same bytes landed again"
+    assert shop.status().state == "held", "the same bytes landed again, so the load_date stays held"
     shop.file("marts/heavy.sql", HEAVY + "order by 1\nlimit 10\n")
-    assert shop.status().state == "held", "the SQL of what comes after it has changed"
+    assert shop.status().state == "held", "only the SQL of a downstream table has changed"
 
 
 def test_a_held_load_date_is_due_when_its_object_is_replaced(shop: TwoSourcePipeline) -> None:
     shop.land(things=DOUBLED)
     shop.run()
     shop.land(things=THINGS)
-    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
+    assert status_of(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
     assert is_due(shop)
     shop.run()
     assert shop.status().state == "published"
@@ -142,7 +142,7 @@ def test_a_held_load_date_is_due_when_another_of_its_objects_is_replaced(shop: T
     shop.land(things=DOUBLED)
     shop.run()
     shop.land(things=None, labels=b"thing_id,label\n1,light\n")
-    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('labels')}.")
+    assert status_of(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('labels')}.")
 
 
 @pytest.mark.parametrize("word", ["limit", "check"])
@@ -154,7 +154,7 @@ def test_a_held_table_is_due_when_its_sql_or_its_checks_change(shop: TwoSourcePi
     assert shop.status().state == "held"
     changed = blocked + "order by 1\nlimit 0\n" if word == "limit" else blocked.replace("weight > 20", "weight > 50")
     shop.file("marts/weighed.sql", changed)
-    assert told(shop) == (
+    assert status_of(shop) == (
         "stale",
         "released",
         "Held, and what it reads, its SQL or its checks have changed since: marts.weighed.",
@@ -162,24 +162,24 @@ def test_a_held_table_is_due_when_its_sql_or_its_checks_change(shop: TwoSourcePi
     assert is_due(shop)
 
 
-def test_a_held_table_is_due_when_what_it_reads_was_published_with_other_rows(shop: TwoSourcePipeline) -> None:
+def test_a_held_table_is_due_when_its_input_is_published_with_changed_rows(shop: TwoSourcePipeline) -> None:
     shop.file("marts/weighed.sql", WEIGHED.replace("@end", BLOCKS))
     shop.land()
     shop.run()
     shop.file("raw/things.sql", (shop.folder / "raw/things.sql").read_text().replace("(6,2)", "(9,2)"))
     shop.build("raw.things", shop.day)
-    assert shop.status().state == "held", "other columns, the same rows"
+    assert shop.status().state == "held", "the columns changed, but the rows did not"
     shop.land(things=MORE)
     shop.build("raw.things", shop.day)
-    assert told(shop)[:2] == ("stale", "released")
+    assert status_of(shop)[:2] == ("stale", "released")
 
 
-def test_a_minimum_of_rows_that_this_environment_sets_lets_a_held_table_go(shop: TwoSourcePipeline) -> None:
+def test_a_held_table_is_due_when_the_environment_changes_its_minimum_rows(shop: TwoSourcePipeline) -> None:
     shop.land()
     shop.verify("raw.things", shop.day)
     strict = shop.pipeline({f"{shop.name}.raw.things": 3}).table("raw.things")
     assert build(shop.context(), strict, shop.day).held
-    assert shop.status().stale_reason == "objects", "of the labels, which were never read"
+    assert shop.status().stale_reason == "objects", "the object of the labels was never read"
     shop.build("raw.labels", shop.day)
     assert shop.status().stale_reason == "released"
 
@@ -187,23 +187,23 @@ def test_a_minimum_of_rows_that_this_environment_sets_lets_a_held_table_go(shop:
 def test_a_held_object_stays_held_until_it_or_its_columns_change(shop: TwoSourcePipeline) -> None:
     shop.land(things=b"thing_id,name\n1,anvil\n")
     assert shop.run()["s3.things"] == "held"
-    state, _, reason = told(shop)
+    state, _, reason = status_of(shop)
     assert state == "held"
     assert reason.startswith(f"s3.things: s3://{shop.bucket}/{shop.key('things')}: ")
     shop.land()
-    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
+    assert status_of(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
 
 
-def test_a_failed_build_is_failed_with_its_reason(shop: TwoSourcePipeline) -> None:
+def test_a_load_date_with_a_failed_build_is_failed_with_its_reason(shop: TwoSourcePipeline) -> None:
     shop.file("marts/weighed.sql", WEIGHED.replace("select thing_id, weight", "select thing_id, weight / 0 as weight"))
     shop.land()
     with pytest.raises(Exception, match="division by zero"):
         shop.run()
-    state, cause, reason = told(shop)
+    state, cause, reason = status_of(shop)
     assert (state, cause) == ("failed", "unbuilt")
     assert reason.startswith("marts.weighed failed: ")
     assert "DivisionByZero" in reason
-    assert is_due(shop), "a run that broke off is due, though its raw tables are what S3 has"
+    assert is_due(shop), "a failed run is due, although its raw tables match S3"
 
 
 def test_a_run_whose_process_died_between_two_builds_is_failed(shop: TwoSourcePipeline) -> None:
@@ -211,22 +211,22 @@ def test_a_run_whose_process_died_between_two_builds_is_failed(shop: TwoSourcePi
     shop.build("raw.things", shop.day)
     with shop.session() as dying:
         runs.open_row(dying, run_id="r1", pipeline=shop.name, job=shop.name, load_date=shop.day)
-        assert told(shop)[0] == "running"
+        assert status_of(shop)[0] == "running"
     found = shop.status()
-    while found.state == "running":  # until the server has noticed that the session is gone
+    while found.state == "running":  # until the server has noticed that the session has ended
         found = shop.status()
     assert (found.state, found.stale_reason) == ("failed", "objects")
     assert found.reason == "its last run failed: The process that ran this died before it could finish."
 
 
-def test_a_recheck_is_no_run(shop: TwoSourcePipeline) -> None:
+def test_a_running_recheck_does_not_make_a_load_date_running(shop: TwoSourcePipeline) -> None:
     shop.land()
     with shop.session() as session:
         runs.open_row(session, run_id="r1", pipeline=shop.name, job=shop.pipeline().recheck_job, load_date=shop.day)
         assert shop.status().state == "new"
 
 
-def test_what_failed_and_was_published_since_is_published(shop: TwoSourcePipeline) -> None:
+def test_a_failed_load_date_that_is_published_later_is_published(shop: TwoSourcePipeline) -> None:
     good = (shop.folder / "marts/weighed.sql").read_text()
     shop.file("marts/weighed.sql", WEIGHED.replace("select thing_id, weight", "select thing_id, weight / 0 as weight"))
     shop.land()
@@ -237,7 +237,7 @@ def test_what_failed_and_was_published_since_is_published(shop: TwoSourcePipelin
     assert shop.status().state == "published"
 
 
-def test_a_source_that_was_added_makes_old_load_dates_incomplete_but_never_late(shop: TwoSourcePipeline) -> None:
+def test_an_added_source_makes_old_load_dates_incomplete_but_never_late(shop: TwoSourcePipeline) -> None:
     label = (shop.folder / "raw/labels.sql").read_text()
     for file in ("raw/labels.sql", "marts/heavy.sql"):
         (shop.folder / file).unlink()
@@ -248,22 +248,22 @@ def test_a_source_that_was_added_makes_old_load_dates_incomplete_but_never_late(
     assert (found.state, found.landed) == ("incomplete", 1)
 
 
-def test_rows_that_were_dropped_to_save_room_are_no_need(shop: TwoSourcePipeline) -> None:
-    """Retention: raw rows of an old load_date are dropped, their ledger row is closed, the KPIs stay."""
+def test_a_load_date_whose_raw_rows_retention_dropped_is_published(shop: TwoSourcePipeline) -> None:
+    """Retention drops the raw rows of an old load_date and closes their row in the ledger. The KPIs stay."""
     shop.land()
     shop.run()
     with shop.session() as session:
         session.execute("update ops.publishes set superseded_at = now(), dropped_at = now() where asset like 'raw.%'")
     published = "All 4 tables are what S3 and the SQL make of them. The rows of 2 were dropped by retention."
-    assert told(shop) == ("published", None, published)
+    assert status_of(shop) == ("published", None, published)
     raw = shop.folder / "raw/things.sql"
     raw.write_text(raw.read_text().replace("(6,2)", "(9,2)"))
-    assert told(shop) == ("published", None, published), "what is not there is not of other SQL"
+    assert status_of(shop) == ("published", None, published), "a changed file does not make dropped rows stale"
     shop.land(things=MORE)
-    assert told(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
+    assert status_of(shop) == ("stale", "objects", f"Replaced since it was read: {shop.key('things')}.")
 
 
-def test_each_load_date_of_a_range_over_the_turn_of_a_year(shop: TwoSourcePipeline) -> None:
+def test_a_plan_has_each_load_date_of_a_range_across_new_year(shop: TwoSourcePipeline) -> None:
     days = [date(2025, 12, 30), date(2026, 1, 2)]
     for day in days:
         shop.land(day)
@@ -277,7 +277,7 @@ def test_each_load_date_of_a_range_over_the_turn_of_a_year(shop: TwoSourcePipeli
     ]
 
 
-def test_one_load_date_says_nothing_of_another(shop: TwoSourcePipeline) -> None:
+def test_a_held_load_date_does_not_change_the_state_of_another(shop: TwoSourcePipeline) -> None:
     shop.land(things=DOUBLED)
     shop.land(shop.next)
     shop.run()

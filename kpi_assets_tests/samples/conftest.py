@@ -1,4 +1,4 @@
-"""One faultless sample of 1,000 orders, which many tests read."""
+"""Fixtures: a sample of 1,000 orders without faults, which many tests share."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Writing samples for tests, and reading them with Python's csv module: nothing here is shared with the generator."""
+"""Write samples for tests, and read them with Python's csv module, independently of the generator."""
 
 import csv
 import hashlib
@@ -23,7 +23,7 @@ class Sample:
         return (self.folder / file).read_bytes()
 
     def records(self, file: str) -> list[bytes]:
-        """The lines of a file as bytes, header first."""
+        """Return the lines of a file as bytes, the header first."""
         return self.content(file).removesuffix(b"\n").split(b"\n")
 
     def read(self, file: str) -> list[dict[str, str]]:
@@ -50,7 +50,7 @@ def write(
 
 
 def reorders(sample: Sample) -> list[str]:
-    """What `reordered` must be for each line of the file, recomputed from the orders and products of the lines."""
+    """Return the expected `reordered` of each line, computed from the orders and products of all lines."""
     order = {row["order_id"]: (row["user_id"], int(row["order_number"])) for row in sample.read(ORDERS)}
     lines = [(order[row["order_id"]], row["product_id"]) for row in sample.read(LINES)]
     first: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""Edits hit the record of their number, in whichever block it comes."""
+"""Edits change the record with their number, whichever block contains it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The faultless files: counts, formats, references, sequences, distributions; and how they get into their folder."""
+"""Files without faults: counts, formats, references, sequences, distributions, and how they are written."""
 
 import re
 import subprocess
@@ -51,7 +51,9 @@ FORMATS = {
         (20_000, 1206, 18_794, 767, 439),
     ],
 )
-def test_exactly_the_orders_asked_for(out: Path, orders: int, users: int, prior: int, train: int, test: int) -> None:
+def test_a_sample_has_exactly_the_requested_orders(
+    out: Path, orders: int, users: int, prior: int, train: int, test: int
+) -> None:
     sample = write(out, orders=orders)
     assert {path.name for path in out.iterdir()} == FILES
     assert {file: len(sample.read(file)) for file in FILES} == sample.rows
@@ -69,7 +71,7 @@ def test_exactly_the_orders_asked_for(out: Path, orders: int, users: int, prior:
     assert sample.rows[LINES] >= prior
 
 
-def test_full_size_has_the_sizes_of_the_published_dataset() -> None:
+def test_a_full_sample_has_the_sizes_of_the_published_dataset() -> None:
     orders = draw_orders(FULL_ORDERS, Draws(1))
     assert (len(orders), orders.users, int(orders.user_id[-1])) == (3_421_083, FULL_USERS, FULL_USERS)
     assert [int((orders.eval_set == which).sum()) for which in (PRIOR, TRAIN, TEST)] == [3_214_874, 131_209, 75_000]
@@ -96,7 +98,7 @@ def test_duckdb_reads_the_same_values(sample: Sample, file: str) -> None:
         "nullstr = '\\N', auto_detect = false, columns = ?)",
         [str(sample.folder / file), dict.fromkeys(HEADERS[file].split(","), "VARCHAR")],
     ).fetchall()
-    # DuckDB reads an empty field as NULL, whatever stands for NULL.
+    # DuckDB reads an empty field as NULL, whatever its option for NULL is.
     assert [tuple(value or "" for value in row) for row in read] == [tuple(row.values()) for row in sample.read(file)]
 
 
@@ -125,7 +127,7 @@ def test_names_are_unique_at_full_size() -> None:
     assert len({aisle for _, _, aisle, _ in rows}) == 134
 
 
-def test_every_reference_leads_somewhere(sample: Sample) -> None:
+def test_every_reference_has_its_record(sample: Sample) -> None:
     ids = {file: [row[HEADERS[file].split(",")[0]] for row in sample.read(file)] for file in FILES - {LINES}}
     assert all(len(set(numbers)) == len(numbers) for numbers in ids.values())
     assert {row["department_id"] for row in sample.read(PRODUCTS)} <= set(ids["departments.csv"])
@@ -156,12 +158,12 @@ def test_each_user_has_a_sequence_of_orders(sample: Sample) -> None:
         assert [row["days_since_prior_order"] == "" for row in history] == [True] + [False] * (len(history) - 1)
 
 
-def test_prior_orders_alone_have_lines_and_each_has_some(sample: Sample) -> None:
+def test_every_prior_order_has_lines_and_no_other_order_has_any(sample: Sample) -> None:
     prior = {row["order_id"] for row in sample.read(ORDERS) if row["eval_set"] == "prior"}
     assert {row["order_id"] for row in sample.read(LINES)} == prior
 
 
-def test_lines_stand_by_order_and_place_in_the_cart(sample: Sample) -> None:
+def test_lines_are_sorted_by_order_and_position_in_the_cart(sample: Sample) -> None:
     lines = sample.read(LINES)
     carts = defaultdict(list)
     for row in lines:
@@ -214,12 +216,12 @@ def test_baskets_fit_the_real_number_of_lines() -> None:
 # --- the same arguments give the same bytes
 
 
-def test_same_arguments_same_bytes(sample: Sample, out: Path) -> None:
+def test_the_same_arguments_give_the_same_bytes(sample: Sample, out: Path) -> None:
     assert write(out).digests() == sample.digests()
 
 
 def test_bytes_are_the_same_on_every_machine_and_numpy(out: Path) -> None:
-    # Taken from the first release. Only a change of what samples hold may change them; then write the new ones here.
+    # Recorded from the first release. Change them only with an intended change of the contents of samples.
     digests = write(out, orders=300, seed=1, load_date=date(2025, 2, 28)).digests()
     assert {file: digest[:16] for file, digest in digests.items()} == {
         "aisles.csv": "85285b85fb50d91a",
@@ -251,7 +253,7 @@ def test_another_seed_gives_other_products_and_orders(sample: Sample, out: Path)
 # --- the folder
 
 
-def test_progress_grows_to_all_orders(out: Path) -> None:
+def test_progress_grows_to_the_number_of_orders(out: Path) -> None:
     seen: list[tuple[int, int]] = []
     write(out, orders=60_000, progress=lambda done, all_orders: seen.append((done, all_orders)))
     assert seen == sorted(seen)
@@ -269,7 +271,7 @@ def test_a_rerun_replaces_the_files(out: Path) -> None:
     assert Sample(out, {}).digests() == write(out.with_name("other"), orders=20).digests()
 
 
-def test_an_interrupted_run_leaves_nothing(out: Path) -> None:
+def test_an_interrupted_run_leaves_no_files(out: Path) -> None:
     def interrupt(done: int, all_orders: int) -> None:
         if done == all_orders:
             raise KeyboardInterrupt
@@ -295,7 +297,9 @@ GENERATORS["instacart"].write(Path(sys.argv[1]), load_date=date(2024, 1, 16), or
 
 @pytest.mark.process
 @pytest.mark.parametrize("before", [False, True], ids=["empty folder", "folder with files"])
-def test_a_killed_run_leaves_no_half_file_and_the_next_run_cleans_up(sample: Sample, out: Path, before: bool) -> None:
+def test_a_killed_run_leaves_no_partial_file_and_the_next_run_cleans_up(
+    sample: Sample, out: Path, before: bool
+) -> None:
     digests = write(out).digests() if before else {}
     killed = subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False)
     assert killed.returncode == -9
@@ -306,7 +310,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_run_cleans_up(sample: Sam
 
 
 @pytest.mark.process
-def test_looking_a_generator_up_does_not_import_numpy() -> None:
+def test_looking_up_a_generator_does_not_import_numpy() -> None:
     look_up = "import sys; from kpi_assets.samples import GENERATORS as g; print(*g, len(g['instacart'].faults))"
     look_up += "; print('numpy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", look_up], check=True, capture_output=True, text=True)
@@ -321,7 +325,7 @@ def test_looking_a_generator_up_does_not_import_numpy() -> None:
         ({"seed": -1}, "The seed -1 is negative: choose 0 or more."),
     ],
 )
-def test_what_cannot_be_made_is_refused_in_a_sentence(out: Path, arguments: dict[str, int], message: str) -> None:
+def test_impossible_arguments_are_refused_in_one_sentence(out: Path, arguments: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         write(out, **arguments)
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""Each fault against the faultless files: what it changes, and that it changes nothing else."""
+"""Each fault, compared with files without faults: it changes its record and nothing else."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ UNKNOWN = "2000000000"
 
 
 def difference(before: list[bytes], after: list[bytes]) -> tuple[int, list[bytes], list[bytes]]:
-    """Where two lists of records part, and what stands there before and after; both go on alike."""
+    """Return the index of the first difference between two lists of records, and the records that differ in each."""
     start = 0
     while before[start : start + 1] == after[start : start + 1] != []:
         start += 1
@@ -25,7 +25,7 @@ def difference(before: list[bytes], after: list[bytes]) -> tuple[int, list[bytes
 
 
 def planted(sample: Sample, out: Path, fault: str, file: str) -> tuple[int, list[bytes], list[bytes]]:
-    """The one difference that a fault makes, in its file, with the rest of the sample unchanged."""
+    """Write a sample with a fault, assert that only `file` changed, and return its difference."""
     faulty = write(out, faults=[fault])
     assert {path.name for path in out.iterdir()} == FILES
     assert {other for other in FILES if faulty.content(other) != sample.content(other)} == {file}
@@ -111,7 +111,7 @@ def test_prior_order_without_lines(tmp_path: Path, orders: int) -> None:
     prior = [row for row in sample.read(ORDERS) if row["eval_set"] == "prior"]
     (order,) = (row for row in prior if row["order_id"] in lost)
     assert order == [row for row in prior if row["user_id"] == order["user_id"]][-1]
-    # Without the lost lines, what `reordered` says is still true.
+    # `reordered` is still correct without the lost lines.
     assert [row["reordered"] for row in faulty.read(LINES)] == reorders(faulty)
 
 
@@ -228,7 +228,9 @@ def test_an_unknown_fault_is_refused_with_the_known_ones(out: Path) -> None:
 
 @pytest.mark.parametrize("emptied", ["header_only", "empty_object", "missing_object"])
 @pytest.mark.parametrize("other", ["dow_9", "byte_order_mark"])
-def test_nothing_else_is_planted_into_orders_that_are_not_there(out: Path, emptied: str, other: str) -> None:
+def test_faults_of_order_records_are_refused_with_faults_that_empty_the_file(
+    out: Path, emptied: str, other: str
+) -> None:
     message = f"The fault {emptied} leaves no orders.csv for {other} to be planted in: choose one of them."
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         write(out, faults=[other, "dow_9", emptied] if other == "dow_9" else [other, emptied])

@@ -1,4 +1,4 @@
-"""A bucket for each test, and the same bucket behind a proxy that breaks what it is told to."""
+"""Fixtures: a bucket for each test, and the same bucket behind a proxy that injects faults."""
 
 import itertools
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def store(stack: Stack) -> Store:
-    """A bucket that no other test sees, on the embedded S3."""
+    """A bucket of this test only, on the embedded S3."""
     bucket = f"lake-{next(_numbers)}"
     stack.make_bucket(bucket)
     return Store.open(settings(), bucket)
@@ -27,7 +27,7 @@ def store(stack: Stack) -> Store:
 
 @dataclass(frozen=True)
 class Faulty:
-    """A store behind a proxy."""
+    """A store behind a proxy that injects faults."""
 
     store: Store
     proxy: Proxy
@@ -35,7 +35,7 @@ class Faulty:
 
 @pytest.fixture
 def broken(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
-    """The bucket of `store` behind a proxy; boto3 tries again as often as always, but without its pauses."""
+    """The bucket of `store` behind a proxy. boto3 retries as usual, but without pauses."""
     endpoint = settings().s3_endpoint_url
     assert endpoint is not None
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
@@ -46,7 +46,7 @@ def broken(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
 
 
 def put(store: Store, key: str, body: bytes) -> Manifest:
-    """Lay an object on S3; what it is then."""
+    """Put an object on S3 and return its manifest."""
     store.s3.put_object(Bucket=store.bucket, Key=key, Body=body)
     manifest = store.manifest("things", DAY, key)
     assert manifest is not None

@@ -1,4 +1,4 @@
-"""Every checksum that a store offers of an object is compared with the bytes that came, and none is misunderstood."""
+"""Every checksum that a store returns for an object is compared with the bytes read, without false alarms."""
 
 import hashlib
 import random
@@ -26,7 +26,7 @@ PART = 30_000
 
 
 def digest(algorithm: str, body: bytes) -> bytes:
-    """By the libraries' functions on all bytes at once."""
+    """Return the checksum of all bytes at once, by the functions of libraries."""
     if algorithm in HASHES:
         return hashlib.new(algorithm, body).digest()
     if algorithm == "CRC64NVME":
@@ -35,13 +35,13 @@ def digest(algorithm: str, body: bytes) -> bytes:
 
 
 def composite(algorithm: str, block: int) -> tuple[bytes, int]:
-    """The checksum of BODY uploaded in blocks, and how many they are."""
+    """Return the composite checksum of BODY uploaded in blocks, and the number of blocks."""
     blocks = [digest(algorithm, BODY[at : at + block]) for at in range(0, len(BODY), block)]
     return digest(algorithm, b"".join(blocks)), len(blocks)
 
 
 def summed(checksum: Checksum, cuts: list[int]) -> bytes | None:
-    """What BODY comes to in one pass for each piece between the cuts, as parts of PART bytes."""
+    """Return the checksum of BODY, read in parts of PART bytes by one pass for each piece between the cuts."""
     parts = {}
     for start, end in pairwise([0, *cuts, len(BODY)]):
         summing = Summing([checksum], len(BODY), is_whole=not cuts)
@@ -53,15 +53,17 @@ def summed(checksum: Checksum, cuts: list[int]) -> bytes | None:
 @pytest.mark.parametrize("cuts", [[], [45_000], [30_000, 60_000], [10, 20]])
 @pytest.mark.parametrize("block", [None, 7_000, PART, 60_000, 50_000, 15_000, 100_000, 200_000])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_the_sums_of_parts_make_that_of_the_object(algorithm: str, block: int | None, cuts: list[int]) -> None:
+def test_the_checksum_of_an_object_is_combined_from_its_parts(
+    algorithm: str, block: int | None, cuts: list[int]
+) -> None:
     value = composite(algorithm, block)[0] if block else digest(algorithm, BODY)
     found = summed(Checksum(algorithm, value, block), cuts)
-    # Of blocks that lie across several passes, a hash cannot be told.
+    # A hash cannot be computed for blocks that span several passes.
     whole_in_parts = block is not None and PART % block == 0
     assert found == (None if algorithm in HASHES and cuts and not whole_in_parts else value)
 
 
-def test_what_is_no_checksum_is_none() -> None:
+def test_parse_returns_none_for_text_that_is_no_checksum() -> None:
     for text in ("", "????", "AAAA", "AAAAAA==-3", b64encode(b"12345").decode()):
         assert Checksum.parse("CRC32", text) is None
     assert Checksum.parse("CRC32", "AAAAAA==", 5) is None
@@ -69,7 +71,7 @@ def test_what_is_no_checksum_is_none() -> None:
     assert Checksum.parse("CRC32", "AAAAAQ==-3", 5) == Checksum("CRC32", b"\0\0\0\1", 5)
 
 
-# ---- as AWS offers them
+# ---- checksums in the headers of AWS
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +80,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loaded(store: Store, cuts: tuple[int, ...] = ()) -> str:
-    """Read BODY as a load does; the sha256 that it comes to."""
+    """Read BODY as a load does and return its sha256."""
     manifest = store.manifest("things", DAY, KEY)
     assert manifest is not None
     passes = [store.read(manifest, start, end) for start, end in pairwise([0, *cuts, manifest.size_bytes])]
@@ -103,7 +105,7 @@ def refused(store: Store, algorithm: str, found: bytes, held: bytes) -> str:
 
 
 def offers(broken: Faulty, blocks: dict[int, int], **headers: str | None) -> None:
-    """Let the embedded store say these headers of BODY, and of its parts that they have so many bytes."""
+    """Put BODY, and let the store answer with these headers and these sizes of parts."""
     put(broken.store, KEY, BODY)
     for part, size in blocks.items():
         broken.proxy.breaks(Says({"content-length": str(size)}), on=f"{KEY}?partNumber={part} ", times=100)
@@ -113,13 +115,15 @@ def offers(broken: Faulty, blocks: dict[int, int], **headers: str | None) -> Non
 
 @PASSES
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5"])
-def test_a_checksum_of_all_bytes(broken: Faulty, algorithm: str, cuts: tuple[int, ...]) -> None:
+def test_a_full_object_checksum_is_compared_with_the_bytes_read(
+    broken: Faulty, algorithm: str, cuts: tuple[int, ...]
+) -> None:
     value = digest(algorithm, BODY)
     offers(broken, {}, **{f"x_amz_checksum_{algorithm.lower()}": text(value), "x_amz_checksum_type": "FULL_OBJECT"})
     assert len(loaded(broken.store, cuts)) == 64
     broken.proxy.breaks(Flip(17), on="bytes=60000-")
     if algorithm in HASHES and cuts:
-        loaded(broken.store, cuts)  # a hash over several passes cannot be told
+        loaded(broken.store, cuts)  # a hash cannot be computed over several passes
         return
     with pytest.raises(LakeError) as failure:
         loaded(broken.store, cuts)
@@ -129,7 +133,7 @@ def test_a_checksum_of_all_bytes(broken: Faulty, algorithm: str, cuts: tuple[int
 @PASSES
 @pytest.mark.parametrize("block", [PART, 50_000])
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
-def test_a_checksum_of_the_checksums_of_parts(
+def test_a_composite_checksum_is_compared_with_the_bytes_read(
     broken: Faulty, algorithm: str, block: int, cuts: tuple[int, ...]
 ) -> None:
     value, count = composite(algorithm, block)
@@ -145,13 +149,13 @@ def test_a_checksum_of_the_checksums_of_parts(
 
 
 def test_parts_of_different_sizes_raise_no_false_alarm(broken: Faulty) -> None:
-    value, count = composite("CRC32", PART)  # of other parts than those of which the sizes are told
+    value, count = composite("CRC32", PART)  # for other parts than those whose sizes the store returns
     headers = {"x_amz_checksum_crc32": text(value, count), "x_amz_checksum_type": "COMPOSITE"}
     offers(broken, {1: 32_000, 2: 29_000, 3: 29_000}, **headers)
     loaded(broken.store, (45_000,))
 
 
-def test_a_count_that_does_not_fit_raises_no_false_alarm(broken: Faulty) -> None:
+def test_a_wrong_number_of_parts_raises_no_false_alarm(broken: Faulty) -> None:
     value, count = composite("CRC32", PART)
     headers = {"x_amz_checksum_crc32": text(value, count + 1), "x_amz_checksum_type": "COMPOSITE"}
     offers(broken, {1: PART, 2: PART, 3: PART}, **headers)
@@ -159,12 +163,12 @@ def test_a_count_that_does_not_fit_raises_no_false_alarm(broken: Faulty) -> None
 
 
 @pytest.mark.parametrize("value", ["????", "AAAA", "AAAAAAAA"])
-def test_what_is_no_checksum_raises_no_false_alarm(broken: Faulty, value: str) -> None:
+def test_an_invalid_checksum_raises_no_false_alarm(broken: Faulty, value: str) -> None:
     offers(broken, {}, x_amz_checksum_crc32=value, x_amz_checksum_type="FULL_OBJECT")
     loaded(broken.store)
 
 
-def test_what_the_store_only_repeats_of_the_upload_is_not_its_checksum(broken: Faulty) -> None:
+def test_a_checksum_header_that_only_repeats_the_upload_is_ignored(broken: Faulty) -> None:
     put(broken.store, KEY, BODY)
     broken.proxy.breaks(Says({"x-amz-checksum-crc32": "AAAAAA==", "x-amz-date": "20250301T000000Z"}), on="HEAD")
     loaded(broken.store)
@@ -173,7 +177,7 @@ def test_what_the_store_only_repeats_of_the_upload_is_not_its_checksum(broken: F
 # ---- ETags
 
 
-def test_an_etag_that_is_the_md5_is_compared_where_one_pass_reads_all(broken: Faulty) -> None:
+def test_an_etag_that_is_the_md5_is_compared_if_one_pass_reads_all_bytes(broken: Faulty) -> None:
     put(broken.store, KEY, BODY)
     loaded(broken.store)
     broken.proxy.breaks(Flip(17), on="bytes=60000-")
@@ -203,7 +207,9 @@ def test_an_etag_that_is_no_md5_raises_no_false_alarm(broken: Faulty, headers: d
 
 
 @pytest.mark.parametrize("neighbors", [0, 1, 3])
-def test_a_store_that_is_not_known_is_judged_by_the_objects_beside(broken: Faulty, neighbors: int) -> None:
+def test_etags_of_an_unknown_store_are_trusted_if_those_of_small_neighbors_are_md5(
+    broken: Faulty, neighbors: int
+) -> None:
     for number in range(neighbors):
         put(broken.store, f"raw/others/load_date=2025-03-01/{number}.csv", b"other bytes %d" % number)
     put(broken.store, KEY, BODY)
@@ -216,7 +222,7 @@ def test_a_store_that_is_not_known_is_judged_by_the_objects_beside(broken: Fault
         loaded(broken.store)
 
 
-def test_one_object_beside_whose_etag_is_no_md5_is_enough_for_doubt(broken: Faulty) -> None:
+def test_one_neighbor_whose_etag_is_no_md5_makes_etags_untrusted(broken: Faulty) -> None:
     for number in range(3):
         put(broken.store, f"raw/others/load_date=2025-03-01/{number}.csv", b"other bytes %d" % number)
     put(broken.store, KEY, BODY)
@@ -226,7 +232,7 @@ def test_one_object_beside_whose_etag_is_no_md5_is_enough_for_doubt(broken: Faul
     loaded(broken.store)
 
 
-# ---- of moto's server, which sums up itself
+# ---- checksums that the server of moto computes
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +257,9 @@ def moto(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store
 
 @PASSES
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
-def test_the_checksums_of_another_s_making(moto: tuple[Store, Proxy], algorithm: str, cuts: tuple[int, ...]) -> None:
+def test_checksums_that_another_server_computed_are_compared(
+    moto: tuple[Store, Proxy], algorithm: str, cuts: tuple[int, ...]
+) -> None:
     store, proxy = moto
     store.s3.put_object(Bucket="sums", Key=KEY, Body=BODY, ChecksumAlgorithm=algorithm)
     loaded(store, cuts)
@@ -262,7 +270,7 @@ def test_the_checksums_of_another_s_making(moto: tuple[Store, Proxy], algorithm:
         loaded(store, cuts)
 
 
-def test_an_upload_in_parts_whose_checksum_nobody_explains_raises_no_false_alarm(moto: tuple[Store, Proxy]) -> None:
+def test_an_unexplained_checksum_of_a_multipart_upload_raises_no_false_alarm(moto: tuple[Store, Proxy]) -> None:
     store, _ = moto
     upload = {"Bucket": "sums", "Key": KEY}
     upload["UploadId"] = store.s3.create_multipart_upload(**upload, ChecksumAlgorithm="CRC32")["UploadId"]

@@ -1,4 +1,4 @@
-"""What AWS does and the embedded store does not: conditional writes and reads, and versions, against moto's server."""
+"""Features of AWS that the embedded store lacks: conditional writes and reads, and versions, on the server of moto."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,9 +59,11 @@ def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return path
 
 
-def test_of_two_who_land_an_object_at_once_the_second_is_refused(store: Store, proxy: Proxy, file: Path) -> None:
+def test_the_second_of_two_concurrent_landings_is_refused(store: Store, proxy: Proxy, file: Path) -> None:
     put(store, KEY, b"the first")
-    proxy.breaks(Refuse(404, "NotFound"), on=f"HEAD /{BUCKET}/{KEY}")  # the second had looked just before
+    proxy.breaks(
+        Refuse(404, "NotFound"), on=f"HEAD /{BUCKET}/{KEY}"
+    )  # the second writer looks before the first one writes
     with pytest.raises(
         LakeError,
         match=rf"^s3://{BUCKET}/{KEY} was landed by someone else just now: compare the two before --replace\.$",
@@ -73,21 +75,21 @@ def test_of_two_who_land_an_object_at_once_the_second_is_refused(store: Store, p
     assert store.s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
-def test_a_conflict_of_two_writers_is_said_in_the_same_way(store: Store, proxy: Proxy, tmp_path: Path) -> None:
+def test_a_conflict_of_two_writers_has_the_same_error(store: Store, proxy: Proxy, tmp_path: Path) -> None:
     (tmp_path / "things.csv").write_bytes(b"thing_id\n")
     proxy.breaks(Refuse(409, "ConditionalRequestConflict"), on=f"PUT /{BUCKET}/{KEY}")
     with pytest.raises(LakeError, match="was landed by someone else just now"):
         land(store, tmp_path / "things.csv", KEY, replace=False)
 
 
-def test_a_correction_replaces_what_is_there(store: Store, file: Path) -> None:
+def test_landing_with_replace_replaces_the_object(store: Store, file: Path) -> None:
     assert land(store, file, KEY, replace=False) == "landed"
     file.write_bytes(file.read_bytes() + b"2\n")
     assert land(store, file, KEY, replace=True) == "replaced"
     assert land(store, file, KEY, replace=False) == "unchanged"
 
 
-def test_every_read_asks_for_the_pinned_bytes_only(store: Store) -> None:
+def test_every_read_requests_the_pinned_etag(store: Store) -> None:
     manifest = put(store, KEY, b"thing_id\n")
     sent: list[str] = []
     store.s3.meta.events.register(
@@ -100,7 +102,7 @@ def test_every_read_asks_for_the_pinned_bytes_only(store: Store) -> None:
         list(store.read(manifest))
 
 
-def test_in_a_bucket_with_versions_the_pinned_version_is_read(store: Store) -> None:
+def test_the_pinned_version_is_read_in_a_bucket_with_versions(store: Store) -> None:
     store.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     first = put(store, KEY, b"first")
     again = put(store, KEY, b"first")

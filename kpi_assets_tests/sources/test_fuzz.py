@@ -1,4 +1,4 @@
-"""What reads CSV, against readers and a table of forms that are written another way (see fuzz_csv.py), for a moment."""
+"""The readers of CSV are compared for a short time with independent readers and forms of values: see fuzz_csv.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ def test_records_are_those_of_other_readers(text: str, places: list[int]) -> Non
 
 @fuzz_csv.quietly(examples(400))
 @given(text=fuzz_csv.files(), places=fuzz_csv.BORDERS, piece=st.sampled_from([1, 2, 7, 64, 1 << 17]))
-def test_the_proof_lets_good_files_through_and_no_others(text: str, places: list[int], piece: int) -> None:
+def test_the_proof_accepts_valid_files_and_no_others(text: str, places: list[int], piece: int) -> None:
     fuzz_csv.check_proof(text, places, piece)
 
 
@@ -41,5 +41,5 @@ def typed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fu
 
 @fuzz_csv.quietly(examples(150))
 @given(example=st.fixed_dictionaries(fuzz_csv.TYPED))
-def test_values_are_those_of_the_table_of_forms(typed: fuzz_csv.Typed, example: dict[str, Any]) -> None:
+def test_values_are_read_as_in_the_table_of_forms(typed: fuzz_csv.Typed, example: dict[str, Any]) -> None:
     typed.check(**example)

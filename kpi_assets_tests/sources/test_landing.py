@@ -1,4 +1,4 @@
-"""Files are put on S3 once: the same bytes again change nothing, other bytes are refused, half an upload is nothing."""
+"""A file is landed once: the same bytes change nothing, other bytes are refused, partial uploads leave nothing."""
 
 import os
 import random
@@ -17,7 +17,7 @@ from kpi_assets_tests.sources.conftest import DAY, Faulty, put
 
 KEY = "raw/things/load_date=2025-03-01/things.csv"
 BODY = random.Random(2).randbytes(20 << 20)
-PART = 8 << 20  # bytes; S3 wants at least 5 MiB: BODY has three parts
+PART = 8 << 20  # bytes; S3 requires at least 5 MiB. BODY has three parts.
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_file_is_landed_once(store: Store, file: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [b"thing_id\n2\n", b"thing_id\n1\n2\n", b"thing_id\n", b""])
-def test_other_bytes_are_refused_unless_they_are_said_to_replace(store: Store, file: Path, body: bytes) -> None:
+def test_other_bytes_are_refused_without_replace(store: Store, file: Path, body: bytes) -> None:
     land(store, file, KEY, replace=False)
     file.write_bytes(body)
     with pytest.raises(
@@ -64,14 +64,14 @@ def test_other_bytes_are_refused_unless_they_are_said_to_replace(store: Store, f
     assert stored(store) == body
 
 
-def test_an_empty_file_is_landed_as_it_is(store: Store, file: Path) -> None:
+def test_an_empty_file_is_landed(store: Store, file: Path) -> None:
     file.write_bytes(b"")
     assert land(store, file, KEY, replace=False) == "landed"
     assert stored(store) == b""
     assert land(store, file, KEY, replace=False) == "unchanged"
 
 
-def test_a_file_that_is_not_there(store: Store, tmp_path: Path) -> None:
+def test_landing_a_missing_file_is_an_error(store: Store, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     for path, what in (
         (tmp_path / "nothing.csv", "is not there"),
@@ -82,7 +82,7 @@ def test_a_file_that_is_not_there(store: Store, tmp_path: Path) -> None:
             land(store, path, KEY, replace=False)
 
 
-def test_a_bucket_that_is_not_there(store: Store, file: Path) -> None:
+def test_landing_into_a_missing_bucket_is_an_error(store: Store, file: Path) -> None:
     with pytest.raises(LakeError, match="The bucket nowhere does not exist"):
         land(Store(store.s3, "nowhere"), file, KEY, replace=False)
 
@@ -111,7 +111,7 @@ def test_a_part_that_fails_is_sent_again_alone(broken: Faulty, large: Path) -> N
 
 @pytest.mark.parametrize("where", ["partNumber=2", "?uploadId="], ids=["in a part", "at the end"])
 @pytest.mark.parametrize("before", [None, b"thing_id\n1\n"])
-def test_an_upload_that_fails_half_way_leaves_nothing_behind(
+def test_a_failed_multipart_upload_leaves_nothing_behind(
     broken: Faulty, large: Path, where: str, before: bytes | None
 ) -> None:
     if before:
@@ -126,7 +126,7 @@ def test_an_upload_that_fails_half_way_leaves_nothing_behind(
     assert land(broken.store, large, KEY, replace=True) == ("replaced" if before else "landed")
 
 
-def test_an_upload_in_one_request_that_fails_leaves_nothing_behind(broken: Faulty, file: Path) -> None:
+def test_a_failed_upload_in_one_request_leaves_nothing_behind(broken: Faulty, file: Path) -> None:
     broken.proxy.breaks(Refuse(503), on="PUT", times=100)
     with pytest.raises(LakeError, match=r"the store takes no more requests for now \(SlowDown\)"):
         land(broken.store, file, KEY, replace=False)
@@ -134,7 +134,7 @@ def test_an_upload_in_one_request_that_fails_leaves_nothing_behind(broken: Fault
     assert stored(broken.store) is None
 
 
-def test_a_byte_that_changes_on_the_way_there_is_not_landed(broken: Faulty, file: Path) -> None:
+def test_a_byte_that_changes_during_the_upload_is_not_landed(broken: Faulty, file: Path) -> None:
     broken.proxy.breaks(FlipSent(3), on="PUT")
     with pytest.raises(LakeError) as failure:
         land(broken.store, file, KEY, replace=False)
@@ -145,7 +145,7 @@ def test_a_byte_that_changes_on_the_way_there_is_not_landed(broken: Faulty, file
     assert stored(broken.store) is None
 
 
-def test_a_byte_of_a_part_that_changes_on_the_way_there_is_not_landed(broken: Faulty, large: Path) -> None:
+def test_a_byte_of_a_part_that_changes_during_the_upload_is_not_landed(broken: Faulty, large: Path) -> None:
     broken.proxy.breaks(FlipSent(3), on="partNumber=2")
     with pytest.raises(LakeError, match="its bytes changed on their way there"):
         land(broken.store, large, KEY, replace=False)
@@ -154,7 +154,7 @@ def test_a_byte_of_a_part_that_changes_on_the_way_there_is_not_landed(broken: Fa
 
 @pytest.fixture
 def impatient(broken: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    """A store that wants 16 MiB a second: a part of 8 MiB in half a second."""
+    """A store that requires 16 MiB a second, which is a part of 8 MiB in half a second."""
     monkeypatch.setattr(landing, "LEAST_SECONDS", 0.3)
     return Faulty(Store(broken.store.s3, broken.store.bucket, least_rate=16 << 20), broken.proxy)
 

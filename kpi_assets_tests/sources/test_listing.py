@@ -1,4 +1,4 @@
-"""Listings by load_date: each source's own key and no other, whatever lies around it, in the range asked for."""
+"""Listings by load_date return exactly the keys of the sources in the requested range, whatever else lies there."""
 
 from datetime import date
 from pathlib import Path
@@ -26,7 +26,7 @@ FIRST, LAST = date(2025, 1, 1), date(2025, 12, 31)
 
 @pytest.fixture
 def bucket(stack: Stack, store: Store) -> Path:
-    """The bucket's folder."""
+    """The folder of the bucket."""
     return stack.make_bucket(store.bucket)
 
 
@@ -61,7 +61,7 @@ def test_each_load_date_has_the_objects_of_its_sources(store: Store, bucket: Pat
     }
 
 
-def test_other_keys_are_passed_over(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_other_keys_are_ignored(store: Store, bucket: Path, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/a/load_date={load_date}/a.csv")
     good = "raw/a/load_date=2025-03-01/a.csv"
     lay(
@@ -82,7 +82,7 @@ def test_other_keys_are_passed_over(store: Store, bucket: Path, tmp_path: Path) 
     assert found(store, tables) == {"2025-03-01": {"a": good}}
 
 
-def test_only_the_range_is_told(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_only_load_dates_of_the_range_are_listed(store: Store, bucket: Path, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/a/{load_date}")
     lay(bucket, *(f"raw/a/{day}" for day in ("2024-12-31", "2025-01-01", "2025-01-02", "2025-12-31", "2026-01-01")))
     assert list(found(store, tables)) == ["2025-01-01", "2025-01-02", "2025-12-31"]
@@ -90,13 +90,13 @@ def test_only_the_range_is_told(store: Store, bucket: Path, tmp_path: Path) -> N
     assert list(found(store, tables, date(2024, 1, 1), date(2024, 12, 31))) == ["2024-12-31"]
 
 
-def test_sources_that_share_a_prefix(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_sources_that_share_a_prefix_are_listed_separately(store: Store, bucket: Path, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/{load_date}/a.csv", b="raw/{load_date}/b.csv")
     lay(bucket, "raw/2025-03-01/a.csv", "raw/2025-03-01/b.csv")
     assert found(store, tables) == {"2025-03-01": {"a": "raw/2025-03-01/a.csv", "b": "raw/2025-03-01/b.csv"}}
 
 
-def test_a_year_of_more_keys_than_a_page_holds(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_a_listing_of_several_pages_is_complete(store: Store, bucket: Path, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/{load_date}/a.csv")
     days = [date.fromordinal(FIRST.toordinal() + n) for n in range(365)]
     lay(bucket, *(f"raw/{day}/{name}.csv" for day in days for name in "abc"))

@@ -1,4 +1,4 @@
-"""Why S3 cannot be used: the cause in the sentence, and nothing of what was asked or answered."""
+"""If S3 cannot be used, the error names the cause, and quotes no part of the request or the answer."""
 
 import http.server
 import re
@@ -28,7 +28,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class StandIn:
-    """What answers in the place of a store: the same to every request."""
+    """A server in the place of a store, which gives the same answer to every request."""
 
     def __init__(self) -> None:
         stand_in, self.answer, self.asked = self, (500, {}, b""), 0
@@ -134,13 +134,13 @@ SAID = {
 
 
 @pytest.mark.parametrize(("status", "code"), SAID, ids=[code for _, code in SAID])
-def test_a_code_is_a_cause(stand_in: StandIn, status: int, code: str) -> None:
+def test_each_error_code_of_s3_has_its_cause_and_remedy(stand_in: StandIn, status: int, code: str) -> None:
     where = {"Region": "eu-west-3"} if "eu-west-3" in SAID[status, code] else {}
     stand_in.answer = (status, XML, error(code, **where))
     assert refused(store_at(f"http://{stand_in.host}"), listing).startswith(PLACE + SAID[status, code])
 
 
-def test_a_cause_is_the_same_where_something_is_put(stand_in: StandIn) -> None:
+def test_a_refused_put_has_the_same_cause(stand_in: StandIn) -> None:
     stand_in.answer = (403, XML, error("AccessDenied"))
     assert refused(store_at(f"http://{stand_in.host}"), put).startswith(PLACE + SAID[403, "AccessDenied"])
 
@@ -158,14 +158,14 @@ HEAD_SAID = {
 
 
 @pytest.mark.parametrize("status", HEAD_SAID)
-def test_an_answer_without_a_body_has_its_cause_too(stand_in: StandIn, status: int) -> None:
+def test_an_answer_without_a_body_has_the_cause_of_its_status(stand_in: StandIn, status: int) -> None:
     stand_in.answer = (status, {}, b"")
     assert refused(store_at(f"http://{stand_in.host}"), head).startswith(PLACE + HEAD_SAID[status])
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600])
 @pytest.mark.parametrize(("ask", "code"), [(head, "403"), (listing, "RequestTimeTooSkewed")])
-def test_a_clock_that_is_wrong_is_said_with_by_how_much(
+def test_a_wrong_clock_is_reported_with_its_deviation(
     stand_in: StandIn, ask: Callable[[Store], object], code: str, seconds: int
 ) -> None:
     theirs = format_datetime(datetime.now(timezone.utc) - timedelta(seconds=seconds), usegmt=True)
@@ -182,24 +182,26 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 @pytest.mark.parametrize("status", [200, 404, 403, 401])
 @pytest.mark.parametrize("ask", [head, listing])
-def test_an_endpoint_that_is_no_store_is_said(stand_in: StandIn, ask: Callable[[Store], object], status: int) -> None:
+def test_an_endpoint_that_is_no_store_is_reported_as_such(
+    stand_in: StandIn, ask: Callable[[Store], object], status: int
+) -> None:
     stand_in.answer = (status, HTML, PAGE)
     assert refused(store_at(f"http://{stand_in.host}"), ask).startswith(PLACE + NO_S3)
 
 
-def test_a_name_that_nobody_knows_is_said(_credentials: None) -> None:
+def test_an_unknown_host_name_is_reported(_credentials: None) -> None:
     said = refused(store_at("http://no-such-host.invalid:9000"), listing)
     assert said.startswith(
         f"{PLACE}the name no-such-host.invalid:9000 is known to no name server that this machine asks"
     )
 
 
-def test_a_port_at_which_nobody_listens_is_said(_credentials: None) -> None:
+def test_a_port_at_which_no_server_listens_is_reported(_credentials: None) -> None:
     said = refused(store_at("http://127.0.0.1:9"), listing)
     assert said == f"{PLACE}nobody listens at 127.0.0.1:9: start the store, or correct KPI_S3_ENDPOINT_URL."
 
 
-def test_who_does_not_answer_is_said(_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_reported(_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
     config = store_module.Config
     monkeypatch.setattr(store_module, "Config", lambda **words: config(**{**words, "read_timeout": 0.05}))
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -212,7 +214,7 @@ def test_who_does_not_answer_is_said(_credentials: None, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate of 127.0.0.1 that nobody has signed, and its key, in one file."""
+    """A self-signed certificate of 127.0.0.1 and its key, in one file."""
     path = tmp_path / "own.pem"
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
     files = ["-keyout", path, "-out", f"{path}.crt"]
@@ -223,7 +225,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.mark.process
-def test_a_certificate_that_cannot_be_trusted_is_said(
+def test_an_untrusted_certificate_is_reported(
     stand_in: StandIn, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -237,7 +239,7 @@ def test_a_certificate_that_cannot_be_trusted_is_said(
     assert "the bucket does not exist" in refused(store_at(f"https://{stand_in.host}"), listing)
 
 
-def test_http_where_https_was_written_is_said(stand_in: StandIn) -> None:
+def test_https_to_a_server_without_tls_is_reported(stand_in: StandIn) -> None:
     said = refused(store_at(f"https://{stand_in.host}"), listing)
     assert said == (
         f"{PLACE}whoever answers there speaks no TLS: write http instead of https into KPI_S3_ENDPOINT_URL."
@@ -245,7 +247,7 @@ def test_http_where_https_was_written_is_said(stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize("proxy", [f"http://someone:{SECRET}@127.0.0.1:9", f"http://someone:{SECRET}@{{host}}"])
-def test_a_proxy_that_cannot_be_used_is_said_without_its_password(
+def test_a_proxy_that_cannot_be_used_is_reported_without_its_password(
     stand_in: StandIn, proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", proxy.format(host=stand_in.host))
@@ -258,7 +260,7 @@ def test_a_proxy_that_cannot_be_used_is_said_without_its_password(
 
 
 @pytest.mark.parametrize("given", [{}, {"AWS_ACCESS_KEY_ID": "AKIA"}])
-def test_credentials_that_are_not_there_are_said(
+def test_missing_credentials_are_reported(
     _credentials: None, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -275,10 +277,10 @@ def test_credentials_that_are_not_there_are_said(
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
-def test_credentials_in_an_endpoint_that_boto3_reads_by_itself_are_refused(
+def test_credentials_in_an_endpoint_of_the_aws_settings_are_refused(
     _credentials: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.delenv("KPI_S3_ENDPOINT_URL", raising=False)  # of the embedded store that other tests started
+    monkeypatch.delenv("KPI_S3_ENDPOINT_URL", raising=False)  # set by other tests that started the embedded store
     monkeypatch.setenv(name, f"https://someone:{SECRET}@s3.example.com")
     with pytest.raises(
         LakeError, match=r"^The endpoint that AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or AWS's conf"
@@ -287,7 +289,7 @@ def test_credentials_in_an_endpoint_that_boto3_reads_by_itself_are_refused(
     assert SECRET not in str(said.value)
 
 
-def test_nothing_of_an_address_that_is_none_is_shown(_credentials: None) -> None:
+def test_no_part_of_an_invalid_endpoint_is_shown(_credentials: None) -> None:
     made: dict[str, Any] = {"s3_endpoint_url": f"minio {SECRET}"}
     with pytest.raises(LakeError, match=r"^S3 cannot be used \(its address or its settings cannot be read: ") as said:
         client(Settings().model_copy(update=made))

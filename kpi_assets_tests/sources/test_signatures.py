@@ -1,4 +1,4 @@
-"""An object that is no CSV is called what it is, with what to do about it."""
+"""The error for an object that is not CSV names its format and the remedy."""
 
 import bz2
 import gzip
@@ -75,11 +75,11 @@ FORMATS = {
 
 
 @pytest.mark.parametrize(("body", "sentence"), FORMATS.values(), ids=FORMATS)
-def test_what_is_no_csv_is_called_what_it_is(body: bytes, sentence: str) -> None:
+def test_an_object_that_is_not_csv_is_named_by_its_format(body: bytes, sentence: str) -> None:
     assert header_problem(body, COLUMNS) == sentence
 
 
-def test_a_parquet_file(tmp_path: Path) -> None:
+def test_a_parquet_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "things.parquet"
     duckdb.sql("select 1 as thing_id").write_parquet(str(path))
     assert header_problem(path.read_bytes(), COLUMNS) == f"it is a Parquet file, {EXPORT}"
@@ -88,12 +88,12 @@ def test_a_parquet_file(tmp_path: Path) -> None:
 @given(
     st.lists(st.from_regex(r"[a-z_][a-z0-9_]{0,39}", fullmatch=True), min_size=1, max_size=4), st.binary(max_size=40)
 )
-def test_no_csv_with_names_of_columns_is_taken_for_something_else(names: list[str], rest: bytes) -> None:
+def test_a_csv_with_column_names_is_never_taken_for_another_format(names: list[str], rest: bytes) -> None:
     for line in (",".join(names), ",".join(f'"{name}"' for name in names)):
         assert other_format(line.encode() + b"\n" + rest, "CSV") == ""
 
 
-def test_the_object_is_held_with_that_sentence(lab: PipelineHarness) -> None:
+def test_an_object_that_is_not_csv_is_held_with_that_message(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(gzip.compress(GOOD))
     outcome = lab.verify("raw.things")

@@ -1,4 +1,4 @@
-"""Objects are read exactly as their manifest pinned them, over connections that break, or not at all."""
+"""Objects are read exactly as pinned by their manifest, even over broken connections, or an error is raised."""
 
 import hashlib
 import random
@@ -22,7 +22,7 @@ from kpi_assets_tests.sources.conftest import DAY, Faulty, put
 
 KEY = "raw/things/load_date=2025-03-01/things.csv"
 BODY = random.Random(1).randbytes(100_000)
-PART = 30_000  # so that BODY has four parts, the last one shorter
+PART = 30_000  # bytes: BODY has four parts, the last one shorter
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def read(store: Store, manifest: Manifest) -> bytes:
 
 
 def composed(body: bytes) -> str:
-    """The sha256 of one part, and of more parts that of theirs."""
+    """Return the sha256 of a single part, or the sha256 of the digests of several parts."""
     parts = [hashlib.sha256(body[at : at + PART]) for at in range(0, len(body), PART)]
     return (parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(part.digest() for part in parts))).hexdigest()
 
@@ -43,7 +43,7 @@ def composed(body: bytes) -> str:
 # ---- manifests
 
 
-def test_the_manifest_of_an_object(store: Store) -> None:
+def test_a_manifest_has_the_state_of_its_object(store: Store) -> None:
     body = b"thing_id\n1\n"
     manifest = put(store, KEY, body)
     assert (manifest.object, manifest.load_date, manifest.bucket, manifest.key) == ("things", DAY, store.bucket, KEY)
@@ -51,7 +51,7 @@ def test_the_manifest_of_an_object(store: Store) -> None:
     assert manifest.last_modified.tzinfo is not None
 
 
-def test_the_hash_of_a_manifest_is_that_of_its_bytes(store: Store) -> None:
+def test_the_hash_of_a_manifest_depends_on_key_and_bytes(store: Store) -> None:
     first = put(store, KEY, b"one")
     assert put(store, KEY, b"one").hash == first.hash
     assert put(store, KEY, b"two").hash != first.hash
@@ -60,7 +60,7 @@ def test_the_hash_of_a_manifest_is_that_of_its_bytes(store: Store) -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, "raw", "raw/things/", "no such/ü ß.csv"])
-def test_there_is_no_manifest_where_there_is_no_object(store: Store, key: str) -> None:
+def test_the_manifest_of_a_missing_object_is_none(store: Store, key: str) -> None:
     assert store.manifest("things", DAY, key) is None
 
 
@@ -75,7 +75,7 @@ def keys(store: Store, prefix: str, start_after: str = "") -> list[str]:
     return [entry.key for entry in store.entries(prefix, start_after)]
 
 
-def test_keys_below_a_prefix_come_in_order_and_all(store: Store) -> None:
+def test_entries_lists_all_keys_below_a_prefix_in_order(store: Store) -> None:
     for number in (3, 1, 2):
         put(store, f"raw/things/{number}.csv", b"x")
     put(store, "raw/other/1.csv", b"x")
@@ -84,7 +84,7 @@ def test_keys_below_a_prefix_come_in_order_and_all(store: Store) -> None:
     assert keys(store, "raw/nothing/") == []
 
 
-def test_a_listing_tells_what_a_manifest_tells(store: Store) -> None:
+def test_an_entry_of_a_listing_equals_the_manifest(store: Store) -> None:
     manifest = put(store, KEY, b"four")
     [entry] = store.entries(KEY)
     assert (entry.key, entry.size_bytes) == (KEY, 4)
@@ -92,7 +92,7 @@ def test_a_listing_tells_what_a_manifest_tells(store: Store) -> None:
     assert entry.last_modified.replace(microsecond=0) == manifest.last_modified
 
 
-def test_more_keys_than_a_page_holds(stack: Stack, store: Store) -> None:
+def test_entries_lists_several_pages(stack: Stack, store: Store) -> None:
     folder = stack.make_bucket(store.bucket) / "many"
     folder.mkdir()
     for number in range(1005):
@@ -100,9 +100,7 @@ def test_more_keys_than_a_page_holds(stack: Stack, store: Store) -> None:
     assert keys(store, "many/") == [f"many/{number:04}" for number in range(1005)]
 
 
-def test_a_prefix_below_which_too_much_lies_is_an_error_and_no_endless_walk(
-    stack: Stack, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_keys_below_a_prefix_are_an_error(stack: Stack, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = stack.make_bucket(store.bucket) / "many"
     folder.mkdir()
     for number in range(1001):
@@ -116,19 +114,19 @@ def test_a_prefix_below_which_too_much_lies_is_an_error_and_no_endless_walk(
     )
 
 
-# ---- what cannot be used, in one sentence
+# ---- stores that cannot be used
 
 
-def test_a_missing_bucket_is_no_missing_object(store: Store) -> None:
+def test_a_missing_bucket_is_an_error_and_not_a_missing_object(store: Store) -> None:
     with pytest.raises(LakeError, match=r"^The bucket nowhere does not exist: create it, or correct KPI_S3_BUCKET\.$"):
         Store(store.s3, "nowhere").manifest("things", DAY, KEY)
     with pytest.raises(LakeError, match=r"^s3://nowhere/raw cannot be used: the bucket does not exist: create it"):
         keys(Store(store.s3, "nowhere"), "raw")
 
 
-def test_wrong_credentials_are_said_without_showing_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_reported_without_showing_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = put(store, KEY, b"x")
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials that it found first
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it caches the first credentials
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONGWRONG")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-never-shown")
     stranger = Store.open(settings(), store.bucket)
@@ -156,7 +154,7 @@ def test_no_credentials_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) ->
         Store.open(settings(), store.bucket).manifest("things", DAY, KEY)
 
 
-def test_an_endpoint_where_nobody_answers(broken: Faulty) -> None:
+def test_an_endpoint_without_a_server_is_reported(broken: Faulty) -> None:
     nobody = client(settings().model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
     with pytest.raises(LakeError, match=r"^s3://lake/raw/x cannot be used: nobody listens at 127\.0\.0\.1:9: start"):
         Store(nobody, "lake").manifest("things", DAY, "raw/x")
@@ -180,7 +178,7 @@ ELSEWHERE = {"x-amz-bucket-region": "eu-west-3"}
     ],
 )
 @pytest.mark.parametrize("asked", ["HEAD", "GET", "PUT"])
-def test_what_a_store_refuses_for_is_said(
+def test_the_reason_of_a_refusal_is_reported(
     broken: Faulty, asked: str, status: int, code: str, headers: dict[str, str], said: str
 ) -> None:
     manifest = put(broken.store, KEY, BODY)
@@ -193,12 +191,12 @@ def test_what_a_store_refuses_for_is_said(
         else:
             with explained(broken.store.bucket, KEY):
                 broken.store.s3.put_object(Bucket=broken.store.bucket, Key=KEY, Body=b"x")
-    # The answer to a HEAD has no body, which would hold the code.
+    # The answer to a HEAD has no body and so no code.
     told = said.format(code=str(status) if asked == "HEAD" else code)
     assert str(failure.value) == f"s3://{broken.store.bucket}/{KEY} cannot be used: {told}."
 
 
-def test_an_endpoint_that_redirects_everything_is_said(broken: Faulty) -> None:
+def test_an_endpoint_that_redirects_every_request_is_reported(broken: Faulty) -> None:
     broken.proxy.breaks(Refuse(301, "MovedPermanently"), on="HEAD", times=10_000)
     with pytest.raises(
         LakeError, match=r"cannot be used: whoever answers there redirects every request and does not say"
@@ -206,18 +204,18 @@ def test_an_endpoint_that_redirects_everything_is_said(broken: Faulty) -> None:
         broken.store.manifest("things", DAY, KEY)
 
 
-def test_the_same_where_boto3_wraps_what_stopped_it() -> None:
+def test_endless_redirects_are_reported_even_if_boto3_wraps_the_error() -> None:
     with pytest.raises(LakeError, match="redirects every request"), explained("lake"):
         raise HTTPClientError(error=RecursionError("maximum recursion depth exceeded"))
 
 
 @pytest.mark.parametrize("url", ["minio", "http://", "minio:9000"])
-def test_an_endpoint_that_is_no_url(stack: Stack, url: str) -> None:
+def test_an_endpoint_that_is_no_url_is_refused(stack: Stack, url: str) -> None:
     with pytest.raises(LakeError, match=r"^S3 cannot be used \(.*\): check KPI_S3_ENDPOINT_URL and AWS's variables\.$"):
         client(settings().model_copy(update={"s3_endpoint_url": url}))
 
 
-def test_the_bucket_of_a_pipeline_is_the_environment_s_else_its_own(stack: Stack) -> None:
+def test_the_bucket_of_the_environment_overrides_that_of_the_pipeline(stack: Stack) -> None:
     instacart = load_pipelines(default_sql_dir())["instacart"]
 
     def bucket(**named: object) -> str:
@@ -244,7 +242,7 @@ def test_an_object_arrives_whole_and_in_order(store: Store, size: int) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_start_of_an_object_is_all_that_is_fetched(broken: Faulty) -> None:
+def test_head_fetches_only_the_start_of_an_object(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
     assert broken.store.head(manifest, 40_000) == BODY[:40_000]
     assert broken.store.head(manifest, 40_000, 90_000) == BODY[90_000:]
@@ -255,7 +253,7 @@ def test_the_start_of_an_object_is_all_that_is_fetched(broken: Faulty) -> None:
 
 @pytest.mark.parametrize("cuts", [[1], [PART - 1, PART + 1], [PART, 2 * PART], [10, 20], [PART * 3 + 7, len(BODY) - 1]])
 @pytest.mark.usefixtures("small_parts")
-def test_several_passes_over_an_object_have_its_bytes_and_digest_together(store: Store, cuts: list[int]) -> None:
+def test_several_passes_over_an_object_combine_to_its_bytes_and_digest(store: Store, cuts: list[int]) -> None:
     manifest = put(store, KEY, BODY)
     passes = [store.read(manifest, start, end) for start, end in pairwise([0, *cuts, len(BODY)])]
     assert b"".join(block for each in passes for block in each) == BODY
@@ -265,7 +263,7 @@ def test_several_passes_over_an_object_have_its_bytes_and_digest_together(store:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_reading_that_is_given_up_fetches_no_more(broken: Faulty) -> None:
+def test_an_abandoned_read_fetches_no_more_parts(broken: Faulty) -> None:
     for _ in broken.store.read(put(broken.store, KEY, BODY)):
         break
     assert len(broken.proxy.asked("GET")) <= 1 + store_module.AHEAD
@@ -295,7 +293,7 @@ def test_an_object_that_was_removed_is_not_read(store: Store) -> None:
 
 @pytest.mark.parametrize("after", ["replaced", "removed"])
 @pytest.mark.usefixtures("small_parts")
-def test_an_object_that_changes_while_it_is_read_is_not_read_to_its_end(store: Store, after: str) -> None:
+def test_an_object_that_changes_while_it_is_read_is_an_error(store: Store, after: str) -> None:
     body = BODY * 3
     blocks = iter(store.read(put(store, KEY, body)))
     assert next(blocks) == body[:PART]
@@ -307,7 +305,7 @@ def test_an_object_that_changes_while_it_is_read_is_not_read_to_its_end(store: S
         list(blocks)
 
 
-def test_an_object_put_again_with_the_same_bytes_is_still_the_same(store: Store) -> None:
+def test_an_object_put_again_with_the_same_bytes_can_be_read(store: Store) -> None:
     manifest = put(store, KEY, BODY)
     put(store, KEY, BODY)
     assert read(store, manifest) == BODY
@@ -318,7 +316,7 @@ def test_an_object_put_again_with_the_same_bytes_is_still_the_same(store: Store)
 
 @pytest.mark.parametrize("fault", [Cut(0), Cut(1), Cut(20_000), HangUp(), Refuse(503), Refuse(500, "InternalError")])
 @pytest.mark.usefixtures("small_parts")
-def test_a_part_whose_connection_breaks_is_asked_for_again_alone(broken: Faulty, fault: Fault) -> None:
+def test_only_a_part_whose_connection_breaks_is_requested_again(broken: Faulty, fault: Fault) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(fault, on="bytes=30000-", times=2)
     source = broken.store.read(manifest)
@@ -333,7 +331,7 @@ def test_a_part_whose_connection_breaks_is_asked_for_again_alone(broken: Faulty,
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_part_that_comes_in_drips_arrives_whole(broken: Faulty) -> None:
+def test_a_part_that_arrives_in_small_pieces_is_complete(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Drip(3_000, 0.01), on="bytes=0-")
     assert read(broken.store, manifest) == BODY
@@ -341,7 +339,7 @@ def test_a_part_that_comes_in_drips_arrives_whole(broken: Faulty) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_part_that_never_arrives_is_an_error_after_so_many_attempts(broken: Faulty) -> None:
+def test_a_part_that_never_arrives_is_an_error_after_all_attempts(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Cut(20_000), on="bytes=30000-", times=100)
     with pytest.raises(
@@ -352,7 +350,7 @@ def test_a_part_that_never_arrives_is_an_error_after_so_many_attempts(broken: Fa
     assert len(broken.proxy.asked("bytes=30000-")) == store_module.ATTEMPTS
 
 
-def test_a_store_that_stays_busy_is_an_error_after_so_many_attempts(broken: Faulty) -> None:
+def test_a_store_that_stays_busy_is_an_error_after_all_attempts(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Refuse(503), on="GET", times=100)
     with pytest.raises(LakeError, match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: the store takes no more"):
@@ -363,7 +361,7 @@ def test_a_store_that_stays_busy_is_an_error_after_so_many_attempts(broken: Faul
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_part_that_is_shorter_than_asked_for_is_asked_for_again_alone(broken: Faulty) -> None:
+def test_only_a_part_that_is_too_short_is_requested_again(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Short(29_999), on="bytes=30000-", times=2)
     assert read(broken.store, manifest) == BODY
@@ -372,7 +370,7 @@ def test_a_part_that_is_shorter_than_asked_for_is_asked_for_again_alone(broken: 
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_part_that_always_is_shorter_than_asked_for_is_said_to_be(broken: Faulty) -> None:
+def test_a_part_that_is_always_too_short_is_reported(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Short(29_999), on="bytes=30000-", times=100)
     with pytest.raises(LakeError) as failure:
@@ -388,13 +386,13 @@ def test_a_part_that_always_is_shorter_than_asked_for_is_said_to_be(broken: Faul
 
 @pytest.fixture
 def impatient(broken: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    """A store that wants 60,000 bytes a second: a part of 30,000 in half a second."""
+    """A store that requires 60,000 bytes a second, which is a part of 30,000 in half a second."""
     monkeypatch.setattr(store_module, "LEAST_SECONDS", 0.2)
     return Faulty(Store(broken.store.s3, broken.store.bucket, least_rate=60_000), broken.proxy)
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_part_that_comes_too_slowly_is_asked_for_again_alone(impatient: Faulty) -> None:
+def test_only_a_part_that_arrives_too_slowly_is_requested_again(impatient: Faulty) -> None:
     manifest = put(impatient.store, KEY, BODY)
     impatient.proxy.breaks(Drip(3_000, 0.2), on="bytes=30000-", times=2)  # 15,000 bytes a second
     begun = perf_counter()
@@ -405,7 +403,7 @@ def test_a_part_that_comes_too_slowly_is_asked_for_again_alone(impatient: Faulty
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_part_that_always_comes_too_slowly_is_an_error_that_names_the_setting(impatient: Faulty) -> None:
+def test_a_part_that_always_arrives_too_slowly_is_an_error_that_names_the_setting(impatient: Faulty) -> None:
     manifest = put(impatient.store, KEY, BODY)
     impatient.proxy.breaks(Drip(3_000, 0.2), on="bytes=30000-", times=100)
     with pytest.raises(LakeError) as failure:
@@ -418,7 +416,7 @@ def test_a_part_that_always_comes_too_slowly_is_an_error_that_names_the_setting(
     assert len(impatient.proxy.asked("bytes=30000-")) == store_module.ATTEMPTS
 
 
-def test_the_start_of_an_object_may_not_come_too_slowly_either(impatient: Faulty) -> None:
+def test_a_start_of_an_object_that_arrives_too_slowly_is_an_error(impatient: Faulty) -> None:
     manifest = put(impatient.store, KEY, BODY)
     impatient.proxy.breaks(Drip(1, 0.05), on="GET", times=100)
     with pytest.raises(
@@ -428,7 +426,7 @@ def test_the_start_of_an_object_may_not_come_too_slowly_either(impatient: Faulty
     assert len(impatient.proxy.asked("GET")) == store_module.ATTEMPTS
 
 
-def test_a_part_takes_no_connection_of_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_share_connections(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "PART", 1_000)
     manifest = put(store, KEY, BODY)
     opened: list[object] = []
@@ -442,14 +440,14 @@ def test_a_part_takes_no_connection_of_its_own(store: Store, monkeypatch: pytest
     ("code", "said"),
     [("AccessDenied", "the store knows the credentials"), ("ExpiredToken", "the credentials have expired: get new")],
 )
-def test_a_right_that_is_lost_half_way_is_said(broken: Faulty, code: str, said: str) -> None:
+def test_a_right_that_is_lost_during_a_read_is_reported(broken: Faulty, code: str, said: str) -> None:
     manifest = put(broken.store, KEY, BODY)
     broken.proxy.breaks(Refuse(403, code), on="GET")
     with pytest.raises(LakeError, match=rf"access is refused \({code}\): {said}"):
         read(broken.store, manifest)
 
 
-def test_a_missing_object_is_told_from_a_refusal(broken: Faulty) -> None:
+def test_a_refusal_is_not_taken_for_a_missing_object(broken: Faulty) -> None:
     broken.proxy.breaks(Refuse(403, "AccessDenied"), on="HEAD")
     with pytest.raises(LakeError, match=r"access is refused \(403\)"):
         broken.store.manifest("things", DAY, KEY)

@@ -1,4 +1,7 @@
-"""One database and one bucket for all tests of a module, emptied after each: a database of its own costs a second."""
+"""Fixtures with one database and one bucket for all tests of a module, because making a database takes a second.
+
+Both are emptied after each test.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,12 +12,12 @@ from psycopg import Connection
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.fixtures.database import forget_builds
 from kpi_assets_tests.pipeline_harness import PipelineHarness
-from kpi_assets_tests.warehouse.room import AuditHarness
+from kpi_assets_tests.warehouse.audit_harness import AuditHarness
 
 
 @pytest.fixture(scope="module")
 def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
-    """The lab of a module, ready for builds."""
+    """The pipeline harness of a module, ready for builds."""
     with PipelineHarness.open(stack, tmp_path_factory.mktemp("shared")) as opened:
         opened.prepared()
         yield opened
@@ -22,7 +25,7 @@ def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture
 def lab(shared: PipelineHarness) -> Iterator[PipelineHarness]:
-    """The lab of the module, without a file, a table or a line in its books."""
+    """The pipeline harness of the module, without files, tables or rows in the ledger."""
     yield shared
     for path in shared.folder.glob("*/*.sql"):
         path.unlink()
@@ -34,14 +37,14 @@ def lab(shared: PipelineHarness) -> Iterator[PipelineHarness]:
 
 @pytest.fixture
 def session(shared: PipelineHarness) -> Iterator[Connection[Any]]:
-    """A session on the shared lab's database, whose changes are undone at the end."""
+    """A session on the shared database. Its changes are rolled back at the end."""
     with shared.session() as connection, connection.transaction(force_rollback=True):
         yield connection
 
 
 @pytest.fixture
-def room(session: Connection[Any]) -> AuditHarness:
-    """An empty build, and beside it the tables that its checks may refer to."""
+def audit_harness(session: Connection[Any]) -> AuditHarness:
+    """A harness with an empty build and the tables that its checks may refer to."""
     session.execute(
         "create temporary table this (load_date date, thing_id integer, name text, weight numeric(6,2), "
         'share double precision, "user" text, "order" integer)'

@@ -1,4 +1,4 @@
-"""What a publish does to a table beside its rows: the settings of what stays, and comments only where they differ."""
+"""What a publish changes besides rows: it resets storage settings, and writes only the comments that differ."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def things(lab: PipelineHarness) -> PipelineHarness:
     return lab
 
 
-def test_what_is_published_is_vacuumed_like_any_other_table_and_a_candidate_is_not(things: PipelineHarness) -> None:
+def test_published_tables_are_autovacuumed_and_candidates_are_not(things: PipelineHarness) -> None:
     assert not things.build("raw.things").held
     assert things.rows(OPTIONS) == [(None,)]
     things.put_things(b"thing_id,name,weight\n1,anvil,1\n1,anvil,1\n", NEXT)
@@ -26,7 +26,7 @@ def test_what_is_published_is_vacuumed_like_any_other_table_and_a_candidate_is_n
     assert things.rows(f"{OPTIONS} and not relispartition") == [(["autovacuum_enabled=false"],)]
 
 
-def test_comments_are_written_where_they_differ_and_no_others(things: PipelineHarness) -> None:
+def test_only_comments_that_differ_are_written(things: PipelineHarness) -> None:
     things.build("raw.things", DAY)
     first = things.rows(COMMENTS)
     assert [(number, text) for number, text, _ in first] == [
@@ -37,7 +37,9 @@ def test_comments_are_written_where_they_differ_and_no_others(things: PipelineHa
         (4, "Kilograms; NULL if it was not weighed."),
     ]
     things.build("raw.things", NEXT)
-    assert things.rows(COMMENTS) == first, "a comment locks the table against the next publish"
+    assert things.rows(COMMENTS) == first, (
+        "a comment that does not change is not written, because COMMENT locks the table"
+    )
 
     things.file("raw/things.sql", (things.folder / "raw/things.sql").read_text().replace("Thing.}", "A thing.}"))
     things.build("raw.things", NEXT)

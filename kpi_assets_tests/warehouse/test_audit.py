@@ -1,4 +1,4 @@
-"""What is counted over a whole build: fewest rows, rows and records accounted for, checksums; and checks that fail."""
+"""Checks over a whole build: min_rows, reconcile, record counts and checksums; and checks that fail or time out."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -19,14 +19,14 @@ from kpi_assets.warehouse import scan
 from kpi_assets.warehouse.audit import audit
 from kpi_assets.warehouse.checksum import checksum_of
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
-from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, AuditHarness, Row, header_of
+from kpi_assets_tests.warehouse.audit_harness import PATH, THIS, TYPES, AuditHarness, Row, header_of
 
 # ---- min_rows
 
 
 HALF = "{of_previous: 0.5}"
 SHARES = "{at_least: 3, of_usual: 0.4}"
-WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
+WEEKS = (90, 110, 20, 100)  # row counts of Saturdays, because DAY is a Saturday
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
             "3 rows, at least 4 are wanted (100% of the 4 rows of the load_date before)",
         ),
         ("{of_previous: 1}", {PREVIOUS: [4]}, 4, True, 4, ""),
-        # The median of an even number of load_dates lies between its two in the middle.
+        # The median of an even number of load_dates is the mean of the two in the middle.
         (
             SHARES,
             {USUAL: WEEKS},
@@ -111,17 +111,23 @@ WEEKS = (90, 110, 20, 100)  # rows of Saturdays, as DAY is one
         ),
     ],
 )
-def test_minimum_rows_at_the_boundary(
-    room: AuditHarness, words: str, before: dict[Need, Any], rows: int, passed: bool, threshold: float, message: str
+def test_min_rows_at_its_boundary(
+    audit_harness: AuditHarness,
+    words: str,
+    before: dict[Need, Any],
+    rows: int,
+    passed: bool,
+    threshold: float,
+    message: str,
 ) -> None:
     header, lines, _ = split(PATH, header_of().replace("{at_least: 0}", words))
-    room.fill([(number,) for number in range(rows)])
+    audit_harness.fill([(number,) for number in range(rows)])
     checks = [check for check in expand(header, PATH, lines) if check.name == "min_rows"]
-    [result] = audit(room.session, THIS, TYPES, checks, AuditFacts(DAY, looked_up=before)).results
+    [result] = audit(audit_harness.session, THIS, TYPES, checks, AuditFacts(DAY, looked_up=before)).results
     assert result == CheckResult("min_rows", passed, True, rows, threshold, message)
 
 
-def test_the_rows_before_are_those_of_the_latest_earlier_load_date_that_is_published(lab: PipelineHarness) -> None:
+def test_of_previous_compares_with_the_latest_earlier_published_load_date(lab: PipelineHarness) -> None:
     def build(day: date, rows: int) -> tuple[bool, float | None]:
         lab.put_things(b"thing_id,name,weight\n" + b"".join(b"%d,,\n" % number for number in range(rows)), day)
         outcome = lab.build("raw.things", day)
@@ -132,29 +138,29 @@ def test_the_rows_before_are_those_of_the_latest_earlier_load_date_that_is_publi
     third = NEXT + timedelta(days=1)
     assert build(NEXT, 8) == (False, 1)
     assert build(third, 3) == (True, 4)
-    assert build(third + timedelta(days=1), 4) == (False, 4), "a held load_date is no measure"
+    assert build(third + timedelta(days=1), 4) == (False, 4), "a held load_date is not compared with"
     assert build(third, 4) == (False, 4)
-    assert build(DAY, 1) == (False, 1), "nor is a later one"
+    assert build(DAY, 1) == (False, 1), "a later load_date is not compared with"
 
 
 # ---- reconcile
 
 RULES = "reconcile: {source: raw.lines, dropped: {free: price = 0, unsold: price is null}}"
-PRICES = [5, 7, 9, 0, 0, None]  # of the source: two are free, one is unsold, three should be here
+PRICES = [5, 7, 9, 0, 0, None]  # of the source: two are free, one is unsold, three are expected in the table
 
 
 @pytest.mark.parametrize(
     ("here", "missing", "unexplained"),
     [(3, 0, ""), (2, 1, " + 1 unexplained"), (5, -2, " + -2 unexplained"), (0, 3, " + 3 unexplained")],
 )
-def test_rows_of_the_source_are_here_or_dropped_by_a_named_rule(
-    room: AuditHarness, here: int, missing: int, unexplained: str
+def test_reconcile_counts_source_rows_as_here_or_dropped_by_a_named_rule(
+    audit_harness: AuditHarness, here: int, missing: int, unexplained: str
 ) -> None:
     for price in PRICES:
-        room.session.execute("insert into raw.lines values (%s, 1, %s)", [DAY, price])
-    room.session.execute("insert into raw.lines values (%s, 1, 0)", [NEXT])
+        audit_harness.session.execute("insert into raw.lines values (%s, 1, %s)", [DAY, price])
+    audit_harness.session.execute("insert into raw.lines values (%s, 1, 0)", [NEXT])
     rows: list[Row] = [(number,) for number in range(here)]
-    result = room.results(RULES, rows, source_rows={Relation("raw", "lines"): len(PRICES)})["reconcile"]
+    result = audit_harness.results(RULES, rows, source_rows={Relation("raw", "lines"): len(PRICES)})["reconcile"]
     assert result == CheckResult(
         "reconcile",
         passed=missing == 0,
@@ -166,21 +172,25 @@ def test_rows_of_the_source_are_here_or_dropped_by_a_named_rule(
 
 
 @pytest.mark.parametrize(("orders", "missing"), [([2, 4], 0), ([2, None], 4), ([], 6)])
-def test_what_is_counted_here_may_be_a_sum(room: AuditHarness, orders: list[int | None], missing: int) -> None:
+def test_reconcile_may_compare_source_rows_with_a_sum(
+    audit_harness: AuditHarness, orders: list[int | None], missing: int
+) -> None:
     rows: list[Row] = [(number, None, None, None, None, order) for number, order in enumerate(orders)]
     checks = "reconcile: {source: raw.lines, counted: 'sum(\"order\")'}"
-    result = room.results(checks, rows, source_rows={Relation("raw", "lines"): 6})["reconcile"]
+    result = audit_harness.results(checks, rows, source_rows={Relation("raw", "lines"): 6})["reconcile"]
     assert (result.metric, result.passed) == (missing, not missing)
 
 
 SUMMED = "reconcile: {source: raw.lines, sum: price, here: weight, dropped: {free: price < 1, orphan: thing_id = 9}}"
 
 
-def summed(room: AuditHarness, checks: str, prices: list[str | None], weights: list[str | None]) -> CheckResult:
+def summed(
+    audit_harness: AuditHarness, checks: str, prices: list[str | None], weights: list[str | None]
+) -> CheckResult:
     for price in prices:
-        room.session.execute("insert into raw.lines values (%s, 1, %s)", [DAY, price])
-    room.session.execute("insert into raw.lines values (%s, 1, 1000)", [NEXT])
-    return room.results(checks, [(number, None, weight) for number, weight in enumerate(weights)])["reconcile"]
+        audit_harness.session.execute("insert into raw.lines values (%s, 1, %s)", [DAY, price])
+    audit_harness.session.execute("insert into raw.lines values (%s, 1, 1000)", [NEXT])
+    return audit_harness.results(checks, [(number, None, weight) for number, weight in enumerate(weights)])["reconcile"]
 
 
 @pytest.mark.parametrize(
@@ -208,24 +218,26 @@ def summed(room: AuditHarness, checks: str, prices: list[str | None], weights: l
         ),
     ],
 )
-def test_what_is_added_up_in_the_source_is_here_or_dropped_by_a_named_rule(
-    room: AuditHarness, prices: list[str | None], weights: list[str | None], missing: float, message: str
+def test_reconcile_compares_a_sum_of_the_source_with_a_sum_here(
+    audit_harness: AuditHarness, prices: list[str | None], weights: list[str | None], missing: float, message: str
 ) -> None:
-    assert summed(room, SUMMED, prices, weights) == CheckResult(
+    assert summed(audit_harness, SUMMED, prices, weights) == CheckResult(
         "reconcile", passed=not missing, blocking=True, metric=missing, threshold=0, message=message
     )
 
 
-def test_a_sum_is_compared_with_every_digit(room: AuditHarness) -> None:
+def test_reconcile_compares_sums_exactly(audit_harness: AuditHarness) -> None:
     checks = "reconcile: {source: raw.lines, sum: price, here: weight + 100000000000000000000000000000000000}"
     prices: list[str | None] = ["100000000000000000000000000000000001.00000000000000000000000000000000000001"]
-    found = summed(room, checks, prices, ["1"])
+    found = summed(audit_harness, checks, prices, ["1"])
     assert (found.passed, found.metric) == (False, 1e-38)
     assert found.message.endswith(" + 0.00000000000000000000000000000000000001 unexplained")
 
 
-def test_a_sum_of_the_source_may_be_compared_with_a_count(room: AuditHarness) -> None:
-    found = summed(room, "reconcile: {source: raw.lines, sum: price, counted: count(*) + 1}", ["2", "1"], ["1", "1"])
+def test_reconcile_may_compare_a_sum_of_the_source_with_a_count(audit_harness: AuditHarness) -> None:
+    found = summed(
+        audit_harness, "reconcile: {source: raw.lines, sum: price, counted: count(*) + 1}", ["2", "1"], ["1", "1"]
+    )
     assert (found.passed, found.message) == (True, "3 as sum(price) of raw.lines = 3 here")
 
 
@@ -237,20 +249,20 @@ def test_a_sum_of_the_source_may_be_compared_with_a_count(room: AuditHarness) ->
         ("thing_id", ["1", "-Infinity"], "source"),
     ],
 )
-def test_a_sum_that_is_no_exact_number_errs(
-    room: AuditHarness, here: str, prices: list[str | None], inexact: str
+def test_reconcile_reports_an_error_for_a_sum_that_is_not_exact(
+    audit_harness: AuditHarness, here: str, prices: list[str | None], inexact: str
 ) -> None:
     checks = (
         f"reconcile: {{source: raw.lines, sum: price, here: '{here.replace('share', 'share::pg_catalog.float8')}'}}"
     )
-    found = summed(room, checks, prices, ["1"])
+    found = summed(audit_harness, checks, prices, ["1"])
     assert (found.verdict, found.metric, found.blocks_publish) == ("error", None, True)
     assert found.message == (
         f"the check itself failed: sum(price) is no exact number ({inexact}): cast what is added up to numeric"
     )
 
 
-# ---- what is told of an object
+# ---- records of an object
 
 SOURCE = "source: {object: 'raw/{load_date}.csv', format: csv, quarantine_budget: 2}\ncolumns:"
 
@@ -279,13 +291,13 @@ SOURCE = "source: {object: 'raw/{load_date}.csv', format: csv, quarantine_budget
         ({}, (False, None, "None records in the object = 3 loaded + 0 in quarantine"), (True, 0)),
     ],
 )
-def test_every_record_of_an_object_is_loaded_or_in_quarantine(
-    room: AuditHarness, facts: Mapping[str, Any], accounted: Row, quarantine: Row
+def test_every_record_of_an_object_is_loaded_or_quarantined(
+    audit_harness: AuditHarness, facts: Mapping[str, Any], accounted: Row, quarantine: Row
 ) -> None:
     text = header_of().replace("columns:", SOURCE)
     header, lines, _ = split(PATH, text)
-    room.fill([(1,), (2,), (3,)])
-    found = audit(room.session, THIS, TYPES, expand(header, PATH, lines), AuditFacts(DAY, **facts))
+    audit_harness.fill([(1,), (2,), (3,)])
+    found = audit(audit_harness.session, THIS, TYPES, expand(header, PATH, lines), AuditFacts(DAY, **facts))
     first, second = found.results[:2]
     assert (first.name, first.threshold, second.name, second.threshold) == ("rows_accounted", 0, "quarantine", 2)
     assert (first.passed, first.metric, first.message) == accounted
@@ -293,7 +305,7 @@ def test_every_record_of_an_object_is_loaded_or_in_quarantine(
     assert found.blocks_publish == (not (first.passed and second.passed))
 
 
-# ---- checks that cannot be made
+# ---- checks that fail to run
 
 
 @pytest.mark.parametrize(
@@ -310,15 +322,15 @@ def test_every_record_of_an_object_is_loaded_or_in_quarantine(
     ],
 )
 @pytest.mark.parametrize("severity", ["error", "warn"])
-def test_a_check_whose_sql_fails_holds_and_the_others_still_report(
-    room: AuditHarness, query: str, reason: str, severity: str
+def test_a_check_whose_sql_fails_holds_the_build_and_other_checks_still_report(
+    audit_harness: AuditHarness, query: str, reason: str, severity: str
 ) -> None:
     checks = f"""\
 not_null: [name]
 odd: {{severity: {severity}, bad_rows: '{query}'}}
 heavy: {{bad_rows: 'select * from {{this}} where weight > 9'}}
 """
-    found = room.audit(checks, [(0, "a"), (1, None, 10)], grain_is_proven=True)
+    found = audit_harness.audit(checks, [(0, "a"), (1, None, 10)], grain_is_proven=True)
     results = {result.name: result for result in found.results}
     odd = results.pop("odd")
     assert (odd.verdict, odd.passed, odd.blocks_publish, odd.metric, odd.samples) == ("error", False, True, None, [])
@@ -331,23 +343,23 @@ heavy: {{bad_rows: 'select * from {{this}} where weight > 9'}}
     assert (found.blocks_publish, found.rows) == (True, 2)
 
 
-def test_a_sum_that_fails_lets_only_its_own_check_err(room: AuditHarness) -> None:
+def test_a_sum_that_fails_is_an_error_of_its_own_check_only(audit_harness: AuditHarness) -> None:
     checks = "reconcile: {source: raw.lines, counted: sum(1 / thing_id)}\nnot_null: [name]"
-    results = room.results(checks, [(0, "a")], source_rows={Relation("raw", "lines"): 1})
+    results = audit_harness.results(checks, [(0, "a")], source_rows={Relation("raw", "lines"): 1})
     assert (results["reconcile"].verdict, results["reconcile"].blocks_publish) == ("error", True)
     assert results["not_null"].passed
 
 
-def test_a_rule_that_fails_errs(room: AuditHarness) -> None:
+def test_a_drop_rule_that_fails_is_an_error_of_reconcile(audit_harness: AuditHarness) -> None:
     checks = "reconcile: {source: raw.lines, dropped: {odd: 1 / thing_id > 0}}"
-    room.session.execute("insert into raw.lines values (%s, 0, 1)", [DAY])
-    result = room.results(checks, [(0, "a")], source_rows={Relation("raw", "lines"): 1})["reconcile"]
+    audit_harness.session.execute("insert into raw.lines values (%s, 0, 1)", [DAY])
+    result = audit_harness.results(checks, [(0, "a")], source_rows={Relation("raw", "lines"): 1})["reconcile"]
     assert (result.verdict, result.message) == ("error", "the check itself failed: division by zero")
 
 
-def test_a_check_that_takes_too_long_errs(room: AuditHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_times_out_is_an_error(audit_harness: AuditHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_module, "CHECK_TIMEOUT", "50ms")
-    results = room.results(
+    results = audit_harness.results(
         "slow: {bad_rows: 'select pg_sleep(60) from {this}'}\nheavy: {bad_rows: 'select name from {this}'}", [(1,)]
     )
     assert results["slow"].message == "the check itself failed: canceling statement due to statement timeout"
@@ -355,8 +367,8 @@ def test_a_check_that_takes_too_long_errs(room: AuditHarness, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("weight", "scans"), [(9, 1), (10, 2)])
-def test_a_build_is_scanned_once_and_again_only_where_a_row_is_bad(
-    room: AuditHarness, monkeypatch: pytest.MonkeyPatch, weight: int, scans: int
+def test_a_build_is_scanned_a_second_time_only_if_a_row_is_bad(
+    audit_harness: AuditHarness, monkeypatch: pytest.MonkeyPatch, weight: int, scans: int
 ) -> None:
     made = []
     measure = scan._measure
@@ -367,13 +379,13 @@ range: {weight: [0, 9]}
 heavy: {bad_rows: 'select * from {this} where weight > 9'}
 reconcile: {source: raw.lines}
 """
-    results = room.results(checks, [(1, "a", weight)], source_rows={Relation("raw", "lines"): 1})
+    results = audit_harness.results(checks, [(1, "a", weight)], source_rows={Relation("raw", "lines"): 1})
     assert len(made) == scans
     assert results["heavy"].metric == results["range__weight"].metric == scans - 1
     assert (results["not_null"].metric, results["reconcile"].metric) == (0, 0)
 
 
-def test_a_lost_connection_is_no_result(shared: PipelineHarness) -> None:
+def test_a_lost_connection_is_raised_and_not_recorded_as_a_result(shared: PipelineHarness) -> None:
     with shared.session() as session:
         columns = ", ".join(f'"{name}" {type_}' for name, type_ in TYPES.items())
         session.execute(f"create temporary table this (load_date date, {columns})".encode())
@@ -387,14 +399,14 @@ def test_a_lost_connection_is_no_result(shared: PipelineHarness) -> None:
 # ---- rows and checksum
 
 
-def checksum(room: AuditHarness, rows: list[Row]) -> str:
-    return room.audit("", rows).checksum
+def checksum(audit_harness: AuditHarness, rows: list[Row]) -> str:
+    return audit_harness.audit("", rows).checksum
 
 
-def test_a_checksum_is_that_of_the_rows_in_whatever_order(room: AuditHarness) -> None:
+def test_a_checksum_depends_on_the_rows_and_not_on_their_order(audit_harness: AuditHarness) -> None:
     rows: list[Row] = [(1, "a", 1.5), (2, None, 2), (3, "", None)]
-    first = checksum(room, rows)
-    assert checksum(room, rows[::-1]) == first
+    first = checksum(audit_harness, rows)
+    assert checksum(audit_harness, rows[::-1]) == first
     others: list[list[Row]] = [
         rows[:2],
         [*rows, rows[0]],
@@ -402,8 +414,8 @@ def test_a_checksum_is_that_of_the_rows_in_whatever_order(room: AuditHarness) ->
         [(2, "a", 1.5), (1, None, 2), (3, "", None)],
         [],
     ]
-    assert len({first, *(checksum(room, other) for other in others)}) == 6
-    assert checksum(room, []) == "0"
+    assert len({first, *(checksum(audit_harness, other) for other in others)}) == 6
+    assert checksum(audit_harness, []) == "0"
 
 
 @pytest.mark.parametrize(
@@ -424,13 +436,13 @@ def test_a_checksum_is_that_of_the_rows_in_whatever_order(room: AuditHarness) ->
     ],
     ids=str,
 )
-def test_values_that_change_places_change_the_checksum(room: AuditHarness, rows: list[Row], others: list[Row]) -> None:
-    """Between two columns of a type, between two rows, with a NULL; and the same value twice is not nothing."""
-    assert checksum(room, rows) != checksum(room, others)
+def test_swapped_values_change_the_checksum(audit_harness: AuditHarness, rows: list[Row], others: list[Row]) -> None:
+    """Values are swapped between columns of one type, between rows, and with NULL. Equal values do not cancel out."""
+    assert checksum(audit_harness, rows) != checksum(audit_harness, others)
 
 
-# type -> (values, the checksum of a row for each of them and one for NULL). What the ledger compares replays by: it
-# must not change with a release of ours, or of the server.
+# type -> (values, the checksum of one row per value and one row with NULL). The ledger compares replays by checksum,
+# so no release of kpi_assets or of PostgreSQL may change it.
 KNOWN = {
     "smallint": (["-7", "7"], "-17697931090854371675"),
     "integer": (["-7", "70000"], "-5656545907051919144"),
@@ -450,37 +462,37 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("type_", KNOWN)
-def test_the_checksum_of_known_values_is_the_same_on_every_server(room: AuditHarness, type_: str) -> None:
-    room.session.execute(f"create temporary table known (id integer, value {type_})")
+def test_the_checksum_of_known_values_is_the_same_on_every_server(audit_harness: AuditHarness, type_: str) -> None:
+    audit_harness.session.execute(f"create temporary table known (id integer, value {type_})")
     values, expected = KNOWN[type_]
     for number, value in enumerate([*values, None]):
-        room.session.execute("insert into pg_temp.known values (%s, %s)", [number, value])
+        audit_harness.session.execute("insert into pg_temp.known values (%s, %s)", [number, value])
     query = f"select {checksum_of({'id': 'integer', 'value': type_})} from pg_temp.known"
-    assert room.session.execute(query).fetchone() == (expected,)
+    assert audit_harness.session.execute(query).fetchone() == (expected,)
 
 
 ENDS = [-(2**31), -(2**15) - 1, -(2**15), -2, -1, 0, 1, 2, 2**15 - 1, 2**15, 2**31 - 1]
 
 
-def test_whole_numbers_side_by_side_are_another_number_for_other_numbers(room: AuditHarness) -> None:
+def test_packing_integer_columns_into_one_number_is_injective(audit_harness: AuditHarness) -> None:
     value = packed(["a", "b"], {"a": "integer", "b": "integer"})
     pairs = "unnest(%(ends)s::integer[]) as a, unnest(%(ends)s::integer[]) as b"
     query = f"select count(distinct {value}), count(*) from {pairs}"
-    assert room.session.execute(query, {"ends": ENDS}).fetchone() == (121, 121)
+    assert audit_harness.session.execute(query, {"ends": ENDS}).fetchone() == (121, 121)
     small = [end for end in ENDS if -(2**15) <= end < 2**15]
     value = packed(["b", "a", "c"], {"a": "integer", "b": "smallint", "c": "smallint"})
     query = (
         f"select count(distinct {value}), count(*) from unnest(%(ends)s::integer[]) as a, "
         "unnest(%(small)s::smallint[]) as b, unnest(%(small)s::smallint[]) as c"
     )
-    assert room.session.execute(query, {"ends": ENDS, "small": small}).fetchone() == (7 * 11 * 7, 7 * 11 * 7)
+    assert audit_harness.session.execute(query, {"ends": ENDS, "small": small}).fetchone() == (7 * 11 * 7, 7 * 11 * 7)
     assert packed(["a"], {"a": "bigint"}) == '"a"'
     assert packed(["a", "b"], {"a": "bigint", "b": "smallint"}) is None
     assert packed(["a"], {"a": "text"}) is None
 
 
-def test_checks_are_reported_in_their_order(room: AuditHarness) -> None:
+def test_results_are_in_the_order_of_the_checks(audit_harness: AuditHarness) -> None:
     header, lines, _ = split(PATH, header_of("odd: {bad_rows: select 1 as a}\nnot_null: [name]"))
     checks = expand(header, PATH, lines)
-    found = audit(room.session, THIS, TYPES, checks, AuditFacts(DAY))
+    found = audit(audit_harness.session, THIS, TYPES, checks, AuditFacts(DAY))
     assert [result.name for result in found.results] == [check.name for check in checks]

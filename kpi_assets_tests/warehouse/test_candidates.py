@@ -1,4 +1,4 @@
-"""What people are shown of a build: its first rows, the bars of its chart; and which builds may be swept."""
+"""Candidates: the first rows and the chart that people see, the index of the grain, and which builds may be dropped."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -32,7 +32,7 @@ def fill(session: Connection[Any], candidate: Candidate, *rows: tuple[int, str, 
         session.execute(f"insert into {candidate.relation} (thing_id, name, weight) values (%s, %s, %s)".encode(), row)
 
 
-def test_the_first_rows_are_those_of_the_grain(session: Connection[Any], candidate: Candidate) -> None:
+def test_the_first_rows_are_ordered_by_the_grain(session: Connection[Any], candidate: Candidate) -> None:
     fill(session, candidate, (3, "c", None), (1, "ü", 1.5), (2, "b", 2))
     assert first_rows(session, candidate, 2) == [
         {"thing_id": "1", "name": "ü", "weight": "1.50"},
@@ -53,15 +53,15 @@ def test_every_row_of_a_candidate_has_its_load_date(session: Connection[Any], ca
         (1, [("9", 17.0)]),
     ],
 )
-def test_a_chart_has_its_bars_in_the_order_of_x_or_the_highest_first(
+def test_a_chart_has_all_bars_by_x_or_the_highest_by_value(
     session: Connection[Any], candidate: Candidate, top: int, bars: list[tuple[str, float | None]]
 ) -> None:
     fill(session, candidate, (10, "a", 5), (9, "b", 17), (1, "c", 5), (2, "d", None))
     assert chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == (bars, 4)
 
 
-def test_two_slices_get_their_indexes_at_once_however_long_the_names(lab: PipelineHarness) -> None:
-    """A name that the server makes of a table's and its columns' is cut: two that end alike were taken for one."""
+def test_indexes_of_two_slices_are_built_at_once_despite_long_names(lab: PipelineHarness) -> None:
+    """Index names of our own never collide. The server would cut the names that it makes from table and columns."""
     long = "things_" * 5
     lab.file(f"raw/{long}.sql", RAW_THINGS.replace("raw/things", f"raw/{long}"))
     whole = Candidate(lab.pipeline().table(f"raw.{long}"), DAY, 1_234_567)
@@ -77,13 +77,13 @@ def test_two_slices_get_their_indexes_at_once_however_long_the_names(lab: Pipeli
     assert {name for (name,) in found} == {one.index, other.index}
 
 
-def test_rows_that_share_a_key_leave_no_index(session: Connection[Any], candidate: Candidate) -> None:
+def test_no_index_is_left_when_rows_share_a_key(session: Connection[Any], candidate: Candidate) -> None:
     fill(session, candidate, (1, "a", 1), (1, "b", 2))
     assert not candidates.build_index(session, candidate)
     assert session.execute("select count(*) from pg_indexes where schemaname = 'builds'").fetchone() == (0,)
 
 
-def test_a_name_that_is_taken_meanwhile_is_not_a_key_that_is_shared(lab: PipelineHarness) -> None:
+def test_an_index_name_taken_meanwhile_is_not_reported_as_a_shared_key(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     made = Candidate(lab.pipeline().table("raw.things"), DAY, 7)
     with lab.session() as first, lab.session() as second, ThreadPoolExecutor(1) as pool:
@@ -96,14 +96,14 @@ def test_a_name_that_is_taken_meanwhile_is_not_a_key_that_is_shared(lab: Pipelin
             built.result()
 
 
-def test_builds_that_may_be_swept_are_those_of_the_same_table_and_load_date(
+def test_only_builds_of_the_same_table_and_load_date_may_be_dropped(
     session: Connection[Any], candidate: Candidate
 ) -> None:
     others = [Candidate(candidate.table, DAY, 70), Candidate(candidate.table, NEXT, 71)]
     for other in others:
         candidates.create_empty(session, other)
     session.execute(b"create table builds.raw__things2__20250301__8 (a integer)")
-    # Of a table that is called raw.things__20250301__5.
+    # A build of a table named raw.things__20250301__5.
     session.execute(b"create table builds.raw__things__20250301__5__20250301__8 (a integer)")
     found = set(candidates.leftovers(session, candidate.table, DAY))
     assert found == {candidate.relation, others[0].relation}

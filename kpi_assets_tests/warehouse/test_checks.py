@@ -11,7 +11,7 @@ from kpi_assets.model.header import split
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.audit import audit
 from kpi_assets_tests.pipeline_harness import DAY, NEXT
-from kpi_assets_tests.warehouse.room import PATH, THIS, TYPES, AuditHarness, Row, header_of
+from kpi_assets_tests.warehouse.audit_harness import PATH, THIS, TYPES, AuditHarness, Row, header_of
 
 
 def bad(name: str, metric: int, samples: list[dict[str, Any]], *, blocking: bool = True) -> CheckResult:
@@ -22,7 +22,7 @@ def bad(name: str, metric: int, samples: list[dict[str, Any]], *, blocking: bool
 def row(
     thing_id: int | None, name: str | None = None, weight: float | str | None = None, **others: Any
 ) -> dict[str, Any]:
-    """A sample as JSON has it."""
+    """Return a sample row as it is stored in JSON."""
     return {"thing_id": thing_id, "name": name, "weight": weight, "share": None, "user": None, "order": None, **others}
 
 
@@ -72,12 +72,12 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
         [(1, None, "NaN", None), (2, None, 1, 1.0)],
         bad("range__weight", 1, [row(1, weight="NaN")]),
     ),
-    "range, neither NaN nor infinity lies in an open end": (
+    "range, NaN and infinity are outside an open end": (
         "range: {share: [0, null]}",
         [(1, None, None, "NaN"), (2, None, None, "Infinity"), (3, None, None, 1.0)],
         bad("range__share", 2, [row(1, share="NaN"), row(2, share="Infinity")]),
     ),
-    "range, infinity lies in an end that is said to be infinite": (
+    "range, infinity is within an end declared as infinite": (
         "range: {share: [0, .inf]}",
         [(1, None, None, "NaN"), (2, None, None, "Infinity"), (3, None, None, 1e300)],
         bad("range__share", 1, [row(1, share="NaN")]),
@@ -111,14 +111,14 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
     ),
     "foreign_key, good": ("foreign_key: {name: raw.people.id}", [(1, "ann")], bad("foreign_key__name", 0, [])),
     "foreign_key, empty": ("foreign_key: {name: raw.people.id}", [], bad("foreign_key__name", 0, [])),
-    "foreign_key, NULL is nobody": ("foreign_key: {name: raw.people.id}", [(1,)], bad("foreign_key__name", 0, [])),
+    "foreign_key, NULL is no value": ("foreign_key: {name: raw.people.id}", [(1,)], bad("foreign_key__name", 0, [])),
     "foreign_key, orphans, also by load_date": (
         "foreign_key: {name: raw.people.id}",
         [(1, "bob"), (2, "ann"), (3, "later")],
         bad("foreign_key__name", 2, [row(1, "bob"), row(3, "later")]),
     ),
     "custom, good": ("odd: {bad_rows: 'select * from {this} where weight > 9'}", [(1, "a", 9)], bad("odd", 0, [])),
-    "custom, bad, with samples of its own": (
+    "custom, bad, with its own samples": (
         "odd: {bad_rows: 'select name, count(*) as n from {this} group by name having count(*) > 1'}",
         [(1, "a"), (2, "a")],
         bad("odd", 1, [{"name": "a", "n": 2}]),
@@ -151,17 +151,19 @@ CASES: dict[str, tuple[str, list[Row], CheckResult]] = {
 
 
 @pytest.mark.parametrize(("checks", "rows", "expected"), CASES.values(), ids=CASES)
-def test_a_check_on_known_rows(room: AuditHarness, checks: str, rows: list[Row], expected: CheckResult) -> None:
+def test_a_check_on_known_rows_has_the_expected_result(
+    audit_harness: AuditHarness, checks: str, rows: list[Row], expected: CheckResult
+) -> None:
     for person, day in (("ann", DAY), ("later", NEXT)):
-        room.session.execute("insert into raw.people values (%s, %s)", [day, person])
-    found = room.audit(checks, rows)
+        audit_harness.session.execute("insert into raw.people values (%s, %s)", [day, person])
+    found = audit_harness.audit(checks, rows)
     assert {result.name: result for result in found.results}[expected.name] == expected
     assert expected.verdict == ("pass" if expected.passed else "fail" if expected.blocking else "warn")
     assert found.blocks_publish == any(result.blocking and not result.passed for result in found.results)
     assert found.rows == len(rows)
 
 
-ENDS = {  # type -> a value, and what lies beyond every value, on each side
+ENDS = {  # type -> a value, and the special values below and above every ordinary value
     "integer": ("7", [], []),
     "numeric(6,2)": ("7.00", [], ["NaN"]),
     "numeric": ("1e400", ["-Infinity"], ["Infinity", "NaN"]),
@@ -175,41 +177,41 @@ ENDS = {  # type -> a value, and what lies beyond every value, on each side
 
 
 @pytest.mark.parametrize(("type_", "value", "below", "above"), [(type_, *ends) for type_, ends in ENDS.items()])
-def test_an_open_end_lets_every_value_through_and_no_infinity(
-    room: AuditHarness, type_: str, value: str, below: list[str], above: list[str]
+def test_an_open_range_accepts_every_value_but_infinity_and_nan(
+    audit_harness: AuditHarness, type_: str, value: str, below: list[str], above: list[str]
 ) -> None:
-    """Also where the other end is the value itself, and with what lies beyond the other end."""
-    room.session.execute(f'alter table pg_temp.this alter "user" type {type_} using null')
+    """The other end of the range is the value itself. Infinity and NaN are bad rows on either side."""
+    audit_harness.session.execute(f'alter table pg_temp.this alter "user" type {type_} using null')
     rows: list[Row] = [(n, None, None, None, each) for n, each in enumerate([value, None, *below, *above])]
     header = header_of("").replace("user: {type: text,", f'user: {{type: "{type_}",')
     written = value if type_ == "real" else f"'{value}'"
     for ends in (f"[{written}, null]", f"[null, {written}]"):
         checks = header.replace("checks:", f"checks:\n  range: {{user: {ends}}}")
         parsed, lines, _ = split(PATH, checks.replace("1e400", "1" + "0" * 400))
-        room.fill(rows)
-        found = audit(room.session, THIS, {**TYPES, "user": type_}, expand(parsed, PATH, lines), AuditFacts(DAY))
+        audit_harness.fill(rows)
+        found = audit(
+            audit_harness.session, THIS, {**TYPES, "user": type_}, expand(parsed, PATH, lines), AuditFacts(DAY)
+        )
         [result] = [each for each in found.results if each.name == "range__user"]
         assert not result.errored, result.message
         assert result.metric == len(below) + len(above)
 
 
 @pytest.mark.parametrize("proven", [True, False])
-def test_null_in_a_grain_of_several_columns_is_found_also_where_the_index_was_built(
-    room: AuditHarness, proven: bool
-) -> None:
+def test_null_in_a_grain_is_found_even_if_the_unique_index_was_built(audit_harness: AuditHarness, proven: bool) -> None:
     rows: list[Row] = [(1, "a"), (1, None), (None, "a"), (None, None)]
-    result = room.results("", rows, grain="[thing_id, name]", grain_is_proven=proven)["grain"]
+    result = audit_harness.results("", rows, grain="[thing_id, name]", grain_is_proven=proven)["grain"]
     assert (result.metric, result.passed, result.blocks_publish) == (3, False, True)
     assert len(result.samples) == 3
 
 
-def test_five_samples_are_kept_of_many(room: AuditHarness) -> None:
-    result = room.results("not_null: [name]", [(number,) for number in range(12)])["not_null"]
+def test_five_samples_are_kept_of_many_bad_rows(audit_harness: AuditHarness) -> None:
+    result = audit_harness.results("not_null: [name]", [(number,) for number in range(12)])["not_null"]
     assert (result.metric, result.message, len(result.samples)) == (12, "12 bad rows", 5)
 
 
-def test_every_word_also_means_a_column_called_by_a_reserved_word(room: AuditHarness) -> None:
-    room.session.execute("insert into raw.people values (%s, 'ann')", [DAY])
+def test_every_check_word_accepts_columns_named_by_reserved_words(audit_harness: AuditHarness) -> None:
+    audit_harness.session.execute("insert into raw.people values (%s, 'ann')", [DAY])
     checks = """\
 not_null: [user, order]
 accepted_values: {user: [ann]}
@@ -224,7 +226,7 @@ foreign_key: {user: raw.people.id}
         (4, None, None, None, "ann", 1),
     ]
     for proven in (True, False):
-        results = room.results(checks, rows, grain="[user, order, thing_id]", grain_is_proven=proven)
+        results = audit_harness.results(checks, rows, grain="[user, order, thing_id]", grain_is_proven=proven)
         assert {name: result.metric for name, result in results.items()} == {
             "grain": 1,
             "not_null": 1,
@@ -255,9 +257,9 @@ foreign_key: {user: raw.people.id}
         "ü🙂",
     ],
 )
-def test_hostile_constants_are_compared_as_they_stand(room: AuditHarness, value: str) -> None:
+def test_hostile_constants_are_compared_literally(audit_harness: AuditHarness, value: str) -> None:
     written = json.dumps(value, ensure_ascii=False)
     checks = f"accepted_values: {{name: [{written}]}}\nrange: {{name: [{written}, null]}}"
-    results = room.results(checks, [(1, value), (2, value + "x")])
+    results = audit_harness.results(checks, [(1, value), (2, value + "x")])
     assert results["accepted_values__name"] == bad("accepted_values__name", 1, [row(2, value + "x")])
     assert results["range__name"] == bad("range__name", 0, [])

@@ -1,4 +1,4 @@
-"""A server that cannot be used is one sentence without the password; a session is the same on every server."""
+"""A server that cannot be used is reported in one sentence without the password; sessions have the same settings."""
 
 import socket
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def refusal(server: SecretStr, database: str = "postgres") -> str:
     return sentence
 
 
-def test_a_wrong_password(server: SecretStr) -> None:
+def test_a_wrong_password_is_named(server: SecretStr) -> None:
     parts = conninfo_to_dict(server.get_secret_value())
     assert refusal(changed(server, password=SECRET)) == (
         f"The warehouse server at 127.0.0.1:{parts['port']} cannot be used as user 'kpi' on database 'postgres' "
@@ -47,13 +47,13 @@ def test_a_wrong_password(server: SecretStr) -> None:
     )
 
 
-def test_an_unknown_user(server: SecretStr) -> None:
+def test_an_unknown_user_is_named(server: SecretStr) -> None:
     assert "cannot be used as user 'nobody' on database 'postgres' (password authentication failed" in refusal(
         changed(server, user="nobody", password=SECRET)
     )
 
 
-def test_a_role_that_may_have_no_further_session(server: SecretStr) -> None:
+def test_a_role_at_its_session_limit_is_a_transient_error(server: SecretStr) -> None:
     with connect(server, "postgres", "test") as session:
         session.execute(f"drop role if exists busy; create role busy login connection limit 0 password '{SECRET}'")
     port = conninfo_to_dict(server.get_secret_value())["port"]
@@ -65,10 +65,10 @@ def test_a_role_that_may_have_no_further_session(server: SecretStr) -> None:
     )
     with pytest.raises(WarehouseError) as caught, connect(busy, "postgres", "test"):
         pass
-    assert caught.value.transient, "in a moment somebody may have ended one"
+    assert caught.value.transient, "another session may end soon"
 
 
-def test_an_unknown_database(server: SecretStr) -> None:
+def test_an_unknown_database_is_named(server: SecretStr) -> None:
     sentence = refusal(server, "nowhere")
     assert (
         "on database 'nowhere' (database \"nowhere\" does not exist): correct the name in KPI_POSTGRES_URL, or have an "
@@ -76,7 +76,7 @@ def test_an_unknown_database(server: SecretStr) -> None:
     )
 
 
-def test_a_port_where_nobody_listens(server: SecretStr) -> None:
+def test_a_port_without_a_listener_is_named(server: SecretStr) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
@@ -87,7 +87,7 @@ def test_a_port_where_nobody_listens(server: SecretStr) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_host_that_has_no_address() -> None:
+def test_a_host_without_an_address_is_named() -> None:
     sentence = refusal(SecretStr(f"postgresql://kpi:{SECRET}@no-such-host.invalid:5432/postgres"))
     assert sentence.startswith("The warehouse server at no-such-host.invalid:5432 cannot be used as user 'kpi'")
     assert sentence.endswith(": correct the host in KPI_POSTGRES_URL, or the DNS of this machine.")
@@ -103,19 +103,19 @@ def test_a_host_that_has_no_address() -> None:
         SECRET,
     ],
 )
-def test_what_is_no_url(stack: Stack, url: str) -> None:
+def test_an_invalid_url_is_refused_without_quoting_it(stack: Stack, url: str) -> None:
     assert refusal(SecretStr(url)) == (
         "KPI_POSTGRES_URL is not a Postgres URL: write postgresql://user:password@host:port/database."
     )
 
 
-def test_a_port_that_is_no_number(stack: Stack) -> None:
+def test_a_port_that_is_not_a_number_is_refused(stack: Stack) -> None:
     sentence = refusal(SecretStr(f"postgresql://kpi:{SECRET}@localhost:port/kpi"))
     assert sentence.startswith("The warehouse server at localhost:port cannot be used as user 'kpi' on database")
     assert sentence.endswith(": correct KPI_POSTGRES_URL.")
 
 
-def test_a_server_that_is_too_old(server: SecretStr, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_too_old_is_refused(server: SecretStr, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(server, "postgres", "test") as session:
         running = session.info.server_version // 10000
     monkeypatch.setattr(connection_module, "OLDEST_SERVER", 990000)
@@ -124,12 +124,12 @@ def test_a_server_that_is_too_old(server: SecretStr, monkeypatch: pytest.MonkeyP
     )
 
 
-def test_the_url_of_another_database(server: SecretStr) -> None:
+def test_url_of_changes_only_the_database(server: SecretStr) -> None:
     parts = conninfo_to_dict(server.get_secret_value())
     assert conninfo_to_dict(url_of(server, "shop")) == {**parts, "dbname": "shop"}
 
 
-# setting -> (what a role may have set, what a session of ours has)
+# setting -> (a value that a role may have set, the value in sessions of kpi_assets)
 SETTINGS = {
     "search_path": ("public", "pg_catalog"),
     "timezone": ("Asia/Tokyo", "UTC"),
@@ -156,7 +156,7 @@ SETTINGS = {
 
 @pytest.fixture
 def hostile(server: SecretStr) -> Iterator[SecretStr]:
-    """A login whose defaults are other ones than ours, all of them."""
+    """A login whose defaults all differ from the settings of kpi_assets."""
     with connect(server, "postgres", "test") as session:
         session.execute(f"create role hostile login superuser password '{SECRET}'")
         for name, (theirs, _) in SETTINGS.items():
@@ -165,31 +165,31 @@ def hostile(server: SecretStr) -> Iterator[SecretStr]:
         session.execute("drop role hostile")
 
 
-def test_a_session_has_our_settings_whatever_the_role_s_are(hostile: SecretStr) -> None:
+def test_a_session_overrides_the_settings_of_its_role(hostile: SecretStr) -> None:
     with connect(hostile, "postgres", "run raw.things") as session:
         found = {name: session.execute("select current_setting(%s)", [name]).fetchone() for name in SETTINGS}
         assert found == {name: (ours,) for name, (_, ours) in SETTINGS.items()}
         assert session.execute("select date '2025-02-03'::text, current_setting('application_name')").fetchall() == [
             ("2025-02-03", "kpi run raw.things")
         ]
-    assert SETTINGS.keys() == SESSION.keys() | {"client_connection_check_interval"}, "a new setting is tested here too"
+    assert SETTINGS.keys() == SESSION.keys() | {"client_connection_check_interval"}, "add each new setting to SETTINGS"
 
 
-def test_a_client_notices_within_about_a_minute_that_its_server_is_gone(server: SecretStr) -> None:
+def test_keepalives_detect_a_lost_server_within_about_a_minute(server: SecretStr) -> None:
     with connect(server, "postgres", "test") as session:
         found = session.info.get_parameters()
     names = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count")
     assert [found[name] for name in names] == ["10", "30", "10", "3"]
 
 
-def test_more_settings_go_before_those_of_every_session(hostile: SecretStr) -> None:
+def test_additional_settings_override_those_of_every_session(hostile: SecretStr) -> None:
     with connect(hostile, "postgres", "test", more={"work_mem": "1MB", "enable_nestloop": "off"}) as session:
         names = ("work_mem", "enable_nestloop", "maintenance_work_mem")
         found = session.execute("select current_setting(%s), current_setting(%s), current_setting(%s)", names)
         assert found.fetchall() == [("1MB", "off", "512MB")]
 
 
-def test_a_name_without_a_schema_is_nobody_s_table_or_function(server: SecretStr) -> None:
+def test_a_name_without_a_schema_finds_no_table_or_function_of_users(server: SecretStr) -> None:
     with connect(server, "postgres", "test") as session, session.transaction(force_rollback=True):
         session.execute("create table public.things as select 1 as id")
         session.execute("create function public.median(integer) returns integer language sql return 0")
@@ -200,14 +200,14 @@ def test_a_name_without_a_schema_is_nobody_s_table_or_function(server: SecretStr
         assert session.execute("select id from public.things").fetchall() == [(1,)]
 
 
-def test_the_name_of_a_session_is_cut_as_the_server_would_with_a_warning(server: SecretStr) -> None:
+def test_a_long_session_name_is_cut_before_the_server_would_warn(server: SecretStr) -> None:
     with connect(server, "postgres", "x" * 100) as session:
         assert session.execute("select current_setting('application_name')").fetchall() == [("kpi " + "x" * 59,)]
 
 
 @pytest.fixture
 def roles(server: SecretStr) -> Iterator[SecretStr]:
-    """A login `clerk` that may act as `deputy` and not as `owner`."""
+    """A login `clerk` that may act as the role `deputy` but not as `owner`."""
     with connect(server, "postgres", "test") as session:
         session.execute(f"create role clerk login password '{SECRET}'; create role deputy; create role owner")
         session.execute("grant deputy to clerk; grant connect on database postgres to clerk")
@@ -218,13 +218,13 @@ def roles(server: SecretStr) -> Iterator[SecretStr]:
 @pytest.mark.parametrize(
     ("role", "acts_as"), [(None, "clerk"), ("deputy", "deputy"), ("owner", "clerk"), ("nobody_at_all", "clerk")]
 )
-def test_a_session_acts_as_the_role_where_its_login_may(roles: SecretStr, role: str | None, acts_as: str) -> None:
+def test_a_session_acts_as_a_role_only_if_its_login_may(roles: SecretStr, role: str | None, acts_as: str) -> None:
     with connect(roles, "postgres", "test", role=role) as session:
         assert session.execute("select current_user::text, session_user::text").fetchall() == [(acts_as, "clerk")]
 
 
 @pytest.mark.parametrize(("database", "own"), [("shop", "shop"), (None, "postgres")], ids=["named", "none"])
-def test_the_database_of_a_url(database: str | None, own: str) -> None:
+def test_own_database_is_the_database_of_the_url_or_postgres(database: str | None, own: str) -> None:
     assert own_database(SecretStr(make_conninfo("host=localhost", dbname=database))) == own
 
 
@@ -247,12 +247,12 @@ def test_the_database_of_a_url(database: str | None, own: str) -> None:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_may_work_in_a_moment(error: psycopg.Error, lost: bool) -> None:
+def test_is_lost_separates_transient_from_permanent_errors(error: psycopg.Error, lost: bool) -> None:
     assert is_lost(error) is lost
 
 
-def test_a_server_that_may_be_back_in_a_moment_is_told_from_one_that_refuses(server: SecretStr) -> None:
-    """By the error itself, which a step is tried again for."""
+def test_a_server_that_is_away_is_transient_and_one_that_refuses_is_not(server: SecretStr) -> None:
+    """The error has the attribute `transient`, by which a step is retried."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         away = changed(server, port=reserved.getsockname()[1])
@@ -262,7 +262,7 @@ def test_a_server_that_may_be_back_in_a_moment_is_told_from_one_that_refuses(ser
             assert failure.value.transient is transient
 
 
-def test_a_session_is_closed_at_the_end(server: SecretStr) -> None:
+def test_a_session_is_closed_at_the_end_of_its_block(server: SecretStr) -> None:
     with connect(server, "postgres", "test") as session:
         pass
     assert session.closed

@@ -1,4 +1,4 @@
-"""What is stored and shown of long values: Python and SQL cut alike."""
+"""Long values are cut before they are stored or shown, in Python and in SQL in the same way."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def test_values_of_a_row_are_cut_on_the_server(session: Connection[Any], kind: s
     assert session.execute(f"select {sql_cut_values(f'to_{kind}(t)', kind)} from (select) as t").fetchone() == ({},)
 
 
-def test_a_row_is_cut_to_what_is_stored_of_it() -> None:
+def test_a_row_is_cut_in_values_and_columns() -> None:
     row = {f"c{number}": "y" * 900 for number in range(30)}
     found = cut_row(row)
     assert list(found)[:17] == list(row)[:17]

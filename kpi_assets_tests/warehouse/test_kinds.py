@@ -1,4 +1,4 @@
-"""The two registries of storage kinds, and that every other module asks them instead of knowing names."""
+"""Storage kinds have two registries, and no other module depends on the name of a kind."""
 
 import ast
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ PRODUCT = Path(kpi_assets.__file__).parent
 REGISTRIES = ("model/kinds.py", "warehouse/kinds/")
 
 
-def test_each_kind_has_its_traits_and_its_strategy() -> None:
+def test_each_storage_kind_has_traits_and_a_strategy() -> None:
     assert list(STORAGES) == list(STRATEGIES)
     assert {name: kind.name for name, kind in STORAGES.items()} == {name: name for name in STORAGES}
     assert {name: strategy.name for name, strategy in STRATEGIES.items()} == {name: name for name in STORAGES}
     assert all(STRATEGIES[name].kind is kind for name, kind in STORAGES.items())
 
 
-def names_known(source: str) -> Iterator[int]:
-    """The lines on which a module tells storage kinds apart by name, by class, or by what Postgres calls them."""
+def lines_that_distinguish_kinds(source: str) -> Iterator[int]:
+    """Yield the lines on which a module distinguishes storage kinds by name, by class, or by relkind."""
     for node in ast.walk(ast.parse(source)):
         sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
         constants = {each.value for side in sides for each in ast.walk(side) if isinstance(each, ast.Constant)}
@@ -45,13 +45,13 @@ def names_known(source: str) -> Iterator[int]:
         "from kpi_assets.warehouse.kinds.rows import Rows",
     ],
 )
-def test_what_knows_a_name_is_found(line: str) -> None:
-    assert list(names_known(line)) == [1]
+def test_a_line_that_distinguishes_kinds_is_found(line: str) -> None:
+    assert list(lines_that_distinguish_kinds(line)) == [1]
 
 
-def test_no_module_but_the_registries_knows_the_name_of_a_kind() -> None:
+def test_only_the_registries_distinguish_kinds() -> None:
     files = {path.relative_to(PRODUCT).as_posix(): path for path in PRODUCT.rglob("*.py")}
     others = {name: path for name, path in files.items() if not name.startswith(REGISTRIES)}
     assert len(files) > len(others) > 100
-    found = {name: list(names_known(path.read_text())) for name, path in others.items()}
+    found = {name: list(lines_that_distinguish_kinds(path.read_text())) for name, path in others.items()}
     assert {name: lines for name, lines in found.items() if lines} == {}

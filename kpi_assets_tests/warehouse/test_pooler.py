@@ -1,4 +1,4 @@
-"""A pooler that hands each transaction to another session is refused; one that keeps sessions is a server."""
+"""A pooler that shares sessions among transactions is refused; a pooler in session mode is accepted as a server."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -56,8 +56,8 @@ def test_a_pooler_that_shares_sessions_is_refused(sharing: Pooler) -> None:
     assert "set pool_mode = session for that database in the pooler" in found.text
 
 
-def test_the_first_clients_of_a_busy_pooler_are_refused_too(url: str) -> None:
-    """Where others have their sessions, it lends new ones."""
+def test_the_first_clients_of_a_busy_pooler_are_refused_as_well(url: str) -> None:
+    """While other clients use its sessions, the pooler opens new ones."""
     with pooler(url, "transaction") as opened:
         busy = [opened._lend() for _ in range(3)]
         opened._free += busy
@@ -65,21 +65,21 @@ def test_the_first_clients_of_a_busy_pooler_are_refused_too(url: str) -> None:
             connect(through(opened), "postgres", "test").__enter__()
 
 
-def test_a_pooler_that_keeps_sessions_is_asked_once(url: str) -> None:
+def test_a_pooler_in_session_mode_is_probed_once(url: str) -> None:
     with pooler(url, "session") as opened:
         for _ in range(3):
             with connect(through(opened), "postgres", "test") as session:
                 assert session.execute("show timezone").fetchone() == ("UTC",)
-        assert opened.connected == 4, "one more, for the first"
+        assert opened.connected == 4, "the first connection makes one more, to detect the mode"
 
 
-def test_a_server_is_not_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_a_pooler_is_not_probed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module.pooler, "shares_sessions", None)
     with connect(SecretStr(url), "postgres", "test") as session:
         assert session.info.backend_pid > 0
 
 
-def test_a_build_through_a_pooler_that_keeps_sessions(
+def test_a_build_works_through_a_pooler_in_session_mode(
     lab: PipelineHarness, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.file("raw/things.sql", RAW_THINGS)

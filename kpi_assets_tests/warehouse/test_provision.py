@@ -1,4 +1,4 @@
-"""Who may read what: kpi_reader its schemas and ops, everybody else nothing; making it ready again changes nothing."""
+"""Rights: kpi_reader reads its schemas and ops, other roles read nothing; provisioning again changes nothing."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,7 +36,7 @@ def shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pip
             assert not lab.build(name).held
         prepare(lab.pipeline(), lab.server, stack.credentials.reader_password)
         lab.file("marts/large.sql", things(BEFORE, ["2, 'saw', 8"], storage="partitions"))
-        assert not lab.build("marts.large").held, "a table that comes later is readable too"
+        assert not lab.build("marts.large").held, "a table that is made after provisioning is readable too"
         yield lab
 
 
@@ -48,7 +48,7 @@ def reader(shop: PipelineHarness, stack: Stack) -> Iterator[Connection[Any]]:
 
 @pytest.fixture
 def stranger(shop: PipelineHarness) -> Iterator[SecretStr]:
-    """Another role of the same server, which may enter the database postgres, as on a server of one's own."""
+    """The URL of another role of the server, which may connect to the database postgres as by default in PostgreSQL."""
     name = sql.Identifier(STRANGER)
     with connect(shop.server, "postgres", "test") as session:
         session.execute(sql.SQL("create role {} login password {}").format(name, PASSWORD))
@@ -113,7 +113,7 @@ def test_the_reader_cannot_fill_the_table_of_locks(shop: PipelineHarness, reader
                 session.execute(statement.encode())
 
 
-def test_the_reader_has_half_of_the_sessions_unless_somebody_says_otherwise(
+def test_the_reader_may_have_half_of_the_sessions_unless_an_administrator_sets_a_limit(
     shop: PipelineHarness, stack: Stack
 ) -> None:
     limit = "select rolconnlimit, current_setting('max_connections') from pg_roles where rolname = 'kpi_reader'"
@@ -164,13 +164,13 @@ def test_the_reader_may_do_nothing_else(reader: Connection[Any], statement: str)
         reader.execute(statement.encode())
 
 
-def test_the_reader_does_not_reach_builds(shop: PipelineHarness, reader: Connection[Any]) -> None:
+def test_the_reader_cannot_read_builds(shop: PipelineHarness, reader: Connection[Any]) -> None:
     [(build,)] = shop.rows("select relname from pg_class where relispartition and relkind = 'r'")
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for schema builds"):
         reader.execute(sql.SQL("select * from builds.{}").format(sql.Identifier(build)))
 
 
-def test_each_table_of_ops_is_for_readers_or_for_nobody_but_us(shop: PipelineHarness) -> None:
+def test_every_table_of_ops_but_locks_has_columns_for_readers(shop: PipelineHarness) -> None:
     found = shop.rows("select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v')")
     assert {name for (name,) in found} == {*provision.FOR_READERS, "locks"}
 
@@ -185,9 +185,7 @@ def test_the_reviewer_reads_all_of_ops(shop: PipelineHarness) -> None:
                 session.execute(f"select * from {table}".encode())
 
 
-def test_what_readers_were_granted_by_an_earlier_version_is_taken_back(
-    shop: PipelineHarness, reader: Connection[Any]
-) -> None:
+def test_grants_of_an_earlier_version_are_revoked(shop: PipelineHarness, reader: Connection[Any]) -> None:
     with shop.session() as session:
         session.execute("grant select on all tables in schema ops to kpi_reader")
         session.execute("alter default privileges in schema ops grant select on tables to kpi_reader")
@@ -205,15 +203,15 @@ def test_what_readers_were_granted_by_an_earlier_version_is_taken_back(
 
 
 @pytest.mark.parametrize("database", ["postgres", "template1", "dagster"])
-def test_the_reader_enters_no_database_but_ours(shop: PipelineHarness, stack: Stack, database: str) -> None:
-    """On the embedded server, all of which is ours."""
+def test_the_reader_cannot_connect_to_other_databases(shop: PipelineHarness, stack: Stack, database: str) -> None:
+    """This holds for the embedded server, where kpi_assets manages every database."""
     ensure_database(shop.server, "dagster")
     login = _as(shop, READER, stack.credentials.reader_password)
     with pytest.raises(WarehouseError, match=rf"\(permission denied for database \"{database}\""):
         connect(login, database, "test").__enter__()
 
 
-def test_a_role_without_a_grant_does_not_get_in(shop: PipelineHarness, stranger: SecretStr) -> None:
+def test_a_role_without_a_grant_cannot_connect(shop: PipelineHarness, stranger: SecretStr) -> None:
     with (
         pytest.raises(WarehouseError, match=rf"\(permission denied for database \"{shop.name}\" DETAIL: User does not"),
         connect(stranger, shop.name, "test"),
@@ -221,7 +219,7 @@ def test_a_role_without_a_grant_does_not_get_in(shop: PipelineHarness, stranger:
         pass
 
 
-def test_a_user_who_may_not_create_a_database_is_told_what_to_ask_for(
+def test_a_user_without_createdb_is_told_what_an_administrator_must_run(
     shop: PipelineHarness, stranger: SecretStr
 ) -> None:
     with pytest.raises(
@@ -232,7 +230,7 @@ def test_a_user_who_may_not_create_a_database_is_told_what_to_ask_for(
         ensure_database(stranger, "kpi_test_shop")
 
 
-def test_making_it_ready_again_changes_nothing(shop: PipelineHarness) -> None:
+def test_preparing_a_database_again_changes_nothing(shop: PipelineHarness) -> None:
     state = """
         select array_agg(n.nspname || ' ' || n.nspacl::text order by n.nspname),
             (select array_agg(relname || ' ' || relacl::text order by relname) from pg_class where relacl is not null
@@ -247,7 +245,7 @@ def test_making_it_ready_again_changes_nothing(shop: PipelineHarness) -> None:
     assert shop.rows(state) == before
 
 
-def test_the_schemas_of_a_new_database(shop: PipelineHarness) -> None:
+def test_a_new_database_has_these_schemas_and_utf8(shop: PipelineHarness) -> None:
     assert shop.rows(
         "select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' order by 1"
     ) == [("builds",), ("marts",), ("ops",), ("public",), ("raw",), ("stg",)]
@@ -256,7 +254,7 @@ def test_the_schemas_of_a_new_database(shop: PipelineHarness) -> None:
     ]
 
 
-def test_a_schema_that_is_no_longer_for_readers_is_shut_again(lab: PipelineHarness, stack: Stack) -> None:
+def test_a_schema_that_readers_lost_in_pipeline_yaml_is_closed_to_them(lab: PipelineHarness, stack: Stack) -> None:
     lab.file("marts/things.sql", things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     assert not lab.build("marts.things").held
     password = stack.credentials.reader_password
@@ -275,8 +273,8 @@ def test_a_schema_that_is_no_longer_for_readers_is_shut_again(lab: PipelineHarne
 
 
 @pytest.mark.parametrize("role", MAKERS)
-def test_what_was_migrated_is_the_owner_s_alone_to_say(shop: PipelineHarness, role: str) -> None:
-    """Whoever builds writes into the other tables of ops."""
+def test_only_the_owner_writes_the_table_of_migrations(shop: PipelineHarness, role: str) -> None:
+    """The roles that build may write into the other tables of ops."""
     with shop.session() as session, session.transaction(force_rollback=True):
         session.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
         for allowed in ("select * from ops.migrations", "update ops.pipeline_runs set error_message = error_message"):
@@ -286,7 +284,7 @@ def test_what_was_migrated_is_the_owner_s_alone_to_say(shop: PipelineHarness, ro
                 session.execute(statement.encode())
 
 
-def test_a_user_who_may_not_create_roles_leaves_that_to_others(
+def test_a_user_without_createrole_creates_no_roles_and_no_error(
     shop: PipelineHarness, stranger: SecretStr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provision, "ROLES", ("kpi_test_loader", "kpi_test_builder"))
@@ -294,7 +292,7 @@ def test_a_user_who_may_not_create_roles_leaves_that_to_others(
     assert shop.rows("select rolname from pg_roles where rolname like 'kpi_test_%er' order by 1") == [(STRANGER,)]
 
 
-def test_an_owner_who_may_not_act_as_our_roles_builds_under_his_own_name(
+def test_an_owner_who_may_not_act_as_the_roles_builds_as_himself(
     stack: Stack, stranger: SecretStr, tmp_path: Path
 ) -> None:
     with PipelineHarness.open(stack, tmp_path) as lab:
@@ -310,7 +308,7 @@ def test_an_owner_who_may_not_act_as_our_roles_builds_under_his_own_name(
         assert lab.rows(owners) == [(STRANGER,)]
 
 
-def test_tables_and_views_of_before_are_handed_to_the_role_of_their_layer(lab: PipelineHarness) -> None:
+def test_existing_tables_and_views_are_handed_to_the_role_of_their_layer(lab: PipelineHarness) -> None:
     with lab.session() as session:
         session.execute("create table raw.old (a integer); create view marts.old as select 1 as a")
         session.execute('create table builds.raw__old (a integer); create table builds."else" (a integer)')

@@ -1,4 +1,4 @@
-"""Readable records are told from unreadable ones value by value, natively and as servers before 16 must do it."""
+"""Each value is tested for whether it can be read, by Postgres 16 natively and by the fallback for older servers."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def loaded(session: Connection[Any], candidate: Candidate, data: bytes, kept: in
 
 
 def record_with(column: str, value: str) -> bytes:
-    """A record of `kinds` with one value, and NULL in the other columns."""
+    """Return a record of `kinds` with `value` in `column` and NULL in the other columns."""
     written = f'"{value.replace(chr(34), chr(34) * 2)}"'
     return ("7," + ",".join(written if name == column else "" for name in TYPES)).encode()
 
@@ -175,7 +175,7 @@ REFUSED = [
 
 @pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize(("column", "value", "reason"), REFUSED)
-def test_a_value_that_its_type_refuses(
+def test_a_value_that_its_type_refuses_is_a_bad_record_with_its_reason(
     session: Connection[Any], kinds: Candidate, column: str, value: str, reason: str
 ) -> None:
     bad = record_with(column, value)
@@ -187,10 +187,10 @@ def test_a_value_that_its_type_refuses(
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 @pytest.mark.parametrize(("column", "value", "reason"), REFUSED)
-def test_a_value_that_its_type_refuses_comes_through_no_copy(
+def test_a_value_that_its_type_refuses_is_not_loaded_by_copy(
     session: Connection[Any], kinds: Candidate, column: str, value: str, reason: str, end: str
 ) -> None:
-    """Bare as well as in quotes: by the proof, or by COPY."""
+    """The value is refused by the proof or by COPY, with quotes and without."""
     quoted = record_with(column, value).decode()
     for record in {quoted, quoted.replace('"', "")} if value and "," not in value and "\n" not in value else {quoted}:
         with pytest.raises((UnprovenError, psycopg.DataError)), session.transaction():
@@ -199,7 +199,7 @@ def test_a_value_that_its_type_refuses_comes_through_no_copy(
 
 
 def copied(session: Connection[Any], candidate: Candidate, records: str) -> int:
-    """What the proven COPY loads."""
+    """Load the records by the proven COPY and return their number."""
     data = (",".join(candidate.table.columns) + "\n" + records).encode()
     blocks = Proof(candidate.table.types).watch([data])
     return candidates.copy_in(session, candidate, blocks, QUOTED.options(at_start=True), lambda _done: None)
@@ -250,7 +250,7 @@ ACCEPTED = [
 
 @pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize(("column", "value", "stored"), ACCEPTED)
-def test_a_value_that_its_type_accepts_is_stored_as_copy_would(
+def test_a_value_that_its_type_accepts_is_stored_as_by_copy(
     session: Connection[Any], kinds: Candidate, column: str, value: str, stored: str
 ) -> None:
     record = record_with(column, value).decode()
@@ -268,7 +268,7 @@ def test_a_value_that_its_type_accepts_is_stored_as_copy_would(
         assert session.execute(f"select {column}::text from {kinds.relation}").fetchall() == [(stored,)]
 
 
-def test_every_type_is_tried() -> None:
+def test_every_type_has_accepted_and_refused_values_here() -> None:
     known = {type_.partition("(")[0] for type_ in TYPE.pattern.replace(r"(\(\d+,\d+\))?", "").split("|")}
     assert {type_.partition("(")[0] for type_ in TYPES.values()} == known
     assert {column for column, *_ in ACCEPTED} == set(TYPES)
@@ -276,8 +276,8 @@ def test_every_type_is_tried() -> None:
 
 
 @pytest.mark.usefixtures("_way")
-def test_of_several_values_that_are_refused_the_first_is_named(session: Connection[Any], kinds: Candidate) -> None:
-    """Whoever refuses it, the form or Postgres."""
+def test_the_first_of_several_refused_values_is_named(session: Connection[Any], kinds: Candidate) -> None:
+    """This holds whether the check of the form or Postgres refuses the value."""
     rest = b"," * (len(TYPES) - 2)
     data = b"header\n1,99999,1_0" + rest + b"\n2,1_0,9999999999" + rest + b"\n3,5,6" + rest + b"\n"
     assert [(bad.line, bad.column, bad.reason) for bad in loaded(session, kinds, data).samples] == [
@@ -287,7 +287,7 @@ def test_of_several_values_that_are_refused_the_first_is_named(session: Connecti
 
 
 @pytest.mark.usefixtures("_way")
-def test_what_is_kept_of_long_values_is_their_beginning(session: Connection[Any], kinds: Candidate) -> None:
+def test_of_long_values_only_the_beginning_is_kept(session: Connection[Any], kinds: Candidate) -> None:
     rest = b"," * (len(TYPES) - 1)
     data = b"header\n1," + b"9" * 3_000_000 + rest + b"\n2," + b"x" * 50_000 + rest + b"\n"
     [large, long] = loaded(session, kinds, data).samples
@@ -298,7 +298,7 @@ def test_what_is_kept_of_long_values_is_their_beginning(session: Connection[Any]
 
 
 @pytest.mark.usefixtures("_way")
-def test_each_kind_of_bad_record_is_handed_back_with_its_line_and_text(
+def test_each_kind_of_bad_record_is_returned_with_its_line_and_text(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     shared.file("raw/things.sql", RAW_THINGS)
@@ -340,7 +340,7 @@ def test_each_kind_of_bad_record_is_handed_back_with_its_line_and_text(
 
 
 @pytest.mark.usefixtures("_way")
-def test_a_table_of_texts_refuses_only_broken_records(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_a_table_of_text_columns_refuses_only_broken_records(session: Connection[Any], shared: PipelineHarness) -> None:
     text = HEADER.format(columns="  name: {type: text, description: Name.}").replace("type: integer", "type: text")
     shared.file("raw/texts.sql", text.replace("raw/kinds", "raw/texts"))
     candidate = Candidate(shared.pipeline().table("raw.texts"), DAY, 3)
@@ -369,14 +369,14 @@ def test_all_bad_records_are_counted_and_only_the_first_are_kept(
     assert [bad.line for bad in loaded(session, candidate, data, kept=5).samples] == [2, 3, 4, 5, 6]
 
 
-# ---- what the gate makes of it
+# ---- the gate
 
 BAD = b"thing_id,name,weight\n1,anvil,20.50\nx,feather,0.01\n3,saw,heavy\n4,nail,1.00\n5,short\n"
 
 
 @pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize(("budget", "held"), [(0, True), (2, True), (3, False), (4, False)])
-def test_the_budget_says_how_many_records_may_be_set_aside(lab: PipelineHarness, budget: int, held: bool) -> None:
+def test_a_build_with_more_bad_records_than_its_budget_is_held(lab: PipelineHarness, budget: int, held: bool) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("  format: csv\n", f"  format: csv\n  quarantine_budget: {budget}\n"))
     lab.put_things(BAD)
 

@@ -1,4 +1,4 @@
-"""What a server or libpq says is told with its cause, and with what to do about just that."""
+"""Messages of the server and of libpq are reported with their cause and with the remedy for it."""
 
 import psycopg
 import pytest
@@ -69,13 +69,13 @@ WAIT = "wait until it has started, and try again"
         ("something else", "look at its log, and at KPI_POSTGRES_URL"),
     ],
 )
-def test_no_session(said: str, cure: str) -> None:
+def test_a_refused_session_is_reported_with_its_remedy(said: str, cure: str) -> None:
     sentence = why_not(URL, "shop", psycopg.OperationalError(said))
     assert sentence.startswith("The warehouse server at db.example:5433 ")
     assert sentence.endswith(f" on database 'shop' ({said.removeprefix('FATAL:  ')}): {cure}.")
 
 
-def test_a_server_without_tls(stack: Stack) -> None:
+def test_a_server_without_tls_is_named(stack: Stack) -> None:
     url = settings().postgres_url
     assert url
     with pytest.raises(WarehouseError, match=r"SSL was required\): it has no TLS: turn that on there, or take sslmode"):
@@ -91,5 +91,5 @@ def test_a_server_without_tls(stack: Stack) -> None:
         (errors.UndefinedTable("away"), None),
     ],
 )
-def test_a_statement(error: psycopg.Error, cure: str | None) -> None:
+def test_a_failed_statement_has_the_remedy_of_its_cause(error: psycopg.Error, cure: str | None) -> None:
     assert cure_of(error) == cure

@@ -1,4 +1,4 @@
-"""What is measured in the scan that all checks share, planned without a server."""
+"""The plan of the one scan that all checks of a build share. It needs no server."""
 
 from datetime import date
 from pathlib import Path
@@ -40,7 +40,7 @@ def planned(checks: str, **facts: Any) -> ScanPlan:
     ("checks", "facts", "predicates"),
     [
         ("min_rows: {at_least: 3}", {}, {}),
-        # Of the grain the index proves that it is unique; without it, a query of its own must.
+        # The index proves that the grain is unique. Without an index, a separate query does.
         ("min_rows: {}", {"grain_is_proven": True}, {"grain": '"thing_id" is null or "name" is null'}),
         ("not_null: [name]", {}, {"not_null": '"name" is null'}),
         ("range: {weight: [0, 9]}", {}, {"range__weight": '"weight" < 0 or "weight" > 9'}),
@@ -48,7 +48,7 @@ def planned(checks: str, **facts: Any) -> ScanPlan:
         ('heavy: {bad_rows: "select * from {this} where weight > 9"}', {}, {"heavy": "weight > 9"}),
         ('heavy: {bad_rows: "select name from {this} where weight > 9"}', {}, {}),
         ("unique: {names: [name]}", {}, {}),
-        # A reference to a dense key needs no other table; to any other key it does.
+        # A reference to a dense key is checked without the other table. Any other key needs a query.
         ("foreign_key: {thing_id: raw.catalog.id}", {}, {}),
         ("foreign_key: {thing_id: raw.catalog.id}", {"looked_up": {ORPHANS: None}}, {}),
         (
@@ -58,19 +58,19 @@ def planned(checks: str, **facts: Any) -> ScanPlan:
         ),
     ],
 )
-def test_a_check_that_a_row_alone_fails_is_counted_in_the_scan(
+def test_a_check_on_single_rows_is_counted_in_the_scan(
     checks: str, facts: dict[str, Any], predicates: dict[str, str]
 ) -> None:
     assert planned(checks, **facts).predicates == predicates
 
 
-def test_what_reconciles_is_added_up_in_it() -> None:
+def test_reconcile_is_an_aggregate_of_the_scan() -> None:
     found = planned("reconcile: {source: raw.lines, sum: price, here: weight}\n  rows: {reconcile: {source: raw.a}}")
     assert found.aggregates == {"reconcile": "coalesce(sum(weight\n), 0)", "rows": "coalesce(count(*), 0)"}
     assert (found.predicates, found.any_bad) == ({}, {})
 
 
-def test_one_count_tells_whether_any_row_is_bad_and_a_comment_in_a_predicate_ends_with_it() -> None:
+def test_one_count_covers_all_predicates_and_a_comment_in_one_cannot_hide_the_rest() -> None:
     found = planned('not_null: [name]\n  odd: {bad_rows: "select * from {this} where weight > 9 -- heavy"}')
     assert found.any_bad == {"BAD": 'count(*) filter (where ("name" is null\n) or (weight > 9 -- heavy\n))'}
     assert found.counts == {
@@ -79,7 +79,7 @@ def test_one_count_tells_whether_any_row_is_bad_and_a_comment_in_a_predicate_end
     }
 
 
-def test_several_measures_of_one_check_have_columns_of_their_own() -> None:
+def test_several_measures_of_one_check_have_separate_columns() -> None:
     with registered():
         found = planned("spread: {weight: 5}")
     assert found.aggregates == {"spread__weight": 'min("weight")', "spread__weight 1": 'max("weight")'}

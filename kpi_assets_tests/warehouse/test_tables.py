@@ -1,4 +1,4 @@
-"""The published table follows its file while other load_dates are published; what stands in the way is a sentence."""
+"""A published table follows changes of its file while other load_dates are published, or one sentence says why not."""
 
 import re
 from datetime import date
@@ -31,7 +31,7 @@ STORAGES = pytest.mark.parametrize("storage", ["rows", "partitions"])
 def things(
     columns: dict[str, str], rows: list[str], *, storage: str = "rows", grain: str = "thing_id", more: str = ""
 ) -> str:
-    """A file whose SELECT returns the given rows, each a list of SQL constants, cast to the columns' types."""
+    """Return a file whose SELECT gives `rows`. Each row lists SQL constants, cast to the types of the columns."""
     return FILE.format(
         grain=grain,
         storage=storage,
@@ -65,7 +65,7 @@ def types(lab: PipelineHarness, name: str = "marts.things") -> dict[str, str]:
     )
 
 
-# What a file changes to, a row of it, and which columns the table keeps for the load_date of before, or keeps wider.
+# (new columns, a row of them, the columns that the table keeps, or keeps wider, for the older load_date)
 CHANGES = {
     "gains a column": ({**BEFORE, "unit": "text"}, "2, 'saw', 5, 'kg'", {}),
     "gains a column in the middle": (
@@ -82,10 +82,10 @@ CHANGES = {
     "widens a column": ({**BEFORE, "weight": "bigint"}, "2, 'saw', 5", {}),
     "narrows a column": ({**BEFORE, "weight": "smallint"}, "2, 'saw', 5", {"weight": "integer"}),
     "retypes a column": ({**BEFORE, "weight": "numeric(6,2)"}, "2, 'saw', 5.25", {"weight": "numeric"}),
-    "retypes a column to a roomy one": ({**BEFORE, "weight": "numeric(12,2)"}, "2, 'saw', 5.25", {}),
+    "retypes a column to a type that holds its values": ({**BEFORE, "weight": "numeric(12,2)"}, "2, 'saw', 5.25", {}),
     "retypes a column to text": ({**BEFORE, "weight": "text"}, "2, 'saw', 5", {}),
     "retypes a text": ({**BEFORE, "name": "integer"}, "2, 9, 5", {"name": "text"}),
-    "takes its columns in another order": (
+    "reorders its columns": (
         {"weight": "integer", "name": "text", "thing_id": "integer"},
         "5, 'saw', 2",
         {},
@@ -94,13 +94,13 @@ CHANGES = {
 
 
 def rows_of(lab: PipelineHarness, day: date, columns: dict[str, str]) -> list[tuple[object, ...]]:
-    """What is stored of a load_date, as text, in the types with which it was published."""
+    """Return the stored rows of a load_date as text, in the types with which it was published."""
     names = ", ".join(f"{name}::{type_}::text" for name, type_ in columns.items())
     return lab.rows(f"select {names} from marts.things where load_date = '{day}' order by thing_id")
 
 
 def is_as_published(lab: PipelineHarness, day: date) -> bool:
-    """Whether the ledger's checksum is that of the stored rows."""
+    """Return whether the stored rows have the checksum of the ledger."""
     table = lab.pipeline().table("marts.things")
     with lab.session() as session:
         publish = publishes.current(session, [table.relation], day)[table.relation]
@@ -109,7 +109,7 @@ def is_as_published(lab: PipelineHarness, day: date) -> bool:
 
 @STORAGES
 @pytest.mark.parametrize(("columns", "row", "kept"), CHANGES.values(), ids=CHANGES)
-def test_a_header_changes_while_another_load_date_is_published(
+def test_changed_columns_leave_other_published_load_dates_as_they_were(
     lab: PipelineHarness, storage: str, columns: dict[str, str], row: str, kept: dict[str, str]
 ) -> None:
     before = things(BEFORE, ["1, 'anvil', 7"], storage=storage)
@@ -118,7 +118,7 @@ def test_a_header_changes_while_another_load_date_is_published(
     publish(lab, after, NEXT)
 
     assert types(lab) == {"load_date": "date", **columns, **kept}
-    assert rows_of(lab, DAY, BEFORE) == [("1", "anvil", "7")], "nobody published it again"
+    assert rows_of(lab, DAY, BEFORE) == [("1", "anvil", "7")], "this load_date was not published again"
     values = zip(row.split(","), columns.values(), strict=True)
     new = lab.rows("select " + ", ".join(f"{value}::{type_}::text" for value, type_ in values))
     assert rows_of(lab, NEXT, columns) == new
@@ -130,18 +130,18 @@ def test_a_header_changes_while_another_load_date_is_published(
     ]
 
     publish(lab, after, DAY)
-    assert types(lab) == {"load_date": "date", **columns}, "no load_date needs what was kept"
+    assert types(lab) == {"load_date": "date", **columns}, "no load_date needs the old columns any more"
     assert rows_of(lab, DAY, columns) == rows_of(lab, NEXT, columns) == new
     assert is_as_published(lab, DAY)
     assert is_as_published(lab, NEXT)
 
     publish(lab, before, DAY)
     assert rows_of(lab, DAY, BEFORE) == [("1", "anvil", "7")]
-    assert rows_of(lab, NEXT, columns) == new, "nor is one changed by the way back"
+    assert rows_of(lab, NEXT, columns) == new, "the way back changes no other load_date either"
     assert is_as_published(lab, NEXT)
 
 
-def test_a_column_that_was_taken_out_by_mistake_is_there_again_with_all_its_values(lab: PipelineHarness) -> None:
+def test_a_column_that_is_removed_and_added_again_has_its_old_values(lab: PipelineHarness) -> None:
     text = things(BEFORE, ["1, 'anvil', 7"])
     publish(lab, text)
     publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"]), NEXT)
@@ -150,7 +150,7 @@ def test_a_column_that_was_taken_out_by_mistake_is_there_again_with_all_its_valu
 
 
 @STORAGES
-def test_types_that_have_nothing_in_common_stand_in_the_way(lab: PipelineHarness, storage: str) -> None:
+def test_a_type_that_cannot_hold_published_values_is_refused(lab: PipelineHarness, storage: str) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=storage))
     path = lab.file("marts/things.sql", things({**BEFORE, "weight": "date"}, ["2, 'x', null"], storage=storage))
 
@@ -170,11 +170,11 @@ def test_types_that_have_nothing_in_common_stand_in_the_way(lab: PipelineHarness
     assert message.startswith(f"{path}: the column 'weight' cannot become date")
 
     lab.build("marts.things", DAY)
-    assert types(lab)["weight"] == "date", "of the one load_date that is replaced nothing is lost"
+    assert types(lab)["weight"] == "date", "the type may change when the only load_date is replaced"
 
 
 @STORAGES
-def test_somebody_s_view_of_a_column_keeps_its_type_unless_it_is_ours_to_make_anew(
+def test_a_user_s_view_blocks_a_type_change_unless_it_lies_in_a_schema_of_the_pipeline(
     lab: PipelineHarness, storage: str
 ) -> None:
     publish(lab, things(BEFORE, ["1, '8', 7"], storage=storage))
@@ -197,9 +197,7 @@ def test_somebody_s_view_of_a_column_keeps_its_type_unless_it_is_ours_to_make_an
 
 
 @STORAGES
-def test_somebody_s_view_of_a_column_that_no_load_date_has_any_more_keeps_it(
-    lab: PipelineHarness, storage: str
-) -> None:
+def test_a_column_that_no_load_date_has_stays_while_a_user_s_view_reads_it(lab: PipelineHarness, storage: str) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=storage))
     execute(lab, "create view marts.weights as select weight from marts.things")
     publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"], storage=storage))
@@ -227,9 +225,7 @@ where load_date = %(load_date)s
 
 
 @STORAGES
-def test_a_build_reads_the_types_that_the_file_declares_while_others_are_kept(
-    lab: PipelineHarness, storage: str
-) -> None:
+def test_a_build_reads_the_declared_types_although_the_table_has_wider_ones(lab: PipelineHarness, storage: str) -> None:
     narrow = {**BEFORE, "weight": "numeric(6,2)"}
     publish(lab, things({**BEFORE, "weight": "numeric(9,4)"}, ["1, 'anvil', 7.1234"], storage=storage))
     publish(lab, things(narrow, ["1, 'anvil', 7.12"], storage=storage), NEXT)
@@ -246,7 +242,7 @@ def test_a_build_reads_the_types_that_the_file_declares_while_others_are_kept(
         lab.build("marts.weights", DAY)
 
 
-def test_a_build_does_not_read_a_column_that_a_load_date_was_published_without(lab: PipelineHarness) -> None:
+def test_a_build_refuses_a_column_that_its_load_date_was_published_without(lab: PipelineHarness) -> None:
     publish(lab, things({"thing_id": "integer", "name": "text"}, ["1, 'anvil'"]))
     publish(lab, things({**BEFORE, "weight": "numeric(6,2)"}, ["1, 'anvil', 7"]), NEXT)
     lab.file("marts/weights.sql", READER)
@@ -259,7 +255,7 @@ def test_a_build_does_not_read_a_column_that_a_load_date_was_published_without(l
             "o.weight <> t.weight", "o.name is null"
         ),
     )
-    assert not lab.build("marts.weights", DAY).held, "what it does not read may be whatever it is"
+    assert not lab.build("marts.weights", DAY).held, "a column that is not read does not matter"
 
 
 KPI = "kpi: {chart: {x: thing_id, y: weight}}\n"
@@ -277,9 +273,7 @@ def test_the_latest_view_follows_the_columns_and_the_latest_load_date(lab: Pipel
 
 
 @STORAGES
-def test_the_latest_view_is_as_its_load_date_was_published_whatever_an_older_one_becomes(
-    lab: PipelineHarness, storage: str
-) -> None:
+def test_the_latest_view_does_not_change_when_an_older_load_date_is_rebuilt(lab: PipelineHarness, storage: str) -> None:
     text = things(BEFORE, ["1, 'anvil', 7", "2, 'nail', 4"], storage=storage, more=KPI + VOLUME)
     publish(lab, text)
     publish(lab, text, NEXT)
@@ -290,17 +284,17 @@ def test_the_latest_view_is_as_its_load_date_was_published_whatever_an_older_one
         lab,
         things({"thing_id": "integer", "weight": "integer", "unit": "text"}, ["1, 5, 'kg'"], storage=storage, more=KPI),
     )
-    assert lab.rows(latest) == before, "nobody published it again: no column less, and no row more"
+    assert lab.rows(latest) == before, "this load_date was not published again, so its columns and rows stay"
     publish(
         lab,
         things({"thing_id": "integer", "weight": "integer", "unit": "text"}, ["1, 5, 'kg'"], storage=storage, more=KPI),
         NEXT,
     )
     assert lab.rows(latest) == [(NEXT, 1, 5, "kg")]
-    assert set(types(lab)) == {"load_date", "thing_id", "weight", "unit"}, "nothing is kept that no load_date needs"
+    assert set(types(lab)) == {"load_date", "thing_id", "weight", "unit"}, "columns that no load_date needs are removed"
 
 
-def test_a_view_for_readers_that_is_gone_is_named_and_made_again(lab: PipelineHarness) -> None:
+def test_a_missing_latest_view_is_reported_and_created_again_by_a_build(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     pipeline = lab.pipeline()
     with lab.session() as session:
@@ -319,12 +313,12 @@ VOLUME = "min_volume: {column: weight, at_least: 5}\n"
 
 
 @STORAGES
-def test_rows_of_low_volume_are_kept_marked_and_left_out_for_readers(lab: PipelineHarness, storage: str) -> None:
+def test_rows_of_low_volume_are_kept_and_marked_and_hidden_from_readers(lab: PipelineHarness, storage: str) -> None:
     rows = ["1, 'anvil', 5", "2, 'nail', 4", "3, 'feather', null"]
     path = lab.file("marts/things.sql", things(BEFORE, rows, storage=storage, more=KPI + VOLUME))
     outcome = lab.build("marts.things")
     assert outcome.rows == 3
-    assert outcome.chart == ([("1", 5.0)], 1), "the picture is of what readers see"
+    assert outcome.chart == ([("1", 5.0)], 1), "the chart has the rows that readers see"
     marked = "select thing_id, is_low_volume from marts.things order by 1"
     assert lab.rows(marked) == [(1, False), (2, True), (3, True)]
     assert types(lab, "marts.things_latest") == {"load_date": "date", **BEFORE}
@@ -337,13 +331,15 @@ def test_rows_of_low_volume_are_kept_marked_and_left_out_for_readers(lab: Pipeli
     assert lab.rows("select thing_id from marts.things_latest order by 1") == [(1,), (2,)]
 
 
-def test_a_min_volume_that_is_added_hides_nothing_that_was_published_before_and_goes_again(
+def test_a_new_min_volume_hides_no_earlier_rows_and_can_be_removed_again(
     lab: PipelineHarness,
 ) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 3"], more=KPI), NEXT)
     publish(lab, things(BEFORE, ["2, 'nail', 4", "3, 'saw', 6"], more=KPI + VOLUME), DAY)
     assert lab.rows("select thing_id, is_low_volume from marts.things order by 1") == [(1, None), (2, True), (3, False)]
-    assert lab.rows("select thing_id from marts.things_latest") == [(1,)], "it is not judged, and still the latest"
+    assert lab.rows("select thing_id from marts.things_latest") == [(1,)], (
+        "the latest load_date has no marks, and hides nothing"
+    )
     publish(lab, things(BEFORE, ["1, 'anvil', 3"], more=KPI + VOLUME), NEXT)
     assert lab.rows("select thing_id from marts.things_latest") == []
     publish(lab, things(BEFORE, ["1, 'anvil', 3"], more=KPI), NEXT)
@@ -352,7 +348,7 @@ def test_a_min_volume_that_is_added_hides_nothing_that_was_published_before_and_
     assert types(lab) == {"load_date": "date", **BEFORE}
 
 
-def test_somebody_s_view_of_the_latest_view_stands_in_the_way(lab: PipelineHarness) -> None:
+def test_a_user_s_view_on_the_latest_view_blocks_a_change_of_its_columns(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     execute(lab, "create view marts.names as select name from marts.things_latest")
     path = lab.file("marts/things.sql", things({"thing_id": "integer", "weight": "integer"}, ["2, 5"], more=KPI))
@@ -367,7 +363,7 @@ def test_somebody_s_view_of_the_latest_view_stands_in_the_way(lab: PipelineHarne
 # ---- grain and storage
 
 
-def test_another_grain_is_kept_from_then_on(lab: PipelineHarness) -> None:
+def test_a_changed_grain_replaces_the_unique_index(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7", "2, 'anvil', 8"]))
     publish(lab, things(BEFORE, ["1, 'anvil', 7", "1, 'saw', 8"], grain="thing_id, name"), NEXT)
     keys = lab.rows(
@@ -380,7 +376,7 @@ def test_another_grain_is_kept_from_then_on(lab: PipelineHarness) -> None:
     assert lab.rows("select count(*) from marts.things") == [(4,)]
 
 
-def test_a_table_is_called_like_the_index_that_a_server_would_make(lab: PipelineHarness) -> None:
+def test_a_table_may_have_the_name_that_the_server_would_give_an_index(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"]))
     name = "things_load_date_thing_id_idx"
     lab.file(f"marts/{name}.sql", things(BEFORE, ["1, 'anvil', 7"]))
@@ -388,19 +384,19 @@ def test_a_table_is_called_like_the_index_that_a_server_would_make(lab: Pipeline
     assert lab.rows(f"select count(*) from marts.{name}") == [(1,)]
 
 
-def test_a_grain_that_published_rows_break_is_unique_once_they_are_built_again(lab: PipelineHarness) -> None:
+def test_a_new_grain_is_unique_once_the_rows_that_violate_it_are_rebuilt(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7", "2, 'anvil', 8"]))
     publish(lab, things(BEFORE, ["1, 'saw', 7"], grain="name"), NEXT)
     assert lab.rows("select load_date, thing_id from marts.things order by 1, 2") == [(DAY, 1), (DAY, 2), (NEXT, 1)]
     unique = "select indisunique from pg_index where indrelid = 'marts.things'::regclass"
-    assert lab.rows(unique) == [(False,)], "their key is proven by their audits meanwhile"
+    assert lab.rows(unique) == [(False,)], "until then the audit of each build checks the key"
     publish(lab, things(BEFORE, ["1, 'saw', 7"], grain="name"), DAY)
     publish(lab, things(BEFORE, ["1, 'saw', 7"], grain="name"), NEXT)
     assert lab.rows(unique) == [(True,)]
 
 
 @pytest.mark.parametrize(("before", "after"), [("rows", "partitions"), ("partitions", "rows")])
-def test_another_storage_stands_in_the_way(lab: PipelineHarness, before: str, after: str) -> None:
+def test_a_change_of_storage_is_refused(lab: PipelineHarness, before: str, after: str) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], storage=before))
     path = lab.file("marts/things.sql", things(BEFORE, ["2, 'saw', 5"], storage=after))
     with pytest.raises(
@@ -427,7 +423,7 @@ def test_another_storage_stands_in_the_way(lab: PipelineHarness, before: str, af
         ("null", "integer", "text"),
     ],
 )
-def test_a_column_of_another_type_than_declared_is_an_error(
+def test_a_column_whose_type_differs_from_its_declaration_is_an_error(
     lab: PipelineHarness, expression: str, type_: str, returned: str
 ) -> None:
     text = things({"thing_id": "integer", "value": type_}, ["1, null"])
@@ -443,7 +439,7 @@ def test_a_column_of_another_type_than_declared_is_an_error(
     assert lab.rows("select relname from pg_class where relnamespace = 'builds'::regnamespace") == []
 
 
-# ---- what people read about it
+# ---- comments
 
 
 @STORAGES
@@ -482,7 +478,7 @@ def test_a_load_date_without_rows_replaces_one_with_rows(lab: PipelineHarness, s
     assert lab.rows("select load_date, rows from ops.published order by 1") == [(DAY, 0), (NEXT, 1)]
 
 
-def test_tables_whose_names_begin_alike_leave_each_other_s_builds_alone(lab: PipelineHarness) -> None:
+def test_tables_with_a_common_name_prefix_keep_their_own_builds(lab: PipelineHarness) -> None:
     held, other = (f"{'long_' * 7}{letter * 5}" for letter in "ab")
     text = things(BEFORE, ["1, 'anvil', 7"], storage="partitions")
     lab.file(f"marts/{held}.sql", text.replace("@end", "checks:\n  min_rows: {at_least: 2}\n@end"))

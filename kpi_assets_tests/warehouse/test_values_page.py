@@ -1,4 +1,4 @@
-"""docs/reference/values.md says only what is true: each example is read, or refused with the words that stand there."""
+"""docs/reference/values.md is true: each of its examples is read, or is refused with the reason on that page."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ EXAMPLES = [
 
 
 def proven(type_: str, text: str) -> bool:
-    """Whether the proof lets a value through, in quotes and, where it can stand so, without."""
+    """Return whether the proof accepts a value, in quotes and, where quotes are optional, without them."""
     quoted = '"' + text.replace('"', '""') + '"'
     found = set()
     for field in (quoted, text) if not set(text) & set('",') else (quoted,):
@@ -40,7 +40,7 @@ def proven(type_: str, text: str) -> bool:
 
 
 def accepts(session: Connection[Any], type_: str, text: str) -> bool:
-    """Whether Postgres does."""
+    """Return whether Postgres accepts the value."""
     return session.execute("select pg_input_is_valid(%s, %s)", [text, type_]).fetchone() == (True,)
 
 
@@ -52,7 +52,9 @@ def test_every_type_has_its_section_and_examples_of_both_kinds() -> None:
 
 
 @pytest.mark.parametrize(("type_", "text", "said"), EXAMPLES)
-def test_what_the_page_says_of_a_value(session: Connection[Any], type_: str, text: str, said: str) -> None:
+def test_each_example_of_the_page_is_read_or_refused_as_it_says(
+    session: Connection[Any], type_: str, text: str, said: str
+) -> None:
     if said == "read":
         assert written.problem(type_, text) is None
         assert proven(type_, text)
@@ -65,7 +67,7 @@ def test_what_the_page_says_of_a_value(session: Connection[Any], type_: str, tex
         assert not proven(type_, text)
 
 
-def test_what_the_page_says_of_blanks_and_of_empty_texts() -> None:
+def test_the_page_is_right_about_blanks_and_empty_texts() -> None:
     section = SECTIONS["Every type but text, uuid and jsonb"]
     formed = ["smallint", "numeric", "numeric(8,2)", "real", "boolean", "date"]
     assert {written.problem(type_, text) for type_ in formed for text in (" 5", "5 ")} == {written.BLANKS}
@@ -75,7 +77,7 @@ def test_what_the_page_says_of_blanks_and_of_empty_texts() -> None:
 
 
 @pytest.mark.parametrize("row", re.findall(r"^\| (`.+`) \| (.+) \|$", SECTIONS["Quotes and records"], re.MULTILINE))
-def test_what_the_page_says_of_a_record(row: tuple[str, str]) -> None:
+def test_each_example_of_a_record_is_read_or_refused_as_the_page_says(row: tuple[str, str]) -> None:
     cells, said = row
     for example in re.findall(r"`([^`]+)`", cells):
         data = f"id,name\n{example.replace('⏎', chr(10))}\n".encode()
@@ -87,6 +89,6 @@ def test_what_the_page_says_of_a_record(row: tuple[str, str]) -> None:
             assert record.problem == said
 
 
-def test_the_limits_that_the_page_names() -> None:
+def test_the_page_names_the_limits_of_the_code() -> None:
     assert f"`{records.TOO_LONG}`" in PAGE
     assert f"{excerpt.RECORD:,} characters are kept, of a value {excerpt.VALUE:,}" in " ".join(PAGE.split())

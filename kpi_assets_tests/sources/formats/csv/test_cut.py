@@ -1,4 +1,4 @@
-"""Where a CSV is cut: at the first record of another key behind each place, and only where the keys rise."""
+"""A CSV is cut at the first record of a new key after each target offset, and only if the keys rise."""
 
 import pytest
 
@@ -40,21 +40,21 @@ def test_the_key_may_be_any_field_and_negative(store: Store) -> None:
     [
         pytest.param(body(list(range(200))[::-1]), id="falling keys"),
         pytest.param(body([7] * 300), id="one key"),
-        pytest.param(body([7] * 300 + [8] * 100), id="a key at two of the places"),
+        pytest.param(body([7] * 300 + [8] * 100), id="a key at two target offsets"),
         pytest.param(body(list(range(100)), b'"a\nb"'), id="quoted fields"),
         pytest.param(HEADER + b"one,x\n" * 100, id="no whole numbers"),
-        pytest.param(HEADER + b"1\n" * 100 + b"2\n" * 100, id="fields that lack"),
-        pytest.param(body([*range(100, 150), *range(50, 100), *range(100, 150)]), id="keys that come again"),
+        pytest.param(HEADER + b"1\n" * 100 + b"2\n" * 100, id="missing fields"),
+        pytest.param(body([*range(100, 150), *range(50, 100), *range(100, 150)]), id="repeated keys"),
         pytest.param(HEADER, id="a header only"),
         pytest.param(b"", id="no bytes"),
     ],
 )
-def test_there_is_no_cut(store: Store, data: bytes) -> None:
+def test_files_without_rising_keys_or_quoted_ones_are_not_cut(store: Store, data: bytes) -> None:
     column = 1 if b"1\n1\n" in data else 0
     assert find_cuts(store, put(store, KEY, data), column, 3) is None
 
 
-def test_only_so_many_bytes_are_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_for_a_cut_reads_a_limited_number_of_bytes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = put(store, KEY, body([1] * 100 + [2] * 100))
     assert find_cuts(store, manifest, 0, 4) is None
     assert find_cuts(store, manifest, 0, 2) is not None

@@ -1,4 +1,4 @@
-"""The proof at COPY's speed: it gives every byte on, whole records or not, and ends where one is not by the rules."""
+"""The proof passes on every byte of valid records, and raises UnprovenError at a record that violates the rules."""
 
 import pytest
 
@@ -22,11 +22,11 @@ BAD = {
     "a plus sign": (NUMBERS, b"id,other\n1,+2\n"),
     "an underscore in quotes": (NUMBERS, b'id,other\n1,"1_0"\n'),
     "the header again": (TEXTS, b"word,label\na,b\nword,label\nc,d\n"),
-    "the header at once again": (TEXTS, b"word,label\nword,label\n"),
+    "the header twice at the start": (TEXTS, b"word,label\nword,label\n"),
     "the header at the end": (TEXTS, b'word,label\na,b\n"word","label"\n'),
-    "a quote inside": (TEXTS, b'word,label\na"b,c\nd"e,f\n'),
-    "more behind a quote": (TEXTS, b'word,label\n"a"b,c\n'),
-    "a quote that is not closed": (TEXTS, b'word,label\na,"b\n'),
+    "a quote within a field": (TEXTS, b'word,label\na"b,c\nd"e,f\n'),
+    "text after a closing quote": (TEXTS, b'word,label\n"a"b,c\n'),
+    "a quote that is never closed": (TEXTS, b'word,label\na,"b\n'),
     "a third decimal": (MIXED, b"id,name,price\n1,a,0.125\n"),
     "another header": (MIXED, b"id,price,name\n1,2,3\n"),
     "nothing": (MIXED, b""),
@@ -34,14 +34,17 @@ BAD = {
 
 
 def prove(types: dict[str, str], data: bytes, size: int) -> None:
-    """Raises UnprovenError; else every byte came through."""
+    """Pass `data` through the proof in blocks of `size` bytes, and assert that every byte comes through.
+
+    Raises UnprovenError.
+    """
     blocks = [data[at : at + size] for at in range(0, len(data), size)]
     assert b"".join(Proof(types).watch(blocks)) == data
 
 
 @pytest.mark.parametrize("piece", [1, 5, 1 << 17])
 @pytest.mark.parametrize("name", GOOD)
-def test_what_is_by_the_rules_comes_through(monkeypatch: pytest.MonkeyPatch, name: str, piece: int) -> None:
+def test_valid_records_pass_the_proof(monkeypatch: pytest.MonkeyPatch, name: str, piece: int) -> None:
     monkeypatch.setattr(proof, "PIECE", piece)
     types, data = GOOD[name]
     for size in (1, 2, 3, 7, 1000):
@@ -51,7 +54,9 @@ def test_what_is_by_the_rules_comes_through(monkeypatch: pytest.MonkeyPatch, nam
 
 @pytest.mark.parametrize("piece", [1, 5, 1 << 17])
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_not_is_noticed_wherever_blocks_end(monkeypatch: pytest.MonkeyPatch, name: str, piece: int) -> None:
+def test_invalid_records_are_unproven_wherever_blocks_end(
+    monkeypatch: pytest.MonkeyPatch, name: str, piece: int
+) -> None:
     monkeypatch.setattr(proof, "PIECE", piece)
     types, data = BAD[name]
     for size in (1, 2, 3, 7, 1000):
@@ -60,7 +65,7 @@ def test_what_is_not_is_noticed_wherever_blocks_end(monkeypatch: pytest.MonkeyPa
                 prove(types, body, size)
 
 
-def test_a_slice_without_a_header() -> None:
+def test_a_slice_is_proven_without_a_header() -> None:
     assert list(Proof(NUMBERS, header=False).watch([b"1,2\n", b"3,4\n"])) == [b"1,2\n", b"3,4\n"]
     with pytest.raises(UnprovenError):
         list(Proof(NUMBERS, header=False).watch([b"1,2\nid,other\n"]))
@@ -68,7 +73,9 @@ def test_a_slice_without_a_header() -> None:
 
 @pytest.mark.parametrize("types", [NUMBERS, TEXTS, {"id": "integer", "name": "text"}])
 @pytest.mark.parametrize("quote", [b"", b'"'])
-def test_a_record_that_is_too_long(monkeypatch: pytest.MonkeyPatch, types: dict[str, str], quote: bytes) -> None:
+def test_a_record_that_is_too_long_is_unproven(
+    monkeypatch: pytest.MonkeyPatch, types: dict[str, str], quote: bytes
+) -> None:
     monkeypatch.setattr(proof, "LONGEST", 100)
     header = ",".join(types).encode() + b"\n"
     for size in (3, 60, 1000):
@@ -77,7 +84,7 @@ def test_a_record_that_is_too_long(monkeypatch: pytest.MonkeyPatch, types: dict[
             prove(types, header + b"1," + quote + b"0" * 110 + quote + b"\n2,3\n", size)
 
 
-def test_whole_numbers_and_texts_without_quotes_are_not_cut() -> None:
+def test_blocks_of_whole_numbers_or_texts_are_not_split() -> None:
     block = b"1,2\n" * 100_000
     assert len(list(Proof(NUMBERS, header=False).watch([block]))) == 1
     assert len(list(Proof(TEXTS, header=False).watch([block]))) == 1

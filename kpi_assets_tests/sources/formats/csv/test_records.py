@@ -1,4 +1,4 @@
-"""CSV as bytes, against an independent count, Python's csv module, and what COPY makes of it on the real server."""
+"""Reading CSV, compared with an independent count, Python's csv module, and COPY on a real server."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.examples import examples
 
 COLUMNS = ["thing_id", "name", "weight"]
-# What a CSV is made of, each piece often: quotes alone and doubled, separators, line ends, letters of 1 to 4 bytes.
+# Pieces of CSV: single and doubled quotes, separators, line ends, letters of 1 to 4 bytes
 PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "a", "b c", "\\", "'", "é", "🙂", "\\N", "0"]), max_size=24)
 quickly = hypothesis_settings(
     max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -31,13 +31,13 @@ quickly = hypothesis_settings(
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
-    """The bytes as blocks that end at the given places."""
+    """Split the bytes into blocks that end at the given places."""
     ends = sorted({place % (len(data) + 1) for place in places})
     return [data[begin:end] for begin, end in zip([0, *ends], [*ends, len(data)], strict=True)]
 
 
 def counted(data: bytes) -> int:
-    """The records of a CSV without its header, counted letter by letter."""
+    """Count the records of a CSV without its header, byte by byte."""
     ends, quoted = 0, False
     for byte in data:
         quoted ^= byte == ord('"')
@@ -71,14 +71,14 @@ def test_records_are_counted_wherever_blocks_end(pieces: list[str], places: list
         (b"a\r\n1\r\n2\r\n", 2),
     ],
 )
-def test_the_count_of_known_files(data: bytes, count: int) -> None:
+def test_the_records_of_known_files_are_counted(data: bytes, count: int) -> None:
     for size in (1, 2, 3, 100):
         counter = RecordCounter()
         assert b"".join(counter.watch(data[at : at + size] for at in range(0, len(data), size))) == data
         assert counter.records == count
 
 
-def test_the_count_is_none_of_what_was_not_watched() -> None:
+def test_only_blocks_that_were_read_are_counted() -> None:
     counter = RecordCounter()
     blocks = counter.watch([b"a\n1\n", b"2\n", b"3\n"])
     next(blocks), next(blocks)
@@ -89,7 +89,7 @@ def test_the_count_is_none_of_what_was_not_watched() -> None:
 
 
 def fields_of(text: str) -> list[str | None]:
-    """The fields of one record. Raises GrammarError."""
+    """Return the fields of one record. Raises GrammarError."""
     fields, end = cut_record(text.encode())
     assert end == len(text.encode())
     return [None if field is None else field.decode() for field in fields]
@@ -97,7 +97,7 @@ def fields_of(text: str) -> list[str | None]:
 
 @quickly
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00\r")), min_size=1, max_size=5))
-def test_fields_that_csv_wrote_are_read_back(values: list[str]) -> None:
+def test_fields_written_by_the_csv_module_are_read_back(values: list[str]) -> None:
     out = io.StringIO()
     csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(values)
     assert fields_of(out.getvalue()) == values
@@ -116,7 +116,7 @@ def session(stack: Stack) -> Iterator[Connection[Any]]:
 
 
 def copied(connection: Connection[Any], text: str, width: int) -> list[tuple[str | None, ...]]:
-    """What COPY makes of one record. Raises psycopg.DataError where it refuses it."""
+    """Return the rows that COPY reads from one record. Raises psycopg.DataError if COPY refuses the record."""
     connection.rollback()
     columns = [f"c{number}" for number in range(width)]
     connection.execute(f"create temporary table t ({' text, '.join(columns)} text) on commit drop")
@@ -129,12 +129,12 @@ def copied(connection: Connection[Any], text: str, width: int) -> list[tuple[str
 @given(PIECES)
 def test_fields_are_those_that_copy_reads(session: Connection[Any], pieces: list[str]) -> None:
     text, quotes = "", 0
-    for piece in pieces:  # outside quotes a line end would begin another record
+    for piece in pieces:  # outside quotes a line end would start a new record
         text += piece.replace("\n", " ") if quotes % 2 == 0 else piece
         quotes += piece.count('"')
     try:
         fields = fields_of(text)
-    except GrammarError:  # COPY reads most of these, each quote as a switch
+    except GrammarError:  # COPY accepts most of these: each quote toggles the quoted state
         assert '"' in text
     else:
         assert copied(session, text, len(fields)) == [tuple(fields)]
@@ -164,7 +164,9 @@ def test_fields_are_those_that_copy_reads(session: Connection[Any], pieces: list
         ("NULL,null", ["NULL", "null"]),
     ],
 )
-def test_fields_of_known_records(session: Connection[Any], text: str, fields: list[str | None]) -> None:
+def test_the_fields_of_known_records_are_those_of_copy(
+    session: Connection[Any], text: str, fields: list[str | None]
+) -> None:
     assert fields_of(text) == fields
     assert copied(session, text, len(fields)) == [tuple(fields)]
 
@@ -181,7 +183,7 @@ def test_fields_of_known_records(session: Connection[Any], text: str, fields: li
         ('"a"\r\r\n', records.CARRIAGE_RETURN),
     ],
 )
-def test_a_record_that_is_none(session: Connection[Any], text: str, reason: str) -> None:
+def test_an_invalid_record_is_refused_with_a_reason(session: Connection[Any], text: str, reason: str) -> None:
     with pytest.raises(GrammarError, match=f"^{reason}$"):
         fields_of(text)
     with pytest.raises(psycopg.errors.BadCopyFileFormat):
@@ -192,8 +194,8 @@ def test_a_record_that_is_none(session: Connection[Any], text: str, reason: str)
     "text",
     ['a,b"', 'a"b,c"d', 'a""', '""a""', '"a"b"c"', '"a"b', '"a" ', ' "a"', '"a"""b"c', 'x,"a" ,y', 'Hose 1/2" clear'],
 )
-def test_a_quote_that_stands_where_none_may(text: str) -> None:
-    """COPY takes each as a switch, and so loses it, or line ends that come behind it."""
+def test_a_stray_quote_is_refused(text: str) -> None:
+    """COPY lets each quote toggle the quoted state, and so loses the quote, or line ends after it."""
     with pytest.raises(GrammarError, match=f"^{records.STRAY}$"):
         fields_of(text)
 
@@ -243,7 +245,7 @@ def read(data: bytes, columns: str = "a,b", size: int = 1 << 20) -> list[Record]
         (b'a,b\n1,"x\na,b\n"\n', [Record(2, '1,"x\na,b\n"', ["1", "x\na,b\n"])]),
     ],
 )  # fmt: skip
-def test_records_with_the_line_on_which_each_begins(data: bytes, found: list[Record]) -> None:
+def test_records_have_the_number_of_their_first_line(data: bytes, found: list[Record]) -> None:
     for size in (1, 2, 3, 1000):
         assert read(data, size=size) == found
 
@@ -252,7 +254,7 @@ def test_a_blank_line_is_a_record_of_one_column() -> None:
     assert read(b"a\n\n1\n", "a") == [Record(2, "", [None]), Record(3, "1", ["1"])]
 
 
-def test_a_quote_that_is_open_for_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_for_a_closing_quote_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RECORD_LIMIT", 100)
     asked = 0
 
@@ -271,7 +273,7 @@ def test_a_quote_that_is_open_for_too_long_is_not_waited_for(monkeypatch: pytest
 
 @pytest.mark.parametrize("lines", [b"1,x\n" * 50_000, b'""\n' * 50_000, b'1,"' * 100 + b"\n" * 50_000])
 def test_an_open_quote_in_a_large_file_is_found_in_one_pass(lines: bytes) -> None:
-    found = read(b'a,b\n"' + lines)  # took minutes while the record was copied for each of its lines
+    found = read(b'a,b\n"' + lines)  # with a copy of the record for each line this would take minutes
     assert found[0].problem in {records.OPEN, records.STRAY}
     assert len(found) == lines.count(b"\n")
 
@@ -294,8 +296,8 @@ def test_a_line_that_is_too_long_is_set_aside_and_not_kept_in_memory(
 
 @pytest.mark.parametrize("size", [7, 64, 1000])
 @pytest.mark.parametrize("record", [b"1," + b"y" * 97, b'1,"' + b"y" * 95 + b'"', b'1,"' + b"y\n" * 47 + b'y"'])
-def test_the_longest_record_that_is_read(monkeypatch: pytest.MonkeyPatch, record: bytes, size: int) -> None:
-    monkeypatch.setattr(records, "RECORD_LIMIT", 100)  # with its line end
+def test_a_record_of_the_maximum_length_is_read(monkeypatch: pytest.MonkeyPatch, record: bytes, size: int) -> None:
+    monkeypatch.setattr(records, "RECORD_LIMIT", 100)  # including the line end
     data = b"a,b\n" + record + b"\n2,z\n"
     assert [found.problem for found in read(data, size=size)] == [None, None]
     longer = data.replace(b"y", b"yy", 1)
@@ -305,7 +307,7 @@ def test_the_longest_record_that_is_read(monkeypatch: pytest.MonkeyPatch, record
 
 @quickly
 @given(PIECES, st.lists(st.integers(0, 200), max_size=6))
-def test_records_are_the_same_wherever_blocks_end_and_no_line_is_lost(pieces: list[str], places: list[int]) -> None:
+def test_records_do_not_depend_on_blocks_and_no_line_is_lost(pieces: list[str], places: list[int]) -> None:
     data = "".join(["h\n", *pieces]).encode()
     whole = list(read_records([data], ["x", "y", "z"]))
     assert list(read_records(cut(data, places), ["x", "y", "z"])) == whole
@@ -324,7 +326,7 @@ def test_records_are_the_same_wherever_blocks_end_and_no_line_is_lost(pieces: li
         b'"thing_id","name",weight\n',
     ],
 )
-def test_a_header_as_the_contract_says(start: bytes) -> None:
+def test_a_header_with_the_declared_columns_is_accepted(start: bytes) -> None:
     assert header_problem(start, COLUMNS) == ""
 
 
@@ -347,7 +349,7 @@ NONE = "missing 'thing_id', 'name', 'weight'; unknown "
         ("", NONE + "''"),
     ],
 )
-def test_a_header_with_other_columns(line: str, difference: str) -> None:
+def test_a_header_with_other_columns_is_refused_with_the_difference(line: str, difference: str) -> None:
     problem = f"its header is {line!r}, not 'thing_id,name,weight' ({difference})"
     for end in ("", "\n", "\r\n", "\n1,x,2\n"):
         assert header_problem(f"{line}{end}".encode(), COLUMNS) == problem
@@ -366,5 +368,5 @@ def test_a_header_with_other_columns(line: str, difference: str) -> None:
     ],
     ids=["byte order mark", "Latin-1", "EBCDIC", "open quote", "stray quote", "carriage returns", "endless"],
 )
-def test_a_first_line_that_is_no_header(start: bytes, problem: str) -> None:
+def test_a_first_line_that_is_no_header_is_refused(start: bytes, problem: str) -> None:
     assert header_problem(start, COLUMNS) == problem

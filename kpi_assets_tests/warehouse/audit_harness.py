@@ -1,4 +1,4 @@
-"""A build of rows that a test gives, audited without a pipeline around it."""
+"""Audit a build whose rows a test gives, without a pipeline around it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ columns:
   name: {{type: text, description: Name.}}
   weight: {{type: "numeric(6,2)", description: Kilograms.}}
   share: {{type: double precision, description: Share of the whole.}}
-  user: {{type: text, description: "Whose it is; a reserved word."}}
-  order: {{type: integer, description: "Its order; a reserved word."}}
+  user: {{type: text, description: "Owner of the thing; the name is a reserved word."}}
+  order: {{type: integer, description: "Order of the thing; the name is a reserved word."}}
 checks:
   min_rows: {{at_least: 0}}
 {checks}@end */
@@ -43,12 +43,15 @@ def header_of(checks: str = "", grain: str = "[thing_id]") -> str:
 
 @dataclass
 class AuditHarness:
-    """A build of given rows, and the tables beside it."""
+    """A build with given rows, in a session that also has the tables it refers to."""
 
     session: Connection[Any]
 
     def fill(self, rows: list[Row]) -> None:
-        """The rows of the build, as (thing_id, name, weight, share, user, order); what is missing is NULL."""
+        """Replace the rows of the build by `rows` of (thing_id, name, weight, share, user, order).
+
+        Values that are left out at the end of a row are NULL.
+        """
         self.session.execute("truncate pg_temp.this")
         for row in rows:
             padded = [*row, *[None] * (6 - len(row))]
