@@ -95,8 +95,8 @@ def test_the_brake_is_respected_wherever_it_is_set(own: Kpi, server: Cluster, br
             for words in WRITES if whose == "for the database" else WRITES[:1]:
                 own.fails(
                     f"The warehouse server at {place} takes no writes on database {database!r}, "
-                    f"where default_transaction_read_only is on {whose}, and nothing was written: {cure} when "
-                    "work may go on.",
+                    f"where default_transaction_read_only is on {whose}, and nothing was written: {cure} to "
+                    "allow writes.",
                     *words,
                 )
             assert counts(server) == before

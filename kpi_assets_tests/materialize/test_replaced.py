@@ -66,7 +66,7 @@ def test_while_it_is_read(things: PipelineHarness, change: Callable[[PipelineHar
 
 def test_while_what_cannot_be_read_is_sorted_out(things: PipelineHarness) -> None:
     things.put_things(GOOD + b"3,heavy,tons\n")
-    say = at("sorting out what cannot be read", lambda: things.put_things(GOOD + b"3,heavy,9.99\n"))
+    say = at("separating unreadable records", lambda: things.put_things(GOOD + b"3,heavy,9.99\n"))
 
     with pytest.raises(LakeError) as failure:
         things.build("raw.things", on_progress=say)

@@ -146,7 +146,7 @@ def test_a_run_of_the_load_date_is_waited_for(attic: Attic) -> None:
     attic.landed()
     with attic.session() as running:
         assert try_lock(running, run_lock(attic.day))
-        left = "a run of its load_date goes on"
+        left = "a run of its load_date is in progress"
         assert attic.drop(timeout=0) == [("raw.labels", left), ("raw.things", left)]
     assert attic.drop() == [("raw.labels", ""), ("raw.things", "")]
     with attic.session() as next_run:

@@ -44,7 +44,7 @@ def test_all_objects_are_new_and_then_published(shop: TwoSourcePipeline) -> None
     assert told(shop) == ("new", "objects", "All 2 objects landed; nothing of it is published.")
     assert is_due(shop)
     assert set(shop.run().values()) == {"published"}
-    assert told(shop) == ("published", None, "All 4 tables are what S3 and the SQL make of them.")
+    assert told(shop) == ("published", None, "All 4 tables are up to date with S3 and the SQL.")
     assert not is_due(shop)
 
 
@@ -120,7 +120,7 @@ def test_a_held_load_date_stays_held_while_nothing_that_it_is_made_from_changes(
     assert (state, cause) == ("held", None)
     place = f"s3://{shop.bucket}/{shop.key('things')}"
     assert reason.startswith(f"raw.things: held by grain; read from {place}; the candidate is kept as ")
-    assert reason.endswith(". Nothing that it is made from has changed since.")
+    assert reason.endswith(". Its inputs, SQL and checks have not changed since.")
     assert not is_due(shop)
     shop.land(things=DOUBLED)
     assert shop.status().state == "held", "the same bytes landed again"
@@ -254,7 +254,7 @@ def test_rows_that_were_dropped_to_save_room_are_no_need(shop: TwoSourcePipeline
     shop.run()
     with shop.session() as session:
         session.execute("update ops.publishes set superseded_at = now(), dropped_at = now() where asset like 'raw.%'")
-    published = "All 4 tables are what S3 and the SQL make of them. The rows of 2 were dropped by retention."
+    published = "All 4 tables are up to date with S3 and the SQL. The rows of 2 were dropped by retention."
     assert told(shop) == ("published", None, published)
     raw = shop.folder / "raw/things.sql"
     raw.write_text(raw.read_text().replace("(6,2)", "(9,2)"))

@@ -59,7 +59,7 @@ def test_a_role_that_may_have_no_further_session(server: SecretStr) -> None:
     port = conninfo_to_dict(server.get_secret_value())["port"]
     busy = changed(server, user="busy", password=SECRET)
     assert refusal(busy) == (
-        f"The warehouse server at 127.0.0.1:{port} takes no further session of user 'busy' on database 'postgres' "
+        f"The warehouse server at 127.0.0.1:{port} accepts no more sessions of user 'busy' on database 'postgres' "
         '(too many connections for role "busy"): end sessions that nobody needs (pg_stat_activity lists them), or '
         "raise max_connections, or the limit of that role or database."
     )
