@@ -8,7 +8,7 @@ The first row that applies decides the state:
 
 | state      | objects on S3 | tables                                                                           |
 | ---------- | ------------- | -------------------------------------------------------------------------------- |
-| running    | any           | a run of the load_date, or a build of a table, is in progress                   |
+| running    | any           | a run of the load_date, or a build of a table, is in progress                    |
 | published  | any           | none is stale                                                                    |
 | missing    | none          | none was ever published                                                          |
 | late       | some          | none was ever published, and the first object landed long ago (late_after_hours) |

@@ -61,7 +61,7 @@ _READ_ONLY_SOURCES = {
     ),
     "client": ("by KPI_POSTGRES_URL or PGOPTIONS", "take it out of there"),
 }
-_READ_ONLY_SERVER = ("for the whole server", "set it off in the server's settings")
+_READ_ONLY_SERVER = ("for the whole server", "turn it off in the server's settings")
 _keep_sessions: set[str] = set()  # URLs of poolers that this process found to keep one session for each client
 
 
@@ -91,9 +91,10 @@ def connect(
 ) -> Iterator[Connection[Any]]:
     """Open a session on `database` and close it at the end; `name` is shown in pg_stat_activity.
 
-    If the login has `role`, the session acts as that role: its tables belong to the role. `more` are settings besides
-    SESSION. A `read_only` session cannot write, and works on a standby too. Raises WarehouseError if the server cannot
-    be used, or if it takes no writes and the session is not `read_only`.
+    If the login has `role`, the session acts as that role: it has only the role's rights, and its
+    tables belong to the role. `more` are settings besides SESSION. A `read_only` session cannot write, and
+    works on a standby too. Raises WarehouseError if the server cannot be used, or if it takes no writes and the session
+    is not `read_only`.
     """
     with open_session(server, database, name, role=role, more=more, read_only=read_only) as connection:
         yield connection

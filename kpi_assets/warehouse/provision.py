@@ -115,7 +115,7 @@ def ensure_roles(server: SecretStr, reader_password: SecretStr | None = None) ->
     an administrator.
     """
 
-    def make(connection: Connection[Any]) -> None:
+    def create(connection: Connection[Any]) -> None:
         for role in ROLES:
             if not _exists(connection, role):
                 with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
@@ -129,7 +129,7 @@ def ensure_roles(server: SecretStr, reader_password: SecretStr | None = None) ->
                 connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
 
     with connect(server, own_database(server), "bootstrap") as connection:
-        _retry_on_conflict(connection, make)
+        _retry_on_conflict(connection, create)
 
 
 def open_databases(connection: Connection[Any]) -> list[str]:
@@ -165,7 +165,7 @@ def ensure_login(server: SecretStr, login: str, password: SecretStr | None) -> N
     """
     name = sql.Identifier(login)
 
-    def make(connection: Connection[Any]) -> None:
+    def create(connection: Connection[Any]) -> None:
         if not _exists(connection, login):
             connection.execute(sql.SQL("create role {} login").format(name))
         if password is not None:
@@ -174,11 +174,11 @@ def ensure_login(server: SecretStr, login: str, password: SecretStr | None) -> N
 
     with connect(server, own_database(server), "bootstrap") as connection:
         try:
-            _retry_on_conflict(connection, make)
+            _retry_on_conflict(connection, create)
         except psycopg.errors.InsufficientPrivilege as error:
             raise WarehouseError(
-                f"The login {login!r} cannot be made or given its roles ({str(error).splitlines()[0]}): "
-                "KPI_ADMIN_POSTGRES_URL must name a user who may create roles, and who made these."
+                f"The login {login!r} cannot be created or granted its roles ({str(error).splitlines()[0]}): "
+                "KPI_ADMIN_POSTGRES_URL must name a user who may create roles and who created these."
             ) from None
 
 

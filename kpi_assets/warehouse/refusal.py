@@ -35,7 +35,7 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("pg_hba.conf",), "have an administrator let this user in from here, in the server's pg_hba.conf"),
     (("permission denied for database",), "have an administrator grant this user connect on it"),
-    (("does not exist",), "correct the name in KPI_POSTGRES_URL, or have an administrator make it"),
+    (("does not exist",), "correct the name in KPI_POSTGRES_URL, or have an administrator create it"),
     (
         ("Servname not supported", "invalid integer value", "invalid port", "invalid sslmode"),
         "correct KPI_POSTGRES_URL",

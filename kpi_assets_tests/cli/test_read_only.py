@@ -79,7 +79,7 @@ BRAKES = {
     "alter system set default_transaction_read_only = on": (
         "postgres",
         "for the whole server",
-        "set it off in the server's settings",
+        "turn it off in the server's settings",
     ),
 }
 

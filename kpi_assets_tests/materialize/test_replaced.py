@@ -103,7 +103,7 @@ def test_an_object_that_was_never_verified(lab: PipelineHarness) -> None:
         build(context, context.pipeline.table("raw.things"), DAY)
     assert str(failure.value) == (
         "raw.things of 2025-03-01 cannot be built: its object has not been verified; "
-        f"materialise {lab.name}/s3/things of that load_date first."
+        f"materialize {lab.name}/s3/things of that load_date first."
     )
     assert statuses(lab, "raw.things") == [("failed", str(failure.value))]
 

@@ -52,7 +52,7 @@ WAIT = "wait until it has started, and try again"
         ),
         (
             'FATAL:  database "shop" does not exist',
-            "correct the name in KPI_POSTGRES_URL, or have an administrator make it",
+            "correct the name in KPI_POSTGRES_URL, or have an administrator create it",
         ),
         (
             'FATAL:  permission denied for database "shop"',
