@@ -114,7 +114,7 @@ def test_the_brake_is_respected_wherever_it_is_set(own: Kpi, server: Cluster, br
 def test_a_brake_in_the_url(own: Kpi, server: Cluster) -> None:
     url = f"{server.url}?options=-c%20default_transaction_read_only%3Don"
     said = own(*WRITES[0], code=1, KPI_POSTGRES_URL=url)
-    assert "is on by KPI_POSTGRES_URL or PGOPTIONS, and nothing was written: take it out of there when" in said.err
+    assert "by KPI_POSTGRES_URL or PGOPTIONS, and nothing was written: take it out of there to allow writes" in said.err
 
 
 def test_looking_migrates_no_database_of_an_older_version(own: Kpi, server: Cluster) -> None:

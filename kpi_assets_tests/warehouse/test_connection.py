@@ -72,7 +72,7 @@ def test_an_unknown_database(server: SecretStr) -> None:
     sentence = refusal(server, "nowhere")
     assert (
         "on database 'nowhere' (database \"nowhere\" does not exist): correct the name in KPI_POSTGRES_URL, or have an "
-        "administrator make it." in sentence
+        "administrator create it." in sentence
     )
 
 
