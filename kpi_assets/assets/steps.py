@@ -32,7 +32,7 @@ from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.printable import printable
 from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.connection import is_lost
-from kpi_assets.warehouse.refusal import cure_of
+from kpi_assets.warehouse.refusal import find_remedy
 
 PAUSES = (5, 20, 60)  # seconds before each retry after a transient error
 NAMED = 3  # load_dates that one sentence names
@@ -192,7 +192,7 @@ def _explained(error: Exception) -> tuple[str, bool] | None:
     reason = printable(scrub(" ".join(str(error).split())))
     if isinstance(error, psycopg.Error) and is_lost(error):
         return f"The connection to the warehouse was lost ({reason}).", True
-    if isinstance(error, psycopg.Error) and (cure := cure_of(error)):
+    if isinstance(error, psycopg.Error) and (cure := find_remedy(error)):
         return f"The warehouse refused a statement ({type(error).__name__}: {reason}): {cure}.", False
     trace = "".join(traceback.format_exception(error))
     return None if scrub(trace) == trace else (f"{type(error).__name__}: {reason}", False)

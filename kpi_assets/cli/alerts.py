@@ -70,7 +70,7 @@ def send_test() -> None:
 
 
 def _print(work: Workspace) -> None:
-    with connect(work.server, work.pipeline.name, "alerts", reads=True) as connection:
+    with connect(work.server, work.pipeline.name, "alerts", read_only=True) as connection:
         found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
     if found:
         columns = ("load_date", "incident", "since (UTC)", "runs", "what the latest run said")

@@ -71,7 +71,7 @@ def _headline(text: str) -> None:
 def _demo_show(work: Workspace, result: Result) -> None:
     for table, limit in (("marts.kpi_orders_by_dow", None), ("marts.kpi_products_reorder", 10)):
         show_table(work, table, result.load_date, Format.table, limit)
-    with connect(work.server, work.pipeline.name, "demo", reads=True) as connection:
+    with connect(work.server, work.pipeline.name, "demo", read_only=True) as connection:
         published = publishes.current(connection, work.pipeline.tables, result.load_date)
         verdicts = Counter(row["table_name"] for row in results.latest(connection, result.load_date))
     rows = [

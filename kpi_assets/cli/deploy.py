@@ -44,7 +44,7 @@ def bootstrap() -> None:
             password = product.get("password")
             server.ensure_login(admin, login, SecretStr(str(password)) if password else None)
             if config.dagster_postgres_url is None:
-                server.ensure_use(admin, DATABASE, login)
+                server.ensure_access(admin, DATABASE, login)
             _ready(f"login {login}, with {' and '.join(server.MAKERS)}")
 
 

@@ -85,31 +85,31 @@ def plan(
 def load_date_statuses(work: Workspace, first: date, last: date) -> "list[LoadDateStatus]":
     """The status of each load_date of a range."""
     store = open_store(work.pipeline, work.settings)
-    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
+    with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return [status for year in collect(work.pipeline, store, connection, first, last) for status in year]
 
 
 def _late(work: Workspace) -> list[str]:
     """A sentence for each KPI that is not as fresh as its header wants it."""
-    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
+    with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return [found.sentence for found in freshness.late(connection, work.pipeline)]
 
 
 def _orphans(work: Workspace) -> "list[PublishedTable]":
     """What is published, and no file describes any more."""
-    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
+    with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return orphans(connection, work.pipeline.tables)
 
 
 def _mismatches(work: Workspace) -> list[str]:
     """What is stored in another way than its file says."""
-    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
-        return tables.mismatches(connection, work.pipeline.tables.values())
+    with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
+        return tables.find_mismatches(connection, work.pipeline.tables.values())
 
 
 def _warned(work: Workspace, first: date, last: date) -> "list[Warned]":
     """What checks warn of that hold nothing."""
-    with connect(work.server, work.pipeline.name, "plan", reads=True) as connection:
+    with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return results.warned(connection, first, last)
 
 

@@ -35,7 +35,7 @@ def retention(
 def _retain(work: Workspace, *, drop: bool) -> list[str]:
     """Show, or do and show; returns what was left for the next time."""
     pipeline = work.pipeline
-    with connect(work.server, pipeline.name, "retention", reads=True) as connection:
+    with connect(work.server, pipeline.name, "retention", read_only=True) as connection:
         found = build.find_due(connection, pipeline, datetime.now(timezone.utc).date())
     left = []
     if drop:

@@ -114,7 +114,7 @@ class Runner:
         reads = parents_of(work.pipeline)
         with RunView(f"{work.pipeline.name}, load_date {load_date}", names, reads) as self._view:
             failures = self._execute(run_id, load_date, names)
-            with connect(work.server, work.pipeline.name, "result", reads=True) as connection:
+            with connect(work.server, work.pipeline.name, "result", read_only=True) as connection:
                 states = run_states.of_run(connection, run_id)
         return Result.of(load_date, run_id, names, states, failures)
 

@@ -70,7 +70,7 @@ def show_table(
 ) -> None:
     """Print the rows of one load_date in the order of the grain."""
     table = work.looked_at().pipeline.table(name)
-    with connect(work.server, work.pipeline.name, "show", reads=True) as connection:
+    with connect(work.server, work.pipeline.name, "show", read_only=True) as connection:
         for_people = style is Format.table
         found = read_rows(
             connection,
@@ -111,7 +111,7 @@ def checks(pipeline: PipelineName, load_date: LoadDate = None) -> None:
 
 def show_checks(work: Workspace, load_date: date | None, *, only_bad: bool = False, run_id: str | None = None) -> None:
     """Print check results: all, or those that did not pass; of a load_date, or of one run."""
-    with connect(work.looked_at().server, work.pipeline.name, "checks", reads=True) as connection:
+    with connect(work.looked_at().server, work.pipeline.name, "checks", read_only=True) as connection:
         checked = read_checks(connection, work.pipeline, load_date, place=work.place, run_id=run_id)
     rows = [
         (

@@ -46,7 +46,7 @@ def status(
 
 def _print_load_dates(work: Workspace, everything: bool) -> None:
     pipeline = work.pipeline
-    with connect(work.server, pipeline.name, "status", reads=True) as connection:
+    with connect(work.server, pipeline.name, "status", read_only=True) as connection:
         states = run_states.by_load_date(connection)
     layers = {"s3": [table.object_name for table in pipeline.object_tables]}
     for relation in pipeline.tables:

@@ -15,8 +15,8 @@ from kpi_assets.settings import Settings
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
-from kpi_assets.warehouse.content import lost
-from kpi_assets.warehouse.tables import mismatches
+from kpi_assets.warehouse.content import find_lost
+from kpi_assets.warehouse.tables import find_mismatches
 
 NAMED = 3  # load_dates that one sentence names
 
@@ -28,7 +28,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     bad = 0
     for relation, table in pipeline.tables.items():
         of_table = [publish for publish in described if publish.asset == str(relation)]
-        gone = lost(connection, table, [publish.load_date for publish in of_table if publish.rows])
+        gone = find_lost(connection, table, [publish.load_date for publish in of_table if publish.rows])
         if gone:
             first, *more = sorted(gone)
             others = f" and of {len(more)} more load_dates" if more else ""
@@ -49,7 +49,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     if not bad:
         what = "has the rows and checksum of the ledger" if deep else "is there; --deep compares the rows too"
         yield ok(subject, f"all that is published ({len(described)} load_dates of tables) {what}")
-    for mismatch in mismatches(connection, pipeline.tables.values()):
+    for mismatch in find_mismatches(connection, pipeline.tables.values()):
         yield broken(subject, mismatch)
     for warning in results.warned(connection):
         yield advice(subject, f"{warning} (it only warns): `kpi checks {pipeline.name}` has the rows")
@@ -66,7 +66,7 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
     store = open_store(pipeline, settings)
     subject, bad = f"bucket {store.bucket}", 0
     assert settings.postgres_url is not None
-    with connect(settings.postgres_url, pipeline.name, "doctor", reads=True) as connection:
+    with connect(settings.postgres_url, pipeline.name, "doctor", read_only=True) as connection:
         if schema.pending(connection):
             return
         found = manifests.of_published(connection, [table.relation for table in pipeline.object_tables])

@@ -31,12 +31,12 @@ def _look(settings: Settings, pipelines: Sequence[Pipeline]) -> Iterator[Finding
     server, database = (named, own_database(named)) if named else (settings.postgres_url, folder.DATABASE)
     assert server is not None
     if not named:
-        with connect(server, own_database(server), "doctor", reads=True) as connection:
+        with connect(server, own_database(server), "doctor", read_only=True) as connection:
             query = "select 1 from pg_database where datname = %s"
             if not connection.execute(query, [database]).fetchone():
                 yield ok(SUBJECT, f"its database {database} is not made yet: `kpi up` or the first run makes it")
                 return
-    with connect(server, database, "doctor", reads=True):
+    with connect(server, database, "doctor", read_only=True):
         pass  # else Dagster would try for long, and say less
     folder.prepare(settings)
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415

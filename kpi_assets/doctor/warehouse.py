@@ -30,7 +30,7 @@ def server(url: SecretStr, pipelines: Collection[Pipeline], *, embedded: bool, d
     """The server, its settings and roles, then each pipeline's database; where `deep`, all of its published rows."""
 
     def look() -> Iterator[Finding]:
-        with connect(url, own_database(url), "doctor", reads=True) as connection:
+        with connect(url, own_database(url), "doctor", read_only=True) as connection:
             yield from _server(connection)
             yield from _settings(connection)
             login = _login(connection)
@@ -163,7 +163,7 @@ def _doors(connection: Connection[Any], pipelines: Collection[Pipeline]) -> Iter
 
 def _abandoned(url: SecretStr, name: str) -> Iterator[Finding]:
     """What a pipeline left behind whose folder is gone."""
-    with connect(url, name, "doctor", reads=True) as connection:
+    with connect(url, name, "doctor", read_only=True) as connection:
         if (
             connection.execute("select to_regclass('ops.published'), to_regclass('ops.alerts')").fetchone()
             == (None,) * 2
@@ -180,7 +180,7 @@ def _abandoned(url: SecretStr, name: str) -> Iterator[Finding]:
 
 def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Finding]:
     subject = f"database {pipeline.name}"
-    with connect(url, pipeline.name, "doctor", reads=True) as connection:
+    with connect(url, pipeline.name, "doctor", read_only=True) as connection:
         encoding = connection.execute("select current_setting('server_encoding')").fetchone()
         if encoding != ("UTF8",):
             yield broken(
@@ -251,7 +251,7 @@ def _readers(
         "has_schema_privilege(%s, s, 'usage') is distinct from (s = any(%s::text[]))",
         [[*pipeline.config.layers, "ops"], READER, READER, [*pipeline.config.readers, "ops"]],
     ).fetchall()
-    if ("ops",) not in rows and provision.reads_too_much(connection):
+    if ("ops",) not in rows and provision.reader_has_excess_grants(connection):
         rows.append(("ops",))
     if rows:
         schemas = ", ".join(name for (name,) in rows)

@@ -23,7 +23,7 @@ from kpi_assets.model.pipeline import Pipeline, Table, parse_date
 from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.connection import connect
-from kpi_assets.warehouse.content import lost
+from kpi_assets.warehouse.content import find_lost
 from kpi_assets.warehouse.preview import published_chart_rows
 
 logger = logging.getLogger(__name__)
@@ -95,13 +95,13 @@ class Charts:
         assert table.header.kpi is not None
         assert self._settings.postgres_url is not None
         relation, chart = table.relation, table.header.kpi.chart
-        with connect(self._settings.postgres_url, table.pipeline, "chart", reads=True, more=LIMITS) as connection:
+        with connect(self._settings.postgres_url, table.pipeline, "chart", read_only=True, more=LIMITS) as connection:
             day = load_date or publishes.latest_load_date(connection, relation)
             publish = publishes.current(connection, [relation], day).get(relation) if day else None
             if publish is None:
                 which = f"The load_date {load_date}" if load_date else "No load_date"
                 return message_svg(str(relation), f"{which} of {relation} is {'not ' if load_date else ''}published.")
-            if publish.rows and lost(connection, table, [publish.load_date]):
+            if publish.rows and find_lost(connection, table, [publish.load_date]):
                 sentence = f"The rows of {relation} of {day} are gone from the database: run the load_date again."
                 return message_svg(str(relation), sentence)
             # As it was published: the file may have other columns by now.

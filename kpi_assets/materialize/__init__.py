@@ -1,5 +1,5 @@
-"""One build of one table for one load_date: fill a candidate, audit it, publish it or hold it, and account for it.
+"""The builds: each fills a candidate of one table and load_date, audits it, and publishes or holds it.
 
-Belongs here: the order of these steps and what each may assume. Not here: the SQL of a step (warehouse/), the bytes
-(sources/), the records (ledger/), and Dagster (assets/).
+Belongs here: the order of the steps, and what each step may assume. Not here: the SQL of a step (warehouse/), reading
+objects (sources/), the rows of the ledger (ledger/), and Dagster (assets/).
 """

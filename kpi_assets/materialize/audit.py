@@ -1,6 +1,6 @@
-"""The audit of a candidate: the facts that its checks compare it with, and the record of their results.
+"""Audits a candidate: gathers the facts that its checks need, runs the checks, and records their results.
 
-Not here: the SQL of a check (warehouse/audit.py), and what follows from the results (publish.py, hold.py).
+Not here: the SQL of a check (warehouse/audit.py), and the consequences of the results (publish.py, hold.py).
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from kpi_assets.warehouse.candidates import Candidate
 
 @dataclass(frozen=True)
 class AuditedCandidate:
-    """A candidate whose results are recorded: what is published or held."""
+    """A candidate whose check results are recorded, ready to be published or held."""
 
     candidate: Candidate
     inputs: Inputs
@@ -33,7 +33,7 @@ class AuditedCandidate:
 
     @property
     def counts(self) -> Counts:
-        """Its rows for the run log."""
+        """The counts of rows for the run log."""
         return Counts(self.filled.counts.extracted, self.audit.rows, self.filled.counts.quarantined)
 
 
@@ -44,14 +44,14 @@ def audit_candidate(
     inputs: Inputs,
     filled: FillResult,
 ) -> Audit:
-    """The results of the table's checks on its candidate."""
-    table = candidate.table
+    """Run the table's checks on its candidate and return their results."""
+    table, load_date = candidate.table, candidate.load_date
     lookup = FactLookup(
-        connection, context.pipeline, table, candidate.load_date, table.checks, filled.manifest_hash, inputs.of_day
+        connection, context.pipeline, table, load_date, table.checks, filled.manifest_hash, inputs.of_load_date
     )
     facts = AuditFacts(
-        candidate.load_date,
-        source_rows={relation: publish.rows for relation, publish in inputs.of_day.items()},
+        load_date,
+        source_rows={relation: publish.rows for relation, publish in inputs.of_load_date.items()},
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,
         quarantine_samples=[
@@ -62,7 +62,7 @@ def audit_candidate(
         grain_is_proven=filled.grain_is_proven,
         looked_up=lookup.answers(),
         window=inputs.window,
-        instead=candidates.as_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
+        substitutes=candidates.cast_to_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
     )
     return audit(connection, candidate.name, table.types, table.checks, facts)
 
@@ -70,7 +70,7 @@ def audit_candidate(
 def record(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, found: Audit, filled: FillResult
 ) -> None:
-    """Write the results and the quarantined records of a build, in one transaction."""
+    """Record the results and the quarantined records of a build in one transaction."""
     table, load_date = str(candidate.table.relation), candidate.load_date
     with connection.transaction():
         results.record(

@@ -1,8 +1,8 @@
-"""The build of one table for one load_date: find its inputs, fill a candidate, audit it, and publish it or hold it.
+"""Builds one table for one load_date: finds its inputs, fills a candidate, audits it, and publishes or holds it.
 
 Whatever happens, the build's row in the run log is closed, and readers see either the old rows or the new ones.
-Belongs here: the order of the steps, and what happens when one fails. Not here: the steps (load.py, transform.py,
-audit.py, publish.py, hold.py), and how they are done in SQL (warehouse/).
+Belongs here: the order of the steps, and the handling of their failures. Not here: the steps themselves (load.py,
+transform.py, audit.py, publish.py, hold.py), and their SQL (warehouse/).
 """
 
 from contextlib import suppress
@@ -33,14 +33,14 @@ from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.kinds import strategy_of
-from kpi_assets.warehouse.refusal import cure_of
+from kpi_assets.warehouse.refusal import find_remedy
 
 
 def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
-    """Build one table for one load_date; waits while another session builds the same.
+    """Build one table for one load_date; wait while another session builds the same.
 
     Raises UpstreamError, LakeError, WarehouseError and DefinitionError, and writes them in the run log. Raises
-    UsageError for a load_date that may not be built; then nothing is written.
+    UsageError, and writes nothing, for a load_date that may not be built.
     """
     context.pipeline.check_load_date(load_date)
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
@@ -68,7 +68,7 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
 
 
 class Build:
-    """One build of one table for one load_date, in its session; `run` has its steps in their order."""
+    """One build of one table for one load_date, in its own session; `run` executes its steps in order."""
 
     def __init__(
         self, context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
@@ -77,7 +77,7 @@ class Build:
         self._table, self._load_date = candidate.table, candidate.load_date
 
     def run(self) -> BuildOutcome:
-        """Take every step; the candidate is published or held when this returns."""
+        """Execute every step; the candidate is published or held when this returns."""
         inputs = resolve_inputs(self._context, self._connection, self._table, self._load_date)
         warnings = inputs.warnings(self._connection)
         self._drop_leftovers()
@@ -96,7 +96,7 @@ class Build:
             checksum=audited.audit.checksum,
             size_bytes=audited.size_bytes,
             manifest_hash=audited.filled.manifest_hash,
-            inputs={relation: each.publish_id for relation, each in inputs.of_day.items()},
+            inputs={relation: each.publish_id for relation, each in inputs.of_load_date.items()},
             window=inputs.window,
             results=audited.audit.results,
             warnings=warnings,
@@ -106,12 +106,12 @@ class Build:
         )
 
     def _drop_leftovers(self) -> None:
-        """Drop the candidates that earlier builds of the load_date left: held ones, and those of killed processes."""
-        for leftover in candidates.leftovers(self._connection, self._table, self._load_date):
+        """Drop the candidates of earlier builds of the load_date: held ones, and those of killed processes."""
+        for leftover in candidates.find_leftovers(self._connection, self._table, self._load_date):
             candidates.drop(self._connection, leftover)
 
     def _fill_and_audit(self, inputs: Inputs) -> AuditedCandidate:
-        """Make the candidate from its inputs, make its checks, and record their results."""
+        """Fill the candidate from its inputs, run its checks, and record their results."""
         if not self._table.storage.stores_rows:
             filled, audit = _read_through(self._candidate, inputs)
         else:
@@ -119,7 +119,7 @@ class Build:
             self._context.on_progress("checking", 0, len(self._table.checks))
             audit = audit_candidate(self._context, self._connection, self._candidate, inputs, filled)
         if audit.blocks_publish:
-            # An input that was published again meanwhile can be the cause: rows of two versions that do not add up.
+            # If an input was published again meanwhile, the checks may have failed on a mix of its old and new rows.
             inputs.check_unchanged(self._connection)
         record(self._context, self._connection, self._candidate, audit, filled)
         size_bytes = strategy_of(self._table).size(self._connection, self._candidate)
@@ -131,14 +131,14 @@ class Build:
         return transform(self._context, self._connection, self._candidate, inputs, self._watch)
 
     def _sample(self) -> tuple[list[dict[str, str | None]], ChartRows]:
-        """The first rows, and the bars of a KPI's chart, for people to look at."""
+        """Return the first rows, and the bars of a KPI's chart, for the materialization's metadata."""
         first_rows = preview.first_rows(self._connection, self._candidate, SAMPLES)
         kpi = self._table.header.kpi
         chart = preview.chart_rows(self._connection, self._candidate, kpi.chart) if kpi else ChartRows([], 0)
         return first_rows, chart
 
     def _publish_or_hold(self, audited: AuditedCandidate) -> int | None:
-        """The id of the publish; None if the candidate is held."""
+        """Publish the candidate and return the id of the publish, or hold it and return None."""
         publish_id = None
         if audited.audit.blocks_publish:
             hold(self._context, self._connection, audited)
@@ -151,18 +151,18 @@ class Build:
 
 
 def _read_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Audit]:
-    """The result and the audit of a view: those of the table that it shows, which was counted and audited there."""
+    """Return the result and the audit of a view: those of the table that it shows, which has been audited itself."""
     shown, columns = candidate.table.origin
-    read = inputs.of_day[shown]
+    read = inputs.of_load_date[shown]
     checksum = read.checksum + shown_as(columns)
     return FillResult(Counts(), read.manifest_hash, [], grain_is_proven=True), Audit(read.rows, checksum, [])
 
 
 def _explain(table: Table, error: psycopg.Error) -> WarehouseError:
-    """An error of Postgres with the name of the file whose SQL was executed, and with what to do about it."""
+    """Convert an error of Postgres into one that names the file whose SQL was executed and, if known, a remedy."""
     reason = excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
-    cure = cure_of(error)
-    end = f": {cure}." if cure else "."
+    remedy = find_remedy(error)
+    end = f": {remedy}." if remedy else "."
     sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason}){end}"
     return WarehouseError(sentence, transient=is_lost(error))
 
@@ -170,11 +170,11 @@ def _explain(table: Table, error: psycopg.Error) -> WarehouseError:
 def _close_failed(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, error: BaseException
 ) -> None:
-    """Write the failure in the run log and drop the candidate, in another session where this one is lost."""
+    """Write the failure to the run log and drop the candidate, in a new session if this one is lost."""
 
     def close(session: Connection[Any]) -> None:
         layer = context.pipeline.layer(candidate.table.relation)
-        # A row that is closed already belongs to a published or held build, whose tables must stay.
+        # If the row is already closed, the build was published or held, and its tables must stay.
         if runs.close_build(
             session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=run_log_message(error)
         ):

@@ -1,7 +1,7 @@
-"""What checks need to know besides the rows: looked up in the ledger and in other tables, before the audit.
+"""Looks up facts that checks need besides the rows, in the ledger and in other tables, before the audit.
 
-Belongs here: one answer for each kind of need (model/checks/base.py); nothing is asked that no check needs.
-Not here: what a build knows anyway (audit.py), and what a check makes of the answer (model/checks/).
+Belongs here: one query for each kind of need (model/checks/base.py), executed only if a check has that need.
+Not here: facts that a build has at hand (audit.py), and the use that a check makes of a fact (model/checks/).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ from kpi_assets.warehouse.dense_keys import dense_key_range
 
 @dataclass(frozen=True)
 class FactLookup:
-    """Answers the needs of some checks of a table for one load_date.
+    """Looks up what some checks of a table need for one load_date.
 
-    Without `inputs`, the publishes that a build reads, no key is looked at: that only spares a build work.
+    `inputs` are the publishes that a build reads. Without them no key range is looked up: that is only an optimization.
     """
 
     connection: Connection[Any]
@@ -37,7 +37,7 @@ class FactLookup:
     inputs: Mapping[Relation, Publish] = field(default_factory=dict)
 
     def answers(self) -> dict[Need, Any]:
-        """The answer to each need of the checks."""
+        """Return the answer to each need of the checks."""
         needs = dict.fromkeys(need for check in self.checks for need in check.needs)
         return {need: self._answer(need) for need in needs}
 

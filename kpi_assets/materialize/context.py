@@ -1,4 +1,4 @@
-"""The input and the outcome of every build: BuildContext, ObjectOutcome, BuildOutcome."""
+"""The context and the outcomes of builds: BuildContext, ObjectOutcome, BuildOutcome."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -35,13 +35,13 @@ class UpstreamError(UserError):
 
 
 def run_log_message(error: BaseException) -> str:
-    """The message of an error for the run log, without secrets."""
+    """Return the message of an error for the run log, without secrets."""
     return scrub(str(error)) or (type(error).__name__ if isinstance(error, Exception) else "It was interrupted.")
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What all builds of one run in one pipeline share: the files, the servers, the run, and the limits."""
+    """The things that all builds of one run in one pipeline share: its files, servers, run_id and limits."""
 
     pipeline: Pipeline
     server: SecretStr
@@ -50,55 +50,55 @@ class BuildContext:
     on_progress: Progress = lambda _phase, _done, _total: None
     publish_timeout: float = 600.0  # seconds for which a publish waits for readers of the table
     writers: int = 1  # sessions that fill one large table in parallel
-    slice_bytes: int = 80 << 20  # of an object: the keys of such a slice are sorted within the processor's cache
+    slice_bytes: int = 80 << 20  # of the object: sorting the keys of a slice then fits in the processor's cache
 
     def slice_count(self, size_bytes: int) -> int:
-        """The number of slices of an object of that size: a multiple of the writers, or 1."""
+        """Return the number of slices for an object of this size: a multiple of the writers, or 1."""
         rounds = -(-size_bytes // (self.slice_bytes * self.writers))
         return min(rounds * self.writers, MAX_SLICES) if size_bytes >= 2 * self.slice_bytes else 1
 
     def session(self, table: Table, name: str) -> AbstractContextManager[Connection[Any]]:
-        """A session in the pipeline's database, as the role of the table's layer. Raises WarehouseError."""
+        """Open a session in the pipeline's database, as the role of the table's layer. Raises WarehouseError."""
         role = role_of(self.pipeline.layer(table.relation))
-        helpers = str(self.writers - 1)  # the leader works too, and more processes than cores only take turns
+        helpers = str(self.writers - 1)  # the leader works too, and more processes than cores gain nothing
         more = {**BULK, "max_parallel_workers_per_gather": helpers, "max_parallel_maintenance_workers": helpers}
         return connect(self.server, self.pipeline.name, name, role=role, more=more)
 
 
 @dataclass(frozen=True)
 class ObjectOutcome:
-    """The verification of an S3 object; the manifest is None if there is no object."""
+    """The outcome of verifying an S3 object; the manifest is None if there is no object."""
 
     manifest: Manifest | None
     results: list[CheckResult]
 
     @property
     def held(self) -> bool:
-        """Whether nothing may be built from it."""
+        """Whether no table may be built from the object."""
         return self.manifest is None or any(result.blocks_publish for result in self.results)
 
     @property
     def unpublished_reason(self) -> str | None:
-        """Why nothing may be built from it, in a few words; None if it may."""
+        """The reason why no table may be built from the object, in a few words; None if one may."""
         return UNPUBLISHED_REASONS["missing" if self.manifest is None else "held"] if self.held else None
 
 
 @dataclass
 class Stopwatch:
-    """Seconds by phase, in the order in which they were first entered."""
+    """Measures the seconds spent in each phase, in the order in which the phases were first entered."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=perf_counter)
 
     def lap(self, phase: str, **within: float) -> None:
-        """Add the time since the last lap to `phase`, except for the seconds of other phases `within` it."""
+        """Add the time since the last lap to `phase`, less the seconds of other phases `within` it."""
         now = perf_counter()
         for name, seconds in {**within, phase: now - self._since - sum(within.values())}.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self._since = now
 
     def lap_in_parallel(self, others: "Sequence[Stopwatch]") -> None:
-        """Divide the time since the last lap among the phases of others that ran in parallel, in proportion."""
+        """Divide the time since the last lap among the phases of stopwatches that ran in parallel, in proportion."""
         spent: Counter[str] = Counter()
         for other in others:
             spent.update(other.seconds)
@@ -131,10 +131,10 @@ class BuildOutcome:
 
     @property
     def held(self) -> bool:
-        """Whether it was not published, so that readers see what they saw before."""
+        """Whether the build was not published, so that readers keep what they had."""
         return self.publish_id is None
 
     @property
     def unpublished_reason(self) -> str | None:
-        """Why it was not published, in a few words; None if it was."""
+        """The reason why the build was not published, in a few words; None if it was."""
         return UNPUBLISHED_REASONS["held"] if self.held else None

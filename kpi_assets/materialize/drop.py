@@ -1,7 +1,7 @@
-"""Dropping a table with all its load_dates, when no file describes it any more or its file says another storage.
+"""Drops a table with all its load_dates, for example when its file was removed or declares another storage.
 
-The ledger keeps its publishes and marks them as removed; where there is a file, all its load_dates are then due again.
-Not here: rows that are dropped because of their age (retention.py).
+The ledger keeps its publishes and marks them as removed. If the table has a file, all its load_dates are due again.
+Not here: dropping rows because of their age (retention.py).
 """
 
 from collections.abc import Collection
@@ -22,12 +22,12 @@ from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.ddl import owner_of
 
-READER_TIMEOUT = 60.0  # seconds for readers of the table
+READER_TIMEOUT = 60.0  # seconds to wait for readers of the table
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table in the ledger: the number of its published load_dates, the first, the last, and their rows."""
+    """A published table, with the number, the first, the last and the rows of its load_dates in the ledger."""
 
     asset: str
     load_dates: int
@@ -41,7 +41,7 @@ class PublishedTable:
 
 
 def published_tables(connection: Connection[Any]) -> list[PublishedTable]:
-    """List every table that has a published load_date, by its name."""
+    """List every table that has a published load_date, ordered by name."""
     with connection.cursor(row_factory=class_row(PublishedTable)) as cursor:
         return cursor.execute(
             "select asset, count(*) as load_dates, min(load_date) as first, max(load_date) as last, "
@@ -56,10 +56,10 @@ def orphans(connection: Connection[Any], described: Collection[Relation]) -> lis
 
 
 def drop_table(server: SecretStr, database: str, relation: Relation, on_progress: Progress) -> None:
-    """Drop a table, its `_latest` view and its held builds, and record that in the ledger.
+    """Drop a table, its `_latest` view and its held candidates, and record that in the ledger.
 
-    Raises DefinitionError if a view of a user depends on it, and WarehouseError if a reader holds it for longer
-    than READER_TIMEOUT.
+    Raises DefinitionError if a user's view depends on the table, and WarehouseError if a reader holds the table for
+    longer than READER_TIMEOUT.
     """
     with connect(server, database, "drop") as connection:
         role = owner_of(connection, relation)

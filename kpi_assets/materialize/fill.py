@@ -1,6 +1,6 @@
-"""What load.py and transform.py share: the index of a filled candidate's grain, and the result of filling it.
+"""The steps after filling a candidate that load.py and transform.py share: statistics, the grain's index, the result.
 
-Not here: where the rows come from.
+Not here: filling the candidate itself.
 """
 
 from collections.abc import Sequence
@@ -18,27 +18,27 @@ from kpi_assets.warehouse.candidates import Candidate
 
 @dataclass(frozen=True)
 class FillResult:
-    """What is known of a filled candidate beside its rows."""
+    """The result of filling a candidate: its counts, the hash of its manifests, and its bad records."""
 
     counts: Counts
     manifest_hash: str
     quarantined: list[BadRecord]
-    grain_is_proven: bool
-    unreadable: str = ""
+    grain_is_proven: bool  # the unique index was built, so no two rows share a key
+    unreadable: str = ""  # why no record of the object could be read
 
 
 def analyze_and_index(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> bool:
-    """Collect statistics for the planner and build the index of the grain; False if rows share a key."""
+    """Collect planner statistics and build the unique index of the grain; return False if rows share a key."""
     candidates.analyze(connection, candidate)
     if candidate.slice is None:  # the progress of slices is reported for all of them (parallel.py)
         context.on_progress("indexing", 0, 0)
-    is_unique = candidates.build_index(connection, candidate)  # the audit counts the rows that share a key
+    is_unique = candidates.build_index(connection, candidate)  # if False, the audit counts the rows that share a key
     watch.lap("index")
     return is_unique
 
 
 def index_slices(connection: Connection[Any], candidate: Candidate, of_slices: Sequence[bool]) -> bool:
-    """Whether no two rows of any slice share a key; then one index is made of the slices' indexes, for planners."""
+    """Combine the unique indexes of the slices into one for the planner; return False if a slice has none."""
     return all(of_slices) and candidates.build_index(connection, candidate)

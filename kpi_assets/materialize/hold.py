@@ -1,4 +1,4 @@
-"""Holding a candidate: readers keep what they have, and the candidate stays for inspection."""
+"""Holds a candidate: it is kept for inspection, and readers keep the rows that they had."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from kpi_assets.materialize.context import BuildContext
 
 
 def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> None:
-    """Record in the ledger and the run log which checks hold a build, and from which inputs it was made."""
+    """Record in the ledger and the run log which checks hold the build, and which inputs it read."""
     candidate, table = audited.candidate, audited.candidate.table
     failed = ", ".join(result.name for result in audited.audit.results if result.blocks_publish)
     place = ""

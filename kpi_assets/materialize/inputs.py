@@ -1,7 +1,8 @@
-"""The inputs of a build: resolved from the publish ledger first, and compared with it again before the publish.
+"""The inputs of a build: resolved from the publish ledger before the build, and compared with it before the publish.
 
-Belongs here: which publishes those are, of its own load_date and of a window before it, and that they stay. Not here:
-the ledger's rows (ledger/publishes.py), and which rows of a window count (model/lookback.py).
+Belongs here: finding the publishes that a build reads, of its own load_date and of its window, and making sure that
+they do not change during the build. Not here: the rows of the ledger (ledger/publishes.py), and the rule which rows of
+a window count (model/lookback.py).
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,37 +21,37 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
-from kpi_assets.warehouse.content import lost
+from kpi_assets.warehouse.content import find_lost
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The publishes that a build of a table and load_date reads; it has `earlier` ones only with `lookback`."""
+    """The publishes that a build of a table and load_date reads; `earlier` is empty unless the table has `lookback`."""
 
     table: Table
     load_date: date
-    of_day: Mapping[Relation, Publish]
+    of_load_date: Mapping[Relation, Publish]
     earlier: tuple[Publish, ...] = ()
     window: Window | None = None
 
     @property
     def all(self) -> list[Publish]:
-        """Those of the load_date itself and the earlier ones."""
-        return [*self.of_day.values(), *self.earlier]
+        """All publishes that the build reads, those of its own load_date first."""
+        return [*self.of_load_date.values(), *self.earlier]
 
     @property
     def publish_ids(self) -> dict[str, int]:
-        """The publish_id of each by its name, as the ledger records them."""
+        """The publish_id of each input by the name under which the ledger records it."""
         earlier = {str(InputName(Relation.parse(each.asset), each.load_date)): each.publish_id for each in self.earlier}
-        return {**{str(relation): each.publish_id for relation, each in self.of_day.items()}, **earlier}
+        return {**{str(relation): each.publish_id for relation, each in self.of_load_date.items()}, **earlier}
 
     @property
     def manifest_hash(self) -> str:
-        """The hash of all manifests from which the inputs were made."""
+        """The hash of all manifests from which the inputs were built."""
         return digest(*sorted(publish.manifest_hash for publish in self.all))
 
     def warnings(self, connection: Connection[Any]) -> list[str]:
-        """A sentence for each input whose latest build was not published."""
+        """Return a sentence for each input whose latest build was not published."""
         return [
             f"{each.asset} of {each.load_date} is read as published on {each.published_at:%Y-%m-%d %H:%M:%S} UTC; "
             f"its latest build is {status}"
@@ -59,9 +60,12 @@ class Inputs:
         ]
 
     def check_unchanged(self, connection: Connection[Any]) -> None:
-        """Raise UpstreamError if one was published again; resolve_inputs locked the earlier ones against that."""
-        now = publishes.current(connection, self.of_day, self.load_date)
-        changed = [str(relation) for relation in self.of_day if now.get(relation) != self.of_day[relation]]
+        """Raise UpstreamError if an input of this load_date was published again.
+
+        Those of earlier load_dates cannot have changed: resolve_inputs blocks publishes into their tables.
+        """
+        now = publishes.current(connection, self.of_load_date, self.load_date)
+        changed = [str(relation) for relation in self.of_load_date if now.get(relation) != self.of_load_date[relation]]
         if changed:
             raise UpstreamError(
                 f"{self.table.relation} of {self.load_date} was not published: {', '.join(changed)} was published "
@@ -70,20 +74,20 @@ class Inputs:
 
 
 def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> Inputs:
-    """Look up the publish of every table that it reads, also through views. Raises UpstreamError if one is missing.
+    """Find the publish of every table that `table` reads, also through views. Raises UpstreamError if one is missing.
 
-    With `lookback` also those of earlier load_dates of the window, but only of load_dates that are published in every
-    table of the window. Nothing can be published into these tables until the session ends, so that the rows that are
-    read are those of the publishes that the ledger will record.
+    With `lookback`, also find the publishes of the earlier load_dates of the window, but only of load_dates that are
+    published in every table of the window. Publishes into these tables are blocked until the session ends, so the
+    build reads exactly the publishes that the ledger records as its inputs.
     """
     window_inputs = context.pipeline.window_inputs_of(table)
     for relation in window_inputs:
         block_publishes(connection, relation, context.on_progress)
-    of_day = _of_day(context, connection, table, load_date)
-    _check_columns(context.pipeline, table, load_date, of_day)
-    _check_stored(context.pipeline, connection, table, load_date, [of_day])
+    of_load_date = _resolve_own(context, connection, table, load_date)
+    _check_columns(context.pipeline, table, load_date, of_load_date)
+    _check_stored(context.pipeline, connection, table, load_date, [of_load_date])
     if not window_inputs:
-        return Inputs(table, load_date, of_day)
+        return Inputs(table, load_date, of_load_date)
     first = context.pipeline.window_start(table, load_date)
     found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
     there = {day: found[day] for day in sorted(found) if len(found[day]) == len(window_inputs)}
@@ -91,13 +95,13 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
         _check_columns(context.pipeline, table, load_date, of)
     _check_stored(context.pipeline, connection, table, load_date, there.values())
     earlier = tuple(publish for of in there.values() for publish in of.values())
-    return Inputs(table, load_date, of_day, earlier, Window(first, load_date, (*there, load_date)))
+    return Inputs(table, load_date, of_load_date, earlier, Window(first, load_date, (*there, load_date)))
 
 
 def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published: Mapping[Relation, Publish]) -> None:
-    """Raise UpstreamError if a publish lacks a column that is read, or has it in another type than declared.
+    """Raise UpstreamError if a publish lacks a column that is read, or has it with another type than declared.
 
-    A column that was added after the publish would be NULL in its rows without anybody noticing.
+    A column that was added after the publish would silently be NULL in its rows.
     """
     for relation in (each for each in table.reads if each in published):
         there, columns = pipeline.tables[relation].origin
@@ -119,23 +123,24 @@ def _check_stored(
     load_date: date,
     published: Iterable[Mapping[Relation, Publish]],
 ) -> None:
-    """Raise UpstreamError if the rows of a publish are gone from the database: nothing would be read."""
+    """Raise UpstreamError if the rows of a publish are gone from the database: the build would silently read none."""
     wanted: dict[Relation, list[date]] = {}
     for of in published:
         for relation, publish in of.items():
             if publish.rows:
                 wanted.setdefault(relation, []).append(publish.load_date)
     for relation, days in wanted.items():
-        for gone in sorted(lost(connection, pipeline.tables[relation], days)):
+        for gone in sorted(find_lost(connection, pipeline.tables[relation], days)):
             raise UpstreamError(
                 f"{table.relation} of {load_date} cannot be built: the rows of {relation} of {gone} are gone from the "
                 f"database; `kpi run {pipeline.name} --load-date {gone}` makes them again."
             )
 
 
-def _of_day(
+def _resolve_own(
     context: BuildContext, connection: Connection[Any], table: Table, load_date: date
 ) -> dict[Relation, Publish]:
+    """Return the publish of the load_date itself for every input table. Raises UpstreamError if one is missing."""
     wanted = context.pipeline.inputs_of(table)
     inputs = publishes.current(connection, wanted, load_date)
     missing = [str(each) for each in table.reads if each not in inputs] or [

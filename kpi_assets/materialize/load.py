@@ -1,10 +1,10 @@
-"""Filling a candidate from its S3 object, by the fastest loader that can; the records are counted while they pass.
+"""Fills a candidate from its S3 object with the fastest loader that applies, and counts the records on the way.
 
-The loaders are tried from the fastest to the most tolerant. Each proves while it loads that it may be used: what it
-loaded is rolled back unless every record fits. Only the last one tells bad records from good ones.
+The loaders are tried from the fastest to the most tolerant. Each checks its assumptions while it loads and rolls back
+unless every record fits. Only the last loader separates bad records from good ones.
 
-Not here: what each format needs for that (sources/formats), filling from a SELECT (transform.py), and whether the
-candidate may be published (audit.py, build.py).
+Not here: the parsers of the formats (sources/formats), filling from a SELECT (transform.py), and the decision whether
+the candidate is published (audit.py, build.py).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,31 +35,31 @@ from kpi_assets.warehouse.quarantine import load_readable
 
 @dataclass(frozen=True)
 class Loaded:
-    """The candidate holds every record of the object."""
+    """The outcome of a loader that loaded every record of the object into the candidate."""
 
     result: FillResult
 
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """The object is not of the kind that this loader takes. Nothing was loaded; the next loader may take it."""
+    """The outcome of a loader that cannot load this object. Nothing was loaded; the next loader may apply."""
 
 
 @dataclass(frozen=True)
 class BadData:
-    """A record or a value does not fit. Nothing was loaded, and no other COPY would load it."""
+    """The outcome of a loader that met an invalid record or value. Nothing was loaded, and any COPY would fail."""
 
 
 Outcome = Loaded | NotApplicable | BadData
 
 
 class StoppedEarlyError(Exception):
-    """COPY ended before the records did, without an error."""
+    """COPY ended without an error but loaded fewer rows than records were counted."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One object that is loaded into one candidate."""
+    """The loading of one object into one candidate: what every loader needs."""
 
     context: BuildContext
     connection: Connection[Any]
@@ -69,25 +69,25 @@ class _Task:
     watch: Stopwatch
 
     def record_content(self, records: int, digests: dict[int, PartSums]) -> None:
-        """Write down what the object holds. Raises LakeError where other bytes were read than the store has."""
+        """Record the number of records and the SHA-256 of the object. Raises LakeError if other bytes were read."""
         sha256 = self.context.store.proven(self.manifest, digests)
         manifests.record_content(self.connection, self.manifest, rows=records, sha256=sha256)
 
-    def loaded(self, records: int, *, grain_is_proven: bool) -> FillResult:
-        """The result of a COPY that loaded every record."""
+    def result_of_copy(self, records: int, *, grain_is_proven: bool) -> FillResult:
+        """Return the result of a COPY that loaded every record."""
         return FillResult(Counts(records, records, 0), self.manifest.hash, [], grain_is_proven)
 
 
 def load_object(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> FillResult:
-    """Make the candidate from its S3 object. Raises UpstreamError where the object has not been verified."""
+    """Fill the candidate from its S3 object. Raises UpstreamError if the object has not been verified."""
     table, load_date = candidate.table, candidate.load_date
     manifest = manifests.latest(connection, table.relation.table, load_date)
     if manifest is None:
         raise UpstreamError(
             f"{table.relation} of {load_date} cannot be built: its object has not been verified; "
-            f"materialise {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
+            f"materialize {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
         )
     task = _Task(context, connection, candidate, manifest, format_of(table), watch)
     for load in _copy_loaders(task.format.copy_modes):
@@ -101,7 +101,7 @@ def load_object(
 
 
 def _copy_loaders(modes: Sequence[CopyMode]) -> Iterator[Callable[[_Task], Outcome]]:
-    """The loaders that use COPY, in the order in which they are tried."""
+    """Yield the loaders that use COPY, in the order in which they are tried."""
     for mode in modes[:1]:
         yield partial(_copy_sliced, mode=mode)
     for mode in modes:
@@ -109,7 +109,7 @@ def _copy_loaders(modes: Sequence[CopyMode]) -> Iterator[Callable[[_Task], Outco
 
 
 def _attempt(copy: Callable[[], FillResult]) -> Outcome:
-    """Run a COPY, and turn the errors by which its transaction is rolled back into an outcome."""
+    """Run a COPY and convert the errors that roll back its transaction into an outcome."""
     try:
         return Loaded(copy())
     except (ModeMismatchError, psycopg.errors.CheckViolation):  # a violation: a key lies outside its slice
@@ -119,13 +119,13 @@ def _attempt(copy: Callable[[], FillResult]) -> Outcome:
 
 
 def _copy_sliced(task: _Task, mode: CopyMode) -> Outcome:
-    """Load a large object by several COPYs at once. Not applicable to an object that is small or cannot be cut."""
+    """Load a large object with several parallel COPYs. NotApplicable if the object is small or cannot be cut."""
     cuts = _find_cuts(task)
     return _attempt(partial(_copy_parts, task, mode, cuts)) if cuts else NotApplicable()
 
 
 def _find_cuts(task: _Task) -> list[Cut] | None:
-    """The cuts of the object; None if it is loaded in one part."""
+    """Return where to cut the object into slices, or None if it must be loaded as a whole."""
     table = task.candidate.table
     key = table.header.grain[0]
     count = task.context.slice_count(task.manifest.size_bytes)
@@ -135,6 +135,7 @@ def _find_cuts(task: _Task) -> list[Cut] | None:
 
 
 def _copy_parts(task: _Task, mode: CopyMode, cuts: Sequence[Cut]) -> FillResult:
+    """Load each part of the object between two cuts with a COPY of its own."""
     context, connection, candidate, manifest = task.context, task.connection, task.candidate, task.manifest
     offsets = [0, *(offset for offset, _ in cuts), manifest.size_bytes]
     digests: dict[int, PartSums] = {}
@@ -158,13 +159,13 @@ def _copy_parts(task: _Task, mode: CopyMode, cuts: Sequence[Cut]) -> FillResult:
     written = write_slices(context, connection, candidate, parts, write, task.watch)
     records = sum(count for count, _ in written)
     task.record_content(records, digests)
-    return task.loaded(
+    return task.result_of_copy(
         records, grain_is_proven=index_slices(connection, candidate, [is_unique for _, is_unique in written])
     )
 
 
 def _copy_whole(task: _Task, mode: CopyMode) -> Outcome:
-    """Load the object by one COPY."""
+    """Load the object with one COPY."""
 
     def copy() -> FillResult:
         source = task.context.store.read(task.manifest)
@@ -177,7 +178,7 @@ def _copy_whole(task: _Task, mode: CopyMode) -> Outcome:
             task.watch.lap("copy", read=source.waited)
             proven = analyze_and_index(task.context, task.connection, task.candidate, task.watch)
             task.record_content(records, source.digests)
-        return task.loaded(records, grain_is_proven=proven)
+        return task.result_of_copy(records, grain_is_proven=proven)
 
     return _attempt(copy)
 
@@ -189,11 +190,11 @@ def _copy(
     mode: CopyMode,
     on_bytes: Callable[[int], None],
 ) -> int:
-    """Make the candidate, or a slice of it, from what the source gives; returns the number of records.
+    """Create the candidate, or a slice of it, copy the source into it, and return the number of records.
 
-    Raises ModeMismatchError and UnprovenError as the mode does, psycopg.DataError where a value does not fit its
-    column, psycopg.errors.CheckViolation where a key lies outside the slice, and StoppedEarlyError where COPY loaded
-    fewer records than were counted.
+    Raises ModeMismatchError and UnprovenError if the mode does, psycopg.DataError if a value does not fit its column,
+    psycopg.errors.CheckViolation if a key lies outside the slice, and StoppedEarlyError if COPY loaded fewer rows than
+    records were counted.
     """
     at_start = candidate.slice is None or candidate.slice.number == 0
     candidates.create_empty(session, candidate)
@@ -206,17 +207,17 @@ def _copy(
 
 
 def _load_by_record(task: _Task) -> FillResult:
-    """Load the records that can be read, one by one, and set aside those that cannot."""
+    """Read the object record by record, load the readable records, and set aside the others."""
     context, connection, candidate, manifest = task.context, task.connection, task.candidate, task.manifest
-    phase = "sorting out what cannot be read" if task.format.copy_modes else "reading record by record"
+    phase = "separating unreadable records" if task.format.copy_modes else "reading record by record"
     context.on_progress(phase, 0, manifest.size_bytes)
     source, types = context.store.read(manifest), candidate.table.types
-    # If the object does not begin as declared, its columns may have changed places: then no record is read.
+    # An object that does not begin as declared may have its columns in another order, so none of its records is read.
     problem = task.format.check_start(context.store.head(manifest, task.format.start_size), types)
     unreadable = f"s3://{manifest.bucket}/{manifest.key}: {problem}" if problem else ""
     records = 0
 
-    def counted() -> Iterator[Record]:
+    def count_records() -> Iterator[Record]:
         nonlocal records
         for record in () if unreadable else task.format.records(source, types):
             records += 1
@@ -225,7 +226,7 @@ def _load_by_record(task: _Task) -> FillResult:
     with connection.transaction():
         candidates.create_empty(connection, candidate)
         candidates.add_partition_check(connection, candidate)
-        result = load_readable(connection, candidate, counted(), candidate.table.source.quarantine_budget)
+        result = load_readable(connection, candidate, count_records(), candidate.table.source.quarantine_budget)
         task.watch.lap("quarantine")
         proven = analyze_and_index(context, connection, candidate, task.watch)
         if not unreadable:

@@ -1,8 +1,8 @@
-"""Several writers at once, each with a session of its own; each slice of a candidate is filled in one transaction.
+"""Fills the slices of a candidate in parallel: each writer has its own session and fills a slice in one transaction.
 
-`_Sessions` owns the writers' sessions, `_Writer` writes a slice in one of them, `_report_progress` says how far they
-are, and `_stop` ends them all. `write_slices` puts the parts together.
-Not here: what a writer does with its slice (load.py, transform.py).
+`_Sessions` owns the writers' sessions, `_Writer` writes one slice in one session, `_report_progress` reports how many
+slices are written, and `_stop` ends all writers. `write_slices` combines them.
+Not here: filling one slice (load.py, transform.py).
 """
 
 import threading
@@ -25,7 +25,7 @@ WriteSlice = Callable[[Connection[Any], Candidate, Stopwatch], T]
 REPORT_EVERY = 1.0  # seconds between two progress reports
 CANCEL_EVERY = 0.2  # seconds between two attempts to cancel the writers' statements
 # The slices run in parallel, so parallel workers within a statement would only compete with them for the cores. The
-# statistics of a slice cover a part of the rows, so a smaller sample is enough.
+# statistics of a slice cover only some of the rows, so a smaller sample is enough.
 _SETTINGS = (
     "set max_parallel_workers_per_gather = 0; set max_parallel_maintenance_workers = 0; "
     "set default_statistics_target = 20"
@@ -33,7 +33,7 @@ _SETTINGS = (
 
 
 class _Stopped(Exception):  # noqa: N818
-    """Another writer failed before this slice was begun."""
+    """The writers were stopped before this slice was begun."""
 
 
 def write_slices(
@@ -44,9 +44,9 @@ def write_slices(
     write: WriteSlice[T],
     watch: Stopwatch,
 ) -> list[T]:
-    """Write every slice, `context.writers` at a time, and make the candidate of them; returns what `write` returned.
+    """Write every slice, `context.writers` at a time, assemble the candidate, and return what `write` returned.
 
-    When one writer fails, the others are ended, all slices are dropped, and the error of the first is raised.
+    If a writer fails, the others are stopped, all slices are dropped, and the first error is raised.
     """
     pieces = candidate.cut(parts)
     try:
@@ -65,9 +65,10 @@ def write_slices(
 def _write_all(
     context: BuildContext, connection: Connection[Any], pieces: Sequence[Candidate], write: WriteSlice[T]
 ) -> "list[Future[tuple[T, Stopwatch]]]":
-    """Have each slice written and report the progress meanwhile; when this returns or raises, no writer is left.
+    """Write all slices and report the progress; no writer is left when this returns or raises.
 
-    There is one session more than writers work at once: a writer that commits waits for the disk and needs no core.
+    There is one more session than writers that work at once, because a writer that commits waits for the disk and
+    needs no core.
     """
     count = min(context.writers + 1, len(pieces))
     with _Sessions.open(context, pieces[0], count) as sessions:
@@ -78,12 +79,12 @@ def _write_all(
                 while wait(futures, REPORT_EVERY, FIRST_EXCEPTION).not_done and not any(map(_has_failed, futures)):
                     _report_progress(connection, sessions, futures, context.on_progress)
             finally:
-                _stop(writer, sessions, futures)  # those still at work: another failed, or somebody pressed Ctrl-C
+                _stop(writer, sessions, futures)  # some still work if another one failed, or on Ctrl-C
     return futures
 
 
 def _results(futures: "Sequence[Future[T]]") -> list[T]:
-    """The results, or the error that was first: the errors of writers that were stopped for it come after it."""
+    """Return the results, or raise the original error rather than that of a writer that was stopped because of it."""
     errors = [error for future in futures if (error := future.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, (_Stopped, psycopg.errors.QueryCanceled))):
         raise error
@@ -95,7 +96,7 @@ def _has_failed(future: Future[Any]) -> bool:
 
 
 class _Sessions:
-    """The writers' sessions: opened together, lent to one writer at a time, closed together."""
+    """The writers' sessions: opened together, each lent to one writer at a time, closed together."""
 
     def __init__(self, sessions: Sequence[Connection[Any]]) -> None:
         self._all = sessions
@@ -106,7 +107,7 @@ class _Sessions:
     @classmethod
     @contextmanager
     def open(cls, context: BuildContext, candidate: Candidate, count: int) -> Iterator["_Sessions"]:
-        """So many sessions, as the role of the table's layer."""
+        """Open `count` sessions, as the role of the table's layer."""
         name = f"{context.run_id[:8]} {candidate.table.relation} {candidate.load_date} writer"
         with ExitStack() as opened:
             sessions = [
@@ -119,7 +120,7 @@ class _Sessions:
 
     @contextmanager
     def lend(self) -> Iterator[Connection[Any]]:
-        """A session that nobody else has, as soon as there is one."""
+        """Lend a session to the caller alone; wait until one is free."""
         session = self._free.get()
         try:
             yield session
@@ -128,18 +129,18 @@ class _Sessions:
 
     @property
     def pids(self) -> list[int]:
-        """Their server processes."""
+        """The ids of the sessions' server processes."""
         return [session.info.backend_pid for session in self._all]
 
     def cancel(self) -> None:
-        """Cancel the statement that each of them executes, if any."""
+        """Cancel the statement that each session executes, if any."""
         for session in self._all:
             with suppress(psycopg.Error):
                 session.cancel_safe(timeout=5)
 
 
 class _Writer(Generic[T]):
-    """Writes slices, each in one transaction of a session that is free; so many `at_once`, the others wait."""
+    """Writes slices, each in one transaction of a free session; at most `at_once` writers work at the same time."""
 
     def __init__(self, sessions: _Sessions, write: WriteSlice[T], at_once: int) -> None:
         self._sessions, self._write = sessions, write
@@ -160,7 +161,7 @@ class _Writer(Generic[T]):
 def _report_progress(
     connection: Connection[Any], sessions: _Sessions, futures: Sequence[Future[Any]], on_progress: Progress
 ) -> None:
-    """Report how far the index builds are, or how many slices are written; a COPY reports its bytes itself."""
+    """Report the progress of the index builds, or else how many slices are written. A COPY reports its bytes itself."""
     row = connection.execute(
         "select sum(tuples_done)::bigint, sum(tuples_total)::bigint from pg_stat_progress_create_index "
         "where pid = any(%s) and tuples_total > 0",
@@ -173,7 +174,7 @@ def _report_progress(
 
 
 def _stop(writer: _Writer[Any], sessions: _Sessions, futures: Sequence[Future[Any]]) -> None:
-    """End all writing: cancel again and again, because a writer between two statements goes on with the next one."""
+    """Stop all writers. Cancel repeatedly, because a writer between two statements goes on with the next one."""
     writer.stopped.set()
     while wait(futures, CANCEL_EVERY).not_done:
         sessions.cancel()

@@ -1,7 +1,7 @@
-"""Preparing a pipeline's database for builds; safe to repeat, and cheap when nothing is missing.
+"""Prepares a pipeline's database for builds; safe to repeat, and cheap when nothing is missing.
 
-Belongs here: the order, and who may do what. Not here: roles, schemas and grants (warehouse/provision.py), and the
-migrations (ledger/schema.py).
+Belongs here: the order of the steps, and which of them need the owner. Not here: roles, schemas and grants
+(warehouse/provision.py), and the migrations (ledger/schema.py).
 """
 
 from collections.abc import Iterable
@@ -16,36 +16,36 @@ from kpi_assets.ledger import runs, schema
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.warehouse import provision
 from kpi_assets.warehouse.connection import WarehouseError, connect
-from kpi_assets.warehouse.refusal import cure_of
+from kpi_assets.warehouse.refusal import find_remedy
 
 
 def prepare(
     pipeline: Pipeline, server: SecretStr, reader_password: SecretStr | None = None, *, as_owner: bool = False
 ) -> None:
-    """Create the database, its schemas, the ops tables and the roles where they are missing.
+    """Create the database, its schemas, the ops tables and the roles if they are missing.
 
-    A user who does not own the database only checks that its owner did so, or is refused with `as_owner`. Rows of the
-    run log that dead processes left open are closed. Raises WarehouseError.
+    If the user does not own the database, only check that nothing is missing, or raise WarehouseError with `as_owner`.
+    Also close the rows of the run log that dead processes left open. Raises WarehouseError.
     """
     try:
         _prepare(pipeline, server, reader_password, as_owner=as_owner)
     except psycopg.Error as error:
-        cure = cure_of(error) or (
+        remedy = find_remedy(error) or (
             f"KPI_POSTGRES_URL must name a user who owns that database or has the roles {provision.LOADER} and "
             f"{provision.BUILDER}"
         )
         reason = str(error).splitlines()[0]
-        raise WarehouseError(f"The database {pipeline.name!r} cannot be made ready ({reason}): {cure}.") from error
+        raise WarehouseError(f"The database {pipeline.name!r} cannot be made ready ({reason}): {remedy}.") from error
 
 
 def check_readable(pipeline: Pipeline, server: SecretStr) -> None:
     """Check that this version of kpi_assets can read the database; nothing is created.
 
-    Rows of the run log that dead processes left open are closed, where this user may do that. Raises WarehouseError
-    where the database is missing or has another version.
+    Rows of the run log that dead processes left open are closed if this user may do that. Raises WarehouseError if the
+    database is missing or has another version.
     """
-    with connect(server, pipeline.name, "look", reads=True) as connection:
-        lack = _missing(connection, ())  # a layer that is gone is no error here: its tables are reported as lost
+    with connect(server, pipeline.name, "look", read_only=True) as connection:
+        lack = _missing(connection, ())  # a missing layer is no error here: its tables are reported as lost
     if lack:
         raise WarehouseError(f"The database {pipeline.name!r} {lack}: `kpi bootstrap` brings it up to date.")
     with (
@@ -67,7 +67,7 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
             with schema.in_turn(connection):
                 provision.ensure_grants(connection, layers, pipeline.config.readers)
                 if reader_password is not None:  # the embedded server, which nobody else uses
-                    provision.ensure_advisory_locks_are_ours(connection)
+                    provision.restrict_advisory_locks(connection)
         elif as_owner:
             raise WarehouseError(
                 f"The database {pipeline.name!r} belongs to somebody else: name its owner in KPI_ADMIN_POSTGRES_URL."
@@ -87,7 +87,7 @@ def _check_prepared(connection: Connection[Any], schemas: Iterable[str]) -> None
 
 
 def _missing(connection: Connection[Any], schemas: Iterable[str]) -> str:
-    """What the database lacks of the things that its owner creates, as a predicate; empty if nothing is missing."""
+    """Return what the database lacks, as the predicate of a sentence; empty if nothing is missing."""
     if missing := provision.missing_schemas(connection, schemas):
         return f"lacks the schema {missing[0]}"
     return f"is at version {schema.version(connection)} of ops" if schema.pending(connection) else ""

@@ -1,6 +1,6 @@
-"""Publishing a candidate: readers, ledger and run log change in one transaction.
+"""Publishes a candidate: its rows, the ledger and the run log change in one transaction.
 
-Not here: how the rows of a load_date are replaced (warehouse/tables.py).
+Not here: replacing the rows of a load_date (warehouse/kinds/).
 """
 
 from contextlib import suppress
@@ -28,10 +28,10 @@ from kpi_assets.warehouse.views import views_on
 
 
 def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
-    """Publish a candidate and return the id of the publish; readers who hold the table are waited for.
+    """Publish a candidate and return the id of the publish; wait for readers who hold the table.
 
-    Raises WarehouseError if they hold it for longer than `publish_timeout`, and UpstreamError if an input was
-    published again meanwhile.
+    Raises WarehouseError if readers hold the table for longer than `publish_timeout`, and UpstreamError if an input
+    was published again meanwhile.
     """
     candidate = audited.candidate
     try:
@@ -52,7 +52,7 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
 
 
 def _publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
-    """Show the candidate to readers and record it in the ledger and the run log: all of it or nothing."""
+    """Replace the published rows by the candidate's and record that in the ledger and the run log, all or nothing."""
     candidate, table, load_date = audited.candidate, audited.candidate.table, audited.candidate.load_date
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
@@ -81,14 +81,17 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
 
 
 def _others(connection: Connection[Any], candidate: Candidate) -> list[Published]:
-    """The other published load_dates of its table, which stay as they are."""
+    """Return the other published load_dates of the table, whose rows stay as they are."""
     table = candidate.table
     return tables.published_of(connection, table, publishes.by_columns(connection, table.relation, candidate.load_date))
 
 
 def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
-    """Record what else changes for readers: a view has the rows of its table, and one definition for all load_dates."""
-    for view in views_on(connection, table.relation):  # also a view whose file was removed
+    """Record the publishes of views: of those that read the table, and of the table itself if it is a view.
+
+    The rows of a view change with those of its table, and its definition is one for all load_dates.
+    """
+    for view in views_on(connection, table.relation):  # includes views whose files were removed
         lock_publish(connection, view)
         publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
     if not table.storage.stores_rows:

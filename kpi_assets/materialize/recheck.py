@@ -1,6 +1,6 @@
-"""The recheck: the checks of a table are made again on its published rows. Nothing is built or changed for readers.
+"""Rechecks a table: runs its checks again on its published rows. Nothing is built, and readers see no change.
 
-First the stored rows are compared with the ledger, to find out whether they are still as they were published.
+The stored rows are compared with the ledger first, to detect rows that were changed after the publish.
 """
 
 from collections.abc import Mapping
@@ -22,22 +22,22 @@ from kpi_assets.model.names import LOAD_DATE, InputName, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.audit import audit
-from kpi_assets.warehouse.candidates import as_declared
-from kpi_assets.warehouse.content import lost, published_rows, rows_and_checksum
+from kpi_assets.warehouse.candidates import cast_to_declared
+from kpi_assets.warehouse.content import find_lost, published_rows, rows_and_checksum
 
-AS_PUBLISHED = "as_published"  # the check that no file asks for: the rows are those that the ledger knows
+AS_PUBLISHED = "as_published"  # the check that every recheck makes: the rows are still those that were published
 OTHER_COLUMNS = "its other checks were not made: it was published with columns that differ from those in its file"
 
 
 def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckResult]:
-    """Make the checks of a table on its published rows and record the results.
+    """Run the checks of a table on its published rows and record the results.
 
-    Raises UpstreamError if it is not published, and UsageError for a load_date that the pipeline cannot have.
+    Raises UpstreamError if the load_date is not published, and UsageError if the pipeline cannot have it.
     """
     context.pipeline.check_load_date(load_date)
     name = f"{context.run_id[:8]} recheck {table.relation}"
     with context.session(table, name) as connection:
-        # Otherwise a run or retention could remove the rows during the checks.
+        # Without the lock, a run or retention could remove the rows during the checks.
         wait_for_lock(connection, run_lock(load_date), "waiting for a run of its load_date", context.on_progress)
         wanted = (table.relation, *table.reads)
         published = publishes.current(connection, wanted, load_date)
@@ -66,7 +66,7 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
 
 
 def check_as_published(connection: Connection[Any], table: Table, publish: Publish) -> CheckResult:
-    """Check that the stored rows of a load_date have the count and the checksum with which it was published."""
+    """Check that the stored rows of a load_date still have the count and the checksum of its publish."""
     rows, problem = 0, "its rows are gone from the database: run it again"
     if not _is_lost(connection, table, publish):
         rows, checksum = _stored_rows(connection, table, publish)
@@ -83,13 +83,13 @@ def check_as_published(connection: Connection[Any], table: Table, publish: Publi
 
 
 def _is_lost(connection: Connection[Any], table: Table, publish: Publish) -> bool:
-    return publish.rows > 0 and publish.load_date in lost(connection, table, [publish.load_date])
+    return publish.rows > 0 and publish.load_date in find_lost(connection, table, [publish.load_date])
 
 
 def _stored_rows(connection: Connection[Any], table: Table, publish: Publish) -> tuple[int, str | None]:
-    """The number of rows and the checksum of a load_date as it is stored; no checksum where its columns are unknown.
+    """Return the number of stored rows of a load_date and their checksum, or None if its columns are unknown.
 
-    A view is compared with the publish of its table, which has a recheck of its own.
+    For a view, return the values of its table's publish: the table has a recheck of its own.
     """
     if not table.storage.stores_rows:
         shown, columns = table.origin
@@ -107,7 +107,7 @@ def _audit_published(
     publish: Publish,
     published: Mapping[Relation, Publish],
 ) -> list[CheckResult]:
-    """The results of the table's checks on its published rows."""
+    """Run the table's checks on its published rows and return the results."""
     connection.execute(
         sql.SQL("create temporary view this as select {} from {} as t").format(
             sql.SQL(", ").join(
@@ -123,13 +123,13 @@ def _audit_published(
         source_rows={relation: each.rows for relation, each in published.items()},
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),
-        instead=as_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
+        substitutes=cast_to_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
     )
     return audit(connection, sql.SQL("pg_temp.this"), table.types, checks, facts).results
 
 
 def _window_read(context: BuildContext, table: Table, publish: Publish) -> Window | None:
-    """The window of a table with `lookback`, with the load_dates from which its published rows were made."""
+    """Return the window of a table with `lookback`: the load_dates from which its published rows were built."""
     if not table.window_reads:
         return None
     first, day = context.pipeline.window_start(table, publish.load_date), publish.load_date

@@ -1,8 +1,8 @@
-"""Retention: rows of raw and staging that are older than pipeline.yaml keeps are dropped; S3 can replay them.
+"""Retention: drops rows of raw and staging after the days that pipeline.yaml sets; they can be replayed from S3.
 
 The publish ledger keeps each dropped publish with its number of rows, its checksum and the time of the drop, so that
-the load_date is neither missing nor stale. A load_date that is published again after that is kept as long as a new one.
-Not here: when retention runs (automation/).
+the load_date is neither missing nor stale. A load_date that is published again is kept as long as a new one.
+Not here: the schedule of retention (automation/).
 """
 
 import time
@@ -26,12 +26,12 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.tables import check_storage
 
-TIMEOUT = 600.0  # seconds for all waiting; rows that are still read or built then are dropped the next time
+TIMEOUT = 600.0  # seconds to wait in all; rows that are still in use then are dropped the next time
 
 
 @dataclass(frozen=True)
 class TableTotal:
-    """The publishes of one table, summed up."""
+    """The totals of some publishes of one table."""
 
     asset: str
     load_dates: int
@@ -42,7 +42,7 @@ class TableTotal:
 
 
 def totals_by_table(found: Iterable[Publish]) -> list[TableTotal]:
-    """Sum up publishes by table, in the order of the names."""
+    """Sum up publishes by table, ordered by name."""
     by_asset: dict[str, list[Publish]] = {}
     for publish in found:
         by_asset.setdefault(publish.asset, []).append(publish)
@@ -60,13 +60,13 @@ def totals_by_table(found: Iterable[Publish]) -> list[TableTotal]:
 
 
 def find_due(connection: Connection[Any], pipeline: Pipeline, today: date) -> list[Publish]:
-    """List the publishes that are older than their layer is kept, by load_date."""
+    """List the publishes that are older than the retention of their layer, ordered by load_date."""
     kept = {relation: days for relation, table in pipeline.tables.items() if (days := pipeline.retention_days(table))}
     return publishes.older_than(connection, kept, today)
 
 
 def drop_due(context: BuildContext, due: Sequence[Publish], timeout: float = TIMEOUT) -> Iterator[tuple[Publish, str]]:
-    """Drop the rows of each publish in a transaction of its own; yields why it was kept, or "" where it is dropped.
+    """Drop the rows of each publish in its own transaction; yield the publish and why it was kept, or "" if dropped.
 
     Waits for runs of the load_date and for readers of the table, for `timeout` seconds in all.
     """
@@ -76,13 +76,13 @@ def drop_due(context: BuildContext, due: Sequence[Publish], timeout: float = TIM
         layers = {pipeline.layer(relation): table for relation, table in pipeline.tables.items()}
         sessions = {layer: opened.enter_context(context.session(table, "retention")) for layer, table in layers.items()}
         turns = next(iter(sessions.values()))
-        for load_date, of_day in groupby(due, key=lambda publish: publish.load_date):
+        for load_date, of_load_date in groupby(due, key=lambda publish: publish.load_date):
             lock, phase = run_lock(load_date), "waiting for a run of its load_date"
             if not wait_for_lock(turns, lock, phase, context.on_progress, deadline - time.monotonic()):
-                yield from ((publish, "a run of its load_date goes on") for publish in of_day)
+                yield from ((publish, "a run of its load_date is in progress") for publish in of_load_date)
                 continue
             try:
-                for publish in of_day:
+                for publish in of_load_date:
                     kept_reason = blocked.get(publish.asset)
                     if kept_reason is None:
                         session = sessions[pipeline.layer(Relation.parse(publish.asset))]
@@ -96,9 +96,9 @@ def drop_due(context: BuildContext, due: Sequence[Publish], timeout: float = TIM
 
 
 def _drop(context: BuildContext, session: Connection[Any], publish: Publish, timeout: float) -> str:
-    """Drop the rows of one publish and of the views that show them; returns why it was kept, or "".
+    """Drop the rows of one publish and record that, also for the views that show them; return why it was kept, or "".
 
-    Raises WarehouseError if a reader holds the table, and DefinitionError if its file says another storage.
+    Raises WarehouseError if a reader holds the table, and DefinitionError if its file declares another storage.
     """
     relation = Relation.parse(publish.asset)
     table = context.pipeline.tables[relation]
@@ -121,7 +121,7 @@ def _drop(context: BuildContext, session: Connection[Any], publish: Publish, tim
 
 
 def explain_replay(pipeline: Pipeline, relations: Sequence[Relation], load_date: date) -> str:
-    """Explain that the rows were dropped and how to replay them; the middle of a sentence."""
+    """Explain that the rows were dropped and how to replay them, as a clause without a full stop."""
     names = ", ".join(map(str, relations))
     return (
         f"the rows of {names} of {load_date} were dropped by retention; "

@@ -1,8 +1,8 @@
-"""Retries: taking a lock as soon as it is free, and changing a table that readers hold.
+"""Retry loops: wait for a lock that another session holds, or for a table that readers use.
 
-Each loop reports its progress, logs now and then who is in the way (waiting.py), and ends after a timeout. They are
-written by hand: a retry library takes more lines for the same, and stops one attempt earlier when a pause ends exactly
-with the timeout.
+Each loop reports its progress, logs from time to time which session it waits for (waiting.py), and ends after a
+timeout. The loops are written by hand: a retry library needs more lines, and stops one attempt too early when a pause
+ends exactly at the timeout.
 Not here: the locks themselves (ledger/locks.py).
 """
 
@@ -23,8 +23,8 @@ from kpi_assets.warehouse import snapshots
 from kpi_assets.warehouse.connection import WarehouseError
 
 T = TypeVar("T")
-MAX_NAMED = 3  # transactions in one error message
-LOCK_TIMEOUT = "2s"  # new readers queue behind a statement that waits for their table, so it must not wait longer
+MAX_NAMED = 3  # transactions that one error message names
+LOCK_TIMEOUT = "2s"  # new readers queue behind a statement that waits for a table lock, so keep its wait short
 _LOCK_ERRORS = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
 
@@ -35,7 +35,7 @@ def acquire_with_retry(
     timeout: float = math.inf,
     holder: Callable[[], object] = lambda: "",
 ) -> bool:
-    """Call `acquire` until it returns True; False if it did not within `timeout` seconds.
+    """Call `acquire` until it returns True; return False if it does not within `timeout` seconds.
 
     A long wait is logged and reported with what `holder` returns.
     """
@@ -53,14 +53,14 @@ def acquire_with_retry(
 def wait_for_lock(
     connection: Connection[Any], name: str, phase: str, on_progress: Progress, timeout: float = math.inf
 ) -> bool:
-    """Take a session lock of ops; False if another session still has it after `timeout` seconds."""
+    """Take a session lock of ops; return False if another session still has it after `timeout` seconds."""
     return acquire_with_retry(
         partial(locks.try_lock, connection, name), phase, on_progress, timeout, partial(locks.holder, connection, name)
     )
 
 
 def block_publishes(connection: Connection[Any], relation: Relation, on_progress: Progress) -> None:
-    """Keep every session from publishing into a table until this session ends; waits for a publish under way."""
+    """Block publishes into a table until this session ends; first wait for a publish that is in progress."""
 
     def acquire() -> bool:
         try:
@@ -73,7 +73,7 @@ def block_publishes(connection: Connection[Any], relation: Relation, on_progress
 
 
 def wait_for_snapshots(connection: Connection[Any], done: str, on_progress: Progress, timeout: float) -> None:
-    """Wait for the transactions with an older snapshot, which would find the table empty after a partition is swapped.
+    """Wait for transactions with an older snapshot, to which a swapped partition would look empty.
 
     Raises WarehouseError if one is still open after `timeout` seconds; `done` is the participle of its message,
     such as "published".
@@ -92,7 +92,7 @@ def wait_for_snapshots(connection: Connection[Any], done: str, on_progress: Prog
 
 
 def retry_on_lock(change: Callable[[], T], done: str, on_progress: Progress, timeout: float) -> T:
-    """Call `change`, a transaction with LOCK_TIMEOUT that changes a table, until no reader holds the table.
+    """Call `change`, a transaction with LOCK_TIMEOUT, until it gets its table locks, and return its result.
 
     The pauses between the calls get longer. Raises WarehouseError if the next pause would exceed `timeout` seconds;
     `done` is the participle of its message, such as "published".

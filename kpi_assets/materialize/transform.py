@@ -1,6 +1,6 @@
-"""Filling a candidate from its file's SELECT, in slices where the tables it reads are sliced.
+"""Fills a candidate from its file's SELECT, in slices if the tables that it reads are large.
 
-Not here: filling it from an S3 object (load.py), and whether it may be published (audit.py, build.py).
+Not here: filling from an S3 object (load.py), and the decision whether the candidate is published (audit.py, build.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,17 +25,17 @@ from kpi_assets.warehouse.slices import Stored
 def transform(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs, watch: Stopwatch
 ) -> FillResult:
-    """Make the candidate from its file's SELECT.
+    """Fill the candidate from its file's SELECT.
 
-    Raises UpstreamError if an input was published again meanwhile, and DefinitionError if the SELECT does not do
-    what its header declares.
+    Raises UpstreamError if an input was published again meanwhile, and DefinitionError if the SELECT does not match
+    its header.
     """
     context.on_progress("selecting", 0, 0)
     try:
         float_sums.refuse(connection, candidate.table, candidate.load_date, inputs.window)
         proven = _select(context, connection, candidate, inputs, watch)
     except psycopg.errors.UndefinedTable:
-        inputs.check_unchanged(connection)  # raises where the missing table was replaced by another publish
+        inputs.check_unchanged(connection)  # raises if another publish replaced the missing table
         raise
     return FillResult(Counts(), inputs.manifest_hash, [], proven)
 
@@ -48,7 +48,7 @@ class SlicePlan:
     sources: Mapping[Relation, Stored]
 
     def read(self, relation: Relation, column: str, part: Slice) -> sql.Composable:
-        """The rows of one slice of a table, as a subquery; `column` is the one that the slice bounds."""
+        """Return the rows of one slice of a table as a subquery; the slice is a range of `column`."""
         source = self.sources.get(relation)
         return source.read(column, part) if source else candidates.read_slice(relation, column, part)
 
@@ -56,10 +56,10 @@ class SlicePlan:
 def plan_slices(
     sources: Mapping[Relation, Stored], large: Sequence[Relation], cut: Callable[[Relation], list[Slice]]
 ) -> SlicePlan:
-    """Decide in which slices a SELECT is run that reads these `sources` by the first column of its own grain.
+    """Decide in which slices to run a SELECT that reads these `sources` by the first column of its grain.
 
-    The slices are those of the source that has most. If no source is sliced, they are those of the first `large` one
-    that `cut` can cut.
+    The slices are those of the source with the most slices. If no source is sliced, `cut` is applied to the `large`
+    sources in order, and the first slices that it returns are taken.
     """
     finest = max((source.slices for source in sources.values()), key=len, default=[])
     return SlicePlan(finest or next(filter(None, map(cut, large)), []), sources)
@@ -68,31 +68,31 @@ def plan_slices(
 def _select(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs, watch: Stopwatch
 ) -> bool:
-    """Run the SELECT into the candidate; whether no two rows share a key."""
+    """Run the SELECT into the candidate; return whether no two rows share a key."""
     reads = [context.pipeline.tables[relation] for relation in candidate.table.query_reads]
-    instead = candidates.as_declared(connection, reads)
-    # A slice is read as it is stored, which is with other types than declared while `instead` has a subquery.
-    plan = SlicePlan([], {}) if instead else _plan(context, connection, candidate, inputs)
+    substitutes = candidates.cast_to_declared(connection, reads)
+    # A slice is read with its stored types. If they differ from the declared ones, `substitutes` has a subquery.
+    plan = SlicePlan([], {}) if substitutes else _plan(context, connection, candidate, inputs)
     if plan.slices:
         proven = _select_in_slices(context, connection, candidate, plan, watch)
         if proven is not None:
             return proven
     with connection.transaction():
-        candidates.create_from_select(connection, candidate, inputs.window, instead=instead)
+        candidates.create_from_select(connection, candidate, inputs.window, substitutes=substitutes)
         candidates.add_partition_check(connection, candidate)
         watch.lap("select")
         return analyze_and_index(context, connection, candidate, watch)
 
 
 def _plan(context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs) -> SlicePlan:
-    """Look up where the tables that can be read in slices are stored, and plan the slices."""
+    """Find where the tables that can be read in slices are stored, and plan the slices."""
     tables, origins = context.pipeline.tables, context.pipeline.co_sliced_inputs(candidate.table)
     sources = {
         relation: stored
         for relation, origin in origins.items()
-        if (stored := slices.stored(connection, tables[relation], origin, candidate.load_date))
+        if (stored := slices.find_stored(connection, tables[relation], origin, candidate.load_date))
     }
-    large = [each for each in sources if context.slice_count(inputs.of_day[origins[each]].size_bytes) > 1]
+    large = [each for each in sources if context.slice_count(inputs.of_load_date[origins[each]].size_bytes) > 1]
 
     def cut(relation: Relation) -> list[Slice]:
         key = tables[origins[relation]].header.grain[0]
@@ -104,10 +104,10 @@ def _plan(context: BuildContext, connection: Connection[Any], candidate: Candida
 def _select_in_slices(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, plan: SlicePlan, watch: Stopwatch
 ) -> bool | None:
-    """Run the SELECT once for each slice; whether no two rows share a key.
+    """Run the SELECT once for each slice; return whether no two rows share a key.
 
-    None if a row has a NULL key, which belongs to no slice: then all slices are dropped, and the audit must count the
-    row in the whole.
+    Return None if a row has a NULL key, which belongs to no slice. All slices are then dropped, so that the SELECT can
+    be run as a whole and the audit counts the row.
     """
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:

@@ -1,7 +1,7 @@
-"""The verification of an S3 object: it exists, has bytes, begins with the contract's header, and was not cut off.
+"""Verifies an S3 object: it exists, is not empty, begins with the declared header, and was not cut off.
 
-Belongs here: the checks that need S3's metadata and a few bytes. Not here: the checks that need all of it (load.py,
-audit.py).
+Belongs here: the checks that need only S3's metadata and a few bytes. Not here: the checks that need the whole object
+(load.py, audit.py).
 """
 
 from contextlib import suppress
@@ -21,20 +21,20 @@ from kpi_assets.sources.formats import format_of
 
 
 def checks(table: Table) -> list[Check]:
-    """The checks of a raw table's object, in the order in which they are made."""
+    """Return the checks of a raw table's object, in the order in which they are made."""
     found = [
         Check("exists", "The object lies on S3 under its key."),
         Check("not_empty", "It has bytes."),
         Check("header", table.format.start_check),
     ]
-    if _may_be_cut_off(table):
+    if _checks_last_record(table):
         blocking = table.source.ends_with_line_end == "hold"
         found.append(Check("ends_with_line_end", "Its last record was not cut off.", blocking=blocking))
     return found
 
 
 def asset_name(table: Table) -> str:
-    """What the object is called in ops: `s3.<table>`."""
+    """Return the name of the table's object in ops: `s3.<table>`."""
     return table.object_name
 
 
@@ -42,8 +42,8 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     """Verify the object of a raw table and record its state and the results.
 
     A check that makes no sense after an earlier one failed (the header of an empty object) has no result. Raises
-    LakeError when S3 cannot be used, which is also written in the run log, and UsageError for a load_date that may not
-    be built.
+    LakeError, and writes it to the run log, if S3 cannot be used; raises UsageError for a load_date that may not be
+    built.
     """
     context.pipeline.check_load_date(load_date)
     with context.session(table, f"{context.run_id[:8]} {asset_name(table)}") as connection:
@@ -69,16 +69,17 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
 
 
 def _inspect(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
+    """Make the checks in order, until one fails after which the next makes no sense."""
     key = table.object_key(load_date)
     manifest = context.store.manifest(table.relation.table, load_date, key)
     found = [_result("exists", f"s3://{context.store.bucket}/{key} is not there" if manifest is None else "")]
     if manifest is not None:
-        found.append(_result("not_empty", "" if manifest.size_bytes else f"{_place(manifest)} has 0 bytes"))
+        found.append(_result("not_empty", "" if manifest.size_bytes else f"{_url(manifest)} has 0 bytes"))
     if manifest is not None and manifest.size_bytes:
         format_ = format_of(table)
         problem = format_.check_start(context.store.head(manifest, format_.start_size), table.types)
-        found.append(_result("header", f"{_place(manifest)}: {problem}" if problem else ""))
-        if not problem and _may_be_cut_off(table):
+        found.append(_result("header", f"{_url(manifest)}: {problem}" if problem else ""))
+        if not problem and _checks_last_record(table):
             found.append(_ends_with_line_end(context, connection, table, manifest))
     return ObjectOutcome(manifest, found)
 
@@ -86,14 +87,14 @@ def _inspect(context: BuildContext, connection: Connection[Any], table: Table, l
 def _ends_with_line_end(
     context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest
 ) -> CheckResult:
-    """Check that the object ends where a record ends.
+    """Check that the object ends with a line end.
 
-    Some programs write no line end after the last record. Where the object is also smaller than the one before, its
-    upload was probably cut off, and the check holds whatever the header says.
+    Some programs write no line end after the last record. If the object is also smaller than the previous load_date's,
+    its upload was probably cut off, and the check blocks the build whatever the header says.
     """
     blocking, problem = table.source.ends_with_line_end == "hold", ""
     if context.store.head(manifest, 1, manifest.size_bytes - 1) != b"\n":
-        problem = f"{_place(manifest)} ends without a line end: its last record may be cut off"
+        problem = f"{_url(manifest)} ends without a line end: its last record may be cut off"
         earlier = manifests.before(connection, manifest.object, manifest.load_date)
         if earlier and manifest.size_bytes < earlier.size_bytes:
             blocking = True
@@ -130,12 +131,12 @@ def _record(
     runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)
 
 
-def _place(manifest: Manifest) -> str:
+def _url(manifest: Manifest) -> str:
     return f"s3://{manifest.bucket}/{manifest.key}"
 
 
-def _may_be_cut_off(table: Table) -> bool:
-    """Whether it is checked that its last record was not cut off."""
+def _checks_last_record(table: Table) -> bool:
+    """Return whether the check `ends_with_line_end` applies to the table."""
     return table.format.ends_with_line_end and table.source.ends_with_line_end != "ignore"
 
 

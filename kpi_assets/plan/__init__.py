@@ -1,6 +1,6 @@
-"""The plan: what each load_date needs, found by comparing what lies on S3 with what the ledger says was published.
+"""The plan: decides what each load_date needs by comparing the objects on S3 with the publishes in the ledger.
 
-Belongs here: that comparison. The sensor, the schedule, `kpi plan` and `kpi backfill` share it, and nothing is
-remembered from one comparison to the next. Not here: listing S3 (sources/), reading the ledger (ledger/), and starting
+Belongs here: that comparison. The sensor, the schedule, `kpi plan` and `kpi backfill` share it, and it keeps no state
+from one time to the next. Not here: listing S3 (sources/), reading the ledger (ledger/), and starting
 runs (automation/, cli/).
 """

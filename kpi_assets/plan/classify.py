@@ -1,14 +1,14 @@
-"""Decides the status of one load_date from facts alone: what a build would read now, and what the last one read.
+"""Decides the status of one load_date from what a build would read now and what the last build read.
 
-A table is *stale* when a build of it now would not give what is published (StaleReason in status.py says why).
-It is *still held* when its last build was held and a new one would read the same, so it would be held again.
+A table is *stale* when a build of it now would give other rows than the published ones (see StaleReason in status.py).
+It is *still held* when its last build was held and a new build would read the same and be held again.
 It is *buildable* when it is stale, and neither it nor any table before it is still held.
 
 The first row that applies decides the state:
 
 | state      | objects on S3 | tables                                                                           |
 | ---------- | ------------- | -------------------------------------------------------------------------------- |
-| running    | any           | a run of the load_date, or a build of a table, is going on                       |
+| running    | any           | a run of the load_date, or a build of a table, is in progress                    |
 | published  | any           | none is stale                                                                    |
 | missing    | none          | none was ever published                                                          |
 | late       | some          | none was ever published, and the first object landed long ago (late_after_hours) |
@@ -20,11 +20,11 @@ The first row that applies decides the state:
 | lost       | all           | a buildable table has lost its rows                                              |
 | stale      | all           | any other                                                                        |
 
-Two details. `missing`, `late`, `incomplete` and `held` become `lost` where published rows are gone: they cannot be
-built again now. From `failed` on, only the buildable tables with the first reason of STALE_REASONS are looked at, so
-this reason hides the others.
+Two details. `missing`, `late`, `incomplete` and `held` become `lost` if published rows are gone that cannot be built
+again now. From `failed` on, only the buildable tables with the first reason of STALE_REASONS count, so that reason
+hides the others.
 
-Belongs here: that decision. Not here: getting the facts (collect.py).
+Belongs here: that decision, without I/O. Not here: reading S3 and the ledger (collect.py).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -42,7 +42,7 @@ NAMED = 3  # objects or tables that one sentence names
 
 
 class Classifier:
-    """Decides for the load_dates of one pipeline."""
+    """Decides the status of load_dates of one pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.late_after = timedelta(hours=pipeline.config.automation.late_after_hours)
@@ -53,13 +53,13 @@ class Classifier:
     def status(
         self, load_date: date, landed: Mapping[str, Entry], history: LoadDateHistory, now: datetime
     ) -> LoadDateStatus:
-        """The status of a load_date, given its objects on S3 by raw table's name, and what the ledger knows of it."""
+        """Return the status of a load_date, given its `landed` objects by raw table, and its history in the ledger."""
         case = _Case(self, load_date, landed, history)
         newest = max((entry.last_modified for entry in landed.values()), default=None)
         if settled := case.settled(now):
             return LoadDateStatus(load_date, *settled, len(landed), newest)
         fingerprint = digest(self.versions, *(str(case.states[name]) for name in sorted(landed)))
-        state, reason = case.open()
+        state, reason = case.unsettled()
         return LoadDateStatus(
             *(load_date, state, reason, len(landed), newest), case.stale_reason, fingerprint, case.tables_to_build
         )
@@ -67,7 +67,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class _Case:
-    """One load_date, with the facts and what follows from them step by step."""
+    """One load_date: the facts about it, and the conclusions from them."""
 
     classifier: Classifier
     load_date: date
@@ -76,39 +76,39 @@ class _Case:
 
     @cached_property
     def states(self) -> dict[str, ObjectState]:
-        """What its objects are now, by raw table's name."""
+        """The present state of its objects, by the name of the raw table."""
         return {name: ObjectState.of(e.key, e.size_bytes, e.etag) for name, e in self.landed.items()}
 
     def settled(self, now: datetime) -> tuple[State, str] | None:
-        """The state and reason where no run should be started; None where a run could change something."""
+        """Return the state and reason if no run should start; None if a run could change something."""
         attempts = [*self.history.attempts.values(), *([self.history.run] if self.history.run else [])]
         if running := [attempt.started_at for attempt in attempts if attempt.status == "running"]:
-            return "running", f"A run of it is going on since {_minute(min(running))}."
+            return "running", f"A run of it has been in progress since {_minute(min(running))}."
         if not self.stale_tables:
-            reason = f"All {_count(self.classifier.tables, 'table')} are what S3 and the SQL make of them."
+            reason = f"All {_count(self.classifier.tables, 'table')} are up to date with S3 and the SQL."
             dropped = self.history.dropped
             return "published", reason + (f" The rows of {len(dropped)} were dropped by retention." if dropped else "")
         return self._unbuildable(now)
 
     def _unbuildable(self, now: datetime) -> tuple[State, str] | None:
-        """The state and reason where a run could build none of the stale tables."""
+        """Return the state and reason if a run could build none of the stale tables; None if it could build one."""
         if len(self.landed) < len(self.classifier.sources):
             found = self._incomplete(now)
         elif not self.buildable:
             reasons = "; ".join(f"{name}: {attempt.error}" for name, attempt in self.still_held.items())
-            found = "held", f"{reasons}. Nothing that it is made from has changed since."
+            found = "held", f"{reasons}. Its inputs, SQL and checks have not changed since."
         else:
             return None
         return ("lost", f"{self._lost} They cannot be built again: {found[1]}") if self.history.lost else found
 
     def _incomplete(self, now: datetime) -> tuple[State, str]:
-        """The state and reason where objects are lacking."""
+        """Return the state and reason of a load_date that lacks objects."""
         landed, objects = len(self.landed), _count(self.classifier.sources, "object")
         if not landed and not self.history.published:
             return "missing", f"None of its {objects} lies on S3."
         reason = f"{landed} of its {objects} landed; lacking: {_some(self._lacking)}."
         first = min((entry.last_modified for entry in self.landed.values()), default=now)
-        # A published load_date lacks an object because a source was added or objects were removed. That is not late.
+        # If it was published before, a source was added or objects were removed since: nothing is late.
         if self.history.published or now - first <= self.classifier.late_after:
             return "incomplete", reason
         return "late", f"{reason} The first landed at {_minute(first)}."
@@ -124,12 +124,12 @@ class _Case:
 
     @cached_property
     def stale_tables(self) -> dict[str, StaleReason]:
-        """The tables that are not what a build would make of them now, in build order, each with its reason."""
+        """The tables that are stale, in build order, each with its reason."""
         found = ((name, self._stale_reason(name, table)) for name, table in self.classifier.tables.items())
         return {name: reason for name, reason in found if reason}
 
     def _stale_reason(self, name: str, table: Table) -> StaleReason | None:
-        """The first reason of STALE_REASONS that applies to a table; `released` is found only in `buildable`."""
+        """Return the first reason of STALE_REASONS that applies; `released` is determined in `buildable`."""
         if table.has_object:
             now, then = self.states.get(table.relation.table), self.history.objects.get(table.relation.table)
             if name not in self.history.published or (now and now != then):
@@ -146,7 +146,7 @@ class _Case:
 
     @cached_property
     def still_held(self) -> dict[str, Attempt]:
-        """The stale tables, and their objects, whose last build was held and read the same as a build would now."""
+        """The stale tables, and their objects, whose last build was held and read the same as a build now would."""
         would_read: dict[str, tuple[ObjectState | None, str, str, bool]] = {}
         for name in self.stale_tables:
             table, state = self.classifier.tables[name], None
@@ -170,7 +170,7 @@ class _Case:
         return found
 
     def _was_held(self, name: str) -> bool:
-        """Whether its last build was held, and its object has not been replaced since."""
+        """Return whether the last build of a table was held, and its object has not been replaced since."""
         attempt, table = self.history.attempts.get(name), self.classifier.tables[name]
         if attempt is None or attempt.hold is None:
             return False
@@ -183,10 +183,10 @@ class _Case:
 
     @property
     def tables_to_build(self) -> tuple[str, ...]:
-        """The buildable tables and those after them, where only rows that they read have changed or are gone.
+        """The buildable tables and their dependents, if only rows that they read have changed or are gone.
 
         Otherwise empty, which means all tables. One changed load_date makes every load_date stale whose window includes
-        it, and loading all objects of each of these again would be waste.
+        it, so loading all objects of each of these again would be wasteful.
         """
         if not set(self.buildable.values()) <= {"lost", "inputs", "window"}:
             return ()
@@ -196,8 +196,8 @@ class _Case:
                 found.add(name)
         return tuple(name for name in self.classifier.tables if name in found)
 
-    def open(self) -> tuple[State, str]:
-        """The state and reason where a run would change something."""
+    def unsettled(self) -> tuple[State, str]:
+        """Return the state and reason of a load_date of which a run would change something."""
         names = [name for name, reason in self.buildable.items() if reason == self.stale_reason]
         if failure := self._failure(names):
             return "failed", failure
@@ -214,7 +214,7 @@ class _Case:
         }[self.stale_reason]
 
     def _failure(self, names: Sequence[str]) -> str | None:
-        """Which of the named tables, their objects, or the last run as a whole failed, and why; None where none did."""
+        """Say which of the named tables, of their objects, or the last run failed, and why; None if none failed."""
         items = [item for name in names for item in (*_object_of(self.classifier.tables[name]), name)]
         attempts = [(item, self.history.attempts.get(item)) for item in items]
         for what, attempt in (*attempts, ("its last run", self.history.run)):
@@ -223,7 +223,7 @@ class _Case:
         return None
 
     def _of_objects(self, names: Sequence[str]) -> tuple[State, str]:
-        """The state and reason where objects were never read, or were replaced since."""
+        """Return the state and reason of a load_date whose objects were never read, or were replaced since."""
         read = dict(self.history.objects)
         for name, table in self.classifier.sources.items():
             for item in (*_object_of(table), str(table.relation)):
@@ -238,7 +238,7 @@ class _Case:
 
 
 def _object_of(table: Table) -> list[str]:
-    """The name of the object that a raw table reads."""
+    """Return the name of the object that a table reads, as a list of one or none."""
     return [table.object_name] if table.has_object else []
 
 
@@ -247,7 +247,7 @@ def _count(things: Collection[object], word: str) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first few of them, and how many more there are."""
+    """Join the first few names, and add how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 

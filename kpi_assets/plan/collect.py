@@ -1,6 +1,6 @@
-"""Collects the status of every load_date of a range, year by year, with one listing of S3 and one query set per year.
+"""Collects the status of every load_date of a range, year by year, with one S3 listing and one set of queries per year.
 
-Belongs here: asking S3 and Postgres about the same load_dates. Not here: the decision (classify.py).
+Belongs here: reading S3 and Postgres for the same load_dates. Not here: the decision (classify.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,15 +17,15 @@ from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.sources.listing import landed
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import one_snapshot
-from kpi_assets.warehouse.content import lost
+from kpi_assets.warehouse.content import find_lost
 
 
 def collect(
     pipeline: Pipeline, store: Store, connection: Connection[Any], first: date, last: date, now: datetime | None = None
 ) -> Iterator[list[LoadDateStatus]]:
-    """The statuses of the load_dates from `first` to `last`, in order, a list for each calendar year.
+    """Yield the statuses of the load_dates from `first` to `last` in order, one list for each calendar year.
 
-    Only one year is in memory at a time. Raises LakeError, and psycopg's errors.
+    Only one year is in memory at a time. Raises LakeError and psycopg.Error.
     """
     classifier, at = Classifier(pipeline), now or datetime.now(timezone.utc)
     versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
@@ -37,7 +37,7 @@ def collect(
     ]
     for year in range(first.year, last.year + 1) if first <= last else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
-        # Postgres before S3: an object that changes in between then counts as changed, now or the next time.
+        # Postgres is read before S3, so that an object that changes in between counts as changed.
         with one_snapshot(connection):  # a publish between two queries would be known to one of them
             known = history.read(
                 connection,
@@ -59,5 +59,5 @@ def _add_lost(pipeline: Pipeline, connection: Connection[Any], known: Mapping[da
     """Add the tables whose rows are gone from the database although the ledger calls them published."""
     for relation, table in pipeline.tables.items():
         wanted = [day for day, past in known.items() if str(relation) in past.stored]
-        for day in lost(connection, table, wanted) if wanted else ():
+        for day in find_lost(connection, table, wanted) if wanted else ():
             known[day].lost.append(str(relation))

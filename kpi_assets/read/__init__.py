@@ -1,5 +1,5 @@
-"""What readers may ask of a pipeline's database: published rows, and what the checks of a load_date found.
+"""Queries for readers of a pipeline's database: published rows, and the check results of a load_date.
 
-Belongs here: the questions, as SQL, and their answers as plain data, for the command line and whatever else shows them.
-Not here: printing (cli/), and what decides whether rows are published (materialize/). Nothing here changes anything.
+Belongs here: read-only queries and their results as plain data, for the command line and for other interfaces.
+Not here: printing (cli/), and the decision whether rows are published (materialize/).
 """

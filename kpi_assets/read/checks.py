@@ -1,4 +1,4 @@
-"""What the checks of a load_date found."""
+"""Reads the check results of a load_date."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from kpi_assets.model.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Checked:
-    """The latest result of each check of a load_date, as rows of the ledger."""
+    """The latest result of each check of a load_date, as rows of ops.data_quality_results."""
 
     load_date: date
     results: Sequence[dict[str, Any]]
@@ -28,9 +28,9 @@ def read_checks(
     place: str,
     run_id: str | None = None,
 ) -> Checked:
-    """The results of a load_date, the latest by default; those of one run where `run_id` is given, which may be none.
+    """Return the check results of a load_date (by default the latest), or only those of the run `run_id`, if given.
 
-    Raises UserError, which names the `place` of the data, where nothing was checked.
+    A run may have none. Raises UserError, which names the `place` of the data, if nothing was checked.
     """
     day = load_date or results.latest_load_date(connection)
     if day is None:

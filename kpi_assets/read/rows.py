@@ -1,4 +1,4 @@
-"""The published rows of one table and load_date, as readers are shown them."""
+"""Reads the published rows of one table and load_date, as readers see them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pipeline import Pipeline, Table
-from kpi_assets.warehouse.content import lost, published_rows
+from kpi_assets.warehouse.content import find_lost, published_rows
 from kpi_assets.warehouse.views import for_readers
 
 
@@ -21,8 +21,8 @@ from kpi_assets.warehouse.views import for_readers
 class Rows:
     """Rows of a load_date, in the order of the grain.
 
-    `rows` holds one value a column as PostgreSQL writes it, None for NULL; `types` the columns' types. `shown` counts
-    the rows that readers are shown, of which a limit may have left out some, and `published` all rows.
+    `rows` holds the values as PostgreSQL writes them, None for NULL, and `types` the types of the columns. `shown` is
+    the number of rows that readers see (`rows` may be fewer because of a limit), and `published` that of all rows.
     """
 
     load_date: date
@@ -44,10 +44,10 @@ def read_rows(
     cut: bool = False,
     everything: bool = False,
 ) -> Rows:
-    """The rows of a load_date, the latest by default; long values cut short where `cut` is set.
+    """Return the rows of a load_date, by default the latest; long values are shortened if `cut` is set.
 
-    Rows of low volume are left out, unless `everything` is asked for. Raises UserError, which names the `place` of the
-    data, where the load_date is not published, was dropped by retention, or has lost its rows.
+    Rows of low volume are left out unless `everything` is set. Raises UserError, which names the `place` of the data,
+    if the load_date is not published, was dropped by retention, or has lost its rows.
     """
     day = load_date or publishes.latest_load_date(connection, table.relation)
     current = publishes.current(connection, [table.relation], day) if day else {}
@@ -57,12 +57,12 @@ def read_rows(
         which = f" of {load_date}" if load_date else ""
         raise UserError(f"{table.relation}{which} is not published in {place}: land and run the load_date first.")
     publish = current[table.relation]
-    if publish.rows and lost(connection, table, [day]):
+    if publish.rows and find_lost(connection, table, [day]):
         raise UserError(
             f"The rows of {table.relation} of {day} are gone from the database, which the ledger calls published: "
             f"`kpi run {pipeline.name} --load-date {day}` makes them again."
         )
-    # As it was published: the file may have other columns by now.
+    # The types of the publish: the file may declare other columns by now.
     types = publish.types or table.types
     columns = [name for name in types if everything or name != LOW_VOLUME]
     order = [name for name in table.header.grain if name in types] or columns
@@ -70,8 +70,8 @@ def read_rows(
         published_rows(connection, table, day), sql.SQL("true") if everything else for_readers(types)
     )
     texts = [f't."{column}"::{types[column]}::text' for column in columns]
-    # As the server writes them: a date such as infinity has no other form here. A name alone in ORDER BY would be
-    # that of the text, which has another order.
+    # Values are read as text, because Python has no value for a date such as infinity. ORDER BY needs the qualified
+    # names: a bare name would mean the text, which sorts differently.
     query = sql.SQL("select {} {} order by {} limit {}").format(
         sql.SQL(", ").join(map(sql.SQL, map(sql_cut, texts) if cut else texts)),
         source,

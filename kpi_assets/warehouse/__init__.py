@@ -1,5 +1,5 @@
-"""The warehouse: what is done inside Postgres to build, audit and publish a table.
+"""The warehouse: the operations inside Postgres that build, audit and publish a table.
 
-Belongs here: connections, candidates, COPY, the SQL of checks, the swap. Not here: the records about it (ledger/), S3
-(sources/).
+Belongs here: connections, candidates, COPY, the SQL of checks, replacing published rows. Not here: the schema ops
+(ledger/), and S3 (sources/).
 """

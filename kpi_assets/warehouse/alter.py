@@ -1,6 +1,6 @@
-"""Altering the columns of a published table, so that it takes a build as its file declares it.
+"""Alters the columns of a published table so that it can take a build with the columns that its file declares.
 
-Belongs here: the ALTER TABLE for what shape.py decides. Not here: that decision, and which load_dates there are.
+Belongs here: the ALTER TABLE for the changes that shape.py plans. Not here: that plan, and which load_dates there are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from kpi_assets.warehouse.shape import Changes, Published, UnlikeTypesError, com
 from kpi_assets.warehouse.views import without_views
 
 
-def changes_of(table: Table, stored: Mapping[str, str], others: Sequence[Published]) -> Changes:
-    """What a table with the `stored` columns lacks for a build as its file declares it; `others` keep their rows.
+def find_changes(table: Table, stored: Mapping[str, str], others: Sequence[Published]) -> Changes:
+    """Find the changes that a table with the `stored` columns needs before a build; `others` keep their rows.
 
-    Raises DefinitionError where no type holds what the file declares and what others have.
+    Raises DefinitionError if no type holds the values of both the declared type and that of other load_dates.
     """
     try:
         return plan_changes({name: type_ for name, type_ in stored.items() if name != LOAD_DATE}, table.types, others)
@@ -34,7 +34,7 @@ def changes_of(table: Table, stored: Mapping[str, str], others: Sequence[Publish
 
 
 def alter_columns(connection: Connection[Any], table: Table, needed: Changes) -> None:
-    """Add columns, and give columns wider types. Raises DefinitionError where other objects depend on them."""
+    """Add columns and widen types. Raises DefinitionError if other objects of the database depend on the columns."""
     name = identifier(table.relation)
     steps = [
         sql.SQL("add column {} {}").format(sql.Identifier(column), sql.SQL(type_))
@@ -42,7 +42,7 @@ def alter_columns(connection: Connection[Any], table: Table, needed: Changes) ->
     ]
     stored = types_of(connection, table.relation)
     for column, type_ in needed.retype.items():
-        # Where the two types have no common one, no load_date that stays has a value in the column.
+        # If the two types have no common one, no load_date that stays has a value in the column.
         via = "" if common_type(stored[column], type_) else "::text"
         alter = "alter column {0} type {1} using {0}" + via + "::{1}"
         steps.append(sql.SQL(alter).format(sql.Identifier(column), sql.SQL(type_)))
@@ -58,7 +58,7 @@ def alter_columns(connection: Connection[Any], table: Table, needed: Changes) ->
 
 
 def drop_columns(connection: Connection[Any], relation: Relation, columns: Sequence[str]) -> None:
-    """Drop columns that no load_date has. One that somebody's view reads stays, and is NULL everywhere."""
+    """Drop columns that no load_date has. A column that somebody's view reads stays, with NULL in every row."""
     for column in columns:
         with suppress(psycopg.errors.DependentObjectsStillExist), connection.transaction():
             connection.execute(
@@ -67,7 +67,7 @@ def drop_columns(connection: Connection[Any], relation: Relation, columns: Seque
 
 
 def match_columns(connection: Connection[Any], candidate: Candidate) -> None:
-    """Give a candidate the columns and types that its published table keeps for load_dates of before."""
+    """Give a candidate the columns and types that its published table keeps for other load_dates."""
     here, there = types_of(connection, candidate.relation), types_of(connection, candidate.table.relation)
     steps = [
         sql.SQL("alter column {} type {}" if name in here else "add column {} {}").format(

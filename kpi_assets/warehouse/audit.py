@@ -1,8 +1,8 @@
-"""The audit: the checks of a table, made on one build of it, in as few scans as they allow.
+"""The audit: runs the checks of a table on one build of it, in as few scans as possible.
 
-What checks measure shares one scan with the rows and the checksum (scan.py). Samples are fetched only of a check that
-fails, and whatever else a check asks is a query of its own.
-Not here: what a check measures and what its result is (model/checks/), and what follows from it (materialize/).
+One scan computes the number of rows, the checksum and the measures of all checks (scan.py). Samples of bad rows are
+fetched only for a check that fails. Any other question of a check is a query of its own.
+Not here: the measures and the result of a check (model/checks/), and the consequences of a result (materialize/).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from kpi_assets.model.table_ref import THIS
 from kpi_assets.warehouse.scan import Scan, ScanPlan, plan_scan, run_scan
 
 CHECK_TIMEOUT = "30min"
-_BAD_ROWS = sql.Identifier("bad rows")  # with a blank, which no column's name has: it stands for the whole row
+_BAD_ROWS = sql.Identifier("bad rows")  # no column has a name with a blank, so this name means the whole row
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit found: the size of the build and the outcome of each check."""
+    """The outcome of an audit: the rows and the checksum of the build, and the result of each check."""
 
     rows: int
     checksum: str
@@ -45,9 +45,9 @@ def audit(
     checks: Sequence[TableCheck],
     facts: AuditFacts,
 ) -> Audit:
-    """Make every check on `this`, a relation with the columns (name -> type) of the table, of one load_date.
+    """Run every check on `this`, a relation that holds one load_date with the given columns (name -> type).
 
-    A check whose SQL fails has errored, which holds; a lost connection is raised.
+    A check whose SQL fails has errored, which blocks the publish. A lost connection is raised.
     """
     plan = plan_scan(checks, facts)
     scan = run_scan(connection, this, columns, plan, facts.parameters)
@@ -67,7 +67,7 @@ def audit(
 
 
 class _Measured:
-    """What one check is given (model/checks/base.Measured): its measures, and a session for what else it asks."""
+    """The measures of one check, and a session for its other queries (implements model/checks/base.Measured)."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Measured:
         )
 
     def value(self, query: Query) -> Any:
-        return self._first(sql.SQL(query.executed_on(self._facts.instead)))
+        return self._first(sql.SQL(query.executed_on(self._facts.substitutes)))
 
     def count(self, query: Query) -> int:
         return int(self._first(sql.SQL("select count(*) from (\n{}\n) as {}").format(self._on_build(query), _BAD_ROWS)))
@@ -114,8 +114,11 @@ class _Measured:
         return row[0] if row else 0
 
     def _on_build(self, query: Query) -> sql.Composed:
-        """A query of bad rows, on this build; in the predicate of a row check `{this}` can only be a text."""
+        """Return a query of bad rows, executed on this build.
+
+        Only a whole query refers to the build as `{this}`: in the predicate of a row check it is a text.
+        """
         if query.row_predicate:
             return sql.SQL("select * from {} where {}").format(self._this, sql.SQL(query.row_predicate))
-        parts = query.executed_on(self._facts.instead).split(THIS)
+        parts = query.executed_on(self._facts.substitutes).split(THIS)
         return sql.SQL(self._this.as_string(None)).join(map(sql.SQL, parts))

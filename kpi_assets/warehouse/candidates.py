@@ -1,9 +1,9 @@
-"""Candidates: a build in a table of its own, which no reader sees before it is published.
+"""Candidates: each holds the rows of a build in a table of its own, which no reader sees before it is published.
 
-A candidate is a table in the schema `builds`, named after its table, load_date and build. One that is neither published
-nor kept for inspection is dropped by the next build of the same load_date.
-Belongs here: creating a candidate and filling it by one statement, its constraint, its index, its size. Not here: how
-it is published (kinds/), cutting it into slices (slices.py), and records that COPY refuses (quarantine.py).
+A candidate is a table in the schema `builds`, named after its table, load_date and build. A candidate that was not
+published is dropped by the next build of the same load_date.
+Belongs here: creating a candidate, filling it with one statement, its constraint, its index, its size. Not here:
+publishing it (kinds/), cutting it into slices (slices.py), and records that COPY refuses (quarantine.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,7 +34,7 @@ where i.inhparent = %(name)s::regclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """One build of a table and load_date; or one slice of it, which is a table of its own."""
+    """The table of one build of a table and load_date, or of one slice of it."""
 
     table: Table
     load_date: date
@@ -43,38 +43,38 @@ class Candidate:
 
     @property
     def relation(self) -> Relation:
-        """Its table in the schema `builds`."""
+        """The candidate's table in the schema `builds`."""
         schema, table = self.table.relation
         name = f"{_short(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
         return Relation(BUILDS, name if self.slice is None else f"{name}_{self.slice.number}")
 
     @property
     def index(self) -> str:
-        """The name of the index of its grain.
+        """The name of the index of the grain.
 
-        A name that the server makes is cut, so that two writers could make the same name at the same time.
+        Postgres truncates the names that it generates, so two writers could get the same name at the same time.
         """
         name = self.relation.table
         return f"{name if len(name) < 60 else digest(name)}_key"
 
     def cut(self, slices: Iterable[Slice]) -> "list[Candidate]":
-        """Its slices as candidates of their own."""
+        """Return a candidate for each slice."""
         return [replace(self, slice=each) for each in slices]
 
     @property
     def name(self) -> sql.Composable:
-        """Its table as SQL."""
+        """The name of the candidate's table as SQL."""
         return identifier(self.relation)
 
 
 def _short(schema: str, table: str) -> str:
-    """`schema__table`, short enough to leave room in 63 letters for a date and the number of a build."""
+    """Return `schema__table`, shortened so that a name of 63 letters also has space for a date and a build_id."""
     name = f"{schema}__{table}"
     return name if len(name) <= 40 else f"{name[:23]}_{digest(name)}"
 
 
 def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
-    """Create the candidate without rows. Every row that is added gets its load_date."""
+    """Create the candidate without rows. Every row that is inserted gets the candidate's load_date."""
     connection.execute(
         sql.SQL("create table {} ({}) with (autovacuum_enabled = false)").format(
             candidate.name, column_definitions(candidate.table)
@@ -88,15 +88,15 @@ def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
 
 
 def read_slice(relation: Relation, column: str, part: Slice) -> sql.Composable:
-    """The rows of a table in a slice of a column, as a subquery."""
+    """Return the rows of a table whose `column` lies in a slice, as a subquery."""
     return sql.SQL("(select * from {} where {})").format(identifier(relation), in_slice(part, sql.Identifier(column)))
 
 
-def as_declared(connection: Connection[Any], tables: Iterable[Table]) -> dict[Relation, str]:
-    """For each table that is stored with wider types than its file declares: a subquery with the declared types.
+def cast_to_declared(connection: Connection[Any], tables: Iterable[Table]) -> dict[Relation, str]:
+    """Return a subquery that casts to the declared types, for each table that is stored with other types.
 
-    A table keeps wider types while an earlier load_date has values of them. By the ledger, the load_dates that are read
-    have none.
+    A table keeps wider types while another load_date has such values. According to the ledger, the load_dates that a
+    build reads have none, so the casts lose nothing.
     """
     found = {}
     for table in tables:
@@ -116,19 +116,19 @@ def create_from_select(
     candidate: Candidate,
     window: Window | None = None,
     read: Callable[[Relation, str, Slice], sql.Composable] = read_slice,
-    instead: Mapping[Relation, str] = NOTHING,
+    substitutes: Mapping[Relation, str] = NOTHING,
 ) -> int:
     """Create the candidate from its file's SELECT and return its number of rows.
 
-    `window` is for a table with `lookback`. A candidate that is a slice reads by `read` each table that can be narrowed
-    to the slice; for any other, `instead` has subqueries that replace tables. Raises DefinitionError when the SELECT
-    returns a column of another type than the header declares.
+    `window` is given for a table with `lookback`. If the candidate is a slice, `read` returns the subquery that
+    replaces a table of which only the slice is needed; otherwise `substitutes` has subqueries that replace tables.
+    Raises DefinitionError if the SELECT returns a column with another type than the header declares.
     """
     query = candidate.table.query
     assert query is not None
     columns = sql.SQL(", ").join(_selected(candidate.table))
     key, part = candidate.table.header.grain[0], candidate.slice
-    text = query.executed_on(instead).strip()
+    text = query.executed_on(substitutes).strip()
     where: sql.Composable = sql.SQL("")
     if part is not None:
         text, is_decided = query.pushed_down(key, lambda relation, column: read(relation, column, part).as_string())
@@ -151,7 +151,7 @@ def create_from_select(
 
 
 def _selected(table: Table) -> Iterator[sql.Composable]:
-    """The columns of its SELECT, which is called q, and the column that min_volume adds."""
+    """Yield the columns of the table's SELECT, which has the alias q, and the column that min_volume adds."""
     yield from (sql.Identifier("q", name) for name in table.header.selected)
     if volume := table.header.min_volume:
         yield sql.SQL("({} >= {}) is not true as {}").format(
@@ -160,9 +160,10 @@ def _selected(table: Table) -> Iterator[sql.Composable]:
 
 
 def in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
-    """The condition for rows to belong to a slice of `key`.
+    """Return the condition that a row belongs to a slice of `key`.
 
-    Rows with a NULL key belong to the first slice, where they violate its constraint, so they cannot be lost silently.
+    Rows with a NULL key are routed to the first slice, where they violate its constraint, so they cannot be lost
+    silently.
     """
     ends = _within(part, key)
     return ends if part.number else sql.SQL("({} or {} is null)").format(ends, key)
@@ -178,10 +179,10 @@ def _within(part: Slice, key: sql.Composable) -> sql.Composable:
 
 
 def add_partition_check(connection: Connection[Any], candidate: Candidate) -> None:
-    """Add a constraint for the load_date and the slice of every row, so that Postgres attaches without a scan.
+    """Add a constraint on the load_date and the slice of every row, so that Postgres attaches it without a scan.
 
-    On a candidate with rows this takes a scan, and raises psycopg.errors.CheckViolation where a row lies outside of its
-    slice. On one without rows, the statement that adds such a row raises it.
+    If the candidate has rows, they are scanned, and psycopg.errors.CheckViolation is raised if one lies outside the
+    slice. If it has none, the statement that inserts such a row raises that error.
     """
     date_column = sql.Identifier(LOAD_DATE)
     proofs: list[sql.Composable] = [
@@ -213,9 +214,9 @@ def copy_in(
 ) -> int:
     """COPY bytes in the transaction that created the candidate, and return the number of rows.
 
-    `options` are what COPY … WITH (…) has to know of the bytes, such as "format csv, header match"; they must come from
-    code, not from data. `on_progress` gets the bytes so far. Raises psycopg.DataError for the first value or record
-    that does not fit.
+    `options` are those of COPY … WITH (…) that describe the bytes, such as "format csv, header match"; they must come
+    from code, not from data. `on_progress` is called with the number of bytes so far. Raises psycopg.DataError for the
+    first value or record that is invalid.
     """
     columns = sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.columns)
     statement = sql.SQL("copy {} ({}) from stdin with ({}, freeze, encoding 'UTF8')").format(
@@ -232,9 +233,9 @@ def copy_in(
 
 
 def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
-    """Build the unique index of the grain. Where rows share a key, returns False and leaves no index.
+    """Build the unique index of the grain. If rows share a key, build no index and return False.
 
-    Its pages are filled, because a load_date is replaced and never gets more rows.
+    The index pages are filled completely, because a load_date is replaced and never gets more rows.
     """
     key = sql.SQL(", ").join(sql.Identifier(column) for column in candidate.table.header.grain)
     try:
@@ -246,7 +247,7 @@ def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
             )
     except psycopg.errors.UniqueViolation as error:
         if error.diag.constraint_name != candidate.index:
-            raise  # it is about a table of the catalog
+            raise  # the violation is in a table of the catalog
         return False
     return True
 
@@ -257,7 +258,7 @@ def analyze(connection: Connection[Any], candidate: Candidate) -> None:
 
 
 def size_of(connection: Connection[Any], candidate: Candidate) -> int:
-    """Bytes on disk, slices and indexes included."""
+    """Return the candidate's bytes on disk, including slices and indexes."""
     row = connection.execute(
         f"select sum(pg_total_relation_size(oid)) from ({_TABLES}) as t",  # noqa: S608
         {"name": candidate.name.as_string(connection)},
@@ -266,7 +267,7 @@ def size_of(connection: Connection[Any], candidate: Candidate) -> int:
 
 
 def leaves(connection: Connection[Any], candidate: Candidate) -> list[Relation]:
-    """The tables that hold its rows: its own, or those of its slices."""
+    """Return the tables that hold the candidate's rows: its own table, or those of its slices."""
     rows = connection.execute(
         f"select relname from ({_TABLES}) as t where relkind = 'r' order by relname",  # noqa: S608
         {"name": candidate.name.as_string(connection)},
@@ -275,19 +276,19 @@ def leaves(connection: Connection[Any], candidate: Candidate) -> list[Relation]:
 
 
 def drop(connection: Connection[Any], relation: Relation) -> None:
-    """Drop a build if it is there."""
+    """Drop a candidate's table if it exists."""
     connection.execute(sql.SQL("drop table if exists {}").format(identifier(relation)))
 
 
 def builds_of(connection: Connection[Any], relation: Relation) -> list[Relation]:
-    """The builds of a table, of whatever load_date, that are not published."""
+    """Return the unpublished candidates of a table, of any load_date."""
     return _builds(connection, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+)?$")
 
 
-def leftovers(connection: Connection[Any], table: Table, load_date: date) -> list[Relation]:
-    """Builds of a table and load_date that are not published: held ones, and those whose process died.
+def find_leftovers(connection: Connection[Any], table: Table, load_date: date) -> list[Relation]:
+    """Return the unpublished candidates of a table and load_date: held ones, and those of processes that died.
 
-    Whoever holds the lock of this table and load_date may drop them.
+    A session that holds the build lock of this table and load_date may drop them.
     """
     return _builds(connection, rf"^{_short(*table.relation)}__{load_date:%Y%m%d}__\d+(_\d+)?$")
 

@@ -1,13 +1,13 @@
-"""The checksum of a table's rows, by which the ledger compares publishes.
+"""The checksum of a table's rows, which the ledger uses to compare publishes.
 
-It must never change for the same rows: with another one, every replay looks as if it had given other rows.
+It must never change for the same rows. Otherwise every replay would look as if it had produced other rows.
 """
 
 from collections.abc import Mapping
 
 from kpi_assets.model.names import quoted
 
-# What hashes a type's values from a seed, as Postgres' own hash joins do; every other type is hashed as text.
+# The function that hashes values of a type with a seed, as Postgres' hash joins do; other types are hashed as text.
 _HASHES = {
     "smallint": "hashint2extended",
     "integer": "hashint4extended",
@@ -23,11 +23,12 @@ _HASHES = {
 
 
 def checksum_of(columns: Mapping[str, str]) -> str:
-    """The aggregate that sums up the rows of a table in whatever order: a hash of each row's hashed columns.
+    """Return the aggregate that sums a hash of each row, so that the order of the rows does not matter.
 
-    The columns are hashed as their types here, also where a table has made room for wider values since.
-    Each column is hashed from a seed of its own, and each row once more, or values could change places unnoticed.
-    A NULL makes the whole of the quick expression NULL: only then each column is looked at for it.
+    The columns are cast to the given types first, because the table may have been widened since.
+    Each column is hashed with a seed of its own, and the combined value of a row is hashed again. Otherwise two values
+    could be swapped without changing the checksum. A NULL in any column makes the quick expression NULL; only then is
+    the careful expression evaluated, which handles each column.
     """
     hashes = []
     for seed, (name, type_) in enumerate(columns.items(), start=1):

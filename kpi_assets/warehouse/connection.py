@@ -1,6 +1,7 @@
-"""Connections: one short one for each build, configured the same on every server.
+"""Connections to the warehouse: opened for one task each, with the same settings on every server.
 
-Belongs here: reaching a server and saying in one sentence why not. Not here: what is executed.
+Belongs here: opening a session, and one sentence for each reason why it cannot be used. Not here: the statements that
+are executed in it.
 """
 
 import logging
@@ -15,13 +16,13 @@ from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
 from kpi_assets.warehouse import pooler
-from kpi_assets.warehouse.refusal import CHANGING_STATE, NO_SESSION_LEFT, place_of, why_not
+from kpi_assets.warehouse.refusal import CHANGING_STATE, NO_SESSION_LEFT, explain_connection_error, place_of
 
-# Of an error that follows another it prints more than people should see, the server's host and values among it; the
-# first one is raised, and says it all.
+# psycopg logs errors that follow another one, with the server's host and with values that must not be logged. The
+# first error is raised, and it has all that people need.
 logging.getLogger("psycopg").setLevel(logging.CRITICAL)
-OLDEST_SERVER = 150000  # partitioned tables as we use them and COPY ... HEADER MATCH
-# Set in every session, so that a server or role with other defaults gives the same tables at the same speed.
+OLDEST_SERVER = 150000  # the first version that has COPY ... HEADER MATCH
+# Set in every session, so that the defaults of a server or role change neither the rows nor the speed.
 SESSION = {
     "search_path": "pg_catalog",  # every table is written with its schema
     "timezone": "UTC",
@@ -29,7 +30,7 @@ SESSION = {
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
-    "default_transaction_isolation": "read committed",  # a publish must see what was published while it waited
+    "default_transaction_isolation": "read committed",  # a publish must see what was committed while it waited
     "statement_timeout": "6h",  # as long as a run may take
     "client_min_messages": "warning",
     "jit": "off",  # compiling costs more than it saves on these statements
@@ -39,19 +40,19 @@ SESSION = {
     "max_parallel_workers_per_gather": "2",
     "max_parallel_maintenance_workers": "2",
     "idle_in_transaction_session_timeout": "1h",
-    # A client that vanished, with its machine or alone, is noticed within about a minute, and lets go of its locks.
+    # The server notices within about a minute that a client has vanished, and releases its locks.
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
-# Set as well where tables are built. Whole load_dates are joined: by hash, each table is read once. A nested loop that
-# was chosen because a partitioned table has no statistics of its own reads it a million times, a merge join sorts it.
-# Where nothing else can, they still do.
+# Also set in sessions that build tables. A build joins whole load_dates: a hash join reads each table once, while a
+# merge join sorts it, and a nested loop, which the planner may choose because a partitioned table has no statistics of
+# its own, reads it a million times. Postgres still uses these joins if no other plan is possible.
 BULK = {"enable_nestloop": "off", "enable_mergejoin": "off"}
 NOTHING: Mapping[str, str] = {}
-LOOK = {"default_transaction_read_only": "on"}  # of who only reads, so that nothing is written by mistake
-# By where default_transaction_read_only was set: whose it is, and what takes it away. It is never overridden.
-_BRAKES = {
+READ_ONLY = {"default_transaction_read_only": "on"}  # so that a session that only reads cannot write by mistake
+# source of default_transaction_read_only -> (where it was set, how to remove it). It is never overridden.
+_READ_ONLY_SOURCES = {
     "database": ("for the database", "`alter database {database} reset default_transaction_read_only`"),
     "user": ("for the user", "`alter role {user} reset default_transaction_read_only`"),
     "database user": (
@@ -60,21 +61,21 @@ _BRAKES = {
     ),
     "client": ("by KPI_POSTGRES_URL or PGOPTIONS", "take it out of there"),
 }
-_BRAKE_OF_SERVER = ("for the whole server", "set it off in the server's settings")
-_keep_sessions: set[str] = set()  # URLs of this process behind which a pooler was found to keep a client's session
+_READ_ONLY_SERVER = ("for the whole server", "turn it off in the server's settings")
+_keep_sessions: set[str] = set()  # URLs of poolers that this process found to keep one session for each client
 
 
 class WarehouseError(UserError):
-    """The warehouse cannot be used: unreachable, refused, too old or read-only."""
+    """The warehouse cannot be used: it is unreachable, refuses the session, is too old, or is read-only."""
 
 
 def url_of(server: SecretStr, database: str) -> str:
-    """The server's URL with another database: with the password in it, so for people and clients, never for a log."""
+    """Return the server's URL with another database. It includes the password, so it must never be logged."""
     return make_conninfo(server.get_secret_value(), dbname=database)
 
 
 def own_database(server: SecretStr) -> str:
-    """The database that the server's URL itself names: where what concerns the whole server is said."""
+    """Return the database that the server's URL names, for statements that concern the whole server."""
     return str(conninfo_to_dict(server.get_secret_value()).get("dbname") or "postgres")
 
 
@@ -86,15 +87,16 @@ def connect(
     *,
     role: str | None = None,
     more: Mapping[str, str] = NOTHING,
-    reads: bool = False,
+    read_only: bool = False,
 ) -> Iterator[Connection[Any]]:
-    """A session on `database`, closed at the end; `name` is what pg_stat_activity calls it.
+    """Open a session on `database` and close it at the end; `name` is shown in pg_stat_activity.
 
-    With a `role`, what it makes belongs to that role, and it may do no more than the role: where the login has it.
-    `more` are settings beside SESSION. A session that `reads` can write nothing, and is there on a standby too.
-    Raises WarehouseError when the server cannot be used, and where it takes no writes and the session does not `reads`.
+    If the login has `role`, the session acts as that role: it has only the role's rights, and its
+    tables belong to the role. `more` are settings besides SESSION. A `read_only` session cannot write, and
+    works on a standby too. Raises WarehouseError if the server cannot be used, or if it takes no writes and the session
+    is not `read_only`.
     """
-    with open_session(server, database, name, role=role, more=more, reads=reads) as connection:
+    with open_session(server, database, name, role=role, more=more, read_only=read_only) as connection:
         yield connection
 
 
@@ -105,9 +107,9 @@ def open_session(
     *,
     role: str | None = None,
     more: Mapping[str, str] = NOTHING,
-    reads: bool = False,
+    read_only: bool = False,
 ) -> Connection[Any]:
-    """The same, for a caller that closes it itself."""
+    """Open a session as `connect` does; the caller must close it."""
     try:
         url = url_of(server, database)
         connection: Connection[Any] = psycopg.connect(
@@ -115,21 +117,23 @@ def open_session(
             autocommit=True,
             connect_timeout=10,
             application_name=f"kpi {name}"[:63],
-            cursor_factory=psycopg.ClientCursor,  # CREATE TABLE AS takes no parameters on the server's side
-            # A peer that vanished is noticed within about a minute, however long a statement runs.
+            cursor_factory=psycopg.ClientCursor,  # CREATE TABLE AS takes no server-side parameters
+            # A server that has vanished is noticed within about a minute, however long a statement runs.
             keepalives_idle=30,
             keepalives_interval=10,
             keepalives_count=3,
         )
     except psycopg.Error as error:
-        raise WarehouseError(why_not(server, database, error), transient=is_lost(error)) from None
+        raise WarehouseError(explain_connection_error(server, database, error), transient=is_lost(error)) from None
     try:
-        _settle(connection, server, url, {**SESSION, **more, **(LOOK if reads else NOTHING)}, reads=reads)
+        _configure(
+            connection, server, url, {**SESSION, **more, **(READ_ONLY if read_only else NOTHING)}, read_only=read_only
+        )
         if role and may_act_as(connection, role):
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
     except psycopg.OperationalError as error:
         connection.close()
-        raise WarehouseError(why_not(server, database, error), transient=is_lost(error)) from None
+        raise WarehouseError(explain_connection_error(server, database, error), transient=is_lost(error)) from None
     except BaseException:
         connection.close()
         raise
@@ -144,10 +148,10 @@ def one_snapshot(connection: Connection[Any]) -> Iterator[None]:
         yield
 
 
-def _settle(
-    connection: Connection[Any], server: SecretStr, url: str, values: Mapping[str, str], *, reads: bool
+def _configure(
+    connection: Connection[Any], server: SecretStr, url: str, values: Mapping[str, str], *, read_only: bool
 ) -> None:
-    """Give the session its settings. Raises WarehouseError where it is of no use."""
+    """Set the session's settings. Raises WarehouseError if the session cannot be used."""
     if connection.info.server_version < OLDEST_SERVER:
         raise WarehouseError(
             f"The warehouse server runs PostgreSQL {connection.info.server_version // 10000}, "
@@ -160,9 +164,9 @@ def _settle(
     facts = "select pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only'), {}"
     row = connection.execute(sql.SQL(facts).format(settings)).fetchone()
     assert row is not None
-    pid, standby, read_only = row[:3]
+    pid, standby, refuses_writes = row[:3]
     now = pid
-    with suppress(psycopg.errors.InvalidParameterValue):  # servers on some systems cannot look while a statement runs
+    with suppress(psycopg.errors.InvalidParameterValue):  # not supported on every operating system
         interval = "select pg_backend_pid(), set_config('client_connection_check_interval', '5s', false)"
         now = connection.execute(interval).fetchall()[0][0]
     if now != pid or (pooler.is_pooled(connection, pid) and not _keeps_sessions(connection, pid, url)):
@@ -171,19 +175,19 @@ def _settle(
             f"session of database {connection.info.dbname!r}, without our locks and settings: set pool_mode = session "
             "for that database in the pooler, or name the server itself in KPI_POSTGRES_URL."
         )
-    if (standby or read_only == "on") and not reads:
-        raise WarehouseError(_takes_no_writes(connection, server, standby=standby))
+    if (standby or refuses_writes == "on") and not read_only:
+        raise WarehouseError(_explain_read_only(connection, server, standby=standby))
 
 
 def _keeps_sessions(connection: Connection[Any], pid: int, url: str) -> bool:
-    """Whether a pooler keeps a session for each client; asked once in a process."""
+    """Return whether a pooler keeps one session for each client; tested once in a process."""
     if url not in _keep_sessions and not pooler.shares_sessions(connection, pid, url, application_name="kpi probe"):
         _keep_sessions.add(url)
     return url in _keep_sessions
 
 
-def _takes_no_writes(connection: Connection[Any], server: SecretStr, *, standby: bool) -> str:
-    """Why nothing can be written there, and whose decision that is."""
+def _explain_read_only(connection: Connection[Any], server: SecretStr, *, standby: bool) -> str:
+    """Explain why the server takes no writes, and how to change that."""
     database, place = connection.info.dbname, place_of(server)
     if standby:
         return (
@@ -191,17 +195,17 @@ def _takes_no_writes(connection: Connection[Any], server: SecretStr, *, standby:
         )
     query = "select source from pg_settings where name = 'default_transaction_read_only'"
     [(source,)] = connection.execute(query).fetchall()
-    whose, cure = _BRAKES.get(source, _BRAKE_OF_SERVER)
-    cure = cure.format(database=database, user=connection.info.user)
+    whose, remedy = _READ_ONLY_SOURCES.get(source, _READ_ONLY_SERVER)
+    remedy = remedy.format(database=database, user=connection.info.user)
     return (
         f"The warehouse server at {place} takes no writes on database {database!r}, where "
-        f"default_transaction_read_only is on {whose}, and nothing was written: {cure} when work may go on."
+        f"default_transaction_read_only is on {whose}, and nothing was written: {remedy} to allow writes."
     )
 
 
 def may_act_as(connection: Connection[Any], role: str) -> bool:
-    """Whether the role exists and this session's user may take it; an owner of everything may."""
-    membership = "set" if connection.info.server_version >= 160000 else "member"  # 16 tells the two apart
+    """Return whether the role exists and this session's user may act as it; a superuser may."""
+    membership = "set" if connection.info.server_version >= 160000 else "member"  # 16 and later distinguish these
     found = connection.execute(
         "select 1 from pg_roles where rolname = %s and pg_has_role(oid, %s)", [role, membership]
     ).fetchone()
@@ -209,11 +213,11 @@ def may_act_as(connection: Connection[Any], role: str) -> bool:
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether the server could not be reached or went away, so that the same may work in a moment."""
+    """Return whether the server was unreachable or the connection was lost, so that a retry may succeed."""
     if not isinstance(error, psycopg.OperationalError):
         return False
     if error.sqlstate is not None:
         return error.sqlstate.startswith("08") or error.sqlstate in {"57P01", "57P02", "57P03"}
-    # A server that answers, and refuses, says FATAL; only these refusals end by themselves.
+    # A server that refuses a session answers with FATAL. Only these refusals are temporary.
     said = str(error)
     return "FATAL" not in said or any(word in said for word in (*CHANGING_STATE, *NO_SESSION_LEFT))

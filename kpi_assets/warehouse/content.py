@@ -1,7 +1,7 @@
-"""What is stored of the load_dates that the ledger calls published: whether it is there, and its checksum.
+"""Reads the stored rows of published load_dates: whether they exist, and their checksum.
 
-Belongs here: reading the stored rows. Not here: what the ledger says about them (ledger/publishes.py), and what follows
-where the two differ (plan/, materialize/recheck.py, doctor/).
+Belongs here: reading the stored rows. Not here: the ledger's record of them (ledger/publishes.py), and the consequences
+of a difference (plan/, materialize/recheck.py, doctor/).
 """
 
 from collections.abc import Collection, Mapping
@@ -15,10 +15,10 @@ from kpi_assets.warehouse.checksum import checksum_of
 from kpi_assets.warehouse.kinds import stored_strategy, strategy_of
 
 
-def lost(connection: Connection[Any], table: Table, load_dates: Collection[date]) -> set[date]:
-    """Those of the load_dates, published with at least one row, of which nothing is stored any more.
+def find_lost(connection: Connection[Any], table: Table, load_dates: Collection[date]) -> set[date]:
+    """Return those of the load_dates that have no stored rows; each was published with at least one row.
 
-    The rows of a view lie in its origin, so a view has lost all load_dates or none. Rows are found by an index.
+    A view stores no rows: it has lost all load_dates if the view itself is gone, and otherwise none.
     """
     stored = stored_strategy(connection, table.relation, declared=table.storage.name)
     if stored is None:
@@ -27,9 +27,9 @@ def lost(connection: Connection[Any], table: Table, load_dates: Collection[date]
 
 
 def published_rows(connection: Connection[Any], table: Table, load_date: date) -> sql.Composable:
-    """The rows that are stored of a load_date, as a subquery for FROM without an alias.
+    """Return the stored rows of a load_date, as a subquery for FROM without an alias.
 
-    They are read as they are stored, also where the file now declares another storage.
+    They are read from where they are stored, even if the file now declares another storage.
     """
     stored = stored_strategy(connection, table.relation, declared=table.storage.name) or strategy_of(table)
     return stored.rows_of(table.relation, load_date)
@@ -38,7 +38,7 @@ def published_rows(connection: Connection[Any], table: Table, load_date: date) -
 def rows_and_checksum(
     connection: Connection[Any], table: Table, load_date: date, columns: Mapping[str, str]
 ) -> tuple[int, str]:
-    """The rows that are stored of a load_date, and their checksum over the columns with which they were published."""
+    """Return the number of stored rows of a load_date and their checksum over `columns`, those of the publish."""
     row = connection.execute(
         sql.SQL("select count(*), {} from {} as t").format(
             sql.SQL(checksum_of(columns)), published_rows(connection, table, load_date)

@@ -1,6 +1,6 @@
-"""Keys of whole numbers that leave out no number between their ends: a value between the ends is there, and no other.
+"""Dense keys: integer keys without gaps, for which a foreign key check is a comparison with the lowest and the highest.
 
-Not here: which keys are asked for (materialize/check_facts.py), and what a check makes of them (model/checks/keys.py).
+Not here: which keys are looked up (materialize/check_facts.py), and their use in a check (model/checks/keys.py).
 """
 
 from datetime import date
@@ -14,7 +14,10 @@ from kpi_assets.model.names import LOAD_DATE
 def dense_key_range(
     connection: Connection[Any], relation: sql.Composable, column: str, load_date: date, rows: int
 ) -> tuple[int, int] | None:
-    """The lowest and highest value of a key of whole numbers that is unique in `rows` rows, if it has all between."""
+    """Return the lowest and highest value of an integer key if it has no gaps; else None.
+
+    The key is unique in the `rows` rows of the load_date, so it has no gaps if the range has as many values.
+    """
     row = connection.execute(
         sql.SQL("select min({column}), max({column}) from {} where {} = {}").format(
             relation, sql.Identifier(LOAD_DATE), sql.Literal(load_date), column=sql.Identifier(column)

@@ -1,7 +1,7 @@
-"""Floating-point sums in a SELECT, found by asking Postgres for the types that the files do not tell.
+"""Refuses floating-point sums in a SELECT whose types only Postgres can resolve.
 
-Postgres parses the SELECT as a view that is rolled back, and the parsed tree of the view names the function behind each
-call, by which types were resolved. Not here: what is known from the files alone (model/replay.py).
+Postgres parses the SELECT as a view that is rolled back. The parse tree of the view names the function of each call,
+with its argument types resolved. Not here: sums whose types are known from the files alone (model/replay.py).
 """
 
 import re
@@ -18,7 +18,7 @@ from kpi_assets.model.pipeline import Table
 from kpi_assets.model.replay import PAIRS, SUMS
 from kpi_assets.warehouse.ddl import DefinitionError
 
-_TOKEN = re.compile(r"\\.|([{}])|:(\w+) (<>|[^\s{}]*)", re.DOTALL)  # a character that is escaped, a brace, a field
+_TOKEN = re.compile(r"\\.|([{}])|:(\w+) (<>|[^\s{}]*)", re.DOTALL)  # an escaped character, a brace, or a field
 _FLOAT_SUMS = """
 select p.oid::text, p.oid::regprocedure::text from pg_proc as p
 where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'a' and (
@@ -29,14 +29,17 @@ where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'a' and (
 
 
 def refuse(connection: Connection[Any], table: Table, load_date: date, window: Window | None) -> None:
-    """Raise DefinitionError for a sum that another order of the rows would change; asks only where it is not known."""
+    """Raise DefinitionError for a sum whose result depends on the order of the rows.
+
+    Postgres is queried only if the files do not tell the type of every sum.
+    """
     if table.query is None or not table.query.has_unknown_sums:
         return
     functions = dict(connection.execute(_FLOAT_SUMS, {"pairs": list(PAIRS), "sums": list(SUMS)}).fetchall())
     parameters = {LOAD_DATE: load_date, **(window.parameters if window else {})}
     view = sql.SQL("create temporary view parsed as {}").format(sql.SQL(table.query.executed.strip()))
     with connection.transaction(force_rollback=True):
-        psycopg.ClientCursor(connection).execute(view, parameters)  # a view takes no parameters of the server's
+        psycopg.ClientCursor(connection).execute(view, parameters)  # a view takes no server-side parameters
         row = connection.execute(
             "select ev_action::text from pg_rewrite where ev_class = 'pg_temp.parsed'::regclass"
         ).fetchone()
@@ -50,7 +53,7 @@ def refuse(connection: Connection[Any], table: Table, load_date: date, window: W
 
 
 def _unordered_calls(tree: str) -> Iterator[str]:
-    """The functions, by oid, of the aggregates of a parsed tree that sort no rows, and of those over windows."""
+    """Yield the oids of the functions of a parse tree of windows, and of aggregates without ORDER BY and DISTINCT."""
     nodes: list[dict[str, str]] = []
     for brace, field, value in _TOKEN.findall(tree):
         if brace == "{":

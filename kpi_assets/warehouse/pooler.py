@@ -1,7 +1,7 @@
-"""Poolers between us and the server: one that hands each transaction to another session takes our locks and settings.
+"""Detects poolers that run each transaction in another session: session locks and settings would be lost.
 
-Belongs here: telling such a pooler from a server, and from one that keeps a session for each client. It costs nothing
-where the server itself answers: that names a session by the number of its process, and a pooler by one of its own.
+Belongs here: distinguishing such a pooler from a server, and from a pooler that keeps one session for each client.
+Without a pooler the test costs nothing: a server identifies a session by its process id, a pooler by another number.
 """
 
 import select
@@ -10,22 +10,22 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-PATIENCE = 3.0  # seconds for a second session; a pooler that has none left keeps the first one for its client
+SESSION_TIMEOUT = 3.0  # seconds; a pooler that has no second session keeps the first one for its client
 
 
 def is_pooled(connection: Connection[Any], pid: int) -> bool:
-    """Whether a pooler answers; `pid` is what the server calls its process, pg_backend_pid()."""
+    """Return whether the connection goes through a pooler; `pid` is the result of pg_backend_pid()."""
     return connection.info.backend_pid != pid
 
 
 def shares_sessions(connection: Connection[Any], pid: int, conninfo: str, **options: Any) -> bool:
-    """Whether a second client is given the session of `connection`, or this one another after it.
+    """Return whether a second client gets the session of `connection`, or `connection` then gets another one.
 
-    Raises psycopg.Error where a second client gets no session at all.
+    Raises psycopg.Error if a second client gets no session at all.
     """
     second = psycopg.connect(conninfo, autocommit=True, connect_timeout=10, **options)
     try:
-        answer = _ask(second)  # in a transaction, which keeps its session from everybody else
+        answer = _begin_and_get_pid(second)  # in an open transaction, so that no other client gets its session
         if answer in {None, 0, pid}:
             return answer is not None
         return connection.execute("select pg_backend_pid()").fetchone() != (pid,)
@@ -33,16 +33,16 @@ def shares_sessions(connection: Connection[Any], pid: int, conninfo: str, **opti
         second.close()
 
 
-def _ask(second: Connection[Any]) -> int | None:
-    """The session of a transaction that is begun and stays open; None where none is given in time.
+def _begin_and_get_pid(second: Connection[Any]) -> int | None:
+    """Begin a transaction, leave it open, and return the pid of its session; None if there is no session in time.
 
-    0 where transactions are refused, as by a pooler that hands on each statement.
+    Return 0 if transactions are refused, as a pooler does that assigns a session to each statement.
     """
     pgconn, found = second.pgconn, 0
     pgconn.send_query(b"begin; select pg_backend_pid()")
     while True:
         while pgconn.is_busy():
-            if not select.select([pgconn.socket], [], [], PATIENCE)[0]:
+            if not select.select([pgconn.socket], [], [], SESSION_TIMEOUT)[0]:
                 return None
             pgconn.consume_input()
         result = pgconn.get_result()

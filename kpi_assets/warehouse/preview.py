@@ -1,7 +1,7 @@
-"""What people are shown of a table: its first rows, and the bars of a KPI's chart, before and after its publish.
+"""Previews of a table for people: its first rows, and the bars of a KPI's chart, before and after its publish.
 
-Belongs here: rows as texts, shortened for people. Not here: how a chart is drawn (drawing.py), and `kpi show`, which
-prints what is stored as it is.
+Belongs here: reading rows as shortened texts. Not here: drawing a chart (drawing.py), and `kpi show`, which prints the
+stored values unchanged.
 """
 
 from collections.abc import Collection
@@ -18,13 +18,14 @@ from kpi_assets.warehouse.content import published_rows
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.views import for_readers
 
-LETTERS = sql.Literal(200)  # of a value that people look at
+LETTERS = sql.Literal(200)  # to which a value is shortened
 
 
 def first_rows(connection: Connection[Any], candidate: Candidate, count: int) -> list[dict[str, str | None]]:
-    """The first rows by the grain, which the grain's index finds: column -> the beginning of the value's text.
+    """Return the first rows in the order of the grain, each as column -> the beginning of the value's text.
 
-    The server writes these texts, because Python has no value for every date and number of Postgres.
+    The server converts the values to text, because Python cannot represent every date and number of Postgres. The
+    index of the grain finds these rows.
     """
     table = candidate.table
     rows = connection.execute(
@@ -42,9 +43,9 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
 
 
 def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> ChartRows:
-    """The bars of a KPI's chart, in the order of x; only the highest, the highest first, where there are too many.
+    """Return the bars of a KPI's chart in the order of x, or, if there are too many, the highest in descending order.
 
-    A value that no float can hold is infinite; a y that is no number has no bar.
+    A value too large for a float becomes infinite. A y that is not a number has no bar.
     """
     rows = strategy_of(candidate.table).preview_from(candidate)
     return _bars(connection, rows, candidate.table.columns, chart)
@@ -53,7 +54,7 @@ def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) 
 def published_chart_rows(
     connection: Connection[Any], table: Table, load_date: date, columns: Collection[str], chart: Chart
 ) -> ChartRows:
-    """The bars of a load_date that was published with these columns."""
+    """Return the bars of a load_date that was published with these columns."""
     return _bars(connection, published_rows(connection, table, load_date), columns, chart)
 
 

@@ -1,13 +1,13 @@
-"""Making a pipeline's database ready: the database itself, its schemas, and who may do what there. Safe to repeat.
+"""Provisions a pipeline's database: the database itself, its schemas, and the grants of its roles. Safe to repeat.
 
-Four roles of the whole server, to be granted to logins:
-  kpi_loader    makes and replaces the tables of the raw layer.
-  kpi_builder   makes and replaces those of the other layers; reads raw, and its builds.
-  kpi_reader    reads the schemas that pipeline.yaml lists as readers, and of ops what quotes no delivered value.
-  kpi_reviewer  reads all of ops: records that were set aside, samples of bad rows, and errors that quote them.
-The first two write what ops records, and delete nothing there but locks. A build acts as the role of its table's layer:
-so the table belongs to the role, any login that has the role can replace it, and a marts file cannot touch a raw table.
-Not here: the tables, which come with their first publish (tables.py), and the ops schema's content (ledger/schema.py).
+There are four roles for the whole server, to be granted to logins:
+  kpi_loader    creates and replaces the tables of the raw layer.
+  kpi_builder   creates and replaces the tables of the other layers; reads the raw layer and its builds.
+  kpi_reader    reads the schemas that pipeline.yaml lists as readers, and the columns of ops without delivered values.
+  kpi_reviewer  reads all of ops: quarantined records, samples of bad rows, and errors that quote them.
+The first two roles write to ops and delete nothing there but locks. A build acts as the role of its table's layer. So
+the table belongs to the role, any login that has the role can replace it, and a marts file cannot change a raw table.
+Not here: the tables, which their first publish creates (tables.py), and the tables of ops (ledger/schema.py).
 """
 
 import random
@@ -24,12 +24,12 @@ from kpi_assets.model.kinds import STORAGES
 from kpi_assets.model.pipeline import Layer
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
 
-BUILDS = "builds"  # the schema in which every build lies, attached to its table once it is published
+BUILDS = "builds"  # the schema of all candidates, also of those that are published as partitions
 LOADER, BUILDER, READER, REVIEWER = "kpi_loader", "kpi_builder", "kpi_reader", "kpi_reviewer"
 MAKERS = (LOADER, BUILDER)
-READER_CONNECTIONS = 50  # of the 100 of a server of ours: the others are for runs
+READER_CONNECTIONS = 50  # of the 100 connections of the embedded server; the others are for runs
 ROLES = (*MAKERS, READER, REVIEWER)
-# What kpi_reader reads of ops, with the columns that it does not: what was delivered and failed may be quoted in them.
+# The relations of ops that kpi_reader may read -> the columns that it may not, because they may quote delivered values.
 FOR_READERS: Mapping[str, Collection[str]] = {
     "alert_deliveries": ("last_error",),
     "alerts": ("details",),
@@ -43,19 +43,19 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "quarantine": ("record", "value", "reason"),
     "requests": (),
 }
-# Of two sessions that change one role at once, one is told this, and has to come again.
-_AT_ONCE = (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject)
+# Errors of one of two sessions that change the same role at the same time; it must try again.
+_CONFLICTS = (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject)
 _ATTEMPTS = 20
 
 
 def role_of(layer: Layer) -> str:
-    """The role under which the tables of a layer are made."""
+    """Return the role that creates the tables of a layer."""
     return LOADER if layer == "raw" else BUILDER
 
 
 def has_database(server: SecretStr, database: str) -> bool:
-    """Whether the server has a database. Raises WarehouseError."""
-    with connect(server, own_database(server), "look", reads=True) as connection:
+    """Return whether the server has a database. Raises WarehouseError."""
+    with connect(server, own_database(server), "look", read_only=True) as connection:
         return _has_database(connection, database)
 
 
@@ -64,7 +64,7 @@ def _has_database(connection: Connection[Any], database: str) -> bool:
 
 
 def ensure_database(server: SecretStr, database: str) -> None:
-    """Create the database where it is missing. Raises WarehouseError where the user may not."""
+    """Create the database if it is missing. Raises WarehouseError if the user may not create it."""
     with connect(server, own_database(server), "bootstrap") as connection:
         if _has_database(connection, database):
             return
@@ -73,11 +73,11 @@ def ensure_database(server: SecretStr, database: str) -> None:
                 sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(database))
             )
             revoke = sql.SQL("revoke all on database {} from public").format(sql.Identifier(database))
-            _in_turn(connection, lambda session: session.execute(revoke))  # ensure_roles revokes it too
+            _retry_on_conflict(connection, lambda session: session.execute(revoke))  # ensure_roles revokes it too
         except psycopg.errors.DuplicateDatabase:
-            pass  # another process was first
+            pass  # another process created it first
         except psycopg.errors.UniqueViolation:
-            pass  # the same, in the same instant
+            pass  # another process created it at the same moment
         except psycopg.errors.InsufficientPrivilege:
             raise WarehouseError(
                 f"The database {database!r} does not exist and the user of KPI_POSTGRES_URL may not create it: "
@@ -86,13 +86,13 @@ def ensure_database(server: SecretStr, database: str) -> None:
 
 
 def ensure_schemas(connection: Connection[Any], schemas: Iterable[str]) -> None:
-    """Create the given schemas, ops and builds; nobody else may create anything in the database."""
+    """Create the given schemas, ops and builds if they are missing."""
     for schema in (*schemas, "ops", BUILDS):
         connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
 
 
 def owns_database(connection: Connection[Any]) -> bool:
-    """Whether this session's user may make schemas and grant rights in the database."""
+    """Return whether this session's user may create schemas and grant rights in the database."""
     found = connection.execute(
         "select 1 from pg_database where datname = current_database() and pg_has_role(datdba, 'usage')"
     ).fetchone()
@@ -100,7 +100,7 @@ def owns_database(connection: Connection[Any]) -> bool:
 
 
 def missing_schemas(connection: Connection[Any], schemas: Iterable[str]) -> list[str]:
-    """Those of the given schemas, ops and builds that the database lacks."""
+    """Return those of the given schemas, ops and builds that the database lacks."""
     rows = connection.execute(
         "select name from unnest(%s::text[]) as name where to_regnamespace(quote_ident(name)) is null",
         [[*schemas, "ops", BUILDS]],
@@ -109,31 +109,31 @@ def missing_schemas(connection: Connection[Any], schemas: Iterable[str]) -> list
 
 
 def ensure_roles(server: SecretStr, reader_password: SecretStr | None = None) -> None:
-    """Make the roles; with a password, which a server of ours alone has, kpi_reader may log in.
+    """Create the roles. On the embedded server, `reader_password` is given, so that kpi_reader may log in.
 
-    There nobody enters a database either who was not let in by name. A user without the right to create roles leaves
-    that to an administrator.
+    There, also revoke the right of PUBLIC to connect to any database. If the user may not create roles, that is left to
+    an administrator.
     """
 
-    def make(connection: Connection[Any]) -> None:
+    def create(connection: Connection[Any]) -> None:
         for role in ROLES:
             if not _exists(connection, role):
                 with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
                     connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
-                    if not may_act_as(connection, role):  # who may create roles has them only once they are granted
+                    if not may_act_as(connection, role):  # creating a role does not always grant it
                         connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
-        if reader_password is not None:  # a server of ours alone
+        if reader_password is not None:
             _set_password(connection, READER, reader_password)
             _limit_connections(connection, READER, READER_CONNECTIONS)
             for database in open_databases(connection):
                 connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
 
     with connect(server, own_database(server), "bootstrap") as connection:
-        _in_turn(connection, make)
+        _retry_on_conflict(connection, create)
 
 
 def open_databases(connection: Connection[Any]) -> list[str]:
-    """The databases that let everybody in."""
+    """Return the databases to which PUBLIC may connect."""
     rows = connection.execute(
         "select datname from pg_database where datallowconn and has_database_privilege('public', oid, 'connect') "
         "order by 1"
@@ -141,16 +141,16 @@ def open_databases(connection: Connection[Any]) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _in_turn(connection: Connection[Any], change: Callable[[Connection[Any]], object]) -> None:
-    """Change roles in a transaction, and come again where another session changed them at the same time.
+def _retry_on_conflict(connection: Connection[Any], change: Callable[[Connection[Any]], object]) -> None:
+    """Change roles in a transaction; try again if another session changed them at the same time.
 
-    Roles belong to the whole server, and it has no lock that everybody who may connect could not take too.
+    A lock cannot prevent that: roles belong to the whole server, which has no lock that only administrators may take.
     """
     for attempt in range(_ATTEMPTS):
         try:
             with connection.transaction():
                 change(connection)
-        except _AT_ONCE:
+        except _CONFLICTS:
             if attempt + 1 == _ATTEMPTS:
                 raise
             time.sleep(random.uniform(0.01, 0.1))  # noqa: S311  not a secret
@@ -159,13 +159,13 @@ def _in_turn(connection: Connection[Any], change: Callable[[Connection[Any]], ob
 
 
 def ensure_login(server: SecretStr, login: str, password: SecretStr | None) -> None:
-    """Make a login that has kpi_loader and kpi_builder, or give them to the one that is there, and set its password.
+    """Create a login if it is missing, grant it kpi_loader and kpi_builder, and set its password.
 
-    Raises WarehouseError where the user of `server` may not.
+    Raises WarehouseError if the user of `server` may not.
     """
     name = sql.Identifier(login)
 
-    def make(connection: Connection[Any]) -> None:
+    def create(connection: Connection[Any]) -> None:
         if not _exists(connection, login):
             connection.execute(sql.SQL("create role {} login").format(name))
         if password is not None:
@@ -174,16 +174,16 @@ def ensure_login(server: SecretStr, login: str, password: SecretStr | None) -> N
 
     with connect(server, own_database(server), "bootstrap") as connection:
         try:
-            _in_turn(connection, make)
+            _retry_on_conflict(connection, create)
         except psycopg.errors.InsufficientPrivilege as error:
             raise WarehouseError(
-                f"The login {login!r} cannot be made or given its roles ({str(error).splitlines()[0]}): "
-                "KPI_ADMIN_POSTGRES_URL must name a user who may create roles, and who made these."
+                f"The login {login!r} cannot be created or granted its roles ({str(error).splitlines()[0]}): "
+                "KPI_ADMIN_POSTGRES_URL must name a user who may create roles and who created these."
             ) from None
 
 
-def ensure_use(server: SecretStr, database: str, login: str) -> None:
-    """Let a login make tables of its own in a database, and nobody who was not let in by name."""
+def ensure_access(server: SecretStr, database: str, login: str) -> None:
+    """Let a login connect to a database and create tables in its schema public; revoke all rights of PUBLIC."""
     words = {"database": sql.Identifier(database), "login": sql.Identifier(login)}
     with connect(server, database, "bootstrap") as connection, connection.transaction():
         for statement in (
@@ -194,10 +194,10 @@ def ensure_use(server: SecretStr, database: str, login: str) -> None:
             connection.execute(sql.SQL(statement).format(**words))
 
 
-def ensure_advisory_locks_are_ours(connection: Connection[Any]) -> None:
-    """Let nobody but the roles that build take advisory locks in this database: whoever may, can fill the lock table.
+def restrict_advisory_locks(connection: Connection[Any]) -> None:
+    """Let only MAKERS take advisory locks in this database: any other user could fill the server's lock table.
 
-    Only a superuser may do this, so it is for a server of ours. Nothing changes where it was done before.
+    Only a superuser may change that, so this is for the embedded server. Safe to repeat.
     """
     found = connection.execute(
         "select p.proname, array(select t.typname::text from unnest(p.proargtypes) with ordinality as a (type, n) "
@@ -223,9 +223,9 @@ def ensure_advisory_locks_are_ours(connection: Connection[Any]) -> None:
 
 
 def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], readers: Collection[str]) -> None:
-    """Give the roles that exist what they need in this database, and take from kpi_reader what it no longer may.
+    """Grant the existing roles what they need in this database, and revoke what kpi_reader may no longer read.
 
-    Everybody else is shut out, whether or not the roles exist.
+    PUBLIC loses all rights, even if the roles do not exist.
     """
     database = sql.Identifier(connection.info.dbname)
     connection.execute(sql.SQL("revoke all on database {} from public").format(database))
@@ -236,9 +236,10 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
         )
     makers = [role for role in MAKERS if may_act_as(connection, role)]
     for role in makers:
-        _let_make(connection, role, [schema for schema, layer in layers.items() if role_of(layer) == role])
+        _grant_create(connection, role, [schema for schema, layer in layers.items() if role_of(layer) == role])
     if set(MAKERS) <= set(makers):
-        # A slice is read where it lies. Only what will be made: builds come and go while this looks at those there are.
+        # A build reads slices of raw tables directly. Only future tables get the grant, because existing builds may be
+        # dropped at any moment.
         connection.execute(
             sql.SQL("alter default privileges for role {} in schema {} grant select on tables to {}").format(
                 *map(sql.Identifier, (LOADER, BUILDS, BUILDER))
@@ -247,17 +248,17 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
     for schema, layer in layers.items():
         owner = role_of(layer) if role_of(layer) in makers else None
         if owner == LOADER and BUILDER in makers:
-            _let_read(connection, BUILDER, schema, owner)
+            _grant_read(connection, BUILDER, schema, owner)
         if READER in roles:
-            _let_read(connection, READER, schema, owner, allowed=schema in readers)
+            _grant_read(connection, READER, schema, owner, allowed=schema in readers)
     if REVIEWER in roles:
-        _let_read(connection, REVIEWER, "ops", None)
+        _grant_read(connection, REVIEWER, "ops", None)
     if READER in roles:
-        _let_read_ops(connection)
+        _grant_read_ops(connection)
 
 
-def _let_make(connection: Connection[Any], role: str, schemas: Collection[str]) -> None:
-    """Let a role make tables in these schemas and record so; tables that others made there become its own."""
+def _grant_create(connection: Connection[Any], role: str, schemas: Collection[str]) -> None:
+    """Let a role create tables in these schemas and write to ops; it becomes the owner of existing tables there."""
     words = {"role": sql.Identifier(role)}
     for schema in (*schemas, BUILDS):
         connection.execute(
@@ -271,7 +272,7 @@ def _let_make(connection: Connection[Any], role: str, schemas: Collection[str]) 
         "grant usage on all sequences in schema ops to {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))
-    relkinds = sorted({"r", "p", *(kind.relkind for kind in STORAGES.values())})  # of builds, and of what is published
+    relkinds = sorted({"r", "p", *(kind.relkind for kind in STORAGES.values())})  # of candidates and publishes
     found = connection.execute(
         "select n.nspname, c.relname from pg_class as c "
         "inner join pg_namespace as n on c.relnamespace = n.oid where c.relkind = any(%(relkinds)s) "
@@ -284,8 +285,10 @@ def _let_make(connection: Connection[Any], role: str, schemas: Collection[str]) 
         connection.execute(sql.SQL("alter table {} owner to {role}").format(sql.Identifier(schema, name), **words))
 
 
-def _let_read(connection: Connection[Any], role: str, schema: str, owner: str | None, *, allowed: bool = True) -> None:
-    """Let a role read a schema's tables, also those that `owner` (else this user) will make there; or forbid it."""
+def _grant_read(
+    connection: Connection[Any], role: str, schema: str, owner: str | None, *, allowed: bool = True
+) -> None:
+    """Grant a role, or revoke, reading a schema's tables and those that `owner` (or this user) creates later."""
     words = {
         "verb": sql.SQL("grant" if allowed else "revoke"),
         "to": sql.SQL("to" if allowed else "from"),
@@ -301,8 +304,8 @@ def _let_read(connection: Connection[Any], role: str, schema: str, owner: str | 
         connection.execute(sql.SQL(statement).format(**words))
 
 
-def _let_read_ops(connection: Connection[Any]) -> None:
-    """Let kpi_reader read of ops what FOR_READERS says, and no more, whatever it was granted before."""
+def _grant_read_ops(connection: Connection[Any]) -> None:
+    """Grant kpi_reader the columns of ops that FOR_READERS allows, and revoke all others."""
     words = {"reader": sql.Identifier(READER)}
     for statement in (
         "grant usage on schema ops to {reader}",
@@ -329,8 +332,8 @@ def _let_read_ops(connection: Connection[Any]) -> None:
         )
 
 
-def reads_too_much(connection: Connection[Any]) -> bool:
-    """Whether kpi_reader may read columns of ops that FOR_READERS keeps from it."""
+def reader_has_excess_grants(connection: Connection[Any]) -> bool:
+    """Return whether kpi_reader may read columns of ops that FOR_READERS excludes."""
     kept = [(f"ops.{table}", column) for table, columns in FOR_READERS.items() for column in columns]
     found = connection.execute(
         "select 1 from unnest(%s::text[], %s::text[]) as kept (tab, col) where to_regrole(%s) is not null "
@@ -345,14 +348,14 @@ def _exists(connection: Connection[Any], role: str) -> bool:
 
 
 def _limit_connections(connection: Connection[Any], role: str, most: int) -> None:
-    """Limit a role's sessions, unless somebody set a limit already."""
+    """Limit the number of a role's sessions, unless it already has a limit."""
     found = connection.execute("select 1 from pg_roles where rolname = %s and rolconnlimit = -1", [role]).fetchone()
     if found:
         connection.execute(sql.SQL("alter role {} connection limit {}").format(sql.Identifier(role), sql.Literal(most)))
 
 
 def _set_password(connection: Connection[Any], role: str, password: SecretStr) -> None:
-    """Set a password by its hash: the server may log the statement."""
+    """Set a password as a hash, because the server may log the statement."""
     secret = connection.pgconn.encrypt_password(password.get_secret_value().encode(), role.encode(), b"scram-sha-256")
     connection.execute(
         sql.SQL("alter role {} login password {}").format(sql.Identifier(role), sql.Literal(secret.decode()))

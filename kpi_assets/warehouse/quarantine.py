@@ -1,9 +1,9 @@
-"""Quarantine: telling readable records from unreadable ones where no COPY loads the whole object.
+"""Quarantine: separates readable records from unreadable ones if no COPY can load the whole object.
 
-Each value is compared with the written forms of its type. The records are loaded as text, and Postgres itself says
-which values its types accept. The good rows fill the candidate; excerpts of the bad ones are handed back with line,
-column, value and reason.
-Not here: reading the records of an object (sources/formats), and the forms (model/written.py).
+Each value is compared with the written forms of its type. The records are loaded as text, and Postgres decides which
+values its types accept. The readable records fill the candidate. Excerpts of the others are returned with line, column,
+value and reason.
+Not here: reading the records of an object (sources/formats), and the written forms (model/written.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +17,10 @@ from kpi_assets.model import excerpt, written
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.warehouse.candidates import Candidate
 
-KEPT = 10_000  # bad records that are handed back with their text, at least; all are counted
-INPUT_FUNCTIONS = 160000  # the server version from which Postgres tells by itself whether a type accepts a value
+MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text; all are counted
+INPUT_FUNCTIONS_SINCE = 160000  # the first server version with pg_input_error_info()
 
-# For older servers: the same answer, at the price of a subtransaction a value.
+# For older servers: the same result, but each value costs a subtransaction.
 _INPUT_ERROR = """
 create or replace function pg_temp.input_error(value text, type text) returns text language plpgsql as $$
 begin
@@ -34,7 +34,7 @@ end $$
 
 @dataclass(frozen=True)
 class Result:
-    """How many records went into the candidate, how many did not, and the first of these."""
+    """The numbers of loaded and of bad records, and the first bad records."""
 
     loaded: int
     bad: int
@@ -42,7 +42,7 @@ class Result:
 
 
 def load_readable(connection: Connection[Any], candidate: Candidate, records: Iterable[Record], kept: int) -> Result:
-    """Fill the candidate with the readable records, in the caller's transaction; `kept` bad ones are handed back."""
+    """Fill the candidate with the readable records, in the caller's transaction; return at least `kept` bad records."""
     names = candidate.table.columns
     slots = [sql.Identifier(f"c{number}") for number in range(len(names))]
     connection.execute(
@@ -52,7 +52,7 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
         ).format(sql.SQL(", ").join(sql.SQL("{} text").format(slot) for slot in slots))
     )
     _load(connection, records, list(candidate.table.types.values()))
-    if connection.info.server_version >= INPUT_FUNCTIONS:
+    if connection.info.server_version >= INPUT_FUNCTIONS_SINCE:
         error = sql.SQL("(pg_input_error_info({value}, {type})).message")
     else:
         connection.execute(_INPUT_ERROR)
@@ -68,7 +68,7 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
         for number, (name, slot, type_) in enumerate(typed)
         if type_ != "text"
     ]
-    # One pass says of each record whether it is good, and else its first column that is not; NULL is always accepted.
+    # One pass finds the bad records, each with its first invalid column. NULL is always valid.
     connection.execute(
         sql.SQL(
             "create temporary table bad_records on commit drop as select t.line, t.record, v.name as column_name, "
@@ -93,13 +93,13 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
         samples = cursor.execute(
             'select line, record, column_name as "column", value, reason from pg_temp.bad_records '
             "order by line limit %s",
-            [max(kept, KEPT)],
+            [max(kept, MIN_SAMPLES)],
         ).fetchall()
     return Result(loaded, int(counted[0]) if counted else 0, samples)
 
 
 def _load(connection: Connection[Any], records: Iterable[Record], types: Sequence[str]) -> None:
-    """Load the records as text, each with its problem or with that of its first value that is not written so."""
+    """Load the records as text, each with its problem, or else with that of its first value in a wrong form."""
     nothing = [None] * len(types)
     formed = {number: type_ for number, type_ in enumerate(types) if written.form(type_) is not None}
     with connection.cursor() as cursor, cursor.copy("copy pg_temp.records from stdin") as copy:
@@ -110,7 +110,7 @@ def _load(connection: Connection[Any], records: Iterable[Record], types: Sequenc
 
 
 def _first_refused(fields: Sequence[str | None], types: Mapping[int, str]) -> tuple[int | None, str | None]:
-    """(number, problem) of the first field that is not written as its type is."""
+    """Return (number, problem) of the first field that is not written in a form of its type."""
     for number, type_ in types.items():
         text = fields[number]
         if text is not None and (problem := written.problem(type_, text)):

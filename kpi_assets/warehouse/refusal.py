@@ -1,17 +1,17 @@
-"""Why a server refuses a session, or a statement, in the words of the person who can mend it.
+"""Explains why a server refuses a session or a statement, and what to do about it.
 
-Belongs here: from what PostgreSQL and libpq say to what is to be done. Not here: asking them (connection.py).
+Belongs here: the mapping from errors of PostgreSQL and libpq to remedies. Not here: connecting (connection.py).
 """
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-# What a server says that takes no further session: of anybody, or of this role or database.
+# Messages of a server that accepts no more sessions: at all, or for this role or database.
 NO_SESSION_LEFT = ("too many clients", "too many connections", "remaining connection slots")
 CHANGING_STATE = ("starting up", "shutting down", "not yet accepting connections", "recovery state")
-# What libpq says, the first that fits, and what is to be done.
-_CURES: tuple[tuple[tuple[str, ...], str], ...] = (
+# (fragments of libpq's message, remedy); the first entry that matches counts.
+_REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         NO_SESSION_LEFT,
         "end sessions that nobody needs (pg_stat_activity lists them), or raise max_connections, or the limit of that "
@@ -35,7 +35,7 @@ _CURES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("pg_hba.conf",), "have an administrator let this user in from here, in the server's pg_hba.conf"),
     (("permission denied for database",), "have an administrator grant this user connect on it"),
-    (("does not exist",), "correct the name in KPI_POSTGRES_URL, or have an administrator make it"),
+    (("does not exist",), "correct the name in KPI_POSTGRES_URL, or have an administrator create it"),
     (
         ("Servname not supported", "invalid integer value", "invalid port", "invalid sslmode"),
         "correct KPI_POSTGRES_URL",
@@ -51,9 +51,9 @@ _CURES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("Connection refused", "No such file or directory"), "start it, or correct host and port in KPI_POSTGRES_URL"),
     (("No space left on device",), "make room on its disk"),
 )
-_OTHERWISE = "look at its log, and at KPI_POSTGRES_URL"
-# By the code of an error of a statement.
-_CURES_BY_STATE = {
+_DEFAULT_REMEDY = "look at its log, and at KPI_POSTGRES_URL"
+# SQLSTATE of a failed statement -> remedy.
+_REMEDIES_BY_STATE = {
     "53100": "make room on the server's disk",
     "53200": "give the server more memory, or end what uses it",
     "25006": "name a server that takes writes in KPI_POSTGRES_URL, or take default_transaction_read_only away",
@@ -63,13 +63,13 @@ _CURES_BY_STATE = {
 
 
 def place_of(server: SecretStr) -> str:
-    """The server of a URL as host:port. Raises psycopg.Error where it is no URL."""
+    """Return the server of a URL as host:port. Raises psycopg.Error if it is not a Postgres URL."""
     parts = conninfo_to_dict(server.get_secret_value())
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
 
 
-def why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:
-    """libpq's reason for no session, as a sentence that says what to do; the URL's password is never part of it."""
+def explain_connection_error(server: SecretStr, database: str, error: psycopg.Error) -> str:
+    """Explain why a session could not be opened and what to do, in one sentence without the URL's password."""
     try:
         parts = conninfo_to_dict(server.get_secret_value())
         place = place_of(server)
@@ -78,15 +78,15 @@ def why_not(server: SecretStr, database: str, error: psycopg.Error) -> str:
     reason = " ".join(str(error).split()).split("FATAL:")[-1].strip()
     password = str(parts.get("password") or "")
     reason = reason.replace(password, "***") if password else reason
-    does = "takes no further session" if any(word in reason for word in NO_SESSION_LEFT) else "cannot be used"
-    by = "of" if does.startswith("takes") else "as"
-    cure = next((cure for words, cure in _CURES if any(word in reason for word in words)), _OTHERWISE)
+    does = "accepts no more sessions" if any(word in reason for word in NO_SESSION_LEFT) else "cannot be used"
+    by = "of" if does.startswith("accepts") else "as"
+    remedy = next((remedy for words, remedy in _REMEDIES if any(word in reason for word in words)), _DEFAULT_REMEDY)
     return (
         f"The warehouse server at {place} {does} {by} user {parts.get('user')!r} on database {database!r} "
-        f"({reason}): {cure}."
+        f"({reason}): {remedy}."
     )
 
 
-def cure_of(error: psycopg.Error) -> str | None:
-    """What is to be done about an error of a statement, where its code tells."""
-    return _CURES_BY_STATE.get(error.sqlstate or "")
+def find_remedy(error: psycopg.Error) -> str | None:
+    """Return what to do about the error of a statement; None if its SQLSTATE does not tell."""
+    return _REMEDIES_BY_STATE.get(error.sqlstate or "")

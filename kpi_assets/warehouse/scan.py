@@ -1,8 +1,8 @@
-"""The scan that all checks share: the rows, the checksum, and what each check measures, in one pass over the build.
+"""The scan that all checks share: one pass over a build computes the rows, the checksum and the checks' measures.
 
-Belongs here: planning it, which needs no server, and running it. Not here: what follows from it (audit.py).
-Mostly no row is bad for any check: the first pass counts the rows that are bad for one of them, and only when there are
-some a second pass counts those of each check.
+Usually no row is bad. So the first pass counts the rows that are bad for any check. Only if there are some, a second
+pass counts the bad rows of each check.
+Belongs here: planning the scan, which needs no server, and running it. Not here: the results of the checks (audit.py).
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,25 +16,25 @@ from psycopg.rows import dict_row
 from kpi_assets.model.checks.base import AuditFacts, RowsWhere, TableCheck
 from kpi_assets.warehouse.checksum import checksum_of
 
-_ROWS, _CHECKSUM, _BAD = "ROWS", "CHECKSUM", "BAD"  # in capitals, which no check's name has
+_ROWS, _CHECKSUM, _BAD = "ROWS", "CHECKSUM", "BAD"  # in capitals, unlike the names of checks
 
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """What is measured, by the column that it is returned as."""
+    """The measures of a scan, each with the column in which it is returned."""
 
-    predicates: Mapping[str, str]  # column -> what is true of bad rows
+    predicates: Mapping[str, str]  # column -> condition that is true for bad rows
     aggregates: Mapping[str, str]  # column -> an aggregate over all rows
-    columns: Mapping[tuple[str, str], str]  # (check, its own name of the measure) -> column
+    columns: Mapping[tuple[str, str], str]  # (check, name of the measure in the check) -> column
 
     @property
     def any_bad(self) -> dict[str, str]:
-        """How many rows satisfy any of the predicates; nothing where there is none."""
+        """The count of rows that satisfy any predicate; empty if there are no predicates."""
         return {_BAD: _count_where("\n) or (".join(self.predicates.values()))} if self.predicates else {}
 
     @property
     def counts(self) -> dict[str, str]:
-        """How many rows satisfy each predicate."""
+        """The counts of rows that satisfy each predicate."""
         return {column: _count_where(predicate) for column, predicate in self.predicates.items()}
 
 
@@ -43,13 +43,13 @@ def _count_where(predicate: str) -> str:
 
 
 def plan_scan(checks: Iterable[TableCheck], facts: AuditFacts) -> ScanPlan:
-    """What the checks measure. A column has the name of its check, with a number from the second on."""
+    """Plan the measures of the checks. A column is named after its check, with a number from the second measure on."""
     predicates: dict[str, str] = {}
     aggregates: dict[str, str] = {}
     columns: dict[tuple[str, str], str] = {}
     for check in checks:
         for number, (name, measure) in enumerate(check.measures(facts).items()):
-            column = f"{check.name} {number}" if number else check.name  # a blank, which no check's name has
+            column = f"{check.name} {number}" if number else check.name  # no check has a name with a blank
             columns[check.name, name] = column
             if isinstance(measure, RowsWhere):
                 predicates[column] = measure.predicate
@@ -60,7 +60,7 @@ def plan_scan(checks: Iterable[TableCheck], facts: AuditFacts) -> ScanPlan:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was measured; where a measure cannot be computed, the error of it."""
+    """The result of a scan: the value of each measure, or its error if it cannot be computed."""
 
     rows: int
     checksum: str
@@ -75,7 +75,7 @@ def run_scan(
     plan: ScanPlan,
     parameters: Mapping[str, Any],
 ) -> Scan:
-    """Measure `this`, a relation with these columns (name -> type)."""
+    """Execute the plan on `this`, a relation with these columns (name -> type)."""
     checksum = checksum_of(columns)
 
     def measured(measures: Mapping[str, str]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def run_scan(
         else:
             found |= dict.fromkeys(plan.predicates, 0)
     except (psycopg.DataError, psycopg.ProgrammingError):
-        # One measure cannot be computed (a division by zero, say): find out which, and let only that one err.
+        # A measure cannot be computed (a division by zero, say). Find out which, so that the others have values.
         found = measured({})
         for column, measure in {**plan.counts, **plan.aggregates}.items():
             try:

@@ -1,8 +1,8 @@
-"""The shape of a published table: the columns that its file declares, and those of load_dates published before.
+"""The shape of a published table: the columns that its file declares, and those of load_dates published earlier.
 
-A publish of one load_date may not change the rows of another. So a column that the file no longer declares stays until
-no published load_date has it, and its type holds the values of all load_dates.
-Belongs here: which changes this rule allows. Not here: executing them (alter.py).
+A publish of one load_date must not change the rows of another. So a column that the file no longer declares stays until
+no published load_date has it, and the type of a column holds the values of all load_dates.
+Belongs here: planning the changes under this rule. Not here: executing them (alter.py).
 """
 
 import re
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-# Digits before the decimal point that a whole number may have, from the narrowest type to the widest.
+# The most digits of an integer type, from the narrowest type to the widest.
 _WHOLE = {"smallint": 5, "integer": 10, "bigint": 19}
 _NUMERIC = re.compile(r"numeric(?:\((\d+),(\d+)\))?")
-# (old, new) of types of which the new one holds every value of the old, and gives it back by a cast.
+# (old, new): pairs of types of which the new one holds every value of the old one, and a cast gives it back.
 _WIDER = {("real", "double precision"), ("date", "timestamp without time zone")}
 
 
@@ -28,13 +28,13 @@ class Published:
 
     @property
     def load_dates(self) -> str:
-        """For people: `2025-03-01`, or `3 load_dates from 2025-03-01 to 2025-03-09`."""
+        """The load_dates in words: `2025-03-01`, or `3 load_dates from 2025-03-01 to 2025-03-09`."""
         return str(self.first) if self.count == 1 else f"{self.count} load_dates from {self.first} to {self.last}"
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What must be changed in a stored table before it takes a build; `drop` are columns that no load_date needs."""
+    """The changes that a stored table needs before a build; `drop` lists columns that no load_date needs."""
 
     add: Mapping[str, str] = field(default_factory=dict)
     retype: Mapping[str, str] = field(default_factory=dict)
@@ -45,14 +45,14 @@ class Changes:
 
 
 class UnlikeTypesError(Exception):
-    """No type holds what the file declares and what a published load_date has; its text is a part of a sentence."""
+    """No type holds the values of both the declared and a published type; the message is a clause, not a sentence."""
 
 
 def plan_changes(stored: Mapping[str, str], declared: Mapping[str, str], others: Iterable[Published]) -> Changes:
-    """How a table with the `stored` columns becomes one for a build with the `declared` ones.
+    """Plan the changes that let a table with the `stored` columns take a build with the `declared` columns.
 
-    `others` are the load_dates that stay as they are. The table keeps a wider type than the file declares while one of
-    them has it. Raises UnlikeTypesError.
+    `others` are the load_dates whose rows stay. While one of them has a wider type than the file declares, the table
+    keeps that type. Raises UnlikeTypesError.
     """
     wanted, needed = dict(declared), set[str]()
     for published in others:
@@ -73,7 +73,7 @@ def plan_changes(stored: Mapping[str, str], declared: Mapping[str, str], others:
 
 
 def common_type(one: str, other: str) -> str | None:
-    """The type that holds every value of both unchanged: one of the two, or `numeric` for exact numbers; else None."""
+    """Return a type that holds every value of both types: one of them, or `numeric` for exact numbers; else None."""
     if can_hold(one, other):
         return one
     if can_hold(other, one):
@@ -82,7 +82,7 @@ def common_type(one: str, other: str) -> str | None:
 
 
 def can_hold(new: str, old: str) -> bool:
-    """Whether a column of the type `new` can hold every value of the type `old`, and give it back by a cast."""
+    """Return whether the type `new` holds every value of the type `old`, and a cast gives it back."""
     if new in {old, "text"} or (old, new) in _WIDER:
         return True
     if new in _WHOLE:
@@ -94,7 +94,7 @@ def can_hold(new: str, old: str) -> bool:
 
 
 def _digits(type_: str) -> tuple[float, float] | None:
-    """How many digits an exact number may have before and after the decimal point; None for another type."""
+    """Return the most digits before and after the decimal point of an exact number type; None for another type."""
     if type_ in _WHOLE:
         return _WHOLE[type_], 0
     found = _NUMERIC.fullmatch(type_)

@@ -1,6 +1,6 @@
 """Slices in the database: sub-partitions of one load_date, each a table that one writer has filled.
 
-Not here: who fills them, and when a table is sliced (materialize/).
+Not here: filling the slices, and the decision to slice a table (materialize/).
 """
 
 import re
@@ -23,7 +23,7 @@ _BOUND = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'?(-?\d+)'?)\) TO \((?:MAXVA
 
 
 def assemble(connection: Connection[Any], candidate: Candidate, slices: Sequence[Slice]) -> None:
-    """Make the candidate of its slices, which are filled and have a constraint for their range."""
+    """Create the candidate and attach its slices, which are filled and have a constraint on their range."""
     key = sql.Identifier(candidate.table.header.grain[0])
     with connection.transaction():
         connection.execute(
@@ -46,23 +46,22 @@ def assemble(connection: Connection[Any], candidate: Candidate, slices: Sequence
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a published load_date of a large table lies. `columns` are name in the SELECT -> name in the partition."""
+    """The place where a published load_date is stored. `columns` maps names in the SELECT to names in the partition."""
 
     load_date: date
     partition: Relation
     columns: Mapping[str, str]
-    leaves: Mapping[Slice, Relation]  # empty where it is not sliced
+    leaves: Mapping[Slice, Relation]  # empty if the load_date is not sliced
 
     @property
     def slices(self) -> list[Slice]:
-        """Its slices, in order."""
+        """The slices of the load_date, in order."""
         return list(self.leaves)
 
     def read(self, column: str, part: Slice) -> sql.Composable:
-        """The rows of a slice of a column, as a subquery.
+        """Return the rows whose `column` lies in a slice, as a subquery.
 
-        One of its own slices is read without a condition: the load_date and key of each row were proven when it was
-        made.
+        A stored slice is read without a condition, because its constraint guarantees the load_date and the key range.
         """
         leaf, key = self.leaves.get(part), sql.Identifier(self.columns[column])
         where = sql.SQL("") if leaf else sql.SQL(" where {}").format(in_slice(part, key))
@@ -75,17 +74,17 @@ class Stored:
         )
 
 
-def stored(connection: Connection[Any], named: Table, relation: Relation, load_date: date) -> Stored | None:
-    """Where a load_date of `relation` lies, which is the origin of `named`.
+def find_stored(connection: Connection[Any], named: Table, relation: Relation, load_date: date) -> Stored | None:
+    """Find where a load_date of `relation`, the origin of `named`, is stored.
 
-    None where it is not published, or where this role may read the table as a whole only, because the partition was
-    made before `kpi bootstrap` granted more.
+    Return None if it is not published, or if this role may read only the table as a whole: `kpi bootstrap` grants no
+    rights on partitions that existed before.
     """
     for partition in partitions_of(connection, relation, load_date):
         if not _may_read(connection, partition):
             continue
         columns = named.origin.columns
-        if named.storage.stores_rows:  # with those columns too that it keeps for other load_dates
+        if named.storage.stores_rows:  # includes columns that it keeps for other load_dates
             columns = {name: name for name in types_of(connection, partition) if name != LOAD_DATE}
         found = connection.execute(
             "select c.relname, pg_get_expr(c.relpartbound, c.oid) from pg_inherits as i inner join pg_class as c "
@@ -105,7 +104,7 @@ def _may_read(connection: Connection[Any], relation: Relation) -> bool:
 
 
 def even_slices(connection: Connection[Any], partition: Relation, key: str, count: int) -> list[Slice]:
-    """About equal slices of a table by its key, from its statistics; none where these do not suffice."""
+    """Return about equal slices of a table by its key, from its statistics; none if there are too few statistics."""
     row = connection.execute(
         "select histogram_bounds::text::bigint[] from pg_stats "
         "where schemaname = %s and tablename = %s and attname = %s",

@@ -1,9 +1,9 @@
-"""Snapshots of readers: which transactions still see the database as it was, and would find a swapped table empty.
+"""Finds the transactions with an older snapshot, for which the load_date of a swapped partition would look empty.
 
-The rows of a build are newer than such a snapshot, and the swap removes the partition that the snapshot can see: a
-transaction with `repeatable read` would read no rows of a load_date that was there all the time. So a swap waits for
-these transactions, as Postgres' own `create index concurrently` does.
-Not here: for how long somebody waits (materialize/retry.py).
+The rows of a build are newer than such a snapshot, and the swap removes the partition that the snapshot can see. So a
+transaction with `repeatable read` would read no rows of a load_date that was published all the time. A swap waits for
+these transactions, as `create index concurrently` of Postgres does.
+Not here: waiting, and its timeout (materialize/retry.py).
 """
 
 from collections.abc import Collection
@@ -13,9 +13,9 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-OURS = "kpi "  # how the names of our sessions begin; each of their statements has a snapshot of its own
+OURS = "kpi "  # prefix of the application_name of our sessions, which take a new snapshot for each statement
 
-# Every transaction holds a lock on an id of its own, which all users see, and by which it is told from the next one.
+# Every transaction holds a lock on its own virtual id. All users can see it, and it differs for the next transaction.
 _SNAPSHOTS = """
 select a.pid, l.virtualtransaction as transaction, a.backend_xmin::text as xmin,
     coalesce(a.usename, '') as login, coalesce(a.application_name, '') as application
@@ -28,7 +28,7 @@ and a.usename is not null and not starts_with(coalesce(a.application_name, ''), 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A transaction of somebody else, with the oldest transaction that it may not see yet."""
+    """A transaction of another client, with its xmin: the oldest transaction whose rows it may not see yet."""
 
     pid: int
     transaction: str
@@ -42,11 +42,11 @@ class Snapshot:
 
 
 def open_snapshots(connection: Connection[Any]) -> set[Snapshot]:
-    """The snapshots of this database that transactions other than ours hold now."""
+    """Return the snapshots that transactions of other clients hold in this database."""
     with connection.cursor(row_factory=class_row(Snapshot)) as cursor:
         return set(cursor.execute(_SNAPSHOTS, [OURS]).fetchall())
 
 
 def still_open(connection: Connection[Any], then: Collection[Snapshot]) -> list[Snapshot]:
-    """Those of `then` that the same transactions still hold."""
+    """Return those of the snapshots `then` that the same transactions still hold."""
     return sorted(set(then) & open_snapshots(connection), key=lambda snapshot: snapshot.pid) if then else []

@@ -1,8 +1,8 @@
-"""Published tables: what readers query, kept in the shape that the file declares.
+"""Published tables: the relations that readers query, kept in the shape that the file declares.
 
-Belongs here: what is the same for every storage kind: columns, descriptions, the view of a KPI's latest load_date, and
-whether a table is stored as its file says. Not here: what a kind does (kinds/), whether a load_date may be published
-(materialize/), and the ledger's row (ledger/publishes.py).
+Belongs here: the parts that are the same for every storage kind, such as columns, comments, the view of a KPI's latest
+load_date, and the test whether a table is stored as its file declares. Not here: the storage kinds (kinds/), the
+decision to publish (materialize/), and the row in the ledger (ledger/publishes.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,18 +23,18 @@ from kpi_assets.warehouse.views import latest_of, put_latest_view
 
 
 def ensure(connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]) -> None:
-    """Make the published table take a build of a load_date as its file declares it; `others` keep their rows.
+    """Create the published table, or alter it so that it can take a build; `others` keep their rows.
 
-    A new column is NULL in the others; one that the file no longer declares, or declares narrower, stays until none of
-    them needs it. Inside the caller's transaction, which has a lock_timeout. Raises DefinitionError where no type holds
-    the rows of all, or other objects of the database depend on what must change.
+    A new column is NULL in the other load_dates. A column that the file no longer declares, or declares with a narrower
+    type, stays until no load_date needs it. Call this in a transaction with a lock_timeout. Raises DefinitionError if
+    no type holds the values of all load_dates, or if other objects of the database depend on a column that must change.
     """
     check_storage(connection, table)
     unneeded = strategy_of(table).ensure(connection, table, load_date, others)
     if table.header.kpi:
         stored = {*types_of(connection, table.relation)} - {*unneeded}
         newest = max(others, key=lambda published: published.last, default=None)
-        # Readers of the latest load_date see the columns with which that was published.
+        # The view has the columns with which the latest load_date was published.
         names = list(newest.columns if newest and newest.last > load_date else table.types)
         put_latest_view(connection, table, names, stored)
     drop_columns(connection, table.relation, unneeded)
@@ -42,7 +42,7 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
 
 
 def published_of(connection: Connection[Any], table: Table, shapes: Sequence[tuple[Any, ...]]) -> list[Published]:
-    """The load_dates of each shape in the ledger; those of which it does not know the columns have the stored ones."""
+    """Return the published load_dates by shape; if the ledger does not know the columns, they are the stored ones."""
     stored = types_of(connection, table.relation)
     return [
         Published({name: t for name, t in (columns or stored).items() if name != LOAD_DATE}, *rest)
@@ -51,7 +51,7 @@ def published_of(connection: Connection[Any], table: Table, shapes: Sequence[tup
 
 
 def check_storage(connection: Connection[Any], table: Table) -> None:
-    """Raise DefinitionError where the published table is stored in another way than its file says."""
+    """Raise DefinitionError if the published table has another storage than its file declares."""
     stored = stored_strategy(connection, table.relation, declared=table.storage.name)
     if stored and stored is not strategy_of(table):
         raise DefinitionError(
@@ -60,8 +60,8 @@ def check_storage(connection: Connection[Any], table: Table) -> None:
         )
 
 
-def mismatches(connection: Connection[Any], tables: Iterable[Table]) -> list[str]:
-    """A sentence for each stored table that its file wants otherwise, and each KPI whose view for readers is gone."""
+def find_mismatches(connection: Connection[Any], tables: Iterable[Table]) -> list[str]:
+    """Return a sentence for each table with another storage than declared, and each KPI without its `_latest` view."""
     found = []
     for table in tables:
         if not types_of(connection, table.relation):
@@ -73,16 +73,16 @@ def mismatches(connection: Connection[Any], tables: Iterable[Table]) -> list[str
             continue
         if table.header.kpi and latest_of(connection, table.relation) is None:
             found.append(
-                f"the view {table.latest_view} is gone, by which readers find the latest load_date: "
+                f"the view {table.latest_view}, in which readers find the latest load_date, is gone: "
                 f"`kpi run {table.pipeline} --load-date DATE --select {table.relation}` of any load_date makes it again"
             )
     return found
 
 
 def drop(connection: Connection[Any], relation: Relation) -> None:
-    """Drop a table or view, its `_latest` view, and the builds of it that are kept; nothing where it is not there.
+    """Drop a table or view if it exists, with its `_latest` view and its unpublished candidates.
 
-    Inside the caller's transaction, which has a lock_timeout. Raises DefinitionError where others depend on it.
+    Call this in a transaction with a lock_timeout. Raises DefinitionError if other objects depend on the table.
     """
     stored = stored_strategy(connection, relation)
     try:
@@ -99,7 +99,7 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
 
 
 def _comment(connection: Connection[Any], table: Table) -> None:
-    """Write descriptions as COMMENTs where they differ: a comment locks the table against the next swap."""
+    """Set the COMMENTs that differ from the descriptions. Setting one takes a lock, so equal ones are left alone."""
     wanted: dict[str | None, str] = {None: table.header.description, LOAD_DATE: "Day on which the source files landed."}
     wanted.update({name: column.description for name, column in table.header.columns.items()})
     found = dict(

@@ -1,7 +1,7 @@
-"""Views that stand on published tables: making them, replacing them, and taking them away for a moment.
+"""Views on published tables: creating, replacing, and temporarily dropping them.
 
-Belongs here: any view that kpi_assets makes for readers, with the rights that were granted on it. Not here: which table
-has one (tables.py, kinds/view.py).
+Belongs here: all views that kpi_assets creates for readers, with the rights that were granted on them. Not here: which
+tables have one (tables.py, kinds/view.py).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from kpi_assets.warehouse.provision import MAKERS
 
 @dataclass(frozen=True)
 class _View:
-    """A view as it was: its query, its owner, and who may do what with it."""
+    """The definition of an existing view: its query, its owner, and the rights granted on it."""
 
     relation: Relation
     query: str
@@ -29,9 +29,9 @@ class _View:
 
 
 def put_view(connection: Connection[Any], table: Table, view: Relation, query: sql.Composable) -> None:
-    """Make a view return what a query returns. Grants on it stay, and its readers are locked out only if it changes.
+    """Create a view with a query, or replace its query. Its grants stay, and it is locked only if the query changes.
 
-    Raises DefinitionError where another view depends on columns that it would lose.
+    Raises DefinitionError if another view depends on the view and its columns must change.
     """
     before = _definition(connection, view)
     if before is not None and before.query == _as_stored(connection, query):
@@ -41,7 +41,7 @@ def put_view(connection: Connection[Any], table: Table, view: Relation, query: s
         with connection.transaction():
             connection.execute(sql.SQL("create or replace view {} as {}").format(name, query))
     except (psycopg.errors.InvalidTableDefinition, psycopg.errors.FeatureNotSupported):
-        assert before is not None  # it has other columns, so that it cannot be replaced in place
+        assert before is not None  # the view has other columns, so it cannot be replaced in place
         try:
             connection.execute(sql.SQL("drop view {}").format(name))
         except psycopg.errors.DependentObjectsStillExist as error:
@@ -53,9 +53,9 @@ def put_view(connection: Connection[Any], table: Table, view: Relation, query: s
 
 
 def put_latest_view(connection: Connection[Any], table: Table, names: Iterable[str], stored: Collection[str]) -> None:
-    """Make the view in which readers find the latest load_date of a KPI, with the columns `names`.
+    """Create or replace the `_latest` view of a KPI with the columns `names`; it shows the latest load_date.
 
-    `stored` are the columns of its table. Raises DefinitionError, as put_view does.
+    `stored` are the columns of the KPI's table. Raises DefinitionError as put_view does.
     """
     query = sql.SQL(
         "select {columns} from {table} where {shown} and {date} = "
@@ -71,15 +71,15 @@ def put_latest_view(connection: Connection[Any], table: Table, names: Iterable[s
 
 
 def for_readers(columns: Collection[str]) -> sql.Composable:
-    """The condition for rows with these columns to be shown to readers: all but those of low volume."""
+    """Return the condition for rows that readers see: all except those of low volume."""
     return sql.SQL("{} is not true").format(sql.Identifier(LOW_VOLUME)) if LOW_VOLUME in columns else sql.SQL("true")
 
 
 @contextmanager
 def without_views(connection: Connection[Any], relation: Relation) -> Iterator[None]:
-    """Drop the views of kpi_assets that read a table, and make them again as they were.
+    """Drop the views of kpi_assets that read a table, and create them again at the end.
 
-    Postgres lets no column get another type while a view reads it. Views of other owners stay.
+    Postgres cannot change the type of a column that a view reads. Views of other owners stay.
     """
     found = [_definition(connection, view) for view in views_on(connection, relation)]
     views = [view for view in found if view and view.owner in MAKERS]
@@ -102,14 +102,14 @@ def without_views(connection: Connection[Any], relation: Relation) -> Iterator[N
 
 
 def latest_of(connection: Connection[Any], relation: Relation) -> Relation | None:
-    """The view in which readers find the latest load_date of a table that is a KPI, or was one."""
+    """Return the `_latest` view of a table that is a KPI, or was one; None if there is none."""
     view = Relation(relation.schema, f"{relation.table}_latest")
     is_there = _definition(connection, relation) or types_of(connection, relation)
     return view if is_there and view in views_on(connection, relation) else None
 
 
 def views_on(connection: Connection[Any], relation: Relation) -> list[Relation]:
-    """The views that read a table themselves."""
+    """Return the views that read a table directly."""
     rows = connection.execute(
         "select distinct n.nspname, v.relname from pg_depend as d "
         "inner join pg_rewrite as r on d.objid = r.oid inner join pg_class as v on r.ev_class = v.oid "
@@ -122,7 +122,7 @@ def views_on(connection: Connection[Any], relation: Relation) -> list[Relation]:
 
 
 def _as_stored(connection: Connection[Any], query: sql.Composable) -> str:
-    """How Postgres writes a query that it keeps as a view."""
+    """Return a query in the form in which Postgres stores it in a view."""
     with connection.transaction(force_rollback=True):
         connection.execute(sql.SQL("create temporary view probe as {}").format(query))
         row = connection.execute("select pg_get_viewdef('pg_temp.probe'::regclass)").fetchone()
@@ -136,7 +136,7 @@ def _definition(connection: Connection[Any], view: Relation) -> _View | None:
         "case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end, a.privilege_type, "
         "a.is_grantable::text]) from aclexplode(c.relacl) as a where a.grantee <> c.relowner), '{}') "
         "from pg_class as c inner join pg_namespace as n on c.relnamespace = n.oid "
-        "where c.relkind = 'v' and (n.nspname, c.relname) = (%s, %s)",  # to_regclass asks for rights on the schema
+        "where c.relkind = 'v' and (n.nspname, c.relname) = (%s, %s)",  # to_regclass requires rights on the schema
         [*view],
     ).fetchone()
     if row is None:
@@ -146,7 +146,7 @@ def _definition(connection: Connection[Any], view: Relation) -> _View | None:
 
 
 def _grant(connection: Connection[Any], view: _View) -> None:
-    """Grant on a view that was made again what was granted on it before."""
+    """Grant the rights that a view had to the view that was created again."""
     for who, what, may_grant in view.grants:
         connection.execute(
             sql.SQL("grant {} on {} to {}{}").format(

@@ -35,7 +35,7 @@ def test_what_a_person_built_meanwhile_is_not_built_again(site: Site) -> None:
     result = site.execute(request)
     assert result.success
     assert built(site) == dict.fromkeys(TABLES, 1)
-    said = f"There is nothing left to do for {shop.day}: All 4 tables are what S3 and the SQL make of them."
+    said = f"There is nothing left to do for {shop.day}: All 4 tables are up to date with S3 and the SQL."
     assert logged(result, site.instance) == [said] * 2, "one for each object; what follows on them is skipped"
     assert [event.step_key for event in result.all_events if event.is_step_skipped] != []
     assert result.get_asset_materialization_events() == []
@@ -55,7 +55,7 @@ def test_what_is_held_is_not_held_again_with_nothing_changed(site: Site) -> None
     assert result.success
     [said, again] = logged(result, site.instance)
     assert said == again
-    assert "Nothing that it is made from has changed since." in said
+    assert "Its inputs, SQL and checks have not changed since." in said
     assert shop.rows(f"select occurrences from ops.alerts where load_date = '{shop.day}'") == [(1,)]
 
 

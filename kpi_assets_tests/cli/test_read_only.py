@@ -79,7 +79,7 @@ BRAKES = {
     "alter system set default_transaction_read_only = on": (
         "postgres",
         "for the whole server",
-        "set it off in the server's settings",
+        "turn it off in the server's settings",
     ),
 }
 
@@ -95,8 +95,8 @@ def test_the_brake_is_respected_wherever_it_is_set(own: Kpi, server: Cluster, br
             for words in WRITES if whose == "for the database" else WRITES[:1]:
                 own.fails(
                     f"The warehouse server at {place} takes no writes on database {database!r}, "
-                    f"where default_transaction_read_only is on {whose}, and nothing was written: {cure} when "
-                    "work may go on.",
+                    f"where default_transaction_read_only is on {whose}, and nothing was written: {cure} to "
+                    "allow writes.",
                     *words,
                 )
             assert counts(server) == before
@@ -114,7 +114,7 @@ def test_the_brake_is_respected_wherever_it_is_set(own: Kpi, server: Cluster, br
 def test_a_brake_in_the_url(own: Kpi, server: Cluster) -> None:
     url = f"{server.url}?options=-c%20default_transaction_read_only%3Don"
     said = own(*WRITES[0], code=1, KPI_POSTGRES_URL=url)
-    assert "is on by KPI_POSTGRES_URL or PGOPTIONS, and nothing was written: take it out of there when" in said.err
+    assert "by KPI_POSTGRES_URL or PGOPTIONS, and nothing was written: take it out of there to allow writes" in said.err
 
 
 def test_looking_migrates_no_database_of_an_older_version(own: Kpi, server: Cluster) -> None:

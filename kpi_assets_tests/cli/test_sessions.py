@@ -38,7 +38,7 @@ def _is_told_that_no_session_is_left(kpi: Site) -> None:
             for _ in range(MOST + 1):
                 others.enter_context(psycopg.connect(kpi.url("postgres")))
         said = kpi("plan", small.NAME, code=1, **kpi.servers)
-    assert "takes no further session of user 'kpi'" in said.err
+    assert "accepts no more sessions of user 'kpi'" in said.err
     assert "(sorry, too many clients already): end sessions that nobody needs" in said.err
     assert "raise max_connections" in said.err
     assert "start it" not in said.err

@@ -150,7 +150,7 @@ def test_partitions_and_rows_of_the_earlier_version_can_be_dropped(earlier: Pipe
     with earlier.session() as session:
         wanted = [Relation("raw", "orders"), Relation("raw", "customers")]
         due = list(publishes.current(session, wanted, SECOND).values())
-    assert [why_not for _, why_not in retention.drop_due(context, due)] == ["", ""]
+    assert [reason for _, reason in retention.drop_due(context, due)] == ["", ""]
     shown = of_day(EXPECTED["published"], SECOND)
     assert published(earlier, SECOND) == {name: each for name, each in shown.items() if name.startswith("marts.")}
     assert earlier.rows(f"select 1 from raw.orders where load_date = '{SECOND}'") == []

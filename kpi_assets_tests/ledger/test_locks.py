@@ -128,7 +128,7 @@ def reader(shared: PipelineHarness, stack: Stack) -> Iterator[Connection[Any]]:
         for function in ("pg_advisory_lock(bigint)", "pg_advisory_unlock(bigint)"):
             owner.execute(f"grant execute on function {function} to kpi_reader".encode())
     login = make_conninfo(shared.server.get_secret_value(), user="kpi_reader", password=password.get_secret_value())
-    with connect(SecretStr(login), shared.name, "reader", reads=True) as session:
+    with connect(SecretStr(login), shared.name, "reader", read_only=True) as session:
         yield session
 
 

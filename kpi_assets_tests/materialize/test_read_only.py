@@ -32,7 +32,7 @@ def read_only(lab: PipelineHarness) -> Iterator[PipelineHarness]:
 
 
 def rows(lab: PipelineHarness) -> list[tuple[int, ...]]:
-    with connect(lab.server, lab.name, "test", reads=True) as session:
+    with connect(lab.server, lab.name, "test", read_only=True) as session:
         return session.execute(
             "select (select count(*) from ops.publishes), (select count(*) from ops.pipeline_runs), "
             "(select count(*) from ops.data_quality_results), (select count(*) from raw.things)"
@@ -71,5 +71,5 @@ def test_a_session_for_reading_cannot_write(lab: PipelineHarness) -> None:
     """This holds even if the server allows writes."""
     lab.file("raw/things.sql", RAW_THINGS)
     lab.prepared()
-    with connect(lab.server, lab.name, "test", reads=True) as session, pytest.raises(errors.ReadOnlySqlTransaction):
+    with connect(lab.server, lab.name, "test", read_only=True) as session, pytest.raises(errors.ReadOnlySqlTransaction):
         session.execute("delete from ops.publishes")

@@ -70,7 +70,7 @@ def test_an_object_that_changes_while_it_is_read_is_not_published(
 
 def test_an_object_that_changes_while_bad_records_are_sorted_out_is_not_published(things: PipelineHarness) -> None:
     things.put_things(GOOD + b"3,heavy,tons\n")
-    say = at("sorting out what cannot be read", lambda: things.put_things(GOOD + b"3,heavy,9.99\n"))
+    say = at("separating unreadable records", lambda: things.put_things(GOOD + b"3,heavy,9.99\n"))
 
     with pytest.raises(LakeError) as failure:
         things.build("raw.things", on_progress=say)
@@ -107,7 +107,7 @@ def test_an_object_that_was_never_verified_is_not_built_from(lab: PipelineHarnes
         build(context, context.pipeline.table("raw.things"), DAY)
     assert str(failure.value) == (
         "raw.things of 2025-03-01 cannot be built: its object has not been verified; "
-        f"materialise {lab.name}/s3/things of that load_date first."
+        f"materialize {lab.name}/s3/things of that load_date first."
     )
     assert statuses(lab, "raw.things") == [("failed", str(failure.value))]
 

@@ -154,7 +154,7 @@ def test_rows_are_not_dropped_while_their_load_date_runs(pipeline: RetentionPipe
     pipeline.publish_day()
     with pipeline.session() as running:
         assert try_lock(running, run_lock(pipeline.day))
-        left = "a run of its load_date goes on"
+        left = "a run of its load_date is in progress"
         assert pipeline.drop(timeout=0) == [("raw.labels", left), ("raw.things", left)]
     assert pipeline.drop() == [("raw.labels", ""), ("raw.things", "")]
     with pipeline.session() as next_run:

@@ -160,7 +160,7 @@ def test_a_kind_with_rows_is_dropped_by_retention_and_by_kpi_drop(added: Pipelin
     context = added.context()
     with added.session() as session:
         due = [publishes.current(session, [THINGS], DAY)[THINGS]]
-    assert [why_not for _, why_not in retention.drop_due(context, due)] == [""]
+    assert [reason for _, reason in retention.drop_due(context, due)] == [""]
     assert added.rows("select distinct load_date from raw.things") == [(NEXT,)]
     assert kpi("drop", added.name, "raw.things", "--yes")[-1].startswith("dropped raw.things")
     assert added.rows("select to_regclass('raw.things')::text") == [(None,)]

@@ -44,7 +44,7 @@ def test_a_load_date_with_all_objects_is_new_and_after_a_run_published(shop: Two
     assert status_of(shop) == ("new", "objects", "All 2 objects landed; nothing of it is published.")
     assert is_due(shop)
     assert set(shop.run().values()) == {"published"}
-    assert status_of(shop) == ("published", None, "All 4 tables are what S3 and the SQL make of them.")
+    assert status_of(shop) == ("published", None, "All 4 tables are up to date with S3 and the SQL.")
     assert not is_due(shop)
 
 
@@ -120,7 +120,7 @@ def test_a_held_load_date_stays_held_while_none_of_its_inputs_change(shop: TwoSo
     assert (state, cause) == ("held", None)
     place = f"s3://{shop.bucket}/{shop.key('things')}"
     assert reason.startswith(f"raw.things: held by grain; read from {place}; the candidate is kept as ")
-    assert reason.endswith(". Nothing that it is made from has changed since.")
+    assert reason.endswith(". Its inputs, SQL and checks have not changed since.")
     assert not is_due(shop)
     shop.land(things=DOUBLED)
     assert shop.status().state == "held", "the same bytes landed again, so the load_date stays held"
@@ -254,7 +254,7 @@ def test_a_load_date_whose_raw_rows_retention_dropped_is_published(shop: TwoSour
     shop.run()
     with shop.session() as session:
         session.execute("update ops.publishes set superseded_at = now(), dropped_at = now() where asset like 'raw.%'")
-    published = "All 4 tables are what S3 and the SQL make of them. The rows of 2 were dropped by retention."
+    published = "All 4 tables are up to date with S3 and the SQL. The rows of 2 were dropped by retention."
     assert status_of(shop) == ("published", None, published)
     raw = shop.folder / "raw/things.sql"
     raw.write_text(raw.read_text().replace("(6,2)", "(9,2)"))

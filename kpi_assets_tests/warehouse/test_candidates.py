@@ -105,11 +105,11 @@ def test_only_builds_of_the_same_table_and_load_date_may_be_dropped(
     session.execute(b"create table builds.raw__things2__20250301__8 (a integer)")
     # A build of a table named raw.things__20250301__5.
     session.execute(b"create table builds.raw__things__20250301__5__20250301__8 (a integer)")
-    found = set(candidates.leftovers(session, candidate.table, DAY))
+    found = set(candidates.find_leftovers(session, candidate.table, DAY))
     assert found == {candidate.relation, others[0].relation}
     for relation in found:
         candidates.drop(session, relation)
         candidates.drop(session, relation)
-    assert list(candidates.leftovers(session, candidate.table, DAY)) == []
+    assert list(candidates.find_leftovers(session, candidate.table, DAY)) == []
     assert candidates.builds_of(session, candidate.table.relation) == [others[1].relation]
     assert candidates.size_of(session, others[1]) > 0

@@ -59,7 +59,7 @@ def test_a_role_at_its_session_limit_is_a_transient_error(server: SecretStr) -> 
     port = conninfo_to_dict(server.get_secret_value())["port"]
     busy = changed(server, user="busy", password=SECRET)
     assert refusal(busy) == (
-        f"The warehouse server at 127.0.0.1:{port} takes no further session of user 'busy' on database 'postgres' "
+        f"The warehouse server at 127.0.0.1:{port} accepts no more sessions of user 'busy' on database 'postgres' "
         '(too many connections for role "busy"): end sessions that nobody needs (pg_stat_activity lists them), or '
         "raise max_connections, or the limit of that role or database."
     )
@@ -72,7 +72,7 @@ def test_an_unknown_database_is_named(server: SecretStr) -> None:
     sentence = refusal(server, "nowhere")
     assert (
         "on database 'nowhere' (database \"nowhere\" does not exist): correct the name in KPI_POSTGRES_URL, or have an "
-        "administrator make it." in sentence
+        "administrator create it." in sentence
     )
 
 

@@ -48,7 +48,7 @@ columns:
 @pytest.fixture(params=["natively", "as on Postgres 15"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param != "natively":
-        monkeypatch.setattr(quarantine, "INPUT_FUNCTIONS", 10**9)
+        monkeypatch.setattr(quarantine, "INPUT_FUNCTIONS_SINCE", 10**9)
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +358,7 @@ def test_a_table_of_text_columns_refuses_only_broken_records(session: Connection
 def test_all_bad_records_are_counted_and_only_the_first_are_kept(
     session: Connection[Any], shared: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quarantine, "KEPT", 3)
+    monkeypatch.setattr(quarantine, "MIN_SAMPLES", 3)
     shared.file("raw/things.sql", RAW_THINGS)
     candidate = Candidate(shared.pipeline().table("raw.things"), DAY, 4)
     data = b"thing_id,name,weight\n" + b"".join(b"x%d,,\n" % number for number in range(9)) + b"1,,\n"

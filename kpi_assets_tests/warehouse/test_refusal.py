@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import WarehouseError, connect
-from kpi_assets.warehouse.refusal import cure_of, why_not
+from kpi_assets.warehouse.refusal import explain_connection_error, find_remedy
 
 URL = SecretStr("postgresql://clerk:sesame@db.example:5433/postgres")
 SESSIONS = (
@@ -52,7 +52,7 @@ WAIT = "wait until it has started, and try again"
         ),
         (
             'FATAL:  database "shop" does not exist',
-            "correct the name in KPI_POSTGRES_URL, or have an administrator make it",
+            "correct the name in KPI_POSTGRES_URL, or have an administrator create it",
         ),
         (
             'FATAL:  permission denied for database "shop"',
@@ -70,7 +70,7 @@ WAIT = "wait until it has started, and try again"
     ],
 )
 def test_a_refused_session_is_reported_with_its_remedy(said: str, cure: str) -> None:
-    sentence = why_not(URL, "shop", psycopg.OperationalError(said))
+    sentence = explain_connection_error(URL, "shop", psycopg.OperationalError(said))
     assert sentence.startswith("The warehouse server at db.example:5433 ")
     assert sentence.endswith(f" on database 'shop' ({said.removeprefix('FATAL:  ')}): {cure}.")
 
@@ -92,4 +92,4 @@ def test_a_server_without_tls_is_named(stack: Stack) -> None:
     ],
 )
 def test_a_failed_statement_has_the_remedy_of_its_cause(error: psycopg.Error, cure: str | None) -> None:
-    assert cure_of(error) == cure
+    assert find_remedy(error) == cure

@@ -9,7 +9,7 @@ from kpi_assets.ledger import publishes
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.recheck import check_as_published
 from kpi_assets.warehouse.ddl import DefinitionError
-from kpi_assets.warehouse.tables import mismatches
+from kpi_assets.warehouse.tables import find_mismatches
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
 FILE = """\
@@ -298,15 +298,15 @@ def test_a_missing_latest_view_is_reported_and_created_again_by_a_build(lab: Pip
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     pipeline = lab.pipeline()
     with lab.session() as session:
-        assert mismatches(session, pipeline.tables.values()) == []
+        assert find_mismatches(session, pipeline.tables.values()) == []
         session.execute("drop view marts.things_latest")
-        [found] = mismatches(session, pipeline.tables.values())
+        [found] = find_mismatches(session, pipeline.tables.values())
     assert found.startswith(
-        "the view marts.things_latest is gone, by which readers find the latest load_date: `kpi run "
+        "the view marts.things_latest, in which readers find the latest load_date, is gone: `kpi run "
     )
     lab.build("marts.things")
     with lab.session() as session:
-        assert mismatches(session, pipeline.tables.values()) == []
+        assert find_mismatches(session, pipeline.tables.values()) == []
 
 
 VOLUME = "min_volume: {column: weight, at_least: 5}\n"

@@ -62,7 +62,7 @@ class AuditFacts:
     grain_is_proven: bool = False  # the unique index was built
     looked_up: Mapping[Need, Any] = field(default_factory=dict)  # the answer to each need of the checks
     window: Window | None = None  # of a table with `lookback`
-    instead: Mapping[Relation, str] = field(default_factory=dict)  # subqueries for tables (candidates.as_declared)
+    substitutes: Mapping[Relation, str] = field(default_factory=dict)  # subqueries (candidates.cast_to_declared)
 
     @property
     def parameters(self) -> dict[str, Any]:

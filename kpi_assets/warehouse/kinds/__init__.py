@@ -1,7 +1,7 @@
-"""The storage kinds in Postgres: one object for each name in model/kinds.py, and which of them a table has.
+"""The storage kinds in Postgres: one strategy for each name in model/kinds.py.
 
-Belongs here: the registry, and asking the database in which way a table is stored. Not here: what a kind does
-(strategy.py says what is asked of each).
+Belongs here: the registry, and finding out how an existing table is stored. Not here: the strategies themselves
+(strategy.py has their interface).
 """
 
 from typing import Any
@@ -20,14 +20,14 @@ STRATEGIES: dict[str, StorageStrategy] = {strategy.name: strategy for strategy i
 
 
 def strategy_of(table: Table) -> StorageStrategy:
-    """The strategy of the kind that a table's file declares."""
+    """Return the strategy of the storage kind that a table's file declares."""
     return STRATEGIES[table.storage.name]
 
 
 def stored_strategy(connection: Connection[Any], relation: Relation, declared: str = "") -> StorageStrategy | None:
-    """The strategy in whose way a relation of the database is stored; None where it is not there, or made by others.
+    """Return the strategy with which a relation is stored; None if it does not exist or no strategy recognizes it.
 
-    Where several recognize it, the one with the name `declared` is meant, or else the last: it refines those before it.
+    If several strategies recognize it, return the one named `declared`, or else the last, which refines the others.
     """
     relkind = relkind_of(connection, relation)
     if relkind is None:

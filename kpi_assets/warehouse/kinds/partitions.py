@@ -1,4 +1,4 @@
-"""storage: partitions: each load_date is a partition of its own, which was a build's candidate."""
+"""storage: partitions. Each load_date is a partition of its own, which was the candidate of a build."""
 
 from collections.abc import Collection
 from datetime import date
@@ -23,7 +23,7 @@ from pg_inherits as i inner join pg_class as c on i.inhrelid = c.oid where i.inh
 
 
 class Partitions(StoredRows):
-    """A publish detaches and drops the partition of the load_date, and attaches the candidate: no row is copied."""
+    """A publish drops the partition of the load_date and attaches the candidate instead. No row is copied."""
 
     name = "partitions"
     create = sql.SQL(f"create table {{}} ({{}}) partition by list ({LOAD_DATE})")
@@ -42,7 +42,7 @@ class Partitions(StoredRows):
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
         name = identifier(table.relation)
         for old in partitions_of(connection, table.relation, load_date):
-            # Locked in one step. Two of these that lock the table step by step could wait for each other.
+            # Take the strongest lock at once: two sessions that upgrade their locks step by step could deadlock.
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
             connection.execute(sql.SQL("alter table {} detach partition {}").format(name, identifier(old)))
             connection.execute(sql.SQL("drop table {}").format(identifier(old)))
@@ -57,7 +57,7 @@ class Partitions(StoredRows):
 
 
 def partitions_of(connection: Connection[Any], relation: Relation, load_date: date) -> list[Relation]:
-    """The build that is published of a load_date of a partitioned table, as a list of one or none."""
+    """Return the partition of a load_date of a partitioned table, as a list of one or none."""
     rows = connection.execute(
         "select c.relname from pg_inherits as i inner join pg_class as c on i.inhrelid = c.oid "
         "where i.inhparent = %s::regclass and pg_get_expr(c.relpartbound, c.oid) = %s",

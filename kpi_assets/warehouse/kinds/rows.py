@@ -1,4 +1,4 @@
-"""storage: rows: one table holds the rows of all load_dates, and an index finds those of one."""
+"""storage: rows. One table holds the rows of all load_dates, and an index finds those of one."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -17,7 +17,7 @@ from kpi_assets.warehouse.shape import Published
 
 
 class Rows(StoredRows):
-    """A publish deletes the rows of the load_date and copies those of the candidate."""
+    """A publish deletes the rows of the load_date and inserts those of the candidate."""
 
     name = "rows"
 
@@ -47,10 +47,10 @@ class Rows(StoredRows):
 
 
 def _ensure_key(connection: Connection[Any], table: Table) -> None:
-    """Make the index that finds a load_date's rows and keeps their key unique.
+    """Create the index that finds the rows of a load_date and keeps their key unique.
 
-    It cannot be unique where load_dates share the key that were published with another grain. Then it is not, until
-    they are built again: the audit has proven the key of what is published now.
+    Load_dates that were published with another grain may have duplicate keys. Then the index is not unique until they
+    are built again. The audit proves the key of every build anyway.
     """
     wanted = [LOAD_DATE, *table.header.grain]
     name = identifier(table.relation).as_string(connection)
@@ -68,7 +68,7 @@ def _ensure_key(connection: Connection[Any], table: Table) -> None:
             connection.execute(sql.SQL("drop index {}").format(sql.SQL(index)))
     key = sql.SQL(", ").join(sql.Identifier(column) for column in wanted)
     statement = "create {unique} index {name} on {table} ({key})"
-    # An index cannot have the name of a table. No table's name has a blank.
+    # The name has a blank, so that it cannot be the name of a table.
     index = sql.Identifier(f"{table.relation.table} {digest(*wanted)}")
     words = {"name": index, "table": identifier(table.relation), "key": key}
     try:

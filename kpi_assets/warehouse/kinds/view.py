@@ -1,4 +1,4 @@
-"""storage: view: the table is a view of columns of one other table, and stores nothing."""
+"""storage: view. The table is a view of columns of one other table, its origin, and stores no rows."""
 
 from collections.abc import Collection, Sequence
 from datetime import date
@@ -16,7 +16,7 @@ from kpi_assets.warehouse.views import put_view
 
 
 class View(StorageStrategy):
-    """It shows a load_date as soon as its origin has it, so that a publish of it makes or replaces the view alone."""
+    """A view has the load_dates of its origin, so a publish only creates or replaces the view itself."""
 
     name = "view"
 
@@ -31,10 +31,10 @@ class View(StorageStrategy):
         return ()
 
     def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
-        """Nothing: there is no candidate."""
+        """Do nothing: there is no candidate."""
 
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
-        """Nothing: the rows go with those of the origin."""
+        """Do nothing: the rows are removed with those of the origin."""
 
     def publish_swaps(
         self, connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]
@@ -42,7 +42,7 @@ class View(StorageStrategy):
         return False
 
     def find_lost(self, connection: Connection[Any], relation: Relation, load_dates: Collection[date]) -> set[date]:
-        """None, while the view is there: what it shows is looked for in its origin."""
+        """Return none: lost rows are found in the origin."""
         return set()
 
     def preview_from(self, candidate: Candidate) -> sql.Composable:
