@@ -284,5 +284,5 @@ def test_programs_that_were_installed_for_root_alone(tmp_path: Path):
         "0o705",
         "0o705",
     ]
-    assert accounts.Account("owner", os.getuid(), os.getgid()).lacks(sample, 4) == 0
-    assert accounts.Account("fellow", os.getuid() + 1, os.getgid()).lacks(sample, 4) == 0o040
+    assert accounts.Account("owner", os.getuid(), os.getgid()).missing_bits(sample, 4) == 0
+    assert accounts.Account("fellow", os.getuid() + 1, os.getgid()).missing_bits(sample, 4) == 0o040
