@@ -89,4 +89,6 @@ def test_what_the_page_says_of_a_record(row: tuple[str, str]) -> None:
 
 def test_the_limits_that_the_page_names() -> None:
     assert f"`{records.TOO_LONG}`" in PAGE
-    assert f"{excerpt.RECORD:,} characters are kept, of a value {excerpt.VALUE:,}" in " ".join(PAGE.split())
+    record, value = f"{excerpt.RECORD:,}", f"{excerpt.VALUE:,}"
+    limits = f"At most {record} characters of a record that is set aside are kept, {value} of a value"
+    assert limits in " ".join(PAGE.split())
