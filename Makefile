@@ -1,7 +1,7 @@
-# One command surface: `make help` lists it. Everything runs from .venv, which any target makes when it is missing.
+# `make help` lists the targets. Everything runs from .venv, which any target makes if it is missing.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
-UV_VERSION := 0.13.8# installs 140 wheels in seconds and compiles them, which halves every start; `make lock` when it changes
+UV_VERSION := 0.13.8# installs 140 wheels in seconds and compiles them, which halves every start; after a change run `make lock`
 BIN := .venv/bin
 COMPILE := --quiet --universal --python-version 3.10 --generate-hashes --no-header
 UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv pip
@@ -18,7 +18,7 @@ help: ## list the targets
 setup: $(READY) ## install everything into .venv (once; offline afterwards)
 
 $(READY): pyproject.toml requirements.lock requirements-uv.lock setup.py
-	@test -n "$(PYTHON)" || { echo "kpi_assets needs Python 3.10 to 3.14 and found none: install one, or say make PYTHON=/path/to/python3"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "kpi_assets needs Python 3.10 to 3.14 and found none: install one, or run make PYTHON=/path/to/python3"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv module (on Debian: the package python3-venv)"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@echo "Installing the pinned packages into .venv ..."
@@ -31,47 +31,47 @@ $(READY_DEV): $(READY) requirements-dev.lock
 	@$(UV) install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: $(READY) ## two synthetic Instacart days end to end: one published, one held by its gates
+demo: $(READY) ## build two synthetic Instacart days end to end: one is published, one is held by its gates
 	@$(BIN)/kpi demo
 
-up: $(READY) ## the embedded stack, the Dagster web UI and the daemon, until Ctrl-C: make up [PORT=3000]
+up: $(READY) ## run the embedded stack, the Dagster web UI and the daemon until Ctrl-C: make up [PORT=3000]
 	@exec $(BIN)/kpi up $(if $(PORT),--port $(PORT))
 
 down: $(READY) ## stop what `make up` left running
 	@$(BIN)/kpi down
 
-# Tests start hundreds of processes: each is to find what another has compiled.
+# Tests start hundreds of processes, which share the bytecode that one of them compiles.
 test test-fast nightly: export PYTHONDONTWRITEBYTECODE :=
 # One more than there are cores: tests wait for servers, runs and pages.
 WORKERS ?= $(or $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1 2>/dev/null),3)
-test: lint ## every check, and every test but the nightly ones: make test [WORKERS=3]
+test: lint ## run all linters, and all tests except the nightly ones: make test [WORKERS=3]
 	@$(BIN)/pytest -n $(WORKERS) -m "not nightly"
 
-test-fast: $(READY_DEV) ## the tests that need no server and no other process
+test-fast: $(READY_DEV) ## run the tests that need no server and no other process
 	@$(BIN)/pytest -n $(WORKERS) -m fast
 
-nightly: lint ## every test, with all its examples, and the soak: make nightly [WORKERS=3]
+nightly: lint ## run all linters, all tests with all their examples, and the soak test: make nightly [WORKERS=3]
 	@KPI_TEST_EXAMPLES=all $(BIN)/pytest -n $(WORKERS)
 	@$(BIN)/python -m kpi_assets_tests.e2e.soak
 
-# The embedded server is the newest; these are what a managed one may be.
+# The embedded server is of the newest version; a managed server may be older.
 SERVERS ?= $(wildcard /usr/lib/postgresql/*/bin)
-test-servers: $(READY_DEV) ## the core's tests on other PostgreSQL servers: make test-servers [SERVERS="/usr/lib/postgresql/15/bin"]
-	@test -n "$(SERVERS)" || { echo "No PostgreSQL server lies below /usr/lib/postgresql: install one (on Debian: the package postgresql-15), or name folders of programs: make test-servers SERVERS=\"/path/to/bin\""; exit 1; }
+test-servers: $(READY_DEV) ## run the core's tests on other PostgreSQL servers: make test-servers [SERVERS="/usr/lib/postgresql/15/bin"]
+	@test -n "$(SERVERS)" || { echo "There is no PostgreSQL server below /usr/lib/postgresql: install one (on Debian: the package postgresql-15), or name the folders of its programs: make test-servers SERVERS=\"/path/to/bin\""; exit 1; }
 	@for bin in $(SERVERS); do echo "The core's tests on $$($$bin/postgres --version), $$bin"; \
 		KPI_TEST_POSTGRES_BIN=$$bin $(BIN)/pytest $(addprefix kpi_assets_tests/,materialize warehouse ledger) || exit 1; done
 
-mutants: $(READY_DEV) ## which breaks of the code no test notices: make mutants MODULES="warehouse/audit materialize" [SAMPLE=5] [SEED=1] [AGAIN=report]
-	@test -n "$(MODULES)" || { echo "Say which modules: make mutants MODULES=\"warehouse/audit materialize\""; exit 1; }
+mutants: $(READY_DEV) ## break the code and list the breaks that no test notices: make mutants MODULES="warehouse/audit materialize" [SAMPLE=5] [SEED=1] [AGAIN=report]
+	@test -n "$(MODULES)" || { echo "Name the modules: make mutants MODULES=\"warehouse/audit materialize\""; exit 1; }
 	@$(BIN)/python -m kpi_assets_tests.mutants $(MODULES) --sample $(or $(SAMPLE),0) --seed $(or $(SEED),1) $(if $(AGAIN),--again $(AGAIN))
 
-soak: $(READY_DEV) ## half an hour of automation, a month's backfill, and processes killed at random
+soak: $(READY_DEV) ## run half an hour of automation: a month's backfill, and processes killed at random
 	@$(BIN)/python -m kpi_assets_tests.e2e.soak
 
-bench: $(READY_DEV) ## speed beside other ways of doing it: make bench [ORDERS=3421083] [REPEAT=3]
+bench: $(READY_DEV) ## compare the speed with other tools: make bench [ORDERS=3421083] [REPEAT=3]
 	@$(BIN)/python -m bench --orders $(or $(ORDERS),3421083) --repeat $(or $(REPEAT),3) --json .bench/figures.json
 
-lint: $(READY_DEV) ## ruff, the import contracts, mypy, sqlfluff, the docs, and known vulnerabilities of the pinned packages
+lint: $(READY_DEV) ## check with ruff, import contracts, mypy and sqlfluff, the docs, and known vulnerabilities of the pinned packages
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
@@ -86,14 +86,14 @@ docs: $(READY_DEV) ## write the reference pages from the code, and build the sit
 	@$(SITE)
 	@echo "Open .site/index.html."
 
-sbom: $(READY_DEV) ## the software bill of materials, CycloneDX: make sbom [SBOM=sbom.cdx.json]
+sbom: $(READY_DEV) ## write the software bill of materials, as CycloneDX: make sbom [SBOM=sbom.cdx.json]
 	@$(BIN)/python -m supply_chain.sbom requirements.lock $(or $(SBOM),sbom.cdx.json)
 
-format: $(READY_DEV) ## rewrite Python and SQL in the house format
+format: $(READY_DEV) ## format Python and SQL
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/sqlfluff fix --quiet sql kpi_assets_tests/e2e/sql
 
-lock: $(READY) ## resolve pyproject.toml and uv into the lock files again
+lock: $(READY) ## resolve pyproject.toml and uv into the lock files
 	@echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile $(COMPILE) - -o requirements-uv.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock

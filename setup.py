@@ -1,6 +1,4 @@
-"""Copies the tree below `sql/` into the wheel, where the installed package finds it; everything else is in
-pyproject.toml.
-"""
+"""Copies the tree below `sql/` into the wheel. Everything else is in pyproject.toml."""
 
 import shutil
 from pathlib import Path
@@ -13,10 +11,10 @@ SHIPPED = Path("kpi_assets/shipped_sql")  # kpi_assets.settings.default_sql_dir(
 
 
 class BuildWithSql(build_py):
-    """Builds the package with a copy of the tree; an editable install reads the tree itself."""
+    """Builds the package with a copy of the tree. An editable install reads the tree itself."""
 
     def run(self) -> None:
-        """Copy the modules, then the tree, without what an earlier build left of it."""
+        """Copy the modules, then replace the copy of the tree."""
         super().run()
         if not self.editable_mode:
             target = Path(self.build_lib) / SHIPPED
@@ -24,7 +22,7 @@ class BuildWithSql(build_py):
             shutil.copytree(SQL, target)
 
     def get_source_files(self) -> list[str]:
-        """What a source distribution holds: the tree too."""
+        """Return the files of a source distribution, including the tree."""
         return [*super().get_source_files(), *(str(path) for path in sorted(SQL.rglob("*")) if path.is_file())]
 
 

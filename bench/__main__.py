@@ -1,7 +1,7 @@
-"""`python -m bench`: writes the sample, lets contenders prepare and run, compares what they came to, prints ratios.
+"""`python -m bench`: write the sample, run the contenders, compare their KPIs, and print medians and ratios.
 
-A time counts only if the KPIs are those of the first contender. Contenders take turns, so that a slow minute of the
-machine meets all of them; of each the median is told.
+A time counts only if the KPIs equal those of the first contender. Contenders take turns, so that a slow minute of the
+machine affects all of them.
 """
 
 import argparse
@@ -25,14 +25,14 @@ import psycopg
 from rich.console import Console
 from rich.table import Table as Grid
 
-from bench import dbt_postgres, dlt_lines, duck, duck_gated, managed, old_runner, ours, small_day
-from bench.place import LOAD_DATE, Place, are_equal
+from bench import dbt_postgres, dlt_lines, duck, duck_gated, hand_written, managed, ours, small_day
+from bench.context import LOAD_DATE, BenchContext, are_equal
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.samples import GENERATORS
 
 CONTENDERS: dict[str, ModuleType] = {
     "ours": ours,
-    "old": old_runner,
+    "old": hand_written,
     "dbt": dbt_postgres,
     "dlt": dlt_lines,
     "duckdb": duck,
@@ -40,7 +40,7 @@ CONTENDERS: dict[str, ModuleType] = {
     "managed": managed,
 }
 LINES_ALONE = "dlt"
-# Our time divided by theirs: at most a share of it, of DuckDB's a multiple; as a guest we take half as long again.
+# Goals for our time divided by theirs. On the server "as a guest" we may take half as long again as on our own.
 AIMS = {
     "old": "<= 0.28",
     "dbt": "<= 0.35",
@@ -49,20 +49,20 @@ AIMS = {
     "duckdb-gated": "<= 3.0",
     "managed": ">= 0.67",
 }
-OUTSIDE_AIM = "<= 10 s"  # the start, Dagster's records, the end
+OUTSIDE_AIM = "<= 10 s"  # for start, Dagster's records and end
 SETTINGS = ("server_version", "shared_buffers", "wal_level", "fsync", "work_mem", "max_parallel_workers")
 out = Console()
 
 
 def main() -> None:
-    """Run it; exits with 1 where a contender came to other KPIs."""
-    asked = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    asked.add_argument("--orders", type=int, default=3421083, help="orders of the sample (the real size)")
-    asked.add_argument("--repeat", type=int, default=3, help="runs of each contender, of which the median counts")
-    asked.add_argument("--contenders", default=",".join(CONTENDERS), help="which, separated by commas")
-    asked.add_argument("--home", type=Path, default=Path(".bench"), help="folder of servers, sample and tools")
-    asked.add_argument("--json", type=Path, help="where the figures go as JSON")
-    options = asked.parse_args()
+    """Run the benchmark. Exits with an error if a contender computed other KPIs."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--orders", type=int, default=3421083, help="orders of the sample (the real size)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each contender, of which the median counts")
+    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="names, separated by commas")
+    parser.add_argument("--home", type=Path, default=Path(".bench"), help="folder of servers, sample and tools")
+    parser.add_argument("--json", type=Path, help="file for the figures, as JSON")
+    options = parser.parse_args()
     names = options.contenders.split(",")
     home = options.home.resolve()
     tools = home / "tools"
@@ -73,19 +73,21 @@ def main() -> None:
         stack = opened.enter_context(Stack(home / "home"))
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=home)))
         environment = stack.environment()
-        place = Place(files, scratch, environment["KPI_POSTGRES_URL"], environment, tools)
+        context = BenchContext(files, scratch, environment["KPI_POSTGRES_URL"], environment, tools)
         stack.make_bucket("kpi-instacart")
-        places = {
-            name: opened.enter_context(module.elsewhere(home / name, place)) if hasattr(module, "elsewhere") else place
+        contexts = {
+            name: opened.enter_context(module.own_server(home / name, context))
+            if hasattr(module, "own_server")
+            else context
             for name, module in CONTENDERS.items()
             if name in names
         }
-        figures = measure(places, options.repeat)
+        figures = measure(contexts, options.repeat)
         report = {
             "orders": options.orders,
             "load_date": LOAD_DATE,
             "machine": machine(),
-            "server": server(place),
+            "server": server(context),
             "contenders": figures,
         }
     report["small_day"] = small_day.measure(sample(home, small_day.ORDERS), options.repeat, home)
@@ -95,7 +97,7 @@ def main() -> None:
 
 
 def install(folder: Path, requirements: list[str]) -> None:
-    """A virtual environment of a contender's own, once."""
+    """Make a contender's virtual environment, once."""
     if not requirements or (folder / "ready").exists():
         return
     out.print(f"installing {', '.join(requirements)} ...")
@@ -105,7 +107,7 @@ def install(folder: Path, requirements: list[str]) -> None:
 
 
 def sample(home: Path, orders: int) -> Path:
-    """The files, written once."""
+    """Return the folder of a sample, and write the sample if it is missing."""
     folder = home / f"sample-{orders}"
     if not folder.exists():
         home.mkdir(parents=True, exist_ok=True)
@@ -117,54 +119,54 @@ def sample(home: Path, orders: int) -> Path:
     return folder
 
 
-def measure(places: dict[str, Place], repeat: int) -> dict[str, dict[str, Any]]:
-    """Seconds of each run of each contender in its place, in turns."""
-    figures: dict[str, dict[str, Any]] = {name: {"name": CONTENDERS[name].NAME, "seconds": []} for name in places}
+def measure(contexts: dict[str, BenchContext], repeat: int) -> dict[str, dict[str, Any]]:
+    """Run the contenders in turns, and return the seconds of each run."""
+    figures: dict[str, dict[str, Any]] = {name: {"name": CONTENDERS[name].NAME, "seconds": []} for name in contexts}
     expected = None
     for round_ in range(repeat):
-        for name, place in places.items():
+        for name, context in contexts.items():
             contender = CONTENDERS[name]
-            contender.prepare(place)
+            contender.prepare(context)
             os.sync()
             begun = time.perf_counter()
-            contender.run(place)
+            contender.run(context)
             seconds = time.perf_counter() - begun
             out.print(f"round {round_ + 1}: {contender.NAME} {seconds:.1f} s")
             figures[name]["seconds"].append(round(seconds, 2))
             if name == "ours":
-                by_table = ours.seconds_by_table(place)
+                by_table = ours.seconds_by_table(context)
                 figures[name].setdefault("lines", []).append(round(by_table["raw.order_products_prior"], 2))
                 figures[name].setdefault("tables", []).append(by_table)
                 figures[name].setdefault("outside", []).append(round(seconds - sum(by_table.values()), 2))
             if name != LINES_ALONE:
-                found = contender.kpis(place)
+                found = contender.kpis(context)
                 expected = expected or found
                 if not are_equal(found, expected):
                     first = next(iter(figures.values()))["name"]
-                    sys.exit(f"{contender.NAME} came to other KPIs than {first}: its time is void.")
+                    sys.exit(f"{contender.NAME} computed other KPIs than {first}: its time does not count.")
     return figures
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on."""
+    """Return cores, memory and Python version of this machine."""
     memory = round(psutil.virtual_memory().total / 2**30)
     return {"cores": len(psutil.Process().cpu_affinity()), "memory_gb": memory, "python": platform.python_version()}
 
 
-def server(place: Place) -> dict[str, str]:
-    """The settings that decide."""
-    with psycopg.connect(place.url("postgres")) as connection:
+def server(context: BenchContext) -> dict[str, str]:
+    """Return the settings of the server that affect speed most."""
+    with psycopg.connect(context.url("postgres")) as connection:
         query = "select name, current_setting(name) from unnest(%s::text[]) as names (name)"
         return dict(connection.execute(query, [list(SETTINGS)]).fetchall())
 
 
 def show(report: dict[str, Any]) -> None:
-    """The table: medians, and our share of theirs."""
+    """Print a table of medians and ratios."""
     grid = Grid(title=f"{report['orders']:,} orders; {report['machine']['cores']} cores; {report['server']}")
     for title in ("contender", "median", "runs", "ours / theirs", "aim"):
         grid.add_column(title, justify="left" if title in {"contender", "runs"} else "right")
 
-    def tell(name: str, seconds: list[float], share: str, aim: str) -> None:
+    def add_row(name: str, seconds: list[float], share: str, aim: str) -> None:
         runs = ", ".join(f"{each:.1f}" for each in seconds)
         grid.add_row(name, f"{statistics.median(seconds):.1f} s", runs, share, aim)
 
@@ -177,11 +179,11 @@ def show(report: dict[str, Any]) -> None:
             own = statistics.median(mine["lines" if name == LINES_ALONE else "seconds"])
             found["ratio"] = round(own / found["median"], 3)
             share = f"{found['ratio']:.2f}"
-        tell(found["name"], found["seconds"], share, AIMS.get(name, ""))
+        add_row(found["name"], found["seconds"], share, AIMS.get(name, ""))
     if mine:
-        tell("of kpi_assets, outside its builds", mine["outside"], "", OUTSIDE_AIM)
+        add_row("of kpi_assets, outside its builds", mine["outside"], "", OUTSIDE_AIM)
     for way, seconds in report["small_day"].items():
-        tell(way, seconds, "", small_day.AIMS[way])
+        add_row(way, seconds, "", small_day.AIMS[way])
     out.print(grid)
 
 

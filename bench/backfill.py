@@ -1,8 +1,8 @@
-"""`python -m bench.backfill`: `kpi backfill` over 400 small load_dates, on a server that takes 25 sessions.
+"""`python -m bench.backfill`: measure `kpi backfill` over 400 small load_dates, on a server that allows 25 sessions.
 
-Makes servers, a pipeline of two tables and its objects in a folder of its own, and watches one call of the command from
-outside: the sessions on the server, the memory of the process, and the time from one load_date's start to the next.
-Exits with 1 where a load_date was not published, or where the last ones took more sessions or a tenth more CPU.
+Makes servers, a pipeline of two tables and its objects in a folder of its own. Measures from outside of the command
+the sessions on the server, the memory of the process, and the time from one load_date's start to the next. Exits with 1
+if a load_date was not published, or if the last load_dates took more sessions, or a tenth more CPU, than the first.
 """
 
 import argparse
@@ -71,9 +71,9 @@ where load_date = %(load_date)s
 
 @dataclass
 class Watched:
-    """What was seen from outside while the command ran: (time, sessions, bytes of memory, seconds of CPU).
+    """Measurements taken while the command runs: (time, sessions, bytes of memory, seconds of CPU).
 
-    The time of a session of the server counts when that has ended.
+    The CPU time of a session of the server counts once the session has ended.
     """
 
     server: str
@@ -97,15 +97,15 @@ class Watched:
                     self.seen.append((time.time(), sessions, memory, spent))
 
     def between(self, start: float, end: float) -> tuple[int, int, float]:
-        """The most sessions, the most memory, and the CPU spent, in a span of time."""
+        """Return the peak of sessions, the peak of memory, and the CPU spent in a time span."""
         found = [entry for entry in self.seen if start <= entry[0] < end]
         spent = found[-1][3] - found[0][3]
         return max(entry[1] for entry in found), max(entry[2] for entry in found), spent
 
 
 @contextmanager
-def place(home: Path, load_dates: Sequence[date], sessions: int) -> Iterator[tuple[str, dict[str, str]]]:
-    """A server that takes so many sessions, and the objects of all load_dates; its URL, and the environment."""
+def servers_and_objects(home: Path, load_dates: Sequence[date], sessions: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """Start a server that allows that many sessions, and write all objects. Yield its URL and the environment."""
     shutil.rmtree(home, ignore_errors=True)
     for name, text in FILES.items():
         path = home / "sql" / NAME / name
@@ -125,13 +125,13 @@ def place(home: Path, load_dates: Sequence[date], sessions: int) -> Iterator[tup
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(prog="python -m bench.backfill", description=__doc__)
-    asked.add_argument("--home", type=Path, default=Path(".bench/backfill"), help="folder of servers and objects")
-    asked.add_argument("--load-dates", type=int, default=400)
-    asked.add_argument("--sessions", type=int, default=25, help="max_connections of the server")
-    options = asked.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m bench.backfill", description=__doc__)
+    parser.add_argument("--home", type=Path, default=Path(".bench/backfill"), help="folder of servers and objects")
+    parser.add_argument("--load-dates", type=int, default=400)
+    parser.add_argument("--sessions", type=int, default=25, help="max_connections of the server")
+    options = parser.parse_args()
     days = [FIRST + timedelta(days=n) for n in range(options.load_dates)]
-    with place(options.home.resolve(), days, options.sessions) as (server, environment):
+    with servers_and_objects(options.home.resolve(), days, options.sessions) as (server, environment):
         command = [KPI, "backfill", NAME, "--from", str(days[0]), "--to", str(days[-1])]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -140,7 +140,7 @@ def main() -> None:
         watcher = threading.Thread(target=watched.watch)
         watcher.start()
         try:
-            _, said = process.communicate()
+            _, errors = process.communicate()
         finally:
             watched.ended.set()
             watcher.join()
@@ -148,19 +148,19 @@ def main() -> None:
             starts = [at.timestamp() for (at,) in connection.execute(STARTS, [NAME])]
     if process.returncode or len(starts) != len(days):
         out.print(f"exit code {process.returncode}; {len(starts)} of {len(days)} published", markup=False)
-        out.print("\n".join(said.splitlines()[-3:]), markup=False)
-    sys.exit(tell(watched, starts) or process.returncode)
+        out.print("\n".join(errors.splitlines()[-3:]), markup=False)
+    sys.exit(report(watched, starts) or process.returncode)
 
 
-def tell(watched: Watched, starts: Sequence[float]) -> int:
-    """Print the first twenty and the last twenty side by side; 1 where the last took more."""
+def report(watched: Watched, starts: Sequence[float]) -> int:
+    """Print the figures of the first and the last twenty load_dates. Return 1 if the last took more, else 0."""
     found = []
     for name, part in (("first", starts[1:22]), ("last", starts[-21:])):
         sessions, memory, spent = watched.between(part[0], part[-1])
         seconds, cpu = statistics.median(b - a for a, b in pairwise(part)), spent / (len(part) - 1)
         found.append((sessions, cpu))
         out.print(
-            f"the {name} 20: {seconds:.2f} s a load_date, of it {cpu:.2f} s of CPU; at most {sessions} sessions, "
+            f"the {name} 20: {seconds:.2f} s for each load_date, {cpu:.2f} s of it CPU; at most {sessions} sessions, "
             f"{memory >> 20} MB",
             soft_wrap=True,
         )

@@ -3,53 +3,53 @@ r"""dbt-postgres: \copy of the five files, then `dbt build` of the same models a
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bench.old_runner import RAW
-from bench.place import Kpis, Place, kpis_in
+from bench.context import BenchContext, Kpis, kpis_in
+from bench.hand_written import RAW
 
 NAME = "dbt-postgres"
 DATABASE = "bench_dbt"
-REQUIREMENTS = ["dbt-core==1.10.23", "dbt-postgres==1.9.1"]  # the newest that are whole on the package index
+REQUIREMENTS = ["dbt-core==1.10.23", "dbt-postgres==1.9.1"]  # the newest pair that the package index has completely
 
 
-def prepare(place: Place) -> None:
-    """Empty raw tables without keys, which are tests there; and dbt has parsed its project once."""
-    with psycopg.connect(place.fresh_database(DATABASE), autocommit=True) as connection:
+def prepare(context: BenchContext) -> None:
+    """Make empty raw tables without keys, because dbt tests the keys, and let dbt parse its project once."""
+    with psycopg.connect(context.fresh_database(DATABASE), autocommit=True) as connection:
         connection.execute("create schema raw")
         for table, (_, columns) in RAW.items():
             plain = columns.split(", primary key (")[0].replace(" primary key", "")
             connection.execute(f"create table raw.{table} ({plain})".encode())
-    _dbt(place, "parse")
+    _dbt(context, "parse")
 
 
-def run(place: Place) -> None:
-    """The load, then every model and test."""
-    with psycopg.connect(place.url(DATABASE), autocommit=True) as connection:
+def run(context: BenchContext) -> None:
+    """Load the files, then build every model and run every test."""
+    with psycopg.connect(context.url(DATABASE), autocommit=True) as connection:
         for table, (file, _) in RAW.items():
-            place.copy(connection, f"raw.{table}", file)
-    _dbt(place, "build")
+            context.copy(connection, f"raw.{table}", file)
+    _dbt(context, "build")
 
 
-def kpis(place: Place) -> Kpis:
-    """What it came to."""
-    return kpis_in(place.url(DATABASE), "dbt_marts.")
+def kpis(context: BenchContext) -> Kpis:
+    """Return the computed KPIs."""
+    return kpis_in(context.url(DATABASE), "dbt_marts.")
 
 
-def _dbt(place: Place, word: str) -> None:
-    parts = conninfo_to_dict(place.server)
+def _dbt(context: BenchContext, command: str) -> None:
+    parts = conninfo_to_dict(context.server)
     project = str(__file__).replace("dbt_postgres.py", "dbt_project")
-    place.call(
+    context.call(
         [
-            place.tools / "dbt" / "bin" / "dbt",
+            context.tools / "dbt" / "bin" / "dbt",
             "--no-send-anonymous-usage-stats",
             "--log-path",
-            str(place.scratch / "dbt-logs"),
-            word,
+            str(context.scratch / "dbt-logs"),
+            command,
             "--project-dir",
             project,
             "--profiles-dir",
             project,
             "--target-path",
-            str(place.scratch / "dbt-target"),
+            str(context.scratch / "dbt-target"),
         ],
         BENCH_HOST=str(parts["host"]),
         BENCH_PORT=str(parts["port"]),

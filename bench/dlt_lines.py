@@ -1,8 +1,8 @@
-"""dlt: the order lines alone, from CSV through Arrow to Postgres over ADBC, its fastest documented way."""
+"""dlt: load the order lines alone, from CSV through Arrow to Postgres over ADBC, its fastest documented way."""
 
 import psycopg
 
-from bench.place import FILES, Kpis, Place
+from bench.context import FILES, BenchContext, Kpis
 
 NAME = "dlt (order lines)"
 DATABASE = "bench_dlt"
@@ -28,29 +28,30 @@ pipeline.run(lines(), loader_file_format="parquet")
 """
 
 
-def prepare(place: Place) -> None:
-    """An empty database, and no state of an earlier run."""
-    place.fresh_database(DATABASE)
-    (place.scratch / "load_lines.py").write_text(SCRIPT)
-    place.call(["rm", "-rf", place.scratch / "dlt"])
+def prepare(context: BenchContext) -> None:
+    """Make an empty database, and remove the state of an earlier run."""
+    context.fresh_database(DATABASE)
+    (context.scratch / "load_lines.py").write_text(SCRIPT)
+    context.call(["rm", "-rf", context.scratch / "dlt"])
 
 
-def run(place: Place) -> None:
-    """The load of one file."""
-    python = place.tools / "dlt" / "bin" / "python"
-    place.call(
-        [python, place.scratch / "load_lines.py", place.files / FILES["order_products_prior"], place.url(DATABASE)],
-        DLT_DATA_DIR=str(place.scratch / "dlt"),
+def run(context: BenchContext) -> None:
+    """Load one file."""
+    python = context.tools / "dlt" / "bin" / "python"
+    file = context.files / FILES["order_products_prior"]
+    context.call(
+        [python, context.scratch / "load_lines.py", file, context.url(DATABASE)],
+        DLT_DATA_DIR=str(context.scratch / "dlt"),
         RUNTIME__DLTHUB_TELEMETRY="false",
         NORMALIZE__WORKERS="2",
         LOAD__WORKERS="2",
     )
 
 
-def kpis(place: Place) -> Kpis:
-    """How many lines came in, and their sums."""
+def kpis(context: BenchContext) -> Kpis:
+    """Return the number of loaded lines, and sums of their columns."""
     query = (
         "select count(*), sum(order_id::bigint), sum(product_id::bigint), sum(reordered) from raw.order_products_prior"
     )
-    with psycopg.connect(place.url(DATABASE)) as connection:
+    with psycopg.connect(context.url(DATABASE)) as connection:
         return [[float(value) for value in row] for row in connection.execute(query)]

@@ -1,13 +1,14 @@
-"""DuckDB in process: the same tables in a file, two threads, no server, no indexes, no gates.
+"""DuckDB in process: the same tables in a file, with two threads, no server, no indexes and no gates.
 
-Without gates nothing proves that an order holds a product once: the KPI counts distinct orders, as the old runner does.
+Without gates nothing proves that an order has a product only once. So the KPI counts distinct orders, as the
+hand-written job does.
 """
 
 from collections.abc import Sequence
 
 import duckdb
 
-from bench.place import BY_DOW, BY_PRODUCT, FILES, Kpis, Place, as_numbers
+from bench.context import BY_DOW, BY_PRODUCT, FILES, BenchContext, Kpis, as_numbers
 
 NAME = "DuckDB"
 THREADS = 2
@@ -43,24 +44,24 @@ TABLES = {
 }
 
 
-def prepare(place: Place) -> None:
-    """No file."""
-    (place.scratch / "bench.duckdb").unlink(missing_ok=True)
+def prepare(context: BenchContext) -> None:
+    """Remove the file of an earlier run."""
+    (context.scratch / "bench.duckdb").unlink(missing_ok=True)
 
 
-def run(place: Place) -> None:
-    """Until the file is closed and whole."""
-    build(place)
+def run(context: BenchContext) -> None:
+    """Build all tables, until the file is complete and closed."""
+    build(context)
 
 
-def build(place: Place, gates: Sequence[str] = ()) -> None:
-    """The tables; and what must be true of the raw ones. Raises AssertionError where it is not."""
-    orders = "count(*)" if gates else "count(distinct i.order_id)"  # which gates have proven to be the same
-    with duckdb.connect(place.scratch / "bench.duckdb", config={"threads": THREADS}) as connection:
+def build(context: BenchContext, gates: Sequence[str] = ()) -> None:
+    """Build the tables, and check the gates on the raw ones. Raises AssertionError if a gate fails."""
+    orders = "count(*)" if gates else "count(distinct i.order_id)"  # the gates prove that both are equal
+    with duckdb.connect(context.scratch / "bench.duckdb", config={"threads": THREADS}) as connection:
         for table, columns in TYPES.items():
             connection.execute(
                 f"create table {table} as select * from "
-                f"read_csv('{place.files / FILES[table]}', header = true, columns = {{{columns}}})"
+                f"read_csv('{context.files / FILES[table]}', header = true, columns = {{{columns}}})"
             )
         for gate in gates:
             assert connection.execute(gate).fetchone() == (True,), gate
@@ -68,9 +69,9 @@ def build(place: Place, gates: Sequence[str] = ()) -> None:
             connection.execute(f"create table {table} as {select.format(orders=orders)}")
 
 
-def kpis(place: Place) -> Kpis:
-    """What it came to."""
-    with duckdb.connect(place.scratch / "bench.duckdb", read_only=True) as connection:
+def kpis(context: BenchContext) -> Kpis:
+    """Return the computed KPIs."""
+    with duckdb.connect(context.scratch / "bench.duckdb", read_only=True) as connection:
         return as_numbers(
             row for query in (BY_DOW, BY_PRODUCT) for row in connection.execute(query.format("")).fetchall()
         )

@@ -1,22 +1,22 @@
-"""DuckDB with the gates of the old runner: it goes on only with raw tables of which as much is known."""
+"""DuckDB with the gates of the hand-written job, which its raw tables must pass."""
 
 from bench import duck
-from bench.old_runner import GATES
-from bench.place import Kpis, Place
+from bench.context import BenchContext, Kpis
+from bench.hand_written import GATES
 
 NAME = "DuckDB, with gates"
 
 
-def prepare(place: Place) -> None:
-    """No file."""
-    duck.prepare(place)
+def prepare(context: BenchContext) -> None:
+    """Remove the file of an earlier run."""
+    duck.prepare(context)
 
 
-def run(place: Place) -> None:
-    """Until the file is closed and whole."""
-    duck.build(place, [gate.replace("raw.", "") for gate in GATES])
+def run(context: BenchContext) -> None:
+    """Build all tables, until the file is complete and closed."""
+    duck.build(context, [gate.replace("raw.", "") for gate in GATES])
 
 
-def kpis(place: Place) -> Kpis:
-    """What it came to."""
-    return duck.kpis(place)
+def kpis(context: BenchContext) -> Kpis:
+    """Return the computed KPIs."""
+    return duck.kpis(context)

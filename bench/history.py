@@ -1,4 +1,4 @@
-"""A long past, made up: thousands of load_dates on S3, and in Postgres what their builds would have left.
+"""A synthetic history: thousands of load_dates on S3, and in Postgres the records that their builds would have left.
 
 Not here: what is measured on it (sensor.py).
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.ledger.publishes import input_name
 from kpi_assets.materialize.prepare import prepare
+from kpi_assets.model.names import InputName
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
@@ -23,29 +23,29 @@ from kpi_assets.sources.store import Entry, open_store
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 
-# Every so many load_dates one is so; no two of these numbers meet below 9,797, and the first word is taken then.
+# One in so many load_dates has this state. No two of the numbers coincide below 9,797; after that the first one wins.
 NEW, REPLACED, HELD, FAILED, INCOMPLETE, OTHER_SQL = "new", "replaced", "held", "failed", "incomplete", "other SQL"
 ODD = {97: NEW, 101: REPLACED, 103: HELD, 107: FAILED, 109: INCOMPLETE, 113: OTHER_SQL}
 IN_NEED_OF_A_RUN = {NEW, REPLACED, FAILED}
-STUCK_AT = "marts.fact_orders"  # what is held or failed on such a load_date; what reads it was not built
+STUCK_AT = "marts.fact_orders"  # the table that is held or failed; tables that read it were not built
 
 
-def kind(number: int) -> str:
-    """What has become of the load_date with that number."""
+def state_of(number: int) -> str:
+    """Return the state of the load_date with that number."""
     return next((word for every, word in ODD.items() if number % every == every - 1), "published")
 
 
 def days_of(count: int) -> list[date]:
-    """The last `count` load_dates, before today."""
+    """Return the last `count` load_dates before today."""
     today = datetime.now(timezone.utc).date()
     return [today - timedelta(days=count - n) for n in range(count)]
 
 
 def write_objects(folder: Path, pipeline: Pipeline, days: Sequence[date]) -> None:
-    """The objects of all of them in the folder of a bucket: a few bytes each, since a listing does not open them."""
+    """Write all objects into the folder of a bucket. A few bytes each are enough, because a listing opens none."""
     for number, day in enumerate(days):
         for table in pipeline.object_tables:
-            if kind(number) == INCOMPLETE and table.relation.table == "aisles":
+            if state_of(number) == INCOMPLETE and table.relation.table == "aisles":
                 continue
             path = folder / table.object_key(day)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def write_objects(folder: Path, pipeline: Pipeline, days: Sequence[date]) -> Non
 
 @dataclass
 class _Records:
-    """Rows of the ops schema by table."""
+    """Rows for the tables of the schema ops."""
 
     runs: list[tuple[Any, ...]] = field(default_factory=list)
     manifests: list[tuple[Any, ...]] = field(default_factory=list)
@@ -64,24 +64,24 @@ class _Records:
     publish_of: dict[date, dict[str, int]] = field(default_factory=dict)
 
     def add(self, pipeline: Pipeline, bucket: str, number: int, day: date, objects: dict[str, Entry]) -> None:
-        """What one load_date left."""
-        what = kind(number)
-        if what in {NEW, INCOMPLETE}:
+        """Add the records that one load_date has left."""
+        state = state_of(number)
+        if state in {NEW, INCOMPLETE}:
             return
         for name, entry in objects.items():
-            etag = "replaced since" if what == REPLACED and name == "orders" else entry.etag
+            etag = "replaced since" if state == REPLACED and name == "orders" else entry.etag
             row = (name, day, bucket, entry.key, entry.size_bytes, f'"{etag}"', entry.last_modified, f"m{number}{name}")
             self.manifests.append((*row, "run"))
         publish_of = self.publish_of[day] = {}
         for relation, table in pipeline.tables.items():
             if any(str(read) not in publish_of for read in table.reads):
                 continue
-            stuck = what in {HELD, FAILED} and str(relation) == STUCK_AT
-            build, status = len(self.runs) + 1, what if stuck else "success"
+            stuck = state in {HELD, FAILED} and str(relation) == STUCK_AT
+            build, status = len(self.runs) + 1, state if stuck else "success"
             error = "held by grain" if stuck else None
             self.runs.append((build, f"run-{number}", pipeline.name, str(relation), day, status, error))
             inputs = {str(read): publish_of[str(read)] for read in table.reads} | self._window(pipeline, table, day)
-            made_from = _made_from(table, number, inputs, older=what == OTHER_SQL)
+            made_from = _made_from(table, number, inputs, older=state == OTHER_SQL)
             if status == "success":
                 publish = publish_of[str(relation)] = len(self.publishes) + 1
                 rows = int(table.header.storage == "rows")
@@ -91,24 +91,24 @@ class _Records:
                 self.holds.append((build, *made_from, table.checks_version))
 
     def _window(self, pipeline: Pipeline, table: Table, day: date) -> dict[str, int]:
-        """The publishes of earlier load_dates that a table with `lookback` has read."""
+        """Return the publishes of earlier load_dates that a table with `lookback` has read."""
         reads, found = pipeline.window_inputs_of(table), {}
         for n in range(1, table.header.lookback.days if table.header.lookback else 1):
             earlier = self.publish_of.get(day - timedelta(days=n), {})
             if all(str(read) in earlier for read in reads):
-                found |= {input_name(read, day - timedelta(days=n)): earlier[str(read)] for read in reads}
+                found |= {str(InputName(read, day - timedelta(days=n))): earlier[str(read)] for read in reads}
         return found
 
 
 def _made_from(table: Table, number: int, inputs: dict[str, int], *, older: bool) -> tuple[str, str, str]:
-    """The manifest's hash, the code's version and the publishes read, as a build notes them."""
+    """Return manifest hash, code version and inputs as a build records them."""
     manifest = f"m{number}{table.relation.table}" if table.has_object else f"of-{number}"
     version = "older" if older and str(table.relation) == "stg.stg_orders" else table.code_version
     return manifest, version, json.dumps(inputs)
 
 
 def write_history(days: Sequence[date]) -> None:
-    """What the builds of all those load_dates would have left in the ops schema of Instacart's database."""
+    """Write the records of all those load_dates into the schema ops of Instacart's database."""
     config = settings()
     pipeline = load_pipelines(config.sql_dir)["instacart"]
     assert config.postgres_url is not None
@@ -131,13 +131,13 @@ def write_history(days: Sequence[date]) -> None:
         _copy(connection, f"publishes ({publishes})", records.publishes)
         _copy(connection, f"holds (build_id, {build}, checks_version)", records.holds)
         connection.execute("analyze ops.pipeline_runs, ops.manifests, ops.publishes, ops.holds")
-        _store(connection, pipeline)
+        _insert_rows(connection, pipeline)
 
 
-def _store(connection: Connection[Any], pipeline: Pipeline) -> None:
-    """A row of each load_date that is published of a table stored as rows, for which a look asks.
+def _insert_rows(connection: Connection[Any], pipeline: Pipeline) -> None:
+    """Insert one row for each published load_date into tables with `storage: rows`, because the sensor looks for it.
 
-    Partitions are not made: their load_dates are published without a row, of which nothing must be there.
+    Partitions are not made: their load_dates are published with 0 rows, so nothing has to exist.
     """
     for relation, table in pipeline.tables.items():
         if table.header.storage == "rows":

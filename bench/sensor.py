@@ -1,9 +1,9 @@
-"""`python -m bench.sensor`: a tick of Instacart's sensor over 10,000 load_dates of five objects each.
+"""`python -m bench.sensor`: measure a tick of Instacart's sensor over 10,000 load_dates of five objects each.
 
-Makes servers and a made-up past (history.py) in a folder of its own, most of it published, some of it new, replaced,
-held, failed, incomplete or of other SQL. Then Dagster evaluates the sensor twice in a process of its own: the first
-tick must ask for a run of exactly those load_dates that need one, the second for none; its time and the process's
-peak memory are told. Exits with 1 where it asked for other runs.
+Makes servers and a synthetic history (history.py) in a folder of its own: most load_dates are published, some are new,
+replaced, held, failed, incomplete or built from other SQL. Then Dagster evaluates the sensor twice in a separate
+process. The first tick must request a run of exactly those load_dates that need one, the second must request none.
+Prints the time and the process's peak memory. Exits with 1 if other runs were requested.
 """
 
 import argparse
@@ -30,23 +30,23 @@ out = Console(highlight=False)
 
 
 def main() -> None:
-    """Make the place where there is none yet, and start the process that is measured."""
-    asked = argparse.ArgumentParser(prog="python -m bench.sensor", description=__doc__)
-    asked.add_argument("--home", type=Path, default=Path(".bench/sensor"), help="folder of servers and objects; kept")
-    asked.add_argument("--load-dates", type=int, default=10_000)
-    asked.add_argument("--tick", action="store_true", help=argparse.SUPPRESS)
-    options = asked.parse_args()
+    """Make servers and history, and start the process that is measured."""
+    parser = argparse.ArgumentParser(prog="python -m bench.sensor", description=__doc__)
+    parser.add_argument("--home", type=Path, default=Path(".bench/sensor"), help="folder of servers and objects; kept")
+    parser.add_argument("--load-dates", type=int, default=10_000)
+    parser.add_argument("--tick", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
     days = history.days_of(options.load_dates)
     if options.tick:
-        tick([str(day) for number, day in enumerate(days) if history.kind(number) in history.IN_NEED_OF_A_RUN])
+        tick([str(day) for number, day in enumerate(days) if history.state_of(number) in history.IN_NEED_OF_A_RUN])
         return
-    shutil.rmtree(options.home, ignore_errors=True)  # the past ends yesterday: that of another day is of no use
+    shutil.rmtree(options.home, ignore_errors=True)  # the history ends yesterday, so one of another day is useless
     sql = options.home.resolve() / "sql"
     shutil.copytree(default_sql_dir(), sql)
-    since(sql / "instacart" / "pipeline.yaml", days[0])
+    set_start_date(sql / "instacart" / "pipeline.yaml", days[0])
     with Stack(options.home.resolve() / "home") as stack:
         os.environ.update(stack.environment(), KPI_SQL_DIR=str(sql))
-        out.print(f"writing {len(days):,} load_dates of five objects, and what became of them ...")
+        out.print(f"writing {len(days):,} load_dates of five objects, and the records of their builds ...")
         history.write_objects(stack.make_bucket("kpi-instacart"), load_pipelines(sql)["instacart"], days)
         history.write_history(days)
         command = [sys.executable, "-m", "bench.sensor", "--tick", "--load-dates", str(options.load_dates)]
@@ -54,32 +54,31 @@ def main() -> None:
     sys.exit(code)
 
 
-def since(pipeline_yaml: Path, first: date) -> None:
-    """Let the pipeline begin with a load_date."""
+def set_start_date(pipeline_yaml: Path, first: date) -> None:
+    """Change the pipeline's `start_date` to a load_date."""
     lines = pipeline_yaml.read_text().splitlines()
     changed = [f"start_date: {first}" if line.startswith("start_date:") else line for line in lines]
     pipeline_yaml.write_text("\n".join(changed) + "\n")
 
 
 def tick(wanted: list[str]) -> None:
-    """Two ticks in this process, which does nothing else."""
+    """Measure two ticks in this process, which does nothing else."""
     defs = build_defs({"s3": plain_s3})
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, repository_def=defs.get_repository_def())
         sensor = defs.resolve_sensor_def("instacart_sensor")
         for name, expected in (("first", wanted), ("second", [])):
             began, spent = time.monotonic(), time.process_time()
-            told = sensor.evaluate_tick(context)
+            result = sensor.evaluate_tick(context)
             seconds, cpu = time.monotonic() - began, time.process_time() - spent
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            asked = [request.partition_key for request in told.run_requests or []]
+            requested = [request.partition_key for request in result.run_requests or []]
+            out.print(f"{name} tick: {seconds:.1f} s, {cpu:.1f} s of it CPU here; peak memory {peak:.0f} MB;", end=" ")
             out.print(
-                f"{name} tick: {seconds:.1f} s, of it {cpu:.1f} s of CPU here; peak memory {peak:.0f} MB;", end=" "
+                f"runs requested: {len(requested)}, "
+                f"{'exactly those needed' if requested == expected else 'not those needed'}"
             )
-            out.print(
-                f"runs asked for: {len(asked)}, {'exactly those needed' if asked == expected else 'not those needed'}"
-            )
-            if asked != expected:
+            if requested != expected:
                 sys.exit(1)
 
 

@@ -1,5 +1,6 @@
-"""A load_date of the demo's size, while all of `kpi up` runs: by `kpi run` from start to exit, and launched in the web
-UI until its run has ended. What counts is the seconds: nobody else has such a stack to set beside.
+"""A load_date of the demo's size while `kpi up` runs: by `kpi run`, and launched in the web UI.
+
+Each is timed until it has ended. Nothing is compared, because no other contender has such a stack.
 """
 
 import subprocess
@@ -8,7 +9,7 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
-from bench.place import LOAD_DATE
+from bench.context import LOAD_DATE
 from kpi_assets_tests.cli.forked import KPI
 from kpi_assets_tests.e2e.web import Web
 
@@ -18,7 +19,10 @@ AIMS = {RUN: "<= 10 s", UI: "<= 15 s"}
 
 
 def measure(files: Path, repeat: int, home: Path) -> dict[str, list[float]]:
-    """Seconds of each, `repeat` times in turns, each of its own load_date. Raises RuntimeError where one fails."""
+    """Run both ways `repeat` times in turns, each on its own load_date, and return the seconds.
+
+    Raises RuntimeError if a run fails.
+    """
     seconds: dict[str, list[float]] = {RUN: [], UI: []}
     day = date.fromisoformat(LOAD_DATE)
     with tempfile.TemporaryDirectory(dir=home) as folder, Web.open(Path(folder)) as web:

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the secrets of compose.yaml, with random passwords, in the folder `secrets` beside this file or the one named.
-# Only you may open the folder; the files in it are readable, since containers run under accounts of their own.
+# Make the secrets of compose.yaml, with random passwords, in the folder `secrets` beside this file or the given folder.
+# Only you can enter the folder. The files in it are readable, because containers run under other accounts.
 set -eu
 folder="${1:-$(dirname "$0")/secrets}"
 if [ -e "$folder" ]; then
-    echo "$folder is there already: nothing was changed."
+    echo "$folder already exists: nothing was changed."
     exit 0
 fi
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Pins the images of compose.yaml and Dockerfile by digest, which a tag does not: asks Docker's registry for them and
-# writes images.yaml beside this file, or the file named. Use it with
-# docker compose -f deploy/compose.yaml -f deploy/images.yaml up -d --build, and make it again when a version changes.
+# Pin the images of compose.yaml and Dockerfile by digest, because a tag can move: ask Docker's registry for the digests
+# and write images.yaml beside this file, or the given file. Use it with
+# docker compose -f deploy/compose.yaml -f deploy/images.yaml up -d --build, and write it again when a version changes.
 set -eu
 here=$(dirname "$0")
 file="${1:-$here/images.yaml}"
@@ -9,7 +9,7 @@ pinned() {
     digest=$(docker buildx imagetools inspect "$1" --format '{{.Manifest.Digest}}')
     case "$digest" in
         sha256:????????????????????????????????????????????????????????????????) printf '%s@%s' "$1" "$digest" ;;
-        *) echo "Docker says no digest of $1, but: $digest" >&2; return 1 ;;
+        *) echo "Docker returned no digest of $1, but: $digest" >&2; return 1 ;;
     esac
 }
 image() { sed -n "/^  $1:/,/^  [a-z]/s/^    image: *//p" "$here/compose.yaml"; }

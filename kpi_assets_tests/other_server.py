@@ -54,7 +54,7 @@ class Cluster:
         password = self.folder / "password"
         password.write_text(PASSWORD)
         if self._account:
-            accounts.let_through(self._account, [self.path, self.programs / "postgres"])
+            accounts.grant_traversal(self._account, [self.path, self.programs / "postgres"])
             for path in (self.folder, password):
                 os.chown(path, self._account.uid, self._account.gid)
         words = (f"--pgdata={self.path}", f"--username={SUPERUSER}", f"--pwfile={password}", "--auth=scram-sha-256")

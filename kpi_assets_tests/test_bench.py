@@ -17,8 +17,8 @@ def test_a_tick_asks_for_exactly_the_runs_that_are_needed(tmp_path: Path) -> Non
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     needed = [len(range(every - 1, 450, every)) for every in (97, 101, 107)]  # new, replaced, failed
-    assert f"runs asked for: {sum(needed)}, exactly those needed" in done.stdout
-    assert "runs asked for: 0, exactly those needed" in done.stdout
+    assert f"runs requested: {sum(needed)}, exactly those needed" in done.stdout
+    assert "runs requested: 0, exactly those needed" in done.stdout
 
 
 def test_contenders_come_to_the_same_kpis(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()
         failed = context.instance.get_run_records(
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - MARGIN)
         )
-        stalled = ticks.stalled(context.instance, every)
+        stalled = ticks.find_stalled(context.instance, every)
         problems, complete = tick(pipelines, sorted(failed, key=_ended), stalled)
         if complete:
             context.update_cursor(now.isoformat())

@@ -33,7 +33,7 @@ def record_stalled(connection: Connection[Any], pipeline: str, found: Sequence[S
 
 def record_if_alerts_stalled(instance: dg.DagsterInstance, connection: Connection[Any], pipeline: str) -> None:
     """Open the incident of the sensor `alerts`, if it is stalled."""
-    record_stalled(connection, pipeline, ticks.stalled(instance, [ALERTS_SENSOR]))
+    record_stalled(connection, pipeline, ticks.find_stalled(instance, [ALERTS_SENSOR]))
 
 
 def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collection[Pipeline]) -> None:
@@ -41,9 +41,9 @@ def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collectio
 
     Only one of them does it: the first by name that works. Raises UserError.
     """
-    found = ticks.stalled(instance, [ALERTS_SENSOR])
+    found = ticks.find_stalled(instance, [ALERTS_SENSOR])
     before = [other for other in others if other.name < pipeline.name] if found else []
-    if not found or any(ticks.works(instance, pipeline_sensor_of(other)) for other in before):
+    if not found or any(ticks.is_working(instance, pipeline_sensor_of(other)) for other in before):
         return
     config = settings()
     server = server_of(config)

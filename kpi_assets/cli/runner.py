@@ -32,7 +32,7 @@ from kpi_assets.definitions import build_defs
 from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
 from kpi_assets.instance.processes import close_dead_runs, process_tags
-from kpi_assets.instance.storage import open_instance, why_not
+from kpi_assets.instance.storage import describe_failure, open_instance
 from kpi_assets.ledger import run_states
 from kpi_assets.materialize.context import Progress
 from kpi_assets.model.names import Relation
@@ -189,6 +189,6 @@ def _reason(error: "SerializableErrorInfo | None") -> str:
 
 def broken_off(error: Exception) -> str:
     """What a person is told of a run that Dagster could not go on with."""
-    if reason := why_not(error):
+    if reason := describe_failure(error):
         return f"{reason}; then run the load_date again."
     return f"The run broke off ({type(error).__name__}: {error}): this is a fault of kpi_assets."

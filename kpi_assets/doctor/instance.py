@@ -94,7 +94,7 @@ def _sensors(opened: "dg.DagsterInstance", pipelines: Sequence[Pipeline]) -> Ite
     from kpi_assets.instance.starters import starters  # noqa: PLC0415
 
     every = starters(pipelines)
-    stalled = ticks.stalled(opened, every)
+    stalled = ticks.find_stalled(opened, every)
     for each in stalled:
         yield broken(
             SUBJECT, f"{each.starter.name} is stalled: {each.sentence}; its page in the UI has the whole error"
@@ -107,5 +107,5 @@ def _sensors(opened: "dg.DagsterInstance", pipelines: Sequence[Pipeline]) -> Ite
                 f"{starter.name} is on and has not looked since {since:%Y-%m-%d %H:%M} UTC: see in the UI whether the "
                 f"code location {folder.LOCATION} is loaded, and the daemon's log",
             )
-    works = [starter for starter in every if ticks.works(opened, starter)]
+    works = [starter for starter in every if ticks.is_working(opened, starter)]
     yield ok(SUBJECT, f"sensors and schedules that are on and worked the last time: {len(works)}")

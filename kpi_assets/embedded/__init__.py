@@ -1,4 +1,4 @@
-"""The embedded stack: a real PostgreSQL and a real S3 API below $KPI_HOME, for whoever names no servers of their own.
+"""The embedded stack: a real PostgreSQL and a real S3 API below $KPI_HOME, used if the settings name no other servers.
 
-`stack.embedded_servers()` is the way in: it gives settings that name them.
+The entry point is `stack.embedded_servers()`, which yields settings that name these servers.
 """

@@ -1,6 +1,6 @@
-"""The account that PostgreSQL runs under where we are root, whom it refuses to serve, and its way to the files.
+"""The account that PostgreSQL runs under when kpi runs as root, because PostgreSQL refuses to run as root.
 
-Belongs here: choosing the account, and the least permission it needs on the way. Not here: starting anything.
+Belongs here: choosing the account, and granting it the least access to the files. Not here: starting anything.
 """
 
 import logging
@@ -26,11 +26,11 @@ class Account:
     gid: int
 
     def for_popen(self) -> dict[str, Any]:
-        """Arguments of subprocess that make the child run under this account."""
+        """Return the arguments of subprocess.Popen that run the child under this account."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def lacks(self, path: Path, permission: int) -> int:
-        """The bits missing in the path's mode for a permission (4 read, 1 search, or their sum); 0 if none is."""
+    def missing_bits(self, path: Path, permission: int) -> int:
+        """Return the bits that the path's mode lacks for a permission (4 read, 1 search, or their sum), or 0."""
         status = path.stat()
         if status.st_uid == self.uid:
             wanted = permission << 6
@@ -42,7 +42,7 @@ class Account:
 
 
 def for_cluster(cluster: Path) -> Account | None:
-    """The account for a database folder: its owner, else `postgres`, else `nobody`; None where we are not root."""
+    """Return the account for a database folder: its owner, else `postgres`, else `nobody`; None if kpi is not root."""
     if os.geteuid() != 0:
         return None
     if cluster.exists() and cluster.stat().st_uid != 0:
@@ -61,10 +61,10 @@ def for_cluster(cluster: Path) -> Account | None:
     )
 
 
-def let_through(account: Account, paths: Iterable[Path]) -> None:
-    """Let the account pass through the folders above these paths, where it may not; it can list none of them.
+def grant_traversal(account: Account, paths: Iterable[Path]) -> None:
+    """Let the account pass through every folder above these paths, without the right to list it.
 
-    Says once which folders were changed. Raises UserError naming the first one that cannot be changed.
+    Logs the folders that were changed. Raises UserError that names the first one that cannot be changed.
     """
     folders = {folder for path in paths for folder in (*path.parents, *path.resolve().parents)}
     changed = [folder for folder in sorted(folders) if _grant(account, folder, stat.S_IXOTH)]
@@ -76,9 +76,9 @@ def let_through(account: Account, paths: Iterable[Path]) -> None:
         )
 
 
-def let_read(account: Account, sample: Path, trees: Iterable[Path]) -> None:
-    """Let the account read a program that was installed for root alone: `sample` is a file of it that tells."""
-    if not account.lacks(sample, stat.S_IROTH):
+def grant_read(account: Account, sample: Path, trees: Iterable[Path]) -> None:
+    """Let the account read the trees of a program that only root can read, as the mode of its file `sample` shows."""
+    if not account.missing_bits(sample, stat.S_IROTH):
         return
     for tree in filter(Path.exists, trees):
         logger.warning("PostgreSQL runs as %s, which may now read its programs in %s", account.name, tree)
@@ -88,13 +88,13 @@ def let_read(account: Account, sample: Path, trees: Iterable[Path]) -> None:
 
 
 def _grant(account: Account, path: Path, permission: int) -> bool:
-    missing = account.lacks(path, permission)
+    missing = account.missing_bits(path, permission)
     if missing:
         try:
             path.chmod(stat.S_IMODE(path.stat().st_mode) | missing)
         except OSError as error:
             raise UserError(
-                f"PostgreSQL, which here runs as {account.name}, has no way to {path} ({error.strerror}): "
+                f"PostgreSQL runs as {account.name}, which cannot be given access to {path} ({error.strerror}): "
                 f"allow it (chmod o+x), or set KPI_HOME to another folder."
             ) from None
     return bool(missing)

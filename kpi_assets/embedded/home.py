@@ -1,4 +1,4 @@
-"""What lies where below $KPI_HOME, who may read it, and the passwords kept there.
+"""The files below $KPI_HOME: their paths, who may read them, and the passwords of the embedded servers.
 
 Belongs here: paths, modes, the credentials file, log files. Not here: what the servers do with them.
 """
@@ -19,11 +19,11 @@ from kpi_assets.errors import UsageError, UserError
 logger = logging.getLogger(__name__)
 
 LOG_BYTES = 8 << 20
-OTHERS = 0o077  # what a mode gives to anybody but the owner
+OTHERS = 0o077  # the bits of a mode for everybody but the owner
 
 
 class Credentials(BaseModel):
-    """Passwords and keys of one home: made once, kept in a file that only its owner can read."""
+    """The passwords and keys of one home. They are made once and kept in a file that only its owner can read."""
 
     postgres_password: SecretStr
     reader_password: SecretStr
@@ -34,8 +34,8 @@ class Credentials(BaseModel):
 class Home:
     """The folder of one embedded stack.
 
-    The folder itself is closed to others (0700) or, where we are root, may be passed through but not listed (0711),
-    because the account that PostgreSQL runs under must reach its data; all that lies inside is closed to others.
+    Nobody else can enter the folder (0700). If kpi runs as root, others may pass through it but not list it (0711),
+    because the account that PostgreSQL runs under must reach its data. Everything inside is closed to others.
     """
 
     def __init__(self, root: Path):
@@ -52,20 +52,20 @@ class Home:
         self.start_lock = self.run / "start.lock"
 
     def create(self) -> None:
-        """Make the folders of the embedded servers that are missing, and close to others what is there."""
+        """Make the missing folders of the embedded servers, and close existing ones to others."""
         self.create_root()
         for folder in (self.run, self.logs, self.buckets):
-            make(folder, 0o700)
+            make_folder(folder, 0o700)
 
     def create_root(self) -> None:
-        """Make the home itself if it is missing; close to others what an earlier version or a person left open in it.
+        """Make the home itself if it is missing, and close to others whatever of ours is open to them.
 
-        What is not ours in a folder that somebody else uses too is left alone. Raises UsageError as check_is_ours.
+        Files of other programs in the folder are left alone. Raises UsageError as check_is_ours does.
         """
         self.check_is_ours()
         self.root.parent.mkdir(parents=True, exist_ok=True)
-        make(self.root, 0o711 if os.geteuid() == 0 else 0o700)
-        closed = [path.name for path in self._ours if close(path)]
+        make_folder(self.root, 0o711 if os.geteuid() == 0 else 0o700)
+        closed = [path.name for path in self._ours if close_to_others(path)]
         if closed:
             logger.warning("Others could read %s in %s, and no longer can.", ", ".join(closed), self.root)
 
@@ -75,31 +75,31 @@ class Home:
         return (*servers, self.instance, self.logs, self.run)
 
     def check_is_ours(self) -> None:
-        """Raise UsageError where the folder holds something, and nothing of ours: it is a person's, not a home.
+        """Raise UsageError if the folder has files but none of ours, so that it must be somebody else's.
 
-        Hidden files do not count, nor what a new disk holds: a new user's home, or an empty disk, may become one.
+        Hidden files and `lost+found` do not count, so that a new user's home or an empty disk may become a home.
         """
         if not self.root.is_dir():
             return
-        # Once: another process may be making the home at this moment.
+        # List the folder only once, because another process may be making the home at this moment.
         found = {path.name for path in self.root.iterdir() if not path.name.startswith(".")} - {"lost+found"}
         if found and not found & {path.name for path in self._ours}:
             raise UsageError(
-                f"The folder {self.root} is no home of kpi_assets, and holds other files ({min(found)!r}): set "
+                f"The folder {self.root} is not a home of kpi_assets and holds other files ({min(found)!r}): set "
                 "KPI_HOME to a new or an empty folder."
             )
 
     def instance_folder(self) -> Path:
-        """The folder of the Dagster instance, made if it is missing."""
+        """Return the folder of the Dagster instance, and make it if it is missing."""
         self.create_root()
-        make(self.instance, 0o700)
+        make_folder(self.instance, 0o700)
         return self.instance
 
     @cached_property
     def credentials(self) -> Credentials:
-        """The passwords of this home, made by whoever asks first, under the start lock; all others read the same.
+        """The passwords of this home. The first process to need them makes them, under the start lock.
 
-        Raises UserError when the file is unreadable, or lost while its database lives on.
+        Raises UserError if the file is damaged, or missing although its database exists.
         """
         try:
             text = self.credentials_file.read_text()
@@ -109,38 +109,38 @@ class Home:
             return Credentials.model_validate_json(text)
         except ValidationError:
             raise UserError(
-                f"{self.credentials_file} is damaged: put the original back, or remove {self.root} to begin anew."
+                f"{self.credentials_file} is damaged: restore the original, or remove {self.root} to start over."
             ) from None
 
     def _new_credentials(self) -> Credentials:
         if self.cluster.exists():
             raise UserError(
-                f"{self.credentials_file} is missing, and the database in {self.cluster} opens with its password only: "
-                f"put the file back, or remove {self.root} to begin anew."
+                f"{self.credentials_file} is missing, and the database in {self.cluster} needs the password in it: "
+                f"restore the file, or remove {self.root} to start over."
             )
-        words = {
+        values = {
             "postgres_password": secrets.token_hex(16),
             "reader_password": secrets.token_hex(16),
             "s3_access_key_id": "KPI" + secrets.token_hex(8).upper(),
             "s3_secret_access_key": secrets.token_hex(20),
         }
-        replace(self.credentials_file, json.dumps(words, indent=2) + "\n")
-        return Credentials.model_validate(words)
+        replace_file(self.credentials_file, json.dumps(values, indent=2) + "\n")
+        return Credentials.model_validate(values)
 
     def log(self, server: str) -> Path:
-        """Where the named server writes what it has to say."""
+        """Return the path of the named server's log file."""
         return self.logs / f"{server}.log"
 
 
-def make(folder: Path, mode: int) -> None:
-    """Make a folder of that mode, whatever the umask; one that is there keeps its mode."""
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder with that mode, regardless of the umask. An existing folder keeps its mode."""
     if not folder.is_dir():
         folder.mkdir(mode, exist_ok=True)
         folder.chmod(mode)
 
 
-def close(path: Path) -> bool:
-    """Take from others what a mode gives them, where the path is ours to change; whether there was anything."""
+def close_to_others(path: Path) -> bool:
+    """Take all permissions on the path from others, if we may change it; return whether there were any."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -151,10 +151,10 @@ def close(path: Path) -> bool:
     return True
 
 
-def replace(path: Path, text: str, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
-    """Write the file in one step: a reader finds the old text or the new one, never half, never under a wider mode.
+def replace_file(path: Path, text: str, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+    """Write the file atomically: a reader finds the old text or the new text, and the mode is never wider than `mode`.
 
-    `owner` is (uid, gid), for an account that only root can give files to.
+    `owner` is (uid, gid); only root can set it.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)
@@ -168,27 +168,30 @@ def replace(path: Path, text: str, mode: int = 0o600, owner: tuple[int, int] | N
     aside.replace(path)
 
 
-def size(log: Path) -> int:
-    """How far a log file has got."""
+def log_size(log: Path) -> int:
+    """Return the size of a log file in bytes, 0 if there is none."""
     return log.stat().st_size if log.exists() else 0
 
 
-def trim(log: Path) -> None:
-    """Keep a log file below its bound, one predecessor aside; works while a server is appending to it."""
-    if size(log) > LOG_BYTES:
-        before = log.with_suffix(".log.1")
-        before.unlink(missing_ok=True)
+def trim_log(log: Path) -> None:
+    """Move the text of a log file above LOG_BYTES to `<name>.log.1`. Works while a server appends to the file."""
+    if log_size(log) > LOG_BYTES:
+        previous = log.with_suffix(".log.1")
+        previous.unlink(missing_ok=True)
         with (
-            log.open("rb") as now,
-            os.fdopen(os.open(before, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept,
+            log.open("rb") as current,
+            os.fdopen(os.open(previous, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept,
         ):
-            shutil.copyfileobj(now, kept)
+            shutil.copyfileobj(current, kept)
         os.truncate(log, 0)
 
 
-def telling_line(log: Path, since: int) -> str:
-    """The first line after byte `since` that says what went wrong, the rest being what followed; else the last line."""
-    said = log.read_bytes()[since:] if log.exists() else b""
-    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "CRITICAL", "rror:"))]
-    return [*telling[:1], *lines[-1:], "nothing"][0].strip()
+def error_line(log: Path, since: int) -> str:
+    """Return the first line after byte `since` that reports an error, else the last line, else "nothing".
+
+    The first error is the cause; the later ones follow from it.
+    """
+    written = log.read_bytes()[since:] if log.exists() else b""
+    lines = [line for line in written.decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "CRITICAL", "rror:"))]
+    return [*errors[:1], *lines[-1:], "nothing"][0].strip()

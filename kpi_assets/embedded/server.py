@@ -1,8 +1,8 @@
-"""One server process of a home: started, recognised again by other processes, waited for, ended.
+"""One server process of a home: how it is started, found by other processes, waited for and stopped.
 
-Belongs here: what PostgreSQL and rclone have in common. Not here: what each is started with (postgres.py, s3.py).
-A server holds a lock of its own (run/<name>.lock) for as long as it or any child of it lives, so that "is it alive" has
-one answer for everybody, also across containers that share the folder; run/<name>.json says which process and port.
+Belongs here: what PostgreSQL and rclone have in common. Not here: how each of them is started (postgres.py, s3.py).
+A server and its children hold a lock (run/<name>.lock) for as long as they live. So every process can tell whether the
+server is alive, also across containers that share the folder. run/<name>.json records its process and port.
 """
 
 import json
@@ -33,16 +33,16 @@ from kpi_assets.waiting import Waits
 
 logger = logging.getLogger(__name__)
 
-PORTS = range(20000, 32000)  # below the ports that systems hand out to outgoing connections
+PORTS = range(20000, 32000)  # below the ports that systems assign to outgoing connections
 ATTEMPTS = 3
-GRACE = 5  # seconds in which a killed process lets go of its files
+GRACE = 5  # seconds until a killed process has released its files
 PAUSE = 0.02
 
 _children: list[subprocess.Popen[bytes]] = []  # kept until they have ended, so that each is reaped
 
 
 class Answer(Enum):
-    """What a server says when asked; the value is for how many seconds on end that is acceptable."""
+    """A server's answer to a probe. The value is the number of seconds for which this answer may last at a start."""
 
     READY = 0
     SILENT = 60
@@ -52,7 +52,7 @@ class Answer(Enum):
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start a server: its command line holds no secret, its environment may."""
+    """How to start a server. The command line holds no secret; the environment may."""
 
     command: Sequence[str]
     environment: dict[str, str] = field(repr=False)
@@ -61,7 +61,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """What `kpi status` says of a server; port and pid are None where there are none."""
+    """What `kpi status` shows about a server; port and pid are None if there is none."""
 
     name: str
     running: bool
@@ -70,16 +70,16 @@ class ServerStatus:
 
 
 class Server(ABC):
-    """One of the two servers of a home."""
+    """One of the two servers of a home, PostgreSQL or S3."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    endings: ClassVar[Sequence[tuple[signal.Signals, float]]]  # what ends it, and how many seconds each may take
+    stop_signals: ClassVar[Sequence[tuple[signal.Signals, float]]]  # sent in turn, each with the seconds it may take
 
     def __init__(self, place: Home):
         self.home = place
         self.log = place.log(self.name)
-        self.cache: Path | None = None  # what a second attempt does without
+        self.cache: Path | None = None  # a second attempt to start removes it
         self.child_title: str | None = None  # how the command lines of the server's children begin
         self._lock = place.run / f"{self.name}.lock"
         self._record_file = place.run / f"{self.name}.json"
@@ -88,29 +88,29 @@ class Server(ABC):
 
     @abstractmethod
     def check_installed(self) -> None:
-        """Raise UserError when the server's program is not there."""
+        """Raise UserError if the server's program is not installed."""
 
     @abstractmethod
     def prepare(self, port: int) -> Launch:
-        """Write what the server reads at its start; it does not run meanwhile."""
+        """Write the files that the server reads at its start, and return how to start it. It does not run yet."""
 
     @abstractmethod
-    def ask(self) -> Answer:
-        """Talk to the server as a client does."""
+    def probe(self) -> Answer:
+        """Send the server a request as a client does."""
 
     @abstractmethod
     def is_main(self, arguments: Sequence[str]) -> bool:
-        """Whether a command line is that of this home's server."""
+        """Return whether a process with these arguments is this home's server."""
 
     @property
     def port(self) -> int | None:
-        """The port the server listens on or, when it is down, listened on last."""
-        port = self._recorded().get("port")
+        """The port that the server listens on, or that it used last if it is down."""
+        port = self._read_record().get("port")
         return port if isinstance(port, int) else None
 
     def process(self) -> psutil.Process | None:
-        """The running server, or None. A number that meanwhile belongs to another program is not mistaken for it."""
-        pid = self._recorded().get("pid")
+        """Return the running server, or None if it does not run or its pid belongs to another program by now."""
+        pid = self._read_record().get("pid")
         if not isinstance(pid, int):
             return None
         _reap()
@@ -121,59 +121,59 @@ class Server(ABC):
             return None
 
     def check_alive(self) -> None:
-        """Raise UserError when the server has ended, with its last words."""
+        """Raise UserError if the server has exited, with the error from its log."""
         if self.process() is None:
-            self._fail("ended by itself: say `kpi up` again")
+            self._fail("exited unexpectedly: run `kpi up` again")
 
     def status(self) -> ServerStatus:
-        """Whether it runs, and where; takes no lock and changes nothing."""
+        """Return whether the server runs, and where. Takes no lock and changes nothing."""
         process = self.process()
         return ServerStatus(self.name, process is not None, self.port, process.pid if process else None)
 
     def launch(self, attempt: int = 0) -> None:
-        """Start the server unless it runs; does not wait for it. The caller holds the start lock.
+        """Start the server unless it runs, without waiting for it. The caller holds the start lock.
 
-        Raises UserError when processes keep the folder that cannot be seen from here.
+        Raises UserError if a process that is not visible from here holds the server's lock.
         """
-        home.trim(self.log)
-        self._log_start = home.size(self.log)
+        home.trim_log(self.log)
+        self._log_start = home.log_size(self.log)
         lock = locks.take(self._lock, locks.EXCLUSIVE)
         if lock is None:
             if self.process() or self._find_unrecorded():
                 return
-            self._end_strays()
+            self._kill_leftovers()
             lock = locks.take(self._lock, locks.EXCLUSIVE, patience=GRACE)
         if lock is None:
-            self._fail_unseen()
+            self._fail_invisible()
         try:
             self._spawn(lock, attempt)
         finally:
             os.close(lock)
 
     def await_ready(self) -> None:
-        """Wait until the server answers; one that dies meanwhile is started again, elsewhere if its port was taken.
+        """Wait until the server answers. If it dies meanwhile, start it again, on another port if its own was taken.
 
-        Raises UserError, with the telling line of its log, when it does not come up.
+        Raises UserError with the error from its log if it does not come up.
         """
         for attempt in range(ATTEMPTS):
             if attempt:
                 self.launch(attempt)
-            if self._answers():
+            if self._wait_for_answer():
                 return
         self._fail("did not start")
 
     def stop(self) -> bool:
-        """End the server, whoever started it; False when it was not running."""
+        """Stop the server, whoever started it. Return False if it was not running."""
         running = self.process()
         if running is None:
             if not self._alive():
                 return False
             running = self._find_unrecorded()
-        self._log_start = home.size(self.log)
-        for ending, patience in self.endings:
+        self._log_start = home.log_size(self.log)
+        for stop_signal, patience in self.stop_signals:
             try:
                 if running is not None:
-                    running.send_signal(ending)
+                    running.send_signal(stop_signal)
             except psutil.NoSuchProcess:
                 running = None
             except psutil.AccessDenied:
@@ -181,18 +181,18 @@ class Server(ABC):
                     f"{self.title} of {self.home.root} belongs to {running and running.username()}: "
                     "stop it as that user."
                 ) from None
-            if self._gone(patience if running is not None else 0):
+            if self._wait_until_gone(patience if running is not None else 0):
                 return True
-        self._end_strays()
-        if not self._gone(GRACE):
-            self._fail_unseen()
+        self._kill_leftovers()
+        if not self._wait_until_gone(GRACE):
+            self._fail_invisible()
         return True
 
-    def _recorded(self) -> dict[str, Any]:
+    def _read_record(self) -> dict[str, Any]:
         try:
             self._record = json.loads(self._record_file.read_text())
         except FileNotFoundError:
-            pass  # never started, or the home was removed under a running server: what was known remains
+            pass  # never started, or the home was removed under a running server: keep the last known record
         except ValueError:
             self._record = {}
         return self._record
@@ -203,7 +203,7 @@ class Server(ABC):
             shutil.rmtree(self.cache, ignore_errors=True)
         launch = self.prepare(port)
         account: dict[str, Any] = launch.account.for_popen() if launch.account else {}
-        self._keep({"port": port, "pid": None})
+        self._write_record({"port": port, "pid": None})
         with self.open_log() as log:
             child = subprocess.Popen(  # noqa: S603
                 launch.command,
@@ -212,30 +212,30 @@ class Server(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is for the command, which ends the server in order
+                start_new_session=True,  # so that Ctrl-C reaches only the command, which stops the server in order
                 pass_fds=[lock],
                 umask=0o077,
                 **account,
             )
         _children.append(child)
-        self._keep({"port": port, "pid": child.pid})
+        self._write_record({"port": port, "pid": child.pid})
 
     def open_log(self) -> IO[bytes]:
-        """The server's log, to append to; from here on are the words of this attempt."""
+        """Open the server's log for appending, and remember where the lines of this attempt begin."""
         log = os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
-        self._log_start = home.size(self.log)
+        self._log_start = home.log_size(self.log)
         return log
 
-    def _keep(self, record: dict[str, Any]) -> None:
+    def _write_record(self, record: dict[str, Any]) -> None:
         self._record = record
-        home.replace(self._record_file, json.dumps(record) + "\n")
+        home.replace_file(self._record_file, json.dumps(record) + "\n")
 
-    def _answers(self) -> bool:
+    def _wait_for_answer(self) -> bool:
         last = Answer.SILENT
         since = time.monotonic()
         waits = Waits(f"waiting for {self.title[0].lower()}{self.title[1:]} to answer")
-        said = False
-        while (answer := self.ask()) is not Answer.READY:
+        warned = False
+        while (answer := self.probe()) is not Answer.READY:
             if self.process() is None:
                 return False
             if answer is not last:
@@ -243,24 +243,24 @@ class Server(ABC):
             waited = time.monotonic() - since
             if waited > answer.value and answer is Answer.REFUSED:
                 raise UserError(
-                    f"{self.title} refuses the keys in {self.home.credentials_file}: put the original file back, "
-                    f"or remove {self.home.root} to begin anew."
+                    f"{self.title} refuses the keys in {self.home.credentials_file}: restore the original file, "
+                    f"or remove {self.home.root} to start over."
                 )
             if waited > answer.value:
                 self._fail(f"is not ready after {waited:.0f} s")
-            if answer is Answer.BUSY and waited > 5 and not said:
-                logger.warning("%s was not stopped in order and recovers: this may take minutes.", self.title)
-                said = True
+            if answer is Answer.BUSY and waited > 5 and not warned:
+                logger.warning("%s was not shut down cleanly and is recovering: this may take minutes.", self.title)
+                warned = True
             waits()
             time.sleep(PAUSE)
         return True
 
     def _fail(self, what: str) -> NoReturn:
-        raise UserError(f"{self.title} {what}; its log {self.log} says: {home.telling_line(self.log, self._log_start)}")
+        raise UserError(f"{self.title} {what}; its log {self.log} says: {home.error_line(self.log, self._log_start)}")
 
-    def _fail_unseen(self) -> NoReturn:
+    def _fail_invisible(self) -> NoReturn:
         raise UserError(
-            f"{self.title} in {self.home.root} is kept by a process that cannot be seen or ended from here, "
+            f"{self.title} in {self.home.root} is held by a process that is not visible from here, "
             "perhaps in another container: stop it there, or set KPI_HOME to another folder."
         )
 
@@ -273,7 +273,7 @@ class Server(ABC):
             os.close(lock)
         return lock is None
 
-    def _gone(self, patience: float) -> bool:
+    def _wait_until_gone(self, patience: float) -> bool:
         deadline = time.monotonic() + patience
         while self._alive() or self.process() is not None:
             if time.monotonic() > deadline:
@@ -288,23 +288,23 @@ class Server(ABC):
         return living(process.pid) is not None and self.is_main(process.cmdline())
 
     def _find_unrecorded(self) -> psutil.Process | None:
-        """The server whose starter was killed before it could write down the process; from now on it is recorded."""
+        """Find and record a server whose starter was killed before it could record the process."""
         if self.port is not None:
             for process in self._visible():
                 if self._is_main(process):
-                    self._keep({"port": self.port, "pid": process.pid})
+                    self._write_record({"port": self.port, "pid": process.pid})
                     return process
         return None
 
-    def _end_strays(self) -> None:
-        """Kill what a server left behind that was itself killed: it can only hold up the next one."""
+    def _kill_leftovers(self) -> None:
+        """Kill the processes that a killed server left behind, because they hold the lock that the next one needs."""
         for process in self._visible():
-            logger.warning("%s was killed and left process %d behind, which is ended.", self.title, process.pid)
+            logger.warning("%s was killed and left process %d behind: killing it.", self.title, process.pid)
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
     def _visible(self) -> Iterator[psutil.Process]:
-        """Every process of this home's server, found by its command line."""
+        """Yield every visible process of this home's server, found by its command line."""
         for process in psutil.process_iter():
             try:
                 title = " ".join(process.cmdline())
@@ -333,5 +333,5 @@ def _free_port() -> int:
         if _is_free(port):
             return port
     raise UserError(
-        f"No port from {PORTS[0]} to {PORTS[-1]} is free on 127.0.0.1: end some of the programs that listen there."
+        f"No port from {PORTS[0]} to {PORTS[-1]} is free on 127.0.0.1: stop some of the programs that listen there."
     )

@@ -1,11 +1,11 @@
-"""The embedded servers as one thing that processes share: the first to come starts them, the last to leave ends them.
+"""The embedded servers as one stack that processes share: the first process starts it, the last one stops it.
 
-Belongs here: who uses the stack, and what they find in their environment. Not here: the servers themselves.
+Belongs here: which processes use the stack, and what they find in their environment. Not here: the servers themselves.
 
-Everybody who uses a stack holds a shared lock on run/users.lock, which dies with the process. Who comes takes the start
-lock first, then the shared lock, then starts what does not run. Who leaves gives up the shared lock and tries for an
-exclusive one, without waiting: whoever gets it is alone and ends the servers under it, while those who come wait for
-their shared lock, and then start them again.
+Each process that uses a stack holds a shared lock on run/users.lock, which ends with the process. On entering, it takes
+the start lock, then the shared lock, then starts the servers that do not run. On leaving, it releases the shared lock
+and tries to take an exclusive one without waiting. If it gets the lock, it is the last user and stops the servers while
+it holds the lock. Processes that enter meanwhile wait for their shared lock, and then start the servers again.
 """
 
 import os
@@ -28,7 +28,7 @@ from kpi_assets.scrub import keep_secret
 from kpi_assets.settings import Settings
 from kpi_assets.settings import settings as current_settings
 
-PATIENCE = 180  # seconds for somebody else's start or stop
+PATIENCE = 180  # seconds to wait while another process starts or stops the servers
 
 
 class Stack:
@@ -41,22 +41,22 @@ class Stack:
         self._lock_fd: int | None = None
 
     def __enter__(self) -> "Stack":
-        """Start what does not run yet, and wait until it answers.
+        """Start the servers that do not run yet, and wait until they answer.
 
-        Raises UserError when a program is missing, a server does not come up, or the folder is not ours.
+        Raises UserError if a program is missing, a server does not come up, or the folder is not ours.
         """
         servers = [server for server in (self._s3, self._postgres) if server]
         for server in servers:
             server.check_installed()
-        with _plainly(self._home), ExitStack() as undo:
+        with _os_errors_as_user_errors(self._home), ExitStack() as undo:
             self._home.create()
             with _start_lock(self._home):
                 self._lock_fd = locks.take(self._home.users_lock, locks.SHARED, PATIENCE)
                 if self._lock_fd is None:
                     raise UserError(
-                        f"The servers in {self._home.root} have been stopping for {PATIENCE} s: say `kpi down`."
+                        f"The servers in {self._home.root} have been stopping for {PATIENCE} s: run `kpi down`."
                     )
-                undo.callback(self._leave)
+                undo.callback(self._release)
                 for server in servers:
                     server.launch()
                 for server in servers:
@@ -67,12 +67,12 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with _plainly(self._home):
-            self._leave()
+        with _os_errors_as_user_errors(self._home):
+            self._release()
 
     @property
     def lock_fd(self) -> int:
-        """Descriptor of the shared lock: a child that is given it (pass_fds) keeps the stack in use while it lives."""
+        """Descriptor of the shared lock. A child that inherits it (pass_fds) keeps the stack in use while it lives."""
         assert self._lock_fd is not None, "the stack is not in use"
         return self._lock_fd
 
@@ -82,7 +82,7 @@ class Stack:
         return self._home.credentials
 
     def environment(self) -> dict[str, str]:
-        """What clients of the embedded servers find in their environment; holds passwords."""
+        """Return the environment variables that lead clients to the embedded servers. They hold passwords."""
         found = {"KPI_HOME": str(self._home.root)}
         if self._postgres:
             found["KPI_POSTGRES_URL"] = self._postgres.url()
@@ -92,44 +92,47 @@ class Stack:
             found["AWS_ACCESS_KEY_ID"] = keys.s3_access_key_id.get_secret_value()
             found["AWS_SECRET_ACCESS_KEY"] = keys.s3_secret_access_key.get_secret_value()
             found["AWS_DEFAULT_REGION"] = REGION
-            # rclone sends the checksum of the whole object along with a part of it, which boto3 would hold against it.
+            # rclone sends the checksum of the whole object with a part of it, and boto3 would report a mismatch.
             found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
         return found
 
-    def named_in(self, settings: Settings) -> Settings:
-        """The settings with these servers in them, whose passwords nothing may show."""
+    def add_servers_to(self, settings: Settings) -> Settings:
+        """Return the settings with the URLs of these servers, and register the passwords as secrets."""
         changes: dict[str, object] = {"home": self._home.root}
         if self._postgres:
             changes["postgres_url"] = SecretStr(self._postgres.url())
         if self._s3:
             changes["s3_endpoint_url"] = self._s3.url()
             keep_secret([self.credentials.s3_secret_access_key.get_secret_value()])
-        named = settings.model_copy(update=changes)
-        keep_secret(named.secrets())
-        return named
+        complete = settings.model_copy(update=changes)
+        keep_secret(complete.secrets())
+        return complete
 
     def make_bucket(self, name: str) -> Path:
-        """The folder of a bucket on the embedded S3, made if missing; UserError for a name that S3 would refuse."""
+        """Return the folder of a bucket on the embedded S3, and make the bucket if it is missing.
+
+        Raises UserError for a name that S3 would refuse.
+        """
         assert self._s3 is not None, "this stack has no S3"
         return self._s3.make_bucket(name)
 
     def check_alive(self) -> None:
-        """Raise UserError when a server has ended although it is in use."""
+        """Raise UserError if a server has exited while it is in use."""
         for server in (self._postgres, self._s3):
             if server:
                 server.check_alive()
 
-    def _leave(self) -> None:
-        """Give up our share, and end the servers if nobody else has one."""
+    def _release(self) -> None:
+        """Release the shared lock, and stop the servers if no other process holds it."""
         os.close(self.lock_fd)
         self._lock_fd = None
         try:
-            # On a descriptor of its own: what a child of ours still shares of the old one counts as somebody else.
+            # Take it on a new descriptor, so that a child that still shares the old one counts as another user.
             alone = locks.take(self._home.users_lock, locks.EXCLUSIVE)
-        except FileNotFoundError:  # the home was removed meanwhile, so nobody can come
-            for ours in (self._postgres, self._s3):
-                if ours:
-                    ours.stop()
+        except FileNotFoundError:  # the home was removed meanwhile, so no other process can enter
+            for own in (self._postgres, self._s3):
+                if own:
+                    own.stop()
             return
         if alone is not None:
             try:
@@ -140,7 +143,7 @@ class Stack:
 
 
 class Servers(NamedTuple):
-    """Settings that name every server, and the embedded ones among these; None where the settings named all before."""
+    """Settings that name every server, and the stack of the embedded ones; None if the given settings named all."""
 
     settings: Settings
     stack: Stack | None
@@ -154,23 +157,23 @@ class Servers(NamedTuple):
 
 @contextmanager
 def embedded_servers(settings: Settings) -> Iterator[Servers]:
-    """Embedded servers for what the settings do not name; after, they are down unless somebody else uses them.
+    """Run embedded servers for those that the settings do not name, as long as the context lasts.
 
-    What libraries read by themselves (boto3, libpq), and what Dagster and programs that are started have no other way
-    to be told, is in this process's environment meanwhile; after, it is what it was.
+    Afterwards the servers are stopped unless another process uses them. Within the context, this process's environment
+    names the servers too, for libraries (boto3, libpq), Dagster and child processes. Afterwards it is restored.
     """
     if not (settings.embedded_postgres or settings.embedded_s3):
         yield Servers(settings, None)
         return
     stack = Stack(settings.home, postgres=settings.embedded_postgres, s3=settings.embedded_s3)
-    with _environ(_diversions(settings)), stack, _environ(stack.environment()):
-        yield Servers(stack.named_in(settings), stack)
+    with _environ(_neutral_environment(settings)), stack, _environ(stack.environment()):
+        yield Servers(stack.add_servers_to(settings), stack)
 
 
 def stop(home: Path) -> list[str]:
-    """End the servers of a home, whoever started and uses them; the names of those that were running."""
+    """Stop the servers of a home, whoever uses them. Return the names of those that were running."""
     place = Home(home)
-    with _plainly(place):
+    with _os_errors_as_user_errors(place):
         if not place.run.exists():
             return []
         with _start_lock(place):
@@ -178,9 +181,9 @@ def stop(home: Path) -> list[str]:
 
 
 def status(home: Path) -> list[ServerStatus]:
-    """Both servers of a home: running or not, port and process; changes nothing."""
+    """Return the status of both servers of a home. Changes nothing."""
     place = Home(home)
-    with _plainly(place):
+    with _os_errors_as_user_errors(place):
         return [server.status() for server in _servers(place)]
 
 
@@ -194,7 +197,7 @@ def _start_lock(home: Home) -> Iterator[None]:
     if lock is None:
         raise UserError(
             f"Another kpi command has been starting the servers in {home.root} for {PATIENCE} s: "
-            "end it, then try again."
+            "stop it, then try again."
         )
     try:
         yield
@@ -203,19 +206,19 @@ def _start_lock(home: Home) -> Iterator[None]:
 
 
 @contextmanager
-def _plainly(home: Home) -> Iterator[None]:
-    """Say in one sentence what the system refused."""
+def _os_errors_as_user_errors(home: Home) -> Iterator[None]:
+    """Turn an OSError into a UserError of one sentence."""
     try:
         yield
     except OSError as error:
         raise UserError(
             f"The embedded servers cannot use {error.filename or home.root} ({error.strerror}): "
-            "make it yours to read and write, or set KPI_HOME to another folder."
+            "give yourself read and write access to it, or set KPI_HOME to another folder."
         ) from error
 
 
-def _diversions(settings: Settings) -> dict[str, str | None]:
-    """Variables of the user's that would lead clients past the embedded servers, with what they are to be meanwhile.
+def _neutral_environment(settings: Settings) -> dict[str, str | None]:
+    """Return new values (None: unset) for the user's variables that would lead clients past the embedded servers.
 
     They are the defaults of libpq (PGSSLMODE, PGSERVICE) and of boto3 (AWS_PROFILE, AWS_SESSION_TOKEN), and the proxy.
     """
@@ -233,7 +236,7 @@ def _diversions(settings: Settings) -> dict[str, str | None]:
 
 @contextmanager
 def _environ(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Environment variables set or, where None, unset for the time; the settings are read again on both sides."""
+    """Set environment variables (None: unset) within the context. The settings are read again after each change."""
     before = {name: os.environ.get(name) for name in changes}
     try:
         _set_environ(changes)

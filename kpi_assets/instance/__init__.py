@@ -1,4 +1,5 @@
 """The Dagster instance: its folder, its dagster.yaml, and the storage behind it.
 
-Belongs here: what makes runs, events and schedules last. Not here: what runs (assets/, automation/).
+Belongs here: how runs, events and schedules are stored, and the processes of `kpi up`. Not here: what runs (assets/,
+automation/).
 """

@@ -1,6 +1,6 @@
-"""Who may use the web UI: the host names that it answers to, and the token that lets a person in.
+"""Access to the web UI: the host names that it answers to, and the token that a person needs.
 
-Belongs here: where both come from, the settings or a file below KPI_HOME. Not here: the rules that use them (guard.py).
+Belongs here: reading both from the settings or a file below KPI_HOME. Not here: the rules that use them (guard.py).
 """
 
 import os
@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from urllib.parse import quote
 
-from kpi_assets.embedded.home import replace
+from kpi_assets.embedded.home import replace_file
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
 
@@ -16,29 +16,29 @@ LOOPBACK = "127.0.0.1"
 
 
 def allowed_hosts(settings: Settings, port: int) -> frozenset[str]:
-    """The Host headers that are answered: this machine's own names with the port, and KPI_UI_HOSTS."""
+    """Return the accepted Host headers: the loopback names with the port, and KPI_UI_HOSTS."""
     return frozenset([*(f"{name}:{port}" for name in (LOOPBACK, "localhost", "[::1]")), *settings.ui_host_names])
 
 
 def cookie_name(port: int) -> str:
-    """Cookies do not tell ports apart, so that two homes on one machine need two names."""
+    """Return the cookie's name. It has the port in it, because browsers share cookies among the ports of a host."""
     return f"kpi_ui_{port}"
 
 
 def make_token(settings: Settings) -> str | None:
-    """The token for a web UI that is about to start; the same at each start of a home. None: it asks for none."""
+    """Return the token for a web UI that is about to start; the first start makes it. None: no token is needed."""
     if settings.ui_token is None:
         path = _token_file(settings.home)
         if not _is_private(path) or not path.read_text():
             path.parent.mkdir(0o700, parents=True, exist_ok=True)
-            replace(path, secrets.token_urlsafe(24), 0o600)
+            replace_file(path, secrets.token_urlsafe(24), 0o600)
     return token_of(settings)
 
 
 def token_of(settings: Settings) -> str | None:
-    """The token of the web UI of these settings; None where it asks for none.
+    """Return the token of the web UI, or None if it needs none.
 
-    Raises UserError where there is neither the setting nor a file that `kpi up` made.
+    Raises UserError if there is neither the setting nor the file that `kpi up` makes.
     """
     if settings.ui_token is not None:
         return settings.ui_token.get_secret_value() or None
@@ -52,7 +52,7 @@ def token_of(settings: Settings) -> str | None:
 
 
 def link(address: str, token: str | None) -> str:
-    """The address that lets a person in. It holds the token, so it is for the terminal and for no message or log."""
+    """Return the address with the token in it. Print it on the terminal only, never in a message or log."""
     return f"{address}/?token={quote(token)}" if token else address
 
 
@@ -61,7 +61,7 @@ def _token_file(home: Path) -> Path:
 
 
 def _is_private(path: Path) -> bool:
-    """Whether it is there and nobody else could read it; what others could read is made anew."""
+    """Return whether the file exists and only we can read it. Others may know a token that they could read."""
     try:
         found = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""The pictures of KPIs that the web UI serves beside Dagster's pages: /kpi/chart/<pipeline>/<schema.table>.svg.
+"""The charts of KPIs that the web UI serves beside Dagster's pages: /kpi/chart/<pipeline>/<schema.table>.svg.
 
-Each shows the latest published load_date, or that of `?load_date=`, as readers see it. Belongs here: the address, what
-is read for it and how it is answered. Not here: drawing (drawing.py), who may ask (guard.py).
+A chart shows the published rows of the latest load_date, or of the one in `?load_date=`. Belongs here: the address, the
+rows that are read for it, and the response. Not here: drawing (drawing.py), access control (guard.py).
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from kpi_assets.warehouse.preview import published_chart_rows
 logger = logging.getLogger(__name__)
 
 PAGES = "/kpi/"
-LIMITS = {"statement_timeout": "10s", "lock_timeout": "5s"}  # somebody waits for the picture
+LIMITS = {"statement_timeout": "10s", "lock_timeout": "5s"}  # a person is waiting for the chart
 _PATH = re.compile(rf"/kpi/chart/({IDENTIFIER})/({IDENTIFIER}\.{IDENTIFIER})\.svg")
 _SVG: Headers = [
     (b"content-type", b"image/svg+xml"),
@@ -40,18 +40,18 @@ _SENTENCE: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-
 
 
 def chart_path(pipeline: str, relation: Relation) -> str:
-    """Where a KPI's picture is found, below the address of the web UI."""
+    """Return the path of a KPI's chart below the address of the web UI."""
     return f"{PAGES}chart/{pipeline}/{relation}.svg"
 
 
 class Charts:
-    """The pictures, and `app` for every other path."""
+    """An ASGI app that serves the charts, and passes every other path on to `app`."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings, self._pipelines = app, settings, _Pipelines(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what lies below PAGES."""
+        """Answer a request for a path below PAGES; pass every other one on."""
         if scope["type"] != "http" or not scope["path"].startswith(PAGES):
             await self._app(scope, receive, send)
             return
@@ -61,12 +61,12 @@ class Charts:
         await send({"type": "http.response.body", "body": text.encode()})
 
     def _answer(self, path: str, wanted: str) -> tuple[int, Headers, str]:
-        """Status, headers and body. What cannot be drawn at the moment is a picture too, which says why."""
+        """Return status, headers and body. If a chart cannot be drawn now, the body is an image that says why."""
         names = _PATH.fullmatch(path)
         if names is None:
             return 404, _SENTENCE, f"There is no such page: a chart is {PAGES}chart/PIPELINE/SCHEMA.TABLE.svg.\n"
         try:
-            if broken := self._pipelines.now()[1].get(names[1]):
+            if broken := self._pipelines.current()[1].get(names[1]):
                 raise broken.error
             table = self._kpis().get((names[1], names[2]))
             if table is None:
@@ -79,14 +79,14 @@ class Charts:
         except UserError as error:
             return 503, _SVG, message_svg(names[2], str(error))
         except psycopg.Error:
-            logger.exception("a chart could not be read")
-            return 503, _SVG, message_svg(names[2], "The chart could not be read: the log of the web UI says why.")
+            logger.exception("The rows of a chart could not be read.")
+            return 503, _SVG, message_svg(names[2], "The chart could not be read: see the log of the web UI.")
 
     def _kpis(self) -> dict[tuple[str, str], Table]:
-        """By pipeline and `schema.table`: names in an address only ever choose among those that are loaded."""
+        """Return all KPIs by pipeline and `schema.table`. An address only selects one; its text never reaches SQL."""
         return {
             (pipeline.name, str(relation)): table
-            for pipeline in self._pipelines.now()[0].values()
+            for pipeline in self._pipelines.current()[0].values()
             for relation, table in pipeline.tables.items()
             if table.header.kpi
         }
@@ -104,7 +104,7 @@ class Charts:
             if publish.rows and find_lost(connection, table, [publish.load_date]):
                 sentence = f"The rows of {relation} of {day} are gone from the database: run the load_date again."
                 return message_svg(str(relation), sentence)
-            # As it was published: the file may have other columns by now.
+            # Use the columns of the publish, because the file may have other columns by now.
             columns = publish.types or table.types
             if {chart.x, chart.y} - {*columns}:
                 sentence = f"{relation} of {day} was published without {chart.x} or {chart.y}: run the load_date again."
@@ -115,15 +115,15 @@ class Charts:
 
 
 class _Pipelines:
-    """The pipelines as their files are now; read again when a file changed."""
+    """A cache of the pipelines, which is read again when a file below `sql/` has changed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._lock = settings, Lock()
         self._seen: frozenset[tuple[Path, int, int]] | None = None
         self._found: tuple[dict[str, Pipeline], dict[str, Broken]] = ({}, {})
 
-    def now(self) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
-        """Those that can be read, and the others, by name. Raises UserError where there is none at all."""
+    def current(self) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
+        """Return the pipelines that can be read, and the broken ones, by name. Raises UserError if there is none."""
         with self._lock:
             seen = self._files()
             if seen != self._seen:

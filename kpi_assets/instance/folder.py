@@ -1,19 +1,19 @@
-"""The instance folder below KPI_HOME: its dagster.yaml, written anew unless a person wrote it, and its database.
+"""The instance folder below KPI_HOME: its dagster.yaml, which is rewritten unless a person wrote it, and its database.
 
-Not here: any import of Dagster, so that short commands stay short.
+Not here: any import of Dagster, so that short commands stay fast.
 """
 
 import os
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from kpi_assets.embedded.home import Home, replace
+from kpi_assets.embedded.home import Home, replace_file
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.provision import ensure_database
 
 DATABASE = "dagster"
-# Variables of other programs that name files. A relative one would name another file in another working folder.
+# Variables of other programs that name files. A relative path would name another file in another working folder.
 FILES = (
     "AWS_CA_BUNDLE",
     "AWS_CONFIG_FILE",
@@ -30,16 +30,16 @@ FILES = (
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
 )
-LOCATION = "kpi_assets"  # what every workspace calls the code location: by it Dagster knows its sensors again
-OURS = "# Written by kpi_assets at each start"  # how a file begins that prepare() may replace
+LOCATION = "kpi_assets"  # the code location's name in every workspace, by which Dagster identifies its sensors
+OURS = "# Written by kpi_assets at each start"  # the beginning of a file that prepare() may replace
 
 DAGSTER_YAML = f"""\
-{OURS}. A file without this line is yours, and is left as it is.
+{OURS}. A file without this line is yours and is not changed.
 storage:
   custom:
     module: kpi_assets.instance.storage
     class: PooledPostgresStorage
-    config: {{}}  # the URL is a setting, so that no password is written here
+    config: {{}}  # the URL comes from the settings, so that no password is written here
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -47,7 +47,7 @@ run_coordinator:
 concurrency:
   runs: {{max_concurrent_runs: 4}}
 run_monitoring: {{enabled: true, start_timeout_seconds: 180, max_runtime_seconds: 21600, poll_interval_seconds: 20}}
-# What may pass is tried again by the step itself; a run that failed otherwise would fail again.
+# A step retries transient errors itself. A run that fails for another reason would fail again.
 run_retries: {{enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false}}
 retention:
   schedule: {{purge_after_days: 30}}
@@ -64,9 +64,9 @@ load_from:
 
 
 def storage_url(settings: Settings) -> str:
-    """The URL of Dagster's database, in the form that keeps SQLAlchemy on psycopg2.
+    """Return the URL of Dagster's database, with psycopg2 named as its driver.
 
-    With plain `postgresql://` SQLAlchemy 2.1 takes psycopg 3, which dagster-postgres cannot talk through.
+    With a plain `postgresql://` SQLAlchemy 2.1 uses psycopg 3, which dagster-postgres does not support.
     """
     server = settings.dagster_postgres_url or settings.postgres_url
     if server is None:
@@ -76,16 +76,16 @@ def storage_url(settings: Settings) -> str:
     return urlunsplit(("postgresql+psycopg2", parts.netloc, path, parts.query, ""))
 
 
-def path_below(home: Path) -> Path:
-    """The instance folder of a KPI_HOME."""
+def instance_path(home: Path) -> Path:
+    """Return the path of the instance folder of a KPI_HOME."""
     return Home(home).instance
 
 
 def working_folder(home: Path) -> Path:
-    """The folder in which everything that `kpi up` starts works: made, and closed to everybody else.
+    """Return the working folder of everything that `kpi up` starts; make it, and close it to others.
 
-    Python and Dagster import modules from the folder they are started in, and Dagster reads a `.env` there. So it must
-    not be the folder in which somebody said `kpi up`. Raises UserError where it belongs to somebody else.
+    Python and Dagster import modules from their working folder, and Dagster reads a `.env` there. So the services must
+    not work in the folder in which a person runs `kpi up`. Raises UserError if the folder belongs to another user.
     """
     Home(home).check_is_ours()
     folder = home.resolve() / "run"
@@ -99,9 +99,9 @@ def working_folder(home: Path) -> Path:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment of what `kpi up` starts: this one, with every path absolute, and no import from a working folder.
+    """Return the environment of the processes of `kpi up`: absolute paths, and no imports from the working folder.
 
-    Python 3.10 does not know PYTHONSAFEPATH; there the working folder alone protects.
+    Python 3.10 ignores PYTHONSAFEPATH; there only the choice of the working folder protects.
     """
     files = {name: str(Path(os.environ[name]).absolute()) for name in FILES if os.environ.get(name)}
     ours = {"KPI_HOME": settings.home.resolve(), "KPI_SQL_DIR": settings.sql_dir.absolute()}
@@ -111,18 +111,18 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def workspace() -> Path:
-    """The workspace of this home, written anew into its folder; after `prepare`."""
+    """Write the workspace file into the instance folder and return its path. Call `prepare` first."""
     path = Path(os.environ["DAGSTER_HOME"]) / "workspace.yaml"
-    replace(path, WORKSPACE_YAML)
+    replace_file(path, WORKSPACE_YAML)
     return path
 
 
 def prepare(settings: Settings) -> Path:
-    """Make the folder, its dagster.yaml and Dagster's database; point this process's environment at the folder."""
+    """Make the instance folder, its dagster.yaml and Dagster's database, set DAGSTER_HOME, and return the folder."""
     folder = Home(settings.home).instance_folder()
     path = folder / "dagster.yaml"
     if not path.exists() or (path.read_text() != DAGSTER_YAML and path.read_text().startswith(OURS)):
-        replace(path, DAGSTER_YAML)
+        replace_file(path, DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     if settings.dagster_postgres_url is None and settings.postgres_url is not None:
         ensure_database(settings.postgres_url, DATABASE)

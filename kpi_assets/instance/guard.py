@@ -1,10 +1,10 @@
-"""The guard before the web UI: which requests reach Dagster's app, and what is answered to all others.
+"""The guard in front of the web UI: it decides which requests reach Dagster's app, and answers all others itself.
 
-A pure ASGI wrapper for HTTP and websockets. Belongs here: the rules and the sentences of refusals. Not here: which
-hosts and which token (access.py), how it is put before the app (web.py), how it is tested from outside (probe.py).
+A pure ASGI wrapper for HTTP and websockets. Belongs here: the rules and the messages of refusals. Not here: the hosts
+and the token (access.py), how the app is wrapped (web.py), the test from outside (probe.py).
 
-Any page that a browser shows may send requests to this machine. The UI can launch runs and delete history, so a request
-is let through only if the browser says that the UI itself makes it, and if it brings the token.
+Any page that a browser shows can send requests to this machine, and the UI can launch runs and delete history. So a
+request is accepted only if the browser says that it comes from the UI itself, and if it has the token.
 """
 
 import hmac
@@ -23,7 +23,7 @@ Headers = list[tuple[bytes, bytes]]
 
 GRAPHQL = "/graphql"
 READS = {"GET", "HEAD"}
-# They tell nothing that needs a token; a browser asks for the icon and the manifest without cookies.
+# They reveal nothing that needs protection, and a browser requests the icon and the manifest without cookies.
 OPEN_PATHS = {"/server_info", "/manifest.json", "/robots.txt", "/favicon.ico", "/favicon.png", "/favicon.svg"}
 SECURITY: Headers = [
     (b"x-frame-options", b"DENY"),
@@ -33,7 +33,7 @@ SECURITY: Headers = [
     (b"referrer-policy", b"same-origin"),
 ]
 COOKIE_SECONDS = 365 * 24 * 3600
-_IN_URL = "/%:@!$&'()*+,;=~?"  # what quote() leaves as it is; not the backslash, which browsers take for a slash
+_IN_URL = "/%:@!$&'()*+,;=~?"  # not quoted; the backslash is quoted, because browsers treat it as a slash
 
 _WRONG_HOST = (
     "This server does not answer to the host name in this address: open the address that `kpi url` prints, or add the "
@@ -53,7 +53,7 @@ _ARRIVING = "Opening the web UI. If nothing happens, load this page again."
 
 @dataclass(frozen=True)
 class _Refusal:
-    """What is answered instead of the app; `refresh` makes a browser ask again from this page."""
+    """The response that is sent instead of the app's. `refresh` makes the browser load the page again from this one."""
 
     status: int
     sentence: str
@@ -71,7 +71,7 @@ class _Refusal:
 
 @dataclass(frozen=True)
 class _Request:
-    """What the rules look at. Headers are text; their names are in lower case."""
+    """The parts of a request that the rules use. Headers are text; their names are in lower case."""
 
     is_socket: bool
     method: str
@@ -96,7 +96,7 @@ class _Request:
         return self.headers.get(name, [])
 
     def only(self, name: str) -> str | None:
-        """The value of a header that was sent exactly once."""
+        """Return the value of a header that was sent exactly once, else None."""
         return self.all(name)[0] if len(self.all(name)) == 1 else None
 
     @property
@@ -105,20 +105,21 @@ class _Request:
 
     @property
     def is_page(self) -> bool:
-        """Whether it only reads: a page, a picture, a script."""
+        """Whether the request only reads: a page, an image, a script."""
         return self.method in READS and not self.is_socket and not self.is_graphql
 
     @property
     def comes_from_elsewhere(self) -> bool:
-        """Whether the browser says that another site makes it; another port of this machine is the same *site*."""
+        """Whether the browser says that another origin made the request. Another port here counts as `same-site`."""
         return self.only("sec-fetch-site") in {"cross-site", "same-site"}
 
 
 @dataclass(frozen=True)
 class Guard:
-    """The app behind the rules. `hosts` are the values that the Host header may have, in lower case, with the port.
+    """An ASGI app that applies the rules before it calls `app`.
 
-    `token` None: who comes is known to a proxy before it. `cookie` is the name of the cookie that holds the token.
+    `hosts` are the accepted values of the Host header, in lower case and with the port. `token` is None if a proxy in
+    front of the UI identifies people. `cookie` is the name of the cookie that holds the token.
     """
 
     app: ASGIApp
@@ -127,7 +128,7 @@ class Guard:
     cookie: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or refuse it."""
+        """Pass a request on to the app, or refuse it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -142,7 +143,7 @@ class Guard:
                 await receive()  # the request to connect
                 await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence[:120]})
         elif refusal is None:
-            await self.app(scope, receive, _secured(send))
+            await self.app(scope, receive, _add_security_headers(send))
         else:
             page = (b"content-type", b"text/html; charset=utf-8")
             fixed = [page, (b"cache-control", b"no-store"), (b"content-security-policy", _PAGE_POLICY), *SECURITY]
@@ -151,39 +152,40 @@ class Guard:
             await send({"type": "http.response.body", "body": refusal.page()})
 
     def _refusal(self, request: _Request) -> _Refusal | None:
-        """None where the request may reach the app. The first rule that refuses decides."""
-        for rule in (self._host, self._origin, _site, _socket, _method, self._token):
+        """Return the refusal of the first rule that the request breaks, or None if it may reach the app."""
+        rules = (self._check_host, self._check_origin, _check_site, _check_socket, _check_method, self._check_token)
+        for rule in rules:
             if refusal := rule(request):
                 return refusal
         return None
 
-    def _host(self, request: _Request) -> _Refusal | None:
-        """Against names of strangers that lead to this machine (DNS rebinding)."""
+    def _check_host(self, request: _Request) -> _Refusal | None:
+        """Refuse unknown host names, which an attacker can point at this machine (DNS rebinding)."""
         known = (request.only("host") or "").lower() in self.hosts
         return None if known else _Refusal(421, _WRONG_HOST)
 
-    def _origin(self, request: _Request) -> _Refusal | None:
+    def _check_origin(self, request: _Request) -> _Refusal | None:
         if not request.all("origin"):
             return None
         scheme, _, host = (request.only("origin") or "").partition("://")
         known = scheme in {"http", "https"} and host in self.hosts
         return None if known else _Refusal(403, _WRONG_ORIGIN)
 
-    def _token(self, request: _Request) -> _Refusal | None:
+    def _check_token(self, request: _Request) -> _Refusal | None:
         if self.token is None or request.path in OPEN_PATHS:
             return None
         given = [value for _, name, value in _parameters(request.query) if name == "token"]
         if request.is_page and any(_same(value, self.token) for value in given):
-            return self._welcome(request, self.token)
+            return self._set_cookie(request, self.token)
         if any(_same(offered, self.token) for offered in self._offered(request)):
             return None
         if request.is_page and request.comes_from_elsewhere:
-            # A SameSite=Strict cookie stays away where another site's link leads here: ask again, from our own page.
+            # A browser sends no SameSite=Strict cookie after a link on another site. A reload by our own page sends it.
             return _Refusal(200, _ARRIVING, refresh=True)
         return _Refusal(401, _LOCKED)
 
     def _offered(self, request: _Request) -> Iterator[str]:
-        """The tokens that a request brings, right or wrong."""
+        """Yield the tokens in a request's headers, right or wrong."""
         scheme, _, value = (request.only("authorization") or "").partition(" ")
         if scheme.lower() == "bearer":
             yield value.strip()
@@ -193,22 +195,22 @@ class Guard:
                 if name == self.cookie:
                     yield value
 
-    def _welcome(self, request: _Request, token: str) -> _Refusal:
-        """Set the cookie, and lead to the same page without the token in its address."""
+    def _set_cookie(self, request: _Request, token: str) -> _Refusal:
+        """Set the cookie, and redirect to the same page without the token in its address."""
         query = quote(b"&".join(part for part, name, _ in _parameters(request.query) if name != "token"), _IN_URL)
-        # One slash: two would be another host's name.
-        there = "/" + quote(request.raw_path.partition(b"?")[0].lstrip(b"/"), _IN_URL) + (f"?{query}" if query else "")
+        # Exactly one slash, because a browser takes what follows two slashes for a host name.
+        target = "/" + quote(request.raw_path.partition(b"?")[0].lstrip(b"/"), _IN_URL) + (f"?{query}" if query else "")
         secure = "; Secure" if request.scheme == "https" else ""
         cookie = f"{self.cookie}={token}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
-        headers = ((b"location", there.encode()), (b"set-cookie", cookie.encode()))
+        headers = ((b"location", target.encode()), (b"set-cookie", cookie.encode()))
         return _Refusal(303, _ARRIVING, headers)
 
 
 _PAGE_POLICY = b"default-src 'none'; style-src 'unsafe-inline'"
 
 
-def _site(request: _Request) -> _Refusal | None:
-    """Another site may link to a page. It may not embed, fetch or post anything."""
+def _check_site(request: _Request) -> _Refusal | None:
+    """Let another site link to a page, but not embed, fetch or post anything."""
     if not request.all("sec-fetch-site") or request.only("sec-fetch-site") in {"none", "same-origin"}:
         return None
     is_link = (request.only("sec-fetch-mode"), request.only("sec-fetch-dest")) == ("navigate", "document")
@@ -217,27 +219,27 @@ def _site(request: _Request) -> _Refusal | None:
     return _Refusal(403, _WRONG_SITE)
 
 
-def _socket(request: _Request) -> _Refusal | None:
-    """A browser always says the origin of a websocket; only that of GraphQL is used."""
+def _check_socket(request: _Request) -> _Refusal | None:
+    """Accept a websocket only for GraphQL and with an origin, which every browser sends."""
     if not request.is_socket or (request.path == GRAPHQL and request.all("origin")):
         return None
     return _Refusal(403, _WRONG_ORIGIN)
 
 
-def _method(request: _Request) -> _Refusal | None:
+def _check_method(request: _Request) -> _Refusal | None:
     if request.is_socket or request.is_page:
         return None
     if not request.is_graphql:
         return _Refusal(405, _NOT_READ, ((b"allow", b"GET, HEAD"),))
     if request.method != "POST":
         return _Refusal(405, _NOT_POST, ((b"allow", b"POST"),))
-    # Exactly: Dagster also takes `text/plain; application/json`, which a browser sends for any page without asking.
+    # Compare exactly. Dagster also accepts `text/plain; application/json`, which any page may send without a preflight.
     kind = (request.only("content-type") or "").partition(";")[0].strip().lower()
     return None if kind == "application/json" else _Refusal(415, _NOT_JSON)
 
 
 def _parameters(query: bytes) -> Iterator[tuple[bytes, str, str]]:
-    """The parameters of a query: each as it was sent, then its name and value decoded."""
+    """Yield the parameters of a query: each as it was sent, and its decoded name and value."""
     for part in query.split(b"&"):
         for name, value in parse_qsl(part.decode("latin-1"), keep_blank_values=True):
             yield part, name, value
@@ -247,14 +249,14 @@ def _same(offered: str, token: str) -> bool:
     return hmac.compare_digest(offered.encode("utf-8", "surrogatepass"), token.encode())
 
 
-def _secured(send: Send) -> Send:
-    """Put the security headers into the app's answers, in place of its own."""
+def _add_security_headers(send: Send) -> Send:
+    """Return a `send` that replaces the app's security headers by ours."""
 
-    async def secured(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             ours = {name for name, _ in SECURITY}
             kept = [(name, value) for name, value in message.get("headers", ()) if bytes(name).lower() not in ours]
             message = {**message, "headers": [*kept, *SECURITY]}
         await send(message)
 
-    return secured
+    return send_with_headers

@@ -1,7 +1,7 @@
-"""What we ask the web UI over HTTP ourselves: whether it answers behind its guard, and to load the definitions again.
+"""Our own HTTP requests to the web UI: check that it answers and has its guard, and reload the definitions.
 
-`python -m kpi_assets.instance.probe URL` is the health check of the image: it ends with 0 only for a guarded web UI.
-No request here goes through a proxy of the environment, since it may hold the token.
+`python -m kpi_assets.instance.probe URL` is the health check of the image. It exits with 0 only for a guarded web UI.
+The requests ignore the proxy of the environment, because they may hold the token.
 """
 
 import json
@@ -13,16 +13,16 @@ from urllib.error import HTTPError
 
 from kpi_assets.errors import UserError
 
-FOREIGN = "self-test.invalid"  # a host name that nobody has
-REFUSED = 421  # what the guard answers to it
+FOREIGN = "self-test.invalid"  # a host name that cannot exist
+REFUSED = 421  # the guard's status for such a host name
 SECONDS = 5.0
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def check(address: str) -> None:
-    """Ask once as ourselves and once under a foreign host name, which the guard alone refuses.
+    """Send one ordinary request and one with a foreign host name, which only the guard refuses.
 
-    Raises OSError while the web UI does not answer, and UserError where it answers without the guard.
+    Raises OSError if the web UI does not answer, and UserError if it answers without the guard.
     """
     with _ask(address):
         pass
@@ -33,13 +33,13 @@ def check(address: str) -> None:
         if refusal.code == REFUSED:
             return
     raise UserError(
-        f"The web UI at {address} answers to any host name, so the guard of kpi_assets does not stand before it "
+        f"The web UI at {address} answers to any host name, so the guard of kpi_assets is not in front of it "
         "and any web page could use it: install the versions that kpi_assets pins (`make setup`), then start it again."
     )
 
 
 def reload(address: str, token: str | None, seconds: float) -> None:
-    """What the button in the UI does that loads all definitions again. Raises OSError where it does not answer."""
+    """Reload all definitions, as the button in the UI does. Raises OSError if the web UI does not answer."""
     body = json.dumps({"query": "mutation { reloadWorkspace { __typename } }"}).encode()
     headers = {"Content-Type": "application/json", **bearer(token)}
     request = urllib.request.Request(f"{address}/graphql", body, headers)  # noqa: S310  our own address
@@ -48,7 +48,7 @@ def reload(address: str, token: str | None, seconds: float) -> None:
 
 
 def bearer(token: str | None) -> dict[str, str]:
-    """The header that lets a program in."""
+    """Return the header with which a program sends the token."""
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
@@ -58,7 +58,7 @@ def _ask(address: str, **headers: str) -> HTTPResponse:
 
 
 def main() -> None:
-    """Exit with a sentence where the web UI does not answer or has no guard."""
+    """Exit with an error message if the web UI does not answer or has no guard."""
     try:
         check(sys.argv[1])
     except (UserError, OSError) as error:

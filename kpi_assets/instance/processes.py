@@ -1,4 +1,4 @@
-"""Runs whose process died: what was killed in the middle is closed as failed by whoever comes next on this machine."""
+"""Runs whose process died: the next command on the same machine closes them as failed."""
 
 import socket
 
@@ -6,18 +6,18 @@ import dagster as dg
 
 from kpi_assets.process_identity import ProcessIdentity
 
-# Tags; what begins so is kept out of the UI's list of runs.
+# Tags of a run. The UI's list of runs hides tags with this prefix.
 HOST, PROCESS = ".dagster/kpi_host", ".dagster/kpi_process"
 _UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
 
 
 def process_tags(run_id: str) -> dict[str, str]:
-    """Tags that tell that this process executes the run; a run that is tried again has its predecessor's tags too."""
+    """Return tags that name this process as the executor. They hold the run's id, because a retry inherits the tags."""
     return {HOST: socket.gethostname(), PROCESS: f"{run_id} {ProcessIdentity.of()}"}
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report as failed the unfinished runs of this machine whose process is gone; returns their ids."""
+    """Report the unfinished runs of this machine whose process is gone as failed, and return their ids."""
     closed = []
     found = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, tags={HOST: socket.gethostname()}))
     for run in found:
@@ -29,7 +29,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _may_live(text: str) -> bool:
-    """Whether the process lives that a tag names. Anybody can set the tag: where it names none, no run is closed."""
+    """Return whether the process in a tag may be alive. Anybody can set a tag: an unreadable one counts as alive."""
     try:
         return ProcessIdentity.parse(text).process() is not None
     except (ValueError, OverflowError):

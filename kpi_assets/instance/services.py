@@ -1,7 +1,7 @@
-"""The web UI and the daemon as processes of one KPI_HOME: started, watched, stopped, and found again after a crash.
+"""The web UI and the daemon of one KPI_HOME: their processes are started, watched, stopped, and found after a crash.
 
-Not here: the servers below them (embedded/). Each service leads a process group of its own, so that stopping it stops
-the code servers and run workers it started.
+Not here: the servers that they use (embedded/). Each service leads its own process group, so that stopping a service
+also stops the code servers and run workers that it started.
 """
 
 import json
@@ -28,15 +28,15 @@ from kpi_assets.settings import Settings
 logger = logging.getLogger(__name__)
 
 DEFAULT_PORT = 3000
-START_PATIENCE = 120.0  # seconds until the web UI must answer
-CODE_SERVER_PATIENCE = 5.0  # seconds for which the web UI may be without one
-STOP_PATIENCE = 20.0  # seconds until a service that was asked to end is killed
+START_PATIENCE = 120.0  # seconds within which the web UI must answer
+CODE_SERVER_PATIENCE = 5.0  # seconds for which the web UI may have no code server
+STOP_PATIENCE = 20.0  # seconds between SIGTERM and SIGKILL
 SUPERVISOR, WEB, DAEMON = "kpi up", "web UI", "daemon"
 
 
 @dataclass(frozen=True)
 class _Record:
-    """What is written down of a process: enough to know it again, and never another that got its number."""
+    """The record of a process. Its start time tells the process from a later one with the same pid."""
 
     name: str
     pid: int
@@ -55,28 +55,27 @@ def _record_of(name: str, pid: int, port: int | None = None) -> _Record:
 def serve(
     settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str, Sequence[str]], None]
 ) -> None:
-    """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them or what they need dies.
+    """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them or an embedded server dies.
 
-    Once the web UI answers, `on_ready` is given the address that lets a person in, and the names of the pipelines that
-    run nothing by themselves. Raises UserError when that happens, another `kpi up` runs in this home, the port is
-    taken, or a service does not come up, or comes up without its guard. Whatever was killed, the next call cleans up
-    after it and goes on.
+    Once the web UI answers, call `on_ready` with the address that holds the token, and the names of the pipelines whose
+    automation is off. Raises UserError if a process dies, another `kpi up` runs in this home, the port is taken, or a
+    service does not come up, or comes up without its guard. A call first cleans up after one that was killed.
     """
     home = settings.home.resolve()
     other = next((record for record in _records(home) if record.name == SUPERVISOR and record.process()), None)
     if other:
         raise UserError(
-            f"`kpi up` runs in {home} already (process {other.pid}): `kpi url` prints its address, `kpi down` stops it."
+            f"`kpi up` already runs in {home} (process {other.pid}): `kpi url` prints its address, `kpi down` stops it."
         )
-    with _ending_by_signal() as ended:
-        stop(home)  # what a killed `kpi up` left behind
+    with _signals_as_flag() as ended:
+        stop(home)  # the processes that a killed `kpi up` left behind
         folder.prepare(settings)
         token = access.make_token(settings)
         chosen = _free_port(port)
         _write(home, _record_of(SUPERVISOR, os.getpid()))
         children: list[subprocess.Popen[bytes]] = []
         try:
-            off = open_instance(settings, ended)
+            off = prepare_instance(settings, ended)
             for name, arguments in commands(chosen).items() if not ended() else ():
                 environment = {"KPI_UI_URL": address(chosen), **folder.environment(settings)}  # for the links in alerts
                 children.append(_spawn(home, name, arguments, environment, stack, chosen if name == WEB else None))
@@ -98,7 +97,7 @@ def serve(
 
 
 def stop(home: Path) -> list[str]:
-    """Stop what a `kpi up` of this home started, and itself; the names of what was running."""
+    """Stop the `kpi up` of this home and its services. Return the names of those that were running."""
     found = [record for record in _records(home.resolve()) if record.pid != os.getpid()]
     running = [record for record in found if record.process()]
     supervisor = next((record.process() for record in running if record.name == SUPERVISOR), None)
@@ -113,17 +112,17 @@ def stop(home: Path) -> list[str]:
 
 
 def _has_orphans(record: _Record, home: Path) -> bool:
-    """Whether code servers or run workers outlived a service that was killed; they lie in its group still."""
+    """Return whether code servers or run workers of a killed service are still alive in its process group."""
     for process in psutil.process_iter():
         with suppress(ProcessLookupError, psutil.Error):
-            # The number of an empty group may have become that of another: ours have the instance's folder.
+            # Another process group may have this number by now. Our processes have the folder of the instance.
             if os.getpgid(process.pid) == record.pid and process.create_time() >= record.since - 1:
-                return process.environ().get("DAGSTER_HOME") == str(folder.path_below(home))
+                return process.environ().get("DAGSTER_HOME") == str(folder.instance_path(home))
     return False
 
 
 def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
-    """(name, running, port, pid) of the web UI and the daemon."""
+    """Return (name, running, port, pid) for the web UI and the daemon."""
     records = {record.name: record for record in _records(home.resolve())}
     found = []
     for name in (WEB, DAEMON):
@@ -134,24 +133,24 @@ def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
 
 
 def address(port: int) -> str:
-    """Where the web UI is, on the loopback alone."""
+    """Return the address of the web UI, which listens on the loopback interface only."""
     return f"http://{access.LOOPBACK}:{port}"
 
 
 def ui_url(settings: Settings) -> str:
-    """Where the web UI is, or where it would be."""
+    """Return the address of the web UI, or the configured one if none is known to run."""
     return known_ui_url(settings) or settings.ui_url
 
 
 def known_ui_url(settings: Settings) -> str | None:
-    """Where the web UI is: as the settings say, else where `kpi up` of this home serves it; None where none runs."""
+    """Return the address that the settings name, else that of this home's `kpi up`, or None if none runs."""
     if "ui_url" in settings.model_fields_set:
         return settings.ui_url
     return next((address(port) for _, runs, port, _ in status(settings.home) if runs and port), None)
 
 
 def commands(port: int) -> dict[str, list[str]]:
-    """What Python is told to start each service; the first is the web UI, on that port."""
+    """Return the arguments of Python that start each service. The web UI comes first, on the given port."""
     location = ["-w", str(folder.workspace())]
     return {
         WEB: ["-m", "kpi_assets.instance.web", "-h", access.LOOPBACK, "-p", str(port), *location],
@@ -159,26 +158,26 @@ def commands(port: int) -> dict[str, list[str]]:
     }
 
 
-def open_instance(settings: Settings, ended: Callable[[], bool]) -> list[str]:
-    """Make the instance's tables, at which services that start at once fail, and close the runs of dead processes.
+def prepare_instance(settings: Settings, ended: Callable[[], bool]) -> list[str]:
+    """Make the instance's tables, close the runs of dead processes, and return the pipelines whose automation is off.
 
-    Returns the pipelines that run nothing by themselves. In a process of its own, so that Dagster is not imported here,
-    and a session of its own: Ctrl-C is ours.
+    The tables come first, because services that make them at the same time fail. A separate process does it, so that
+    this one need not import Dagster. It has its own session, so that Ctrl-C reaches only this process.
     """
-    words = [sys.executable, "-m", "kpi_assets.instance.opening"]
+    command = [sys.executable, "-m", "kpi_assets.instance.startup"]
     with subprocess.Popen(  # noqa: S603
-        words,
+        command,
         cwd=folder.working_folder(settings.home),
         env=folder.environment(settings),
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    ) as opening:
-        while opening.poll() is None:
+    ) as child:
+        while child.poll() is None:
             if ended():
-                opening.kill()
+                child.kill()
             time.sleep(0.02)
-        return opening.stdout.read().split() if opening.stdout else []
+        return child.stdout.read().split() if child.stdout else []
 
 
 def _spawn(
@@ -199,8 +198,8 @@ def _spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is ours; and a group of its own, to be ended as one
-            pass_fds=[stack.lock_fd] if stack else [],  # the embedded servers are in use while a service lives
+            start_new_session=True,  # Ctrl-C reaches only this process, and the group can be stopped as one
+            pass_fds=[stack.lock_fd] if stack else [],  # keeps the embedded servers in use while the service lives
         )
     _write(home, _record_of(name, child.pid, port))
     return child
@@ -226,29 +225,32 @@ def _check_alive(children: Sequence[subprocess.Popen[bytes]], home: Path) -> Non
         if child.poll() is not None:
             log = _log(home, name)
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise UserError(f"The {name} ended by itself: say `kpi up` again; its log {log} ends with: {last[0]}")
+            raise UserError(f"The {name} exited unexpectedly: run `kpi up` again; its log {log} ends with: {last[0]}")
 
 
 class _CodeServer:
-    """The web UI's code server. Nobody in Dagster notices when it ends; the daemon's is renewed each minute."""
+    """Watches the web UI's code server, whose end Dagster does not notice. The daemon renews its own each minute."""
 
     def __init__(self, web: subprocess.Popen[bytes], url: str, token: str | None) -> None:
         self._web, self._url, self._token = psutil.Process(web.pid), url, token
-        self._looked = self._seen = time.monotonic()
+        self._checked = self._seen = time.monotonic()
 
     def check(self) -> None:
-        """Have it started again where there has been none for a while: the UI exchanges it for another now and then."""
+        """Have the code server started again if there has been none for CODE_SERVER_PATIENCE.
+
+        A shorter gap is normal, because the UI replaces its code server now and then.
+        """
         now = time.monotonic()
-        if now - self._looked < 1:
+        if now - self._checked < 1:
             return
-        self._looked = now
+        self._checked = now
         with suppress(psutil.NoSuchProcess):
             if any(_is_code_server(child) for child in self._web.children()):
                 self._seen = now
         if now - self._seen > CODE_SERVER_PATIENCE:
             self._seen = now
-            logger.warning("The code server of the web UI ended by itself, and is started again.")
-            with suppress(OSError):  # the web UI may have ended too, which is told elsewhere
+            logger.warning("The code server of the web UI exited unexpectedly and is started again.")
+            with suppress(OSError):  # if the web UI has ended too, _check_alive reports it
                 probe.reload(self._url, self._token, START_PATIENCE)
 
 
@@ -259,10 +261,10 @@ def _is_code_server(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def _ending_by_signal() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a flag. Handled signals are at their default in the children, never ignored."""
+def _signals_as_flag() -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into a flag. They are handled, not ignored, so that children have the default action."""
     seen: list[int] = []
-    before = {sent: signal.signal(sent, lambda number, _frame: seen.append(number)) for sent in _ENDINGS}
+    before = {sent: signal.signal(sent, lambda number, _frame: seen.append(number)) for sent in _STOP_SIGNALS}
     try:
         yield lambda: bool(seen)
     finally:
@@ -270,24 +272,24 @@ def _ending_by_signal() -> Iterator[Callable[[], bool]]:
             signal.signal(sent, handler)
 
 
-_ENDINGS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _end_groups(leaders: Sequence[int]) -> None:
-    """Ask the services' groups to end, then kill what is left of them."""
-    living = set(leaders)
+    """Send SIGTERM to the services' process groups, then kill the processes that are left."""
+    left = set(leaders)
     for sent, patience in ((signal.SIGTERM, STOP_PATIENCE), (signal.SIGKILL, 5.0)):
-        for leader in living:
+        for leader in left:
             with suppress(ProcessLookupError):
                 os.killpg(leader, sent)
         deadline = time.monotonic() + patience
-        while living and time.monotonic() < deadline:
-            living &= _living_groups()
+        while left and time.monotonic() < deadline:
+            left &= _living_groups()
             time.sleep(0.05)
 
 
 def _living_groups() -> set[int]:
-    """The process groups that have a member which has not ended."""
+    """Return the process groups that have a living member."""
     groups = set()
     for process in psutil.process_iter():
         with suppress(ProcessLookupError):
@@ -305,7 +307,7 @@ def _free_port(wanted: int | None) -> int:
                 return port
             except OSError:
                 continue
-    raise UserError(f"The port {wanted or DEFAULT_PORT} is taken: name another with --port.")
+    raise UserError(f"The port {wanted or DEFAULT_PORT} is taken: choose another with --port.")
 
 
 def _log(home: Path, name: str) -> Path:
@@ -324,7 +326,7 @@ def _records(home: Path) -> list[_Record]:
 
 
 def _write(home: Path, record: _Record) -> None:
-    """Add to what is written down, by a rename, so that a reader sees all or the old."""
+    """Add a record to the file. The file is replaced by a rename, so that a reader never sees half of it."""
     kept = [other for other in _records(home) if other.name != record.name]
     path = _records_file(home)
     path.parent.mkdir(parents=True, exist_ok=True)

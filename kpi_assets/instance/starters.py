@@ -1,6 +1,6 @@
-"""Starters: the sensors and schedules of the code location, what they are called, and which of them are on.
+"""Starters: the sensors and schedules of the code location, their names, and which of them are on.
 
-Belongs here: their switches in the Dagster instance, which the UI has too. Not here: how their looks end (ticks.py),
+Belongs here: switching them in the Dagster instance, as the UI does. Not here: the results of their ticks (ticks.py),
 and what they do (automation/).
 """
 
@@ -27,18 +27,18 @@ DAILY_AT_TWO = "0 2 * * *"  # UTC
 
 
 def sensor_name(pipeline: Pipeline | Broken) -> str:
-    """What the sensor of a pipeline is called."""
+    """Return the name of a pipeline's sensor."""
     return f"{pipeline.name}_sensor"
 
 
 def schedule_name(pipeline: Pipeline) -> str:
-    """What its daily schedule is called."""
+    """Return the name of a pipeline's daily schedule."""
     return f"{pipeline.name}_daily"
 
 
 @dataclass(frozen=True)
 class Starter:
-    """A sensor or schedule of a pipeline, or of all (None). `declared` says whether it is on until somebody says."""
+    """A sensor or schedule of one pipeline, or of all (None). `declared`: whether it is on before any switch."""
 
     name: str
     pipeline: str | None
@@ -47,29 +47,31 @@ class Starter:
 
     @property
     def type(self) -> InstigatorType:
-        """As Dagster has it."""
+        """Dagster's type for it."""
         return InstigatorType.SENSOR if self.is_sensor else InstigatorType.SCHEDULE
 
     def state(self, instance: dg.DagsterInstance) -> InstigatorState | None:
-        """What the instance knows of it; None where it was never on, and nobody switched it."""
-        if instance.schedule_storage is None:  # an instance of one process has none
+        """Return its state in the instance, or None if it was never on and never switched."""
+        if instance.schedule_storage is None:  # an in-process instance has none
             return None
-        found = instance.get_instigator_state(self._fresh().instigator_origin_id, self._fresh().selector_id)
+        initial = self._initial_state()
+        found = instance.get_instigator_state(initial.instigator_origin_id, initial.selector_id)
         return found if found and found.instigator_type == self.type else None
 
     def is_on(self, instance: dg.DagsterInstance) -> bool:
-        """Whether it looks while a daemon runs."""
+        """Return whether it is on, so that a running daemon evaluates it."""
         state = self.state(instance)
         if state is None or state.status == InstigatorStatus.DECLARED_IN_CODE:
             return self.declared
         return state.status == InstigatorStatus.RUNNING
 
     def switch(self, instance: dg.DagsterInstance, *, on: bool) -> bool:
-        """Switch it on or off as the UI does; returns whether that changed anything."""
+        """Switch it on or off as the UI does. Return whether that changed anything."""
         if self.is_on(instance) == on:
             return False
         state = self.state(instance)
-        wanted = (state or self._fresh()).with_status(InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED)
+        status = InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED
+        wanted = (state or self._initial_state()).with_status(status)
         if on:
             wanted = started_now(wanted, DAILY_AT_TWO)
         if state:
@@ -78,8 +80,8 @@ class Starter:
             instance.add_instigator_state(wanted)
         return True
 
-    def _fresh(self) -> InstigatorState:
-        """Its state as if it had never been on."""
+    def _initial_state(self) -> InstigatorState:
+        """Return the state of a starter that was never on."""
         data = SensorInstigatorData() if self.is_sensor else ScheduleInstigatorData(DAILY_AT_TWO)
         return unswitched_state(self.name, LOCATION, data)
 
@@ -88,33 +90,33 @@ ALERTS_SENSOR = Starter(ALERTS, None, declared=True)
 
 
 def pipeline_sensor_of(pipeline: Pipeline) -> Starter:
-    """The sensor that runs a pipeline."""
+    """Return the sensor that starts runs of a pipeline."""
     return Starter(sensor_name(pipeline), pipeline.name, pipeline.config.automation.start == "sensor")
 
 
 def pipeline_schedule_of(pipeline: Pipeline) -> Starter:
-    """The schedule that does so once a day."""
+    """Return the schedule that starts runs of a pipeline once a day."""
     declared = pipeline.config.automation.start == "schedule"
     return Starter(schedule_name(pipeline), pipeline.name, declared, is_sensor=False)
 
 
 def broken_sensor_of(broken: Broken) -> Starter:
-    """The sensor of a pipeline that cannot be read; its incident is kept by another pipeline.
+    """Return the sensor of a pipeline that cannot be read. Another pipeline keeps its incident.
 
-    Where not even pipeline.yaml says whether it is on, it is: nothing is to stop in silence.
+    If pipeline.yaml cannot be read either, the sensor is on, so that automation never stops silently.
     """
     declared = broken.config is None or broken.config.automation.start == "sensor"
     return Starter(sensor_name(broken), None, declared)
 
 
 def switched_on(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Starter]:
-    """Those of its sensor and its schedule that are on."""
+    """Return those of a pipeline's sensor and schedule that are on."""
     both = (pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline))
     return [starter for starter in both if starter.is_on(instance)]
 
 
 def starters(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> list[Starter]:
-    """All of the code location."""
+    """Return all sensors and schedules of the code location."""
     found = [ALERTS_SENSOR, Starter(HISTORY, None, declared=True, is_sensor=False)]
     found += map(broken_sensor_of, broken)
     for pipeline in pipelines:

@@ -1,7 +1,8 @@
-"""Dagster's Postgres storage as this project needs it, and the instance on it, opened and ended.
+"""Dagster's Postgres storage as this project needs it, and the instance that uses it.
 
-Its connections are kept: one run costs 2.5 times less than with one a statement. Events do not wait for the disk. And a
-check that was not evaluated leaves no trace in it. Not here: what dagster.yaml says (folder.py).
+The storage keeps its connections, which makes a run 2.5 times cheaper than one connection for each statement. Commits
+of events do not wait for the disk. Planned checks do not change the state of a check. Not here: the text of
+dagster.yaml (folder.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,30 +23,30 @@ from kpi_assets.settings import settings
 
 STATEMENT_TIMEOUT = 60_000  # milliseconds
 POOL_RECYCLE = 600  # seconds
-MAX_OVERFLOW = 10  # connections beyond the one that is kept, for the threads of the daemon and the web server
+MAX_OVERFLOW = 10  # connections besides the one that is kept, for the threads of the daemon and the web server
 
 
 class EvaluatedChecksStorage(PostgresEventLogStorage):
-    """The stock event log, in which a check's state changes when it is evaluated, and events do not wait for the disk.
+    """Dagster's event log, in which only an evaluation changes a check's state, and commits do not wait for the disk.
 
     A run plans the checks of all its steps when it begins, and Dagster takes the latest row of a check for its state.
-    So the checks of tables behind a held one would lose the verdict of the load_date before, though nobody judged them.
+    So the checks of tables downstream of a held table would lose their last result without being evaluated.
     """
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store an event as any SQL storage does: the stock one also sends a NOTIFY, which nothing listens to now."""
+        """Store an event as any SQL storage does. Dagster's class also sends a NOTIFY, to which nothing listens."""
         SqlEventLogStorage.store_event(self, event)
 
     def store_asset_check_event(self, event: dg.EventLogEntry, event_id: int | None) -> None:
-        """Store an evaluation; what is only planned stays in the run's own log."""
+        """Store an evaluation. A planned check stays in the run's own log only."""
         if event.dagster_event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
             super().store_asset_check_event(event, event_id)
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
-        """Keep connections, and let none of them wait at each commit: a run stores hundreds of events, one by one.
+        """Keep connections, and do not wait for the disk at each commit, because a run stores hundreds of events.
 
-        The run's status does wait (it is of the run storage), and what was committed before it is on the disk then too.
-        So a crash of the server loses the last events of a run that has not ended, which is closed as failed anyway.
+        The run storage does wait when it stores a run's status, which also flushes all earlier commits. So a crash of
+        the server loses events only of runs that have not ended, and these are closed as failed anyway.
         """
         super().optimize_for_webserver(statement_timeout, pool_recycle, max_overflow)
         sqlalchemy.event.listen(self._engine, "connect", _commit_without_waiting)
@@ -57,11 +58,11 @@ def _commit_without_waiting(connection: Any, _record: Any) -> None:
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """The stock storage, told from the start what the web server tells it for itself."""
+    """Dagster's storage with pooled connections in every process. Dagster itself pools them in the web server only."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        # The stock one, which this takes the place of, has made the tables where there were none.
+        # This replaces the event log that the base class created, which has already made missing tables.
         self._event_log_storage = EvaluatedChecksStorage(self.postgres_url, should_autocreate_tables=False)
         for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
             storage.optimize_for_webserver(
@@ -70,27 +71,27 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """Nothing in dagster.yaml: each process that opens the instance reads the URL from its own settings."""
+        """Return an empty schema: the URL is not in dagster.yaml, because each process reads it from its settings."""
         return {}
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, _config_value: Mapping[str, Any]
     ) -> "PooledPostgresStorage":
-        """The storage on the server that the settings name. Raises UserError where they name none."""
+        """Return the storage on the server that the settings name. Raises UserError if they name none."""
         return cls(postgres_url=storage_url(settings()), inst_data=inst_data)
 
 
 @contextmanager
 def open_instance() -> Iterator[dg.DagsterInstance]:
-    """The instance of this home; its sessions on the server end with the context.
+    """Open the instance of this home. Its sessions on the server end with the context.
 
-    Raises UserError where its database cannot be used.
+    Raises UserError if Dagster's database cannot be used.
     """
     try:
         opened = dg.DagsterInstance.get()
     except (DagsterPostgresException, SQLAlchemyError) as error:
-        raise UserError(f"{why_not(error)}.") from None
+        raise UserError(f"{describe_failure(error)}.") from None
     with opened as instance:
         try:
             yield instance
@@ -98,14 +99,14 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
             close_pools(instance)
 
 
-def why_not(error: BaseException) -> str | None:
-    """What is the matter with Dagster's database, as a sentence without its end; None where the error is another."""
+def describe_failure(error: BaseException) -> str | None:
+    """Return a sentence without its period if the error is one of Dagster's database, else None."""
     if not isinstance(error, (DagsterPostgresException, SQLAlchemyError)):
         return None
-    while behind := error.__cause__ or error.__context__:
-        error = behind
+    while cause := error.__cause__ or error.__context__:
+        error = cause
     reason = (str(error).split("FATAL:")[-1].strip() or type(error).__name__).splitlines()[0]
     return (
-        f"Dagster's database, which keeps the history of runs, cannot be used ({reason}): `kpi doctor` looks at it and "
-        "at the sessions that the server takes (max_connections)"
+        f"Dagster's database, which keeps the history of runs, cannot be used ({reason}): `kpi doctor` checks it and "
+        "the number of sessions that the server allows (max_connections)"
     )

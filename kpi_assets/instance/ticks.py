@@ -1,6 +1,6 @@
-"""Ticks: whether sensors and schedules do their work, by Dagster's record of each time they looked.
+"""Ticks: Dagster's records of the evaluations of sensors and schedules, which show whether they work.
 
-Belongs here: which of them fails again and again, and which has stopped looking. Not here: who is told
+Belongs here: finding those that fail every time, and those that are no longer evaluated. Not here: reporting them
 (automation/stalled.py, doctor/).
 """
 
@@ -13,15 +13,15 @@ import dagster as dg
 from kpi_assets.dagster_internals import InstigatorTick, InstigatorType, TickStatus
 from kpi_assets.instance.starters import Starter
 
-# How often one may fail in a row before people are told: a sensor looks many times an hour, a schedule once a day.
+# How often each may fail in a row before people are alerted: a sensor ticks many times an hour, a schedule once a day.
 MOST_FAILED = {InstigatorType.SENSOR: 10, InstigatorType.SCHEDULE: 2}
 ENDED = [TickStatus.SKIPPED, TickStatus.SUCCESS, TickStatus.FAILURE]
-SILENCE = 600.0  # seconds without a look, or ten times its interval, until a sensor that is on counts as silent
+SILENCE = 600.0  # seconds without a tick until a sensor that is on counts as silent, at least ten of its intervals
 
 
 @dataclass(frozen=True)
 class Stalled:
-    """A sensor or schedule that failed each of the last times, more often than MOST_FAILED allows."""
+    """A sensor or schedule whose latest ticks all failed, more of them than MOST_FAILED allows."""
 
     starter: Starter
     times: int
@@ -30,15 +30,15 @@ class Stalled:
 
     @property
     def sentence(self) -> str:
-        """What is the matter."""
+        """The problem, as a sentence without its period."""
         at = f"{self.last:%Y-%m-%d %H:%M} UTC"
         return f"it failed each of the last {self.times} times, so nothing that it does is done; at {at}: {self.error}"
 
 
-def stalled(instance: dg.DagsterInstance, looked_at: Sequence[Starter]) -> list[Stalled]:
-    """Those that are on and stalled."""
+def find_stalled(instance: dg.DagsterInstance, starters: Sequence[Starter]) -> list[Stalled]:
+    """Return the starters that are on and stalled."""
     found = []
-    for starter in looked_at:
+    for starter in starters:
         most = MOST_FAILED[starter.type]
         ticks = _latest(instance, starter, most + 1)
         if len(ticks) > most and all(tick.status == TickStatus.FAILURE for tick in ticks):
@@ -47,14 +47,14 @@ def stalled(instance: dg.DagsterInstance, looked_at: Sequence[Starter]) -> list[
     return found
 
 
-def works(instance: dg.DagsterInstance, starter: Starter) -> bool:
-    """Whether it is on and did not fail the last time."""
+def is_working(instance: dg.DagsterInstance, starter: Starter) -> bool:
+    """Return whether the starter is on and its latest tick did not fail."""
     ticks = _latest(instance, starter, 1)
     return bool(ticks) and ticks[0].status != TickStatus.FAILURE
 
 
 def silent_since(instance: dg.DagsterInstance, starter: Starter, now: float) -> datetime | None:
-    """Since when a sensor that is on has not looked, where that is too long."""
+    """Return the time of a sensor's latest tick if it is on and has been silent for too long, else None."""
     state = starter.state(instance) if starter.is_on(instance) else None
     data = state.sensor_instigator_data if state else None
     if data is None:
@@ -67,7 +67,7 @@ def silent_since(instance: dg.DagsterInstance, starter: Starter, now: float) -> 
 
 
 def _latest(instance: dg.DagsterInstance, starter: Starter, limit: int) -> Sequence[InstigatorTick]:
-    """Its latest ticks that came to an end, the newest first; none where it is off."""
+    """Return its latest finished ticks, newest first, or none if it is off."""
     state = starter.state(instance) if starter.is_on(instance) else None
     if state is None:
         return []
@@ -75,7 +75,7 @@ def _latest(instance: dg.DagsterInstance, starter: Starter, limit: int) -> Seque
 
 
 def _reason(tick: InstigatorTick) -> str:
-    """The first line of what was behind a tick's failure."""
+    """Return the first line of the root cause of a failed tick."""
     error = tick.error
     while error and error.cause:
         error = error.cause

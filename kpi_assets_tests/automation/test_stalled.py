@@ -65,7 +65,7 @@ def ticked(instance: dg.DagsterInstance, starter: Starter, *statuses: TickStatus
     """Ticks of a sensor or schedule that is on, as the daemon records them."""
     starter.switch(instance, on=True)
     if starter.state(instance) is None:
-        instance.add_instigator_state(starter._fresh().with_status(InstigatorStatus.DECLARED_IN_CODE))
+        instance.add_instigator_state(starter._initial_state().with_status(InstigatorStatus.DECLARED_IN_CODE))
     state = starter.state(instance)
     assert state is not None
     for status in statuses:
@@ -103,18 +103,18 @@ def test_one_is_stalled_that_failed_more_often_than_it_may(
     labs: list[PipelineHarness], instance: dg.DagsterInstance
 ) -> None:
     every = starters(pipelines(labs))
-    assert ticks.stalled(instance, every) == []
+    assert ticks.find_stalled(instance, every) == []
     for starter in every:
         ticked(instance, starter, TickStatus.SUCCESS, *failures(starter, 0), TickStatus.STARTED)
-    assert ticks.stalled(instance, every) == []
+    assert ticks.find_stalled(instance, every) == []
     for starter in every:
         ticked(instance, starter, TickStatus.FAILURE)
-    found = ticks.stalled(instance, every)
+    found = ticks.find_stalled(instance, every)
     assert [each.starter for each in found] == every
     assert {each.error for each in found} == {WHY}
     ticked(instance, every[0], TickStatus.SKIPPED)
     every[2].switch(instance, on=False)
-    left = [each.starter for each in ticks.stalled(instance, every)]
+    left = [each.starter for each in ticks.find_stalled(instance, every)]
     assert left == [every[1], *every[3:]], "it looked again, or is off"
 
 

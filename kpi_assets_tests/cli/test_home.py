@@ -102,7 +102,7 @@ def test_a_folder_of_somebody_s_is_not_made_a_home(place: Path, shell: Folder, w
     before = sorted(folder.iterdir())
     shell.kpi.environment["KPI_HOME"] = "."
     shell.at(folder).fails(
-        f"The folder {folder} is no home of kpi_assets, and holds other files ('day'): set KPI_HOME to a new or an "
+        f"The folder {folder} is not a home of kpi_assets and holds other files ('day'): set KPI_HOME to a new or an "
         "empty folder.",
         *words,
         code=2,

@@ -110,5 +110,5 @@ def test_a_home_that_cannot_be_made(kpi: Site) -> None:
     assert (said.out, said.err) == (
         "",
         f"error: The embedded servers cannot use {blocked} (File exists): "
-        "make it yours to read and write, or set KPI_HOME to another folder.\n",
+        "give yourself read and write access to it, or set KPI_HOME to another folder.\n",
     )

@@ -122,7 +122,7 @@ def test_secrets_are_made_once(site: Deployment, tmp_path: Path) -> None:
     assert len(before["kpi_ui_token"]) == 48
     assert (made.stat().st_mode & 0o777, {path.stat().st_mode & 0o777 for path in made.iterdir()}) == (0o700, {0o444})
     again = site.run_secrets(made)
-    assert again == f"{made} is there already: nothing was changed.\n"
+    assert again == f"{made} already exists: nothing was changed.\n"
     assert {path.name: path.read_text() for path in made.iterdir()} == before
     site.run_secrets(tmp_path / "other")
     assert (tmp_path / "other" / "postgres_password").read_text() != before["postgres_password"]

@@ -199,7 +199,7 @@ def test_a_server_in_another_container_is_left_alone(home: Path, monkeypatch: py
         # As seen from another container: the lock is held, and no process of that number is there.
         (home / "run" / "postgres.json").write_text("{}")
         monkeypatch.setattr(psutil, "process_iter", lambda: iter(()))
-        with pytest.raises(UserError, match="kept by a process that cannot be seen or ended from here, perhaps in an"):
+        with pytest.raises(UserError, match="held by a process that is not visible from here, perhaps in another"):
             postgres(home).__enter__()
         monkeypatch.undo()
 
@@ -250,17 +250,17 @@ def test_lost_and_changed_credentials(home: Path):
     original = credentials.read_text()
     credentials.unlink()
     with pytest.raises(
-        UserError, match=r"credentials.json is missing, and the database in .* opens with its password only"
+        UserError, match=r"credentials.json is missing, and the database in .* needs the password in it"
     ):
         postgres(home).__enter__()
     credentials.write_text("{}")
     with pytest.raises(
-        UserError, match=r"credentials.json is damaged: put the original back, or remove .* to begin anew\."
+        UserError, match=r"credentials.json is damaged: restore the original, or remove .* to start over\."
     ):
         postgres(home).__enter__()
     credentials.write_text(original.replace('"postgres_password": "', '"postgres_password": "0'))
     with pytest.raises(
-        UserError, match=r"The embedded PostgreSQL refuses the keys in .*credentials.json: put the original"
+        UserError, match=r"The embedded PostgreSQL refuses the keys in .*credentials.json: restore the original"
     ):
         postgres(home).__enter__()
     assert are_running(home)["postgres"] is False
@@ -277,12 +277,12 @@ def test_programs_that_were_installed_for_root_alone(tmp_path: Path):
     for path, mode in ((sample, 0o600), (program, 0o700), (sample.parent, 0o700), (tree, 0o700)):
         path.chmod(mode)
     other = accounts.Account("other", os.getuid() + 1, os.getgid() + 1)
-    accounts.let_read(other, sample, [tree])
+    accounts.grant_read(other, sample, [tree])
     assert [oct(path.stat().st_mode & 0o777) for path in (sample, program, sample.parent, tree)] == [
         "0o604",
         "0o705",
         "0o705",
         "0o705",
     ]
-    assert accounts.Account("owner", os.getuid(), os.getgid()).lacks(sample, 4) == 0
-    assert accounts.Account("fellow", os.getuid() + 1, os.getgid()).lacks(sample, 4) == 0o040
+    assert accounts.Account("owner", os.getuid(), os.getgid()).missing_bits(sample, 4) == 0
+    assert accounts.Account("fellow", os.getuid() + 1, os.getgid()).missing_bits(sample, 4) == 0o040

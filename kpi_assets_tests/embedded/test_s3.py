@@ -105,7 +105,7 @@ def test_buckets(stack: Stack, s3: Any, fresh: Path):
         with pytest.raises(UserError) as error:
             stack.make_bucket(wrong)
         assert str(error.value) == (
-            f"{wrong!r} cannot be the name of a bucket: take 3 to 63 lower-case letters, digits, dots and dashes."
+            f"{wrong!r} cannot be the name of a bucket: use 3 to 63 lower-case letters, digits, dots and dashes."
         )
     assert sorted(path.name for path in (fresh / "s3").iterdir()) == ["lake", "second.bucket-2"]
 

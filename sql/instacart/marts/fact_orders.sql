@@ -3,7 +3,7 @@ description: One row per order, with its basket's reorder metrics.
 owner: team:analytics
 grain: [order_id]
 storage: partitions
-# Every load_date delivers the whole history of each user, so an order counts once, as it was delivered last.
+# Every load_date delivers the whole history of each user. So over a window an order counts once, as delivered last.
 versions: latest
 columns:
   order_id: {type: integer, description: Identifier of the order.}

@@ -3,7 +3,7 @@ description: Orders and reorder behavior by day of the week, over the orders tha
 owner: team:analytics
 grain: [order_dow]
 lookback: 28
-# As fresh as the daily KPI, whose definition it shares.
+# The same limit as for the daily KPI, which has the same definition.
 freshness: {within_hours: 36}
 kpi:
   chart: {x: order_dow, y: total_orders}

@@ -10,7 +10,7 @@ columns:
   aisle_id: {type: integer, description: Identifier of the aisle.}
   aisle: {type: text, description: Name of the aisle.}
 checks:
-  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
+  # Each load_date delivers all rows, so one with less than half of the previous number must have lost some.
   min_rows: {of_previous: 0.5}
   not_null: [aisle]
 @end */

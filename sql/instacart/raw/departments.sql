@@ -10,7 +10,7 @@ columns:
   department_id: {type: integer, description: Identifier of the department.}
   department: {type: text, description: Name of the department.}
 checks:
-  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
+  # Each load_date delivers all rows, so one with less than half of the previous number must have lost some.
   min_rows: {of_previous: 0.5}
   not_null: [department]
 @end */

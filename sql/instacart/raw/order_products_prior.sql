@@ -1,5 +1,5 @@
 /* @asset
-description: The lines of the prior orders as delivered.
+description: Lines of the prior orders as delivered.
 owner: team:analytics
 grain: [order_id, product_id]
 storage: partitions
@@ -13,7 +13,7 @@ columns:
     {type: smallint, description: "Position at which the product was added to the basket, starting at 1."}
   reordered: {type: smallint, description: "1 if the user had ordered the product before, otherwise 0."}
 checks:
-  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
+  # Each load_date delivers all rows, so one with less than half of the previous number must have lost some.
   min_rows: {of_previous: 0.5}
   not_null: [add_to_cart_order, reordered]
   accepted_values:

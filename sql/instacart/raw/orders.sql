@@ -17,7 +17,7 @@ columns:
   days_since_prior_order:
     {type: "numeric(4,1)", description: "Days since the user's previous order, at most 30; NULL for the first order of a user."}
 checks:
-  # Each load_date delivers everything, so a load_date with half of the rows has lost some.
+  # Each load_date delivers all rows, so one with less than half of the previous number must have lost some.
   min_rows: {of_previous: 0.5}
   not_null: [user_id, eval_set, order_number, order_dow, order_hour_of_day]
   accepted_values:

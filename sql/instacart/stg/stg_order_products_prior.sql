@@ -1,5 +1,5 @@
 /* @asset
-description: The lines of the prior orders, which are delivered with their types.
+description: Lines of the prior orders. They are delivered with their final types.
 owner: team:analytics
 grain: [order_id, product_id]
 storage: view

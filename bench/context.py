@@ -1,4 +1,4 @@
-"""Where contenders run: one server, one store, one folder of files, and what the KPIs came to."""
+"""What all contenders share: the server, the object store, the files, and how KPIs are read and compared."""
 
 import math
 import os
@@ -32,8 +32,8 @@ Kpis = list[list[float]]
 
 
 @dataclass(frozen=True)
-class Place:
-    """One run of the bench; `tools` holds the virtual environments of contenders that need their own."""
+class BenchContext:
+    """One run of the bench. `tools` holds the virtual environments of contenders that need their own."""
 
     files: Path
     scratch: Path
@@ -42,18 +42,18 @@ class Place:
     tools: Path
 
     def url(self, database: str) -> str:
-        """The server's URL with a database."""
+        """Return the URL of a database on the server."""
         return urlsplit(self.server)._replace(path=f"/{database}").geturl()
 
     def fresh_database(self, name: str) -> str:
-        """Drop and create a database; returns its URL."""
+        """Drop and create a database, and return its URL."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         return self.url(name)
 
     def call(self, command: Sequence[str | Path], **environment: str) -> str:
-        """A program's output. Raises RuntimeError with what it said where it fails."""
+        """Run a program and return its output. Raises RuntimeError with the end of its output if it fails."""
         done = subprocess.run(
             command,
             env={**os.environ, **self.environment, **environment},
@@ -62,12 +62,12 @@ class Place:
             check=False,
         )
         if done.returncode:
-            said = (done.stdout + done.stderr)[-2000:]
-            raise RuntimeError(f"{command[0]} ended with {done.returncode}: {said}")
+            output = (done.stdout + done.stderr)[-2000:]
+            raise RuntimeError(f"{command[0]} exited with {done.returncode}: {output}")
         return done.stdout
 
     def copy(self, connection: psycopg.Connection[Any], table: str, file: str) -> None:
-        """What psql's \\\\copy does."""
+        """Load a file as psql's \\\\copy does."""
         statement = f"copy {table} from stdin with (format csv, header)".encode()
         with connection.cursor().copy(statement) as copy, (self.files / file).open("rb") as source:
             while block := source.read(1 << 20):
@@ -75,7 +75,7 @@ class Place:
 
 
 def kpis_in(url: str, schema: str) -> Kpis:
-    """Both KPI tables of a Postgres database as numbers."""
+    """Return the rows of both KPI tables of a Postgres database as numbers."""
     with psycopg.connect(url) as connection:
         return as_numbers(
             row for query in (BY_DOW, BY_PRODUCT) for row in connection.execute(query.format(schema).encode())
@@ -83,12 +83,12 @@ def kpis_in(url: str, schema: str) -> Kpis:
 
 
 def as_numbers(rows: Any) -> Kpis:
-    """Rows as numbers."""
+    """Return rows as numbers."""
     return [[float(value) for value in row] for row in rows]
 
 
 def are_equal(one: Kpis, other: Kpis) -> bool:
-    """Whether they are the same but for what is cut off behind the sixth digit of a rate."""
+    """Return whether the KPIs are the same up to the sixth decimal, at which some contenders cut their rates."""
     return [len(row) for row in one] == [len(row) for row in other] and all(
         math.isclose(a, b, rel_tol=0, abs_tol=1e-6)
         for row, row2 in zip(one, other, strict=True)

@@ -1,11 +1,11 @@
-"""The way it was done before: one connection in autocommit, tables with their keys, gates and tables one after another.
+"""A hand-written job: one connection in autocommit, tables with keys, and gates and tables one after another.
 
-What a hand-written job does, as it was: its SQL is kept as the thing to compare with, not as an example.
+Its SQL is kept for comparison, not as an example.
 """
 
 import psycopg
 
-from bench.place import Kpis, Place, kpis_in
+from bench.context import BenchContext, Kpis, kpis_in
 
 RAW = {
     "aisles": ("aisles.csv", "aisle_id integer primary key, aisle text"),
@@ -96,25 +96,25 @@ TABLES = [
 ]
 
 
-NAME = "old runner"
-DATABASE = "bench_old_runner"
+NAME = "hand-written job"
+DATABASE = "bench_hand_written"
 
 
-def prepare(place: Place) -> None:
-    """The tables into which it loads every day."""
-    with psycopg.connect(place.fresh_database(DATABASE), autocommit=True) as connection:
+def prepare(context: BenchContext) -> None:
+    """Make the tables into which the job loads every day."""
+    with psycopg.connect(context.fresh_database(DATABASE), autocommit=True) as connection:
         for schema in ("raw", "stg", "marts"):
             connection.execute(f"create schema {schema}".encode())
         for table, (_, columns) in RAW.items():
             connection.execute(f"create table raw.{table} ({columns})".encode())
 
 
-def run(place: Place) -> None:
-    """One load_date from files to KPIs. Raises AssertionError where a gate fails."""
-    with psycopg.connect(place.url(DATABASE), autocommit=True) as connection:
+def run(context: BenchContext) -> None:
+    """Build one load_date from files to KPIs. Raises AssertionError if a gate fails."""
+    with psycopg.connect(context.url(DATABASE), autocommit=True) as connection:
         for table, (file, _) in RAW.items():
             connection.execute(f"truncate raw.{table}".encode())
-            place.copy(connection, f"raw.{table}", file)
+            context.copy(connection, f"raw.{table}", file)
             connection.execute(f"select count(*) from raw.{table}".encode())
         for gate in GATES:
             assert connection.execute(gate.encode()).fetchone() == (True,), gate
@@ -125,6 +125,6 @@ def run(place: Place) -> None:
                 connection.execute(f"create index on {table} ({key})".encode())
 
 
-def kpis(place: Place) -> Kpis:
-    """What it came to."""
-    return kpis_in(place.url(DATABASE), "marts.")
+def kpis(context: BenchContext) -> Kpis:
+    """Return the computed KPIs."""
+    return kpis_in(context.url(DATABASE), "marts.")

@@ -1,7 +1,7 @@
-"""`python -m kpi_assets.instance.opening`: what `kpi up` does with the instance before its services start.
+"""`python -m kpi_assets.instance.startup`: prepare the Dagster instance before `kpi up` starts its services.
 
-Makes its tables, closes the runs of dead processes, which the daemon then tries again, and prints the name of each
-pipeline that runs nothing by itself.
+Makes the instance's tables, closes the runs of dead processes, which the daemon then tries again, and prints the name
+of each pipeline whose automation is off.
 """
 
 from kpi_assets.instance.processes import close_dead_runs
