@@ -361,10 +361,10 @@ def _bad_secret(folder: Path) -> tuple[str, str] | None:
         for path in sorted(folder.iterdir()):
             name = names.get(path.name.lower())
             if name and not path.is_file():
-                return name, f"{path} is no regular file: put one in its place"
+                return name, f"{path} is not a regular file: put one in its place"
             if name and inside not in path.resolve().parents:
                 return name, f"{path} is a link out of that folder: put the file itself there"
-    except (OSError, RuntimeError):  # what may not be read, pydantic names; a link to itself is no regular file
+    except (OSError, RuntimeError):  # what may not be read, pydantic names; a link to itself is not a regular file
         return None
     return None
 

@@ -59,7 +59,7 @@ def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Pat
 
 def what_is_wrong(path: Path) -> str:
     """Why a path that is no file cannot be landed: the end of "The file … "."""
-    return "is no regular file" if path.exists() else "is not there"
+    return "is not a regular file" if path.exists() else "is not there"
 
 
 def land(

@@ -58,7 +58,7 @@ def test_a_file_that_is_not_there_is_said_to_be_absent(kpi: Site, tmp_path: Path
     said = kpi("land", "instacart", "--load-date", day, "--from", tmp_path)
     for name in ("products.csv", "departments.csv"):
         assert said.line(name) == (
-            f"absent {tmp_path}/{name} is no regular file: s3://{BUCKET}/{key(name, day)} was not landed"
+            f"absent {tmp_path}/{name} is not a regular file: s3://{BUCKET}/{key(name, day)} was not landed"
         )
     assert said.line("orders.csv") == (
         f"absent {tmp_path}/orders.csv is not there: s3://{BUCKET}/{key('orders.csv', day)} was not landed"

@@ -82,7 +82,7 @@ def test_what_is_tied_to_neither_is_an_error_that_names_both_ways(sql: str) -> N
 
 
 def test_without_the_word_there_is_no_window() -> None:
-    with pytest.raises(ModelError, match=r":2: %\(window_start\)s is for a header with the word lookback: add it"):
+    with pytest.raises(ModelError, match=r":2: %\(window_start\)s needs the word lookback in the header: add it"):
         parse_query(f"select a\nfrom raw.t where {WINDOW}", PATH)
 
 

@@ -246,7 +246,7 @@ def test_a_sum_that_is_no_exact_number_errs(
     found = summed(room, checks, prices, ["1"])
     assert (found.verdict, found.metric, found.blocks_publish) == ("error", None, True)
     assert found.message == (
-        f"the check itself failed: sum(price) is no exact number ({inexact}): cast what is added up to numeric"
+        f"the check itself failed: sum(price) is not an exact number ({inexact}): cast what is added up to numeric"
     )
 
 
