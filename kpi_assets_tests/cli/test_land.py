@@ -132,7 +132,7 @@ def test_a_file_whose_name_is_that_of_two_keys_is_landed_for_neither(kpi: Site, 
         files = tmp_path / str(number)
         lay(files, here=NORTH, **others)
         kpi.fails(
-            f"The file {files}/sales.csv may be that of raw.sales_north or raw.sales_south, whose keys end in the same "
+            f"The file {files}/sales.csv may belong to raw.sales_north or raw.sales_south, whose keys end in the same "
             f"name, and not each of {files}/sales_north/sales.csv and {files}/sales_south/sales.csv is there: put each "
             "table's file at its own place.",
             *("land", "stores", "--load-date", day, "--from", files),

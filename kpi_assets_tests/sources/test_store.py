@@ -111,8 +111,8 @@ def test_a_prefix_below_which_too_much_lies_is_an_error_and_no_endless_walk(
     with pytest.raises(LakeError) as failure:
         keys(store, "many/")
     assert str(failure.value) == (
-        f"More than 1,000 objects lie below s3://{store.bucket}/many/: keep other objects than the pipeline's own "
-        "under another prefix."
+        f"There are more than 1,000 objects below s3://{store.bucket}/many/: keep other objects than the pipeline's "
+        "own under another prefix."
     )
 
 
