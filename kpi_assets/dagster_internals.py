@@ -1,11 +1,10 @@
-"""Everything of Dagster that this project uses without a promise of Dagster's that it stays.
+"""Everything that this project uses of Dagster and that is not part of Dagster's public API.
 
-These are imports from `dagster._*`, attributes that begin with an underscore, replaced functions, and behavior that is
-nowhere documented. All of it was read in the source of VERIFIED_WITH. test_dagster_internals.py tries each part, and
-fails where an upgrade changes it: then this module changes, and no other.
+These are imports from `dagster._*`, attributes that begin with an underscore, replaced functions, and undocumented
+behavior. All of it was read in the source of VERIFIED_WITH. test_dagster_internals.py tests each part and fails if an
+upgrade changes it; then only this module has to change.
 
-Belongs here: only that. Not here: the storage classes that dagster.yaml names, whose import takes long
-(instance/storage.py).
+Not here: the storage classes that dagster.yaml names, whose import takes long (instance/storage.py).
 """
 
 import logging
@@ -43,7 +42,7 @@ from dagster._utils.interrupts import raise_interrupts_as
 
 VERIFIED_WITH = "1.13.27"
 
-# Types and constants that are named elsewhere under these names.
+# Types and constants that other modules import from here.
 __all__ = [
     "MAX_RETRIES_TAG",
     "PARENT_RUN_ID_TAG",
@@ -69,7 +68,7 @@ __all__ = [
 
 
 def output_without_materialization(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dg.DagsterEvent:
-    """An event that gives a step its output, so that the steps after it run, and records no materialization.
+    """Return an event that gives a step its output, so that the steps after it run, without a materialization.
 
     `dg.Output` records one for each load_date of the run. Dagster passes on any event that a step yields.
     """
@@ -85,7 +84,7 @@ def is_last_step(context: dg.AssetExecutionContext) -> bool:
 
 
 def interrupts_as_keyboard_interrupt() -> AbstractContextManager[None]:
-    """While it lasts, stopping the run raises KeyboardInterrupt at once, in place of Dagster's own exception."""
+    """Return a context in which stopping the run raises KeyboardInterrupt at once, not Dagster's own exception."""
     return raise_interrupts_as(KeyboardInterrupt)
 
 
@@ -94,9 +93,9 @@ def _is_not_about_missing_checks(record: logging.LogRecord) -> bool:
 
 
 def silence_missing_check_warnings() -> None:
-    """Leave out Dagster's warning that the steps after a skipped one go on without its checks.
+    """Suppress Dagster's warning that the steps after a skipped step run without its checks.
 
-    Here they are skipped as well, so the warning is wrong. It may be called many times.
+    Here they are skipped as well, so the warning is wrong. The function may be called many times.
     """
     active.logger.addFilter(_is_not_about_missing_checks)
 
@@ -105,10 +104,10 @@ def silence_missing_check_warnings() -> None:
 
 
 def end_as_canceled(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> NoReturn:
-    """End the run that is executing as CANCELED. To be called where a resource is torn down.
+    """End the current run as CANCELED. Call it while a resource is torn down.
 
-    The exception keeps Dagster from recording a success after that. It is the one that it raises for an interrupt, so
-    it does not record a failure either.
+    The exception keeps Dagster from recording a success afterwards. Dagster raises the same exception for an interrupt,
+    so it does not record a failure either.
     """
     instance.report_run_canceled(run, why)
     raise dg.DagsterExecutionInterruptedError(why)
@@ -127,7 +126,7 @@ def keep_ctrl_c_from_helpers() -> None:
 
 
 def unswitched_state(name: str, location: str, data: SensorInstigatorData | ScheduleInstigatorData) -> InstigatorState:
-    """The state of a sensor or schedule as if it had never been on.
+    """Return the state of a sensor or schedule as if it had never been on.
 
     Dagster finds the state of a sensor by the names of its code location and of its repository there.
     """
@@ -137,7 +136,7 @@ def unswitched_state(name: str, location: str, data: SensorInstigatorData | Sche
 
 
 def started_now(state: InstigatorState, cron_schedule: str) -> InstigatorState:
-    """The state with its start time set to now, as the UI sets it when somebody switches it on."""
+    """Return the state with its start time set to now, as the UI sets it when somebody switches the sensor on."""
     now = get_current_timestamp()
     if state.instigator_type == InstigatorType.SENSOR:
         return state.with_data(
@@ -160,9 +159,9 @@ MAKES_WEB_APP = "create_app_from_workspace_process_context"  # what dagster-webs
 
 
 def wrap_web_app(wrap: Callable[[Any], Any]) -> None:
-    """Let dagster-webserver serve `wrap(app)` in this process, for which it has no hook.
+    """Make dagster-webserver, which has no hook for this, serve `wrap(app)` in this process.
 
-    Raises AttributeError where an upgrade has dropped the name, so that nothing is served without the wrapper.
+    Raises AttributeError if an upgrade has dropped the name, so that nothing is served without the wrapper.
     """
     from dagster_webserver import cli  # noqa: PLC0415  its import takes longer than a small build
 

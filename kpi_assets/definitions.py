@@ -1,4 +1,4 @@
-"""The code location: all that Dagster is told, put together. Assembly only: nothing is read or reached at import.
+"""The code location: assembles the definitions for Dagster. An import of this module reads and connects to nothing.
 
 Not here: what an asset, a job or a resource does.
 """
@@ -25,10 +25,10 @@ from kpi_assets.sources.store import client
 def build_defs(
     overrides: Mapping[str, Any] | None = None, tree: tuple[dict[str, Pipeline], dict[str, Broken]] | None = None
 ) -> dg.Definitions:
-    """Definitions of every pipeline below sql/; `overrides` replace resources by name (`s3`, `run_log`, `progress`).
+    """Return the definitions of every pipeline; `overrides` replace resources by name (`s3`, `run_log`, `progress`).
 
-    `tree` is what load_sound() gave, where that was read before. Of a pipeline whose files cannot be read there is a
-    sensor alone, which says so.
+    `tree` is the result of load_sound() if it was called before. A pipeline whose files cannot be read has only a
+    sensor, which reports the error.
     """
     config = settings()
     sound, broken = tree or load_sound(config.sql_dir, config.min_rows)
@@ -52,11 +52,11 @@ def build_defs(
 
 
 def _s3_resource() -> Any:
-    """dagster-aws' resource, with the client that every command of kpi_assets uses."""
+    """Return the resource of dagster-aws with the S3 client that every command of kpi_assets uses."""
     from dagster_aws.s3 import S3Resource  # noqa: PLC0415  its import takes longer than a small build
 
     class LakeResource(S3Resource):
-        """S3 by the settings of this process."""
+        """S3 with the settings of this process."""
 
         def get_client(self) -> Any:
             return client(settings())
@@ -66,5 +66,5 @@ def _s3_resource() -> Any:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What workspace.yaml loads."""
+    """Return the definitions that workspace.yaml loads."""
     return build_defs()

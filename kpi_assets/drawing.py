@@ -1,7 +1,7 @@
-"""A KPI's picture: a bar for each of its values, drawn as SVG.
+"""Draws the chart of a KPI as SVG, with a bar for each value.
 
-Belongs here: drawing. Not here: which rows (warehouse/preview.py), which columns (the header's `kpi.chart`), and
-where the picture is shown (assets/chart.py, instance/charts.py).
+Belongs here: drawing. Not here: the rows (warehouse/preview.py), the columns (the header's `kpi.chart`), and the places
+that show the chart (assets/chart.py, instance/charts.py).
 """
 
 import math
@@ -14,26 +14,26 @@ from kpi_assets.printable import number_text, printable
 Rows = Sequence[tuple[str, float | None]]
 
 BAR, GAP, LETTER, WIDTH = 18, 6, 7, 640  # pixels
-LETTERS = 34  # of a label at most
-# The small picture: the description of an asset, where it stands, is folded from 260 pixels on.
+LETTERS = 34  # the most letters of a label
+# The small chart is in the description of an asset, which Dagster folds from 260 pixels on.
 HEIGHT, HEAD, COLUMN_ROOM, LEAST_SLOT = 190, 30, 120, 14  # pixels
-SMALL_ROWS = 6  # horizontal bars that fit into it
+SMALL_ROWS = 6  # horizontal bars that fit into the small chart
 SMALL_LETTER = 6  # pixels
 
 
 def left_out(rows: ChartRows) -> str:
-    """The end of a heading that says that only the highest bars are shown; nothing where all are."""
+    """Return the end of a heading that says that only the highest bars are shown; empty if all are shown."""
     return f" (the {len(rows.bars)} highest of {rows.of:,})" if len(rows.bars) < rows.of else ""
 
 
 def svg(rows: Rows, heading: str) -> str:
-    """Horizontal bars with their values; NULL and NaN have none, and an infinite one goes to the end."""
+    """Draw horizontal bars with their values; NULL and NaN have no bar, and an infinite value has the longest."""
     height = HEAD + len(rows) * (BAR + GAP)
     return _picture(height, heading, _horizontal(rows))
 
 
 def small_svg(rows: Rows, heading: str) -> str:
-    """The same HEIGHT pixels high: upright bars where their labels are short, else the first rows."""
+    """Draw a chart of HEIGHT pixels: upright bars if their labels are short, else the first rows."""
     longest = max((len(printable(label)) for label, _ in rows), default=0)
     slot = (WIDTH - 16) // max(len(rows), 1)
     if rows and slot >= max(longest * SMALL_LETTER + 2, LEAST_SLOT):
@@ -45,7 +45,7 @@ def small_svg(rows: Rows, heading: str) -> str:
 
 
 def message_svg(heading: str, sentence: str) -> str:
-    """A picture that has nothing to show, and says why, in as many lines as that takes."""
+    """Draw a picture with a sentence instead of a chart, in up to 8 lines."""
     words, lines = printable(sentence).split(" "), [""]
     for word in words:
         if lines[-1] and len(lines[-1]) + len(word) >= WIDTH // LETTER - 4:
@@ -56,14 +56,14 @@ def message_svg(heading: str, sentence: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """A value as it stands beside its bar."""
+    """Return a value as it is written beside its bar."""
     if value is None:
         return "NULL"
     return f"{value:,.6g}" if math.isfinite(value) else number_text(value)
 
 
 def shares(rows: Rows) -> list[float]:
-    """How long each bar is, from 0 to 1: nothing for NULL, NaN and what is not above zero."""
+    """Return the length of each bar, from 0 to 1: 0 for NULL, NaN and values that are not above zero."""
     highest = max((value for _, value in rows if value is not None and math.isfinite(value)), default=0.0)
     return [_share(value, highest) for _, value in rows]
 
@@ -91,7 +91,7 @@ def _horizontal(rows: Rows) -> list[str]:
 
 
 def _upright(rows: Rows, slot: int) -> list[str]:
-    """Columns side by side; each has its value above it where all values are short, else only the highest has."""
+    """Draw upright bars. If all values are short, each is above its bar; else only the highest value is shown."""
     texts = [number(value) for _, value in rows]
     fits = max(map(len, texts)) * SMALL_LETTER <= slot
     found = shares(rows)
@@ -110,7 +110,7 @@ def _upright(rows: Rows, slot: int) -> list[str]:
 
 
 def _picture(height: int, heading: str, parts: Sequence[str]) -> str:
-    # What is too long for a line is pressed together, since what is cut off may be the word that matters.
+    # A long heading is compressed rather than cut off, since the end may be the part that matters.
     pressed = len(printable(heading)) * LETTER > WIDTH - 16
     room = f' textLength="{WIDTH - 16}" lengthAdjust="spacingAndGlyphs"' if pressed else ""
     title = f'<text x="8" y="18" font-weight="bold"{room} fill="#1f2937">{escape(printable(heading))}</text>'

@@ -1,17 +1,17 @@
-"""Errors that a person can mend, each with a sentence that says how.
+"""Errors that the user can fix, each with a sentence that says how.
 
-Belongs here: the errors that cross packages. An error that only one package raises and handles stays there.
+Belongs here: errors that several packages use. An error that only one package raises and handles belongs there.
 """
 
 from kpi_assets.scrub import scrub
 
 
 class UserError(Exception):
-    """Something a person can mend: one sentence that names the file, object or setting, and says what to do.
+    """An error that the user can fix: one sentence that names the file, object or setting, and says what to do.
 
-    The command line prints it without a stack trace and exits with `exit_code`. `transient` says that it may go away by
-    itself, as a lost connection does: then the same is tried again. No secret of the settings is in it, whatever a
-    library said.
+    The command line prints the sentence without a stack trace and exits with `exit_code`. `transient` says that the
+    cause may disappear by itself, as with a lost connection, so that a retry makes sense. Secrets of the settings are
+    removed from the sentence, even where it quotes a library.
     """
 
     exit_code = 1
@@ -22,11 +22,11 @@ class UserError(Exception):
 
     @property
     def sentences(self) -> list[str]:
-        """What it says: one sentence, or one for each of several things that are wrong."""
+        """The sentence, or one sentence for each of several problems."""
         return [str(self)]
 
 
 class UsageError(UserError):
-    """The command was called with words that make no sense: an unknown pipeline, a bad date."""
+    """The arguments of a command are wrong: an unknown pipeline, a bad date."""
 
     exit_code = 2

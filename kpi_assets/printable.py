@@ -1,6 +1,6 @@
-"""Text that a person is shown: what a file or a person gave cannot steer the terminal or the page that shows it.
+"""Makes text safe to show: text from files or users cannot control the terminal or the page that shows it.
 
-Belongs here: which characters are not shown as they are, and strict JSON. Not here: printing (cli/common.py), and
+Belongs here: the characters that are escaped, and strict JSON. Not here: printing (cli/common.py), and
 escaping for a language such as Markdown or SVG (assets/).
 """
 
@@ -9,14 +9,14 @@ import math
 import re
 from typing import Any
 
-# C0, DEL and C1; what turns the direction of writing; line ends that only some programs take for one; halves of a pair;
-# what no picture may hold.
+# C0, DEL and C1; marks of the writing direction; line ends that only some programs recognize; surrogates; characters
+# that SVG does not allow.
 _STEERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def printable(value: object) -> str:
-    """A value as text on one line, with an escape such as `\\x1b` for each character that would steer what shows it."""
+    """Return a value as text on one line, with an escape such as `\\x1b` for each control character."""
     return _STEERS.sub(_escape, str(value))
 
 
@@ -26,9 +26,9 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def strict_json(value: Any, indent: int | None = None) -> str:
-    """A value as JSON that every reader takes: NaN and the infinities are the texts that PostgreSQL has for them.
+    """Return a value as standard JSON: NaN and the infinities are the texts that PostgreSQL has for them.
 
-    Characters that would steer a terminal are escaped, which changes nothing for who parses it.
+    Characters that could control a terminal are escaped, which makes no difference to a parser.
     """
     text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
     return "\n".join(_STEERS.sub(lambda match: f"\\u{ord(match[0]):04x}", line) for line in text.split("\n"))
@@ -43,5 +43,5 @@ def _finite(value: Any) -> Any:
 
 
 def number_text(value: float) -> str:
-    """NaN and the infinities as PostgreSQL writes them."""
+    """Return NaN or an infinity as PostgreSQL writes it."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

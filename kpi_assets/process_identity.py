@@ -1,7 +1,7 @@
-"""Which process is meant: a number alone may belong to another program later.
+"""Identifies a process by its number and its start time: the number alone may belong to another program later.
 
-Belongs here: knowing a process again by its number and its start, and whether it lives. Not here: what is written down
-of it (embedded/server.py, instance/services.py, instance/processes.py), and ending it.
+Belongs here: recognizing a process, and whether it is alive. Not here: files with identities (embedded/server.py,
+instance/services.py, instance/processes.py), and ending a process.
 """
 
 import os
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import psutil
 
-CLOCK = 1.0  # seconds by which two readings of one start may differ: the system's clock is set now and then
+CLOCK = 1.0  # seconds by which two readings of one start may differ, since the system's clock may be adjusted
 
 
 def living(pid: int) -> psutil.Process | None:
-    """The process of that number, unless it has ended; one that nobody has reaped yet has.
+    """Return the process of that number, or None if it has ended; a zombie has ended.
 
-    Raises ValueError or OverflowError for what is no number of a process.
+    Raises ValueError or OverflowError if the number cannot be that of a process.
     """
     try:
         process = psutil.Process(pid)
@@ -26,20 +26,20 @@ def living(pid: int) -> psutil.Process | None:
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process by its number and when it started, in seconds since 1970."""
+    """A process, by its number and its start time in seconds since 1970."""
 
     pid: int
     since: float
 
     @classmethod
     def of(cls, pid: int | None = None) -> "ProcessIdentity":
-        """That of a process which lives; this one by default. Raises psutil.NoSuchProcess."""
+        """Return the identity of a live process, by default this one. Raises psutil.NoSuchProcess."""
         number = os.getpid() if pid is None else pid
         return cls(number, psutil.Process(number).create_time())
 
     @classmethod
     def parse(cls, text: str) -> "ProcessIdentity":
-        """Read what str() gives. Raises ValueError on anything else."""
+        """Read the text that str() gives. Raises ValueError on anything else."""
         pid, _, since = text.partition(" ")
         return cls(int(pid), float(since))
 
@@ -47,7 +47,7 @@ class ProcessIdentity:
         return f"{self.pid} {self.since:.2f}"
 
     def process(self) -> psutil.Process | None:
-        """The process itself, while it lives."""
+        """Return the process, or None if it has ended."""
         process = living(self.pid)
         try:
             return process if process and abs(process.create_time() - self.since) < CLOCK else None

@@ -1,8 +1,7 @@
-"""The secrets of this process's settings, and text without them.
+"""Removes the secrets of this process's settings from text.
 
-Belongs here: replacing them in what is said or stored. Not here: which settings are secret (settings.py).
-Every UserError passes through `scrub`, and so does what the command prints or logs of errors that are none of ours:
-what a library quotes reaches neither a terminal, nor a log, nor a table.
+Every UserError passes through `scrub`, and so does every foreign error that a command prints or logs: a secret that a
+library quotes reaches no terminal, log or table. Not here: which settings are secret (settings.py).
 """
 
 from collections.abc import Iterable
@@ -12,13 +11,13 @@ _known: tuple[str, ...] = ()
 
 
 def keep_secret(words: Iterable[str]) -> None:
-    """Take these, and no others, for the secrets of this process; those that are shorter than LEAST are left out."""
+    """Set the secrets of this process, in place of earlier ones; words shorter than LEAST are ignored."""
     global _known  # noqa: PLW0603  one process has one environment
     _known = tuple(sorted({word for word in words if len(word) >= LEAST}, key=len, reverse=True))
 
 
 def scrub(text: str) -> str:
-    """The text with `***` in the place of every secret."""
+    """Return the text with `***` in the place of every secret."""
     for word in _known:
         text = text.replace(word, "***")
     return text

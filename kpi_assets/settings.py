@@ -1,10 +1,10 @@
 """Every setting of kpi_assets, read from the environment once per process; docs/reference/settings.md shows this class.
 
-A setting may lie in a file instead, named after it, in the folder KPI_SECRETS_DIR: so a password need not be in the
-environment, which other programs and people can list. The environment goes before the file.
+A setting may be in a file of its name in the folder KPI_SECRETS_DIR instead, so that a password need not be in the
+environment, which other programs and people can list. The environment takes precedence over the file.
 
-Belongs here: names, types, defaults and meanings. Not here: what an embedded server is started with (embedded/), and
-AWS's own variables (credentials, region), which boto3 reads by itself.
+Belongs here: names, types, defaults and meanings. Not here: the options of embedded servers (embedded/), and AWS's own
+variables (credentials, region), which boto3 reads itself.
 """
 
 import os
@@ -23,7 +23,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.scrub import keep_secret
 
 LEAST_RATE = 64 << 10
-# What boto3 takes for a bucket, or for an access point in front of one: never a URL, which could hold a secret.
+# What boto3 accepts as a bucket or an access point: never a URL, which could contain a secret.
 BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[\w./:-]+", re.ASCII)
 AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 PACKAGE = Path(__file__).resolve().parent
@@ -44,19 +44,19 @@ _SENTENCES: Mapping[str, str] = {
 
 
 def default_sql_dir() -> Path:
-    """The `sql/` tree of this checkout or, in an installed wheel, the copy of it that setup.py put into the package."""
+    """Return the `sql/` tree of this checkout or, in an installed wheel, the copy in the package."""
     return CHECKOUT / "sql" if any(CHECKOUT.glob(PROJECT_FILES)) else PACKAGE / "shipped_sql"
 
 
 def project() -> Path | None:
-    """The nearest folder, from the current one upwards, that is a project: it holds `sql/<pipeline>/pipeline.yaml`."""
+    """Return the nearest project from the current folder upwards: a folder with `sql/<pipeline>/pipeline.yaml`."""
     here = _here()
     above = (here, *here.parents) if here else ()
     return next((folder for folder in above if any(folder.glob(PROJECT_FILES))), None)
 
 
 def _here() -> Path | None:
-    """The current folder; None where it was removed meanwhile."""
+    """Return the current folder, or None if it was removed."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -80,13 +80,13 @@ def _project_sql_dir() -> Path:
 
 
 def cores() -> int:
-    """The cores that this process may use, at most 8."""
+    """Return the number of cores that this process may use, at most 8."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, 8)
 
 
 class Settings(BaseSettings):
-    """The environment's settings; each name is the field's in capitals, after `KPI_`."""
+    """The settings from the environment; the name of each is `KPI_` and the name of the field in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="KPI_", env_nested_delimiter="__", extra="ignore")
 
@@ -194,7 +194,7 @@ class Settings(BaseSettings):
         default=None,
         description="The recipients of the mails, separated by commas.",
     )
-    # After the addresses: it is refused without them.
+    # Declared after the addresses, because its validator needs them.
     alert_smtp_url: SecretStr | None = Field(
         default=None,
         description="A mail server that alerts are sent through: `smtp://user:password@host:587`, or `smtps://`. A "
@@ -204,7 +204,7 @@ class Settings(BaseSettings):
     @field_validator("home", "sql_dir", "secrets_dir", mode="before")
     @classmethod
     def _is_named(cls, value: object) -> object:
-        """Nothing is no path; Python would take it for the current folder."""
+        """Refuse an empty text, which Python would read as the current folder."""
         if isinstance(value, str) and not value.strip():
             raise ValueError("it is empty: name a folder, or leave the setting out")
         return value
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
     @field_validator("ui_token")
     @classmethod
     def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        """Only what is the same in a URL, a cookie and a header; what is wrong is told without a word of it."""
+        """Allow only characters that are the same in a URL, a cookie and a header. The error quotes nothing."""
         if value is not None and not re.fullmatch(r"|[A-Za-z0-9_-]{16,256}", value.get_secret_value()):
             raise ValueError("write 16 to 256 letters, digits, - and _, or nothing where a proxy asks who comes")
         return value
@@ -302,13 +302,13 @@ class Settings(BaseSettings):
     @field_validator("postgres_url", "dagster_postgres_url", "admin_postgres_url")
     @classmethod
     def _is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
-        """What is wrong is told without a word of the URL, which may hold the password anywhere."""
+        """Refuse what is not a URL. The error does not quote the URL, which may contain the password anywhere."""
         if value is None:
             return None
         url = value.get_secret_value()
         try:
             readable = urls.parse(url, "postgresql", "postgres") is not None and bool(conninfo_to_dict(url))
-        except (psycopg.Error, ValueError):  # an option that libpq does not know; bytes that are no text
+        except (psycopg.Error, ValueError):  # an option that libpq does not know; bytes that are not text
             readable = False
         if not readable:
             raise ValueError(
@@ -333,7 +333,7 @@ class Settings(BaseSettings):
         return self.s3_bucket is None and not self.s3_buckets and self.s3_endpoint_url is None
 
     def secrets(self) -> Iterator[str]:
-        """Every word of these settings that nothing may show."""
+        """Yield every part of the settings that must not be shown."""
         for url in (self.postgres_url, self.dagster_postgres_url, self.admin_postgres_url, self.alert_smtp_url):
             if url and (found := urls.parse(url.get_secret_value(), "postgresql", "postgres", "smtp", "smtps")):
                 yield from found.secrets()
@@ -343,7 +343,7 @@ class Settings(BaseSettings):
 
 
 def is_plain_address(text: str) -> bool:
-    """Whether it is the URL of one server, and there is no place in it where a secret could stand."""
+    """Whether a text is the URL of one server, without a part that could contain a secret."""
     found = urls.parse(text, "http", "https")
     return (
         found is not None
@@ -354,24 +354,24 @@ def is_plain_address(text: str) -> bool:
 
 
 def _bad_secret(folder: Path) -> tuple[str, str] | None:
-    """(setting, reason) of the first file of secrets that pydantic would pass over with a warning; None without one."""
+    """Return (setting, reason) of the first file of secrets that pydantic would ignore with a warning, or None."""
     names = {f"kpi_{name}": name for name in Settings.model_fields}
     try:
         inside = folder.resolve()
         for path in sorted(folder.iterdir()):
             name = names.get(path.name.lower())
             if name and not path.is_file():
-                return name, f"{path} is no regular file: put one in its place"
+                return name, f"{path} is not a regular file: put one in its place"
             if name and inside not in path.resolve().parents:
                 return name, f"{path} is a link out of that folder: put the file itself there"
-    except (OSError, RuntimeError):  # what may not be read, pydantic names; a link to itself is no regular file
+    except (OSError, RuntimeError):  # pydantic reports what cannot be read; a link to itself is not a regular file
         return None
     return None
 
 
 @cache
 def settings() -> Settings:
-    """This process's settings; `settings.cache_clear()` reads the environment again."""
+    """Return the settings of this process; `settings.cache_clear()` makes it read the environment again."""
     folder = os.environ.get("KPI_SECRETS_DIR", "").strip()
     try:
         if folder and (bad := _bad_secret(Path(folder).expanduser())):

@@ -1,10 +1,10 @@
-"""URLs of settings: one strict grammar, so that nobody, and no library, takes a part of a password for something else.
+"""URLs in settings: one strict grammar, so that no library mistakes a part of a password for another part.
 
-Belongs here: whether a URL can be read in one way only, and which of its parts are secret. Not here: what a setting is
-for (settings.py), and reaching it.
+Belongs here: whether a URL is unambiguous, and which of its parts are secret. Not here: the meaning of a setting
+(settings.py), and connecting to a URL.
 
-A `/`, `?`, `#` or `@` that is not percent-encoded ends the part of a URL that it stands in: of `kpi:12/word@host` a
-library would take `kpi` for the host and show the rest. So there may be one `@`, and it stands before the host.
+A `/`, `?`, `#` or `@` that is not percent-encoded ends a part of a URL: in `kpi:12/word@host` a library would take
+`kpi` for the host and show the rest. So only one `@` is allowed, before the host.
 """
 
 import re
@@ -27,7 +27,7 @@ _SECRET_OPTIONS = {"password", "sslpassword", "oauth_client_secret", "scram_clie
 
 @dataclass(frozen=True)
 class Url:
-    """The parts of a URL as they are written; `user`, `password` and `query` are None where there are none."""
+    """The parts of a URL as they are written; `user`, `password` and `query` are None if the URL has none."""
 
     scheme: str
     user: str | None
@@ -37,20 +37,20 @@ class Url:
     query: str | None
 
     def secrets(self) -> Iterator[str]:
-        """The password and those of the query, as written and decoded, unless they are also a part that is shown."""
+        """Yield the passwords of the URL and its query, as written and decoded, unless a shown part is the same."""
         options = [option.partition("=") for option in (self.query or "").split("&")]
         for word in [self.password or "", *(value for name, _, value in options if name in _SECRET_OPTIONS)]:
             if unquote(word) not in {unquote(self.user or ""), unquote(self.path).lstrip("/"), self.hosts}:
                 yield from (word, unquote(word))
 
     def capability(self) -> Iterator[str]:
-        """What makes a webhook's URL a secret: its path and query, and each part of them that is no plain word."""
+        """Yield the secret parts of a webhook's URL: its path and query, and each part of them that has a digit."""
         rest = f"{self.path}?{self.query}" if self.query else self.path
         yield from (word for word in (rest, *re.split(r"[/?&=]", rest)) if re.search(r"\d", word))
 
 
 def parse(text: str, *schemes: str) -> Url | None:
-    """The parts of a URL of one of these schemes; None where it could be read in more than one way, or in none."""
+    """Return the parts of a URL of one of these schemes, or None if it is ambiguous or not a URL."""
     match = _URL.fullmatch(text)
     if match is None or match["scheme"] not in schemes:
         return None

@@ -1,6 +1,6 @@
-"""Waits: whoever watches hears now and then for what, and for whom, something waits.
+"""Reports of long waits: a line in the log now and then says what a process waits for.
 
-Belongs here: how often a line is said. It goes to the log, so that it is on stderr, be that a terminal or a pipe.
+Belongs here: how often a line is logged. The log goes to stderr, whether that is a terminal or a pipe.
 Not here: the waiting itself.
 """
 
@@ -14,15 +14,15 @@ EVERY = 30.0  # seconds from one line to the next
 
 
 class Waits:
-    """One thing that is waited for, such as `waiting for another run`; to be called again and again meanwhile."""
+    """The report of one wait, such as `waiting for another run`; call it repeatedly during the wait."""
 
     def __init__(self, what: str) -> None:
         self._what, self._began = what, time.monotonic()
         self._said = 0
-        self.whom = ""  # what was said last of who keeps us waiting
+        self.whom = ""  # the cause of the wait in the last line
 
     def __call__(self, whom: Callable[[], object] = lambda: "") -> None:
-        """Say the next line where it is due; only then `whom` is asked who keeps us waiting."""
+        """Log the next line if it is due; only then `whom` is called for the cause of the wait."""
         waited = time.monotonic() - self._began
         if waited < EVERY * (self._said + 1):
             return

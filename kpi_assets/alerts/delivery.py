@@ -40,7 +40,7 @@ def deliver(
                 ends = time.monotonic() + seconds
                 # A slow message is not begun near the end, where its timeout would count as a failure.
                 while (left := ends - time.monotonic()) > seconds / 2:
-                    sent = deliveries.told_lately(connection, channel.name)
+                    sent = deliveries.delivered_in_last_minute(connection, channel.name)
                     if sent >= 2 * MOST_MESSAGES:
                         break
                     alerts = deliveries.claim(connection, channel.name, all_due=sent >= MOST_MESSAGES)

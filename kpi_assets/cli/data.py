@@ -12,7 +12,7 @@ from kpi_assets.cli.terminal import progress_bar, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket
 from kpi_assets.errors import UsageError
 from kpi_assets.samples import GENERATORS
-from kpi_assets.sources.landing import files_of, what_is_wrong
+from kpi_assets.sources.landing import file_problem, files_of
 from kpi_assets.sources.landing import land as upload
 from kpi_assets.sources.store import open_store
 
@@ -82,7 +82,7 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
         if not path.is_file():
             say(
                 styled("absent", "yellow"),
-                f"    {path} {what_is_wrong(path)}: s3://{store.bucket}/{key} was not landed",
+                f"    {path} {file_problem(path)}: s3://{store.bucket}/{key} was not landed",
             )
             continue
         with progress_bar(path.name, path.stat().st_size, in_bytes=True) as bar:

@@ -84,7 +84,7 @@ def _untold(settings: Settings, pipeline: Pipeline) -> int:
     assert settings.postgres_url is not None
     with suppress(UserError), connect(settings.postgres_url, pipeline.name, "doctor") as connection:
         if not schema.pending(connection):
-            return deliveries.untold(connection, [channel.name for channel in channels(settings)])
+            return deliveries.count_undelivered(connection, [channel.name for channel in channels(settings)])
     return 0
 
 

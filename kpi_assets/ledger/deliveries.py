@@ -49,7 +49,7 @@ def enter(connection: Connection[Any], channels: Sequence[str]) -> None:
     )
 
 
-def told_lately(connection: Connection[Any], channel: str) -> int:
+def delivered_in_last_minute(connection: Connection[Any], channel: str) -> int:
     """Count the messages that a channel accepted in the last minute."""
     row = connection.execute(
         "select count(distinct message) from ops.alert_deliveries "
@@ -137,7 +137,7 @@ def refused(connection: Connection[Any], alerts: Sequence[Alert], channel: str, 
     )
 
 
-def untold(connection: Connection[Any], channels: Sequence[str]) -> int:
+def count_undelivered(connection: Connection[Any], channels: Sequence[str]) -> int:
     """Count the alerts that at least one of these channels has still to accept."""
     row = connection.execute(
         """

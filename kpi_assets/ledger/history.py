@@ -23,7 +23,7 @@ class ObjectState(NamedTuple):
 
     @classmethod
     def of(cls, key: str, size_bytes: int, etag: str) -> "ObjectState":
-        """The state. Some stores write the ETag of a listing without its quotes, so they are left out."""
+        """Return the state. Some stores write the ETag of a listing without its quotes, so they are left out."""
         return cls(key, size_bytes, etag.strip('"'))
 
 
@@ -32,27 +32,27 @@ class Lookback(NamedTuple):
 
     table: str
     load_dates: int
-    reads: list[str]  # views, and the tables that they show
+    reads: list[str]  # including the tables that views among them show
 
 
 @dataclass(frozen=True)
 class Hold:
-    """What a held build was made from."""
+    """The inputs and versions of a held build."""
 
     object: ObjectState | None  # None if it read no object
     code_version: str
     checks_version: str
-    other_inputs: bool  # whether a table that it read was published with other rows since, or more of its window
+    other_inputs: bool  # whether an input was published with other rows since, or more load_dates of its window were
 
     @property
     def made_from(self) -> tuple[ObjectState | None, str, str, bool]:
-        """All of it, to be compared."""
+        """All fields, for a comparison."""
         return (self.object, self.code_version, self.checks_version, self.other_inputs)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The latest build of a table or object, or the latest run as a whole, where it was not a success."""
+    """The latest build of a table or object, or the latest run as a whole, if it was not a success."""
 
     status: Status
     error: str
@@ -62,7 +62,7 @@ class Attempt:
 
 @dataclass
 class LoadDateHistory:
-    """What the ledger knows of one load_date. Tables are named `schema.table`, objects `s3.table`."""
+    """What the ledger knows about one load_date. Tables are named `schema.table`, objects `s3.table`."""
 
     published: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)  # of these, the ones whose rows retention dropped
@@ -96,15 +96,15 @@ class _AttemptRow:
     status: Status
     error: str
     started_at: datetime
-    code_version: str | None  # None where it was not held
+    code_version: str | None  # None if the build was not held
     checks_version: str | None
     other_inputs: bool
-    key: str | None  # None where it read no object
+    key: str | None  # None if the build read no object
     size_bytes: int | None
     etag: str | None
 
     def attempt(self) -> Attempt:
-        """The attempt that it tells of."""
+        """Return the attempt that the row describes."""
         hold = None
         if self.code_version is not None and self.checks_version is not None:
             hold = Hold(self._object(), self.code_version, self.checks_version, self.other_inputs)
@@ -116,7 +116,7 @@ class _AttemptRow:
         return ObjectState.of(self.key, self.size_bytes, self.etag)
 
 
-# The last publish of each table, also where retention dropped its rows since: a replay gives the same rows again.
+# The last publish of each table, even if retention dropped its rows since: a replay gives the same rows again.
 _LAST = """
 last as (
     select distinct on (p.asset, p.load_date)
@@ -156,7 +156,7 @@ _MORE_LOAD_DATES = """
 _PUBLISHED = f"""
 with {_LAST}, compared as (
     select l.load_date, l.asset, l.dropped_at is not null as dropped, l.dropped_at is null and l.rows > 0 as stored,
-        -- Dropped rows do not count as built by other SQL: else the edit of a file would bring them back.
+        -- Dropped rows do not count as built by other SQL: otherwise an edit of a file would bring them back.
         l.code_version <> w.code_version and l.dropped_at is null as other_code,
         {_OTHER_INPUTS.format(inputs="l.inputs")} as other_inputs,
         l.code_version = w.code_version
@@ -215,7 +215,7 @@ def read(
     lookbacks: Sequence[Lookback] = (),
     start: date = date.min,
 ) -> dict[date, LoadDateHistory]:
-    """What the ledger knows of each load_date between two; a load_date of which it knows nothing is absent.
+    """Return what the ledger knows about each load_date of a range; unknown load_dates are absent.
 
     `versions` is table -> its code_version today, `raw` which of them read an object, and `ignored` are jobs that build
     no table. No window reaches back before `start`.

@@ -1,4 +1,4 @@
-"""Incidents, ops.alerts: what a person must hear of once, however often it happens.
+"""Incidents, ops.alerts: problems that people are told of once, however often they happen.
 
 An incident has a pipeline, a load_date and a kind: held by a gate, failed, or late, which means that objects or KPIs of
 the load_date are missing. It is opened in the transaction of the event itself. While it is open, it counts repetitions.
@@ -111,7 +111,7 @@ def report_row(connection: Connection[Any], row_id: int) -> None:
 def report_late(
     connection: Connection[Any], pipeline: str, load_date: date, *sentences: str, kpi: str | None = None
 ) -> None:
-    """Open the incident of a load_date that is late; nothing happens where it is open already.
+    """Open the incident of a load_date that is late, unless it is open already.
 
     The sentences say what is missing since when. A `kpi` has at most one such incident, until it is fresh again.
     """
@@ -169,7 +169,7 @@ def _whole_of(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def report_stalled(connection: Connection[Any], pipeline: str, name: str, sentence: str) -> None:
-    """Open the incident of a sensor or schedule that keeps failing; nothing happens where it is open already."""
+    """Open the incident of a sensor or schedule that keeps failing, unless it is open already."""
     connection.execute(
         "insert into ops.alerts (pipeline_name, kind, job, details) values (%s, 'stalled', %s, array[%s]) "
         "on conflict do nothing",

@@ -96,9 +96,9 @@ def record_content(connection: Connection[Any], manifest: Manifest, *, rows: int
 
 
 def same_bytes(connection: Connection[Any], name: str, load_date: date, manifest_hash: str) -> list[dict[str, Any]]:
-    """The earlier objects with the same bytes as a state of an object, as `load_date` and `object` (its URL).
+    """Return the earlier objects with the same bytes as a state of an object, as `load_date` and `object` (its URL).
 
-    Empty for a state that was not read to its end, and for one without rows.
+    The result is empty for a state that was not read to its end, and for one without rows.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(

@@ -1,4 +1,4 @@
-"""The publish ledger, ops.publishes: what readers see, made from which objects, by which code, in which run."""
+"""The publish ledger, ops.publishes: what readers see, and the objects, code and run that it was made from."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def all_current(connection: Connection[Any]) -> list[Publish]:
 
 
 def shown_as(columns: Mapping[str, str]) -> str:
-    """What a view's checksum adds to that of its table, for columns under these names (name -> name in the table)."""
+    """Return the suffix of a view's checksum for columns with these names (name -> name in the table)."""
     return "" if list(columns) == list(columns.values()) else " as " + ",".join(f"{n}={c}" for n, c in columns.items())
 
 

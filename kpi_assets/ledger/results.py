@@ -1,4 +1,4 @@
-"""Check results, ops.data_quality_results: the outcome of every check, on what it was made, and when."""
+"""Check results, ops.data_quality_results: the outcome of every check, its subject and its time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Warned:
-    """A check that only warns and did not pass for so many load_dates, with the message of the last."""
+    """A check with severity `warn` that failed for `load_dates` load_dates, with the message of the last one."""
 
     table_name: str
     check_name: str

@@ -21,13 +21,13 @@ _JUST_MADE = (
 
 
 def migrations() -> list[tuple[int, Path]]:
-    """Each migration's number and file, in the order in which they are applied."""
+    """Return the number and file of each migration, in the order in which they are applied."""
     files = sorted(MIGRATIONS.glob("*.sql"))
     return [(int(re.match(r"\d+", path.name)[0]), path) for path in files]  # type: ignore[index]
 
 
 def version(connection: Connection[Any]) -> int:
-    """The number of the last migration that was applied; 0 where none was."""
+    """Return the number of the last migration that was applied, or 0 if none was."""
     if connection.execute("select to_regclass('ops.migrations')").fetchone() == (None,):
         return 0
     row = connection.execute("select coalesce(max(version), 0) from ops.migrations").fetchone()
@@ -35,7 +35,7 @@ def version(connection: Connection[Any]) -> int:
 
 
 def pending(connection: Connection[Any]) -> list[int]:
-    """The numbers of the migrations that are still to be applied, in their order.
+    """Return the numbers of the migrations that are still to be applied, in order.
 
     Raises UserError when the database is ahead of this code.
     """

@@ -1,6 +1,6 @@
 """The word `automation` of a pipeline.yaml: what starts runs by itself, and when.
 
-Belongs here: the words, their bounds and defaults. Not here: what they do (plan/ decides, automation/ asks for runs).
+Belongs here: the words, their bounds and defaults. Not here: what they do (plan/ decides, automation/ requests runs).
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ from kpi_assets.model.strict_yaml import Strict
 
 
 class Automation(Strict):
-    """How a pipeline runs itself; a pipeline.yaml without the word has these defaults."""
+    """What starts runs of a pipeline by itself. A pipeline.yaml without the word has these defaults."""
 
     start: Literal["sensor", "schedule", "none"] = Field(
         default="none",

@@ -1,6 +1,6 @@
-"""Which columns of which tables a SELECT reads, as far as its text alone shows it.
+"""The columns that a SELECT reads from each table, as far as its text shows them.
 
-Not here: from which columns a returned one is computed (query.py's lineage).
+Not here: the columns that a returned column is computed from (query.py's lineage).
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -15,7 +15,7 @@ _SYSTEM = {"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"}  # every table ha
 
 
 def columns_read(tree: exp.Query) -> Iterator[tuple[Relation, exp.Column]]:
-    """Each use of a column whose table is certain: it is named with the table, or no other source is read there."""
+    """Yield each use of a column whose table is certain: it is named with its table, or there is only one source."""
     for scope in traverse_scope(tree):
         for column in scope.columns:
             owner = _owner(scope, column)
@@ -24,18 +24,18 @@ def columns_read(tree: exp.Query) -> Iterator[tuple[Relation, exp.Column]]:
 
 
 def unknown_columns(query: Query, columns: Mapping[Relation, Collection[str]]) -> Iterator[tuple[int, str]]:
-    """(line, what is wrong) for each column that a SELECT reads of one of these tables, and that the table has not."""
+    """Yield (line, problem) for each column that a SELECT reads from one of these tables and that the table lacks."""
     for relation, found in columns_read(query.tree):
         if relation in columns and found.name not in {LOAD_DATE, *columns[relation]}:
             yield (
                 query.line_at(found),
-                f"reads the column {found.name!r} of {relation}, which has none of that name: correct it, or "
+                f"reads the column {found.name!r} of {relation}, which has no such column: correct the name, or "
                 "declare the column there",
             )
 
 
 def names_read(tree: exp.Query) -> set[str]:
-    """Every name in it that may be a column."""
+    """Return every name in a SELECT that may be a column."""
     return {column.name for column in tree.find_all(exp.Column)} | {
         name.name for join in tree.find_all(exp.Join) for name in join.args.get("using") or []
     }
@@ -48,7 +48,7 @@ def _owner(scope: Scope, column: exp.Column) -> exp.Table | None:
     elif len(sources) == 1 and not _is_named_here(scope, column) and not scope.expression.args.get("laterals"):
         [(alias, (_, source))] = sources.items()
         if column.name == alias:
-            return None  # the whole row
+            return None  # it means the whole row
     else:
         return None
     return source if isinstance(source, exp.Table) and source.db else None

@@ -1,7 +1,7 @@
-"""Excerpts: cuts a value, a row or a message to the length that is stored and shown, with a note that it was cut.
+"""Excerpts: cuts values, rows and messages to the length that is stored and shown, and marks what was cut.
 
-Belongs here: how long each may be, and the same cut for Python and for SQL. Not here: where it is applied. SQL cuts on
-the server what a client should not have to hold; Python cuts the rest.
+Belongs here: the lengths, and the same cut for Python and for SQL. Not here: where it is applied. SQL cuts on the
+server what a client should not have to hold; Python cuts the rest.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ _NOTE = "… (cut)"
 
 
 def cut(text: str, most: int = VALUE) -> str:
-    """The text, cut to `most` characters including the note that it was cut."""
+    """Cut a text to `most` characters, including the note that it was cut."""
     return text if len(text) <= most else text[: most - len(_NOTE)] + _NOTE
 
 
 def cut_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of JSON values: each value is cut, and the last values are left out if the row is still too long."""
+    """Cut each value of a row of JSON values, and leave out the last values if the row is still too long."""
     shown: dict[str, Any] = {}
     left = RECORD
     for name, value in row.items():
@@ -34,7 +34,7 @@ def cut_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sql_cut(expression: str, most: int = VALUE) -> str:
-    """SQL for `cut` of a text expression."""
+    """Return SQL that does the same as `cut` to a text expression."""
     return (
         f"(case when length({expression}) <= {most} then {expression} "
         f"else left({expression}, {most - len(_NOTE)}) || '{_NOTE}' end)"
@@ -42,7 +42,7 @@ def sql_cut(expression: str, most: int = VALUE) -> str:
 
 
 def sql_cut_values(row: str, kind: str = "json") -> str:
-    """SQL for the `json` (in its order) or `jsonb` object `row` with each value cut."""
+    """Return SQL that cuts each value of the `json` (which keeps its order) or `jsonb` object `row`."""
     short = sql_cut("value #>> '{}'")
     return (
         f"(select coalesce({kind}_object_agg(key, case when length(value::text) <= {VALUE} then value "  # noqa: S608

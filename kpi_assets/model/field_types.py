@@ -1,4 +1,4 @@
-"""The types of values that several words of a header share.
+"""Types of values that several words of a header have in common.
 
 Belongs here: what a text, a constant or an owner may be. Not here: the words themselves (header.py, checks/).
 """
@@ -13,7 +13,7 @@ from kpi_assets.model.sentences import shown
 
 def _is_scalar(value: object) -> object:
     if not isinstance(value, (str, bool, int, float)):
-        raise ValueError(f"{shown(value)} is no single value: write a text, a number, true or false")
+        raise ValueError(f"{shown(value)} is not a single value: write a text, a number, true or false")
     return value
 
 
@@ -27,4 +27,4 @@ Sentence = Annotated[str, StringConstraints(min_length=4, strip_whitespace=True)
 Expression = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]  # of SQL
 Value = Annotated[str | bool | int | float, BeforeValidator(_is_scalar)]
 Owner = Annotated[str, AfterValidator(_is_owner)]
-Strictness = Literal["warn", "hold", "ignore"]  # what follows from a doubt: a warning, a held load_date, nothing
+Strictness = Literal["warn", "hold", "ignore"]  # the consequence of a doubt: a warning, a held load_date, or nothing

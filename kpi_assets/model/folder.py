@@ -1,4 +1,4 @@
-"""Reads one pipeline's folder below sql/: its pipeline.yaml, and each of its files by itself.
+"""Reads the folder of one pipeline below sql/: its pipeline.yaml, and each of its files by itself.
 
 Belongs here: finding the files, and errors in a path, a file, or a SELECT that does not match its header. Not here: the
 meaning of the words of a file (header.py, query.py, checks/), and checks against other tables (neighbors.py).
@@ -19,12 +19,12 @@ from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
 
 LARGEST = 1 << 20  # bytes of one file
-MinimumRows = Mapping[str, int]  # this environment's, by `pipeline.schema.table`
+MinimumRows = Mapping[str, int]  # KPI_MIN_ROWS of the environment, by `pipeline.schema.table`
 
 
 @dataclass
 class Folder:
-    """What was read of one folder: the files whose path names a table, and the tables whose file could be read."""
+    """The content of one folder: the files whose path names a table, and the tables whose file could be read."""
 
     path: Path
     config: PipelineConfig | None = None
@@ -33,17 +33,17 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """The pipeline's name."""
+        """The name of the pipeline."""
         return self.path.name
 
     @property
     def config_path(self) -> Path:
-        """Its pipeline.yaml."""
+        """The path of pipeline.yaml."""
         return self.path / PIPELINE_FILE
 
 
 def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Folder:
-    """Read pipeline.yaml and every file of a folder; what is wrong with any of them is added to `problems`."""
+    """Read pipeline.yaml and every file of a folder; add all their errors to `problems`."""
     folder = Folder(path)
     if problem := name_problem(path.name):
         problems.add(folder.config_path, 1, f"the folder names a database: {problem}")
@@ -67,9 +67,9 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
 
 def _text_of(path: Path) -> str:
     try:
-        # Before it is opened: opening a pipe waits for somebody to write into it, and a device has no end.
+        # Checked before opening: opening a pipe waits for a writer, and reading a device may never end.
         if not stat.S_ISREG((found := path.stat()).st_mode):
-            raise ModelError(path, 1, "is no regular file: put one in its place")
+            raise ModelError(path, 1, "is not a regular file: put one in its place")
         if found.st_size > LARGEST:
             raise ModelError(path, 1, f"has {found.st_size:,} bytes, more than {LARGEST:,}: write less into one file")
         text = path.read_text(encoding="utf-8")
@@ -82,12 +82,12 @@ def _text_of(path: Path) -> str:
         ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise ModelError(path, line, "holds the control character U+0000: take it out")
+        raise ModelError(path, line, "contains the control character U+0000: take it out")
     return text
 
 
 def _relation_of(folder: Path, path: Path, config: PipelineConfig | None) -> Relation:
-    """The table of a file: its path is its name. Raises ModelError for any other path."""
+    """Return the table that the path of a file names. Raises ModelError for any other path."""
     parts = path.relative_to(folder).with_suffix("").parts
     if len(parts) != 2 or path.suffix != ".sql" or any(map(name_problem, parts)):
         raise ModelError(
@@ -99,7 +99,7 @@ def _relation_of(folder: Path, path: Path, config: PipelineConfig | None) -> Rel
 
 
 def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, problems: Problems) -> Table | None:
-    """Read one file; None where it has an error, which is added to `problems`."""
+    """Read one file. If it has errors, add them to `problems` and return None."""
     path, own = folder.files[relation], Problems()
     header = query = None
     checks: tuple[TableCheck, ...] = ()
@@ -121,7 +121,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
-    """The SELECT of a file; None for a raw table, whose file has only a header. Raises ModelError."""
+    """Return the SELECT of a file, or None for a raw table, whose file has only a header. Raises ModelError."""
     if header.is_raw and body.strip():
         raise ModelError(
             path, lines.of("source"), "has both a source and a SELECT: a raw table's file ends with its header"
@@ -138,7 +138,7 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
         problems.add(
             path,
             lines.of("lookback"),
-            f"the SELECT reads no window of {header.lookback.days} calendar days: tie a table to it by `{LOAD_DATE} "
+            f"the SELECT reads no window of {header.lookback.days} calendar days: limit a table to it by `{LOAD_DATE} "
             f"between %({WINDOW_START})s and %({LOAD_DATE})s`, or take lookback out",
         )
     problems.raise_any()
@@ -146,7 +146,7 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
 
 
 def _differences(header: Header, lines: Lines, query: Query) -> Iterator[tuple[int, str]]:
-    """(line, sentence) for each difference between the columns of the SELECT and those of the header."""
+    """Yield (line, sentence) for each difference between the columns of the SELECT and of the header."""
     declared, returned = header.selected, query.columns
     nameless = [number for number, column in enumerate(returned) if column in {"", "*"}]
     for number in nameless:
@@ -167,5 +167,5 @@ def _differences(header: Header, lines: Lines, query: Query) -> Iterator[tuple[i
             yield lines.of("columns", column), f"the column {column!r} is declared but the SELECT does not return it"
     if sorted(declared) == sorted(returned) and declared != returned:
         number = next(n for n, column in enumerate(returned) if column != declared[n])
-        order = f"({', '.join(declared)}) stand in another order in the SELECT ({', '.join(returned)})"
+        order = f"({', '.join(declared)}) have another order in the SELECT ({', '.join(returned)})"
         yield query.line_of(number), f"the header's columns {order}: write both in one order"

@@ -1,7 +1,7 @@
-"""The formats of objects that a header may name, and what the model has to know of each.
+"""The formats of objects that a header may name, and what the model has to know about each.
 
-Belongs here: what is known of a format without reading an object. Not here: reading and loading one, which
-sources/formats does for each of these.
+Belongs here: what is known about a format without reading an object. Not here: reading and loading objects
+(sources/formats).
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FormatKind:
-    """What a source's word `format` stands for."""
+    """The traits of one value of the word `format` of a source."""
 
-    name: str  # the word
+    name: str  # the value
     content_type: str  # of its objects on S3
-    start_check: str  # the description of the check `header`, which looks at an object's first bytes
-    ends_with_line_end: bool  # whether an object that does not may have been cut off
+    start_check: str  # the description of the check `header`, which examines an object's first bytes
+    ends_with_line_end: bool  # whether an object without a line end at its end may have been cut off
 
 
 CSV = FormatKind(

@@ -1,7 +1,7 @@
 """The header of an asset's file: what SQL cannot say about a table.
 
-Belongs here: the words a header may hold and their meaning, and cutting a file into header and body.
-Not here: the SELECT (query.py), what a check does (checks/), the tables around this one (pipeline.py).
+Belongs here: the words of a header and their meaning, and cutting a file into header and body.
+Not here: the SELECT (query.py), the checks (checks/), other tables (pipeline.py, neighbors.py).
 """
 
 import re
@@ -36,7 +36,7 @@ TYPE = re.compile(
     r"smallint|integer|bigint|numeric(\(\d+,\d+\))?|real|double precision|boolean|text|date"
     r"|timestamp without time zone|timestamp with time zone|uuid|jsonb"
 )
-# What other systems, and Postgres, call them besides.
+# Other names of these types, in Postgres and in other systems.
 _ALIASES = {
     **dict.fromkeys(("varchar", "char", "character varying", "string", "str"), "text"),
     **dict.fromkeys(("int", "int4", "serial"), "integer"),
@@ -76,7 +76,7 @@ class Column(Strict):
             known = TYPE.pattern.replace(r"(\(\d+,\d+\))?", ", numeric(p,s)").replace("|", ", ")
             instead = _ALIASES.get(value.lower().split("(")[0]) or nearest(value, known.split(", "))
             write = f"{instead}, or another of" if instead else "one of"
-            raise ValueError(f"{shown(value)} is no column type known here: write {write} {known}")
+            raise ValueError(f"{shown(value)} is not a known column type: write {write} {known}")
         return value
 
 
@@ -120,7 +120,7 @@ class Source(Strict):
 
 
 def _is_check(value: Any) -> Any:
-    # A word that is misspelled is told of with the words of a check.
+    # A value with a misspelled word of a check is a check, so that the error lists the words of a check.
     if isinstance(value, CustomCheck) or (
         isinstance(value, dict) and any(nearest(word, CustomCheck.model_fields) for word in value)
     ):
@@ -130,7 +130,7 @@ def _is_check(value: Any) -> Any:
 
 def _is_free(name: str) -> str:
     if name == AS_PUBLISHED:
-        raise ValueError("this name is taken by the check that `kpi recheck` makes: give it another")
+        raise ValueError("`kpi recheck` makes a check of this name: choose another name")
     return name
 
 
@@ -163,7 +163,7 @@ class Checks(_Words):
 
 
 class Chart(Strict):
-    """The picture of a KPI: a bar for each value of `x`, as high as `y`; the `top` highest where there are more."""
+    """The chart of a KPI: a bar for each value of `x`, as high as `y`; at most the `top` highest bars."""
 
     x: Annotated[str, Affects.NOTHING] = Field(description="The column that names the bars.")
     y: Annotated[str, Affects.NOTHING] = Field(description="The column that gives their height.")
@@ -184,16 +184,16 @@ class Kpi(Strict):
 
 
 class MinVolume(Strict):
-    """What a row of a KPI must rest on to be shown: rows below are kept, marked by is_low_volume, and left out."""
+    """The least volume of a KPI's row to be shown: other rows are kept and marked by is_low_volume, but not shown."""
 
     column: Annotated[str, Affects.ROWS] = Field(description="The column that counts what a row rests on.")
     at_least: Annotated[int, Affects.ROWS] = Field(ge=1, description="The lowest count of a row that is shown.")
 
 
 class Lookback(Strict):
-    """What the SELECT may read: the load_dates of so many calendar days, its own the last; `lookback: 28` is the same.
+    """The calendar days that the SELECT may read, the load_date the last; `lookback: 28` is short for `days: 28`.
 
-    `rows: all` reads every row of them; without it, tables that say `versions: latest` can be read, and no others.
+    `rows: all` reads every row of them; without it, only tables with `versions: latest` can be read.
     """
 
     days: Annotated[int, Affects.ROWS] = Field(
@@ -291,22 +291,22 @@ class Header(Strict):
 
     @property
     def storage_kind(self) -> StorageKind:
-        """The traits of its storage."""
+        """The traits of the word `storage`."""
         return STORAGES[self.storage]
 
     @property
     def is_raw(self) -> bool:
-        """Whether its rows come from outside: it has a source instead of a SELECT."""
+        """Whether the table is raw: it has a source instead of a SELECT."""
         return self.source is not None
 
     @property
     def has_object(self) -> bool:
-        """Whether its rows are those of one S3 object a load_date."""
+        """Whether the rows of each load_date come from one S3 object."""
         return self.source is not None and bool(self.source.object)
 
     @property
     def selected(self) -> list[str]:
-        """The columns that the SELECT returns: all but the one that min_volume makes of them."""
+        """The columns that the SELECT returns: all but the one that min_volume adds."""
         return [name for name in self.columns if not (self.min_volume and name == LOW_VOLUME)]
 
     @field_validator("lookback", mode="before")
@@ -342,7 +342,7 @@ class Header(Strict):
             yield ("min_volume", "column"), f"{volume.column!r} counts nothing: name a column of type {known}"
 
     def _name_problems(self) -> Iterator[tuple[Loc, str]]:
-        """Columns that cannot be, and words that name columns which are not there."""
+        """Yield the columns with impossible names, and the words that name unknown columns."""
         if LOAD_DATE in self.columns:
             yield ("columns", LOAD_DATE), "it is every table's first column already: take it out"
         for column in self.columns:
@@ -353,10 +353,10 @@ class Header(Strict):
             if column not in known:
                 yield loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})"
         if len(set(self.grain)) < len(self.grain):
-            yield ("grain",), "a column stands there twice: take it out once"
+            yield ("grain",), "a column is named twice: take it out once"
 
     def _storage_problems(self) -> Iterator[tuple[Loc, str]]:
-        """Words that another word of the header forbids."""
+        """Yield the words that another word of the header forbids."""
         kind = self.storage_kind
         if not kind.has_checks and self.checks != Checks():
             yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
@@ -371,7 +371,7 @@ class Header(Strict):
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
 
     def _mentions(self) -> Iterator[tuple[Loc, str]]:
-        """(where, column) of each column that a word speaks of."""
+        """Yield (place, column) for each column that a word names."""
         yield from ((("grain", number), column) for number, column in enumerate(self.grain))
         for word in WORDS.values():
             named = word.columns(getattr(self.checks, word.name))
@@ -382,20 +382,22 @@ class Header(Strict):
             yield ("min_volume", "column"), self.min_volume.column
 
     def _constants(self) -> Iterator[tuple[Loc, str, Value]]:
-        """(where, column, value) of each constant that a column is compared with."""
+        """Yield (place, column, value) for each constant that a column is compared with."""
         for word in WORDS.values():
             for loc, column, value in word.constants(getattr(self.checks, word.name)):
                 yield ("checks", word.name, *loc), column, value
 
 
 def _misfit(value: Value, type_: str) -> str:
-    """Why a constant cannot be compared with a column of this type: it is of another kind in YAML; empty if it can."""
+    """Return why a constant of this YAML type cannot be compared with a column of this type; empty if it can."""
     base = type_.split("(", maxsplit=1)[0]
     if base in KEY_TYPES and isinstance(value, float) and not isfinite(value):
         return f"the column is {type_}, which has no infinity: write null for an open end"
     if base in _NUMBERS:
         is_number = not isinstance(value, (str, bool)) or (isinstance(value, str) and _DECIMAL.fullmatch(value))
-        return "" if is_number else f"{value!r} is no number, and the column is {type_}: write a plain decimal number"
+        return (
+            "" if is_number else f"{value!r} is not a number, and the column is {type_}: write a plain decimal number"
+        )
     if base == "boolean":
         return (
             "" if isinstance(value, bool) else f"{value!r} is not true or false, and the column is boolean: write one"
@@ -407,15 +409,17 @@ def _misfit(value: Value, type_: str) -> str:
 
 
 def cut(path: Path, text: str) -> tuple[str, str]:
-    """Cut a file into the text of its header and its body, which is all that is ever executed. Raises ModelError.
+    """Cut a file into the text of its header and its body; only the body is executed. Raises ModelError.
 
-    Each begins with as many empty lines as stand before it, so that its lines are those of the file.
+    Each begins with as many empty lines as there are lines before it, so that line numbers are those of the file.
     """
     match = HEADER.match(text)
     if match is None and text.startswith("/* @asset"):
-        raise ModelError(path, 1, "has a header that is not closed: write @end */ in a line of its own below it")
+        raise ModelError(path, 1, "has a header that is not closed: write @end */ on a line of its own below it")
     if match is None:
-        raise ModelError(path, 1, "begins with no header: the first line must be /* @asset, and @end */ must close it")
+        raise ModelError(
+            path, 1, "does not begin with a header: the first line must be /* @asset, and @end */ must close it"
+        )
     return "\n" + match.group(1), "\n" * text[: match.end()].count("\n") + text[match.end() :]
 
 

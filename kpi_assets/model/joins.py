@@ -1,6 +1,6 @@
-"""What the conditions of one SELECT demand of a row: the parts of an AND, and its joins one after the other.
+"""The joins of a SELECT, and the parts of its conditions.
 
-Belongs here: reading ON, USING and WHERE. Not here: what follows from them (partition_filter.py, pushdown.py).
+Belongs here: reading ON, USING and WHERE. Not here: conclusions from them (partition_filter.py, pushdown.py).
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sqlglot.optimizer.scope import Scope
 
 @dataclass(frozen=True)
 class Join:
-    """One join of a SELECT: `joined` is joined to the sources `before` it, all by the names that the SELECT uses."""
+    """One join of a SELECT: `joined` is joined to the sources `before` it, each by its name in the SELECT."""
 
     before: list[str]
     joined: str
@@ -22,7 +22,7 @@ class Join:
 
 
 def joins_of(scope: Scope) -> list[Join]:
-    """The joins of a scope, in the order of its FROM."""
+    """Return the joins of a scope, in the order of its FROM."""
     sources = list(scope.selected_sources)
     found = []
     for join in scope.expression.args.get("joins") or []:
@@ -34,7 +34,7 @@ def joins_of(scope: Scope) -> list[Join]:
 
 
 def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
-    """The conditions that all hold wherever this one holds: its parts, split at AND and without parentheses.
+    """Yield the parts of a condition, split at AND and without parentheses: all are true where the condition is true.
 
     >>> from sqlglot import parse_one
     >>> [part.sql() for part in conjuncts(parse_one("a = 1 and (b = 2 and (c = 3 or d = 4))"))]

@@ -13,8 +13,8 @@ class StorageKind:
 
     name: str
     meaning: str  # one sentence for the reference page
-    relkind: str  # of the published relation in Postgres' pg_class
-    # Whether its tables have rows of their own. Without them, a table shows columns of one other table as they are.
+    relkind: str  # of the published relation, in Postgres' pg_class
+    # Whether its tables store rows of their own. If not, a table shows columns of one other table as they are.
     stores_rows: bool = True
     sliceable: bool = False  # whether a load_date is a partition, which several writers may fill slice by slice
     has_checks: bool = True

@@ -3,8 +3,8 @@
 A SELECT reads a table over the window by `load_date between %(window_start)s and %(load_date)s`. If the header of that
 table says `versions: latest`, one row counts for each value of its grain: the one of the latest load_date in the
 window. An order that was delivered twice is one order, as it was delivered last. The conditions of the SELECT apply to
-these rows, so no condition brings an older version back. With `rows: all`, every row of the window counts. One of the
-two must be written, so that no row is left out without a word of the author.
+these rows, so no condition brings an older version back. With `rows: all`, every row of the window counts. The author
+must write one of the two, so that no row is left out unnoticed.
 
 Belongs here: which rows count. Not here: how a SELECT is bound to the window (partition_filter.py), and which
 load_dates are published (materialize/inputs.py).
@@ -19,14 +19,14 @@ from typing import Any
 
 from kpi_assets.model.names import LOAD_DATE, Relation, quoted
 
-WINDOW_START = "window_start"  # the parameter for authors: the first load_date of the window
-_THERE = "load_dates_there"  # the parameter that is put in for them: those of the window that are read
+WINDOW_START = "window_start"  # the parameter that authors write: the first load_date of the window
+_THERE = "load_dates_there"  # the parameter that kpi_assets adds: the load_dates of the window that are read
 LONGEST = 366
 
 
 @dataclass(frozen=True)
 class Window:
-    """The load_dates from `first` to `last`; `there` are those that are read, as all tables of the window have them."""
+    """The load_dates from `first` to `last`; `there` are those that are read: all tables of the window have them."""
 
     first: date
     last: date
@@ -34,12 +34,12 @@ class Window:
 
     @property
     def load_dates(self) -> list[date]:
-        """All of them."""
+        """All load_dates of the window."""
         return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters of the SQL, besides the load_date."""
+        """The parameters of the SQL besides the load_date."""
         return {WINDOW_START: self.first, _THERE: list(self.there)}
 
     @cached_property
@@ -50,13 +50,15 @@ class Window:
         return ", ".join(f"{run[0][1]} to {run[-1][1]}" if len(run) > 1 else str(run[0][1]) for run in runs)
 
 
-Key = Sequence[str] | None  # the columns of which only the latest row counts; None where all rows of the window do
+Key = (
+    Sequence[str] | None
+)  # of each value of these columns only the latest row counts; None: all rows of the window count
 
 
 def window_rows(relation: Relation, key: Key, instead: str | None = None) -> str:
-    """The subquery for a table in a window: its latest row for each value of `key`, or all its rows.
+    """Return the subquery for a table in a window: its latest row for each value of `key`, or all its rows.
 
-    It reads the subquery `instead` of the table, where one is given.
+    If `instead` is given, the subquery reads that in place of the table.
     """
     source = f"{instead} as every_row" if instead else quoted(*relation)
     rows = f"from {source} where {LOAD_DATE} = any(%({_THERE})s)"
@@ -66,6 +68,6 @@ def window_rows(relation: Relation, key: Key, instead: str | None = None) -> str
     return f"(select distinct on ({columns}) * {rows} order by {columns}, {LOAD_DATE} desc)"
 
 
-def told_apart_by(relation: Relation, key: Key) -> str:
-    """The same choice as part of a code_version, because another choice gives other rows."""
+def version_part(relation: Relation, key: Key) -> str:
+    """Return the choice of rows as part of a code_version, because another choice gives other rows."""
     return f"{relation}: all rows" if key is None else f"{relation} {' '.join(key)}"

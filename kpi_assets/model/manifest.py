@@ -9,7 +9,7 @@ from kpi_assets.model.query import digest
 
 @dataclass(frozen=True)
 class Manifest:
-    """The state of one object of one load_date, as S3 describes it without being read."""
+    """The state of one object of one load_date, as S3 describes it without the object being read."""
 
     object: str  # the name of the s3 asset
     load_date: date
@@ -22,5 +22,5 @@ class Manifest:
 
     @cached_property
     def hash(self) -> str:
-        """16 hex digits of what identifies the bytes; the time of upload is not part of it."""
+        """16 hex digits of everything that identifies the bytes; the time of upload is not part of it."""
         return digest(self.bucket, self.key, str(self.size_bytes), self.etag, self.version_id or "")

@@ -1,6 +1,6 @@
 """Names: which names a pipeline may use, and how its tables, objects and inputs are written.
 
-The database, the logs and the command line have names as text. They are written and read here only:
+The database, the logs and the command line hold names as text. Only this module writes and parses them:
 
 | text                      | type      | names                                                      |
 |---------------------------|-----------|------------------------------------------------------------|
@@ -9,7 +9,7 @@ The database, the logs and the command line have names as text. They are written
 | `schema.table`            | InputName | a table that a build read, of the build's own load_date    |
 | `schema.table@2025-03-01` | InputName | a table that a build read, of another load_date            |
 
-SQL in ledger/ puts the same texts together, with `split_part(asset, '.', 2)` and `asset || '@' || load_date`.
+SQL in ledger/ handles the same texts with `split_part(asset, '.', 2)` and `asset || '@' || load_date`.
 """
 
 import re
@@ -22,26 +22,26 @@ from kpi_assets.model import excerpt
 
 IDENTIFIER = r"[a-z_][a-z0-9_]*"
 LOAD_DATE = "load_date"  # the partition column, which every table has and no file declares
-LOW_VOLUME = "is_low_volume"  # marks the rows of a KPI that rest on too little: min_volume makes it
+LOW_VOLUME = "is_low_volume"  # the column that min_volume adds: it marks the rows of a KPI with too little volume
 
-LONGEST = 40  # letters of a name: what is made of it, such as schema__table__20250301__7, has 63 at most
-AS_PUBLISHED = "as_published"  # the check that a recheck makes, which no file asks for
+LONGEST = 40  # letters of a name, so that names made of it, such as schema__table__20250301__7, have at most 63
+AS_PUBLISHED = "as_published"  # the check that only a recheck makes, and no file declares
 # Every table of Postgres has these columns already.
 SYSTEM_COLUMNS = frozenset({"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"})
 
 
 def name_problem(text: str) -> str:
-    """Why a text is no name here, and what to write instead; empty where it is one."""
+    """Return why a text is not a valid name, and what to write instead; empty if it is valid."""
     if re.fullmatch(IDENTIFIER, text):
         return f"{text!r} is longer than {LONGEST} letters: shorten it" if len(text) > LONGEST else ""
     better = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")[:LONGEST]
     instead = f", as in {better!r}" if re.fullmatch(IDENTIFIER, better) else ""
     shown = excerpt.cut(repr(text), 2 * LONGEST)
-    return f"{shown} is no name here: write lower case letters a to z, digits and _, a letter first{instead}"
+    return f"{shown} is not a valid name: write lower case letters a to z, digits and _, a letter first{instead}"
 
 
 def quoted(*names: str) -> str:
-    """A name as SQL, with its schema: each part in quotes, since it may be called `user` or `order`."""
+    """Return a name as SQL, with its schema: each part in quotes, since it may be a keyword such as `user`."""
     return ".".join(f'"{name}"' for name in names)
 
 
@@ -54,7 +54,7 @@ def _named(value: str) -> str:
 Identifier = Annotated[str, AfterValidator(_named)]
 
 
-OBJECTS = "s3"  # in the place of a schema, in the name of a raw table's object
+OBJECTS = "s3"  # takes the place of the schema in the name of a raw table's object
 
 
 class Relation(NamedTuple):
@@ -75,22 +75,22 @@ class Relation(NamedTuple):
 
     @property
     def is_object(self) -> bool:
-        """Whether it names an object, and no table."""
+        """Whether this is the name of an object, not of a table."""
         return self.schema == OBJECTS
 
 
 def is_asset(text: str) -> bool:
-    """Whether a text names a table or an object: the run log has the names of jobs in the same column."""
+    """Whether a text is the name of a table or object: the run log has names of jobs in the same column."""
     return bool(re.fullmatch(rf"{IDENTIFIER}\.{IDENTIFIER}", text))
 
 
 def is_object(text: str) -> bool:
-    """Whether a text names an object."""
+    """Whether a text is the name of an object."""
     return is_asset(text) and Relation.parse(text).is_object
 
 
 class InputName(NamedTuple):
-    """A publish that a build read, as ops.publishes.inputs names it: of its own load_date (None), or of another."""
+    """An input of a build, as in ops.publishes.inputs: a table of the build's own load_date (None) or of another."""
 
     relation: Relation
     load_date: date | None = None

@@ -1,7 +1,7 @@
 """Checks of the tables of a pipeline against each other: unknown tables, circles, views, windows, and duplicate names.
 
-Belongs here: what is wrong only beside another file. Not here: reading the files (folder.py), and what is asked of a
-pipeline once nothing is wrong with it (pipeline.py).
+Belongs here: errors that need two files. Not here: reading the files (folder.py), and a pipeline without errors
+(pipeline.py).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from kpi_assets.model.table_ref import THIS
 
 
 def in_build_order(folder: Folder, problems: Problems) -> dict[Relation, Table]:
-    """The sound tables, each after the tables that it reads."""
+    """Return the tables without errors, each after the tables that it reads."""
     sound = {}
     for table in folder.tables.values():
         own = Problems()
@@ -41,7 +41,7 @@ def in_build_order(folder: Folder, problems: Problems) -> dict[Relation, Table]:
 def _sorted(
     reads: Mapping[Relation, Sequence[Relation]], tables: Mapping[Relation, Table], problems: Problems
 ) -> list[Relation]:
-    """The tables in build order, without the tables that read each other in a circle."""
+    """Return the tables in build order, without the tables that read each other in a circle."""
     left = dict(reads)
     while True:
         try:
@@ -59,7 +59,7 @@ def _sorted(
 
 
 def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
-    """The table with what the headers of its inputs say: the types of sums, and which rows of a window count."""
+    """Return the table with facts from its inputs' headers: the types of sums, and which rows of a window count."""
     if table.query is None:
         return table
     types = {relation: tables[relation].types for relation in table.query.reads if relation in tables}
@@ -70,20 +70,20 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
 
 
 def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Table]) -> Key:
-    """Which rows of another table count in a window of this one. Raises ModelError where neither header says it."""
+    """Return which rows of an input count in the window of a table. Raises ModelError if neither header says so."""
     other, lookback = tables[relation], table.header.lookback
     assert lookback is not None
     if lookback.rows == "all":
         return None
-    speaker = tables.get(other.origin.relation, other)
-    if speaker.header.versions == "latest":
+    origin = tables.get(other.origin.relation, other)
+    if origin.header.versions == "latest":
         return tuple(other.header.grain)
     raise ModelError(
         table.path,
         table.mentions[relation],
         f"{relation} is read over {lookback.days} calendar days, and nothing says which of its rows count: write "
-        f"`versions: latest` in the header of {speaker.relation} if only the latest row of each "
-        f"{', '.join(speaker.header.grain)} does, or `lookback: {{days: {lookback.days}, rows: all}}` here if all do",
+        f"`versions: latest` in the header of {origin.relation} if only the latest row of each "
+        f"{', '.join(origin.header.grain)} does, or `lookback: {{days: {lookback.days}, rows: all}}` here if all do",
     )
 
 
@@ -107,7 +107,7 @@ def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
 
 
 def _check_view(table: Table, folder: Folder) -> None:
-    """A view shows rows as soon as its table has them, so it can guarantee only what the table guarantees."""
+    """Raise ModelError for a view that promises more than its table: it shows rows as soon as the table has them."""
     storage = f"storage: {table.storage.name}"
     if table.query is None or table.query.projection is None:
         raise ModelError(
@@ -131,7 +131,7 @@ def _check_view(table: Table, folder: Folder) -> None:
 
 
 def check_sources(pipeline: Pipeline, problems: Problems) -> None:
-    """Each raw table must have an object of its own, so that S3 and ops distinguish them."""
+    """Add a problem for raw tables with the same object or name, which S3 or ops could not distinguish."""
     for one, other in combinations(sorted(pipeline.object_tables, key=lambda table: table.relation), 2):
         if one.relation.table == other.relation.table:
             problems.add(
@@ -153,10 +153,10 @@ def check_sources(pipeline: Pipeline, problems: Problems) -> None:
 
 
 def _same_key_on(one: str, other: str) -> date | None:
-    """The load_date on which two different templates give the same key; None where there is none.
+    """Return the load_date on which two different templates give the same key, or None if there is none.
 
-    The date stands at different places in the two templates. If the keys are equal, the text between these places is
-    the date itself, perhaps repeated.
+    The date is at different places in the two templates. If the keys are equal, the text between these places is the
+    date itself, perhaps repeated.
     """
     mark = f"{{{LOAD_DATE}}}"
     one, other = sorted((one, other), key=lambda template: template.index(mark))
@@ -170,7 +170,7 @@ def _same_key_on(one: str, other: str) -> date | None:
 
 
 def check_retention(pipeline: Pipeline, problems: Problems) -> None:
-    """Retention must not drop rows that a view of marts shows, nor a part of a window."""
+    """Add a problem if retention drops rows that a view of marts shows, or a part of a window."""
     for relation, table in pipeline.tables.items():
         for window_input in pipeline.window_inputs_of(table):
             kept = pipeline.retention_days(pipeline.tables[window_input])
@@ -179,7 +179,7 @@ def check_retention(pipeline: Pipeline, problems: Problems) -> None:
                     table.path,
                     1,
                     f"lookback reads {table.header.lookback.days} calendar days of {window_input}, of which retention "
-                    f"keeps {kept} ({PIPELINE_FILE}): look back on less, or keep more",
+                    f"keeps {kept} ({PIPELINE_FILE}): look back on fewer days, or keep more",
                 )
         for view in pipeline.views_of(relation) if pipeline.retention_days(table) else ():
             shown = pipeline.tables[view]
@@ -193,7 +193,7 @@ def check_retention(pipeline: Pipeline, problems: Problems) -> None:
 
 
 def check_latest_views(folder: Folder, problems: Problems) -> None:
-    """A KPI has a view `<table>_latest` for readers, so no file may have that name."""
+    """Add a problem for a file with the name `<table>_latest` of the view that a KPI has for readers."""
     for relation, table in folder.tables.items():
         if table.header.kpi and table.latest_view in folder.files:
             problems.add(
@@ -205,7 +205,7 @@ def check_latest_views(folder: Folder, problems: Problems) -> None:
 
 
 def check_jobs(folders: Collection[Folder], problems: Problems) -> None:
-    """The jobs of all pipelines share one namespace in Dagster, so no two may have the same name."""
+    """Add a problem for jobs with the same name: the jobs of all pipelines share one namespace in Dagster."""
     jobs = {f"{folder.name}_{what}": folder.name for folder in folders for what in TAKEN_JOBS}
     for folder in folders:
         if folder.name in jobs:
@@ -218,7 +218,7 @@ def check_jobs(folders: Collection[Folder], problems: Problems) -> None:
 
 
 def check_generated_names(folders: Iterable[Folder], problems: Problems) -> None:
-    """Builds and Dagster's steps are named `<pipeline>__<schema>__<table>`, which must be unique."""
+    """Add a problem for files whose builds and steps have the same name `<pipeline>__<schema>__<table>`."""
     seen: dict[str, str] = {}
     for folder in folders:
         for relation, path in folder.files.items():

@@ -1,20 +1,20 @@
 """The proof that a SELECT never reads a table for all load_dates at once.
 
-A table holds many load_dates. A SELECT is built for one of them, so every table that it reads must be *bound*: a
+A table holds many load_dates. A SELECT is executed for one of them, so every table that it reads must be *bound*: a
 condition limits its rows to that load_date, or to the window of load_dates that ends there.
 
 The proof looks at one scope at a time. A scope is one SELECT with its FROM. The subqueries and CTEs in it are scopes of
 their own. The proof has three steps:
 
-1. `equality_edges` reads the conditions. An edge `a -> b` says: if `a` is bound, so is `b`.
+1. `equality_edges` reads the conditions. An edge `a -> b` means: if `a` is bound, so is `b`.
 2. `closure` follows the edges from what is bound without any condition: the two parameters, and the sources of FROM
    that were proven where they were made.
 3. `unbound_tables` are the tables that no edge reaches. One of them is enough to refuse the SELECT.
 
-The proof errs on one side only. A condition that is not understood gives no edge, and the table counts as unbound.
+The proof is conservative: a condition that it does not know gives no edge, and the table counts as unbound.
 
-Two things are assumed. A column `load_date` of a CTE or subquery holds load_dates of the tables that it was made from.
-And every table of a pipeline has the column load_date.
+There are two assumptions. A column `load_date` of a CTE or subquery holds load_dates of the tables that it was made
+from. And every table of a pipeline has the column load_date.
 
 The examples below are run as tests. In them `edges(sql)` are the edges of a SELECT as text and `unbound(sql)` the
 names of its unbound tables, both sorted; `D` stands for `%(load_date)s`.
@@ -41,13 +41,13 @@ class Given(Enum):
     """What is bound before any condition of the scope is read."""
 
     LOAD_DATE = "%(load_date)s"  # the parameter
-    WINDOW = "%(window_start)s to %(load_date)s"  # both parameters, as `between` has them
+    WINDOW = "%(window_start)s to %(load_date)s"  # both parameters, as in `between`
     OUTER = "outer query"  # any source of an enclosing SELECT, which is proven in its own scope
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table, CTE, subquery or function in the scope's FROM, by the name that the scope knows it by."""
+    """A table, CTE, subquery or function in the FROM of a scope, by its name in the scope."""
 
     name: str
 
@@ -63,7 +63,7 @@ class Edge(NamedTuple):
 
 
 def unbound_tables(scope: Scope) -> list[exp.Table]:
-    """The tables of a scope that no condition limits to the load_date, nor to the window.
+    """Return the tables of a scope that no condition limits to the load_date or to the window.
 
     >>> unbound("select a from raw.t where load_date = D")
     []
@@ -82,7 +82,7 @@ def unbound_tables(scope: Scope) -> list[exp.Table]:
     >>> unbound("select 1 from (select k, load_date from raw.t where load_date = D) as s join raw.u using (load_date)")
     []
 
-    `{this}`, the build that a check looks at, has one load_date and can bind a table too.
+    `{this}`, the build that a check reads, has one load_date and can bind a table too.
 
     >>> unbound('select 1 from "{this}" as t join raw.u on t.load_date = u.load_date')
     []
@@ -92,7 +92,7 @@ def unbound_tables(scope: Scope) -> list[exp.Table]:
 
 
 def window_tables(scope: Scope) -> list[exp.Table]:
-    """The tables of a scope that are bound, but not surely to the load_date itself: they are read over the window.
+    """Return the tables of a scope that are bound, but not surely to the load_date: they are read over the window.
 
     A CTE or subquery may have been bound to the window where it was made, so it proves the window only. `{this}` has
     the load_date itself. In doubt a table counts as read over the window, which includes the load_date.
@@ -113,7 +113,7 @@ def window_tables(scope: Scope) -> list[exp.Table]:
 
 
 def closure(edges: Iterable[Edge], roots: Iterable[Node]) -> set[Node]:
-    """Everything that is bound once the roots are: the roots, and all that edges lead to from there.
+    """Return everything that is bound if the roots are bound: the roots, and all that edges lead to from them.
 
     >>> t, u, v = Source("t"), Source("u"), Source("v")
     >>> closure([Edge(Given.LOAD_DATE, t), Edge(t, u), Edge(v, t)], [Given.LOAD_DATE]) == {Given.LOAD_DATE, t, u}
@@ -126,7 +126,7 @@ def closure(edges: Iterable[Edge], roots: Iterable[Node]) -> set[Node]:
 
 
 def equality_edges(scope: Scope) -> set[Edge]:
-    """Every edge that the conditions of a scope prove.
+    """Return every edge that the conditions of a scope prove.
 
     **Equality.** `load_date = %(load_date)s` binds a table, and `t.load_date = u.load_date` binds each table by the
     other. Either side may be cast to date.
@@ -146,7 +146,7 @@ def equality_edges(scope: Scope) -> set[Edge]:
     >>> edges("select 1 from raw.t where load_date between %(window_start)s and D")
     ['%(window_start)s to %(load_date)s -> t']
 
-    **AND only.** What stands under OR, NOT or CASE need not hold, and any other comparison proves nothing.
+    **AND only.** A condition under OR, NOT or CASE need not hold, and any other comparison proves nothing.
 
     >>> edges("select 1 from raw.t where (load_date = D and a = 1) and b = 2")
     ['%(load_date)s -> t']
@@ -156,8 +156,8 @@ def equality_edges(scope: Scope) -> set[Edge]:
     []
 
     **Outer joins.** A source is bound only by a condition that removes its rows. WHERE removes rows of every source. ON
-    removes rows of what is joined by then, but not of the side that an outer join keeps: of `t left join u` it removes
-    those of u, and of a full join none.
+    removes rows of the sources joined so far, but not of the side that an outer join keeps: in `t left join u` it
+    removes rows of u, and in a full join none.
 
     >>> edges("select 1 from raw.t left join raw.u on t.load_date = u.load_date")
     ['t -> u']
@@ -166,20 +166,20 @@ def equality_edges(scope: Scope) -> set[Edge]:
     >>> edges("select 1 from raw.t full join raw.u on t.load_date = D and u.load_date = D")
     []
 
-    **Names.** `load_date` without a table's name is the only source's, or after USING the one column of all of them.
-    Else nobody but Postgres knows whose it is.
+    **Names.** `load_date` without a table's name belongs to the only source, or after USING to all sources. Otherwise
+    only Postgres knows its table.
 
     >>> edges("select 1 from raw.t join raw.u using (load_date) where load_date = D")
     ['%(load_date)s -> t', '%(load_date)s -> u', 't -> u', 'u -> t']
     >>> edges("select 1 from raw.t join raw.u on true where load_date = D")
     []
 
-    **Outer query.** A name that is no source of this scope is one of an enclosing SELECT.
+    **Outer query.** A name that is not a source of this scope is a source of an enclosing SELECT.
 
     >>> edges("select 1 from raw.u where u.load_date = somewhere.load_date")
     ['outer query -> u']
 
-    **New names.** Where an alias gives a table's columns new names, its `load_date` may be any other column.
+    **New names.** If an alias gives a table's columns new names, its `load_date` may be any other column.
 
     >>> edges("select 1 from raw.t as x (a, load_date) where x.load_date = D")
     []
@@ -200,7 +200,7 @@ def equality_edges(scope: Scope) -> set[Edge]:
 
 
 def _edges(left: Iterable[Node], right: Iterable[Node], limited: Sequence[str]) -> Iterator[Edge]:
-    """From each side of an equality to each source of the other side, of those whose rows the condition limits."""
+    """Yield edges from each side of an equality to the sources of the other side whose rows the condition limits."""
     pairs = list(product(left, right))
     for one, other in [*pairs, *((other, one) for one, other in pairs)]:
         if isinstance(other, Source) and other.name in limited:
@@ -208,19 +208,19 @@ def _edges(left: Iterable[Node], right: Iterable[Node], limited: Sequence[str]) 
 
 
 def _limited(join: Join) -> list[str]:
-    """The sources of which a join's condition removes rows: all but those on a side that an outer join keeps."""
+    """Return the sources of which a join's condition removes rows: not those on the side that an outer join keeps."""
     return {"LEFT": [join.joined], "RIGHT": join.before, "FULL": []}.get(join.side, [*join.before, join.joined])
 
 
 @dataclass(frozen=True)
 class _Names:
-    """Whose load_date a name means in a scope: `unqualified` are the owners of one without a table's name."""
+    """Finds the source of a load_date in a scope; `unqualified` are the sources of one without a table's name."""
 
     sources: Sequence[str]
     unqualified: Sequence[str]
 
     def equated(self, part: exp.Expr) -> tuple[list[Node], list[Node]]:
-        """The owners on both sides of a condition that makes load_dates equal, or limits them to the window."""
+        """Return the owners on both sides of a condition that makes load_dates equal, or limits them to the window."""
         if isinstance(part, exp.EQ):
             return self._owners(part.this), self._owners(part.expression)
         if _is_window(part):
@@ -228,7 +228,7 @@ class _Names:
         return [], []
 
     def _owners(self, side: exp.Expr) -> list[Node]:
-        """Whose load_date one side is; nobody's where it is something else."""
+        """Return the owners of the load_date on one side; none if the side is something else."""
         side = _without_cast(side)
         if _is_parameter(side, LOAD_DATE):
             return [Given.LOAD_DATE]
@@ -248,7 +248,7 @@ def _is_window(part: exp.Expr) -> bool:
 
 
 def _without_cast(side: exp.Expr) -> exp.Expr:
-    """The value that is cast to date; any other cast may make different load_dates equal, and stays."""
+    """Return the value below a cast to date; any other cast may make different load_dates equal, and is kept."""
     return side.this if isinstance(side, exp.Cast) and side.to.is_type("date") else side
 
 
@@ -257,16 +257,16 @@ def _is_parameter(side: exp.Expr, name: str) -> bool:
 
 
 def _tables(scope: Scope) -> list[exp.Table]:
-    """The tables of the warehouse in a scope, which have to be bound."""
+    """Return the tables of the warehouse in a scope, which have to be bound."""
     return [table for table in tables_in(scope) if table.name != THIS]
 
 
 def _audited(scope: Scope) -> set[Source]:
-    """`{this}`, under the names that the scope gives it."""
+    """Return `{this}`, under its names in the scope."""
     return {Source(table.alias_or_name) for table in tables_in(scope) if table.name == THIS}
 
 
 def _derived(scope: Scope) -> set[Source]:
-    """The CTEs, subqueries and functions of a scope."""
+    """Return the CTEs, subqueries and functions of a scope."""
     named = {Source(table.alias_or_name) for table in tables_in(scope)}
     return {Source(name) for name in scope.selected_sources} - named

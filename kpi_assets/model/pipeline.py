@@ -1,7 +1,8 @@
 """Pipelines: a folder below sql/ with its tables, in the order in which they can be built.
 
-Belongs here: what pipeline.yaml says, and questions about a table and its inputs: versions, lineage, windows.
-Not here: what one file says (header.py, query.py, checks/), and reading the tree (tree.py, folder.py, neighbors.py).
+Belongs here: the content of pipeline.yaml, and facts about a table and its inputs: versions, lineage, windows.
+Not here: the content of one file (header.py, query.py, checks/), and reading the tree (tree.py, folder.py,
+neighbors.py).
 """
 
 import keyword
@@ -33,7 +34,7 @@ from kpi_assets.model.strict_yaml import Strict
 
 Layer = Literal["raw", "staging", "marts"]
 PIPELINE_FILE = "pipeline.yaml"
-# Databases of the server itself, of managed servers, and that of the Dagster instance.
+# Databases of the server itself, of managed servers, and of the Dagster instance.
 TAKEN_DATABASES = (
     *("postgres", "template0", "template1", "dagster"),
     *("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"),
@@ -58,7 +59,7 @@ _NO_JOBS = frozenset(
 
 def _is_bucket(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
-        raise ValueError(f"{shown(value)} is no bucket: write 3 to 63 lower case letters, digits, - and .")
+        raise ValueError(f"{shown(value)} is not a bucket name: write 3 to 63 lower case letters, digits, - and .")
     return value
 
 
@@ -66,7 +67,7 @@ Bucket = Annotated[str, AfterValidator(_is_bucket)]
 
 
 class Defaults(Strict):
-    """Words of `checks` for the files of a pipeline that do not say them."""
+    """Words of `checks` for the files of a pipeline that do not contain them."""
 
     min_rows: MinRowsSpec | None = Field(
         default=None, description="The fewest rows of a build.", examples=["min_rows: {of_usual: 0.4}"]
@@ -74,7 +75,7 @@ class Defaults(Strict):
 
 
 class PipelineConfig(Strict):
-    """pipeline.yaml: what holds for all of a pipeline's tables."""
+    """pipeline.yaml: settings for all tables of a pipeline."""
 
     description: Sentence = Field(
         description="What the pipeline delivers.", examples=["description: Visits of the web site."]
@@ -101,7 +102,7 @@ class PipelineConfig(Strict):
     )
     defaults: Defaults = Field(
         default=Defaults(),
-        description="Words of `checks` for the files of the pipeline that do not say them.",
+        description="Words of `checks` for the files of the pipeline that do not contain them.",
         examples=["defaults: {min_rows: {of_usual: 0.4}}"],
     )
     retention: dict[Identifier, Annotated[int, Field(ge=1, le=36_500)]] = Field(
@@ -137,7 +138,7 @@ class PipelineConfig(Strict):
 
 
 class Origin(NamedTuple):
-    """Where the rows of a table are stored: in which table, and its columns as name here -> name there."""
+    """The table that stores the rows of a table, and the columns as name in the table -> name in the origin."""
 
     relation: Relation
     columns: Mapping[str, str]
@@ -156,12 +157,12 @@ class Table:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Its asset key."""
+        """The asset key."""
         return (self.pipeline, *self.relation)
 
     @property
     def storage(self) -> StorageKind:
-        """The traits of its storage."""
+        """The traits of the table's storage."""
         return self.header.storage_kind
 
     @property
@@ -171,18 +172,18 @@ class Table:
 
     @property
     def has_object(self) -> bool:
-        """Whether its rows are those of one S3 object a load_date, which is an asset of its own and verified first."""
+        """Whether the rows of each load_date come from one S3 object, which is an asset of its own."""
         return self.header.has_object
 
     @property
     def source(self) -> Source:
-        """Of a raw table: where its rows come from."""
+        """The source of a raw table."""
         assert self.header.source is not None
         return self.header.source
 
     @property
     def format(self) -> FormatKind:
-        """Of a table with an object: the object's format."""
+        """The format of the object, for a table that has one."""
         return FORMAT_KINDS[self.source.format]
 
     @property
@@ -192,17 +193,17 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Its columns in order, without load_date."""
+        """The columns in order, without load_date."""
         return list(self.header.columns)
 
     @property
     def types(self) -> dict[str, str]:
-        """Their types."""
+        """The types of the columns: name -> type."""
         return {name: column.type for name, column in self.header.columns.items()}
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
-        """The tables that it reads, sorted, and the line of the file on which each is first named."""
+        """The tables that this table reads, sorted, each with the line of the file that first names it."""
         found: dict[Relation, int] = {}
         for each in (*self.checks, self.query):
             found.update(each.mentions if each else {})
@@ -210,29 +211,29 @@ class Table:
 
     @property
     def queries(self) -> list[Query]:
-        """Its SELECT, and those of its checks."""
+        """The SELECT of the table, and the queries of its checks."""
         of_checks = [query for check in self.checks for query in check.queries]
         return [self.query, *of_checks] if self.query else of_checks
 
     @cached_property
     def names_read(self) -> set[str]:
-        """Every name in these that may be a column of a table that they read."""
+        """Every name in the queries that may be a column of a table that they read."""
         names: set[str] = set()
         return names.union(*(names_read(query.tree) for query in self.queries))
 
     @property
     def reads(self) -> tuple[Relation, ...]:
-        """The tables that must be published before it: those of its SELECT and those of its checks."""
+        """The tables that must be published before this one: its SELECT or its checks read them."""
         return tuple(self.mentions)
 
     @property
     def query_reads(self) -> tuple[Relation, ...]:
-        """Those of them that its SELECT reads."""
+        """The tables that the SELECT reads."""
         return self.query.reads if self.query else ()
 
     @cached_property
     def window_reads(self) -> tuple[Relation, ...]:
-        """Those of them that it reads over a window of load_dates, sorted; none without `lookback`."""
+        """The tables that are read over a window of load_dates, sorted; none without `lookback`."""
         return tuple(sorted({relation for query in self.queries for relation in query.window_reads}))
 
     @property
@@ -243,24 +244,24 @@ class Table:
 
     @cached_property
     def code_version(self) -> str:
-        """16 hex digits that change when the same input would give another table: not for a comment or a check."""
+        """16 hex digits that change when the same input would give other rows: not for a comment or a check."""
         return versions.code_version(self.header, self.query)
 
     @cached_property
     def checks_version(self) -> str:
-        """16 hex digits that change when the same rows might be judged otherwise.
+        """16 hex digits that change when the same rows might be judged in another way.
 
-        By the file, by the pipeline's defaults, or by KPI_MIN_ROWS.
+        The file, the pipeline's defaults and KPI_MIN_ROWS may change them.
         """
         return versions.checks_version(self.header, self.checks)
 
     @cached_property
     def object_version(self) -> str:
-        """16 hex digits of what a raw table's object is compared with when it is verified."""
+        """16 hex digits that change when the same object might be judged in another way as it is verified."""
         return versions.object_version(self.header)
 
     def object_key(self, load_date: date) -> str:
-        """The S3 key of the object of a load_date."""
+        """Return the S3 key of the object of a load_date."""
         return self.source.object.replace(f"{{{LOAD_DATE}}}", load_date.isoformat())
 
 
@@ -275,31 +276,31 @@ class Pipeline:
 
     @property
     def job(self) -> str:
-        """The name of the job that builds all of it: its own, where a job may be called so."""
+        """The name of the job that builds the whole pipeline: the pipeline's name, unless Dagster refuses it."""
         return f"{self.name}_pipeline" if self.name in _NO_JOBS else self.name
 
     @property
     def kpis_job(self) -> str:
-        """The name of the job that builds its KPIs alone."""
+        """The name of the job that builds only the KPIs."""
         return f"{self.name}_kpis"
 
     @property
     def recheck_job(self) -> str:
-        """The name of the job that makes its checks again and builds nothing."""
+        """The name of the job that makes the checks again and builds nothing."""
         return f"{self.name}_recheck"
 
     @property
     def retention_job(self) -> str:
-        """The name of the job that drops its old rows."""
+        """The name of the job that drops old rows."""
         return f"{self.name}_retention"
 
     @property
     def object_tables(self) -> list[Table]:
-        """The raw tables that read one S3 object a load_date each."""
+        """The raw tables that each read one S3 object a load_date."""
         return [table for table in self.tables.values() if table.has_object]
 
     def table(self, name: str) -> Table:
-        """The table called `schema.table`. Raises UsageError that lists the known ones."""
+        """Return the table called `schema.table`. Raises UsageError that lists the known tables."""
         for relation, table in self.tables.items():
             if str(relation) == name:
                 return table
@@ -307,25 +308,25 @@ class Pipeline:
         raise UsageError(f"{self.name} has no table {name!r}: it has {known}.")
 
     def layer(self, relation: Relation) -> Layer:
-        """The layer that a table's rows count as."""
+        """Return the layer of a table."""
         return self.config.layers[relation.schema]
 
     def retention_days(self, table: Table) -> int | None:
-        """For how many days retention keeps its load_dates; None where they stay, as marts and KPIs do.
+        """Return the days for which retention keeps a table's load_dates; None if it keeps all, as for marts and KPIs.
 
-        A view has no rows of its own: it goes with what it shows.
+        The result is None for a view too, which has no rows of its own.
         """
         if table.header.kpi or not table.storage.stores_rows:
             return None
         return self.config.retention.get(table.relation.schema)
 
     def views_of(self, relation: Relation) -> list[Relation]:
-        """The views that show a table."""
+        """Return the views that show a table."""
         views = (table for table in self.tables.values() if not table.storage.stores_rows)
         return [view.relation for view in views if view.origin.relation == relation]
 
     def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
-        """For each column of a table, the columns it is computed from; a raw table's come from its file."""
+        """Return, for each column of a table, the columns that it is computed from; empty for a raw table."""
         if table.query is None:
             return {}
         found = table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
@@ -333,26 +334,26 @@ class Pipeline:
         return {**found, LOW_VOLUME: found[volume.column]} if volume and found else found
 
     def inputs_of(self, table: Table) -> list[Relation]:
-        """The tables that must be published before it, with those behind the views among them."""
+        """Return the tables that must be published before a table, with the tables that views among them show."""
         return self._with_origins(table.reads)
 
     def window_inputs_of(self, table: Table) -> list[Relation]:
-        """Those of them that it reads over a window of load_dates."""
+        """Return the inputs that a table reads over a window of load_dates."""
         return self._with_origins(table.window_reads)
 
     def _with_origins(self, names: Iterable[Relation]) -> list[Relation]:
         return sorted({*names, *(self.tables[name].origin.relation for name in names)})
 
     def window_start(self, table: Table, load_date: date) -> date:
-        """The first load_date of the window of a table with `lookback`: the pipeline's first, where that is later."""
+        """Return the first load_date of the window of a table with `lookback`, not before the pipeline's first."""
         assert table.header.lookback is not None
         return max(self.config.start_date, load_date - timedelta(days=table.header.lookback.days - 1))
 
     def co_sliced_inputs(self, table: Table) -> dict[Relation, Relation]:
-        """The tables that a large table's SELECT names whose key decides on the first column of the large one's grain.
+        """Return the inputs of a large table that can be read in the slices in which the table itself is built.
 
-        Each with the large table that it is, or that it shows as a view. What is built of slices of them can be built
-        in the same slices.
+        Their key determines the first column of the table's grain. Each input is returned with its origin: the large
+        table that it is, or that it shows as a view.
         """
         if table.query is None or not table.storage.sliceable:
             return {}
@@ -367,11 +368,11 @@ class Pipeline:
         return found
 
     def check_load_date(self, load_date: date) -> date:
-        """The date itself, if it may be loaded today. Raises UsageError for one before the start or in the future."""
+        """Return the date if it may be loaded today. Raises UsageError if it is before the start or in the future."""
         today = datetime.now(timezone.utc).date()
         if load_date < self.config.start_date:
             raise UsageError(
-                f"{self.name} knows no load_date {load_date}: its first is {self.config.start_date} "
+                f"{self.name} has no load_date {load_date}: its first is {self.config.start_date} "
                 f"(start_date in {self.path / PIPELINE_FILE})."
             )
         if load_date > today:
@@ -379,7 +380,7 @@ class Pipeline:
         return load_date
 
     def load_dates(self, first: date, last: date) -> list[date]:
-        """Every load_date from `first` to `last`. Raises UsageError for a range that is empty or out of bounds."""
+        """Return every load_date from `first` to `last`. Raises UsageError if there is none or one is out of bounds."""
         if first > last:
             raise UsageError(f"The range from {first} to {last} is empty: give the earlier date first.")
         self.check_load_date(first), self.check_load_date(last)
@@ -387,7 +388,7 @@ class Pipeline:
 
 
 def parse_date(text: str) -> date:
-    """Read YYYY-MM-DD. Raises ValueError with a sentence."""
+    """Read YYYY-MM-DD. Raises ValueError with a sentence for the user."""
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             return date.fromisoformat(text)

@@ -1,10 +1,10 @@
 """Pushdown: which tables of a SELECT may be read in part when only some values of one returned column are wanted.
 
-A build in slices wants the rows of a range of the key. PostgreSQL carries `key = 5` over a join to other tables, but
-no range. So the range is written into the SELECT's text, as a subquery in the place of each table that may be read in
-part. Which tables these are is decided scope by scope, and in doubt a table is read whole:
+A build in slices wants the rows of a range of the key. PostgreSQL applies `key = 5` to the other tables of a join, but
+it does not do so for a range. So the range is written into the SELECT's text, as a subquery in the place of each table
+that may be read in part. The rules find these tables scope by scope. In doubt a table is read whole:
 
-1. `_origin`: the returned column is a source's column as it is, and no outer join fills it up with NULL.
+1. `_origin`: the returned column is a source's column as it is, and no outer join fills it with NULL.
 2. `_returns_whole_rows`: leaving out values of that column leaves out rows of the result, and changes no other row.
 3. `_equal_columns`: the joins make further columns equal to it.
 4. The tables of these columns are targets. A subquery is looked into by the same rules, a CTE if it is read only once.
@@ -25,12 +25,12 @@ from sqlglot.optimizer.scope import Scope, build_scope
 from kpi_assets.model.joins import Join, conjuncts, joins_of
 from kpi_assets.model.table_ref import TableRef
 
-_OVER_ALL_ROWS = ("limit", "offset", "distinct", "laterals", "windows")  # clauses that look at more than one row
+_OVER_ALL_ROWS = ("limit", "offset", "distinct", "laterals", "windows")  # clauses that depend on more than one row
 _NOT_OF_A_SUBQUERY = ("sample", "only")  # what SQL allows after a table, but not after a subquery in its place
 
 
 class Column(NamedTuple):
-    """A column of a scope, by the name of its source there."""
+    """A column of a scope, by the name of its source in the scope."""
 
     source: str
     name: str
@@ -50,7 +50,7 @@ class Target:
 
 
 def pushdown_targets(tree: exp.Query, column: str) -> list[Target]:
-    """The tables that may be read in part, all together, by the values of the returned `column`; none where in doubt.
+    """Return the tables that may all be read in part by the values of the returned `column`; in doubt, none.
 
     >>> targets("select t.k from raw.t join raw.u on t.k = u.b")
     ['raw.t.k', 'raw.u.b']
@@ -72,7 +72,7 @@ def pushdown_targets(tree: exp.Query, column: str) -> list[Target]:
 
 
 def _targets(scope: Scope, name: str, cte_uses: Mapping[str, int]) -> Iterator[Target]:
-    """The targets for what a scope returns as `name`, in the scope and in the subqueries below it."""
+    """Yield the targets for the column that a scope returns as `name`, in the scope and in the subqueries below it."""
     origin = _origin(scope, name)
     if origin is None or not _returns_whole_rows(scope, origin):
         return
@@ -97,7 +97,7 @@ def _may_be_subquery(table: exp.Table) -> bool:
 
 
 def _is_read_once(scope: Scope, alias: str, source: Scope, cte_uses: Mapping[str, int]) -> bool:
-    """Whether nobody else reads a subquery or CTE: who reads it a second time may want its other rows."""
+    """Whether a subquery or CTE is read once: a second place that reads it may want its other rows."""
     if not source.is_cte:
         return True
     node, _ = scope.selected_sources[alias]
@@ -105,14 +105,14 @@ def _is_read_once(scope: Scope, alias: str, source: Scope, cte_uses: Mapping[str
 
 
 def _origin(scope: Scope, name: str) -> Column | None:
-    """The source's column that a returned column is; None for an expression, and for one that may be filled with NULL.
+    """Return the source's column that a returned column is, or None if it is computed or may be filled with NULL.
 
     >>> targets("select k + 1 as k from raw.t")
     []
     >>> targets("select u.b as k from raw.t left join raw.u on t.k = u.b")
     []
 
-    Without its table's name it is known where there is one source, or where USING makes one column of all.
+    A column without its table's name is known if there is one source, or if USING makes one column of all.
 
     >>> targets("select k from raw.t join raw.u using (k)")
     ['raw.t.k', 'raw.u.k']
@@ -137,14 +137,14 @@ def _origin(scope: Scope, name: str) -> Column | None:
 def _returns_whole_rows(scope: Scope, origin: Column) -> bool:
     """Whether leaving out values of a column leaves out rows of the result, and changes none of the others.
 
-    Not where a clause looks at several rows.
+    It does not if a clause depends on several rows.
 
     >>> targets("select k from raw.t order by k limit 10")
     []
     >>> targets("select k, row_number() over (order by k) as n from raw.t")
     []
 
-    Of groups only where the column is one of those that make the group, so that whole groups are left out.
+    With GROUP BY, the column must be one of the grouping columns, so that whole groups are left out.
 
     >>> targets("select k, count(*) as n from raw.t group by k, a")
     ['raw.t.k']
@@ -167,7 +167,7 @@ def _returns_whole_rows(scope: Scope, origin: Column) -> bool:
 
 
 def _equal_columns(scope: Scope, origin: Column) -> set[Column]:
-    """The columns with the value of the origin, in every row that the joins let through or that an outer join adds.
+    """Return the columns that equal the origin in every row that the joins let through or that an outer join adds.
 
     An inner join leads from each of its sides to the other. A left join leads only to the side that it adds.
 
@@ -188,7 +188,7 @@ def _equal_columns(scope: Scope, origin: Column) -> set[Column]:
 
 
 def _equations(join: Join) -> Iterator[tuple[Column, Column]]:
-    """(column of an earlier source, column of the joined one) of each equality that a join demands."""
+    """Yield (column of an earlier source, column of the joined source) for each equality that a join demands."""
     for name in join.using if len(join.before) == 1 else []:
         yield Column(join.before[0], name), Column(join.joined, name)
     for part in conjuncts(join.on):

@@ -1,6 +1,6 @@
-"""A SELECT and what is known of it without a server: the tables it reads, its columns, fingerprint and lineage.
+"""A SELECT and what is known about it without a server: the tables it reads, its columns, fingerprint and lineage.
 
-Belongs here: parsing, and questions to the syntax tree. Not here: the proof that a SELECT reads one load_date or a
+Belongs here: parsing, and queries on the syntax tree. Not here: the proof that a SELECT reads one load_date or a
 window (partition_filter.py), which tables may be read in part (pushdown.py), and executing it.
 """
 
@@ -17,7 +17,7 @@ from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from kpi_assets.model.joins import conjuncts
-from kpi_assets.model.lookback import WINDOW_START, Key, told_apart_by, window_rows
+from kpi_assets.model.lookback import WINDOW_START, Key, version_part, window_rows
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.partition_filter import unbound_tables, window_tables
 from kpi_assets.model.pushdown import Target, pushdown_targets
@@ -27,16 +27,16 @@ from kpi_assets.model.table_ref import THIS, TableRef, as_parsed, replaced, tabl
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
 _OTHER_CLAUSES = ("joins", "laterals", "group", "having", "order", "limit", "offset", "distinct", "windows", "with_")
 _PERCENT = re.compile(r"%(?:%|\((\w+)\)s|(.|\Z))", re.DOTALL)
-_NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # what names its column by itself
+_NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # expressions that give the column its name
 
 
 @dataclass(frozen=True)
 class Query:
     """One SELECT: its text `sql` with %(load_date)s, its syntax `tree`, and the `line` of the file on which it begins.
 
-    `windows` are the places at which it reads a table over a window of load_dates. Two fields need the headers of other
-    tables: `keys` says which rows of each such table count, and `has_unknown_sums` whether only Postgres knows the type
-    of some sum.
+    `windows` are the places at which it reads a table over a window of load_dates. Two fields depend on the headers of
+    other tables: `keys` says which rows of each such table count, and `has_unknown_sums` says whether there is a sum
+    whose type only Postgres knows.
     """
 
     sql: str
@@ -48,7 +48,7 @@ class Query:
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
-        """The tables that it reads, sorted, each with the line of its first mention; CTEs are no tables."""
+        """The tables that the SELECT reads, sorted, each with the line of its first mention; without CTEs."""
         found: dict[Relation, int] = {}
         for scope in traverse_scope(self.tree):
             for table in tables_in(scope):
@@ -59,21 +59,21 @@ class Query:
 
     @property
     def reads(self) -> tuple[Relation, ...]:
-        """The tables it reads, sorted."""
+        """The tables that the SELECT reads, sorted."""
         return tuple(self.mentions)
 
     @property
     def window_reads(self) -> set[Relation]:
-        """The tables that it reads over a window."""
+        """The tables that the SELECT reads over a window."""
         return {mention.relation for mention in self.windows}
 
     @cached_property
     def executed(self) -> str:
-        """The SQL for Postgres: as written, with a subquery of the rows that count for each table in a window."""
+        """The SQL for Postgres: the text, where a subquery of the rows that count replaces each table in a window."""
         return self.executed_on({})
 
     def executed_on(self, instead: Mapping[Relation, str]) -> str:
-        """The same, with a subquery `instead` of some tables."""
+        """Return the SQL for Postgres, with the subqueries `instead` of some tables."""
         if not self.windows and not instead:
             return self.sql
         windows = set(self.windows)
@@ -88,32 +88,32 @@ class Query:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns it returns, in order; empty where an expression has none."""
+        """The names of the returned columns, in order; empty for an expression without a name."""
         return [column.alias_or_name if isinstance(column, _NAMED) else "" for column in self.tree.selects]
 
     def line_at(self, node: exp.Expr) -> int:
-        """The line of a part of its tree."""
+        """Return the line of a part of the tree."""
         return line_of(node, self.line)
 
     def line_of(self, column: int) -> int:
-        """The line on which the column of this number (from 0) is selected."""
+        """Return the line on which the column with this number (from 0) is selected."""
         return line_of(self.tree.selects[column], self.line)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of what it computes: equal across comments, white space and letter case of keywords."""
+        """16 hex digits of what the SELECT computes, regardless of comments, white space and case of keywords."""
         text = self.tree.sql(dialect="postgres", comments=False, normalize=True)
         return digest(text, *self.window_versions)
 
     @property
     def window_versions(self) -> list[str]:
-        """What its windows add to a code_version: which rows of each table count."""
-        return [told_apart_by(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
+        """What the windows add to a code_version: which rows of each table count."""
+        return [version_part(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
 
     def lineage(self, schemas: Mapping[Relation, list[str]]) -> dict[str, list[tuple[Relation, str]]]:
-        """For each returned column, the table columns that it is computed from, sorted.
+        """Return, for each returned column, the table columns that it is computed from, sorted.
 
-        Empty for a SELECT with a column name that only Postgres can resolve.
+        The result is empty for a SELECT with a column name that only Postgres can resolve.
         """
         known: dict[str, dict[str, dict[str, str]]] = {}
         for relation, columns in schemas.items():
@@ -136,7 +136,7 @@ class Query:
     def projection(self) -> tuple[Relation, dict[str, str]] | None:
         """The table and its columns (returned name -> name there), for a SELECT that only chooses columns of one table.
 
-        It must return all rows of the load_date. None for every other SELECT.
+        Such a SELECT returns all rows of the load_date. None for any other SELECT.
         """
         tree = self.tree
         if len(self.mentions) != 1 or not isinstance(tree, exp.Select) or tree.find(exp.Subquery, exp.CTE):
@@ -147,21 +147,21 @@ class Query:
             not any(tree.args.get(clause) for clause in _OTHER_CLAUSES)
             and all(isinstance(column, exp.Column) and not column.is_star for column in columns)
             and len(conditions) == 1
-            and isinstance(conditions[0], exp.EQ)  # on load_date: parse_query has proven it
+            and isinstance(conditions[0], exp.EQ)  # on load_date, as parse_query has proven
         )
         if not is_plain:
             return None
         return self.reads[0], dict(zip(self.columns, (column.name for column in columns), strict=True))
 
     def pushdown_targets(self, column: str) -> list[Target]:
-        """The tables that may be read in part by the values of the returned `column`; none where in doubt."""
+        """Return the tables that may be read in part by the values of the returned `column`; in doubt, none."""
         return [] if "%%" in self.sql or self.windows else pushdown_targets(self.tree, column)
 
     def pushed_down(self, column: str, read: Callable[[Relation, str], str]) -> tuple[str, bool]:
-        """The same SQL, with a subquery in the place of each table that may be read in part.
+        """Return the SQL with a subquery in the place of each table that may be read in part.
 
-        `read` gives the subquery for a table and its column. The second value says whether the SQL returns only the
-        wanted rows; if not, the caller must filter them.
+        `read` returns the subquery for a table and its column. The second returned value says whether the SQL returns
+        only the wanted rows; if not, the caller must filter them.
         """
         targets = self.pushdown_targets(column)
         subqueries = [(each.table, read(each.table.relation, each.column)) for each in targets]
@@ -169,7 +169,7 @@ class Query:
 
     @cached_property
     def row_predicate(self) -> str | None:
-        """The text p of a check `select * from {this} where p`, which can share a scan with others; else None."""
+        """The condition p of a check `select * from {this} where p`, which can share a scan with others; else None."""
         match = _ROW_CHECK.fullmatch(self.sql)
         plain = (
             match is not None
@@ -181,7 +181,7 @@ class Query:
 
 
 def digest(*parts: str) -> str:
-    """16 hex digits that differ when any part differs."""
+    """Return 16 hex digits that differ when any part differs."""
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
 
 
@@ -205,7 +205,7 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
             problems.add(
                 path,
                 line_of(table, line),
-                f"{table.db}.{table.name} is read for all load_dates at once: tie it by "
+                f"{table.db}.{table.name} is read for all load_dates at once: limit it by "
                 f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)"
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
             )
@@ -238,14 +238,14 @@ def _scopes(tree: exp.Query, path: Path, line: int) -> list[Scope]:
     try:
         scopes = list(traverse_scope(tree))
         for scope in scopes:
-            _ = scope.selected_sources  # raises for two sources of one name
+            _ = scope.selected_sources  # raises if two sources have one name
     except OptimizeError as error:
         raise ModelError(path, line, f"this SQL cannot be read ({error}): correct its names") from None
     return scopes
 
 
 def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> None:
-    """Find columns that are named with a schema: the subquery in the place of a table in a window has none."""
+    """Add a problem for each column named with a schema: the subquery that replaces a table in a window has none."""
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"
@@ -253,7 +253,7 @@ def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> 
 
 
 def line_of(node: exp.Expr, line: int) -> int:
-    """The line of a part of the SQL that begins on `line`: that of the first name in it, or in what contains it."""
+    """Return the line of a part of SQL that begins on `line`: the line of the first name in the part or around it."""
     names = [name.meta["line"] for name in node.find_all(exp.Identifier) if "line" in name.meta]
     if not names and node.parent is not None and not isinstance(node.parent, exp.Query):
         return line_of(node.parent, line)
@@ -266,7 +266,7 @@ def _check_parameters(sql: str, path: Path, line: int, *, lookback: bool) -> Non
     for match in _PERCENT.finditer(sql):
         at = line + sql.count("\n", 0, match.start())
         if match.group(1) == WINDOW_START and not lookback:
-            problems.add(path, at, f"%({WINDOW_START})s is for a header with the word lookback: add it")
+            problems.add(path, at, f"%({WINDOW_START})s needs the word lookback in the header: add it")
         elif match.group(1) is not None and match.group(1) not in known:
             names = " and ".join(f"%({name})s" for name in known)
             problems.add(path, at, f"unknown parameter {match.group(0)}: known is {names}")

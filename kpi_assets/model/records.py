@@ -1,13 +1,13 @@
-"""Records of an object that are read one by one: as they stand in the file, and as they are quarantined."""
+"""Records of an object that are read one by one: as they are in the file, and as they are quarantined."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record: its number, its text, and its fields or why it has none.
+    """One record: its line, its text, and its fields, or in `problem` the reason why it has none.
 
-    `line` is the line on which it begins (the header is line 1), or its place in the object where that has no lines; no
+    `line` is the line on which the record begins (the header is line 1), or its position in an object without lines. No
     two records share it.
     """
 
@@ -19,7 +19,7 @@ class Record:
 
 @dataclass(frozen=True)
 class BadRecord:
-    """One record that cannot be read as its table's columns."""
+    """A record that cannot be read as the columns of its table."""
 
     line: int
     record: str

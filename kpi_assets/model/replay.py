@@ -1,7 +1,7 @@
-"""Replay: refuses a SELECT whose answer depends on more than its rows, because a replay could give another answer.
+"""Replay: refuses a SELECT whose result depends on more than its rows, because a replay could give another result.
 
-Belongs here: what surely depends on the order in which rows come (floating-point sums, lists and limits without an
-order), on the clock, or on chance. Left alone is what only may: an ORDER BY with ties, for one.
+Belongs here: expressions that certainly depend on the order in which rows arrive (floating-point sums, lists and limits
+without an order), on the clock, or on chance. Those that only may depend on it pass, such as an ORDER BY with ties.
 Not here: sums whose type only Postgres knows (warehouse/float_sums.py).
 """
 
@@ -16,9 +16,9 @@ from kpi_assets.model.query import Query, line_of
 from kpi_assets.model.strict_yaml import Problems
 from kpi_assets.model.value_types import KindOf, argument, in_scope
 
-# Aggregates that add up: of floating-point numbers, each order of the rows gives other last digits.
+# Aggregates that sum: for floating-point numbers, the last digits depend on the order of the rows.
 SUMS = ("sum", "avg", "stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp")
-PAIRS = (  # these compute in floating point whatever they are given
+PAIRS = (  # these compute in floating point for arguments of any type
     *("corr", "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_intercept", "regr_r2", "regr_slope"),
     *("regr_sxx", "regr_sxy", "regr_syy"),
 )
@@ -38,9 +38,9 @@ _CHANCE_TYPES = (exp.Rand, exp.Uuid)
 
 
 def check_replay(query: Query, types: Mapping[Relation, Mapping[str, str]], path: Path) -> bool:
-    """Raise ModelError for an expression that may give another answer in a replay; `types` are of the tables it reads.
+    """Raise ModelError for expressions that may give another result in a replay; `types` has the tables that it reads.
 
-    Returns whether there are sums whose type must be asked of Postgres.
+    Return whether there are sums whose type only Postgres knows.
     """
     unknown, problems = False, Problems()
     for scope in traverse_scope(query.tree):
@@ -56,7 +56,7 @@ def check_replay(query: Query, types: Mapping[Relation, Mapping[str, str]], path
 
 
 def _float_sum(call: exp.Expr, kind: KindOf) -> str | None:
-    """What is wrong with an aggregate; empty where nothing is, and None where only Postgres knows it."""
+    """Return the problem of an aggregate, an empty text if there is none, or None if only Postgres knows."""
     is_sum = isinstance(call, _SUM_TYPES) or _is_called(call, SUMS)
     is_pair = isinstance(call, _PAIR_TYPES) or _is_called(call, PAIRS)
     given = _arguments(call)
@@ -86,21 +86,21 @@ def _arguments(call: exp.Expr) -> list[exp.Expr]:
 
 
 def _is_ordered(given: list[exp.Expr]) -> bool:
-    """Whether the order of the rows is fixed: they are sorted by everything that is added up, or DISTINCT."""
+    """Whether the order of the rows is fixed: they are sorted by everything that is summed, or DISTINCT."""
     order = next((each for each in given if isinstance(each, exp.Order)), None)
     keys = [each.this for each in order.expressions] if order is not None else []
     return isinstance(given[0], exp.Distinct) or all(argument(each) in keys for each in given)
 
 
 def _problems(scope: Scope) -> Iterator[tuple[exp.Expr, str]]:
-    """What depends on the order of the rows, the clock or chance, for any types."""
+    """Yield the expressions that depend on the order of the rows, the clock or chance, whatever their types."""
     select = scope.expression
     ordered = bool(select.args.get("order"))
     if (select.args.get("limit") or select.args.get("offset")) and not ordered and not select.find_ancestor(exp.Exists):
-        yield select, "LIMIT and OFFSET without ORDER BY keep other rows each time: give the SELECT an ORDER BY"
+        yield select, "LIMIT and OFFSET without ORDER BY may keep other rows each time: give the SELECT an ORDER BY"
     distinct = select.args.get("distinct")
     if isinstance(distinct, exp.Distinct) and distinct.args.get("on") and not ordered:
-        yield select, "DISTINCT ON without ORDER BY keeps other rows each time: give the SELECT an ORDER BY"
+        yield select, "DISTINCT ON without ORDER BY may keep other rows each time: give the SELECT an ORDER BY"
     for node in scope.walk():
         if problem := _problem(node, select):
             yield node, problem
@@ -136,25 +136,25 @@ def _is_place_without_order(node: exp.Expr, select: exp.Expr) -> bool:
 
 _PROBLEMS: list[tuple[Callable[[exp.Expr, exp.Expr], bool], str]] = [
     (_is_clock, f"this reads the clock, so a replay gives another answer: use %({LOAD_DATE})s"),
-    (_is_chance, "this gives something else each time: compute it from the rows"),
+    (_is_chance, "this gives another result each time: compute it from the rows"),
     (
         _is_unordered_list,
-        "a list of values without ORDER BY has another order each time: write an ORDER BY within its brackets",
+        "a list of values without ORDER BY may have another order each time: write an ORDER BY within its brackets",
     ),
     (
         _is_place_without_order,
-        "the place of a row in a window without ORDER BY is another each time: write OVER (... ORDER BY ...)",
+        "the position of a row in a window without ORDER BY may differ each time: write OVER (... ORDER BY ...)",
     ),
 ]
 
 
 def _is_called(node: exp.Expr, names: tuple[str, ...]) -> bool:
-    """Whether it calls one of these functions, for which the parser has no class."""
+    """Whether a node calls one of these functions, for which the parser has no class."""
     return isinstance(node, exp.Anonymous) and node.name.lower() in names
 
 
 def _window(call: exp.Expr) -> exp.Window | None:
-    """The OVER clause of a call; a FILTER or IGNORE NULLS may stand between the two."""
+    """Return the OVER clause of a call; a FILTER or IGNORE NULLS may come between the two."""
     parent = call.parent
     while isinstance(parent, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
         parent = parent.parent

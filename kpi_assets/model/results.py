@@ -6,17 +6,17 @@ from typing import Any, Literal, NamedTuple
 from kpi_assets.model import excerpt
 
 Verdict = Literal["pass", "fail", "warn", "error"]
-# What a check is about: an S3 object, the candidate of a build, or the rows that are published.
+# What a check examines: an S3 object, the candidate of a build, or the rows that are published.
 Subject = Literal["object", "candidate", "published"]
-SAMPLES = 5  # offending rows that a result shows
+SAMPLES = 5  # the most bad rows that a result shows
 
 
 @dataclass(frozen=True)
 class CheckResult:
     """The outcome of one check of one build.
 
-    `metric` is compared with `threshold`; `samples` are up to five offending rows as JSON objects. Message and samples
-    are cut to excerpts.
+    `metric` is compared with `threshold`; `samples` are up to five bad rows as JSON objects. Message and samples are
+    cut to excerpts.
     """
 
     name: str
@@ -26,7 +26,7 @@ class CheckResult:
     threshold: float | None
     message: str = ""
     samples: list[dict[str, Any]] = field(default_factory=list)
-    errored: bool = False  # the check itself could not be made: it counts as failed, and holds even where it only warns
+    errored: bool = False  # the check itself could not be made: it holds the build, whatever its severity
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", excerpt.cut(self.message, excerpt.MESSAGE))
@@ -34,7 +34,7 @@ class CheckResult:
 
     @classmethod
     def not_made(cls, name: str, blocking: bool, reason: str) -> "CheckResult":
-        """The outcome of a check that could not be made, with the first line of the reason."""
+        """Return the result of a check that could not be made, with the first line of the reason."""
         reason = excerpt.cut(reason.strip().splitlines()[0])
         message = f"the check itself failed: {reason}"
         return cls(name, passed=False, blocking=blocking, metric=None, threshold=None, message=message, errored=True)
@@ -46,7 +46,7 @@ class CheckResult:
 
     @property
     def verdict(self) -> Verdict:
-        """The word for people and for ops.data_quality_results."""
+        """The outcome in one word, as people and ops.data_quality_results read it."""
         if self.errored:
             return "error"
         if self.passed:
@@ -55,7 +55,7 @@ class CheckResult:
 
 
 class ChartRows(NamedTuple):
-    """The bars of a chart, as (label, value), and how many there would be without its `top`."""
+    """The bars of a chart, as (label, value), and the number of bars without the limit `top`."""
 
     bars: list[tuple[str, float | None]]
     of: int

@@ -1,7 +1,9 @@
-"""What is wrong with a value of a file, and what to write instead: pydantic's and PyYAML's errors in our words.
+"""Sentences for errors in a file: what is wrong with a value, and what to write instead of it.
+
+They replace the messages of pydantic and PyYAML.
 
 Belongs here: one sentence for each type of error, and the known word that is nearest to an unknown one.
-Not here: on which line it stands (strict_yaml.py), and what only one word allows (its validator says that itself).
+Not here: the line of an error (strict_yaml.py), and rules for a single word (its validator has the sentence).
 """
 
 import re
@@ -19,14 +21,14 @@ from kpi_assets.model import excerpt
 Loc = tuple[int | str, ...]
 _SHOWN = 60  # characters of a value
 
-_LIST = "{value} is no list: write [a, b]"
-_WORDS = "{value} is no set of words: write each on a line of its own below it, or {{word: value, word: value}}"
-_WHOLE = "{value} is no whole number: write digits only"
-_NUMBER = "{value} is no number: write a plain decimal number"
+_LIST = "{value} is not a list: write [a, b]"
+_WORDS = "{value} is not a set of words: write each on a line of its own below it, or {{word: value, word: value}}"
+_WHOLE = "{value} is not a whole number: write digits only"
+_NUMBER = "{value} is not a number: write a plain decimal number"
 _BOOLEAN = "{value} is not true or false: write one of them"
-# Pydantic's type of error -> the sentence; {value} is what stands in the file, the other names are pydantic's.
+# Pydantic's type of error -> the sentence; {value} is the value in the file, the other names are pydantic's.
 _SENTENCES: Mapping[str, str] = {
-    "string_type": "{value} is no text: write a text, in quotes if it looks like something else",
+    "string_type": "{value} is not text: write a text, in quotes if it looks like something else",
     "string_too_short": "{value} is too short: write at least {min_length} characters",
     "string_too_long": "{value} is too long: write at most {max_length} characters",
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), _WHOLE),
@@ -43,43 +45,43 @@ _SENTENCES: Mapping[str, str] = {
     "literal_error": "{value} is not known here: write {expected}",
     "recursion_loop": "it is a part of itself: write it out without &name and *name",
 }
-# What PyYAML says begins so -> the sentence.
+# How a message of PyYAML begins -> the sentence.
 _YAML: Mapping[str, str] = {
-    "found character '\\t'": "a tab stands where a value begins: indent with spaces",
+    "found character '\\t'": "a value begins with a tab: indent with spaces",
     "found character": "a value cannot begin with this character: put the value in quotes",
     "mapping values are not allowed": (
-        "a second `: ` stands in this line, or it is indented unlike its neighbours: put the value in quotes, or "
+        "this line has a second `: `, or another indentation than its neighbors: put the value in quotes, or "
         "correct the indentation"
     ),
     "found unexpected end of stream": "a quote opens here and is never closed: close it",
     "expected ',' or": "a bracket opens here and is never closed: close it, and put a comma between its parts",
     "but found another document": "--- begins a second document: take it out",
-    "found undefined alias": "a value that begins with * stands for one that is marked with &: put it in quotes",
+    "found undefined alias": "a value that begins with * refers to one that is marked with &: put it in quotes",
     "could not determine a constructor": "the tag that begins with ! is not known here: take it out",
     "could not find expected ':'": "a word without `: ` and a value: write both, or put a long text in quotes",
-    "expected <block end>": "this line is indented unlike its neighbours: give the same number of spaces to each",
+    "expected <block end>": "this line has another indentation than its neighbors: give each the same number of spaces",
 }
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:
-    """The known word that is spelled most like `word`; None where none is near."""
+    """Return the known word that is spelled most like `word`, or None if none is similar."""
     return next(iter(get_close_matches(str(word), list(known), 1, 0.6)), None)
 
 
 def of_yaml(problem: str) -> str:
-    """What PyYAML says, as a sentence that says what to do."""
+    """Return the sentence for a message of PyYAML, with what to do."""
     found = next((sentence for begin, sentence in _YAML.items() if problem.startswith(begin)), "")
-    return found or f"this is no YAML ({excerpt.cut(problem, _SHOWN)}): check the indentation and the quotes"
+    return found or f"this is not YAML ({excerpt.cut(problem, _SHOWN)}): check the indentation and the quotes"
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words that may be written, as pydantic lists them: `'a', 'b' or 'c'`."""
+    """Join words as pydantic lists them: `'a', 'b' or 'c'`."""
     *others, last = map(repr, words)
     return f"{', '.join(others)} or {last}" if others else last
 
 
 class MisplacedError(ValueError):
-    """Raised by a validator of a whole: what is wrong with its parts, as (where below it, what)."""
+    """Raised by the validator of a value whose parts are wrong: `problems` are (place below the value, sentence)."""
 
     def __init__(self, problems: Iterable[tuple[Loc, str]]) -> None:
         self.problems = list(problems)
@@ -87,7 +89,7 @@ class MisplacedError(ValueError):
 
 
 class UnknownWordError(ValueError):
-    """Raised by a validator of a value whose name must be one of the `known`; `otherwise` says what else it may be."""
+    """Raised by the validator of a value whose name must be one of `known`; `otherwise` says what else is possible."""
 
     def __init__(self, known: Sequence[str], otherwise: str) -> None:
         self.known, self.otherwise = known, otherwise
@@ -103,9 +105,9 @@ def refuse(problems: Iterable[tuple[Loc, str]]) -> None:
 def of_model(
     model: type[BaseModel], error: ValidationError, written: Callable[[Loc], Loc]
 ) -> Iterator[tuple[Loc, str]]:
-    """(where, sentence) of each thing that is wrong; `written` tells which parts of a place a person wrote."""
+    """Yield (place, sentence) for each problem; `written` returns the parts of a place that the file contains."""
     found = error.errors(include_url=False)
-    # A word that is misspelled lacks under its right name as well: that is one mistake.
+    # A misspelled word is also reported as missing under its right name: that is one mistake.
     meant = {(*each["loc"][:-1], _meant(model, each["loc"])) for each in found if each["type"] == "extra_forbidden"}
     for each in found:
         loc, kind, cause = each["loc"], each["type"], each.get("ctx", {}).get("error")
@@ -131,7 +133,7 @@ def _sentence(kind: str, error: Mapping[str, Any]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value of a file, within a sentence."""
+    """Return a value of a file as it is shown within a sentence."""
     if value is None:
         return "nothing"
     if isinstance(value, (dict, list)):
@@ -166,7 +168,7 @@ def _meant(model: type[BaseModel], loc: Loc) -> str | None:
 
 
 def _words(model: type[BaseModel], loc: Loc) -> list[str]:
-    """The words that may stand at a place of a model."""
+    """Return the words that a model allows at a place."""
     annotation: Any = model
     for part in loc:
         annotation = _below(annotation, part)
@@ -185,7 +187,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _below(annotation: Any, part: int | str) -> Any:
-    """The type of what stands below a value of some type; None where nothing does."""
+    """Return the type of the value at `part` below a value of type `annotation`, or None if there can be none."""
     for each in _options(annotation):
         arguments = get_args(each)
         if isinstance(each, type) and not arguments and issubclass(each, BaseModel) and part in each.model_fields:
@@ -196,7 +198,7 @@ def _below(annotation: Any, part: int | str) -> Any:
 
 
 def _options(annotation: Any) -> list[Any]:
-    """The types that an annotation allows, without None."""
+    """Return the types that an annotation allows, without None."""
     if get_origin(annotation) is Annotated:
         return _options(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -205,7 +207,7 @@ def _options(annotation: Any) -> list[Any]:
 
 
 def place_of(error: yaml.MarkedYAMLError) -> int:
-    """The line of a YAML error: a quote or bracket that is never closed is noticed far below where it opens."""
+    """Return the line of a YAML error. For a quote or bracket that is never closed it is the line that opens it."""
     opens = error.context is not None and re.search("quoted|flow", error.context)
     mark = error.context_mark if opens else error.problem_mark
     return mark.line + 1 if mark else 1

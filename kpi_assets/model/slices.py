@@ -1,4 +1,4 @@
-"""Slices: a large load_date cut by ranges of its first grain column, so that several writers build it at once.
+"""Slices: the parts of a large load_date, by ranges of its first grain column, which several writers build at once.
 
 Belongs here: what a slice is. Not here: where an object is cut (sources/formats), and the tables (warehouse/slices.py).
 """
@@ -6,7 +6,7 @@ Belongs here: what a slice is. Not here: where an object is cut (sources/formats
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-KEY_TYPES = ("smallint", "integer", "bigint")  # of the column that is cut: its values read the same in a file
+KEY_TYPES = ("smallint", "integer", "bigint")  # of the key of slices: its values are written the same in a file
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,6 @@ class Slice:
 
 
 def slices_at(cuts: Sequence[int]) -> list[Slice]:
-    """The slices between the given keys, which must be in ascending order."""
+    """Return the slices between the given keys, which must be in ascending order."""
     ends = [None, *cuts, None]
     return [Slice(number, ends[number], ends[number + 1]) for number in range(len(cuts) + 1)]

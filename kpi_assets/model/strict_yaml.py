@@ -1,7 +1,7 @@
 """YAML without its surprises, and errors that know their file and line.
 
-Belongs here: parsing text into plain values, the lines on which they stand, and collecting what is wrong, so that a
-person is told all of it at once. Not here: what any key means, and the words of an error (sentences.py).
+Belongs here: parsing text into plain values, the line of each value, and collecting errors, so that all are reported
+at once. Not here: what any key means, and the text of an error (sentences.py).
 """
 
 import re
@@ -23,7 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class ModelError(UserError):
-    """An error in a file below sql/; the sentence begins with the file and line."""
+    """An error in a file below sql/; the message begins with file and line."""
 
     def __init__(self, path: Path, line: int, problem: str) -> None:
         self.path, self.line, self.problem = path, line, problem
@@ -31,12 +31,12 @@ class ModelError(UserError):
 
     @property
     def each(self) -> Sequence["ModelError"]:
-        """This error; of several errors, each of them."""
+        """The single errors: this one, or each of several."""
         return [self]
 
 
 class SeveralModelErrors(ModelError):  # noqa: N818  it is several
-    """Several errors; a message of many shows the first few."""
+    """Several errors; the message shows the first few of them."""
 
     FEW = 5
 
@@ -46,29 +46,29 @@ class SeveralModelErrors(ModelError):  # noqa: N818  it is several
 
     @property
     def each(self) -> Sequence[ModelError]:
-        """Each of them."""
+        """The single errors."""
         return self._each
 
     @property
     def sentences(self) -> list[str]:
-        """The first few, and how many more there are."""
-        told = [str(error) for error in self._each[: self.FEW]]
-        more = len(self._each) - len(told)
-        return [*told, f"{more} more of these: `kpi check` shows all."] if more else told
+        """The messages of the first few errors, and the number of the others."""
+        shown = [str(error) for error in self._each[: self.FEW]]
+        more = len(self._each) - len(shown)
+        return [*shown, f"{more} more of these: `kpi check` shows all."] if more else shown
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
 
 
 def together(found: Sequence[ModelError]) -> ModelError:
-    """One exception for these errors (at least one): each once, in the order of file and line."""
+    """Combine at least one error into one exception: each error once, in the order of file and line."""
     unique = {str(error): error for error in found}
     each = sorted(unique.values(), key=lambda error: (error.path, error.line))
     return each[0] if len(each) == 1 else SeveralModelErrors(each)
 
 
 class Problems:
-    """Collects errors: after `with problems.collected():` the program goes on even if the block raised one."""
+    """Collects errors. After `with problems.collected():` the program goes on, even if the block raised an error."""
 
     def __init__(self) -> None:
         self.found: list[ModelError] = []
@@ -92,25 +92,25 @@ class Problems:
 
 
 class Strict(BaseModel):
-    """A piece of a file: unknown words are errors, and nothing changes once read."""
+    """The base of all parts of a file: unknown words are errors, and values are immutable."""
 
-    # Infinity is a value, which must not look like null where versions are made of JSON.
+    # Infinity must not look like null in the JSON that versions are computed from.
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 _CORE = "tag:yaml.org,2002:"
 _NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
-# YAML 1.2's core schema: what a word without quotes is, when it is no text. The first pattern that fits decides.
+# YAML 1.2's core schema: the type of a word without quotes that is not text. The first pattern that matches decides.
 _FORMS = {
     "null": r"~|null|Null|NULL|",
     "bool": r"true|True|TRUE|false|False|FALSE",
     "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
     "float": rf"{_NUMBER}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-    # Numbers in YAML 1.1, and for most who write them, but text in 1.2.
+    # Numbers in YAML 1.1, and in the mind of most authors, but text in YAML 1.2.
     "doubtful": r"[-+]?[0-9][0-9_]*\.?[0-9_]*([eE][-+]?[0-9]+)?|[-+]?0b[01_]+|[-+]?0[ox][0-9a-fA-F_]+",
 }
-_DIGITS = 1_000  # characters of a number
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # an escape in double quotes may give them
+_DIGITS = 1_000  # the most characters of a number
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # an escape in double quotes may produce them
 
 
 class _Loader(yaml.SafeLoader):
@@ -130,19 +130,19 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(problem="a key must be one word", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key.value!r} stands here a second time", problem_mark=key.start_mark
+                    problem=f"the key {key.value!r} appears a second time", problem_mark=key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if isinstance(node.value, str) and (found := _UNSTORABLE.search(node.value)):
-            problem = f"U+{ord(found[0]):04X} stands in it, which no database stores as text: take it out"
+            problem = f"it contains U+{ord(found[0]):04X}, which no database stores as text: take it out"
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         return super().construct_scalar(node)
 
     def construct_core(self, node: yaml.ScalarNode) -> bool | int | float:
-        """The value of a word that is no text. Raises ConstructorError for one that is not written as its type is."""
+        """Return the value of a word that is not text. Raises ConstructorError if its form is not that of its type."""
         form, text = node.tag.removeprefix(_CORE), node.value
         if form == "doubtful" or not re.fullmatch(_FORMS[form], text):
             problem = f"{text!r} may be a number or a text: write a plain decimal number, or put it in quotes"
@@ -150,13 +150,13 @@ class _Loader(yaml.SafeLoader):
         if form == "bool":
             return bool(text.lower() == "true")
         if len(text) > _DIGITS:
-            problem = f"a number of {len(text)} characters is longer than any that is kept: put it in quotes"
+            problem = f"a number of {len(text)} characters is too long for a number: put it in quotes"
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         if form == "int":
             return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
         number = float(re.sub(r"\.(?=[inIN])", "", text))
         if re.fullmatch(_NUMBER, text) and not _is_exact(text, number):
-            problem = f"{text} has more digits than a number here keeps: put it in quotes"
+            problem = f"{text} has more digits than a floating-point number keeps: put it in quotes"
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         return number
 
@@ -176,16 +176,16 @@ for _form in ("bool", "int", "float", "doubtful"):
 
 @dataclass(frozen=True)
 class Lines:
-    """On which lines the words of a text stand, 1 the first."""
+    """The lines of the words of a text, counted from 1."""
 
     root: yaml.Node | None
 
     def of(self, *loc: int | str) -> int:
-        """The line of the deepest part of `loc` that the text has; parts that only the model has are stepped over."""
+        """Return the line of the deepest part of `loc` in the text; parts that only the model has are skipped."""
         return self._find(loc)[0]
 
     def of_text(self, *loc: int | str) -> int:
-        """The line on which the text of a value begins: a block's (`|`) begins below its word."""
+        """Return the line on which the text of a value begins; a block (`|`) begins below its word."""
         line, node = self._find(loc)
         if not isinstance(node, yaml.ScalarNode):
             return line
@@ -195,7 +195,7 @@ class Lines:
         return int(node.start_mark.line) + 2 + text[: len(text) - len(text.lstrip())].count("\n")
 
     def written(self, loc: Loc) -> Loc:
-        """The parts of `loc` that the text has."""
+        """Return the parts of `loc` that the text contains."""
         return tuple(part for part, _, _ in self._walk(loc))
 
     def _find(self, loc: Loc) -> tuple[int, yaml.Node | None]:
@@ -206,7 +206,7 @@ class Lines:
         return found
 
     def _walk(self, loc: Loc) -> Iterator[tuple[int | str, int, yaml.Node]]:
-        """(part, its line, its value) of each part of `loc` that the text has."""
+        """Yield (part, its line, its value) for each part of `loc` that the text contains."""
         node = self.root
         for part in loc:
             if isinstance(node, yaml.MappingNode):
@@ -221,9 +221,9 @@ class Lines:
 
 
 def read(model: type[M], text: str, path: Path) -> tuple[M, Lines]:
-    """Parse `text` into `model`, and tell where its words stand.
+    """Parse `text` into `model`; return it with the lines of its words.
 
-    Raises ModelError with the lines in `path` of all that is wrong, for bad YAML and for bad content alike.
+    Raises ModelError with all errors and their lines in `path`, for bad YAML and for bad content alike.
     """
     node, values = _parse(text, path)
     lines, problems = Lines(node), Problems()
@@ -249,9 +249,9 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
         raise ModelError(path, sentences.place_of(error), problem) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ModelError(path, line, f"holds the control character U+{error.character:04X}: take it out") from None
+        raise ModelError(path, line, f"contains the control character U+{error.character:04X}: take it out") from None
     except RecursionError:
-        raise ModelError(path, 1, "its lists stand within lists too deeply to be read: write them flat") from None
+        raise ModelError(path, 1, "its lists are nested too deeply: write them flat") from None
     finally:
         if loader:
             loader.dispose()

@@ -1,6 +1,6 @@
-"""Sums: the expressions by which `reconcile` compares a table with its source, and which of them are exact.
+"""Sums: the expressions with which `reconcile` compares a table with its source, and whether they are exact.
 
-Belongs here: what may be counted and what may be added up, by the types that headers declare.
+Belongs here: what may be counted and what may be summed, by the types that headers declare.
 Not here: the comparison (warehouse/audit.py), and the sums of a table's own SELECT (replay.py).
 """
 
@@ -19,7 +19,7 @@ _BOTH = (exp.Add, exp.Sub, exp.Mul)
 
 
 def check_count(text: str, types: Mapping[str, str], path: Path, line: int) -> None:
-    """Raise ModelError unless `text`, over a table with columns of these types, is a number of rows."""
+    """Raise ModelError unless `text` counts rows, over a table with columns of these types."""
     found = _one_expression(text, path, line)
     if not found.find(exp.AggFunc) or not _is_count(found, of_columns(types)):
         raise ModelError(
@@ -31,7 +31,7 @@ def check_count(text: str, types: Mapping[str, str], path: Path, line: int) -> N
 
 
 def check_summand(text: str, types: Mapping[str, str], path: Path, line: int) -> None:
-    """Raise ModelError where `text`, over the rows of a table with columns of these types, has no exact sum."""
+    """Raise ModelError if `text` has no exact sum, over the rows of a table with columns of these types."""
     found = _one_expression(text, path, line)
     if found.find(exp.AggFunc, exp.Window):
         raise ModelError(path, line, f"{text!r} is added up already: write what a single row adds, without sum(...)")
@@ -39,7 +39,7 @@ def check_summand(text: str, types: Mapping[str, str], path: Path, line: int) ->
     if kind == "float":
         raise ModelError(path, line, f"{text!r} is floating-point and has no exact sum: write ({text})::numeric")
     if kind == "other":
-        raise ModelError(path, line, f"{text!r} is no number that can be added up: name one, or cast it to numeric")
+        raise ModelError(path, line, f"{text!r} is not a number that can be added up: name one, or cast it to numeric")
 
 
 def _one_expression(text: str, path: Path, line: int) -> exp.Expr:
@@ -50,7 +50,7 @@ def _one_expression(text: str, path: Path, line: int) -> exp.Expr:
 
 
 def _is_count(value: exp.Expr, kind: KindOf) -> bool:
-    """Whether it consists only of counts, sums of whole numbers, and whole constants."""
+    """Whether an expression consists only of counts, sums of whole numbers, and whole constants."""
     if isinstance(value, exp.Count):
         return True
     if isinstance(value, exp.Sum):

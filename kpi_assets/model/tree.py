@@ -1,7 +1,7 @@
-"""Reads the tree below sql/ into pipelines, and collects everything that is wrong with it before it reports anything.
+"""Reads the tree below sql/ into pipelines, and reports all its errors together.
 
 An error that only follows from another one is left out: a table whose file cannot be read still counts as known.
-Belongs here: which folders are pipelines, and which of them are sound. Not here: reading one folder (folder.py), and
+Belongs here: which folders are pipelines, and which pipelines are sound. Not here: reading one folder (folder.py), and
 checking its tables against each other (neighbors.py).
 """
 
@@ -26,7 +26,7 @@ from kpi_assets.model.strict_yaml import ModelError, Problems, together
 def load_pipelines(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> dict[str, Pipeline]:
     """Read every pipeline below `sql_dir`, by name.
 
-    Raises ModelError with all that is wrong in the tree, or UsageError where there is no pipeline.
+    Raises ModelError with all errors of the tree, or UsageError if there is no pipeline.
     """
     problems = Problems()
     pipelines = _pipelines_of(_read_folders(sql_dir, minimum_rows or {}, problems), problems)
@@ -39,7 +39,7 @@ def _check_minimum_rows(minimum_rows: MinimumRows, pipelines: Mapping[str, Pipel
     known = {f"{name}.{relation}" for name, pipeline in pipelines.items() for relation in pipeline.tables}
     for name in minimum_rows:
         if name not in known:
-            raise UsageError(f"KPI_MIN_ROWS names {name!r}, which is no table: write pipeline.schema.table.")
+            raise UsageError(f"KPI_MIN_ROWS names {name!r}, which is not a table: write pipeline.schema.table.")
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Broken:
 
 
 def load_sound(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
-    """The pipelines that can be read, and those that cannot, by name: an error in one does not affect the others.
+    """Return the sound and the broken pipelines, by name: an error in one does not affect the others.
 
-    Raises UsageError where there is no pipeline.
+    Raises UsageError if there is no pipeline.
     """
     problems = Problems()
     folders = _read_folders(sql_dir, minimum_rows or {}, problems)
@@ -71,7 +71,7 @@ def load_sound(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> tuple[
 
 
 def pipeline_names(sql_dir: Path) -> list[str]:
-    """The folders below `sql_dir` that have a pipeline.yaml."""
+    """Return the names of the folders below `sql_dir` that have a pipeline.yaml."""
     return sorted(path.parent.name for path in sql_dir.glob(f"*/{PIPELINE_FILE}"))
 
 
@@ -91,7 +91,7 @@ def _pipelines_of(folders: Sequence[Folder], problems: Problems) -> dict[str, Pi
 
 
 def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
-    """The pipeline of a folder; None where it or one of its tables has an error."""
+    """Return the pipeline of a folder, or None if it or one of its tables has an error."""
     before = len(problems.found)
     tables = in_build_order(folder, problems)
     check_latest_views(folder, problems)

@@ -1,7 +1,7 @@
-"""Value types: which kind of number an expression of a SELECT gives, where that is known without a server.
+"""Value types: the kind of number that an expression of a SELECT gives, if that is known without a server.
 
-Belongs here: Postgres' rules for the types of operators, casts and common functions, reduced to five kinds.
-Not here: what follows from a kind (replay.py, checks/). None stands for a kind that only Postgres knows.
+Belongs here: Postgres' rules for the types of operators, casts and common functions, reduced to five kinds. None means
+a kind that only Postgres knows. Not here: what follows from a kind (replay.py, checks/).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +12,15 @@ from sqlglot.optimizer.scope import Scope
 
 from kpi_assets.model.names import LOAD_DATE, Relation
 
-Kind = Literal["integer", "bigint", "numeric", "float", "other"]  # the first is smallint as well
+Kind = Literal["integer", "bigint", "numeric", "float", "other"]  # integer includes smallint
 KindOf = Callable[[exp.Expr], "Kind | None"]
 
-_NUMBERS: tuple[Kind, ...] = ("integer", "bigint", "numeric", "float")  # an operator gives the later one of its two
+_NUMBERS: tuple[Kind, ...] = (
+    "integer",
+    "bigint",
+    "numeric",
+    "float",
+)  # an operator gives the later kind of its two operands
 _CAST: dict[object, Kind] = {
     exp.DataType.Type.SMALLINT: "integer",
     exp.DataType.Type.INT: "integer",
@@ -30,12 +35,12 @@ _EITHER = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)
 _ONE_OF = (exp.Coalesce, exp.Greatest, exp.Least)
 _COUNTS = (exp.Count, exp.RowNumber, exp.Rank, exp.DenseRank, exp.RegrCount)
 _SUMS = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
-_ROOTS = (exp.Sqrt, exp.Exp, exp.Ln, exp.Pow, exp.Ceil, exp.Floor)  # double precision of whole numbers
+_ROOTS = (exp.Sqrt, exp.Exp, exp.Ln, exp.Pow, exp.Ceil, exp.Floor)  # double precision for whole numbers
 _FLOATS = (exp.Rand, exp.Cbrt, exp.Corr, exp.CovarPop, exp.CovarSamp)
 
 
 def declared(type_: str) -> Kind:
-    """The kind of a column type of a header."""
+    """Return the kind of a column type of a header."""
     base = type_.split("(", maxsplit=1)[0]
     if base in {"real", "double precision"}:
         return "float"
@@ -45,17 +50,17 @@ def declared(type_: str) -> Kind:
 
 
 def of_columns(types: Mapping[str, str]) -> KindOf:
-    """The kinds of the expressions over one table, whose columns have these types."""
+    """Return a function for the kinds of expressions over one table, whose columns have these types."""
     return lambda expression: kind_of(expression, lambda column: _declared_in(types, column.name))
 
 
 def in_scope(scope: Scope, types: Mapping[Relation, Mapping[str, str]]) -> KindOf:
-    """The kinds of the expressions in a scope of a SELECT that reads tables with these columns."""
+    """Return a function for the kinds of expressions in a scope of a SELECT that reads tables with these columns."""
     return lambda expression: kind_of(expression, lambda column: _column_in(scope, column, types))
 
 
 def kind_of(expression: exp.Expr, column: Callable[[exp.Column], Kind | None]) -> Kind | None:
-    """The kind of an expression, from the kinds of the columns in it."""
+    """Return the kind of an expression, from the kinds of its columns."""
 
     def kind(each: exp.Expr) -> Kind | None:
         return kind_of(each, column)
@@ -68,7 +73,7 @@ def kind_of(expression: exp.Expr, column: Callable[[exp.Column], Kind | None]) -
 
 def _literal(value: exp.Expr, _kind: KindOf) -> Kind | None:
     if value.args.get("is_string"):
-        return None  # its type is that of what stands beside it
+        return None  # its type depends on the context
     return "integer" if value.name.isdigit() else "numeric"
 
 
@@ -116,7 +121,7 @@ _RULES: list[tuple[tuple[type[exp.Expr], ...], Callable[[exp.Expr, KindOf], Kind
 
 
 def argument(value: exp.Expr) -> exp.Expr:
-    """The argument of an aggregate, without DISTINCT and ORDER BY."""
+    """Return the argument of an aggregate, without DISTINCT and ORDER BY."""
     if isinstance(value, exp.Order) and value.this is not None:
         value = value.this
     if isinstance(value, exp.Distinct) and len(value.expressions) == 1:
@@ -129,7 +134,7 @@ def _is_builtin(cast: exp.Expr) -> bool:
 
 
 def _widest(kinds: Iterable[Kind | None]) -> Kind | None:
-    """What Postgres computes in, given numbers of these kinds; of dates, intervals and more only Postgres knows."""
+    """Return the kind that Postgres computes in for these kinds of numbers; None for dates, intervals and the like."""
     found = list(kinds)
     if not found or None in found or "other" in found:
         return None
@@ -143,7 +148,7 @@ def _declared_in(types: Mapping[str, str], name: str) -> Kind | None:
 
 
 def _column_in(scope: Scope | None, column: exp.Column, types: Mapping[Relation, Mapping[str, str]]) -> Kind | None:
-    """The kind of a column, found in the sources of its scope, or else in those of the queries around it."""
+    """Return the kind of a column, found in the sources of its scope, or else in those of the enclosing queries."""
     while scope is not None:
         named = scope.selected_sources
         sources = [named[column.table][1]] if column.table in named else []

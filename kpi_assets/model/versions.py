@@ -1,16 +1,17 @@
-"""The versions of a table: what the ledger compares to tell what is stale, and what was held for reasons of before.
+"""The versions of a table: they show that a published load_date is stale, or that the reason of a hold is outdated.
 
-- `code_version`: the same input gives another table when it changes. The SELECT without its comments, and every field
-  of the header that affects rows.
-- `checks_version`: the same rows may be judged otherwise when it changes. Every field that affects checks, what checks
-  add to it themselves (minimums of pipeline.yaml and of the environment), and which rows of a window they read.
-- `object_version`: the same S3 object may be judged otherwise when it changes. Every field that affects the object.
+- `code_version` changes when the same input would give another table. It contains the SELECT without its comments, and
+  every field of the header that affects rows.
+- `checks_version` changes when the same rows may be judged in another way. It contains every field that affects checks,
+  what checks add themselves (minimums of pipeline.yaml and of the environment), and which rows of a window they read.
+- `object_version` changes when the same S3 object may be judged in another way. It contains every field that affects
+  the object.
 
-Which field affects what stands beside the field (affects.py); here it becomes text and is hashed. A field contributes
-`path value`, and only where its value is not its default: so a version of a file does not move when a word is added
-that the file does not hold. The fields of the first release contribute as they did then, some also at their default;
-`_FIRST_ROWS`, `_FIRST_CHECKS` and `_FIRST_OBJECT` list them. These lists are never extended: another text moves the
-versions in every ledger, and all that is published looks stale.
+Each field declares what it affects (affects.py); this module makes a text of the fields and hashes it. A field adds
+`path value`, and only if its value is not its default: so a new word does not change the version of a file that does
+not contain the word. The fields of the first release add what they added then, some of them also at their default;
+`_FIRST_ROWS`, `_FIRST_CHECKS` and `_FIRST_OBJECT` list them. Never extend these lists: another text gives other
+versions than those in every ledger, and everything published looks stale.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -55,7 +56,7 @@ _FIRST_OBJECT: _First = {
 
 
 def code_version(header: Header, query: Query | None) -> str:
-    """Of a table with this header and SELECT; 16 hex digits, like the others."""
+    """Return the code_version of a table with this header and SELECT: 16 hex digits, like the other versions."""
     source, lookback, volume = header.source, header.lookback, header.min_volume
     return digest(
         query.fingerprint if query else f"{source.object} {source.format}" if source else "",
@@ -67,7 +68,7 @@ def code_version(header: Header, query: Query | None) -> str:
 
 
 def checks_version(header: Header, checks: Collection[TableCheck]) -> str:
-    """Of a table with this header, which was expanded into these checks."""
+    """Return the checks_version of a table with this header, which was expanded into these checks."""
     windows = {part for check in checks for query in check.queries for part in query.window_versions}
     judged = {name: _first_value(getattr(header, name)) for name in ("grain", "checks", "source")}
     return digest(
@@ -79,7 +80,7 @@ def checks_version(header: Header, checks: Collection[TableCheck]) -> str:
 
 
 def object_version(header: Header) -> str:
-    """Of the object of a raw table with this header."""
+    """Return the object_version of a raw table with this header."""
     source = header.source
     assert source is not None
     strictness = [] if source.ends_with_line_end == "warn" else [f"ends_with_line_end {source.ends_with_line_end}"]
@@ -87,11 +88,11 @@ def object_version(header: Header) -> str:
     return digest(source.object, source.format, *header.columns, *strictness, *later)
 
 
-_JSON: Mapping[str, Any] = {"inf_nan_mode": "strings"}  # infinity is a value, which must not look like null
+_JSON: Mapping[str, Any] = {"inf_nan_mode": "strings"}  # infinity must not look like null
 
 
 def _first_value(value: Any) -> Any:
-    """A value of the header as JSON may hold it, with the fields of the first release alone."""
+    """Return a value of the header for JSON, with only the fields of the first release."""
     if isinstance(value, BaseModel):
         return {name: _first_value(getattr(value, name)) for name in _FIRST_CHECKS[type(value)]}
     if isinstance(value, dict):
@@ -100,7 +101,7 @@ def _first_value(value: Any) -> Any:
 
 
 def _later(value: Any, what: Affects, first: _First, path: str = "") -> Iterator[str]:
-    """`path value` of each field below `value` that affects `what`, came after the first release, and has been set."""
+    """Yield `path value` for each field below `value` that affects `what`, came after the first release, and is set."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _later(each, what, first, f"{path}.{name}")
@@ -114,7 +115,7 @@ def _later(value: Any, what: Affects, first: _First, path: str = "") -> Iterator
 
 
 def _affecting(model: BaseModel, what: Affects) -> Iterator[tuple[str, Any, bool]]:
-    """(name, value, whether that is its default) of each field of a model that affects `what`."""
+    """Yield (name, value, whether it is the default) for each field of a model that affects `what`."""
     for name, field in type(model).model_fields.items():
         if what & (affected_by(field) or Affects.NOTHING):
             value = getattr(model, name)
@@ -122,7 +123,7 @@ def _affecting(model: BaseModel, what: Affects) -> Iterator[tuple[str, Any, bool
 
 
 def _affecting_value(value: Any, what: Affects) -> Any:
-    """A value as JSON may hold it, with those fields alone that affect `what`, and of these the ones that were set."""
+    """Return a value for JSON, with only the fields that affect `what` and are set."""
     if isinstance(value, BaseModel):
         return {
             name: _affecting_value(each, what) for name, each, is_default in _affecting(value, what) if not is_default

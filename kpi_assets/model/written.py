@@ -1,23 +1,23 @@
-"""How values are written: for each column type the forms that a file may hold, and what is said of any other.
+"""Written values: the forms that a file may use for each column type, and the reason for refusing any other text.
 
-A value is read when its form *and* Postgres accept it, so a form may be loose where Postgres refuses anyway (month 13,
-two minus signs): that makes it quick. Nothing is guessed, rounded or taken from the server's clock.
-Belongs here: the forms and the reasons; docs/reference/values.md shows them to people. Not here: quotes and records.
+A value is accepted if its form *and* Postgres accept it. So a form may be loose where Postgres refuses the value anyway
+(month 13, two minus signs), which keeps the pattern fast. Nothing is guessed, rounded or taken from the server's clock.
+Belongs here: the forms and the reasons, which docs/reference/values.md shows. Not here: quotes and records.
 """
 
 import re
 from functools import cache
 
 INTEGERS = ("smallint", "integer", "bigint")
-_DIGITS = r"[-0-9]*"  # whether a minus sign may stand there, Postgres knows
+_DIGITS = r"[-0-9]*"  # Postgres refuses a minus sign in a wrong place
 _DECIMAL = _DIGITS + r"(?:\.[0-9]*|)"
 _FLOATING = _DECIMAL + r"(?:[eE][-+]?[0-9]+|)"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = _DATE + r"[ T](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6}0*|)"
 _OFFSET = r" ?(?:Z|UTC|[+-][0-9]{2}(?::?[0-9]{2}|))"
-# An offset must not lead out of the years 1 to 9999, which Python, and most of what reads a database, cannot show.
+# An offset must not lead out of the years 1 to 9999: Python, and most readers of a database, cannot show such a date.
 _OUTSIDE = r"(?:9999-12-31[^,\n]*-[0:]*[1-9]|0001-01-01[^,\n]*\+[0:]*[1-9])"
-# No repetition is ambiguous, so that a value which breaks its form is refused in linear time: keep it so.
+# No repetition may be ambiguous: then a value that does not match its form is refused in linear time.
 _FORMS = {
     **dict.fromkeys(INTEGERS, _DIGITS),
     "numeric": _DECIMAL,
@@ -31,7 +31,7 @@ _FORMS = {
 _SCALED = re.compile(r"numeric\(\d+,(\d+)\)")
 
 EMPTY = "an empty text in quotes is not NULL: leave the field empty where nothing is known"
-BLANKS = "blanks stand before or after the value: remove them, or declare the column as text and trim it in staging"
+BLANKS = "the value has blanks before or after it: remove them, or declare the column as text and trim it in staging"
 _OTHERWISE = "write it so, or declare the column as text and cast it in staging"
 _WHOLE = f"a whole number has digits only, with a minus sign before them if it is negative: {_OTHERWISE}"
 _POINT = "a whole number has no decimal point: declare the column as numeric and cast it in staging"
@@ -55,9 +55,9 @@ _OUT_OF_YEARS = "its offset may lead out of the years 0001 to 9999: write the in
 
 
 def form(type_: str) -> str | None:
-    """The pattern of a type's written values, and of the empty text that is NULL; None where Postgres alone decides.
+    """Return the pattern of a type's written values and of the empty text for NULL, or None if Postgres alone decides.
 
-    It matches neither a comma, nor a quote, nor a line end, in bytes as well as in text.
+    The pattern matches no comma, no quote and no line end, in bytes as well as in text.
     """
     if scaled := _SCALED.fullmatch(type_):
         return _DIGITS + rf"(?:\.[0-9]{{0,{scaled[1]}}}0*|)"
@@ -65,7 +65,7 @@ def form(type_: str) -> str | None:
 
 
 def problem(type_: str, text: str) -> str | None:
-    """Why a text is no written value of a type, with what to do; None where it may be one, if Postgres agrees."""
+    """Return why a text is not a written value of a type, and what to do; None if Postgres has to decide."""
     pattern = _compiled(type_)
     if pattern is None or (text and pattern.fullmatch(text)):
         return None

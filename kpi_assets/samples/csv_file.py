@@ -1,4 +1,4 @@
-"""Writing a CSV file out of blocks of finished records, a few of which are edited on the way.
+"""Writes a CSV file from blocks of finished records, some of which are edited on the way.
 
 Belongs here: what any generator of CSV files needs. Not here: columns and their formats, and which records are edited.
 """
@@ -6,7 +6,7 @@ Belongs here: what any generator of CSV files needs. Not here: columns and their
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-Edit = Callable[[bytes], list[bytes]]  # a record without its line feed -> what stands in the file instead
+Edit = Callable[[bytes], list[bytes]]  # a record without its line feed -> the records that replace it
 
 
 def write_csv(path: Path, header: bytes, blocks: Iterable[bytes], edits: Mapping[int, Edit]) -> int:
@@ -28,7 +28,7 @@ def write_csv(path: Path, header: bytes, blocks: Iterable[bytes], edits: Mapping
 
 
 def edit_records(block: bytes, edits: Mapping[int, Edit]) -> bytes:
-    """A block in which the records of these numbers have been replaced."""
+    """Return a block in which the records of these numbers are replaced."""
     lines: list[bytes] = []
     for number, line in enumerate(block.split(b"\n")[:-1]):
         lines += edits[number](line) if number in edits else [line]

@@ -1,5 +1,5 @@
-"""The lake: objects on S3, read exactly as their manifest pinned them, and landed once.
+"""The objects on S3: landed once, and read exactly as their manifests describe them.
 
-Belongs here: every call to S3, and the formats of objects as bytes (formats/). Not here: what a table makes of them
-(warehouse/), and what is recorded (ledger/).
+Belongs here: every call to S3, and the formats of objects as bytes (formats/). Not here: loading them into tables
+(warehouse/), and recording them (ledger/).
 """

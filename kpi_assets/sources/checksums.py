@@ -1,6 +1,6 @@
-"""Checksums: what a store says that the bytes of an object sum up to, and what those that were read sum up to.
+"""Checksums: compares the checksums that a store has for an object with those of the bytes that were read.
 
-Belongs here: the algorithms, and how the sums of parts make the sum of the object. Not here: asking a store (store.py).
+Belongs here: the algorithms, and combining the checksums of parts. Not here: requests to a store (store.py).
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HASHES = ("MD5", "SHA1", "SHA256", "SHA512")
-ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", *HASHES)  # as in x-amz-checksum-crc32; newer ones are passed over
+ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", *HASHES)  # as in x-amz-checksum-crc32; newer ones are ignored
 _SIZES = {"CRC32": 4, "CRC32C": 4, "CRC64NVME": 8}  # bytes
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """What a store says of an object: the sum of its bytes or, of one that was uploaded in blocks, of theirs."""
+    """A checksum that a store has for an object: of its bytes or, if it was uploaded in blocks, of their checksums."""
 
     algorithm: str
     value: bytes
@@ -27,7 +27,7 @@ class Checksum:
 
     @classmethod
     def parse(cls, algorithm: str, text: str, block: int | None = None) -> "Checksum | None":
-        """Read base64, with `-N` behind it where it is composed of N blocks; None for anything else."""
+        """Read base64, with the suffix `-N` if it is composed of N blocks; None for anything else."""
         try:
             value = b64decode(text.partition("-")[0], validate=True)
         except (NotBase64Error, ValueError):
@@ -38,10 +38,10 @@ class Checksum:
 
 @dataclass(frozen=True)
 class PartSums:
-    """What one part of a pass over an object sums up to.
+    """The checksums of one part of a pass over an object.
 
-    `pieces` are (bytes, digest) of what ends in this part: of a cyclic sum, what lies in it of each block; of a hash,
-    each block that ends in it, wherever that began.
+    `pieces` are (bytes, digest): for a CRC, one for the share of each block in this part; for a hash, one for each
+    block that ends in this part, wherever it begins.
     """
 
     sha256: bytes
@@ -50,9 +50,9 @@ class PartSums:
 
 @dataclass
 class Summing:
-    """Sums up the parts of one pass, in order.
+    """Computes the checksums of the parts of one pass, in order.
 
-    `is_whole` says that the pass is over all of the object's `size`: only then a hash can go on from part to part.
+    `is_whole` says that the pass covers the object's whole `size`: only then a hash can continue from part to part.
     """
 
     checksums: Sequence[Checksum]
@@ -61,7 +61,7 @@ class Summing:
     _hashes: dict[Checksum, Any] = field(default_factory=dict)
 
     def add(self, start: int, part: bytes) -> PartSums:
-        """The sums of the part that begins at `start`."""
+        """Return the checksums of the part that begins at `start`."""
         sha256 = hashlib.sha256(part).digest()
         return PartSums(sha256, {each: self._pieces(each, start, part, sha256) for each in self.checksums})
 
@@ -86,9 +86,9 @@ class Summing:
 
 
 def sum_of(checksum: Checksum, parts: Sequence[PartSums], size: int) -> bytes | None:
-    """What all parts of an object come to, to be compared with the checksum; None where it cannot be told.
+    """Combine the parts of an object into the value to compare with the checksum; None if that is impossible.
 
-    It cannot where a block is spread over several passes, and its algorithm is a hash: hashes cannot be combined.
+    It is impossible for a hash of a block that several passes read, because hashes cannot be combined.
     """
     blocks: list[bytes] = []
     filled = given = 0
@@ -112,13 +112,13 @@ def _digest(algorithm: str, data: bytes | memoryview) -> bytes:
 
 
 def _combined(algorithm: str, first: bytes, second: bytes, length: int) -> bytes:
-    """The cyclic sum of bytes and of `length` more behind them."""
+    """Return the CRC of some bytes followed by `length` more bytes, from the CRCs of both."""
     both = _aws(f"combine_{algorithm.lower()}")(int.from_bytes(first, "big"), int.from_bytes(second, "big"), length)
     return int(both).to_bytes(len(first), "big")
 
 
 def _aws(name: str) -> Callable[..., int]:
-    """A function of AWS' runtime, which has them at the processor's speed; imported where a store needs it."""
+    """Return a checksum function of AWS' runtime, which is fast; imported only if a store needs it."""
     from awscrt import checksums  # noqa: PLC0415
 
     function: Callable[..., int] = getattr(checksums, name)

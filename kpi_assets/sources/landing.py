@@ -1,6 +1,6 @@
-"""Landing: putting files on S3 under a pipeline's keys, once. What lies there is immutable unless told otherwise.
+"""Landing: uploads files to S3 under a pipeline's keys. A landed object is immutable unless `replace` is set.
 
-Belongs here: which file belongs to which key, and uploads. Not here: reading (store.py).
+Belongs here: the file of each key, and uploads. Not here: reading (store.py).
 """
 
 import hashlib
@@ -27,13 +27,13 @@ Outcome = Literal["landed", "replaced", "unchanged"]
 
 
 def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Path]:
-    """Of each key of a load_date, the file of a folder that is to be landed under it, whether it is there or not.
+    """Return, for each key of a load_date, the file of a folder to be landed under it, which may be missing.
 
-    That is `<folder>/<table>/<file>`, or `<folder>/<file>` where no other key of the pipeline ends in that name. Raises
-    UsageError where there is no such folder or it has none of them, and where a file could be that of several keys.
+    The file is `<folder>/<table>/<file>`, or `<folder>/<file>` if no other key of the pipeline ends in that name.
+    Raises UsageError if the folder does not exist or has none of the files, or if a file could belong to several keys.
     """
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
+        what = "is not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"The folder {folder.absolute()} {what}: name another with --from.")
     by_name: dict[str, list[Table]] = {}
     for table in pipeline.object_tables:
@@ -43,7 +43,7 @@ def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Pat
         shared, own = folder / name, [folder / table.relation.table / name for table in tables]
         if len(tables) > 1 and shared.is_file() and not all(path.is_file() for path in own):
             raise UsageError(
-                f"The file {shared} may be that of {' or '.join(str(table.relation) for table in tables)}, whose keys "
+                f"The file {shared} may belong to {' or '.join(str(table.relation) for table in tables)}, whose keys "
                 f"end in the same name, and not each of {' and '.join(map(str, own))} is there: put each table's file "
                 "at its own place."
             )
@@ -57,9 +57,9 @@ def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Pat
     return found
 
 
-def what_is_wrong(path: Path) -> str:
-    """Why a path that is no file cannot be landed: the end of "The file … "."""
-    return "is no regular file" if path.exists() else "is not there"
+def file_problem(path: Path) -> str:
+    """Return why a path that is not a file cannot be landed, as the end of "The file … "."""
+    return "is not a regular file" if path.exists() else "is not there"
 
 
 def land(
@@ -71,13 +71,13 @@ def land(
     content_type: str = "application/octet-stream",
     on_progress: Callable[[int], None] = lambda _done: None,
 ) -> Outcome:
-    """Upload a file to `key`, as an object of a content type; `on_progress` hears the bytes done so far.
+    """Upload a file to `key`, as an object of a content type; `on_progress` is called with the bytes done so far.
 
-    An object with the same bytes is left alone. Raises UserError where one with other bytes lies there and `replace`
-    is not set, and where the file cannot be read.
+    An object with the same bytes is left as it is. Raises UserError if the file cannot be read, or if there is an
+    object with other bytes and `replace` is not set.
     """
     if not path.is_file():
-        raise UserError(f"The file {path} {what_is_wrong(path)}: put it there, or name another folder with --from.")
+        raise UserError(f"The file {path} {file_problem(path)}: put it there, or name another folder with --from.")
     there = store.manifest("", date.min, key)
     if there and _same(store, there, path):
         on_progress(path.stat().st_size)
@@ -123,7 +123,7 @@ def _upload(
     kind: dict[str, str],
     condition: dict[str, Any],
 ) -> None:
-    """In one request where one part holds it, else in parts, which appear as one object at the end or not at all."""
+    """Upload a file in one request, or if it is large in parts, which become one object at the end or not at all."""
     target = {"Bucket": store.bucket, "Key": key}
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -145,35 +145,35 @@ def _upload(
                 **target, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition
             )
         except BaseException:
-            with suppress(ClientError):  # there are stores that have forgotten an upload of which they refused a part
+            with suppress(ClientError):  # some stores forget an upload if they refuse a part of it
                 store.s3.abort_multipart_upload(**target, UploadId=upload_id)
             raise
 
 
 def _body(store: Store, block: bytes) -> dict[str, Any]:
-    """The words of an upload of some bytes; there are stores that look at no other checksum of what they are sent."""
+    """Return the arguments of an upload of some bytes; with an MD5, since some stores verify no other checksum."""
     md5 = hashlib.md5(block, usedforsecurity=False).digest()
     return {"Body": _Paced(block, store.least_rate), "ContentMD5": b64encode(md5).decode()}
 
 
 class _TooSlowError(Exception):
-    """A store takes what it is sent more slowly than it should."""
+    """A store accepts bytes more slowly than the setting allows."""
 
 
 class _Paced(BytesIO):
-    """Bytes to be sent; the sending breaks off where it is too slow, and boto3 begins it again, up to five times."""
+    """Bytes to be sent. If sending is too slow, reading raises, and boto3 sends the bytes again, up to five times."""
 
     def __init__(self, block: bytes, least_rate: int) -> None:
         super().__init__(block)
         self._size, self._least_rate, self._begun = len(block), least_rate, perf_counter()
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """As of every file; whoever goes back to the beginning is about to send it."""
+        """Seek as in any file, and restart the clock: going back to the beginning means sending again."""
         self._begun = perf_counter()
         return super().seek(offset, whence)
 
     def read(self, size: int | None = -1) -> bytes:
-        """As of every file. Raises _TooSlowError."""
+        """Read as from any file. Raises _TooSlowError."""
         seconds = perf_counter() - self._begun
         if seconds > max(LEAST_SECONDS, self._size / self._least_rate) and self.tell() < self._size:
             raise _TooSlowError(

@@ -1,6 +1,6 @@
-"""Listings: which objects of a pipeline lie on S3, by load_date, without reading any of them.
+"""Listings: finds the landed objects of a pipeline, by load_date, without reading them.
 
-Belongs here: finding a source's keys among whatever else lies there. Not here: what they mean (plan/).
+Belongs here: finding a source's keys among other keys. Not here: what follows from them (plan/).
 """
 
 from collections.abc import Iterable
@@ -11,27 +11,27 @@ from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.pipeline import Table, parse_date
 from kpi_assets.sources.store import Entry, Store
 
-AT_ONCE = 5  # listings
+AT_ONCE = 5  # listings at the same time
 
 Landed = dict[date, dict[str, Entry]]  # load_date -> the raw table's name -> its object
 
 
 def landed(store: Store, tables: Iterable[Table], first: date, last: date) -> Landed:
-    """The objects of `tables`, which have one each, for the load_dates from `first` to `last`, which lie in one year.
+    """Return the objects of `tables`, which have one each, for the load_dates from `first` to `last` of one year.
 
-    Each prefix is listed once, for that year alone: what a store has to walk through does not grow with the years, and
-    other keys are passed over. Raises LakeError.
+    Each prefix is listed once, and only for that year, so that a listing does not grow with the years. Other keys are
+    ignored. Raises LakeError.
     """
     assert first.year == last.year
-    wanted: dict[str, dict[str, list[str]]] = {}  # what stands before the date -> what stands behind it -> names
+    wanted: dict[str, dict[str, list[str]]] = {}  # text before the date -> text after the date -> names
     for table in tables:
         before, _, behind = table.source.object.partition(f"{{{LOAD_DATE}}}")
         wanted.setdefault(before, {}).setdefault(behind, []).append(table.relation.table)
 
     def listed(before: str) -> list[tuple[date, str, Entry]]:
-        """(load_date, name, object) of each key below one prefix that belongs to one of the tables."""
+        """Return (load_date, name, object) for each key below a prefix that belongs to one of the tables."""
         found = []
-        # Keys are compared letter by letter: behind the day before come all keys of `first`, whatever follows the date.
+        # Keys are in order of their letters: all keys of `first` come after the day before, whatever follows the date.
         for entry in store.entries(f"{before}{first.year:04}-", f"{before}{first - timedelta(days=1)}"):
             day = _date_of(entry.key[len(before) : len(before) + 10])
             if day is not None and day > last:
@@ -50,7 +50,7 @@ def landed(store: Store, tables: Iterable[Table], first: date, last: date) -> La
 
 
 def _date_of(text: str) -> date | None:
-    """What stands where the load_date should; None for anything else."""
+    """Read the part of a key where the load_date should be; None if it is not a date."""
     try:
         return parse_date(text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Why S3 cannot be used, in one sentence that says the cause and the remedy.
+"""Turns failures of S3 into one sentence with the cause and the remedy.
 
-Belongs here: what a store, or whatever answers in its place, refuses with, and what the network fails with. Not here:
-the requests (store.py, landing.py). Nothing that was answered or asked is quoted but a code: it may hold a secret.
+Belongs here: the refusals of a store, or of a server in its place, and the failures of the network. Not here: the
+requests (store.py, landing.py). Only codes of requests and responses are quoted, since the rest may contain a secret.
 """
 
 import re
@@ -82,7 +82,7 @@ class LakeError(UserError):
 
 @contextmanager
 def explained(bucket: str, key: str = "") -> Iterator[None]:
-    """Turn what boto3 raises into a LakeError that names the object and the remedy."""
+    """Turn exceptions of boto3 into a LakeError that names the object and the remedy."""
     place = f"s3://{bucket}/{key}"
     try:
         yield
@@ -95,7 +95,7 @@ def explained(bucket: str, key: str = "") -> Iterator[None]:
 
 
 def unusable(error: Exception) -> LakeError:
-    """What is wrong with settings of which no client can be made."""
+    """Return the error for settings with which no client can be made."""
     if isinstance(error, boto.PartialCredentialsError):
         return LakeError(f"S3 cannot be used: {_no_credentials(error)}.")
     known = isinstance(error, (boto.ProfileNotFound, boto.NoRegionError))
@@ -104,17 +104,17 @@ def unusable(error: Exception) -> LakeError:
 
 
 def is_page(error: boto.ClientError) -> bool:
-    """Whether the answer is one for people: no store gave it."""
+    """Whether the response is a web page, which does not come from a store."""
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return "html" in headers.get("content-type", "")
 
 
 def _refused(error: boto.ClientError) -> str:
-    """What a store's refusal comes from, and what to do."""
-    told, answer = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    code = re.sub(r"[^\w.-]", "", str(told.get("Code", "")))[:60]
+    """Return the cause of a store's refusal, and what to do."""
+    details, answer = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    code = re.sub(r"[^\w.-]", "", str(details.get("Code", "")))[:60]
     headers: Mapping[str, str] = answer.get("HTTPHeaders", {})
-    region = headers.get("x-amz-bucket-region") or told.get("Region")
+    region = headers.get("x-amz-bucket-region") or details.get("Region")
     if code in _OTHER_REGION or (region and code == "400"):
         where = f"in the region {region}: set AWS_REGION to it" if region else "elsewhere: set AWS_REGION to its region"
         return f"the bucket lies {where}, or correct KPI_S3_ENDPOINT_URL (S3 answered {code})"
@@ -128,7 +128,7 @@ def _refused(error: boto.ClientError) -> str:
 
 
 def _skew(headers: Mapping[str, str]) -> str:
-    """By how much this machine's clock differs from the store's, where that is much; else nothing."""
+    """Return by how much this machine's clock differs from the store's, or an empty text if it is little."""
     try:
         theirs = parsedate_to_datetime(headers.get("date", ""))
     except (TypeError, ValueError):
@@ -144,14 +144,14 @@ def _is_recursion(error: Exception) -> bool:
 
 
 def _inner(error: Exception) -> object:
-    """What boto3 wrapped."""
+    """Return the exception that boto3 wrapped."""
     return error.kwargs.get("error") if isinstance(error, boto.BotoCoreError) else None
 
 
 def _not_reached(error: Exception) -> str:
-    """Why no answer of a store came."""
+    """Return why there was no response of a store."""
     if _is_recursion(error):
-        # boto3 asks for the bucket's region, is redirected again, and asks again until it may go no deeper.
+        # boto3 requests the bucket's region, is redirected again, and repeats this until the recursion limit.
         return (
             "whoever answers there redirects every request and does not say where to: correct KPI_S3_ENDPOINT_URL "
             "(https instead of http, for one) or AWS_REGION"
@@ -238,11 +238,11 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], Callable[[Exception], str]], ..
 
 
 def _host(error: Exception) -> str:
-    """The server that was asked, without the rest of its URL."""
+    """Return the host of the request, without the rest of its URL."""
     url = str(error.kwargs.get("endpoint_url", "")) if isinstance(error, boto.BotoCoreError) else ""
     return url.partition("://")[2].partition("/")[0].rpartition("@")[2] or "the store"
 
 
 def _text(error: object) -> str:
-    """What an error says, without URLs."""
+    """Return the message of an error, without URLs."""
     return re.sub(r"\w+://\S*", "...", " ".join(str(error).split())).rstrip(".")

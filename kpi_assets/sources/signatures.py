@@ -1,6 +1,6 @@
-"""Signatures: what an object is by its first bytes where text of another format was expected, and what to do about it.
+"""Signatures: recognizes an object of another format than the expected one by its first bytes, and says what to do.
 
-Belongs here: the signs of file formats and of encodings other than UTF-8. Not here: what is wrong with an object of the
+Belongs here: the signatures of file formats and of encodings other than UTF-8. Not here: errors in an object of the
 expected format (sources/formats).
 """
 
@@ -11,7 +11,7 @@ _UNPACK = "unpack it, and land the {expected} that is in it"
 _EXPORT = "export it as {expected} in UTF-8, and land that"
 _SAVE = "save it as plain UTF-8, without a byte order mark"
 _WORKBOOK = "export the sheet as {expected} in UTF-8, and land that"
-# (first bytes, what it is, what to do); of two that fit, the first.
+# (first bytes, what the object is, what to do); the first match counts.
 _SIGNS = (
     (b"\x1f\x8b", "a gzip file", _UNPACK),
     (b"BZh", "a bzip2 file", _UNPACK),
@@ -47,9 +47,9 @@ _WIDE = (
 
 
 def other_format(start: bytes, expected: str) -> str:
-    """What an object is that begins with these bytes, and what to do.
+    """Return what an object is that begins with these bytes, and what to do.
 
-    Empty where it may be text in UTF-8 of the `expected` format, such as "CSV".
+    The result is empty if the object may be UTF-8 text of the `expected` format, such as "CSV".
     """
     found = _identified(start)
     if found is not None and found[0] != expected:
@@ -62,7 +62,7 @@ def other_format(start: bytes, expected: str) -> str:
 
 
 def _identified(start: bytes) -> tuple[str, str] | None:
-    """(what it is, what to do) of an object that begins with one of the signs."""
+    """Return (what it is, what to do) for an object that begins with a known signature, else None."""
     for sign, what, remedy in _SIGNS:
         if start.startswith(sign):
             book = next((name for part, name in _BOOKS if what == "a zip file" and part in start), None)

@@ -1,6 +1,6 @@
-"""One bucket: what an object is, and its bytes, pinned to what it was.
+"""One bucket: the state of its objects, and their bytes, read only while an object is as its manifest says.
 
-Belongs here: calls to S3. Not here: their failures as sentences (refusals.py), and uploading (landing.py).
+Belongs here: requests to S3. Not here: sentences for their failures (refusals.py), and uploads (landing.py).
 """
 
 import hashlib
@@ -28,28 +28,28 @@ from kpi_assets.settings import LEAST_RATE, Settings, is_plain_address
 from kpi_assets.sources.checksums import ALGORITHMS, Checksum, PartSums, Summing, sum_of
 from kpi_assets.sources.refusals import MISSING, NO_S3, LakeError, explained, is_page, unusable
 
-# Bytes asked for at once; a part that fails is asked for again alone. The sha256 in the ledger is composed of those of
-# parts of this size: with another one, no object would be what it was.
+# Bytes of one request; a part that fails is requested again alone. The sha256 in the ledger is composed of those of
+# parts of this size: with another size, every object would seem changed.
 PART = 8 << 20
-AHEAD = 2  # parts being fetched while one is used
+AHEAD = 2  # parts that are fetched while one is used
 ATTEMPTS = 4
-PIECE = 256 << 10  # bytes; the most that is taken off the connection at once
-# Bytes; a hash over all parts of more is left out: it has to go through them one after the other, a second for each
-# 600 MB with MD5, while cyclic sums take a tenth of that, and large objects are uploaded in parts, without an MD5.
+PIECE = 256 << 10  # the most bytes that are read from the connection at once
+# Bytes; no hash is computed over all parts of a larger object: it has to read them one after the other, a second for
+# each 600 MB with MD5. CRCs take a tenth of that, and large objects are uploaded in parts, without an MD5.
 MOST_HASHED = 256 << 20
-LEAST_SECONDS = 10.0  # that a part may always take, however small it is
-NEIGHBORS = 3  # objects that are read to learn whether a store's ETags are MD5s
+LEAST_SECONDS = 10.0  # a part may always take so long, however small it is
+NEIGHBORS = 3  # objects that are read to find out whether a store's ETags are MD5s
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_MD5_SERVER = "AmazonS3"  # as AWS and what stands in for it call themselves: their ETags are MD5s wherever they look so
-_DIRECTORY_BUCKET = "--x-s3"  # what its name ends in: AWS promises nothing of the ETags there
+_MD5_SERVER = "AmazonS3"  # the name of AWS' server and of its imitations: an ETag that looks like an MD5 is one
+_DIRECTORY_BUCKET = "--x-s3"  # the end of its name: AWS does not say what its ETags are
 MOST_PAGES = 100  # of 1,000 keys, in one listing
 _CHANGED = MISSING | {"412", "PreconditionFailed", "416", "InvalidRange", "NoSuchVersion"}
 
 
 def client(settings: Settings) -> Any:
-    """A client for AWS or for the store that KPI_S3_ENDPOINT_URL names; credentials are boto3's own business.
+    """Return a client for AWS or for the store that KPI_S3_ENDPOINT_URL names; boto3 finds the credentials.
 
-    Raises LakeError where the environment's settings make no sense.
+    Raises LakeError if the settings of the environment are invalid.
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 5},
@@ -65,7 +65,7 @@ def client(settings: Settings) -> Any:
         made = boto3.client("s3", endpoint_url=settings.s3_endpoint_url, region_name=region, config=config)
     except (ValueError, BotoCoreError) as error:
         raise unusable(error) from None
-    # boto3 has variables and files of its own that name an endpoint: nothing of it is shown or stored either.
+    # boto3 has its own variables and files for an endpoint; they must not hold a secret that could be shown or stored.
     if not is_plain_address(made.meta.endpoint_url):
         raise LakeError(
             "The endpoint that AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or AWS's configuration file names cannot be used: "
@@ -75,13 +75,13 @@ def client(settings: Settings) -> Any:
 
 
 def bucket_of(pipeline: Pipeline, settings: Settings) -> str:
-    """The pipeline's bucket: the environment's, else the one that pipeline.yaml names."""
+    """Return the pipeline's bucket: from the environment, or else from pipeline.yaml."""
     return settings.s3_buckets.get(pipeline.name) or settings.s3_bucket or pipeline.config.bucket
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One object as a listing tells of it."""
+    """One object in a listing."""
 
     key: str
     size_bytes: int
@@ -90,21 +90,21 @@ class Entry:
 
 
 class Store:
-    """A bucket as the pipeline sees it."""
+    """A bucket of a pipeline."""
 
     def __init__(self, s3: Any, bucket: str, least_rate: int = LEAST_RATE) -> None:
-        """`least_rate` is in bytes a second: a part that comes slower is asked for again."""
+        """`least_rate` is in bytes a second: a part that arrives more slowly is requested again."""
         self.s3, self.bucket, self.least_rate = s3, bucket, least_rate
         self._checksums: dict[str, tuple[Checksum, ...]] = {}  # by the manifest's hash
         self._lock = Lock()
 
     @classmethod
     def open(cls, settings: Settings, bucket: str, s3: Any = None) -> "Store":
-        """A bucket as the settings say, with a new client unless one is given. Raises LakeError."""
+        """Open a bucket with the settings, and with a new client unless one is given. Raises LakeError."""
         return cls(s3 or client(settings), bucket, settings.s3_least_rate)
 
     def manifest(self, name: str, load_date: date, key: str) -> Manifest | None:
-        """What the object at `key` is now; None if there is none. Raises LakeError when S3 cannot be used."""
+        """Return the manifest of the object at `key`, or None if there is none. Raises LakeError."""
         with explained(self.bucket, key):
             try:
                 head = self.s3.head_object(Bucket=self.bucket, Key=key)
@@ -137,9 +137,9 @@ class Store:
             raise
 
     def entries(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
-        """What lies below a prefix and behind the key `start_after`, in order of the keys.
+        """Yield the objects below a prefix and after the key `start_after`, in order of the keys.
 
-        Raises LakeError when S3 cannot be used, and when there is more than a listing should have to walk through.
+        Raises LakeError if S3 cannot be used, or if there are more objects than a listing may have.
         """
         bounds = {"Bucket": self.bucket, "Prefix": prefix, **({"StartAfter": start_after} if start_after else {})}
         with explained(self.bucket, prefix):
@@ -147,19 +147,19 @@ class Store:
             for number, page in enumerate(pages, start=1):
                 if number > MOST_PAGES:
                     raise LakeError(
-                        f"More than {MOST_PAGES * 1000:,} objects lie below s3://{self.bucket}/{prefix}: keep other "
-                        "objects than the pipeline's own under another prefix."
+                        f"There are more than {MOST_PAGES * 1000:,} objects below s3://{self.bucket}/{prefix}: keep "
+                        "other objects than the pipeline's own under another prefix."
                     )
                 for found in page.get("Contents", []):
                     yield Entry(found["Key"], found["Size"], found["ETag"], found["LastModified"])
 
     def head(self, manifest: Manifest, size: int, start: int = 0) -> bytes:
-        """At most `size` bytes of the object from `start` on, exactly those of the manifest."""
+        """Return at most `size` bytes of the object from `start` on, exactly those of the manifest."""
         end = min(start + size, manifest.size_bytes)
         return self._pinned(manifest).get(start, end) if start < end else b""
 
     def read(self, manifest: Manifest, start: int = 0, end: int | None = None) -> "PinnedRead":
-        """The object's bytes from `start` to `end`, exactly those of the manifest."""
+        """Return a read of the object's bytes from `start` to `end`, exactly those of the manifest."""
         checksums = partial(self._checksums_of, manifest)
         return PinnedRead(self._pinned(manifest), checksums, start, manifest.size_bytes if end is None else end)
 
@@ -167,9 +167,9 @@ class Store:
         return _Pinned(self.s3, manifest, self.least_rate)
 
     def proven(self, manifest: Manifest, sums: Mapping[int, PartSums]) -> str:
-        """The sha256 of an object that was read, given the sums of all its parts.
+        """Return the sha256 of an object that was read, from the checksums of all its parts.
 
-        Raises LakeError where a checksum that the store has of the object is not that of the bytes that came.
+        Raises LakeError if a checksum that the store has for the object differs from that of the bytes read.
         """
         parts = [sums[number] for number in range(len(sums))]
         for checksum in self._checksums_of(manifest):
@@ -184,13 +184,13 @@ class Store:
         return sha256_of(sums)
 
     def _checksums_of(self, manifest: Manifest) -> tuple[Checksum, ...]:
-        """What the store says that the object's bytes sum up to; asked once, whichever thread asks first."""
+        """Return the checksums that the store has for an object; requested once, by whichever thread is first."""
         with self._lock:
             if manifest.hash not in self._checksums:
-                self._checksums[manifest.hash] = tuple(self._ask_checksums(manifest))
+                self._checksums[manifest.hash] = tuple(self._request_checksums(manifest))
             return self._checksums[manifest.hash]
 
-    def _ask_checksums(self, manifest: Manifest) -> Iterator[Checksum]:
+    def _request_checksums(self, manifest: Manifest) -> Iterator[Checksum]:
         head = self._pinned(manifest).head()
         for algorithm in ALGORITHMS if _has_own_checksums(manifest, head) else ():
             if text := head.get(f"Checksum{algorithm}"):
@@ -201,12 +201,12 @@ class Store:
             yield Checksum("MD5", bytes.fromhex(manifest.etag.strip('"')), is_etag=True)
 
     def _block_of(self, manifest: Manifest, text: str) -> int | None:
-        """How large the parts are in which it was uploaded; None where they are not of one size."""
+        """Return the size of the parts in which an object was uploaded, or None if they differ in size."""
         block, count = self._pinned(manifest).head(part=1)["ContentLength"], text.partition("-")[2]
         return block if block and count == str(-(-manifest.size_bytes // block)) else None
 
     def _is_sure(self, manifest: Manifest, checksum: Checksum) -> bool:
-        """Whether a checksum that differs speaks against the bytes, and not against what it was taken for."""
+        """Whether a checksum that differs proves other bytes, because it is known what it was computed from."""
         if checksum.block:
             blocks = range(1, -(-manifest.size_bytes // checksum.block))
             return all(self._pinned(manifest).head(part=n)["ContentLength"] == checksum.block for n in blocks)
@@ -216,7 +216,7 @@ class Store:
         return server == _MD5_SERVER or self._neighbors_have_md5(manifest)
 
     def _neighbors_have_md5(self, manifest: Manifest) -> bool:
-        """Whether other objects show that this store's ETags are MD5s: those that were landed next to it in time."""
+        """Whether the ETags of other objects, landed at about the same time, are MD5s of their bytes."""
         folder = f"{manifest.key.split('/')[0]}/" if "/" in manifest.key else ""
         try:
             others = [
@@ -235,15 +235,15 @@ class Store:
 
 
 def open_store(pipeline: Pipeline, settings: Settings, s3: Any = None) -> Store:
-    """The pipeline's bucket, with a new client unless one is given. Raises LakeError."""
+    """Open the pipeline's bucket, with a new client unless one is given. Raises LakeError."""
     return Store.open(settings, bucket_of(pipeline, settings), s3)
 
 
 def _has_own_checksums(manifest: Manifest, head: Mapping[str, Any]) -> bool:
-    """Whether the checksums of an answer are the store's own, and it is clear what they are of.
+    """Whether the checksums in a response are the store's own, and it is known what they were computed from.
 
-    There are stores that repeat the headers of the upload, whatever they hold now. And of what was uploaded in parts,
-    a checksum may be of all bytes or of the parts' checksums: AWS says which.
+    Some stores repeat the headers of the upload, whatever bytes they have now. If an object was uploaded in parts, a
+    checksum may be that of all bytes or of the parts' checksums: AWS says which.
     """
     if "x-amz-date" in head["ResponseMetadata"]["HTTPHeaders"]:
         return False
@@ -251,7 +251,7 @@ def _has_own_checksums(manifest: Manifest, head: Mapping[str, Any]) -> bool:
 
 
 def _may_be_md5(manifest: Manifest, head: Mapping[str, Any]) -> bool:
-    """Whether the ETag looks like the MD5 of the body: as AWS says, not with keys of the customer's, nor of parts."""
+    """Whether the ETag may be the MD5 of the body: AWS says that it is not for some encryptions and for parts."""
     return (
         _MD5.fullmatch(manifest.etag.strip('"')) is not None
         and head.get("ServerSideEncryption", "AES256") == "AES256"
@@ -261,18 +261,18 @@ def _may_be_md5(manifest: Manifest, head: Mapping[str, Any]) -> bool:
 
 
 class PinnedRead:
-    """One pass over bytes of a manifest, in parts that begin at the same places whichever bytes are asked for.
+    """One pass over bytes of an object, in parts whose boundaries do not depend on the bytes requested.
 
-    `digests` are the sums of the parts that begin in this pass, by number, once it is through: several passes over one
-    object have them all together. Raises LakeError when the object is no longer what the manifest says, or S3 does not
-    give all of it.
+    After the pass, `digests` has the checksums of the parts that begin in it, by number; several passes over one object
+    have those of all parts together. Raises LakeError if the object is no longer what the manifest says, or if S3 does
+    not return all of it.
     """
 
     def __init__(self, pinned: "_Pinned", checksums: Callable[[], tuple[Checksum, ...]], start: int, end: int) -> None:
         self._pinned, self._manifest, self._checksums = pinned, pinned.manifest, checksums
         self._start, self._end = start, end
         self.digests: dict[int, PartSums] = {}
-        self.waited = 0.0  # seconds in which nothing had come yet
+        self.waited = 0.0  # seconds spent waiting for S3
 
     def __iter__(self) -> Iterator[bytes]:
         if self._start == self._end:
@@ -284,7 +284,7 @@ class PinnedRead:
         given = 0
         with (
             ThreadPoolExecutor(AHEAD, thread_name_prefix="s3") as pool,
-            ThreadPoolExecutor(1, thread_name_prefix="sums") as beside,  # hashes beside whoever uses the bytes
+            ThreadPoolExecutor(1, thread_name_prefix="sums") as beside,  # hashes while the caller uses the bytes
         ):
             coming = [(number, pool.submit(self._part, number)) for number in islice(numbers, AHEAD)]
             sums: dict[int, Future[PartSums]] = {}
@@ -300,7 +300,7 @@ class PinnedRead:
                     begin = max(number * PART, self._start)
                     if begin == number * PART:
                         if number - 1 in sums:
-                            wait([sums[number - 1]])  # so that not more than one part waits to be summed up
+                            wait([sums[number - 1]])  # so that at most one part waits for its checksum
                         sums[number] = beside.submit(summing.add, begin, part)
                     part = part[: self._end - begin]
                     given += len(part)
@@ -309,33 +309,33 @@ class PinnedRead:
             finally:
                 for _, future in coming:
                     future.cancel()
-        if given != self._end - self._start:  # whatever goes wrong above, bytes are never lost in silence
+        if given != self._end - self._start:  # so that bytes are never lost silently
             raise LakeError(
                 f"s3://{self._manifest.bucket}/{self._manifest.key} was read as {given} of "
                 f"{self._end - self._start} bytes."
             )
 
     def _part(self, number: int) -> bytes:
-        """To its end even where the pass ends before, since its digest is of all of it."""
+        """Return a part to its end, even if the pass ends before: the digest is that of the whole part."""
         start, end = number * PART, min((number + 1) * PART, self._manifest.size_bytes)
         return self._pinned.get(start, end) if start >= self._start else self._pinned.get(self._start, end)
 
 
 def sha256_of(sums: Mapping[int, PartSums]) -> str:
-    """Hex digest of an object from those of all its parts: of one part its own, of more the sha256 of theirs in order.
+    """Return the hex digest of an object: that of its only part, or the sha256 of the digests of its parts in order.
 
-    S3 composes its own checksums so; it lets several passes read one object at once.
+    S3 composes its own checksums in this way. It allows several passes to read one object at the same time.
     """
     ordered = [sums[number].sha256 for number in range(len(sums))]
     return (ordered[0] if len(ordered) == 1 else hashlib.sha256(b"".join(ordered)).digest()).hex()
 
 
 class _PartialError(Exception):
-    """A part did not come as it was asked for, and is asked for again."""
+    """A part did not arrive as requested, and is requested again."""
 
 
 class _Pinned:
-    """Requests for one object, each answer compared with the manifest."""
+    """Requests for one object; each response is compared with the manifest."""
 
     def __init__(self, s3: Any, manifest: Manifest, least_rate: int) -> None:
         self._s3, self.manifest, self._least_rate = s3, manifest, least_rate
@@ -344,17 +344,17 @@ class _Pinned:
             self._pins["VersionId"] = manifest.version_id
 
     def head(self, part: int | None = None) -> Mapping[str, Any]:
-        """What the store says of the object, or of one of the parts in which it was uploaded, with their checksums."""
+        """Return the headers of the object, or of one of the parts in which it was uploaded, with checksums."""
         more = {"PartNumber": part} if part else {}
         head: Mapping[str, Any] = self._ask(self._s3.head_object, ChecksumMode="ENABLED", **more)
         return head
 
     def get(self, start: int, end: int) -> bytes:
-        """The bytes from `start` to `end`; asked for again where the connection breaks, or gives them too slowly."""
+        """Return the bytes from `start` to `end`; requests them again if the connection breaks or is too slow."""
         for _ in range(ATTEMPTS):
             try:
                 return self._get(start, end)
-            except (HTTPClientError, HTTPError, _PartialError) as error:  # boto3 itself does not ask for a body again
+            except (HTTPClientError, HTTPError, _PartialError) as error:  # boto3 does not request a body again
                 failure = error
         with explained(self.manifest.bucket, self.manifest.key):
             if isinstance(failure, _PartialError):
@@ -371,7 +371,7 @@ class _Pinned:
         pieces, given, begun = [], 0, perf_counter()
         allowed = max(LEAST_SECONDS, size / self._least_rate)
         with closing(answer["Body"]) as body:
-            # What is there, however little: boto3's own reading waits until all of what it was asked for has come.
+            # Read what has arrived, however little: boto3's own read waits for all the bytes requested.
             while piece := body._raw_stream.read1(PIECE):
                 pieces.append(piece)
                 given += len(piece)
@@ -398,7 +398,7 @@ class _Pinned:
                 if error.response.get("Error", {}).get("Code") in _CHANGED:
                     raise self._changed() from None
                 raise
-        # Compared by us too: there are stores that ignore If-Match.
+        # Compared here too, since some stores ignore If-Match.
         if answer.get("ETag") != self.manifest.etag:
             raise self._changed()
         return answer

@@ -24,7 +24,7 @@ TOMORROW = TODAY + timedelta(days=1)
 FUTURE = f"The load_date {TOMORROW} lies in the future: today is {TODAY} (UTC)."
 REFUSED = {
     "tomorrow": ({PARTITION: str(TOMORROW)}, FUTURE),
-    "before the first": ({PARTITION: "2024-12-31"}, " knows no load_date 2024-12-31: its first is "),
+    "before the first": ({PARTITION: "2024-12-31"}, " has no load_date 2024-12-31: its first is "),
     "no load_date": ({PARTITION: "2025-7-1"}, "The run's partition '2025-7-1' is no load_date"),
     "another form of a date": ({PARTITION: "20250701"}, "The run's partition '20250701' is no load_date"),
     "a range into the future": ({RANGE_START: str(TODAY), RANGE_END: str(TOMORROW)}, FUTURE),

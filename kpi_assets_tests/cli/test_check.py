@@ -35,7 +35,7 @@ def test_all_errors_with_their_lines_and_of_the_named_pipelines_alone(kpi: Kpi, 
         (shop / "marts/sold.sql", 7, "the column 'name' is declared but the SELECT does not return it"),
         (shop / "marts/sold.sql", 13, "the SELECT returns the column 'nam', which the header does not declare: "),
         (shop / "raw/things.sql", 3, "unknown word 'ower': write 'owner'"),
-        (shop / "raw/things.sql", 9, "columns.thing_id.type: 'string' is no column type known here: write text, or "),
+        (shop / "raw/things.sql", 9, "columns.thing_id.type: 'string' is not a known column type: write text, or "),
         (zoo / "pipeline.yaml", 5, "unknown word 'reader': write 'readers'"),
     ]
     said = kpi("check", code=2)
@@ -65,7 +65,7 @@ def test_many_errors_are_told_in_full_by_check_alone(kpi: Kpi, tree: Tree) -> No
 
 
 def test_what_the_environment_says_of_the_files(kpi: Kpi) -> None:
-    sentence = "KPI_MIN_ROWS names 'shop.raw.x', which is no table: write pipeline.schema.table."
+    sentence = "KPI_MIN_ROWS names 'shop.raw.x', which is not a table: write pipeline.schema.table."
     said = kpi("check", "--format", "json", code=2, KPI_MIN_ROWS='{"shop.raw.x": 1}')
     assert json.loads(said.out) == [{"file": None, "line": None, "problem": sentence}]
     kpi.fails("There is no pipeline 'x': there is shop.", "check", "x", code=2)

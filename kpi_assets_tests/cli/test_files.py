@@ -13,7 +13,7 @@ BY_DOW, YAML = "instacart/marts/kpi_orders_by_dow.sql", "instacart/pipeline.yaml
 @pytest.mark.parametrize(
     ("file", "old", "new", "on", "problem"),
     [
-        (BY_DOW, "/* @asset", "/* asset", "/* asset", "begins with no header: the first line must be /* @asset"),
+        (BY_DOW, "/* @asset", "/* asset", "/* asset", "does not begin with a header: the first line must be /* @asset"),
         (BY_DOW, "kpi:", "kips: 1\nkpi:", "kips: 1", "unknown word 'kips'"),
         (
             BY_DOW,
@@ -37,7 +37,13 @@ BY_DOW, YAML = "instacart/marts/kpi_orders_by_dow.sql", "instacart/pipeline.yaml
             "reads marts.nonsense, which has no file here: correct the name or add the file",
         ),
         (BY_DOW, "group by order_dow", "group by (order_dow", "group by (order_dow", "this SQL cannot be parsed"),
-        (YAML, "bucket: kpi-instacart", "bucket: X", "bucket: X", "bucket: 'X' is no bucket: write 3 to 63 lower case"),
+        (
+            YAML,
+            "bucket: kpi-instacart",
+            "bucket: X",
+            "bucket: X",
+            "bucket: 'X' is not a bucket name: write 3 to 63 lower case",
+        ),
     ],
 )
 def test_a_wrong_file_is_named_with_its_line(

@@ -58,7 +58,7 @@ def test_a_file_that_is_not_there_is_said_to_be_absent(kpi: Site, tmp_path: Path
     said = kpi("land", "instacart", "--load-date", day, "--from", tmp_path)
     for name in ("products.csv", "departments.csv"):
         assert said.line(name) == (
-            f"absent {tmp_path}/{name} is no regular file: s3://{BUCKET}/{key(name, day)} was not landed"
+            f"absent {tmp_path}/{name} is not a regular file: s3://{BUCKET}/{key(name, day)} was not landed"
         )
     assert said.line("orders.csv") == (
         f"absent {tmp_path}/orders.csv is not there: s3://{BUCKET}/{key('orders.csv', day)} was not landed"
@@ -132,7 +132,7 @@ def test_a_file_whose_name_is_that_of_two_keys_is_landed_for_neither(kpi: Site, 
         files = tmp_path / str(number)
         lay(files, here=NORTH, **others)
         kpi.fails(
-            f"The file {files}/sales.csv may be that of raw.sales_north or raw.sales_south, whose keys end in the same "
+            f"The file {files}/sales.csv may belong to raw.sales_north or raw.sales_south, whose keys end in the same "
             f"name, and not each of {files}/sales_north/sales.csv and {files}/sales_south/sales.csv is there: put each "
             "table's file at its own place.",
             *("land", "stores", "--load-date", day, "--from", files),

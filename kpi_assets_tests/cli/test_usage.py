@@ -30,7 +30,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "a load_date before the first": (
         [*RUN, "2024-12-31"],
         {},
-        "error: instacart knows no load_date 2024-12-31: its first is 2025-01-01 "
+        "error: instacart has no load_date 2024-12-31: its first is 2025-01-01 "
         f"(start_date in {SQL}/instacart/pipeline.yaml).",
     ),
     "a load_date in the future": (
@@ -85,7 +85,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "minimum rows of an unknown table": (
         [*RUN, "2025-06-01"],
         {"KPI_MIN_ROWS": '{"instacart.raw.nonsense": 3}'},
-        "error: KPI_MIN_ROWS names 'instacart.raw.nonsense', which is no table: write pipeline.schema.table.",
+        "error: KPI_MIN_ROWS names 'instacart.raw.nonsense', which is not a table: write pipeline.schema.table.",
     ),
     "a tree without a pipeline": (
         [*RUN, "2025-06-01"],

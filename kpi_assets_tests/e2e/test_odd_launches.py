@@ -33,7 +33,7 @@ ODD: dict[str, tuple[dict[str, str], str]] = {
     "half a range": ({START: "2025-07-01"}, "only one end of a range"),
     "a reversed range": ({START: "2025-07-02", END: "2025-07-01"}, "is empty: give the earlier date first."),
     "an empty range": ({START: "", END: ""}, NO_DATE),
-    "all time": ({START: "0001-01-01", END: "9999-12-31"}, "knows no load_date 0001-01-01"),
+    "all time": ({START: "0001-01-01", END: "9999-12-31"}, "has no load_date 0001-01-01"),
     "nothing": ({}, "names no load_date"),
     "our own tags": (
         {"kpi/state": "new" * 99, "kpi/outcome": "success", ".dagster/kpi_process": "x", PARTITION: "2025-7-1"},

@@ -51,8 +51,8 @@ BROKEN: dict[str, tuple[bytes, Quarantined]] = {
     "backslash dot": (b"\\.\n", whole(3, "\\.", "it has 1 fields, not 3")),
     "a byte that is not UTF-8": (b"2,sa\xffw,1\n", whole(3, "2,sa\\xffw,1", "byte 4 is not UTF-8")),
     "Latin-1": ("2,scie à main,1\n".encode("latin-1"), whole(3, "2,scie \\xe0 main,1", "byte 7 is not UTF-8")),
-    "a NUL byte": (b"2,sa\x00w,1\n", whole(3, "2,sa\\x00w,1", "it holds a NUL byte")),
-    "a lone carriage return": (b"2,sa\rw,1\n", whole(3, "2,sa\rw,1", "a carriage return stands outside quotes")),
+    "a NUL byte": (b"2,sa\x00w,1\n", whole(3, "2,sa\\x00w,1", "it contains a NUL byte")),
+    "a lone carriage return": (b"2,sa\rw,1\n", whole(3, "2,sa\rw,1", "a carriage return is outside quotes")),
     "a number too large": (
         b"99999999999,saw,1\n",
         value(
@@ -211,7 +211,7 @@ def test_a_good_object_is_published_and_a_broken_record_does_not_change_its_rows
         (
             b"thing_id,name,weight\r1,anvil,20.50\r",
             "header",
-            ": its first line cannot be read: a carriage return stands outside quotes",
+            ": its first line cannot be read: a carriage return is outside quotes",
         ),
         (
             b"name,thing_id,weight\n" + FIRST,

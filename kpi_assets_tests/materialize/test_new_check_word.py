@@ -40,10 +40,10 @@ def recorded(lab: PipelineHarness, name: str) -> list[tuple[object, ...]]:
     ("checks", "line", "sentence"),
     [
         ("max_rows: {at_most: 0}", 13, "checks.max_rows.at_most: 0 is too small: write 1 or more"),
-        ("max_rows: 7", 13, "checks.max_rows: 7 is no set of words: write each on a line of its own below it, or "),
+        ("max_rows: 7", 13, "checks.max_rows: 7 is not a set of words: write each on a line of its own below it, or "),
         ("max_rows: {most: 7}", 13, "unknown word 'checks.max_rows.most': write 'at_most'"),
         ("max_row: {at_most: 7}", 13, "unknown word 'checks.max_row': write 'max_rows', or else a check of your own"),
-        ("spread:\n    weight: wide", 14, "checks.spread.weight: 'wide' is no number: write a plain decimal number"),
+        ("spread:\n    weight: wide", 14, "checks.spread.weight: 'wide' is not a number: write a plain decimal number"),
         ("spread:\n    size: 1", 14, "checks.spread.size: 'size' is not one of the columns (thing_id, name, weight)"),
     ],
 )

@@ -302,7 +302,11 @@ def test_reconcile_compares_a_sum_with_the_same_expression_by_default() -> None:
     [
         ("sum: sum(weight)", 12, "'sum(weight)' is added up already: write what a single row adds, without sum(...)"),
         ("sum: kilos\n    here: sum(weight)", 13, "'sum(weight)' is added up already: "),
-        ("sum: kilos\n    here: user", 13, "'user' is no number that can be added up: name one, or cast it to numeric"),
+        (
+            "sum: kilos\n    here: user",
+            13,
+            "'user' is not a number that can be added up: name one, or cast it to numeric",
+        ),
         ("sum: kilos\n    here: weight::real", 13, "'weight::real' is floating-point and has no exact sum: write "),
         ("sum: kilos, 1", 12, "'kilos, 1' must be one expression, without a comma outside of brackets"),
         ("sum: kilos +", 12, "this SQL cannot be parsed"),

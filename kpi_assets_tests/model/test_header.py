@@ -75,8 +75,8 @@ def test_words_that_yaml_1_1_would_convert_are_text() -> None:
         ("text", "1.5", "1.5 is a number in YAML, and the column is text: put it in quotes, as it is delivered"),
         ("text", "true", "True is true or false in YAML, and the column is text: put it in quotes, as it is delivered"),
         ("date", "20250101", "20250101 is a number in YAML, and the column is date: put it in quotes, as it is"),
-        ("integer", "22:30", "'22:30' is no number, and the column is integer: write a plain decimal number"),
-        ("numeric(8,2)", "true", "True is no number, and the column is numeric(8,2): write a plain decimal number"),
+        ("integer", "22:30", "'22:30' is not a number, and the column is integer: write a plain decimal number"),
+        ("numeric(8,2)", "true", "True is not a number, and the column is numeric(8,2): write a plain decimal number"),
         ("bigint", ".inf", "the column is bigint, which has no infinity: write null for an open end"),
         ("boolean", "yes", "'yes' is not true or false, and the column is boolean: write one"),
     ],
@@ -148,20 +148,20 @@ def test_an_owner_is_a_team_or_an_address(owner: str) -> None:
 
 ERRORS = {
     # the shape of the file
-    "no header": ("select 1", 1, "begins with no header"),
-    "a header that is not first": ("\n" + TEXT, 1, "begins with no header"),
-    "a header that is not closed": (TEXT.replace("@end */\n", ""), 1, r"write @end \*/ in a line of its own"),
+    "no header": ("select 1", 1, "does not begin with a header"),
+    "a header that is not first": ("\n" + TEXT, 1, "does not begin with a header"),
+    "a header that is not closed": (TEXT.replace("@end */\n", ""), 1, r"write @end \*/ on a line of its own"),
     "a list instead of words": (
         "/* @asset\n- a\n@end */\n",
         2,
-        "a list is no set of words: write each on a line of its own",
+        "a list is not a set of words: write each on a line of its own",
     ),
     # YAML
-    "a tab": (changed("  not_null", "\tnot_null"), 14, "a tab stands where a value begins: indent with spaces"),
+    "a tab": (changed("  not_null", "\tnot_null"), 14, "a value begins with a tab: indent with spaces"),
     "a wrong indentation": (
         changed("  format: csv", "   format: csv"),
         7,
-        "a second `: ` stands in this line, or it is indented unlike",
+        "this line has a second `: `, or another indentation than",
     ),
     "a quote that is not closed": (changed("Name.", '"Name.'), 12, "a quote opens here and is never closed: close it"),
     "a bracket that is not closed": (changed("[thing_id]", "[thing_id"), 4, "a bracket opens here and is never closed"),
@@ -170,7 +170,7 @@ ERRORS = {
     "an unknown anchor": (
         changed("[thing_id]", "[*nobody]"),
         4,
-        r"a value that begins with \* stands for one that is marked with &: put it in quotes",
+        r"a value that begins with \* refers to one that is marked with &: put it in quotes",
     ),
     "a key that is a list": (changed("grain:", "? [a]\n: 1\ngrain:"), 4, "a key must be one word"),
     "a Python object": (
@@ -179,11 +179,11 @@ ERRORS = {
         "the tag that begins with ! is not known here: take it out",
     ),
     "a control character": (changed("Name.", "Na\x07me."), 12, r"the control character U\+0007"),
-    "a word twice": (changed("grain:", "owner: team:x\ngrain:"), 4, "the key 'owner' stands here a second time"),
+    "a word twice": (changed("grain:", "owner: team:x\ngrain:"), 4, "the key 'owner' appears a second time"),
     "a column twice": (
         changed("  name:", "  thing_id: {type: text, description: Again.}\n  name:"),
         10,
-        "the key 'thing_id' stands here a second time",
+        "the key 'thing_id' appears a second time",
     ),
     "a word of a column twice": (changed("{type: integer,", "{type: integer, type: text,"), 9, "the key 'type'"),
     # unknown words, at each level
@@ -235,34 +235,38 @@ ERRORS = {
     "a number as description": (
         changed("Things as delivered.", "12345"),
         2,
-        "description: 12345 is no text: write a text",
+        "description: 12345 is not text: write a text",
     ),
     "an owner that is neither": (
         changed("team:tests", "tests"),
         3,
         "owner: 'tests' is neither a team nor an address: write team:name",
     ),
-    "a grain that is a word": (changed("[thing_id]", "thing_id"), 4, r"grain: 'thing_id' is no list: write \[a, b\]"),
+    "a grain that is a word": (
+        changed("[thing_id]", "thing_id"),
+        4,
+        r"grain: 'thing_id' is not a list: write \[a, b\]",
+    ),
     "an empty grain": (changed("[thing_id]", "[]"), 4, "grain: it has 0 parts: write at least 1"),
-    "a column in the grain twice": (changed("[thing_id]", "[name, name]"), 4, "grain: a column stands there twice"),
+    "a column in the grain twice": (changed("[thing_id]", "[name, name]"), 4, "grain: a column is named twice"),
     "columns that are a list": (
         TEXT[: TEXT.index("columns:")] + "columns: [a]\n@end */\n",
         8,
-        "columns: a list is no set of words",
+        "columns: a list is not a set of words",
     ),
     "a column in capitals": (
         changed("  name:", "  Name:"),
         10,
-        r"columns\.Name: 'Name' is no name here: write .*, as in 'name'$",
+        r"columns\.Name: 'Name' is not a valid name: write .*, as in 'name'$",
     ),
     "a column with a space": (changed("  name:", "  first name:"), 10, "as in 'first_name'$"),
     "a column with a quote": (changed("  name:", '  "a\\"b":'), 10, "as in 'a_b'$"),
     "a column of 41 letters": (changed("  name:", f"  {'n' * 41}:"), 10, "is longer than 40 letters: shorten it"),
-    "a number as column": (changed("  name:", "  1:"), 10, "1 is no text: write a text, in quotes"),
+    "a number as column": (changed("  name:", "  1:"), 10, "1 is not text: write a text, in quotes"),
     "a column without anything": (
         changed("  name:", "  empty:\n  name:"),
         10,
-        "columns.empty: nothing is no set of words",
+        "columns.empty: nothing is not a set of words",
     ),
     "load_date as column": (
         changed("  name:", "  load_date: {type: date, description: Day.}\n  name:"),
@@ -277,15 +281,15 @@ ERRORS = {
     "a check that a recheck makes": (
         with_checks("  as_published: {bad_rows: select 1}\n"),
         14,
-        "checks.as_published: this name is taken by the check that `kpi recheck` makes: give it another",
+        "checks.as_published: `kpi recheck` makes a check of this name: choose another name",
     ),
     "an unknown type": (
         changed("type: text", "type: varchar"),
         11,
-        r"name\.type: 'varchar' is no .* bigint, numeric, numeric\(p,s\), real",
+        r"name\.type: 'varchar' is not .* bigint, numeric, numeric\(p,s\), real",
     ),
-    "SQL as type": (changed("type: text", 'type: "text); drop table x"'), 11, "is no column type known here"),
-    "a type and a line end": (changed("type: text", r'type: "text\n"'), 11, "is no column type known here"),
+    "SQL as type": (changed("type: text", 'type: "text); drop table x"'), 11, "is not a known column type"),
+    "a type and a line end": (changed("type: text", r'type: "text\n"'), 11, "is not a known column type"),
     "an unknown format": (
         changed("format: csv", "format: xml"),
         7,
@@ -309,7 +313,7 @@ ERRORS = {
     "a budget in words": (
         changed("format: csv", "format: csv\n  quarantine_budget: no"),
         8,
-        "'no' is no whole number: write digits only",
+        "'no' is not a whole number: write digits only",
     ),
     "an unknown storage": (
         changed("grain:", "storage: heap\ngrain:"),
@@ -331,13 +335,13 @@ ERRORS = {
     "a check in capitals": (
         with_checks("  Odd: {bad_rows: select 1}\n"),
         14,
-        r"checks\.Odd: 'Odd' is no name here: .*, as in 'odd'$",
+        r"checks\.Odd: 'Odd' is not a valid name: .*, as in 'odd'$",
     ),
     "no accepted value": (with_checks("  accepted_values: {name: []}\n"), 14, "it has 0 parts: write at least 1"),
     "null as accepted value": (
         with_checks("  accepted_values: {name: [null]}\n"),
         14,
-        "nothing is no single value: write a text, a number, true or false",
+        "nothing is not a single value: write a text, a number, true or false",
     ),
     "a range of three": (
         with_checks("  range:\n    name: [1, 2, 3]\n"),
@@ -352,7 +356,7 @@ ERRORS = {
     "a range to NaN": (
         with_checks("  range:\n    thing_id: [1, .nan]\n"),
         15,
-        r"checks\.range\.thing_id: NaN is no end: give a number, or null for an open end",
+        r"checks\.range\.thing_id: NaN cannot be an end: give a number, or null for an open end",
     ),
     "unique over nothing": (with_checks("  unique: {pair: []}\n"), 14, "it has 0 parts: write at least 1"),
     "a reference that is no column": (
@@ -364,7 +368,7 @@ ERRORS = {
     "a rule in capitals": (
         with_checks("  reconcile:\n    source: raw.x\n    dropped:\n      Bad: 1 = 1\n"),
         17,
-        "'Bad' is no name here",
+        "'Bad' is not a valid name",
     ),
     "a chart of 41 bars": (
         with_kpi("  chart:\n    x: name\n    y: name\n    top: 41\n"),
@@ -490,7 +494,7 @@ def test_a_source_that_does_not_name_one_object_per_load_date_is_refused(key: st
 
 @pytest.mark.parametrize("lookback", ["1", "0", "-3", "367", "2.5", "a week"])
 def test_a_lookback_that_is_not_2_to_366_days_is_refused(lookback: str) -> None:
-    with pytest.raises(ModelError, match=r":5: lookback: .* (is too small|is too large|is no whole number): write "):
+    with pytest.raises(ModelError, match=r":5: lookback: .* (is too small|is too large|is not a whole number): write "):
         split(PATH, changed("source:\n", f"lookback: {lookback}\nsource:\n"))
 
 

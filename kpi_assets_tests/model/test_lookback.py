@@ -82,7 +82,7 @@ def test_a_table_tied_to_neither_load_date_nor_window_is_refused(sql: str) -> No
 
 
 def test_window_start_needs_the_word_lookback() -> None:
-    with pytest.raises(ModelError, match=r":2: %\(window_start\)s is for a header with the word lookback: add it"):
+    with pytest.raises(ModelError, match=r":2: %\(window_start\)s needs the word lookback in the header: add it"):
         parse_query(f"select a\nfrom raw.t where {WINDOW}", PATH)
 
 

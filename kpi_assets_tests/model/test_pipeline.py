@@ -62,7 +62,7 @@ def test_a_lookback_over_which_no_table_is_read_is_an_error(tree: Tree) -> None:
     tree.write("shop/marts/sold.sql", MART.replace("grain:", "lookback: 7\ngrain:"))
     with pytest.raises(
         ModelError,
-        match=r"sold\.sql:4: the SELECT reads no window of 7 calendar days: tie a table to it by `load_date ",
+        match=r"sold\.sql:4: the SELECT reads no window of 7 calendar days: limit a table to it by `load_date ",
     ):
         tree.load()
 
@@ -81,7 +81,7 @@ def test_a_lookback_over_which_no_table_is_read_is_an_error(tree: Tree) -> None:
         (
             "    thing_id,\n    name\n",
             "    name,\n    thing_id\n",
-            ":12: the header's columns (thing_id, name) stand in",
+            ":12: the header's columns (thing_id, name) have",
         ),
         ("    thing_id,\n", "", ":6: the column 'thing_id' is declared but the SELECT does not return it"),
         ("    name\n", "    name,\n    name\n", ":14: the SELECT returns the column 'name' a second time"),
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_name_a_database_is_refused(tree: Tree, folder: str
         (
             "bucket: kpi-shop",
             "bucket: Kpi_Shop",
-            "2: bucket: 'Kpi_Shop' is no bucket: write 3 to 63 lower case letters",
+            "2: bucket: 'Kpi_Shop' is not a bucket name: write 3 to 63 lower case letters",
         ),
         ("bucket: kpi-shop\n", "", "1: 'bucket' is missing: add it"),
         ("start_date", "begin", "1: 'start_date' is missing"),
@@ -212,8 +212,8 @@ def test_a_folder_that_cannot_name_a_database_is_refused(tree: Tree, folder: str
         ("raw: raw,", "pg_raw: raw,", "4: layers.pg_raw: this schema is taken"),
         ("[marts]", "[raw, gold]", "5: readers.1: 'gold' is none of the layers (raw, marts)"),
         ("readers", "colour: red\nreaders", "5: unknown word 'colour'"),
-        ("readers", "bucket: again\nreaders", "5: the key 'bucket' stands here a second time"),
-        ("A shop", "A\x00shop", "1: holds the control character U+0000"),
+        ("readers", "bucket: again\nreaders", "5: the key 'bucket' appears a second time"),
+        ("A shop", "A\x00shop", "1: contains the control character U+0000"),
         (
             "readers",
             "automation: {start: cron}\nreaders",
@@ -281,7 +281,7 @@ def test_defaults_of_min_rows_apply_to_files_without_min_rows(tree: Tree) -> Non
 @pytest.mark.parametrize("name", ["marts.sold", "shop.marts.nothing", "other.marts.sold"])
 def test_kpi_min_rows_for_an_unknown_table_is_refused(tree: Tree, name: str) -> None:
     with pytest.raises(
-        UsageError, match=rf"^KPI_MIN_ROWS names '{name}', which is no table: write pipeline\.schema\.table"
+        UsageError, match=rf"^KPI_MIN_ROWS names '{name}', which is not a table: write pipeline\.schema\.table"
     ):
         tree.load({name: 1})
 
@@ -373,9 +373,7 @@ def test_a_load_date_before_the_start_or_in_the_future_is_refused(tree: Tree) ->
     shop, today = tree.load(), datetime.now(timezone.utc).date()
     assert shop.check_load_date(date(2025, 1, 1)) == date(2025, 1, 1)
     assert shop.check_load_date(today) == today
-    with pytest.raises(
-        UsageError, match=r"shop knows no load_date 2024-12-31: its first is 2025-01-01 \(start_date in"
-    ):
+    with pytest.raises(UsageError, match=r"shop has no load_date 2024-12-31: its first is 2025-01-01 \(start_date in"):
         shop.check_load_date(date(2024, 12, 31))
     with pytest.raises(
         UsageError, match=rf"The load_date {today + timedelta(1)} lies in the future: today is {today} "
@@ -390,7 +388,7 @@ def test_a_range_of_load_dates_is_checked_at_both_ends(tree: Tree) -> None:
     assert shop.load_dates(first, first) == [first]
     with pytest.raises(UsageError, match="The range from 2025-03-01 to 2025-02-27 is empty"):
         shop.load_dates(last, first)
-    with pytest.raises(UsageError, match="knows no load_date 2024-12-31"):
+    with pytest.raises(UsageError, match="has no load_date 2024-12-31"):
         shop.load_dates(date(2024, 12, 31), last)
     with pytest.raises(UsageError, match="lies in the future"):
         shop.load_dates(first, date(9999, 1, 1))
@@ -424,7 +422,10 @@ def test_a_folder_with_the_name_of_a_reserved_database_is_refused(tree: Tree, na
     [
         ("sum: thing_id", ""),
         ("sum: price, here: thing_id", ":9: 'price' is floating-point and has no exact sum: write (price)::numeric"),
-        ("sum: name, here: thing_id", ":9: 'name' is no number that can be added up: name one, or cast it to numeric"),
+        (
+            "sum: name, here: thing_id",
+            ":9: 'name' is not a number that can be added up: name one, or cast it to numeric",
+        ),
         ("sum: 'price::numeric', here: thing_id", ""),
     ],
 )

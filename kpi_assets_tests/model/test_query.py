@@ -155,7 +155,7 @@ UNTIED = {
 
 @pytest.mark.parametrize(("sql", "table"), UNTIED.values(), ids=UNTIED)
 def test_a_table_read_for_all_load_dates_is_an_error(sql: str, table: str) -> None:
-    with pytest.raises(ModelError, match=rf":1: {table} is read for all load_dates at once: tie it by"):
+    with pytest.raises(ModelError, match=rf":1: {table} is read for all load_dates at once: limit it by"):
         parsed(sql)
 
 

@@ -110,8 +110,8 @@ def test_postgres_is_asked_for_types_that_no_file_declares(sql: str) -> None:
     assert check(sql) is True
 
 
-LIST, PLACE = "a list of values without ORDER BY", "the place of a row in a window without ORDER BY"
-CLOCK, CHANCE = "this reads the clock, so a replay gives another answer", "this gives something else each time"
+LIST, PLACE = "a list of values without ORDER BY", "the position of a row in a window without ORDER BY"
+CLOCK, CHANCE = "this reads the clock, so a replay gives another answer", "this gives another result each time"
 UNORDERED = {
     "string_agg": (of_t("string_agg(s, ',')"), LIST),
     "array_agg": (of_t("array_agg(k)"), LIST),

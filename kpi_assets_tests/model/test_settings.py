@@ -272,10 +272,10 @@ def test_a_file_of_secrets_that_is_no_regular_file_is_refused(secrets: Path, tmp
     path = secrets / "KPI_Postgres_URL"
     (tmp_path / "elsewhere").write_text(URL)
     for make, reason in (
-        (os.mkfifo, "is no regular file: put one in its place"),
-        (os.mkdir, "is no regular file: put one in its place"),
-        (lambda path: path.symlink_to(path), "is no regular file: put one in its place"),
-        (lambda path: path.symlink_to(tmp_path / "nowhere"), "is no regular file: put one in its place"),
+        (os.mkfifo, "is not a regular file: put one in its place"),
+        (os.mkdir, "is not a regular file: put one in its place"),
+        (lambda path: path.symlink_to(path), "is not a regular file: put one in its place"),
+        (lambda path: path.symlink_to(tmp_path / "nowhere"), "is not a regular file: put one in its place"),
         (
             lambda path: path.symlink_to(tmp_path / "elsewhere"),
             "is a link out of that folder: put the file itself there",

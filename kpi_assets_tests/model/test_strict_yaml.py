@@ -64,7 +64,9 @@ def test_a_word_that_may_be_a_number_or_text_needs_quotes(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["99999999999999999.99", "3.14159265358979323846", "1e400"])
 def test_a_number_that_would_be_rounded_needs_quotes(word: str) -> None:
-    with pytest.raises(ModelError, match=f":2: {word} has more digits than a number here keeps: put it in quotes"):
+    with pytest.raises(
+        ModelError, match=f":2: {word} has more digits than a floating-point number keeps: put it in quotes"
+    ):
         value_of(word)
 
 

@@ -168,7 +168,7 @@ def test_a_path_that_is_no_regular_file_is_refused_before_it_is_opened(tree: Tre
     for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), os.mkdir):
         path.unlink()
         make(path)
-        assert refused(tree) == [f"{name}:1: is no regular file: put one in its place"]
+        assert refused(tree) == [f"{name}:1: is not a regular file: put one in its place"]
         if path.is_dir():
             path.rmdir()
             path.touch()

@@ -75,8 +75,8 @@ def test_landing_a_missing_file_is_an_error(store: Store, tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "pipe.csv")
     for path, what in (
         (tmp_path / "nothing.csv", "is not there"),
-        (tmp_path, "is no regular file"),
-        (tmp_path / "pipe.csv", "is no regular file"),
+        (tmp_path, "is not a regular file"),
+        (tmp_path / "pipe.csv", "is not a regular file"),
     ):
         with pytest.raises(UserError, match=rf"^The file {path} {what}: put it there, or name another folder"):
             land(store, path, KEY, replace=False)

@@ -109,8 +109,8 @@ def test_too_many_keys_below_a_prefix_are_an_error(stack: Stack, store: Store, m
     with pytest.raises(LakeError) as failure:
         keys(store, "many/")
     assert str(failure.value) == (
-        f"More than 1,000 objects lie below s3://{store.bucket}/many/: keep other objects than the pipeline's own "
-        "under another prefix."
+        f"There are more than 1,000 objects below s3://{store.bucket}/many/: keep other objects than the pipeline's "
+        "own under another prefix."
     )
 
 

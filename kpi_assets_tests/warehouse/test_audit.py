@@ -258,7 +258,7 @@ def test_reconcile_reports_an_error_for_a_sum_that_is_not_exact(
     found = summed(audit_harness, checks, prices, ["1"])
     assert (found.verdict, found.metric, found.blocks_publish) == ("error", None, True)
     assert found.message == (
-        f"the check itself failed: sum(price) is no exact number ({inexact}): cast what is added up to numeric"
+        f"the check itself failed: sum(price) is not an exact number ({inexact}): cast what is added up to numeric"
     )
 
 

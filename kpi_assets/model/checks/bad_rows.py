@@ -1,7 +1,7 @@
-"""Checks whose query returns bad rows, and the words for those that look at one row at a time.
+"""Checks whose query returns bad rows, and the words for checks of a single row.
 
-Belongs here: `not_null`, `accepted_values`, `range`, and what every check of bad rows does.
-Not here: keys and references (keys.py), and queries that a file brings itself (custom.py).
+Belongs here: `not_null`, `accepted_values`, `range`, and what all checks of bad rows have in common.
+Not here: keys and references (keys.py), and queries written by the user (custom.py).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,40 +22,40 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets.model.sentences import Loc, refuse
 from kpi_assets.model.table_ref import THIS
 
-_ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that know infinity
+_ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that have infinity
 _BAD = "bad rows"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BadRows(TableCheck):
-    """Passes when its query returns no rows; the metric is how many it returns."""
+    """Passes if its query returns no rows; the metric is the number of rows returned."""
 
     query: Query
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """The query."""
+        """The query for bad rows."""
         return (self.query,)
 
     def with_keys(self, keys: Mapping[Relation, Key]) -> "BadRows":
-        """The same for the query."""
+        """Return the check with the keys of the tables that its query reads over a window."""
         return replace(self, query=replace(self.query, keys=keys))
 
     def row_predicate(self, facts: AuditFacts) -> str | None:  # noqa: ARG002
-        """What is true of its bad rows and of no other, where a row alone shows it; then it shares the scan."""
+        """Return a condition that exactly the bad rows satisfy, for the shared scan, or None if there is none."""
         return self.query.row_predicate
 
     def measures(self, facts: AuditFacts) -> Mapping[str, Measure]:
-        """How many rows are bad, where the shared scan can tell."""
+        """The number of bad rows, if the shared scan can count them."""
         predicate = self.row_predicate(facts)
         return {_BAD: RowsWhere(predicate)} if predicate else {}
 
     def count(self, measured: Measured) -> int:
-        """How many rows are bad."""
+        """Return the number of bad rows."""
         return int(measured[_BAD]) if _BAD in measured else measured.count(self.query)
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
-        """Fails where there are bad rows, and shows a few."""
+        """Fail if there are bad rows, with a few of them as samples."""
         bad = self.count(measured)
         return self.judged(
             passed=bad == 0,
@@ -99,9 +99,11 @@ def _range(ranges: Mapping[str, _Ends], table: TableDeclaration) -> Iterator[Cal
         bounds = [
             f"{quoted(column)} {sign} {literal(end)}" for sign, end in (("<", low), (">", high)) if end is not None
         ]
-        if table.types[column].startswith(_ENDLESS):  # an open end means any value, but a value it must be
+        if table.types[column].startswith(_ENDLESS):  # an open end allows every value, but not infinity
             bounds += [f"{quoted(column)} <= '-infinity'"] if low is None else []
-            bounds += [f"{quoted(column)} >= 'infinity'"] if high is None else []  # NaN too, which sorts above all
+            bounds += (
+                [f"{quoted(column)} >= 'infinity'"] if high is None else []
+            )  # NaN too, which sorts above all values
         yield partial(
             _row_check,
             f"range__{column}",
@@ -127,7 +129,7 @@ def _have_an_end(value: dict[str, _Ends]) -> dict[str, _Ends]:
         if ends == (None, None):
             return "both ends are null: give one, or take the range out"
         is_nan = any(end != end for end in ends)  # noqa: PLR0124  which only NaN does
-        return "NaN is no end: give a number, or null for an open end" if is_nan else ""
+        return "NaN cannot be an end: give a number, or null for an open end" if is_nan else ""
 
     refuse(((column,), found) for column, ends in value.items() if (found := problem(ends)))
     return value
@@ -144,12 +146,12 @@ def _range_constants(ranges: Mapping[str, _Ends]) -> Iterator[tuple[Loc, str, Va
 
 
 def named_by_key(value: Mapping[str, object]) -> Iterator[tuple[Loc, str]]:
-    """The columns of a word whose value has a column as each key."""
+    """Return the columns of a word whose value is a mapping by column, each with its place."""
     return (((column,), column) for column in value)
 
 
 def named_in_list(value: list[str]) -> Iterator[tuple[Loc, str]]:
-    """The columns of a word whose value is a list of them."""
+    """Return the columns of a word whose value is a list of columns, each with its place."""
     return (((number,), column) for number, column in enumerate(value))
 
 

@@ -1,7 +1,8 @@
-"""What a check is, what it may ask for, and what it is given when its result is made.
+"""The interface between checks and the audit: what a check is, what it may request, and what it gets for its result.
 
-Belongs here: the interface between checks and the audit. Not here: any single check.
-One polarity everywhere: a query returns bad rows. A comparison with NULL is not a bad row: `not_null` says that.
+Not here: any single check.
+The polarity is the same everywhere: a query returns bad rows. A row with NULL is not bad for a comparison; `not_null`
+checks NULL.
 """
 
 from abc import ABC, abstractmethod
@@ -21,9 +22,9 @@ from kpi_assets.model.strict_yaml import Problems
 
 @dataclass(frozen=True)
 class EarlierRows:
-    """Asks for the numbers of rows of up to `count` earlier load_dates that are published, the latest first.
+    """Requests the row counts of up to `count` earlier published load_dates, the latest first.
 
-    Every load_date counts, or with `every` 7 only those of the same weekday.
+    Every load_date counts; with `every` 7, only those of the same weekday.
     """
 
     every: int = 1  # days
@@ -32,9 +33,9 @@ class EarlierRows:
 
 @dataclass(frozen=True)
 class DenseKeyRange:
-    """Asks for (lowest, highest) of a key of whole numbers, if every number between them is there, else for None.
+    """Requests (lowest, highest) of a key of whole numbers if the key has every number between them, else None.
 
-    It only spares work: where nobody looks it up, the check must do without.
+    It only saves work: the check must give the same result if the answer is not available.
     """
 
     relation: Relation
@@ -43,7 +44,7 @@ class DenseKeyRange:
 
 @dataclass(frozen=True)
 class SameBytes:
-    """Asks for the objects, as {object, load_date, …}, that were delivered before with the same bytes."""
+    """Requests the objects, as {object, load_date, …}, that were delivered before with the same bytes."""
 
 
 Need = EarlierRows | DenseKeyRange | SameBytes
@@ -51,11 +52,13 @@ Need = EarlierRows | DenseKeyRange | SameBytes
 
 @dataclass(frozen=True)
 class AuditFacts:
-    """What the audit cannot see in the rows themselves."""
+    """Facts for the checks that the audit cannot measure in the rows."""
 
     load_date: date
-    source_rows: Mapping[Relation, int] = field(default_factory=dict)  # of the published tables that were read
-    records: int | None = None  # in the object, counted by us
+    source_rows: Mapping[Relation, int] = field(
+        default_factory=dict
+    )  # the row counts of the published tables that were read
+    records: int | None = None  # in the object, counted while it was read
     quarantined: int = 0
     quarantine_samples: Sequence[dict[str, Any]] = ()
     unreadable: str = ""  # why the object could not be read to its end
@@ -66,15 +69,15 @@ class AuditFacts:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the checks' SQL is executed with."""
+        """The parameters of the checks' SQL."""
         return {LOAD_DATE: self.load_date, **(self.window.parameters if self.window else {})}
 
 
 class RowsWhere(NamedTuple):
-    """A measure: how many rows satisfy a predicate.
+    """A measure: the number of rows that satisfy a predicate.
 
-    Mostly none does. The scan first counts the rows that satisfy any such predicate of all checks, and counts for each
-    predicate only when there are some.
+    In most builds no row does. So the scan first counts the rows that satisfy any predicate of all checks, and counts
+    for each predicate only if there are some.
     """
 
     predicate: str
@@ -84,37 +87,37 @@ Measure = str | RowsWhere  # a str is an aggregate over the rows, as SQL
 
 
 class Measured(Protocol):
-    """What a check is given to make its result: what it measured in the shared scan, and the way to ask for more.
+    """The input of a check's result: its measures from the shared scan, and methods for further queries.
 
-    Whatever fails in Postgres is raised as psycopg.Error; then the audit says that the check itself failed.
+    Failures in Postgres are raised as psycopg.Error; the audit then reports that the check itself failed.
     """
 
     rows: int  # of the build, counted in the shared scan
 
     def __contains__(self, name: object) -> bool:
-        """Whether the check asked for this measure."""
+        """Whether the check requested this measure."""
 
     def __getitem__(self, name: str) -> Any:
-        """The value of a measure of this check."""
+        """Return the value of a measure of this check."""
 
     def aggregate(self, expression: str, where: str) -> Any:
-        """One more aggregate over the rows that satisfy `where`, as a query of its own."""
+        """Return a further aggregate over the rows that satisfy `where`, by a query of its own."""
 
     def value(self, query: Query) -> Any:
-        """What a query of other tables returns in its first row and column; 0 where it returns no row."""
+        """Return the first column of the first row of a query of other tables, or 0 if it returns no row."""
 
     def count(self, query: Query) -> int:
-        """How many rows a query of bad rows returns."""
+        """Return the number of rows of a query for bad rows."""
 
     def samples(self, query: Query) -> list[dict[str, Any]]:
-        """A few of the rows that a query of bad rows returns."""
+        """Return a few of the rows of a query for bad rows."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What every check has; `blocking` ones hold the build when they fail; `line` is that of its word in the file.
+    """What all checks have. A `blocking` check holds the build if it fails; `line` is the line of its word in the file.
 
-    By itself it is the check of an S3 object, which materialize/verify_object.py makes.
+    This class itself is a check of an S3 object, which materialize/verify_object.py makes.
     """
 
     applies_to: ClassVar[frozenset[Subject]] = frozenset({"object"})
@@ -127,47 +130,47 @@ class Check:
 
 @dataclass(frozen=True)
 class TableCheck(Check, ABC):
-    """A check of a table's rows, made by the audit: on the candidate of a build, and again on what is published."""
+    """A check of a table's rows. The audit makes it on the candidate of a build, and a recheck on published rows."""
 
     applies_to: ClassVar[frozenset[Subject]] = frozenset({"candidate", "published"})
 
     @property
     def version(self) -> str:
-        """What it adds to checks_version: what neither the header nor the check's queries say."""
+        """What the check adds to checks_version: settings that are neither in the header nor in the check's queries."""
         return ""
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """What it asks of Postgres, as SQL of its own."""
+        """The check's own queries."""
         return ()
 
     @property
     def mentions(self) -> Mapping[Relation, int]:
-        """The tables it reads besides the build itself, which must be published first, and on which line."""
+        """The tables that the check reads besides the build, each with its line; they must be published first."""
         return {relation: line for query in self.queries for relation, line in query.mentions.items()}
 
     @property
     def needs(self) -> Collection[Need]:
-        """What must be looked up for it in the ledger, or in other tables, before the audit."""
+        """What must be looked up in the ledger or in other tables before the audit."""
         return ()
 
     def with_keys(self, keys: Mapping[Relation, Key]) -> "TableCheck":  # noqa: ARG002
-        """The same, once it is known which rows count of the tables that it reads over a window."""
+        """Return the check with the keys of the tables that it reads over a window: they say which rows count."""
         return self
 
     def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:
-        """Add to `problems` what is wrong in view of the other tables' columns, given as relation -> name -> type."""
+        """Add to `problems` what conflicts with the columns of other tables, given as relation -> name -> type."""
         for query in self.queries:
             for line, problem in unknown_columns(query, types):
                 problems.add(path, line, problem)
 
     def measures(self, facts: AuditFacts) -> Mapping[str, Measure]:  # noqa: ARG002
-        """What it measures in the scan that all checks share, by names of its own."""
+        """Return the measures for the scan that all checks share, by names of the check's choice."""
         return {}
 
     @abstractmethod
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
-        """What it comes to."""
+        """Make the result of the check from its measures."""
 
     def judged(
         self,
@@ -178,9 +181,9 @@ class TableCheck(Check, ABC):
         message: str = "",
         samples: Sequence[dict[str, Any]] = (),
     ) -> CheckResult:
-        """Its result, under its own name."""
+        """Return a result under the name of this check."""
         return CheckResult(self.name, passed, self.blocking, metric, threshold, message, list(samples))
 
     def errored(self, reason: str) -> CheckResult:
-        """Its result where it could not be made."""
+        """Return the result of this check if it could not be made."""
         return CheckResult.not_made(self.name, self.blocking, reason)

@@ -1,6 +1,6 @@
-"""Checks under a name of the file's own: a query of bad rows, or one more reconciliation.
+"""Checks with a name of the user's choice: a query for bad rows, or a further reconciliation.
 
-Not here: which names may be taken (header.py).
+Not here: which names are allowed (header.py).
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from kpi_assets.model.strict_yaml import Strict
 
 
 class CustomCheck(Strict):
-    """A query that returns bad rows, where `{this}` is the build that is being audited; or one more reconciliation."""
+    """A query that returns bad rows and reads the audited build as `{this}`, or a further reconciliation."""
 
     bad_rows: Annotated[Expression | None, Affects.CHECKS] = Field(
         default=None,
@@ -39,14 +39,14 @@ class CustomCheck(Strict):
     )
 
     @model_validator(mode="after")
-    def _is_one_of_both(self) -> "CustomCheck":
+    def _has_one_of_two_words(self) -> "CustomCheck":
         if (self.bad_rows is None) == (self.reconcile is None):
             raise ValueError("a check has either bad_rows or reconcile: give one of them")
         return self
 
 
 def custom_check(name: str, spec: CustomCheck, table: TableDeclaration) -> TableCheck:
-    """The check of this name. Raises ModelError."""
+    """Return the check with this name. Raises ModelError."""
     place = ("checks", "custom", name)
     if spec.reconcile:
         found: TableCheck = reconcile_check(spec.reconcile, table, (*place, "reconcile"))

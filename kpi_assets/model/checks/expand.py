@@ -1,6 +1,6 @@
-"""From one header to the checks of its table.
+"""Makes the checks of a table from its header.
 
-Belongs here: which checks a table has, and in which order. Not here: what each of them is (the other modules).
+Belongs here: which checks a table has, and their order. Not here: the checks themselves (the other modules).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ from kpi_assets.model.strict_yaml import Lines, Problems
 def expand(
     header: Header, path: Path, lines: Lines, minimum: int | None = None, default: MinRowsSpec | None = None
 ) -> tuple[TableCheck, ...]:
-    """The checks of a table, in the order in which people read them. Raises ModelError.
+    """Return the checks of a table, in the order in which people read them. Raises ModelError.
 
-    `lines` tells where the header's words stand; `minimum` is this environment's minimum rows, instead of the header's;
-    `default` is what the pipeline says of them, where the header does not.
+    `lines` has the lines of the header's words. `minimum` is the minimum of rows from the environment, which replaces
+    the header's; `default` is the one from pipeline.yaml, for a header without the word.
     """
     if not header.storage_kind.has_checks:
-        return ()  # its rows are another table's, which were checked there
+        return ()  # its rows belong to another table and were checked there
     table = TableDeclaration(
         path,
         lines,
@@ -53,7 +53,7 @@ def expand(
 
 
 def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
-    """The checks of a raw table's object."""
+    """Yield the checks of a raw table's object."""
     source = header.source
     if source is None or not header.has_object:
         return
@@ -63,7 +63,7 @@ def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
         f"At most {source.quarantine_budget} records cannot be read as their columns' types.",
         budget=source.quarantine_budget,
     )
-    # Of the rows rather than of the object: only the reading of all bytes proves that they are the same.
+    # Part of the build, not of the verification: only reading all bytes proves that they are the same.
     if source.same_bytes != "ignore":
         yield NotSeenBefore(
             "not_seen_before",
@@ -74,7 +74,7 @@ def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
 
 
 def _of_words(header: Header, table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:
-    """What makes each of the checks that a word or a name of `checks` asks for; each may raise ModelError."""
+    """Yield a function for each check below `checks` that makes the check; each may raise ModelError."""
     for word in WORDS.values():
         yield from word.expand(getattr(header.checks, word.name), table)
     for name, custom in header.checks.custom.items():

@@ -1,6 +1,6 @@
 """Checks of keys and references: the grain, `unique` and `foreign_key`.
 
-Belongs here: these checks, and the proofs that spare the query for bad rows.
+Belongs here: these checks, and the proofs that make the query for bad rows unnecessary.
 """
 
 import re
@@ -27,24 +27,24 @@ _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 
 @dataclass(frozen=True, kw_only=True)
 class Grain(BadRows):
-    """The key is unique and not null; building the unique index on a build proves the first, unless it fails."""
+    """The key is unique and not null; a unique index on the build, if it can be created, proves uniqueness."""
 
     columns: tuple[str, ...]
 
     def row_predicate(self, facts: AuditFacts) -> str | None:
-        """With the index, a row is bad only where its key is null."""
+        """Return the condition that the key is null if the unique index exists: no other row can be bad."""
         return any_null(self.columns) if facts.grain_is_proven else super().row_predicate(facts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unique(BadRows):
-    """No two rows share the values of the columns; rows in which one of them is null are not looked at."""
+    """No two rows share the values of the columns; rows with NULL in one of them are ignored."""
 
     columns: tuple[str, ...]
-    packed: str | None  # their values as one number, where they fit
+    packed: str | None  # SQL for their values as one number, if they fit
 
     def count(self, measured: Measured) -> int:
-        """None where the distinct values are as many as the rows: sorted, that takes a fraction of a group for each."""
+        """Return 0 if the distinct values are as many as the rows, which is faster to find out than the groups."""
         if self.packed and measured.aggregate(f"count(*) = count(distinct {self.packed})", all_known(self.columns)):
             return 0
         return super().count(measured)
@@ -52,7 +52,7 @@ class Unique(BadRows):
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignKey(BadRows):
-    """Each value of a column, unless it is null, is one of another table's column in the same load_date."""
+    """Each value of a column, unless it is null, is in a column of another table in the same load_date."""
 
     column: str
     refers: Relation
@@ -60,11 +60,11 @@ class ForeignKey(BadRows):
 
     @property
     def needs(self) -> tuple[DenseKeyRange]:
-        """The ends of the key that it refers to: if that is dense, a row alone shows that it is bad."""
+        """The range of the key that it refers to: if it is dense, a comparison with the range finds the bad rows."""
         return (DenseKeyRange(self.refers, self.to),)
 
     def row_predicate(self, facts: AuditFacts) -> str | None:
-        """With the ends of a dense key, a row is bad where its value lies beyond them."""
+        """Return the condition that the value lies outside of the range, if the key is dense."""
         ends = facts.looked_up.get(self.needs[0])
         if ends is None:
             return super().row_predicate(facts)
@@ -72,18 +72,19 @@ class ForeignKey(BadRows):
         return f"{quoted(self.column)} not between {low} and {high}"
 
     def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:
-        """The column that it refers to is there."""
-        there = types.get(self.refers)
-        if there is not None and self.to not in there:
+        """Add a problem if the column that it refers to does not exist."""
+        columns = types.get(self.refers)
+        if columns is not None and self.to not in columns:
             problems.add(
                 path,
                 self.line,
-                f"checks.foreign_key.{self.column}: {self.refers} has no column {self.to!r}: it has {', '.join(there)}",
+                f"checks.foreign_key.{self.column}: {self.refers} has no column {self.to!r}: "
+                f"it has {', '.join(columns)}",
             )
 
 
 def packed(columns: Sequence[str], types: Mapping[str, str]) -> str | None:
-    """Whole numbers side by side in one of 64 bits, which is another for other numbers; None where they do not fit."""
+    """Return SQL that packs whole numbers into one distinct number of 64 bits, or None if they do not fit."""
     if sum(_BITS.get(types[column], 65) for column in columns) > 64:
         return None
     first, *others = columns
@@ -95,7 +96,7 @@ def packed(columns: Sequence[str], types: Mapping[str, str]) -> str | None:
 
 
 def grain_check(table: TableDeclaration) -> Grain:
-    """The check of the grain, which every table has."""
+    """Return the check of the grain, which every table has."""
     key, line = ", ".join(map(quoted, table.grain)), table.lines.of("grain")
     rows = f"select {key}, {counted(table.grain)} from {THIS} group by {key}"
     return Grain(

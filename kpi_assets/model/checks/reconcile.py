@@ -24,14 +24,14 @@ from kpi_assets.model.sentences import refuse
 from kpi_assets.model.strict_yaml import Problems, Strict
 from kpi_assets.model.sums import check_count, check_summand
 
-_DIGITS = 200_000  # more than a numeric of Postgres has
+_DIGITS = 200_000  # more than a numeric of Postgres can have
 _HERE = "here"
 
 
 class ReconcileSpec(Strict):
-    """Compares one source table with this table: the source = what is here + what the named rules drop.
+    """Compares one source table with this table: the source = this table + what the named rules drop.
 
-    Rows are counted; with `sum`, an expression over the rows of the source is added up.
+    It compares row counts, or with `sum` the sums of an expression over the rows of the source.
     """
 
     source: Annotated[str, Affects.CHECKS] = Field(
@@ -65,7 +65,7 @@ class ReconcileSpec(Strict):
         return str(Relation.parse(value))
 
     @model_validator(mode="after")
-    def _says_once_what_is_here(self) -> "ReconcileSpec":
+    def _here_is_given_once(self) -> "ReconcileSpec":
         if self.here and not self.sum:
             refuse([(("here",), "is what a sum is compared with: say sum as well, or take it out")])
         if self.here and self.counted:
@@ -75,51 +75,51 @@ class ReconcileSpec(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Reconcile(TableCheck):
-    """What the source has = `here`, over the build, + what the named rules drop; the metric is the difference.
+    """The source = `here`, an aggregate over the build, + what the named rules drop; the metric is the difference.
 
-    Rows, or where `summed` is an expression over a row of the source, the sum of it.
+    It compares row counts, or sums if `summed` is an expression over a row of the source.
     """
 
     source: Relation
     summed: str = ""
     here: str = "count(*)"
-    dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query for what the rows of the source have that it drops
-    total: Query | None = None  # what the source has; None for the rows of one load_date, which the ledger knows
+    dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query for the count or sum of the rows that it drops
+    total: Query | None = None  # of the source; None for the row count of one load_date, which is in the ledger
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """Those of the rules, and that of the source."""
+        """The queries of the rules, and the query of the source."""
         return (*(query for _, query in self.dropped), *([self.total] if self.total else []))
 
     @property
     def mentions(self) -> Mapping[Relation, int]:
-        """The source, and what the rules read besides."""
+        """The source, and the other tables that the rules read."""
         return {**super().mentions, self.source: self.line}
 
     def with_keys(self, keys: Mapping[Relation, Key]) -> "Reconcile":
-        """The same for its queries."""
+        """Return the check with the keys of the tables that its queries read over a window."""
         dropped = tuple((rule, replace(query, keys=keys)) for rule, query in self.dropped)
         return replace(self, dropped=dropped, total=replace(self.total, keys=keys) if self.total else None)
 
     def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:
-        """What is added up in the source must have an exact sum there."""
+        """Add a problem if the expression over the source has no exact sum."""
         if self.summed and self.total and self.source in types:
             with problems.collected():
                 check_summand(self.summed, types[self.source], path, self.total.line)
         super().check_neighbors(types, path, problems)
 
     def measures(self, facts: AuditFacts) -> Mapping[str, str]:  # noqa: ARG002
-        """What is here."""
+        """The count or sum over the build."""
         return {_HERE: f"coalesce({self.here}, 0)"}
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
-        """Fails unless nothing is left unexplained; errs where a sum is no exact number."""
+        """Fail if a difference is left unexplained; an error if a sum is not an exact number."""
         dropped = {rule: measured.value(query) for rule, query in self.dropped}
         source = measured.value(self.total) if self.total else facts.source_rows[self.source]
         terms = {"here": measured[_HERE], **{f"dropped by {rule}": total for rule, total in dropped.items()}}
         if inexact := [name for name, value in {"source": source, **terms}.items() if not _is_exact(value)]:
             return self.errored(
-                f"sum({self.summed}) is no exact number ({', '.join(inexact)}): cast what is added up to numeric"
+                f"sum({self.summed}) is not an exact number ({', '.join(inexact)}): cast what is added up to numeric"
             )
         missing = _minus(source, *terms.values())
         what = f"as sum({self.summed})" if self.summed else "rows"
@@ -137,20 +137,20 @@ def _is_exact(value: Any) -> bool:
 
 
 def _minus(total: int | Decimal, *terms: int | Decimal) -> int | Decimal:
-    """The difference with every digit, of which a numeric of Postgres may have more than Python keeps by itself."""
+    """Return the exact difference: a numeric of Postgres may have more digits than Python keeps by default."""
     with localcontext(Context(prec=_DIGITS)):
         return total - sum(terms)
 
 
 def _plain(value: int | Decimal) -> str:
-    """Digits alone, without an exponent."""
+    """Return a number in digits, without an exponent."""
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[str, ...]) -> Reconcile:
-    """The check of one reconciliation, whose words stand at `place` in the header. Raises ModelError.
+    """Return the check of one reconciliation, whose words are at `place` in the header. Raises ModelError.
 
-    With a lookback the source is what the SELECT reads of it: its rows of the window that count.
+    With a lookback the source is what the SELECT reads of it: the rows of the window that count.
     """
     path, lines, lookback = table.path, table.lines, table.has_lookback
     line = lines.of(*place, "source")

@@ -1,7 +1,7 @@
-"""The check of how many rows a build has: `min_rows`.
+"""The check of the number of rows of a build: `min_rows`.
 
-Belongs here: the floors, and what was published before that they are shares of. Not here: counting the rows, which the
-audit does in any case.
+Belongs here: the minimums, absolute or as shares of earlier load_dates. Not here: counting the rows, which the audit
+always does.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.strict_yaml import Strict
 
-SAME_WEEKDAYS, ENOUGH_WEEKDAYS = 8, 4  # load_dates that tell what is usual: at most, and at least
+SAME_WEEKDAYS, ENOUGH_WEEKDAYS = 8, 4  # load_dates in the median of `of_usual`: at most, and at least
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 PREVIOUS, USUAL = EarlierRows(), EarlierRows(every=7, count=SAME_WEEKDAYS)
 
@@ -25,9 +25,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MinRowsSpec(Strict):
-    """The fewest rows of a build: a number and shares of the rows of earlier load_dates; a share of 0 asks for nothing.
+    """The fewest rows of a build: a number, and shares of the rows of earlier load_dates; a share of 0 demands nothing.
 
-    The words of a file replace those of the pipeline's `defaults` as a whole: `at_least: 0` alone turns all of it off.
+    The words of a file replace the pipeline's `defaults` as a whole: `at_least: 0` alone turns all minimums off.
     """
 
     at_least: Annotated[Annotated[int, Field(ge=0)] | None, Affects.CHECKS] = Field(
@@ -46,7 +46,7 @@ class MinRowsSpec(Strict):
 
 @dataclass(frozen=True)
 class MinRows(TableCheck):
-    """At least `at_least` rows, and shares of what was published before.
+    """The build has at least `at_least` rows, and certain shares of the rows of earlier load_dates.
 
     `of_previous` is a share of the rows of the latest earlier load_date, `of_usual` one of the median of the rows of
     the SAME_WEEKDAYS latest earlier load_dates of the same weekday, once there are ENOUGH_WEEKDAYS.
@@ -58,16 +58,16 @@ class MinRows(TableCheck):
 
     @property
     def version(self) -> str:
-        """Another text for each other minimum: it may come from pipeline.yaml or from the environment."""
+        """The minimums, since they may come from pipeline.yaml or from the environment."""
         return f"{self.at_least} {self.of_previous} {self.of_usual}"
 
     @property
     def needs(self) -> tuple[EarlierRows, ...]:
-        """The rows before, where a share of them is wanted."""
+        """The earlier row counts of which a share is demanded."""
         return (*([PREVIOUS] if self.of_previous else []), *([USUAL] if self.of_usual else []))
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
-        """Passes from the highest floor on."""
+        """Pass if the rows reach the highest minimum."""
         previous, usual = facts.looked_up.get(PREVIOUS, ()), facts.looked_up.get(USUAL, ())
         floors = [(float(self.at_least), "")]
         if previous:
@@ -90,15 +90,15 @@ class MinRows(TableCheck):
 
 
 def _min_rows(spec: MinRowsSpec | None, table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:
-    """The check of the number of rows; none where any number will do."""
-    said = spec or table.defaults.get("min_rows") or MinRowsSpec()
-    at_least = said.at_least if table.minimum_rows is None else table.minimum_rows
+    """Yield the check of the number of rows, or nothing if every number is accepted."""
+    given = spec or table.defaults.get("min_rows") or MinRowsSpec()
+    at_least = given.at_least if table.minimum_rows is None else table.minimum_rows
     if at_least is None:
         at_least = 1 if table.must_have_rows else 0
     floors = [
         f"{at_least} row{'s' * (at_least != 1)}" if at_least else "",
-        f"{said.of_previous:.0%} of the load_date before" if said.of_previous else "",
-        f"{said.of_usual:.0%} of what is usual on its weekday" if said.of_usual else "",
+        f"{given.of_previous:.0%} of the load_date before" if given.of_previous else "",
+        f"{given.of_usual:.0%} of what is usual on its weekday" if given.of_usual else "",
     ]
     if any(floors):
         check = MinRows(
@@ -106,8 +106,8 @@ def _min_rows(spec: MinRowsSpec | None, table: TableDeclaration) -> Iterator[Cal
             f"At least {', and '.join(filter(None, floors))}.",
             line=table.lines.of("checks", "min_rows"),
             at_least=at_least,
-            of_previous=said.of_previous,
-            of_usual=said.of_usual,
+            of_previous=given.of_previous,
+            of_usual=given.of_usual,
         )
         yield lambda: check
 

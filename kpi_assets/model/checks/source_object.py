@@ -1,7 +1,7 @@
-"""Checks of what became of a raw table's object: every record is accounted for, and its bytes are new.
+"""Checks of the object of a raw table: every record is accounted for, and the bytes are new.
 
-Belongs here: what is known only while the object is read. A recheck reads no object, so they apply to a build alone.
-Not here: what a look at the object tells before it is read (materialize/verify_object.py).
+Belongs here: checks that need the whole object to be read. A recheck reads no object, so they apply to a build only.
+Not here: checks of an object before it is read (materialize/verify_object.py).
 """
 
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from kpi_assets.model.results import SAMPLES, CheckResult, Subject
 
 
 @dataclass(frozen=True)
-class OfObject(TableCheck):
-    """What a build alone can judge, since it reads the object."""
+class SourceObjectCheck(TableCheck):
+    """A check that only a build can make, since only a build reads the object."""
 
     applies_to: ClassVar[frozenset[Subject]] = frozenset({"candidate"})
 
 
 @dataclass(frozen=True)
-class RowAccounting(OfObject):
-    """Records in the object, counted by us = rows loaded + rows in quarantine; the metric is the difference."""
+class RowAccounting(SourceObjectCheck):
+    """The records counted in the object are the rows loaded + the rows in quarantine; the metric is the difference."""
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
-        """Fails where a record is unexplained, or where the object could not be read to its end."""
+        """Fail if a record is unexplained, or if the object could not be read to its end."""
         missing = None if facts.records is None else facts.records - measured.rows - facts.quarantined
         message = f"{facts.records} records in the object = {measured.rows} loaded + {facts.quarantined} in quarantine"
         if missing:
@@ -33,13 +33,13 @@ class RowAccounting(OfObject):
 
 
 @dataclass(frozen=True)
-class Quarantine(OfObject):
+class Quarantine(SourceObjectCheck):
     """At most `budget` records of the object were set aside because a value or the record itself cannot be read."""
 
     budget: int = 0
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
-        """Says how many they are, and where the first of them stands."""
+        """Fail if they exceed the budget; the message has their number and the line of the first one."""
         return self.judged(
             passed=facts.quarantined <= self.budget,
             metric=facts.quarantined,
@@ -58,8 +58,8 @@ def _unreadable(facts: AuditFacts) -> str:
 
 
 @dataclass(frozen=True)
-class NotSeenBefore(OfObject):
-    """No other object that was delivered before has the same bytes; the metric is how many have."""
+class NotSeenBefore(SourceObjectCheck):
+    """No other object that was delivered before has the same bytes; the metric is the number of those that have."""
 
     @property
     def needs(self) -> tuple[SameBytes]:
@@ -67,7 +67,7 @@ class NotSeenBefore(OfObject):
         return (SameBytes(),)
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
-        """Names the first of the others."""
+        """Fail if there are such objects; the message names the first one."""
         same, message = facts.looked_up.get(SameBytes(), ()), ""
         if same:
             more = f" and {len(same) - 1} more" if len(same) > 1 else ""

@@ -1,6 +1,6 @@
-"""A word below `checks`: the type of its value, the columns that it names, and the checks that it asks for.
+"""A word below `checks`: the type of its value, the columns that it names, and the checks that it declares.
 
-Belongs here: what a word is. Not here: the words (the families of checks) and the list of them (words.py).
+Belongs here: what a word is. Not here: the words (the families of checks) and their registry (words.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,15 +16,15 @@ from kpi_assets.model.strict_yaml import Lines
 
 @dataclass(frozen=True)
 class TableDeclaration:
-    """What a word is told of the table whose header holds it."""
+    """What a word gets to know about the table whose header contains it."""
 
     path: Path
-    lines: Lines  # where the header's words stand
+    lines: Lines  # of the header's words
     types: Mapping[str, str]  # column -> type
     grain: tuple[str, ...]
     has_lookback: bool = False
-    must_have_rows: bool = False  # a raw table or a KPI, which is never empty unless its file says that it may be
-    minimum_rows: int | None = None  # this environment's, instead of the header's
+    must_have_rows: bool = False  # a raw table or a KPI: it may be empty only if its file says so
+    minimum_rows: int | None = None  # from the environment, instead of the header's
     defaults: Mapping[str, Any] = field(default_factory=dict)  # word -> its value in pipeline.yaml
 
 
@@ -36,16 +36,17 @@ def _names_none(_value: Any) -> Iterable[Any]:
 class CheckWord:
     """One word below `checks`.
 
-    `expand` gives what makes each check; each may raise ModelError, and what is wrong with one does not hide the next.
+    `expand` yields a function for each check that makes it. Each may raise ModelError, and an error in one check does
+    not hide the errors in the next.
     """
 
     name: str
-    type: Any  # of its value, as pydantic knows it; the parts that are models classify their fields (affects.py)
+    type: Any  # of its value, for pydantic; parts that are models classify their fields (affects.py)
     description: str  # one sentence
-    example: str  # as it stands below `checks:`
+    example: str  # as it is written below `checks:`
     expand: Callable[[Any, TableDeclaration], Iterator[Callable[[], TableCheck]]]
-    default: Any = None  # where the header does not hold the word
-    # From its value: (place in it, column) of each column that it names, and (place, column, constant) of each constant
-    # that a column is compared with.
+    default: Any = None  # the value if the header does not contain the word
+    # From its value: (place, column) of each column that it names, and (place, column, constant) of each constant that
+    # a column is compared with.
     columns: Callable[[Any], Iterable[tuple[Loc, str]]] = _names_none
     constants: Callable[[Any], Iterable[tuple[Loc, str, Value]]] = _names_none

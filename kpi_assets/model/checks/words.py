@@ -1,7 +1,7 @@
 """The registry of the words below `checks`.
 
-A new word is one module with its check and its CheckWord, and one line here: the header accepts it, versions contain
-it, builds and rechecks make it, and the reference in docs/ describes it.
+A new word needs one module with its check and its CheckWord, and one entry here. Then the header accepts the word,
+versions contain it, builds and rechecks make the check, and the reference in docs/ describes it.
 """
 
 from kpi_assets.model.checks.bad_rows import ACCEPTED_VALUES, NOT_NULL, RANGE

@@ -1,7 +1,7 @@
-"""What the prior orders of a synthetic Instacart day hold: baskets with bestsellers, favourites and habits.
+"""The baskets of the prior orders of a synthetic Instacart day, with bestsellers, favorites and habits.
 
-Belongs here: everything in order_products__prior.csv. Not here: the orders (instacart_orders), how lines are written
-down (instacart_files). Baskets are drawn in blocks of users; a line is kept in 4 bytes.
+Belongs here: everything in order_products__prior.csv. Not here: the orders (orders.py), how lines are written
+(files.py). Baskets are drawn in blocks of users; a line is kept in 4 bytes.
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """The departments, aisles and products of a synthetic Instacart: invented words, with names as awkward as real ones.
 
 Belongs here: everything in departments.csv, aisles.csv and products.csv. Not here: which products sell
-(instacart_baskets).
+(baskets.py).
 """
 
 import csv

@@ -1,7 +1,7 @@
 """The five files of a synthetic Instacart day: orders, baskets and products as CSV, in the formats of the real ones.
 
-Belongs here: columns, formats, the sequence of the records. Not here: what happened in the shop (instacart_orders,
-instacart_baskets, instacart_catalog), and what is wrong with the files (instacart_faults).
+Belongs here: columns, formats, the sequence of the records. Not here: what happened in the shop (orders.py,
+baskets.py, catalog.py), and planted faults (faults.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

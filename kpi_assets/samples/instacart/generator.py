@@ -1,7 +1,7 @@
 """The generator of synthetic Instacart deliveries: five CSV files of one load_date, of any number of orders.
 
-Belongs here: what may be asked for, and that a folder gets all files or none. Not here: what stands in the files
-(instacart_files), and numpy, which only writing needs.
+Belongs here: valid arguments, and writing all files or none. Not here: the content of the files (files.py), and numpy,
+which only writing needs.
 """
 
 import shutil

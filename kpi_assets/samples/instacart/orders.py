@@ -1,7 +1,7 @@
 """The orders of a synthetic Instacart day: who ordered how often and when, and which eval_set an order is in.
 
-Belongs here: everything in orders.csv. Not here: what the orders hold (instacart_baskets), how they are written down
-(instacart_files). The weights are rounded from the distributions of the published dataset.
+Belongs here: everything in orders.csv. Not here: the content of the orders (baskets.py), and how they are written
+(files.py). The weights are rounded from the distributions of the published dataset.
 """
 
 import math

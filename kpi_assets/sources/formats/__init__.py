@@ -1,8 +1,8 @@
-"""The formats of objects: one object for each, which holds all that verifying and loading has to know of it.
+"""The registry of the formats of objects.
 
-Belongs here: the registry. A format is added by its declaration in model/format_kinds.py, a module or package beside
-csv/, and its line here; nothing else names one. Not here: the interface (base.py), and what is no format but a wrong
-object (sources/signatures.py).
+A new format needs its declaration in model/format_kinds.py, a module or package beside csv/, and an entry here; no
+other module names a format. Not here: the interface (base.py), and recognizing objects of a wrong format
+(sources/signatures.py).
 """
 
 from kpi_assets.model.pipeline import Table
@@ -13,5 +13,5 @@ FORMATS: dict[str, Format] = {each.kind.name: each for each in (CsvFormat(),)}
 
 
 def format_of(table: Table) -> Format:
-    """The format of the object of a table that has one."""
+    """Return the format of a table's object."""
     return FORMATS[table.format.name]

@@ -1,7 +1,7 @@
-"""What a format has to offer, so that its objects can be verified, loaded and read record by record.
+"""The interface of a format, with which its objects are verified, loaded, and read record by record.
 
-Belongs here: the interface, and the errors by which a copy mode refuses bytes. Not here: any format (csv/ and whatever
-stands beside it), and the order in which the ways of loading are tried (materialize/load.py).
+Belongs here: the interface, and the errors with which a copy mode refuses bytes. Not here: any single format (csv/),
+and the order in which the ways of loading are tried (materialize/load.py).
 """
 
 from abc import ABC, abstractmethod
@@ -18,11 +18,11 @@ Types = Mapping[str, str]  # the columns of a table in order: name -> type
 
 
 class ModeMismatchError(Exception):
-    """The bytes are not of the kind that a copy mode takes; a more tolerant mode may take them."""
+    """A copy mode cannot load these bytes; a more tolerant mode may."""
 
 
 class UnprovenError(Exception):
-    """A record breaks the rules of its format, or holds a value that is not written as its type is."""
+    """A record breaks the rules of its format, or has a value that is not written in a form of its type."""
 
 
 class CopyStream(Protocol):
@@ -33,7 +33,7 @@ class CopyStream(Protocol):
 
     @property
     def records(self) -> int:
-        """How many records have passed. The count is independent of COPY's, so that rows lost by COPY are noticed."""
+        """The number of records so far. It is independent of COPY's count, so that rows lost by COPY are noticed."""
 
 
 class CopyMode(ABC):
@@ -41,33 +41,33 @@ class CopyMode(ABC):
 
     @abstractmethod
     def options(self, *, at_start: bool) -> str:
-        """The options of COPY … WITH (…) that describe the bytes; `at_start` is whether the part begins the object."""
+        """Return the options of COPY … WITH (…) for the bytes; `at_start` says whether the part begins the object."""
 
     @abstractmethod
     def stream(self, blocks: Iterable[bytes], types: Types, *, at_start: bool) -> CopyStream:
-        """What COPY is given for a part of the object; a mode may rewrite the bytes."""
+        """Return the bytes for COPY from a part of the object; a mode may rewrite them."""
 
 
 class Format(ABC):
     """One format of objects."""
 
     kind: ClassVar[FormatKind]
-    start_size: ClassVar[int] = 1 << 20  # bytes; as many are given to check_start
-    # From the fastest to the most tolerant; empty if COPY cannot load the format. Slices are loaded by the first.
+    start_size: ClassVar[int] = 1 << 20  # the bytes that check_start gets
+    # From the fastest to the most tolerant; empty if COPY cannot load the format. The first one loads slices.
     copy_modes: ClassVar[Sequence[CopyMode]] = ()
 
     @abstractmethod
     def check_start(self, start: bytes, types: Types) -> str:
-        """What is wrong with an object that begins with these bytes, and what to do; empty if nothing is."""
+        """Return what is wrong with an object that begins with these bytes, and what to do; empty if nothing is."""
 
     @abstractmethod
     def records(self, blocks: Iterable[bytes], types: Types) -> Iterator[Record]:
-        """The records of an object, one by one: each with its fields as texts, or with what is wrong with it."""
+        """Yield the records of an object, each with its fields as texts, or with its problem."""
 
     def find_cuts(self, store: Store, manifest: Manifest, column: int, count: int) -> list[Cut] | None:  # noqa: ARG002
-        """The `count - 1` places where an object can be cut between two keys; None if it cannot be cut so.
+        """Return the `count - 1` places where an object can be cut between two keys, or None if there are none.
 
-        `column` is the number of the column that holds the key, from 0. Whether the keys rise all through need not be
-        proven here: loading the parts proves it.
+        `column` is the number of the key's column, from 0. This method need not prove that the keys are in ascending
+        order: loading the parts proves it.
         """
         return None

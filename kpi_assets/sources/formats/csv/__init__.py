@@ -1,7 +1,7 @@
 """CSV in UTF-8 by RFC 4180, with a header line that names the table's columns.
 
-Belongs here: all that is known of CSV. header.py checks the first line, copy_modes.py prepares the bytes for COPY while
-proof.py proves them, cut.py finds places for slices, records.py reads the records one by one.
+header.py checks the first line, copy_modes.py prepares the bytes for COPY, proof.py proves on the way that they follow
+the rules, cut.py finds the places to cut for slices, and records.py reads the records one by one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,20 +18,20 @@ from kpi_assets.sources.store import Store
 
 
 class CsvFormat(Format):
-    """The format."""
+    """The format `csv`."""
 
     kind = CSV
     start_size = HEADER_LIMIT
     copy_modes = (PLAIN, QUOTED)
 
     def check_start(self, start: bytes, types: Types) -> str:
-        """Compare the first line with the columns."""
+        """Compare the first line with the columns of the table."""
         return header_problem(start, list(types))
 
     def find_cuts(self, store: Store, manifest: Manifest, column: int, count: int) -> list[Cut] | None:
-        """Look for records that begin with another key than the one before."""
+        """Find records with another key than the record before."""
         return find_cuts(store, manifest, column, count)
 
     def records(self, blocks: Iterable[bytes], types: Types) -> Iterator[Record]:
-        """Read by the grammar."""
+        """Read the records strictly by RFC 4180."""
         return read_records(blocks, list(types))

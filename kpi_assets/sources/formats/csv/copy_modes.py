@@ -1,7 +1,7 @@
-"""How COPY loads a CSV: as text, a third faster, where no quote and no backslash is in it; else as CSV.
+"""The copy modes of CSV: as text, a third faster, if it has no quote and no backslash; else as CSV.
 
-Belongs here: what both modes say to COPY, and the independent count of records. Not here: the proof that what passes is
-by the rules (proof.py).
+Belongs here: the options of both modes, and the independent count of records. Not here: the proof that the bytes follow
+the rules (proof.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,27 +10,27 @@ from dataclasses import dataclass
 from kpi_assets.sources.formats.base import CopyMode, ModeMismatchError, Types
 from kpi_assets.sources.formats.csv.proof import Proof
 
-_SPLIT = 128 << 10  # bytes cut at quotes at once: each part takes 90 bytes more
+_SPLIT = 128 << 10  # bytes split at quotes at once; each part takes 90 bytes of memory more
 
 
 @dataclass(frozen=True)
 class CsvCopy(CopyMode):
-    """One of the modes: COPY's own name of the format, and what the blocks must be for it."""
+    """One of the modes: the options of COPY, and a function that prepares the blocks or refuses them."""
 
     format_options: str
     prepare: Callable[[Iterable[bytes]], Iterable[bytes]]
 
     def options(self, *, at_start: bool) -> str:
-        """The header line lies in the part at the object's start, and in no other."""
+        """Return the options; only the part at the object's start has a header line."""
         return f"{self.format_options}, header match" if at_start else self.format_options
 
     def stream(self, blocks: Iterable[bytes], types: Types, *, at_start: bool) -> "CsvStream":
-        """The bytes as the object has them."""
+        """Return the bytes as they are in the object."""
         return CsvStream(self.prepare(blocks), types, at_start=at_start)
 
 
 class CsvStream:
-    """The bytes of a CSV, counted and proven while they pass."""
+    """The bytes of a CSV for COPY; their records are counted and proven on the way."""
 
     def __init__(self, blocks: Iterable[bytes], types: Types, *, at_start: bool) -> None:
         self._counter = RecordCounter(header=at_start)
@@ -46,9 +46,9 @@ class CsvStream:
 
 
 def plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the blocks on. Raises ModeMismatchError at the first one that holds a quote or a backslash.
+    """Yield the blocks unchanged. Raises ModeMismatchError at the first block with a quote or a backslash.
 
-    With a quote in it, lines may not be records; a backslash means something else in COPY's text format.
+    With quotes, a line may not be a record; a backslash has another meaning in COPY's text format.
     """
     for block in blocks:
         if b'"' in block or b"\\" in block:
@@ -57,9 +57,9 @@ def plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class RecordCounter:
-    """Counts the records of a CSV while its blocks pass by: line ends outside quotes, and a last line without one.
+    """Counts the records of a CSV block by block: line ends outside quotes, and a last line without line end.
 
-    A header that comes first is none of them.
+    The header line is not counted.
     """
 
     def __init__(self, *, header: bool = True) -> None:
@@ -69,11 +69,11 @@ class RecordCounter:
         self._open = False  # whether bytes follow the last line end
 
     def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Give the blocks on, counting."""
+        """Yield the blocks unchanged, and count their records."""
         for block in blocks:
             if b'"' in block:
                 for start in range(0, len(block), _SPLIT):
-                    parts = block[start : start + _SPLIT].split(b'"')  # by turns outside quotes and inside
+                    parts = block[start : start + _SPLIT].split(b'"')  # alternately outside and inside quotes
                     self._ends += b"".join(parts[self._quoted :: 2]).count(b"\n")
                     self._quoted ^= len(parts) % 2 == 0
             elif not self._quoted:

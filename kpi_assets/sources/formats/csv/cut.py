@@ -1,7 +1,7 @@
-"""Where a CSV can be cut, so that several COPYs load it at once: between two records that have different keys.
+"""Finds places to cut a CSV between two records with different keys, so that several COPYs load it at once.
 
-Belongs here: finding the places from a few of the object's bytes. Whether no quoted field holds a line end, and whether
-the keys rise all through, is proven later, when every byte is read and loaded.
+Only a few of the object's bytes are read. That no quoted field has a line end, and that the keys are in ascending
+order, is proven later, when every byte is loaded.
 """
 
 import re
@@ -16,9 +16,9 @@ _INTEGER = re.compile(rb"-?\d{1,18}")
 
 
 def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list[Cut] | None:
-    """The `count - 1` cuts, in order; None where no such cuts are found.
+    """Return the `count - 1` cuts, in order, or None if they are not found.
 
-    `column` is the number of the field that holds the key, from 0.
+    `column` is the number of the key's field, from 0.
     """
     size = manifest.size_bytes
     found = [_cut_after(store, manifest, column, size * number // count) for number in range(1, count)]
@@ -28,7 +28,7 @@ def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list
 
 
 def _cut_after(store: Store, manifest: Manifest, column: int, place: int) -> Cut | None:
-    """The first record after `place` with a greater key than the record before it; None where a key is not read."""
+    """Return the first record after `place` with a greater key than the record before, or None if there is none."""
     probe = store.head(manifest, PROBE, place)
     lines = probe.split(b"\n")
     offset, before = place + len(lines[0]) + 1, None

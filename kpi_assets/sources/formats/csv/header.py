@@ -1,7 +1,7 @@
 """The header line of a CSV, compared with the columns of its table.
 
-Belongs here: what may be wrong with the first line, said so that whoever delivers the file can correct it.
-Not here: the records below it (records.py), and objects that are no CSV (sources/signatures.py).
+Belongs here: the problems of the first line, in sentences for the people who deliver the file.
+Not here: the records below it (records.py), and objects that are not CSV (sources/signatures.py).
 """
 
 from collections import Counter
@@ -12,11 +12,11 @@ from kpi_assets.sources.formats.csv.records import GrammarError, cut_record
 from kpi_assets.sources.signatures import other_format
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-HEADER_LIMIT = 1 << 20  # bytes; a header line longer than that is no header
+HEADER_LIMIT = 1 << 20  # the most bytes of a header line
 
 
 def header_problem(start: bytes, columns: Sequence[str]) -> str:
-    """What is wrong with the first line of a CSV, compared with the contract's columns; empty if nothing is."""
+    """Return what is wrong with the first line of a CSV, compared with the contract's columns; empty if nothing is."""
     return other_format(start, "CSV") or _line_problem(start, columns)
 
 
@@ -25,7 +25,7 @@ def _line_problem(start: bytes, columns: Sequence[str]) -> str:
         return "it begins with a byte order mark: save it as plain UTF-8"
     line = start.split(b"\n", 1)[0].removesuffix(b"\r")
     if len(line) >= HEADER_LIMIT:
-        return "its first line does not end: it is no CSV with a header"
+        return "its first line does not end: it is not a CSV with a header"
     try:
         names = [(name or b"").decode() for name in cut_record(line)[0]]
     except UnicodeDecodeError:
@@ -49,7 +49,7 @@ def _difference(names: Sequence[str], columns: Sequence[str]) -> str:
 
 
 def _written_otherwise(names: Sequence[str], columns: Sequence[str]) -> str:
-    """What is wrong with a header that has the contract's columns in order, and writes them in another way."""
+    """Return what is wrong with a header that has the contract's columns in order but writes them in another way."""
     for delimiter, shown in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
         if len(names) == 1 and _plainly(names[0].split(delimiter)) == _plainly(columns) and len(columns) > 1:
             return f"its values are separated by {shown}, not by commas: export it with commas"
@@ -61,5 +61,5 @@ def _written_otherwise(names: Sequence[str], columns: Sequence[str]) -> str:
 
 
 def _plainly(names: Iterable[str]) -> list[str]:
-    """Names without what tells apart `Order ID`, `OrderId` and `order_id`."""
+    """Normalize names so that `Order ID`, `OrderId` and `order_id` are equal."""
     return ["".join(letter for letter in name.casefold() if letter.isalnum()) for name in names]

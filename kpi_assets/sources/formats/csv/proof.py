@@ -1,8 +1,8 @@
-"""The proof, at COPY's speed, that the records of a CSV are quoted and their values written by the rules.
+"""The proof, at COPY's speed, that the quotes and values of a CSV follow the rules.
 
 COPY accepts more than the rules do: it toggles on any quote, rounds numbers, and reads `today` as a date. So every byte
 on its way to COPY must match a regular expression of a whole record, made from the columns' types (model/written.py).
-Not here: what is wrong with a record that is not proven; reading it alone tells that (records.py).
+Not here: the problem of a record that is not proven, which is found by reading the records one by one (records.py).
 """
 
 import re
@@ -14,18 +14,18 @@ from kpi_assets.sources.formats.base import UnprovenError
 from kpi_assets.sources.formats.csv.header import BYTE_ORDER_MARK, HEADER_LIMIT
 from kpi_assets.sources.formats.csv.records import RECORD_LIMIT
 
-PIECE = 128 << 10  # bytes proven at once: meanwhile the server reads the piece before
-# Possessive repetitions keep no notes to go back by, of 60 bytes for each doubled quote; they are right since 3.11.5.
+PIECE = 128 << 10  # bytes proven at once, while the server reads the piece before
+# Possessive repetitions do not backtrack, which saves 60 bytes for each doubled quote; they are correct since 3.11.5.
 _POSSESSIVE = sys.version_info >= (3, 11, 5)
 _MORE, _RECORDS = (b"*+", b"++") if _POSSESSIVE else (b"*", b"{1,200}")
-LONGEST = RECORD_LIMIT if _POSSESSIVE else 1 << 20  # bytes of a record; a longer one is left to records.py
+LONGEST = RECORD_LIMIT if _POSSESSIVE else 1 << 20  # the most bytes of a record here; records.py handles longer ones
 _FREE = b'(?:"[^"]*(?:""[^"]*)%b"|[^",\r\n]*)' % _MORE
 
 
 class Proof:
-    """Proves the records of a CSV with these columns (name -> type) while its blocks pass by.
+    """Proves the records of a CSV with these columns (name -> type) block by block.
 
-    Sound only together with COPY, which gets the same bytes and enforces the number of fields of each line.
+    The proof is valid only together with COPY, which gets the same bytes and enforces the number of fields of a line.
     """
 
     def __init__(self, columns: Mapping[str, str], *, header: bool = True) -> None:
@@ -35,7 +35,7 @@ class Proof:
         names = b",".join(b'(?:"%b"|%b)' % (name, name) for name in (re.escape(name).encode() for name in columns))
         self._header = re.compile(b"(?:%b)?%b\r?\n" % (BYTE_ORDER_MARK, names))
         self._header_inside = re.compile(b"\n" + self._header.pattern)
-        # Mostly the header cannot come again unnoticed: one of its names is no value of its column.
+        # Usually a repeated header is not proven, because one of its names is not a value of its column.
         self._may_be_header = all(
             not form or re.fullmatch(form, name) for form, name in zip(forms, columns, strict=True)
         )
@@ -48,10 +48,10 @@ class Proof:
         self._size = self._enough = 0
 
     def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Give the bytes on, in pieces. Raises UnprovenError before the last of them is taken for loaded.
+        """Yield the bytes in pieces. Raises UnprovenError before the end, so that COPY does not commit.
 
-        That is so where a record breaks the rules of quoting, is the header again, or has a value that is not written
-        as its type is.
+        It does so if a record breaks the rules of quoting, repeats the header, or has a value that is not written in a
+        form of its type.
         """
         for block in filter(None, blocks):
             quick = b'"' not in block and (self._all_integers or self._all_free)
@@ -66,7 +66,7 @@ class Proof:
             raise UnprovenError
 
     def _take(self, piece: bytes) -> None:
-        """Prove what can be; what is left may only be the begin of a record."""
+        """Prove the complete records; the rest may only be the beginning of a record."""
         self._waiting.append(piece)
         self._size += len(piece)
         if self._size < self._enough:
@@ -75,11 +75,11 @@ class Proof:
         rest = data[self._proven(data) :]
         if len(rest) > LONGEST or (b"\n" in rest and b'"' not in rest):
             raise UnprovenError
-        # A long record is looked at again when twice as much is there, or it would be read over and over.
+        # A long record is tried again when twice as many bytes are there, so that it is not matched over and over.
         self._waiting, self._size, self._enough = [rest] if rest else [], len(rest), 2 * len(rest)
 
     def _proven(self, data: bytes) -> int:
-        """Where the first record begins that is not proven, or goes on behind the data."""
+        """Return where the first record begins that is not proven, or is not complete."""
         start = 0
         if self._wants_header:
             found = self._header.match(data)
@@ -99,7 +99,7 @@ class Proof:
         return self._matched(self._bare, self._bare_one, data, start)
 
     def _proven_quickly(self, data: bytes, start: int) -> int:
-        """Without quotes, of texts alone everything is proven, and of whole numbers alone the letters tell."""
+        """Prove data without quotes: any text is valid, and for whole numbers it is enough to check the characters."""
         if data.find(b"\n", start) - start > LONGEST:
             raise UnprovenError
         if self._all_integers and data[start:].translate(None, b"0123456789-,\r\n"):
@@ -116,12 +116,12 @@ class Proof:
 
 
 def _records(pattern: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Many records at once, and one."""
+    """Return the patterns for many records at once, and for one record."""
     return re.compile(b"(?:%b\r?\n)%b" % (pattern, _RECORDS)), re.compile(b"%b\r?\n" % pattern)
 
 
 def _pieces(block: bytes) -> Iterator[bytes]:
-    """About PIECE bytes each, to a line's end where one is near."""
+    """Cut a block into pieces of about PIECE bytes, at line ends if they are near."""
     start = 0
     while start < len(block):
         end = block.find(b"\n", start + PIECE, start + 2 * PIECE) + 1 or min(start + 2 * PIECE, len(block))

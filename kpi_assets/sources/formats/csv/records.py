@@ -1,7 +1,7 @@
-"""The records of a CSV, one by one, each with its fields or with what is wrong with it.
+"""Reads the records of a CSV one by one, each with its fields or with its problem.
 
-Belongs here: RFC 4180, strictly: a quote stands at the beginning and the end of a value, and doubled inside it.
-Not here: what the values mean (model/written.py), and the same rules proven at COPY's speed (proof.py).
+Belongs here: RFC 4180, strictly: quotes enclose a whole value, and quotes within it are doubled.
+Not here: the forms of values (model/written.py), and the proof of the same rules at COPY's speed (proof.py).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from kpi_assets.model import excerpt
 from kpi_assets.model.records import Record
 
-RECORD_LIMIT = 16 << 20  # bytes; a longer record is not read, so that none can take the memory
+RECORD_LIMIT = 16 << 20  # bytes; a longer record is not read, to bound the memory
 HEADER_AGAIN = "it is the header again: remove it where files were joined"
 TOO_LONG = f"it is longer than {RECORD_LIMIT >> 20} MiB"
-STRAY = "a quote stands inside a value or is followed by more of it: quote the whole value, and double the quotes in it"
+STRAY = "a quote is inside a value or is followed by more of it: quote the whole value, and double the quotes in it"
 OPEN = "a quote is not closed"
-CARRIAGE_RETURN = "a carriage return stands outside quotes"
+CARRIAGE_RETURN = "a carriage return is outside quotes"
 
 
 class GrammarError(Exception):
@@ -22,14 +22,14 @@ class GrammarError(Exception):
 
 
 class OpenQuoteError(GrammarError):
-    """A quote is not closed: in the bytes that are there, at least."""
+    """A quote is not closed within the bytes given."""
 
 
 def cut_record(data: bytes, start: int = 0) -> tuple[list[bytes | None], int]:
-    """The fields of the record that begins at `start`, and where it ends: behind its line end, or with the data.
+    """Return the fields of the record that begins at `start`, and its end: after its line end, or the end of the data.
 
-    A field is None where nothing stands, b"" where `""` stands. Raises GrammarError, and OpenQuoteError where more data
-    might close a quote.
+    A field is None if it is empty, and b"" for `""`. Raises GrammarError, or OpenQuoteError if more data might close a
+    quote.
     """
     fields: list[bytes | None] = []
     while True:
@@ -57,7 +57,7 @@ def cut_record(data: bytes, start: int = 0) -> tuple[list[bytes | None], int]:
 
 
 def _closing_quote(data: bytes, start: int) -> int:
-    """Where the quote stands that closes the field whose text begins at `start`."""
+    """Return the place of the quote that closes the field whose text begins at `start`."""
     end = data.find(b'"', start)
     while end >= 0 and data.startswith(b'"', end + 1):
         end = data.find(b'"', end + 2)
@@ -69,8 +69,8 @@ def _closing_quote(data: bytes, start: int) -> int:
 def read_records(blocks: Iterable[bytes], columns: Sequence[str]) -> Iterator[Record]:
     """Cut a CSV into its records, without the header, and each into the fields of its `columns`.
 
-    A record that cannot be read comes with its problem, as one line; reading goes on with the next line. What is held
-    in memory is bounded by RECORD_LIMIT and the size of a block, whatever the records are.
+    A record that cannot be read is yielded with its problem, as one line; reading continues with the next line.
+    RECORD_LIMIT and the size of a block bound the memory.
     """
     cut, header = _cut(_bounded(blocks)), list(columns)
     next(cut, None)
@@ -80,13 +80,13 @@ def read_records(blocks: Iterable[bytes], columns: Sequence[str]) -> Iterator[Re
 
 
 def _values(data: bytes, fields: Sequence[bytes | None], header: Sequence[str]) -> tuple[list[str | None], str]:
-    """The values of a record, and why it is none of a file with that header, if it is not."""
+    """Return the values of a record, and its problem in a file with that header; empty if there is none."""
     try:
         values = [None if field is None else field.decode() for field in fields]
     except UnicodeDecodeError:
         return [], _not_utf8(data)
     if b"\x00" in data:
-        return [], "it holds a NUL byte"
+        return [], "it contains a NUL byte"
     if len(values) != len(header):
         return [], f"it has {len(values)} fields, not {len(header)}"
     is_header = [(values[0] or "").removeprefix("\ufeff"), *values[1:]] == header
@@ -94,24 +94,24 @@ def _values(data: bytes, fields: Sequence[bytes | None], header: Sequence[str]) 
 
 
 def _not_utf8(data: bytes) -> str:
-    """Where it is not, counted from the begin of the record."""
+    """Return which byte is not UTF-8, counted from the beginning of the record."""
     try:
         data.decode()
     except UnicodeDecodeError as error:
         return f"byte {error.start} is not UTF-8"
-    raise AssertionError("a field of it is not")
+    raise AssertionError("a field of the record is not UTF-8")
 
 
 def _shown(data: bytes) -> str:
-    """What is kept of a record, as a text that Postgres stores."""
-    # A character has 4 bytes at most: what is left out here is cut below in any case, and says so.
+    """Return the excerpt of a record that is kept, as text that Postgres can store."""
+    # A character has at most 4 bytes: whatever is left out here would be cut below anyway.
     text = data[: 4 * excerpt.RECORD + 4].decode(errors="backslashreplace")
     return excerpt.cut(text.replace("\x00", "\\x00"), excerpt.RECORD)
 
 
 def _bounded(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the blocks on, without what goes beyond RECORD_LIMIT in a line."""
-    length = 0  # of the line that goes on
+    """Yield the blocks without the bytes of a line beyond RECORD_LIMIT."""
+    length = 0  # of the unfinished line
     for block in blocks:
         end = block.find(b"\n")
         if end < 0:
@@ -126,7 +126,7 @@ _Cut = tuple[int, bytes, list[bytes | None], str]
 
 
 def _cut(blocks: Iterator[bytes]) -> Iterator[_Cut]:
-    """(number of its first line, bytes without the line end, fields, problem or "") of each record, the header too."""
+    """Yield (first line, bytes without the line end, fields, problem or "") for each record, including the header."""
     data, start, line, more = b"", 0, 1, True
     while more or start < len(data):
         found = _next(data, start, is_all=not more)
@@ -143,7 +143,7 @@ def _cut(blocks: Iterator[bytes]) -> Iterator[_Cut]:
 
 
 def _next(data: bytes, start: int, *, is_all: bool) -> tuple[list[bytes | None], str, int] | None:
-    """(fields, problem or "", end) of the record at `start`; None where the data goes on and is needed to tell.
+    """Return (fields, problem or "", end) of the record at `start`, or None if more data is needed.
 
     A record that breaks the rules ends with its first line.
     """
@@ -167,7 +167,7 @@ def _next(data: bytes, start: int, *, is_all: bool) -> tuple[list[bytes | None],
 
 
 def _problem(line: bytes, *, is_long: bool) -> str:
-    """What is wrong with a record, told by its first line: where that opens a quote, whatever stands behind it."""
+    """Return the problem of a record by its first line alone: it may open a quote that a later line closes."""
     if len(line) > RECORD_LIMIT:
         return TOO_LONG
     try:
