@@ -105,8 +105,8 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     assert small("doctor").line("no file describes") == f"advice database small: {advice}"
 
     asked = small.kpi.process("drop", NAME, "marts.things", code=2, KPI_SQL_DIR=str(small.sql))
-    assert f"{orphan} goes; no file describes it." in asked.out
-    assert "error: Nobody is there to answer, so nothing was dropped: say --yes to drop it." in asked.err
+    assert f"{orphan} will be dropped; no file describes it." in asked.out
+    assert "error: Nobody answered, so nothing was dropped: give --yes to drop it." in asked.err
     assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], "nobody said yes"
     assert small("drop", NAME, "marts.things", "--yes").line("dropped") == (
         f"dropped {orphan}; the ledger keeps what was published."
