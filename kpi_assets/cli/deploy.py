@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.cli.workspace import prepare_bucket
 from kpi_assets.doctor import content, instance, lake, machine, warehouse
-from kpi_assets.doctor.finding import Finding, broken, guarded
+from kpi_assets.doctor.finding import Finding, broken, errors_as_findings
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance.folder import DATABASE
@@ -87,7 +87,7 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
                 prepare_bucket(servers.stack, pipeline)
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
                 if deep:
-                    yield from guarded("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
+                    yield from errors_as_findings("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
             yield from instance.instance(config, pipelines)
     except UserError as error:
         yield from (broken("files and embedded servers", sentence) for sentence in error.sentences)

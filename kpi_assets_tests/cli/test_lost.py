@@ -50,8 +50,9 @@ def test_rows_that_are_gone_are_named_and_built_again(small: Small) -> None:
         KPI_SQL_DIR=str(small.sql),
     )
     assert small("doctor", code=1).line("broken", "small") == (
-        f"broken database small: the rows of marts.things of {FIRST} and of 1 more load_dates are gone, which the "
-        f"ledger calls published: `kpi backfill small --from {FIRST} --to {SECOND} --only lost` makes them again"
+        f"broken database small: the rows of marts.things of {FIRST} and of 1 more load_dates are gone, although "
+        f"the ledger says they are published: `kpi backfill small --from {FIRST} --to {SECOND} --only lost` builds "
+        "them again"
     )
     before = small.kpi.rows("select count(*) from ops.publishes where asset = 'raw.things'", database=NAME)
     assert "2 run." in small("backfill", NAME, *LAST, "--only", "lost").out
@@ -65,7 +66,7 @@ def test_what_only_warns_is_named_by_plan_and_doctor(small: Small) -> None:
     assert small("plan", NAME, *LAST).line("warning") == f"warning {warning}."
     assert "warning" not in small("plan", NAME, "--from", FIRST, "--to", FIRST).out
     assert small("doctor").line("not_seen_before") == (
-        f"advice database small: {warning} (it only warns): `kpi checks small` has the rows"
+        f"advice database small: {warning} (a warning): `kpi checks small` prints the rows"
     )
 
 
@@ -129,6 +130,6 @@ def test_a_removed_pipeline_is_named(small: Small, tmp_path: Path) -> None:
     other = shutil.copytree(small.sql, tmp_path / "sql")
     (other / NAME).rename(other / "tiny")
     assert small.kpi("doctor", KPI_SQL_DIR=str(other)).line("database small") == (
-        "advice database small: no folder below KPI_SQL_DIR describes it any more; in it 2 tables are published, and 0 "
-        "incidents open: put the folder back, or drop the database"
+        "advice database small: no folder below KPI_SQL_DIR describes it any more; it has 2 published tables and 0 "
+        "open incidents: put the folder back, or drop the database"
     )
