@@ -109,7 +109,7 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     assert f"{orphan} will be dropped; no file describes it." in asked.out
     assert "error: Nobody answered, so nothing was dropped: give --yes to drop it." in asked.err
     assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], "nobody said yes"
-    assert small("drop", NAME, "marts.things", "--yes").line("dropped") == (
+    assert small("drop", NAME, "marts.things", "--yes").line("dropped marts") == (
         f"dropped {orphan}; the ledger keeps what was published."
     )
     assert small.kpi.rows("select to_regclass('marts.things')", database=NAME) == [(None,)]
