@@ -1,4 +1,4 @@
-"""Channels: Slack, a webhook, mail and the log. Each sends a message, or says in a few words why it could not.
+"""Channels: Slack, a webhook, mail and the log. Each sends a message, or raises a short reason why it could not.
 
 An error repeats the code of a server's answer and never its text, because the text could quote a secret that was sent.
 """
@@ -36,7 +36,7 @@ class Channel(Protocol):
 
     @property
     def name(self) -> str:
-        """Slack, webhook, email or log."""
+        """One of slack, webhook, email and log."""
         ...
 
     def send(self, message: Message, seconds: float) -> None:
@@ -45,7 +45,7 @@ class Channel(Protocol):
 
 
 def channels(settings: Settings) -> list[Channel]:
-    """The channels that the settings name."""
+    """Return the channels that the settings name."""
     found: list[Channel] = []
     if settings.alert_log:
         found.append(Log())
@@ -113,7 +113,7 @@ class Email:
             try:
                 refused = server.send_message(self._mail(message))
                 with suppress(smtplib.SMTPException, OSError):
-                    server.quit()  # the mail is theirs already
+                    server.quit()  # the server has accepted the mail already
             finally:
                 server.close()
         if refused:
@@ -197,5 +197,5 @@ def _as_channel_error() -> Iterator[None]:
 
 
 def _slack(text: str) -> str:
-    """Text without the characters from which Slack makes mentions and links."""
+    """Escape the characters from which Slack makes mentions and links."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -26,11 +26,11 @@ def deliver(
     *,
     run_history_days: int = 0,
 ) -> dict[str, str]:
-    """Send the alerts that are due, in about `seconds` per channel; returns the reason for each channel that failed.
+    """Send the alerts that are due, in about `seconds` per channel; return the reason for each channel that failed.
 
     Alerts of one cause are one message. MOST_MESSAGES limits the messages within a minute. A channel that fails gets
-    nothing more in this pass, and its alerts are due again later. No channel makes this raise. Raises WarehouseError
-    where the outbox cannot be used.
+    nothing more in this pass, and its alerts are due again later. An error of a channel is not raised. Raises
+    WarehouseError if the outbox cannot be used.
     """
     problems: dict[str, str] = {}
     try:

@@ -47,14 +47,14 @@ class Message:
     load_dates: list[str]
 
     def text(self) -> str:
-        """The whole message, a line for each part."""
+        """Return the whole message, with a line for each part."""
         return "\n".join([self.title, *(f"- {detail}" for detail in self.details), self.link])
 
 
 def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0) -> Message:
-    """The message about these alerts of a pipeline, which are sorted oldest first, with a link below `ui_url`.
+    """Return the message about alerts of one pipeline, sorted oldest first, with a link below `ui_url`.
 
-    Runs that ended `run_history_days` ago may be deleted by now, so the link does not lead to them; 0: none is deleted.
+    Runs that ended `run_history_days` ago may be deleted by now, so the link does not lead to them; 0 deletes none.
     """
     first = alerts[0]
     days = sorted({str(alert.load_date) for alert in alerts if alert.load_date})
@@ -84,7 +84,7 @@ def _title(alerts: Sequence[Alert], kinds: Counter[Kind]) -> str:
 
 
 def _sentence(alerts: Sequence[Alert]) -> str:
-    """What happened, for alerts of one kind."""
+    """Return a sentence on what happened, for alerts of one kind."""
     kind, one, several = alerts[0].kind, *_TITLES[alerts[0].kind]
     if len(alerts) > 1:
         return f"{_all(alerts)} {several}{_MORE.get(kind, '')}"
@@ -136,15 +136,15 @@ def _cut(text: str) -> str:
 
 
 def verdict_path(pipeline: str, name: str, run_id: str) -> str:
-    """The UI's page with the check results of `schema.table` or `s3.table` in one run.
+    """Return the UI's page with the check results of `schema.table` or `s3.table` in one run.
 
-    A later run does not change this page, while it does change the page of the asset.
+    A later run changes the page of the asset, but not this page.
     """
     return _step_path(pipeline, name, run_id, "|type:ASSET_CHECK_EVALUATION")
 
 
 def _common_path(alerts: Sequence[Alert], kinds: Counter[Kind], runs: set[str | None], oldest: datetime | None) -> str:
-    """The UI's page for several alerts: of one held table its first build, else their run or the list of runs."""
+    """Return the UI's page for several alerts: the first build of a held table, else their run or the list of runs."""
     first = alerts[0]
     if len(kinds) == 1 and first.kind == "held" and len({alert.job for alert in alerts}) == 1:
         return _path(first, oldest)
@@ -152,7 +152,7 @@ def _common_path(alerts: Sequence[Alert], kinds: Counter[Kind], runs: set[str | 
 
 
 def _path(alert: Alert, oldest: datetime | None) -> str:
-    """The UI's page for one alert: of its run, if that is newer than `oldest`, else of its asset."""
+    """Return the UI's page for one alert: that of its run if it is newer than `oldest`, else that of its asset."""
     if alert.job and alert.kind != "failed" and not alert.run_id and not alert.load_date:
         return "/automation"
     if not alert.run_id or (oldest and alert.opened_at <= oldest):
@@ -165,13 +165,13 @@ def _path(alert: Alert, oldest: datetime | None) -> str:
 
 
 def _step_path(pipeline: str, name: str, run_id: str, more: str = "") -> str:
-    """The log of a run, filtered for the step that builds an asset."""
+    """Return the page with the log of a run, filtered for the step that builds an asset."""
     step = "__".join((pipeline, *Relation.parse(name)))
     return f"/runs/{_quoted(run_id)}?logs={_quoted(f'step:{step}{more}')}"
 
 
 def _asset_path(alert: Alert) -> str:
-    """The page of the asset of an alert, at its load_date; of an alert without an asset, the list of the objects."""
+    """Return the page of the asset of an alert, at its load_date; without an asset, the list of the objects."""
     if not _is_asset(alert):
         return f"/assets/{_quoted(alert.pipeline_name)}/s3"
     assert alert.job
@@ -180,7 +180,7 @@ def _asset_path(alert: Alert) -> str:
 
 
 def _is_asset(alert: Alert) -> bool:
-    """Whether it is about a table or an object, and not about the job of a run."""
+    """Whether the alert is about a table or an object, and not about the job of a run."""
     return is_asset(alert.job or "")
 
 

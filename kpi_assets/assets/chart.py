@@ -15,13 +15,13 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
 
-INLINE = 1000  # characters from which the UI hides Markdown metadata behind a click
-WIDTH = 36  # letters of a line that the page shows: longer lines are cut, and a bar that is cut misleads
+INLINE = 1000  # the UI hides Markdown metadata of so many characters or more behind a click
+WIDTH = 36  # characters of a line: the page cuts longer lines, and a bar that is cut misleads
 BLOCK = "█"
 
 
 def description(table: Table) -> str:
-    """The header's description; for a KPI with the chart below it, which the UI shows before the columns.
+    """Return the header's description; for a KPI with its chart below, which the UI shows before the columns.
 
     It begins with the sentence, because the UI's lists show the beginning as it is written. Where the UI leaves out
     images, as in the graph, it shows the alternative text of the image, so that is a sentence too.
@@ -36,19 +36,19 @@ def description(table: Table) -> str:
 def metadata_of(
     chart: Chart, rows: ChartRows, relation: Relation, load_date: str
 ) -> dict[str, dg.MarkdownMetadataValue]:
-    """The metadata of a materialization, in this order: first what the UI shows without a click."""
+    """Return the metadata of a materialization, first the part that the UI shows without a click."""
     return {"bars": bars(chart, rows.bars), "chart": markdown(chart, rows, relation, load_date)}
 
 
 def markdown(chart: Chart, rows: ChartRows, relation: Relation, load_date: str) -> dg.MarkdownMetadataValue:
-    """The chart as an image that is part of the metadata itself."""
+    """Return the chart as an image that is embedded in the metadata."""
     title = f"{chart.y} by {chart.x}: {relation}, {load_date}{left_out(rows)}"
     image = base64.b64encode(svg(rows.bars, title).encode()).decode()
     return dg.MetadataValue.md(f"![{chart.y} by {chart.x}](data:image/svg+xml;base64,{image})")
 
 
 def bars(chart: Chart, rows: Rows) -> dg.MarkdownMetadataValue:
-    """The chart as a small table with bars of letters, short enough that the UI shows it at once."""
+    """Return the chart as a small table with bars of characters, short enough that the UI shows it at once."""
     if not rows:
         return dg.MetadataValue.md("no rows")
     for letters, width in ((18, WIDTH), (12, 24)):
@@ -61,7 +61,7 @@ def bars(chart: Chart, rows: Rows) -> dg.MarkdownMetadataValue:
 
 
 def _lines(rows: Rows, letters: int, width: int) -> list[str]:
-    """A line for each row; the longest bar fills the width that labels and values leave."""
+    """Return a line for each row. The longest bar fills the width that labels and values leave."""
     values = [number(value) for _, value in rows]
     longest = min(max(len(label) for label, _ in rows), letters) + max(map(len, values))
     blocks = min(max(width - longest, 3), 20)

@@ -1,7 +1,7 @@
 """Assets: one for each S3 object and one for each file below sql/, all partitioned by load_date.
 
-An asset's checks run inside its step, before it is published. Where one of them holds the build, its evaluation is
-recorded for that load_date and no materialization is. Then Dagster skips the steps after it, and no other run can build
+An asset's checks run inside its step, before it is published. If a check holds the build, its evaluation is recorded
+for that load_date, and no materialization. Then Dagster skips the steps after it, and no other run can build
 on the partition. The step does not fail, because the UI shows everything that a failed run skipped as failed too.
 """
 
@@ -31,7 +31,7 @@ RESOURCES = {"s3", "run_log", "progress"}
 
 
 def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """Every asset of a pipeline."""
+    """Return every asset of a pipeline."""
     return [
         *(_object_asset(pipeline, table) for table in pipeline.object_tables),
         *(_table_asset(pipeline, table) for table in pipeline.tables.values()),
@@ -39,7 +39,7 @@ def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 
 
 def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
-    """The S3 object of a raw table. Its materialization says that the object was there, and which bytes it had."""
+    """Return the asset of a raw table's S3 object. A materialization records that the object existed, and its bytes."""
     key, partitions = object_key(table), load_dates(pipeline)
     checks = object_checks(table)
     spec = dg.AssetSpec(
@@ -87,14 +87,14 @@ def _object_events(
         state = "missing" if manifest is None else "held"
         context.log.error(f"{key.to_user_string()} of {partition} is {state}: {_reasons(outcome.results)}")
         return
-    described = _or_warned(context, "What describes it", lambda: metadata.object_metadata(manifest)) or {}
+    described = _make_or_warn(context, "Its metadata", lambda: metadata.object_metadata(manifest)) or {}
     # The manifest is the data version: a replaced object makes everything downstream stale.
     yield from _materialized(context, key, partition, manifest.hash, described)
-    yield from _or_warned(context, "The results of its checks", evaluated) or []
+    yield from _make_or_warn(context, "The results of its checks", evaluated) or []
 
 
 def _since_any_build(freshness: Freshness) -> dg.FreshnessPolicy:
-    """Dagster's policy, which counts the hours from the latest materialization, whichever load_date it was of.
+    """Return Dagster's policy, which counts the hours from the latest materialization of any load_date.
 
     A load_date may be built from its first minute on, and counts as late some hours after its end. So the policy is a
     day longer, and a table that is on time by its load_dates (monitoring/freshness.py) is never late for Dagster.
@@ -103,7 +103,7 @@ def _since_any_build(freshness: Freshness) -> dg.FreshnessPolicy:
 
 
 def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
-    """One file below sql/."""
+    """Return the asset of one file below sql/."""
     key, partitions = table_key(pipeline.name, table.relation), load_dates(pipeline)
     layer, kpi, freshness = table.relation.schema, table.header.kpi, table.header.freshness
     upstream = [
@@ -163,9 +163,9 @@ def _table_events(
             f"before; the candidate is kept as {outcome.candidate}."
         )
         return
-    described = _or_warned(context, "What describes it", lambda: metadata.build_metadata(pipeline, table, outcome))
+    described = _make_or_warn(context, "Its metadata", lambda: metadata.build_metadata(pipeline, table, outcome))
     if kpi := table.header.kpi:
-        pictures = _or_warned(
+        pictures = _make_or_warn(
             context, "Its chart", lambda: chart.metadata_of(kpi.chart, outcome.chart, table.relation, partition)
         )
         described = {**(pictures or {}), **(described or {})}
@@ -175,22 +175,24 @@ def _table_events(
     def evaluated() -> list[dg.AssetCheckEvaluation]:
         return list(evaluations(context.instance, key, partition, outcome.results, where))
 
-    yield from _or_warned(context, "The results of its checks", evaluated) or []
+    yield from _make_or_warn(context, "The results of its checks", evaluated) or []
 
 
-def _or_warned(context: dg.AssetExecutionContext, what: str, make: Callable[[], T]) -> T | None:
-    """What `make` gives; None and a warning where it fails. By then the build is published, so it must not fail."""
+def _make_or_warn(context: dg.AssetExecutionContext, what: str, make: Callable[[], T]) -> T | None:
+    """Return what `make` returns. If it fails, warn and return None, because the build is published already."""
     try:
         return make()
     except Exception as error:
-        context.log.warning(f"{what} cannot be shown ({type(error).__name__}: {error}); what was built stands.")
+        context.log.warning(
+            f"{what} cannot be shown ({type(error).__name__}: {error}); what was built stays published."
+        )
         return None
 
 
 def _materialized(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, data_version: str, described: dict[str, Any]
 ) -> Iterator[Any]:
-    """The materialization of a partition: the step's result where the run has one load_date, else an event."""
+    """Yield the materialization of a partition: the step's result if the run has one load_date, else an event."""
     if _is_single_partition_run(context):
         yield dg.MaterializeResult(asset_key=key, metadata=described, data_version=dg.DataVersion(data_version))
     else:
@@ -206,7 +208,7 @@ def evaluations(
     results: Iterable[CheckResult],
     where: Mapping[str, str],
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """The results of checks of one load_date, as evaluations.
+    """Yield the check results of one load_date as evaluations.
 
     Yield them after the materialization of the load_date. An evaluation names the materialization that it is about, and
     Dagster shows a load_date as unchecked if its latest materialization has none. None of them is blocking, whatever
@@ -241,7 +243,7 @@ def _latest_materialization(
 
 
 def _check_outputs(key: dg.AssetKey, checks: Sequence[Check]) -> Iterator[dg.Output[None]]:
-    """An output for each check, which Dagster requires; the evaluations were yielded before."""
+    """Yield an output for each check, which Dagster requires; the evaluations were yielded before."""
     for check in checks:
         yield dg.Output(None, output_name=f"{key.to_python_identifier()}_{check.name}")
 

@@ -21,11 +21,11 @@ from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.printable import printable, strict_json
 
-CELL = 80  # letters of a value in a preview
+CELL = 80  # characters of a value in a preview
 
 
 def column_schema(table: Table) -> dg.TableSchema:
-    """The columns with their types and descriptions, as in the database."""
+    """Return the columns with their types and descriptions, as in the database."""
     declared = table.header.columns.items()
     return dg.TableSchema(
         columns=[
@@ -36,7 +36,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def column_lineage(pipeline: Pipeline, table: Table) -> dg.TableColumnLineage:
-    """For each column, the columns that it is computed from; for a raw table, the columns of its object."""
+    """Map each column to the columns that it is computed from; for a raw table, to the column of its object."""
     if table.has_object:
         origin = object_key(table)
         return dg.TableColumnLineage(
@@ -53,17 +53,17 @@ def column_lineage(pipeline: Pipeline, table: Table) -> dg.TableColumnLineage:
 
 
 def table_key(pipeline: str, relation: Relation) -> dg.AssetKey:
-    """The asset key of a table."""
+    """Return the asset key of a table."""
     return dg.AssetKey([pipeline, *relation])
 
 
 def object_key(table: Table) -> dg.AssetKey:
-    """The asset key of a raw table's object."""
+    """Return the asset key of a raw table's object."""
     return dg.AssetKey([table.pipeline, OBJECTS, table.relation.table])
 
 
 def definition_metadata(pipeline: Pipeline, table: Table) -> dict[str, Any]:
-    """The metadata of a table that is known before its first build."""
+    """Return the metadata of a table that is known before its first build."""
     return {
         "dagster/column_schema": column_schema(table),
         "dagster/relation_identifier": f"{pipeline.name}.{table.relation}",
@@ -73,7 +73,7 @@ def definition_metadata(pipeline: Pipeline, table: Table) -> dict[str, Any]:
 
 
 def code_reference(table: Table) -> dict[str, Any]:
-    """The link to the file below sql/."""
+    """Return the link to the file below sql/."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         file = dg.LocalFileCodeReference(file_path=str(table.path.resolve()), line_number=1, label=table.path.name)
@@ -81,15 +81,15 @@ def code_reference(table: Table) -> dict[str, Any]:
 
 
 def sql_text(table: Table) -> dg.MarkdownMetadataValue:
-    """The SELECT as it stands in the file."""
+    """Return the SELECT as it is written in the file."""
     assert table.query is not None
     text = table.query.sql.strip()
-    fence = "`" * (2 + max(map(len, re.findall("`+", text)), default=1))  # longer than any in it, so none ends it
+    fence = "`" * (2 + max(map(len, re.findall("`+", text)), default=1))  # longer than any in the text
     return dg.MetadataValue.md(f"{fence}sql\n{text}\n{fence}")
 
 
 def object_metadata(manifest: Manifest) -> dict[str, Any]:
-    """The manifest of an object."""
+    """Return the manifest of an object as metadata."""
     return {
         "dagster/uri": f"s3://{manifest.bucket}/{manifest.key}",
         "bytes": manifest.size_bytes,
@@ -101,7 +101,7 @@ def object_metadata(manifest: Manifest) -> dict[str, Any]:
 
 
 def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> dict[str, Any]:
-    """The figures of a published build; the UI plots numbers over the load_dates."""
+    """Return the figures of a published build. The UI plots numbers over the load_dates."""
     seconds = sum(outcome.seconds.values())
     return {
         "verdict": verdict(outcome.results),
@@ -125,14 +125,14 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
 
 
 def verdict(results: Sequence[CheckResult]) -> str:
-    """One line on the checks of a build: how many passed, and the message of each that did not."""
+    """Return one line on the checks of a build: how many passed, and the message of each that did not."""
     failed = [f"{result.name} ({result.message})" for result in results if not result.passed]
     passed = f"{len(results) - len(failed)} of {len(results)} checks passed"
     return cut("; ".join([passed, *failed]), RECORD)
 
 
 def window_metadata(window: Window | None) -> dict[str, Any]:
-    """How many load_dates of its window a table with `lookback` was built from."""
+    """Return from how many load_dates of its window a table with `lookback` was built."""
     if window is None:
         return {}
     return {
@@ -143,7 +143,7 @@ def window_metadata(window: Window | None) -> dict[str, Any]:
 
 
 def check_metadata(result: CheckResult, where: Mapping[str, str]) -> dict[str, Any]:
-    """The figures of a check and a few bad rows; `where` names the relation or object to look at, under its kind."""
+    """Return the figures of a check and a few bad rows; `where` maps a kind to the relation or object to look at."""
     found: dict[str, Any] = {**where}
     if result.metric is not None:
         found["metric"] = _number(result.metric)
@@ -156,7 +156,7 @@ def check_metadata(result: CheckResult, where: Mapping[str, str]) -> dict[str, A
 
 
 def _number(value: float | Decimal) -> float | str:
-    """A number that the UI can plot; as text where JSON has no such number, for example NaN."""
+    """Return a number that the UI can plot; as text if JSON has no such number, for example NaN."""
     try:
         number = float(value)
     except OverflowError:
@@ -165,7 +165,7 @@ def _number(value: float | Decimal) -> float | str:
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
-    """A few rows as a table."""
+    """Return a few rows as a table."""
     if not rows:
         return dg.MetadataValue.md("no rows")
     names = list(rows[0])
@@ -174,7 +174,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValu
 
 
 def cell(value: Any, letters: int = CELL) -> str:
-    """A value for a cell of a Markdown table: escaped, so that it is no markup, and cut after so many letters."""
+    """Return a value for a cell of a Markdown table: without markup, and cut after `letters` characters."""
     if value is None:
         return "*NULL*"
     text = printable(value)

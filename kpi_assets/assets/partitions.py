@@ -14,12 +14,12 @@ from kpi_assets.model.pipeline import Pipeline
 
 
 def load_dates(pipeline: Pipeline) -> dg.DailyPartitionsDefinition:
-    """One partition a day from the pipeline's start up to today, which is included."""
+    """Return one partition for each day from the pipeline's start_date to today, including today."""
     return dg.DailyPartitionsDefinition(start_date=pipeline.config.start_date.isoformat(), timezone="UTC", end_offset=1)
 
 
 def dependency(key: dg.AssetKey, lookback: int | None) -> dg.AssetDep:
-    """The dependency on another asset: on the same load_date, or on the last `lookback` load_dates up to it.
+    """Return the dependency on another asset: on the same load_date, or on the last `lookback` load_dates up to it.
 
     The first load_dates of a pipeline have a shorter window.
     """
@@ -36,7 +36,7 @@ def dependency(key: dg.AssetKey, lookback: int | None) -> dg.AssetDep:
 def check_specs(
     key: dg.AssetKey, checks: Iterable[Check], partitions: dg.PartitionsDefinition[str]
 ) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset, each with one result for each load_date."""
+    """Return the checks of an asset, each with one result for each load_date."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [

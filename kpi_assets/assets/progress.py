@@ -9,12 +9,12 @@ from kpi_assets.printable import printable
 
 EVERY = 10.0  # seconds between two lines about the same phase
 
-# (logger, name of the table or object) -> the callback that a build calls with its progress.
+# (logger, name of the table or object and load_date) -> the callback that a build calls with its progress.
 Reporter = Callable[[Any, str], Progress]
 
 
 def to_log(log: Any, subject: str) -> Progress:
-    """Writes a line to the run's log when a phase begins, and one every EVERY seconds while it goes on."""
+    """Return a callback that logs a line when a phase begins, and one every EVERY seconds while it goes on."""
     last = ("", 0.0)
 
     def report(phase: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The resources of assets: S3, and the run log with the session of the run that they are in."""
+"""The resources of assets: S3, and the run log with the database session of the run."""
 
 import sys
 from collections.abc import Iterator, Mapping, Set
@@ -11,7 +11,7 @@ import dagster as dg
 from psycopg import Connection
 from pydantic import SecretStr
 
-from kpi_assets.assets.run_tags import PARTITION, is_by_itself
+from kpi_assets.assets.run_tags import PARTITION, is_automatic
 from kpi_assets.dagster_internals import end_as_canceled, silence_missing_check_warnings
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
@@ -27,7 +27,7 @@ from kpi_assets.settings import Settings, settings
 from kpi_assets.sources.store import client, open_store
 from kpi_assets.warehouse.connection import open_session
 
-OUTCOME = "kpi/outcome"  # tag
+OUTCOME = "kpi/outcome"  # a run tag
 KEPT_BACK = {
     "held": "A gate held something. What follows was skipped.",
     "missing": "An object has not landed. What follows was skipped.",
@@ -39,19 +39,19 @@ silence_missing_check_warnings()
 
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
 def plain_s3(_context: dg.InitResourceContext) -> Any:
-    """The same client that the S3Resource of dagster-aws gives."""
+    """Return a client as the S3Resource of dagster-aws does."""
     return client(settings())
 
 
 class Run:
     """One Dagster run in the run log: opened with its first build in a pipeline, closed when the run ends.
 
-    Its session stays open for that time, because the run counts as running while the session lives. `by_itself` says
+    Its session stays open for that time, because the run counts as running while its session exists. `automatic` says
     that the sensor or the schedule requested the run. Such a run checks again whether there is anything to do.
     """
 
-    def __init__(self, run_id: str, job: str, load_date: date | None, *, by_itself: bool = False) -> None:
-        self.run_id, self.job, self.load_date, self.by_itself = run_id, job, load_date, by_itself
+    def __init__(self, run_id: str, job: str, load_date: date | None, *, automatic: bool = False) -> None:
+        self.run_id, self.job, self.load_date, self.automatic = run_id, job, load_date, automatic
         self._sessions: dict[str, tuple[Pipeline, Connection[Any]]] = {}
         self._rows: dict[str, int] = {}
         self._turns: set[tuple[str, date]] = set()
@@ -59,12 +59,12 @@ class Run:
         self._lock = Lock()
 
     def unneeded(self, pipeline: Pipeline, s3: Any, on_progress: Progress, load_date: date) -> str | None:
-        """Why a run that was requested by itself has nothing left to do; None where it has, and for any other run.
+        """Return why an automatic run has nothing left to do; None if it has, and for any other run.
 
         A backfill or a person may have built the load_date after the request. This is checked once, as soon as no other
         run builds the load_date, and before the run log has a row of this run. Raises UserError.
         """
-        if self.by_itself and pipeline.name not in self._unneeded:
+        if self.automatic and pipeline.name not in self._unneeded:
             pipeline.check_load_date(load_date)
             session, config = self._session(pipeline, server_of(settings())), settings()
             self._await_turn(pipeline, session, load_date, on_progress)
@@ -79,11 +79,11 @@ class Run:
     def context(
         self, pipeline: Pipeline, s3: Any, on_progress: Progress, load_date: date | None = None
     ) -> BuildContext:
-        """What a build of this run in a pipeline needs; `s3` is a boto3 client.
+        """Return what a build of this run in a pipeline needs; `s3` is a boto3 client.
 
-        With a load_date, it waits until no other run builds that load_date, because each of two runs would replace the
-        inputs of the other. Raises UserError where the warehouse cannot be used. For a load_date that may not be built
-        it raises UserError before anything is written.
+        With a load_date, wait until no other run builds that load_date, because each of two runs would replace the
+        inputs of the other. Raises UserError if the warehouse cannot be used, and for a load_date that may not be
+        built, before anything is written.
         """
         if load_date:
             pipeline.check_load_date(load_date)
@@ -97,7 +97,7 @@ class Run:
         )
 
     def build_statuses(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
-        """The status of each build of this run so far, by load_date and by table or object."""
+        """Return the status of each build of this run so far, by load_date and by table or object."""
         return run_states.of_run_by_load_date(self._begun(pipeline, server_of(settings())), self.run_id)
 
     def _await_turn(self, pipeline: Pipeline, session: Connection[Any], load_date: date, on_progress: Progress) -> None:
@@ -106,7 +106,7 @@ class Run:
             self._turns.add((pipeline.name, load_date))
 
     def _begun(self, pipeline: Pipeline, server: SecretStr) -> Connection[Any]:
-        """The run's session, with its row in the run log."""
+        """Return the run's session, after its row in the run log was written."""
         session = self._session(pipeline, server)
         with self._lock:
             if pipeline.name not in self._rows:
@@ -128,7 +128,7 @@ class Run:
     def close(self) -> set[str]:
         """Close the run's rows with the status of its builds, and the incidents of the load_dates that it published.
 
-        Returns these statuses: success, missing, held, failed or unneeded; none where no build was begun.
+        Returns these statuses: success, missing, held, failed or unneeded; none if no build was started.
         """
         outcomes = {"unneeded"} if any(self._unneeded.values()) else set()
         for name, (pipeline, session) in self._sessions.items():
@@ -140,14 +140,14 @@ class Run:
 
 
 def _load_date_of(tags: Mapping[str, str]) -> date | None:
-    """The load_date of a run's row; None where the tag is no load_date, which the run's steps report."""
+    """Return the load_date of a run's row; None if the tag is no load_date, which the run's steps report."""
     with suppress(ValueError):
         return parse_date(tags.get(PARTITION, ""))
     return None
 
 
 def server_of(config: Settings) -> SecretStr:
-    """The warehouse server's URL. Raises UserError where the environment names none."""
+    """Return the warehouse server's URL. Raises UserError if the environment names none."""
     if config.postgres_url is None:
         raise UserError(
             "KPI_POSTGRES_URL is not set: start the embedded servers with `kpi up`, or name your own server."
@@ -157,14 +157,14 @@ def server_of(config: Settings) -> SecretStr:
 
 @dg.resource(description="The run log, ops.pipeline_runs.")
 def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
-    """A Run for the run at hand; closed when it ends, however it ends."""
+    """Yield the Run of the current Dagster run, and close it when the run ends, also with an error."""
     dagster_run = context.run
     if dagster_run is None:
-        raise UserError("The run log is for runs: materialise the asset in one.")
+        raise UserError("The run log works in a run only: materialize the asset in a run.")
     if context.instance:  # the daemon does not watch the processes of the runs that it launches
         context.instance.add_run_tags(dagster_run.run_id, process_tags(dagster_run.run_id))
-    by_itself = is_by_itself(dagster_run.tags)
-    run = Run(dagster_run.run_id, dagster_run.job_name, _load_date_of(dagster_run.tags), by_itself=by_itself)
+    automatic = is_automatic(dagster_run.tags)
+    run = Run(dagster_run.run_id, dagster_run.job_name, _load_date_of(dagster_run.tags), automatic=automatic)
     outcomes: set[str] = set()
     try:
         yield run
@@ -179,13 +179,13 @@ def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
 
 
 def _only_kept_back(instance: dg.DagsterInstance, run_id: str, outcomes: Set[str]) -> bool:
-    """Whether a run ended without an error and did not publish everything that it was asked for.
+    """Whether a run ended without an error and did not publish everything that was requested.
 
     Such a run ends as CANCELED. With FAILURE, Dagster would show every asset that the run planned as failed, also the
     skipped ones. With SUCCESS, a backfill whose load_dates were all held would count as a success.
     """
     if (
         outcomes <= {"success", "unneeded"} or "failed" in outcomes or sys.exc_info()[0]
-    ):  # the last: an error ends the run
+    ):  # sys.exc_info: an error ends the run
         return False
     return not instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records

@@ -1,4 +1,4 @@
-"""Run tags: which load_dates a run was asked to build, and by whom. Anybody can set a tag to any text.
+"""Run tags: which load_dates a run builds, and who requested it. Anybody can set a tag to any text.
 
 Belongs here: reading the tags, in one place. Not here: which load_dates may be built (Pipeline.check_load_date).
 """
@@ -12,12 +12,12 @@ from kpi_assets.model.pipeline import Pipeline, parse_date
 
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-SHOWN = 40  # letters of a tag
+SHOWN = 40  # characters of a tag in a message
 STATE = "kpi/state"  # the state of a load_date when the sensor or the schedule requested a run of it
 
 
-def load_dates_asked(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
-    """The load_dates of a run's partition or range, in order; none where its tags name neither.
+def requested_load_dates(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
+    """Return the load_dates of a run's partition or range, in order; none if its tags name neither.
 
     Raises UsageError for a text that is no load_date, and for a load_date that may not be built.
     """
@@ -32,7 +32,7 @@ def load_dates_asked(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
     return pipeline.load_dates(*map(_date, ends)) if ends else []
 
 
-def is_by_itself(tags: Mapping[str, str]) -> bool:
+def is_automatic(tags: Mapping[str, str]) -> bool:
     """Whether the sensor or the schedule requested a run; a person who repeats it copies their tags."""
     return STATE in tags and (PARENT_RUN_ID_TAG not in tags or RETRY_NUMBER_TAG in tags)
 

@@ -3,7 +3,7 @@
 In a run of one load_date, a step that publishes nothing gives no output, and Dagster skips the steps after it. In a run
 over a range that would stop the good load_dates too. There the step gives its output, and each later step leaves out
 the load_dates that a step before it did not publish. A held build fails no step. A load_date that fails with an error
-fails the last steps of the run only, so that the other load_dates are built and the run still tells of the error.
+fails the last steps of the run only, so that the other load_dates are built and the run still reports the error.
 
 Belongs here: which load_dates of a range are built, and what is retried. Not here: the events of a build (factory.py).
 """
@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import dagster as dg
 import psycopg
 
-from kpi_assets.assets.run_tags import load_dates_asked
+from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.dagster_internals import (
     MAX_RETRIES_TAG,
     interrupts_as_keyboard_interrupt,
@@ -42,10 +42,10 @@ Outcome = TypeVar("Outcome", ObjectOutcome, BuildOutcome)
 
 @dataclass(frozen=True)
 class _Attempt(Generic[Outcome]):
-    """One load_date of a range: its outcome where it was built, and why it was not published where it was not."""
+    """One load_date of a range: its outcome if it was built, and the reason if it was not published."""
 
     outcome: Outcome | None
-    why_not: str | None
+    reason: str | None
     is_error: bool
 
 
@@ -55,15 +55,15 @@ class Step(Generic[Outcome]):
 
     pipeline: Pipeline
     key: dg.AssetKey
-    name: str  # of the table or object, as ops has it
+    name: str  # the name of the table or object in ops
     upstream: Sequence[str]  # the names of all tables and objects that it depends on, also through others
     build: Callable[[BuildContext, date], Outcome]
     events: Callable[[dg.AssetExecutionContext, str, Outcome], Iterator[Any]]
 
     def run(self, context: dg.AssetExecutionContext) -> Iterator[Any]:
-        """Build the load_dates that the run asks for, if all of them may be built; yields the events of the builds."""
+        """Build the load_dates that the run requests, if all of them may be built; yield the events of the builds."""
         with user_errors_as_failures(context):
-            days = load_dates_asked(self.pipeline, context.run.tags)
+            days = requested_load_dates(self.pipeline, context.run.tags)
             if not days:
                 raise UsageError("The run names no load_date: launch it for a partition, or for a range of them.")
         if len(days) > 1:
@@ -78,13 +78,13 @@ class Step(Generic[Outcome]):
         yield from self.events(context, str(days[0]), outcome)
 
     def _unneeded(self, context: dg.AssetExecutionContext, load_date: date) -> str | None:
-        """Why the run has nothing left to do; None where it has."""
+        """Return why the run has nothing left to do; None if it has."""
         resources, reporter = context.resources, self._reporter(context, load_date)
         found: str | None = resources.run_log.unneeded(self.pipeline, resources.s3, reporter, load_date)
         return found
 
     def _reporter(self, context: dg.AssetExecutionContext, load_date: date) -> Progress:
-        return _harmless(context.resources.progress(context.log, f"{self.name} {load_date}"))
+        return _ignore_errors(context.resources.progress(context.log, f"{self.name} {load_date}"))
 
     def _build(self, context: dg.AssetExecutionContext, load_date: date) -> Outcome:
         resources, reporter = context.resources, self._reporter(context, load_date)
@@ -92,7 +92,7 @@ class Step(Generic[Outcome]):
         return self.build(work, load_date)
 
     def _run_range(self, context: dg.AssetExecutionContext, days: Sequence[date]) -> Iterator[Any]:
-        """Build each load_date that nothing keeps back; an error of one does not stop the others."""
+        """Build each load_date whose inputs were published; an error of one does not stop the others."""
         unpublished, is_error = [], False
         with user_errors_as_failures(context):
             statuses = context.resources.run_log.build_statuses(self.pipeline)
@@ -104,8 +104,8 @@ class Step(Generic[Outcome]):
             is_error = is_error or attempt.is_error
             if attempt.outcome is not None:
                 yield from self.events(context, partition, attempt.outcome)
-            if attempt.why_not is not None:
-                context.log.error(f"{self.name} of {partition} is not published: {attempt.why_not}")
+            if attempt.reason is not None:
+                context.log.error(f"{self.name} of {partition} is not published: {attempt.reason}")
                 unpublished.append(partition)
         if is_error and is_last_step(context):
             raise dg.Failure(
@@ -131,13 +131,13 @@ class Step(Generic[Outcome]):
 
 
 def _some(partitions: Sequence[str]) -> str:
-    """The first few of them, and how many more there are."""
+    """Return the first few partitions, and how many more there are."""
     more = f" and {len(partitions) - NAMED} more" if len(partitions) > NAMED else ""
     return ", ".join(partitions[:NAMED]) + more
 
 
-def _harmless(report: Progress) -> Progress:
-    """The listener, without its errors: it also hears of what is published already, which its error must not fail."""
+def _ignore_errors(report: Progress) -> Progress:
+    """Return the callback without its errors, which must not fail a build that is published already."""
 
     def report_safely(phase: str, done: int, total: int) -> None:
         with suppress(Exception):
@@ -147,7 +147,7 @@ def _harmless(report: Progress) -> Progress:
 
 
 def upstream_names(pipeline: Pipeline, table: Table) -> list[str]:
-    """The names of all tables and objects that a table depends on, also through others."""
+    """Return the names of all tables and objects that a table depends on, also through others."""
     found = {table.object_name} if table.has_object else set()
     for relation in table.reads:
         found |= {str(relation), *upstream_names(pipeline, pipeline.tables[relation])}
@@ -155,7 +155,7 @@ def upstream_names(pipeline: Pipeline, table: Table) -> list[str]:
 
 
 def _blocking(name: str, upstream: Sequence[str], statuses: Mapping[str, Status]) -> dict[str, Status]:
-    """What was not published in this run and so keeps a load_date from being built, with the status of its build.
+    """Return what was not published in this run and so prevents a build, with the status of its own build.
 
     A failure of the table or object itself does not count, because this step is its retry.
     """
@@ -168,7 +168,7 @@ def _interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt as soon as somebody stops the run, so that psycopg cancels the statement on the server.
 
     psycopg does so for KeyboardInterrupt only, and not for Dagster's exception. A statement that is not cancelled may
-    run for hours and keep its locks. An error that comes of cancelling does not replace the KeyboardInterrupt.
+    run for hours and keep its locks. An error that the cancellation causes does not replace the KeyboardInterrupt.
     """
     try:
         with interrupts_as_keyboard_interrupt():
@@ -183,9 +183,10 @@ def _interruptible() -> Iterator[None]:
 
 
 def _explained(error: Exception) -> tuple[str, bool] | None:
-    """A sentence for an error, and whether the error is transient; None for a fault of this program.
+    """Return a sentence for an error, and whether the error is transient; None for a bug in this program.
 
-    Dagster keeps the whole stack trace of such a fault, which is what its author needs; but not if it quotes a secret.
+    Dagster keeps the whole stack trace of a bug, which its author needs. If the trace quotes a secret, it is dropped
+    and the error is a sentence.
     """
     if isinstance(error, UserError):
         return printable(error), error.transient
@@ -212,8 +213,8 @@ def user_errors_as_failures(context: dg.AssetExecutionContext | dg.OpExecutionCo
     else:
         return
     retries = context.retry_number
-    # A command (its runs have the tag) reports the error at once, and the person repeats it.
+    # A run of a command has this tag: it reports the error at once, and the user repeats the command.
     if not transient or retries == len(PAUSES) or context.run.tags.get(MAX_RETRIES_TAG) == "0":
         raise dg.Failure(scrub(sentence), allow_retries=False)
-    context.log.warning(f"{scrub(sentence)} It is tried again in {PAUSES[retries]} seconds.")
+    context.log.warning(f"{scrub(sentence)} The step is retried in {PAUSES[retries]} seconds.")
     raise dg.RetryRequested(max_retries=len(PAUSES), seconds_to_wait=PAUSES[retries])

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.resources import server_of
-from kpi_assets.assets.run_tags import load_dates_asked
+from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.automation.stalled import record_stalled
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance import ticks
@@ -31,18 +31,18 @@ from kpi_assets.warehouse.connection import connect
 LOGGER = logging.getLogger("kpi_assets.alerts")
 EVERY = 60  # seconds
 CHANNEL_SECONDS = 8.0  # for one channel and the outbox of one pipeline
-TICK_SECONDS = 25.0  # after these, the next tick goes on; Dagster ends a tick after 60
+TICK_SECONDS = 25.0  # after them the rest waits for the next tick; Dagster ends a tick after 60
 LOOK_BACK = timedelta(days=1)  # how old a failed run may be, where the cursor does not name a later time
 MARGIN = timedelta(minutes=5)  # clocks differ
 LOST = "The run failed before it could begin a build: its page in the UI says why."
 
 
 class AlertsError(Exception):
-    """The tick failed for some pipelines with an unexpected error; it went on with all others."""
+    """The tick failed for some pipelines with an unexpected error; it handled all others."""
 
 
 def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> dg.SensorDefinition:
-    """The one sensor for the alerts of all pipelines. Its cursor, a time, only saves work."""
+    """Return the one sensor for the alerts of all pipelines. Its cursor is a time, and only saves work."""
     every = starters(pipelines, broken)
 
     @dg.sensor(
@@ -51,7 +51,7 @@ def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells people what is held, failed, late, stalled or recovered; it launches no runs.",
     )
-    def tell(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    def alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(timezone.utc)
         since = _since(context.cursor, now)
         # Without a limit: runs that a limit left out would be older than the next cursor.
@@ -62,13 +62,13 @@ def alerts_sensor(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()
         problems, complete = tick(pipelines, sorted(failed, key=_ended), stalled)
         if complete:
             context.update_cursor(now.isoformat())
-        return dg.SkipReason("; ".join(problems) or "All that was due has been told.")
+        return dg.SkipReason("; ".join(problems) or "All alerts that were due are delivered.")
 
-    return tell
+    return alert
 
 
 def _since(cursor: str | None, now: datetime) -> datetime:
-    """The time since which failed runs count; a cursor that is no time, or is older than LOOK_BACK, is ignored."""
+    """Return the time since which failed runs count. A cursor that is no time or is older than LOOK_BACK is ignored."""
     try:
         found = datetime.fromisoformat(cursor or "")
     except ValueError:
@@ -87,7 +87,7 @@ def tick(
     config = settings()
     server, working = server_of(config), channels(config)
     deadline = time.monotonic() + TICK_SECONDS
-    problems, unforeseen, noted, seen = [], [], [], 0
+    problems, unexpected, updated, handled = [], [], [], 0
     of = {record.dagster_run.run_id: _pipeline_of(record, pipelines) for record in failed}
     for pipeline in pipelines:
         if time.monotonic() > deadline:
@@ -95,7 +95,7 @@ def tick(
             continue
         try:
             mine = [record for record in failed if of[record.dagster_run.run_id] is pipeline]
-            ready = note(server, pipeline, mine, stalled)
+            ready = update_incidents(server, pipeline, mine, stalled)
             refusals = (
                 deliver(
                     *(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS),
@@ -108,50 +108,52 @@ def tick(
             problems.append(str(error))
             continue
         except Exception as error:
-            LOGGER.exception("The alerts of %s could not be seen to.", pipeline.name)
-            unforeseen.append(f"{pipeline.name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+            LOGGER.exception("The alerts of %s could not be handled.", pipeline.name)
+            unexpected.append(f"{pipeline.name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
             continue
-        seen += 1
-        noted += [pipeline] if ready else []
+        handled += 1
+        updated += [pipeline] if ready else []
         problems += [f"{name}: {reason}" for name, reason in refusals.items()]
         working = [channel for channel in working if channel.name not in refusals]
-    names = [pipeline.name for pipeline in noted]
-    nobodys = [record for record in failed if of[record.dagster_run.run_id] is None]
-    _record_elsewhere(server, noted, [each for each in stalled if each.starter.pipeline not in names], nobodys)
-    if unforeseen:
-        raise AlertsError("; ".join([*unforeseen, *problems]))
-    return problems, seen == len(pipelines) and bool(noted or not nobodys)
+    names = [pipeline.name for pipeline in updated]
+    without_pipeline = [record for record in failed if of[record.dagster_run.run_id] is None]
+    _record_elsewhere(
+        server, updated, [each for each in stalled if each.starter.pipeline not in names], without_pipeline
+    )
+    if unexpected:
+        raise AlertsError("; ".join([*unexpected, *problems]))
+    return problems, handled == len(pipelines) and bool(updated or not without_pipeline)
 
 
 def _record_elsewhere(
-    server: SecretStr, noted: Sequence[Pipeline], stalled: Sequence[Stalled], failed: Sequence[dg.RunRecord]
+    server: SecretStr, updated: Sequence[Pipeline], stalled: Sequence[Stalled], failed: Sequence[dg.RunRecord]
 ) -> None:
-    """Record incidents that belong to no pipeline, or to one whose outbox cannot be used, in the first of `noted`.
+    """Record incidents that belong to no pipeline, or to one whose outbox cannot be used, in the first of `updated`.
 
     A failed run that one of these pipelines knows is left out: its run log or its incidents name the run already.
     """
-    for pipeline in noted if failed else ():
+    for pipeline in updated if failed else ():
         with connect(server, pipeline.name, "alerts") as connection:
             failed = [each for each in failed if not incidents.knows_run(connection, each.dagster_run.run_id)]
-    if not noted or not (stalled or failed):
+    if not updated or not (stalled or failed):
         return
-    with connect(server, noted[0].name, "alerts") as connection:
-        record_stalled(connection, noted[0].name, stalled)
+    with connect(server, updated[0].name, "alerts") as connection:
+        record_stalled(connection, updated[0].name, stalled)
         for record in failed:
             run = record.dagster_run
             sentence = f"The run of the job {run.job_name} failed: its page in the UI says why."
             incidents.report_lost_run(
-                connection, noted[0], None, run.run_id, _ended(record), sentence, job=run.job_name
+                connection, updated[0], None, run.run_id, _ended(record), sentence, job=run.job_name
             )
 
 
-def note(
+def update_incidents(
     server: SecretStr, pipeline: Pipeline, failed: Sequence[dg.RunRecord], stalled: Sequence[Stalled] = ()
 ) -> bool:
     """Bring a pipeline's incidents up to date, also with the `failed` runs that its run log does not know.
 
-    `stalled` are the stalled sensors and schedules of all pipelines. Returns False where the database is not prepared
-    yet. Raises UserError.
+    `stalled` are the stalled sensors and schedules of all pipelines. Returns False if the database is not prepared yet.
+    Raises UserError.
     """
     with connect(server, pipeline.name, "alerts") as connection:
         if schema.pending(connection):
@@ -159,7 +161,7 @@ def note(
         runs.close_dead_rows(connection)
         for record in failed:
             run = record.dagster_run
-            load_date, sentence = _asked(pipeline, run)
+            load_date, sentence = _requested(pipeline, run)
             job = run.job_name if run.job_name in _without_builds(pipeline) else None
             incidents.report_lost_run(connection, pipeline, load_date, run.run_id, _ended(record), sentence, job)
         record_stalled(connection, pipeline.name, [each for each in stalled if each.starter.pipeline == pipeline.name])
@@ -174,7 +176,7 @@ def _ended(record: dg.RunRecord) -> datetime:
 
 
 def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipeline | None:
-    """The pipeline of a run: the one of its assets, or the one after which its job is named (`<pipeline>_<what>`)."""
+    """Return the pipeline of a run: that of its assets, or the one that names its job (`<pipeline>_<what>`)."""
     run = record.dagster_run
     first = {part for key in run.asset_selection or () for part in key.path[:1]}
     found = [
@@ -186,19 +188,19 @@ def _pipeline_of(record: dg.RunRecord, pipelines: Sequence[Pipeline]) -> Pipelin
 
 
 def _without_builds(pipeline: Pipeline) -> dict[str, str]:
-    """The jobs that publish nothing, each with the word for one of its runs."""
+    """Return the jobs that publish nothing, each with the word for one of its runs."""
     return {pipeline.recheck_job: "recheck", pipeline.retention_job: "retention"}
 
 
-def _asked(pipeline: Pipeline, run: dg.DagsterRun) -> tuple[date | None, str]:
-    """The load_date of a lost run, or the first one of its range, and the sentence of its incident.
+def _requested(pipeline: Pipeline, run: dg.DagsterRun) -> tuple[date | None, str]:
+    """Return the load_date of a lost run, or the first one of its range, and the sentence of its incident.
 
-    The load_date is None where the run asked for one that may not be built, and where its job builds nothing. Then
-    nothing could recover, so the incident is reported once and is over.
+    The load_date is None if the run requested one that may not be built, and if its job builds nothing. Then nothing
+    can recover, so the incident is reported once and is over.
     """
     what = _without_builds(pipeline).get(run.job_name)
     try:
-        first, why = next(iter(load_dates_asked(pipeline, run.tags)), None), ""
+        first, why = next(iter(requested_load_dates(pipeline, run.tags)), None), ""
     except UsageError as error:
         first, why = None, f" {error}"
     if what:

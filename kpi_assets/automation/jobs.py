@@ -1,6 +1,6 @@
-"""Jobs of a pipeline: all of it for one load_date, its KPIs only, and its checks only on published rows.
+"""Jobs of a pipeline: all assets of one load_date, its KPIs only, and its checks only on published rows.
 
-The last one is an op, because the checks of the assets are part of a build. It cannot release a held build: it checks
+The last job is an op, because the checks of the assets are part of a build. It cannot release a held build: it checks
 the rows that readers see, and held rows are not among them.
 """
 
@@ -13,7 +13,7 @@ import dagster as dg
 from kpi_assets.assets.factory import evaluations
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
-from kpi_assets.assets.run_tags import load_dates_asked
+from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.assets.steps import user_errors_as_failures
 from kpi_assets.automation.retention import retention_job
 from kpi_assets.dagster_internals import UnresolvedAssetJobDefinition
@@ -25,14 +25,14 @@ from kpi_assets.model.pipeline import Pipeline
 
 
 def pipeline_jobs(pipeline: Pipeline) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
-    """Every job of a pipeline: two for all, one more where it has KPIs, and one where it has retention."""
+    """Return every job of a pipeline: two for any pipeline, one if it has KPIs, and one if it has retention."""
     kpis = [kpis_job(pipeline)] if any(table.header.kpi for table in pipeline.tables.values()) else []
     retention = [retention_job(pipeline)] if pipeline.config.retention else []
     return [pipeline_job(pipeline), *kpis, recheck_job(pipeline), *retention]
 
 
 def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
-    """The job of all assets of a pipeline, from its objects to its KPIs."""
+    """Return the job of all assets of a pipeline, from its objects to its KPIs."""
     return dg.define_asset_job(
         pipeline.job,
         selection=dg.AssetSelection.key_prefixes(pipeline.name),
@@ -41,7 +41,7 @@ def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
 
 
 def kpis_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
-    """The job of the KPIs only, built from the published rows of the tables that they read."""
+    """Return the job of the KPIs only, which builds them from the published rows of the tables that they read."""
     keys = [table_key(pipeline.name, table.relation) for table in pipeline.tables.values() if table.header.kpi]
     return dg.define_asset_job(
         pipeline.kpis_job,
@@ -51,20 +51,20 @@ def kpis_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:
 
 
 class RecheckConfig(dg.Config):
-    """The tables to check, as schema.table; none named: all that are published."""
+    """The tables to check, as schema.table; by default all that are published."""
 
     tables: list[str] = []
 
 
 def _the_load_date(pipeline: Pipeline, context: dg.OpExecutionContext) -> date:
-    days = load_dates_asked(pipeline, context.run.tags)
+    days = requested_load_dates(pipeline, context.run.tags)
     if len(days) != 1:
-        raise UsageError(f"A recheck is of one load_date, and the run names {len(days)}: give it one partition.")
+        raise UsageError(f"A recheck takes one load_date, and the run names {len(days)}: give it one partition.")
     return days[0]
 
 
 def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
-    """The job that runs the checks of a pipeline's tables again, on the published rows of one load_date."""
+    """Return the job that runs the checks of a pipeline's tables again, on the published rows of one load_date."""
 
     @dg.op(name=f"{pipeline.name}__recheck_tables", required_resource_keys={"s3", "run_log", "progress"})
     def recheck_tables(context: dg.OpExecutionContext, config: RecheckConfig) -> Iterator[Any]:
@@ -91,7 +91,7 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
         yield dg.Output(None)
         if failed:
             found = cut("; ".join(failed), RECORD)
-            raise dg.Failure(f"What is published of {load_date} fails: {found}.", allow_retries=False)
+            raise dg.Failure(f"The published rows of {load_date} fail checks: {found}.", allow_retries=False)
 
     @dg.job(
         name=pipeline.recheck_job,

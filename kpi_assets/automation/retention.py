@@ -1,4 +1,4 @@
-"""The job of retention, for each pipeline whose pipeline.yaml has the word.
+"""The job of retention, for each pipeline whose pipeline.yaml has the word `retention`.
 
 Not here: what is dropped, and how (materialize/retention.py), and when the job runs (schedules.py).
 """
@@ -15,7 +15,7 @@ from kpi_assets.warehouse.connection import connect
 
 
 def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
-    """The job that drops the load_dates that are older than pipeline.yaml keeps."""
+    """Return the job that drops the load_dates that are older than pipeline.yaml keeps."""
 
     @dg.op(name=f"{pipeline.name}__drop_old_rows", required_resource_keys=RESOURCES)
     def drop_old_rows(context: dg.OpExecutionContext) -> None:

@@ -1,4 +1,4 @@
-"""Deletes old runs and their events from the Dagster instance, which itself keeps them for ever.
+"""Deletes old runs and their events from the Dagster instance, which itself keeps them forever.
 
 A run with the latest materialization of a load_date stays, whatever its age: without it the UI would show the load_date
 as missing. The rows of a run in schema ops stay too. Not here: the ticks of sensors and schedules (dagster.yaml).
@@ -14,13 +14,13 @@ from kpi_assets.instance.starters import HISTORY
 from kpi_assets.settings import settings
 
 JOB = "run_history"
-SECONDS = 600.0  # for one run of the job; the next run goes on
+SECONDS = 600.0  # for one run of the job; the next run deletes the rest
 PAGE = 200  # runs read at once
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 def delete_old_runs(instance: dg.DagsterInstance, before: datetime, seconds: float = SECONDS) -> tuple[int, int]:
-    """Delete the superseded runs that ended before a time; returns how many were deleted, and how many had to stay."""
+    """Delete the superseded runs that ended before a time; return how many were deleted, and how many had to stay."""
     deadline = time.monotonic() + seconds
     latest: dict[dg.AssetKey, Mapping[str, int]] = {}
     deleted, kept, cursor = 0, 0, None
@@ -56,7 +56,7 @@ def _holds_a_latest(instance: dg.DagsterInstance, run_id: str, latest: dict[dg.A
 
 
 def history_job() -> dg.JobDefinition:
-    """The job that deletes old runs; it deletes none where KPI_RUN_HISTORY_DAYS is 0."""
+    """Return the job that deletes old runs; it deletes none if KPI_RUN_HISTORY_DAYS is 0."""
 
     @dg.op(name=f"{JOB}__delete_old_runs")
     def delete(context: dg.OpExecutionContext) -> None:
@@ -65,7 +65,9 @@ def history_job() -> dg.JobDefinition:
             context.log.info("KPI_RUN_HISTORY_DAYS is 0: every run is kept.")
             return
         deleted, kept = delete_old_runs(context.instance, datetime.now(timezone.utc) - timedelta(days=days))
-        context.log.info(f"Of the runs that ended {days} days ago, {deleted} deleted; {kept} hold what the UI shows.")
+        context.log.info(
+            f"Of the runs that ended {days} days ago, {deleted} were deleted; {kept} stay, because the UI shows them."
+        )
 
     @dg.job(name=JOB, description="Deletes runs and events of this instance that are older than KPI_RUN_HISTORY_DAYS.")
     def history() -> None:
@@ -75,7 +77,7 @@ def history_job() -> dg.JobDefinition:
 
 
 def history_schedule() -> dg.ScheduleDefinition:
-    """Once a day, on from the start."""
+    """Return the daily schedule of the job; it is on from the start."""
     return dg.ScheduleDefinition(
         name=HISTORY,
         job_name=JOB,

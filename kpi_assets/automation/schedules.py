@@ -12,17 +12,17 @@ from kpi_assets.automation.sensor_tick import TickEvaluator
 from kpi_assets.instance.starters import DAILY_AT_TWO, schedule_name
 from kpi_assets.model.pipeline import Pipeline
 
-SECONDS = 40.0  # for old load_dates. Dagster ends a tick after 60 seconds
+SECONDS = 40.0  # for old load_dates; Dagster ends a tick after 60 seconds
 
 
 def pipeline_schedules(pipeline: Pipeline) -> list[dg.ScheduleDefinition]:
-    """Every schedule of a pipeline; that of retention only where pipeline.yaml has the word."""
+    """Return every schedule of a pipeline; that of retention only if pipeline.yaml has the word `retention`."""
     retention = [retention_schedule(pipeline)] if pipeline.config.retention else []
     return [pipeline_schedule(pipeline), *retention]
 
 
 def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """One tick a day at 02:00 UTC, for pipelines that should run at night only."""
+    """Return the schedule with one tick a day at 02:00 UTC, for pipelines that should run at night only."""
     evaluator, status = TickEvaluator(pipeline), dg.DefaultScheduleStatus
 
     @dg.schedule(
@@ -45,7 +45,7 @@ def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
 
 
 def retention_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """Once a day, in the hour after the daily run began. It is on from the start, because the word asks for it."""
+    """Return the daily schedule of retention, which is on from the start, because pipeline.yaml has the word."""
     return dg.ScheduleDefinition(
         name=f"{pipeline.retention_job}_daily",
         job_name=pipeline.retention_job,

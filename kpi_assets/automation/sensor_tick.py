@@ -1,6 +1,6 @@
 """One tick of a pipeline's sensor or schedule: which load_dates need a run, and a request for each.
 
-Each tick compares what S3 holds with what the ledger says. The cursor only saves work: where it is lost or outdated,
+Each tick compares what S3 holds with what the ledger says. The cursor only saves work: if it is lost or outdated,
 more load_dates are compared and nothing else happens. Two things keep one need from starting two runs: Dagster's list
 of unfinished runs, and the claim in ops.requests.
 
@@ -33,7 +33,7 @@ from kpi_assets.settings import settings
 from kpi_assets.sources.store import Store, open_store
 from kpi_assets.warehouse.connection import connect
 
-REST = 20  # a sweep is followed by a pause of so many times its length, so that sweeps take a twentieth of the time
+REST = 20  # the pause after a sweep is so many times as long as the sweep, which so takes a twentieth of the time
 LONGEST_REST = 3600.0  # seconds
 MOST_REQUESTS = 1000  # in one tick; the next tick requests the rest
 CLAIMED_AT_ONCE = 200
@@ -41,9 +41,9 @@ CLAIMED_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the cursor says of the load_dates before `look_back_days`: the year to go on with, and when at the earliest.
+    """The state of the sweep over the load_dates before `look_back_days`: the next year, and when it may start.
 
-    Year 0 stands for the first one.
+    Year 0 stands for the first year.
     """
 
     year: int = 0
@@ -51,7 +51,7 @@ class Sweep:
 
     @classmethod
     def parse(cls, cursor: str | None, now: float) -> "Sweep":
-        """Read a cursor. One that makes no sense says that everything is to be compared."""
+        """Read a cursor. An invalid cursor means that everything is compared."""
         try:
             values = json.loads(cursor or "{}")
             found = cls(int(values["year"]), float(values["rest_until"]))
@@ -60,7 +60,7 @@ class Sweep:
         return found if found.rest_until <= now + LONGEST_REST else cls(found.year)
 
     def text(self) -> str:
-        """As a cursor."""
+        """Return the sweep as a cursor."""
         return json.dumps({"year": self.year, "rest_until": round(self.rest_until, 1)})
 
 
@@ -72,16 +72,16 @@ class TickResult:
     due: list[LoadDateStatus] = field(default_factory=list)
     requests: list[dg.RunRequest] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)  # published tables that no file describes
-    problems: list[str] = field(default_factory=list)  # sentences on runs that were passed over
+    problems: list[str] = field(default_factory=list)  # sentences on runs that were ignored
     cursor: str = ""
 
     @property
     def summary(self) -> str:
         """One line on what was found."""
         counts = ", ".join(f"{self.states[state]} {state}" for state in STATES if self.states[state])
-        asked = f"; runs asked for: {len(self.requests)}" if self.requests else ""
+        requested = f"; runs requested: {len(self.requests)}" if self.requests else ""
         orphans = f" No file describes {', '.join(self.orphans)}: see `kpi plan`." if self.orphans else ""
-        return f"Load_dates looked at: {counts or 'none'}{asked}.{orphans}"
+        return f"Load_dates compared: {counts or 'none'}{requested}.{orphans}"
 
 
 class TickEvaluator:
@@ -90,19 +90,19 @@ class TickEvaluator:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.automation = pipeline, pipeline.config.automation
         self._is_prepared = False
-        self._reported: set[str] = set()  # runs that are passed over, and that an earlier tick has reported
+        self._reported: set[str] = set()  # ignored runs that an earlier tick has reported
 
     def evaluate(self, instance: dg.DagsterInstance, cursor: str | None, seconds: float) -> TickResult:
         """Compare the recent load_dates, then older ones for some seconds, and claim those that need a run.
 
-        Raises UserError where a server cannot be used.
+        Raises UserError if a server cannot be used.
         """
         config = settings()
         server, store = server_of(config), open_store(self.pipeline, config)
         if not self._is_prepared:
             prepare(self.pipeline, server)
             self._is_prepared = True
-        # Before anything else: a run that ends during the tick is then either in this list, or in what Postgres says.
+        # Read first: a run that ends during the tick is then in this list, or its result is in the ledger.
         unfinished, problems = unfinished_load_dates(instance, self.pipeline)
         result = TickResult(problems=[f"Run {run}: {problems[run]}" for run in problems if run not in self._reported])
         self._reported = set(problems)
@@ -121,7 +121,7 @@ class TickEvaluator:
     def _sweep(
         self, connection: Connection[Any], store: Store, result: TickResult, sweep: Sweep, before: date, seconds: float
     ) -> Sweep:
-        """Go on with the years before a date for some seconds; returns where the next tick goes on."""
+        """Go on with the years before a date for some seconds; return where the next tick goes on."""
         began = time.time()
         first, last = self.pipeline.config.start_date, before - timedelta(days=1)
         if first > last or began < sweep.rest_until:
@@ -159,14 +159,14 @@ class TickEvaluator:
             for status in sorted(result.due, key=lambda status: status.load_date)
             if status.load_date not in unfinished and self._is_settled(status, now)
         }
-        for part in _parts(list(wanted), CLAIMED_AT_ONCE):
+        for part in _chunks(list(wanted), CLAIMED_AT_ONCE):
             claimed = run_claims.claim(connection, {day: wanted[day].input_fingerprint for day in part})
             result.requests += [
                 dg.RunRequest(
                     run_key=f"{day} {wanted[day].input_fingerprint} {at.isoformat()}",
                     partition_key=day.isoformat(),
                     asset_selection=self._keys(wanted[day]) or None,
-                    # What landed just now goes before a heap of old load_dates.
+                    # A load_date that landed just now goes before many old ones.
                     tags={STATE: wanted[day].state, "dagster/priority": "1" if day >= recent else "0"},
                 )
                 for day, at in sorted(claimed.items())
@@ -175,14 +175,14 @@ class TickEvaluator:
                 return
 
     def _keys(self, status: LoadDateStatus) -> list[dg.AssetKey]:
-        """The assets that a run has to build; none where that is all of them."""
+        """Return the assets that a run has to build; none if it has to build all."""
         return [table_key(self.pipeline.name, Relation.parse(name)) for name in status.tables_to_build]
 
     def _is_settled(self, status: LoadDateStatus, now: datetime) -> bool:
-        """Whether its newest object is old enough. Where the store's clock is ahead of this one, nothing is awaited."""
+        """Whether its newest object is old enough. If the store's clock is ahead of ours, there is no wait."""
         age = now - status.newest if status.newest else timedelta.max
         return not timedelta(0) <= age < timedelta(seconds=self.automation.settle_seconds)
 
 
-def _parts(days: list[date], size: int) -> Iterable[list[date]]:
+def _chunks(days: list[date], size: int) -> Iterable[list[date]]:
     return (days[start : start + size] for start in range(0, len(days), size))

@@ -1,6 +1,6 @@
-"""The sensor of each pipeline, which requests runs, and its stand-in for a pipeline whose files cannot be read.
+"""The sensor of each pipeline, which requests runs, and its replacement for a pipeline whose files cannot be read.
 
-Belongs here: what Dagster is told of a sensor. Not here: one tick of it (sensor_tick.py), and the daily alternative
+Belongs here: the definition of a sensor. Not here: one tick of it (sensor_tick.py), and the daily alternative
 (schedules.py).
 """
 
@@ -14,14 +14,13 @@ from kpi_assets.instance.starters import broken_sensor_of, sensor_name
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken
 
-SECONDS = 15.0  # for old load_dates. Dagster ends a tick after 60 seconds, and the next tick goes on
+SECONDS = 15.0  # for old load_dates; the next tick goes on. Dagster ends a tick after 60 seconds
 
 
 def pipeline_sensor(pipeline: Pipeline, others: Collection[Pipeline] = ()) -> dg.SensorDefinition:
-    """The sensor that requests one run for each load_date that needs one.
+    """Return the sensor that requests one run for each load_date that needs one.
 
-    `others` are the other pipelines. One of their sensors, or this one, does the work of the sensor `alerts` where that
-    is stalled.
+    `others` are the other pipelines. If the sensor `alerts` is stalled, one of their sensors, or this one, reports it.
     """
     evaluator, automation = TickEvaluator(pipeline), pipeline.config.automation
     status = dg.DefaultSensorStatus
@@ -41,9 +40,7 @@ def pipeline_sensor(pipeline: Pipeline, others: Collection[Pipeline] = ()) -> dg
         try:
             stand_in(context.instance, pipeline, others)
         except Exception as error:  # the requests are claimed by now, and must not be lost
-            context.log.warning(
-                f"The alerts cannot be seen to in their sensor's place ({type(error).__name__}: {error})."
-            )
+            context.log.warning(f"The stalled sensor `alerts` cannot be reported ({type(error).__name__}: {error}).")
         if not result.requests:
             return dg.SensorResult(skip_reason=result.summary, cursor=result.cursor)
         return dg.SensorResult(run_requests=result.requests, cursor=result.cursor)
@@ -52,9 +49,9 @@ def pipeline_sensor(pipeline: Pipeline, others: Collection[Pipeline] = ()) -> dg
 
 
 def broken_sensor(broken: Broken) -> dg.SensorDefinition:
-    """The sensor of a pipeline whose files cannot be read: each tick fails with what is wrong with them.
+    """Return the sensor of a pipeline whose files cannot be read: each tick fails with the error in the files.
 
-    So the UI shows the error, and after some ticks it becomes an incident, like that of any sensor. The other pipelines
+    So the UI shows the error, and after some ticks it becomes an incident, as for any sensor. The other pipelines
     are not affected.
     """
     status = dg.DefaultSensorStatus
@@ -65,7 +62,7 @@ def broken_sensor(broken: Broken) -> dg.SensorDefinition:
         default_status=status.RUNNING if broken_sensor_of(broken).declared else status.STOPPED,
         description=f"Nothing of {broken.name} runs: its files cannot be read.",
     )
-    def unread(_context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    def unreadable(_context: dg.SensorEvaluationContext) -> dg.SkipReason:
         raise dg.Failure(str(broken.error))
 
-    return unread
+    return unreadable

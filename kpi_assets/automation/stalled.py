@@ -1,8 +1,8 @@
 """Incidents of sensors and schedules that fail again and again.
 
-An incident is recorded in the outbox of its pipeline. Where that cannot be used, and for a sensor of all pipelines, it
-is recorded in the first outbox that can. The sensor `alerts` records all of them but its own, which the sensors of the
-pipelines and the commands record.
+An incident is recorded in the outbox of its pipeline. If that cannot be used, and for a sensor of all pipelines, it is
+recorded in the first outbox that can be used. The sensor `alerts` records all of them but its own,
+which the sensors of the pipelines and the commands record.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,11 +22,11 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
-CHANNEL_SECONDS = 5.0  # for a channel, where a pipeline's sensor delivers
+CHANNEL_SECONDS = 5.0  # for a channel, if a pipeline's sensor delivers
 
 
 def record_stalled(connection: Connection[Any], pipeline: str, found: Sequence[Stalled]) -> None:
-    """Open an incident for each of them; nothing happens where it is open already."""
+    """Open an incident for each stalled sensor or schedule that has none open."""
     for each in found:
         incidents.report_stalled(connection, pipeline, each.starter.name, each.sentence)
 

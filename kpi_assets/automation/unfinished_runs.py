@@ -5,7 +5,7 @@ from datetime import date
 
 import dagster as dg
 
-from kpi_assets.assets.run_tags import load_dates_asked
+from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline
 
@@ -20,9 +20,9 @@ PAGE = 500  # runs read at once
 
 
 def unfinished_load_dates(instance: dg.DagsterInstance, pipeline: Pipeline) -> tuple[set[date], dict[str, str]]:
-    """The load_dates of every run that builds any of the pipeline's assets and has not ended.
+    """Return the load_dates of every run that builds any of the pipeline's assets and has not ended.
 
-    The second value has, by run id, what is wrong with each run whose tags name no load_date that may be built. Such a
+    The second value maps a run id to the problem of a run whose tags name no load_date that may be built. Such a
     run will build nothing.
     """
     days: set[date] = set()
@@ -30,7 +30,7 @@ def unfinished_load_dates(instance: dg.DagsterInstance, pipeline: Pipeline) -> t
     for run in _unfinished_runs(instance):
         if _builds(run, pipeline):
             try:
-                days.update(load_dates_asked(pipeline, run.tags))
+                days.update(requested_load_dates(pipeline, run.tags))
             except UsageError as error:
                 problems[run.run_id] = str(error)
     return days, problems

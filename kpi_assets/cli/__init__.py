@@ -1,4 +1,4 @@
-"""The `kpi` command: what a person types, and what they are told.
+"""The command `kpi`: its subcommands, what they print, and their exit codes.
 
 Belongs here: arguments, printing, exit codes. Not here: what a command does to data.
 Exit codes: 0 all published, 1 failed or not landed, 2 wrong usage, 3 held by a gate, 130 stopped by Ctrl-C.
@@ -6,12 +6,12 @@ Exit codes: 0 all published, 1 failed or not landed, 2 wrong usage, 3 held by a 
 
 import sys
 
-HELD = 3
-STOPPED = 130  # exit code after Ctrl-C, as shells have it
+HELD = 3  # exit code
+STOPPED = 130  # exit code after Ctrl-C, the one that shells use
 
 
 def main() -> None:
-    """Run a command. Whoever presses Ctrl-C while its modules are still loaded reads one sentence too."""
+    """Run a command. Ctrl-C prints one sentence, also while the modules of the command are still being imported."""
     try:
         from kpi_assets.cli.app import main as command  # noqa: PLC0415
 

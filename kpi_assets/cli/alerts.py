@@ -1,4 +1,4 @@
-"""Alerts: `kpi alerts`, and the delivery that a command makes at its end."""
+"""`kpi alerts`, and the delivery of alerts at the end of other commands."""
 
 from datetime import datetime, timezone
 from typing import Annotated
@@ -18,33 +18,33 @@ from kpi_assets.ledger import deliveries, incidents
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import WarehouseError, connect
 
-CHANNEL_SECONDS = 5.0  # for which a command waits for a channel
+CHANNEL_SECONDS = 5.0  # how long a command waits for a channel
 STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "stalled": "bold red", "recovered": "green"}
 
 
 def alerts(
     pipeline: Annotated[
-        str, typer.Argument(metavar="PIPELINE", help="Whose incidents to print.", autocompletion=complete_pipeline)
+        str, typer.Argument(metavar="PIPELINE", help="Print its incidents.", autocompletion=complete_pipeline)
     ] = "",
     test: Annotated[bool, typer.Option("--test", help="Send a test message through every channel.")] = False,
 ) -> None:
-    """Print the incidents that are open and the messages that are not delivered; or try the channels."""
+    """Print the open incidents and the undelivered messages, or send a test message."""
     if test:
         send_test()
     elif not pipeline:
-        raise UsageError("Name a pipeline, or say --test to try the channels.")
+        raise UsageError("Name a pipeline, or give --test to send a test message.")
     if pipeline:
         pipeline_of(pipeline)
         with open_workspace(pipeline) as work:
-            _print(work.looked_at())
+            _print(work.readable())
 
 
 def send_test() -> None:
-    """Send a message through every channel that the settings name. Raises UserError where one does not take it."""
+    """Send a test message through every channel of the settings. Raises UserError if a channel fails."""
     config, now = settings(), datetime.now(timezone.utc)
     found, failed = channels(config), []
     if not found:
-        raise UserError("No channel is set: set KPI_ALERT_SLACK_URL or another one of docs/guides/alerts.md.")
+        raise UserError("No alert channel is set: set KPI_ALERT_SLACK_URL or another setting of docs/guides/alerts.md.")
     message = Message(
         key=f"test.{now:%Y%m%d%H%M%S}",
         kind="test",
@@ -66,14 +66,14 @@ def send_test() -> None:
             failed.append(channel.name)
             say(f"{channel.name}: ", styled("failed", "red"), f": {error}")
     if failed:
-        raise UserError(f"The test message did not get through {', '.join(failed)}: correct its settings.")
+        raise UserError(f"The test message was not delivered by {', '.join(failed)}: correct the settings for it.")
 
 
 def _print(work: Workspace) -> None:
     with connect(work.server, work.pipeline.name, "alerts", read_only=True) as connection:
         found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
     if found:
-        columns = ("load_date", "incident", "since (UTC)", "runs", "what the latest run said")
+        columns = ("load_date", "incident", "since (UTC)", "runs", "message of the latest run")
         rows = [
             (
                 row["load_date"],
@@ -104,7 +104,7 @@ def _print(work: Workspace) -> None:
 
 
 def deliver_due(work: Workspace) -> None:
-    """Deliver what is due. Whatever goes wrong with it is a line on stderr, and no failure of the command."""
+    """Deliver the alerts that are due. A problem is a warning on stderr and does not fail the command."""
     config = work.settings
     try:
         problems = deliver(
@@ -116,4 +116,4 @@ def deliver_due(work: Workspace) -> None:
         return
     for name, reason in problems.items():
         again = "the next command or the daemon tries again"
-        say(f"warning: {name} did not take an alert: {reason}; {again}.", console=err)
+        say(f"warning: {name} did not accept an alert: {reason}; {again}.", console=err)

@@ -1,7 +1,7 @@
-"""All commands in one, and the one line that a person is told where a command fails.
+"""The list of all commands, and the one line that reports the error of a command.
 
-Belongs here: which commands there are, and how errors end. Not here: what a command does. Its module is imported when
-it is called, so `kpi --help` and a wrong name are answered at once.
+Belongs here: which commands exist, and how errors are reported. Not here: what a command does. The module of a command
+is imported when the command is called, so that `kpi --help` and a wrong name are answered at once.
 """
 
 import ast
@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from kpi_assets.cli import STOPPED
-from kpi_assets.cli.process import close_files
+from kpi_assets.cli.process import restrict_new_files
 from kpi_assets.cli.terminal import err, error_line, say
 from kpi_assets.errors import UserError
 from kpi_assets.printable import printable
@@ -27,7 +27,7 @@ from kpi_assets.scrub import scrub
 
 HELP = "From files on S3 to KPIs a person can defend."
 
-# Each command, in the order of `kpi --help`, and the module beside this one whose function of the same name it is.
+# Each command, in the order of `kpi --help`, and the module of this package that has its function of the same name.
 COMMANDS = {
     "init": "init",
     "up": "stack",
@@ -55,7 +55,7 @@ COMMANDS = {
 
 
 def _docstring(name: str) -> str:
-    """What a command's function says of itself, read from its module's text: an import may take two seconds."""
+    """Return the docstring of a command. It is read from the source, because an import may take two seconds."""
     text = (Path(__file__).with_name(COMMANDS[name]).with_suffix(".py")).read_text()
     [function] = [each for each in ast.parse(text).body if isinstance(each, ast.FunctionDef) and each.name == name]
     return ast.get_docstring(function) or ""
@@ -63,27 +63,27 @@ def _docstring(name: str) -> str:
 
 @cache
 def _load(name: str) -> TyperCommand:
-    """The command itself."""
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command(name, short_help=_docstring(name))(getattr(import_module(f"kpi_assets.cli.{COMMANDS[name]}"), name))
-    return cast("TyperCommand", typer.main.get_command(alone))
+    """Import the module of a command and return the command."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    single.command(name, short_help=_docstring(name))(getattr(import_module(f"kpi_assets.cli.{COMMANDS[name]}"), name))
+    return cast("TyperCommand", typer.main.get_command(single))
 
 
-class _Named(TyperCommand):
-    """A command of which only the name and the help are known until it is called, or its arguments are completed."""
+class _LazyCommand(TyperCommand):
+    """A command with a name and a help text, whose module is imported when it is called or completed by a shell."""
 
     def __init__(self, name: str) -> None:
-        # The whole sentence: of a longer one the list of commands would cut the end.
+        # Without short_help, the list of commands would cut the end of a long sentence.
         super().__init__(name, help=_docstring(name), short_help=_docstring(name), rich_markup_mode=None)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """A context of the command itself."""
+        """Return a context of the imported command."""
         assert self.name is not None
         return _load(self.name).make_context(info_name, args, parent, **extra)
 
 
-class _Loaded(MutableMapping[str, Any]):
-    """Every command by name, for whoever looks at all of them; each is imported when it is taken out."""
+class _LoadedCommands(MutableMapping[str, Any]):
+    """Every command by name, for code that iterates over them; a command is imported when it is accessed."""
 
     def __getitem__(self, name: str) -> TyperCommand:
         return _load(name)
@@ -102,22 +102,22 @@ class _Loaded(MutableMapping[str, Any]):
 
 
 class LazyGroup(TyperGroup):
-    """The group of COMMANDS."""
+    """The group of the commands in COMMANDS."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = _Loaded()
+        self.commands = _LoadedCommands()
 
     def list_commands(self, _ctx: Any) -> list[str]:
-        """Their names."""
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, _ctx: Any, cmd_name: str) -> TyperCommand | None:
-        """The command of that name, which is imported when it is called."""
-        return _Named(cmd_name) if cmd_name in COMMANDS else None
+        """Return the command of that name, which is imported when it is called."""
+        return _LazyCommand(cmd_name) if cmd_name in COMMANDS else None
 
 
-# No markup: it would break the sentence of a wrong argument over the lines of a box.
+# Rich markup would draw a box around the error of a wrong argument and break its sentence into lines.
 app = typer.Typer(cls=LazyGroup, help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -134,7 +134,7 @@ def options(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Options of every command."""
+    """Read the options that stand before every command."""
     _state["debug"] = debug
 
 
@@ -146,43 +146,43 @@ WrongUsage = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 
 def main() -> None:
-    """Run a command; what a person can mend is one line, and a stack trace only with --debug."""
-    gc.disable()  # until all is imported (`loaded`): a fifth of a command's start went into looking for garbage there
-    _log_printably()
-    close_files()
+    """Run a command. An error that a person can mend is one line; --debug adds the stack trace."""
+    gc.disable()  # until enable_gc(): collecting garbage during the imports took a fifth of a command's start
+    _escape_log_lines()
+    restrict_new_files()
     try:
         code = app(standalone_mode=False) or 0
-        if code == STOPPED:  # Ctrl-C, of which typer tells nothing
+        if code == STOPPED:  # Ctrl-C, for which typer prints nothing
             error_line("Stopped.")
     except UserError as error:
-        _tell(*error.sentences)
+        _print_error(*error.sentences)
         code = error.exit_code
     except WrongUsage as error:
-        error.message = "\n".join(map(printable, error.message.split("\n")))  # it has words of the command line in it
+        error.message = "\n".join(map(printable, error.message.split("\n")))  # it quotes the command line
         error.show()
         code = error.exit_code
     except Exception as error:
-        _tell(f"{type(error).__name__}: {error} (this is a fault of kpi_assets; --debug shows where).")
+        _print_error(f"{type(error).__name__}: {error} (this is a bug in kpi_assets; --debug shows where).")
         code = 1
     sys.exit(code)
 
 
-class _Printable(logging.Formatter):
-    """Log lines in which nothing that they quote can steer the terminal or is a secret."""
+class _PrintableFormatter(logging.Formatter):
+    """Formats log lines without secrets and without characters that would control the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(map(printable, scrub(super().format(record)).split("\n")))
 
 
-def _log_printably() -> None:
-    """Set how warnings are printed for which nobody has set up a log."""
+def _escape_log_lines() -> None:
+    """Escape the warnings that Python prints when no log is configured."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(_Printable())
+    handler.setFormatter(_PrintableFormatter())
     logging.lastResort = handler
 
 
-def _tell(*sentences: str) -> None:
+def _print_error(*sentences: str) -> None:
     if _state["debug"]:
         for line in scrub(traceback.format_exc()).splitlines():
             say(line, console=err)

@@ -1,9 +1,10 @@
-"""Arguments and options that several commands take, and what a shell completes them with.
+"""Arguments and options that several commands take, and their shell completion.
 
-Not here: what is found under a name (workspace.py, selection.py).
+Not here: finding the pipeline or the tables of a name (workspace.py, selection.py).
 """
 
 from datetime import date
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,13 @@ from kpi_assets.model.tree import pipeline_names
 from kpi_assets.settings import settings
 
 
+class ReportFormat(str, Enum):
+    """How a report is printed: as a table for people, or as JSON for programs."""
+
+    table = "table"
+    json = "json"
+
+
 def _date(text: str) -> date:
     try:
         return parse_date(text)
@@ -22,7 +30,7 @@ def _date(text: str) -> date:
 
 
 def complete_pipeline(incomplete: str) -> list[str]:
-    """The pipelines that a name may become; none where the settings cannot be read."""
+    """Return the names of pipelines that begin with the text; none if the settings cannot be read."""
     try:
         return [name for name in pipeline_names(settings().sql_dir) if name.startswith(incomplete)]
     except UserError:
@@ -46,11 +54,12 @@ Select = Annotated[
     str,
     typer.Option(
         metavar="KEYS",
-        help="Only these, by commas: schema.table, s3.object, a schema; +x takes all before it, x+ all after.",
+        help="Only these, separated by commas: schema.table, s3.object, a schema; +x adds all upstream of x, x+ all "
+        "downstream.",
     ),
 ]
 
 
 def date_option(*names: str, help: str, envvar: str | None = None) -> Any:  # noqa: A002
-    """An option that takes a date."""
+    """Return an option that takes a date."""
     return typer.Option(*names, parser=_date, metavar="YYYY-MM-DD", help=help, envvar=envvar)

@@ -1,22 +1,21 @@
-"""`kpi check`: everything that is wrong with the files below sql/, at once, and which fixtures differ.
+"""`kpi check`: all errors in the files below sql/ at once, and the fixtures that differ.
 
-The files are read without a server. Fixtures are built on the embedded servers, whichever servers the settings name: a
-check must not touch those.
+The files are read without a server. Fixtures are built on the embedded servers, even if the settings name other
+servers, because a check must not touch those.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.arguments import complete_pipeline
+from kpi_assets.cli.arguments import ReportFormat, complete_pipeline
 from kpi_assets.cli.terminal import progress_bar, say, styled
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.fixtures.cases import Case, CaseError, find_cases, strays
+from kpi_assets.fixtures.cases import Case, CaseError, find_cases, stray_files
 from kpi_assets.fixtures.run import run_cases
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines, pipeline_names
@@ -27,13 +26,6 @@ from kpi_assets.sources.store import client
 FIXTURES = "fixtures"  # the folder beside sql/
 
 
-class Format(str, Enum):
-    """How errors are printed."""
-
-    table = "table"
-    json = "json"
-
-
 def check(
     pipelines: Annotated[
         list[str] | None,
@@ -41,26 +33,26 @@ def check(
             metavar="[PIPELINE]...", help="Folders below sql/; all by default.", autocompletion=complete_pipeline
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
+    format: Annotated[ReportFormat, typer.Option(help="How to print the errors.")] = ReportFormat.table,  # noqa: A002
     fixtures: Annotated[
-        bool, typer.Option("--fixtures/--no-fixtures", help="Whether to run the fixtures too, on embedded servers.")
+        bool, typer.Option("--fixtures/--no-fixtures", help="Whether to run the fixtures too, on the embedded servers.")
     ] = True,
 ) -> None:
-    """Print all that is wrong with the files, and where fixtures differ: exit 0, 2 files, 1 fixtures."""
+    """Print all errors in the files and all differences of fixtures: exit 0 none, 2 errors, 1 differences."""
     names = pipelines or []
     wrong = _errors(names)
     differ: list[UserError] = []
-    if format is Format.table:
+    if format is ReportFormat.table:
         _say_files(wrong, names)
     if fixtures and not wrong:
         ran: Counter[str] = Counter()
         for case, found in _run_fixtures(names):
             ran[case.pipeline] += 1
             differ += found
-        differ += _strays(names)
-        if format is Format.table:
+        differ += _stray_files(names)
+        if format is ReportFormat.table:
             _say_fixtures(ran, differ)
-    if format is Format.json:
+    if format is ReportFormat.json:
         typer.echo(strict_json([_as_json(error) for error in [*wrong, *differ]], indent=2))
     if wrong or differ:
         raise typer.Exit(UsageError.exit_code if wrong else UserError.exit_code)
@@ -70,7 +62,7 @@ def _say_files(wrong: Sequence[UserError], names: Sequence[str]) -> None:
     for error in wrong:
         say(styled("error:", "bold red"), f" {error}")
     what = f"{len(wrong)} error{'s' * (len(wrong) != 1)}" if wrong else "All files can be read"
-    say(f"{what}: {', '.join(_places(wrong) or names or pipeline_names(settings().sql_dir)) or 'sql/'}.")
+    say(f"{what}: {', '.join(_with_errors(wrong) or names or pipeline_names(settings().sql_dir)) or 'sql/'}.")
 
 
 def _say_fixtures(ran: Counter[str], differ: Sequence[UserError]) -> None:
@@ -83,11 +75,11 @@ def _say_fixtures(ran: Counter[str], differ: Sequence[UserError]) -> None:
         count = len(differ)
         say(f"{count} difference{'s' * (count != 1)} in {total}: {', '.join(sorted(ran)) or FIXTURES + '/'}.")
     else:
-        say(f"{total} came out as they say: {', '.join(sorted(ran))}.")
+        say(f"{total} passed: {', '.join(sorted(ran))}.")
 
 
 def _errors(names: Sequence[str]) -> list[UserError]:
-    """What is wrong in the named pipelines, or in all and in what the environment says of them."""
+    """Return the errors of the named pipelines; of all pipelines and of their settings if none is named."""
     config = settings()
     known = pipeline_names(config.sql_dir)
     if unknown := [name for name in names if name not in known]:
@@ -107,16 +99,16 @@ def _root() -> Path:
 
 
 def _run_fixtures(names: Sequence[str]) -> Iterator[tuple[Case, list[CaseError]]]:
-    """What differs of each case of the named pipelines, or of all; without a case no server is started."""
+    """Yield the differences of each case of the named pipelines, or of all. Without a case no server is started."""
     cases = [case for case in find_cases(_root()) if not names or case.pipeline in names]
     if not cases:
         return
     config = settings()
-    # Minimum rows are of an environment's real deliveries; fixtures are small.
+    # The minimum rows of the settings are for real deliveries. Fixtures are smaller.
     pipelines = load_pipelines(config.sql_dir)
-    nameless: dict[str, object] = {"postgres_url": None, "s3_bucket": None, "s3_buckets": {}, "s3_endpoint_url": None}
+    no_servers: dict[str, object] = {"postgres_url": None, "s3_bucket": None, "s3_buckets": {}, "s3_endpoint_url": None}
     with (
-        embedded_servers(config.model_copy(update=nameless)) as servers,
+        embedded_servers(config.model_copy(update=no_servers)) as servers,
         progress_bar("fixtures", len(cases), in_bytes=False) as bar,
     ):
         for done, found in enumerate(run_cases(pipelines, cases, servers.postgres, client(servers.settings)), 1):
@@ -124,14 +116,14 @@ def _run_fixtures(names: Sequence[str]) -> Iterator[tuple[Case, list[CaseError]]
             yield found
 
 
-def _strays(names: Sequence[str]) -> Iterator[CaseError]:
-    for path in strays(_root()):
+def _stray_files(names: Sequence[str]) -> Iterator[CaseError]:
+    for path in stray_files(_root()):
         if not names or path.relative_to(_root()).parts[0] in names:
-            yield CaseError(path, "it lies in no case: move it to <pipeline>/<schema>/<table>/<case>/")
+            yield CaseError(path, "it belongs to no case: move it to <pipeline>/<schema>/<table>/<case>/")
 
 
-def _places(found: Sequence[UserError]) -> list[str]:
-    """The pipelines in which something is wrong."""
+def _with_errors(found: Sequence[UserError]) -> list[str]:
+    """Return the names of the pipelines that have errors."""
     root = settings().sql_dir
     return sorted({error.path.relative_to(root).parts[0] for error in found if isinstance(error, ModelError)})
 

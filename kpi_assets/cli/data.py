@@ -1,4 +1,4 @@
-"""Data on its way in: `kpi sample` writes files, `kpi land` puts them on S3."""
+"""`kpi sample` writes synthetic files, and `kpi land` uploads files to S3."""
 
 from datetime import date
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kpi_assets.cli.arguments import LoadDateOrRunDate, PipelineName, date_option
-from kpi_assets.cli.process import files_of_the_user
+from kpi_assets.cli.process import user_umask
 from kpi_assets.cli.terminal import progress_bar, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket
 from kpi_assets.errors import UsageError
@@ -27,30 +27,30 @@ def sample(
     orders: Annotated[int, typer.Option(min=1, help="How many orders; 3421083 gives the real sizes.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
     fault: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Plant a fault; may be said again; `list` lists them.")
+        list[str] | None, typer.Option(metavar="NAME", help="Plant a fault; can be repeated; `list` lists the faults.")
     ] = None,
 ) -> None:
-    """Write a synthetic load_date of a pipeline's files."""
+    """Write synthetic files for one load_date of a pipeline."""
     if fault == ["list"]:
         for name, what in generator_faults(pipeline).items():
             say(f"{name:28} {what}")
         return
     if load_date is None or to is None:
-        raise UsageError(f"Say {'--load-date' if load_date is None else '--out'} too, or --fault list alone.")
+        raise UsageError(f"Give {'--load-date' if load_date is None else '--out'} too, or only --fault list.")
     write_sample(pipeline, load_date, to, orders, seed, fault or [])
 
 
 def generator_faults(pipeline: str) -> dict[str, str]:
-    """The faults that a pipeline's generator can plant. Raises UsageError where it has none."""
+    """Return the faults that a pipeline's generator can plant. Raises UsageError if there is no generator."""
     if pipeline not in GENERATORS:
         raise UsageError(f"There is no sample generator for {pipeline!r}: there is one for {', '.join(GENERATORS)}.")
     return GENERATORS[pipeline].faults
 
 
 def write_sample(pipeline: str, load_date: date, to: Path, orders: int, seed: int, faults: list[str]) -> None:
-    """Write the files and say what was written."""
+    """Write the files and print what was written."""
     generator_faults(pipeline)
-    with files_of_the_user(), progress_bar(f"writing {load_date}", orders, in_bytes=False) as bar:
+    with user_umask(), progress_bar(f"writing {load_date}", orders, in_bytes=False) as bar:
         written = GENERATORS[pipeline].write(
             to, load_date=load_date, orders=orders, seed=seed, faults=faults, progress=lambda done, _all: bar(done)
         )
@@ -62,17 +62,17 @@ def write_sample(pipeline: str, load_date: date, to: Path, orders: int, seed: in
 def land(
     pipeline: PipelineName,
     load_date: LoadDateOrRunDate,
-    source: Annotated[Path, typer.Option("--from", help="Folder with the files.")],
+    source: Annotated[Path, typer.Option("--from", help="Folder that holds the files.")],
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite objects that hold other bytes.")] = False,
 ) -> None:
-    """Upload a load_date's files to S3; what is there already is left alone."""
+    """Upload the files of a load_date to S3; objects that exist already stay as they are."""
     pipeline_of(pipeline).check_load_date(load_date)
     with open_workspace(pipeline) as work:
         land_files(work, load_date, source, replace=replace)
 
 
 def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool) -> None:
-    """Upload each of the pipeline's files that the folder has. Raises UserError where it has none of them."""
+    """Upload the pipeline's files that are in the folder. Raises UserError if the folder has none of them."""
     pipeline = work.pipeline
     files = files_of(pipeline, load_date, source)
     prepare_bucket(work.stack, pipeline)

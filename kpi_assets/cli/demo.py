@@ -1,4 +1,4 @@
-"""`kpi demo`: two synthetic days, of which one is published and one is held."""
+"""`kpi demo`: runs two synthetic days, of which one is published and one is held."""
 
 from collections import Counter
 from datetime import date
@@ -12,8 +12,8 @@ from kpi_assets.cli.alerts import deliver_due
 from kpi_assets.cli.data import land_files, write_sample
 from kpi_assets.cli.run import explain
 from kpi_assets.cli.runner import Result, open_runner
-from kpi_assets.cli.selection import selected
-from kpi_assets.cli.show import Format, show_table
+from kpi_assets.cli.selection import select_names
+from kpi_assets.cli.show import RowFormat, show_table
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace
 from kpi_assets.errors import UserError
@@ -29,14 +29,14 @@ DEMO_FAULTS = ["duplicate_line", "orphan_product", "reordered_7"]
 def demo(
     orders: Annotated[int, typer.Option(min=1000, help="How many orders a day.")] = DEMO_ORDERS,
 ) -> None:
-    """Two synthetic days: one is published; the other has faults planted, is held, and readers see the first."""
+    """Run two synthetic days: one is published; one has planted faults and is held, so readers see the first."""
     good, bad = DEMO_DAYS
     with (
         open_workspace(DEMO_PIPELINE) as work,
         TemporaryDirectory() as folder,
         open_runner(work.ready()) as materialize,
     ):
-        names = selected(work.pipeline, "")
+        names = select_names(work.pipeline, "")
 
         def day(load_date: date, faults: list[str]) -> Result:
             files = Path(folder) / load_date.isoformat()
@@ -52,10 +52,10 @@ def demo(
         _headline(f"2. A load_date with three faults planted: {bad}")
         second = day(bad, DEMO_FAULTS)
         _headline("What a reader sees now: still the first load_date")
-        show_table(work, "marts.kpi_orders_by_dow", None, Format.table)
+        show_table(work, "marts.kpi_orders_by_dow", None, RowFormat.table)
         deliver_due(work)
-        if (first.word, second.word) != ("published", "held"):
-            raise UserError(f"The demo did not end as it should: {good} is {first.word}, {bad} is {second.word}.")
+        if (first.outcome, second.outcome) != ("published", "held"):
+            raise UserError(f"The demo did not end as it should: {good} is {first.outcome}, {bad} is {second.outcome}.")
     out.print()
     say(
         *("Look at it in the Dagster UI with ", styled("make up", "bold")),
@@ -70,7 +70,7 @@ def _headline(text: str) -> None:
 
 def _demo_show(work: Workspace, result: Result) -> None:
     for table, limit in (("marts.kpi_orders_by_dow", None), ("marts.kpi_products_reorder", 10)):
-        show_table(work, table, result.load_date, Format.table, limit)
+        show_table(work, table, result.load_date, RowFormat.table, limit)
     with connect(work.server, work.pipeline.name, "demo", read_only=True) as connection:
         published = publishes.current(connection, work.pipeline.tables, result.load_date)
         verdicts = Counter(row["table_name"] for row in results.latest(connection, result.load_date))

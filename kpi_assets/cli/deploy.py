@@ -1,4 +1,4 @@
-"""A deployment: `kpi bootstrap` makes its servers ready, `kpi doctor` looks whether everything is."""
+"""`kpi bootstrap` prepares the servers of a deployment, and `kpi doctor` checks that everything works."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.cli.workspace import prepare_bucket
 from kpi_assets.doctor import content, instance, lake, machine, warehouse
-from kpi_assets.doctor.finding import Finding, broken, guarded
+from kpi_assets.doctor.finding import Finding, broken, errors_as_findings
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance.folder import DATABASE
@@ -23,21 +23,21 @@ STYLES = {"ok": "green", "advice": "yellow", "broken": "bold red"}
 
 
 def bootstrap() -> None:
-    """Make roles, databases, schemas and the ops tables ready, as KPI_ADMIN_POSTGRES_URL says; safe to repeat."""
+    """Create roles, databases, schemas and ops tables with the login of KPI_ADMIN_POSTGRES_URL; safe to repeat."""
     if settings().admin_postgres_url and settings().embedded_postgres:
         raise UsageError(
-            "KPI_ADMIN_POSTGRES_URL is set, and KPI_POSTGRES_URL is not: set it to the URL that kpi_assets is to use; "
-            "its login is made if it is missing."
+            "KPI_ADMIN_POSTGRES_URL is set, and KPI_POSTGRES_URL is not: set it to the URL that kpi_assets uses; "
+            "`kpi bootstrap` creates its login if it is missing."
         )
     with embedded_servers(settings()) as servers:
         config = servers.settings
         admin = config.admin_postgres_url or servers.postgres
         for pipeline in load_pipelines(config.sql_dir, config.min_rows).values():
             prepare(pipeline, admin, as_owner=True)
-            _ready(f"database {pipeline.name}")
+            _say_ready(f"database {pipeline.name}")
         if config.dagster_postgres_url is None:
             server.ensure_database(admin, DATABASE)
-            _ready(f"database {DATABASE}")
+            _say_ready(f"database {DATABASE}")
         product = conninfo_to_dict(servers.postgres.get_secret_value())
         login = str(product.get("user") or "")
         if login != conninfo_to_dict(admin.get_secret_value()).get("user"):
@@ -45,16 +45,19 @@ def bootstrap() -> None:
             server.ensure_login(admin, login, SecretStr(str(password)) if password else None)
             if config.dagster_postgres_url is None:
                 server.ensure_access(admin, DATABASE, login)
-            _ready(f"login {login}, with {' and '.join(server.MAKERS)}")
+            _say_ready(f"login {login}, with {' and '.join(server.MAKERS)}")
 
 
-def _ready(what: str) -> None:
+def _say_ready(what: str) -> None:
     say(styled("ready", "green"), " ", what)
 
 
 def doctor(
     landing: Annotated[
-        bool, typer.Option("--landing", help="Also put and remove a small object, as who lands files must be able to.")
+        bool,
+        typer.Option(
+            "--landing", help="Also put and remove a small object, which a user who lands files must be able to do."
+        ),
     ] = False,
     deep: Annotated[
         bool,
@@ -63,7 +66,7 @@ def doctor(
         ),
     ] = False,
 ) -> None:
-    """Look at servers, roles, buckets, clocks, disk, instance and published rows: each line says ok, or what to do."""
+    """Check servers, roles, buckets, clocks, disk, instance and published rows: each line says ok, or what to do."""
     states = []
     for finding in _findings(landing=landing, deep=deep):
         states.append(finding.state)
@@ -84,7 +87,7 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
                 prepare_bucket(servers.stack, pipeline)
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
                 if deep:
-                    yield from guarded("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
+                    yield from errors_as_findings("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
             yield from instance.instance(config, pipelines)
     except UserError as error:
         yield from (broken("files and embedded servers", sentence) for sentence in error.sentences)

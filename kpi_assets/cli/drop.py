@@ -1,4 +1,4 @@
-"""Dropping a table with all its load_dates: `kpi drop`, which says first what goes."""
+"""`kpi drop`: drops a table with all its load_dates, after it has said what will be dropped."""
 
 from typing import Annotated
 
@@ -17,9 +17,9 @@ from kpi_assets.warehouse.views import latest_of
 def drop(
     pipeline: PipelineName,
     table: Annotated[str, typer.Argument(metavar="SCHEMA.TABLE")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Drop it without asking.")] = False,
 ) -> None:
-    """Drop a table with all its load_dates: of a file that was renamed or removed, or before its storage changes."""
+    """Drop a table and all its load_dates, because its file was renamed or removed, or its storage changes."""
     described = pipeline_of(pipeline).tables
     try:
         relation = Relation.parse(table)
@@ -36,8 +36,8 @@ def drop(
         )
         with connect(work.server, pipeline, "drop") as connection:
             view = latest_of(connection, relation)
-        goes = f" and its view {view} go" if view else " goes"
-        say(f"{published[table]}{goes}; {again}.")
+        dropped = f" and its view {view} will be dropped" if view else " will be dropped"
+        say(f"{published[table]}{dropped}; {again}.")
         if not yes and not _confirmed():
             say("Nothing was dropped.")
             raise typer.Exit(1)
@@ -49,4 +49,4 @@ def _confirmed() -> bool:
     try:
         return typer.confirm("Drop it?")
     except typer.Abort:
-        raise UsageError("Nobody is there to answer, so nothing was dropped: say --yes to drop it.") from None
+        raise UsageError("Nobody answered, so nothing was dropped: give --yes to drop it.") from None

@@ -1,6 +1,6 @@
-"""Rows for other programs: CSV and JSON that hold what is stored, from the texts that the server has for it.
+"""Rows for other programs: CSV and JSON with exactly the stored values, made from the texts that PostgreSQL returns.
 
-Belongs here: how values are written. Not here: which rows (show.py), and tables for people (common.py).
+Belongs here: how values are written. Not here: which rows (show.py), and tables for people (terminal.py).
 """
 
 import json
@@ -12,31 +12,31 @@ from kpi_assets.printable import strict_json
 
 Row = Sequence[str | None]
 FLOATS = ("real", "double precision")
-FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
-COMMANDS = ("\t", "\r", "\n")  # that a spreadsheet may take for the begin of a cell
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are full-width forms
+CONTROLS = ("\t", "\r", "\n")  # a spreadsheet may begin a new cell after them
 TEXTS = ("text", "jsonb")
-DIGITS = 4000  # of an integer, which Python reads
+DIGITS = 4000  # an integer with fewer digits is below the limit of Python's int()
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
-    """The rows as CSV by RFC 4180, in UTF-8; NULL is an empty field, and an empty text is two quotes."""
+    """Return the rows as CSV by RFC 4180, in UTF-8. NULL is an empty field, and an empty text is two quotes."""
     return "".join(",".join(map(_field, row)) + "\r\n" for row in (columns, *rows)).encode()
 
 
 def _field(value: str | None) -> str:
     if value is None:
         return ""
-    # A lone \. would end the file for some readers.
+    # A field \. alone on a line would end the file for some readers.
     if value in {"", "\\."} or any(letter in value for letter in ',"\r\n'):
         return '"' + value.replace('"', '""') + '"'
     return value
 
 
 def as_json(columns: Sequence[str], types: Sequence[str], rows: Iterable[Row]) -> str:
-    """The rows as a list of objects, in strict JSON.
+    """Return the rows as a list of objects, in strict JSON.
 
-    Integers, floats, booleans, jsonb and NULL are themselves. What a reader might round or has no word for, such as a
-    numeric, a date or NaN, is the text that PostgreSQL has for it.
+    Integers, floats, booleans, jsonb and NULL have their JSON types. A value that a reader might round, or for which
+    JSON has no type, such as a numeric, a date or NaN, is the text that PostgreSQL prints.
     """
     objects = [
         {name: _value(type_, text) for name, type_, text in zip(columns, types, row, strict=True)} for row in rows
@@ -61,13 +61,13 @@ def _exact_int(text: str) -> int | str:
 
 
 def _exact(text: str) -> float | str:
-    """A number of a JSON value; as text where a float would round it."""
+    """Return a number of a jsonb value, as text if a float would round it."""
     number = float(text)
     return number if Decimal(repr(number)) == Decimal(text) else text
 
 
 def without_formulas(types: Sequence[str], rows: Iterable[Row]) -> list[Row]:
-    """The rows, where each text that a spreadsheet would execute has a ' in front."""
+    """Return the rows with a ' before each text that a spreadsheet would execute."""
     return [
         [_harmless(text) if text and type_ in TEXTS else text for type_, text in zip(types, row, strict=True)]
         for row in rows
@@ -75,5 +75,5 @@ def without_formulas(types: Sequence[str], rows: Iterable[Row]) -> list[Row]:
 
 
 def _harmless(text: str) -> str:
-    executes = text.startswith(COMMANDS) or text.lstrip().startswith(FORMULA)
+    executes = text.startswith(CONTROLS) or text.lstrip().startswith(FORMULA)
     return f"'{text}" if executes else text

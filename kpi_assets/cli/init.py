@@ -1,4 +1,4 @@
-"""`kpi init`: a small project, to begin one's own with."""
+"""`kpi init`: writes a small project as a starting point."""
 
 import shlex
 from pathlib import Path
@@ -13,7 +13,7 @@ from kpi_assets.errors import UsageError, UserError
 PROJECT = Path(templates.__file__).with_name("project")
 NEXT = (
     ("kpi check", "reads the files and runs the fixtures"),
-    ("kpi land website --load-date 2025-06-01 --from samples/2025-06-01", "puts the files of a day on S3"),
+    ("kpi land website --load-date 2025-06-01 --from samples/2025-06-01", "uploads the files of a day to S3"),
     ("kpi run website --load-date 2025-06-01", "builds, checks and publishes that day"),
     ("kpi show website marts.kpi_visits_by_page", "prints what readers see"),
     ("kpi up", "serves the web UI"),
@@ -21,12 +21,12 @@ NEXT = (
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
 ) -> None:
     """Write a small project into a new folder: a pipeline with a KPI, its fixtures, and files to land."""
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} is there and is not an empty folder: name a new or an empty one.")
+            raise UsageError(f"{folder} exists and is not an empty folder: name a new or empty one.")
         written = [_copy(path, folder / path.relative_to(PROJECT)) for path in template_files()]
     except OSError as error:
         raise UserError(
@@ -40,12 +40,12 @@ def init(
 
 
 def template_files() -> list[Path]:
-    """The files of the project, in order."""
+    """Return the files of the project, in order."""
     return sorted(path for path in PROJECT.rglob("*") if path.is_file())
 
 
 def _copy(source: Path, target: Path) -> Path:
-    """Write a copy with the mode of a new file of the user's: an installed package may be read-only."""
+    """Write a copy with the mode of a new file, because the files of an installed package may be read-only."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(source.read_bytes())
     return target

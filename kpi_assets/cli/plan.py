@@ -1,15 +1,14 @@
-"""The plan: `kpi plan`, what each load_date is in need of, and why."""
+"""`kpi plan`: what each load_date needs, and why."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timezone
-from enum import Enum
 from typing import Annotated
 
 import typer
 
 from kpi_assets.cli import HELD
-from kpi_assets.cli.arguments import PipelineName, date_option
+from kpi_assets.cli.arguments import PipelineName, ReportFormat, date_option
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.ledger import results
@@ -37,29 +36,22 @@ STYLES = {
 }
 
 
-class Format(str, Enum):
-    """How the plan is printed."""
-
-    table = "table"
-    json = "json"
-
-
 def plan(
     pipeline: PipelineName,
-    first: Annotated[date | None, date_option("--from", help="The first load_date; the first one known.")] = None,
-    last: Annotated[date | None, date_option("--to", help="The last load_date; the last one known.")] = None,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
+    first: Annotated[date | None, date_option("--from", help="The first load_date; default: the first landed.")] = None,
+    last: Annotated[date | None, date_option("--to", help="The last load_date; default: the last landed.")] = None,
+    format: Annotated[ReportFormat, typer.Option(help="How to print the plan.")] = ReportFormat.table,  # noqa: A002
 ) -> None:
     """Print which load_dates are not published as they should be, and why: exit 0, 1 failed or lost, 3 held."""
     found = pipeline_of(pipeline)
     start, end = first or found.config.start_date, last or datetime.now(timezone.utc).date()
     found.load_dates(start, end)
     with open_workspace(pipeline) as work:
-        statuses = _known(load_date_statuses(work.looked_at(), start, end), first, last)
+        statuses = _landed(load_date_statuses(work.readable(), start, end), first, last)
         late, orphans, warned = _late(work), _orphans(work), _warned(work, start, end)
         mismatches = _mismatches(work)
     counts = Counter(status.state for status in statuses)
-    if format is Format.json:
+    if format is ReportFormat.json:
         typer.echo(strict_json([_as_json(status) for status in statuses], indent=2))
     else:
         rows = [(s.load_date, styled(s.state, STYLES[s.state]), s.reason) for s in statuses if s.state != "published"]
@@ -83,48 +75,48 @@ def plan(
 
 
 def load_date_statuses(work: Workspace, first: date, last: date) -> "list[LoadDateStatus]":
-    """The status of each load_date of a range."""
+    """Return the status of each load_date of a range."""
     store = open_store(work.pipeline, work.settings)
     with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return [status for year in collect(work.pipeline, store, connection, first, last) for status in year]
 
 
 def _late(work: Workspace) -> list[str]:
-    """A sentence for each KPI that is not as fresh as its header wants it."""
+    """Return a sentence for each KPI that is not as fresh as its header demands."""
     with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return [found.sentence for found in freshness.late(connection, work.pipeline)]
 
 
 def _orphans(work: Workspace) -> "list[PublishedTable]":
-    """What is published, and no file describes any more."""
+    """Return the published tables that no file describes any more."""
     with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return orphans(connection, work.pipeline.tables)
 
 
 def _mismatches(work: Workspace) -> list[str]:
-    """What is stored in another way than its file says."""
+    """Return a sentence for each table whose storage in the database is not that of its file."""
     with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return tables.find_mismatches(connection, work.pipeline.tables.values())
 
 
 def _warned(work: Workspace, first: date, last: date) -> "list[Warned]":
-    """What checks warn of that hold nothing."""
+    """Return the warnings of checks that did not hold a load_date."""
     with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return results.warned(connection, first, last)
 
 
 def count_states(counts: Collection[str]) -> str:
-    """How many load_dates are in which state."""
+    """Return a sentence with the number of load_dates in each state."""
     found = Counter(counts)
     return ", ".join(f"{found[state]} {state}" for state in STYLES if found[state]) + "."
 
 
-def _known(statuses: "Sequence[LoadDateStatus]", first: date | None, last: date | None) -> "list[LoadDateStatus]":
-    """Without the load_dates before and after all that landed, unless the range was given."""
-    known = [n for n, status in enumerate(statuses) if status.state != "missing"]
-    if not known:
+def _landed(statuses: "Sequence[LoadDateStatus]", first: date | None, last: date | None) -> "list[LoadDateStatus]":
+    """Leave out the load_dates before the first and after the last that landed, except at an end that was given."""
+    landed = [n for n, status in enumerate(statuses) if status.state != "missing"]
+    if not landed:
         return list(statuses) if first and last else []
-    return list(statuses[0 if first else known[0] : None if last else known[-1] + 1])
+    return list(statuses[0 if first else landed[0] : None if last else landed[-1] + 1])
 
 
 def _as_json(status: "LoadDateStatus") -> dict[str, object]:

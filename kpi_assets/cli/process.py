@@ -1,4 +1,4 @@
-"""This process: which modes its files get, and when its garbage is collected.
+"""This process: the modes of the files that it creates, and when it collects garbage.
 
 Not here: what the process does.
 """
@@ -8,18 +8,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_umask = 0o077  # the user's, once close_files() has been said
+_umask = 0o077  # the umask of the user, once restrict_new_files() has been called
 
 
-def close_files() -> None:
-    """Close to others every file that this process and its children make, whoever makes it: Dagster, for one."""
+def restrict_new_files() -> None:
+    """Deny other users access to every file that this process and its children create, also through Dagster."""
     global _umask  # noqa: PLW0603  a process has one
     _umask = os.umask(0o077)
 
 
 @contextmanager
-def files_of_the_user() -> Iterator[None]:
-    """Files that are made meanwhile, outside of the home, have the mode that the user's shell gives them."""
+def user_umask() -> Iterator[None]:
+    """Create files, such as those outside of the home, with the modes that the user's shell gives them."""
     ours = os.umask(_umask)
     try:
         yield
@@ -27,10 +27,10 @@ def files_of_the_user() -> Iterator[None]:
         os.umask(ours)
 
 
-def loaded() -> None:
-    """Say that all is imported: it stays, so that the collector passes over it, and looks after the rest from here.
+def enable_gc() -> None:
+    """Enable the garbage collector after all imports, and exclude from it every object that exists by now.
 
-    To be said once: what is garbage by then, such as a pool of connections in a circle, is never collected.
+    Call it once: it never collects what is garbage by then, such as a pool of connections in a cycle.
     """
     gc.freeze()
     gc.enable()

@@ -1,4 +1,4 @@
-"""Retention: `kpi retention`, what is older than pipeline.yaml keeps, and dropping it."""
+"""`kpi retention`: prints or drops the load_dates that are older than pipeline.yaml keeps."""
 
 import uuid
 from datetime import datetime, timezone
@@ -18,9 +18,9 @@ from kpi_assets.warehouse.connection import connect
 
 def retention(
     pipeline: PipelineName,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop it; S3 can give it again.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop them; `kpi run` builds them again from S3.")] = False,
 ) -> None:
-    """Print which load_dates of raw and staging are older than pipeline.yaml keeps; drop them with --drop."""
+    """Print the load_dates of raw and staging that are older than pipeline.yaml keeps; --drop drops them."""
     found = pipeline_of(pipeline)
     if not found.config.retention:
         raise UsageError(
@@ -28,12 +28,12 @@ def retention(
             f"{found.path / 'pipeline.yaml'} to change that."
         )
     with open_workspace(pipeline) as work:
-        left = _retain(work.ready() if drop else work.looked_at(), drop=drop)
+        left = _retain(work.ready() if drop else work.readable(), drop=drop)
     raise typer.Exit(1 if left else 0)
 
 
 def _retain(work: Workspace, *, drop: bool) -> list[str]:
-    """Show, or do and show; returns what was left for the next time."""
+    """Print what is due, or drop it and print what was dropped; return what was left for the next time."""
     pipeline = work.pipeline
     with connect(work.server, pipeline.name, "retention", read_only=True) as connection:
         found = build.find_due(connection, pipeline, datetime.now(timezone.utc).date())
@@ -51,12 +51,12 @@ def _retain(work: Workspace, *, drop: bool) -> list[str]:
             for t in build.totals_by_table(found)
         ]
         columns = ("table", "load_dates", "first", "last", "rows", "MB")
-        title = f"{pipeline.name}: {'dropped' if drop else 'older than it is kept'}"
+        title = f"{pipeline.name}: {'dropped' if drop else 'older than its retention'}"
         out.print(grid(title, columns, rows, right=("load_dates", "rows", "MB")))
     for sentence in left:
         say(styled("left", "yellow"), " ", sentence)
     if not found and not left:
-        say(f"Nothing of {pipeline.name} is older than it is kept.")
+        say(f"Nothing of {pipeline.name} is older than its retention.")
     elif not drop:
-        say("Nothing was dropped: --drop does it.")
+        say("Nothing was dropped: --drop drops it.")
     return left

@@ -1,4 +1,4 @@
-"""`kpi run` and `kpi backfill`: runs in this process, which Dagster's history shows like any other."""
+"""`kpi run` and `kpi backfill`: runs in this process, which Dagster's history shows like any other run."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -12,7 +12,7 @@ from kpi_assets.cli.arguments import LoadDateOrRunDate, PipelineName, Select, da
 from kpi_assets.cli.plan import count_states, load_date_statuses
 from kpi_assets.cli.run_view import ENDINGS
 from kpi_assets.cli.runner import EXIT_CODES, Result, open_runner, worst
-from kpi_assets.cli.selection import selected
+from kpi_assets.cli.selection import select_names
 from kpi_assets.cli.show import show_checks
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -23,10 +23,10 @@ from kpi_assets.plan.status import STATES, LoadDateStatus
 
 
 def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "") -> None:
-    """Materialize a pipeline for one load_date: exit 0 published, 3 held by a gate, 1 failed or not landed."""
+    """Build and publish one load_date of a pipeline: exit 0 published, 3 held by a gate, 1 failed or not landed."""
     found = pipeline_of(pipeline)
     found.check_load_date(load_date)
-    names = selected(found, select)
+    names = select_names(found, select)
     with open_workspace(pipeline) as work, open_runner(work.ready()) as materialize:
         result = materialize(load_date, names)
         explain(work, result)
@@ -35,9 +35,9 @@ def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "
 
 
 def explain(work: Workspace, result: Result) -> None:
-    """Say what held or failed, with counts and samples, or that all is published."""
-    if result.word == "published":
-        show_checks(work, result.load_date, only_bad=True, run_id=result.run_id)  # what only warns is published too
+    """Print what is held or failed, with counts and samples, or that everything is published."""
+    if result.outcome == "published":
+        show_checks(work, result.load_date, only_bad=True, run_id=result.run_id)  # warnings hold nothing
         count = f"{len(result.states)} assets"
         say(styled("published", "green"), f" {work.pipeline.name}, load_date {result.load_date}: {count}")
         return
@@ -50,15 +50,15 @@ def explain(work: Workspace, result: Result) -> None:
             say(f"  {ui_url}{verdict_path(work.pipeline.name, name, result.run_id)}")
     if any(is_object(name) and state in {"held", "missing"} for name, (state, _) in result.states.items()):
         say(f"The objects were looked for in {work.place}.")
-    if result.word == "missing":
+    if result.outcome == "missing":
         again = "land what is missing (`kpi land`), then run the load_date again"
         say(f"Nothing is wrong with {work.pipeline.name}, load_date {result.load_date}: {again}.")
-    for name, error in result.after.items():
+    for name, error in result.errors_after_publish.items():
         done = "verified" if is_object(name) else "published"
         say(styled("failed", ENDINGS["failed"]), f" {name}: it is {done}; the run failed after that: {error}")
-    if result.not_begun and not any(state != "success" for state, _ in result.states.values()):
-        names = ", ".join(result.not_begun)
-        say(styled("failed", ENDINGS["failed"]), f" {names}: the run ended before it came to that")
+    if result.not_started and not any(state != "success" for state, _ in result.states.values()):
+        names = ", ".join(result.not_started)
+        say(styled("failed", ENDINGS["failed"]), f" {names}: not started, because the run ended before")
 
 
 def backfill(
@@ -69,24 +69,25 @@ def backfill(
     only: Annotated[
         str,
         typer.Option(
-            metavar="STATES", help="Only these, by commas, as `kpi plan` has them; `missing` means new ones too."
+            metavar="STATES",
+            help="Only load_dates in these states of `kpi plan`, separated by commas; `missing` includes new ones.",
         ),
     ] = "",
 ) -> None:
-    """Materialize each landed load_date of a range, the oldest first; one that is held does not stop the others."""
+    """Build and publish each landed load_date of a range, oldest first; a held one does not stop the others."""
     found = pipeline_of(pipeline)
     found.load_dates(first, last)
-    names = selected(found, select)
-    states = _states(only)
+    names = select_names(found, select)
+    states = _parse_states(only)
     with open_workspace(pipeline) as work, open_runner(work.ready()) as materialize:
         results: list[Result] = []
         statuses: list[LoadDateStatus] = []
-        for status in _in_turn(work, first, last, results):
+        for status in _statuses_in_turn(work, first, last, results):
             statuses.append(status)
-            # What has not landed cannot be built; of what lacks some of its objects the others are.
+            # A load_date without any object cannot be built. If some objects are missing, the others are built.
             if status.landed and status.state in states:
-                suffice = [name for name in names if name in status.tables_to_build] if only else []
-                result = materialize(status.load_date, suffice or names)
+                needed = [name for name in names if name in status.tables_to_build] if only else []
+                result = materialize(status.load_date, needed or names)
                 explain(work, result)
                 results.append(result)
         rows = [_summary(result) for result in results]
@@ -99,26 +100,26 @@ def backfill(
             days, missing = len(statuses), sum(not status.landed for status in statuses)
             say(f"{len(rows)} landed, {missing} of the {days} load_dates not landed")
         deliver_due(work)
-    raise typer.Exit(EXIT_CODES[worst({result.word for result in results})])
+    raise typer.Exit(EXIT_CODES[worst({result.outcome for result in results})])
 
 
-def _in_turn(work: Workspace, first: date, last: date, ran: Sequence[Result]) -> "Iterator[LoadDateStatus]":
-    """The status of each load_date of a range when its turn comes: a run may make later ones stale."""
+def _statuses_in_turn(work: Workspace, first: date, last: date, ran: Sequence[Result]) -> "Iterator[LoadDateStatus]":
+    """Yield the status of each load_date. It is read when its turn comes, because a run may make later ones stale."""
     for status in load_date_statuses(work, first, last):
         yield status if not ran else load_date_statuses(work, status.load_date, status.load_date)[0]
 
 
-def _states(only: str) -> set[str]:
-    """The states that --only means. Raises UsageError."""
+def _parse_states(only: str) -> set[str]:
+    """Return the states that --only names, or all states. Raises UsageError."""
     words = [word.strip() for word in only.split(",")] if only else list(STATES)
     for word in words:
         if word not in STATES:
-            raise UsageError(f"There is no state {word!r}: --only takes {', '.join(STATES)}, by commas.")
+            raise UsageError(f"There is no state {word!r}: --only takes {', '.join(STATES)}, separated by commas.")
     return {*words, *(["new"] if "missing" in words else [])}
 
 
 def _summary(result: Result) -> tuple[object, ...]:
     done = sum(state == "success" for state, _ in result.states.values())
     rest = [f"{name} ({state})" for name, (state, _) in result.states.items() if state != "success"]
-    rest += [f"{name} (failed after it)" for name in result.after]
-    return result.load_date, styled(result.word, ENDINGS[result.word]), done, ", ".join(rest)
+    rest += [f"{name} (failed after publishing)" for name in result.errors_after_publish]
+    return result.load_date, styled(result.outcome, ENDINGS[result.outcome]), done, ", ".join(rest)

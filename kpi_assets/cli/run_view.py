@@ -1,4 +1,4 @@
-"""The live view of a run: one line an asset, with what it is doing, what came of it, and how long it took."""
+"""The live view of a run: one line for each asset, with its phase or outcome and the time it took."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from kpi_assets.cli.terminal import err, say, styled
 from kpi_assets.materialize.context import Progress
 from kpi_assets.printable import printable
 
-KEPT_BACK = "what it reads was not published"
+UPSTREAM_UNPUBLISHED = "what it reads was not published"
 ENDINGS = {
     "published": "green",
     "verified": "green",
@@ -34,9 +34,9 @@ class _Line:
 
 @dataclass
 class RunView:
-    """On a terminal a table that redraws itself, else one line an asset when it ends.
+    """The state of each asset of a run: on a terminal a table that is redrawn, elsewhere one line when an asset ends.
 
-    `reads` holds for each asset those that it reads.
+    `reads` maps each asset to the assets that it reads.
     """
 
     title: str
@@ -61,7 +61,7 @@ class RunView:
             self._live.stop()
 
     def reporter(self, _log: Any, subject: str) -> "Progress":
-        """The listener for one asset, as the assets' resource `progress` asks for it; `subject` is `name load_date`."""
+        """Return the progress callback of one asset, as the resource `progress` does; `subject` is `name load_date`."""
         name = subject.partition(" ")[0]
 
         def report(phase: str, done: int, total: int) -> None:
@@ -76,10 +76,12 @@ class RunView:
         return report
 
     def _why_skipped(self, name: str) -> str:
-        """Why an asset was not begun; its lines before tell, since they stand in build order."""
-        before = [self.lines[other] for other in self.reads.get(name, ()) if other in self.lines]
-        kept_back = any(line.state in {"held", "failed", "missing"} or line.detail == KEPT_BACK for line in before)
-        return KEPT_BACK if kept_back else "the run ended before it"
+        """Return why an asset was not started. The lines are in build order, so the lines of its inputs are final."""
+        inputs = [self.lines[other] for other in self.reads.get(name, ()) if other in self.lines]
+        unpublished = any(
+            line.state in {"held", "failed", "missing"} or line.detail == UPSTREAM_UNPUBLISHED for line in inputs
+        )
+        return UPSTREAM_UNPUBLISHED if unpublished else "the run ended before it started"
 
     def _end(self, name: str, state: str, detail: str) -> None:
         line = self.lines[name]

@@ -1,6 +1,6 @@
-"""What `--select` means: names of objects and tables, in build order.
+"""The option `--select`: which objects and tables its keys name, in build order.
 
-Belongs here: keys, and what lies before and after a table. Not here: building what was selected.
+Belongs here: keys, and the tables upstream and downstream of a table. Not here: building what was selected.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline
 
 
-def selected(pipeline: Pipeline, keys: str) -> list[str]:
-    """The names (`schema.table`, `s3.object`) that --select means, in build order. Raises UsageError."""
+def select_names(pipeline: Pipeline, keys: str) -> list[str]:
+    """Return the names (`schema.table`, `s3.object`) that --select selects, in build order. Raises UsageError."""
     parents = parents_of(pipeline)
     if not keys:
         return list(parents)
@@ -30,7 +30,7 @@ def selected(pipeline: Pipeline, keys: str) -> list[str]:
 
 
 def parents_of(pipeline: Pipeline) -> dict[str, list[str]]:
-    """For each object and table of a pipeline, in build order, those that it reads."""
+    """Map each object and table of a pipeline, in build order, to those that it reads."""
     parents: dict[str, list[str]] = {table.object_name: [] for table in pipeline.object_tables}
     for relation, table in pipeline.tables.items():
         own_object = [table.object_name] if table.has_object else []

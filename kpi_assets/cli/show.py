@@ -1,4 +1,4 @@
-"""`kpi show` and `kpi checks`: published rows, and what the checks found. Nothing is built and nothing changes."""
+"""`kpi show` and `kpi checks`: print published rows and check results. Nothing is built and nothing changes."""
 
 import math
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from kpi_assets.read.rows import read_rows
 from kpi_assets.warehouse.connection import connect
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
-TABLE_ROWS = 50  # printed of a table, unless --limit says otherwise
-NOT_NUMBERS = {"text", "boolean", "date"}  # which stand on the left
+TABLE_ROWS = 50  # printed with --format table, unless --limit is given
+NOT_NUMBERS = {"text", "boolean", "date"}  # types that are aligned left
 
 
-class Format(str, Enum):
+class RowFormat(str, Enum):
     """How rows are printed."""
 
     table = "table"
@@ -36,24 +36,24 @@ def show(
     table: Annotated[str, typer.Argument(metavar="SCHEMA.TABLE")],
     load_date: LoadDate = None,
     format: Annotated[  # noqa: A002
-        Format,
-        typer.Option(help="How to print it. csv and json hold exactly what is stored: see --no-formulas."),
-    ] = Format.table,
-    limit: Annotated[int | None, typer.Option(min=1, help="How many rows; 50 of a table by default.")] = None,
+        RowFormat,
+        typer.Option(help="How to print the rows. csv and json hold exactly what is stored: see --no-formulas."),
+    ] = RowFormat.table,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many rows; default: 50 as a table, else all.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="A KPI's rows of low volume too, and which they are.")
+        bool, typer.Option("--all", help="Print the rows of low volume of a KPI too, and mark them.")
     ] = False,
     no_formulas: Annotated[
         bool,
         typer.Option(
-            "--no-formulas", help="With csv, for a spreadsheet: text that it would execute gets a ' in front."
+            "--no-formulas", help="With csv, for a spreadsheet: put a ' before each text that it would execute."
         ),
     ] = False,
 ) -> None:
-    """Print a published table as readers are shown it; the latest load_date by default."""
+    """Print the rows of a published table that readers see; the latest load_date by default."""
     pipeline_of(pipeline).table(table)
-    if no_formulas and format is not Format.csv:
-        raise UsageError("--no-formulas is for spreadsheets: say --format csv too, or leave it out.")
+    if no_formulas and format is not RowFormat.csv:
+        raise UsageError("--no-formulas is for spreadsheets: give --format csv too, or leave it out.")
     with open_workspace(pipeline) as work:
         show_table(work, table, load_date, format, limit, everything=everything, no_formulas=no_formulas)
 
@@ -62,16 +62,16 @@ def show_table(
     work: Workspace,
     name: str,
     load_date: date | None,
-    style: Format,
+    style: RowFormat,
     limit: int | None = None,
     *,
     everything: bool = False,
     no_formulas: bool = False,
 ) -> None:
     """Print the rows of one load_date in the order of the grain."""
-    table = work.looked_at().pipeline.table(name)
+    table = work.readable().pipeline.table(name)
     with connect(work.server, work.pipeline.name, "show", read_only=True) as connection:
-        for_people = style is Format.table
+        for_people = style is RowFormat.table
         found = read_rows(
             connection,
             work.pipeline,
@@ -82,9 +82,9 @@ def show_table(
             cut=for_people,
             everything=everything,
         )
-    if style is Format.json:
+    if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))
-    elif style is Format.csv:
+    elif style is RowFormat.csv:
         _print_csv(found.columns, without_formulas(found.types, found.rows) if no_formulas else found.rows)
     else:
         numbers = [name for name, type_ in zip(found.columns, found.types, strict=True) if type_ not in NOT_NUMBERS]
@@ -97,21 +97,21 @@ def show_table(
 
 
 def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
-    """Byte by byte what is stored; to a person at a terminal, what cannot steer it."""
+    """Print the rows exactly as stored; on a terminal, escape the characters that would control it."""
     if out.is_terminal:
         rows = [[None if value is None else printable(value) for value in row] for row in rows]
     typer.echo(as_csv(columns, rows), nl=False)
 
 
 def checks(pipeline: PipelineName, load_date: LoadDate = None) -> None:
-    """Print what the gates said of a load_date, the latest one by default."""
+    """Print the check results of a load_date; the latest one by default."""
     with open_workspace(pipeline) as work:
         show_checks(work, load_date)
 
 
 def show_checks(work: Workspace, load_date: date | None, *, only_bad: bool = False, run_id: str | None = None) -> None:
-    """Print check results: all, or those that did not pass; of a load_date, or of one run."""
-    with connect(work.looked_at().server, work.pipeline.name, "checks", read_only=True) as connection:
+    """Print check results of a load_date or of one run: all, or only those that did not pass."""
+    with connect(work.readable().server, work.pipeline.name, "checks", read_only=True) as connection:
         checked = read_checks(connection, work.pipeline, load_date, place=work.place, run_id=run_id)
     rows = [
         (
@@ -145,7 +145,7 @@ def show_checks(work: Workspace, load_date: date | None, *, only_bad: bool = Fal
 
 
 def _number(value: Any) -> str | None:
-    """A metric for people; one that no float can hold is shown as it is."""
+    """Return a metric as text, rounded to 10 digits; a number that is too big for a float is not rounded."""
     if value is None:
         return None
     try:

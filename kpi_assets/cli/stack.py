@@ -1,6 +1,6 @@
-"""The stack: `kpi up`, `kpi down`.
+"""`kpi up` and `kpi down`: start and stop the embedded servers, the web UI and the daemon.
 
-Imports no Dagster: `kpi up` watches processes that do.
+This module imports no Dagster: `kpi up` watches processes that do.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.process import loaded
+from kpi_assets.cli.process import enable_gc
 from kpi_assets.cli.terminal import err, say, styled
 from kpi_assets.cli.workspace import Workspace, sound_pipelines
 from kpi_assets.embedded.stack import embedded_servers, stop
@@ -18,14 +18,14 @@ from kpi_assets.settings import settings
 
 def up(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Of the web UI; 3000 or the next free one.")
+        int | None, typer.Option(min=1, max=65535, help="Port of the web UI; default: 3000 or the next free one.")
     ] = None,
 ) -> None:
-    """Start the embedded servers, the Dagster web UI and the daemon, until Ctrl-C."""
+    """Start the embedded servers, the Dagster web UI and the daemon; Ctrl-C stops them."""
     with embedded_servers(settings()) as servers:
         for pipeline in sound_pipelines():
             Workspace(pipeline, servers).ready()
-        loaded()
+        enable_gc()
         say("Starting the web UI and the daemon ...", console=err)
         services.serve(servers.settings, servers.stack, port, _ready)
 
@@ -44,5 +44,5 @@ def down() -> None:
 
 
 def say_off(name: str) -> None:
-    """One line on a pipeline that runs nothing by itself."""
+    """Print that the automation of a pipeline is off."""
     say(f"{name}: automation is ", styled("off", "yellow"), f": `kpi enable {name}` switches it on.")

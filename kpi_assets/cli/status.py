@@ -1,4 +1,4 @@
-"""`kpi status`: what runs, and what is published."""
+"""`kpi status`: which processes run, and what is published."""
 
 from typing import Annotated
 
@@ -22,24 +22,24 @@ STYLES = {
     "partly": "yellow",
     "dropped": "dim",
 }
-SHOWN = 30  # load_dates of a pipeline, unless --all
+SHOWN = 30  # load_dates of a pipeline that are printed without --all
 
 
 def status(
-    everything: Annotated[bool, typer.Option("--all", help="Every load_date, not only the last 30.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Print every load_date, not only the last 30.")] = False,
 ) -> None:
-    """Print what runs, and what is published of each pipeline by load_date and layer."""
+    """Print the processes that run, and what is published of each pipeline by load_date and layer."""
     home = settings().home
     embedded = [(s.name, s.running, s.port, s.pid) for s in local.status(home)]
     rows = [
         (name, styled("running", "green") if runs else styled("down", "dim"), port, pid if runs else None)
         for name, runs, port, pid in [*embedded, *services.status(home)]
     ]
-    say("Processes of the home ", styled(home, "bold"))  # on one line, however long: a title is folded
+    say("Processes of the home ", styled(home, "bold"))  # not the title of the table, which would wrap
     out.print(grid("", ("process", "state", "port", "pid"), rows))
     with local.embedded_servers(settings()) as servers:
         for pipeline in sound_pipelines():
-            work = Workspace(pipeline, servers).looked_at()
+            work = Workspace(pipeline, servers).readable()
             _print_load_dates(work, everything)
             say_switch(work)
 
@@ -63,7 +63,7 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
 
 
 def _cell(states: dict[str, str], names: list[str]) -> Text:
-    """What a layer of a load_date has come to: the worst of its tables, or all published."""
+    """Return the state of a layer of a load_date: the worst of its tables, or published."""
     found = [states.get(name, "missing") for name in names]
     for word in ("running", "held", "failed"):
         if word in found:

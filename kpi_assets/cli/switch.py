@@ -1,6 +1,6 @@
-"""Automation switched on and off: `kpi enable`, `kpi disable`, and the line of `kpi status` that says which it is.
+"""`kpi enable` and `kpi disable` switch automation on and off, and a line of `kpi status` prints its state.
 
-The switches are those of the UI: they lie in the Dagster instance, and last whether `kpi up` runs or not.
+The switches are those of the UI. The Dagster instance keeps them, also while `kpi up` does not run.
 """
 
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ from kpi_assets.instance.starters import Starter, pipeline_schedule_of, pipeline
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.plan.status import LoadDateStatus
 
-SILENCE = 120  # seconds without a heartbeat, until a daemon counts as dead
+SILENCE = 120  # seconds without a heartbeat after which a daemon counts as dead
 
 
 def enable(
     pipeline: PipelineName,
     schedule: Annotated[
-        bool, typer.Option("--schedule", help="The daily schedule, and not the sensor, which looks all the time.")
+        bool, typer.Option("--schedule", help="Switch on the daily schedule instead of the sensor.")
     ] = False,
 ) -> None:
-    """Switch on what runs a pipeline by itself: the sensor, or the daily schedule."""
+    """Switch on the automation of a pipeline: its sensor, or its daily schedule."""
     with open_workspace(pipeline) as work, _instance(work.ready()) as instance:
         automation = work.pipeline.config.automation
         sensor, daily = pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline)
@@ -40,20 +40,20 @@ def enable(
         what = _what(work, chosen)
         say(styled("on", "green"), f" {pipeline}: {what}{'' if changed else ', as before'}.")
         if other.switch(instance, on=False):
-            say(styled("off", "yellow"), f" {pipeline}: {other.name}, in whose place that is.")
+            say(styled("off", "yellow"), f" {pipeline}: {other.name}, which it replaces.")
         due = _due(work)
         counts = count_states([status.state for status in due])
         say(f"To be built now: {_load_dates(due)}, {counts}" if due else "No load_date is to be built now.")
         if not _daemon_runs(instance):
-            say("No daemon runs: it begins with `kpi up`.")
+            say("No daemon runs: automation begins with `kpi up`.")
 
 
 def disable(pipeline: PipelineName) -> None:
-    """Switch off what runs a pipeline by itself; runs that were asked for already go on."""
+    """Switch off the automation of a pipeline; runs that were requested already go on."""
     with open_workspace(pipeline) as work, _instance(work.ready()) as instance:
         both = (pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline))
         switched = [starter.name for starter in both if starter.switch(instance, on=False)]
-        what = " and ".join(switched) if switched else "nothing runs it by itself, as before"
+        what = " and ".join(switched) if switched else "automation was off before"
         say(styled("off", "yellow"), f" {pipeline}: {what}.")
         due = _due(work)
         if due:
@@ -62,12 +62,12 @@ def disable(pipeline: PipelineName) -> None:
 
 
 def say_switch(work: Workspace) -> None:
-    """One line on whether a pipeline runs by itself."""
+    """Print whether the automation of a pipeline is on."""
     name = work.pipeline.name
     try:
         with _instance(work) as instance:
             found = switched_on(instance, work.pipeline)
-    except UserError as error:  # what is published is worth to be told without it
+    except UserError as error:  # the rest of `kpi status` does not need it
         say(f"{name}: whether automation is on is not known. {error}")
         return
     if found:
@@ -84,12 +84,14 @@ def _instance(work: Workspace) -> "Iterator[dg.DagsterInstance]":
 
 
 def _what(work: Workspace, starter: "Starter") -> str:
-    each = f"each {work.pipeline.config.automation.interval_seconds} seconds" if starter.is_sensor else "at 02:00 UTC"
-    return f"{starter.name} looks {each}"
+    interval = (
+        f"every {work.pipeline.config.automation.interval_seconds} seconds" if starter.is_sensor else "at 02:00 UTC"
+    )
+    return f"{starter.name} runs {interval}"
 
 
 def _due(work: Workspace) -> "list[LoadDateStatus]":
-    """The load_dates that automation builds as they are now."""
+    """Return the load_dates that automation would build now."""
     config = work.pipeline.config
     found = load_date_statuses(work, config.start_date, datetime.now(timezone.utc).date())
     return [each for each in found if each.is_due(rebuild_on_sql_change=config.automation.rebuild_on_sql_change)]

@@ -1,4 +1,4 @@
-"""Printing for people: lines, tables and progress bars, in which nothing that is quoted can steer the terminal.
+"""Output for people: lines, tables and progress bars, in which no quoted text can control the terminal.
 
 Belongs here: how something is printed. Not here: what is printed (each command), and rows for programs (export.py).
 """
@@ -16,9 +16,9 @@ from rich.text import Text
 
 from kpi_assets.printable import printable
 
-# Where no terminal says how wide it is (a pipe, a log), lines are as long as their content wants, within reason.
+# Width of tables in a pipe or a log, which have no width of their own.
 PIPE_WIDTH = 160
-# Nothing is ever parsed as markup: `styled` is how a word gets its color.
+# Nothing is parsed as markup. Only `styled` gives a text its color.
 out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(
     stderr=True, highlight=False, markup=False, emoji=False, width=None if sys.stderr.isatty() else PIPE_WIDTH
@@ -26,26 +26,26 @@ err = Console(
 
 
 def styled(value: object, style: str) -> Text:
-    """A value in a style, shown as it is: no markup in it, and nothing that steers the terminal."""
+    """Return a value as text in a style, without markup and with escapes for characters that control the terminal."""
     return Text(printable(value), style)
 
 
 def say(*parts: object, console: Console = out) -> None:
-    """Print one line, never wrapped, so that it can be searched for.
+    """Print one line. It is never wrapped, so that it can be searched for.
 
-    What is not `styled` is shown as it is, with escapes for what would steer the terminal.
+    Parts that are not `styled` are printed without style, escaped in the same way.
     """
     words = (part if isinstance(part, Text) else Text(printable(part)) for part in parts)
     console.print(Text().join(words), soft_wrap=True)
 
 
 def error_line(text: str) -> None:
-    """One line on stderr."""
+    """Print an error on one line of stderr."""
     say(styled("error:", "bold red"), " ", text, console=err)
 
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Grid:
-    """A table for the terminal; None is shown as an empty cell, and what is not `styled` as `say` has it."""
+    """Return a table for the terminal. None is an empty cell; a cell that is not `styled` is printed as by `say`."""
     made = Grid(
         title=printable(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
@@ -60,7 +60,7 @@ def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], righ
 
 @contextmanager
 def progress_bar(title: str, total: int, *, in_bytes: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr while something is done; hears how much is done. On no terminal, nothing."""
+    """Show a progress bar on stderr and yield the function that updates it. Without a terminal nothing is shown."""
     amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
     with Progress(
         TextColumn("{task.description}", markup=False),

@@ -1,4 +1,4 @@
-"""`kpi url`: where a pipeline's database and the web UI are."""
+"""`kpi url`: the addresses of a pipeline's database and of the web UI."""
 
 from typing import Annotated
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -17,17 +17,20 @@ def url(
         str,
         typer.Argument(
             metavar="[PIPELINE]",
-            help="Of its database. Left out: of the web UI.",
+            help="Print the URL of its database; without it, the address of the web UI.",
             show_default=False,
             autocompletion=complete_pipeline,
         ),
     ] = "",
     reader: Annotated[
         bool,
-        typer.Option("--reader", help="As kpi_reader, who reads marts, and of ops what quotes no row; for BI tools."),
+        typer.Option(
+            "--reader",
+            help="Use the login kpi_reader, which reads marts and the columns of ops that quote no row; for BI tools.",
+        ),
     ] = False,
 ) -> None:
-    """Print the Postgres URL of the pipeline's database, or the web UI's address; it holds the password or token."""
+    """Print the URL of a pipeline's database or of the web UI; it contains the password or token."""
     if not pipeline:
         if reader:
             raise UsageError("--reader is for a database: name a pipeline too.")
@@ -35,19 +38,21 @@ def url(
         return
     pipeline_of(pipeline)
     with open_workspace(pipeline) as work:
-        work.looked_at()
+        work.readable()
         parts = urlsplit(work.server.get_secret_value())
         place = parts.netloc
         if reader:
             if work.stack is None or not work.embedded_postgres:
-                raise UserError("The server is yours: grant kpi_reader to a login role of your own, and use that.")
+                raise UserError(
+                    "KPI_POSTGRES_URL names your own server: grant kpi_reader to a login of yours, and use that."
+                )
             password = work.stack.credentials.reader_password.get_secret_value()
             place = f"kpi_reader:{quote(password)}@{place.rpartition('@')[2]}"
         typer.echo(urlunsplit((parts.scheme, place, f"/{work.pipeline.name}", parts.query, "")))
 
 
 def _web_ui() -> str:
-    """The address that lets a person into the web UI that `kpi up` of this home serves."""
+    """Return the address, with its token, of the web UI that `kpi up` serves from this home."""
     config = settings()
     [port] = [port for name, runs, port, _ in services.status(config.home) if name == services.WEB and runs] or [None]
     if port is None:

@@ -1,6 +1,6 @@
-"""What a command works on: a pipeline with its servers at hand.
+"""The workspace of a command: a pipeline and its servers.
 
-Belongs here: finding pipelines, starting the embedded servers, making databases and buckets ready.
+Belongs here: finding pipelines, starting the embedded servers, preparing databases and buckets.
 Not here: what a command does there.
 """
 
@@ -23,7 +23,7 @@ from kpi_assets.warehouse.provision import has_database
 
 
 def pipeline_of(name: str) -> Pipeline:
-    """The pipeline of that name. Raises ModelError where it cannot be read, UsageError that lists the known ones."""
+    """Return the pipeline of that name. Raises ModelError if it cannot be read, and UsageError if there is none."""
     sound, broken = read_tree()
     if name in broken:
         raise broken[name].error
@@ -34,7 +34,7 @@ def pipeline_of(name: str) -> Pipeline:
 
 
 def sound_pipelines() -> list[Pipeline]:
-    """Every pipeline that can be read; of each of the others a line on stderr says so."""
+    """Return every pipeline that can be read, and print a warning about each of the others."""
     sound, broken = read_tree()
     for name in broken:
         say(f"warning: {name} is left out, since its files cannot be read: `kpi check {name}` says why.", console=err)
@@ -43,14 +43,14 @@ def sound_pipelines() -> list[Pipeline]:
 
 @cache
 def read_tree() -> tuple[dict[str, Pipeline], dict[str, Broken]]:
-    """The pipelines that can be read, and the others. Read once a process: it takes a fifth of a second."""
+    """Return the pipelines that can be read, and the others. They are read once, which takes a fifth of a second."""
     config = settings()
     return load_sound(config.sql_dir, config.min_rows)
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A pipeline with its servers at hand."""
+    """A pipeline and its servers."""
 
     pipeline: Pipeline
     servers: Servers
@@ -71,30 +71,30 @@ class Workspace:
         return self.servers.stack
 
     def ready(self) -> "Workspace":
-        """Make the pipeline's database and bucket where they are missing."""
+        """Create the pipeline's database and bucket if they are missing."""
         prepare_bucket(self.stack, self.pipeline)
         reader = self.stack.credentials.reader_password if self.stack and self.embedded_postgres else None
         prepare(self.pipeline, self.server, reader)
         return self
 
-    def looked_at(self) -> "Workspace":
+    def readable(self) -> "Workspace":
         """Make sure that the pipeline's database can be read, and change nothing there.
 
-        On the embedded server it is made where nothing has been run yet. Raises WarehouseError.
+        On the embedded server the database is created if it does not exist yet. Raises WarehouseError.
         """
         prepare_bucket(self.stack, self.pipeline)
         if not has_database(self.server, self.pipeline.name):
             if self.embedded_postgres:
                 return self.ready()
             raise UserError(
-                f"The database {self.pipeline.name!r} does not exist yet: `kpi bootstrap` makes it, or the first run."
+                f"The database {self.pipeline.name!r} does not exist yet: `kpi bootstrap` or the first run creates it."
             )
         check_readable(self.pipeline, self.server)
         return self
 
     @property
     def place(self) -> str:
-        """Where its data was looked for: the home, or the server and bucket of the user's."""
+        """Where commands look for the data: the home, or the server and bucket that the settings name."""
         named = conninfo_to_dict(self.server.get_secret_value())
         server = f"the server {named.get('host', 'localhost')}:{named.get('port', 5432)}"
         bucket = self.settings.s3_buckets.get(self.pipeline.name) or self.settings.s3_bucket
@@ -111,14 +111,14 @@ class Workspace:
 
 
 def prepare_bucket(stack: Stack | None, pipeline: Pipeline) -> None:
-    """On the embedded S3 the pipeline's bucket is made; elsewhere it is somebody's to give."""
+    """Create the pipeline's bucket on the embedded S3; elsewhere an administrator creates it."""
     if stack is not None and "KPI_S3_ENDPOINT_URL" in stack.environment():
         stack.make_bucket(pipeline.config.bucket)
 
 
 @contextmanager
 def open_workspace(name: str) -> Iterator[Workspace]:
-    """A pipeline and its servers, started where the environment names none and left as they were found."""
+    """Yield a pipeline and its servers. Embedded servers that were not running are stopped at the end."""
     pipeline = pipeline_of(name)
     with embedded_servers(settings()) as servers:
         yield Workspace(pipeline, servers)

@@ -1,4 +1,4 @@
-"""`python -m kpi_assets.docs` writes the reference pages; `--check` only shows what differs, and exits with 1."""
+"""`python -m kpi_assets.docs` writes the reference pages; `--check` prints the differences and then exits with 1."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from kpi_assets.settings import CHECKOUT
 
 
 def main() -> int:
-    """Write the pages, or compare them; returns the exit code."""
+    """Write the pages or compare them, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m kpi_assets.docs", description="Write the reference pages.")
     parser.add_argument("--check", action="store_true", help="compare the pages with the code and write nothing")
     parser.add_argument("folder", nargs="?", type=Path, default=CHECKOUT / "docs" / "reference")

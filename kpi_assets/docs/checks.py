@@ -1,10 +1,10 @@
-"""The page of the checks: those that every table has, and the words that ask for more."""
+"""The page of the checks: those that every table has, and the words that add more."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kpi_assets.docs.markdown import deeper, page_of, table, word
+from kpi_assets.docs.markdown import nested, page_of, table, word
 from kpi_assets.docs.words import Words
 from kpi_assets.materialize.verify_object import checks as object_checks
 from kpi_assets.model.checks.custom import CustomCheck
@@ -29,7 +29,7 @@ The words below stand under `checks` in the [header](header.md). Any other name 
 _OWN = """
 A check of your own has a name that is none of the words above. Its value holds either `bad_rows` or `reconcile`.
 """
-# The smallest files that are a pipeline.
+# The smallest files that make a pipeline.
 _PIPELINE = """
 description: An example.
 bucket: example
@@ -63,27 +63,27 @@ where load_date = %(load_date)s
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     words = Words(Checks)
-    # `custom` is the model's name for checks of your own, and nobody writes it.
+    # `custom` is the name in the model for checks of your own; no file contains it.
     own = Words(CustomCheck, {"ReconcileSpec": "#reconcile"}).sections()
     return page_of(
         "Checks",
         _INTRO,
         "## Checks that every table has",
         _ALWAYS,
-        table(("of", "check", "passes when", "severity"), _given()),
+        table(("of", "check", "passes when", "severity"), _default_checks()),
         "## Words of `checks`",
         _WORDS,
-        deeper(words.sections(*(name for name in Checks.model_fields if name != "custom"))),
+        nested(words.sections(*(name for name in Checks.model_fields if name != "custom"))),
         "## Checks of your own",
         _OWN,
-        deeper(own),
+        nested(own),
     )
 
 
-def _given() -> Iterator[tuple[str, str, str, str]]:
-    """The checks of a raw table and of a KPI whose headers ask for none."""
+def _default_checks() -> Iterator[tuple[str, str, str, str]]:
+    """Yield the checks of an object, a raw table and a KPI whose headers have no word `checks`."""
     with TemporaryDirectory() as folder:
         pipeline = Path(folder) / "example"
         for name, text in {"pipeline.yaml": _PIPELINE, "raw/things.sql": _RAW, "marts/kpi_things.sql": _KPI}.items():

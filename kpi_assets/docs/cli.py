@@ -1,4 +1,4 @@
-"""The page of the command: each subcommand of `kpi`, its arguments and options, and what the exit codes say."""
+"""The page of the command `kpi`: its subcommands with their arguments and options, and the exit codes."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -42,18 +42,18 @@ _KINDS = {str: "text", int: "whole number", float: "number", Path: "path", date:
 
 @cache
 def commands() -> dict[str, Any]:
-    """Each subcommand by name, in the order of `kpi --help`."""
+    """Return each subcommand by name, in the order of `kpi --help`."""
     group: Any = get_command(app)
     return {name: group.commands[name] for name in group.commands}
 
 
 def options() -> list[Any]:
-    """The options of `kpi` itself, which stand before the subcommand."""
+    """Return the options of `kpi` itself, which stand before the subcommand."""
     return list(get_command(app).params)
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     names = {option for parameter in options() for option in parameter.opts}
     return page_of(
         "The command `kpi`",
@@ -94,7 +94,7 @@ def _spelled(parameter: Any) -> str:
 
 
 def _value(parameter: Any) -> str:
-    """What may be given, in a few words; empty of a flag."""
+    """Return the kind of value of a parameter in a few words; empty for a flag."""
     if getattr(parameter, "is_flag", False):
         return ""
     kind = parameter.type_descriptor.annotation

@@ -1,4 +1,4 @@
-"""The page of the header: every word that a file below sql/ may say of its table."""
+"""The page of the header: every word that may stand in the header of a file below sql/."""
 
 from kpi_assets.docs.markdown import code, page_of, table, word
 from kpi_assets.docs.words import Words
@@ -35,7 +35,7 @@ to take, and [values](values.md) says how a value of each type is written in a C
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     words = Words(Header, {"Checks": "checks.md"})
     types = TYPE.pattern.replace(r"(\(\d+,\d+\))?", "|numeric(p,s)").split("|")
     return page_of(

@@ -1,7 +1,7 @@
-"""The page of the schema ops: its tables and columns, as the migrations make and describe them.
+"""The page of the schema ops: its tables and columns, as the migrations create and describe them.
 
-The migrations are parsed and not executed, so the page needs no server. A test compares what they say with the comments
-in a real database.
+The migrations are parsed and not executed, so the page needs no server. A test compares the page with the comments in a
+real database.
 """
 
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ table `ops.migrations` records which were applied, and when.
 
 @dataclass
 class Relation:
-    """A table or view of ops: its description, the types of its columns and what they hold.
+    """A table or view of ops: its description, and the types and descriptions of its columns.
 
-    A view names the table that it `shows`; its columns have the texts of that table's columns.
+    `shows` is the table that a view reads; the columns of the view have the descriptions of that table's columns.
     """
 
     shows: str = ""
@@ -42,7 +42,7 @@ class Relation:
 
 
 def relations() -> dict[str, Relation]:
-    """Each table and view by name, as the migrations leave it."""
+    """Return each table and view by name, as it is after all migrations."""
     found: dict[str, Relation] = {}
     for _, path in migrations():
         for statement in sqlglot.parse(path.read_text(), read="postgres"):
@@ -50,7 +50,7 @@ def relations() -> dict[str, Relation]:
                 made = found.setdefault(statement.this.this.name, Relation())
                 made.types.update(_types(statement.this.expressions))
             elif isinstance(statement, exp.Create) and statement.kind == "VIEW":
-                _show(statement, found)
+                _add_view(statement, found)
             elif isinstance(statement, exp.Alter):
                 found[statement.this.name].types.update(_types(statement.args["actions"]))
             elif isinstance(statement, exp.Comment):
@@ -62,7 +62,7 @@ def relations() -> dict[str, Relation]:
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     return page_of("Schema ops", _INTRO, *(part for name, each in relations().items() for part in _section(name, each)))
 
 
@@ -86,7 +86,7 @@ def _hidden(text: str, *, quoted: bool) -> str:
 
 
 def _types(parts: list[exp.Expression]) -> dict[str, str]:
-    """The types of the columns among the parts of a statement, as Postgres names them."""
+    """Return the types of the columns among the parts of a statement, as Postgres names them."""
     return {part.name: _type(part.kind) for part in parts if isinstance(part, exp.ColumnDef) and part.kind}
 
 
@@ -97,15 +97,15 @@ def _type(kind: exp.DataType) -> str:
     )
 
 
-def _show(statement: exp.Create, found: dict[str, Relation]) -> None:
-    """Take in a view of columns of one table; `create or replace` gives it more of them."""
+def _add_view(statement: exp.Create, found: dict[str, Relation]) -> None:
+    """Add a view of columns of one table; `create or replace` may add columns to it."""
     shown = statement.expression.find(exp.Table).name
     made = found.setdefault(statement.this.name, Relation(shows=shown))
     made.types = {column.name: found[shown].types[column.name] for column in statement.expression.expressions}
 
 
 def _describe(statement: exp.Comment, found: dict[str, Relation]) -> None:
-    """Take in the comment on a table, a view or a column; a later one takes the place of an earlier one."""
+    """Add the comment on a table, a view or a column; a later comment replaces an earlier one."""
     text = statement.expression.this
     if statement.args["kind"] == "column":
         found[statement.this.table].columns[statement.this.name] = text

@@ -1,4 +1,4 @@
-"""All generated pages: writing them, and comparing them with what stands in a folder."""
+"""All generated pages: writes them, and compares them with those of a folder."""
 
 from collections.abc import Callable, Mapping
 from difflib import unified_diff
@@ -17,7 +17,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 
 def write(folder: Path) -> list[Path]:
-    """Write each page whose text has changed; returns their paths."""
+    """Write each page whose text has changed, and return the paths of these pages."""
     written = []
     for name, page in PAGES.items():
         path, text = folder / name, page()
@@ -28,7 +28,7 @@ def write(folder: Path) -> list[Path]:
 
 
 def differences(folder: Path) -> list[str]:
-    """A unified diff for each page of the folder that is not as the code says."""
+    """Return a unified diff for each page of the folder that differs from the code."""
     found = []
     for name, page in PAGES.items():
         path = folder / name

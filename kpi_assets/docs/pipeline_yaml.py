@@ -1,4 +1,4 @@
-"""The page of pipeline.yaml: every word that holds for all tables of a pipeline."""
+"""The page of pipeline.yaml: every word that may stand in the file."""
 
 from kpi_assets.docs.markdown import code, page_of
 from kpi_assets.docs.words import Words
@@ -18,6 +18,6 @@ readers: [marts]
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     words = Words(PipelineConfig, {"MinRowsSpec": "checks.md#min_rows"})
     return page_of("pipeline.yaml", _INTRO, code(_EXAMPLE, "yaml"), words.sections())

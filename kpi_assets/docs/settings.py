@@ -1,4 +1,4 @@
-"""The page of the settings: every variable of the environment that kpi_assets reads."""
+"""The page of the settings: every environment variable that kpi_assets reads."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ such as `AWS_ACCESS_KEY_ID`, or from its files; the library of AWS reads them by
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     return page_of("Settings", _INTRO, table(("variable", "default", "meaning"), _rows()), _OTHERS)
 
 
@@ -30,7 +30,7 @@ def _rows() -> Iterator[tuple[str, str, str]]:
         variable = f"KPI_{name.upper()}"
         if name == "s3_buckets":
             variable += "__PIPELINE"
-        # What is made when it is asked for depends on the machine: the description says what it is.
+        # A default that is computed depends on the machine. The description names it.
         default = None if field.default_factory else field.default
         shown = str(default).lower() if isinstance(default, bool) else str(default)
         yield word(variable), word(shown) if default not in (None, "") else "", field.description or ""

@@ -29,7 +29,7 @@ class Words:
         self._elsewhere = elsewhere or {}
 
     def sections(self, *names: str) -> str:
-        """A section for each word, or for the named ones: value, default, meaning, example, and its own words."""
+        """Return a section for each word, or for the named ones: value, default, meaning, example, inner words."""
         return "\n\n".join("\n\n".join(self._section(name)) for name in names or self._fields)
 
     def _section(self, name: str) -> Iterator[str]:
@@ -45,7 +45,7 @@ class Words:
             yield from self._tables(name, model)
 
     def _tables(self, name: str, model: str) -> Iterator[str]:
-        """The words of a model, and of the models in it; nothing where another page has them."""
+        """Yield tables with the words of a model and of the models in it; none if another page describes the model."""
         if model in self._elsewhere:
             return
         schema = self._models[model]
@@ -67,12 +67,12 @@ class Words:
         return f"{self._meaning(field)} Example: {listed(examples)}." if examples else self._meaning(field)
 
     def _meaning(self, field: Schema) -> str:
-        """The description of a field; without one, that of the model that reads its value."""
+        """Return the description of a field; without one, the description of the model that reads its value."""
         of_models = [self._models[model].get("description", "") for model in _models_in(field)]
         return str(field.get("description") or " ".join(of_models))
 
     def _value(self, part: Schema) -> str:
-        """What may be written for a word, in a few words."""
+        """Return the kind of value that a word takes, in a few words."""
         if model := _referred(part):
             page = self._elsewhere.get(model)
             return f"[words of its own]({page})" if page else "words of its own"
@@ -87,7 +87,7 @@ class Words:
         return {"boolean": "`true` or `false`", "null": "`null`"}.get(kind or "", str(part.get("format", "text")))
 
     def _one_of(self, parts: Sequence[Schema]) -> str:
-        """Without `null`, which stands for a word that is left out."""
+        """Join the alternatives without `null`, which stands for a word that is left out."""
         kinds = {str(each.get("type")) for each in parts}
         if kinds >= _SCALARS:
             return "a value"
@@ -114,16 +114,16 @@ def _number(part: Schema) -> str:
         "maximum": "to {:,}",
         "exclusiveMaximum": "below {:,}",
     }
-    told = [text.format(part[name]).removesuffix(".0") for name, text in bounds.items() if name in part]
-    return " ".join([kind, *told])
+    limits = [text.format(part[name]).removesuffix(".0") for name, text in bounds.items() if name in part]
+    return " ".join([kind, *limits])
 
 
 def _default(field: Schema, *, required: bool) -> str:
-    """The default as it would be written; empty where nothing is meant without the word."""
+    """Return the default as YAML; empty if there is none."""
     if required:
         return REQUIRED
     value = field.get("default")
-    # Of words of its own the defaults stand in their table.
+    # The defaults of words of its own stand in their table.
     return "" if value is None or isinstance(value, (dict, list)) else word(_yaml(value))
 
 
@@ -134,7 +134,7 @@ def _yaml(value: object) -> str:
 
 
 def _models_in(part: Schema) -> list[str]:
-    """The names of the models that read a value, in order; of the parts of a list or a dict too."""
+    """Return the names of the models that read a value or a part of it, in order."""
     if model := _referred(part):
         return [model]
     inner = [*part.get("anyOf", []), *part.get("prefixItems", [])]

@@ -1,5 +1,5 @@
-"""The doctor: whether this machine and its servers are fit for work, and what to do where they are not.
+"""The doctor: checks whether this machine and its servers can do the work, and says what to do if they cannot.
 
-Belongs here: looking, one module a patient. Nothing is changed, but for a probe object that is removed again. Not here:
-mending (`kpi bootstrap`, materialize/prepare.py), and printing (cli/).
+Belongs here: examining, with one module for each thing examined. Nothing is changed, except for a probe object that is
+removed again. Not here: mending (`kpi bootstrap`, materialize/prepare.py), and printing (cli/).
 """

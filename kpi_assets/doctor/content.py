@@ -1,4 +1,4 @@
-"""What is stored of a pipeline, compared with its ledger and with the files below sql/: its rows and its objects."""
+"""Compares the rows and objects of a pipeline with its ledger, and its tables with the files below sql/."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,11 +18,9 @@ from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.content import find_lost
 from kpi_assets.warehouse.tables import find_mismatches
 
-NAMED = 3  # load_dates that one sentence names
-
 
 def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, deep: bool) -> Iterator[Finding]:
-    """Published rows that are gone or, where `deep`, others than were published; and tables that no file describes."""
+    """Find published rows that are gone or, if `deep`, have changed since; and tables that do not match a file."""
     published = publishes.all_current(connection)
     described = [publish for publish in published if Relation.parse(publish.asset) in pipeline.tables]
     bad = 0
@@ -34,8 +32,8 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
             others = f" and of {len(more)} more load_dates" if more else ""
             yield broken(
                 subject,
-                f"the rows of {relation} of {first}{others} are gone, which the ledger calls published: "
-                f"`kpi backfill {pipeline.name} --from {first} --to {max(gone)} --only lost` makes them again",
+                f"the rows of {relation} of {first}{others} are gone, although the ledger says they are published: "
+                f"`kpi backfill {pipeline.name} --from {first} --to {max(gone)} --only lost` builds them again",
             )
         changed = {}
         for publish in of_table if deep else ():
@@ -43,7 +41,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
                 changed[publish.load_date] = found.message
         if changed:
             first, *more = sorted(changed)
-            others = f"; so are {len(more)} more load_dates of it" if more else ""
+            others = f"; {len(more)} more load_dates of it differ" if more else ""
             yield broken(subject, f"{relation} of {first}: {changed[first]}{others}")
         bad += len(gone) + len(changed)
     if not bad:
@@ -52,7 +50,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     for mismatch in find_mismatches(connection, pipeline.tables.values()):
         yield broken(subject, mismatch)
     for warning in results.warned(connection):
-        yield advice(subject, f"{warning} (it only warns): `kpi checks {pipeline.name}` has the rows")
+        yield advice(subject, f"{warning} (a warning): `kpi checks {pipeline.name}` prints the rows")
     for orphan in orphans(connection, pipeline.tables):
         yield advice(
             subject,
@@ -62,7 +60,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
 
 
 def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
-    """Reads every object behind a published load_date, and compares its bytes with those that were published."""
+    """Read every object of a published load_date, and compare its bytes with those that were published."""
     store = open_store(pipeline, settings)
     subject, bad = f"bucket {store.bucket}", 0
     assert settings.postgres_url is not None
@@ -84,11 +82,11 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
                 pass
             if store.proven(manifest, read.digests) != sha256:
                 place = f"s3://{manifest.bucket}/{manifest.key}"
-                problem = f"{place} has other bytes than were published of it: land it again from its source"
+                problem = f"{place} does not have the bytes that were published: land it again from its source"
         except LakeError as error:
             problem = str(error)
         if problem:
             bad += 1
             yield broken(subject, problem)
     if not bad:
-        yield ok(subject, f"the {len(found)} objects behind what is published have the bytes that were read")
+        yield ok(subject, f"the {len(found)} objects of published load_dates have the bytes that were read")

@@ -1,4 +1,4 @@
-"""A finding: one thing that was looked at, and what came of it."""
+"""A finding: one thing that was examined, and the result."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SKEW = 10.0  # seconds by which two clocks may differ
 
 @dataclass(frozen=True)
 class Finding:
-    """`text` says what was found and, unless that is ok, what to do."""
+    """The result for one subject: `text` says what was found and, unless it is ok, what to do."""
 
     state: State
     subject: str
@@ -21,30 +21,30 @@ class Finding:
 
 
 def ok(subject: str, text: str) -> Finding:
-    """Fit for work."""
+    """Return a finding: it works."""
     return Finding("ok", subject, text)
 
 
 def advice(subject: str, text: str) -> Finding:
-    """It works, and could do better."""
+    """Return a finding: it works, and something should be improved."""
     return Finding("advice", subject, text)
 
 
 def broken(subject: str, text: str) -> Finding:
-    """Something will fail until this is mended."""
+    """Return a finding: something fails until this is mended."""
     return Finding("broken", subject, text)
 
 
-def guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What `look` finds; the error that ends it is a finding too."""
+def errors_as_findings(subject: str, examine: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield what `examine` finds. A UserError that ends it becomes a finding."""
     try:
-        yield from look()
+        yield from examine()
     except UserError as error:
         yield broken(subject, str(error))
 
 
 def clock(subject: str, theirs: datetime) -> Finding:
-    """How far another clock is from ours, which dates what is built and signs what is asked of S3."""
+    """Compare another clock with ours, because our clock dates builds and signs requests to S3."""
     apart = (theirs - datetime.now(timezone.utc)).total_seconds()
     if abs(apart) <= SKEW:
         return ok(subject, f"its clock and ours are less than {SKEW:.0f} s apart")

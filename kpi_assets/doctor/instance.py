@@ -1,4 +1,8 @@
-"""The Dagster instance: its database, the version of its tables, and whether its daemon, sensors and schedules work."""
+"""The Dagster instance: its database, the version of its tables, its daemon, and its sensors and schedules.
+
+Four imports are inside functions, because they import Dagster or SQLAlchemy. `kpi bootstrap` imports this module and
+needs neither, and `kpi doctor` prints its first lines before it needs them.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kpi_assets.alerts.channels import channels
-from kpi_assets.doctor.finding import Finding, advice, broken, guarded, ok
+from kpi_assets.doctor.finding import Finding, advice, broken, errors_as_findings, ok
 from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
 from kpi_assets.ledger import deliveries, schema
@@ -18,15 +22,15 @@ if TYPE_CHECKING:
     import dagster as dg
 
 SUBJECT = "dagster"
-SILENCE = 120  # seconds without a heartbeat, of which there is one each 30 seconds, until a daemon counts as dead
+SILENCE = 120  # seconds without a heartbeat after which a daemon counts as dead; it sends one every 30 seconds
 
 
 def instance(settings: Settings, pipelines: Sequence[Pipeline]) -> Iterator[Finding]:
-    """The instance of this KPI_HOME, and the alerts that wait for its daemon."""
-    yield from guarded(SUBJECT, lambda: _look(settings, pipelines))
+    """Examine the instance of this KPI_HOME, and the alerts that wait for its daemon."""
+    yield from errors_as_findings(SUBJECT, lambda: _examine(settings, pipelines))
 
 
-def _look(settings: Settings, pipelines: Sequence[Pipeline]) -> Iterator[Finding]:
+def _examine(settings: Settings, pipelines: Sequence[Pipeline]) -> Iterator[Finding]:
     named = settings.dagster_postgres_url
     server, database = (named, own_database(named)) if named else (settings.postgres_url, folder.DATABASE)
     assert server is not None
@@ -34,10 +38,10 @@ def _look(settings: Settings, pipelines: Sequence[Pipeline]) -> Iterator[Finding
         with connect(server, own_database(server), "doctor", read_only=True) as connection:
             query = "select 1 from pg_database where datname = %s"
             if not connection.execute(query, [database]).fetchone():
-                yield ok(SUBJECT, f"its database {database} is not made yet: `kpi up` or the first run makes it")
+                yield ok(SUBJECT, f"its database {database} does not exist yet: `kpi up` or the first run creates it")
                 return
     with connect(server, database, "doctor", read_only=True):
-        pass  # else Dagster would try for long, and say less
+        pass  # Dagster itself would retry for a long time and report less
     folder.prepare(settings)
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
@@ -68,19 +72,22 @@ def _daemon(opened: "dg.DagsterInstance", settings: Settings, pipelines: Sequenc
     needed, heartbeats = opened.get_required_daemon_types(), opened.get_daemon_heartbeats()
     alive = [kind for kind in needed if kind in heartbeats and time.time() - heartbeats[kind].timestamp < SILENCE]
     if len(alive) == len(needed):
-        yield ok(SUBJECT, "its daemon lives")
+        yield ok(SUBJECT, "its daemon runs")
         yield from _sensors(opened, pipelines)
     elif alive:
         silent = ", ".join(sorted(set(needed) - set(alive)))
-        yield broken(SUBJECT, f"of its daemon, {silent} failed or hang: see its log, and start it again")
-    elif untold := sum(_untold(settings, pipeline) for pipeline in pipelines):
-        yield broken(SUBJECT, f"no daemon runs, and {untold} alerts wait to be told: `kpi up`, or see why it ended")
+        yield broken(SUBJECT, f"these parts of its daemon failed or hang: {silent}. See its log, and start it again")
+    elif waiting := sum(_undelivered(settings, pipeline) for pipeline in pipelines):
+        yield broken(
+            SUBJECT,
+            f"no daemon runs, and {waiting} alerts are not delivered: run `kpi up`, or see why the daemon ended",
+        )
     else:
-        yield advice(SUBJECT, "no daemon runs, so nothing that is scheduled or launched in the UI starts: `kpi up`")
+        yield advice(SUBJECT, "no daemon runs, so no run starts that is scheduled or launched in the UI: run `kpi up`")
 
 
-def _untold(settings: Settings, pipeline: Pipeline) -> int:
-    """How many alerts of a pipeline wait; what is the matter with a database is told elsewhere."""
+def _undelivered(settings: Settings, pipeline: Pipeline) -> int:
+    """Return how many alerts of a pipeline wait; 0 if its database cannot be used, which is a finding of its own."""
     assert settings.postgres_url is not None
     with suppress(UserError), connect(settings.postgres_url, pipeline.name, "doctor") as connection:
         if not schema.pending(connection):
@@ -89,7 +96,7 @@ def _untold(settings: Settings, pipeline: Pipeline) -> int:
 
 
 def _sensors(opened: "dg.DagsterInstance", pipelines: Sequence[Pipeline]) -> Iterator[Finding]:
-    """The sensors and schedules that are on, and do not do their work."""
+    """Find the sensors and schedules that are on and do not work."""
     from kpi_assets.instance import ticks  # noqa: PLC0415
     from kpi_assets.instance.starters import starters  # noqa: PLC0415
 
@@ -104,7 +111,7 @@ def _sensors(opened: "dg.DagsterInstance", pipelines: Sequence[Pipeline]) -> Ite
         if starter not in known and (since := ticks.silent_since(opened, starter, time.time())):
             yield broken(
                 SUBJECT,
-                f"{starter.name} is on and has not looked since {since:%Y-%m-%d %H:%M} UTC: see in the UI whether the "
+                f"{starter.name} is on and has not run since {since:%Y-%m-%d %H:%M} UTC: see in the UI whether the "
                 f"code location {folder.LOCATION} is loaded, and the daemon's log",
             )
     works = [starter for starter in every if ticks.is_working(opened, starter)]

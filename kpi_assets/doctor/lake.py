@@ -1,4 +1,4 @@
-"""Each pipeline's bucket: listing, reading, and landing where that is asked for."""
+"""The bucket of each pipeline: whether it can be listed and read and, on request, whether objects can be landed."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,28 +8,28 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from kpi_assets.doctor.finding import Finding, clock, guarded, ok
+from kpi_assets.doctor.finding import Finding, clock, errors_as_findings, ok
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
 from kpi_assets.sources.refusals import explained
 from kpi_assets.sources.store import bucket_of, client
 
-PROBES = ".kpi-doctor/"  # below what all of a pipeline's keys begin with; deploy/iam/land.json allows to remove these
+PROBES = ".kpi-doctor/"  # below the common prefix of a pipeline's keys; deploy/iam/land.json allows removing them
 
 
 def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator[Finding]:
-    """What may be done with a pipeline's objects; with `landing`, a probe object is put and removed."""
+    """Examine what may be done with a pipeline's objects. With `landing`, a probe object is put and removed."""
     name = bucket_of(pipeline, settings)
     subject = f"bucket {name}"
     prefix = _prefix(pipeline)
 
-    def look() -> Iterator[Finding]:
+    def examine() -> Iterator[Finding]:
         s3 = client(settings)
         with explained(name, prefix):
             try:
                 listed = s3.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1)
             except ClientError as error:
-                yield from _clock(subject, error.response)  # S3 refuses what seems to come from another time
+                yield from _clock(subject, error.response)  # S3 refuses requests if the clocks differ too much
                 raise
         yield from _clock(subject, listed)
         found = [entry["Key"] for entry in listed.get("Contents", [])]
@@ -46,11 +46,11 @@ def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator
                 s3.delete_object(Bucket=name, Key=key)
             yield ok(subject, "can be landed into: a probe was put and removed")
 
-    yield from guarded(subject, look)
+    yield from errors_as_findings(subject, examine)
 
 
 def _prefix(pipeline: Pipeline) -> str:
-    """The folders that the keys of all of a pipeline's objects have in common."""
+    """Return the folders that the keys of all objects of a pipeline have in common."""
     folders = [table.source.object.split("/")[:-1] for table in pipeline.object_tables]
     levels = takewhile(lambda names: len(set(names)) == 1 and "{" not in names[0], zip(*folders, strict=False))
     return "".join(f"{names[0]}/" for names in levels)

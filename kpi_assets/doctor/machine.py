@@ -7,11 +7,11 @@ from pathlib import Path
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
 
 GB = 1 << 30
-NEEDED = {True: (1 * GB, 10 * GB), False: (GB // 10, GB)}  # whether data lies here -> broken below, advice below
+NEEDED = {True: (1 * GB, 10 * GB), False: (GB // 10, GB)}  # by holds_data: broken below, advice below
 
 
 def disk(home: Path, *, holds_data: bool) -> Iterator[Finding]:
-    """Free space where the embedded servers keep their data or, without them, the Dagster instance its output."""
+    """Examine the free space where the embedded servers keep their data or the Dagster instance its output."""
     folder = next(path for path in (home.resolve(), *home.resolve().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     least, enough = NEEDED[holds_data]
@@ -19,5 +19,5 @@ def disk(home: Path, *, holds_data: bool) -> Iterator[Finding]:
     if free >= enough:
         yield ok("disk", text)
         return
-    text += f": make room for {enough / GB:.0f} GB, or set KPI_HOME to another disk"
+    text += f": free at least {enough / GB:.0f} GB, or set KPI_HOME to another disk"
     yield advice("disk", text) if free >= least else broken("disk", text)

@@ -1,4 +1,4 @@
-"""The warehouse server and each pipeline's database in it, seen with the login of KPI_POSTGRES_URL."""
+"""The warehouse server and the database of each pipeline, examined with the login of KPI_POSTGRES_URL."""
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from pydantic import SecretStr
 
 from kpi_assets.doctor.content import content
-from kpi_assets.doctor.finding import Finding, advice, broken, clock, guarded, ok
+from kpi_assets.doctor.finding import Finding, advice, broken, clock, errors_as_findings, ok
 from kpi_assets.ledger import locks, schema
 from kpi_assets.materialize.drop import published_tables
 from kpi_assets.model.pipeline import TAKEN_DATABASES, Pipeline
@@ -20,38 +20,38 @@ from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as,
 from kpi_assets.warehouse.provision import BUILDER, LOADER, MAKERS, READER, ROLES
 
 SUBJECT = "warehouse"
-FAST_TRIAGE = 160000
+FAST_QUARANTINE = 160000  # version of the server
 IDLE = 900.0  # seconds after which a session that holds locks and does nothing may have lost its client
-FREE_CONNECTIONS = (10, 30)  # broken below, advice below: sessions of builds, and the pools of Dagster's processes
+FREE_CONNECTIONS = (10, 30)  # broken below, advice below: for builds and for the pools of Dagster's processes
 ADMINISTRATOR = "have an administrator run `kpi bootstrap`"
 
 
 def server(url: SecretStr, pipelines: Collection[Pipeline], *, embedded: bool, deep: bool = False) -> Iterator[Finding]:
-    """The server, its settings and roles, then each pipeline's database; where `deep`, all of its published rows."""
+    """Examine the server, its settings and roles, then each pipeline's database; if `deep`, all its published rows."""
 
-    def look() -> Iterator[Finding]:
+    def examine() -> Iterator[Finding]:
         with connect(url, own_database(url), "doctor", read_only=True) as connection:
             yield from _server(connection)
             yield from _settings(connection)
             login = _login(connection)
             yield from _roles(connection, login, embedded=embedded)
-            if not embedded:  # there the next command shuts them
-                yield from _doors(connection, pipelines)
+            if not embedded:  # on the embedded server the next command revokes these rights
+                yield from _open_databases(connection, pipelines)
             found = connection.execute("select datname from pg_database").fetchall()
         for pipeline in pipelines:
             subject = f"database {pipeline.name}"
             if (pipeline.name,) in found:
-                yield from guarded(subject, lambda pipeline=pipeline: _database(url, pipeline, deep=deep))  # type: ignore[misc]
+                yield from errors_as_findings(subject, lambda pipeline=pipeline: _database(url, pipeline, deep=deep))  # type: ignore[misc]
             elif login.may_create_databases:
-                yield ok(subject, "not made yet: the first command that needs it makes it")
+                yield ok(subject, "it does not exist yet: the first command that needs it creates it")
             else:
                 yield broken(subject, f"it does not exist: {ADMINISTRATOR}")
         known = {pipeline.name for pipeline in pipelines} | set(TAKEN_DATABASES)
         for name in sorted({name for (name,) in found} - known):
-            with suppress(WarehouseError):  # somebody else's, who does not let us in
+            with suppress(WarehouseError):  # a database of others that this login may not enter
                 yield from _abandoned(url, name)
 
-    yield from guarded(SUBJECT, look)
+    yield from errors_as_findings(SUBJECT, examine)
 
 
 def _server(connection: Connection[Any]) -> Iterator[Finding]:
@@ -65,8 +65,8 @@ def _server(connection: Connection[Any]) -> Iterator[Finding]:
         text += ", through a pooler that keeps a session for each client"
     if standby:
         yield broken(SUBJECT, f"{text}: it is a standby and takes no writes: name the primary in KPI_POSTGRES_URL")
-    elif number < FAST_TRIAGE:
-        yield advice(SUBJECT, f"{text}: from 16 on, unreadable records are told apart many times faster")
+    elif number < FAST_QUARANTINE:
+        yield advice(SUBJECT, f"{text}: PostgreSQL 16 and later find unreadable records many times faster")
     else:
         yield ok(SUBJECT, text)
     yield clock(SUBJECT, now)
@@ -81,9 +81,9 @@ def _settings(connection: Connection[Any]) -> Iterator[Finding]:
     wanting = [
         f"{name} = on ({why})"
         for name, why in (
-            ("fsync", "what was published is lost in a power cut"),
+            ("fsync", "a power cut loses what was published"),
             ("full_page_writes", "a power cut may damage tables"),
-            ("autovacuum", "ops grows slow"),
+            ("autovacuum", "ops becomes slow"),
         )
         if values[name] == "off"
     ]
@@ -93,7 +93,7 @@ def _settings(connection: Connection[Any]) -> Iterator[Finding]:
     if wanting:
         yield advice(subject, f"set {', '.join(wanting)}")
     else:
-        yield ok(subject, "durable, and roomy enough for loads")
+        yield ok(subject, "durable, and large enough for loads")
     row = connection.execute(
         "select current_setting('max_connections')::int, count(*) from pg_stat_activity "
         "where backend_type = 'client backend'"
@@ -111,7 +111,7 @@ def _settings(connection: Connection[Any]) -> Iterator[Finding]:
 
 @dataclass(frozen=True)
 class _Login:
-    """What the user of KPI_POSTGRES_URL may do on the whole server."""
+    """The login of KPI_POSTGRES_URL, and what it may do on the whole server."""
 
     name: str
     is_superuser: bool
@@ -133,36 +133,36 @@ def _roles(connection: Connection[Any], login: _Login, *, embedded: bool) -> Ite
     known = {name for (name,) in connection.execute("select rolname from pg_roles").fetchall()}
     missing = [role for role in ROLES if role not in known]
     if missing:
-        text = f"{', '.join(missing)} not made yet"
+        text = f"these do not exist yet: {', '.join(missing)}"
         if login.may_create_roles:
-            yield ok("roles", f"{text}: the first command that needs them makes them")
+            yield ok("roles", f"{text}; the first command that needs them creates them")
         else:
-            yield advice("roles", f"{text}: {ADMINISTRATOR}, or nobody but this login reads what is published")
+            yield advice("roles", f"{text}; {ADMINISTRATOR}, or only this login can read what is published")
     else:
-        yield ok("roles", f"{', '.join(ROLES)} are there")
+        yield ok("roles", f"{', '.join(ROLES)} exist")
     if not embedded and login.is_superuser:
         yield advice(
             "login",
             f"{login.name} is a superuser: set KPI_ADMIN_POSTGRES_URL to this URL and KPI_POSTGRES_URL to that of a "
-            f"new login, and run `kpi bootstrap`, which makes it with {LOADER} and {BUILDER} only",
+            f"new login, and run `kpi bootstrap`, which creates it with {LOADER} and {BUILDER} only",
         )
 
 
-def _doors(connection: Connection[Any], pipelines: Collection[Pipeline]) -> Iterator[Finding]:
-    """The databases of others that kpi_reader may enter, on a server of one's own."""
+def _open_databases(connection: Connection[Any], pipelines: Collection[Pipeline]) -> Iterator[Finding]:
+    """Find the databases of others that kpi_reader may connect to, on a server that is not embedded."""
     ours = {pipeline.name for pipeline in pipelines}
     others = [name for name in provision.open_databases(connection) if name not in ours]
     if others:
         names = ", ".join(others)
         yield advice(
             "roles",
-            f"{READER} may also enter the databases {names}, as everybody may: `revoke connect on database ... from "
-            "public` there, where nobody needs that",
+            f"{READER} may also connect to the databases {names}, as everybody may: run `revoke connect on database "
+            "... from public` there if nobody needs that",
         )
 
 
 def _abandoned(url: SecretStr, name: str) -> Iterator[Finding]:
-    """What a pipeline left behind whose folder is gone."""
+    """Find a database of a pipeline whose folder is gone."""
     with connect(url, name, "doctor", read_only=True) as connection:
         if (
             connection.execute("select to_regclass('ops.published'), to_regclass('ops.alerts')").fetchone()
@@ -173,8 +173,8 @@ def _abandoned(url: SecretStr, name: str) -> Iterator[Finding]:
         [(incidents,)] = connection.execute("select count(*) from ops.alerts where closed_at is null").fetchall()
         yield advice(
             f"database {name}",
-            f"no folder below KPI_SQL_DIR describes it any more; in it {tables} tables are published, and {incidents} "
-            "incidents open: put the folder back, or drop the database",
+            f"no folder below KPI_SQL_DIR describes it any more; it has {tables} published tables and {incidents} open "
+            "incidents: put the folder back, or drop the database",
         )
 
 
@@ -184,22 +184,22 @@ def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Fin
         encoding = connection.execute("select current_setting('server_encoding')").fetchone()
         if encoding != ("UTF8",):
             yield broken(
-                subject, f"its encoding is {encoding and encoding[0]}: drop it, and let `kpi bootstrap` make it"
+                subject, f"its encoding is {encoding and encoding[0]}: drop it, and let `kpi bootstrap` create it"
             )
             return
         owner = provision.owns_database(connection)
-        mend = "the next command that needs it makes it so" if owner else ADMINISTRATOR
+        mend = "the next command that needs it sets this up" if owner else ADMINISTRATOR
         missing = provision.missing_schemas(connection, pipeline.config.layers)
         if missing:
-            yield _undone(subject, f"lacks the schemas {', '.join(missing)}: {mend}", owner=owner)
+            yield _unprepared(subject, f"lacks the schemas {', '.join(missing)}: {mend}", owner=owner)
             if "ops" in missing or schema.pending(connection):
-                return  # else what was published in them is told as lost
+                return  # otherwise everything published there would be reported as lost
         held = [role for role in MAKERS if may_act_as(connection, role)]
         if not owner and len(held) < len(MAKERS):
             lacking = " and ".join(role for role in MAKERS if role not in held)
             yield broken(subject, f"{connection.info.user} lacks {lacking}: {ADMINISTRATOR}, or grant it")
             return
-        yield from _brake(url, pipeline, subject)
+        yield from _writable(url, pipeline, subject)
         yield from _ops(connection, subject, mend, owner=owner)
         if not missing:
             yield from _readers(connection, pipeline, subject, mend, owner=owner)
@@ -210,8 +210,8 @@ def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Fin
                 yield advice(subject, f"{late.sentence}: `kpi plan {pipeline.name}` says what is not published")
 
 
-def _brake(url: SecretStr, pipeline: Pipeline, subject: str) -> Iterator[Finding]:
-    """Whether somebody keeps us from writing there."""
+def _writable(url: SecretStr, pipeline: Pipeline, subject: str) -> Iterator[Finding]:
+    """Find out whether the database takes writes."""
     try:
         with connect(url, pipeline.name, "doctor"):
             pass
@@ -220,7 +220,7 @@ def _brake(url: SecretStr, pipeline: Pipeline, subject: str) -> Iterator[Finding
 
 
 def _idle(connection: Connection[Any], subject: str) -> Iterator[Finding]:
-    """Locks whose owner may be gone, although its session is not."""
+    """Find locks whose owner may be gone although its session is still open."""
     for holder in locks.idle_holders(connection, IDLE):
         yield advice(
             subject,
@@ -229,8 +229,8 @@ def _idle(connection: Connection[Any], subject: str) -> Iterator[Finding]:
         )
 
 
-def _undone(subject: str, text: str, *, owner: bool) -> Finding:
-    """What a login that owns the database does by itself is no fault."""
+def _unprepared(subject: str, text: str, *, owner: bool) -> Finding:
+    """Return a finding that is ok if this login owns the database, because the next command then mends it."""
     return ok(subject, text) if owner else broken(subject, text)
 
 
@@ -238,7 +238,9 @@ def _ops(connection: Connection[Any], subject: str, mend: str, *, owner: bool) -
     pending, current = schema.pending(connection), schema.version(connection)
     if pending:
         numbers = ", ".join(map(str, pending))
-        yield _undone(subject, f"ops is at version {current}, migrations {numbers} are pending: {mend}", owner=owner)
+        yield _unprepared(
+            subject, f"ops is at version {current}, migrations {numbers} are pending: {mend}", owner=owner
+        )
     else:
         yield ok(subject, f"ops is at version {current}, the newest")
 
@@ -256,4 +258,4 @@ def _readers(
     if rows:
         schemas = ", ".join(name for (name,) in rows)
         text = f"what {READER} may read of {schemas} is not what pipeline.yaml says: {mend}"
-        yield _undone(subject, text, owner=owner)
+        yield _unprepared(subject, text, owner=owner)

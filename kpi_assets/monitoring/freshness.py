@@ -35,7 +35,7 @@ class LateKpi:
 
 
 def late(connection: Connection[Any], pipeline: Pipeline, now: datetime | None = None) -> list[LateKpi]:
-    """The KPIs that are late, in the order of their names. A KPI that was never published is not late.
+    """Return the KPIs that are late, sorted by name. A KPI that was never published is not late.
 
     The hours are counted from the end of the load_date, 24:00 UTC, because a day is due only once it is over.
     """

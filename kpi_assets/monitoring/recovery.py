@@ -11,11 +11,11 @@ from kpi_assets.monitoring import freshness
 
 
 def close_recovered(connection: Connection[Any], pipeline: Pipeline) -> list[date]:
-    """Close the incidents of each load_date that has been published since, with one recovery each; returns those.
+    """Close the incidents of each load_date that has been published since; return these load_dates, one recovery each.
 
     A load_date counts as published when all tables of the pipeline are, and the latest build of each table and object
-    was a success. A late KPI has recovered when it is fresh again. It is safe to call this again and again, and cheap
-    where no incident is open.
+    was a success. A late KPI has recovered when it is fresh again. It is safe to call this repeatedly, and cheap if
+    no incident is open.
     """
     with connection.transaction():
         incidents.await_turn(connection)

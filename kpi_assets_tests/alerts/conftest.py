@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.fixtures.database import forget_builds
+from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness
 
@@ -28,5 +28,5 @@ def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 def ready(shared: PipelineHarness) -> PipelineHarness:
     """A lab whose database is ready and whose ops tables are empty."""
     with shared.session() as session:
-        forget_builds(session)
+        clear_ledger(session)
     return shared

@@ -108,7 +108,9 @@ def test_an_error_of_what_describes_a_build_fails_nothing(
     result = run(lab, instance)
     assert result.success
     assert lab.rows("select asset from ops.published order by 1") == [("marts.after",), ("marts.odd",), ("raw.things",)]
-    warned = [entry.message for entry in instance.all_logs(result.run_id) if "what was built stands" in entry.message]
+    warned = [
+        entry.message for entry in instance.all_logs(result.run_id) if "what was built stays published" in entry.message
+    ]
     assert warned
     assert all("OverflowError: cannot convert float infinity to integer" in message for message in warned)
 

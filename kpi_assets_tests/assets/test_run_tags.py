@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, load_dates_asked
+from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, requested_load_dates
 from kpi_assets.errors import UsageError
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
@@ -33,7 +33,7 @@ def range_of(first: object, last: object) -> dict[str, str]:
     ],
 )
 def test_what_may_be_built(tags: dict[str, str], days: list[date]) -> None:
-    assert load_dates_asked(PIPELINE, tags) == days
+    assert requested_load_dates(PIPELINE, tags) == days
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_may_be_built(tags: dict[str, str], days: list[date]) -> None:
 )
 def test_what_may_not(tags: dict[str, str], sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
-        load_dates_asked(PIPELINE, tags)
+        requested_load_dates(PIPELINE, tags)
     assert str(caught.value).startswith(sentence)
 
 
@@ -68,7 +68,7 @@ TEXTS = st.one_of(st.text(max_size=12), st.dates().map(str), st.from_regex(r"\d{
 @given(st.dictionaries(st.sampled_from([PARTITION, RANGE_START, RANGE_END]), TEXTS))
 def test_whatever_they_hold_it_is_load_dates_that_may_be_built_or_a_sentence(tags: dict[str, str]) -> None:
     try:
-        days = load_dates_asked(PIPELINE, tags)
+        days = requested_load_dates(PIPELINE, tags)
     except UsageError as error:
         assert str(error).endswith(".")
     else:

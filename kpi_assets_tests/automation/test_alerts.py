@@ -18,7 +18,7 @@ from kpi_assets_tests.ledger.test_incidents import opened
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, PipelineHarness
 
-TOLD = "All that was due has been told."
+TOLD = "All alerts that were due are delivered."
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as fuzzed
 from hypothesis import strategies as st
 
-from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, STATE, is_by_itself, load_dates_asked
-from kpi_assets.automation.alerts import LOOK_BACK, _asked, _pipeline_of, _since
+from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, STATE, is_automatic, requested_load_dates
+from kpi_assets.automation.alerts import LOOK_BACK, _pipeline_of, _requested, _since
 from kpi_assets.automation.sensor_tick import LONGEST_REST, Sweep
 from kpi_assets.automation.unfinished_runs import _builds, unfinished_load_dates
 from kpi_assets.errors import UsageError
@@ -78,18 +78,18 @@ def is_a_sentence(text: str) -> bool:
 @example(run=dg.DagsterRun(job_name="instacart", tags={RANGE_START: "0001-01-01", RANGE_END: "9999-12-31"}))
 def test_a_run_is_of_load_dates_that_may_be_built_or_one_sentence(run: dg.DagsterRun) -> None:
     try:
-        days = load_dates_asked(PIPELINE, run.tags)
+        days = requested_load_dates(PIPELINE, run.tags)
     except UsageError as error:
         assert is_a_sentence(str(error))
         assert CANARY not in str(error)
-        first, told = _asked(PIPELINE, run)
+        first, told = _requested(PIPELINE, run)
         assert first is None
         assert is_a_sentence(told)
     else:
         assert all(PIPELINE.config.start_date <= day <= TODAY for day in days)
         expected = None if run.job_name == PIPELINE.recheck_job else next(iter(days), None)
-        assert _asked(PIPELINE, run)[0] == expected
-    assert is_by_itself(run.tags) in {True, False}
+        assert _requested(PIPELINE, run)[0] == expected
+    assert is_automatic(run.tags) in {True, False}
     assert _builds(run, PIPELINE) in {True, False}
     owner = _pipeline_of(SimpleNamespace(dagster_run=run), [PIPELINE])  # type: ignore[arg-type]
     named = any(key.path[:1] == ["instacart"] for key in run.asset_selection or ())

@@ -11,7 +11,7 @@ from dagster._utils.error import SerializableErrorInfo
 
 from kpi_assets.automation.alerts import AlertsError, alerts_sensor
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.fixtures.database import forget_builds
+from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS_SENSOR, Starter, pipeline_schedule_of, pipeline_sensor_of, starters
 from kpi_assets.instance.ticks import MOST_FAILED, Stalled
@@ -47,7 +47,7 @@ def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
 def labs(shared: list[PipelineHarness]) -> list[PipelineHarness]:
     for lab in shared:
         with lab.session() as session:
-            forget_builds(session)
+            clear_ledger(session)
     return shared
 
 

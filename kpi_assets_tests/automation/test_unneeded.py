@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from kpi_assets.assets.resources import OUTCOME
-from kpi_assets.assets.run_tags import is_by_itself
+from kpi_assets.assets.run_tags import is_automatic
 from kpi_assets_tests.automation.conftest import Site
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DOUBLED
@@ -80,7 +80,7 @@ def test_a_person_s_own_run_builds_as_asked_also_when_it_has_the_sensor_s_tags(s
     ],
 )
 def test_who_asked(tags: dict[str, str], expected: bool) -> None:
-    assert is_by_itself(tags) is expected
+    assert is_automatic(tags) is expected
 
 
 def test_what_has_changed_again_is_built(site: Site) -> None:

@@ -53,7 +53,7 @@ def test_a_run_tells_at_its_end_and_a_dead_channel_does_not_fail_it(kpi: Site, w
     ]
     assert said.line("alert: alerted") == f"alert: {title}: {detail} {link}"
     assert said.line("warning:") == (
-        "warning: slack did not take an alert: it cannot be reached (Connection refused); "
+        "warning: slack did not accept an alert: it cannot be reached (Connection refused); "
         "the next command or the daemon tries again."
     )
     assert SECRET not in said.out + said.err
@@ -99,14 +99,14 @@ def test_a_channel_that_does_not_take_the_test_is_named(kpi: Site, web: Web) -> 
         KPI_ALERT_WEBHOOK_URL=web.url,
     )
     assert said.out.splitlines() == ["slack: failed: it cannot be reached (Connection refused)", "webhook: sent"]
-    assert said.err == "error: The test message did not get through slack: correct its settings.\n"
+    assert said.err == "error: The test message was not delivered by slack: correct the settings for it.\n"
 
 
 def test_there_must_be_something_to_do(kpi: Site) -> None:
-    kpi.fails("Name a pipeline, or say --test to try the channels.", "alerts", code=2)
+    kpi.fails("Name a pipeline, or give --test to send a test message.", "alerts", code=2)
     kpi.fails(f"There is no pipeline 'nope' in {SQL}: there is instacart.", "alerts", "nope", code=2)
     kpi.fails(
-        "No channel is set: set KPI_ALERT_SLACK_URL or another one of docs/guides/alerts.md.",
+        "No alert channel is set: set KPI_ALERT_SLACK_URL or another setting of docs/guides/alerts.md.",
         *("alerts", "--test"),
         KPI_ALERT_LOG="false",
     )

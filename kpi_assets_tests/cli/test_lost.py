@@ -50,8 +50,9 @@ def test_rows_that_are_gone_are_named_and_built_again(small: Small) -> None:
         KPI_SQL_DIR=str(small.sql),
     )
     assert small("doctor", code=1).line("broken", "small") == (
-        f"broken database small: the rows of marts.things of {FIRST} and of 1 more load_dates are gone, which the "
-        f"ledger calls published: `kpi backfill small --from {FIRST} --to {SECOND} --only lost` makes them again"
+        f"broken database small: the rows of marts.things of {FIRST} and of 1 more load_dates are gone, although "
+        f"the ledger says they are published: `kpi backfill small --from {FIRST} --to {SECOND} --only lost` builds "
+        "them again"
     )
     before = small.kpi.rows("select count(*) from ops.publishes where asset = 'raw.things'", database=NAME)
     assert "2 run." in small("backfill", NAME, *LAST, "--only", "lost").out
@@ -65,7 +66,7 @@ def test_what_only_warns_is_named_by_plan_and_doctor(small: Small) -> None:
     assert small("plan", NAME, *LAST).line("warning") == f"warning {warning}."
     assert "warning" not in small("plan", NAME, "--from", FIRST, "--to", FIRST).out
     assert small("doctor").line("not_seen_before") == (
-        f"advice database small: {warning} (it only warns): `kpi checks small` has the rows"
+        f"advice database small: {warning} (a warning): `kpi checks small` prints the rows"
     )
 
 
@@ -105,10 +106,10 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     assert small("doctor").line("no file describes") == f"advice database small: {advice}"
 
     asked = small.kpi.process("drop", NAME, "marts.things", code=2, KPI_SQL_DIR=str(small.sql))
-    assert f"{orphan} goes; no file describes it." in asked.out
-    assert "error: Nobody is there to answer, so nothing was dropped: say --yes to drop it." in asked.err
+    assert f"{orphan} will be dropped; no file describes it." in asked.out
+    assert "error: Nobody answered, so nothing was dropped: give --yes to drop it." in asked.err
     assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], "nobody said yes"
-    assert small("drop", NAME, "marts.things", "--yes").line("dropped") == (
+    assert small("drop", NAME, "marts.things", "--yes").line("dropped marts") == (
         f"dropped {orphan}; the ledger keeps what was published."
     )
     assert small.kpi.rows("select to_regclass('marts.things')", database=NAME) == [(None,)]
@@ -129,6 +130,6 @@ def test_a_removed_pipeline_is_named(small: Small, tmp_path: Path) -> None:
     other = shutil.copytree(small.sql, tmp_path / "sql")
     (other / NAME).rename(other / "tiny")
     assert small.kpi("doctor", KPI_SQL_DIR=str(other)).line("database small") == (
-        "advice database small: no folder below KPI_SQL_DIR describes it any more; in it 2 tables are published, and 0 "
-        "incidents open: put the folder back, or drop the database"
+        "advice database small: no folder below KPI_SQL_DIR describes it any more; it has 2 published tables and 0 "
+        "open incidents: put the folder back, or drop the database"
     )

@@ -113,7 +113,7 @@ def test_the_plan_tells_which_kpis_are_late(kpi: Site, published: Published) -> 
 def test_words_that_make_no_sense(kpi: Site) -> None:
     kpi.fails(
         "There is no state 'rotten': --only takes missing, incomplete, late, new, stale, lost, held, failed, running, "
-        "published, by commas.",
+        "published, separated by commas.",
         *("backfill", "instacart", *RANGE, "--only", "stale,rotten"),
         code=2,
     )

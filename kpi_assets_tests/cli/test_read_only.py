@@ -136,7 +136,7 @@ def test_looking_makes_no_database(own: Kpi, server: Cluster) -> None:
         try:
             for words in READS[0], READS[-1]:
                 own.fails(
-                    "The database 'small' does not exist yet: `kpi bootstrap` makes it, or the first run.", *words
+                    "The database 'small' does not exist yet: `kpi bootstrap` or the first run creates it.", *words
                 )
             assert session.execute("select 1 from pg_database where datname = 'small'").fetchall() == []
         finally:

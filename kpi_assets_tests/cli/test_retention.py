@@ -1,4 +1,4 @@
-"""`kpi retention`: what is older than it is kept is shown, dropped when told to, and replayed when it is wanted."""
+"""`kpi retention`: what is older than its retention is shown, dropped when told to, and replayed when it is wanted."""
 
 from datetime import date, timedelta
 
@@ -30,9 +30,9 @@ def test_what_is_old_is_shown_dropped_and_replayed(attic: Shelves) -> None:
     rows = attic.kpi.rows(OLDER.format(OLD), database="attic")
     assert [name for name, _ in rows] == ["raw.aisles", "raw.departments", "raw.products"]
     shown = attic("retention")
-    assert shown.out.splitlines()[0].strip() == "attic: older than it is kept"
+    assert shown.out.splitlines()[0].strip() == "attic: older than its retention"
     assert shown.line("raw.aisles").startswith(f"raw.aisles 1 {OLD} {OLD} {rows[0][1]} ")
-    assert shown.out.splitlines()[-1] == "Nothing was dropped: --drop does it."
+    assert shown.out.splitlines()[-1] == "Nothing was dropped: --drop drops it."
     assert attic.kpi.rows(OLDER.format(OLD), database="attic") == rows
 
     done = attic("retention", "--drop")
@@ -40,7 +40,7 @@ def test_what_is_old_is_shown_dropped_and_replayed(attic: Shelves) -> None:
     assert done.line("raw.aisles") == shown.line("raw.aisles")
     assert attic.kpi.rows(OLDER.format(OLD), database="attic") == []
     assert len(attic.kpi.rows(OLDER.format(RECENT), database="attic")) == 3
-    assert attic("retention").out == "Nothing of attic is older than it is kept.\n"
+    assert attic("retention").out == "Nothing of attic is older than its retention.\n"
     assert attic.kpi("status", KPI_SQL_DIR=str(attic.sql)).line(str(OLD), "dropped") == f"{OLD} published dropped"
     said = attic("show", "raw.aisles", "--load-date", OLD, code=1)
     assert said.err == (
@@ -50,7 +50,7 @@ def test_what_is_old_is_shown_dropped_and_replayed(attic: Shelves) -> None:
 
     attic("run", "--load-date", OLD)
     assert attic.kpi.rows(OLDER.format(OLD), database="attic") == rows
-    assert attic("retention", "--drop").out == "Nothing of attic is older than it is kept.\n"
+    assert attic("retention", "--drop").out == "Nothing of attic is older than its retention.\n"
 
 
 def test_a_pipeline_that_keeps_everything(kpi: Site) -> None:

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from kpi_assets.cli.selection import selected
+from kpi_assets.cli.selection import select_names
 from kpi_assets.errors import UsageError
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.cli.command import SQL, Said, Site
@@ -76,13 +76,13 @@ def test_all_that_is_published_is_said_and_accounted_for(kpi: Site, published: P
     ],
 )
 def test_what_a_selection_means(keys: str, names: str) -> None:
-    assert selected(load_pipelines(SQL)["instacart"], keys) == names.split(", ")
+    assert select_names(load_pipelines(SQL)["instacart"], keys) == names.split(", ")
 
 
 @pytest.mark.parametrize("keys", ["orders", "raw.", "raw.orders,", "+", "instacart.raw.orders", "RAW.orders"])
 def test_a_selection_of_nothing_known_is_wrong_usage(keys: str) -> None:
     with pytest.raises(UsageError, match="instacart has no "):
-        selected(load_pipelines(SQL)["instacart"], keys)
+        select_names(load_pipelines(SQL)["instacart"], keys)
 
 
 @pytest.fixture(scope="module")

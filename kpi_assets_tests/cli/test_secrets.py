@@ -39,7 +39,7 @@ def _busy(kpi: Site, published: Published) -> None:
     # A load_date that is held is an incident, of which no channel can be told.
     kpi.s3.put_object(Bucket=BUCKET, Key=key("orders.csv", date(2025, 1, 3)), Body=b"")
     told = kpi("run", "instacart", "--load-date", "2025-01-03", "--select", "s3.orders", code=3, **channels)
-    assert [word for word in ("slack", "webhook", "email") if f"{word} did not take an alert" not in told.err] == []
+    assert [word for word in ("slack", "webhook", "email") if f"{word} did not accept an alert" not in told.err] == []
     assert SESAME not in told.out + told.err
     for words, environment in calls:
         said = kpi("--debug", *words, code=1, RUN_DATE=str(published.day), **environment)

@@ -107,7 +107,7 @@ def test_csv_holds_what_is_stored_and_formulas_are_made_harmless_for_whom_asks(k
     harmless = [*(f"'{name}" for name in FORMULAS), *stored[len(FORMULAS) :]]
     assert exported(kpi, published.day, "--no-formulas") == harmless
     kpi.fails(
-        "--no-formulas is for spreadsheets: say --format csv too, or leave it out.",
+        "--no-formulas is for spreadsheets: give --format csv too, or leave it out.",
         *("show", "instacart", "raw.aisles", "--no-formulas"),
         code=2,
     )
@@ -225,7 +225,7 @@ def test_the_reader_s_url_opens_marts_and_ops_and_nothing_else(kpi: Site, publis
 
 def test_the_reader_s_url_of_a_server_of_one_s_own_is_one_s_own_business(kpi: Site) -> None:
     kpi.fails(
-        "The server is yours: grant kpi_reader to a login role of your own, and use that.",
+        "KPI_POSTGRES_URL names your own server: grant kpi_reader to a login of yours, and use that.",
         *("url", "instacart", "--reader"),
         **kpi.servers,
     )

@@ -27,7 +27,7 @@ STATUSES = (
 )
 DIED = "The process that ran this died before it could finish."
 INTERRUPTED = "It was interrupted."
-KEPT = "error: Stopped: what was published before stays; run the load_date again for the rest.\n"
+KEPT = "error: Stopped: what is published already stays; run the load_date again for the rest.\n"
 
 
 @pytest.fixture(scope="module", autouse=True)

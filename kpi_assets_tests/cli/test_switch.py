@@ -32,21 +32,21 @@ def test_it_is_off_until_it_is_enabled_and_says_what_it_did_and_what_is_to_come(
     kpi: Site, small: dict[str, str]
 ) -> None:
     assert kpi("status", **small).line("automation is") == OFF
-    to_come = "To be built now: 2 load_dates, 2 new.\nNo daemon runs: it begins with `kpi up`.\n"
-    on = f"on {NAME}: {SENSOR} looks each 30 seconds"
+    to_come = "To be built now: 2 load_dates, 2 new.\nNo daemon runs: automation begins with `kpi up`.\n"
+    on = f"on {NAME}: {SENSOR} runs every 30 seconds"
     assert kpi.process("enable", NAME, **small).out == f"{on}.\n{to_come}"
     assert kpi("enable", NAME, **small).out == f"{on}, as before.\n{to_come}"
-    said = f"{NAME}: automation is on: {SENSOR} looks each 30 seconds."
+    said = f"{NAME}: automation is on: {SENSOR} runs every 30 seconds."
     assert kpi("status", **small).line("automation is") == said
     assert kpi("enable", NAME, "--schedule", **small).out == (
-        f"on {NAME}: {DAILY} looks at 02:00 UTC.\noff {NAME}: {SENSOR}, in whose place that is.\n{to_come}"
+        f"on {NAME}: {DAILY} runs at 02:00 UTC.\noff {NAME}: {SENSOR}, which it replaces.\n{to_come}"
     )
-    assert kpi("status", **small).line("automation is") == f"{NAME}: automation is on: {DAILY} looks at 02:00 UTC."
+    assert kpi("status", **small).line("automation is") == f"{NAME}: automation is on: {DAILY} runs at 02:00 UTC."
 
     kpi("run", NAME, "--load-date", FIRST, **small)
     left = "Left as it is until `kpi run`, `kpi backfill` or `kpi enable`: 1 load_date, 1 new.\n"
     assert kpi.process("disable", NAME, **small).out == f"off {NAME}: {DAILY}.\n{left}"
-    assert kpi("disable", NAME, **small).out == f"off {NAME}: nothing runs it by itself, as before.\n{left}"
+    assert kpi("disable", NAME, **small).out == f"off {NAME}: automation was off before.\n{left}"
     assert kpi("status", **small).line("automation is") == OFF
 
 
@@ -60,10 +60,10 @@ def test_what_pipeline_yaml_says_holds_until_somebody_says_otherwise(
     (tmp_path / NAME).rename(other / "planned")
     environment = {"KPI_SQL_DIR": str(other)}
     assert kpi("status", **environment).line("automation is") == (
-        "planned: automation is on: planned_daily looks at 02:00 UTC."
+        "planned: automation is on: planned_daily runs at 02:00 UTC."
     )
     said = kpi("enable", "planned", **environment).out
-    assert said.startswith("on planned: planned_daily looks at 02:00 UTC, as before.\n")
+    assert said.startswith("on planned: planned_daily runs at 02:00 UTC, as before.\n")
     kpi("disable", "planned", **environment)
     assert kpi("status", **environment).line("automation is").startswith("planned: automation is off: ")
 

@@ -79,7 +79,7 @@ def test_a_run_is_as_bad_as_the_worst_of_its_steps(
     states: States, failures: dict[str, str], word: str, code: int
 ) -> None:
     result = Result.of(DAY, "run", ["a", "b"], states, failures)
-    assert (result.word, result.exit_code) == (word, code)
+    assert (result.outcome, result.exit_code) == (word, code)
 
 
 @pytest.fixture(scope="module")
@@ -170,19 +170,19 @@ def test_what_fails_after_a_publish_is_told_as_that(kpi: Site, ran: Path) -> Non
     told = said.line("failed raw.things:")
     assert told.startswith("failed raw.things: it is published; the run failed after that: ")
     assert "the history is full" in told
-    assert said.line("marts.odd ").endswith("the run ended before it")
+    assert said.line("marts.odd ").endswith("the run ended before it started")
     assert "what it reads was not published" not in said.out + said.err
     assert "published small" not in said.out
     published = "select asset from ops.published where load_date = %s order by 1"
     assert kpi.rows(published, NEXT, database=small.NAME) == [("raw.things",)]
-    assert summary == f"{NEXT} failed 2 raw.things (failed after it)"
+    assert summary == f"{NEXT} failed 2 raw.things (failed after publishing)"
 
 
 def test_a_run_whose_history_is_gone_says_what_is_published_and_what_is_the_matter(kpi: Site, ran: Path) -> None:
     with refusing(kpi, "true"):
         said = kpi("run", small.NAME, "--load-date", NEXT, code=1, KPI_SQL_DIR=str(ran))
     assert said.line("raw.things published").startswith("raw.things published")
-    assert said.line("marts.odd ").endswith("the run ended before it")
+    assert said.line("marts.odd ").endswith("the run ended before it started")
     told = said.line("failed small:")
     assert told.startswith("failed small: Dagster's database, which keeps the history of runs, cannot be used (")
     assert "the history is gone)" in told

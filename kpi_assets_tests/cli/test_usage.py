@@ -150,7 +150,7 @@ def test_faults_are_listed_without_a_load_date_and_a_folder(nowhere: Kpi) -> Non
     listed = nowhere("sample", "instacart", "--fault", "list").out
     assert "duplicate_line" in listed
     for words, missing in ((["--out", "x"], "--load-date"), (["--load-date", "2025-06-01"], "--out")):
-        nowhere.fails(f"Say {missing} too, or --fault list alone.", "sample", "instacart", *words, code=2)
+        nowhere.fails(f"Give {missing} too, or only --fault list.", "sample", "instacart", *words, code=2)
 
 
 def test_help_names_every_command(nowhere: Kpi) -> None:

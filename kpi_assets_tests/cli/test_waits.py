@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 from pydantic import SecretStr
 
-from kpi_assets.cli.runner import KEPT
+from kpi_assets.cli.runner import STOPPED_MESSAGE
 from kpi_assets.ledger import locks
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.cli import small
@@ -78,7 +78,7 @@ def test_ctrl_c_in_a_terminal_is_one_sentence(kpi: Site, site: dict[str, str], o
     told = "waiting for another run of its load_date for"
     code, printed = in_terminal([*SOON, *RUN], {**site, "TERM": "xterm"}, lambda said: told in said)
     assert code == 130
-    assert printed.rstrip().endswith(f"Stopped: {KEPT.partition(' ')[2]}")
+    assert printed.rstrip().endswith(f"Stopped: {STOPPED_MESSAGE.partition(' ')[2]}")
     assert "Traceback" not in printed
     rows = "select job, status from ops.pipeline_runs where load_date = %s and status = 'running'"
     assert kpi.rows(rows, NEXT, database=NAME) == []

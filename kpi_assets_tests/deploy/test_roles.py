@@ -189,8 +189,8 @@ def test_only_the_owner_bootstraps(site: Deployment, ran: Ran) -> None:
 
 def test_an_administrator_without_a_product_is_told_so(site: Deployment) -> None:
     site.fails(
-        "KPI_ADMIN_POSTGRES_URL is set, and KPI_POSTGRES_URL is not: set it to the URL that kpi_assets is to use; its "
-        "login is made if it is missing.",
+        "KPI_ADMIN_POSTGRES_URL is set, and KPI_POSTGRES_URL is not: set it to the URL that kpi_assets uses; "
+        "`kpi bootstrap` creates its login if it is missing.",
         "bootstrap",
         code=2,
         KPI_SECRETS_DIR=str(site.root),

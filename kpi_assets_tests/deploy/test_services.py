@@ -72,10 +72,10 @@ def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
     assert said == [
         f"ok      warehouse: PostgreSQL {site.postgres_version} at {place}, as kpi_app",
         "ok      warehouse: its clock and ours are less than 10 s apart",
-        "ok      warehouse settings: durable, and roomy enough for loads",
-        "ok      roles: kpi_loader, kpi_builder, kpi_reader, kpi_reviewer are there",
-        "advice  roles: kpi_reader may also enter the databases postgres, template1, as everybody may: `revoke connect "
-        "on database ... from public` there, where nobody needs that",
+        "ok      warehouse settings: durable, and large enough for loads",
+        "ok      roles: kpi_loader, kpi_builder, kpi_reader, kpi_reviewer exist",
+        "advice  roles: kpi_reader may also connect to the databases postgres, template1, as everybody may: run "
+        "`revoke connect on database ... from public` there if nobody needs that",
         f"ok      database instacart: ops is at version {schema.migrations()[-1][0]}, the newest",
         f"ok      database instacart: {there}; --deep compares the rows too",
         f"advice  database instacart: marts.kpi_orders_by_dow {late} {hours}: {look}",
@@ -85,7 +85,7 @@ def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
         "ok      bucket kpi-instacart: can be listed and read below raw/",
         "ok      bucket kpi-instacart: can be landed into: a probe was put and removed",
         "ok      dagster: its tables are of this Dagster and hold runs",
-        "ok      dagster: its daemon lives",
+        "ok      dagster: its daemon runs",
     ]
     assert site.s3.list_objects_v2(Bucket="kpi-instacart", Prefix="raw/.kpi-doctor/").get("Contents", []) == []
 

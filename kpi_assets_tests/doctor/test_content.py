@@ -57,7 +57,7 @@ def test_a_row_that_is_gone_is_found_by_the_count(published: PipelineHarness) ->
         (
             "broken",
             "raw.things of 2025-03-01: 1 rows are stored, and 2 were published: somebody changed them; run it again; "
-            "so are 1 more load_dates of it",
+            "1 more load_dates of it differ",
         )
     ]
 
@@ -82,8 +82,8 @@ def test_rows_that_are_gone_are_lost(published: PipelineHarness, statement: str,
     assert told(published) == [
         (
             "broken",
-            f"the rows of raw.things {which} are gone, which the ledger calls published: "
-            f"`kpi backfill {published.name} --from {which[3:13]} --to {NEXT} --only lost` makes them again",
+            f"the rows of raw.things {which} are gone, although the ledger says they are published: "
+            f"`kpi backfill {published.name} --from {which[3:13]} --to {NEXT} --only lost` builds them again",
         )
     ]
     with pytest.raises(UserError, match=r"the rows of raw\.things of 2025-03-02 are gone from the database; `kpi run "):
@@ -97,7 +97,7 @@ def of_objects(lab: PipelineHarness) -> list[tuple[str, str]]:
 
 
 def test_an_object_that_rotted_is_found_by_reading_it(published: PipelineHarness) -> None:
-    assert of_objects(published) == [("ok", "the 2 objects behind what is published have the bytes that were read")]
+    assert of_objects(published) == [("ok", "the 2 objects of published load_dates have the bytes that were read")]
     key = f"raw/things/load_date={DAY}/things.csv"
     [path] = settings().home.rglob(f"{published.bucket}/{key}")
     when = path.stat().st_mtime_ns
@@ -113,7 +113,7 @@ def test_what_only_warns_is_named(published: PipelineHarness) -> None:
     published.put_things(GOOD.replace(b"feather", b"a large feather").removesuffix(b"\n"), NEXT)
     published.build("raw.things", NEXT)
     found = [text for state, text in told(published) if state == "advice"]
-    checks = f"(it only warns): `kpi checks {published.name}` has the rows"
+    checks = f"(a warning): `kpi checks {published.name}` prints the rows"
     assert len(found) == 1
     assert found[0].startswith("ends_with_line_end of s3.things of 2025-03-02: ")
     assert found[0].endswith(checks)
@@ -139,7 +139,7 @@ def test_a_pipeline_whose_folder_is_gone_is_named_with_its_open_incidents(publis
     assert [(each.state, each.text) for each in found if each.subject == f"database {published.name}"] == [
         (
             "advice",
-            "no folder below KPI_SQL_DIR describes it any more; in it 2 tables are published, and 1 incidents open: "
+            "no folder below KPI_SQL_DIR describes it any more; it has 2 published tables and 1 open incidents: "
             "put the folder back, or drop the database",
         )
     ]

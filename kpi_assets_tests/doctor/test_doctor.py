@@ -46,8 +46,8 @@ def server(lab: PipelineHarness, subject: str, **words: Any) -> list[tuple[str, 
 
 def test_a_database_is_followed_from_before_it_is_made(lab: PipelineHarness) -> None:
     subject = f"database {lab.name}"
-    by_itself = "the next command that needs it makes it so"
-    assert server(lab, subject) == [("ok", "not made yet: the first command that needs it makes it")]
+    by_itself = "the next command that needs it sets this up"
+    assert server(lab, subject) == [("ok", "it does not exist yet: the first command that needs it creates it")]
     assert lab.in_postgres("select 1 from pg_database where datname = %s", lab.name) == [], "looking made nothing"
     lab.prepared()
     assert server(lab, subject) == [
@@ -80,7 +80,7 @@ def test_a_database_of_another_encoding(lab: PipelineHarness) -> None:
         f"create database {lab.name} template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
     )
     assert server(lab, f"database {lab.name}") == [
-        ("broken", "its encoding is SQL_ASCII: drop it, and let `kpi bootstrap` make it")
+        ("broken", "its encoding is SQL_ASCII: drop it, and let `kpi bootstrap` create it")
     ]
 
 
@@ -101,7 +101,7 @@ def test_settings_that_lose_or_slow(lab: PipelineHarness, monkeypatch: pytest.Mo
     [(state, text), (free_state, free)] = server(lab, "warehouse settings")
     assert (state, free_state) == ("advice", "advice")
     assert text == (
-        "set autovacuum = on (ops grows slow), max_wal_size = 4GB (a load forces one checkpoint after another)"
+        "set autovacuum = on (ops becomes slow), max_wal_size = 4GB (a load forces one checkpoint after another)"
     )
     assert free.endswith(
         " of 100 connections are free: raise max_connections to 100, or end sessions that nobody needs"
@@ -150,7 +150,7 @@ def test_databases_that_everybody_may_enter(lab: PipelineHarness) -> None:
     try:
         found = [text for state, text in server(lab, "roles", embedded=False) if state == "advice"]
         assert len(found) == 1
-        assert found[0].startswith("kpi_reader may also enter the databases ")
+        assert found[0].startswith("kpi_reader may also connect to the databases ")
         assert "open_to_all" in found[0]
         assert lab.name not in found[0]
     finally:
@@ -161,7 +161,7 @@ def test_rights_that_an_earlier_version_gave(lab: PipelineHarness) -> None:
     lab.prepared()
     with lab.session() as session:
         session.execute("grant select on all tables in schema ops to kpi_reader")
-    by_itself = "the next command that needs it makes it so"
+    by_itself = "the next command that needs it sets this up"
     told = ("ok", f"what kpi_reader may read of ops is not what pipeline.yaml says: {by_itself}")
     assert told in server(lab, f"database {lab.name}")
     prepare(lab.pipeline(), lab.server)
@@ -255,7 +255,7 @@ def test_the_instance_without_a_daemon(dagster: Any) -> None:
     assert tables.text.startswith("its tables are of this Dagster and hold ")
     assert (daemon.state, daemon.text) == (
         "advice",
-        "no daemon runs, so nothing that is scheduled or launched in the UI starts: `kpi up`",
+        "no daemon runs, so no run starts that is scheduled or launched in the UI: run `kpi up`",
     )
 
 
@@ -269,7 +269,7 @@ def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: Pipelin
     [_, daemon] = list(instance.instance(config, [lab.pipeline()]))
     assert (daemon.state, daemon.text) == (
         "broken",
-        "no daemon runs, and 2 alerts wait to be told: `kpi up`, or see why it ended",
+        "no daemon runs, and 2 alerts are not delivered: run `kpi up`, or see why the daemon ended",
     )
     deliver(lab.server, lab.name, channels(config), "http://ui", 5)
     assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
@@ -309,7 +309,7 @@ def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: Pipelin
             ticked(opened, sensor, TickStatus.SKIPPED)
             [(state, text), _] = lines()
             assert state == "broken"
-            assert text.startswith(f"{sensor.name} is on and has not looked since 20")
+            assert text.startswith(f"{sensor.name} is on and has not run since 20")
             sensor.switch(opened, on=False)
             assert [state for state, _ in lines()] == ["ok"]
         finally:
@@ -340,6 +340,6 @@ def test_the_instance_before_it_is_made(stack: Stack, tmp_path: Path, monkeypatc
     monkeypatch.setattr(folder, "DATABASE", "dagster_of_nobody")
     config = settings().model_copy(update={"home": tmp_path / "home"})
     assert [each.text for each in instance.instance(config, [])] == [
-        "its database dagster_of_nobody is not made yet: `kpi up` or the first run makes it"
+        "its database dagster_of_nobody does not exist yet: `kpi up` or the first run creates it"
     ]
     assert not (tmp_path / "home").exists()

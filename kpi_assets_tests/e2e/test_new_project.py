@@ -118,7 +118,7 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
     installed("kpi", "init", "mine", cwd=tmp_path, code=2)
     assert sorted(project.rglob("*")) == before
 
-    checked = "All files can be read: website.\n5 fixtures came out as they say: website.\n"
+    checked = "All files can be read: website.\n5 fixtures passed: website.\n"
     assert installed("kpi", "check", cwd=project) == checked
     with installed.up(project) as line:
         assert line.startswith("http://127.0.0.1:")
@@ -141,7 +141,7 @@ def test_a_difference_is_told_with_its_file(installed: Installation, tmp_path: P
         "All files can be read: website.",
         f"differs: {case}/expect.csv: the row page '/about', visits 1, visitors 1, avg_seconds NULL is not built",
         f"differs: {case}/expect.csv: in the row page '/prices' avg_seconds is 16.0, not 16.5",
-        f"differs: {case.parent}/unknown/other.csv: it is no file of a case: name it <schema>.<table>.csv, "
+        f"differs: {case.parent}/unknown/other.csv: it is not a file of a case: name it <schema>.<table>.csv, "
         "<schema>.<table>@YYYY-MM-DD.csv, object.csv, expect.csv or case.yaml",
         "3 differences in 6 fixtures: website.",
     ]

@@ -133,7 +133,7 @@ def test_a_pipeline_is_off_until_it_is_enabled_and_off_again_when_it_is_disabled
     web.land("2025-05-01", tmp_path / "first")
     said = web.kpi("enable", "instacart")
     assert said.stdout == (
-        "on instacart: instacart_sensor looks each 30 seconds.\nTo be built now: 1 load_date, 1 new.\n"
+        "on instacart: instacart_sensor runs every 30 seconds.\nTo be built now: 1 load_date, 1 new.\n"
     )
 
     def published() -> bool:

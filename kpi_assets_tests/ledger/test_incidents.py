@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from kpi_assets.fixtures.database import forget_builds
+from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.ledger import incidents, publishes, results, runs
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.model.names import Relation
@@ -34,7 +34,7 @@ def shared(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pip
 def session(shared: PipelineHarness) -> Iterator[Connection[Any]]:
     """A session on a database whose tables of ops are empty."""
     with shared.session() as opened:
-        forget_builds(opened)
+        clear_ledger(opened)
         yield opened
 
 

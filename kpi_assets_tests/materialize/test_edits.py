@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.fixtures.database import forget_builds
+from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.ledger import publishes
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import UpstreamError
@@ -146,7 +146,7 @@ class Edits(RuleBasedStateMachine):
             return
         with self.lab.session() as session:
             session.execute("drop schema raw, stg, marts, builds cascade")
-            forget_builds(session)
+            clear_ledger(session)
         self.lab.prepared()
 
     # ---- edits of files

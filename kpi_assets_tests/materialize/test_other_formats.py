@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from kpi_assets.assets.factory import pipeline_assets
-from kpi_assets.fixtures.database import forget
+from kpi_assets.fixtures.database import clear
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.verify_object import checks
 from kpi_assets.model import written
@@ -147,7 +147,7 @@ def test_a_replay_into_an_empty_database_gives_the_same_rows(lab: PipelineHarnes
     first = build(lab, case.bad)
     content = lab.rows("select rows, sha256 from ops.manifests")
     with lab.session() as session:
-        forget(session, lab.pipeline())
+        clear(session, lab.pipeline())
     again = lab.build("raw.things")
     assert (again.rows, again.checksum) == (2, first.checksum)
     assert lab.rows("select rows, sha256 from ops.manifests") == content

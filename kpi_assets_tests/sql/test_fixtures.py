@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.fixtures.cases import Case, find_cases, strays
+from kpi_assets.fixtures.cases import Case, find_cases, stray_files
 from kpi_assets.fixtures.database import FixtureDatabase
 from kpi_assets.fixtures.run import check_case, run_cases
 from kpi_assets.model.checks.base import Check
@@ -118,7 +118,7 @@ def test_every_file_has_its_cases(table: Table) -> None:
 
 
 def test_every_fixture_lies_in_a_case() -> None:
-    lost = list(map(str, strays(CASES)))
+    lost = list(map(str, stray_files(CASES)))
     assert not lost, f"These are read by no case, which is a folder <pipeline>/<schema>/<table>/<case>: {lost}"
 
 

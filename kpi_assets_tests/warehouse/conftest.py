@@ -10,7 +10,7 @@ import pytest
 from psycopg import Connection
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.fixtures.database import forget_builds
+from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.warehouse.audit_harness import AuditHarness
 
@@ -31,7 +31,7 @@ def lab(shared: PipelineHarness) -> Iterator[PipelineHarness]:
         path.unlink()
     with shared.session() as session:
         session.execute("drop schema raw, stg, marts, builds cascade")
-        forget_builds(session)
+        clear_ledger(session)
     shared.prepared()
 
 
