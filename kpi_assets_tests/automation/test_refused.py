@@ -1,4 +1,4 @@
-"""What a run may not build is refused whoever asks for it, and stops neither the sensor nor the alerts."""
+"""A run of a load_date that may not be built is refused, whoever requests it, and sensor and alerts go on."""
 
 import socket
 from collections.abc import Callable
@@ -20,38 +20,39 @@ from kpi_assets_tests.automation.conftest import Site, definitions
 from kpi_assets_tests.automation.test_ranges import failures
 
 TODAY = datetime.now(timezone.utc).date()
-TOMORROW = TODAY + timedelta(days=1)
-FUTURE = f"The load_date {TOMORROW} lies in the future: today is {TODAY} (UTC)."
+FUTURE = TODAY + timedelta(days=3)  # days ahead, so that it still is when the tests run past midnight
+IN_THE_FUTURE = f"The load_date {FUTURE} lies in the future: today is "
 REFUSED = {
-    "tomorrow": ({PARTITION: str(TOMORROW)}, FUTURE),
+    "the future": ({PARTITION: str(FUTURE)}, IN_THE_FUTURE),
     "before the first": ({PARTITION: "2024-12-31"}, " knows no load_date 2024-12-31: its first is "),
     "no load_date": ({PARTITION: "2025-7-1"}, "The run's partition '2025-7-1' is no load_date"),
     "another form of a date": ({PARTITION: "20250701"}, "The run's partition '20250701' is no load_date"),
-    "a range into the future": ({RANGE_START: str(TODAY), RANGE_END: str(TOMORROW)}, FUTURE),
+    "a range into the future": ({RANGE_START: str(TODAY), RANGE_END: str(FUTURE)}, IN_THE_FUTURE),
     "a reversed range": ({RANGE_START: str(TODAY), RANGE_END: "2025-11-01"}, " is empty: give the earlier date first."),
     "half a range": ({RANGE_START: str(TODAY)}, "The run names only one end of a range of load_dates"),
     "a range of no dates": ({RANGE_START: "a", RANGE_END: "b"}, "The run's partition 'a' is no load_date"),
 }
 
 
-# Of which Dagster itself makes no run; they can be added to one that is made.
+# Dagster itself creates no run with these tags; they can be added to a run that exists.
 NO_RUN = {"another form of a date", "half a range", "a range of no dates"}
 
 
 def odd_run(site: Site, status: dg.DagsterRunStatus, tags: dict[str, str]) -> dg.DagsterRun:
-    """A run that another process executes, or will, to which somebody gave these tags."""
+    """Create a run for another process, and add these tags to it."""
     run = site.queue(TODAY, status, odd="yes")
     site.instance.add_run_tags(run.run_id, tags)
     return run
 
 
 def execute(site: Site, job: str, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
-    """A run with these tags, as one that the web UI's call launched: nobody has looked at them."""
+    """Execute a run with these tags, as the web UI's call launches it: nothing has validated them."""
     found = definitions(site.shop).resolve_job_def(job)
     return found.execute_in_process(instance=site.instance, tags=tags, raise_on_error=False)
 
 
 def written(site: Site) -> list[tuple[object, ...]]:
+    """Count the rows of the ops tables that a run writes."""
     return site.shop.rows(
         "select (select count(*) from ops.publishes), (select count(*) from ops.pipeline_runs), "
         "(select count(*) from ops.manifests), (select count(*) from ops.data_quality_results)"
@@ -61,7 +62,7 @@ def written(site: Site) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("case", [name for name in REFUSED if name not in NO_RUN])
 def test_a_run_is_refused_in_one_sentence_and_writes_nothing(site: Site, case: str) -> None:
     tags, sentence = REFUSED[case]
-    for day in (TODAY, TOMORROW, date(2025, 7, 1)):
+    for day in (TODAY, FUTURE, date(2025, 7, 1)):
         site.shop.land(day)
     before = written(site)
     result = execute(site, site.shop.name, tags)
@@ -74,12 +75,13 @@ def test_a_run_is_refused_in_one_sentence_and_writes_nothing(site: Site, case: s
 
 
 def test_today_is_not_refused(site: Site) -> None:
-    site.shop.land(TODAY)
-    assert execute(site, site.shop.name, {PARTITION: str(TODAY)}).success
-    assert site.materialised("marts.heavy") == [str(TODAY)]
+    today = datetime.now(timezone.utc).date()
+    site.shop.land(today)
+    assert execute(site, site.shop.name, {PARTITION: str(today)}).success
+    assert site.materialised("marts.heavy") == [str(today)]
 
 
-@pytest.mark.parametrize("case", ["tomorrow", "no load_date", "half a range"])
+@pytest.mark.parametrize("case", ["the future", "no load_date", "half a range"])
 def test_a_recheck_is_refused_too(site: Site, case: str) -> None:
     tags, sentence = REFUSED[case]
     result = execute(site, f"{site.shop.name}_recheck", tags)
@@ -92,14 +94,14 @@ def test_a_recheck_is_refused_too(site: Site, case: str) -> None:
 
 
 @pytest.mark.parametrize("way", [verify, build, recheck])
-def test_the_core_itself_builds_no_load_date_of_the_future(
+def test_builds_and_rechecks_refuse_a_load_date_in_the_future_without_dagster_too(
     site: Site, way: Callable[[BuildContext, Table, date], object]
 ) -> None:
-    site.shop.land(TOMORROW)
+    site.shop.land(FUTURE)
     context = site.shop.prepared()
     before = written(site)
     with pytest.raises(UsageError, match="lies in the future"):
-        way(context, context.pipeline.table("raw.things"), TOMORROW)
+        way(context, context.pipeline.table("raw.things"), FUTURE)
     assert written(site) == before
 
 
@@ -115,7 +117,7 @@ def test_odd_runs_that_are_queued_do_not_stop_the_sensor_and_are_told_once(site:
         context.log.warning = told.append  # type: ignore[method-assign,assignment]
         ticked = sensor.evaluate_tick(context)
         asked += [request.partition_key for request in ticked.run_requests or []]
-    assert asked == [str(site.shop.day)], "the load_date that landed is asked for, once"
+    assert asked == [str(site.shop.day)], "the load_date that landed is requested once"
     assert sorted(text.split(":")[0] for text in told) == sorted(f"Run {run.run_id}" for run in runs)
 
 
@@ -138,7 +140,7 @@ def test_odd_runs_that_failed_do_not_stop_the_alerts_and_are_told_once(site: Sit
 
 
 @pytest.mark.parametrize("process", [None, "", "x", "{id}", "{id} ", "{id} x 1", "{id} -1 1"])
-def test_a_process_that_a_tag_does_not_name_closes_no_run(site: Site, process: str | None) -> None:
+def test_a_run_whose_tag_names_no_process_is_not_closed(site: Site, process: str | None) -> None:
     tags = {HOST: socket.gethostname()}
     run = site.queue(TODAY, dg.DagsterRunStatus.STARTED, **tags)
     if process is not None:

@@ -1,4 +1,4 @@
-"""The sensor: one run for each load_date that is in need of it, however often it looks and whatever its cursor says."""
+"""The sensor requests one run of each load_date that needs one, however often it ticks and whatever its cursor says."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -16,7 +16,7 @@ LATER = "update ops.requests set requested_at = requested_at - interval '{}'"
 
 
 def age(site: Site, interval: str) -> None:
-    """Let time go by since runs were asked for."""
+    """Make every request of a run older by an interval."""
     with site.shop.session() as session:
         session.execute(LATER.format(interval))
 
@@ -43,7 +43,7 @@ def test_a_replaced_object_is_asked_for_again_also_when_the_old_one_comes_back(s
         keys.add(request.run_key)
         assert site.execute(request).success
         assert site.tick() == []
-    assert len(keys) == 3, "a run key that was used before would be ignored"
+    assert len(keys) == 3, "Dagster ignores a run key that was used before"
 
 
 def test_a_held_load_date_is_not_run_again_until_its_objects_change(site: Site) -> None:
@@ -101,7 +101,7 @@ def test_two_sensors_at_once_ask_once(site: Site) -> None:
     days = [site.shop.day + timedelta(days=n) for n in range(4)]
     for day in days:
         site.shop.land(day)
-    other = Site(site.shop)  # of another Dagster altogether, on the same warehouse
+    other = Site(site.shop)  # the second sensor is of another Dagster instance on the same warehouse
     with ThreadPoolExecutor(2) as pool:
         asked = [day for found in pool.map(Site.asked, (site, other)) for day in found]
     assert sorted(asked) == days
@@ -165,10 +165,10 @@ def test_other_objects_are_asked_for_at_once_however_often_the_first_failed(site
 
 def test_junk_on_s3_is_passed_over(site: Site) -> None:
     shop = site.shop
-    tomorrow = datetime.now(timezone.utc).date() + timedelta(days=1)
+    future = datetime.now(timezone.utc).date() + timedelta(days=3)
     for key in ("raw/things/load_date=2025-99-99/things.csv", "raw/things/x", "raw/things/load_date=/things.csv"):
         shop.put(key, b"junk")
-    for day in (tomorrow, shop.day - timedelta(days=1)):
+    for day in (future, shop.day - timedelta(days=1)):
         shop.land(day)
     assert site.tick() == []
     shop.land()
@@ -221,7 +221,7 @@ def test_changed_sql_is_run_by_itself_only_where_the_pipeline_wants_it(site: Sit
 
 
 def test_what_lies_before_the_look_back_is_swept_in_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no time for a sweep each tick still does one year, and the next goes on with the following."""
+    """If there is no time for a sweep, a tick still does one year, and the next tick continues with the next year."""
     shop = site.shop
     shop.automate("settle_seconds: 0, look_back_days: 0")
     monkeypatch.setattr("kpi_assets.automation.sensors.SECONDS", 0.0)
@@ -239,7 +239,7 @@ def test_after_a_sweep_there_is_a_rest_and_recent_load_dates_are_looked_at_all_t
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = site.shop
-    shop.automate("settle_seconds: 0, look_back_days: 2")
+    shop.automate("settle_seconds: 0, look_back_days: 3")
     monkeypatch.setattr("kpi_assets.automation.sensor_tick.REST", 10_000)
     today = datetime.now(timezone.utc).date()
     assert site.tick() == []

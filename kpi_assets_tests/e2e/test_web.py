@@ -107,26 +107,25 @@ def parts_of(web: Web) -> list[Part]:
     return parts
 
 
-@pytest.mark.parametrize("partition", ["tomorrow", "2025-5-1"])
+@pytest.mark.parametrize("partition", ["the future", "2025-5-1"])
 def test_what_may_not_be_built_is_refused_also_where_the_ui_asks_for_it(web: Web, partition: str) -> None:
-    today = datetime.now(timezone.utc).date()
-    tomorrow = today + timedelta(days=1)
+    future = datetime.now(timezone.utc).date() + timedelta(days=3)  # it still is when the tests run past midnight
     sentences = {
-        "tomorrow": f"The load_date {tomorrow} lies in the future: today is {today} (UTC).",
+        "the future": f"The load_date {future} lies in the future: today is 20",
         "2025-5-1": "The run's partition '2025-5-1' is no load_date: write it as YYYY-MM-DD.",
     }
     bucket = Path(web.environment["KPI_HOME"]) / "s3" / "kpi-instacart"
     for object_ in bucket.glob(f"raw/*/load_date={GOOD}"):
-        shutil.copytree(object_, object_.with_name(f"load_date={tomorrow}"), dirs_exist_ok=True)
-    run_id = web.launch(str(tomorrow) if partition == "tomorrow" else partition)
+        shutil.copytree(object_, object_.with_name(f"load_date={future}"), dirs_exist_ok=True)
+    run_id = web.launch(str(future) if partition == "the future" else partition)
     assert web.ended(run_id) == "FAILURE"
     events = web.ask(FAILURES, {"id": run_id})["logsForRun"]["events"]
-    told = {event["failureMetadata"]["description"] for event in events if event.get("failureMetadata")}
-    assert told == {sentences[partition]}
+    [told] = {event["failureMetadata"]["description"] for event in events if event.get("failureMetadata")}
+    assert told.startswith(sentences[partition])
     status = web.kpi("status", "--all").stdout
-    assert str(tomorrow) not in status, "nothing is written of it"
-    shown = web.kpi("show", "instacart", "marts.kpi_orders_by_dow", "--load-date", str(tomorrow))
-    assert f"of {tomorrow} is not published" in shown.stderr
+    assert str(future) not in status, "nothing about it is recorded"
+    shown = web.kpi("show", "instacart", "marts.kpi_orders_by_dow", "--load-date", str(future))
+    assert f"of {future} is not published" in shown.stderr
 
 
 def test_a_bad_partition_is_held_and_the_downstream_alone_does_not_get_past_it(web: Web) -> None:
