@@ -27,7 +27,7 @@ def measure(files: Path, repeat: int, home: Path) -> dict[str, list[float]]:
                 if way == RUN:
                     is_well = web.kpi("run", "instacart", "--load-date", str(day)).returncode == 0
                 else:
-                    is_well = web.materialise(str(day)) == "SUCCESS"
+                    is_well = web.materialize(str(day)) == "SUCCESS"
                 found.append(round(time.perf_counter() - begun, 2))
                 if not is_well:
                     raise RuntimeError(f"{way}: {day} was not published.")

@@ -52,7 +52,7 @@ def wrong_words(name: str, words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_every_command_is_one_and_has_its_options(page: str) -> None:
+def test_every_command_of_the_pages_exists_with_its_options(page: str) -> None:
     found = [(name, wrong) for name, *words in commands(TEXTS[page]) if (wrong := wrong_words(name, words))]
     assert found == []
 
@@ -67,14 +67,14 @@ def test_the_commands_of_the_pages_are_found() -> None:
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_every_make_target_is_one(page: str) -> None:
+def test_every_make_target_of_the_pages_exists(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXTS[page], re.MULTILINE))
     assert named - targets == set()
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_every_file_and_setting_that_is_named_is_there(page: str) -> None:
+def test_every_file_and_setting_of_the_pages_exists(page: str) -> None:
     text = TEXTS[page]
     for name in re.findall(r"(?<![\w/])((?:deploy|docs|kpi_assets|kpi_assets_tests)/[\w./-]*\w)", text):
         made = name in MADE or name.startswith("deploy/secrets") or "kpi_orders_by_hour" in name
@@ -89,7 +89,7 @@ def test_the_navigation_names_every_page() -> None:
     assert named == {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
 
 
-def test_every_guarantee_names_a_test_that_is_there() -> None:
+def test_every_guarantee_names_a_test_that_exists() -> None:
     page = TEXTS["docs/guarantees.md"]
     named = re.findall(r"`((?:\w+/)?test_\w+\.py)::(test_\w+)` \|$", page, re.MULTILINE)
     rows = re.findall(r"^\| (?!situation|---)", page, re.MULTILINE)
@@ -113,7 +113,7 @@ def test_the_packages_of_the_architecture_are_those_of_the_code() -> None:
     assert named - there == {"definitions", "settings", "errors"}
 
 
-def test_the_pipeline_of_the_guide_loads_and_its_check_is_one(tmp_path: Path) -> None:
+def test_the_pipeline_and_the_check_of_the_authoring_guide_load(tmp_path: Path) -> None:
     text = TEXTS["docs/guides/authoring.md"]
     [config] = re.findall(r"```yaml\n( +description: .*?)```", text, re.DOTALL)
     [table] = re.findall(r"```sql\n( +/\* @asset.*?)```", text, re.DOTALL)
@@ -192,11 +192,11 @@ def test_every_table_and_column_of_ops_has_a_description() -> None:
     }
 
 
-def test_the_pages_in_the_folder_are_those_of_the_code() -> None:
+def test_the_generated_pages_are_up_to_date() -> None:
     assert differences(DOCS / "reference") == []
 
 
-def test_a_page_that_was_edited_is_a_difference_until_it_is_written_again(
+def test_an_edited_page_is_a_difference_until_it_is_generated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [path.name for path in write(tmp_path)] == list(PAGES)
@@ -230,7 +230,7 @@ def test_the_pages_have_every_word_command_option_and_setting() -> None:
     assert variables == [f"KPI_{name.upper()}" for name in Settings.model_fields]
 
 
-def test_the_checks_that_every_table_has_are_those_that_are_made() -> None:
+def test_the_page_of_checks_names_those_that_every_table_has() -> None:
     given = re.findall(r"^\| ([a-zA-Z ]+) \| `(\w+)` \|", PAGES["checks.md"](), re.MULTILINE)
     of_object, raw = "the object of a raw table", "a raw table"
     assert [name for what, name in given if what == of_object] == [

@@ -122,7 +122,7 @@ def test_a_window_of_synthetic_days_equals_the_oracle(instacart: PipelineHarness
 
 
 @dataclass(frozen=True)
-class TwoSourcePipeline:
+class ShopRecords:
     """The records of the five files."""
 
     orders: list[tuple[Any, ...]]
@@ -141,7 +141,7 @@ class TwoSourcePipeline:
 
 
 @st.composite
-def shops(draw: st.DrawFn) -> TwoSourcePipeline:
+def shops(draw: st.DrawFn) -> ShopRecords:
     """A few users with a few orders each; the last may be a train or test order, and a prior one may lack its lines."""
     names = st.text("aZé雪 ,;'\"\\%\n", min_size=1, max_size=8)
     products = [(number, draw(names), 1, 1) for number in range(1, draw(st.integers(1, 5)) + 1)]
@@ -161,7 +161,7 @@ def shops(draw: st.DrawFn) -> TwoSourcePipeline:
                 lines += [
                     (order_id, product[0], place, draw(st.integers(0, 1))) for place, product in enumerate(basket, 1)
                 ]
-    return TwoSourcePipeline(orders, lines, products, [(1, "aisle")], [(1, "department")])
+    return ShopRecords(orders, lines, products, [(1, "aisle")], [(1, "department")])
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def any_shop(instacart: PipelineHarness) -> BuildContext:
 )
 @given(shop=shops())
 def test_random_small_shops_equal_the_oracle(
-    shop: TwoSourcePipeline, instacart: PipelineHarness, any_shop: BuildContext, tmp_path: Path
+    shop: ShopRecords, instacart: PipelineHarness, any_shop: BuildContext, tmp_path: Path
 ) -> None:
     files = shop.write(tmp_path)
     pipeline = any_shop.pipeline

@@ -57,7 +57,7 @@ def land(lab: PipelineHarness, folder: Path, day: date, orders: bytes = ORDERS) 
     kpi("land", NAME, "--load-date", day, "--from", folder, "--replace")
 
 
-def test_its_definitions_load(reserved: PipelineHarness) -> None:
+def test_the_definitions_of_a_pipeline_of_reserved_words_load(reserved: PipelineHarness) -> None:
     found = build_defs({"s3": plain_s3})
     dg.Definitions.validate_loadable(found)
     graph = found.resolve_asset_graph()
@@ -79,7 +79,7 @@ def test_its_definitions_load(reserved: PipelineHarness) -> None:
     }  # fmt: skip
 
 
-def test_it_is_landed_held_published_checked_again_and_dropped(
+def test_reserved_words_are_landed_held_published_rechecked_and_dropped(
     reserved: PipelineHarness, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said() -> str:
@@ -146,7 +146,7 @@ def test_it_is_landed_held_published_checked_again_and_dropped(
     assert csv("user.limit") == ["case,all,select", "first,11.75,2"]
 
 
-def test_tables_of_before_are_handed_to_the_role_of_their_layer(reserved: PipelineHarness) -> None:
+def test_older_tables_are_handed_over_to_the_role_of_their_layer(reserved: PipelineHarness) -> None:
     reserved.prepared()
     with reserved.session() as session:
         session.execute('create table "table".old (a integer); create view "all".old as select 1 as a')

@@ -53,7 +53,7 @@ def pass_over(lab: PipelineHarness, *channels: Channel, seconds: float = 5) -> d
     return deliver(lab.server, lab.name, channels, UI, seconds)
 
 
-def test_each_channel_is_told_once(ready: PipelineHarness, web: Web) -> None:
+def test_each_channel_is_sent_each_alert_once(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     slack = Slack(SecretStr(web.url))
     assert pass_over(ready, slack, hook(web)) == {}
@@ -64,7 +64,7 @@ def test_each_channel_is_told_once(ready: PipelineHarness, web: Web) -> None:
     assert outbox(ready) == [("slack", 1, None, True), ("webhook", 1, None, True)] * 2
 
 
-def test_without_a_channel_it_waits_for_one(ready: PipelineHarness, web: Web) -> None:
+def test_an_alert_waits_until_there_is_a_channel(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     assert pass_over(ready) == {}
     assert outbox(ready) == []
@@ -72,7 +72,7 @@ def test_without_a_channel_it_waits_for_one(ready: PipelineHarness, web: Web) ->
     assert told(web) == [(str(DAY), "late")]
 
 
-def test_what_is_refused_is_tried_again_after_pauses_that_double(ready: PipelineHarness, web: Web) -> None:
+def test_a_refused_message_is_sent_again_after_pauses_that_double(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500] * 9
     pause = "select extract(epoch from next_attempt_at - clock_timestamp())::float from ops.alert_deliveries"
@@ -92,7 +92,7 @@ def test_what_is_refused_is_tried_again_after_pauses_that_double(ready: Pipeline
     assert told(web) == [(str(DAY), "late")]
 
 
-def test_a_channel_that_refuses_is_left_alone_for_the_rest_of_the_pass(ready: PipelineHarness, web: Web) -> None:
+def test_a_channel_that_refuses_gets_nothing_more_in_the_same_pass(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     web.answers = [500]
     slack = Slack(SecretStr(web.url))
@@ -107,7 +107,7 @@ def test_a_channel_that_refuses_is_left_alone_for_the_rest_of_the_pass(ready: Pi
     ]
 
 
-def test_a_dead_channel_costs_its_limit_and_the_others_nothing(ready: PipelineHarness, web: Web) -> None:
+def test_a_channel_that_does_not_answer_does_not_delay_the_others(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     with silent() as place:
         begun = time.monotonic()
@@ -127,7 +127,7 @@ def test_no_secret_is_written_down(ready: PipelineHarness) -> None:
     assert SECRET not in row
 
 
-def test_a_recovery_is_never_told_before_its_incident(ready: PipelineHarness, web: Web) -> None:
+def test_a_recovery_is_never_sent_before_its_incident(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500]
     pass_over(ready, hook(web))
@@ -145,7 +145,7 @@ def claim(session: Connection, channel: str = "webhook") -> date | None:
     return found[0].load_date if found else None
 
 
-def test_what_one_deliverer_has_in_hand_no_other_takes(ready: PipelineHarness) -> None:
+def test_a_message_that_one_deliverer_has_claimed_is_taken_by_no_other(ready: PipelineHarness) -> None:
     late(ready, DAY, NEXT)
     with ready.session() as one, ready.session() as other:
         deliveries.enter(one, ["webhook"])
@@ -158,7 +158,7 @@ def test_what_one_deliverer_has_in_hand_no_other_takes(ready: PipelineHarness) -
         assert claim(one) is None
 
 
-def test_two_deliverers_at_once_tell_everything_once(ready: PipelineHarness, web: Web) -> None:
+def test_deliverers_at_the_same_time_send_each_alert_once(ready: PipelineHarness, web: Web) -> None:
     days = [DAY + timedelta(days=n) for n in range(30)]
     late(ready, *days)
     together = threading.Barrier(4)
@@ -177,7 +177,7 @@ def test_two_deliverers_at_once_tell_everything_once(ready: PipelineHarness, web
     assert len(web.bodies) < 10 + 4 + 2, "each of the four may have looked just before the others told"
 
 
-def test_a_deliverer_that_dies_leaves_it_to_the_next(ready: PipelineHarness, web: Web) -> None:
+def test_what_a_killed_deliverer_had_claimed_is_sent_by_the_next(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     with ready.session() as dying:
         deliveries.enter(dying, ["webhook"])
@@ -194,7 +194,7 @@ def aged(lab: PipelineHarness, interval: str) -> None:
     lab.rows(f"update ops.alerts set opened_at = opened_at - '{interval}'::interval returning 1")
 
 
-def test_a_new_channel_hears_of_what_is_open_and_not_of_what_is_long_over(ready: PipelineHarness, web: Web) -> None:
+def test_a_new_channel_is_sent_open_incidents_and_no_old_ones(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     recovered(ready, NEXT)
     aged(ready, "25 hours")
@@ -202,7 +202,7 @@ def test_a_new_channel_hears_of_what_is_open_and_not_of_what_is_long_over(ready:
     assert told(web) == [(str(DAY), "late")]
 
 
-def test_after_a_week_it_is_given_up(ready: PipelineHarness, web: Web) -> None:
+def test_after_a_week_a_message_is_given_up(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500]
     pass_over(ready, hook(web))
@@ -215,7 +215,7 @@ def test_after_a_week_it_is_given_up(ready: PipelineHarness, web: Web) -> None:
         assert [(row["kind"], row["next_attempt_at"]) for row in deliveries.undelivered(session)] == [("late", None)]
 
 
-def test_what_is_not_delivered_is_listed_with_why(ready: PipelineHarness, web: Web) -> None:
+def test_undelivered_messages_are_listed_with_the_reason(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     web.answers = [200, 404]
     pass_over(ready, hook(web))
@@ -228,7 +228,7 @@ def test_what_is_not_delivered_is_listed_with_why(ready: PipelineHarness, web: W
     assert row["next_attempt_at"] is not None
 
 
-def test_an_outbox_that_cannot_be_used(ready: PipelineHarness, web: Web) -> None:
+def test_an_outbox_that_cannot_be_used_is_an_error(ready: PipelineHarness, web: Web) -> None:
     with pytest.raises(
         WarehouseError, match=r"^The alerts of postgres cannot be delivered \(UndefinedTable: relation "
     ):

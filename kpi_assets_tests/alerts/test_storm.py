@@ -93,7 +93,7 @@ def test_incidents_without_a_common_cause_are_capped_and_the_rest_is_one_summary
     assert ready.rows(UNTOLD) == [(0,)]
 
 
-def test_a_minute_has_an_end_of_messages_and_the_next_tells_the_rest(ready: PipelineHarness, web: Web) -> None:
+def test_messages_are_limited_per_minute_and_the_rest_is_sent_in_the_next(ready: PipelineHarness, web: Web) -> None:
     for day in DAYS[: 2 * MOST_MESSAGES + 3]:
         late(ready, [day])
         pass_over(ready, hook(web))
@@ -103,7 +103,7 @@ def test_a_minute_has_an_end_of_messages_and_the_next_tells_the_rest(ready: Pipe
     assert told(web, "late") == [str(day) for day in DAYS[: 2 * MOST_MESSAGES + 3]]
 
 
-def test_a_summary_tells_of_several_kinds(ready: PipelineHarness, web: Web) -> None:
+def test_a_summary_names_incidents_of_several_kinds(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAYS[: MOST_MESSAGES + 3])
     held(ready, DAYS[-2:])
     pass_over(ready, hook(web))

@@ -19,7 +19,7 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.model.names import Relation
 from kpi_assets.settings import settings
-from kpi_assets_tests.assets.test_gates import RESOURCES, materialised, run, steps
+from kpi_assets_tests.assets.test_gates import RESOURCES, materialized, run, steps
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 OTHERS = RAW_THINGS.replace("raw/things", "raw/others").replace("things.csv", "others.csv")
@@ -81,7 +81,9 @@ def test_only_the_held_table_changes_its_state(things: PipelineHarness, instance
         assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
 
 
-def test_corrected_it_is_as_any_other(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_a_held_load_date_is_materialized_once_it_is_corrected(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     things.put_things(DOUBLED)
     run(things, instance)
     things.put_things(GOOD)
@@ -90,7 +92,9 @@ def test_corrected_it_is_as_any_other(things: PipelineHarness, instance: dg.Dags
     assert partitions(instance, things, "marts.weighed", DAY) == ["MATERIALIZED"]
 
 
-def test_so_it_is_in_a_run_over_a_range(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_only_the_held_table_changes_its_state_in_a_run_over_a_range_too(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     things.put_things(GOOD)
     things.put_things(DOUBLED, NEXT)
     assert status(instance, in_range(things, instance)) == ("CANCELED", "held")
@@ -101,7 +105,7 @@ def test_so_it_is_in_a_run_over_a_range(things: PipelineHarness, instance: dg.Da
         assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
 
 
-def test_what_is_asked_for_alone_is_refused_and_that_run_has_failed(
+def test_a_later_run_of_a_downstream_table_alone_is_refused_and_fails(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)
@@ -136,7 +140,9 @@ def test_an_error_is_a_failure_whatever_is_held_beside_it(
     assert status(instance, in_range(things, instance)) == ("FAILURE", "failed")
 
 
-def test_so_is_one_that_the_run_log_does_not_hear_of(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_an_error_that_the_run_log_has_not_recorded_is_a_failure_too(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     broken(things)
 
     def reporter(_log: Any, subject: str) -> Any:
@@ -153,7 +159,7 @@ def test_so_is_one_that_the_run_log_does_not_hear_of(things: PipelineHarness, in
     )
     assert status(instance, result) == ("FAILURE", "held")
     assert steps(result)["marts.weighed"] == "STEP_FAILURE"
-    assert materialised(instance, things, "raw.others") == set()
+    assert materialized(instance, things, "raw.others") == set()
 
 
 def ended_at(
@@ -187,7 +193,7 @@ def ended_at(
     )
 
 
-def test_whoever_stops_a_run_after_a_table_was_held_has_stopped_it(
+def test_a_run_that_is_stopped_after_a_table_was_held_is_reported_as_stopped(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)
@@ -197,7 +203,7 @@ def test_whoever_stops_a_run_after_a_table_was_held_has_stopped_it(
     assert status(instance, result) == ("FAILURE", "held")
 
 
-def test_a_run_that_breaks_off_after_a_table_was_held_has_failed(
+def test_a_run_that_breaks_off_after_a_table_was_held_is_a_failure(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)

@@ -48,11 +48,11 @@ SVG = "{http://www.w3.org/2000/svg}"
         ("|" * (CELL + 1), r"\|" * (CELL - 1) + "…"),
     ],
 )
-def test_a_value_in_a_preview(value: Any, cell: str) -> None:
+def test_a_value_in_a_preview_is_escaped_text(value: Any, cell: str) -> None:
     assert markdown_table([{"name": value}]).value == f"| name |\n| --- |\n| {cell} |"
 
 
-def test_a_preview_has_its_columns_in_order_and_a_line_for_each_row() -> None:
+def test_a_preview_has_the_columns_in_order_and_a_line_for_each_row() -> None:
     rows = [{"id": 1, "name": "anvil"}, {"name": "saw", "id": 2}]
     assert markdown_table(rows).value == "| id | name |\n| --- | --- |\n| 1 | anvil |\n| 2 | saw |"
     assert markdown_table([]).value == "no rows"
@@ -83,7 +83,7 @@ def test_a_label_of_a_chart_is_text(label: str) -> None:
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\x01", "\x1b", "\x0b", "\ufffe", "\ud800"])
-def test_a_letter_that_no_picture_may_hold_is_written_as_an_escape(letter: str) -> None:
+def test_a_character_that_xml_forbids_is_escaped_in_a_chart(letter: str) -> None:
     written = f"\\x{ord(letter):02x}" if letter < "\u0100" else f"\\u{ord(letter):04x}"
     assert texts(chart([(f"a{letter}b", 1.0)]))[1] == f"a{written}b"
 
@@ -105,7 +105,7 @@ def test_bars_are_as_long_as_their_values_and_null_has_none() -> None:
     assert bars(endless) == [room, 0, 0, room], "an infinite one goes to the end"
 
 
-def test_long_labels_are_cut_and_bars_begin_behind_the_longest() -> None:
+def test_long_labels_are_cut_and_bars_begin_after_the_longest() -> None:
     letters = drawing.LETTERS
     picture = chart([("x" * letters, 1.0), ("y" * (letters + 1), 1.0)])
     assert texts(picture)[1::2] == ["x" * letters, "y" * (letters - 1) + "…"]
@@ -113,7 +113,7 @@ def test_long_labels_are_cut_and_bars_begin_behind_the_longest() -> None:
     assert starts == [letters * drawing.LETTER + 16] * 2
 
 
-def test_a_chart_stands_in_the_metadata_itself() -> None:
+def test_a_chart_is_embedded_in_the_metadata() -> None:
     rows = ChartRows([("a", 1.0)], 1)
     text = markdown(Chart(x="hour", y="orders"), rows, Relation("marts", "kpi"), "2025-03-01").value
     begin, _, image = text.partition("base64,")
@@ -124,7 +124,7 @@ def test_a_chart_stands_in_the_metadata_itself() -> None:
 
 
 @pytest.mark.parametrize(("letters", "pressed"), [(89, None), (90, "624")])
-def test_a_heading_that_is_too_long_for_its_line_is_pressed_together(letters: int, pressed: str | None) -> None:
+def test_a_title_that_is_too_long_for_its_line_is_compressed(letters: int, pressed: str | None) -> None:
     """And not cut off: its end says how many bars there are."""
     heading = next(ET.fromstring(drawing.small_svg([], "h" * letters)).iter(f"{SVG}text"))
     assert heading.get("textLength") == pressed
@@ -137,7 +137,7 @@ def test_a_chart_that_shows_only_the_highest_says_so() -> None:
     assert texts(picture)[0] == "orders by hour: marts.kpi, 2025-03-01 (the 2 highest of 1,024)"
 
 
-def test_the_bars_are_a_table_that_the_page_has_room_for() -> None:
+def test_the_bars_are_a_table_that_fits_the_page() -> None:
     rows = [("anvil", 4.0), ("a | b", 2.0), ("saw", None), ("wrench", -1.0)]
     assert bar_table(Chart(x="tool", y="orders"), rows).value.splitlines() == [
         "| tool | orders |",
@@ -179,7 +179,7 @@ def test_the_small_chart_is_low_enough_for_a_description() -> None:
     assert texts(ET.fromstring(drawing.small_svg([], "nothing"))) == ["nothing"]
 
 
-def test_what_has_no_chart_says_why_in_lines_that_fit() -> None:
+def test_a_kpi_without_a_chart_says_why_in_lines_that_fit() -> None:
     picture = ET.fromstring(drawing.message_svg("marts.kpi", f"<b> & {'word ' * 60}end"))
     assert texts(picture)[0] == "marts.kpi"
     assert max(map(len, texts(picture))) < drawing.WIDTH // drawing.LETTER
@@ -190,7 +190,7 @@ def test_what_has_no_chart_says_why_in_lines_that_fit() -> None:
 # ---- checks and windows
 
 
-def test_a_check_shows_what_it_measured_and_the_rows_that_offend() -> None:
+def test_a_check_shows_its_metric_and_the_bad_rows() -> None:
     result = CheckResult("range", False, True, 2, 0, "2 bad rows", [{"id": 1, "name": "ñ|"}, {"id": 2, "name": None}])
     assert check_metadata(result, {"candidate": "builds.x"}) == {
         "candidate": "builds.x",
@@ -203,7 +203,7 @@ def test_a_check_shows_what_it_measured_and_the_rows_that_offend() -> None:
     assert check_metadata(errored, {}) == {}
 
 
-def test_a_window_tells_how_much_of_it_was_there() -> None:
+def test_a_window_shows_how_many_of_its_load_dates_were_published() -> None:
     window = Window(date(2025, 3, 1), date(2025, 3, 3), (date(2025, 3, 1), date(2025, 3, 3)))
     assert window_metadata(window) == {
         "window/load_dates": 3,

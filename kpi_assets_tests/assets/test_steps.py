@@ -16,7 +16,7 @@ from kpi_assets.warehouse.connection import WarehouseError
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_whoever_stops_a_step_is_heard_as_psycopg_understands_it(how: signal.Signals) -> None:
+def test_a_signal_during_a_step_raises_keyboard_interrupt(how: signal.Signals) -> None:
     with (
         raise_execution_interrupts(),  # as Dagster has it around a step
         pytest.raises(KeyboardInterrupt),
@@ -25,7 +25,7 @@ def test_whoever_stops_a_step_is_heard_as_psycopg_understands_it(how: signal.Sig
         os.kill(os.getpid(), how)
 
 
-def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:
+def test_an_error_that_stopping_causes_does_not_hide_the_interrupt() -> None:
     def clean_up() -> None:
         try:
             raise KeyboardInterrupt
@@ -53,7 +53,7 @@ def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:
         ),
     ],
 )
-def test_a_step_fails_in_one_sentence_that_steers_no_terminal(error: Exception, told: str) -> None:
+def test_a_step_fails_with_one_sentence_without_control_characters(error: Exception, told: str) -> None:
     context: Any = SimpleNamespace(retry_number=0, run=SimpleNamespace(tags={}))
     with pytest.raises(dg.Failure) as failure, user_errors_as_failures(context):
         raise error

@@ -67,7 +67,7 @@ def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
 
 
 @pytest.mark.parametrize("other", [NEXT, None], ids=["another load_date", "no load_date at all"])
-def test_a_run_of_something_else_does_not_wait(
+def test_a_run_of_another_load_date_does_not_wait(
     lab: PipelineHarness, runs: Callable[[str], Run], other: date | None
 ) -> None:
     pipeline, told = lab.pipeline(), []
@@ -76,7 +76,7 @@ def test_a_run_of_something_else_does_not_wait(
     assert told == []
 
 
-def test_a_run_keeps_its_turn_from_one_build_to_the_next_and_does_not_wait_for_itself(
+def test_a_run_keeps_its_lock_between_builds_and_does_not_wait_for_itself(
     lab: PipelineHarness, runs: Callable[[str], Run]
 ) -> None:
     pipeline, told, run = lab.pipeline(), [], runs("first")

@@ -29,7 +29,7 @@ def fed(tmp_path: Path) -> Pipeline:
     return replace(pipeline, tables={**pipeline.tables, THINGS: table})
 
 
-def test_it_is_raw_and_nothing_of_an_object_is_asked_of_it(fed: Pipeline) -> None:
+def test_a_raw_table_without_an_object_has_no_checks_of_one(fed: Pipeline) -> None:
     table = fed.tables[THINGS]
     assert (table.header.is_raw, table.has_object, fed.object_tables) == (True, False, [])
     assert [check.name for check in table.checks] == ["grain", "min_rows"]
@@ -37,7 +37,7 @@ def test_it_is_raw_and_nothing_of_an_object_is_asked_of_it(fed: Pipeline) -> Non
     assert upstream_names(fed, fed.tables[Relation("marts", "sold")]) == ["raw.things"]
 
 
-def test_no_asset_stands_before_it(fed: Pipeline) -> None:
+def test_a_raw_table_without_an_object_has_no_upstream_asset(fed: Pipeline) -> None:
     specs = {spec.key.to_user_string(): spec for each in pipeline_assets(fed) for spec in each.specs}
     assert list(specs) == ["shop/raw/things", "shop/marts/sold"]
     assert (specs["shop/raw/things"].kinds, list(specs["shop/raw/things"].deps)) == ({"postgres"}, [])

@@ -23,17 +23,17 @@ from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
 
 
-_made: dict[tuple[tuple[Path, bytes], ...], dg.Definitions] = {}
+_cached: dict[tuple[tuple[Path, bytes], ...], dg.Definitions] = {}
 
 
 def definitions(shop: TwoSourcePipeline) -> dg.Definitions:
     """What Dagster is told of the shop as its files are now; the same object until one changes."""
     files = tuple((path, path.read_bytes()) for path in sorted(shop.folder.rglob("*")) if path.is_file())
-    if files not in _made:
+    if files not in _cached:
         made = definitions_of(shop.pipeline())
-        _made.clear()
-        _made[files] = made
-    return _made[files]
+        _cached.clear()
+        _cached[files] = made
+    return _cached[files]
 
 
 def definitions_of(pipeline: Pipeline, more: Sequence[dg.AssetsDefinition] = ()) -> dg.Definitions:
@@ -49,7 +49,7 @@ def definitions_of(pipeline: Pipeline, more: Sequence[dg.AssetsDefinition] = ())
 
 
 @dataclass
-class Site:
+class SensorHarness:
     """A shop whose load_dates run by themselves; `cursor` is what the last tick left."""
 
     shop: TwoSourcePipeline
@@ -67,7 +67,7 @@ class Site:
         self.cursor, self.skipped = told.cursor, told.skip_message
         return list(told.run_requests or [])
 
-    def asked(self, cursor: str | None = None) -> list[date]:
+    def requested(self, cursor: str | None = None) -> list[date]:
         """The load_dates for which a tick asks."""
         return [date.fromisoformat(str(request.partition_key)) for request in self.tick(cursor)]
 
@@ -97,8 +97,8 @@ class Site:
         ends = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
         return job.execute_in_process(instance=self.instance, tags=ends, raise_on_error=False)
 
-    def materialised(self, name: str) -> list[str]:
-        """The load_dates for which Dagster has a materialisation of `schema.table`, or of `s3.object`."""
+    def materialized(self, name: str) -> list[str]:
+        """The load_dates for which Dagster has a materialization of `schema.table`, or of `s3.object`."""
         return sorted(self.instance.get_materialized_partitions(dg.AssetKey([self.shop.name, *name.split(".")])))
 
     def queue(self, day: date, status: dg.DagsterRunStatus, job: str | None = None, **tags: str) -> dg.DagsterRun:
@@ -115,7 +115,7 @@ class Site:
 
 
 @pytest.fixture
-def site(shop: TwoSourcePipeline) -> Site:
+def harness(shop: TwoSourcePipeline) -> SensorHarness:
     """The shop as if no load_date had been before; each is looked at each time, and not waited for."""
     path = shop.folder / "pipeline.yaml"
     path.write_text(path.read_text().replace("start_date: 2025-01-01", f"start_date: {shop.day}"))
@@ -124,4 +124,4 @@ def site(shop: TwoSourcePipeline) -> Site:
         shop.s3.delete_object(Bucket=shop.bucket, Key=entry.key)
     with shop.session() as session:
         session.execute("truncate ops.requests")
-    return Site(shop)
+    return SensorHarness(shop)

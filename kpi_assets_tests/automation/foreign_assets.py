@@ -20,7 +20,7 @@ EAGER = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_
 DAILY, WEEKLY, WHOLE = dg.AssetKey("daily"), dg.AssetKey("weekly"), dg.AssetKey("whole")
 
 
-def neighbours(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+def readers_of_labels(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """Three that read raw.labels: by day, by week, and all load_dates at once."""
     labels = table_key(pipeline.name, Relation("raw", "labels"))
     week = dg.WeeklyPartitionsDefinition(start_date=pipeline.config.start_date.isoformat())
@@ -43,4 +43,4 @@ def neighbours(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 def defs() -> dg.Definitions:
     """The pipeline that the environment names and its neighbours, as a code location."""
     pipeline = load_pipelines(Path(os.environ[SQL_DIR]))[os.environ[PIPELINE]]
-    return definitions_of(pipeline, neighbours(pipeline))
+    return definitions_of(pipeline, readers_of_labels(pipeline))

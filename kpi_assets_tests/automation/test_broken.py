@@ -52,7 +52,7 @@ def test_the_others_are_loaded_and_its_sensor_says_what_is_wrong(tree: Path) -> 
 @pytest.mark.parametrize(
     ("words", "on"), [("", False), ("automation: {start: sensor}\n", True), ("nonsense: 1\n", True)]
 )
-def test_it_is_an_incident_where_it_is_on_or_nobody_can_tell(tree: Path, words: str, on: bool) -> None:
+def test_a_broken_pipeline_is_watched_if_its_automation_is_on_or_unknown(tree: Path, words: str, on: bool) -> None:
     """By its sensor, which fails again and again."""
     path = tree / "other" / "pipeline.yaml"
     path.write_text(path.read_text() + words)
@@ -65,7 +65,7 @@ def test_it_is_an_incident_where_it_is_on_or_nobody_can_tell(tree: Path, words: 
     )
 
 
-def test_as_a_whole_the_tree_is_refused(tree: Path) -> None:
+def test_loading_the_whole_tree_is_refused(tree: Path) -> None:
     with pytest.raises(ModelError, match=WRONG) as told:
         load_pipelines(tree)
     assert str(told.value) == str(load_sound(tree)[1]["other"].error)

@@ -32,7 +32,7 @@ OBJECTS = {
 
 
 @dataclass(frozen=True)
-class Said:
+class Output:
     """What a call said, and its exit code."""
 
     code: int
@@ -74,18 +74,18 @@ class Kpi:
             text=True,
         )
 
-    def __call__(self, *words: object, code: int = 0, **environment: str) -> Said:
+    def __call__(self, *words: object, code: int = 0, **environment: str) -> Output:
         """A call that must end with `code`, in a fork of a process that has imported the command."""
         ended = forked.call(words, {**self.environment, **environment}, self.folder)
-        return self._held_to_all(words, code, Said(ended.returncode, ended.stdout, ended.stderr))
+        return self._checked(words, code, Output(ended.returncode, ended.stdout, ended.stderr))
 
-    def process(self, *words: object, code: int = 0, **environment: str) -> Said:
+    def process(self, *words: object, code: int = 0, **environment: str) -> Output:
         """The same as a shell calls it, which takes a second longer."""
         with self.start(*words, **environment) as process:
             out, err = process.communicate(timeout=PATIENCE)
-        return self._held_to_all(words, code, Said(process.returncode, out, err))
+        return self._checked(words, code, Output(process.returncode, out, err))
 
-    def _held_to_all(self, words: Sequence[object], code: int, said: Said) -> Said:
+    def _checked(self, words: Sequence[object], code: int, said: Output) -> Output:
         """What must hold for every call."""
         out, err = said.out, said.err
         assert said.code == code, f"kpi {' '.join(map(str, words))} ended with {said.code}:\n{out}\n{err}"
@@ -101,7 +101,7 @@ class Kpi:
         assert (said.out, said.err) == ("", f"error: {sentence}\n")
 
 
-class Site(Kpi):
+class CliHarness(Kpi):
     """The command in a home whose servers stay up, with a way to look behind it."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
@@ -164,7 +164,7 @@ class Site(Kpi):
         GENERATORS["instacart"].write(folder, load_date=day, orders=orders, seed=seed, faults=faults)
         return folder
 
-    def lay(self, day: date, folder: Path) -> None:
+    def upload(self, day: date, folder: Path) -> None:
         """Put a folder's files where `kpi land` would; that command has tests of its own."""
         for file in OBJECTS:
             if (folder / file).exists():

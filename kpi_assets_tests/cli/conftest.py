@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets_tests.cli.command import SQL, Said, Site
+from kpi_assets_tests.cli.command import SQL, CliHarness, Output
 from kpi_assets_tests.template import give_up_durability
 
 DAY = date(2025, 6, 10)
@@ -21,12 +21,12 @@ HOSTILE = [*FORMULAS, "harmless, 'quoted' and = inside"]
 
 
 @pytest.fixture(scope="package")
-def kpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def kpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliHarness]:
     """The command, in the home that the tests of this folder share."""
     folder = tmp_path_factory.mktemp("cli")
     with Stack(folder / "home") as stack:
         give_up_durability(SecretStr(stack.environment()["KPI_POSTGRES_URL"]))
-        yield Site(stack, folder)
+        yield CliHarness(stack, folder)
     shutil.rmtree(folder)
 
 
@@ -36,19 +36,19 @@ class Published:
 
     day: date
     files: Path
-    said: Said
+    said: Output
     tables: dict[str, int]
 
 
 @pytest.fixture(scope="package")
-def published(kpi: Site) -> Published:
+def published(kpi: CliHarness) -> Published:
     """DAY, with 2,000 orders and hostile names of aisles, published by `kpi run`; no test changes it."""
     files = kpi.sample(DAY, ORDERS)
     aisles = (files / "aisles.csv").read_bytes().splitlines(keepends=True)
     for number, name in enumerate(HOSTILE, start=1):
         aisles[number] = f'{number},"{name}"\n'.encode()
     (files / "aisles.csv").write_bytes(b"".join(aisles))
-    kpi.lay(DAY, files)
+    kpi.upload(DAY, files)
     said = kpi.process("run", "instacart", "--load-date", DAY)
     return Published(DAY, files, said, kpi.published(DAY))
 

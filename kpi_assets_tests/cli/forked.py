@@ -29,7 +29,7 @@ AVAILABLE = hasattr(os, "pidfd_open")  # without it the real command is called
 
 
 @dataclass(frozen=True)
-class Ended:
+class Completed:
     """What a call left: its exit code, negative for the signal that ended it, and what it printed."""
 
     returncode: int
@@ -37,7 +37,7 @@ class Ended:
     stderr: str
 
 
-def call(words: Sequence[object], environment: Mapping[str, str], folder: Path) -> Ended:
+def call(words: Sequence[object], environment: Mapping[str, str], folder: Path) -> Completed:
     """`kpi` with these words, in a fork; the real command where there can be none."""
     given = [str(word) for word in words]
     if not AVAILABLE:
@@ -51,16 +51,16 @@ def call(words: Sequence[object], environment: Mapping[str, str], folder: Path) 
             check=False,
             timeout=PATIENCE,
         )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return Completed(done.returncode, done.stdout, done.stderr)
     with TemporaryDirectory(prefix="kpi-call-") as kept:
         out, err = Path(kept, "out"), Path(kept, "err")
         out.touch()
         err.touch()
-        code = FORKS.call(given, environment, folder, out, err)
-        return Ended(code, out.read_text(), err.read_text())
+        code = FORK_SERVER.call(given, environment, folder, out, err)
+        return Completed(code, out.read_text(), err.read_text())
 
 
-class Forks:
+class ForkServer:
     """The process of which calls are forks, started by the first of them; it ends with the process that made it."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Forks:
                 self._process = None
 
 
-FORKS = Forks()
+FORK_SERVER = ForkServer()
 
 
 def _umask() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.pipeline_harness import GOOD, MART, PIPELINE_YAML, RAW_THINGS
 
 NAME, BUCKET = "small", "kpi-small"
@@ -26,14 +26,14 @@ def write_sql(sql: Path, **files: str) -> Path:
     return sql
 
 
-def lay(site: Site, day: date, body: bytes = GOOD) -> None:
+def upload(kpi: CliHarness, day: date, body: bytes = GOOD) -> None:
     """The object of a load_date."""
-    site.stack.make_bucket(BUCKET)
-    site.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=body)
+    kpi.stack.make_bucket(BUCKET)
+    kpi.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=body)
 
 
 @contextmanager
-def of_few_sessions(folder: Path, load_dates: int, sessions: int) -> Iterator[Site]:
+def of_few_sessions(folder: Path, load_dates: int, sessions: int) -> Iterator[CliHarness]:
     """The command on a server that takes so many sessions, with the objects of so many load_dates."""
     with (
         Stack(folder / "home") as stack,
@@ -41,8 +41,8 @@ def of_few_sessions(folder: Path, load_dates: int, sessions: int) -> Iterator[Si
     ):
         connection.execute(f"alter system set max_connections = {sessions}".encode())
     with Stack(folder / "home") as stack:
-        site = Site(stack, folder)
-        site.environment["KPI_SQL_DIR"] = str(write_sql(folder / "sql"))
+        kpi = CliHarness(stack, folder)
+        kpi.environment["KPI_SQL_DIR"] = str(write_sql(folder / "sql"))
         for n in range(load_dates):
-            lay(site, FIRST + timedelta(days=n))
-        yield site
+            upload(kpi, FIRST + timedelta(days=n))
+        yield kpi

@@ -20,13 +20,13 @@ def kpi(tree: Tree, tmp_path: Path) -> Kpi:
     return Kpi(tmp_path / "home", tmp_path, KPI_SQL_DIR=str(tree.root))
 
 
-def test_files_in_which_all_makes_sense(kpi: Kpi, tmp_path: Path) -> None:
+def test_correct_files_pass_without_a_server(kpi: Kpi, tmp_path: Path) -> None:
     assert kpi.process("check").out == "All files can be read: shop.\n"
     assert kpi("check", "shop", "--format", "json").out == "[]\n"
     assert not (tmp_path / "home").exists(), "no server was started"
 
 
-def test_all_errors_with_their_lines_and_of_the_named_pipelines_alone(kpi: Kpi, tree: Tree) -> None:
+def test_all_errors_of_the_named_pipelines_are_shown_with_their_lines(kpi: Kpi, tree: Tree) -> None:
     tree.write("zoo/pipeline.yaml", YAML.replace("readers", "reader"))
     tree.write("shop/raw/things.sql", RAW.replace("owner", "ower").replace("type: integer", "type: string"))
     tree.write("shop/marts/sold.sql", MART.replace("    name\n", "    nam\n"))
@@ -51,12 +51,12 @@ def test_all_errors_with_their_lines_and_of_the_named_pipelines_alone(kpi: Kpi, 
     assert kpi("url", "shop", code=1).err.splitlines() == lines[:4]
 
 
-def test_only_the_pipelines_in_which_something_is_wrong_are_named_for_it(kpi: Kpi, tree: Tree) -> None:
+def test_only_pipelines_with_errors_are_named(kpi: Kpi, tree: Tree) -> None:
     tree.write("zoo/pipeline.yaml", YAML.replace("readers", "reader"))
     assert kpi("check", code=2).out.splitlines()[-1] == "1 error: zoo."
 
 
-def test_many_errors_are_told_in_full_by_check_alone(kpi: Kpi, tree: Tree) -> None:
+def test_only_check_shows_all_of_many_errors(kpi: Kpi, tree: Tree) -> None:
     for number in range(7):
         tree.write(f"shop/marts/m{number}.sql", "select 1")
     assert len(kpi("check", code=2).out.splitlines()) == 8
@@ -64,7 +64,7 @@ def test_many_errors_are_told_in_full_by_check_alone(kpi: Kpi, tree: Tree) -> No
     assert (len(lines), lines[-1]) == (6, "error: 2 more of these: `kpi check` shows all.")
 
 
-def test_what_the_environment_says_of_the_files(kpi: Kpi) -> None:
+def test_a_setting_that_names_no_table_is_an_error(kpi: Kpi) -> None:
     sentence = "KPI_MIN_ROWS names 'shop.raw.x', which is no table: write pipeline.schema.table."
     said = kpi("check", "--format", "json", code=2, KPI_MIN_ROWS='{"shop.raw.x": 1}')
     assert json.loads(said.out) == [{"file": None, "line": None, "problem": sentence}]

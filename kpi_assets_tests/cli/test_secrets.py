@@ -15,14 +15,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kpi_assets_tests.cli.command import BUCKET, Kpi, Site, key, plain_environment
+from kpi_assets_tests.cli.command import BUCKET, CliHarness, Kpi, key, plain_environment
 from kpi_assets_tests.cli.conftest import Published
 
 SESAME = "open-sesame-canary"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _busy(kpi: Site, published: Published) -> None:
+def _busy(kpi: CliHarness, published: Published) -> None:
     """After a run, failures that have a wrong secret in hand, with the stack trace."""
     url = kpi.servers["KPI_POSTGRES_URL"].replace("://kpi:", f"://kpi:{SESAME}")
     calls: list[tuple[list[object], dict[str, str]]] = [
@@ -47,7 +47,7 @@ def _busy(kpi: Site, published: Published) -> None:
         assert SESAME not in said.out + said.err
 
 
-def everything(kpi: Site) -> list[str]:
+def everything(kpi: CliHarness) -> list[str]:
     return [*kpi.secrets, SESAME]
 
 
@@ -59,7 +59,7 @@ def tables(connection: psycopg.Connection, schemas: list[str]) -> Iterator[sql.I
 
 
 @pytest.mark.parametrize(("database", "schema"), [("instacart", "ops"), ("dagster", "public")])
-def test_no_row_holds_one(kpi: Site, database: str, schema: str) -> None:
+def test_no_row_of_a_database_holds_a_secret(kpi: CliHarness, database: str, schema: str) -> None:
     with psycopg.connect(kpi.url(database)) as connection:
         looked_at = 0
         for table in tables(connection, [schema]):
@@ -69,7 +69,7 @@ def test_no_row_holds_one(kpi: Site, database: str, schema: str) -> None:
         assert looked_at > 100
 
 
-def test_no_file_of_the_home_holds_one_but_the_credentials(kpi: Site) -> None:
+def test_no_file_of_the_home_but_the_credentials_holds_a_secret(kpi: CliHarness) -> None:
     holding: list[Path] = []
     looked_at = set()
     for path in kpi.home.rglob("*"):
@@ -83,7 +83,7 @@ def test_no_file_of_the_home_holds_one_but_the_credentials(kpi: Site) -> None:
     assert (kpi.home / "credentials.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_no_process_shows_one(kpi: Site) -> None:
+def test_no_process_shows_a_secret(kpi: CliHarness) -> None:
     lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
     assert [line for line in lines if any(secret in line for secret in everything(kpi))] == []
     assert any(str(kpi.home) in line for line in lines), "the servers run"
@@ -114,7 +114,7 @@ CANARIES = {
 }
 
 
-def test_no_command_shows_a_piece_of_a_url_that_it_cannot_read(kpi: Site, tmp_path: Path) -> None:
+def test_no_command_shows_any_part_of_a_url_that_it_cannot_read(kpi: CliHarness, tmp_path: Path) -> None:
     def call(words: list[str], name: str) -> str:
         alone = Kpi(tmp_path / name, tmp_path, **{name: CANARIES[name]})
         said = alone("--debug", *words, code=2)
@@ -130,7 +130,7 @@ def test_no_command_shows_a_piece_of_a_url_that_it_cannot_read(kpi: Site, tmp_pa
     assert list(tmp_path.iterdir()) == [], "nothing was made or logged"
 
 
-def test_the_definitions_show_none_to_dagster(tmp_path: Path) -> None:
+def test_the_definitions_show_no_secret_to_dagster(tmp_path: Path) -> None:
     """As the web UI's and the daemon's code servers load them: what they raise is in logs and in the UI."""
     environment = {**plain_environment(), "KPI_HOME": str(tmp_path), "KPI_POSTGRES_URL": CANARIES["KPI_POSTGRES_URL"]}
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "kpi_assets.definitions"]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from kpi_assets.cli.app import app
 from kpi_assets.cli.selection import parents_of
-from kpi_assets_tests.cli.command import KPI, SQL, Kpi, Said, Site, plain_environment
+from kpi_assets_tests.cli.command import KPI, SQL, CliHarness, Kpi, Output, plain_environment
 from kpi_assets_tests.shipped import PIPELINE
 
 NAMES = ", ".join(parents_of(PIPELINE))
@@ -96,7 +96,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 
 @pytest.fixture(scope="module")
-def nowhere(kpi: Site) -> Kpi:
+def nowhere(kpi: CliHarness) -> Kpi:
     """The command where every server is named and none is there: a call that asked one would fail with exit 1."""
     return Kpi(
         kpi.home,
@@ -107,10 +107,10 @@ def nowhere(kpi: Site) -> Kpi:
 
 
 @pytest.fixture(scope="module")
-def answers(nowhere: Kpi) -> Mapping[str, Said]:
+def answers(nowhere: Kpi) -> Mapping[str, Output]:
     """What each wrong call said."""
 
-    def call(name: str) -> Said:
+    def call(name: str) -> Output:
         words, environment, _ = WRONG[name]
         return nowhere(*words, code=2, **environment)
 
@@ -119,7 +119,7 @@ def answers(nowhere: Kpi) -> Mapping[str, Said]:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_usage_is_one_sentence(answers: Mapping[str, Said], name: str) -> None:
+def test_wrong_usage_is_one_sentence(answers: Mapping[str, Output], name: str) -> None:
     _, _, sentence = WRONG[name]
     said = answers[name]
     *before, last = said.err.splitlines()
@@ -136,7 +136,7 @@ def test_a_stack_trace_is_shown_when_asked_for(nowhere: Kpi) -> None:
 
 
 @pytest.mark.parametrize("name", ["", *sorted(get_command(app).commands)])  # type: ignore[attr-defined]
-def test_help_cuts_no_sentence(name: str) -> None:
+def test_no_sentence_of_the_help_is_cut(name: str) -> None:
     shown = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], env={"COLUMNS": "80"}).output
     assert max(map(len, shown.splitlines())) <= 80
     assert "...\n" not in shown.partition("\n")[2]
@@ -146,7 +146,7 @@ def test_help_cuts_no_sentence(name: str) -> None:
         assert [doc for doc in docs if doc not in told] == []
 
 
-def test_faults_are_listed_without_a_load_date_and_a_folder(nowhere: Kpi) -> None:
+def test_faults_are_listed_without_a_load_date_or_a_folder(nowhere: Kpi) -> None:
     listed = nowhere("sample", "instacart", "--fault", "list").out
     assert "duplicate_line" in listed
     for words, missing in ((["--out", "x"], "--load-date"), (["--load-date", "2025-06-01"], "--out")):
@@ -178,7 +178,7 @@ def imported_by(*words: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-def test_help_is_answered_before_anything_is_imported_that_takes_long() -> None:
+def test_help_is_printed_before_any_slow_import() -> None:
     slow = {"dagster", "boto3", "botocore", "psycopg", "sqlglot", "pandas", "numpy", "pydantic", "yaml"}
     for words in (["--help"], ["--version"], []):
         found = imported_by(*words)
@@ -213,7 +213,7 @@ def test_a_shell_completes_commands_pipelines_and_options(words: str, completed:
     assert done.stdout.split() == completed
 
 
-def test_a_fork_is_told_what_a_process_is(nowhere: Kpi) -> None:
+def test_a_forked_call_prints_the_same_as_a_process(nowhere: Kpi) -> None:
     """Most tests of commands call a fork; what they see there is what a shell sees."""
     for words, code in (
         (["--help"], 0),

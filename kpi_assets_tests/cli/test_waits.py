@@ -16,7 +16,7 @@ from kpi_assets.cli.runner import KEPT
 from kpi_assets.ledger import locks
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.cli import small
-from kpi_assets_tests.cli.command import KPI, Site
+from kpi_assets_tests.cli.command import KPI, CliHarness
 from kpi_assets_tests.cli.small import NAME
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.terminal import in_terminal
@@ -39,27 +39,29 @@ main()
 
 
 @pytest.fixture(scope="module")
-def site(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a pipeline of which one load_date is published and the next one has landed."""
     sql = small.write_sql(tmp_path_factory.mktemp("waits") / "sql")
     for day in (DAY, NEXT):
-        small.lay(kpi, day)
+        small.upload(kpi, day)
     kpi("run", NAME, "--load-date", DAY, KPI_SQL_DIR=str(sql))
     return {**kpi.environment, "KPI_SQL_DIR": str(sql)}
 
 
 @pytest.fixture
-def other(kpi: Site, site: dict[str, str]) -> Iterator[Connection[Any]]:
+def other(kpi: CliHarness, environment: dict[str, str]) -> Iterator[Connection[Any]]:
     """Another run of the load_date, as far as one can see."""
     with connect(SecretStr(kpi.servers["KPI_POSTGRES_URL"]), NAME, "0a1b2c3d run") as session:
         assert locks.try_lock(session, locks.run_lock(NEXT))
         yield session
 
 
-def test_who_waits_on_a_pipe_is_told_for_whom(kpi: Site, site: dict[str, str], other: Connection[Any]) -> None:
+def test_a_command_that_waits_names_the_process_it_waits_for(
+    kpi: CliHarness, environment: dict[str, str], other: Connection[Any]
+) -> None:
     waiting = "select count(*) from pg_stat_activity where datname = 'small' and application_name like 'kpi % run'"
     with subprocess.Popen(
-        [*SOON, *RUN], env=site, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*SOON, *RUN], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr
         line = next(line for line in process.stderr if line.startswith("waiting"))
@@ -74,9 +76,11 @@ def test_who_waits_on_a_pipe_is_told_for_whom(kpi: Site, site: dict[str, str], o
     assert f"published small, load_date {NEXT}: 3 assets" in out
 
 
-def test_ctrl_c_in_a_terminal_is_one_sentence(kpi: Site, site: dict[str, str], other: Connection[Any]) -> None:
+def test_ctrl_c_in_a_terminal_prints_one_sentence(
+    kpi: CliHarness, environment: dict[str, str], other: Connection[Any]
+) -> None:
     told = "waiting for another run of its load_date for"
-    code, printed = in_terminal([*SOON, *RUN], {**site, "TERM": "xterm"}, lambda said: told in said)
+    code, printed = in_terminal([*SOON, *RUN], {**environment, "TERM": "xterm"}, lambda said: told in said)
     assert code == 130
     assert printed.rstrip().endswith(f"Stopped: {KEPT.partition(' ')[2]}")
     assert "Traceback" not in printed
@@ -85,15 +89,17 @@ def test_ctrl_c_in_a_terminal_is_one_sentence(kpi: Site, site: dict[str, str], o
     assert [each.name for each in locks.holders(other)] == [f"run {NEXT}"], "nothing but the other's"
 
 
-def test_ctrl_c_while_the_web_ui_is_started(kpi: Site, site: dict[str, str], tmp_path: Path) -> None:
+def test_ctrl_c_while_the_web_ui_starts_prints_one_sentence(
+    kpi: CliHarness, environment: dict[str, str], tmp_path: Path
+) -> None:
     """The processes that it starts are not in the terminal's group."""
-    environment = {**site, "KPI_HOME": str(tmp_path / "home"), "TERM": "xterm", **kpi.servers}
-    code, printed = in_terminal([KPI, "up"], environment, lambda said: "Starting the web UI" in said)
+    fresh = {**environment, "KPI_HOME": str(tmp_path / "home"), "TERM": "xterm", **kpi.servers}
+    code, printed = in_terminal([KPI, "up"], fresh, lambda said: "Starting the web UI" in said)
     assert code in {0, 130}, "it comes up, or is about to"
     assert "Traceback" not in printed
     assert not (tmp_path / "home" / "run" / "services.json").exists()
 
 
-def test_ctrl_c_while_a_command_is_loaded(tmp_path: Path) -> None:
+def test_ctrl_c_while_a_command_is_loaded_prints_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, env=os.environ, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: Stopped.\n")

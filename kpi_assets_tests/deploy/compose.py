@@ -21,7 +21,7 @@ from psycopg import Connection
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import CHECKOUT
-from kpi_assets_tests.cli.command import Kpi, Said
+from kpi_assets_tests.cli.command import Kpi, Output
 from kpi_assets_tests.machine import eventually, free_port
 
 DEPLOY = CHECKOUT / "deploy"
@@ -142,10 +142,10 @@ class Deployment(Kpi):
 
         eventually(listens)
 
-    def bootstrap(self, code: int = 0, **environment: str) -> Said:
+    def bootstrap(self, code: int = 0, **environment: str) -> Output:
         """`kpi bootstrap` as the service of that name runs it."""
         said = self(*COMPOSE["services"]["bootstrap"]["command"][1:], code=code, **environment)
-        return Said(said.code, " ".join(said.out.split()), said.err)
+        return Output(said.code, " ".join(said.out.split()), said.err)
 
     @property
     def s3(self) -> Any:

@@ -26,25 +26,25 @@ class Ran:
 
 
 @pytest.fixture(scope="package")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The deployment before anything but its servers was started."""
     with deployed(tmp_path_factory.mktemp("deploy")) as deployment:
         yield deployment
 
 
 @pytest.fixture(scope="package")
-def ran(site: Deployment) -> Ran:
+def ran(deployment: Deployment) -> Ran:
     """Bootstrapped, all services healthy, and a day landed by the command and launched in the web UI."""
-    admin = {"KPI_ADMIN_POSTGRES_URL": site.secret("kpi_admin_postgres_url")}
-    said = site.bootstrap(**admin)
-    site.start_service("code")
-    site.start_service("web")
-    files = site.folder / "day"
+    admin = {"KPI_ADMIN_POSTGRES_URL": deployment.secret("kpi_admin_postgres_url")}
+    said = deployment.bootstrap(**admin)
+    deployment.start_service("code")
+    deployment.start_service("web")
+    files = deployment.folder / "day"
     GENERATORS["instacart"].write(files, load_date=DAY, orders=1000, seed=1)
-    landed = site("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
-    eventually(lambda: site.is_healthy("web"), 60)
-    site.start_service("daemon")
+    landed = deployment("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
+    eventually(lambda: deployment.is_healthy("web"), 60)
+    deployment.start_service("daemon")
     for service in ("code", "daemon"):
-        eventually(lambda service=service: site.is_healthy(service), 60)
-    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.environment, site.secret("kpi_ui_token"))
-    return Ran(said.out, landed, web.materialise(str(DAY)), web)
+        eventually(lambda service=service: deployment.is_healthy(service), 60)
+    web = Web(f"http://127.0.0.1:{deployment.ports['3000']}", deployment.environment, deployment.secret("kpi_ui_token"))
+    return Ran(said.out, landed, web.materialize(str(DAY)), web)

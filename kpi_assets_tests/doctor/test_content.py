@@ -34,13 +34,13 @@ def execute(lab: PipelineHarness, statement: str) -> None:
         session.execute(statement.encode())
 
 
-def test_all_that_is_published_is_there(published: PipelineHarness) -> None:
+def test_the_doctor_says_that_all_published_rows_are_there(published: PipelineHarness) -> None:
     there = "all that is published (4 load_dates of tables)"
     assert told(published) == [("ok", f"{there} is there; --deep compares the rows too")]
     assert told(published, deep=True) == [("ok", f"{there} has the rows and checksum of the ledger")]
 
 
-def test_one_changed_value_is_found_by_its_checksum(published: PipelineHarness) -> None:
+def test_a_changed_value_is_found_by_the_checksum(published: PipelineHarness) -> None:
     execute(published, f"update raw.things set name = 'ANVIL' where thing_id = 1 and load_date = '{DAY}'")
     assert [state for state, _ in told(published)] == ["ok"], "without --deep no row is read"
     assert told(published, deep=True) == [
@@ -109,7 +109,7 @@ def test_an_object_that_rotted_is_found_by_reading_it(published: PipelineHarness
     assert [state for state, _ in told(published, deep=True)] == ["ok"], "the rows are those that were published"
 
 
-def test_what_only_warns_is_named(published: PipelineHarness) -> None:
+def test_a_warning_is_named(published: PipelineHarness) -> None:
     published.put_things(GOOD.replace(b"feather", b"a large feather").removesuffix(b"\n"), NEXT)
     published.build("raw.things", NEXT)
     found = [text for state, text in told(published) if state == "advice"]
@@ -119,7 +119,7 @@ def test_what_only_warns_is_named(published: PipelineHarness) -> None:
     assert found[0].endswith(checks)
 
 
-def test_what_no_file_describes_is_named(published: PipelineHarness) -> None:
+def test_a_table_that_no_file_describes_is_named(published: PipelineHarness) -> None:
     (published.folder / "marts/weighed.sql").unlink()
     assert told(published)[1:] == [
         (

@@ -44,7 +44,7 @@ def server(lab: PipelineHarness, subject: str, **words: Any) -> list[tuple[str, 
     return told(warehouse.server(lab.server, [lab.pipeline()], **{"embedded": True, **words}), subject)
 
 
-def test_a_database_is_followed_from_before_it_is_made(lab: PipelineHarness) -> None:
+def test_a_database_is_described_from_before_it_is_created(lab: PipelineHarness) -> None:
     subject = f"database {lab.name}"
     by_itself = "the next command that needs it makes it so"
     assert server(lab, subject) == [("ok", "not made yet: the first command that needs it makes it")]
@@ -75,7 +75,7 @@ def test_a_database_is_followed_from_before_it_is_made(lab: PipelineHarness) -> 
     ]
 
 
-def test_a_database_of_another_encoding(lab: PipelineHarness) -> None:
+def test_a_database_with_another_encoding_is_found(lab: PipelineHarness) -> None:
     lab.in_postgres(
         f"create database {lab.name} template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
     )
@@ -96,7 +96,9 @@ def ill(lab: PipelineHarness) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ill")
-def test_settings_that_lose_or_slow(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_lose_data_or_slow_the_server_are_found(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(warehouse, "FREE_CONNECTIONS", (0, 1000))
     [(state, text), (free_state, free)] = server(lab, "warehouse settings")
     assert (state, free_state) == ("advice", "advice")
@@ -110,7 +112,7 @@ def test_settings_that_lose_or_slow(lab: PipelineHarness, monkeypatch: pytest.Mo
     assert server(lab, "warehouse settings")[1][0] == "broken"
 
 
-def test_a_standby_and_an_old_server_are_told() -> None:
+def test_a_standby_and_an_old_server_are_found() -> None:
     def of(version: int, *, standby: bool, pid: int = 7) -> Finding:
         answer = SimpleNamespace(fetchone=lambda: (standby, datetime.now(timezone.utc), "kpi", pid))
         info = SimpleNamespace(server_version=version, host="db", port=5432, backend_pid=7)
@@ -124,7 +126,7 @@ def test_a_standby_and_an_old_server_are_told() -> None:
     assert pooled.text.endswith(", as kpi, through a pooler that keeps a session for each client")
 
 
-def test_a_lock_whose_owner_may_be_gone(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_whose_owner_may_be_gone_is_found(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.prepared()
     subject = f"database {lab.name}"
     with connect(lab.server, lab.name, "1a2b3c4d run") as lost, connect(lab.server, lab.name, "1a2b3c4d table") as busy:
@@ -144,7 +146,7 @@ def test_a_lock_whose_owner_may_be_gone(lab: PipelineHarness, monkeypatch: pytes
         )
 
 
-def test_databases_that_everybody_may_enter(lab: PipelineHarness) -> None:
+def test_databases_that_everybody_may_connect_to_are_found(lab: PipelineHarness) -> None:
     lab.prepared()
     lab.in_postgres("create database open_to_all")
     try:
@@ -157,7 +159,7 @@ def test_databases_that_everybody_may_enter(lab: PipelineHarness) -> None:
         lab.in_postgres("drop database open_to_all")
 
 
-def test_rights_that_an_earlier_version_gave(lab: PipelineHarness) -> None:
+def test_rights_that_an_earlier_version_gave_are_found(lab: PipelineHarness) -> None:
     lab.prepared()
     with lab.session() as session:
         session.execute("grant select on all tables in schema ops to kpi_reader")
@@ -168,7 +170,7 @@ def test_rights_that_an_earlier_version_gave(lab: PipelineHarness) -> None:
     assert told not in server(lab, f"database {lab.name}")
 
 
-def test_a_superuser_of_a_named_server_is_told_how_to_be_less(lab: PipelineHarness) -> None:
+def test_a_superuser_of_a_named_server_gets_the_advice_to_use_another_login(lab: PipelineHarness) -> None:
     assert server(lab, "login") == []
     [(state, text)] = server(lab, "login", embedded=False)
     assert state == "advice"
@@ -199,7 +201,7 @@ def test_a_bucket_is_listed_read_and_landed_into(lab: PipelineHarness) -> None:
     )
 
 
-def test_a_bucket_that_is_not_there(lab: PipelineHarness) -> None:
+def test_a_bucket_that_is_not_there_is_found(lab: PipelineHarness) -> None:
     config = settings().model_copy(update={"s3_bucket": "kpi-nowhere"})
     found = list(lake.bucket(config, lab.pipeline(), landing=False))
     assert (found[-1].state, found[-1].text) == (
@@ -216,11 +218,11 @@ def test_a_bucket_that_is_not_there(lab: PipelineHarness) -> None:
         (-3600, "broken", "its clock is 3600 s behind ours: set both by NTP"),
     ],
 )
-def test_clocks(seconds: int, state: str, text: str) -> None:
+def test_a_clock_that_differs_is_found(seconds: int, state: str, text: str) -> None:
     assert clock("x", datetime.now(timezone.utc) + timedelta(seconds=seconds)) == Finding(state, "x", text)  # type: ignore[arg-type]
 
 
-def test_the_clocks_of_postgres_and_of_s3_are_looked_at(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clocks_of_postgres_and_s3_are_compared(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "SKEW", -1)
     assert server(lab, "warehouse")[1][1].startswith("its clock is 0 s ")
     found = told(lake.bucket(settings(), lab.pipeline(), landing=False), f"bucket {lab.bucket}")
@@ -233,7 +235,9 @@ def test_the_clocks_of_postgres_and_of_s3_are_looked_at(lab: PipelineHarness, mo
     ("free", "holds_data", "state"),
     [(50, True, "ok"), (5, True, "advice"), (0.5, True, "broken"), (5, False, "ok"), (0.5, False, "advice")],
 )
-def test_disk(free: float, holds_data: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_free_disk_is_found(
+    free: float, holds_data: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free * machine.GB))
     [found] = list(machine.disk(tmp_path / "not" / "made", holds_data=holds_data))
     assert found.state == state
@@ -249,7 +253,7 @@ def dagster(stack: Stack, tmp_path: Path) -> Any:
     return config
 
 
-def test_the_instance_without_a_daemon(dagster: Any) -> None:
+def test_an_instance_without_a_daemon_is_found(dagster: Any) -> None:
     [tables, daemon] = list(instance.instance(dagster, []))
     assert tables.state == "ok"
     assert tables.text.startswith("its tables are of this Dagster and hold ")
@@ -259,7 +263,7 @@ def test_the_instance_without_a_daemon(dagster: Any) -> None:
     )
 
 
-def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: PipelineHarness) -> None:
+def test_a_stopped_daemon_is_found_while_alerts_wait(dagster: Any, lab: PipelineHarness) -> None:
     lab.prepared()
     config = dagster.model_copy(update={"alert_log": True})
     assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
@@ -275,7 +279,7 @@ def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: Pipelin
     assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
 
 
-def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: PipelineHarness) -> None:
+def test_sensors_that_are_on_and_fail_are_found(dagster: Any, lab: PipelineHarness) -> None:
     pipeline = lab.pipeline()
     sensor, alerts_sensor = pipeline_sensor_of(pipeline), Starter(ALERTS, None, declared=True)
     with open_instance() as opened:
@@ -321,7 +325,7 @@ def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: Pipelin
             opened.schedule_storage.wipe()
 
 
-def test_the_instance_of_another_release(dagster: Any, lab: PipelineHarness) -> None:
+def test_an_instance_of_another_release_is_found(dagster: Any, lab: PipelineHarness) -> None:
     list(instance.instance(dagster, []))
     [(revision,)] = lab.in_postgres("select version_num from public.alembic_version", database="dagster")
     lab.in_postgres("update public.alembic_version set version_num = '5e139331e376'", database="dagster")
@@ -336,7 +340,9 @@ def test_the_instance_of_another_release(dagster: Any, lab: PipelineHarness) -> 
     )
 
 
-def test_the_instance_before_it_is_made(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instance_that_does_not_exist_yet_is_fine(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(folder, "DATABASE", "dagster_of_nobody")
     config = settings().model_copy(update={"home": tmp_path / "home"})
     assert [each.text for each in instance.instance(config, [])] == [

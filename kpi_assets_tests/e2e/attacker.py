@@ -65,7 +65,7 @@ async function attack() {
 def attacking() -> Iterator[int]:
     """The site, on a port of its own; its page is /?target=, and /link/… is a page with a link, as in a chat."""
 
-    class Site(BaseHTTPRequestHandler):
+    class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if parts.path == "/link":
@@ -81,7 +81,7 @@ def attacking() -> Iterator[int]:
         def log_message(self, *words: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()

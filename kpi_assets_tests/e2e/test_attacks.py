@@ -239,7 +239,7 @@ def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, evil: int) 
     assert browser.driver.current_url.startswith(f"{web.address}/runs")
 
 
-def test_who_follows_a_link_without_the_cookie_is_told_what_to_do(web: Web, browser: Browser, evil: int) -> None:
+def test_a_link_that_is_followed_without_the_cookie_says_how_to_log_in(web: Web, browser: Browser, evil: int) -> None:
     browser.go("/server_info")
     browser.driver.delete_all_cookies()
     browser.driver.get(f"http://evil.example:{evil}/link?{web.address}/runs")

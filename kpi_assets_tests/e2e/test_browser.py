@@ -91,7 +91,7 @@ def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     assert "kpi_process" not in browser.text
 
 
-def test_an_alert_s_link_shows_the_verdict_also_when_another_day_has_passed_since(
+def test_the_link_of_an_alert_shows_its_failed_checks_after_a_later_day_passed(
     browser: Browser, held_run: str, candidate: str
 ) -> None:
     browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
@@ -106,7 +106,7 @@ def test_an_alert_s_link_shows_the_verdict_also_when_another_day_has_passed_sinc
     assert {"STEP_OUTPUT", "ASSET_MATERIALIZATION"}.isdisjoint(browser.text.split())
 
 
-def test_a_command_says_where_the_ui_shows_what_is_held(web: Web, candidate: str) -> None:
+def test_a_command_prints_the_address_at_which_the_ui_shows_a_held_load_date(web: Web, candidate: str) -> None:
     said = web.kpi("run", "instacart", "--load-date", HELD)
     assert said.returncode == 3
     with psycopg.connect(web.kpi("url", "instacart").stdout.strip()) as connection:
@@ -115,12 +115,12 @@ def test_a_command_says_where_the_ui_shows_what_is_held(web: Web, candidate: str
     assert f"  {web.address}{path}" in said.stdout.splitlines()
 
 
-def test_a_command_s_alerts_link_to_where_the_ui_runs(web: Web) -> None:
+def test_the_alerts_of_a_command_link_to_the_running_ui(web: Web) -> None:
     said = web.kpi("alerts", "--test").stderr
     assert said.endswith(f": nothing happened {web.address}\n")
 
 
-def test_a_check_s_partitions_tell_passed_from_failed(browser: Browser, candidate: str) -> None:
+def test_the_partitions_of_a_check_show_passed_and_failed(browser: Browser, candidate: str) -> None:
     browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
     browser.read("One row per order_id, product_id; none is null.")
     browser.click("Partitions", "*[@role='tablist'][contains(., 'Execution history')]//*[@role='tab']")

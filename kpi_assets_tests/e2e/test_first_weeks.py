@@ -21,7 +21,7 @@ from kpi_assets.cli import HELD
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.names import Relation
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.e2e import giftshop
 from kpi_assets_tests.e2e.giftshop import FIRST, LAST, OPEN, ORACLE, Oracle
 from kpi_assets_tests.machine import eventually, free_port
@@ -79,7 +79,7 @@ def _play(weeks: Weeks, folder: Path, sql: Path) -> None:
         giftshop.deliver(day).write(files / str(day))
     giftshop.cut_off(giftshop.deliver(weeks.cut_off)).write(folder / "cut off")
     with Stack(folder / "home") as stack:
-        kpi = Site(stack, folder)
+        kpi = CliHarness(stack, folder)
         stack.make_bucket(BUCKET)
         kpi.environment["KPI_SQL_DIR"] = str(sql)
         for day in weeks.open[:-1]:
@@ -95,7 +95,7 @@ def _play(weeks: Weeks, folder: Path, sql: Path) -> None:
         _equals_duckdb(kpi, weeks, Oracle(files))
 
 
-def _build_all_days(kpi: Site, weeks: Weeks) -> None:
+def _build_all_days(kpi: CliHarness, weeks: Weeks) -> None:
     """The first KPI, then all days at once: of those on which the shop was open one is held."""
     said = kpi("run", NAME, "--load-date", FIRST)
     assert said.line("load_date 2010-12-01") == f"published {NAME}, load_date {FIRST}: {len(TABLES) + 2} assets"
@@ -107,14 +107,14 @@ def _build_all_days(kpi: Site, weeks: Weeks) -> None:
     assert (held["load_date"], held["kind"]) == (str(weeks.cut_off), "held")
 
 
-def _correct(kpi: Site, weeks: Weeks, files: Path) -> None:
+def _correct(kpi: CliHarness, weeks: Weeks, files: Path) -> None:
     """The whole file comes, and what the plan says is built."""
     kpi("land", NAME, "--load-date", weeks.cut_off, "--from", files, "--replace")
     kpi("backfill", NAME, "--from", FIRST, "--to", weeks.last, "--only", "missing,stale,held,failed")
     assert _states(kpi, weeks) == _all_but(weeks, 1)
 
 
-def _switch_on(kpi: Site, weeks: Weeks, files: Path) -> None:
+def _switch_on(kpi: CliHarness, weeks: Weeks, files: Path) -> None:
     """What lands from now on is built by itself."""
     kpi("enable", NAME)
     kpi("land", NAME, "--load-date", weeks.latest, "--from", files)
@@ -127,7 +127,7 @@ def _all_but(weeks: Weeks, missing: int) -> dict[str, int]:
     return {"published": published, "missing": len(weeks.days) - published}
 
 
-def _is_quiet(kpi: Site, weeks: Weeks) -> None:
+def _is_quiet(kpi: CliHarness, weeks: Weeks) -> None:
     """One message of the day that was cut off and one that it is there; no session is left open."""
     assert _incidents(kpi) == []
     told = kpi.rows("select kind, load_date from ops.alerts where load_date is not null order by id", database=NAME)
@@ -135,7 +135,7 @@ def _is_quiet(kpi: Site, weeks: Weeks) -> None:
     assert max(kpi.sessions(NAME)) <= SESSIONS, "one that is left open by each load_date would be 35 more"
 
 
-def _is_each_built_once(kpi: Site, weeks: Weeks) -> None:
+def _is_each_built_once(kpi: CliHarness, weeks: Weeks) -> None:
     published = kpi.rows("select asset, load_date from ops.publishes", database=NAME)
     expected = Counter((table, day) for table in TABLES for day in weeks.open)
     # The day of which a file was corrected is built as a whole: these were published with the first delivery too.
@@ -143,7 +143,7 @@ def _is_each_built_once(kpi: Site, weeks: Weeks) -> None:
     assert Counter(published) == expected
 
 
-def _equals_duckdb(kpi: Site, weeks: Weeks, oracle: Oracle) -> None:
+def _equals_duckdb(kpi: CliHarness, weeks: Weeks, oracle: Oracle) -> None:
     tables = load_pipelines(SQL)[NAME].tables
     for table in ORACLE:
         columns = ", ".join(tables[Relation.parse(table)].header.columns)
@@ -152,27 +152,27 @@ def _equals_duckdb(kpi: Site, weeks: Weeks, oracle: Oracle) -> None:
             assert sorted(kpi.rows(query, day, database=NAME)) == sorted(oracle.rows(table, day)), (table, day)
 
 
-def _lay(kpi: Site, day: date, folder: Path) -> None:
+def _lay(kpi: CliHarness, day: date, folder: Path) -> None:
     for file in folder.iterdir():
         key = f"raw/{file.stem}/load_date={day}/{file.name}"
         kpi.s3.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
 
 
-def _states(kpi: Site, weeks: Weeks, code: int = 0) -> dict[str, int]:
+def _states(kpi: CliHarness, weeks: Weeks, code: int = 0) -> dict[str, int]:
     """How many of the load_dates stand in which state; `kpi plan` ends with the code."""
     plan = json.loads(kpi("plan", NAME, "--from", FIRST, "--to", weeks.last, "--format", "json", code=code).out)
     assert [standing["load_date"] for standing in plan] == [str(day) for day in weeks.days]
     return dict(Counter(standing["state"] for standing in plan))
 
 
-def _incidents(kpi: Site) -> list[dict[str, object]]:
+def _incidents(kpi: CliHarness) -> list[dict[str, object]]:
     """What is open of load_dates."""
     query = "select load_date::text, kind from ops.alerts where closed_at is null and load_date is not null order by id"
     return [{"load_date": day, "kind": kind} for day, kind in kpi.rows(query, database=NAME)]
 
 
 @contextmanager
-def _up(kpi: Site) -> Iterator[None]:
+def _up(kpi: CliHarness) -> Iterator[None]:
     """`kpi up` beside, ended by Ctrl-C."""
     process = kpi.start("up", "--port", free_port())
     try:

@@ -61,11 +61,13 @@ def before(web: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stat
     """The graph after the good day."""
     for day, faults in ((GOOD, []), (BAD, ["duplicate_line"])):
         web.land(day, tmp_path_factory.mktemp("landed"), faults, orders=300)
-    assert web.materialise(GOOD) == "SUCCESS"
+    assert web.materialize(GOOD) == "SUCCESS"
     return graph(web)
 
 
-def test_only_the_held_table_turns_red_and_what_follows_stays_as_it_was(web: Web, before: dict[str, State]) -> None:
+def test_only_the_held_table_turns_red_and_the_tables_after_it_stay_unchanged(
+    web: Web, before: dict[str, State]
+) -> None:
     assert [name for name, state in before.items() if red(state)] == []
     run_id = web.launch(BAD)
     assert web.ended(run_id) == "CANCELED"
@@ -74,16 +76,16 @@ def test_only_the_held_table_turns_red_and_what_follows_stays_as_it_was(web: Web
     assert {name for name, status in after[HELD][1].items() if status != "SUCCEEDED"} == {"grain"}
     assert {name: after[name] for name in BEHIND} == {name: before[name] for name in BEHIND}
     assert set(after["marts.fact_orders"][1].values()) == {"SUCCEEDED"}
-    assert after[HELD][0] == before[HELD][0], "it is not materialised"
+    assert after[HELD][0] == before[HELD][0], "it is not materialized"
     events = web.ask(SKIPPED, {"id": run_id})["logsForRun"]["events"]
     skipped = {event["stepKey"] for event in events if event}
     assert skipped == {f"instacart__{name.replace('.', '__')}" for name in BEHIND}
 
 
-def test_corrected_nothing_is_red(web: Web, before: dict[str, State], tmp_path: Path) -> None:
+def test_nothing_is_red_after_the_correction(web: Web, before: dict[str, State], tmp_path: Path) -> None:
     web.kpi("sample", "instacart", "--load-date", BAD, "--orders", "300", "--out", str(tmp_path))
     assert web.kpi("land", "instacart", "--load-date", BAD, "--from", str(tmp_path), "--replace").returncode == 0
-    assert web.materialise(BAD) == "SUCCESS"
+    assert web.materialize(BAD) == "SUCCESS"
     after = graph(web)
     assert [name for name, state in after.items() if red(state)] == []
     assert after[HELD][0]["numMaterialized"] == before[HELD][0]["numMaterialized"] + 1

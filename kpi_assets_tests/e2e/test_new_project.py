@@ -130,7 +130,7 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
     assert "/marts/kpi_visits_by_page" in installed.assets_of_dagster_dev(project)
 
 
-def test_a_difference_is_told_with_its_file(installed: Installation, tmp_path: Path) -> None:
+def test_a_difference_from_the_template_is_named_with_its_file(installed: Installation, tmp_path: Path) -> None:
     installed("kpi", "init", ".", cwd=tmp_path)
     case = tmp_path / "fixtures/website/marts/kpi_visits_by_page/plain"
     (case / "expect.csv").write_text("page,visits,visitors,avg_seconds\n/,2,1,37.5\n/about,1,1,\n/prices,3,2,16.5\n")
@@ -148,7 +148,7 @@ def test_a_difference_is_told_with_its_file(installed: Installation, tmp_path: P
     assert installed("kpi", "check", "--no-fixtures", cwd=tmp_path) == "All files can be read: website.\n"
 
 
-def test_outside_of_a_project_there_is_the_shipped_tree(installed: Installation, tmp_path: Path) -> None:
+def test_outside_of_a_project_the_shipped_sql_tree_is_used(installed: Installation, tmp_path: Path) -> None:
     said = installed("kpi", "check", cwd=tmp_path, KPI_HOME=str(tmp_path / "home"))
     assert said == "All files can be read: instacart.\n"
     assert not (tmp_path / "home").exists(), "no server was started"

@@ -94,7 +94,7 @@ def secrets(web: Web) -> list[str]:
     return [CANARY, *(value for name, value in kept.items() if "password" in name or "secret" in name)]
 
 
-def test_each_ends_in_one_sentence_and_nothing_is_written_and_nothing_stops(web: Web) -> None:
+def test_each_odd_launch_fails_with_one_sentence_writes_nothing_and_stops_nothing(web: Web) -> None:
     launched = {name: launch(web, tags) for name, (tags, _) in ODD.items()}
     launched["no such job"] = launch(web, {}, job="nope")
     launched["no such asset"] = launch(web, {PARTITION: "2025-07-01"}, names=[["nope"]])
@@ -136,7 +136,7 @@ def test_a_pipeline_is_off_until_it_is_enabled_and_off_again_when_it_is_disabled
     )
 
     def published() -> bool:
-        return web.materialised("marts.kpi_orders_by_dow") == ["2025-05-01"]
+        return web.materialized("marts.kpi_orders_by_dow") == ["2025-05-01"]
 
     eventually(published, 120)
     assert web.kpi("disable", "instacart").stdout == "off instacart: instacart_sensor.\n"

@@ -53,12 +53,12 @@ def _landed(web: Web, tmp_path_factory: pytest.TempPathFactory) -> None:
         web.land(day, tmp_path_factory.mktemp("landed"), faults)
 
 
-def test_a_good_partition_is_published_and_its_checks_are_there_to_read(web: Web) -> None:
-    assert web.materialise(GOOD) == "SUCCESS"
+def test_a_good_partition_is_published_and_its_checks_can_be_read(web: Web) -> None:
+    assert web.materialize(GOOD) == "SUCCESS"
     found = web.check("marts.fact_orders", "reconcile", GOOD)
     assert (found["status"], found["evaluation"]["success"]) == ("SUCCEEDED", True)
     assert found["evaluation"]["description"] == "2000 rows of stg.stg_orders = 2000 here"
-    assert GOOD in web.materialised("marts.kpi_orders_by_dow")
+    assert GOOD in web.materialized("marts.kpi_orders_by_dow")
     shown = web.kpi("show", "instacart", "marts.kpi_orders_by_dow", "--format", "json")
     assert sum(row["total_orders"] for row in json.loads(shown.stdout)) == 2000
 
@@ -108,7 +108,7 @@ def parts_of(web: Web) -> list[Part]:
 
 
 @pytest.mark.parametrize("partition", ["the future", "2025-5-1"])
-def test_what_may_not_be_built_is_refused_also_where_the_ui_asks_for_it(web: Web, partition: str) -> None:
+def test_a_load_date_that_may_not_be_built_is_refused_in_the_ui_too(web: Web, partition: str) -> None:
     future = datetime.now(timezone.utc).date() + timedelta(days=3)  # it still is when the tests run past midnight
     sentences = {
         "the future": f"The load_date {future} lies in the future: today is 20",
@@ -128,8 +128,8 @@ def test_what_may_not_be_built_is_refused_also_where_the_ui_asks_for_it(web: Web
     assert f"of {future} is not published" in shown.stderr
 
 
-def test_a_bad_partition_is_held_and_the_downstream_alone_does_not_get_past_it(web: Web) -> None:
-    assert web.materialise(BAD) == "CANCELED"
+def test_a_bad_partition_is_held_and_downstream_tables_do_not_get_past_the_gate(web: Web) -> None:
+    assert web.materialize(BAD) == "CANCELED"
     grain = web.check("raw.order_products_prior", "grain", BAD)
     assert (grain["status"], grain["evaluation"]["partition"]) == ("FAILED", BAD)
     entries = {entry["label"]: entry.get("floatValue") for entry in grain["evaluation"]["metadataEntries"]}
@@ -137,9 +137,9 @@ def test_a_bad_partition_is_held_and_the_downstream_alone_does_not_get_past_it(w
     assert web.check("raw.order_products_prior", "accepted_values__reordered", BAD)["status"] == "FAILED"
     assert web.check("raw.order_products_prior", "rows_accounted", BAD)["status"] == "SUCCEEDED"
 
-    assert web.materialise(BAD, names=[["marts", "fact_orders"]]) == "FAILURE"
+    assert web.materialize(BAD, names=[["marts", "fact_orders"]]) == "FAILURE"
 
-    assert BAD not in web.materialised("marts.fact_orders")
+    assert BAD not in web.materialized("marts.fact_orders")
     shown = web.kpi("show", "instacart", "marts.fact_orders", "--load-date", BAD)
     assert (shown.returncode, shown.stderr.strip()) == (
         1,
@@ -148,16 +148,16 @@ def test_a_bad_partition_is_held_and_the_downstream_alone_does_not_get_past_it(w
     )
 
 
-def test_the_corrected_files_publish(web: Web, tmp_path: Path) -> None:
+def test_corrected_files_are_published(web: Web, tmp_path: Path) -> None:
     web.kpi("sample", "instacart", "--load-date", BAD, "--orders", "2000", "--out", str(tmp_path))
     landing = ["land", "instacart", "--load-date", BAD, "--from", str(tmp_path)]
     assert web.kpi(*landing).returncode == 1, "an object that differs is only replaced when told to"
     assert web.kpi(*landing, "--replace").returncode == 0
 
-    assert web.materialise(BAD) == "SUCCESS"
+    assert web.materialize(BAD) == "SUCCESS"
 
     assert web.check("raw.order_products_prior", "grain", BAD)["status"] == "SUCCEEDED"
-    assert {GOOD, BAD} <= set(web.materialised("marts.kpi_orders_by_dow"))
+    assert {GOOD, BAD} <= set(web.materialized("marts.kpi_orders_by_dow"))
 
 
 def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
@@ -169,19 +169,19 @@ def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
     reloaded = web.ask(RELOAD, {"location": "kpi_assets"})["reloadRepositoryLocation"]
     assert reloaded == {"__typename": "WorkspaceLocationEntry", "loadStatus": "LOADED"}
 
-    assert web.materialise(GOOD, names=[name]) == "CANCELED"
+    assert web.materialize(GOOD, names=[name]) == "CANCELED"
     assert web.check(f"marts.{path.stem}", "min_rows", GOOD)["status"] == "FAILED"
-    assert web.materialised(f"marts.{path.stem}") == []
+    assert web.materialized(f"marts.{path.stem}") == []
 
     path.write_text(text)
     web.ask(RELOAD, {"location": "kpi_assets"})
-    assert web.materialise(GOOD, names=[name]) == "SUCCESS"
-    assert web.materialised(f"marts.{path.stem}") == [GOOD]
+    assert web.materialize(GOOD, names=[name]) == "SUCCESS"
+    assert web.materialized(f"marts.{path.stem}") == [GOOD]
     shown = web.kpi("show", "instacart", f"marts.{path.stem}", "--format", "json")
     assert len(json.loads(shown.stdout)) == 24
 
 
-def test_a_run_that_is_terminated_ends_its_statement_too(web: Web) -> None:
+def test_terminating_a_run_also_cancels_its_statement(web: Web) -> None:
     path = Path(web.environment["KPI_SQL_DIR"]) / "instacart" / "stg" / "stg_orders.sql"
     text = path.read_text()
     path.write_text(f"{text}    and {HOURS}\n")
@@ -204,7 +204,7 @@ def test_a_run_that_is_terminated_ends_its_statement_too(web: Web) -> None:
         path.write_text(text)
 
 
-def test_a_run_that_was_killed_together_with_kpi_up_is_tried_again_by_the_next(web: Web) -> None:
+def test_a_run_that_was_killed_with_kpi_up_is_retried_by_the_next_kpi_up(web: Web) -> None:
     url = web.kpi("url", "instacart").stdout.strip()
     with psycopg.connect(url) as reader:
         reader.execute("lock table ops.publishes in share mode")  # so that no build comes past it

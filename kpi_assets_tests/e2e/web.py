@@ -150,7 +150,7 @@ class Web:
         data: dict[str, Any] = found["data"]
         return data
 
-    def kpi(self, *words: str) -> forked.Ended:
+    def kpi(self, *words: str) -> forked.Completed:
         return forked.call(words, self.environment, CHECKOUT)
 
     def launch(self, day: str, *, names: list[list[str]] | None = None) -> str:
@@ -167,7 +167,7 @@ class Web:
         run_id: str = launched["run"]["runId"]
         return run_id
 
-    def materialise(self, day: str, *, names: list[list[str]] | None = None) -> str:
+    def materialize(self, day: str, *, names: list[list[str]] | None = None) -> str:
         """The same; returns how the run ended."""
         return self.ended(self.launch(day, names=names))
 
@@ -202,7 +202,7 @@ class Web:
         found: dict[str, Any] = execution
         return found
 
-    def materialised(self, table: str) -> list[str]:
+    def materialized(self, table: str) -> list[str]:
         key = {"path": ["instacart", *table.split(".")]}
         found = self.ask(PARTITIONS, {"key": key})["assetNodeOrError"]["latestMaterializationByPartition"]
         return [event["partition"] for event in found if event]

@@ -119,7 +119,9 @@ def up(home: Home) -> Up:
         ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
     ],
 )
-def test_without_one_of_its_processes_it_ends_and_leaves_none(home: Home, up: Up, killed: str, says: str) -> None:
+def test_kpi_up_ends_without_leftovers_if_one_of_its_processes_is_killed(
+    home: Home, up: Up, killed: str, says: str
+) -> None:
     kill(up.parts[killed])
     code, last = up.ended()
     assert code == 1
@@ -128,7 +130,7 @@ def test_without_one_of_its_processes_it_ends_and_leaves_none(home: Home, up: Up
     home.up()
 
 
-def test_without_the_web_ui_s_code_server_it_has_another_started(home: Home, up: Up) -> None:
+def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
     parts = up.parts
     kill(parts["web grpc"])
 
@@ -142,7 +144,7 @@ def test_without_the_web_ui_s_code_server_it_has_another_started(home: Home, up:
 
 
 @pytest.mark.parametrize("also", [[], ["web"], ["daemon", "daemon grpc"], ["postgres", "s3"]])
-def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next(home: Home, up: Up, also: list[str]) -> None:
+def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Home, up: Up, also: list[str]) -> None:
     for name in ("supervisor", *also):
         kill(up.parts[name])
     assert up.process.wait(30) == -signal.SIGKILL
@@ -156,7 +158,7 @@ def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next(home: Home, u
     assert {parts[name].pid for name in servers} == {up.parts[name].pid for name in servers}
 
 
-def test_down_ends_what_a_killed_supervisor_and_web_ui_left_behind(home: Home, up: Up) -> None:
+def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: Up) -> None:
     for name in ("supervisor", "web"):
         kill(up.parts[name])
     up.process.wait(30)
@@ -166,7 +168,7 @@ def test_down_ends_what_a_killed_supervisor_and_web_ui_left_behind(home: Home, u
     home.up()
 
 
-def test_a_second_one_is_refused_while_the_first_lives(home: Home, up: Up) -> None:
+def test_a_second_kpi_up_is_refused_while_the_first_runs(home: Home, up: Up) -> None:
     said = home.kpi("up")
     assert (said.returncode, said.stdout) == (1, "")
     supervisor = up.process.pid
@@ -176,7 +178,7 @@ def test_a_second_one_is_refused_while_the_first_lives(home: Home, up: Up) -> No
     )
 
 
-def test_a_web_ui_without_its_guard_is_ended_before_anybody_is_told_of_it(home: Home, up: Up) -> None:
+def test_a_web_ui_without_its_guard_is_ended_before_its_address_is_printed(home: Home, up: Up) -> None:
     """As after an upgrade of Dagster that no longer calls what the guard is put in place of."""
     up.process.send_signal(signal.SIGTERM)
     assert up.ended()[0] == 0
@@ -189,7 +191,7 @@ def test_a_web_ui_without_its_guard_is_ended_before_anybody_is_told_of_it(home: 
     assert home.kpi("down").stdout.startswith("Nothing was running in ")
 
 
-def test_a_stranger_with_the_number_of_a_killed_service_is_left_alone(home: Home, up: Up) -> None:
+def test_another_process_with_the_number_of_a_killed_service_is_left_alone(home: Home, up: Up) -> None:
     up.process.send_signal(signal.SIGTERM)
     assert up.ended()[0] == 0
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:

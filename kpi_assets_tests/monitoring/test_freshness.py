@@ -47,7 +47,7 @@ def tell(session: Connection[Any], shared: PipelineHarness) -> list[date]:
     return close_recovered(session, shared.pipeline())
 
 
-def test_a_kpi_is_late_by_its_load_dates_whenever_they_were_built(
+def test_lateness_counts_from_the_load_date_and_not_from_its_build(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     noon = datetime(2025, 3, 4, 12, 0, tzinfo=timezone.utc)  # 36 hours after NEXT ended
@@ -80,9 +80,7 @@ def test_a_pipeline_that_publishes_yesterday_every_morning_is_never_late(
     assert late(session, shared, last + second) == [("marts.weighed", today.date())]
 
 
-def test_it_is_told_once_and_its_recovery_once_however_many_load_dates_it_lacks(
-    session: Connection[Any], shared: PipelineHarness
-) -> None:
+def test_a_late_kpi_and_its_recovery_are_each_reported_once(session: Connection[Any], shared: PipelineHarness) -> None:
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=DAY)
     assert tell(session, shared) == tell(session, shared) == []
@@ -106,14 +104,16 @@ def test_it_is_told_once_and_its_recovery_once_however_many_load_dates_it_lacks(
     ]
 
 
-def test_a_load_date_that_lacks_objects_is_told_already(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_a_load_date_that_lacks_objects_is_not_reported_a_second_time(
+    session: Connection[Any], shared: PipelineHarness
+) -> None:
     publish(session, "marts.weighed", day=DAY)
     incidents.report_late(session, shared.name, NEXT, "things.csv is missing")
     tell(session, shared)
     assert [row[4] for row in every_incident(session)] == [["things.csv is missing"]]
 
 
-def test_the_doctor_tells_of_it(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_the_doctor_names_a_late_kpi(session: Connection[Any], shared: PipelineHarness) -> None:
     publish(session, "marts.weighed", day=DAY)
     found = [
         each for each in warehouse.server(shared.server, [shared.pipeline()], embedded=True) if "late" in each.text

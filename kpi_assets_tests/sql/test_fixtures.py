@@ -75,7 +75,7 @@ def test_a_table_is_built_as_its_case_says(case: Case, database_of: DatabaseOf) 
 @pytest.mark.parametrize(
     ("table", "check"), CHECKS, ids=[f"{'/'.join(table.key)}:{check.name}" for table, check in CHECKS]
 )
-def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: Check, database_of: DatabaseOf) -> None:
+def test_each_check_alone_keeps_bad_rows_from_readers(table: Table, check: Check, database_of: DatabaseOf) -> None:
     """With the check taken out of the header, the case in which only that check fails is published."""
     alone = [case for case in cases_of(table) if case.failing == {check.name}]
     verdict = "fail" if check.blocking else "warn"
@@ -99,7 +99,7 @@ def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: 
 
 
 @pytest.mark.parametrize("table", TABLES, ids=["/".join(table.key) for table in TABLES])
-def test_every_file_has_its_cases(table: Table) -> None:
+def test_every_shipped_file_has_its_cases(table: Table) -> None:
     place = f"{table.path.name} of {table.pipeline}"
     cases = cases_of(table)
     inputs = "object.csv, its object," if table.has_object else "<schema>.<table>.csv of each table that it reads"
@@ -146,7 +146,7 @@ def differences(tmp_path: Path, cases: Mapping[str, Mapping[str, bytes]]) -> dic
     return {case.id.split("/")[-1]: [str(each).replace(str(folder), "") for each in differ] for case, differ in found}
 
 
-def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path) -> None:
+def test_the_fixtures_of_the_authoring_guide_pass(stack: Stack, tmp_path: Path) -> None:
     """The README's KPI with the two cases that docs/guides/authoring.md shows."""
     files = pieces()
     assert list(files) == ["marts.fact_orders.csv", "marts.fact_orders@2025-03-09.csv", "expect.csv", "case.yaml"]
@@ -156,7 +156,7 @@ def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path) -> None
     assert differences(tmp_path, cases) == {"hour_outside": [], "plain": []}
 
 
-def test_a_case_that_says_otherwise_differs(stack: Stack, tmp_path: Path) -> None:
+def test_a_case_that_expects_something_else_is_reported(stack: Stack, tmp_path: Path) -> None:
     files = pieces()
     outside = {"marts.fact_orders.csv": files["marts.fact_orders.csv"].replace(b",23,", b",24,")}
     cases = {
@@ -172,7 +172,7 @@ def test_a_case_that_says_otherwise_differs(stack: Stack, tmp_path: Path) -> Non
     assert found["passes"] == [f"/passes/case.yaml: {answer} (1 bad row), and the case says pass: correct one of them"]
 
 
-def test_a_file_without_fixtures_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_file_without_fixtures_is_named_in_a_sentence(tmp_path: Path) -> None:
     sql = Path(shutil.copytree(default_sql_dir(), tmp_path / "sql"))
     name, text = new_kpi()
     (sql / name).write_text(text)
