@@ -1,4 +1,4 @@
-"""The benches keep working, at a small scale: with the contenders that need no tools of their own."""
+"""The benches work at a small scale, with the contenders that need no tools of their own."""
 
 import json
 import subprocess
@@ -54,7 +54,9 @@ def test_the_growth_bench_measures_rows_and_sessions(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(figures.read_text())
     assert len(report["load_dates"]["seconds"]) == 3
-    assert report["rows"]["whole"]["rows"] - report["rows"]["half"]["rows"] > 3 * 2000, "orders: raw, staging, facts"
+    assert report["rows"]["whole"]["rows"] - report["rows"]["half"]["rows"] > 3 * 2000, (
+        "the added orders are in raw, staging and facts"
+    )
     assert report["rows"]["whole"]["disk_of_published"] >= 1
     assert 100 < report["rows"]["whole"]["client_mb"] < 300
     assert report["rows"]["whole"]["sessions_mb"] > 10

@@ -1,4 +1,4 @@
-"""The code location as a whole: what is in it, and that it loads with nothing but its files."""
+"""The whole code location: its content, and that it loads from its files alone."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def test_every_table_has_a_blocking_gate() -> None:
     ]
     tables = load_pipelines(default_sql_dir())["instacart"].tables.values()
     assert ungated == [dg.AssetKey(table.key) for table in tables if not table.storage.has_checks], (
-        "its table has gates"
+        "the s3 asset has no check of its own, but its table has gates"
     )
 
 
@@ -60,7 +60,7 @@ def test_the_workspace_loads_without_any_server_or_setting() -> None:
 
 
 def test_the_instance_connects_with_psycopg2() -> None:
-    """With plain postgresql:// SQLAlchemy 2.1 takes psycopg 3, and dagster-postgres fails on every event."""
+    """For postgresql:// SQLAlchemy 2.1 takes psycopg 3, with which dagster-postgres fails on every event."""
     url = storage_url(Settings(postgres_url="postgresql://someone:p%40ss@db.internal:6543/main"))
     parsed = make_url(url)
     assert parsed.drivername == "postgresql+psycopg2"

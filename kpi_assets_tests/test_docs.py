@@ -1,4 +1,4 @@
-"""The pages say only what is true: their commands, files, settings, words and examples exist, and reference = code."""
+"""The docs are true: their commands, files, settings, words and examples exist, and the reference fits the code."""
 
 import re
 import shlex
@@ -29,11 +29,11 @@ from kpi_assets_tests.test_readme import new_kpi
 DOCS = CHECKOUT / "docs"
 FILES = [*DOCS.rglob("*.md"), *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
 TEXTS = {str(path.relative_to(CHECKOUT)): path.read_text() for path in sorted(FILES)}
-MADE = {"deploy/secrets", "deploy/images.yaml"}  # by scripts beside them
+MADE = {"deploy/secrets", "deploy/images.yaml"}  # scripts in the folder make them
 
 
 def commands(text: str) -> list[list[str]]:
-    """Each `kpi …` of a page, as words: lines of code, and words between backticks."""
+    """Return each `kpi …` of a page as words: lines of code, and text between backticks."""
     fenced = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
     blocks = [block for language, block in fenced.findall(text) if language in {"", "sh", "text"}]
     code = "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", fenced.sub("", text))])
@@ -42,7 +42,7 @@ def commands(text: str) -> list[list[str]]:
 
 
 def wrong_words(name: str, words: list[str]) -> list[str]:
-    """Those of a command's words that it does not have."""
+    """Return the words that are no command or no option of the command."""
     known = cli.commands()
     if name not in known:
         return [name]
@@ -137,7 +137,7 @@ def test_the_pipeline_and_the_check_of_the_authoring_guide_load(tmp_path: Path) 
 
 
 def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """A model and those that read the values of its words."""
+    """Yield a model and the models of its fields, at any depth."""
     yield model
     for field in model.model_fields.values():
         for each in _models_in(field.annotation):
@@ -155,7 +155,7 @@ FIELDS: dict[str, FieldInfo] = {
     for root in (Header, PipelineConfig)
     for model in models(root)
     for name, field in model.model_fields.items()
-    if (model, name) != (Checks, "custom")  # the model's name for checks of one's own, which nobody writes
+    if (model, name) != (Checks, "custom")  # the field of custom checks, which is no word of the header
 }
 
 
@@ -168,7 +168,7 @@ def test_every_word_has_a_description_and_its_examples_can_be_read(name: str) ->
         alone = create_model("Alone", __base__=Strict, **{word: (field.annotation, field)})  # type: ignore[call-overload]
         given = yaml.safe_load(str(example))
         assert list(given) == [word]
-        if word == "start_date":  # YAML 1.1 reads a date, where ours reads a text
+        if word == "start_date":  # YAML 1.1 reads a date where our parser reads a text
             given = {word: str(given[word])}
         alone.model_validate(given)
 
@@ -183,7 +183,7 @@ def test_every_table_and_column_of_ops_has_a_description() -> None:
     assert [name for name, each in found.items() if not each.description] == []
     lacking = {(name, column) for name, each in found.items() for column in each.types if not each.columns.get(column)}
     assert lacking == set()
-    assert found["publishes"].types["columns"] == "jsonb"  # a later migration added it
+    assert found["publishes"].types["columns"] == "jsonb"  # a later migration added the column
     assert found["pipeline_runs"].types["execution_seconds"] == "numeric(12, 3)"
     assert set(found["publishes"].types) - set(found["published"].types) == {
         "superseded_at",

@@ -1,4 +1,4 @@
-"""A process is known again by its number and its start, and by nothing else."""
+"""A process is recognized by its number and its start time only."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def test_this_process_is_recognized() -> None:
 def test_another_process_with_the_same_number_is_not_recognized() -> None:
     identity = ProcessIdentity.of()
     assert ProcessIdentity(identity.pid, identity.since - 5).process() is None
-    assert ProcessIdentity(identity.pid, identity.since + 0.5).process() is not None, "the clock was set"
+    assert ProcessIdentity(identity.pid, identity.since + 0.5).process() is not None, "the clock may have been set"
 
 
 @pytest.mark.process

@@ -1,4 +1,4 @@
-"""Every name may be a word of SQL: a pipeline in which all are is landed, held, published and dropped."""
+"""Every name may be a reserved word of SQL: a pipeline of such names is landed, held, published and dropped."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ BEFORE, OLD = YESTERDAY - timedelta(days=1), date(2025, 3, 1)
 
 @pytest.fixture(scope="module")
 def reserved(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
-    """The pipeline, and the command in this process."""
+    """The pipeline with reserved words, for the command in this process."""
     with (
         pytest.MonkeyPatch.context() as patch,
         PipelineHarness.open(stack, tmp_path_factory.mktemp("reserved"), name=NAME) as lab,
@@ -40,7 +40,7 @@ def reserved(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def kpi(*words: object, code: int = 0) -> None:
-    """A command that ends with a code."""
+    """Run a command in this process; it must end with `code`."""
     found = 0
     with suppress(SystemExit):
         try:
@@ -102,7 +102,7 @@ def test_reserved_words_are_landed_held_published_rechecked_and_dropped(
     assert reserved.rows('select "case", "all", "select" from "user".limit_latest') == [("first", 11.75, 2)]
     assert csv("user.window") == ["case,all", "first,11.75", "last,60.00"]
 
-    # Every gate that is made of a name holds, and says what is bad.
+    # Every check with a reserved word in its name fails, and shows the bad rows.
     land(reserved, tmp_path / "day", YESTERDAY, b"user,end,all,rows,bad\n1,c,-1.00,1,1\n1,,3.00,1,1\n")
     kpi("run", NAME, "--load-date", YESTERDAY, code=3)
     said()

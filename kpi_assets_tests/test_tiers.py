@@ -1,4 +1,4 @@
-"""What makes the suite quick changes nothing of what it shows: a copy of a ready database, and what a fast test is."""
+"""What makes the tests fast does not change what they prove: copied databases, and tiers."""
 
 import subprocess
 import sys

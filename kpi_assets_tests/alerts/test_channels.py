@@ -1,4 +1,4 @@
-"""What each channel is given, and what is said of one that does not take it, without a word of its secret."""
+"""What is sent to each channel, and how a channel that fails is reported without its secret."""
 
 import datetime as dt
 import ipaddress
@@ -108,7 +108,7 @@ LISTED = "`kpi alerts shop` lists those that are open, and ops.alerts all"
 
 
 def days(count: int, **changes: object) -> list[Alert]:
-    """An alert for each of so many load_dates, from as many runs."""
+    """Return an alert for each of `count` load_dates, each from its own run."""
     return [
         alert(**{"id": 7 + n, "run_id": f"run-{n}", "load_date": AT.date() + dt.timedelta(days=n), **changes})
         for n in range(count)
@@ -166,8 +166,8 @@ def test_several_alerts_are_one_message(
     assert message.details == details
     assert (message.count, message.load_date) == (len(alerts), None)
     assert message.load_dates == sorted({str(each.load_date) for each in alerts if each.load_date})
-    assert message.key == message_of(alerts, UI).key, "what is sent again can be told as a repeat"
-    assert message.key != message_of(alerts[:-1], UI).key, "and one that tells of more is none"
+    assert message.key == message_of(alerts, UI).key, "a message that is sent again has the same key"
+    assert message.key != message_of(alerts[:-1], UI).key, "a message about more alerts has another key"
 
 
 def test_long_details_are_cut() -> None:
@@ -219,7 +219,7 @@ def test_a_mail_has_title_details_and_link_and_reaches_those_who_are_not_refused
         url = SecretStr(f"smtp://127.0.0.1:{mail.port}")
         Email(url, "kpi@example.com", ("ops@example.com", "gone@example.com")).send(MESSAGE, 5)
     [took] = mail.mails
-    assert mail.recipients == [["ops@example.com"]], "one that is refused does not keep it from the other"
+    assert mail.recipients == [["ops@example.com"]], "a refused recipient does not keep the mail from the other"
     assert caplog.messages == ["the mail server refused 1 of the 2 recipients"]
     assert (took["Subject"], took["From"], took["To"]) == (
         TITLE,
@@ -232,7 +232,7 @@ def test_a_mail_has_title_details_and_link_and_reaches_those_who_are_not_refused
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's side of TLS for 127.0.0.1, and the file that makes a client trust it."""
+    """Return a TLS context of a server for 127.0.0.1, and the file that makes a client trust it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.timezone.utc)
@@ -312,7 +312,9 @@ def test_an_answer_other_than_success_is_reported_by_its_status(web: Web, code: 
     web.answers = [code]
     with pytest.raises(ChannelError, match=f"^{reason}$"):
         Webhook(SecretStr(f"{web.url}/{SECRET}")).send(MESSAGE, 5)
-    assert web.paths == [f"POST /hook/{SECRET}"], "a redirect is not followed: its answer would say nothing"
+    assert web.paths == [f"POST /hook/{SECRET}"], (
+        "a redirect is not followed: the answer of its target would prove nothing"
+    )
 
 
 CHANNELS: list[Callable[[str], Channel]] = [

@@ -1,4 +1,4 @@
-"""The outbox: told at least once on each channel, in order, with pauses; several deliverers never tell the same."""
+"""The outbox: each alert is sent on each channel in order, with pauses, and never twice by several deliverers."""
 
 import threading
 import time
@@ -152,7 +152,7 @@ def test_a_message_that_one_deliverer_has_claimed_is_taken_by_no_other(ready: Pi
         with one.transaction():
             assert claim(one) == DAY
             other.execute("set lock_timeout = '1s'")
-            assert claim(other) == NEXT, "it does not wait for the first either"
+            assert claim(other) == NEXT, "a deliverer does not wait for the first either"
             assert claim(other) is None
         assert claim(other) is None
         assert claim(one) is None
@@ -174,7 +174,7 @@ def test_deliverers_at_the_same_time_send_each_alert_once(ready: PipelineHarness
         thread.join()
     assert sorted(told(web)) == [(str(day), "late") for day in days]
     assert {row[1:] for row in outbox(ready)} == {(1, None, True)}
-    assert len(web.bodies) < 10 + 4 + 2, "each of the four may have looked just before the others told"
+    assert len(web.bodies) < 10 + 4 + 2, "each of the four may have looked just before the others sent"
 
 
 def test_what_a_killed_deliverer_had_claimed_is_sent_by_the_next(ready: PipelineHarness, web: Web) -> None:
@@ -183,7 +183,7 @@ def test_what_a_killed_deliverer_had_claimed_is_sent_by_the_next(ready: Pipeline
         deliveries.enter(dying, ["webhook"])
         assert claim(dying) == DAY
     pass_over(ready, hook(web))
-    assert told(web) == [], "for a minute it may still be sending"
+    assert told(web) == [], "for a minute the deliverer may still be sending"
     ready.rows(NOW_DUE)
     pass_over(ready, hook(web))
     assert told(web) == [(str(DAY), "late")]
@@ -210,7 +210,7 @@ def test_after_a_week_a_message_is_given_up(ready: PipelineHarness, web: Web) ->
     ready.rows("update ops.alerts set opened_at = opened_at - '8 days'::interval where kind = 'late' returning 1")
     ready.rows(NOW_DUE)
     pass_over(ready, hook(web))
-    assert told(web) == [(str(DAY), "recovered")], "what is given up keeps nothing waiting"
+    assert told(web) == [(str(DAY), "recovered")], "a message that was given up does not delay others"
     with ready.session() as session:
         assert [(row["kind"], row["next_attempt_at"]) for row in deliveries.undelivered(session)] == [("late", None)]
 

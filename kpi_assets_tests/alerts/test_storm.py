@@ -1,4 +1,4 @@
-"""Many incidents are told in as many messages as a person can read, and none of them is lost: a thousand, by night."""
+"""Many incidents are sent in a few messages that a person can read, and none is lost: a thousand in nightly runs."""
 
 import time
 from datetime import date, timedelta
@@ -20,7 +20,7 @@ UNTOLD = "select count(*) from ops.alert_deliveries where delivered_at is null"
 
 
 def held(lab: PipelineHarness, days: list[date], *, one_run: bool = False) -> None:
-    """Builds of raw.things that were held, in one run over the range or in a run for each load_date."""
+    """Record held builds of raw.things, in one run over the range or in a run for each load_date."""
     with lab.session() as session, session.transaction():
         for day in days:
             run_id = "range" if one_run else f"run of {day}"
@@ -29,14 +29,14 @@ def held(lab: PipelineHarness, days: list[date], *, one_run: bool = False) -> No
 
 
 def late(lab: PipelineHarness, days: list[date]) -> None:
-    """Load_dates that are late, each an incident of its own."""
+    """Record late load_dates, each an incident of its own."""
     with lab.session() as session, session.transaction():
         for day in days:
             incidents.report_late(session, lab.name, day, f"{day} is incomplete")
 
 
 def recover(lab: PipelineHarness, run_id: str) -> None:
-    """All that is open, as a run over the range would recover it: see ledger/test_incidents.py for when that is."""
+    """Close every open incident as a run over the range does; ledger/test_incidents.py tests when that happens."""
     lab.rows(
         "with closed as (update ops.alerts set closed_at = clock_timestamp() where closed_at is null returning *) "
         "insert into ops.alerts (pipeline_name, load_date, kind, run_id, details, closed_at) "

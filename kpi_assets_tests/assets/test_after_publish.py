@@ -1,4 +1,4 @@
-"""Nothing after a publish fails its step: whatever a value is, the build stands and what follows is built."""
+"""Nothing after a publish fails its step: the build counts and downstream tables are built, whatever the values are."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets_tests.assets.test_gates import run
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
-# Values that Python, JSON, a picture or the UI's API have no form for.
+# Values that Python, JSON, an SVG or the API of the UI cannot represent.
 EXTREMES = {
     "double precision": ["'Infinity'", "'-Infinity'", "'NaN'", "1.7e308", "5e-324"],
     "numeric": ["'Infinity'", "'NaN'", "'1e400'", "'-1e400'", "('1' || repeat('0', 6000))"],
@@ -69,7 +69,7 @@ def materialization(result: dg.ExecuteInProcessResult, table: str) -> dict[str, 
 
 @pytest.mark.parametrize(("x", "y"), [("number", "value"), ("value", "number")])
 def test_an_extreme_value_is_published_shown_and_built_upon(lab: PipelineHarness, x: str, y: str) -> None:
-    """In one run a table for each type, and one that is built of it."""
+    """Build, in one run, a table for each type and a table that reads it."""
     lab.file("raw/things.sql", RAW_THINGS)
     tables = {type_: f"odd_{type_.replace(' ', '_')}" for type_ in EXTREMES}
     for type_, table in tables.items():

@@ -1,4 +1,4 @@
-"""Gates as Dagster sees them: an evaluation for the load_date, and a materialization only of what was published."""
+"""Gates as Dagster shows them: evaluations for the load_date, and materializations of published tables only."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def instance() -> dg.DagsterInstance:
 def run(
     lab: PipelineHarness, instance: dg.DagsterInstance, day: object = DAY, only: Sequence[str] = ()
 ) -> dg.ExecuteInProcessResult:
-    """One run of the lab's assets for a load_date."""
+    """Run the assets of a pipeline for a load_date."""
     return dg.materialize(
         pipeline_assets(lab.pipeline()),
         partition_key=str(day),
@@ -45,7 +45,7 @@ def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str 
 
 
 def steps(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """How each step ended, by its table or object."""
+    """Return how each step ended, by its table or object."""
     ends = {"STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"}
     return {
         ".".join(str(event.step_key).split("__")[-2:]): event.event_type_value
@@ -132,7 +132,7 @@ def test_downstream_tables_in_a_later_run_do_not_get_past_the_gate(
 
 
 def targets(result: dg.ExecuteInProcessResult, name: str) -> set[int | None]:
-    """The materializations that the checks of an asset say they are about."""
+    """Return the ids of the materializations that the checks of an asset refer to."""
     found = [e for e in result.get_asset_check_evaluations() if ".".join(e.asset_key.path[1:]) == name]
     assert found
     return {e.target_materialization_data.storage_id if e.target_materialization_data else None for e in found}
@@ -202,7 +202,7 @@ def test_a_missing_object_fails_one_check_and_the_others_have_no_result(
         ("s3.things", "missing"),
     ]
     assert [materialized(instance, things, name) for name in ("s3.things", "raw.things")] == [set(), set()]
-    assert things.rows("select count(*) from ops.alerts") == [(0,)], "nobody has to be told"
+    assert things.rows("select count(*) from ops.alerts") == [(0,)], "a missing object sends no alert"
 
 
 def test_a_failed_warning_is_recorded_and_published(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
@@ -212,7 +212,9 @@ def test_a_failed_warning_is_recorded_and_published(things: PipelineHarness, ins
     result = run(things, instance)
     assert result.success
     assert evaluations(result)["raw.things:light"] == (False, str(DAY))
-    assert list(evaluations(result)).index("raw.things:light") == 9, "of its table's the last: the UI opens a log there"
+    assert list(evaluations(result)).index("raw.things:light") == 9, (
+        "the failed check is the last one of its table, because the UI opens the log there"
+    )
     event = instance.get_latest_materialization_event(dg.AssetKey([things.name, "raw", "things"]))
     assert event is not None
     assert event.asset_materialization is not None

@@ -1,4 +1,4 @@
-"""What Dagster shows of a held load_date: the held table is red, what follows keeps the state that it had."""
+"""What Dagster shows of a held load_date: the held table is red, and the tables after it keep their state."""
 
 import logging
 import os
@@ -27,21 +27,21 @@ OTHERS = RAW_THINGS.replace("raw/things", "raw/others").replace("things.csv", "o
 
 @pytest.fixture
 def instance(lab: PipelineHarness) -> Iterator[dg.DagsterInstance]:
-    """The instance as it is in a home, on Postgres."""
+    """A Dagster instance on Postgres, as in a home."""
     folder.prepare(settings())
     with open_instance() as opened:
         yield opened
 
 
 def history(instance: dg.DagsterInstance, lab: PipelineHarness, name: str, check: str) -> list[tuple[str, str]]:
-    """Each row that Dagster has of a check, the latest first: its status and partition."""
+    """Return status and partition of each row that Dagster has of a check, the latest first."""
     key = dg.AssetCheckKey(table_key(lab.name, Relation.parse(name)), check)
     rows = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
     return [(row.status.value, str(row.partition)) for row in rows]
 
 
 def partitions(instance: dg.DagsterInstance, lab: PipelineHarness, name: str, *days: date) -> list[str | None]:
-    """What Dagster shows of load_dates."""
+    """Return the status that Dagster shows of each load_date."""
     key, wanted = table_key(lab.name, Relation.parse(name)), [str(day) for day in days]
     found = instance.get_status_by_partition(key, wanted, load_dates(lab.pipeline()))
     assert found is not None
@@ -49,14 +49,14 @@ def partitions(instance: dg.DagsterInstance, lab: PipelineHarness, name: str, *d
 
 
 def status(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> tuple[str, str | None]:
-    """How Dagster says that a run ended, and its tag."""
+    """Return the status of a run in Dagster, and its outcome tag."""
     found = instance.get_run_by_id(result.run_id)
     assert found is not None
     return found.status.value, found.tags.get(OUTCOME)
 
 
 def in_range(lab: PipelineHarness, instance: dg.DagsterInstance, **resources: Any) -> dg.ExecuteInProcessResult:
-    """One run over both load_dates."""
+    """Execute one run over both load_dates."""
     return dg.materialize(
         pipeline_assets(lab.pipeline()),
         instance=instance,
@@ -99,7 +99,7 @@ def test_only_the_held_table_changes_its_state_in_a_run_over_a_range_too(
     things.put_things(DOUBLED, NEXT)
     assert status(instance, in_range(things, instance)) == ("CANCELED", "held")
     rows = history(instance, things, "raw.things", "grain")
-    assert sorted(rows) == [("FAILED", str(NEXT)), ("SUCCEEDED", str(DAY))], "and none that is only planned"
+    assert sorted(rows) == [("FAILED", str(NEXT)), ("SUCCEEDED", str(DAY))], "no row is left that is only planned"
     assert history(instance, things, "marts.weighed", "grain") == [("SUCCEEDED", str(DAY))]
     for name in ("raw.things", "marts.weighed"):
         assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
@@ -118,7 +118,7 @@ def test_a_later_run_of_a_downstream_table_alone_is_refused_and_fails(
 
 
 def broken(lab: PipelineHarness) -> None:
-    """Another raw table that is held, and a mart that an error stops."""
+    """Add a raw table that is held and a mart whose build fails."""
     lab.file("raw/others.sql", OTHERS)
     lab.put(f"raw/others/load_date={DAY}/others.csv", DOUBLED)
     lab.put(f"raw/others/load_date={NEXT}/others.csv", DOUBLED)
@@ -165,7 +165,7 @@ def test_an_error_that_the_run_log_has_not_recorded_is_a_failure_too(
 def ended_at(
     lab: PipelineHarness, instance: dg.DagsterInstance, event_type: str, end: Callable[[], None]
 ) -> dg.ExecuteInProcessResult:
-    """What came of a run that something ends while Dagster writes its last event of a kind."""
+    """Execute a run and call `end` while Dagster writes its last event of the type."""
 
     class End(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -1,4 +1,4 @@
-"""What the UI shows of delivered text is that text: it is no markup, breaks out of no cell, and ends no line."""
+"""The UI shows delivered text as text: it is not markup, and it breaks out of no table cell or line."""
 
 import base64
 import re
@@ -79,7 +79,7 @@ def bars(picture: ET.Element) -> list[int]:
 def test_a_label_of_a_chart_is_text(label: str) -> None:
     picture = chart([(label, 1.0)])
     assert texts(picture) == ["orders by hour: marts.kpi, 2025-03-01", label, "1"]
-    assert len(list(picture.iter())) == 6, "the picture, its ground, its title; a label, a bar and a number"
+    assert len(list(picture.iter())) == 6, "the chart, its background, its title; a label, a bar and a number"
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\x01", "\x1b", "\x0b", "\ufffe", "\ud800"])
@@ -98,11 +98,13 @@ def test_bars_are_as_long_as_their_values_and_null_has_none() -> None:
     room = drawing.WIDTH - 90 - (drawing.LETTER + 16)
     assert bars(picture)[2:] == [0, 0, 0, room]
     assert bars(chart([("a", 4.0), ("b", 2.0)])) == [room, room // 2 + room % 2]
-    assert bars(chart([("a", 0.0), ("b", None)])) == [0, 0], "nothing is divided by nothing"
-    assert bars(chart([("a", -1.0), ("b", -4.0)])) == [0, 0], "below zero there is no bar, and none of others' length"
+    assert bars(chart([("a", 0.0), ("b", None)])) == [0, 0], "0 is not divided by 0"
+    assert bars(chart([("a", -1.0), ("b", -4.0)])) == [0, 0], (
+        "a negative value has no bar and does not change the other bars"
+    )
     endless = chart([("a", float("inf")), ("b", float("nan")), ("c", -float("inf")), ("d", 2.0)])
     assert texts(endless)[2::2] == ["Infinity", "NaN", "-Infinity", "2"]
-    assert bars(endless) == [room, 0, 0, room], "an infinite one goes to the end"
+    assert bars(endless) == [room, 0, 0, room], "the bar of an infinite value has the full length"
 
 
 def test_long_labels_are_cut_and_bars_begin_after_the_longest() -> None:
@@ -125,7 +127,7 @@ def test_a_chart_is_embedded_in_the_metadata() -> None:
 
 @pytest.mark.parametrize(("letters", "pressed"), [(89, None), (90, "624")])
 def test_a_title_that_is_too_long_for_its_line_is_compressed(letters: int, pressed: str | None) -> None:
-    """And not cut off: its end says how many bars there are."""
+    """A title is not cut off, because its end says how many bars there are."""
     heading = next(ET.fromstring(drawing.small_svg([], "h" * letters)).iter(f"{SVG}text"))
     assert heading.get("textLength") == pressed
 
@@ -155,7 +157,7 @@ def test_the_bars_are_a_table_that_fits_the_page() -> None:
 @pytest.mark.parametrize("label", ["a" * 200, "*" * 200, "<script>", "█" * 30])
 @pytest.mark.parametrize("count", [1, 7, 15, 24, 40])
 def test_the_bars_are_short_enough_to_be_shown_at_once(label: str, count: int) -> None:
-    """And say how many are left out."""
+    """The table also says how many rows are left out."""
     text = bar_table(Chart(x="x" * 63, y="y" * 63), [(label, -1.234567e-300 * n) for n in range(count)]).value
     assert len(text) < INLINE
     lines = text.splitlines()[2:]
@@ -164,10 +166,10 @@ def test_the_bars_are_short_enough_to_be_shown_at_once(label: str, count: int) -
 
 
 def test_the_small_chart_is_low_enough_for_a_description() -> None:
-    """Upright where the labels are short; else the first rows and how many more there are."""
+    """Bars are vertical if the labels are short; otherwise the first rows are drawn and the others counted."""
     hours = ET.fromstring(drawing.small_svg([(str(n), 1000.0 + n) for n in range(24)], "by hour"))
     assert (hours.attrib["height"], len(list(hours.iter(f"{SVG}rect")))) == ("190", 25)
-    assert texts(hours) == ["by hour", *map(str, range(24)), "1,023"], "only the highest has room for its value"
+    assert texts(hours) == ["by hour", *map(str, range(24)), "1,023"], "only the highest bar has room for its value"
     days = ET.fromstring(drawing.small_svg([("Mon", 5.0), ("Tue", None), ("<b>", float("inf"))], "by day & more"))
     assert texts(days) == ["by day & more", "Mon", "5", "Tue", "NULL", "<b>", "Infinity"]
     assert [found.attrib["height"] for found in days.iter(f"{SVG}rect")] == ["190", "120", "0", "120"]

@@ -1,4 +1,4 @@
-"""What a step makes of an error and of somebody who stops it."""
+"""How a step reports an error, and how it is stopped."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from kpi_assets.warehouse.connection import WarehouseError
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_a_step_raises_keyboard_interrupt(how: signal.Signals) -> None:
     with (
-        raise_execution_interrupts(),  # as Dagster has it around a step
+        raise_execution_interrupts(),  # as Dagster does around a step
         pytest.raises(KeyboardInterrupt),
         user_errors_as_failures(dg.build_op_context()),
     ):

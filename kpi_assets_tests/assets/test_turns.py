@@ -1,4 +1,4 @@
-"""Runs of one load_date take turns: two of them at once would publish each other's inputs anew."""
+"""Runs of one load_date wait for each other: concurrent runs would replace each other's inputs."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ WAITING = "waiting for another run of its load_date"
 
 
 def nothing(_phase: str, _done: int, _total: int) -> None:
-    """Hear of nothing."""
+    """Ignore progress."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def runs(pool: ThreadPoolExecutor) -> Iterator[Callable[[str], Run]]:
-    """Opens runs; whoever waits for one in the pool waits no longer than the test."""
+    """Yield a function that opens runs; all are closed at the end of the test, so nothing waits for them longer."""
     opened = []
 
     def start(run_id: str) -> Run:
@@ -37,7 +37,7 @@ def runs(pool: ThreadPoolExecutor) -> Iterator[Callable[[str], Run]]:
 
     yield start
     for run in opened:
-        with suppress(psycopg.Error):  # it is closed
+        with suppress(psycopg.Error):  # the run is closed already
             run.close()
 
 
@@ -83,7 +83,7 @@ def test_a_run_keeps_its_lock_between_builds_and_does_not_wait_for_itself(
     for _ in range(2):
         run.context(pipeline, lab.s3, lambda *said: told.append(said), DAY)
     assert told == []
-    assert lab.rows("select run_id from ops.pipeline_runs") == [("first",)], "it is one run, opened once"
+    assert lab.rows("select run_id from ops.pipeline_runs") == [("first",)], "the run was opened once"
 
 
 def test_a_recheck_waits_for_a_run_of_its_load_date(

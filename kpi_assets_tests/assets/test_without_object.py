@@ -1,4 +1,4 @@
-"""A raw table whose source is no object has no s3 asset, no landing and no accounts of records, and is a raw table."""
+"""A raw table whose source is not an object has no s3 asset, no landing and no row accounting, and is still raw."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ THINGS = Relation("raw", "things")
 
 @pytest.fixture
 def fed(tmp_path: Path) -> Pipeline:
-    """The pipeline whose raw table is fed by something else, which no header can say yet."""
+    """A pipeline whose raw table has another source than an object, which no header can say yet."""
     pipeline = Tree(tmp_path / "sql").load()
     table = pipeline.tables[THINGS]
     _, lines, _ = split(table.path, table.path.read_text())

@@ -1,4 +1,4 @@
-"""The sensor `alerts`: what runs in Dagster do to the outbox, and what a person hears of it."""
+"""The sensor `alerts`: what runs in Dagster write to the outbox, and which messages are sent."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -28,7 +28,7 @@ def instance() -> dg.DagsterInstance:
 
 @pytest.fixture
 def web(stack: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    """The receiver of alerts, named by the settings."""
+    """A receiver of alerts that the settings name."""
     with Web.open() as receiver:
         monkeypatch.setenv("KPI_ALERT_WEBHOOK_URL", receiver.url)
         monkeypatch.setenv("KPI_UI_URL", "https://dagster.example.com")
@@ -39,7 +39,7 @@ def web(stack: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 
 class Ticks:
-    """The sensor of a lab's pipeline, with its cursor."""
+    """The alerts sensor of a pipeline, with its cursor; a call is a tick."""
 
     def __init__(self, lab: PipelineHarness, instance: dg.DagsterInstance) -> None:
         self.sensor, self.instance = alerts_sensor([lab.pipeline()]), instance
@@ -101,7 +101,7 @@ def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
 
 
 def range_run(lab: PipelineHarness, instance: dg.DagsterInstance, first: date, last: date) -> dg.ExecuteInProcessResult:
-    """A single run over a range of load_dates."""
+    """Execute a single run over a range of load_dates."""
     return dg.materialize(
         pipeline_assets(lab.pipeline()),
         instance=instance,
@@ -145,7 +145,7 @@ def test_held_load_dates_of_a_range_are_one_message(
 
 
 def failed_run(lab: PipelineHarness, instance: dg.DagsterInstance, job: str = "", **tags: str) -> str:
-    """A run whose process never came to open the run log."""
+    """Create a run that failed before its process wrote to the run log; return its id."""
     jobs = [pipeline_job(lab.pipeline()), recheck_job(lab.pipeline()), history_job()]
     defs = dg.Definitions(assets=pipeline_assets(lab.pipeline()), jobs=jobs, resources=RESOURCES)
     run = instance.create_run_for_job(defs.resolve_job_def(job or lab.name), tags=tags)
@@ -176,7 +176,7 @@ def test_each_lost_run_of_a_load_date_is_counted_once(
     tick = Ticks(things, instance)
     _, last = [failed_run(things, instance, **{"dagster/partition": str(DAY)}) for _ in range(2)]
     assert tick() == tick() == TOLD
-    tick.cursor = None  # a whole day is looked at again
+    tick.cursor = None  # the tick looks at a whole day again
     assert tick() == TOLD
     assert things.rows("select run_id, occurrences from ops.alerts") == [(last, 2)]
     assert len(web.bodies) == 1
@@ -201,7 +201,7 @@ def test_a_failed_run_of_no_pipeline_is_reported_once(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     things.put_things(DOUBLED)
-    known = materialize(things, instance)  # of all assets: its job and selection name no pipeline
+    known = materialize(things, instance)  # a run of all assets: neither its job nor its selection names a pipeline
     instance.add_run(dg.DagsterRun("__ASSET_JOB", run_id=known.run_id[::-1], status=dg.DagsterRunStatus.FAILURE))
     run_id = failed_run(things, instance, "run_history")
     tick = Ticks(things, instance)
@@ -225,7 +225,7 @@ def test_a_failed_run_of_no_pipeline_waits_for_a_pipeline_that_can_report_it(
     things.rows("delete from ops.migrations where version > 1 returning 1")
     tick = Ticks(things, instance)
     assert tick() == TOLD
-    assert tick.cursor is None, "it is looked at again"
+    assert tick.cursor is None, "the next tick looks at the run again"
 
 
 def test_the_oldest_of_many_failed_runs_is_reported_too(
@@ -260,7 +260,7 @@ def test_a_problem_is_named_in_the_tick(things: PipelineHarness, instance: dg.Da
     said = tick()
     assert said is not None
     assert f'database "{things.name}" does not exist' in said
-    assert tick.cursor is None, "runs that failed meanwhile are looked at again"
+    assert tick.cursor is None, "the next tick looks again at runs that failed meanwhile"
     things.put_things(DOUBLED)
     materialize(things, instance)
     web.answers = [503]

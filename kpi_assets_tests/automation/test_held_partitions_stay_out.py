@@ -1,8 +1,8 @@
 """A held load_date reaches nothing in any other run.
 
-Dagster's own gates hold within one run. Its backfills and automation conditions start others: of a table that looks
-back, of weekly and of unpartitioned assets. These go by materializations, of which a held load_date has none.
-Not here: what the sensor asks for (test_lookback.py).
+Dagster's own gates hold within one run. Its backfills and automation conditions start other runs: of a table that looks
+back, of weekly and of unpartitioned assets. These follow materializations, of which a held load_date has none.
+Not here: what the sensor requests (test_lookback.py).
 """
 
 import logging
@@ -36,10 +36,10 @@ INSTANCE = {
 
 @pytest.fixture
 def week(harness: SensorHarness) -> list[date]:
-    """A week's load_dates with a table that looks back: the third is held, all others are good."""
+    """Land the load_dates of a week, with a table that looks back: the third is held, all others are good."""
     shop = harness.shop
     shop.day += timedelta(days=20)
-    shop.day -= timedelta(days=(shop.day.weekday() + 1) % 7)  # Dagster's weeks begin with a Sunday
+    shop.day -= timedelta(days=(shop.day.weekday() + 1) % 7)  # weeks of Dagster begin on Sunday
     path = shop.folder / "pipeline.yaml"
     lines = [line for line in path.read_text().splitlines() if not line.startswith("start_date:")]
     path.write_text("\n".join([*lines, f"start_date: {shop.day}", ""]))
@@ -84,12 +84,14 @@ def test_a_dagster_backfill_builds_nothing_from_a_held_load_date(
             assert backfill is not None
             if backfill.status != BulkActionStatus.REQUESTED:
                 break
-        assert backfill.status == BulkActionStatus.COMPLETED_FAILED, "it ends, and says that not all is there"
+        assert backfill.status == BulkActionStatus.COMPLETED_FAILED, (
+            "the backfill ends, and says that not all partitions were built"
+        )
         runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "leak"}))
         ended = {run.tags["dagster/partition"]: run.status for run in runs if OUTCOME in run.tags}
         assert ended[str(week[2])] == dg.DagsterRunStatus.CANCELED
         refused = {run.tags["dagster/partition"] for run in runs if run.status == dg.DagsterRunStatus.FAILURE}
-        assert refused <= {str(day) for day in week[4:]}, "load_dates that it did not build, and whose window it built"
+        assert refused <= {str(day) for day in week[4:]}, "the load_dates that were not built, and whose window was"
         found = {
             name: sorted(instance.get_materialized_partitions(key))
             for name, key in zip(
@@ -132,7 +134,7 @@ def test_an_automation_condition_requests_nothing_of_a_held_load_date(harness: S
 def test_a_run_of_the_table_that_looks_back_is_refused_for_a_held_load_date(
     harness: SensorHarness, week: list[date]
 ) -> None:
-    """Only what looks back, of the held load_date, in a run of its own."""
+    """The run has only the table that looks back, for the held load_date."""
     harness.run(week[2])
     result = harness.run(week[2], only=harness.keys("marts.recent"))
     assert not result.success

@@ -1,4 +1,4 @@
-"""A table that looks back: the sensor rebuilds exactly the load_dates that a late or replaced one concerns."""
+"""A table that looks back: the sensor rebuilds exactly the load_dates that a late or replaced one affects."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ BUILDS = "select count(*) from ops.pipeline_runs where job = 'raw.things' and lo
 
 @pytest.fixture
 def recent(harness: SensorHarness) -> Iterator[SensorHarness]:
-    """The harness with such a table, and load_dates that no other test sees."""
+    """The harness with a table that looks back, and load_dates that no other test sees."""
     harness.shop.day += timedelta(days=10)
     harness.shop.file("marts/recent.sql", RECENT)
     yield harness
@@ -34,7 +34,7 @@ def land(harness: SensorHarness, number: int, body: bytes | None = None) -> None
 
 
 def settle(harness: SensorHarness) -> list[dict[date, list[str]]]:
-    """Tick and run until nothing is asked for; of each tick what was asked for: the tables, or none for all."""
+    """Tick and run until nothing is requested; return the requested tables of each tick, none meaning all tables."""
     asked = []
     while requests := harness.tick():
         asked.append(
@@ -63,7 +63,7 @@ def test_a_late_load_date_is_run_and_then_only_the_load_dates_that_look_back_on_
         {days(recent)[1]: []},
         {days(recent)[2]: ["marts.recent"], days(recent)[3]: ["marts.recent"]},
     ]
-    assert recent.shop.rows(BUILDS.format(days(recent)[2])) == [(1,)], "nothing else of it was built again"
+    assert recent.shop.rows(BUILDS.format(days(recent)[2])) == [(1,)], "nothing else of the load_date was built again"
     assert {status.state for status in recent.shop.plan(days(recent)[0], days(recent)[-1])} == {"published"}
 
 
@@ -121,11 +121,11 @@ def test_a_range_with_a_held_load_date_leaves_it_out_of_every_window(recent: Sen
     assert recent.materialized("marts.recent") == [str(day) for day in days(recent) if day != days(recent)[2]]
     bound = "select 1 from ops.published where asset = 'marts.recent' and inputs ? 'raw.labels@{}'"
     assert recent.shop.rows(bound.format(days(recent)[2])) == []
-    assert len(recent.shop.rows(bound.format(days(recent)[1]))) == 1, "of the load_date after the held one"
+    assert len(recent.shop.rows(bound.format(days(recent)[1]))) == 1, "the input of the load_date after the held one"
 
 
 def test_concurrent_runs_end_with_the_same_rows_as_runs_one_after_another(recent: SensorHarness) -> None:
-    """Whichever looked back too early is found and built again."""
+    """A load_date that looked back too early is found and built again."""
     for number in range(6):
         land(recent, number)
     with ThreadPoolExecutor(3) as pool:

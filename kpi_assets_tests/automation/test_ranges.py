@@ -1,4 +1,4 @@
-"""A single run over a range of load_dates: each is published, held or left out by itself, and the run tells."""
+"""A single run over a range of load_dates: each is published, held or skipped by itself, and the run reports it."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -21,7 +21,7 @@ def days_from(first: date, count: int) -> list[date]:
 
 
 def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """The steps that failed, with what they said."""
+    """Return the error of each step that failed."""
     return {
         event.step_key.partition("__")[2].replace("__", "."): str(event.step_failure_data.user_failure_data.description)
         for event in result.all_events
@@ -30,7 +30,7 @@ def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
 
 
 def status(harness: SensorHarness, result: dg.ExecuteInProcessResult) -> str:
-    """How Dagster says that a run ended."""
+    """Return the status of a run in Dagster."""
     found = harness.instance.get_run_by_id(result.run_id)
     assert found is not None
     return found.status.value
@@ -73,7 +73,7 @@ def test_gaps_and_a_bad_load_date_do_not_stop_the_other_load_dates(harness: Sens
     assert shop.rows("select load_date from marts.heavy where load_date >= '2026-03-01' order by 1") == [
         (day,) for day in good
     ]
-    assert failures(result) == {}, "what is held is no error"
+    assert failures(result) == {}, "a held table is no error"
     assert status(harness, result) == "CANCELED"
     states = [status.state for status in shop.plan(days[0], days[-1])]
     assert [states.count(state) for state in ("published", "held", "missing")] == [27, 1, 3]
@@ -94,7 +94,7 @@ def test_each_load_date_has_its_own_check_results(harness: SensorHarness) -> Non
 
 
 def test_a_run_that_holds_a_table_builds_nothing_from_its_earlier_publish(harness: SensorHarness) -> None:
-    """As in a run of one load_date, where Dagster builds nothing behind a failed step."""
+    """A run of one load_date does the same: Dagster builds nothing after a failed step."""
     shop = harness.shop
     shop.land(shop.day)
     shop.land(shop.next)

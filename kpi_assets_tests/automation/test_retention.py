@@ -1,4 +1,4 @@
-"""Retention by itself: the job and its schedule, for who asks for them, and a sensor that leaves dropped rows alone."""
+"""Automatic retention: the job and its schedule, if pipeline.yaml has them, and a sensor that ignores dropped rows."""
 
 import dagster as dg
 

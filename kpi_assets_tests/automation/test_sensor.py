@@ -247,7 +247,7 @@ def test_recent_load_dates_are_looked_at_during_the_rest_after_a_sweep(
     assert harness.tick() == []
     shop.land()
     shop.land(today - timedelta(days=2))
-    assert harness.requested() == [today - timedelta(days=2)], "the old one waits for the next sweep"
+    assert harness.requested() == [today - timedelta(days=2)], "the old load_date waits for the next sweep"
     harness.cursor = None
     assert harness.requested() == [shop.day]
 

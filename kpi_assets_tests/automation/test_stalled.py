@@ -1,4 +1,4 @@
-"""A sensor or schedule that fails again and again is an incident that is told once, whatever else fails."""
+"""A sensor or schedule that fails again and again is an incident that is reported once, whatever else fails."""
 
 import time
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def web(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 
 def ticked(instance: dg.DagsterInstance, starter: Starter, *statuses: TickStatus) -> None:
-    """Ticks of a sensor or schedule that is on, as the daemon records them."""
+    """Record ticks of a sensor or schedule that is on, as the daemon does."""
     starter.switch(instance, on=True)
     if starter.state(instance) is None:
         instance.add_instigator_state(starter._fresh().with_status(InstigatorStatus.DECLARED_IN_CODE))
@@ -94,7 +94,7 @@ def pipelines(labs: list[PipelineHarness]) -> list[Pipeline]:
 
 
 def tick(labs: list[PipelineHarness], instance: dg.DagsterInstance) -> str | None:
-    """One tick of the sensor `alerts`."""
+    """Evaluate one tick of the sensor `alerts`."""
     with dg.build_sensor_context(instance=instance) as context:
         return alerts_sensor(pipelines(labs)).evaluate_tick(context).skip_message
 
@@ -115,7 +115,7 @@ def test_a_starter_that_failed_more_often_than_allowed_is_stalled(
     ticked(instance, every[0], TickStatus.SKIPPED)
     every[2].switch(instance, on=False)
     left = [each.starter for each in ticks.stalled(instance, every)]
-    assert left == [every[1], *every[3:]], "it looked again, or is off"
+    assert left == [every[1], *every[3:]], "one had a good tick again, and one is off"
 
 
 def test_a_stalled_sensor_is_reported_once_and_recovers_with_its_next_good_tick(
@@ -167,7 +167,9 @@ def test_if_its_own_outbox_cannot_be_used_another_pipeline_reports_it(
     assert "ahead of this kpi_assets" in said
     assert labs[1].rows(OPEN) == [("stalled", sensor.name, True)]
     tick(labs, instance)
-    assert [body["kind"] for body in web.bodies] == ["stalled", "stalled"], "its own outbox tells it too, once it can"
+    assert [body["kind"] for body in web.bodies] == ["stalled", "stalled"], (
+        "its own outbox reports it too, as soon as it can be used"
+    )
     ticked(instance, sensor, TickStatus.SUCCESS)
     tick(labs, instance)
     assert {row for lab in labs for row in lab.rows(OPEN)} == {
@@ -198,7 +200,9 @@ def test_an_unexpected_error_in_one_pipeline_does_not_stop_the_alerts_of_another
     ticked(instance, ALERTS_SENSOR, *failures(ALERTS_SENSOR))
     with pytest.raises(AlertsError):
         tick(labs, instance)
-    assert labs[1].rows(OPEN)[-1] == ("stalled", "alerts", True), "it records of itself while any pipeline can be used"
+    assert labs[1].rows(OPEN)[-1] == ("stalled", "alerts", True), (
+        "the alerts sensor records its own incident as long as any pipeline can be used"
+    )
 
 
 def test_if_the_alerts_sensor_is_stalled_the_first_working_sensor_reports_it(harness: SensorHarness, web: Web) -> None:

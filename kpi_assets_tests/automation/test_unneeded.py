@@ -1,4 +1,4 @@
-"""A run that was asked for by the sensor looks again when it begins: what was done meanwhile is not done twice."""
+"""A run that the sensor requested looks again when it begins, so that nothing is built twice."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -17,7 +17,7 @@ TABLES = ["marts.heavy", "marts.weighed", "raw.labels", "raw.things"]
 
 
 def built(harness: SensorHarness, day: date | None = None) -> dict[str, int]:
-    """How often each table of a load_date was published, superseded or not."""
+    """Return how often each table of a load_date was published, superseded or not."""
     query = "select asset, count(*) from ops.publishes where load_date = '{}' group by asset order by asset"
     return dict(harness.shop.rows(query.format(day or harness.shop.day)))
 
@@ -36,10 +36,10 @@ def test_a_load_date_that_a_person_built_meanwhile_is_not_built_again(harness: S
     assert result.success
     assert built(harness) == dict.fromkeys(TABLES, 1)
     said = f"There is nothing left to do for {shop.day}: All 4 tables are what S3 and the SQL make of them."
-    assert logged(result, harness.instance) == [said] * 2, "one for each object; what follows on them is skipped"
+    assert logged(result, harness.instance) == [said] * 2, "one line for each object; the tables after them are skipped"
     assert [event.step_key for event in result.all_events if event.is_step_skipped] != []
     assert result.get_asset_materialization_events() == []
-    assert shop.rows("select count(*) from ops.pipeline_runs") == before, "nothing is written down"
+    assert shop.rows("select count(*) from ops.pipeline_runs") == before, "nothing is recorded"
     run = harness.instance.get_run_by_id(result.run_id)
     assert run is not None
     assert run.tags[OUTCOME] == "unneeded"
@@ -94,7 +94,7 @@ def test_a_load_date_that_changed_again_is_built(harness: SensorHarness) -> None
 
 
 def test_only_the_requested_tables_are_built_and_only_once(harness: SensorHarness) -> None:
-    """A run of some tables, which waits behind no object."""
+    """The run has some tables only, and waits for no object."""
     shop = harness.shop
     shop.land()
     assert harness.run(shop.day).success

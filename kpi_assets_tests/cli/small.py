@@ -1,4 +1,4 @@
-"""A small pipeline of the command's own: one raw table and a mart, whose objects a test writes itself."""
+"""A small pipeline for tests of the command: one raw table and a mart, whose objects a test writes itself."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ FIRST = date(2025, 1, 1)
 
 
 def write_sql(sql: Path, **files: str) -> Path:
-    """The tree of it below a folder; `files` are more of `marts`, or take the place of its own `things`."""
+    """Write the sql tree of the pipeline below a folder; `files` are added to `marts`, or replace its own `things`."""
     texts = {"raw/things": RAW_THINGS, "marts/things": MART, **{f"marts/{name}": text for name, text in files.items()}}
     for name, text in texts.items():
         path = sql / NAME / f"{name}.sql"
@@ -27,14 +27,14 @@ def write_sql(sql: Path, **files: str) -> Path:
 
 
 def upload(kpi: CliHarness, day: date, body: bytes = GOOD) -> None:
-    """The object of a load_date."""
+    """Upload the object of a load_date."""
     kpi.stack.make_bucket(BUCKET)
     kpi.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=body)
 
 
 @contextmanager
 def of_few_sessions(folder: Path, load_dates: int, sessions: int) -> Iterator[CliHarness]:
-    """The command on a server that takes so many sessions, with the objects of so many load_dates."""
+    """Yield the command on a server with a limited number of sessions, and with the objects of some load_dates."""
     with (
         Stack(folder / "home") as stack,
         psycopg.connect(stack.environment()["KPI_POSTGRES_URL"], autocommit=True) as connection,

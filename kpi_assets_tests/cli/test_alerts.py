@@ -1,4 +1,4 @@
-"""`kpi alerts`, and what `kpi run` tells at its end."""
+"""`kpi alerts`, and the alerts that `kpi run` sends at its end."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -49,7 +49,7 @@ def test_a_run_sends_alerts_at_its_end_and_a_dead_channel_does_not_fail_it(
     detail = f"raw.things: grain (1 bad row); the candidate is kept as {candidate}"
     verdict = f"/runs/{run_id}?logs=step%3A{NAME}__raw__things%7Ctype%3AASSET_CHECK_EVALUATION"
     link = f"http://127.0.0.1:3000{verdict}"
-    assert verdict not in said.out, "nobody knows of a web UI"
+    assert verdict not in said.out, "no web UI is known"
     assert [(body["title"], body["details"], body["link"], body["run_id"]) for body in web.bodies] == [
         (title, [detail], link, run_id)
     ]

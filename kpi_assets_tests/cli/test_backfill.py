@@ -1,4 +1,4 @@
-"""`kpi backfill`: each landed load_date of a range; one that is held stops no other, and twice is as once."""
+"""`kpi backfill` builds each landed load_date of a range; a held one stops no other, and a repeat changes nothing."""
 
 from datetime import date
 
@@ -61,7 +61,7 @@ def test_a_second_backfill_publishes_the_same_tables(kpi: CliHarness, said: Outp
     first, ids = kpi.rows(CHECKSUMS, BAD, GOOD), kpi.published(GOOD)
     kpi("backfill", "instacart", "--from", GOOD, "--to", GOOD)
     assert kpi.rows(CHECKSUMS, BAD, GOOD) == first
-    assert all(kpi.published(GOOD)[name] > before for name, before in ids.items()), "they were built again"
+    assert all(kpi.published(GOOD)[name] > before for name, before in ids.items()), "the tables were built again"
 
 
 def test_a_range_in_which_nothing_landed_builds_nothing(kpi: CliHarness, said: Output) -> None:

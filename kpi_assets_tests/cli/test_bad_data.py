@@ -1,6 +1,6 @@
-"""Bad data: each fault of the sample generator, and of objects that are not there, is a held gate that names it.
+"""Bad data: each fault of the sample generator, and each missing object, is named by the gate that holds it.
 
-One backfill over a load_date for each; what it says is cut into load_dates and read.
+One backfill runs over a load_date for each fault; its output is split by load_date.
 """
 
 import json
@@ -26,7 +26,7 @@ PLANTED = [
     ["duplicate_line", "orphan_product", "orphan_order", "reordered_7"],
     ["short_row", "backslash_dot"],
 ]
-WARNS = "prior_order_without_lines"  # which is published, with a warning: test_backfill.py
+WARNS = "prior_order_without_lines"  # this fault is published with a warning: test_backfill.py
 DAYS = {fault: FIRST + timedelta(days=n) for n, faults in enumerate(PLANTED) for fault in faults}
 ORDERS, LINES, PRODUCTS = "raw.orders", "raw.order_products_prior", "raw.products"
 FILES = {ORDERS: "orders.csv", LINES: "order_products__prior.csv", PRODUCTS: "products.csv"}
@@ -35,7 +35,7 @@ SWAPPED = HEADER.replace("order_dow,order_hour_of_day", "order_hour_of_day,order
 
 
 class BackfillOutput:
-    """What the backfill said, by load_date."""
+    """The output of the backfill, by load_date."""
 
     def __init__(self, kpi: CliHarness) -> None:
         self.kpi = kpi
@@ -64,7 +64,7 @@ class BackfillOutput:
         return found
 
     def samples(self, fault: str, of: str) -> list[dict[str, Any]]:
-        """The bad rows that were printed of a check, `schema.table check`."""
+        """Return the printed bad rows of a check, `schema.table check`."""
         found = self.by_day[DAYS[fault]]
         start = found.index(f"{of}: the first of the bad rows") + 1
         rows = []
@@ -75,7 +75,7 @@ class BackfillOutput:
         return rows
 
     def numbered(self, fault: str, file: str, part: bytes) -> int:
-        """The number of the one line of a file that holds `part`."""
+        """Return the number of the only line of a file that contains `part`."""
         [number] = [n for n, line in enumerate(self.content[DAYS[fault], file], start=1) if part in line]
         return number
 
@@ -86,7 +86,7 @@ def backfill(kpi: CliHarness) -> BackfillOutput:
 
 
 def held(fault: str, table: str, *checks: str) -> str:
-    """How the held build of a raw table is backfill, but for the candidate's number."""
+    """Return the line of a held build of a raw table, without the number of the candidate."""
     day = DAYS[fault]
     return (
         f"held {table}: held by {', '.join(checks)}; read from s3://kpi-instacart/{key(FILES[table], day)}; "
@@ -210,7 +210,7 @@ def test_an_object_with_only_its_header_is_held(backfill: BackfillOutput) -> Non
     assert backfill.line("header_only", f"held {ORDERS}").startswith(held("header_only", ORDERS, "min_rows"))
 
 
-@pytest.mark.usefixtures("published")  # elsewhere, so that each table is there
+@pytest.mark.usefixtures("published")  # another load_date, so that each table exists
 def test_nothing_of_a_held_load_date_is_published(backfill: BackfillOutput) -> None:
     published = {day: set(backfill.kpi.published(day)) for day in DAYS.values()}
     small = {"raw.aisles", "raw.departments"}

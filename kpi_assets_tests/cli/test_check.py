@@ -1,4 +1,4 @@
-"""`kpi check` says all that is wrong with the files at once, without a server, and other commands say the same."""
+"""`kpi check` shows all errors of the files at once, without a server, and other commands show the same errors."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def kpi(tree: Tree, tmp_path: Path) -> Kpi:
-    """The command in a home where nothing was ever started."""
+    """The command in a home in which no server was ever started."""
     return Kpi(tmp_path / "home", tmp_path, KPI_SQL_DIR=str(tree.root))
 
 
@@ -47,7 +47,7 @@ def test_all_errors_of_the_named_pipelines_are_shown_with_their_lines(kpi: Kpi, 
     found = json.loads(kpi("check", "shop", "--format", "json", code=2).out)
     assert [(error["file"], error["line"]) for error in found] == [(str(path), n) for path, n, _ in errors[:4]]
     assert [error["problem"] for error in found] == [line.split(": ", 2)[2] for line in lines[:4]]
-    # Other commands say the same of the pipeline that they are about, each error in a line.
+    # Other commands show the errors of the pipeline they are called for, one a line.
     assert kpi("url", "shop", code=1).err.splitlines() == lines[:4]
 
 

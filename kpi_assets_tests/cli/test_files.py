@@ -1,4 +1,4 @@
-"""Files below sql/: a wrong one stops every command before any server is asked, with its name and line."""
+"""An error in a file below sql/ stops every command before it connects to a server; the message has file and line."""
 
 from pathlib import Path
 

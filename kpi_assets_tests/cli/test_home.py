@@ -21,7 +21,7 @@ DAY = "2025-06-01"
 
 
 class Shell:
-    """A shell in some folder, where no setting says which home it is."""
+    """A shell in some folder, without a setting that names the home."""
 
     def __init__(self, kpi: Kpi) -> None:
         self.kpi = kpi
@@ -65,7 +65,7 @@ def test_a_subfolder_has_the_home_and_the_tree_of_the_project_above_it(place: Pa
     )
     assert landed.line("landed").startswith("landed s3://")
     again = shell.at(place / "link")("land", small.NAME, "--load-date", DAY, "--from", ".")
-    assert again.line("unchanged").startswith("unchanged s3://"), "through a symbolic link it is the same project"
+    assert again.line("unchanged").startswith("unchanged s3://"), "a symbolic link leads to the same project"
     assert list(place.rglob(".kpi")) == [project / ".kpi"]
     assert home_of(shell.at(project / "day")("status").out) == str(project / ".kpi")
 
@@ -149,7 +149,7 @@ def _open_umask() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_open_umask")
 def test_nothing_in_a_home_is_open_to_others(place: Path, shell: Shell) -> None:
-    """Whatever the umask: data, logs, and what Dagster makes of a run."""
+    """With any umask, this is true of data, logs and what Dagster writes for a run."""
     home = place / "umask"
     kpi = shell.at(place / "project")
     environment = {"KPI_HOME": str(home), "KPI_SQL_DIR": str(place / "project" / "sql")}
@@ -195,9 +195,9 @@ def test_files_outside_of_the_home_have_the_mode_that_the_umask_gives(kpi: CliHa
 
 
 def test_the_services_of_kpi_up_get_its_home_and_its_sql_tree(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They run in folders of their own, and would find another project there, or none."""
+    """The services run in folders of their own, where they would find another project, or none."""
     for name in ("KPI_HOME", "KPI_SQL_DIR"):
-        monkeypatch.setenv(name, "")  # so that it is put back as it was
+        monkeypatch.setenv(name, "")  # so that monkeypatch restores it
         monkeypatch.delenv(name)
     monkeypatch.chdir(place / "project" / "day")
     settings.cache_clear()

@@ -1,4 +1,4 @@
-"""`kpi land`."""
+"""`kpi land` uploads the files of a folder to their keys."""
 
 import os
 from datetime import date
@@ -98,7 +98,7 @@ NORTH, SOUTH = b"receipt\n1\n", b"receipt\n2\n"
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Path:
-    """A tree with the pipeline, for KPI_SQL_DIR; files are landed from the folder beside it."""
+    """A sql tree with the pipeline, for KPI_SQL_DIR; files are landed from the folder beside it."""
     for name, text in STORES.items():
         path = tmp_path / "sql" / "stores" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is lost or described by no file is named by every command that looks, and mended by those that act."""
+"""Lost rows, and tables that no file describes, are named by commands that read and repaired by those that write."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ LAST = ("--from", FIRST, "--to", SECOND)
 
 
 class SmallPipeline:
-    """The command on a pipeline whose two load_dates are published."""
+    """The command on a small pipeline with two published load_dates."""
 
     def __init__(self, kpi: CliHarness, folder: Path) -> None:
         self.kpi, self.sql = kpi, write_sql(folder / "sql")
@@ -107,7 +107,9 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     asked = small.kpi.process("drop", NAME, "marts.things", code=2, KPI_SQL_DIR=str(small.sql))
     assert f"{orphan} goes; no file describes it." in asked.out
     assert "error: Nobody is there to answer, so nothing was dropped: say --yes to drop it." in asked.err
-    assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], "nobody said yes"
+    assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], (
+        "the question was not answered with yes"
+    )
     assert small("drop", NAME, "marts.things", "--yes").line("dropped") == (
         f"dropped {orphan}; the ledger keeps what was published."
     )

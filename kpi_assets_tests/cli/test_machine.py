@@ -1,4 +1,4 @@
-"""What is wrong with the machine fails (exit 1) in one sentence, and leaves what is published as it is."""
+"""An infrastructure error is one sentence with exit code 1, and published rows stay unchanged."""
 
 import socket
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_a_user_without_the_right_to_create_schemas_is_one_sentence(kpi: CliHarn
 
 
 def assert_failed(kpi: CliHarness, sentence: str, **environment: str) -> None:
-    """The run fails at the object, says so, and writes so into the run log; what follows the object is skipped."""
+    """Check that a run fails at its object with this sentence, also in the run log, and skips the tables after it."""
     said = kpi(*RUN, code=1, **{**kpi.servers, **environment})
     assert said.out == f"failed s3.orders: {sentence}\n"
     assert said.line("s3.orders failed")

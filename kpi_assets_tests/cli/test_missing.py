@@ -1,4 +1,4 @@
-"""A load_date that has not landed: nothing is wrong with it, nobody is told, and the command says what to do."""
+"""A load_date that has not landed is no error and sends no alert, and the command says what to do."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_run_of_a_missing_load_date_says_so_and_what_to_do(kpi: CliHarness, tm
         f"Nothing is wrong with {NAME}, load_date {DAY}: "
         "land what is missing (`kpi land`), then run the load_date again.",
     ]
-    assert "emitted no result" not in said.err, "Dagster's own words on checks of what was skipped"
+    assert "emitted no result" not in said.err, "the warning of Dagster about checks of skipped steps"
     assert kpi.rows(
         "select job, status from ops.pipeline_runs where load_date = %s order by id", DAY, database=NAME
     ) == [

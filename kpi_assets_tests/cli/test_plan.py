@@ -1,4 +1,4 @@
-"""`kpi plan` and `kpi backfill --only`: what each load_date is in need of, and exactly that is run."""
+"""`kpi plan` shows what each load_date needs, and `kpi backfill --only` runs exactly that."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ RANGE = ("--from", GOOD, "--to", NEW)
 
 
 class ThreeObjectPipeline:
-    """The command on a pipeline of three small objects and no more, so that a run is quick."""
+    """The command on a pipeline of only three small objects, so that a run is fast."""
 
     def __init__(self, kpi: CliHarness, folder: Path, name: str = "shelves") -> None:
         self.kpi, self.sql, self.name = kpi, folder / "sql", name
@@ -29,13 +29,13 @@ class ThreeObjectPipeline:
         return self.kpi(command, self.name, *words, code=code, KPI_SQL_DIR=str(self.sql))
 
     def states(self, code: int = 0) -> list[str]:
-        """Of the load_dates from GOOD to NEW."""
+        """Return the states of the load_dates from GOOD to NEW."""
         planned = json.loads(self("plan", *RANGE, "--format", "json", code=code).out)
         assert [found["load_date"] for found in planned] == [str(GOOD.replace(day=day)) for day in range(1, 6)]
         return [found["state"] for found in planned]
 
     def publishes(self) -> list[tuple[date, int]]:
-        """(load_date, publish_id) of everything that is published."""
+        """Return (load_date, publish_id) of every published table."""
         return self.kpi.rows("select load_date, publish_id from ops.published order by 1, 2", database="shelves")
 
 
@@ -101,7 +101,7 @@ def test_the_plan_names_the_kpis_that_are_late(kpi: CliHarness, published: Publi
     since = f"{latest + timedelta(days=2)} 12:00 UTC"
     end = "counted from that load_date's end."
     rest = f"its latest published load_date is {latest}, and its freshness is within_hours: 36, {end}"
-    of_other_tests = ("orphan", "warning")  # tables of files that they wrote, and objects that they landed again
+    of_other_tests = ("orphan", "warning")  # other tests leave tables without files, and objects that landed again
     assert [line for line in said.out.splitlines() if not line.startswith(of_other_tests)] == [
         f"late marts.kpi_orders_by_dow is late since {since}: {rest}",
         f"late marts.kpi_orders_by_dow_28d is late since {since}: {rest}",

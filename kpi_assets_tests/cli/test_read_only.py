@@ -1,6 +1,6 @@
-"""A server that takes no writes: nothing is written there, and what only reads works, on a standby too.
+"""On a server that accepts no writes nothing is written, and commands that read work. This includes a standby.
 
-`default_transaction_read_only` is an operator's brake, for a role, a database or the whole server.
+An operator can set `default_transaction_read_only` for a role, a database or the whole server.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def own(kpi: CliHarness, server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Kpi:
-    """The command on a server of one's own, where one load_date is published and the next one has landed."""
+    """The command on its own server, where one load_date is published and the next one has landed."""
     folder = tmp_path_factory.mktemp("read_only")
     for day in (FIRST, NEXT):
         small.upload(kpi, day)
@@ -53,7 +53,7 @@ def counts(server: Cluster) -> tuple[int, int]:
 
 
 def all_read(own: Kpi) -> None:
-    """Every command that only reads says what it says on a server that takes writes."""
+    """Check that every command that only reads prints the same as on a server that accepts writes."""
     assert own("show", NAME, "marts.things", "--format", "csv").out == "thing_id,weight\n1,20.50\n"
     for words in READS:
         assert own(*words).err == ""
@@ -144,7 +144,7 @@ def test_commands_that_read_create_no_database(own: Kpi, server: Cluster) -> Non
 
 
 def test_a_standby_is_read_and_never_written(own: Kpi, server: Cluster) -> None:
-    """The last of this module: the server stays one."""
+    """This is the last test of the module, because the server stays a standby."""
     before = counts(server)
     server.become_standby()
     for words in WRITES:

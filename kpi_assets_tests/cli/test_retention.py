@@ -1,4 +1,4 @@
-"""`kpi retention`: what is older than it is kept is shown, dropped when told to, and replayed when it is wanted."""
+"""`kpi retention` shows rows that are older than the retention and drops them with --drop; a run replays them."""
 
 from datetime import date, timedelta
 
@@ -13,7 +13,7 @@ OLDER = "select asset, rows from ops.published where load_date = '{}' order by 1
 
 @pytest.fixture(scope="module")
 def attic(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> ThreeObjectPipeline:
-    """Two published load_dates, of which one is older than raw is kept."""
+    """A pipeline with two published load_dates, one of them older than the retention of raw."""
     opened = ThreeObjectPipeline(kpi, tmp_path_factory.mktemp("attic"), "attic")
     path = opened.raw.parent / "pipeline.yaml"
     path.write_text(path.read_text() + "retention: {raw: 400}\n")
@@ -21,7 +21,7 @@ def attic(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> ThreeObj
     for day in (OLD, RECENT):
         kpi.upload(day, files)
         opened("run", "--load-date", day)
-    for file in OBJECTS:  # others plan what lies in this bucket
+    for file in OBJECTS:  # other tests plan what lies in this bucket
         kpi.s3.delete_object(Bucket=BUCKET, Key=key(file, RECENT))
     return opened
 

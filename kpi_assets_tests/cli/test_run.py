@@ -21,7 +21,7 @@ def lines(text: str) -> list[str]:
 
 
 def assets(said: Output) -> list[str]:
-    """The assets that a run dealt with, in order."""
+    """Return the assets in the output of a run, in order."""
     return [line.split()[0] for line in said.err.splitlines()]
 
 
@@ -87,7 +87,7 @@ def test_a_selection_of_an_unknown_name_is_wrong_usage(keys: str) -> None:
 
 @pytest.fixture(scope="module")
 def alone(kpi: CliHarness) -> Output:
-    """A run of a few assets, for the RUN_DATE."""
+    """A run of a few assets for the load_date of RUN_DATE."""
     kpi.upload(ALONE, kpi.sample(ALONE, 300))
     return kpi("run", "instacart", "--select", "+raw.departments,s3.aisles", RUN_DATE=str(ALONE))
 
@@ -100,7 +100,7 @@ def test_only_the_selection_is_run_and_run_date_gives_the_load_date(kpi: CliHarn
 
 @pytest.fixture(scope="module")
 def held(kpi: CliHarness, published: Published) -> Output:
-    """A whole run of BAD, into whose lines three faults are planted."""
+    """A run of all assets for BAD, with three faults in its lines."""
     kpi.upload(BAD, kpi.sample(BAD, 2000, ["duplicate_line", "orphan_product", "reordered_7"]))
     return kpi("run", "instacart", "--load-date", BAD, code=3)
 
@@ -171,4 +171,4 @@ def test_downstream_tables_do_not_get_past_the_gate_until_the_files_are_correcte
     assert kpi.rows(
         "select count(*) from pg_class where relnamespace = 'builds'::regnamespace and relkind = 'r' "
         "and not relispartition and relname like '%20250611%'"
-    ) == [(0,)], "the held candidate is swept"
+    ) == [(0,)], "the held candidate is removed"

@@ -1,4 +1,4 @@
-"""`kpi sample`."""
+"""`kpi sample` writes synthetic files, and plants faults into them."""
 
 from pathlib import Path
 

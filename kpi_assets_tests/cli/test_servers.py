@@ -1,4 +1,4 @@
-"""A home in which nothing runs: a command starts the servers it needs, and ends them when it is done."""
+"""In a home where nothing runs, a command starts the servers it needs and stops them when it is done."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kpi]:
 
 @pytest.fixture(scope="module")
 def demo(alone: Kpi) -> Output:
-    """The first command that this home ever sees."""
+    """The output of `kpi demo` as the first command in a new home."""
     return alone.process("demo", "--orders", 1000)
 
 

@@ -1,4 +1,4 @@
-"""How many sessions a command has on the server, whatever it has to do."""
+"""The number of sessions of a command on the server does not grow with its work."""
 
 from contextlib import ExitStack
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Looking: `kpi show`, `kpi checks`, `kpi url`, `kpi status`; and `kpi recheck`, which judges what is published."""
+"""Commands that read: `kpi show`, `kpi checks`, `kpi url`, `kpi status`; and `kpi recheck`."""
 
 import csv
 import io
@@ -91,7 +91,7 @@ def test_rows_of_low_volume_are_shown_only_with_the_option_all(kpi: CliHarness, 
 
 
 def exported(kpi: CliHarness, day: date, *words: str) -> list[str]:
-    """The names of aisles as CSV, byte by byte: a pipe that is read as text would change line ends."""
+    """Return the names of aisles as CSV in bytes, because reading the pipe as text would change line ends."""
     command = [KPI, "show", "instacart", "raw.aisles", "--load-date", str(day), "--format", "csv", *words]
     done = subprocess.run(command, env=kpi.environment, cwd=kpi.folder, stdout=subprocess.PIPE, check=True)
     return [name for _, name in csv.reader(io.StringIO(done.stdout.decode(), newline=""))][1:]
@@ -104,7 +104,7 @@ def test_csv_holds_the_stored_values_and_escapes_formulas_only_with_the_option(
         name
         for (name,) in kpi.rows("select aisle from raw.aisles where load_date = %s order by aisle_id", published.day)
     ]
-    assert stored[: len(HOSTILE)] == HOSTILE, "what is stored is what was delivered"
+    assert stored[: len(HOSTILE)] == HOSTILE, "the stored values are the delivered ones"
     assert exported(kpi, published.day) == stored
     harmless = [*(f"'{name}" for name in FORMULAS), *stored[len(FORMULAS) :]]
     assert exported(kpi, published.day, "--no-formulas") == harmless

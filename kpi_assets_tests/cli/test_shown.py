@@ -1,4 +1,4 @@
-"""Whatever a name or a value holds is shown as it is: none of it is markup, and none of it steers the terminal."""
+"""Names and values are shown as text: nothing in them is markup or steers the terminal."""
 
 import io
 import unicodedata
@@ -16,12 +16,12 @@ from kpi_assets_tests.cli.command import CliHarness, Kpi, Output
 NASTY = "[bold]b[/] [/] [link=x] :warning: \x1b[31mred \x07\x9b1m \x7f\u202e\\ end"
 SHOWN = "[bold]b[/] [/] [link=x] :warning: \\x1b[31mred \\x07\\x9b1m \\x7f\\u202e\\ end"
 DAY = date(2025, 5, 4)
-# The second key is there twice: the gate of the grain holds, and shows the rows.
+# Two rows have the same key: the check of the grain holds the load_date and shows the rows.
 DOUBLED = f'thing_id,name,weight\n1,"{NASTY}",1.00\n1,"{NASTY}",2.00\n'.encode()
 
 
 def steering(text: str) -> list[str]:
-    """The characters of a text that steer what shows it, line ends apart."""
+    """Return the control characters of a text, without line ends."""
     return [letter for letter in text if letter != "\n" and unicodedata.category(letter) in {"Cc", "Cf", "Cs"}]
 
 
@@ -49,7 +49,7 @@ def test_names_of_a_folder_and_its_files_are_escaped(kpi: CliHarness, tmp_path: 
 
 def test_names_of_the_home_and_of_the_sql_tree_are_escaped(nowhere: Kpi, tmp_path: Path) -> None:
     home = tmp_path / NASTY.replace("/", "_")
-    nowhere("bootstrap")  # makes the database that the status reads
+    nowhere("bootstrap")  # creates the database that `kpi status` reads
     said = plain(nowhere("status", KPI_HOME=str(home)))
     place = f"Processes of the home {tmp_path}/{SHOWN.replace('/', '_')}"
     assert "".join(place.split()) in "".join(said.out.split())
@@ -81,7 +81,7 @@ def test_an_unknown_option_is_escaped(nowhere: Kpi) -> None:
 
 @pytest.fixture(scope="module")
 def held(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Output]:
-    """A load_date of such values, which is held."""
+    """A held load_date with such values."""
     sql = small.write_sql(tmp_path_factory.mktemp("shown") / "sql")
     small.upload(kpi, DAY, DOUBLED)
     return sql, kpi("run", small.NAME, "--load-date", DAY, code=3, KPI_SQL_DIR=str(sql))

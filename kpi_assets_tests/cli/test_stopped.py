@@ -1,6 +1,6 @@
-"""A run that is stopped: by Ctrl-C it ends in order, by SIGKILL the next run closes what it left open.
+"""A stopped run: after Ctrl-C it shuts down cleanly; after SIGKILL the next run closes what it left open.
 
-Either way the server does not go on with what it was doing.
+In both cases its statement on the server ends too.
 """
 
 import logging
@@ -38,7 +38,7 @@ def _landed(kpi: CliHarness, published: Published) -> None:
 
 @contextmanager
 def stopped(kpi: CliHarness, how: signal.Signals, *words: object) -> Iterator[tuple[str, Output]]:
-    """A call that is stopped while raw.orders waits to be published; gives the run's id and what it said."""
+    """Stop a call while raw.orders waits to be published; yield the id of the run and the output."""
     with psycopg.connect(kpi.url()) as reader:
         reader.execute("lock table ops.publishes in share mode")
         with kpi.start(*words) as process:
@@ -94,7 +94,7 @@ def test_ctrl_c_ends_a_whole_backfill_and_not_only_its_load_date(kpi: CliHarness
     ]
     assert dagster_status(kpi, run_id) in {"FAILURE", "CANCELED"}
     assert kpi.published(DAY) == before
-    assert kpi.published(NEXT) == {}, "the next load_date was not begun"
+    assert kpi.published(NEXT) == {}, "the next load_date was not started"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -125,14 +125,14 @@ def test_the_statement_on_the_server_ends_with_the_command(kpi: CliHarness, sql:
     eventually(lambda: kpi.rows(sessions) == [])
     assert kpi.published(DAY).get("stg.stg_orders") == before
 
-    kpi(*words)  # nothing holds its lock
+    kpi(*words)  # no lock is left
     assert kpi.published(DAY)["stg.stg_orders"] != before
     left = "relnamespace = 'builds'::regnamespace and relname ~ '^stg__stg_orders__20250401__' and not relispartition"
     assert kpi.rows(f"select relname from pg_class where relkind in ('r', 'p') and {left}") == []
 
 
 def stopped_at(event_type: str) -> dg.ExecuteInProcessResult:
-    """What came of a run that was stopped while Dagster wrote its first event of a kind."""
+    """Execute a run that is stopped while Dagster writes the first event of the type."""
 
     class Stop(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -165,7 +165,7 @@ def test_ctrl_c_outside_of_a_run_is_one_sentence(kpi: CliHarness, tmp_path: Path
     words = ("--load-date", DAY, "--orders", 3_000_000, "--out", tmp_path)
     with kpi.start("sample", "instacart", *words) as process:
         eventually((tmp_path / ".partial").exists)
-        for _ in range(5):  # numpy swallows one now and then; whoever sees nothing happen presses the keys again
+        for _ in range(5):  # numpy sometimes swallows the signal, so a person presses the keys again
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 out, err = process.communicate(timeout=4)

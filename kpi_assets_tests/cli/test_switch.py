@@ -1,4 +1,4 @@
-"""`kpi enable` and `kpi disable`: a new pipeline runs nothing by itself until somebody says so."""
+"""`kpi enable` and `kpi disable`: a new pipeline starts no runs by itself until somebody enables it."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -10,14 +10,14 @@ from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.cli.small import FIRST, write_sql
 from kpi_assets_tests.pipeline_harness import GOOD
 
-NAME, BUCKET = "switched", "kpi-switched"  # its own, whose load_dates no other test builds
+NAME, BUCKET = "switched", "kpi-switched"  # its own bucket, whose load_dates no other test builds
 SENSOR, DAILY = f"{NAME}_sensor", f"{NAME}_daily"
 OFF = f"{NAME}: automation is off: `kpi enable {NAME}` switches it on."
 
 
 @pytest.fixture
 def small(kpi: CliHarness, tmp_path: Path) -> dict[str, str]:
-    """The environment of a small pipeline, of which two load_dates have landed."""
+    """The environment of a small pipeline with two landed load_dates."""
     (write_sql(tmp_path) / shared.NAME).rename(tmp_path / NAME)
     path = tmp_path / NAME / "pipeline.yaml"
     path.write_text(path.read_text().replace(shared.BUCKET, BUCKET))

@@ -1,4 +1,4 @@
-"""What a run is told to have come to: by every step of it, also by what failed after a publish."""
+"""The reported outcome of a run follows from all of its steps, including a failure after a publish."""
 
 import csv
 import io
@@ -84,7 +84,7 @@ def test_the_outcome_of_a_run_is_that_of_its_worst_step(
 
 @pytest.fixture(scope="module")
 def odd(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """KPI_SQL_DIR of a pipeline with a KPI of such values, and a table behind it."""
+    """The KPI_SQL_DIR of a pipeline with a KPI of extreme values, and a table that reads it."""
     for day in (DAY, NEXT):
         small.upload(kpi, day)
     return small.write_sql(tmp_path_factory.mktemp("odd") / "sql", odd=ODD, after=AFTER)
@@ -92,7 +92,7 @@ def odd(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(kpi: CliHarness, odd: Path) -> Path:
-    """Such a load_date, published."""
+    """The same, with a published load_date."""
     said = kpi("run", small.NAME, "--load-date", DAY, KPI_SQL_DIR=str(odd))
     assert said.line("published small") == f"published small, load_date {DAY}: 5 assets"
     return odd
@@ -144,9 +144,9 @@ def test_a_plan_is_strict_json(kpi: CliHarness, ran: Path) -> None:
 
 @contextmanager
 def refusing(kpi: CliHarness, more: str) -> Iterator[None]:
-    """Dagster's database takes no materialization of raw.things, and by then not `more`."""
+    """Make Dagster's database refuse the materialization of raw.things, and then also events that fit `more`."""
     with psycopg.connect(kpi.url("dagster"), autocommit=True) as connection:
-        connection.execute("create sequence refused")  # which no rollback resets
+        connection.execute("create sequence refused")  # a rollback does not reset a sequence
         connection.execute(
             "create function refuse() returns trigger language plpgsql as $$ begin "
             "if new.dagster_event_type = 'ASSET_MATERIALIZATION' and new.asset_key like '%\"raw\", \"things\"%' then "

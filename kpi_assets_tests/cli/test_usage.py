@@ -1,4 +1,4 @@
-"""Wrong usage: exit 2 and one sentence, before any server is asked."""
+"""Wrong usage is one sentence and exit code 2, before the command connects to a server."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ TABLES = ", ".join(name for name in NAMES.split(", ") if not name.startswith("s3
 RUN = ["run", "instacart", "--load-date"]
 PERCENT = "with what is not a letter or digit in the password percent-encoded"
 
-# Name -> the words, the environment, and the sentence.
+# Name -> the arguments, the environment, and the sentence.
 WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "an unknown pipeline": (
         ["run", "shop", "--load-date", "2025-06-01"],
@@ -97,7 +97,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 @pytest.fixture(scope="module")
 def nowhere(kpi: CliHarness) -> Kpi:
-    """The command where every server is named and none is there: a call that asked one would fail with exit 1."""
+    """The command with settings that name servers that do not exist: a call that connects would exit with 1."""
     return Kpi(
         kpi.home,
         kpi.folder,
@@ -108,7 +108,7 @@ def nowhere(kpi: CliHarness) -> Kpi:
 
 @pytest.fixture(scope="module")
 def answers(nowhere: Kpi) -> Mapping[str, Output]:
-    """What each wrong call said."""
+    """The output of each wrong call."""
 
     def call(name: str) -> Output:
         words, environment, _ = WRONG[name]
@@ -126,7 +126,7 @@ def test_wrong_usage_is_one_sentence(answers: Mapping[str, Output], name: str) -
     assert last.startswith(sentence)
     assert before == [] or before[0].startswith("Usage: kpi ")
     assert said.out == ""
-    assert "same@" not in said.err, "no part of a password"
+    assert "same@" not in said.err, "no part of a password is shown"
 
 
 def test_a_stack_trace_is_shown_when_asked_for(nowhere: Kpi) -> None:
@@ -171,7 +171,7 @@ def test_help_names_every_command(nowhere: Kpi) -> None:
 
 
 def imported_by(*words: str) -> set[str]:
-    """The packages that a command has imported when it ends."""
+    """Return the packages that a command has imported when it ends."""
     call = f"sys.argv[1:] = {list(words)!r}; from kpi_assets.cli import main"
     script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); {call}; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -214,7 +214,7 @@ def test_a_shell_completes_commands_pipelines_and_options(words: str, completed:
 
 
 def test_a_forked_call_prints_the_same_as_a_process(nowhere: Kpi) -> None:
-    """Most tests of commands call a fork; what they see there is what a shell sees."""
+    """Most tests of commands call a fork; its output must be the one that a shell shows."""
     for words, code in (
         (["--help"], 0),
         (["sample", "instacart", "--fault", "list"], 0),

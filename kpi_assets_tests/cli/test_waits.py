@@ -1,4 +1,4 @@
-"""Who waits is told for whom, in a terminal and on a pipe; and Ctrl-C ends it with one sentence."""
+"""A command that waits says for which process, in a terminal and on a pipe; Ctrl-C ends it with one sentence."""
 
 import os
 import subprocess
@@ -22,10 +22,10 @@ from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.terminal import in_terminal
 
 DAY, NEXT = date(2025, 7, 1), date(2025, 7, 2)
-# The command, with lines that come sooner than a person wants them.
+# The command, with messages that come sooner than in real use.
 SOON = [sys.executable, "-c", "from kpi_assets import cli, waiting; waiting.EVERY = 0.5; cli.main()"]
 RUN = ["run", NAME, "--load-date", str(NEXT)]
-# What the command is told while its modules are loaded.
+# Ctrl-C arrives while the modules of the command are loaded.
 EARLY = """
 import sys
 class Early:
@@ -50,7 +50,7 @@ def environment(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> di
 
 @pytest.fixture
 def other(kpi: CliHarness, environment: dict[str, str]) -> Iterator[Connection[Any]]:
-    """Another run of the load_date, as far as one can see."""
+    """A session that holds the lock of the load_date, as another run would."""
     with connect(SecretStr(kpi.servers["KPI_POSTGRES_URL"]), NAME, "0a1b2c3d run") as session:
         assert locks.try_lock(session, locks.run_lock(NEXT))
         yield session
@@ -86,16 +86,16 @@ def test_ctrl_c_in_a_terminal_prints_one_sentence(
     assert "Traceback" not in printed
     rows = "select job, status from ops.pipeline_runs where load_date = %s and status = 'running'"
     assert kpi.rows(rows, NEXT, database=NAME) == []
-    assert [each.name for each in locks.holders(other)] == [f"run {NEXT}"], "nothing but the other's"
+    assert [each.name for each in locks.holders(other)] == [f"run {NEXT}"], "only the lock of the other run is left"
 
 
 def test_ctrl_c_while_the_web_ui_starts_prints_one_sentence(
     kpi: CliHarness, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """The processes that it starts are not in the terminal's group."""
+    """The processes that the command starts are not in the group of the terminal."""
     fresh = {**environment, "KPI_HOME": str(tmp_path / "home"), "TERM": "xterm", **kpi.servers}
     code, printed = in_terminal([KPI, "up"], fresh, lambda said: "Starting the web UI" in said)
-    assert code in {0, 130}, "it comes up, or is about to"
+    assert code in {0, 130}, "the web UI is up, or about to be"
     assert "Traceback" not in printed
     assert not (tmp_path / "home" / "run" / "services.json").exists()
 

@@ -1,4 +1,4 @@
-"""One deployment for all tests of this folder, as compose.yaml says; a day is landed, and run through its web UI."""
+"""One deployment for all tests of this folder, as compose.yaml describes it; a day is landed and run in its web UI."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SERVICES = ("code", "web", "daemon")
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of bringing the deployment up and running a day."""
+    """The started deployment and the outcome of a day that it ran."""
 
     bootstrap: str
     landed: list[str]
@@ -27,14 +27,14 @@ class Ran:
 
 @pytest.fixture(scope="package")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The deployment before anything but its servers was started."""
+    """The deployment, of which only Postgres and S3 are started."""
     with deployed(tmp_path_factory.mktemp("deploy")) as deployment:
         yield deployment
 
 
 @pytest.fixture(scope="package")
 def ran(deployment: Deployment) -> Ran:
-    """Bootstrapped, all services healthy, and a day landed by the command and launched in the web UI."""
+    """The deployment after bootstrap, with healthy services, and a day that was landed and launched in the web UI."""
     admin = {"KPI_ADMIN_POSTGRES_URL": deployment.secret("kpi_admin_postgres_url")}
     said = deployment.bootstrap(**admin)
     deployment.start_service("code")

@@ -1,4 +1,4 @@
-"""The files of deploy/ themselves: against the published schema, against each other, and against what the code says."""
+"""The files of deploy/ agree with the published schema, with each other, and with the code."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ esac
 
 
 def test_digests_are_looked_up_for_every_image(tmp_path: Path) -> None:
-    """With a stand-in for Docker, whose registry nobody asks here."""
+    """A stand-in for Docker answers, so that no registry is asked."""
     docker = tmp_path / "docker"
     docker.write_text(REGISTRY)
     docker.chmod(0o755)
@@ -169,7 +169,7 @@ def test_the_settings_of_postgres_are_known_to_it(stack: Stack) -> None:
 
 
 def options() -> dict[str, str]:
-    """The blocks of dagster.yaml that are switched on by taking `#option ` away, by their first word."""
+    """Return the blocks of dagster.yaml that removing `#option ` switches on, by their first word."""
     lines = [line.removeprefix("#option ") for line in YAML.splitlines() if line.startswith("#option ")]
     blocks: dict[str, str] = {}
     for line in lines:
@@ -187,7 +187,7 @@ def test_production_has_the_instance_that_kpi_up_has() -> None:
 
 @pytest.fixture
 def place(stack: Stack, tmp_path: Path) -> Path:
-    """A folder for an instance whose database is there."""
+    """A folder for an instance whose database exists."""
     folder.prepare(settings().model_copy(update={"home": tmp_path / "home"}))
     return tmp_path
 
@@ -212,13 +212,13 @@ def test_dagster_loads_the_instance_of_the_deployment(place: Path) -> None:
         assert instance.run_retries_retry_on_asset_or_op_failure is False
         assert instance.telemetry_enabled is False
         assert instance.get_tick_retention_settings(InstigatorType.SENSOR)[TickStatus.SKIPPED] == 3
-        assert instance.get_runs_count() >= 0, "the tables are there"
-        assert "postgresql" not in str(instance.get_ref()), "no URL is handed from process to process"
+        assert instance.get_runs_count() >= 0, "the tables exist"
+        assert "postgresql" not in str(instance.get_ref()), "the URL is not passed between processes"
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
-    """moto's server, which enforces IAM policies when told to."""
+    """The server of moto, which can enforce IAM policies."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -235,7 +235,7 @@ def _in_aws(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of other tests
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # the session remembers the credentials of other tests
 
 
 @pytest.mark.usefixtures("_in_aws")
@@ -260,7 +260,7 @@ def test_the_option_of_a_task_for_each_run_is_a_launcher_that_is_watched(place: 
 
 
 class Cloud:
-    """A bucket in which a pipeline's objects lie, and users who have one policy each."""
+    """A bucket with the objects of a pipeline, and users with one policy each."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -277,7 +277,7 @@ class Cloud:
         return boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1")
 
     def user(self, policy: str) -> tuple[str, str]:
-        """The keys of a new user with the policy of a file."""
+        """Create a user with the policy of a file; return its keys."""
         iam = self.root.client("iam", endpoint_url=self.url)
         if policy in self.users:
             return self.users[policy]
@@ -297,15 +297,15 @@ def cloud(aws: str) -> Cloud:
 
 @pytest.fixture(params=["run", "land"])
 def role(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Store]:
-    """A policy's name, and the bucket as its user sees it."""
+    """The name of a policy, and the bucket as its user sees it."""
     policy = request.param
     key, secret = cloud.user(policy)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
-    monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")  # as AWS has it
-    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on policies are enforced
+    monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")  # as in AWS
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on policies are enforced
     return policy, Store.open(config, cloud.bucket)
 
 
@@ -322,7 +322,7 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
     assert store.manifest("orders", day, "raw/orders/load_date=2099-01-01/orders.csv") is None
 
     file = tmp_path / "new.csv"
-    file.write_bytes(b"x" * (17 << 20))  # in parts, as large files are landed
+    file.write_bytes(b"x" * (17 << 20))  # large files are landed in parts
     if policy == "land":
         assert land(store, file, "raw/orders/load_date=2025-02-02/orders.csv", replace=False) == "landed"
         assert land(store, file, key, replace=True) == "replaced"

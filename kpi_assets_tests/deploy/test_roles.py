@@ -1,4 +1,4 @@
-"""The product without a superuser: a bootstrap by an administrator, then all work as a login that has two roles."""
+"""The product without a superuser: an administrator runs the bootstrap, and a login with two roles does all work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ order by 1, 2, 3
 
 @contextmanager
 def acting(deployment: Deployment, login: str, role: str) -> Iterator[Connection[Any]]:
-    """A session of a login that has taken a role."""
+    """Open a session of a login that has set a role."""
     with deployment.session(deployment.secret(login)) as session:
         session.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
         yield session
@@ -76,7 +76,7 @@ def test_each_table_belongs_to_the_role_of_its_layer(deployment: Deployment, ran
 
 
 def test_tables_in_builds_are_readable_for_the_role_that_builds_from_them(deployment: Deployment, ran: Ran) -> None:
-    """Of the raw layer's builds slices are made where they lie; readers have the published tables."""
+    """Slices are filled from tables of the raw layer in builds; readers see published tables only."""
     found = deployment.rows(
         "select r.rolname, bool_and(has_table_privilege(r.oid, c.oid, 'select')), "
         "bool_or(has_table_privilege(r.oid, c.oid, 'insert')) "

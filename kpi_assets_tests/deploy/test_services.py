@@ -1,4 +1,4 @@
-"""The deployment as a whole: its services are healthy by their own checks, run a day, and keep their secrets."""
+"""The whole deployment: its services are healthy by their own checks, run a day, and keep their secrets."""
 
 import re
 import urllib.request
@@ -43,7 +43,7 @@ def test_the_web_ui_asks_for_the_token_and_does_not_answer_to_other_names(deploy
 
 def test_a_run_is_a_process_of_the_code_server_and_the_ui_shows_its_output(deployment: Deployment, ran: Ran) -> None:
     folder = deployment.home / "dagster"
-    assert sorted(path.name for path in folder.iterdir()) == ["dagster.yaml", "storage"], "nothing else is written to"
+    assert sorted(path.name for path in folder.iterdir()) == ["dagster.yaml", "storage"], "nothing else is written"
     printed = [path.read_text() for path in (folder / "storage").glob("*/compute_logs/*.err")]
     assert any("instacart__marts__kpi_orders_by_dow" in text for text in printed)
 
@@ -56,9 +56,9 @@ def test_no_process_has_a_password_in_its_environment_or_command(
     looked_at = [main, *main.children(recursive=True)]
     told = []
     for process in looked_at:
-        with suppress(psutil.NoSuchProcess):  # a child that ended meanwhile has neither
+        with suppress(psutil.NoSuchProcess):  # a child process that ended meanwhile has neither
             told.append(" ".join([*process.cmdline(), *map(str, process.environ().items())]))
-    assert told, "the service itself is there"
+    assert told, "the service itself was seen"
     assert all("KPI_SECRETS_DIR" in each for each in told)
     assert [each for each in told if any(secret in each for secret in deployment.secrets)] == []
 
@@ -66,8 +66,8 @@ def test_no_process_has_a_password_in_its_environment_or_command(
 def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) -> None:
     place = f"127.0.0.1:{deployment.postgres_port}"
     found = deployment("doctor", "--landing").out.splitlines()
-    runs = r"hold \d+ runs"  # one that publishes, and those that deliver alerts meanwhile
-    changes = (" free in ", "are free", "sensors and schedules that are on")  # what is told in numbers
+    runs = r"hold \d+ runs"  # the session that publishes, and those that deliver alerts meanwhile
+    changes = (" free in ", "are free", "sensors and schedules that are on")  # parts of the findings that are numbers
     said = [re.sub(runs, "hold runs", line) for line in found if not any(words in line for words in changes)]
     late = "is late since 2025-06-03 12:00 UTC: its latest published load_date is 2025-06-01, and its freshness is"
     hours = "within_hours: 36, counted from that load_date's end"
@@ -95,7 +95,7 @@ def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) ->
 
 
 def test_the_doctor_says_what_a_deployment_lacks(deployment: Deployment, ran: Ran) -> None:
-    """Each line is of a login or a server that is not fit for work."""
+    """Each line is about a login or a server that is not fit for the work."""
     ask = "have an administrator run `kpi bootstrap`"
     deployment.execute(f"create role test_nobody login password '{deployment.secrets[0]}'")
     nobody = {"KPI_POSTGRES_URL": deployment.url_as("test_nobody", deployment.secrets[0])}

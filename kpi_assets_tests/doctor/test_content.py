@@ -1,4 +1,4 @@
-"""The doctor compares what is stored with the ledger and with the files."""
+"""The doctor compares the stored rows with the ledger and with the files."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def published(lab: PipelineHarness, request: pytest.FixtureRequest) -> PipelineH
 
 
 def told(lab: PipelineHarness, *, deep: bool = False) -> list[tuple[str, str]]:
-    """What is said of the pipeline's database, but for the version of ops."""
+    """Return the findings about the database of the pipeline, without the one about the version of ops."""
     found = warehouse.server(lab.server, [lab.pipeline()], embedded=True, deep=deep)
     return [(each.state, each.text) for each in found if each.subject == f"database {lab.name}"][1:]
 
@@ -106,7 +106,7 @@ def test_an_object_that_rotted_is_found_by_reading_it(published: PipelineHarness
     [(state, text)] = of_objects(published)
     assert state == "broken"
     assert text.startswith(f"s3://{published.bucket}/{key} ")
-    assert [state for state, _ in told(published, deep=True)] == ["ok"], "the rows are those that were published"
+    assert [state for state, _ in told(published, deep=True)] == ["ok"], "the rows are the published ones"
 
 
 def test_a_warning_is_named(published: PipelineHarness) -> None:

@@ -1,4 +1,4 @@
-"""The doctor in the session's own stack: each thing that can be found, and that looking changes nothing."""
+"""The doctor finds each problem, and changes nothing by looking; it runs on the servers of the test session."""
 
 import time
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def test_a_database_is_described_from_before_it_is_created(lab: PipelineHarness)
     subject = f"database {lab.name}"
     by_itself = "the next command that needs it makes it so"
     assert server(lab, subject) == [("ok", "not made yet: the first command that needs it makes it")]
-    assert lab.in_postgres("select 1 from pg_database where datname = %s", lab.name) == [], "looking made nothing"
+    assert lab.in_postgres("select 1 from pg_database where datname = %s", lab.name) == [], "the doctor created nothing"
     lab.prepared()
     assert server(lab, subject) == [
         ("ok", f"ops is at version {NEWEST}, the newest"),
@@ -86,7 +86,7 @@ def test_a_database_with_another_encoding_is_found(lab: PipelineHarness) -> None
 
 @pytest.fixture
 def ill(lab: PipelineHarness) -> Iterator[None]:
-    """A server that somebody tuned."""
+    """A server with bad settings that somebody made."""
     with template.durable(lab.server):
         for change in ("max_wal_size = '100MB'", "autovacuum = off"):
             lab.in_postgres(f"alter system set {change}")
@@ -131,10 +131,12 @@ def test_a_lock_whose_owner_may_be_gone_is_found(lab: PipelineHarness, monkeypat
     subject = f"database {lab.name}"
     with connect(lab.server, lab.name, "1a2b3c4d run") as lost, connect(lab.server, lab.name, "1a2b3c4d table") as busy:
         assert locks.try_lock(lost, locks.run_lock(DAY))
-        assert [text for _, text in server(lab, subject) if "lock" in text] == [], "it may be alive"
+        assert [text for _, text in server(lab, subject) if "lock" in text] == [], "the owner may be alive"
         monkeypatch.setattr(warehouse, "IDLE", 0.0)
         busy.execute("begin")
-        assert [text for _, text in server(lab, subject) if "lock" in text] == [], "another session of it works"
+        assert [text for _, text in server(lab, subject) if "lock" in text] == [], (
+            "another session of the owner is busy"
+        )
         busy.execute("rollback")
         pid = lost.info.backend_pid
         [(state, text)] = [found for found in server(lab, subject) if "lock" in found[1]]
@@ -197,7 +199,7 @@ def test_a_bucket_is_listed_read_and_landed_into(lab: PipelineHarness) -> None:
     assert look() == [("ok", "can be listed and read below raw/things/"), landed]
     assert look(landing=False) == [("ok", "can be listed and read below raw/things/")]
     assert [entry.key for entry in lab.store.entries("")] == ["raw/things/load_date=2025-03-01/things.csv"], (
-        "the probe is gone"
+        "the probe object is deleted"
     )
 
 
@@ -228,7 +230,7 @@ def test_the_clocks_of_postgres_and_s3_are_compared(lab: PipelineHarness, monkey
     found = told(lake.bucket(settings(), lab.pipeline(), landing=False), f"bucket {lab.bucket}")
     assert found[0][0] == "broken"
     refused = settings().model_copy(update={"s3_bucket": "kpi-nowhere"})
-    assert " s " in next(lake.bucket(refused, lab.pipeline(), landing=False)).text, "also when S3 refuses"
+    assert " s " in next(lake.bucket(refused, lab.pipeline(), landing=False)).text, "also if S3 refuses the request"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,7 @@ def test_little_free_disk_is_found(
 
 @pytest.fixture
 def dagster(stack: Stack, tmp_path: Path) -> Any:
-    """Settings with an instance of their own home, in the session's database `dagster`."""
+    """Settings whose home has its own instance, in the database `dagster` of the test session."""
     config = settings().model_copy(update={"home": tmp_path / "home"})
     folder.prepare(config)
     return config

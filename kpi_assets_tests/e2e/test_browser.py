@@ -1,4 +1,4 @@
-"""The web UI in a real browser: launching a partition, seeing why it is held, and a backfill's page."""
+"""The web UI in a real browser: launching a partition, seeing why it is held, and the page of a backfill."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brow
 
 
 def launch(browser: Browser, partitions: str, button: str) -> None:
-    """Launch the whole pipeline from its job's page, and follow the link to what was launched."""
+    """Launch the whole pipeline from the page of its job, and follow the link to the run or backfill."""
     browser.go(JOB)
     browser.click("Materialize all")
     browser.click("Show all partitions")
@@ -36,7 +36,7 @@ def launch(browser: Browser, partitions: str, button: str) -> None:
 
 @pytest.fixture(scope="module")
 def held_run(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """HELD, launched in the browser; the run's id."""
+    """The id of a run of HELD that was launched in the browser."""
     web.land(HELD, tmp_path_factory.mktemp("landed"), ["duplicate_line", "reordered_7"], orders=300)
     launch(browser, HELD, "Launch 1 run")
     browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
@@ -47,7 +47,7 @@ def held_run(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def candidate(web: Web, held_run: str) -> str:
-    """The name of what it held."""
+    """The name of the held candidate."""
     with psycopg.connect(web.kpi("url", "instacart").stdout.strip()) as connection:
         [(found,)] = connection.execute(
             "select candidate from ops.pipeline_runs where run_id = %s and status = 'held' and candidate is not null",

@@ -1,4 +1,4 @@
-"""What anybody can launch with a few words of GraphQL: each ends in a sentence, writes nothing, and stops nothing."""
+"""Odd runs that anybody can launch with GraphQL: each fails with a sentence, writes nothing, and stops nothing."""
 
 import json
 import urllib.error
@@ -20,7 +20,7 @@ PARTITION, START, END = (
     "dagster/asset_partition_range_end",
 )
 NO_DATE = "is no load_date: write it as YYYY-MM-DD."
-# Tags, and what the one sentence holds. Of most Dagster itself makes no run; automation/test_refused.py has them too.
+# Tags, and a part of the sentence. Dagster itself creates no run for most; automation/test_refused.py has them too.
 ODD: dict[str, tuple[dict[str, str], str]] = {
     "short": ({PARTITION: "2025-7-1"}, NO_DATE),
     "packed": ({PARTITION: "20250701"}, NO_DATE),
@@ -57,7 +57,7 @@ query Logs($id: ID!) {
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """A `kpi up` whose settings hold a secret, and whose pipeline is off."""
+    """A `kpi up` with a secret in its settings, and with a pipeline that is off."""
     with Web.open(tmp_path_factory.mktemp("odd"), KPI_ALERT_WEBHOOK_URL=f"http://127.0.0.1:9/{CANARY}") as opened:
         yield opened
 
@@ -89,7 +89,7 @@ def written(web: Web) -> list[tuple[Any, ...]]:
 
 
 def secrets(web: Web) -> list[str]:
-    """What no log, event or output may hold."""
+    """Return the secrets that no log, event or output may contain."""
     kept = json.loads((Path(web.environment["KPI_HOME"]) / "credentials.json").read_text())
     return [CANARY, *(value for name, value in kept.items() if "password" in name or "secret" in name)]
 

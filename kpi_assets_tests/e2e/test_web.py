@@ -75,7 +75,7 @@ def test_the_address_with_the_token_can_be_printed_again(web: Web) -> None:
 
 
 def test_nothing_is_imported_from_the_folder_in_which_it_was_started(web: Web) -> None:
-    """Every part of it has run by now: the web UI, the daemon, their code servers, and a run."""
+    """By now every part has run: the web UI, the daemon, their code servers, and a run."""
     assert web.imported() == []
     parts = parts_of(web)
     assert len(parts) >= 4, "the web UI, the daemon, and a code server of each"
@@ -86,7 +86,7 @@ def test_nothing_is_imported_from_the_folder_in_which_it_was_started(web: Web) -
     assert ({tree.is_absolute() for tree in trees}, {str(tree.resolve()) for tree in trees}) == (
         {True},
         {web.environment["KPI_SQL_DIR"]},
-    ), "the same one, which was named by a relative path"
+    ), "the same tree, which was named by a relative path"
     assert (run.stat().st_mode & 0o777, run.stat().st_uid) == (0o700, os.geteuid())
 
 
@@ -101,7 +101,7 @@ class Part:
 def parts_of(web: Web) -> list[Part]:
     parts = []
     for process in psutil.Process(web.process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # a run or a probe ends whenever it likes
+        with suppress(psutil.NoSuchProcess):  # a run or a probe may end at any time
             if "python" in process.name():
                 parts.append(Part(process.cwd(), process.environ()))
     return parts
@@ -151,7 +151,7 @@ def test_a_bad_partition_is_held_and_downstream_tables_do_not_get_past_the_gate(
 def test_corrected_files_are_published(web: Web, tmp_path: Path) -> None:
     web.kpi("sample", "instacart", "--load-date", BAD, "--orders", "2000", "--out", str(tmp_path))
     landing = ["land", "instacart", "--load-date", BAD, "--from", str(tmp_path)]
-    assert web.kpi(*landing).returncode == 1, "an object that differs is only replaced when told to"
+    assert web.kpi(*landing).returncode == 1, "an object that differs is replaced only with the option"
     assert web.kpi(*landing, "--replace").returncode == 0
 
     assert web.materialize(BAD) == "SUCCESS"
@@ -161,7 +161,7 @@ def test_corrected_files_are_published(web: Web, tmp_path: Path) -> None:
 
 
 def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
-    """The README's example, dropped into the folder; then the UI's button that reloads the definitions."""
+    """The example of the README is added to the folder; then the UI's button reloads the definitions."""
     file, text = new_kpi()
     path = Path(web.environment["KPI_SQL_DIR"]) / file
     name = ["marts", path.stem]
@@ -207,7 +207,7 @@ def test_terminating_a_run_also_cancels_its_statement(web: Web) -> None:
 def test_a_run_that_was_killed_with_kpi_up_is_retried_by_the_next_kpi_up(web: Web) -> None:
     url = web.kpi("url", "instacart").stdout.strip()
     with psycopg.connect(url) as reader:
-        reader.execute("lock table ops.publishes in share mode")  # so that no build comes past it
+        reader.execute("lock table ops.publishes in share mode")  # no build gets past this lock
         run_id = web.launch(GOOD, names=[["marts", "dim_products"]])
         with psycopg.connect(url, autocommit=True) as session:
             query = "select status from ops.pipeline_runs where run_id = %s and job = 'marts.dim_products'"
@@ -216,7 +216,7 @@ def test_a_run_that_was_killed_with_kpi_up_is_retried_by_the_next_kpi_up(web: We
         web.process.kill()
         for process in everything:
             with suppress(psutil.NoSuchProcess):
-                if "python" in process.name():  # services, their code servers, and the run's worker
+                if "python" in process.name():  # services, their code servers, and the run worker
                     process.kill()
         web.process.communicate()
 

@@ -1,4 +1,4 @@
-"""The settings that follow from a machine."""
+"""The settings of PostgreSQL that follow from the machine."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: how it is set up, and that it comes back from what machines and people do to it."""
+"""The embedded PostgreSQL: how it is set up, and how it recovers from what machines and people do to it."""
 
 import os
 import socket
@@ -37,7 +37,7 @@ def postmaster(home: Path) -> psutil.Process:
 
 @contextmanager
 def as_the_servers_account(cluster: Path, *command: object) -> Iterator[subprocess.Popen[Any]]:
-    """A process under the account that owns the cluster: the one that root's server runs under, else ours."""
+    """Yield a process under the account that owns the cluster: the one of root's server, otherwise ours."""
     account = accounts.for_cluster(cluster)
     options = account.for_popen() if account else {}
     process = subprocess.Popen([*map(str, command)], cwd="/", stderr=subprocess.DEVNULL, **options)
@@ -71,7 +71,7 @@ def test_the_server_runs_with_the_chosen_settings(home: Path):
         "password_encryption": "scram-sha-256",
         "log_min_error_statement": "panic",
         "server_encoding": "UTF8",
-        "default_text_search_config": "pg_catalog.english",  # of the cluster's own file, which is included
+        "default_text_search_config": "pg_catalog.english",  # a setting of the cluster's own file, which is included
     }
     assert {name: shown[name] for name in expected} == expected
     assert shown["server_version"].startswith("18")
@@ -133,7 +133,7 @@ def test_a_killed_postmaster_loses_nothing_that_was_committed(home: Path, caplog
             before.kill()
             eventually(lambda: not are_running(home)["postgres"])
             connection.close()  # uncommitted
-        assert psutil.pid_exists(stray)  # it does not look up from its loop
+        assert psutil.pid_exists(stray)  # it does not react during its loop
         with postgres(home) as again:
             assert ask(url(again), "select count(*), sum(n) from fact") == [(5000, 12502500)]
             assert postmaster(home) != before
@@ -196,7 +196,7 @@ def test_a_server_started_by_hand_is_left_alone(home: Path):
 def test_a_server_in_another_container_is_left_alone(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(server, "GRACE", 0.1)
     with postgres(home):
-        # As seen from another container: the lock is held, and no process of that number is there.
+        # As seen from another container: the lock is held, and no process with that number exists.
         (home / "run" / "postgres.json").write_text("{}")
         monkeypatch.setattr(psutil, "process_iter", lambda: iter(()))
         with pytest.raises(UserError, match="kept by a process that cannot be seen or ended from here, perhaps in an"):
@@ -230,7 +230,7 @@ def test_a_killed_initdb_is_repeated(fresh: Path, user: Callable[..., User]):
     eventually(lambda: not any("initdb" in word for line in command_lines() for word in line if str(fresh) in word))
     with postgres(fresh):
         pass
-    for leftover in fresh.glob("initdb-*"):  # what the orphan wrote after it was removed is nothing but empty folders
+    for leftover in fresh.glob("initdb-*"):  # after the removal the orphan wrote only empty folders
         assert [path for path in leftover.rglob("*") if path.is_file()] == []
 
 

@@ -33,7 +33,7 @@ def s3(stack: Stack) -> Any:
 
 
 def client(stack: Stack, **other: str) -> Any:
-    """A client as our commands make them: from the environment alone, or from a changed one."""
+    """Return a client as our commands make it: from the environment, or from a changed one."""
     found = stack.environment()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (found | other).items():
@@ -154,6 +154,6 @@ def test_logs_stay_within_bounds(fresh: Path, monkeypatch: pytest.MonkeyPatch):
         size = log.stat().st_size
         with log.open("a") as file:
             file.write("x" * 2000)
-        with Stack(fresh, postgres=False):  # trims while the server keeps appending
+        with Stack(fresh, postgres=False):  # the log is trimmed while the server keeps appending
             assert log.stat().st_size == 0
     assert (fresh / "logs" / "s3.log.1").stat().st_size == size + 2000

@@ -1,4 +1,4 @@
-"""Who starts the embedded servers, who ends them, and what clients find in their environment."""
+"""Who starts and stops the embedded servers, and what clients find in their environment."""
 
 import fcntl
 import json
@@ -169,7 +169,7 @@ def test_servers_of_a_killed_user_are_adopted_and_then_stopped(home: Path, user:
     orphans = states(home)
     assert are_running(home) == UP
     with (home / "run" / "users.lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the servers did not inherit the share of the user
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the servers did not inherit the shared lock of the user
     with embedded_servers(named):
         assert states(home) == orphans
     assert are_running(home) == DOWN
@@ -180,7 +180,7 @@ def test_a_server_whose_starter_was_killed_before_it_recorded_the_process_is_fou
         before = states(home)
         for name in ("postgres", "s3"):
             record = home / "run" / f"{name}.json"
-            record.write_text(json.dumps({"port": before[name].port, "pid": None}))  # as before the start
+            record.write_text(json.dumps({"port": before[name].port, "pid": None}))  # as before the server was started
         with Stack(home):
             assert states(home) == before
         assert stop(home) == ["postgres", "s3"]
@@ -229,7 +229,9 @@ def test_status_shows_port_and_process_and_changes_nothing(home: Path, fresh: Pa
             assert psutil.pid_exists(each.pid or 0)
             assert f"127.0.0.1:{each.port}" in "".join(stack.environment().values())
             socket.create_connection(("127.0.0.1", each.port or 0)).close()
-            with pytest.raises(OSError, match=r"refused|assign"):  # no other address of this machine
+            with pytest.raises(
+                OSError, match=r"refused|assign"
+            ):  # the servers listen on no other address of this machine
                 socket.create_connection(("127.0.0.2", each.port or 0))
     ports = {each.port for each in status(home)}
     assert None not in ports

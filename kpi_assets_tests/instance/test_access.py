@@ -1,4 +1,4 @@
-"""Who gets into the web UI, what everything is started with, and the self-test."""
+"""Access to the web UI, the environment of the services, and the self-test."""
 
 import os
 import re
@@ -63,7 +63,7 @@ def test_the_setting_overrides_the_file_and_an_empty_one_switches_the_token_off(
 
 @pytest.mark.process
 def test_without_a_token_the_web_ui_does_not_start(tmp_path: Path) -> None:
-    """Elsewhere than with `kpi up`: nobody is let in because nobody thought of it."""
+    """A web UI that `kpi up` did not start has no token by default: it refuses to start instead of being open."""
     sentence = (
         f"error: The web UI has no token (No such file or directory: {tmp_path}/run/ui_token): set KPI_UI_TOKEN to a "
         "long random text, or to nothing where a proxy before it asks who comes.\n"
@@ -81,7 +81,7 @@ def test_a_web_ui_without_a_port_or_below_a_path_does_not_start(tmp_path: Path) 
 
 
 def web(home: Path, *words: str, **environment: str) -> tuple[int, str]:
-    """The module, which ends at once; its exit code and what it said."""
+    """Run the module, which ends at once; return its exit code and output."""
     command = [sys.executable, "-m", "kpi_assets.instance.web", *words]
     place = {**plain_environment(), "KPI_HOME": str(home), **environment}
     done = subprocess.run(command, env=place, cwd=home, capture_output=True, text=True, check=False, timeout=60)
@@ -145,7 +145,7 @@ def test_relative_paths_name_the_same_files_in_the_working_folder(
 
 
 class Unguarded(BaseHTTPRequestHandler):
-    """Says yes under any host name, as a stock web UI does; `refusal` is what it says to a foreign one."""
+    """Answers under any host name, as Dagster's own web UI does; `refusal` is its status for a foreign one."""
 
     refusal = 200
     asked: list[tuple[str, str | None]] = []

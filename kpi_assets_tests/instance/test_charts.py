@@ -1,4 +1,4 @@
-"""The pictures that the web UI serves: of the latest published load_date, as readers see it, or why there is none."""
+"""The charts that the web UI serves: the latest published load_date as readers see it, or why there is no chart."""
 
 import asyncio
 import xml.etree.ElementTree as ET
@@ -29,7 +29,7 @@ class Answer:
 
     @property
     def words(self) -> list[str]:
-        """What can be read in the picture."""
+        """Return the texts in the chart."""
         return [found.text or "" for found in ET.fromstring(self.body).iter(f"{SVG}text")]
 
 
@@ -102,7 +102,7 @@ def test_a_held_load_date_is_not_drawn(shop: TwoSourcePipeline, charts: Charts) 
 
 
 def test_before_anything_is_published_the_picture_says_so(lab: TwoSourcePipeline, charts: Charts) -> None:
-    """And where the database is not even there, it says that."""
+    """If the database does not exist yet, the chart says that."""
     lab.file("raw/things.sql", RAW_KPI)
     of_lab = Charts(dagster, settings().model_copy(update={"sql_dir": lab.root}))
     path = chart_path(lab.name, Relation("raw", "things"))

@@ -1,4 +1,4 @@
-"""The guard alone, as an ASGI app before another that only writes down what reached it: every rule, and odd inputs."""
+"""The guard alone, as an ASGI app before one that records what reaches it: every rule, and odd inputs."""
 
 import asyncio
 import re
@@ -28,9 +28,9 @@ Header = tuple[str, str]
 
 @dataclass
 class Answer:
-    """What the client got, and whether the app behind the guard was asked."""
+    """The answer to a client, and whether the app behind the guard was reached."""
 
-    status: int  # 101 of a socket that was let through, 403 of one that was closed
+    status: int  # 101 for a websocket that was let through, 403 for one that was closed
     reached: bool
     headers: list[Header]
     body: str
@@ -49,7 +49,7 @@ def ask(
     raw_path: bytes | None = None,
     scheme: str = "http",
 ) -> Answer:
-    """One request of the guard, with one Host header unless another is asked for."""
+    """Send one request to the guard, with one Host header unless another one is given."""
     path, _, query = address.partition("?")
     sent = [("host", host), *headers] if host is not None else [*headers]
     scope = {
@@ -269,7 +269,7 @@ def test_graphql_is_posted_as_json_only(types: list[str], passes: bool, token: s
         ("DELETE", "/runs", 405, ["GET, HEAD"]),
         ("TRACE", "/runs", 405, ["GET, HEAD"]),
         ("get", "/runs", 405, ["GET, HEAD"]),
-        ("GET", "//graphql", 200, []),  # to Dagster a page like any other, which it answers with its HTML
+        ("GET", "//graphql", 200, []),  # for Dagster this is a page like any other, which it answers with its HTML
         ("HEAD", "/runs", 200, []),
     ],
 )
@@ -352,7 +352,7 @@ def test_the_token_in_an_address_becomes_a_cookie_and_leaves_the_address(
 ) -> None:
     answer = ask("GET", address.format(TOKEN), raw_path=raw_path)
     assert (answer.status, answer.reached, answer.header("location")) == (303, False, [there])
-    assert not urlsplit(there).netloc, "it leads nowhere else"
+    assert not urlsplit(there).netloc, "the redirect leads to no other site"
     assert answer.header("set-cookie") == [f"{COOKIE}={TOKEN}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Strict"]
     assert TOKEN not in answer.body
 
@@ -376,7 +376,7 @@ def test_a_token_in_an_address_opens_no_post_and_no_websocket() -> None:
 
 
 def test_a_link_from_another_site_reloads_once_from_our_own_page() -> None:
-    """The cookie is SameSite=Strict, so a browser keeps it back where another site's link leads here."""
+    """The cookie is SameSite=Strict, so a browser does not send it if a link of another site leads here."""
     first = ask("GET", "/runs/1", *fetched("cross-site"))
     assert (first.status, first.reached) == (200, False)
     assert '<meta http-equiv="refresh" content="0">' in first.body
@@ -397,7 +397,9 @@ def test_every_answer_has_the_security_headers_once() -> None:
     assert (b"x-frame-options", b"DENY") in SECURITY
     assert {(b"referrer-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin")} < set(SECURITY)
     for name, value in SECURITY:
-        assert [answer.header(name.decode()) for answer in answers] == [[value.decode()]] * 5, "also over Dagster's own"
+        assert [answer.header(name.decode()) for answer in answers] == [[value.decode()]] * 5, (
+            "they replace Dagster's own headers"
+        )
     assert all(answer.header("cache-control") == ["no-store"] for answer in answers[1:])
 
 
@@ -432,7 +434,7 @@ def test_other_scopes_than_http_and_websocket_are_dropped_but_the_lifespan() -> 
     assert seen == ["lifespan"]
 
 
-# What headers may hold: right values, near ones, and anything.
+# Values of headers: right ones, nearly right ones, and anything.
 ANY = st.text(st.characters(max_codepoint=255), max_size=30)
 VALUES = {
     "host": [HOST, "LOCALHOST:3000", "evil.example", "", "127.0.0.1:3001"],
@@ -451,7 +453,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, str, list[Header]]:
     names = draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=9))
     cased = st.sampled_from([str.lower, str.title, str.upper])
     headers = [(draw(cased)(name), draw(st.sampled_from(VALUES[name]) | ANY)) for name in names]
-    # Most requests have a Host that is right, or none of the others would ever be looked at.
+    # Most requests have a right Host, otherwise the other headers would never be checked.
     headers += [("Host", HOST)] if draw(st.booleans()) else []
     paths = ["/", "/runs", "/graphql", "/graphql/", "//graphql", "/server_info", f"/?token={TOKEN}", "/kpi/chart/x"]
     path = draw(st.sampled_from(paths) | st.builds("/{}".format, ANY))
@@ -463,7 +465,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, str, list[Header]]:
 def test_of_any_request_only_an_allowed_one_reaches_the_app(
     request: tuple[str, str, str, list[Header]], token: str | None
 ) -> None:
-    """The rules once more, as one condition on what came through."""
+    """The rules a second time, as one condition on a request that got through."""
     kind, method, path, sent = request
     answer = ask(method, path, *sent, host=None, kind=kind, token=token)
     if not answer.reached:

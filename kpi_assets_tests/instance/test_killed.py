@@ -1,6 +1,6 @@
-"""`kpi up` after kill -9 of any one of its processes: it ends with a sentence, and the next one cleans up and goes on.
+"""After kill -9 of any of its processes `kpi up` ends with a sentence, and the next one cleans up and goes on.
 
-With Dagster's own services the worst of it, a run under way, is tested in e2e/.
+The worst case, a run under way, is tested with Dagster's own services in e2e/.
 """
 
 import json
@@ -25,7 +25,7 @@ AGAIN = "ended by itself: say `kpi up` again"
 
 
 def kill(process: psutil.Process) -> None:
-    """kill -9, until it is gone."""
+    """Kill a process with SIGKILL and wait until it is gone."""
     process.kill()
     eventually(lambda: not is_alive(process))
 
@@ -38,13 +38,13 @@ class Up:
     parts: dict[str, psutil.Process]
 
     def ended(self, *, patience: float = 30) -> tuple[int, str]:
-        """Its exit code and last line, once it has ended."""
+        """Wait for its end; return its exit code and last line."""
         _, said = self.process.communicate(timeout=patience)
         return self.process.returncode, said.strip().splitlines()[-1]
 
 
 class Home:
-    """The home of all tests of this module; each finds it as the one before left it."""
+    """The home of all tests of this module; each test finds it as the one before left it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder / "home", free_port()
@@ -68,7 +68,7 @@ class Home:
         return found
 
     def parts(self, supervisor: int) -> dict[str, psutil.Process]:
-        """Each process by name: services with what they started, and the servers, whoever started those."""
+        """Return each process by name: the services with their children, and the servers."""
         parts = {"supervisor": psutil.Process(supervisor)}
         parts.update({server.name: psutil.Process(server.pid) for server in status(self.folder)})
 
@@ -105,7 +105,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 @pytest.fixture
 def up(home: Home) -> Up:
-    """The one that runs in the home: the one that the test before left, or the next."""
+    """The `kpi up` that runs in the home: the one that the test before left, or a new one."""
     last = home.started[-1] if home.started else None
     return last if last and last.process.poll() is None else home.up()
 
@@ -138,7 +138,7 @@ def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
         return any(is_alive(child) and "grpc" in child.cmdline() for child in parts["web"].children())
 
     eventually(is_there)
-    kill(parts["web worker"])  # which outlived it
+    kill(parts["web worker"])  # it outlived its code server
     assert [name for name, part in parts.items() if not is_alive(part)] == ["web grpc", "web worker"]
     up.parts = home.parts(up.process.pid)
 
@@ -149,11 +149,11 @@ def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Hom
         kill(up.parts[name])
     assert up.process.wait(30) == -signal.SIGKILL
     left = {name for name in up.parts if name not in {"supervisor", *also}}
-    assert {name for name, part in up.parts.items() if is_alive(part)} == left, "they live on"
+    assert {name for name, part in up.parts.items() if is_alive(part)} == left, "the other processes are still alive"
 
     parts = home.up().parts
 
-    servers = {"postgres", "s3"} - set(also)  # which the next one takes over as they are
+    servers = {"postgres", "s3"} - set(also)  # the next `kpi up` takes over the running servers
     assert {name for name, part in up.parts.items() if is_alive(part)} == servers
     assert {parts[name].pid for name in servers} == {up.parts[name].pid for name in servers}
 
@@ -179,7 +179,7 @@ def test_a_second_kpi_up_is_refused_while_the_first_runs(home: Home, up: Up) -> 
 
 
 def test_a_web_ui_without_its_guard_is_ended_before_its_address_is_printed(home: Home, up: Up) -> None:
-    """As after an upgrade of Dagster that no longer calls what the guard is put in place of."""
+    """This happens after an upgrade of Dagster that no longer calls the function that the guard replaces."""
     up.process.send_signal(signal.SIGTERM)
     assert up.ended()[0] == 0
     said = home.kpi("up", "--port", str(home.port), **{UNGUARDED: "1"})

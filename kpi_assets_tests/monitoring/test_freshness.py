@@ -1,4 +1,4 @@
-"""Freshness by load_date: when a KPI is late, and that a person hears of it once and of its recovery once."""
+"""Freshness by load_date: when a KPI is late, and that it and its recovery are reported once each."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -42,7 +42,7 @@ def late(session: Connection[Any], shared: PipelineHarness, now: datetime) -> li
 
 
 def tell(session: Connection[Any], shared: PipelineHarness) -> list[date]:
-    """What the alerts' sensor does; the load_dates that recovered."""
+    """Report late KPIs and close recovered ones as the alerts sensor does; return the load_dates that recovered."""
     freshness.report_late(session, shared.pipeline())
     return close_recovered(session, shared.pipeline())
 
@@ -51,13 +51,15 @@ def test_lateness_counts_from_the_load_date_and_not_from_its_build(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     noon = datetime(2025, 3, 4, 12, 0, tzinfo=timezone.utc)  # 36 hours after NEXT ended
-    assert late(session, shared, noon) == [], "of which nothing was ever published is new"
+    assert late(session, shared, noon) == [], "a KPI that was never published is not late"
     for job in ("marts.weighed", "marts.unpromised"):
         publish(session, job, day=NEXT)
     assert late(session, shared, noon) == []
     assert late(session, shared, noon + timedelta(seconds=1)) == [("marts.weighed", NEXT)]
     publish(session, "marts.weighed", day=DAY)
-    assert late(session, shared, noon + timedelta(seconds=1)) == [("marts.weighed", NEXT)], "an old one is no news"
+    assert late(session, shared, noon + timedelta(seconds=1)) == [("marts.weighed", NEXT)], (
+        "an older load_date changes nothing"
+    )
     publish(session, "marts.weighed", day=NEXT + timedelta(days=1))
     assert late(session, shared, noon + timedelta(seconds=1)) == []
 
@@ -92,7 +94,7 @@ def test_a_late_kpi_and_its_recovery_are_each_reported_once(session: Connection[
 
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=NEXT)
-    assert tell(session, shared) == [], "one load_date later, it is still late"
+    assert tell(session, shared) == [], "after one more load_date the KPI is still late"
     assert len(every_incident(session)) == 1
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=TODAY)

@@ -1,4 +1,4 @@
-"""The mutants of a source: which there are, and that each differs in one place."""
+"""The mutants of a source: which changes are made, each in one place."""
 
 import pytest
 

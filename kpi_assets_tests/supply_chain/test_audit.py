@@ -1,4 +1,4 @@
-"""The audit says which locked packages have known vulnerabilities; without an answer it says that, and passes."""
+"""The audit names locked packages with known vulnerabilities; without an answer it says so, and passes."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ DIGEST = "0" * 64
 
 
 class Service:
-    """What answers in the place of OSV's service."""
+    """A stand-in for the service of OSV."""
 
     def __init__(self) -> None:
         service, self.answer, self.asked, self.pause = self, b"", list[Any](), 0.0

@@ -1,4 +1,4 @@
-"""The bill of materials is valid, and has every package that the locks have, with its hashes."""
+"""The bill of materials is valid, and lists every package of the lock files with its hashes."""
 
 import json
 import re
@@ -17,7 +17,7 @@ LOCK = CHECKOUT / "requirements.lock"
 
 @pytest.fixture(scope="module")
 def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    # Its import compiles grammars for two seconds, which whoever collects this file would wait for.
+    # Imported here, because the import takes two seconds and collecting this file would wait for it.
     from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
 
@@ -32,7 +32,7 @@ def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_every_locked_package_is_listed_with_its_version_and_each_hash(bill: dict[str, Any]) -> None:
-    """Compared with the lock line by line, and not as supply_chain reads it."""
+    """The lock is read here line by line, independently of supply_chain."""
     wanted: dict[tuple[str, str], set[str]] = {}
     for line in LOCK.read_text().splitlines():
         if pin := re.match(r"([\w.-]+)==([^ ;\\]+)", line):
