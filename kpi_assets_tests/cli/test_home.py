@@ -33,7 +33,7 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project with two files to land, and a second project inside of it."""
     folder = tmp_path_factory.mktemp("projects")
     project = folder / "project"
@@ -50,28 +50,28 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def shell(place: Path) -> Shell:
-    return Shell(Kpi(place / "unused", place))
+def shell(projects: Path) -> Shell:
+    return Shell(Kpi(projects / "unused", projects))
 
 
 def home_of(said: str) -> str:
     return said.split("Processes of the home ")[1].splitlines()[0]
 
 
-def test_a_subfolder_has_the_home_and_the_tree_of_the_project_above_it(place: Path, shell: Shell) -> None:
-    project = place / "project"
+def test_a_subfolder_has_the_home_and_the_tree_of_the_project_above_it(projects: Path, shell: Shell) -> None:
+    project = projects / "project"
     landed = shell.at(project / "sql" / small.NAME / "deep")(
         "land", small.NAME, "--load-date", DAY, "--from", project / "day"
     )
     assert landed.line("landed").startswith("landed s3://")
-    again = shell.at(place / "link")("land", small.NAME, "--load-date", DAY, "--from", ".")
+    again = shell.at(projects / "link")("land", small.NAME, "--load-date", DAY, "--from", ".")
     assert again.line("unchanged").startswith("unchanged s3://"), "a symbolic link leads to the same project"
-    assert list(place.rglob(".kpi")) == [project / ".kpi"]
+    assert list(projects.rglob(".kpi")) == [project / ".kpi"]
     assert home_of(shell.at(project / "day")("status").out) == str(project / ".kpi")
 
 
-def test_the_nearest_of_two_projects_is_used(place: Path, shell: Shell) -> None:
-    inner = place / "project" / "inner"
+def test_the_nearest_of_two_projects_is_used(projects: Path, shell: Shell) -> None:
+    inner = projects / "project" / "inner"
     said = shell.at(inner / "sql")("plan", small.NAME)
     assert said.out.endswith(
         f"Nothing of {small.NAME} has landed yet in the home {inner}/.kpi: kpi sample, kpi land.\n"
@@ -79,26 +79,26 @@ def test_the_nearest_of_two_projects_is_used(place: Path, shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("words", [["status"], ["down"], ["run", small.NAME, "--load-date", DAY], ["doctor"], ["up"]])
-def test_outside_of_a_project_a_command_asks_for_one(place: Path, shell: Shell, words: list[str]) -> None:
-    shell.at(place).fails(
-        f"Neither {place} nor a folder above it is a project, which holds sql/<pipeline>/pipeline.yaml: go into one, "
-        "or set KPI_HOME to the folder that data, credentials and logs are to lie in.",
+def test_outside_of_a_project_a_command_asks_for_one(projects: Path, shell: Shell, words: list[str]) -> None:
+    shell.at(projects).fails(
+        f"Neither {projects} nor a folder above it is a project, which holds sql/<pipeline>/pipeline.yaml: go into "
+        "one, or set KPI_HOME to the folder that data, credentials and logs are to lie in.",
         *words,
         code=2,
     )
-    assert not (place / ".kpi").exists()
+    assert not (projects / ".kpi").exists()
 
 
-def test_kpi_home_is_used_in_any_folder(place: Path, shell: Shell) -> None:
-    said = shell.at(place)("status", KPI_HOME="here/../elsewhere", KPI_SQL_DIR="project/sql")
-    assert home_of(said.out) == str(place / "elsewhere")
+def test_kpi_home_is_used_in_any_folder(projects: Path, shell: Shell) -> None:
+    said = shell.at(projects)("status", KPI_HOME="here/../elsewhere", KPI_SQL_DIR="project/sql")
+    assert home_of(said.out) == str(projects / "elsewhere")
     assert f"{small.NAME}: load_dates by layer" in said.out
-    stop(place / "elsewhere")
+    stop(projects / "elsewhere")
 
 
 @pytest.mark.parametrize("words", [["run", small.NAME, "--load-date", DAY], ["up"]], ids=" ".join)
-def test_a_folder_with_other_files_is_not_made_a_home(place: Path, shell: Shell, words: list[str]) -> None:
-    folder = place / "project"
+def test_a_folder_with_other_files_is_not_made_a_home(projects: Path, shell: Shell, words: list[str]) -> None:
+    folder = projects / "project"
     before = sorted(folder.iterdir())
     shell.kpi.environment["KPI_HOME"] = "."
     shell.at(folder).fails(
@@ -111,9 +111,9 @@ def test_a_folder_with_other_files_is_not_made_a_home(place: Path, shell: Shell,
 
 
 @pytest.mark.parametrize("words", [["doctor"], ["status"]])
-def test_an_empty_home_is_refused(place: Path, shell: Shell, words: list[str]) -> None:
+def test_an_empty_home_is_refused(projects: Path, shell: Shell, words: list[str]) -> None:
     shell.kpi.environment["KPI_HOME"] = ""
-    shell.at(place / "project").fails(
+    shell.at(projects / "project").fails(
         "The setting KPI_HOME cannot be read (it is empty: name a folder, or leave the setting out): correct it in the "
         "environment.",
         *words,
@@ -129,10 +129,10 @@ def test_an_empty_folder_or_an_existing_home_is_accepted(tmp_path: Path, there: 
     assert {path.name for path in tmp_path.iterdir()} == {*there, "run", "logs", "s3"}
 
 
-def test_a_missing_folder_to_land_from_is_an_error(place: Path, shell: Shell) -> None:
-    shell.at(place / "project").fails(
-        f"The folder {place}/nowhere does not exist: name another with --from.",
-        *("land", small.NAME, "--load-date", DAY, "--from", place / "nowhere"),
+def test_a_missing_folder_to_land_from_is_an_error(projects: Path, shell: Shell) -> None:
+    shell.at(projects / "project").fails(
+        f"The folder {projects}/nowhere does not exist: name another with --from.",
+        *("land", small.NAME, "--load-date", DAY, "--from", projects / "nowhere"),
         code=2,
     )
 
@@ -148,11 +148,11 @@ def _open_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_open_umask")
-def test_nothing_in_a_home_is_open_to_others(place: Path, shell: Shell) -> None:
+def test_nothing_in_a_home_is_open_to_others(projects: Path, shell: Shell) -> None:
     """With any umask, this is true of data, logs and what Dagster writes for a run."""
-    home = place / "umask"
-    kpi = shell.at(place / "project")
-    environment = {"KPI_HOME": str(home), "KPI_SQL_DIR": str(place / "project" / "sql")}
+    home = projects / "umask"
+    kpi = shell.at(projects / "project")
+    environment = {"KPI_HOME": str(home), "KPI_SQL_DIR": str(projects / "project" / "sql")}
     kpi("land", small.NAME, "--load-date", DAY, "--from", "day", **environment)
     kpi("run", small.NAME, "--load-date", DAY, **environment)
     said = kpi("run", small.NAME, "--load-date", "2025-06-02", code=1, **environment)
@@ -194,16 +194,16 @@ def test_files_outside_of_the_home_have_the_mode_that_the_umask_gives(kpi: CliHa
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o666}
 
 
-def test_the_services_of_kpi_up_get_its_home_and_its_sql_tree(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_services_of_kpi_up_get_its_home_and_its_sql_tree(projects: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The services run in folders of their own, where they would find another project, or none."""
     for name in ("KPI_HOME", "KPI_SQL_DIR"):
         monkeypatch.setenv(name, "")  # so that monkeypatch restores it
         monkeypatch.delenv(name)
-    monkeypatch.chdir(place / "project" / "day")
+    monkeypatch.chdir(projects / "project" / "day")
     settings.cache_clear()
     try:
         found = folder.environment(settings())
     finally:
         settings.cache_clear()
     told = {name: found[name] for name in ("KPI_HOME", "KPI_SQL_DIR")}
-    assert told == {"KPI_HOME": str(place / "project" / ".kpi"), "KPI_SQL_DIR": str(place / "project" / "sql")}
+    assert told == {"KPI_HOME": str(projects / "project" / ".kpi"), "KPI_SQL_DIR": str(projects / "project" / "sql")}

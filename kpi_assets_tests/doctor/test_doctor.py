@@ -36,37 +36,37 @@ def lab(lab: PipelineHarness) -> PipelineHarness:
     return lab
 
 
-def told(findings: Iterator[Finding], subject: str) -> list[tuple[str, str]]:
+def findings_about(findings: Iterator[Finding], subject: str) -> list[tuple[str, str]]:
     return [(each.state, each.text) for each in findings if each.subject == subject]
 
 
-def server(lab: PipelineHarness, subject: str, **words: Any) -> list[tuple[str, str]]:
-    return told(warehouse.server(lab.server, [lab.pipeline()], **{"embedded": True, **words}), subject)
+def server_findings(lab: PipelineHarness, subject: str, **words: Any) -> list[tuple[str, str]]:
+    return findings_about(warehouse.server(lab.server, [lab.pipeline()], **{"embedded": True, **words}), subject)
 
 
 def test_a_database_is_described_from_before_it_is_created(lab: PipelineHarness) -> None:
     subject = f"database {lab.name}"
     by_itself = "the next command that needs it makes it so"
-    assert server(lab, subject) == [("ok", "not made yet: the first command that needs it makes it")]
+    assert server_findings(lab, subject) == [("ok", "not made yet: the first command that needs it makes it")]
     assert lab.in_postgres("select 1 from pg_database where datname = %s", lab.name) == [], "the doctor created nothing"
     lab.prepared()
-    assert server(lab, subject) == [
+    assert server_findings(lab, subject) == [
         ("ok", f"ops is at version {NEWEST}, the newest"),
         ("ok", "all that is published (0 load_dates of tables) is there; --deep compares the rows too"),
     ]
     with lab.session() as session:
         session.execute("delete from ops.migrations where version = %s", [NEWEST])
         session.execute("drop schema marts cascade")
-    assert server(lab, subject) == [("ok", f"lacks the schemas marts: {by_itself}")]
+    assert server_findings(lab, subject) == [("ok", f"lacks the schemas marts: {by_itself}")]
     with lab.session() as session:
         session.execute("create schema marts")
-    assert server(lab, subject) == [
+    assert server_findings(lab, subject) == [
         ("ok", f"ops is at version {NEWEST - 1}, migrations {NEWEST} are pending: {by_itself}"),
         ("ok", f"what kpi_reader may read of marts is not what pipeline.yaml says: {by_itself}"),
     ]
     with lab.session() as session:
         session.execute("insert into ops.migrations (version, name) values (9999, '9999_of_tomorrow.sql')")
-    assert server(lab, subject) == [
+    assert server_findings(lab, subject) == [
         (
             "broken",
             f"The ops schema of {lab.name} is at version 9999, ahead of this kpi_assets ({NEWEST}): "
@@ -79,13 +79,13 @@ def test_a_database_with_another_encoding_is_found(lab: PipelineHarness) -> None
     lab.in_postgres(
         f"create database {lab.name} template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
     )
-    assert server(lab, f"database {lab.name}") == [
+    assert server_findings(lab, f"database {lab.name}") == [
         ("broken", "its encoding is SQL_ASCII: drop it, and let `kpi bootstrap` make it")
     ]
 
 
 @pytest.fixture
-def ill(lab: PipelineHarness) -> Iterator[None]:
+def badly_tuned(lab: PipelineHarness) -> Iterator[None]:
     """A server with bad settings that somebody made."""
     with template.durable(lab.server):
         for change in ("max_wal_size = '100MB'", "autovacuum = off"):
@@ -95,12 +95,12 @@ def ill(lab: PipelineHarness) -> Iterator[None]:
         lab.in_postgres("alter system reset all")
 
 
-@pytest.mark.usefixtures("ill")
+@pytest.mark.usefixtures("badly_tuned")
 def test_settings_that_lose_data_or_slow_the_server_are_found(
     lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warehouse, "FREE_CONNECTIONS", (0, 1000))
-    [(state, text), (free_state, free)] = server(lab, "warehouse settings")
+    [(state, text), (free_state, free)] = server_findings(lab, "warehouse settings")
     assert (state, free_state) == ("advice", "advice")
     assert text == (
         "set autovacuum = on (ops grows slow), max_wal_size = 4GB (a load forces one checkpoint after another)"
@@ -109,7 +109,7 @@ def test_settings_that_lose_data_or_slow_the_server_are_found(
         " of 100 connections are free: raise max_connections to 100, or end sessions that nobody needs"
     )
     monkeypatch.setattr(warehouse, "FREE_CONNECTIONS", (1000, 1000))
-    assert server(lab, "warehouse settings")[1][0] == "broken"
+    assert server_findings(lab, "warehouse settings")[1][0] == "broken"
 
 
 def test_a_standby_and_an_old_server_are_found() -> None:
@@ -131,15 +131,15 @@ def test_a_lock_whose_owner_may_be_gone_is_found(lab: PipelineHarness, monkeypat
     subject = f"database {lab.name}"
     with connect(lab.server, lab.name, "1a2b3c4d run") as lost, connect(lab.server, lab.name, "1a2b3c4d table") as busy:
         assert locks.try_lock(lost, locks.run_lock(DAY))
-        assert [text for _, text in server(lab, subject) if "lock" in text] == [], "the owner may be alive"
+        assert [text for _, text in server_findings(lab, subject) if "lock" in text] == [], "the owner may be alive"
         monkeypatch.setattr(warehouse, "IDLE", 0.0)
         busy.execute("begin")
-        assert [text for _, text in server(lab, subject) if "lock" in text] == [], (
+        assert [text for _, text in server_findings(lab, subject) if "lock" in text] == [], (
             "another session of the owner is busy"
         )
         busy.execute("rollback")
         pid = lost.info.backend_pid
-        [(state, text)] = [found for found in server(lab, subject) if "lock" in found[1]]
+        [(state, text)] = [found for found in server_findings(lab, subject) if "lock" in found[1]]
         assert state == "advice"
         assert text.startswith(f"process {pid} of kpi (kpi 1a2b3c4d run) since ")
         assert text.endswith(
@@ -152,7 +152,7 @@ def test_databases_that_everybody_may_connect_to_are_found(lab: PipelineHarness)
     lab.prepared()
     lab.in_postgres("create database open_to_all")
     try:
-        found = [text for state, text in server(lab, "roles", embedded=False) if state == "advice"]
+        found = [text for state, text in server_findings(lab, "roles", embedded=False) if state == "advice"]
         assert len(found) == 1
         assert found[0].startswith("kpi_reader may also enter the databases ")
         assert "open_to_all" in found[0]
@@ -167,14 +167,14 @@ def test_rights_that_an_earlier_version_gave_are_found(lab: PipelineHarness) -> 
         session.execute("grant select on all tables in schema ops to kpi_reader")
     by_itself = "the next command that needs it makes it so"
     told = ("ok", f"what kpi_reader may read of ops is not what pipeline.yaml says: {by_itself}")
-    assert told in server(lab, f"database {lab.name}")
+    assert told in server_findings(lab, f"database {lab.name}")
     prepare(lab.pipeline(), lab.server)
-    assert told not in server(lab, f"database {lab.name}")
+    assert told not in server_findings(lab, f"database {lab.name}")
 
 
 def test_a_superuser_of_a_named_server_gets_the_advice_to_use_another_login(lab: PipelineHarness) -> None:
-    assert server(lab, "login") == []
-    [(state, text)] = server(lab, "login", embedded=False)
+    assert server_findings(lab, "login") == []
+    [(state, text)] = server_findings(lab, "login", embedded=False)
     assert state == "advice"
     assert text.startswith("kpi is a superuser: set KPI_ADMIN_POSTGRES_URL to this URL")
 
@@ -191,7 +191,7 @@ def test_a_bucket_is_listed_read_and_landed_into(lab: PipelineHarness) -> None:
     subject = f"bucket {lab.bucket}"
 
     def look(*, landing: bool = True) -> list[tuple[str, str]]:
-        return told(lake.bucket(settings(), lab.pipeline(), landing=landing), subject)[1:]
+        return findings_about(lake.bucket(settings(), lab.pipeline(), landing=landing), subject)[1:]
 
     landed = ("ok", "can be landed into: a probe was put and removed")
     assert look() == [("ok", "can be listed; nothing lies below raw/things/ yet"), landed]
@@ -226,8 +226,8 @@ def test_a_clock_that_differs_is_found(seconds: int, state: str, text: str) -> N
 
 def test_the_clocks_of_postgres_and_s3_are_compared(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "SKEW", -1)
-    assert server(lab, "warehouse")[1][1].startswith("its clock is 0 s ")
-    found = told(lake.bucket(settings(), lab.pipeline(), landing=False), f"bucket {lab.bucket}")
+    assert server_findings(lab, "warehouse")[1][1].startswith("its clock is 0 s ")
+    found = findings_about(lake.bucket(settings(), lab.pipeline(), landing=False), f"bucket {lab.bucket}")
     assert found[0][0] == "broken"
     refused = settings().model_copy(update={"s3_bucket": "kpi-nowhere"})
     assert " s " in next(lake.bucket(refused, lab.pipeline(), landing=False)).text, "also if S3 refuses the request"

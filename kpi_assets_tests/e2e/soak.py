@@ -106,16 +106,16 @@ def automation(folder: Path) -> None:
     with Receiver.open() as hook, Web.open(folder, SENSOR, KPI_ALERT_WEBHOOK_URL=hook.url) as web:
         ledger = Ledger(web)
 
-        def told(kind: str) -> list[str]:
+        def sent(kind: str) -> list[str]:
             return [body["load_date"] for body in hook.bodies if body["kind"] == kind]
 
         web.land(good, folder / "good", orders=ORDERS)
         until("a day that landed is published", lambda: ledger.is_whole(good))
         web.land(bad, folder / "bad", ["duplicate_line", "reordered_7"], orders=ORDERS)
         until("a bad day is held", lambda: ledger.rows("select 1 from ops.pipeline_runs where status = 'held'"))
-        until("an alert says so", lambda: told("held"))
+        until("an alert says so", lambda: sent("held"))
         time.sleep(90)  # further ticks of both sensors
-        assert told("held") == [bad], hook.bodies
+        assert sent("held") == [bad], hook.bodies
         runs = ledger.rows("select distinct run_id from ops.pipeline_runs where load_date = %s", bad)
         assert len(runs) == 1, "automation does not run a held load_date again"
         assert not [1 for table, _ in ledger.published(bad) if table.startswith("marts.fact")]
@@ -123,12 +123,11 @@ def automation(folder: Path) -> None:
         said = web.kpi("land", "instacart", "--load-date", bad, "--from", str(folder / "new"), "--replace")
         assert said.returncode == 0, said.stderr
         until("corrected, it is published", lambda: ledger.is_whole(bad))
-        until("a message says so", lambda: told("recovered"))
+        until("a message says so", lambda: sent("recovered"))
         time.sleep(65)
-        assert (told("held"), told("recovered")) == ([bad], [bad]), hook.bodies
-        late = [
-            body["title"] for body in hook.bodies if body["kind"] == "late"
-        ]  # its KPIs are late, because the load_dates are old
+        assert (sent("held"), sent("recovered")) == ([bad], [bad]), hook.bodies
+        # The KPIs are late, because the load_dates are old.
+        late = [body["title"] for body in hook.bodies if body["kind"] == "late"]
         assert len(hook.bodies) == 2 + len(late) == 2 + len(set(late)), hook.bodies
 
 

@@ -25,7 +25,10 @@ from kpi_assets_tests.machine import eventually, free_port
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
 
-SITES = ["evil.example", "127.0.0.1"]  # the second is another port of this machine, which browsers call the *same site*
+SITES = [
+    "attacker_port.example",
+    "127.0.0.1",
+]  # the second is another port of this machine, which browsers call the *same site*
 ABSENT = "2025-04-20"
 RUNS = "query Runs($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs { results { runId } } } }"
 COUNT = 'query Count { runsOrError(filter: {pipelineName: "instacart"}) { ... on Runs { count } } }'
@@ -37,7 +40,7 @@ query Attacked($key: AssetKeyInput!) {
 
 
 @contextmanager
-def beside(web: Web, module: str, **environment: str) -> Iterator[Web]:
+def another_web_ui(web: Web, module: str, **environment: str) -> Iterator[Web]:
     """Start another web UI of the same home from a module, with the environment of the first."""
     parts = psutil.Process(web.process.pid).children()
     [first] = [part for part in parts if "kpi_assets.instance.web" in part.cmdline()]
@@ -66,14 +69,14 @@ def answers(address: str) -> bool:
 @pytest.fixture(scope="module")
 def stock(web: Web) -> Iterator[Web]:
     """Dagster's own web server."""
-    with beside(web, "dagster_webserver", KPI_UI_TOKEN="") as started:
+    with another_web_ui(web, "dagster_webserver", KPI_UI_TOKEN="") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def without_token(web: Web) -> Iterator[Web]:
     """The guarded web UI without a token."""
-    with beside(web, "kpi_assets.instance.web", KPI_UI_TOKEN="") as started:
+    with another_web_ui(web, "kpi_assets.instance.web", KPI_UI_TOKEN="") as started:
         yield started
 
 
@@ -87,7 +90,7 @@ def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brow
 
 
 @pytest.fixture(scope="module")
-def evil() -> Iterator[int]:
+def attacker_port() -> Iterator[int]:
     with attacking() as port:
         yield port
 
@@ -101,9 +104,9 @@ class Attack:
     answers: set[tuple[str, int]]  # (method, status)
 
 
-def attack(browser: Browser, site: str, evil: int, target: str) -> Attack:
+def attack(browser: Browser, site: str, attacker_port: int, target: str) -> Attack:
     browser.network()
-    browser.driver.get(f"http://{site}:{evil}/?{target}")
+    browser.driver.get(f"http://{site}:{attacker_port}/?{target}")
     browser.wait("the end of the attack", lambda: browser.driver.execute_script("return Boolean(window.DONE)"))
     seen = browser.driver.execute_script("return window.DONE")
     browser.driver.switch_to.frame("embedded")
@@ -155,7 +158,7 @@ def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
 
     launch(browser, ABSENT, "Launch 1 run")
     browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
-    assert web.ended(browser.driver.current_url.split("/runs/")[1][:36]) == "CANCELED"
+    assert web.final_status(browser.driver.current_url.split("/runs/")[1][:36]) == "CANCELED"
     browser.read(f"partition: {ABSENT}", "Canceled")  # the page is not reloaded
     browser.go("/assets/instacart/marts/kpi_orders_by_dow")
     browser.read("Orders and reorder behavior by day of the week.")
@@ -178,13 +181,13 @@ def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("token", ["with the token", "without a token"])
 def test_a_page_of_another_site_launches_wipes_and_sees_nothing(
-    web: Web, without_token: Web, stock: Web, browser: Browser, evil: int, site: str, token: str
+    web: Web, without_token: Web, stock: Web, browser: Browser, attacker_port: int, site: str, token: str
 ) -> None:
     target = web if token == "with the token" else without_token
     remember(stock)
     before = history(web)
     assert before[1] >= 1
-    found = attack(browser, site, evil, target.address)
+    found = attack(browser, site, attacker_port, target.address)
     assert found.seen == dict.fromkeys(("text", "blob", "both", "json", "report", "socket"), "refused")
     assert {status for _, status in found.answers} <= {403, 405, 415}, found.answers
     assert {"GET", "POST"} <= {method for method, _ in found.answers}, "the requests did arrive"
@@ -214,12 +217,12 @@ def test_a_name_that_was_rebound_to_this_machine_is_not_answered(
 
 @pytest.mark.parametrize("site", SITES)
 def test_the_same_page_gets_everywhere_without_the_guard(
-    web: Web, stock: Web, browser: Browser, evil: int, site: str
+    web: Web, stock: Web, browser: Browser, attacker_port: int, site: str
 ) -> None:
     """With Dagster's own web server each of the tests above would fail."""
     remember(stock)
     runs, kept = history(web)
-    found = attack(browser, site, evil, stock.address)
+    found = attack(browser, site, attacker_port, stock.address)
     assert {"image", "text", "form"} <= set(launched(web, site))
     assert history(web)[0] >= runs + 3
     assert (kept >= 1, history(web)[1]) == (True, 0), "the history was deleted"
@@ -233,18 +236,20 @@ def test_the_same_page_gets_everywhere_without_the_guard(
         probe.check(stock.address)
 
 
-def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, evil: int) -> None:
+def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, attacker_port: int) -> None:
     """The browser sends no cookie if a link of another site leads here; the page opens all the same."""
-    browser.driver.get(f"http://evil.example:{evil}/link?{web.address}/runs?q=x")
+    browser.driver.get(f"http://attacker_port.example:{attacker_port}/link?{web.address}/runs?q=x")
     browser.click("Look at this", "a")
     browser.read("Overview", "Runs", "Created")
     assert browser.driver.current_url.startswith(f"{web.address}/runs")
 
 
-def test_a_link_that_is_followed_without_the_cookie_says_how_to_log_in(web: Web, browser: Browser, evil: int) -> None:
+def test_a_link_that_is_followed_without_the_cookie_says_how_to_log_in(
+    web: Web, browser: Browser, attacker_port: int
+) -> None:
     browser.go("/server_info")
     browser.driver.delete_all_cookies()
-    browser.driver.get(f"http://evil.example:{evil}/link?{web.address}/runs")
+    browser.driver.get(f"http://attacker_port.example:{attacker_port}/link?{web.address}/runs")
     browser.click("Look at this", "a")
     browser.read("needs the token of the web UI", "kpi url")
     browser.go("/?token=wrong")

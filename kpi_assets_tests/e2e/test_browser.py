@@ -41,7 +41,7 @@ def held_run(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactor
     launch(browser, HELD, "Launch 1 run")
     browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
     run_id = browser.driver.current_url.split("/runs/")[1][:36]
-    assert web.ended(run_id) == "CANCELED"
+    assert web.final_status(run_id) == "CANCELED"
     return run_id
 
 

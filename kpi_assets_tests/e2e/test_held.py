@@ -50,7 +50,7 @@ def graph(web: Web) -> dict[str, State]:
     }
 
 
-def red(state: State) -> bool:
+def is_red(state: State) -> bool:
     """Return whether the UI shows this state in red."""
     partitions, checks = state
     return partitions["numFailed"] > 0 or not {"FAILED", "EXECUTION_FAILED"}.isdisjoint(checks.values())
@@ -68,11 +68,11 @@ def before(web: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stat
 def test_only_the_held_table_turns_red_and_the_tables_after_it_stay_unchanged(
     web: Web, before: dict[str, State]
 ) -> None:
-    assert [name for name, state in before.items() if red(state)] == []
+    assert [name for name, state in before.items() if is_red(state)] == []
     run_id = web.launch(BAD)
-    assert web.ended(run_id) == "CANCELED"
+    assert web.final_status(run_id) == "CANCELED"
     after = graph(web)
-    assert [name for name, state in after.items() if red(state)] == [HELD]
+    assert [name for name, state in after.items() if is_red(state)] == [HELD]
     assert {name for name, status in after[HELD][1].items() if status != "SUCCEEDED"} == {"grain"}
     assert {name: after[name] for name in BEHIND} == {name: before[name] for name in BEHIND}
     assert set(after["marts.fact_orders"][1].values()) == {"SUCCEEDED"}
@@ -87,5 +87,5 @@ def test_nothing_is_red_after_the_correction(web: Web, before: dict[str, State],
     assert web.kpi("land", "instacart", "--load-date", BAD, "--from", str(tmp_path), "--replace").returncode == 0
     assert web.materialize(BAD) == "SUCCESS"
     after = graph(web)
-    assert [name for name, state in after.items() if red(state)] == []
+    assert [name for name, state in after.items() if is_red(state)] == []
     assert after[HELD][0]["numMaterialized"] == before[HELD][0]["numMaterialized"] + 1

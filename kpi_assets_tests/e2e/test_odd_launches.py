@@ -105,7 +105,7 @@ def test_each_odd_launch_fails_with_one_sentence_writes_nothing_and_stops_nothin
     assert not [secret for secret in secrets(web) if secret in json.dumps(launched)]
     told = {}
     for name, run_id in runs.items():
-        assert web.ended(run_id) == "FAILURE", name
+        assert web.final_status(run_id) == "FAILURE", name
         events = web.ask(LOGS, {"id": run_id})["logsForRun"]["events"]
         told[name] = {event["failureMetadata"]["description"] for event in events if event.get("failureMetadata")}
         assert not [secret for secret in secrets(web) if secret in json.dumps(events)], name

@@ -118,7 +118,7 @@ def test_a_load_date_that_may_not_be_built_is_refused_in_the_ui_too(web: Web, pa
     for object_ in bucket.glob(f"raw/*/load_date={GOOD}"):
         shutil.copytree(object_, object_.with_name(f"load_date={future}"), dirs_exist_ok=True)
     run_id = web.launch(str(future) if partition == "the future" else partition)
-    assert web.ended(run_id) == "FAILURE"
+    assert web.final_status(run_id) == "FAILURE"
     events = web.ask(FAILURES, {"id": run_id})["logsForRun"]["events"]
     [told] = {event["failureMetadata"]["description"] for event in events if event.get("failureMetadata")}
     assert told.startswith(sentences[partition])
@@ -193,7 +193,7 @@ def test_terminating_a_run_also_cancels_its_statement(web: Web) -> None:
             eventually(lambda: session.execute(slow).fetchall() == [("active",)], 60)
             answer = web.ask(TERMINATE, {"id": run_id})["terminateRun"]
             assert answer == {"__typename": "TerminateRunSuccess"}
-            assert web.ended(run_id) == "CANCELED"
+            assert web.final_status(run_id) == "CANCELED"
             assert session.execute(working).fetchall() == []
             query = "select job, status, error_message from ops.pipeline_runs where run_id = %s order by job"
             assert session.execute(query, [run_id]).fetchall() == [
@@ -222,10 +222,10 @@ def test_a_run_that_was_killed_with_kpi_up_is_retried_by_the_next_kpi_up(web: We
 
     web.start()
 
-    assert web.ended(run_id) == "FAILURE"
+    assert web.final_status(run_id) == "FAILURE"
     eventually(lambda: len(web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]) == 1, 60)
     [retried] = web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]
-    assert web.ended(retried["runId"]) == "SUCCESS"
+    assert web.final_status(retried["runId"]) == "SUCCESS"
     with psycopg.connect(url) as session:
         query = "select run_id, status from ops.pipeline_runs where job = 'marts.dim_products' order by id desc limit 2"
         assert session.execute(query).fetchall() == [(retried["runId"], "success"), (run_id, "failed")]

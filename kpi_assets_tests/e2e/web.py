@@ -169,9 +169,9 @@ class Web:
 
     def materialize(self, day: str, *, names: list[list[str]] | None = None) -> str:
         """Launch a run and wait for its end; return its final status."""
-        return self.ended(self.launch(day, names=names))
+        return self.final_status(self.launch(day, names=names))
 
-    def ended(self, run_id: str) -> str:
+    def final_status(self, run_id: str) -> str:
         """Wait for the end of a run; return its final status."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:

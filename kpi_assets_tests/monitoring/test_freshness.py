@@ -41,7 +41,7 @@ def late(session: Connection[Any], shared: PipelineHarness, now: datetime) -> li
     return [(str(found.relation), found.latest) for found in freshness.late(session, shared.pipeline(), now)]
 
 
-def tell(session: Connection[Any], shared: PipelineHarness) -> list[date]:
+def report_and_close(session: Connection[Any], shared: PipelineHarness) -> list[date]:
     """Report late KPIs and close recovered ones as the alerts sensor does; return the load_dates that recovered."""
     freshness.report_late(session, shared.pipeline())
     return close_recovered(session, shared.pipeline())
@@ -85,7 +85,7 @@ def test_a_pipeline_that_publishes_yesterday_every_morning_is_never_late(
 def test_a_late_kpi_and_its_recovery_are_each_reported_once(session: Connection[Any], shared: PipelineHarness) -> None:
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=DAY)
-    assert tell(session, shared) == tell(session, shared) == []
+    assert report_and_close(session, shared) == report_and_close(session, shared) == []
     since = ("marts.again is late since 2025-03-04 12:00 UTC", "marts.weighed is late since 2025-03-03 12:00 UTC")
     rest = "its latest published load_date is 2025-03-01, and its freshness is within_hours:"
     end = "counted from that load_date's end"
@@ -94,12 +94,12 @@ def test_a_late_kpi_and_its_recovery_are_each_reported_once(session: Connection[
 
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=NEXT)
-    assert tell(session, shared) == [], "after one more load_date the KPI is still late"
+    assert report_and_close(session, shared) == [], "after one more load_date the KPI is still late"
     assert len(every_incident(session)) == 1
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=TODAY)
-    assert tell(session, shared) == [NEXT]
-    assert tell(session, shared) == []
+    assert report_and_close(session, shared) == [NEXT]
+    assert report_and_close(session, shared) == []
     assert [(row[0], row[1], row[-1]) for row in every_incident(session)] == [
         (NEXT, "late", False),
         (NEXT, "recovered", False),
@@ -111,7 +111,7 @@ def test_a_load_date_that_lacks_objects_is_not_reported_a_second_time(
 ) -> None:
     publish(session, "marts.weighed", day=DAY)
     incidents.report_late(session, shared.name, NEXT, "things.csv is missing")
-    tell(session, shared)
+    report_and_close(session, shared)
     assert [row[4] for row in every_incident(session)] == [["things.csv is missing"]]
 
 

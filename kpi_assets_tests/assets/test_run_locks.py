@@ -49,11 +49,11 @@ def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
     first.context(pipeline, lab.s3, nothing, DAY)
     told = []
 
-    def hear(phase: str, done: int, total: int) -> None:
+    def on_progress(phase: str, done: int, total: int) -> None:
         told.append((phase, done, total))
         waiting.set()
 
-    begun = pool.submit(second.context, pipeline, lab.s3, hear, DAY)
+    begun = pool.submit(second.context, pipeline, lab.s3, on_progress, DAY)
     assert waiting.wait(30)
     assert not begun.done()
     first.close()
@@ -96,11 +96,11 @@ def test_a_recheck_waits_for_a_run_of_its_load_date(
     run.context(lab.pipeline(), lab.s3, nothing, DAY)
     told = []
 
-    def hear(phase: str, done: int, total: int) -> None:
+    def on_progress(phase: str, done: int, total: int) -> None:
         told.append(phase)
         waiting.set()
 
-    context = lab.context(on_progress=hear)
+    context = lab.context(on_progress=on_progress)
     found = pool.submit(recheck, context, context.pipeline.table("raw.things"), DAY)
     assert waiting.wait(30)
     assert lab.rows("select count(*) from ops.data_quality_results where subject = 'published'") == [(0,)]
