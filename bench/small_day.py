@@ -30,7 +30,7 @@ def measure(files: Path, repeat: int, home: Path) -> dict[str, list[float]]:
             for way, found in seconds.items():
                 web.kpi("land", "instacart", "--load-date", str(day), "--from", str(files))
                 begun = time.perf_counter()
-                is_well = _run(web, day) if way == RUN else web.materialise(str(day)) == "SUCCESS"
+                is_well = _run(web, day) if way == RUN else web.materialize(str(day)) == "SUCCESS"
                 found.append(round(time.perf_counter() - begun, 2))
                 if not is_well:
                     raise RuntimeError(f"{way}: {day} was not published.")

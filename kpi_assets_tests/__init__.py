@@ -1,1 +1,1 @@
-"""Tests of kpi_assets, on real embedded servers; the folders mirror the package's rooms."""
+"""Tests of kpi_assets, on real embedded servers; the folders mirror the packages."""

@@ -1,10 +1,10 @@
-"""How many examples a test makes, or cases of one kind: a fifth of what it names, and all of them in `make nightly`."""
+"""How many examples, or cases of one kind, a test makes: a fifth of its number, and all of them in `make nightly`."""
 
 import os
 
-ALL = os.environ.get("KPI_TEST_EXAMPLES") == "all"  # as `make nightly` sets it
+ALL = os.environ.get("KPI_TEST_EXAMPLES") == "all"  # `make nightly` sets it
 
 
 def examples(most: int) -> int:
-    """Of `most` examples those that this session makes."""
+    """Return how many of at most `most` examples this session makes."""
     return most if ALL else max(10, most // 5)

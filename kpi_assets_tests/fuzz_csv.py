@@ -1,9 +1,9 @@
-"""Fuzzing of what reads CSV: random files, against readers and a table of forms that are written another way here.
+"""Fuzzing of the CSV readers: random files are also read by other readers and by a table of value forms in this file.
 
 `python -m kpi_assets_tests.fuzz_csv --minutes 10 --seed 1` runs the properties for long; sources/test_fuzz.py runs each
-for a moment. The readers are a letter-by-letter one of RFC 4180, Python's csv, DuckDB, and COPY on the real server.
-Python's csv is asked about good files alone: even strict, it takes a quote inside a bare value. So is DuckDB, where no
-carriage return stands in the file: it accepts some that break the rules, and splits CR LF inside quotes.
+for a moment. The other readers are a letter-by-letter one by RFC 4180, Python's csv, DuckDB, and COPY on a real server.
+Python's csv reads good files only: even in strict mode it accepts a quote inside an unquoted value. DuckDB too reads
+good files only, without carriage returns: it accepts some files that break the rules, and splits CR LF inside quotes.
 """
 
 import argparse
@@ -41,11 +41,11 @@ from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 
 Fields = list[str | None]
 COLUMNS = ["a", "b"]
-SEEN: Counter[str] = Counter()  # what the examples were, so that a run can say it
+SEEN: Counter[str] = Counter()  # counts the kinds of examples for the output of a run
 
 
 def quietly(examples: int) -> Any:
-    """The settings of a run of so many examples."""
+    """Return the settings of a run of `examples` examples."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=checks)
 
@@ -58,7 +58,7 @@ FIELD = st.text(st.sampled_from('",\nab \\é'), max_size=5)
 
 @st.composite
 def files(draw: st.DrawFn) -> str:
-    """A file of two columns of texts: mostly good records, sometimes anything."""
+    """Draw a file of two text columns: mostly good records, sometimes anything."""
     end = draw(st.sampled_from(["\n", "\r\n"]))
     lines = ["a,b"]
     for _ in range(draw(st.integers(0, 6))):
@@ -71,7 +71,7 @@ def files(draw: st.DrawFn) -> str:
 
 @st.composite
 def written_field(draw: st.DrawFn) -> str:
-    """A text as a good file holds it."""
+    """Draw a text as a good file writes it."""
     text = draw(FIELD)
     needs = any(letter in text for letter in '",\n\r')
     return '"' + text.replace('"', '""') + '"' if needs or draw(st.booleans()) else text
@@ -81,13 +81,13 @@ BORDERS = st.lists(st.integers(0, 300), max_size=6)
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
-    """The bytes as blocks that end at the given places."""
+    """Split the bytes into blocks that end at the given places."""
     ends = sorted({place % (len(data) + 1) for place in places})
     return [data[begin:end] for begin, end in zip([0, *ends], [*ends, len(data)], strict=True)]
 
 
 def by_letters(text: str, *, bare_returns: bool = False) -> list[Fields] | None:
-    """The records of a file by RFC 4180, read letter by letter; None where it breaks a rule."""
+    """Return the records of a file, read letter by letter by RFC 4180; None if it breaks a rule."""
     reader = _Letters()
     for at, letter in enumerate(text):
         if letter == "\r" and reader.state != "quoted":
@@ -103,16 +103,18 @@ def by_letters(text: str, *, bare_returns: bool = False) -> list[Fields] | None:
 
 
 class _Letters:
-    """The state of such a reader: what it has read, and where it is in a field."""
+    """The state of the letter-by-letter reader: its records, and its position in a field."""
 
     def __init__(self) -> None:
         self.records: list[Fields] = []
-        self.state = "begin"  # of a field; bare; quoted; quote: the last letter was one, inside a quoted field
+        self.state = (
+            "begin"  # begin of a field, bare, quoted, or quote: the last letter was a quote inside a quoted field
+        )
         self._fields: Fields = []
         self._value = ""
 
     def take(self, letter: str) -> bool:
-        """Go one letter on; False where it may not stand there."""
+        """Read one letter; return False if it is not allowed at this place."""
         if self.state == "quoted":
             if letter == '"':
                 self.state = "quote"
@@ -136,7 +138,7 @@ class _Letters:
 
 
 def check_reading(text: str, places: list[int]) -> None:
-    """Our reader says what the letter-by-letter one says, wherever blocks end, and loses no line."""
+    """Check that our reader agrees with the letter-by-letter one wherever blocks end, and loses no line."""
     whole = by_letters(text)
     data = text.encode()
     found = list(read_records(cut(data, places), COLUMNS))
@@ -160,12 +162,12 @@ def check_reading(text: str, places: list[int]) -> None:
 
 
 def is_header(fields: Fields) -> bool:
-    """Whether a record is the header of the file again."""
+    """Return whether a record repeats the header of the file."""
     return [(fields[0] or "").removeprefix("\ufeff"), *fields[1:]] == COLUMNS
 
 
 def proves(types: dict[str, str], data: bytes, places: list[int], piece: int) -> bool:
-    """Whether the proof lets the file through, cut into blocks and pieces so."""
+    """Return whether the proof accepts the file, split into these blocks and pieces."""
     before, proof.PIECE = proof.PIECE, piece
     try:
         assert b"".join(Proof(types).watch(cut(data, places))) == data
@@ -177,9 +179,9 @@ def proves(types: dict[str, str], data: bytes, places: list[int], piece: int) ->
 
 
 def check_proof(text: str, places: list[int], piece: int) -> None:
-    """The proof lets every good file through, and of the others only those that COPY itself refuses.
+    """Check that the proof accepts every good file, and of the others only those that COPY itself refuses.
 
-    Those are records of another width, and a carriage return outside quotes.
+    COPY refuses records of another width, and a carriage return outside quotes.
     """
     proven = proves(dict.fromkeys(COLUMNS, "text"), text.encode(), places, piece)
     SEEN[f"proof: {'proven' if proven else 'refused'}"] += 1
@@ -196,7 +198,7 @@ def check_proof(text: str, places: list[int], piece: int) -> None:
 
 
 def check_duckdb(text: str) -> None:
-    """DuckDB reads a good file as we do."""
+    """Check that DuckDB reads a good file as we do."""
     whole = by_letters(text)
     if whole is None or "\r" in text or not all(len(fields) == 2 for fields in whole) or len(whole) < 2:
         SEEN["duckdb: not asked"] += 1
@@ -218,7 +220,7 @@ Value = Any
 
 
 class RefusedError(Exception):
-    """A text that is no written value of its type."""
+    """Raised for a text that is not a value of its type."""
 
 
 def _digits(text: str) -> str:
@@ -228,7 +230,7 @@ def _digits(text: str) -> str:
 
 
 def as_integer(bits: int) -> Callable[[str], int]:
-    """The value of a whole number of so many bits."""
+    """Return a reader of integers of `bits` bits."""
 
     def read(text: str) -> int:
         number = int(_digits(text.removeprefix("-"))) * (-1 if text.startswith("-") else 1)
@@ -240,7 +242,7 @@ def as_integer(bits: int) -> Callable[[str], int]:
 
 
 def as_decimal(text: str, digits: int | None = None, scale: int | None = None) -> Decimal:
-    """The value of a plain decimal number, which must have no more than so many digits and decimals."""
+    """Return the value of a decimal number with at most `digits` digits and `scale` decimals."""
     whole, _, decimals = text.removeprefix("-").partition(".")
     _digits(whole + decimals)
     number = Decimal(text)
@@ -250,7 +252,7 @@ def as_decimal(text: str, digits: int | None = None, scale: int | None = None) -
 
 
 def as_double(text: str) -> float:
-    """The value of a floating-point number of 64 bits."""
+    """Return the value of a 64-bit floating-point number."""
     lower = text.replace("E", "e")
     mantissa, e, exponent = lower.partition("e")
     number = as_decimal(mantissa)
@@ -263,7 +265,7 @@ def as_double(text: str) -> float:
 
 
 def as_real(text: str) -> "Near":
-    """The value of a floating-point number of 32 bits."""
+    """Return the value of a 32-bit floating-point number."""
     mantissa, e, exponent = text.replace("E", "e").partition("e")
     number = as_decimal(mantissa)
     if e:
@@ -276,12 +278,12 @@ def as_real(text: str) -> "Near":
 
 @dataclass(frozen=True, eq=False)
 class Near:
-    """A number of 32 bits, equal to what lies within its 24 binary digits: readers may differ in the last of them."""
+    """A 32-bit number that equals its close neighbors: readers may differ in the last of its 24 binary digits."""
 
     number: float
 
     def __eq__(self, other: object) -> bool:
-        """Nearly; the smallest numbers lie 1.4e-45 apart."""
+        """Return whether the other number is nearly the same; the smallest numbers are 1.4e-45 apart."""
         if not isinstance(other, Near):
             return NotImplemented
         return abs(self.number - other.number) <= abs(self.number) * 2**-22 + 3e-45
@@ -290,7 +292,7 @@ class Near:
 
 
 def as_boolean(text: str) -> bool:
-    """The value of a truth."""
+    """Return the value of a boolean."""
     if text in {"true", "True", "TRUE", "t", "T"}:
         return True
     if text in {"false", "False", "FALSE", "f", "F"}:
@@ -299,7 +301,7 @@ def as_boolean(text: str) -> bool:
 
 
 def as_date(text: str) -> date:
-    """The value of a day."""
+    """Return the value of a date."""
     if len(text) != 10 or text[4] + text[7] != "--":
         raise RefusedError
     try:
@@ -309,7 +311,7 @@ def as_date(text: str) -> date:
 
 
 def as_timestamp(text: str) -> datetime:
-    """The value of a moment without time zone."""
+    """Return the value of a timestamp without time zone."""
     day, clock = as_date(text[:10]), text[11:]
     if text[10:11] not in {" ", "T"} or len(clock) < 8 or clock[2] + clock[5] != "::":
         raise RefusedError
@@ -326,7 +328,7 @@ def as_timestamp(text: str) -> datetime:
 
 
 def as_instant(text: str) -> datetime:
-    """The value of a moment with an offset, in UTC."""
+    """Return the value of a timestamp with an offset, in UTC."""
     for zone in ("Z", "UTC"):
         if text.endswith(zone):
             return as_timestamp(text.removesuffix(zone).removesuffix(" "))
@@ -400,7 +402,7 @@ _formed = st.one_of(_number, _point, _day, _moment, _instant, st.floats().map(re
 
 @st.composite
 def value(draw: st.DrawFn, type_: str) -> str:
-    """A text that may be a value of a type: mostly nearly one."""
+    """Draw a text that may be a value of a type, mostly one that nearly is."""
     of_type = {
         "boolean": st.sampled_from(["true", "True", "TRUE", "t", "false", "FALSE", "f"]),
         "date": _day,
@@ -422,7 +424,7 @@ def value(draw: st.DrawFn, type_: str) -> str:
 
 @st.composite
 def rows(draw: st.DrawFn) -> list[tuple[str, str, bool]]:
-    """(column, text, in quotes) of each record, all other columns of which are NULL."""
+    """Draw (column, text, in quotes) of each record; all its other columns are NULL."""
     found = []
     for _ in range(draw(st.integers(1, 12))):
         name = draw(st.sampled_from(list(TYPES)))
@@ -432,7 +434,7 @@ def rows(draw: st.DrawFn) -> list[tuple[str, str, bool]]:
 
 
 class Typed:
-    """The real COPY with its proof, and the reading record by record, on a table with a column of each type."""
+    """Loads a table with a column of each type, by the real COPY with its proof and record by record."""
 
     def __init__(self, lab: PipelineHarness, session: Connection[Any]) -> None:
         columns = "\n".join(f'  {name}: {{type: "{type_}", description: Value.}}' for name, (type_, _) in TYPES.items())
@@ -441,7 +443,7 @@ class Typed:
         self.session = session
 
     def check(self, written: list[tuple[str, str, bool]], end: str, places: list[int], piece: int) -> None:
-        """COPY, behind the proof, loads exactly what the table of forms says, or nothing; by record, each so."""
+        """Check that COPY after the proof loads all values as TYPES says, or nothing; reading by record must agree."""
         lines, good = [",".join(["k", *TYPES])], {}
         for number, (name, text, quoted) in enumerate(written):
             field = '"' + text.replace('"', '""') + '"' if quoted else text
@@ -475,7 +477,7 @@ class Typed:
             proof.PIECE = before
 
     def _loaded(self) -> dict[int, Any]:
-        """Of each record that is there, by its number: the one column that is not NULL, and its value."""
+        """Return, by the number of each loaded record, its only column that is not NULL and the value."""
         names = ", ".join("z at time zone 'UTC'" if name == "z" else name for name in TYPES)
         found = {}
         for number, *values in self.session.execute(f"select k, {names} from {self.candidate.relation}").fetchall():
@@ -515,14 +517,14 @@ def _run(check: Callable[..., None], strategies: dict[str, Any], number: int, mo
 
 
 def main() -> None:
-    """Run every property over and over until the time is up; the first example that fails ends it."""
+    """Run every property again and again until the time is up; the first failed example ends the program."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--minutes", type=float, default=10)
     words.add_argument("--seed", type=int, default=1)
     asked = words.parse_args()
     for name in [name for name in os.environ if name.startswith(("KPI_", "AWS_", "PG"))]:
         del os.environ[name]
-    logging.getLogger("psycopg").setLevel(logging.ERROR)  # which tells of each COPY that is ended
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # the server logs each COPY that is canceled
     ends = time.monotonic() + asked.minutes * 60
     examples = 0
     with tempfile.TemporaryDirectory(prefix="kpi-fuzz-") as folder:

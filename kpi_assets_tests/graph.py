@@ -1,6 +1,6 @@
-"""The asset graph as text, one line a fact, for the snapshot in graph.txt.
+"""The asset graph as text, one fact a line, for the snapshot in graph.txt.
 
-`python -m kpi_assets_tests.graph` prints it: redirect it into graph.txt when a change of the graph is meant.
+`python -m kpi_assets_tests.graph` prints it: redirect it into graph.txt after an intended change of the graph.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from kpi_assets.definitions import build_defs
 
 
 def describe(defs: dg.Definitions) -> Iterator[str]:
-    """Assets with group, kinds, owner, dependencies and checks (`!` is blocking), then jobs, sensors and schedules."""
+    """Yield assets with group, kinds, owner, dependencies and checks (`!`: blocking), then jobs, sensors, schedules."""
     graph = defs.resolve_asset_graph()
     for key in sorted(graph.get_all_asset_keys()):
         node = graph.get(key)

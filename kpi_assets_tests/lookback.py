@@ -1,4 +1,4 @@
-"""A table that looks back in the shop: the labels that each thing has, over three load_dates."""
+"""A table that looks back, for TwoSourcePipeline: the labels of each thing over three load_dates."""
 
 RECENT = """\
 /* @asset
@@ -21,12 +21,12 @@ where load_date between %(window_start)s and %(load_date)s
 group by label
 """
 SELECT = RECENT.partition("@end */\n")[2]
-# Without the check that its labels are all there, for SELECTs of which that is not true.
+# The table without the reconcile check, for SELECTs that drop labels.
 UNRECONCILED = RECENT.replace("  reconcile: {source: raw.labels, counted: sum(things)}\n", "")
-# An object of raw.labels in which a thing stands twice: it is held.
+# An object of raw.labels with a duplicate thing: it is held.
 DOUBLED = b"thing_id,label\n1,heavy\n1,light\n"
 
 
 def labels(**of: str) -> bytes:
-    """An object of raw.labels: t1="heavy" is the label of thing 1."""
+    """Return an object of raw.labels: t1="heavy" is the label of thing 1."""
     return "".join(["thing_id,label\n", *(f"{thing[1:]},{label}\n" for thing, label in of.items())]).encode()

@@ -1,4 +1,4 @@
-"""What tests ask of the machine: a free port, whether a process lives, and patience."""
+"""Helpers for ports, processes and waiting."""
 
 import itertools
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 
 import psutil
 
-# True of every order, and hours of a server's work to find out.
+# A condition that is true of every order, and takes a server hours to evaluate.
 HOURS = "(select count(*) from generate_series(1, 1000000) as a, generate_series(1, 1000000 + order_id) as b) > 0"
 
 
-# Below those that embedded servers take, and those that systems hand out to connections. Each worker of a session has
-# a thousand of its own, and each session begins elsewhere among them.
+# These are below the ports of embedded servers and of outgoing connections. Each worker of a session has
+# a thousand ports of its own, and each session starts at another one of them.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
 _PORTS = itertools.count(random.randrange(1000))
 
 
 def free_port() -> int:
-    """A port on which nothing listens now, and which no other test is given."""
+    """Return a port on which nothing listens, and which no other test gets."""
     while True:
         port = 10_000 + 1000 * _WORKER + next(_PORTS) % 1000
         with socket.socket() as probe:
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Not ended; one that nobody has reaped yet has."""
+    """Return whether a process has not ended; one that is not reaped yet has ended."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -48,8 +48,8 @@ def end_all_in(folder: Path) -> None:
 
 
 def eventually(fact: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is true."""
+    """Wait until `fact` is true."""
     deadline = time.monotonic() + seconds
     while not fact():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.01)

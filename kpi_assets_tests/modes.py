@@ -1,4 +1,4 @@
-"""What others may do with the files of a home."""
+"""The permissions that other users have in a home."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ OTHERS = 0o077
 
 
 def open_to_others(home: Path) -> dict[str, str]:
-    """Every path of a home that anybody but its owner may use, with its mode; the home itself is `.`."""
+    """Return every path of a home that others may use, with its mode; the home itself is `.`."""
 
     def all_of(folder: Path) -> Iterator[Path]:
         yield folder
@@ -20,12 +20,12 @@ def open_to_others(home: Path) -> dict[str, str]:
     for path in all_of(home):
         try:
             status = path.lstat()
-        except FileNotFoundError:  # a file of a server that works
+        except FileNotFoundError:  # a running server removed the file
             continue
         if not stat.S_ISLNK(status.st_mode) and status.st_mode & OTHERS:
             found[str(path.relative_to(home))] = oct(stat.S_IMODE(status.st_mode))
     return found
 
 
-# Root's PostgreSQL runs under an account that must pass through the home.
+# As root, PostgreSQL runs under an account that must pass through the home.
 CLOSED = {".": "0o711"} if os.geteuid() == 0 else {}

@@ -1,6 +1,6 @@
-"""Two check words that exist in tests alone, and registering them: to add a word touches no file of the product.
+"""Two check words that exist only in tests, registered without a change to any file of the product.
 
-`python -m kpi_assets_tests.new_check_words recheck …` is the `kpi` command that knows them.
+`python -m kpi_assets_tests.new_check_words recheck …` is the `kpi` command with these words.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -24,7 +24,7 @@ from kpi_assets.model.strict_yaml import Strict
 
 
 class MaxRowsSpec(Strict):
-    """Most rows of a build: absolute, and as a multiple of what the load_date before had."""
+    """The most rows that a build may have: absolute, and as a multiple of the rows of the load_date before."""
 
     at_most: Annotated[int, Field(ge=1), Affects.CHECKS]
     of_previous: Annotated[float | None, Affects.CHECKS] = None
@@ -32,7 +32,7 @@ class MaxRowsSpec(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class MaxRows(TableCheck):
-    """Needs what the ledger knows, and nothing of the scan but the rows."""
+    """A check that needs the ledger, and only the number of rows from the scan."""
 
     at_most: int
     of_previous: float | None
@@ -62,7 +62,7 @@ def _max_rows(spec: MaxRowsSpec | None, table: TableDeclaration) -> Iterator[Cal
 
 @dataclass(frozen=True, kw_only=True)
 class Spread(TableCheck):
-    """Measures two aggregates in the scan that all checks share."""
+    """A check that measures two aggregates in the scan that all checks share."""
 
     column: str
     most: float
@@ -104,7 +104,7 @@ NEW = (MAX_ROWS, SPREAD)
 
 
 def register() -> None:
-    """Add the words to the registry, and make the header's model again, which was made of the registry before."""
+    """Add the words to the registry, and build the model of the header again, which depends on the registry."""
     for word in NEW:
         WORDS[word.name] = word
         field = FieldInfo.from_annotated_attribute(Annotated[word.type, Affects.CHECKS], word.default)
@@ -114,7 +114,7 @@ def register() -> None:
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """The words are there within the block."""
+    """Register the words within the block."""
     register()
     try:
         yield

@@ -1,6 +1,6 @@
-"""The oracle: Instacart's KPIs a second time, from the five CSVs, by DuckDB and exact fractions.
+"""The oracle: Instacart's KPIs, computed a second time from the five CSV files by DuckDB and exact fractions.
 
-Written from what the KPIs mean, not from sql/: DuckDB joins and counts whole numbers, Python divides them without
+It is written from the meaning of the KPIs, not from sql/: DuckDB joins and counts integers, Python divides them without
 error and rounds once. Not here: the comparison (test_oracle.py).
 """
 
@@ -36,9 +36,9 @@ FILES = {
     "departments": {"department_id": "BIGINT", "department": "VARCHAR"},
 }
 
-LOW_VOLUME = 20  # orders of a product below which its share of reorders is noise
+LOW_VOLUME = 20  # with fewer orders of a product, its share of reorders is noise
 
-# One row for each kind of basket that occurs on a day of the week: how many lines, how many reorders, how many orders.
+# One row for each kind of basket on a day of the week: number of lines, of reorders, and of orders.
 BASKETS = """
 with sizes as (
     from orders as o
@@ -54,7 +54,7 @@ group by all
 order by all
 """
 
-# The same over several deliveries of the files: an order is what the last delivery that has it says, lines and all.
+# The same over several deliveries of the files: the last delivery that contains an order counts, with its lines.
 BASKETS_OF_DELIVERIES = """
 with last as (
     from every_orders
@@ -93,16 +93,20 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Kpis:
-    """The KPI tables of one load_date, by their keys, and how many rows each of its marts has."""
+    """The KPI tables of one load_date by their keys, and the number of rows of each mart."""
 
-    by_dow: list[Row]  # day, orders, mean lines of an order, share of orders with a reorder, mean of the orders' rates
-    by_product: list[Row]  # product, its name, orders with it, reorders among them, their share, whether that is noise
+    by_dow: list[
+        Row
+    ]  # day, orders, mean lines of an order, share of orders with a reorder, mean of the rates of the orders
+    by_product: list[
+        Row
+    ]  # product, its name, orders with it, reorders among them, their share, whether the share is noise
     by_dow_28d: list[Row]  # as by_dow, of all orders of 28 load_dates
     rows: dict[str, int]
 
 
 def kpis(folder: Path, *before: Path) -> Kpis:
-    """The KPIs of the five files in a folder; `before` are those of the load_dates that they look back on, in order."""
+    """Return the KPIs of the five files in a folder; `before` are the earlier load_dates of the window, in order."""
     with duckdb.connect() as database:
         for name in FILES:
             _read(database, folder, name).create(name)
@@ -141,7 +145,7 @@ def _read(database: duckdb.DuckDBPyConnection, folder: Path, name: str) -> duckd
         escapechar='"',
         allow_quoted_nulls=False,
         strict_mode=True,
-        parallel=False,  # a name may go over several lines
+        parallel=False,  # a name may contain line ends
     )
 
 
@@ -150,7 +154,7 @@ def _by_dow(baskets: Sequence[Row]) -> list[Row]:
 
 
 def _of_day(dow: int, kinds: Iterable[tuple[int, int, int]]) -> Row:
-    """One row of the KPIs by day: every order counts, and the means run over the orders whose lines are known."""
+    """Return one row of the KPIs by day: every order counts, and the means are over orders with known lines."""
     kinds = list(kinds)
     total = sum(orders for _, _, orders in kinds)
     known = [kind for kind in kinds if kind[0]]
@@ -164,9 +168,9 @@ def _of_day(dow: int, kinds: Iterable[tuple[int, int, int]]) -> Row:
 
 
 def rounded(value: Fraction) -> Decimal:
-    """A number that is not negative, to 6 decimals, a half away from zero: as Postgres rounds a numeric.
+    """Round a non-negative number to 6 decimals, a half away from zero, as Postgres rounds a numeric.
 
     The marts round each order's rate to 12 decimals before they average, which moves the mean by less than 5e-13: only
-    a mean that lies so close to a half could be rounded the other way there. All other quotients are exact enough.
+    a mean that is so close to a half could be rounded the other way there. All other quotients are exact enough.
     """
     return Decimal(floor(value * 10**6 + Fraction(1, 2))).scaleb(-6)

@@ -1,6 +1,6 @@
-"""Two formats that exist in tests alone: one that COPY loads, in slices as well, and one that is read record by record.
+"""Two formats that exist only in tests: COPY loads one, also in slices; the other is read record by record.
 
-They are as short as a format can be: the values of the first are proven one by one, and nothing is done for speed.
+They are as short as a format can be: the values of the first are checked one by one, and nothing is optimized.
 """
 
 import json
@@ -18,13 +18,13 @@ from kpi_assets.sources.store import Store
 
 
 def lines(blocks: Iterable[bytes]) -> Iterator[str]:
-    """The lines of an object, without their ends."""
+    """Yield the lines of an object without their ends."""
     for line in b"".join(blocks).splitlines():
         yield line.decode()
 
 
 class PipeCopy(CopyMode):
-    """By COPY's text format; a backslash would mean something there."""
+    """Loads by COPY's text format, in which a backslash is special."""
 
     def options(self, *, at_start: bool) -> str:
         return "format text, delimiter '|', null ''"
@@ -35,7 +35,7 @@ class PipeCopy(CopyMode):
 
 @dataclass
 class PipeStream:
-    """The bytes as they are, a line at a time."""
+    """Yields the bytes unchanged, a line at a time."""
 
     blocks: Iterable[bytes]
     types: list[str]
@@ -53,7 +53,7 @@ class PipeStream:
 
 
 class Pipes(Format):
-    """Fields between pipes, a record a line, no header; nothing between two pipes is NULL."""
+    """Fields separated by pipes, one record a line, no header; an empty field is NULL."""
 
     kind = FormatKind("pipes", "text/x-pipes", "Its first line has as many fields as columns.", ends_with_line_end=True)
     copy_modes = (PipeCopy(),)
@@ -81,7 +81,7 @@ class Pipes(Format):
 
 
 class JsonLines(Format):
-    """A flat object a line, whose fields are found by name."""
+    """One flat JSON object a line, whose fields are found by name."""
 
     kind = FormatKind("jsonl", "application/jsonl", "Its first line is an object.", ends_with_line_end=False)
 

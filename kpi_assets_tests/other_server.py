@@ -1,7 +1,7 @@
-"""A PostgreSQL of another version in the place of the embedded one, for the tests of what talks to a warehouse.
+"""A PostgreSQL of another version instead of the embedded one, for tests of code that talks to a warehouse.
 
-KPI_TEST_POSTGRES_BIN names the folder of its programs. Its settings are those that initdb gives it: what a managed
-server might have. The product does not know of it: it is named by KPI_POSTGRES_URL, as any server is.
+KPI_TEST_POSTGRES_BIN names the folder of its programs. Its settings are the defaults of initdb, as a managed
+server may have. For the product it is a server that KPI_POSTGRES_URL names, like any other.
 """
 
 import os
@@ -22,25 +22,25 @@ PASSWORD = "of-another-server"
 
 
 def problem() -> str:
-    """What is wrong with the folder that is named; empty where nothing is, or none is named."""
+    """Return what is wrong with the named folder; an empty text if nothing is, or if none is named."""
     lacking = [name for name in ("postgres", "initdb") if NAMED and not (Path(NAMED) / name).is_file()]
     return f"KPI_TEST_POSTGRES_BIN={NAMED} holds no {' and no '.join(lacking)}" if lacking else ""
 
 
 def version() -> str:
-    """What the programs call themselves, such as `postgres (PostgreSQL) 15.18`."""
+    """Return the version of the programs, such as `postgres (PostgreSQL) 15.18`."""
     return subprocess.run([f"{NAMED}/postgres", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @contextmanager
 def other_server(folder: Path) -> Iterator[str]:
-    """A server in a new folder; its superuser's URL."""
+    """Start a server in a new folder; yield the URL of its superuser."""
     with Cluster(folder, Path(NAMED).resolve()) as server:
         yield server.url
 
 
 class Cluster:
-    """A server of its own in a new folder, from a folder of programs; it ends with the context."""
+    """A server in a new folder, started from a folder of programs; it ends with the context."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder, self.programs, self.path = folder, programs, folder / "cluster"
@@ -67,7 +67,7 @@ class Cluster:
         self.stop()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it answers."""
         settings = ("listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "fsync=off")
         words = [word for each in settings for word in ("-c", each)]
         server = self._process = self._begin(self.programs / "postgres", "-D", self.path, *words)
@@ -75,14 +75,14 @@ class Cluster:
         assert server.poll() is None, (self.folder / "log").read_text()
 
     def stop(self) -> None:
-        """End it in order."""
+        """Shut the server down cleanly."""
         if self._process:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(60)
             self._process = None
 
     def become_standby(self) -> None:
-        """Start again as a standby of a primary that is away."""
+        """Restart the server as a standby whose primary is not there."""
         self.stop()
         (self.path / "standby.signal").touch()
         self.start()

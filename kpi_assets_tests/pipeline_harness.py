@@ -1,4 +1,4 @@
-"""A laboratory: a small pipeline with its own database and bucket, whose files and objects a test writes itself."""
+"""A small pipeline with its own database and bucket, whose files and objects a test writes itself."""
 
 import itertools
 import os
@@ -41,7 +41,7 @@ layers: {{raw: raw, stg: staging, marts: marts}}
 readers: [marts]
 """
 
-# A raw table with one column of each kind that matters, for tests of what an object may hold.
+# A raw table with one column of each kind that matters, for tests of the content of objects.
 RAW_THINGS = """\
 /* @asset
 description: Things as delivered.
@@ -56,7 +56,7 @@ columns:
   weight: {type: "numeric(6,2)", description: "Kilograms; NULL if it was not weighed."}
 @end */
 """
-# Two objects of it, the second of which is held, and a mart on it.
+# Two objects of the table, the second of which is held, and a mart that reads it.
 GOOD = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n"
 DOUBLED = b"thing_id,name,weight\n1,anvil,20.50\n1,anvil again,20.50\n"
 MART = """\
@@ -76,7 +76,7 @@ select
 from raw.things
 where load_date = %(load_date)s and weight is not null
 """
-# A table or view that somebody else made in a schema of ours.
+# Finds a table or view in one of our schemas that another role owns.
 TO_HAND_OVER = (
     "select 1 from pg_class where relkind in ('r', 'p', 'v') and relnamespace = any(%s::text[]::regnamespace[]) "
     "and pg_get_userbyid(relowner) <> all(%s::text[]) limit 1"
@@ -84,13 +84,13 @@ TO_HAND_OVER = (
 
 
 class PipelineHarness:
-    """One test's own pipeline; `run_id` is that of all its builds unless a test says otherwise.
+    """The pipeline of one test; `run_id` is the run of all its builds unless a test names another one.
 
-    Where `copies` is false, its database is made ready from nothing, and again before each build, as the product does.
+    If `copies` is false, its database is prepared from nothing, and again before each build, as the product does.
     """
 
     copies = True
-    _ready: Hashable = None  # the shape for which the database was made ready
+    _ready: Hashable = None  # the shape for which the database was prepared
 
     def __init__(self, stack: Stack, folder: Path, files: Path | None = None, name: str = "") -> None:
         self.name = name or f"lab{os.getpid()}_{next(_numbers)}"
@@ -110,7 +110,7 @@ class PipelineHarness:
     @classmethod
     @contextmanager
     def open(cls, stack: Stack, folder: Path, files: Path | None = None, name: str = "") -> Iterator["PipelineHarness"]:
-        """A lab whose database is dropped at the end; it begins with a copy of the pipeline `files`, or with none."""
+        """Yield a pipeline whose database is dropped at the end; it starts as a copy of `files`, or empty."""
         lab = cls(stack, folder, files, name)
         try:
             yield lab
@@ -120,32 +120,32 @@ class PipelineHarness:
 
     @property
     def server(self) -> SecretStr:
-        """The session's warehouse server."""
+        """The warehouse server of the test session."""
         server = settings().postgres_url
         assert server is not None
         return server
 
     def file(self, name: str, text: str) -> Path:
-        """Write a file of the pipeline, `schema/table.sql`."""
+        """Write a file of the pipeline, `schema/table.sql`; return its path."""
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(dedent(text))
         return path
 
     def pipeline(self, minimum_rows: Mapping[str, int] | None = None) -> Pipeline:
-        """The pipeline as its files are now."""
+        """Load the pipeline from its files."""
         return load_pipelines(self.root, minimum_rows)[self.name]
 
     def put(self, key: str, body: bytes) -> None:
-        """Lay an object on S3, over whatever lies there."""
+        """Upload an object, replacing the one under its key."""
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
     def put_things(self, body: bytes, day: date = DAY) -> None:
-        """The object of RAW_THINGS."""
+        """Upload the object of RAW_THINGS."""
         self.put(f"raw/things/load_date={day}/things.csv", body)
 
     def context(self, **changes: Any) -> BuildContext:
-        """What builds of this lab are given."""
+        """Return the context of a build of this pipeline."""
         return BuildContext(self.pipeline(), self.server, self.store, **{"run_id": self.run_id, **changes})
 
     def verify(self, name: str, day: date = DAY) -> ObjectOutcome:
@@ -163,7 +163,7 @@ class PipelineHarness:
         return build(context, table, day)
 
     def prepared(self, **changes: Any) -> BuildContext:
-        """A context whose database is ready."""
+        """Return a context whose database is prepared."""
         context = self.context(**changes)
         shape = template.shape(context.pipeline)
         if self._ready is None and self.copies and template.copy(context.pipeline, self.server):
@@ -174,7 +174,7 @@ class PipelineHarness:
         return context
 
     def _still_ready(self, pipeline: Pipeline) -> bool:
-        """Whether making the database ready again would change nothing; then what died is closed, as that does too."""
+        """Return whether preparing again would change nothing; if so, close dead runs, as preparing does too."""
         schemas = [*pipeline.config.layers, provision.BUILDS]
         with self.session() as session:
             if provision.missing_schemas(session, schemas) or schema.pending(session):
@@ -186,22 +186,22 @@ class PipelineHarness:
 
     @contextmanager
     def session(self) -> Iterator[Connection[Any]]:
-        """A session on the pipeline's database."""
+        """Open a session on the database of the pipeline."""
         with connect(self.server, self.name, "test") as connection:
             yield connection
 
     def in_postgres(self, query: str, *values: Any, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """The rows of a query outside the pipeline's database."""
+        """Return the rows of a query in another database than that of the pipeline."""
         with connect(self.server, database, "test") as connection:
             cursor = connection.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """The rows of a query on the pipeline's database."""
+        """Return the rows of a query in the database of the pipeline."""
         with self.session() as connection:
             return connection.execute(query).fetchall()
 
 
 def failed(results: list[CheckResult]) -> dict[str, CheckResult]:
-    """The results that did not pass, by name."""
+    """Return the results that did not pass, by name."""
     return {result.name: result for result in results if not result.passed}

@@ -1,7 +1,7 @@
-"""A pooler between a client and PostgreSQL, as far as its protocol goes: one that hands on each transaction, or none.
+"""A connection pooler between clients and PostgreSQL, as small as the protocol allows, in the modes of PgBouncer.
 
-It takes any password, calls sessions by numbers of its own, and forgets nothing of what a session was told: so does
-PgBouncer in its mode `transaction`. In the mode `session` a client has its session until it leaves.
+It accepts any password, gives sessions process numbers of its own, and resets no state of a session, like
+PgBouncer in its mode `transaction`. In the mode `session` a client keeps its session until it disconnects.
 """
 
 import itertools
@@ -16,7 +16,7 @@ import psycopg
 
 Mode = Literal["transaction", "session", "statement"]
 STATUS = {"server_version": "18.0", "client_encoding": "UTF8", "standard_conforming_strings": "on"}
-_keys = itertools.count(-1, -1)  # no process of the server has such a number
+_keys = itertools.count(-1, -1)  # no process of the server has a negative number
 
 
 def _message(kind: bytes, body: bytes) -> bytes:
@@ -39,7 +39,7 @@ def _next(connection: socket.socket) -> tuple[bytes, bytes]:
 
 
 class Pooler:
-    """The sessions of one database and user; the one that was given back last is lent first."""
+    """The sessions of one database and user; the session that was returned last is lent first."""
 
     def __init__(self, url: str, mode: Mode, turns: int) -> None:
         self.url, self.mode, self.turns = url, mode, turns
@@ -51,7 +51,7 @@ class Pooler:
         self._lock = threading.Lock()
 
     def serve(self) -> None:
-        """Until the listener is shut."""
+        """Serve clients until the listener is closed."""
         with suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
@@ -87,7 +87,7 @@ class Pooler:
                 with socket.fromfd(session.pgconn.socket, socket.AF_INET, socket.SOCK_STREAM) as server:
                     server.setblocking(True)
                     server.sendall(message)
-                    if kind in b"QScf":  # until all is answered, or it wants the data of a COPY
+                    if kind in b"QScf":  # until the answer is complete, or the server waits for the data of a COPY
                         while True:
                             kind, message = _next(server)
                             client.sendall(message)
@@ -96,7 +96,7 @@ class Pooler:
                         if (kind, message[-1:]) == (b"Z", b"I") and self.mode != "session":
                             self._free.append(session)
                             session = None
-        if session is not None:  # of the mode `session`, or of who left in a transaction
+        if session is not None:  # in mode `session`, or after a disconnect in a transaction
             session.close()
 
     def _greet(self, client: socket.socket) -> None:
@@ -114,7 +114,7 @@ class Pooler:
 
 @contextmanager
 def pooler(url: str, mode: Mode, *, turns: bool = False) -> Iterator[Pooler]:
-    """A pooler before the server at `url`; with `turns` it lends the session that was given back first."""
+    """Run a pooler for the server at `url`; with `turns` it lends the session that was returned first."""
     opened = Pooler(url, mode, turns)
     thread = threading.Thread(target=opened.serve)
     thread.start()

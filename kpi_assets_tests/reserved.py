@@ -1,8 +1,8 @@
-"""A pipeline in which every name is a word of SQL: its own, those of its schemas, tables, columns, checks and rules."""
+"""A pipeline in which every name is a reserved word of SQL: pipeline, schemas, tables, columns, checks and rules."""
 
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
-NAME = "from"  # a word of Python as well, after which Dagster names no job
+NAME = "from"  # also a keyword of Python, which Dagster accepts as the name of no job
 
 FILES = {
     "pipeline.yaml": """\
@@ -156,11 +156,11 @@ FILES = {
         """,
 }
 GROUPS = b"end,desc\na,first\nb,last\n"
-# The fourth is set aside; the amount of the third is not known; the second is warned of.
+# The second order causes a warning, the third has no amount, and the fourth is quarantined.
 ORDERS = b"user,end,all,rows,bad\n1,a,10.50,1,1\n2,b,60.00,1,2\n3,a,,1,3\n4,b,x,1,4\n5,a,1.25,1,5\n"
 
 
 def write(lab: PipelineHarness) -> None:
-    """Write the files of it."""
+    """Write the files of the pipeline."""
     for name, text in FILES.items():
         lab.file(name, text.replace("BUCKET", lab.bucket))

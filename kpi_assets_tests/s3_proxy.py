@@ -1,4 +1,4 @@
-"""A proxy before an S3 store that breaks what a test tells it to break, and passes on the rest byte for byte."""
+"""A proxy for an S3 store that injects the faults a test asks for, and passes on the rest unchanged."""
 
 import http.client
 import threading
@@ -9,42 +9,42 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-PATIENCE = 30  # seconds after which anything that hangs is an error
+PATIENCE = 30  # seconds after which a hanging request is an error
 BLOCK = 1 << 16
 XML = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>scripted by a test</Message></Error>"
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection breaks after that many bytes of the answer's body."""
+    """The connection breaks after `after` bytes of the body of the answer."""
 
     after: int
 
 
 @dataclass(frozen=True)
 class Short:
-    """The body ends after that many bytes, and the answer says that this is all."""
+    """The body ends after `size` bytes, and Content-Length agrees with it."""
 
     size: int
 
 
 @dataclass(frozen=True)
 class Flip:
-    """One byte of the body, at that place, comes as another."""
+    """The byte of the body at `at` arrives changed."""
 
     at: int
 
 
 @dataclass(frozen=True)
 class FlipSent:
-    """One byte of the request's body, at that place, reaches the store as another."""
+    """The byte of the body of the request at `at` reaches the store changed."""
 
     at: int
 
 
 @dataclass(frozen=True)
 class SlowTake:
-    """The request's body is taken in pieces of that many bytes, with pauses of that many seconds."""
+    """The body of the request is read in pieces of `size` bytes, with pauses of `pause` seconds."""
 
     size: int
     pause: float
@@ -52,14 +52,14 @@ class SlowTake:
 
 @dataclass(frozen=True)
 class Says:
-    """The answer has these headers instead; those that are None are left out."""
+    """The answer has these headers instead of its own; headers that are None are removed."""
 
     headers: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
 class Refuse:
-    """The store is not asked: the answer is this status and S3 error code."""
+    """The request does not reach the store: the answer is this status and S3 error code."""
 
     status: int = 503
     code: str = "SlowDown"
@@ -68,7 +68,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Drip:
-    """The body comes in pieces of that many bytes, with pauses of that many seconds."""
+    """The body of the answer comes in pieces of `size` bytes, with pauses of `pause` seconds."""
 
     size: int
     pause: float
@@ -76,7 +76,7 @@ class Drip:
 
 @dataclass(frozen=True)
 class HangUp:
-    """The connection breaks without an answer, before the store has heard of the request."""
+    """The connection breaks without an answer, before the request reaches the store."""
 
 
 Fault = Cut | Short | Flip | FlipSent | SlowTake | Says | Refuse | Drip | HangUp
@@ -84,7 +84,7 @@ Fault = Cut | Short | Flip | FlipSent | SlowTake | Says | Refuse | Drip | HangUp
 
 @dataclass
 class Proxy:
-    """What is to break next, and every request so far, as `METHOD path range` with its signs unquoted."""
+    """The faults to inject next, and every request so far as `METHOD path range`, with the path unquoted."""
 
     url: str
     requests: list[str] = field(default_factory=list)
@@ -92,11 +92,11 @@ class Proxy:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def breaks(self, fault: Fault, *, on: str = "", times: int = 1) -> None:
-        """Let the next `times` requests that contain `on` meet the fault."""
+        """Inject the fault into the next `times` requests that contain `on`."""
         self._script += [(on, fault)] * times
 
     def meet(self, request: str) -> Fault | None:
-        """Note a request down, and take the fault that it meets off the script."""
+        """Record a request; return its fault and remove that from the script."""
         with self._lock:
             self.requests.append(request)
             for number, (on, fault) in enumerate(self._script):
@@ -106,13 +106,13 @@ class Proxy:
         return None
 
     def asked(self, word: str) -> list[str]:
-        """The requests that contain a word, in order."""
+        """Return the requests that contain a word, in order."""
         return [request for request in self.requests if word in request]
 
 
 @contextmanager
 def faulty(endpoint: str) -> Iterator[Proxy]:
-    """A proxy on 127.0.0.1 before the store at `endpoint`."""
+    """Run a proxy on 127.0.0.1 for the store at `endpoint`."""
     server = _Server(urlsplit(endpoint).netloc)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -121,7 +121,7 @@ def faulty(endpoint: str) -> Iterator[Proxy]:
     finally:
         server.shutdown()
         thread.join(PATIENCE)
-        server.server_close()  # waits for the answers under way
+        server.server_close()  # waits for requests in progress
 
 
 class _Server(ThreadingHTTPServer):
@@ -133,7 +133,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection, for one request; Expect: 100-continue is answered by the base class."""
+    """Serves one request of one connection; the base class answers Expect: 100-continue."""
 
     protocol_version = "HTTP/1.1"
     timeout = PATIENCE
@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(self.headers.get("Content-Length") or 0)
         body = self._taken(size, fault)
         if len(body) < size:
-            return  # whoever sent it has given up
+            return  # the client has given up
         if isinstance(fault, HangUp):
             return
         if isinstance(fault, Refuse):

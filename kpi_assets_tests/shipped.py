@@ -1,6 +1,6 @@
-"""What lies below sql/: the files that are shipped, and those that a reader of the README has added to them.
+"""The files below sql/: those that are shipped, and those that a reader of the README has added.
 
-The suite demands fixtures of the shipped ones, and runs with the others as they are.
+The tests require fixtures for the shipped files, and accept the others as they are.
 """
 
 from kpi_assets.cli.selection import parents_of
@@ -17,5 +17,5 @@ TABLES = frozenset(
     }
 )
 PIPELINE = load_pipelines(default_sql_dir())[NAME]
-ASSETS = len(parents_of(PIPELINE))  # objects and tables, those that were added too
+ASSETS = len(parents_of(PIPELINE))  # objects and tables, including those that were added
 ADDED = [name for name in map(str, PIPELINE.tables) if name not in TABLES]

@@ -1,4 +1,4 @@
-"""A command in a terminal of its own, where Ctrl-C goes to every process of it at once."""
+"""A command in its own terminal, where Ctrl-C reaches all its processes at once."""
 
 import os
 import pty
@@ -12,7 +12,7 @@ CTRL_C = b"\x03"
 def in_terminal(
     command: Sequence[object], environment: Mapping[str, str], when: Callable[[str], bool], seconds: float = 120
 ) -> tuple[int, str]:
-    """The exit code and what was printed, where Ctrl-C was pressed as soon as `when` was true of that."""
+    """Press Ctrl-C as soon as `when` is true of the output; return the exit code and the output."""
     words = [str(word) for word in command]
     pid, terminal = pty.fork()
     if pid == 0:

@@ -1,4 +1,4 @@
-"""The benches keep working, at a small scale: with the contenders that need no tools of their own."""
+"""The benches work at a small scale, with the contenders that need no tools of their own."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from kpi_assets.settings import CHECKOUT
 pytestmark = pytest.mark.nightly
 
 
-def test_a_tick_asks_for_exactly_the_runs_that_are_needed(tmp_path: Path) -> None:
+def test_a_tick_requests_exactly_the_runs_that_are_needed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.sensor", "--load-dates", "450", "--home", tmp_path]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -21,7 +21,7 @@ def test_a_tick_asks_for_exactly_the_runs_that_are_needed(tmp_path: Path) -> Non
     assert "runs requested: 0, exactly those needed" in done.stdout
 
 
-def test_contenders_come_to_the_same_kpis(tmp_path: Path) -> None:
+def test_contenders_compute_the_same_kpis(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     command = [
         sys.executable,
@@ -45,7 +45,7 @@ def test_contenders_come_to_the_same_kpis(tmp_path: Path) -> None:
     assert set(report["contenders"]["ours"]["tables"][0]) >= {"raw.orders", "marts.kpi_products_reorder"}
 
 
-def test_growth_is_told(tmp_path: Path) -> None:
+def test_the_growth_bench_measures_rows_and_sessions(tmp_path: Path) -> None:
     figures = tmp_path / "growth.json"
     command = [sys.executable, "-m", "bench.growth", "--orders", "4000", "--load-dates", "3", "--orders-a-day", "300"]
     done = subprocess.run(
@@ -54,7 +54,9 @@ def test_growth_is_told(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(figures.read_text())
     assert len(report["load_dates"]["seconds"]) == 3
-    assert report["rows"]["whole"]["rows"] - report["rows"]["half"]["rows"] > 3 * 2000, "orders: raw, staging, facts"
+    assert report["rows"]["whole"]["rows"] - report["rows"]["half"]["rows"] > 3 * 2000, (
+        "the added orders are in raw, staging and facts"
+    )
     assert report["rows"]["whole"]["disk_of_published"] >= 1
     assert 100 < report["rows"]["whole"]["client_mb"] < 300
     assert report["rows"]["whole"]["sessions_mb"] > 10

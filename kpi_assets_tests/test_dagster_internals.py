@@ -1,4 +1,4 @@
-"""What is used of Dagster without its promise still does what dagster_internals.py says. No server is needed."""
+"""The private parts of Dagster that we use still do what dagster_internals.py says. No server is needed."""
 
 import ast
 import logging
@@ -31,13 +31,15 @@ def private_imports(path: Path) -> list[str]:
     return found
 
 
-def test_only_one_module_imports_what_dagster_keeps_private() -> None:
+def test_only_one_module_imports_private_names_of_dagster() -> None:
     found = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if private_imports(path)}
     assert found == {"dagster_internals.py"}
 
 
-def test_the_version_that_is_installed_is_the_one_that_was_read() -> None:
-    assert dg.__version__ == internals.VERIFIED_WITH, "read dagster_internals.py beside the new source, then name it"
+def test_the_installed_dagster_is_the_version_that_was_read() -> None:
+    assert dg.__version__ == internals.VERIFIED_WITH, (
+        "compare dagster_internals.py with the new source of Dagster, then name its version here"
+    )
 
 
 ONE, TWO = dg.AssetKey("one"), dg.AssetKey("two")
@@ -67,7 +69,7 @@ def run(assets: list[dg.AssetsDefinition], instance: dg.DagsterInstance, **words
 
 
 @pytest.mark.process
-def test_a_step_gives_its_output_without_a_materialization() -> None:
+def test_a_step_can_have_an_output_without_a_materialization() -> None:
     last: dict[str, bool] = {}
     with dg.instance_for_test() as instance:
         assert run(chain(last), instance).success
@@ -76,7 +78,7 @@ def test_a_step_gives_its_output_without_a_materialization() -> None:
 
 
 def warnings_of_a_skip() -> list[str]:
-    """What Dagster logs of three assets in a row, where the first gives no output and the second has a check."""
+    """Return the warnings of a run of three assets in a row: the first has no output, the second has a check."""
 
     @dg.multi_asset(specs=[dg.AssetSpec(ONE, skippable=True)], partitions_def=DAYS, name="one")
     def one() -> Iterator[Any]:
@@ -103,7 +105,7 @@ def warnings_of_a_skip() -> list[str]:
 
 
 @pytest.mark.process
-def test_the_warning_about_checks_of_a_skipped_step_is_left_out() -> None:
+def test_the_warning_about_checks_of_a_skipped_step_is_suppressed() -> None:
     kept = list(active.logger.filters)
     try:
         active.logger.filters.clear()
@@ -141,9 +143,9 @@ def test_stopping_a_step_raises_keyboard_interrupt(how: signal.Signals) -> None:
 
 
 @pytest.mark.process
-def test_what_dagster_starts_beside_a_step_is_in_a_session_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helpers_that_dagster_starts_for_a_step_run_in_a_session_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "subprocess" in compute_logs.execute_posix_tail.__wrapped__.__code__.co_names, (
-        "it starts its helpers in another way"
+        "Dagster starts its helpers in another way"
     )
     monkeypatch.setattr(compute_logs, "subprocess", subprocess)
     internals.keep_ctrl_c_from_helpers()

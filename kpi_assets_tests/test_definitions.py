@@ -1,4 +1,4 @@
-"""The code location as a whole: what is in it, and that it loads with nothing but its files."""
+"""The whole code location: its content, and that it loads from its files alone."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def test_the_definitions_are_loadable() -> None:
     dg.Definitions.validate_loadable(build_defs({"s3": plain_s3}))
 
 
-def test_alerts_are_told_each_minute_without_anybody_turning_it_on() -> None:
+def test_the_alerts_sensor_is_on_by_default_and_ticks_each_minute() -> None:
     [sensor] = [each for each in build_defs({"s3": plain_s3}).sensors or [] if each.name == "alerts"]
     assert (sensor.default_status, sensor.minimum_interval_seconds) == (dg.DefaultSensorStatus.RUNNING, 60)
 
@@ -47,7 +47,7 @@ def test_every_table_has_a_blocking_gate() -> None:
     ]
     tables = load_pipelines(default_sql_dir())["instacart"].tables.values()
     assert ungated == [dg.AssetKey(table.key) for table in tables if not table.storage.has_checks], (
-        "its table has gates"
+        "the s3 asset has no check of its own, but its table has gates"
     )
 
 
@@ -59,8 +59,8 @@ def test_the_workspace_loads_without_any_server_or_setting() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_instance_talks_through_psycopg2() -> None:
-    """With plain postgresql:// SQLAlchemy 2.1 takes psycopg 3, and dagster-postgres fails on every event."""
+def test_the_instance_connects_with_psycopg2() -> None:
+    """For postgresql:// SQLAlchemy 2.1 takes psycopg 3, with which dagster-postgres fails on every event."""
     url = storage_url(Settings(postgres_url="postgresql://someone:p%40ss@db.internal:6543/main"))
     parsed = make_url(url)
     assert parsed.drivername == "postgresql+psycopg2"

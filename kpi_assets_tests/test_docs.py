@@ -1,4 +1,4 @@
-"""The pages say only what is true: their commands, files, settings, words and examples exist, and reference = code."""
+"""The docs are true: their commands, files, settings, words and examples exist, and the reference fits the code."""
 
 import re
 import shlex
@@ -29,11 +29,11 @@ from kpi_assets_tests.test_readme import new_kpi
 DOCS = CHECKOUT / "docs"
 FILES = [*DOCS.rglob("*.md"), *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
 TEXTS = {str(path.relative_to(CHECKOUT)): path.read_text() for path in sorted(FILES)}
-MADE = {"deploy/secrets", "deploy/images.yaml"}  # by scripts beside them
+MADE = {"deploy/secrets", "deploy/images.yaml"}  # scripts in the folder make them
 
 
 def commands(text: str) -> list[list[str]]:
-    """Each `kpi …` of a page, as words: lines of code, and words between backticks."""
+    """Return each `kpi …` of a page as words: lines of code, and text between backticks."""
     fenced = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
     blocks = [block for language, block in fenced.findall(text) if language in {"", "sh", "text"}]
     code = "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", fenced.sub("", text))])
@@ -42,7 +42,7 @@ def commands(text: str) -> list[list[str]]:
 
 
 def wrong_words(name: str, words: list[str]) -> list[str]:
-    """Those of a command's words that it does not have."""
+    """Return the words that are no command or no option of the command."""
     known = cli.commands()
     if name not in known:
         return [name]
@@ -52,7 +52,7 @@ def wrong_words(name: str, words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_every_command_is_one_and_has_its_options(page: str) -> None:
+def test_every_command_of_the_pages_exists_with_its_options(page: str) -> None:
     found = [(name, wrong) for name, *words in commands(TEXTS[page]) if (wrong := wrong_words(name, words))]
     assert found == []
 
@@ -67,14 +67,14 @@ def test_the_commands_of_the_pages_are_found() -> None:
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_every_make_target_is_one(page: str) -> None:
+def test_every_make_target_of_the_pages_exists(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXTS[page], re.MULTILINE))
     assert named - targets == set()
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_every_file_and_setting_that_is_named_is_there(page: str) -> None:
+def test_every_file_and_setting_of_the_pages_exists(page: str) -> None:
     text = TEXTS[page]
     for name in re.findall(r"(?<![\w/])((?:deploy|docs|kpi_assets|kpi_assets_tests)/[\w./-]*\w)", text):
         made = name in MADE or name.startswith("deploy/secrets") or "kpi_orders_by_hour" in name
@@ -89,7 +89,7 @@ def test_the_navigation_names_every_page() -> None:
     assert named == {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
 
 
-def test_every_guarantee_names_a_test_that_is_there() -> None:
+def test_every_guarantee_names_a_test_that_exists() -> None:
     page = TEXTS["docs/guarantees.md"]
     named = re.findall(r"`((?:\w+/)?test_\w+\.py)::(test_\w+)` \|$", page, re.MULTILINE)
     rows = re.findall(r"^\| (?!situation|---)", page, re.MULTILINE)
@@ -113,7 +113,7 @@ def test_the_packages_of_the_architecture_are_those_of_the_code() -> None:
     assert named - there == {"definitions", "settings", "errors"}
 
 
-def test_the_pipeline_of_the_guide_loads_and_its_check_is_one(tmp_path: Path) -> None:
+def test_the_pipeline_and_the_check_of_the_authoring_guide_load(tmp_path: Path) -> None:
     text = TEXTS["docs/guides/authoring.md"]
     [config] = re.findall(r"```yaml\n( +description: .*?)```", text, re.DOTALL)
     [table] = re.findall(r"```sql\n( +/\* @asset.*?)```", text, re.DOTALL)
@@ -137,7 +137,7 @@ def test_the_pipeline_of_the_guide_loads_and_its_check_is_one(tmp_path: Path) ->
 
 
 def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """A model and those that read the values of its words."""
+    """Yield a model and the models of its fields, at any depth."""
     yield model
     for field in model.model_fields.values():
         for each in _models_in(field.annotation):
@@ -155,7 +155,7 @@ FIELDS: dict[str, FieldInfo] = {
     for root in (Header, PipelineConfig)
     for model in models(root)
     for name, field in model.model_fields.items()
-    if (model, name) != (Checks, "custom")  # the model's name for checks of one's own, which nobody writes
+    if (model, name) != (Checks, "custom")  # the field of custom checks, which is no word of the header
 }
 
 
@@ -168,7 +168,7 @@ def test_every_word_has_a_description_and_its_examples_can_be_read(name: str) ->
         alone = create_model("Alone", __base__=Strict, **{word: (field.annotation, field)})  # type: ignore[call-overload]
         given = yaml.safe_load(str(example))
         assert list(given) == [word]
-        if word == "start_date":  # YAML 1.1 reads a date, where ours reads a text
+        if word == "start_date":  # YAML 1.1 reads a date where our parser reads a text
             given = {word: str(given[word])}
         alone.model_validate(given)
 
@@ -183,7 +183,7 @@ def test_every_table_and_column_of_ops_has_a_description() -> None:
     assert [name for name, each in found.items() if not each.description] == []
     lacking = {(name, column) for name, each in found.items() for column in each.types if not each.columns.get(column)}
     assert lacking == set()
-    assert found["publishes"].types["columns"] == "jsonb"  # a later migration added it
+    assert found["publishes"].types["columns"] == "jsonb"  # a later migration added the column
     assert found["pipeline_runs"].types["execution_seconds"] == "numeric(12, 3)"
     assert set(found["publishes"].types) - set(found["published"].types) == {
         "superseded_at",
@@ -192,11 +192,11 @@ def test_every_table_and_column_of_ops_has_a_description() -> None:
     }
 
 
-def test_the_pages_in_the_folder_are_those_of_the_code() -> None:
+def test_the_generated_pages_are_up_to_date() -> None:
     assert differences(DOCS / "reference") == []
 
 
-def test_a_page_that_was_edited_is_a_difference_until_it_is_written_again(
+def test_an_edited_page_is_a_difference_until_it_is_generated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [path.name for path in write(tmp_path)] == list(PAGES)
@@ -230,7 +230,7 @@ def test_the_pages_have_every_word_command_option_and_setting() -> None:
     assert variables == [f"KPI_{name.upper()}" for name in Settings.model_fields]
 
 
-def test_the_checks_that_every_table_has_are_those_that_are_made() -> None:
+def test_the_page_of_checks_names_those_that_every_table_has() -> None:
     given = re.findall(r"^\| ([a-zA-Z ]+) \| `(\w+)` \|", PAGES["checks.md"](), re.MULTILINE)
     of_object, raw = "the object of a raw table", "a raw table"
     assert [name for what, name in given if what == of_object] == [

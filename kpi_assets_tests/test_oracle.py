@@ -1,4 +1,4 @@
-"""The KPIs that are published equal the oracle's, row for row and digit for digit."""
+"""The published KPIs equal those of the oracle, row for row and digit for digit."""
 
 import csv
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ MARTS = [f"marts.{path.stem}" for path in sorted(INSTACART.glob("marts/*.sql"))]
 
 @pytest.fixture
 def instacart(stack: Stack, tmp_path: Path) -> Iterator[PipelineHarness]:
-    """The repository's own instacart, under another name."""
+    """The shipped pipeline instacart, under another name."""
     with PipelineHarness.open(stack, tmp_path, INSTACART) as lab:
         yield lab
 
@@ -42,7 +42,7 @@ def land_all(context: BuildContext, folder: Path, day: date) -> None:
 
 
 def run_all(context: BuildContext, day: date) -> dict[str, str]:
-    """Build every table of a load_date from its objects; returns their checksums."""
+    """Build every table of a load_date from its objects; return the checksums."""
     checksums = {}
     for table in context.pipeline.tables.values():
         if table.has_object:
@@ -54,7 +54,7 @@ def run_all(context: BuildContext, day: date) -> dict[str, str]:
 
 
 def published(lab: PipelineHarness, day: date) -> Kpis:
-    """What readers see of a load_date."""
+    """Return what readers see of a load_date."""
     one_day = f"where load_date = '{day}'"
     return Kpis(
         lab.rows(f"select {BY_DOW} from marts.kpi_orders_by_dow {one_day} order by order_dow"),
@@ -103,7 +103,7 @@ def test_real_rows_equal_the_oracle_and_building_them_again_changes_nothing(
 
 
 def test_a_window_of_synthetic_days_equals_the_oracle(instacart: PipelineHarness, tmp_path: Path) -> None:
-    """Orders that came again count once, as they came last; 2025-02-01 is the first of the 28 that end on DAY - 1."""
+    """An order that is delivered again counts once, as delivered last; the 28 days to DAY - 1 start on 2025-02-01."""
     context = instacart.prepared()
     outside, *window = [date(2025, 1, 31), date(2025, 2, 1), date(2025, 2, 20), date(2025, 2, 28)]
     folders = {day: tmp_path / str(day) for day in (outside, *window)}
@@ -122,7 +122,7 @@ def test_a_window_of_synthetic_days_equals_the_oracle(instacart: PipelineHarness
 
 
 @dataclass(frozen=True)
-class TwoSourcePipeline:
+class ShopRecords:
     """The records of the five files."""
 
     orders: list[tuple[Any, ...]]
@@ -132,7 +132,7 @@ class TwoSourcePipeline:
     departments: list[tuple[Any, ...]]
 
     def write(self, folder: Path) -> dict[str, bytes]:
-        """Write the files; returns their bytes by name."""
+        """Write the files; return their bytes by name."""
         for name, columns in FILES.items():
             with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
@@ -141,8 +141,8 @@ class TwoSourcePipeline:
 
 
 @st.composite
-def shops(draw: st.DrawFn) -> TwoSourcePipeline:
-    """A few users with a few orders each; the last may be a train or test order, and a prior one may lack its lines."""
+def shops(draw: st.DrawFn) -> ShopRecords:
+    """Draw users with a few orders each; the last may be a train or test order, and a prior one may lack its lines."""
     names = st.text("aZé雪 ,;'\"\\%\n", min_size=1, max_size=8)
     products = [(number, draw(names), 1, 1) for number in range(1, draw(st.integers(1, 5)) + 1)]
     orders: list[tuple[Any, ...]] = []
@@ -161,12 +161,12 @@ def shops(draw: st.DrawFn) -> TwoSourcePipeline:
                 lines += [
                     (order_id, product[0], place, draw(st.integers(0, 1))) for place, product in enumerate(basket, 1)
                 ]
-    return TwoSourcePipeline(orders, lines, products, [(1, "aisle")], [(1, "department")])
+    return ShopRecords(orders, lines, products, [(1, "aisle")], [(1, "department")])
 
 
 @pytest.fixture
 def any_shop(instacart: PipelineHarness) -> BuildContext:
-    """What builds of a shop are given in which perhaps nobody bought anything."""
+    """The context of builds that accept a shop without any order."""
     none = {f"{instacart.name}.{name}": 0 for name in ("stg.stg_order_products_prior", "marts.fact_order_items")}
     none[f"{instacart.name}.marts.kpi_products_reorder"] = 0
     return replace(instacart.prepared(), pipeline=instacart.pipeline(none))
@@ -177,11 +177,14 @@ def any_shop(instacart: PipelineHarness) -> BuildContext:
     deadline=None,
     derandomize=True,
     database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # each replaces the one before
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],  # each example replaces the one before
 )
 @given(shop=shops())
 def test_random_small_shops_equal_the_oracle(
-    shop: TwoSourcePipeline, instacart: PipelineHarness, any_shop: BuildContext, tmp_path: Path
+    shop: ShopRecords, instacart: PipelineHarness, any_shop: BuildContext, tmp_path: Path
 ) -> None:
     files = shop.write(tmp_path)
     pipeline = any_shop.pipeline

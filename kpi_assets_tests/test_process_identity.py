@@ -1,4 +1,4 @@
-"""A process is known again by its number and its start, and by nothing else."""
+"""A process is recognized by its number and its start time only."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from kpi_assets.process_identity import ProcessIdentity, living
 
 
-def test_this_process_is_known_again() -> None:
+def test_this_process_is_recognized() -> None:
     identity = ProcessIdentity.of()
     assert identity == ProcessIdentity.of(psutil.Process().pid)
     found = ProcessIdentity.parse(str(identity)).process()
@@ -17,14 +17,14 @@ def test_this_process_is_known_again() -> None:
     assert found.pid == identity.pid
 
 
-def test_another_process_with_its_number_is_not_it() -> None:
+def test_another_process_with_the_same_number_is_not_recognized() -> None:
     identity = ProcessIdentity.of()
     assert ProcessIdentity(identity.pid, identity.since - 5).process() is None
-    assert ProcessIdentity(identity.pid, identity.since + 0.5).process() is not None, "the clock was set"
+    assert ProcessIdentity(identity.pid, identity.since + 0.5).process() is not None, "the clock may have been set"
 
 
 @pytest.mark.process
-def test_a_process_that_has_ended_does_not_live_before_it_is_reaped_nor_after() -> None:
+def test_an_ended_process_is_not_alive_even_before_it_is_reaped() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         identity = ProcessIdentity.of(child.pid)
         assert living(child.pid)
@@ -35,7 +35,7 @@ def test_a_process_that_has_ended_does_not_live_before_it_is_reaped_nor_after() 
 
 
 @pytest.mark.parametrize("text", ["", "1", "x 1.0", "1 x", "1 1.0 1"])
-def test_a_text_that_names_none_is_refused(text: str) -> None:
+def test_a_text_that_names_no_process_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         ProcessIdentity.parse(text)
 

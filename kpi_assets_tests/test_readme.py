@@ -1,4 +1,4 @@
-"""The README says only what is true: it is short, its links lead somewhere and its example is a KPI."""
+"""The README is true and short: its links lead somewhere, and its example is a KPI."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ LONGEST = 150  # lines
 
 
 def new_kpi(page: str = README) -> tuple[str, str]:
-    """The example's path below `sql/`, and its text."""
+    """Return the path of the example below `sql/`, and its text."""
     [name] = re.findall(r"Save this as `sql/(\S+)`", page)
     [text] = re.findall(r"```sql\n(/\* @asset.*?)```", page, re.DOTALL)
     return name, text

@@ -1,4 +1,4 @@
-"""Every name may be a word of SQL: a pipeline in which all are is landed, held, published and dropped."""
+"""Every name may be a reserved word of SQL: a pipeline of such names is landed, held, published and dropped."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ BEFORE, OLD = YESTERDAY - timedelta(days=1), date(2025, 3, 1)
 
 @pytest.fixture(scope="module")
 def reserved(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
-    """The pipeline, and the command in this process."""
+    """The pipeline with reserved words, for the command in this process."""
     with (
         pytest.MonkeyPatch.context() as patch,
         PipelineHarness.open(stack, tmp_path_factory.mktemp("reserved"), name=NAME) as lab,
@@ -40,7 +40,7 @@ def reserved(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def kpi(*words: object, code: int = 0) -> None:
-    """A command that ends with a code."""
+    """Run a command in this process; it must end with `code`."""
     found = 0
     with suppress(SystemExit):
         try:
@@ -57,7 +57,7 @@ def land(lab: PipelineHarness, folder: Path, day: date, orders: bytes = ORDERS) 
     kpi("land", NAME, "--load-date", day, "--from", folder, "--replace")
 
 
-def test_its_definitions_load(reserved: PipelineHarness) -> None:
+def test_the_definitions_of_a_pipeline_of_reserved_words_load(reserved: PipelineHarness) -> None:
     found = build_defs({"s3": plain_s3})
     dg.Definitions.validate_loadable(found)
     graph = found.resolve_asset_graph()
@@ -79,7 +79,7 @@ def test_its_definitions_load(reserved: PipelineHarness) -> None:
     }  # fmt: skip
 
 
-def test_it_is_landed_held_published_checked_again_and_dropped(
+def test_reserved_words_are_landed_held_published_rechecked_and_dropped(
     reserved: PipelineHarness, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said() -> str:
@@ -102,7 +102,7 @@ def test_it_is_landed_held_published_checked_again_and_dropped(
     assert reserved.rows('select "case", "all", "select" from "user".limit_latest') == [("first", 11.75, 2)]
     assert csv("user.window") == ["case,all", "first,11.75", "last,60.00"]
 
-    # Every gate that is made of a name holds, and says what is bad.
+    # Every check with a reserved word in its name fails, and shows the bad rows.
     land(reserved, tmp_path / "day", YESTERDAY, b"user,end,all,rows,bad\n1,c,-1.00,1,1\n1,,3.00,1,1\n")
     kpi("run", NAME, "--load-date", YESTERDAY, code=3)
     said()
@@ -146,7 +146,7 @@ def test_it_is_landed_held_published_checked_again_and_dropped(
     assert csv("user.limit") == ["case,all,select", "first,11.75,2"]
 
 
-def test_tables_of_before_are_handed_to_the_role_of_their_layer(reserved: PipelineHarness) -> None:
+def test_older_tables_are_handed_over_to_the_role_of_their_layer(reserved: PipelineHarness) -> None:
     reserved.prepared()
     with reserved.session() as session:
         session.execute('create table "table".old (a integer); create view "all".old as select 1 as a')

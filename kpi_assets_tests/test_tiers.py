@@ -1,4 +1,4 @@
-"""What makes the suite quick changes nothing of what it shows: a copy of a ready database, and what a fast test is."""
+"""What makes the tests fast does not change what they prove: copied databases, and tiers."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ order by 1, 3
 """
 
 
-def test_a_copied_database_is_what_making_one_ready_comes_to(lab: PipelineHarness) -> None:
+def test_a_copied_database_has_the_same_rights_as_one_that_was_prepared(lab: PipelineHarness) -> None:
     def access() -> list[tuple[Any, ...]]:
         return lab.rows(ACCESS)
 
@@ -36,7 +36,7 @@ def test_a_copied_database_is_what_making_one_ready_comes_to(lab: PipelineHarnes
     assert len(copied) > 20
 
 
-def test_the_shared_server_waits_for_no_disk(lab: PipelineHarness) -> None:
+def test_the_shared_server_does_not_wait_for_the_disk(lab: PipelineHarness) -> None:
     shown = lab.in_postgres("select setting from pg_settings where name in ('fsync', 'synchronous_commit')")
     assert shown == [("off",), ("off",)]
 
@@ -65,7 +65,7 @@ def test_the_tier_follows_from_folder_fixtures_and_marks(name: str, tier: str) -
     assert tiers.tier(item) == tier  # type: ignore[arg-type]
 
 
-def test_a_file_is_of_one_worker_and_so_are_files_that_share_what_runs() -> None:
+def test_a_file_runs_on_one_worker_and_files_that_share_servers_on_the_same() -> None:
     def group(file: str) -> str:
         return tiers.group(f"kpi_assets_tests/{file}::test_x[a/b::c]")
 

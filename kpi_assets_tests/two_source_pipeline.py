@@ -1,4 +1,4 @@
-"""A pipeline of two objects and four tables, for tests of what runs by itself."""
+"""A pipeline of two objects and four tables, for tests of automation."""
 
 from datetime import date, datetime, timedelta
 
@@ -57,16 +57,16 @@ group by l.label
 
 
 class TwoSourcePipeline(PipelineHarness):
-    """The lab with these files; a load_date is of two objects, raw.things and raw.labels.
+    """A pipeline with these files; a load_date has two objects, those of raw.things and raw.labels.
 
-    Making a database takes longer than most tests: several share a shop, and each takes load_dates of its own, the
+    Creating a database takes longer than most tests, so several tests share one. Each has its own load_dates, the
     first of which is `day`.
     """
 
     day = DAY
 
     def stock(self) -> "TwoSourcePipeline":
-        """Write the files of the pipeline as they stand here, and go on to load_dates that no test has seen."""
+        """Write the files of the pipeline as in this module, and advance to load_dates that no test has used."""
         self.file("raw/things.sql", RAW_THINGS)
         self.file("raw/labels.sql", RAW_LABELS)
         self.file("marts/weighed.sql", WEIGHED)
@@ -81,24 +81,24 @@ class TwoSourcePipeline(PipelineHarness):
         return self.day + timedelta(days=1)
 
     def automate(self, words: str) -> None:
-        """Give pipeline.yaml's word `automation` these words."""
+        """Set the word `automation` of pipeline.yaml."""
         path = self.folder / "pipeline.yaml"
         lines = [line for line in path.read_text().splitlines() if not line.startswith("automation:")]
         path.write_text("\n".join([*lines, f"automation: {{{words}}}", ""]))
 
     def land(self, day: date | None = None, things: bytes | None = THINGS, labels: bytes | None = LABELS) -> None:
-        """Lay a load_date's objects; those that are None are left as they are."""
+        """Upload the objects of a load_date; those that are None are left unchanged."""
         if things is not None:
             self.put(self.key("things", day), things)
         if labels is not None:
             self.put(self.key("labels", day), labels)
 
     def key(self, name: str, day: date | None = None) -> str:
-        """The key of the object of raw.`name`."""
+        """Return the key of the object of raw.`name`."""
         return f"raw/{name}/load_date={day or self.day}/{name}.csv"
 
     def run(self, day: date | None = None) -> dict[str, str]:
-        """Build everything of a load_date as a run does: nothing behind what is held; what each came to."""
+        """Build all tables of a load_date as a run does, nothing downstream of a held one; return each status."""
         context, build_statuses, day = self.context(), {}, day or self.day
         for relation, table in context.pipeline.tables.items():
             if table.has_object and verify(context, table, day).held:
@@ -109,13 +109,13 @@ class TwoSourcePipeline(PipelineHarness):
         return build_statuses
 
     def plan(self, first: date, last: date, now: datetime | None = None) -> list[LoadDateStatus]:
-        """The statuses of a range, as `kpi plan` gets them."""
+        """Return the statuses of a range, as `kpi plan` gets them."""
         with self.session() as session:
             runs.close_dead_rows(session)
             years = collect(self.pipeline(), self.store, session, first, last, now)
             return [status for year in years for status in year]
 
     def status(self, now: datetime | None = None) -> LoadDateStatus:
-        """Where its `day` stands."""
+        """Return the status of `day`."""
         [found] = self.plan(self.day, self.day, now)
         return found

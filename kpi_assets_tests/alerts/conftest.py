@@ -26,7 +26,7 @@ def shared(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture
 def ready(shared: PipelineHarness) -> PipelineHarness:
-    """A lab whose database is ready and whose ops tables are empty."""
+    """A pipeline whose database is ready and whose ops tables are empty."""
     with shared.session() as session:
         clear_ledger(session)
     return shared

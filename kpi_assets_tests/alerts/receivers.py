@@ -1,4 +1,4 @@
-"""Local servers that alerts are sent to: a web server and a mail server that keep what they were given."""
+"""Local servers that alerts are sent to: a web server and a mail server that keep what they receive."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ from kpi_assets_tests.machine import free_port
 
 @dataclass
 class Web:
-    """A web server: `answers` are the codes it gives, one a request; after the last it gives 200."""
+    """A web server that keeps what it receives; `answers` are its next status codes, one a request, then 200."""
 
     answers: list[int] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Web:
 
 @dataclass
 class Mail:
-    """A mail server and the mails it took; `refused` are recipients that it does not take."""
+    """A mail server that keeps the mails it accepts; `refused` are the recipients that it refuses."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Mail:
     def open(
         cls, password: str | None = None, certificate: ssl.SSLContext | None = None, *, from_the_start: bool = False
     ) -> Iterator["Mail"]:
-        """With a certificate it speaks TLS, by STARTTLS or from the start; `password` is the right one."""
+        """Start a mail server. With a certificate it speaks TLS, by STARTTLS or from the start."""
         kept = cls()
 
         def authenticate(server: object, session: object, envelope: object, mechanism: str, data: object) -> AuthResult:
@@ -113,7 +113,7 @@ class Mail:
             ssl_context=certificate if from_the_start else None,
             tls_context=None if from_the_start else certificate,
             authenticator=authenticate,
-            auth_require_tls=False,  # what the client does without being made to is what is tested
+            auth_require_tls=False,  # the tests are about what the client does without being forced to
         )
         controller.start()
         try:
@@ -125,7 +125,7 @@ class Mail:
 
 @contextmanager
 def silent(trickle: bytes = b"") -> Iterator[str]:
-    """The address of a server that takes a connection and never comes to an answer; it may send a byte now and then."""
+    """Yield the address of a server that accepts connections and never answers; it sends `trickle` again and again."""
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 

@@ -1,4 +1,4 @@
-"""What each channel is given, and what is said of one that does not take it, without a word of its secret."""
+"""What is sent to each channel, and how a channel that fails is reported without its secret."""
 
 import datetime as dt
 import ipaddress
@@ -98,7 +98,7 @@ def test_a_message_says_what_happened_and_where_to_look(changes: dict[str, objec
         (2, "https://dagster.example.com/ui/assets/shop/raw/things?view=partitions&partition=2025-06-11"),
     ],
 )
-def test_a_run_that_may_be_deleted_by_now_is_not_linked_to(days: int, link: str) -> None:
+def test_a_run_that_may_be_deleted_by_now_gets_no_link(days: int, link: str) -> None:
     opened = dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=2)
     assert message_of([alert(opened_at=opened)], "https://dagster.example.com/ui", days).link == link
 
@@ -108,7 +108,7 @@ LISTED = "`kpi alerts shop` lists those that are open, and ops.alerts all"
 
 
 def days(count: int, **changes: object) -> list[Alert]:
-    """An alert for each of so many load_dates, from as many runs."""
+    """Return an alert for each of `count` load_dates, each from its own run."""
     return [
         alert(**{"id": 7 + n, "run_id": f"run-{n}", "load_date": AT.date() + dt.timedelta(days=n), **changes})
         for n in range(count)
@@ -166,17 +166,17 @@ def test_several_alerts_are_one_message(
     assert message.details == details
     assert (message.count, message.load_date) == (len(alerts), None)
     assert message.load_dates == sorted({str(each.load_date) for each in alerts if each.load_date})
-    assert message.key == message_of(alerts, UI).key, "what is sent again can be told as a repeat"
-    assert message.key != message_of(alerts[:-1], UI).key, "and one that tells of more is none"
+    assert message.key == message_of(alerts, UI).key, "a message that is sent again has the same key"
+    assert message.key != message_of(alerts[:-1], UI).key, "a message about more alerts has another key"
 
 
-def test_a_long_story_is_cut() -> None:
+def test_long_details_are_cut() -> None:
     message = message_of([alert(details=["x" * 600, *(f"raw.t{n}: why" for n in range(7))])], "http://ui")
     assert [len(detail) for detail in message.details] == [500, 11, 11, 11, 11, 10]
     assert message.details[-1] == "and 3 more"
 
 
-def test_slack_takes_it_as_text_and_nothing_else(web: Web) -> None:
+def test_slack_is_sent_escaped_text_and_nothing_else(web: Web) -> None:
     Slack(SecretStr(web.url)).send(MESSAGE, 5)
     assert web.bodies == [
         {
@@ -186,7 +186,7 @@ def test_slack_takes_it_as_text_and_nothing_else(web: Web) -> None:
     ]
 
 
-def test_a_webhook_is_given_every_field(web: Web) -> None:
+def test_a_webhook_is_sent_every_field(web: Web) -> None:
     Webhook(SecretStr(web.url)).send(MESSAGE, 5)
     assert web.bodies == [
         {
@@ -205,19 +205,21 @@ def test_a_webhook_is_given_every_field(web: Web) -> None:
     ]
 
 
-def test_the_log_has_it_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_channel_writes_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "kpi_assets.alerts"):
         Log().send(MESSAGE, 5)
     assert caplog.messages == [f"alert: {TITLE}: {'; '.join(ALERT.details)} {LINK}"]
 
 
-def test_a_mail_has_the_same_words(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mail_has_title_details_and_link_and_reaches_those_who_are_not_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with Mail.open() as mail:
         mail.refused = ["gone@example.com"]
         url = SecretStr(f"smtp://127.0.0.1:{mail.port}")
         Email(url, "kpi@example.com", ("ops@example.com", "gone@example.com")).send(MESSAGE, 5)
     [took] = mail.mails
-    assert mail.recipients == [["ops@example.com"]], "one that is refused does not keep it from the other"
+    assert mail.recipients == [["ops@example.com"]], "a refused recipient does not keep the mail from the other"
     assert caplog.messages == ["the mail server refused 1 of the 2 recipients"]
     assert (took["Subject"], took["From"], took["To"]) == (
         TITLE,
@@ -230,7 +232,7 @@ def test_a_mail_has_the_same_words(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's side of TLS for 127.0.0.1, and the file that makes a client trust it."""
+    """Return a TLS context of a server for 127.0.0.1, and the file that makes a client trust it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.timezone.utc)
@@ -256,7 +258,7 @@ def certificate(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
-def test_a_password_is_given_over_tls(
+def test_a_password_is_sent_over_tls(
     certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     context, public = certificate
@@ -268,7 +270,7 @@ def test_a_password_is_given_over_tls(
     assert [took["Subject"] for took in mail.mails] == [TITLE]
 
 
-def test_a_password_is_given_to_nobody_else(certificate: tuple[ssl.SSLContext, Path]) -> None:
+def test_a_password_is_not_sent_without_trusted_tls(certificate: tuple[ssl.SSLContext, Path]) -> None:
     context, _ = certificate
     for with_tls, reason in (
         (None, "the mail server offers no TLS, so it was not given the password"),
@@ -281,7 +283,7 @@ def test_a_password_is_given_to_nobody_else(certificate: tuple[ssl.SSLContext, P
         assert (mail.logins, mail.mails) == ([], [])
 
 
-def test_a_mail_server_that_refuses_is_told_by_its_codes(
+def test_a_refusal_of_the_mail_server_is_reported_by_its_codes(
     certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, public = certificate
@@ -306,11 +308,13 @@ def test_a_mail_server_that_refuses_is_told_by_its_codes(
         (799, "it answered 799"),
     ],
 )
-def test_an_answer_that_is_no_success_is_told_by_its_code(web: Web, code: int, reason: str) -> None:
+def test_an_answer_other_than_success_is_reported_by_its_status(web: Web, code: int, reason: str) -> None:
     web.answers = [code]
     with pytest.raises(ChannelError, match=f"^{reason}$"):
         Webhook(SecretStr(f"{web.url}/{SECRET}")).send(MESSAGE, 5)
-    assert web.paths == [f"POST /hook/{SECRET}"], "a redirect is not followed: its answer would say nothing"
+    assert web.paths == [f"POST /hook/{SECRET}"], (
+        "a redirect is not followed: the answer of its target would prove nothing"
+    )
 
 
 CHANNELS: list[Callable[[str], Channel]] = [
@@ -320,14 +324,14 @@ CHANNELS: list[Callable[[str], Channel]] = [
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_nobody_there(channel: Callable[[str], Channel]) -> None:
+def test_a_channel_that_cannot_be_reached_is_an_error(channel: Callable[[str], Channel]) -> None:
     with pytest.raises(ChannelError, match=r"^it cannot be reached \(Connection refused\)$"):
         channel(f"127.0.0.1:{free_port()}").send(MESSAGE, 5)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("trickle", [b"", b"2"])
-def test_nothing_waits_longer_than_its_limit(channel: Callable[[str], Channel], trickle: bytes) -> None:
+def test_no_channel_waits_longer_than_its_limit(channel: Callable[[str], Channel], trickle: bytes) -> None:
     with silent(trickle) as place:
         begun = time.monotonic()
         with pytest.raises(ChannelError, match=r"^it (did not answer within 0 seconds|cannot be reached \(.*\))$"):
@@ -335,13 +339,13 @@ def test_nothing_waits_longer_than_its_limit(channel: Callable[[str], Channel], 
         assert time.monotonic() - begun < 1
 
 
-def test_what_is_no_web_server_is_told_by_the_error_alone() -> None:
+def test_an_answer_that_is_not_http_is_reported_without_its_text() -> None:
     with silent(f"{SECRET}\r\n".encode()) as place, pytest.raises(ChannelError) as failure:
         Slack(SecretStr(f"http://{place}/{SECRET}")).send(MESSAGE, 5)
     assert str(failure.value) == "it cannot be reached (BadStatusLine)"
 
 
-def test_a_fault_of_the_channel_is_told_without_its_words() -> None:
+def test_an_unexpected_error_of_a_channel_is_reported_without_its_text() -> None:
     class Broken:
         name = "broken"
 
@@ -352,7 +356,7 @@ def test_a_fault_of_the_channel_is_told_without_its_words() -> None:
         send_within(Broken(), MESSAGE, 5)
 
 
-def test_the_settings_choose() -> None:
+def test_the_settings_choose_the_channels() -> None:
     assert channels(Settings()) == [Log()]
     chosen = channels(
         Settings(

@@ -1,4 +1,4 @@
-"""The outbox: told at least once on each channel, in order, with pauses; several deliverers never tell the same."""
+"""The outbox: each alert is sent on each channel in order, with pauses, and never twice by several deliverers."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ def outbox(lab: PipelineHarness) -> list[tuple[str, int, str | None, bool]]:
     return [(channel, attempts, error, done) for _, channel, attempts, error, done in lab.rows(OUTBOX)]
 
 
-def told(web: Web) -> list[tuple[str, str]]:
+def sent(web: Web) -> list[tuple[str, str]]:
     return [(day, body["kind"]) for body in web.bodies for day in body["load_dates"]]
 
 
@@ -49,54 +49,54 @@ def hook(web: Web) -> Webhook:
     return Webhook(SecretStr(web.url))
 
 
-def pass_over(lab: PipelineHarness, *channels: Channel, seconds: float = 5) -> dict[str, str]:
+def deliver_once(lab: PipelineHarness, *channels: Channel, seconds: float = 5) -> dict[str, str]:
     return deliver(lab.server, lab.name, channels, UI, seconds)
 
 
-def test_each_channel_is_told_once(ready: PipelineHarness, web: Web) -> None:
+def test_each_channel_is_sent_each_alert_once(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     slack = Slack(SecretStr(web.url))
-    assert pass_over(ready, slack, hook(web)) == {}
+    assert deliver_once(ready, slack, hook(web)) == {}
     assert [set(body) == {"text"} for body in web.bodies] == [True, True, False, False]
     assert [body["load_date"] for body in web.bodies[2:]] == [str(DAY), str(NEXT)]
-    assert pass_over(ready, slack, hook(web)) == {}
+    assert deliver_once(ready, slack, hook(web)) == {}
     assert len(web.bodies) == 4
     assert outbox(ready) == [("slack", 1, None, True), ("webhook", 1, None, True)] * 2
 
 
-def test_without_a_channel_it_waits_for_one(ready: PipelineHarness, web: Web) -> None:
+def test_an_alert_waits_until_there_is_a_channel(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
-    assert pass_over(ready) == {}
+    assert deliver_once(ready) == {}
     assert outbox(ready) == []
-    pass_over(ready, hook(web))
-    assert told(web) == [(str(DAY), "late")]
+    deliver_once(ready, hook(web))
+    assert sent(web) == [(str(DAY), "late")]
 
 
-def test_what_is_refused_is_tried_again_after_pauses_that_double(ready: PipelineHarness, web: Web) -> None:
+def test_a_refused_message_is_sent_again_after_pauses_that_double(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500] * 9
     pause = "select extract(epoch from next_attempt_at - clock_timestamp())::float from ops.alert_deliveries"
     pauses = []
     for attempt in range(1, 9):
-        assert pass_over(ready, hook(web)) == {"webhook": "it answered 500 Internal Server Error"}
+        assert deliver_once(ready, hook(web)) == {"webhook": "it answered 500 Internal Server Error"}
         assert outbox(ready) == [("webhook", attempt, "it answered 500 Internal Server Error", False)]
         [(seconds,)] = ready.rows(pause)
         pauses.append(round(seconds / 60))
-        assert pass_over(ready, hook(web)) == {}, "it is not due yet"
+        assert deliver_once(ready, hook(web)) == {}, "it is not due yet"
         assert len(web.paths) == attempt
         ready.rows(NOW_DUE)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     web.answers = []
-    assert pass_over(ready, hook(web)) == {}
+    assert deliver_once(ready, hook(web)) == {}
     assert outbox(ready) == [("webhook", 9, None, True)]
-    assert told(web) == [(str(DAY), "late")]
+    assert sent(web) == [(str(DAY), "late")]
 
 
-def test_a_channel_that_refuses_is_left_alone_for_the_rest_of_the_pass(ready: PipelineHarness, web: Web) -> None:
+def test_a_channel_that_refuses_gets_nothing_more_in_the_same_pass(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     web.answers = [500]
     slack = Slack(SecretStr(web.url))
-    assert list(pass_over(ready, slack, hook(web))) == ["slack"]
+    assert list(deliver_once(ready, slack, hook(web))) == ["slack"]
     assert web.paths == ["POST /hook"] * 3
     why = "it answered 500 Internal Server Error"
     assert outbox(ready) == [
@@ -107,37 +107,37 @@ def test_a_channel_that_refuses_is_left_alone_for_the_rest_of_the_pass(ready: Pi
     ]
 
 
-def test_a_dead_channel_costs_its_limit_and_the_others_nothing(ready: PipelineHarness, web: Web) -> None:
+def test_a_channel_that_does_not_answer_does_not_delay_the_others(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     with silent() as place:
         begun = time.monotonic()
-        problems = pass_over(ready, Slack(SecretStr(f"http://{place}/{SECRET}")), hook(web), seconds=0.5)
+        problems = deliver_once(ready, Slack(SecretStr(f"http://{place}/{SECRET}")), hook(web), seconds=0.5)
         spent = time.monotonic() - begun
     assert list(problems) == ["slack"]
-    assert told(web) == [(str(DAY), "late"), (str(NEXT), "late")]
+    assert sent(web) == [(str(DAY), "late"), (str(NEXT), "late")]
     assert 0.5 <= spent < 1.5
 
 
 def test_no_secret_is_written_down(ready: PipelineHarness) -> None:
     late(ready, DAY)
     channels: list[Channel] = [Slack(SecretStr(f"http://127.0.0.1:9/{SECRET}"))]
-    assert list(pass_over(ready, *channels)) == ["slack"]
+    assert list(deliver_once(ready, *channels)) == ["slack"]
     [(row,)] = ready.rows("select d::text from ops.alert_deliveries as d")
     assert "cannot be reached" in row
     assert SECRET not in row
 
 
-def test_a_recovery_is_never_told_before_its_incident(ready: PipelineHarness, web: Web) -> None:
+def test_a_recovery_is_never_sent_before_its_incident(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500]
-    pass_over(ready, hook(web))
+    deliver_once(ready, hook(web))
     recovered(ready, DAY)
     late(ready, NEXT)
-    pass_over(ready, hook(web))
-    assert told(web) == [(str(NEXT), "late")], "another load_date does not wait"
+    deliver_once(ready, hook(web))
+    assert sent(web) == [(str(NEXT), "late")], "another load_date does not wait"
     ready.rows(NOW_DUE)
-    pass_over(ready, hook(web))
-    assert told(web) == [(str(NEXT), "late"), (str(DAY), "late"), (str(DAY), "recovered")]
+    deliver_once(ready, hook(web))
+    assert sent(web) == [(str(NEXT), "late"), (str(DAY), "late"), (str(DAY), "recovered")]
 
 
 def claim(session: Connection, channel: str = "webhook") -> date | None:
@@ -145,80 +145,80 @@ def claim(session: Connection, channel: str = "webhook") -> date | None:
     return found[0].load_date if found else None
 
 
-def test_what_one_deliverer_has_in_hand_no_other_takes(ready: PipelineHarness) -> None:
+def test_a_message_that_one_deliverer_has_claimed_is_taken_by_no_other(ready: PipelineHarness) -> None:
     late(ready, DAY, NEXT)
     with ready.session() as one, ready.session() as other:
         deliveries.enter(one, ["webhook"])
         with one.transaction():
             assert claim(one) == DAY
             other.execute("set lock_timeout = '1s'")
-            assert claim(other) == NEXT, "it does not wait for the first either"
+            assert claim(other) == NEXT, "a deliverer does not wait for the first either"
             assert claim(other) is None
         assert claim(other) is None
         assert claim(one) is None
 
 
-def test_two_deliverers_at_once_tell_everything_once(ready: PipelineHarness, web: Web) -> None:
+def test_deliverers_at_the_same_time_send_each_alert_once(ready: PipelineHarness, web: Web) -> None:
     days = [DAY + timedelta(days=n) for n in range(30)]
     late(ready, *days)
     together = threading.Barrier(4)
 
     def work() -> None:
         together.wait()
-        pass_over(ready, hook(web), seconds=20)
+        deliver_once(ready, hook(web), seconds=20)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(told(web)) == [(str(day), "late") for day in days]
+    assert sorted(sent(web)) == [(str(day), "late") for day in days]
     assert {row[1:] for row in outbox(ready)} == {(1, None, True)}
-    assert len(web.bodies) < 10 + 4 + 2, "each of the four may have looked just before the others told"
+    assert len(web.bodies) < 10 + 4 + 2, "each of the four may have looked just before the others sent"
 
 
-def test_a_deliverer_that_dies_leaves_it_to_the_next(ready: PipelineHarness, web: Web) -> None:
+def test_what_a_killed_deliverer_had_claimed_is_sent_by_the_next(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     with ready.session() as dying:
         deliveries.enter(dying, ["webhook"])
         assert claim(dying) == DAY
-    pass_over(ready, hook(web))
-    assert told(web) == [], "for a minute it may still be sending"
+    deliver_once(ready, hook(web))
+    assert sent(web) == [], "for a minute the deliverer may still be sending"
     ready.rows(NOW_DUE)
-    pass_over(ready, hook(web))
-    assert told(web) == [(str(DAY), "late")]
+    deliver_once(ready, hook(web))
+    assert sent(web) == [(str(DAY), "late")]
     assert outbox(ready) == [("webhook", 2, None, True)]
 
 
-def aged(lab: PipelineHarness, interval: str) -> None:
+def make_older(lab: PipelineHarness, interval: str) -> None:
     lab.rows(f"update ops.alerts set opened_at = opened_at - '{interval}'::interval returning 1")
 
 
-def test_a_new_channel_hears_of_what_is_open_and_not_of_what_is_long_over(ready: PipelineHarness, web: Web) -> None:
+def test_a_new_channel_is_sent_open_incidents_and_no_old_ones(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     recovered(ready, NEXT)
-    aged(ready, "25 hours")
-    pass_over(ready, hook(web))
-    assert told(web) == [(str(DAY), "late")]
+    make_older(ready, "25 hours")
+    deliver_once(ready, hook(web))
+    assert sent(web) == [(str(DAY), "late")]
 
 
-def test_after_a_week_it_is_given_up(ready: PipelineHarness, web: Web) -> None:
+def test_after_a_week_a_message_is_given_up(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY)
     web.answers = [500]
-    pass_over(ready, hook(web))
+    deliver_once(ready, hook(web))
     recovered(ready, DAY)
     ready.rows("update ops.alerts set opened_at = opened_at - '8 days'::interval where kind = 'late' returning 1")
     ready.rows(NOW_DUE)
-    pass_over(ready, hook(web))
-    assert told(web) == [(str(DAY), "recovered")], "what is given up keeps nothing waiting"
+    deliver_once(ready, hook(web))
+    assert sent(web) == [(str(DAY), "recovered")], "a message that was given up does not delay others"
     with ready.session() as session:
         assert [(row["kind"], row["next_attempt_at"]) for row in deliveries.undelivered(session)] == [("late", None)]
 
 
-def test_what_is_not_delivered_is_listed_with_why(ready: PipelineHarness, web: Web) -> None:
+def test_undelivered_messages_are_listed_with_the_reason(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAY, NEXT)
     web.answers = [200, 404]
-    pass_over(ready, hook(web))
+    deliver_once(ready, hook(web))
     with ready.session() as session:
         [row] = deliveries.undelivered(session)
     assert (row["load_date"], row["kind"], row["channel"], row["attempts"], row["last_error"]) == (
@@ -228,7 +228,7 @@ def test_what_is_not_delivered_is_listed_with_why(ready: PipelineHarness, web: W
     assert row["next_attempt_at"] is not None
 
 
-def test_an_outbox_that_cannot_be_used(ready: PipelineHarness, web: Web) -> None:
+def test_an_outbox_that_cannot_be_used_is_an_error(ready: PipelineHarness, web: Web) -> None:
     with pytest.raises(
         WarehouseError, match=r"^The alerts of postgres cannot be delivered \(UndefinedTable: relation "
     ):

@@ -1,4 +1,4 @@
-"""Many incidents are told in as many messages as a person can read, and none of them is lost: a thousand, by night."""
+"""Many incidents are sent in a few messages that a person can read, and none is lost: a thousand in nightly runs."""
 
 import time
 from datetime import date, timedelta
@@ -9,18 +9,18 @@ from kpi_assets.alerts.delivery import MOST_MESSAGES
 from kpi_assets.ledger import incidents, runs
 from kpi_assets.ledger.runs import Counts
 from kpi_assets_tests.alerts.receivers import Web
-from kpi_assets_tests.alerts.test_delivery import NOW_DUE, hook, pass_over
+from kpi_assets_tests.alerts.test_delivery import NOW_DUE, deliver_once, hook
 from kpi_assets_tests.examples import examples
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 
 MANY = examples(1000)
 DAYS = [DAY + timedelta(days=n) for n in range(MANY)]
 A_MINUTE_LATER = "update ops.alert_deliveries set delivered_at = delivered_at - interval '1 minute' returning 1"
-UNTOLD = "select count(*) from ops.alert_deliveries where delivered_at is null"
+UNDELIVERED = "select count(*) from ops.alert_deliveries where delivered_at is null"
 
 
 def held(lab: PipelineHarness, days: list[date], *, one_run: bool = False) -> None:
-    """Builds of raw.things that were held, in one run over the range or in a run for each load_date."""
+    """Record held builds of raw.things, in one run over the range or in a run for each load_date."""
     with lab.session() as session, session.transaction():
         for day in days:
             run_id = "range" if one_run else f"run of {day}"
@@ -29,14 +29,14 @@ def held(lab: PipelineHarness, days: list[date], *, one_run: bool = False) -> No
 
 
 def late(lab: PipelineHarness, days: list[date]) -> None:
-    """Load_dates that are late, each an incident of its own."""
+    """Record late load_dates, each an incident of its own."""
     with lab.session() as session, session.transaction():
         for day in days:
             incidents.report_late(session, lab.name, day, f"{day} is incomplete")
 
 
 def recover(lab: PipelineHarness, run_id: str) -> None:
-    """All that is open, as a run over the range would recover it: see ledger/test_incidents.py for when that is."""
+    """Close every open incident as a run over the range does; ledger/test_incidents.py tests when that happens."""
     lab.rows(
         "with closed as (update ops.alerts set closed_at = clock_timestamp() where closed_at is null returning *) "
         "insert into ops.alerts (pipeline_name, load_date, kind, run_id, details, closed_at) "
@@ -45,7 +45,7 @@ def recover(lab: PipelineHarness, run_id: str) -> None:
     )
 
 
-def told(web: Web, kind: str) -> list[str]:
+def sent(web: Web, kind: str) -> list[str]:
     return [day for body in web.bodies if body["kind"] == kind for day in body["load_dates"]]
 
 
@@ -55,7 +55,7 @@ def test_a_thousand_held_load_dates_are_one_message_and_their_recovery_another(
 ) -> None:
     held(ready, DAYS, one_run=one_run)
     begun = time.monotonic()
-    assert pass_over(ready, hook(web)) == {}
+    assert deliver_once(ready, hook(web)) == {}
     assert time.monotonic() - begun < 2
     [body] = web.bodies
     assert (body["kind"], body["count"], body["load_date"]) == ("held", MANY, None)
@@ -69,9 +69,9 @@ def test_a_thousand_held_load_dates_are_one_message_and_their_recovery_another(
         (MANY, MANY)
     ]
     recover(ready, "'again'" if one_run else "'run ' || load_date")
-    pass_over(ready, hook(web))
+    deliver_once(ready, hook(web))
     assert [(body["kind"], body["count"]) for body in web.bodies] == [("held", MANY), ("recovered", MANY)]
-    assert ready.rows(UNTOLD) == [(0,)]
+    assert ready.rows(UNDELIVERED) == [(0,)]
 
 
 def test_incidents_without_a_common_cause_are_capped_and_the_rest_is_one_summary(
@@ -79,34 +79,34 @@ def test_incidents_without_a_common_cause_are_capped_and_the_rest_is_one_summary
 ) -> None:
     late(ready, DAYS)
     begun = time.monotonic()
-    pass_over(ready, hook(web))
+    deliver_once(ready, hook(web))
     assert time.monotonic() - begun < 3
     assert [body["count"] for body in web.bodies] == [1] * MOST_MESSAGES + [MANY - MOST_MESSAGES]
-    assert sorted(told(web, "late")) == [str(day) for day in DAYS]
+    assert sorted(sent(web, "late")) == [str(day) for day in DAYS]
     assert web.bodies[-1]["details"][-1] == f"`kpi alerts {ready.name}` lists those that are open, and ops.alerts all"
     assert ready.rows("select count(*) from ops.alerts where closed_at is null") == [(MANY,)]
 
     recover(ready, "null")
-    pass_over(ready, hook(web))
+    deliver_once(ready, hook(web))
     assert [body["count"] for body in web.bodies[MOST_MESSAGES + 1 :]] == [MANY]
-    assert sorted(told(web, "recovered")) == [str(day) for day in DAYS]
-    assert ready.rows(UNTOLD) == [(0,)]
+    assert sorted(sent(web, "recovered")) == [str(day) for day in DAYS]
+    assert ready.rows(UNDELIVERED) == [(0,)]
 
 
-def test_a_minute_has_an_end_of_messages_and_the_next_tells_the_rest(ready: PipelineHarness, web: Web) -> None:
+def test_messages_are_limited_per_minute_and_the_rest_is_sent_in_the_next(ready: PipelineHarness, web: Web) -> None:
     for day in DAYS[: 2 * MOST_MESSAGES + 3]:
         late(ready, [day])
-        pass_over(ready, hook(web))
+        deliver_once(ready, hook(web))
     assert [body["count"] for body in web.bodies] == [1] * 2 * MOST_MESSAGES
     ready.rows(A_MINUTE_LATER)
-    pass_over(ready, hook(web))
-    assert told(web, "late") == [str(day) for day in DAYS[: 2 * MOST_MESSAGES + 3]]
+    deliver_once(ready, hook(web))
+    assert sent(web, "late") == [str(day) for day in DAYS[: 2 * MOST_MESSAGES + 3]]
 
 
-def test_a_summary_tells_of_several_kinds(ready: PipelineHarness, web: Web) -> None:
+def test_a_summary_names_incidents_of_several_kinds(ready: PipelineHarness, web: Web) -> None:
     late(ready, DAYS[: MOST_MESSAGES + 3])
     held(ready, DAYS[-2:])
-    pass_over(ready, hook(web))
+    deliver_once(ready, hook(web))
     assert web.bodies[-1]["kind"] == "summary"
     assert web.bodies[-1]["title"] == f"{ready.name}: 5 alerts at once (3 late, 2 held)"
     assert web.bodies[-1]["load_dates"] == [str(day) for day in (*DAYS[MOST_MESSAGES : MOST_MESSAGES + 3], *DAYS[-2:])]
@@ -116,15 +116,15 @@ def test_an_outage_of_the_channel_in_the_middle_loses_nothing(ready: PipelineHar
     late(ready, DAYS)
     web.answers = [*[200] * 4, *[503] * 5]
     for _ in range(5):
-        assert pass_over(ready, hook(web)) == {"webhook": "it answered 503 Service Unavailable"}
+        assert deliver_once(ready, hook(web)) == {"webhook": "it answered 503 Service Unavailable"}
     assert len(web.bodies) == 4
     held(ready, DAYS)
     recover(ready, "'again'")
     for _ in range(4):
         ready.rows(NOW_DUE)
         ready.rows(A_MINUTE_LATER)
-        assert pass_over(ready, hook(web)) == {}
-    assert ready.rows(UNTOLD) == [(0,)]
+        assert deliver_once(ready, hook(web)) == {}
+    assert ready.rows(UNDELIVERED) == [(0,)]
     assert len(web.bodies) <= 4 + 2 * (MOST_MESSAGES + 1) + 2
     counted = sum(body["count"] for body in web.bodies)
     assert ready.rows("select count(*) from ops.alerts") == [(counted,)]

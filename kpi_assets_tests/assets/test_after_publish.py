@@ -1,4 +1,4 @@
-"""Nothing after a publish fails its step: whatever a value is, the build stands and what follows is built."""
+"""Nothing after a publish fails its step: the build counts and downstream tables are built, whatever the values are."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets_tests.assets.test_gates import run
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
-# Values that Python, JSON, a picture or the UI's API have no form for.
+# Values that Python, JSON, an SVG or the API of the UI cannot represent.
 EXTREMES = {
     "double precision": ["'Infinity'", "'-Infinity'", "'NaN'", "1.7e308", "5e-324"],
     "numeric": ["'Infinity'", "'NaN'", "'1e400'", "'-1e400'", "('1' || repeat('0', 6000))"],
@@ -58,7 +58,7 @@ def odd(type_: str, x: str = "number", y: str = "value") -> str:
     return KPI.format(type=type_, values=values, x=x, y=y)
 
 
-def materialisation(result: dg.ExecuteInProcessResult, table: str) -> dict[str, Any]:
+def materialization(result: dg.ExecuteInProcessResult, table: str) -> dict[str, Any]:
     [found] = [
         event.materialization
         for event in result.get_asset_materialization_events()
@@ -69,7 +69,7 @@ def materialisation(result: dg.ExecuteInProcessResult, table: str) -> dict[str, 
 
 @pytest.mark.parametrize(("x", "y"), [("number", "value"), ("value", "number")])
 def test_an_extreme_value_is_published_shown_and_built_upon(lab: PipelineHarness, x: str, y: str) -> None:
-    """In one run a table for each type, and one that is built of it."""
+    """Build, in one run, a table for each type and a table that reads it."""
     lab.file("raw/things.sql", RAW_THINGS)
     tables = {type_: f"odd_{type_.replace(' ', '_')}" for type_ in EXTREMES}
     for type_, table in tables.items():
@@ -84,14 +84,14 @@ def test_an_extreme_value_is_published_shown_and_built_upon(lab: PipelineHarness
         f"marts.{before}{table}": count for table, count in counts.items() for before in ("", "after_")
     }
     for table, count in counts.items():
-        shown = materialisation(result, table)
+        shown = materialization(result, table)
         assert shown["chart"].startswith("!["), table
         assert shown["preview"].count("\n") == count + 1, table
         assert not [value for value in shown.values() if isinstance(value, float) and not math.isfinite(value)], table
 
 
 @pytest.mark.parametrize("broken", ["chart.markdown", "metadata.build_metadata", "metadata.check_metadata"])
-def test_an_error_of_what_describes_a_build_fails_nothing(
+def test_an_error_while_a_build_is_described_fails_nothing(
     lab: PipelineHarness, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
@@ -118,7 +118,7 @@ def test_an_error_of_what_describes_a_build_fails_nothing(
 BARS = [("a", math.inf), ("b", 2.0), ("c", 1.0), ("d", math.nan), ("e", None), ("f", -math.inf), ("g", -3.0)]
 
 
-def test_a_chart_has_a_bar_as_long_as_its_value_where_that_has_a_length() -> None:
+def test_a_bar_is_as_long_as_its_value_if_the_value_is_finite() -> None:
     drawn = drawing.svg(BARS, "title")
     lengths = [int(part.partition('"')[0]) for part in drawn.split('width="')[3:]]
     whole = lengths[0]
@@ -128,11 +128,11 @@ def test_a_chart_has_a_bar_as_long_as_its_value_where_that_has_a_length() -> Non
 
 
 @pytest.mark.parametrize("value", [1.7e308, 5e-324, -1.7e308])
-def test_a_chart_of_one_value_is_drawn_whatever_it_is(value: float) -> None:
+def test_a_chart_of_any_single_value_is_drawn(value: float) -> None:
     assert "<svg" in drawing.svg([("a", value)], "title")
 
 
-def test_nothing_in_a_value_leaves_its_cell_or_is_markup() -> None:
+def test_no_value_is_markup_or_breaks_out_of_its_table_cell() -> None:
     rows = [{"a": "\x1b[31m|\n*b* <i> &lt; `c` ~~d~~ [e](f)"}]
     assert metadata.markdown_table(rows).md_str == (
         "| a |\n| --- |\n| \\\\x1b\\[31m\\|\\\\n\\*b\\* \\<i\\> \\&lt; \\`c\\` \\~\\~d\\~\\~ \\[e\\](f) |"
@@ -142,7 +142,7 @@ def test_nothing_in_a_value_leaves_its_cell_or_is_markup() -> None:
 
 
 @pytest.mark.parametrize(("metric", "shown"), [(math.inf, "inf"), (math.nan, "nan"), (10**400, str(10**400)), (2, 2.0)])
-def test_a_metric_that_the_ui_has_no_number_for_is_text(metric: float, shown: object) -> None:
+def test_a_metric_that_is_not_finite_is_shown_as_text(metric: float, shown: object) -> None:
     result = CheckResult(
         "c", passed=True, blocking=True, metric=metric, threshold=metric, message="", samples=[{"a": math.nan}]
     )

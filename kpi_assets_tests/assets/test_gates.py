@@ -1,4 +1,4 @@
-"""Gates as Dagster sees them: an evaluation for the load_date, and a materialisation only of what was published."""
+"""Gates as Dagster shows them: evaluations for the load_date, and materializations of published tables only."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def instance() -> dg.DagsterInstance:
 def run(
     lab: PipelineHarness, instance: dg.DagsterInstance, day: object = DAY, only: Sequence[str] = ()
 ) -> dg.ExecuteInProcessResult:
-    """One run of the lab's assets for a load_date."""
+    """Run the assets of a pipeline for a load_date."""
     return dg.materialize(
         pipeline_assets(lab.pipeline()),
         partition_key=str(day),
@@ -33,7 +33,7 @@ def run(
     )
 
 
-def materialised(instance: dg.DagsterInstance, lab: PipelineHarness, name: str) -> set[str]:
+def materialized(instance: dg.DagsterInstance, lab: PipelineHarness, name: str) -> set[str]:
     return set(instance.get_materialized_partitions(dg.AssetKey([lab.name, *name.split(".")])))
 
 
@@ -45,7 +45,7 @@ def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str 
 
 
 def steps(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """How each step ended, by its table or object."""
+    """Return how each step ended, by its table or object."""
     ends = {"STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"}
     return {
         ".".join(str(event.step_key).split("__")[-2:]): event.event_type_value
@@ -54,7 +54,7 @@ def steps(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     }
 
 
-def test_a_published_load_date_is_materialised_with_its_counts_and_lineage(
+def test_a_published_load_date_is_materialized_with_its_counts_and_lineage(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(GOOD)
@@ -81,7 +81,7 @@ def test_a_published_load_date_is_materialised_with_its_counts_and_lineage(
     assert (origin.asset_materialization.tags or {})["dagster/data_version"] == manifest
 
 
-def test_a_held_load_date_is_evaluated_but_not_materialised_and_nothing_follows(
+def test_a_held_load_date_is_evaluated_but_not_materialized_and_nothing_follows(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)
@@ -92,12 +92,12 @@ def test_a_held_load_date_is_evaluated_but_not_materialised_and_nothing_follows(
     assert found["raw.things:grain"] == (False, str(DAY))
     assert found["raw.things:rows_accounted"] == (True, str(DAY))
     assert not any(name.startswith("marts.") for name in found)
-    assert materialised(instance, things, "s3.things") == {str(DAY)}
-    assert materialised(instance, things, "raw.things") == set()
-    assert materialised(instance, things, "marts.weighed") == set()
+    assert materialized(instance, things, "s3.things") == {str(DAY)}
+    assert materialized(instance, things, "raw.things") == set()
+    assert materialized(instance, things, "marts.weighed") == set()
 
 
-def test_an_object_that_is_held_by_what_else_only_warns_stops_the_run(
+def test_an_object_that_is_held_by_a_check_that_usually_warns_stops_the_run(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(GOOD[:-1])
@@ -110,11 +110,11 @@ def test_an_object_that_is_held_by_what_else_only_warns_stops_the_run(
     found = evaluations(held)
     assert found["s3.things:ends_with_line_end"] == (False, str(NEXT))
     assert not any(name.startswith("raw.") for name in found)
-    assert materialised(instance, things, "s3.things") == {str(DAY)}
-    assert materialised(instance, things, "raw.things") == {str(DAY)}
+    assert materialized(instance, things, "s3.things") == {str(DAY)}
+    assert materialized(instance, things, "raw.things") == {str(DAY)}
 
 
-def test_the_downstream_alone_in_a_later_run_does_not_get_past_the_gate(
+def test_downstream_tables_in_a_later_run_do_not_get_past_the_gate(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)
@@ -128,17 +128,17 @@ def test_the_downstream_alone_in_a_later_run_does_not_get_past_the_gate(
     assert said.description == (
         f"marts.weighed of {DAY} cannot be built: raw.things of that load_date must be published first; build that."
     )
-    assert materialised(instance, things, "marts.weighed") == set()
+    assert materialized(instance, things, "marts.weighed") == set()
 
 
 def targets(result: dg.ExecuteInProcessResult, name: str) -> set[int | None]:
-    """The materialisations that the checks of an asset say they are about."""
+    """Return the ids of the materializations that the checks of an asset refer to."""
     found = [e for e in result.get_asset_check_evaluations() if ".".join(e.asset_key.path[1:]) == name]
     assert found
     return {e.target_materialization_data.storage_id if e.target_materialization_data else None for e in found}
 
 
-def test_checks_name_the_materialisation_they_are_about_or_dagster_would_take_it_for_unchecked(
+def test_each_check_names_its_materialization_so_that_dagster_takes_it_for_checked(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     def latest(name: str, day: object = DAY) -> int:
@@ -168,7 +168,7 @@ def test_checks_name_the_materialisation_they_are_about_or_dagster_would_take_it
     assert len(targets(both, "s3.things")) == 2
 
 
-def test_a_run_is_tagged_with_what_it_came_to(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_a_run_is_tagged_with_its_outcome(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     def outcome(result: dg.ExecuteInProcessResult) -> str | None:
         found = instance.get_run_by_id(result.run_id)
         assert found is not None
@@ -182,16 +182,16 @@ def test_a_run_is_tagged_with_what_it_came_to(things: PipelineHarness, instance:
     assert outcome(run(things, instance)) == "success"
 
 
-def test_one_day_held_does_not_touch_another(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_a_held_load_date_does_not_change_another(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     things.put_things(DOUBLED, DAY)
     things.put_things(GOOD, NEXT)
     assert not run(things, instance, DAY).success
     assert run(things, instance, NEXT).success
-    assert materialised(instance, things, "marts.weighed") == {str(NEXT)}
+    assert materialized(instance, things, "marts.weighed") == {str(NEXT)}
     assert things.rows("select load_date, thing_id from marts.weighed") == [(NEXT, 1)]
 
 
-def test_a_missing_object_has_one_failed_check_and_no_result_for_those_that_make_no_sense(
+def test_a_missing_object_fails_one_check_and_the_others_have_no_result(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     result = run(things, instance)
@@ -201,8 +201,8 @@ def test_a_missing_object_has_one_failed_check_and_no_result_for_those_that_make
         ("__ephemeral_asset_job__", "missing"),
         ("s3.things", "missing"),
     ]
-    assert [materialised(instance, things, name) for name in ("s3.things", "raw.things")] == [set(), set()]
-    assert things.rows("select count(*) from ops.alerts") == [(0,)], "nobody has to be told"
+    assert [materialized(instance, things, name) for name in ("s3.things", "raw.things")] == [set(), set()]
+    assert things.rows("select count(*) from ops.alerts") == [(0,)], "a missing object sends no alert"
 
 
 def test_a_failed_warning_is_recorded_and_published(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
@@ -212,15 +212,17 @@ def test_a_failed_warning_is_recorded_and_published(things: PipelineHarness, ins
     result = run(things, instance)
     assert result.success
     assert evaluations(result)["raw.things:light"] == (False, str(DAY))
-    assert list(evaluations(result)).index("raw.things:light") == 9, "of its table's the last: the UI opens a log there"
+    assert list(evaluations(result)).index("raw.things:light") == 9, (
+        "the failed check is the last one of its table, because the UI opens the log there"
+    )
     event = instance.get_latest_materialization_event(dg.AssetKey([things.name, "raw", "things"]))
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["verdict"].value == "5 of 6 checks passed; light (1 bad row)"
-    assert materialised(instance, things, "marts.weighed") == {str(DAY)}
+    assert materialized(instance, things, "marts.weighed") == {str(DAY)}
 
 
-def test_an_error_of_the_machine_fails_the_step_without_any_check_result(
+def test_an_infrastructure_error_fails_the_step_without_any_check_result(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(GOOD)
@@ -238,7 +240,7 @@ def test_an_error_of_the_machine_fails_the_step_without_any_check_result(
     ]
 
 
-def test_the_run_is_one_row_that_sums_its_builds(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_a_run_is_one_row_that_sums_its_builds(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     things.put_things(GOOD)
     result = run(things, instance)
     assert things.rows(
@@ -247,7 +249,7 @@ def test_the_run_is_one_row_that_sums_its_builds(things: PipelineHarness, instan
     ) == [(result.run_id, "success", DAY, 2, 2, 1, True)]
 
 
-def test_checks_alone_judge_what_is_published_and_build_nothing(
+def test_a_run_of_checks_alone_checks_published_rows_and_builds_nothing(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(GOOD)

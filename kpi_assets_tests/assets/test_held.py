@@ -1,4 +1,4 @@
-"""What Dagster shows of a held load_date: the held table is red, what follows keeps the state that it had."""
+"""What Dagster shows of a held load_date: the held table is red, and the tables after it keep their state."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.model.names import Relation
 from kpi_assets.settings import settings
-from kpi_assets_tests.assets.test_gates import RESOURCES, materialised, run, steps
+from kpi_assets_tests.assets.test_gates import RESOURCES, materialized, run, steps
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 OTHERS = RAW_THINGS.replace("raw/things", "raw/others").replace("things.csv", "others.csv")
@@ -27,21 +27,21 @@ OTHERS = RAW_THINGS.replace("raw/things", "raw/others").replace("things.csv", "o
 
 @pytest.fixture
 def instance(lab: PipelineHarness) -> Iterator[dg.DagsterInstance]:
-    """The instance as it is in a home, on Postgres."""
+    """A Dagster instance on Postgres, as in a home."""
     folder.prepare(settings())
     with open_instance() as opened:
         yield opened
 
 
 def history(instance: dg.DagsterInstance, lab: PipelineHarness, name: str, check: str) -> list[tuple[str, str]]:
-    """Each row that Dagster has of a check, the latest first: its status and partition."""
+    """Return status and partition of each row that Dagster has of a check, the latest first."""
     key = dg.AssetCheckKey(table_key(lab.name, Relation.parse(name)), check)
     rows = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
     return [(row.status.value, str(row.partition)) for row in rows]
 
 
 def partitions(instance: dg.DagsterInstance, lab: PipelineHarness, name: str, *days: date) -> list[str | None]:
-    """What Dagster shows of load_dates."""
+    """Return the status that Dagster shows of each load_date."""
     key, wanted = table_key(lab.name, Relation.parse(name)), [str(day) for day in days]
     found = instance.get_status_by_partition(key, wanted, load_dates(lab.pipeline()))
     assert found is not None
@@ -49,14 +49,14 @@ def partitions(instance: dg.DagsterInstance, lab: PipelineHarness, name: str, *d
 
 
 def status(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> tuple[str, str | None]:
-    """How Dagster says that a run ended, and its tag."""
+    """Return the status of a run in Dagster, and its outcome tag."""
     found = instance.get_run_by_id(result.run_id)
     assert found is not None
     return found.status.value, found.tags.get(OUTCOME)
 
 
 def in_range(lab: PipelineHarness, instance: dg.DagsterInstance, **resources: Any) -> dg.ExecuteInProcessResult:
-    """One run over both load_dates."""
+    """Execute one run over both load_dates."""
     return dg.materialize(
         pipeline_assets(lab.pipeline()),
         instance=instance,
@@ -81,7 +81,9 @@ def test_only_the_held_table_changes_its_state(things: PipelineHarness, instance
         assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
 
 
-def test_corrected_it_is_as_any_other(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_a_held_load_date_is_materialized_once_it_is_corrected(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     things.put_things(DOUBLED)
     run(things, instance)
     things.put_things(GOOD)
@@ -90,18 +92,20 @@ def test_corrected_it_is_as_any_other(things: PipelineHarness, instance: dg.Dags
     assert partitions(instance, things, "marts.weighed", DAY) == ["MATERIALIZED"]
 
 
-def test_so_it_is_in_a_run_over_a_range(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_only_the_held_table_changes_its_state_in_a_run_over_a_range_too(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     things.put_things(GOOD)
     things.put_things(DOUBLED, NEXT)
     assert status(instance, in_range(things, instance)) == ("CANCELED", "held")
     rows = history(instance, things, "raw.things", "grain")
-    assert sorted(rows) == [("FAILED", str(NEXT)), ("SUCCEEDED", str(DAY))], "and none that is only planned"
+    assert sorted(rows) == [("FAILED", str(NEXT)), ("SUCCEEDED", str(DAY))], "no row is left that is only planned"
     assert history(instance, things, "marts.weighed", "grain") == [("SUCCEEDED", str(DAY))]
     for name in ("raw.things", "marts.weighed"):
         assert partitions(instance, things, name, DAY, NEXT) == ["MATERIALIZED", None]
 
 
-def test_what_is_asked_for_alone_is_refused_and_that_run_has_failed(
+def test_a_later_run_of_a_downstream_table_alone_is_refused_and_fails(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)
@@ -114,7 +118,7 @@ def test_what_is_asked_for_alone_is_refused_and_that_run_has_failed(
 
 
 def broken(lab: PipelineHarness) -> None:
-    """Another raw table that is held, and a mart that an error stops."""
+    """Add a raw table that is held and a mart whose build fails."""
     lab.file("raw/others.sql", OTHERS)
     lab.put(f"raw/others/load_date={DAY}/others.csv", DOUBLED)
     lab.put(f"raw/others/load_date={NEXT}/others.csv", DOUBLED)
@@ -136,7 +140,9 @@ def test_an_error_is_a_failure_whatever_is_held_beside_it(
     assert status(instance, in_range(things, instance)) == ("FAILURE", "failed")
 
 
-def test_so_is_one_that_the_run_log_does_not_hear_of(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+def test_an_error_that_the_run_log_has_not_recorded_is_a_failure_too(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
     broken(things)
 
     def reporter(_log: Any, subject: str) -> Any:
@@ -153,13 +159,13 @@ def test_so_is_one_that_the_run_log_does_not_hear_of(things: PipelineHarness, in
     )
     assert status(instance, result) == ("FAILURE", "held")
     assert steps(result)["marts.weighed"] == "STEP_FAILURE"
-    assert materialised(instance, things, "raw.others") == set()
+    assert materialized(instance, things, "raw.others") == set()
 
 
 def ended_at(
     lab: PipelineHarness, instance: dg.DagsterInstance, event_type: str, end: Callable[[], None]
 ) -> dg.ExecuteInProcessResult:
-    """What came of a run that something ends while Dagster writes its last event of a kind."""
+    """Execute a run and call `end` while Dagster writes its last event of the type."""
 
     class End(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -187,7 +193,7 @@ def ended_at(
     )
 
 
-def test_whoever_stops_a_run_after_a_table_was_held_has_stopped_it(
+def test_a_run_that_is_stopped_after_a_table_was_held_is_reported_as_stopped(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)
@@ -197,7 +203,7 @@ def test_whoever_stops_a_run_after_a_table_was_held_has_stopped_it(
     assert status(instance, result) == ("FAILURE", "held")
 
 
-def test_a_run_that_breaks_off_after_a_table_was_held_has_failed(
+def test_a_run_that_breaks_off_after_a_table_was_held_is_a_failure(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
     things.put_things(DOUBLED)

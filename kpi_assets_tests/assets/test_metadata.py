@@ -1,4 +1,4 @@
-"""What the UI shows of delivered text is that text: it is no markup, breaks out of no cell, and ends no line."""
+"""The UI shows delivered text as text: it is not markup, and it breaks out of no table cell or line."""
 
 import base64
 import re
@@ -48,11 +48,11 @@ SVG = "{http://www.w3.org/2000/svg}"
         ("|" * (CELL + 1), r"\|" * (CELL - 1) + "…"),
     ],
 )
-def test_a_value_in_a_preview(value: Any, cell: str) -> None:
+def test_a_value_in_a_preview_is_escaped_text(value: Any, cell: str) -> None:
     assert markdown_table([{"name": value}]).value == f"| name |\n| --- |\n| {cell} |"
 
 
-def test_a_preview_has_its_columns_in_order_and_a_line_for_each_row() -> None:
+def test_a_preview_has_the_columns_in_order_and_a_line_for_each_row() -> None:
     rows = [{"id": 1, "name": "anvil"}, {"name": "saw", "id": 2}]
     assert markdown_table(rows).value == "| id | name |\n| --- | --- |\n| 1 | anvil |\n| 2 | saw |"
     assert markdown_table([]).value == "no rows"
@@ -79,11 +79,11 @@ def bars(picture: ET.Element) -> list[int]:
 def test_a_label_of_a_chart_is_text(label: str) -> None:
     picture = chart([(label, 1.0)])
     assert texts(picture) == ["orders by hour: marts.kpi, 2025-03-01", label, "1"]
-    assert len(list(picture.iter())) == 6, "the picture, its ground, its title; a label, a bar and a number"
+    assert len(list(picture.iter())) == 6, "the chart, its background, its title; a label, a bar and a number"
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\x01", "\x1b", "\x0b", "\ufffe", "\ud800"])
-def test_a_letter_that_no_picture_may_hold_is_written_as_an_escape(letter: str) -> None:
+def test_a_character_that_xml_forbids_is_escaped_in_a_chart(letter: str) -> None:
     written = f"\\x{ord(letter):02x}" if letter < "\u0100" else f"\\u{ord(letter):04x}"
     assert texts(chart([(f"a{letter}b", 1.0)]))[1] == f"a{written}b"
 
@@ -98,14 +98,16 @@ def test_bars_are_as_long_as_their_values_and_null_has_none() -> None:
     room = drawing.WIDTH - 90 - (drawing.LETTER + 16)
     assert bars(picture)[2:] == [0, 0, 0, room]
     assert bars(chart([("a", 4.0), ("b", 2.0)])) == [room, room // 2 + room % 2]
-    assert bars(chart([("a", 0.0), ("b", None)])) == [0, 0], "nothing is divided by nothing"
-    assert bars(chart([("a", -1.0), ("b", -4.0)])) == [0, 0], "below zero there is no bar, and none of others' length"
+    assert bars(chart([("a", 0.0), ("b", None)])) == [0, 0], "0 is not divided by 0"
+    assert bars(chart([("a", -1.0), ("b", -4.0)])) == [0, 0], (
+        "a negative value has no bar and does not change the other bars"
+    )
     endless = chart([("a", float("inf")), ("b", float("nan")), ("c", -float("inf")), ("d", 2.0)])
     assert texts(endless)[2::2] == ["Infinity", "NaN", "-Infinity", "2"]
-    assert bars(endless) == [room, 0, 0, room], "an infinite one goes to the end"
+    assert bars(endless) == [room, 0, 0, room], "the bar of an infinite value has the full length"
 
 
-def test_long_labels_are_cut_and_bars_begin_behind_the_longest() -> None:
+def test_long_labels_are_cut_and_bars_begin_after_the_longest() -> None:
     letters = drawing.LETTERS
     picture = chart([("x" * letters, 1.0), ("y" * (letters + 1), 1.0)])
     assert texts(picture)[1::2] == ["x" * letters, "y" * (letters - 1) + "…"]
@@ -113,7 +115,7 @@ def test_long_labels_are_cut_and_bars_begin_behind_the_longest() -> None:
     assert starts == [letters * drawing.LETTER + 16] * 2
 
 
-def test_a_chart_stands_in_the_metadata_itself() -> None:
+def test_a_chart_is_embedded_in_the_metadata() -> None:
     rows = ChartRows([("a", 1.0)], 1)
     text = markdown(Chart(x="hour", y="orders"), rows, Relation("marts", "kpi"), "2025-03-01").value
     begin, _, image = text.partition("base64,")
@@ -124,8 +126,8 @@ def test_a_chart_stands_in_the_metadata_itself() -> None:
 
 
 @pytest.mark.parametrize(("letters", "pressed"), [(89, None), (90, "624")])
-def test_a_heading_that_is_too_long_for_its_line_is_pressed_together(letters: int, pressed: str | None) -> None:
-    """And not cut off: its end says how many bars there are."""
+def test_a_title_that_is_too_long_for_its_line_is_compressed(letters: int, pressed: str | None) -> None:
+    """A title is not cut off, because its end says how many bars there are."""
     heading = next(ET.fromstring(drawing.small_svg([], "h" * letters)).iter(f"{SVG}text"))
     assert heading.get("textLength") == pressed
 
@@ -137,7 +139,7 @@ def test_a_chart_that_shows_only_the_highest_says_so() -> None:
     assert texts(picture)[0] == "orders by hour: marts.kpi, 2025-03-01 (the 2 highest of 1,024)"
 
 
-def test_the_bars_are_a_table_that_the_page_has_room_for() -> None:
+def test_the_bars_are_a_table_that_fits_the_page() -> None:
     rows = [("anvil", 4.0), ("a | b", 2.0), ("saw", None), ("wrench", -1.0)]
     assert bar_table(Chart(x="tool", y="orders"), rows).value.splitlines() == [
         "| tool | orders |",
@@ -155,7 +157,7 @@ def test_the_bars_are_a_table_that_the_page_has_room_for() -> None:
 @pytest.mark.parametrize("label", ["a" * 200, "*" * 200, "<script>", "█" * 30])
 @pytest.mark.parametrize("count", [1, 7, 15, 24, 40])
 def test_the_bars_are_short_enough_to_be_shown_at_once(label: str, count: int) -> None:
-    """And say how many are left out."""
+    """The table also says how many rows are left out."""
     text = bar_table(Chart(x="x" * 63, y="y" * 63), [(label, -1.234567e-300 * n) for n in range(count)]).value
     assert len(text) < INLINE
     lines = text.splitlines()[2:]
@@ -164,10 +166,10 @@ def test_the_bars_are_short_enough_to_be_shown_at_once(label: str, count: int) -
 
 
 def test_the_small_chart_is_low_enough_for_a_description() -> None:
-    """Upright where the labels are short; else the first rows and how many more there are."""
+    """Bars are vertical if the labels are short; otherwise the first rows are drawn and the others counted."""
     hours = ET.fromstring(drawing.small_svg([(str(n), 1000.0 + n) for n in range(24)], "by hour"))
     assert (hours.attrib["height"], len(list(hours.iter(f"{SVG}rect")))) == ("190", 25)
-    assert texts(hours) == ["by hour", *map(str, range(24)), "1,023"], "only the highest has room for its value"
+    assert texts(hours) == ["by hour", *map(str, range(24)), "1,023"], "only the highest bar has room for its value"
     days = ET.fromstring(drawing.small_svg([("Mon", 5.0), ("Tue", None), ("<b>", float("inf"))], "by day & more"))
     assert texts(days) == ["by day & more", "Mon", "5", "Tue", "NULL", "<b>", "Infinity"]
     assert [found.attrib["height"] for found in days.iter(f"{SVG}rect")] == ["190", "120", "0", "120"]
@@ -179,7 +181,7 @@ def test_the_small_chart_is_low_enough_for_a_description() -> None:
     assert texts(ET.fromstring(drawing.small_svg([], "nothing"))) == ["nothing"]
 
 
-def test_what_has_no_chart_says_why_in_lines_that_fit() -> None:
+def test_a_kpi_without_a_chart_says_why_in_lines_that_fit() -> None:
     picture = ET.fromstring(drawing.message_svg("marts.kpi", f"<b> & {'word ' * 60}end"))
     assert texts(picture)[0] == "marts.kpi"
     assert max(map(len, texts(picture))) < drawing.WIDTH // drawing.LETTER
@@ -190,7 +192,7 @@ def test_what_has_no_chart_says_why_in_lines_that_fit() -> None:
 # ---- checks and windows
 
 
-def test_a_check_shows_what_it_measured_and_the_rows_that_offend() -> None:
+def test_a_check_shows_its_metric_and_the_bad_rows() -> None:
     result = CheckResult("range", False, True, 2, 0, "2 bad rows", [{"id": 1, "name": "ñ|"}, {"id": 2, "name": None}])
     assert check_metadata(result, {"candidate": "builds.x"}) == {
         "candidate": "builds.x",
@@ -203,7 +205,7 @@ def test_a_check_shows_what_it_measured_and_the_rows_that_offend() -> None:
     assert check_metadata(errored, {}) == {}
 
 
-def test_a_window_tells_how_much_of_it_was_there() -> None:
+def test_a_window_shows_how_many_of_its_load_dates_were_published() -> None:
     window = Window(date(2025, 3, 1), date(2025, 3, 3), (date(2025, 3, 1), date(2025, 3, 3)))
     assert window_metadata(window) == {
         "window/load_dates": 3,

@@ -1,4 +1,4 @@
-"""What a step makes of an error and of somebody who stops it."""
+"""How a step reports an error, and how it is stopped."""
 
 import os
 import signal
@@ -16,16 +16,16 @@ from kpi_assets.warehouse.connection import WarehouseError
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_whoever_stops_a_step_is_heard_as_psycopg_understands_it(how: signal.Signals) -> None:
+def test_a_signal_during_a_step_raises_keyboard_interrupt(how: signal.Signals) -> None:
     with (
-        raise_execution_interrupts(),  # as Dagster has it around a step
+        raise_execution_interrupts(),  # as Dagster does around a step
         pytest.raises(KeyboardInterrupt),
         user_errors_as_failures(dg.build_op_context()),
     ):
         os.kill(os.getpid(), how)
 
 
-def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:
+def test_an_error_that_stopping_causes_does_not_hide_the_interrupt() -> None:
     def clean_up() -> None:
         try:
             raise KeyboardInterrupt
@@ -53,7 +53,7 @@ def test_an_error_that_comes_of_stopping_does_not_take_its_place() -> None:
         ),
     ],
 )
-def test_a_step_fails_in_one_sentence_that_steers_no_terminal(error: Exception, told: str) -> None:
+def test_a_step_fails_with_one_sentence_without_control_characters(error: Exception, told: str) -> None:
     context: Any = SimpleNamespace(retry_number=0, run=SimpleNamespace(tags={}))
     with pytest.raises(dg.Failure) as failure, user_errors_as_failures(context):
         raise error

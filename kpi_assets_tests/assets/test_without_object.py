@@ -1,4 +1,4 @@
-"""A raw table whose source is no object has no s3 asset, no landing and no accounts of records, and is a raw table."""
+"""A raw table whose source is not an object has no s3 asset, no landing and no row accounting, and is still raw."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ THINGS = Relation("raw", "things")
 
 @pytest.fixture
 def fed(tmp_path: Path) -> Pipeline:
-    """The pipeline whose raw table is fed by something else, which no header can say yet."""
+    """A pipeline whose raw table has another source than an object, which no header can say yet."""
     pipeline = Tree(tmp_path / "sql").load()
     table = pipeline.tables[THINGS]
     _, lines, _ = split(table.path, table.path.read_text())
@@ -29,7 +29,7 @@ def fed(tmp_path: Path) -> Pipeline:
     return replace(pipeline, tables={**pipeline.tables, THINGS: table})
 
 
-def test_it_is_raw_and_nothing_of_an_object_is_asked_of_it(fed: Pipeline) -> None:
+def test_a_raw_table_without_an_object_has_no_checks_of_one(fed: Pipeline) -> None:
     table = fed.tables[THINGS]
     assert (table.header.is_raw, table.has_object, fed.object_tables) == (True, False, [])
     assert [check.name for check in table.checks] == ["grain", "min_rows"]
@@ -37,7 +37,7 @@ def test_it_is_raw_and_nothing_of_an_object_is_asked_of_it(fed: Pipeline) -> Non
     assert upstream_names(fed, fed.tables[Relation("marts", "sold")]) == ["raw.things"]
 
 
-def test_no_asset_stands_before_it(fed: Pipeline) -> None:
+def test_a_raw_table_without_an_object_has_no_upstream_asset(fed: Pipeline) -> None:
     specs = {spec.key.to_user_string(): spec for each in pipeline_assets(fed) for spec in each.specs}
     assert list(specs) == ["shop/raw/things", "shop/marts/sold"]
     assert (specs["shop/raw/things"].kinds, list(specs["shop/raw/things"].deps)) == ({"postgres"}, [])

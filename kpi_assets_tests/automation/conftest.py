@@ -1,4 +1,4 @@
-"""Ticks of a shop's sensor, and the runs that it asks for, in this process."""
+"""Ticks of the sensor of a pipeline, and the runs that it requests, in this process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,21 +23,21 @@ from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
 
 
-_made: dict[tuple[tuple[Path, bytes], ...], dg.Definitions] = {}
+_cached: dict[tuple[tuple[Path, bytes], ...], dg.Definitions] = {}
 
 
 def definitions(shop: TwoSourcePipeline) -> dg.Definitions:
-    """What Dagster is told of the shop as its files are now; the same object until one changes."""
+    """Return the definitions of the pipeline as its files are now; the same object until a file changes."""
     files = tuple((path, path.read_bytes()) for path in sorted(shop.folder.rglob("*")) if path.is_file())
-    if files not in _made:
+    if files not in _cached:
         made = definitions_of(shop.pipeline())
-        _made.clear()
-        _made[files] = made
-    return _made[files]
+        _cached.clear()
+        _cached[files] = made
+    return _cached[files]
 
 
 def definitions_of(pipeline: Pipeline, more: Sequence[dg.AssetsDefinition] = ()) -> dg.Definitions:
-    """What Dagster is told of a pipeline, and of assets that others hang on it."""
+    """Return the definitions of a pipeline and of further assets that read it."""
     return dg.Definitions(
         assets=[*pipeline_assets(pipeline), *more],
         jobs=pipeline_jobs(pipeline),
@@ -49,8 +49,8 @@ def definitions_of(pipeline: Pipeline, more: Sequence[dg.AssetsDefinition] = ())
 
 
 @dataclass
-class Site:
-    """A shop whose load_dates run by themselves; `cursor` is what the last tick left."""
+class SensorHarness:
+    """The sensor of a pipeline and its Dagster instance; `cursor` is the one that the last tick returned."""
 
     shop: TwoSourcePipeline
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
@@ -58,7 +58,7 @@ class Site:
     skipped: str | None = None
 
     def tick(self, cursor: str | None = None) -> list[dg.RunRequest]:
-        """One tick of the sensor; what it asks for."""
+        """Evaluate one tick of the sensor; return its run requests."""
         defs = definitions(self.shop)
         context = dg.build_sensor_context(
             instance=self.instance, cursor=cursor or self.cursor, repository_def=defs.get_repository_def()
@@ -67,21 +67,21 @@ class Site:
         self.cursor, self.skipped = told.cursor, told.skip_message
         return list(told.run_requests or [])
 
-    def asked(self, cursor: str | None = None) -> list[date]:
-        """The load_dates for which a tick asks."""
+    def requested(self, cursor: str | None = None) -> list[date]:
+        """Evaluate one tick; return the load_dates that it requests."""
         return [date.fromisoformat(str(request.partition_key)) for request in self.tick(cursor)]
 
     def execute(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        """The run that was asked for, as the daemon would have it."""
+        """Execute a requested run, as the daemon does."""
         day = date.fromisoformat(str(request.partition_key))
         return self.run(day, request.tags, list(request.asset_selection or []))
 
     def keys(self, *names: str) -> list[dg.AssetKey]:
-        """What Dagster calls tables."""
+        """Return the asset keys of tables."""
         return [dg.AssetKey([self.shop.name, *name.split(".")]) for name in names]
 
     def run(self, day: date, tags: object = None, only: Sequence[dg.AssetKey] = ()) -> dg.ExecuteInProcessResult:
-        """The whole pipeline for a load_date, or some assets only."""
+        """Run the whole pipeline for a load_date, or some assets only."""
         job = definitions(self.shop).resolve_job_def(self.shop.name)
         return job.execute_in_process(
             instance=self.instance,
@@ -92,17 +92,17 @@ class Site:
         )
 
     def range(self, first: date, last: date) -> dg.ExecuteInProcessResult:
-        """The whole pipeline for a range of load_dates in a single run, as the UI's backfill page offers it."""
+        """Run the whole pipeline for a range of load_dates in a single run, as the UI's backfill page offers it."""
         job = definitions(self.shop).resolve_job_def(self.shop.name)
         ends = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
         return job.execute_in_process(instance=self.instance, tags=ends, raise_on_error=False)
 
-    def materialised(self, name: str) -> list[str]:
-        """The load_dates for which Dagster has a materialisation of `schema.table`, or of `s3.object`."""
+    def materialized(self, name: str) -> list[str]:
+        """Return the load_dates for which Dagster has a materialization of `schema.table`, or of `s3.object`."""
         return sorted(self.instance.get_materialized_partitions(dg.AssetKey([self.shop.name, *name.split(".")])))
 
     def queue(self, day: date, status: dg.DagsterRunStatus, job: str | None = None, **tags: str) -> dg.DagsterRun:
-        """A run that another process executes, or will."""
+        """Create a run for another process to execute."""
         name = job or self.shop.name
         location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("elsewhere"), "__repository__")
         return self.instance.create_run_for_job(
@@ -115,8 +115,8 @@ class Site:
 
 
 @pytest.fixture
-def site(shop: TwoSourcePipeline) -> Site:
-    """The shop as if no load_date had been before; each is looked at each time, and not waited for."""
+def harness(shop: TwoSourcePipeline) -> SensorHarness:
+    """The shop without any earlier load_date; each tick looks at all of them and waits for no object to settle."""
     path = shop.folder / "pipeline.yaml"
     path.write_text(path.read_text().replace("start_date: 2025-01-01", f"start_date: {shop.day}"))
     shop.automate("settle_seconds: 0, look_back_days: 3660")
@@ -124,4 +124,4 @@ def site(shop: TwoSourcePipeline) -> Site:
         shop.s3.delete_object(Bucket=shop.bucket, Key=entry.key)
     with shop.session() as session:
         session.execute("truncate ops.requests")
-    return Site(shop)
+    return SensorHarness(shop)

@@ -1,4 +1,4 @@
-"""Assets that others might hang on a pipeline: Dagster builds each of them in a run of its own, where no gate is asked.
+"""Assets of others that read a pipeline: Dagster builds each of them in a run of its own, where no gate is checked.
 
 Each has a partitions definition other than load_dates, or an automation condition that starts its runs.
 """
@@ -20,8 +20,8 @@ EAGER = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_
 DAILY, WEEKLY, WHOLE = dg.AssetKey("daily"), dg.AssetKey("weekly"), dg.AssetKey("whole")
 
 
-def neighbours(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """Three that read raw.labels: by day, by week, and all load_dates at once."""
+def readers_of_labels(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """Return three assets that read raw.labels: by day, by week, and all load_dates at once."""
     labels = table_key(pipeline.name, Relation("raw", "labels"))
     week = dg.WeeklyPartitionsDefinition(start_date=pipeline.config.start_date.isoformat())
 
@@ -41,6 +41,6 @@ def neighbours(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 
 
 def defs() -> dg.Definitions:
-    """The pipeline that the environment names and its neighbours, as a code location."""
+    """Return the pipeline that the environment names and the assets that read it, as a code location."""
     pipeline = load_pipelines(Path(os.environ[SQL_DIR]))[os.environ[PIPELINE]]
-    return definitions_of(pipeline, neighbours(pipeline))
+    return definitions_of(pipeline, readers_of_labels(pipeline))

@@ -1,4 +1,4 @@
-"""The sensor `alerts`: what runs in Dagster do to the outbox, and what a person hears of it."""
+"""The sensor `alerts`: what runs in Dagster write to the outbox, and which messages are sent."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -13,7 +13,7 @@ from kpi_assets.automation.run_history import history_job
 from kpi_assets.settings import settings
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.assets.test_gates import RESOURCES
-from kpi_assets_tests.assets.test_gates import run as materialise
+from kpi_assets_tests.assets.test_gates import run as materialize
 from kpi_assets_tests.ledger.test_incidents import opened
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, PipelineHarness
@@ -28,7 +28,7 @@ def instance() -> dg.DagsterInstance:
 
 @pytest.fixture
 def web(stack: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    """The receiver of alerts, named by the settings."""
+    """A receiver of alerts that the settings name."""
     with Web.open() as receiver:
         monkeypatch.setenv("KPI_ALERT_WEBHOOK_URL", receiver.url)
         monkeypatch.setenv("KPI_UI_URL", "https://dagster.example.com")
@@ -39,7 +39,7 @@ def web(stack: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 
 class Ticks:
-    """The sensor of a lab's pipeline, with its cursor."""
+    """The alerts sensor of a pipeline, with its cursor; a call is a tick."""
 
     def __init__(self, lab: PipelineHarness, instance: dg.DagsterInstance) -> None:
         self.sensor, self.instance = alerts_sensor([lab.pipeline()]), instance
@@ -53,17 +53,17 @@ class Ticks:
         return ticked.skip_message
 
 
-def test_a_held_load_date_is_told_once_and_its_recovery_once(
+def test_a_held_load_date_and_its_recovery_are_each_reported_once(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     tick = Ticks(things, instance)
     things.put_things(DOUBLED)
-    first = materialise(things, instance)
+    first = materialize(things, instance)
     assert tick() == TOLD
-    materialise(things, instance)
+    materialize(things, instance)
     assert tick() == TOLD
     things.put_things(GOOD)
-    last = materialise(things, instance)
+    last = materialize(things, instance)
     assert last.success
     assert tick() == tick() == TOLD
 
@@ -88,11 +88,11 @@ def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
 ) -> None:
     for day in (DAY, NEXT):
         things.put_things(DOUBLED, day)
-        materialise(things, instance, day)
+        materialize(things, instance, day)
     things.put_things(GOOD, DAY)
     things.put_things(DOUBLED, NEXT)
     range_run(things, instance, DAY, NEXT)
-    materialise(things, instance, DAY)
+    materialize(things, instance, DAY)
     Ticks(things, instance)()
     assert [(body["load_dates"], body["kind"]) for body in web.bodies] == [
         ([str(DAY), str(NEXT)], "held"),
@@ -101,7 +101,7 @@ def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
 
 
 def range_run(lab: PipelineHarness, instance: dg.DagsterInstance, first: date, last: date) -> dg.ExecuteInProcessResult:
-    """A single run over a range of load_dates."""
+    """Execute a single run over a range of load_dates."""
     return dg.materialize(
         pipeline_assets(lab.pipeline()),
         instance=instance,
@@ -111,11 +111,11 @@ def range_run(lab: PipelineHarness, instance: dg.DagsterInstance, first: date, l
     )
 
 
-def test_load_dates_that_never_landed_are_missing_and_nobody_is_told(
+def test_load_dates_that_never_landed_are_missing_and_send_no_alert(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     result = range_run(things, instance, DAY, DAY + timedelta(days=58))
-    materialise(things, instance)
+    materialize(things, instance)
     assert not result.success
     for name in ("s3.things", "raw.things", "marts.weighed"):
         assert instance.get_materialized_partitions(dg.AssetKey([things.name, *name.split(".")])) == set()
@@ -145,7 +145,7 @@ def test_held_load_dates_of_a_range_are_one_message(
 
 
 def failed_run(lab: PipelineHarness, instance: dg.DagsterInstance, job: str = "", **tags: str) -> str:
-    """A run whose process never came to open the run log."""
+    """Create a run that failed before its process wrote to the run log; return its id."""
     jobs = [pipeline_job(lab.pipeline()), recheck_job(lab.pipeline()), history_job()]
     defs = dg.Definitions(assets=pipeline_assets(lab.pipeline()), jobs=jobs, resources=RESOURCES)
     run = instance.create_run_for_job(defs.resolve_job_def(job or lab.name), tags=tags)
@@ -153,7 +153,7 @@ def failed_run(lab: PipelineHarness, instance: dg.DagsterInstance, job: str = ""
     return run.run_id
 
 
-def test_a_run_that_failed_before_it_could_say_so_is_told(
+def test_a_run_that_failed_before_its_first_build_is_reported(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     things.prepared()
@@ -169,20 +169,20 @@ def test_a_run_that_failed_before_it_could_say_so_is_told(
     assert runs == [(DAY, lost), (NEXT, ranged)]
 
 
-def test_lost_runs_of_a_load_date_are_counted_once_each(
+def test_each_lost_run_of_a_load_date_is_counted_once(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     things.prepared()
     tick = Ticks(things, instance)
     _, last = [failed_run(things, instance, **{"dagster/partition": str(DAY)}) for _ in range(2)]
     assert tick() == tick() == TOLD
-    tick.cursor = None  # a whole day is looked at again
+    tick.cursor = None  # the tick looks at a whole day again
     assert tick() == TOLD
     assert things.rows("select run_id, occurrences from ops.alerts") == [(last, 2)]
     assert len(web.bodies) == 1
 
 
-def test_a_recheck_that_was_lost_is_called_so_and_is_over(
+def test_a_lost_recheck_is_reported_as_a_closed_incident(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     things.prepared()
@@ -197,11 +197,11 @@ def test_a_recheck_that_was_lost_is_called_so_and_is_over(
     assert things.rows("select load_date, closed_at is null from ops.alerts") == [(None, False)]
 
 
-def test_a_failed_run_of_no_pipeline_is_told_once(
+def test_a_failed_run_of_no_pipeline_is_reported_once(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     things.put_things(DOUBLED)
-    known = materialise(things, instance)  # of all assets: its job and selection name no pipeline
+    known = materialize(things, instance)  # a run of all assets: neither its job nor its selection names a pipeline
     instance.add_run(dg.DagsterRun("__ASSET_JOB", run_id=known.run_id[::-1], status=dg.DagsterRunStatus.FAILURE))
     run_id = failed_run(things, instance, "run_history")
     tick = Ticks(things, instance)
@@ -217,7 +217,7 @@ def test_a_failed_run_of_no_pipeline_is_told_once(
     assert sorted(body["kind"] for body in web.bodies) == ["failed", "failed", "held"]
 
 
-def test_a_failed_run_of_no_pipeline_waits_for_one_that_can_tell(
+def test_a_failed_run_of_no_pipeline_waits_for_a_pipeline_that_can_report_it(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     failed_run(things, instance, "run_history")
@@ -225,10 +225,10 @@ def test_a_failed_run_of_no_pipeline_waits_for_one_that_can_tell(
     things.rows("delete from ops.migrations where version > 1 returning 1")
     tick = Ticks(things, instance)
     assert tick() == TOLD
-    assert tick.cursor is None, "it is looked at again"
+    assert tick.cursor is None, "the next tick looks at the run again"
 
 
-def test_of_many_failed_runs_the_oldest_is_told_too(
+def test_the_oldest_of_many_failed_runs_is_reported_too(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     things.prepared()
@@ -242,7 +242,7 @@ def test_of_many_failed_runs_the_oldest_is_told_too(
     assert things.rows("select run_id from ops.alerts where load_date is not null") == [(oldest,)]
 
 
-def test_a_run_that_was_killed_is_told_without_another_run(
+def test_a_killed_run_is_reported_without_another_run(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     things.prepared()
@@ -255,37 +255,37 @@ def test_a_run_that_was_killed_is_told_without_another_run(
     assert things.rows("select status from ops.pipeline_runs") == [("failed",)]
 
 
-def test_what_goes_wrong_is_said_in_the_tick(things: PipelineHarness, instance: dg.DagsterInstance, web: Web) -> None:
+def test_a_problem_is_named_in_the_tick(things: PipelineHarness, instance: dg.DagsterInstance, web: Web) -> None:
     tick = Ticks(things, instance)
     said = tick()
     assert said is not None
     assert f'database "{things.name}" does not exist' in said
-    assert tick.cursor is None, "runs that failed meanwhile are looked at again"
+    assert tick.cursor is None, "the next tick looks again at runs that failed meanwhile"
     things.put_things(DOUBLED)
-    materialise(things, instance)
+    materialize(things, instance)
     web.answers = [503]
     assert tick() == "webhook: it answered 503 Service Unavailable"
     assert tick.cursor is not None
 
 
-def test_a_database_of_another_release_is_left_alone(
+def test_a_database_of_another_version_is_not_touched(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     things.put_things(DOUBLED)
-    materialise(things, instance)
+    materialize(things, instance)
     things.rows("delete from ops.migrations where version > 1 returning 1")
     assert Ticks(things, instance)() == TOLD
     assert web.bodies == []
 
 
-def test_a_kpi_that_is_late_is_told_though_an_old_load_date_was_just_built(
+def test_a_late_kpi_is_reported_although_an_old_load_date_was_just_built(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
     fresh = "kpi: {chart: {x: thing_id, y: weight}}\nfreshness: {within_hours: 36}\n@end"
     things.file("marts/weighed.sql", MART.replace("@end", fresh))
     things.put_things(GOOD)
     tick = Ticks(things, instance)
-    assert materialise(things, instance).success
+    assert materialize(things, instance).success
     assert tick() == tick() == TOLD
     [late] = web.bodies
     assert (late["kind"], late["load_date"]) == ("late", str(NEXT))

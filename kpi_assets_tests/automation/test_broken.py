@@ -1,4 +1,4 @@
-"""A pipeline whose files cannot be read: it is told, and the others go on."""
+"""A pipeline whose files cannot be read is reported, and the others go on."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ WRONG = "no column type known here"
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The small pipeline, and beside it one with a file that names no type."""
+    """A sql tree with the small pipeline, and with another one in which a type is missing."""
     write_sql(tmp_path)
     (tmp_path / "other" / "raw").mkdir(parents=True)
     (tmp_path / "other" / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket="kpi-other"))
@@ -52,8 +52,8 @@ def test_the_others_are_loaded_and_its_sensor_says_what_is_wrong(tree: Path) -> 
 @pytest.mark.parametrize(
     ("words", "on"), [("", False), ("automation: {start: sensor}\n", True), ("nonsense: 1\n", True)]
 )
-def test_it_is_an_incident_where_it_is_on_or_nobody_can_tell(tree: Path, words: str, on: bool) -> None:
-    """By its sensor, which fails again and again."""
+def test_a_broken_pipeline_is_watched_if_its_automation_is_on_or_unknown(tree: Path, words: str, on: bool) -> None:
+    """The failing sensor of the broken pipeline is watched, so that it becomes an incident."""
     path = tree / "other" / "pipeline.yaml"
     path.write_text(path.read_text() + words)
     sound, broken = load_sound(tree)
@@ -65,7 +65,7 @@ def test_it_is_an_incident_where_it_is_on_or_nobody_can_tell(tree: Path, words: 
     )
 
 
-def test_as_a_whole_the_tree_is_refused(tree: Path) -> None:
+def test_loading_the_whole_tree_is_refused(tree: Path) -> None:
     with pytest.raises(ModelError, match=WRONG) as told:
         load_pipelines(tree)
     assert str(told.value) == str(load_sound(tree)[1]["other"].error)

@@ -1,4 +1,4 @@
-"""Whatever stands in a run's tags, name and selection, or in a cursor: sensor and alerts go on, and say no secret."""
+"""Any text in a run's tags, name or selection, or in a cursor, stops neither sensor nor alerts and shows no secret."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timezone
@@ -21,7 +21,6 @@ from kpi_assets.settings import default_sql_dir, settings
 
 CANARY = "canary-8c1f/secret"
 PIPELINE = load_pipelines(default_sql_dir())["instacart"]
-TODAY = datetime.now(timezone.utc).date()
 
 DATES = st.dates(date(2024, 12, 1), date(2027, 1, 1)).map(str)
 TEXTS = st.one_of(
@@ -57,7 +56,7 @@ QUICK = fuzzed(deadline=None, suppress_health_check=[HealthCheck.too_slow, Healt
 
 @pytest.fixture(autouse=True)
 def _secret(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A secret in the settings, as a password and as a part of a URL."""
+    """Put a secret into the settings, as a password and as a part of a URL."""
     monkeypatch.setenv("KPI_POSTGRES_URL", f"postgresql://kpi:{CANARY.replace('/', '%2F')}@127.0.0.1:9/kpi")
     monkeypatch.setenv("KPI_ALERT_WEBHOOK_URL", f"http://127.0.0.1:9/{CANARY}")
     settings.cache_clear()
@@ -67,16 +66,15 @@ def _secret(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def is_a_sentence(text: str) -> bool:
-    return (
-        text.endswith(".") and text.isprintable() and len(text) < 800
-    )  # of a tag 40 letters, each escaped where it cannot be printed
+    # A sentence quotes up to 40 letters of a tag, each escaped if it cannot be printed.
+    return text.endswith(".") and text.isprintable() and len(text) < 800
 
 
 @QUICK
 @given(run=RUNS)
 @example(run=dg.DagsterRun(job_name="", asset_selection=frozenset([dg.AssetKey([])])))
 @example(run=dg.DagsterRun(job_name="instacart", tags={RANGE_START: "0001-01-01", RANGE_END: "9999-12-31"}))
-def test_a_run_is_of_load_dates_that_may_be_built_or_one_sentence(run: dg.DagsterRun) -> None:
+def test_any_run_gives_load_dates_that_may_be_built_or_an_error_in_one_sentence(run: dg.DagsterRun) -> None:
     try:
         days = requested_load_dates(PIPELINE, run.tags)
     except UsageError as error:
@@ -86,7 +84,8 @@ def test_a_run_is_of_load_dates_that_may_be_built_or_one_sentence(run: dg.Dagste
         assert first is None
         assert is_a_sentence(told)
     else:
-        assert all(PIPELINE.config.start_date <= day <= TODAY for day in days)
+        today = datetime.now(timezone.utc).date()
+        assert all(PIPELINE.config.start_date <= day <= today for day in days)
         expected = None if run.job_name == PIPELINE.recheck_job else next(iter(days), None)
         assert _requested(PIPELINE, run)[0] == expected
     assert is_automatic(run.tags) in {True, False}
@@ -98,7 +97,7 @@ def test_a_run_is_of_load_dates_that_may_be_built_or_one_sentence(run: dg.Dagste
 
 @QUICK
 @given(found=st.lists(RUNS, min_size=1, max_size=4))
-def test_whatever_is_queued_the_other_load_dates_are_seen(found: list[dg.DagsterRun]) -> None:
+def test_the_load_date_of_a_queued_run_is_seen_whatever_else_is_queued(found: list[dg.DagsterRun]) -> None:
     good = dg.DagsterRun("instacart", tags={PARTITION: "2025-07-01"})
     pages = [[*found, good], []]
     instance = SimpleNamespace(get_runs=lambda *_, **__: pages.pop(0))
@@ -112,7 +111,7 @@ def test_whatever_is_queued_the_other_load_dates_are_seen(found: list[dg.Dagster
 @given(told=TEXTS)
 @example("9" * 30)
 @example("-1 1")
-def test_whatever_a_tag_tells_of_a_process_is_an_answer(told: str) -> None:
+def test_any_text_in_the_process_tag_is_read_without_an_error(told: str) -> None:
     assert _may_live(told) in {True, False}
 
 
@@ -133,7 +132,7 @@ CURSORS = st.one_of(
 @example("[" * 2000)
 @example("9999-12-31T23:59:59.999999-23:59")
 @example("0001-01-01T00:00:00+23:59")
-def test_a_cursor_hides_nothing(cursor: str) -> None:
+def test_any_text_in_a_cursor_leaves_the_look_back_and_the_sweep_within_their_bounds(cursor: str) -> None:
     now = datetime.now(timezone.utc)
     assert now - LOOK_BACK <= _since(cursor, now) <= now
     sweep = Sweep.parse(cursor, now.timestamp())

@@ -1,8 +1,8 @@
 """A held load_date reaches nothing in any other run.
 
-Dagster's own gates hold within one run. Its backfills and automation conditions start others: of a table that looks
-back, of weekly and of unpartitioned assets. These go by materialisations, of which a held load_date has none.
-Not here: what the sensor asks for (test_lookback.py).
+Dagster's own gates hold within one run. Its backfills and automation conditions start other runs: of a table that looks
+back, of weekly and of unpartitioned assets. These follow materializations, of which a held load_date has none.
+Not here: what the sensor requests (test_lookback.py).
 """
 
 import logging
@@ -22,7 +22,7 @@ from dagster._daemon.backfill import execute_backfill_iteration
 
 from kpi_assets.assets.resources import OUTCOME
 from kpi_assets_tests.automation import foreign_assets
-from kpi_assets_tests.automation.conftest import Site, definitions_of
+from kpi_assets_tests.automation.conftest import SensorHarness, definitions_of
 from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
 
 INSTANCE = {
@@ -35,11 +35,11 @@ INSTANCE = {
 
 
 @pytest.fixture
-def week(site: Site) -> list[date]:
-    """A week's load_dates with a table that looks back: the third is held, all others are good."""
-    shop = site.shop
+def week(harness: SensorHarness) -> list[date]:
+    """Land the load_dates of a week, with a table that looks back: the third is held, all others are good."""
+    shop = harness.shop
     shop.day += timedelta(days=20)
-    shop.day -= timedelta(days=(shop.day.weekday() + 1) % 7)  # Dagster's weeks begin with a Sunday
+    shop.day -= timedelta(days=(shop.day.weekday() + 1) % 7)  # weeks of Dagster begin on Sunday
     path = shop.folder / "pipeline.yaml"
     lines = [line for line in path.read_text().splitlines() if not line.startswith("start_date:")]
     path.write_text("\n".join([*lines, f"start_date: {shop.day}", ""]))
@@ -50,13 +50,13 @@ def week(site: Site) -> list[date]:
     return days
 
 
-def test_a_backfill_of_dagsters_builds_no_neighbour_of_a_held_load_date(
-    site: Site, week: list[date], monkeypatch: pytest.MonkeyPatch
+def test_a_dagster_backfill_builds_nothing_from_a_held_load_date(
+    harness: SensorHarness, week: list[date], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(foreign_assets.SQL_DIR, str(site.shop.root))
-    monkeypatch.setenv(foreign_assets.PIPELINE, site.shop.name)
+    monkeypatch.setenv(foreign_assets.SQL_DIR, str(harness.shop.root))
+    monkeypatch.setenv(foreign_assets.PIPELINE, harness.shop.name)
     origin = LoadableTargetOrigin(executable_path=sys.executable, module_name=foreign_assets.__name__, attribute="defs")
-    target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(origin, location_name="neighbours"))
+    target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(origin, location_name="foreign_assets"))
     with (
         instance_for_test(overrides=INSTANCE) as instance,
         create_test_daemon_workspace_context(target, instance) as workspace,
@@ -84,17 +84,19 @@ def test_a_backfill_of_dagsters_builds_no_neighbour_of_a_held_load_date(
             assert backfill is not None
             if backfill.status != BulkActionStatus.REQUESTED:
                 break
-        assert backfill.status == BulkActionStatus.COMPLETED_FAILED, "it ends, and says that not all is there"
+        assert backfill.status == BulkActionStatus.COMPLETED_FAILED, (
+            "the backfill ends, and says that not all partitions were built"
+        )
         runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "leak"}))
         ended = {run.tags["dagster/partition"]: run.status for run in runs if OUTCOME in run.tags}
         assert ended[str(week[2])] == dg.DagsterRunStatus.CANCELED
         refused = {run.tags["dagster/partition"] for run in runs if run.status == dg.DagsterRunStatus.FAILURE}
-        assert refused <= {str(day) for day in week[4:]}, "load_dates that it did not build, and whose window it built"
+        assert refused <= {str(day) for day in week[4:]}, "the load_dates that were not built, and whose window was"
         found = {
             name: sorted(instance.get_materialized_partitions(key))
             for name, key in zip(
                 ("raw.labels", "marts.recent", "daily"),
-                (*site.keys("raw.labels", "marts.recent"), foreign_assets.DAILY),
+                (*harness.keys("raw.labels", "marts.recent"), foreign_assets.DAILY),
                 strict=True,
             )
         }
@@ -105,34 +107,36 @@ def test_a_backfill_of_dagsters_builds_no_neighbour_of_a_held_load_date(
         assert instance.get_materialized_partitions(foreign_assets.WEEKLY) == set()
         assert instance.get_latest_materialization_event(foreign_assets.WHOLE) is None
     leaked = "select 1 from marts.recent where label in ('heavy', 'light') and load_date between '{}' and '{}'"
-    assert site.shop.rows(leaked.format(week[0], week[-1])) == []
+    assert harness.shop.rows(leaked.format(week[0], week[-1])) == []
     bound = "select 1 from ops.publishes where inputs ? 'raw.labels@{}'"
-    assert site.shop.rows(bound.format(week[2])) == []
+    assert harness.shop.rows(bound.format(week[2])) == []
 
 
-def test_an_automation_condition_asks_for_nothing_of_a_held_load_date(site: Site, week: list[date]) -> None:
-    pipeline = site.shop.pipeline()
-    defs = definitions_of(pipeline, foreign_assets.neighbours(pipeline))
-    before = dg.evaluate_automation_conditions(defs, site.instance)
+def test_an_automation_condition_requests_nothing_of_a_held_load_date(harness: SensorHarness, week: list[date]) -> None:
+    pipeline = harness.shop.pipeline()
+    defs = definitions_of(pipeline, foreign_assets.readers_of_labels(pipeline))
+    before = dg.evaluate_automation_conditions(defs, harness.instance)
     for day in week:
-        site.run(day)
-    asked = dg.evaluate_automation_conditions(defs, site.instance, cursor=before.cursor)
+        harness.run(day)
+    asked = dg.evaluate_automation_conditions(defs, harness.instance, cursor=before.cursor)
     good = {str(day) for day in week if day != week[2]}
     assert asked.get_requested_partitions(foreign_assets.DAILY) == good
     assert asked.get_requested_partitions(foreign_assets.WEEKLY) == set()
     assert asked.get_requested_partitions(foreign_assets.WHOLE) == set()
 
-    site.shop.land(week[2], labels=labels(t1="of 2"))
-    site.run(week[2])
-    asked = dg.evaluate_automation_conditions(defs, site.instance, cursor=asked.cursor)
+    harness.shop.land(week[2], labels=labels(t1="of 2"))
+    harness.run(week[2])
+    asked = dg.evaluate_automation_conditions(defs, harness.instance, cursor=asked.cursor)
     assert asked.get_requested_partitions(foreign_assets.DAILY) == {str(week[2])}
     assert asked.get_requested_partitions(foreign_assets.WEEKLY) == {str(week[0])}
 
 
-def test_who_asks_for_it_all_the_same_is_refused(site: Site, week: list[date]) -> None:
-    """Only what looks back, of the held load_date, in a run of its own."""
-    site.run(week[2])
-    result = site.run(week[2], only=site.keys("marts.recent"))
+def test_a_run_of_the_table_that_looks_back_is_refused_for_a_held_load_date(
+    harness: SensorHarness, week: list[date]
+) -> None:
+    """The run has only the table that looks back, for the held load_date."""
+    harness.run(week[2])
+    result = harness.run(week[2], only=harness.keys("marts.recent"))
     assert not result.success
     [failure] = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failure.user_failure_data is not None

@@ -1,4 +1,4 @@
-"""A table that looks back: the sensor rebuilds exactly the load_dates that a late or replaced one concerns."""
+"""A table that looks back: the sensor rebuilds exactly the load_dates that a late or replaced one affects."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from kpi_assets_tests.automation.conftest import Site, definitions
+from kpi_assets_tests.automation.conftest import SensorHarness, definitions
 from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
 from kpi_assets_tests.two_source_pipeline import THINGS
 
@@ -16,27 +16,27 @@ BUILDS = "select count(*) from ops.pipeline_runs where job = 'raw.things' and lo
 
 
 @pytest.fixture
-def recent(site: Site) -> Iterator[Site]:
-    """The site with such a table, and load_dates that no other test sees."""
-    site.shop.day += timedelta(days=10)
-    site.shop.file("marts/recent.sql", RECENT)
-    yield site
-    (site.shop.folder / "marts/recent.sql").unlink()
+def recent(harness: SensorHarness) -> Iterator[SensorHarness]:
+    """The harness with a table that looks back, and load_dates that no other test sees."""
+    harness.shop.day += timedelta(days=10)
+    harness.shop.file("marts/recent.sql", RECENT)
+    yield harness
+    (harness.shop.folder / "marts/recent.sql").unlink()
 
 
-def days(site: Site, count: int = 6) -> list[date]:
-    return [site.shop.day + timedelta(days=n) for n in range(count)]
+def days(harness: SensorHarness, count: int = 6) -> list[date]:
+    return [harness.shop.day + timedelta(days=n) for n in range(count)]
 
 
-def land(site: Site, number: int, body: bytes | None = None) -> None:
+def land(harness: SensorHarness, number: int, body: bytes | None = None) -> None:
     body = body or labels(t1=f"of {number}", **{f"t{number + 2}": "new"})
-    site.shop.land(days(site)[number], things=THINGS, labels=body)
+    harness.shop.land(days(harness)[number], things=THINGS, labels=body)
 
 
-def settle(site: Site) -> list[dict[date, list[str]]]:
-    """Tick and run until nothing is asked for; of each tick what was asked for: the tables, or none for all."""
+def settle(harness: SensorHarness) -> list[dict[date, list[str]]]:
+    """Tick and run until nothing is requested; return the requested tables of each tick, none meaning all tables."""
     asked = []
-    while requests := site.tick():
+    while requests := harness.tick():
         asked.append(
             {
                 date.fromisoformat(str(request.partition_key)): [
@@ -46,15 +46,15 @@ def settle(site: Site) -> list[dict[date, list[str]]]:
             }
         )
         for request in requests:
-            site.execute(request)
+            harness.execute(request)
     return asked
 
 
-def rows(site: Site) -> list[tuple[date, str, int]]:
-    return site.shop.rows(OF_RECENT.format(days(site)[0], days(site)[-1]))
+def rows(harness: SensorHarness) -> list[tuple[date, str, int]]:
+    return harness.shop.rows(OF_RECENT.format(days(harness)[0], days(harness)[-1]))
 
 
-def test_a_late_load_date_is_run_and_then_what_looks_back_on_it_alone(recent: Site) -> None:
+def test_a_late_load_date_is_run_and_then_only_the_load_dates_that_look_back_on_it(recent: SensorHarness) -> None:
     for number in (0, 2, 3, 4, 5):
         land(recent, number)
     assert settle(recent) == [{days(recent)[number]: [] for number in (0, 2, 3, 4, 5)}]
@@ -63,11 +63,11 @@ def test_a_late_load_date_is_run_and_then_what_looks_back_on_it_alone(recent: Si
         {days(recent)[1]: []},
         {days(recent)[2]: ["marts.recent"], days(recent)[3]: ["marts.recent"]},
     ]
-    assert recent.shop.rows(BUILDS.format(days(recent)[2])) == [(1,)], "nothing else of it was built again"
+    assert recent.shop.rows(BUILDS.format(days(recent)[2])) == [(1,)], "nothing else of the load_date was built again"
     assert {status.state for status in recent.shop.plan(days(recent)[0], days(recent)[-1])} == {"published"}
 
 
-def test_a_replaced_load_date_likewise(recent: Site) -> None:
+def test_a_replaced_load_date_is_run_and_then_only_the_load_dates_that_look_back_on_it(recent: SensorHarness) -> None:
     for number in range(6):
         land(recent, number)
     settle(recent)
@@ -78,7 +78,7 @@ def test_a_replaced_load_date_likewise(recent: Site) -> None:
     ]
 
 
-def test_a_held_load_date_reaches_no_later_one_until_it_is_corrected(recent: Site) -> None:
+def test_a_held_load_date_reaches_no_later_one_until_it_is_corrected(recent: SensorHarness) -> None:
     land(recent, 0)
     land(recent, 1, DOUBLED)
     land(recent, 2)
@@ -98,7 +98,7 @@ def test_a_held_load_date_reaches_no_later_one_until_it_is_corrected(recent: Sit
     assert settle(recent) == [{days(recent)[1]: []}, {days(recent)[2]: ["marts.recent"]}]
 
 
-def test_a_run_over_a_range_gives_the_same_as_day_by_day(recent: Site) -> None:
+def test_a_run_over_a_range_gives_the_same_as_day_by_day(recent: SensorHarness) -> None:
     for number in range(6):
         land(recent, number)
     for day in days(recent):
@@ -112,20 +112,20 @@ def test_a_run_over_a_range_gives_the_same_as_day_by_day(recent: Site) -> None:
     assert recent.tick() == []
 
 
-def test_a_range_with_a_held_load_date_leaves_it_out_of_every_window(recent: Site) -> None:
+def test_a_range_with_a_held_load_date_leaves_it_out_of_every_window(recent: SensorHarness) -> None:
     for number in range(6):
         land(recent, number, DOUBLED if number == 2 else None)
     assert not recent.range(days(recent)[0], days(recent)[-1]).success
     there = [day for day, label, _ in rows(recent) if label == "new"]
     assert sorted({*there}) == [day for day in days(recent) if day != days(recent)[2]]
-    assert recent.materialised("marts.recent") == [str(day) for day in days(recent) if day != days(recent)[2]]
+    assert recent.materialized("marts.recent") == [str(day) for day in days(recent) if day != days(recent)[2]]
     bound = "select 1 from ops.published where asset = 'marts.recent' and inputs ? 'raw.labels@{}'"
     assert recent.shop.rows(bound.format(days(recent)[2])) == []
-    assert len(recent.shop.rows(bound.format(days(recent)[1]))) == 1, "of the load_date after the held one"
+    assert len(recent.shop.rows(bound.format(days(recent)[1]))) == 1, "the input of the load_date after the held one"
 
 
-def test_runs_of_all_at_once_end_as_day_by_day(recent: Site) -> None:
-    """Whichever looked back too early is found and built again."""
+def test_concurrent_runs_end_with_the_same_rows_as_runs_one_after_another(recent: SensorHarness) -> None:
+    """A load_date that looked back too early is found and built again."""
     for number in range(6):
         land(recent, number)
     with ThreadPoolExecutor(3) as pool:
@@ -139,7 +139,7 @@ def test_runs_of_all_at_once_end_as_day_by_day(recent: Site) -> None:
     assert recent.tick() == []
 
 
-def test_dagster_is_told_which_load_dates_it_reads(recent: Site) -> None:
+def test_the_partition_mapping_is_the_window(recent: SensorHarness) -> None:
     graph = definitions(recent.shop).resolve_asset_graph()
     name = recent.shop.name
     mapping = graph.get_partition_mapping(dg.AssetKey([name, "marts", "recent"]), dg.AssetKey([name, "raw", "labels"]))

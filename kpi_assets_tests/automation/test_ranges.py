@@ -1,4 +1,4 @@
-"""A single run over a range of load_dates: each is published, held or left out by itself, and the run tells."""
+"""A single run over a range of load_dates: each is published, held or skipped by itself, and the run reports it."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from kpi_assets_tests.automation.conftest import Site
+from kpi_assets_tests.automation.conftest import SensorHarness
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.two_source_pipeline import THINGS
 
@@ -21,7 +21,7 @@ def days_from(first: date, count: int) -> list[date]:
 
 
 def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """The steps that failed, with what they said."""
+    """Return the error of each step that failed."""
     return {
         event.step_key.partition("__")[2].replace("__", "."): str(event.step_failure_data.user_failure_data.description)
         for event in result.all_events
@@ -29,9 +29,9 @@ def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     }
 
 
-def status(site: Site, result: dg.ExecuteInProcessResult) -> str:
-    """How Dagster says that a run ended."""
-    found = site.instance.get_run_by_id(result.run_id)
+def status(harness: SensorHarness, result: dg.ExecuteInProcessResult) -> str:
+    """Return the status of a run in Dagster."""
+    found = harness.instance.get_run_by_id(result.run_id)
     assert found is not None
     return found.status.value
 
@@ -41,49 +41,49 @@ def texts(days: Sequence[date]) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_each_load_date_of_a_range_is_published_and_materialised(site: Site, count: int) -> None:
+def test_each_load_date_of_a_range_is_published_and_materialized(harness: SensorHarness, count: int) -> None:
     days = days_from(date(2026, 1, 1), count)
     for day in days:
-        site.shop.land(day)
-    result = site.range(days[0], days[-1])
+        harness.shop.land(day)
+    result = harness.range(days[0], days[-1])
     assert result.success
-    assert {name: site.materialised(name) for name in NAMES} == dict.fromkeys(NAMES, texts(days))
-    checksums = site.shop.rows(CHECKSUMS.format(days[0], days[-1]))
+    assert {name: harness.materialized(name) for name in NAMES} == dict.fromkeys(NAMES, texts(days))
+    checksums = harness.shop.rows(CHECKSUMS.format(days[0], days[-1]))
     assert len(checksums) == count * 4
-    assert site.range(days[0], days[-1]).success
-    assert site.shop.rows(CHECKSUMS.format(days[0], days[-1])) == checksums
+    assert harness.range(days[0], days[-1]).success
+    assert harness.shop.rows(CHECKSUMS.format(days[0], days[-1])) == checksums
 
 
-def test_gaps_and_a_bad_load_date_do_not_stop_the_others_and_reach_nothing(site: Site) -> None:
-    shop = site.shop
+def test_gaps_and_a_bad_load_date_do_not_stop_the_other_load_dates(harness: SensorHarness) -> None:
+    shop = harness.shop
     days = days_from(date(2026, 3, 1), 31)
     gaps, bad = {days[0], days[9], days[30]}, days[16]
     for day in days:
         if day not in gaps:
             shop.land(day, things=DOUBLED if day == bad else THINGS)
-    result = site.range(days[0], days[-1])
+    result = harness.range(days[0], days[-1])
 
     assert not result.success
     good = [day for day in days if day not in gaps and day != bad]
-    assert site.materialised("marts.heavy") == texts(good)
-    assert site.materialised("marts.weighed") == texts(good)
-    assert site.materialised("raw.things") == texts(good)
-    assert site.materialised("raw.labels") == texts(sorted([*good, bad]))
-    assert site.materialised("s3.things") == texts(sorted([*good, bad]))
+    assert harness.materialized("marts.heavy") == texts(good)
+    assert harness.materialized("marts.weighed") == texts(good)
+    assert harness.materialized("raw.things") == texts(good)
+    assert harness.materialized("raw.labels") == texts(sorted([*good, bad]))
+    assert harness.materialized("s3.things") == texts(sorted([*good, bad]))
     assert shop.rows("select load_date from marts.heavy where load_date >= '2026-03-01' order by 1") == [
         (day,) for day in good
     ]
-    assert failures(result) == {}, "what is held is no error"
-    assert status(site, result) == "CANCELED"
+    assert failures(result) == {}, "a held table is no error"
+    assert status(harness, result) == "CANCELED"
     states = [status.state for status in shop.plan(days[0], days[-1])]
     assert [states.count(state) for state in ("published", "held", "missing")] == [27, 1, 3]
 
 
-def test_each_load_date_has_its_own_check_results(site: Site) -> None:
-    shop = site.shop
+def test_each_load_date_has_its_own_check_results(harness: SensorHarness) -> None:
+    shop = harness.shop
     shop.land(shop.day, things=DOUBLED)
     shop.land(shop.next)
-    result = site.range(shop.day, shop.next)
+    result = harness.range(shop.day, shop.next)
     found = {
         (e.check_name, e.partition): e.passed
         for e in result.get_asset_check_evaluations()
@@ -93,34 +93,34 @@ def test_each_load_date_has_its_own_check_results(site: Site) -> None:
     assert found["grain", str(shop.next)] is True
 
 
-def test_what_a_held_table_published_before_is_not_built_upon_in_the_run_that_holds_it(site: Site) -> None:
-    """As in a run of one load_date, where Dagster builds nothing behind a failed step."""
-    shop = site.shop
+def test_a_run_that_holds_a_table_builds_nothing_from_its_earlier_publish(harness: SensorHarness) -> None:
+    """A run of one load_date does the same: Dagster builds nothing after a failed step."""
+    shop = harness.shop
     shop.land(shop.day)
     shop.land(shop.next)
-    assert site.range(shop.day, shop.next).success
+    assert harness.range(shop.day, shop.next).success
     before = shop.rows(f"select publish_id from ops.published where load_date = '{shop.day}' order by 1")
     shop.land(shop.day, things=DOUBLED)
-    assert not site.range(shop.day, shop.next).success
+    assert not harness.range(shop.day, shop.next).success
     now = shop.rows(f"select asset, publish_id from ops.published where load_date = '{shop.day}' order by 2")
     assert [name for name, publish_id in now if (publish_id,) not in before] == ["raw.labels"]
 
 
-def test_an_error_of_one_load_date_does_not_stop_the_others(site: Site) -> None:
-    shop = site.shop
+def test_an_error_of_one_load_date_does_not_stop_the_others(harness: SensorHarness) -> None:
+    shop = harness.shop
     path = shop.folder / "marts/weighed.sql"
     divided = "select thing_id, (weight / (extract(day from load_date) - {}))::numeric(6, 2) as weight"
     path.write_text(path.read_text().replace("select thing_id, weight", divided.format(shop.day.day)))
     shop.land(shop.day)
     shop.land(shop.next)
     shop.land(shop.next + timedelta(days=1), things=DOUBLED)
-    result = site.range(shop.day, shop.next + timedelta(days=1))
-    assert status(site, result) == "FAILURE"
+    result = harness.range(shop.day, shop.next + timedelta(days=1))
+    assert status(harness, result) == "FAILURE"
     assert failures(result) == {
         "marts.heavy": f"marts.heavy was not published for 2 of 3 load_dates ({shop.day}, "
         f"{shop.next + timedelta(days=1)}): the run's log and `kpi plan` say why."
     }
-    assert site.materialised("marts.heavy") == [str(shop.next)]
+    assert harness.materialized("marts.heavy") == [str(shop.next)]
     assert shop.rows(
         f"select job, status from ops.pipeline_runs where load_date = '{shop.day}' and status <> 'success'"
     ) == [("marts.weighed", "failed")]

@@ -1,4 +1,4 @@
-"""What a run may not build is refused whoever asks for it, and stops neither the sensor nor the alerts."""
+"""A run of a load_date that may not be built is refused, whoever requests it, and sensor and alerts go on."""
 
 import socket
 from collections.abc import Callable
@@ -16,73 +16,75 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.pipeline import Table
-from kpi_assets_tests.automation.conftest import Site, definitions
+from kpi_assets_tests.automation.conftest import SensorHarness, definitions
 from kpi_assets_tests.automation.test_ranges import failures
 
 TODAY = datetime.now(timezone.utc).date()
-TOMORROW = TODAY + timedelta(days=1)
-FUTURE = f"The load_date {TOMORROW} lies in the future: today is {TODAY} (UTC)."
+FUTURE = TODAY + timedelta(days=3)  # days ahead, so that it still is when the tests run past midnight
+IN_THE_FUTURE = f"The load_date {FUTURE} lies in the future: today is "
 REFUSED = {
-    "tomorrow": ({PARTITION: str(TOMORROW)}, FUTURE),
+    "the future": ({PARTITION: str(FUTURE)}, IN_THE_FUTURE),
     "before the first": ({PARTITION: "2024-12-31"}, " has no load_date 2024-12-31: its first is "),
     "no load_date": ({PARTITION: "2025-7-1"}, "The run's partition '2025-7-1' is no load_date"),
     "another form of a date": ({PARTITION: "20250701"}, "The run's partition '20250701' is no load_date"),
-    "a range into the future": ({RANGE_START: str(TODAY), RANGE_END: str(TOMORROW)}, FUTURE),
+    "a range into the future": ({RANGE_START: str(TODAY), RANGE_END: str(FUTURE)}, IN_THE_FUTURE),
     "a reversed range": ({RANGE_START: str(TODAY), RANGE_END: "2025-11-01"}, " is empty: give the earlier date first."),
     "half a range": ({RANGE_START: str(TODAY)}, "The run names only one end of a range of load_dates"),
     "a range of no dates": ({RANGE_START: "a", RANGE_END: "b"}, "The run's partition 'a' is no load_date"),
 }
 
 
-# Of which Dagster itself makes no run; they can be added to one that is made.
+# Dagster itself creates no run with these tags; they can be added to a run that exists.
 NO_RUN = {"another form of a date", "half a range", "a range of no dates"}
 
 
-def odd_run(site: Site, status: dg.DagsterRunStatus, tags: dict[str, str]) -> dg.DagsterRun:
-    """A run that another process executes, or will, to which somebody gave these tags."""
-    run = site.queue(TODAY, status, odd="yes")
-    site.instance.add_run_tags(run.run_id, tags)
+def odd_run(harness: SensorHarness, status: dg.DagsterRunStatus, tags: dict[str, str]) -> dg.DagsterRun:
+    """Create a run for another process, and add these tags to it."""
+    run = harness.queue(TODAY, status, odd="yes")
+    harness.instance.add_run_tags(run.run_id, tags)
     return run
 
 
-def execute(site: Site, job: str, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
-    """A run with these tags, as one that the web UI's call launched: nobody has looked at them."""
-    found = definitions(site.shop).resolve_job_def(job)
-    return found.execute_in_process(instance=site.instance, tags=tags, raise_on_error=False)
+def execute(harness: SensorHarness, job: str, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
+    """Execute a run with these tags, as the web UI's call launches it: nothing has validated them."""
+    found = definitions(harness.shop).resolve_job_def(job)
+    return found.execute_in_process(instance=harness.instance, tags=tags, raise_on_error=False)
 
 
-def written(site: Site) -> list[tuple[object, ...]]:
-    return site.shop.rows(
+def written(harness: SensorHarness) -> list[tuple[object, ...]]:
+    """Count the rows of the ops tables that a run writes."""
+    return harness.shop.rows(
         "select (select count(*) from ops.publishes), (select count(*) from ops.pipeline_runs), "
         "(select count(*) from ops.manifests), (select count(*) from ops.data_quality_results)"
     )
 
 
 @pytest.mark.parametrize("case", [name for name in REFUSED if name not in NO_RUN])
-def test_a_run_is_refused_in_one_sentence_and_writes_nothing(site: Site, case: str) -> None:
+def test_a_run_is_refused_in_one_sentence_and_writes_nothing(harness: SensorHarness, case: str) -> None:
     tags, sentence = REFUSED[case]
-    for day in (TODAY, TOMORROW, date(2025, 7, 1)):
-        site.shop.land(day)
-    before = written(site)
-    result = execute(site, site.shop.name, tags)
+    for day in (TODAY, FUTURE, date(2025, 7, 1)):
+        harness.shop.land(day)
+    before = written(harness)
+    result = execute(harness, harness.shop.name, tags)
     assert not result.success
     told = failures(result)
     assert {*told} >= {"s3.things", "s3.labels"}
     assert all(sentence in text for text in told.values()), told
-    assert written(site) == before
-    assert [site.materialised(name) for name in ("s3.things", "raw.things", "marts.heavy")] == [[], [], []]
+    assert written(harness) == before
+    assert [harness.materialized(name) for name in ("s3.things", "raw.things", "marts.heavy")] == [[], [], []]
 
 
-def test_today_is_not_refused(site: Site) -> None:
-    site.shop.land(TODAY)
-    assert execute(site, site.shop.name, {PARTITION: str(TODAY)}).success
-    assert site.materialised("marts.heavy") == [str(TODAY)]
+def test_today_is_not_refused(harness: SensorHarness) -> None:
+    today = datetime.now(timezone.utc).date()
+    harness.shop.land(today)
+    assert execute(harness, harness.shop.name, {PARTITION: str(today)}).success
+    assert harness.materialized("marts.heavy") == [str(today)]
 
 
-@pytest.mark.parametrize("case", ["tomorrow", "no load_date", "half a range"])
-def test_a_recheck_is_refused_too(site: Site, case: str) -> None:
+@pytest.mark.parametrize("case", ["the future", "no load_date", "half a range"])
+def test_a_recheck_is_refused_too(harness: SensorHarness, case: str) -> None:
     tags, sentence = REFUSED[case]
-    result = execute(site, f"{site.shop.name}_recheck", tags)
+    result = execute(harness, f"{harness.shop.name}_recheck", tags)
     [told] = [
         str(event.step_failure_data.user_failure_data.description)
         for event in result.all_events
@@ -92,55 +94,57 @@ def test_a_recheck_is_refused_too(site: Site, case: str) -> None:
 
 
 @pytest.mark.parametrize("way", [verify, build, recheck])
-def test_the_core_itself_builds_no_load_date_of_the_future(
-    site: Site, way: Callable[[BuildContext, Table, date], object]
+def test_builds_and_rechecks_refuse_a_load_date_in_the_future_without_dagster_too(
+    harness: SensorHarness, way: Callable[[BuildContext, Table, date], object]
 ) -> None:
-    site.shop.land(TOMORROW)
-    context = site.shop.prepared()
-    before = written(site)
+    harness.shop.land(FUTURE)
+    context = harness.shop.prepared()
+    before = written(harness)
     with pytest.raises(UsageError, match="lies in the future"):
-        way(context, context.pipeline.table("raw.things"), TOMORROW)
-    assert written(site) == before
+        way(context, context.pipeline.table("raw.things"), FUTURE)
+    assert written(harness) == before
 
 
-def test_odd_runs_that_are_queued_do_not_stop_the_sensor_and_are_told_once(site: Site) -> None:
-    site.shop.land()
-    runs = [odd_run(site, dg.DagsterRunStatus.QUEUED, tags) for tags, _ in REFUSED.values()]
-    defs = definitions(site.shop)
-    sensor = defs.resolve_sensor_def(f"{site.shop.name}_sensor")
+def test_queued_runs_with_odd_tags_do_not_stop_the_sensor_and_are_reported_once(harness: SensorHarness) -> None:
+    harness.shop.land()
+    runs = [odd_run(harness, dg.DagsterRunStatus.QUEUED, tags) for tags, _ in REFUSED.values()]
+    defs = definitions(harness.shop)
+    sensor = defs.resolve_sensor_def(f"{harness.shop.name}_sensor")
     told: list[str] = []
     asked: list[str | None] = []
     for _ in range(2):
-        context = dg.build_sensor_context(instance=site.instance, repository_def=defs.get_repository_def())
+        context = dg.build_sensor_context(instance=harness.instance, repository_def=defs.get_repository_def())
         context.log.warning = told.append  # type: ignore[method-assign,assignment]
         ticked = sensor.evaluate_tick(context)
         asked += [request.partition_key for request in ticked.run_requests or []]
-    assert asked == [str(site.shop.day)], "the load_date that landed is asked for, once"
+    assert asked == [str(harness.shop.day)], "the load_date that landed is requested once"
     assert sorted(text.split(":")[0] for text in told) == sorted(f"Run {run.run_id}" for run in runs)
 
 
-def test_odd_runs_that_failed_do_not_stop_the_alerts_and_are_told_once(site: Site) -> None:
-    site.shop.prepared()
-    sensor, cursor = alerts_sensor([site.shop.pipeline()]), "no time at all"
-    with site.shop.session() as session:
+def test_failed_runs_with_odd_tags_do_not_stop_the_alerts_and_are_reported_once(harness: SensorHarness) -> None:
+    harness.shop.prepared()
+    sensor, cursor = alerts_sensor([harness.shop.pipeline()]), "no time at all"
+    with harness.shop.session() as session:
         session.execute("truncate ops.alerts cascade")
     for tags, _ in REFUSED.values():
-        site.instance.report_run_failed(odd_run(site, dg.DagsterRunStatus.STARTED, tags))
+        harness.instance.report_run_failed(odd_run(harness, dg.DagsterRunStatus.STARTED, tags))
     for _ in range(2):
-        with dg.build_sensor_context(instance=site.instance, cursor=cursor) as context:
+        with dg.build_sensor_context(instance=harness.instance, cursor=cursor) as context:
             cursor = sensor.evaluate_tick(context).cursor or ""
-    details = [text for [[text]] in site.shop.rows("select details from ops.alerts order by id")]
+    details = [text for [[text]] in harness.shop.rows("select details from ops.alerts order by id")]
     assert len(details) == len(REFUSED)
     for text, (_, sentence) in zip(details, REFUSED.values(), strict=True):
         assert text.startswith(f"{LOST} ")
         assert sentence in text
-    assert site.shop.rows("select count(*) from ops.alerts where closed_at is null or load_date is not null") == [(0,)]
+    assert harness.shop.rows("select count(*) from ops.alerts where closed_at is null or load_date is not null") == [
+        (0,)
+    ]
 
 
 @pytest.mark.parametrize("process", [None, "", "x", "{id}", "{id} ", "{id} x 1", "{id} -1 1"])
-def test_a_process_that_a_tag_does_not_name_closes_no_run(site: Site, process: str | None) -> None:
+def test_a_run_whose_tag_names_no_process_is_not_closed(harness: SensorHarness, process: str | None) -> None:
     tags = {HOST: socket.gethostname()}
-    run = site.queue(TODAY, dg.DagsterRunStatus.STARTED, **tags)
+    run = harness.queue(TODAY, dg.DagsterRunStatus.STARTED, **tags)
     if process is not None:
-        site.instance.add_run_tags(run.run_id, {PROCESS: process.format(id=run.run_id)})
-    assert close_dead_runs(site.instance) == []
+        harness.instance.add_run_tags(run.run_id, {PROCESS: process.format(id=run.run_id)})
+    assert close_dead_runs(harness.instance) == []

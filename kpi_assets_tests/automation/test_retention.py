@@ -1,12 +1,12 @@
-"""Retention by itself: the job and its schedule, for who asks for them, and a sensor that leaves dropped rows alone."""
+"""Automatic retention: the job and its schedule, if pipeline.yaml has them, and a sensor that ignores dropped rows."""
 
 import dagster as dg
 
-from kpi_assets_tests.automation.conftest import Site, definitions
+from kpi_assets_tests.automation.conftest import SensorHarness, definitions
 
 
-def test_the_job_drops_what_is_old_and_nothing_starts_to_build_it_again(site: Site) -> None:
-    shop = site.shop
+def test_the_job_drops_old_rows_and_automation_does_not_build_them_again(harness: SensorHarness) -> None:
+    shop = harness.shop
     shop.automate("settle_seconds: 0, look_back_days: 3660, rebuild_on_sql_change: true")
     without = definitions(shop)
     assert [job.name for job in without.resolve_all_job_defs() if "retention" in job.name] == []
@@ -14,14 +14,14 @@ def test_the_job_drops_what_is_old_and_nothing_starts_to_build_it_again(site: Si
     path = shop.folder / "pipeline.yaml"
     path.write_text(path.read_text() + "retention: {raw: 400}\n")
     shop.land()
-    assert site.run(shop.day).success
-    assert site.tick() == []
+    assert harness.run(shop.day).success
+    assert harness.tick() == []
 
     defs = definitions(shop)
     schedule = defs.resolve_schedule_def(f"{shop.name}_retention_daily")
     assert (schedule.cron_schedule, schedule.default_status) == ("30 3 * * *", dg.DefaultScheduleStatus.RUNNING)
     assert schedule.job_name == f"{shop.name}_retention"
-    done = defs.resolve_job_def(schedule.job_name).execute_in_process(instance=site.instance)
+    done = defs.resolve_job_def(schedule.job_name).execute_in_process(instance=harness.instance)
     assert done.success
     one_day = f"load_date = '{shop.day}'"
     assert shop.rows(f"select asset from ops.publishes where {one_day} and dropped_at is not null order by 1") == [
@@ -31,10 +31,10 @@ def test_the_job_drops_what_is_old_and_nothing_starts_to_build_it_again(site: Si
     assert shop.rows(f"select label, weight::text from marts.heavy where {one_day}") == [("heavy", "20.50")]
     path = shop.folder / "raw/things.sql"
     path.write_text(path.read_text().replace("(6,2)", "(9,2)"))
-    assert site.tick() == []
-    assert "1 published" in str(site.skipped)
+    assert harness.tick() == []
+    assert "1 published" in str(harness.skipped)
 
-    alone = site.run(shop.day, only=site.keys("marts.weighed"))
+    alone = harness.run(shop.day, only=harness.keys("marts.weighed"))
     assert not alone.success
     said = [e.step_failure_data.user_failure_data.description for e in alone.all_events if e.is_step_failure]
     assert said == [

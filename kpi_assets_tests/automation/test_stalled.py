@@ -1,4 +1,4 @@
-"""A sensor or schedule that fails again and again is an incident that is told once, whatever else fails."""
+"""A sensor or schedule that fails again and again is an incident that is reported once, whatever else fails."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from kpi_assets.ledger import runs
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import settings
 from kpi_assets_tests.alerts.receivers import Web
-from kpi_assets_tests.automation.conftest import Site
+from kpi_assets_tests.automation.conftest import SensorHarness
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
 
 WHY = "WarehouseError: The warehouse cannot be reached"
@@ -62,7 +62,7 @@ def web(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 
 def ticked(instance: dg.DagsterInstance, starter: Starter, *statuses: TickStatus) -> None:
-    """Ticks of a sensor or schedule that is on, as the daemon records them."""
+    """Record ticks of a sensor or schedule that is on, as the daemon does."""
     starter.switch(instance, on=True)
     if starter.state(instance) is None:
         instance.add_instigator_state(starter._initial_state().with_status(InstigatorStatus.DECLARED_IN_CODE))
@@ -94,12 +94,12 @@ def pipelines(labs: list[PipelineHarness]) -> list[Pipeline]:
 
 
 def tick(labs: list[PipelineHarness], instance: dg.DagsterInstance) -> str | None:
-    """One tick of the sensor `alerts`."""
+    """Evaluate one tick of the sensor `alerts`."""
     with dg.build_sensor_context(instance=instance) as context:
         return alerts_sensor(pipelines(labs)).evaluate_tick(context).skip_message
 
 
-def test_one_is_stalled_that_failed_more_often_than_it_may(
+def test_a_starter_that_failed_more_often_than_allowed_is_stalled(
     labs: list[PipelineHarness], instance: dg.DagsterInstance
 ) -> None:
     every = starters(pipelines(labs))
@@ -115,10 +115,10 @@ def test_one_is_stalled_that_failed_more_often_than_it_may(
     ticked(instance, every[0], TickStatus.SKIPPED)
     every[2].switch(instance, on=False)
     left = [each.starter for each in ticks.find_stalled(instance, every)]
-    assert left == [every[1], *every[3:]], "it looked again, or is off"
+    assert left == [every[1], *every[3:]], "one had a good tick again, and one is off"
 
 
-def test_it_is_told_once_and_recovers_when_it_looks_again(
+def test_a_stalled_sensor_is_reported_once_and_recovers_with_its_next_good_tick(
     labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web
 ) -> None:
     sensor = pipeline_sensor_of(labs[1].pipeline())
@@ -142,7 +142,7 @@ def test_it_is_told_once_and_recovers_when_it_looks_again(
     assert labs[1].rows(OPEN) == [("stalled", sensor.name, False), ("recovered", sensor.name, False)]
 
 
-def test_a_daily_schedule_is_told_after_its_third_failure(
+def test_a_daily_schedule_is_reported_after_its_third_failure(
     labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web
 ) -> None:
     schedule = pipeline_schedule_of(labs[0].pipeline())
@@ -151,7 +151,7 @@ def test_a_daily_schedule_is_told_after_its_third_failure(
     assert labs[0].rows(OPEN) == [("stalled", schedule.name, True)]
 
 
-def test_where_its_own_outbox_cannot_be_used_another_pipeline_tells(
+def test_if_its_own_outbox_cannot_be_used_another_pipeline_reports_it(
     labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web
 ) -> None:
     sensor = pipeline_sensor_of(labs[0].pipeline())
@@ -167,7 +167,9 @@ def test_where_its_own_outbox_cannot_be_used_another_pipeline_tells(
     assert "ahead of this kpi_assets" in said
     assert labs[1].rows(OPEN) == [("stalled", sensor.name, True)]
     tick(labs, instance)
-    assert [body["kind"] for body in web.bodies] == ["stalled", "stalled"], "its own outbox tells it too, once it can"
+    assert [body["kind"] for body in web.bodies] == ["stalled", "stalled"], (
+        "its own outbox reports it too, as soon as it can be used"
+    )
     ticked(instance, sensor, TickStatus.SUCCESS)
     tick(labs, instance)
     assert {row for lab in labs for row in lab.rows(OPEN)} == {
@@ -176,7 +178,7 @@ def test_where_its_own_outbox_cannot_be_used_another_pipeline_tells(
     }
 
 
-def test_what_nobody_foresaw_of_one_pipeline_does_not_stop_the_alerts_of_another(
+def test_an_unexpected_error_in_one_pipeline_does_not_stop_the_alerts_of_another(
     labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for lab in labs:
@@ -198,22 +200,24 @@ def test_what_nobody_foresaw_of_one_pipeline_does_not_stop_the_alerts_of_another
     ticked(instance, ALERTS_SENSOR, *failures(ALERTS_SENSOR))
     with pytest.raises(AlertsError):
         tick(labs, instance)
-    assert labs[1].rows(OPEN)[-1] == ("stalled", "alerts", True), "it records of itself while any pipeline can be used"
+    assert labs[1].rows(OPEN)[-1] == ("stalled", "alerts", True), (
+        "the alerts sensor records its own incident as long as any pipeline can be used"
+    )
 
 
-def test_while_the_alerts_are_stalled_the_first_sensor_that_works_tells(site: Site, web: Web) -> None:
-    shop = site.shop
+def test_if_the_alerts_sensor_is_stalled_the_first_working_sensor_reports_it(harness: SensorHarness, web: Web) -> None:
+    shop = harness.shop
     pipeline = shop.pipeline()
     with shop.session() as session:
         session.execute("truncate ops.alerts cascade")
     with dg.DagsterInstance.local_temp() as instance:
-        site.instance = instance
+        harness.instance = instance
         ticked(instance, ALERTS_SENSOR, *failures(ALERTS_SENSOR, 0))
-        site.tick()
+        harness.tick()
         assert shop.rows(OPEN) == []
         ticked(instance, ALERTS_SENSOR, TickStatus.FAILURE)
-        site.tick()
-        site.tick()
+        harness.tick()
+        harness.tick()
         assert shop.rows(OPEN) == [("stalled", "alerts", True)]
         [body] = web.bodies
         assert body["title"] == f"{shop.name}, alerts is stalled: it fails again and again"
@@ -223,7 +227,7 @@ def test_while_the_alerts_are_stalled_the_first_sensor_that_works_tells(site: Si
         assert shop.rows(OPEN)[-1] == ("recovered", "alerts", False)
 
 
-def test_a_stalled_starter_says_what_and_why(labs: list[PipelineHarness]) -> None:
+def test_a_stalled_starter_says_how_often_it_failed_and_why(labs: list[PipelineHarness]) -> None:
     starter = pipeline_sensor_of(labs[0].pipeline())
     found = Stalled(starter, 11, datetime(2025, 7, 1, 2, 3, tzinfo=timezone.utc), WHY)
     assert found.sentence == (

@@ -1,6 +1,6 @@
-"""The `kpi` command as a user's shell starts it, in one home, and what each call said.
+"""The `kpi` command in one home, as a shell starts it, and the output of each call.
 
-Every call is also held to what holds for all: no stack trace unless asked for, and no password or key in its output.
+Every call is also checked for two things: no stack trace without --debug, and no password or key in its output.
 """
 
 import os
@@ -32,22 +32,22 @@ OBJECTS = {
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a call said, and its exit code."""
+class Output:
+    """The output and the exit code of a call."""
 
     code: int
     out: str
     err: str
 
     def line(self, *words: str) -> str:
-        """The one line of either stream that holds all the words, blanks run together."""
+        """Return the only line of either stream that contains all the words, with runs of blanks replaced by one."""
         lines = [" ".join(line.split()) for line in (self.out + "\n" + self.err).splitlines()]
         [found] = [line for line in lines if all(word in line for word in words)]
         return found
 
 
 def plain_environment() -> dict[str, str]:
-    """This process's environment without any setting of kpi_assets, AWS, libpq and Dagster."""
+    """Return the environment of this process without any setting of kpi_assets, AWS, libpq or Dagster."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -56,14 +56,14 @@ def plain_environment() -> dict[str, str]:
 
 
 class Kpi:
-    """The command in one home. `secrets` are what no call may say."""
+    """The command in one home. No call may print one of the `secrets`."""
 
     def __init__(self, home: Path, folder: Path, secrets: Sequence[str] = (), **environment: str) -> None:
         self.home, self.folder, self.secrets = home, folder, list(secrets)
         self.environment = {**plain_environment(), "KPI_HOME": str(home), **environment}
 
     def start(self, *words: object, **environment: str) -> "subprocess.Popen[str]":
-        """A call that goes on; the caller ends it."""
+        """Start a call and return its process; the caller ends it."""
         return subprocess.Popen(
             [KPI, *map(str, words)],
             env={**self.environment, **environment},
@@ -74,19 +74,19 @@ class Kpi:
             text=True,
         )
 
-    def __call__(self, *words: object, code: int = 0, **environment: str) -> Said:
-        """A call that must end with `code`, in a fork of a process that has imported the command."""
+    def __call__(self, *words: object, code: int = 0, **environment: str) -> Output:
+        """Call the command in a fork of a process that has imported it; the call must end with `code`."""
         ended = forked.call(words, {**self.environment, **environment}, self.folder)
-        return self._held_to_all(words, code, Said(ended.returncode, ended.stdout, ended.stderr))
+        return self._checked(words, code, Output(ended.returncode, ended.stdout, ended.stderr))
 
-    def process(self, *words: object, code: int = 0, **environment: str) -> Said:
-        """The same as a shell calls it, which takes a second longer."""
+    def process(self, *words: object, code: int = 0, **environment: str) -> Output:
+        """Call the command as a shell does, which takes a second longer."""
         with self.start(*words, **environment) as process:
             out, err = process.communicate(timeout=PATIENCE)
-        return self._held_to_all(words, code, Said(process.returncode, out, err))
+        return self._checked(words, code, Output(process.returncode, out, err))
 
-    def _held_to_all(self, words: Sequence[object], code: int, said: Said) -> Said:
-        """What must hold for every call."""
+    def _checked(self, words: Sequence[object], code: int, said: Output) -> Output:
+        """Check what must be true of every call."""
         out, err = said.out, said.err
         assert said.code == code, f"kpi {' '.join(map(str, words))} ended with {said.code}:\n{out}\n{err}"
         if "--debug" not in words:
@@ -96,13 +96,13 @@ class Kpi:
         return said
 
     def fails(self, sentence: str, *words: object, code: int = 1, **environment: str) -> None:
-        """A call that says nothing but one error."""
+        """Call the command and check that it prints nothing but this error."""
         said = self(*words, code=code, **environment)
         assert (said.out, said.err) == ("", f"error: {sentence}\n")
 
 
-class Site(Kpi):
-    """The command in a home whose servers stay up, with a way to look behind it."""
+class CliHarness(Kpi):
+    """The command in a home whose servers stay up, with access to the database and the bucket."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
@@ -131,7 +131,7 @@ class Site(Kpi):
         return make_conninfo(self.servers["KPI_POSTGRES_URL"], dbname=database)
 
     def rows(self, query: str, *values: object, database: str = "instacart") -> list[tuple[Any, ...]]:
-        """The rows of a query."""
+        """Return the rows of a query."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             return connection.execute(query, values or None).fetchall()
 
@@ -142,7 +142,7 @@ class Site(Kpi):
                 connection.execute(statement)
 
     def count_sessions(self, database: str) -> None:
-        """From now on each publish of a pipeline writes down how many sessions there are, its own among them."""
+        """From now on, record at each publish of a pipeline how many sessions there are, its own included."""
         self.execute(
             "create table public.seen (publish_id bigint, sessions bigint)",
             "create function public.count_sessions() returns trigger language plpgsql security definer as $$ begin "
@@ -154,27 +154,27 @@ class Site(Kpi):
         )
 
     def sessions(self, database: str) -> list[int]:
-        """How many there were at each publish since then."""
+        """Return how many sessions there were at each publish since `count_sessions`."""
         query = "select sessions from public.seen order by publish_id"
         return [sessions for (sessions,) in self.rows(query, database=database)]
 
     def sample(self, day: date, orders: int, faults: Sequence[str] = (), seed: int = 1) -> Path:
-        """A folder with a synthetic load_date."""
+        """Write a synthetic load_date into a new folder; return the folder."""
         folder = self.folder / f"{day}-{orders}-{seed}-{'-'.join(faults)}"
         GENERATORS["instacart"].write(folder, load_date=day, orders=orders, seed=seed, faults=faults)
         return folder
 
-    def lay(self, day: date, folder: Path) -> None:
-        """Put a folder's files where `kpi land` would; that command has tests of its own."""
+    def upload(self, day: date, folder: Path) -> None:
+        """Upload the files of a folder to the keys that `kpi land` uses; that command has its own tests."""
         for file in OBJECTS:
             if (folder / file).exists():
                 self.s3.put_object(Bucket=BUCKET, Key=key(file, day), Body=(folder / file).read_bytes())
 
     def published(self, day: date) -> dict[str, int]:
-        """The tables that are published of a load_date, with their publish ids."""
+        """Return the published tables of a load_date with their publish ids."""
         return dict(self.rows("select asset, publish_id from ops.published where load_date = %s", day))
 
 
 def key(file: str, day: date) -> str:
-    """The key of an object, as SYSTEMS.md fixes it."""
+    """Return the key of the object of a file."""
     return f"raw/{OBJECTS[file]}/load_date={day}/{file}"

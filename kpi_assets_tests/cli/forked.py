@@ -1,8 +1,8 @@
-"""Calls of `kpi` in forks of one process that has imported it: the second of imports is spent once, not in each call.
+"""Calls of `kpi` in forks of one process that has imported it, so that each call saves a second of imports.
 
-Belongs here: that process, and what a call is given and leaves. Each call is a process as the shell's is, with its own
+Belongs here: that process, and the input and output of a call. Each call is a process as in a shell, with its own
 environment, folder, files and exit code. What depends on how an interpreter starts (its variables, signals, a terminal,
-import time) is not the same: tests of that start the real command (`Kpi.process`).
+import time) differs: tests of that start the real command (`Kpi.process`).
 """
 
 import atexit
@@ -25,20 +25,20 @@ from kpi_assets.settings import CHECKOUT
 
 KPI = Path(sys.executable).with_name("kpi")
 PATIENCE = 180  # seconds that a call may take
-AVAILABLE = hasattr(os, "pidfd_open")  # without it the real command is called
+AVAILABLE = hasattr(os, "pidfd_open")  # otherwise the real command is called
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What a call left: its exit code, negative for the signal that ended it, and what it printed."""
+class Completed:
+    """A finished call: its exit code, negative for the signal that ended it, and what it printed."""
 
     returncode: int
     stdout: str
     stderr: str
 
 
-def call(words: Sequence[object], environment: Mapping[str, str], folder: Path) -> Ended:
-    """`kpi` with these words, in a fork; the real command where there can be none."""
+def call(words: Sequence[object], environment: Mapping[str, str], folder: Path) -> Completed:
+    """Call `kpi` with these words in a fork, or the real command if this machine cannot fork so."""
     given = [str(word) for word in words]
     if not AVAILABLE:
         done = subprocess.run(
@@ -51,17 +51,17 @@ def call(words: Sequence[object], environment: Mapping[str, str], folder: Path) 
             check=False,
             timeout=PATIENCE,
         )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return Completed(done.returncode, done.stdout, done.stderr)
     with TemporaryDirectory(prefix="kpi-call-") as kept:
         out, err = Path(kept, "out"), Path(kept, "err")
         out.touch()
         err.touch()
-        code = FORKS.call(given, environment, folder, out, err)
-        return Ended(code, out.read_text(), err.read_text())
+        code = FORK_SERVER.call(given, environment, folder, out, err)
+        return Completed(code, out.read_text(), err.read_text())
 
 
-class Forks:
-    """The process of which calls are forks, started by the first of them; it ends with the process that made it."""
+class ForkServer:
+    """The process that forks for each call. The first call starts it, and it ends with the process that started it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,7 +69,7 @@ class Forks:
         self._socket = ""
 
     def call(self, words: Sequence[str], environment: Mapping[str, str], folder: Path, out: Path, err: Path) -> int:
-        """One call, its streams in files; its exit code, negative for the signal that ended it."""
+        """Make one call with its output in files; return the exit code, negative for the signal that ended it."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(self._address())
             talk = connection.makefile("rw")
@@ -98,25 +98,25 @@ class Forks:
             return self._socket
 
     def end(self) -> None:
-        """End the process; the next call starts another."""
+        """End the process; the next call starts another one."""
         with self._lock:
             if self._process is not None:
                 self._process.communicate()
                 self._process = None
 
 
-FORKS = Forks()
+FORK_SERVER = ForkServer()
 
 
 def _umask() -> int:
-    """This process's, which can be read only by setting another."""
+    """Return the umask of this process, which can be read only by setting another one."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
 
 
 def _load() -> None:
-    """Import what commands import, and no more: nothing is opened and no thread is started here."""
+    """Import what commands import, without opening anything or starting a thread."""
     import boto3  # noqa: F401, PLC0415
     import dagster  # noqa: F401, PLC0415
     import sqlalchemy.dialects.postgresql  # noqa: F401, PLC0415
@@ -129,10 +129,10 @@ def _load() -> None:
 
 
 def _serve() -> None:
-    """Fork for each connection, until whoever started this ends."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a call here
+    """Fork for each connection, until the process that started this one ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # this process waits for no call
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("")  # Linux gives it a name that is no file
+        listener.bind("")  # Linux gives the socket a name that is no file
         listener.listen()
         sys.stdout.write("\0" + listener.getsockname()[1:].decode() + "\n")
         sys.stdout.flush()
@@ -149,7 +149,7 @@ def _serve() -> None:
 
 
 def _answer(connection: socket.socket) -> NoReturn:
-    """Be the call that is asked for, and end as it does."""
+    """Make the requested call in this process, and exit with its code."""
     talk = connection.makefile("rw")
     talk.write(f"{os.getpid()}\n")
     talk.flush()
@@ -173,11 +173,11 @@ def _answer(connection: socket.socket) -> NoReturn:
 
 
 def _run(words: Sequence[str]) -> int:
-    """The command in this process; its exit code."""
+    """Run the command in this process; return its exit code."""
     from kpi_assets.cli import main  # noqa: PLC0415
 
     sys.argv = ["kpi", *words]
-    sys.modules["__main__"].__package__ = ""  # of a module that was started by -m the usage would name that
+    sys.modules["__main__"].__package__ = ""  # otherwise the usage text names `python -m` and this module
     try:
         main()
     except SystemExit as ended:

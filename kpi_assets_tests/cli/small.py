@@ -1,4 +1,4 @@
-"""A small pipeline of the command's own: one raw table and a mart, whose objects a test writes itself."""
+"""A small pipeline for tests of the command: one raw table and a mart, whose objects a test writes itself."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.pipeline_harness import GOOD, MART, PIPELINE_YAML, RAW_THINGS
 
 NAME, BUCKET = "small", "kpi-small"
@@ -16,7 +16,7 @@ FIRST = date(2025, 1, 1)
 
 
 def write_sql(sql: Path, **files: str) -> Path:
-    """The tree of it below a folder; `files` are more of `marts`, or take the place of its own `things`."""
+    """Write the sql tree of the pipeline below a folder; `files` are added to `marts`, or replace its own `things`."""
     texts = {"raw/things": RAW_THINGS, "marts/things": MART, **{f"marts/{name}": text for name, text in files.items()}}
     for name, text in texts.items():
         path = sql / NAME / f"{name}.sql"
@@ -26,23 +26,23 @@ def write_sql(sql: Path, **files: str) -> Path:
     return sql
 
 
-def lay(site: Site, day: date, body: bytes = GOOD) -> None:
-    """The object of a load_date."""
-    site.stack.make_bucket(BUCKET)
-    site.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=body)
+def upload(kpi: CliHarness, day: date, body: bytes = GOOD) -> None:
+    """Upload the object of a load_date."""
+    kpi.stack.make_bucket(BUCKET)
+    kpi.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=body)
 
 
 @contextmanager
-def of_few_sessions(folder: Path, load_dates: int, sessions: int) -> Iterator[Site]:
-    """The command on a server that takes so many sessions, with the objects of so many load_dates."""
+def of_few_sessions(folder: Path, load_dates: int, sessions: int) -> Iterator[CliHarness]:
+    """Yield the command on a server with a limited number of sessions, and with the objects of some load_dates."""
     with (
         Stack(folder / "home") as stack,
         psycopg.connect(stack.environment()["KPI_POSTGRES_URL"], autocommit=True) as connection,
     ):
         connection.execute(f"alter system set max_connections = {sessions}".encode())
     with Stack(folder / "home") as stack:
-        site = Site(stack, folder)
-        site.environment["KPI_SQL_DIR"] = str(write_sql(folder / "sql"))
+        kpi = CliHarness(stack, folder)
+        kpi.environment["KPI_SQL_DIR"] = str(write_sql(folder / "sql"))
         for n in range(load_dates):
-            lay(site, FIRST + timedelta(days=n))
-        yield site
+            upload(kpi, FIRST + timedelta(days=n))
+        yield kpi

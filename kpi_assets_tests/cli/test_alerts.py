@@ -1,4 +1,4 @@
-"""`kpi alerts`, and what `kpi run` tells at its end."""
+"""`kpi alerts`, and the alerts that `kpi run` sends at its end."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets_tests.alerts.receivers import Mail, Web
-from kpi_assets_tests.cli.command import BUCKET, SQL, Site
+from kpi_assets_tests.cli.command import BUCKET, SQL, CliHarness
 from kpi_assets_tests.machine import free_port
 from kpi_assets_tests.pipeline_harness import RAW_THINGS
 
@@ -28,11 +28,13 @@ def web() -> Iterator[Web]:
         yield opened
 
 
-def put(kpi: Site, body: bytes) -> None:
+def put(kpi: CliHarness, body: bytes) -> None:
     kpi.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={DAY}/things.csv", Body=body)
 
 
-def test_a_run_tells_at_its_end_and_a_dead_channel_does_not_fail_it(kpi: Site, web: Web, tmp_path: Path) -> None:
+def test_a_run_sends_alerts_at_its_end_and_a_dead_channel_does_not_fail_it(
+    kpi: CliHarness, web: Web, tmp_path: Path
+) -> None:
     folder = tmp_path / NAME
     (folder / "raw").mkdir(parents=True)
     (folder / "pipeline.yaml").write_text(YAML)
@@ -47,7 +49,7 @@ def test_a_run_tells_at_its_end_and_a_dead_channel_does_not_fail_it(kpi: Site, w
     detail = f"raw.things: grain (1 bad row); the candidate is kept as {candidate}"
     verdict = f"/runs/{run_id}?logs=step%3A{NAME}__raw__things%7Ctype%3AASSET_CHECK_EVALUATION"
     link = f"http://127.0.0.1:3000{verdict}"
-    assert verdict not in said.out, "nobody knows of a web UI"
+    assert verdict not in said.out, "no web UI is known"
     assert [(body["title"], body["details"], body["link"], body["run_id"]) for body in web.bodies] == [
         (title, [detail], link, run_id)
     ]
@@ -70,7 +72,7 @@ def test_a_run_tells_at_its_end_and_a_dead_channel_does_not_fail_it(kpi: Site, w
     assert kpi("alerts", NAME, **environment).out.startswith(f"No incident of {NAME} is open.\n")
 
 
-def test_the_channels_can_be_tried(kpi: Site, web: Web) -> None:
+def test_the_option_test_sends_a_message_to_each_channel(kpi: CliHarness, web: Web) -> None:
     with Mail.open() as mail:
         said = kpi(
             *("alerts", "--test"),
@@ -89,7 +91,7 @@ def test_the_channels_can_be_tried(kpi: Site, web: Web) -> None:
     assert [took["Subject"] for took in mail.mails] == ["A test of kpi_assets: alerts reach this channel"]
 
 
-def test_a_channel_that_does_not_take_the_test_is_named(kpi: Site, web: Web) -> None:
+def test_a_channel_that_refuses_the_test_message_is_named(kpi: CliHarness, web: Web) -> None:
     port = free_port()
     said = kpi(
         *("alerts", "--test"),
@@ -102,7 +104,7 @@ def test_a_channel_that_does_not_take_the_test_is_named(kpi: Site, web: Web) -> 
     assert said.err == "error: The test message was not delivered by slack: correct the settings for it.\n"
 
 
-def test_there_must_be_something_to_do(kpi: Site) -> None:
+def test_a_call_without_a_pipeline_or_channel_is_wrong_usage(kpi: CliHarness) -> None:
     kpi.fails("Name a pipeline, or give --test to send a test message.", "alerts", code=2)
     kpi.fails(f"There is no pipeline 'nope' in {SQL}: there is instacart.", "alerts", "nope", code=2)
     kpi.fails(

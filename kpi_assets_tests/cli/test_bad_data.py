@@ -1,6 +1,6 @@
-"""Bad data: each fault of the sample generator, and of objects that are not there, is a held gate that names it.
+"""Bad data: each fault of the sample generator, and each missing object, is named by the gate that holds it.
 
-One backfill over a load_date for each; what it says is cut into load_dates and read.
+One backfill runs over a load_date for each fault; its output is split by load_date.
 """
 
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from kpi_assets.model import written
 from kpi_assets.samples import GENERATORS
-from kpi_assets_tests.cli.command import Site, key
+from kpi_assets_tests.cli.command import CliHarness, key
 
 FIRST = date(2025, 2, 1)
 # Faults that do not hide each other share a load_date.
@@ -26,7 +26,7 @@ PLANTED = [
     ["duplicate_line", "orphan_product", "orphan_order", "reordered_7"],
     ["short_row", "backslash_dot"],
 ]
-WARNS = "prior_order_without_lines"  # which is published, with a warning: test_backfill.py
+WARNS = "prior_order_without_lines"  # this fault is published with a warning: test_backfill.py
 DAYS = {fault: FIRST + timedelta(days=n) for n, faults in enumerate(PLANTED) for fault in faults}
 ORDERS, LINES, PRODUCTS = "raw.orders", "raw.order_products_prior", "raw.products"
 FILES = {ORDERS: "orders.csv", LINES: "order_products__prior.csv", PRODUCTS: "products.csv"}
@@ -34,16 +34,16 @@ HEADER = "order_id,user_id,eval_set,order_number,order_dow,order_hour_of_day,day
 SWAPPED = HEADER.replace("order_dow,order_hour_of_day", "order_hour_of_day,order_dow")
 
 
-class Told:
-    """What the backfill said, by load_date."""
+class BackfillOutput:
+    """The output of the backfill, by load_date."""
 
-    def __init__(self, kpi: Site) -> None:
+    def __init__(self, kpi: CliHarness) -> None:
         self.kpi = kpi
         self.content: dict[tuple[date, str], list[bytes]] = {}
         for number, faults in enumerate(PLANTED):
             day = FIRST + timedelta(days=number)
             folder = kpi.sample(day, 300, faults)
-            kpi.lay(day, folder)
+            kpi.upload(day, folder)
             for path in folder.iterdir():
                 self.content[day, path.name] = path.read_bytes().split(b"\n")
         last = FIRST + timedelta(days=len(PLANTED) - 1)
@@ -64,7 +64,7 @@ class Told:
         return found
 
     def samples(self, fault: str, of: str) -> list[dict[str, Any]]:
-        """The bad rows that were printed of a check, `schema.table check`."""
+        """Return the printed bad rows of a check, `schema.table check`."""
         found = self.by_day[DAYS[fault]]
         start = found.index(f"{of}: the first of the bad rows") + 1
         rows = []
@@ -75,18 +75,18 @@ class Told:
         return rows
 
     def numbered(self, fault: str, file: str, part: bytes) -> int:
-        """The number of the one line of a file that holds `part`."""
+        """Return the number of the only line of a file that contains `part`."""
         [number] = [n for n, line in enumerate(self.content[DAYS[fault], file], start=1) if part in line]
         return number
 
 
 @pytest.fixture(scope="module")
-def told(kpi: Site) -> Told:
-    return Told(kpi)
+def backfill(kpi: CliHarness) -> BackfillOutput:
+    return BackfillOutput(kpi)
 
 
 def held(fault: str, table: str, *checks: str) -> str:
-    """How the held build of a raw table is told, but for the candidate's number."""
+    """Return the line of a held build of a raw table, without the number of the candidate."""
     day = DAYS[fault]
     return (
         f"held {table}: held by {', '.join(checks)}; read from s3://kpi-instacart/{key(FILES[table], day)}; "
@@ -94,7 +94,7 @@ def held(fault: str, table: str, *checks: str) -> str:
     )
 
 
-def test_every_fault_is_here() -> None:
+def test_every_fault_of_the_generator_has_a_test() -> None:
     assert {*DAYS, WARNS} == {*GENERATORS["instacart"].faults}
 
 
@@ -109,11 +109,13 @@ def test_every_fault_is_here() -> None:
         ("reordered_7", LINES, "accepted_values__reordered", {"reordered": 7}),
     ],
 )
-def test_a_row_that_breaks_a_rule(told: Told, fault: str, table: str, check: str, sample: dict[str, int]) -> None:
-    assert told.line(fault, f"{table} {check} fail") == f"{table} {check} fail 1 0 1 bad row"
-    [row] = told.samples(fault, f"{table} {check}")
+def test_a_row_that_breaks_a_rule_is_shown_and_held(
+    backfill: BackfillOutput, fault: str, table: str, check: str, sample: dict[str, int]
+) -> None:
+    assert backfill.line(fault, f"{table} {check} fail") == f"{table} {check} fail 1 0 1 bad row"
+    [row] = backfill.samples(fault, f"{table} {check}")
     assert {name: row[name] for name in sample} == sample
-    assert check in told.line(fault, f"held {table}: held by")
+    assert check in backfill.line(fault, f"held {table}: held by")
 
 
 @pytest.mark.parametrize(
@@ -132,32 +134,39 @@ def test_a_row_that_breaks_a_rule(told: Told, fault: str, table: str, check: str
         ("backslash_dot", LINES, b"\\.", "", None, None, "it has 1 fields, not 4"),
     ],
 )
-def test_a_record_that_cannot_be_read(
-    told: Told, fault: str, table: str, part: bytes, where: str, column: str | None, value: str | None, reason: str
+def test_a_record_that_cannot_be_read_is_quarantined_with_line_and_reason(
+    backfill: BackfillOutput,
+    fault: str,
+    table: str,
+    part: bytes,
+    where: str,
+    column: str | None,
+    value: str | None,
+    reason: str,
 ) -> None:
-    line = told.numbered(fault, FILES[table], part)
-    [row] = [row for row in told.samples(fault, f"{table} quarantine") if row["line"] == line]
+    line = backfill.numbered(fault, FILES[table], part)
+    [row] = [row for row in backfill.samples(fault, f"{table} quarantine") if row["line"] == line]
     assert (row["column"], row["value"]) == (column, value)
     assert row["reason"].endswith(reason)
-    assert told.line(fault, "held by quarantine", table).startswith(held(fault, table, "quarantine"))
-    if len(told.samples(fault, f"{table} quarantine")) == 1:
-        assert f"1 unreadable record, first on line {line}{where}: " in told.line(fault, f"{table} quarantine fail")
-    [(recorded,)] = told.kpi.rows(
+    assert backfill.line(fault, "held by quarantine", table).startswith(held(fault, table, "quarantine"))
+    if len(backfill.samples(fault, f"{table} quarantine")) == 1:
+        assert f"1 unreadable record, first on line {line}{where}: " in backfill.line(fault, f"{table} quarantine fail")
+    [(recorded,)] = backfill.kpi.rows(
         "select record from ops.quarantine where table_name = %s and load_date = %s and line = %s",
         *(table, DAYS[fault], line),
     )
-    assert recorded == told.content[DAYS[fault], FILES[table]][line - 1].decode(errors="backslashreplace")
+    assert recorded == backfill.content[DAYS[fault], FILES[table]][line - 1].decode(errors="backslashreplace")
 
 
-def test_a_record_that_is_too_short(told: Told) -> None:
+def test_a_record_that_is_too_short_is_quarantined(backfill: BackfillOutput) -> None:
     [line] = [
         number
-        for number, text in enumerate(told.content[DAYS["short_row"], FILES[LINES]], start=1)
+        for number, text in enumerate(backfill.content[DAYS["short_row"], FILES[LINES]], start=1)
         if text.count(b",") == 2
     ]
-    first, second = told.samples("short_row", f"{LINES} quarantine")
+    first, second = backfill.samples("short_row", f"{LINES} quarantine")
     assert first == {"line": line, "column": None, "value": None, "reason": "it has 3 fields, not 4"}
-    assert told.line("short_row", f"{LINES} quarantine fail 2 0").endswith(
+    assert backfill.line("short_row", f"{LINES} quarantine fail 2 0").endswith(
         f"2 unreadable records, first on line {line}: it has 3 fields, not 4"
     )
     assert second["line"] > line
@@ -184,23 +193,26 @@ def test_a_record_that_is_too_short(told: Told) -> None:
         ("missing_object", "s3.orders", "orders.csv", " is not there"),
     ],
 )
-def test_an_object_that_is_not_as_agreed(told: Told, fault: str, name: str, file: str, problem: str) -> None:
+def test_an_object_that_is_missing_or_malformed_is_named(
+    backfill: BackfillOutput, fault: str, name: str, file: str, problem: str
+) -> None:
     state = "missing" if fault == "missing_object" else "held"
     assert (
-        told.line(fault, f"{state} {name}:") == f"{state} {name}: s3://kpi-instacart/{key(file, DAYS[fault])}{problem}"
+        backfill.line(fault, f"{state} {name}:")
+        == f"{state} {name}: s3://kpi-instacart/{key(file, DAYS[fault])}{problem}"
     )
 
 
-def test_an_object_that_holds_its_header_only(told: Told) -> None:
-    assert told.line("header_only", f"{ORDERS} min_rows") == (
+def test_an_object_with_only_its_header_is_held(backfill: BackfillOutput) -> None:
+    assert backfill.line("header_only", f"{ORDERS} min_rows") == (
         f"{ORDERS} min_rows fail 0 1 0 rows, at least 1 are wanted"
     )
-    assert told.line("header_only", f"held {ORDERS}").startswith(held("header_only", ORDERS, "min_rows"))
+    assert backfill.line("header_only", f"held {ORDERS}").startswith(held("header_only", ORDERS, "min_rows"))
 
 
-@pytest.mark.usefixtures("published")  # elsewhere, so that each table is there
-def test_of_what_is_held_nothing_is_published(told: Told) -> None:
-    published = {day: set(told.kpi.published(day)) for day in DAYS.values()}
+@pytest.mark.usefixtures("published")  # another load_date, so that each table exists
+def test_nothing_of_a_held_load_date_is_published(backfill: BackfillOutput) -> None:
+    published = {day: set(backfill.kpi.published(day)) for day in DAYS.values()}
     small = {"raw.aisles", "raw.departments"}
     assert published[DAYS["dow_9"]] == small
     assert published[DAYS["bad_number"]] == small
@@ -209,12 +221,16 @@ def test_of_what_is_held_nothing_is_published(told: Told) -> None:
     for fault in ("duplicate_line", "short_row"):
         assert published[DAYS[fault]] == {*small, PRODUCTS, ORDERS}
     for table in (ORDERS, LINES, PRODUCTS):
-        days = {day for (day,) in told.kpi.rows(f"select distinct load_date from {table}") if day < date(2025, 3, 1)}
+        days = {
+            day for (day,) in backfill.kpi.rows(f"select distinct load_date from {table}") if day < date(2025, 3, 1)
+        }
         assert {day for day in days if day >= FIRST} == {day for day, names in published.items() if table in names}
 
 
-def test_the_summary_has_a_line_for_each_load_date(told: Told) -> None:
-    summary = [" ".join(line.split()) for line in told.said.out.partition("instacart: 2025-02-01 to")[2].splitlines()]
+def test_the_summary_has_a_line_for_each_load_date(backfill: BackfillOutput) -> None:
+    summary = [
+        " ".join(line.split()) for line in backfill.said.out.partition("instacart: 2025-02-01 to")[2].splitlines()
+    ]
     assert f"{DAYS['dow_9']} held 7 {PRODUCTS} (held), {ORDERS} (held)" in summary or (
         f"{DAYS['dow_9']} held 7 {ORDERS} (held), {PRODUCTS} (held)" in summary
     )

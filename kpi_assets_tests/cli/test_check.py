@@ -1,4 +1,4 @@
-"""`kpi check` says all that is wrong with the files at once, without a server, and other commands say the same."""
+"""`kpi check` shows all errors of the files at once, without a server, and other commands show the same errors."""
 
 import json
 from pathlib import Path
@@ -16,17 +16,17 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def kpi(tree: Tree, tmp_path: Path) -> Kpi:
-    """The command in a home where nothing was ever started."""
+    """The command in a home in which no server was ever started."""
     return Kpi(tmp_path / "home", tmp_path, KPI_SQL_DIR=str(tree.root))
 
 
-def test_files_in_which_all_makes_sense(kpi: Kpi, tmp_path: Path) -> None:
+def test_correct_files_pass_without_a_server(kpi: Kpi, tmp_path: Path) -> None:
     assert kpi.process("check").out == "All files can be read: shop.\n"
     assert kpi("check", "shop", "--format", "json").out == "[]\n"
     assert not (tmp_path / "home").exists(), "no server was started"
 
 
-def test_all_errors_with_their_lines_and_of_the_named_pipelines_alone(kpi: Kpi, tree: Tree) -> None:
+def test_all_errors_of_the_named_pipelines_are_shown_with_their_lines(kpi: Kpi, tree: Tree) -> None:
     tree.write("zoo/pipeline.yaml", YAML.replace("readers", "reader"))
     tree.write("shop/raw/things.sql", RAW.replace("owner", "ower").replace("type: integer", "type: string"))
     tree.write("shop/marts/sold.sql", MART.replace("    name\n", "    nam\n"))
@@ -47,16 +47,16 @@ def test_all_errors_with_their_lines_and_of_the_named_pipelines_alone(kpi: Kpi, 
     found = json.loads(kpi("check", "shop", "--format", "json", code=2).out)
     assert [(error["file"], error["line"]) for error in found] == [(str(path), n) for path, n, _ in errors[:4]]
     assert [error["problem"] for error in found] == [line.split(": ", 2)[2] for line in lines[:4]]
-    # Other commands say the same of the pipeline that they are about, each error in a line.
+    # Other commands show the errors of the pipeline they are called for, one a line.
     assert kpi("url", "shop", code=1).err.splitlines() == lines[:4]
 
 
-def test_only_the_pipelines_in_which_something_is_wrong_are_named_for_it(kpi: Kpi, tree: Tree) -> None:
+def test_only_pipelines_with_errors_are_named(kpi: Kpi, tree: Tree) -> None:
     tree.write("zoo/pipeline.yaml", YAML.replace("readers", "reader"))
     assert kpi("check", code=2).out.splitlines()[-1] == "1 error: zoo."
 
 
-def test_many_errors_are_told_in_full_by_check_alone(kpi: Kpi, tree: Tree) -> None:
+def test_only_check_shows_all_of_many_errors(kpi: Kpi, tree: Tree) -> None:
     for number in range(7):
         tree.write(f"shop/marts/m{number}.sql", "select 1")
     assert len(kpi("check", code=2).out.splitlines()) == 8
@@ -64,7 +64,7 @@ def test_many_errors_are_told_in_full_by_check_alone(kpi: Kpi, tree: Tree) -> No
     assert (len(lines), lines[-1]) == (6, "error: 2 more of these: `kpi check` shows all.")
 
 
-def test_what_the_environment_says_of_the_files(kpi: Kpi) -> None:
+def test_a_setting_that_names_no_table_is_an_error(kpi: Kpi) -> None:
     sentence = "KPI_MIN_ROWS names 'shop.raw.x', which is not a table: write pipeline.schema.table."
     said = kpi("check", "--format", "json", code=2, KPI_MIN_ROWS='{"shop.raw.x": 1}')
     assert json.loads(said.out) == [{"file": None, "line": None, "problem": sentence}]

@@ -1,10 +1,10 @@
-"""Files below sql/: a wrong one stops every command before any server is asked, with its name and line."""
+"""An error in a file below sql/ stops every command before it connects to a server; the message has file and line."""
 
 from pathlib import Path
 
 import pytest
 
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.cli.conftest import Published
 
 BY_DOW, YAML = "instacart/marts/kpi_orders_by_dow.sql", "instacart/pipeline.yaml"
@@ -46,8 +46,8 @@ BY_DOW, YAML = "instacart/marts/kpi_orders_by_dow.sql", "instacart/pipeline.yaml
         ),
     ],
 )
-def test_a_wrong_file_is_named_with_its_line(
-    kpi: Site, sql: Path, file: str, old: str, new: str, on: str, problem: str
+def test_an_error_in_a_file_is_named_with_its_line(
+    kpi: CliHarness, sql: Path, file: str, old: str, new: str, on: str, problem: str
 ) -> None:
     path = sql / file
     path.write_text(path.read_text().replace(old, new, 1))
@@ -86,7 +86,7 @@ group by order_hour_of_day
 """
 
 
-def test_a_new_kpi_is_one_new_file(kpi: Site, published: Published, sql: Path) -> None:
+def test_a_new_kpi_is_one_new_file(kpi: CliHarness, published: Published, sql: Path) -> None:
     path, broken = sql / "instacart/marts/kpi_orders_by_hour.sql", sql / "instacart/marts/kpi_broken.sql"
     path.write_text(NEW_KPI)
     broken.write_text(NEW_KPI.replace("count(*) as", "(1 / (count(*) - count(*)))::bigint as"))

@@ -1,4 +1,4 @@
-"""`kpi land`."""
+"""`kpi land` uploads the files of a folder to their keys."""
 
 import os
 from datetime import date
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets_tests.cli.command import BUCKET, OBJECTS, Site, key
+from kpi_assets_tests.cli.command import BUCKET, OBJECTS, CliHarness, key
 
 
-def landed(kpi: Site, day: date) -> dict[str, bytes]:
+def landed(kpi: CliHarness, day: date) -> dict[str, bytes]:
     found = kpi.s3.list_objects_v2(Bucket=BUCKET, Prefix="raw/").get("Contents", [])
     keys = {key(file, day): file for file in OBJECTS}
     return {
@@ -19,7 +19,7 @@ def landed(kpi: Site, day: date) -> dict[str, bytes]:
     }
 
 
-def test_files_land_once_and_are_replaced_only_when_told_to(kpi: Site) -> None:
+def test_files_land_once_and_are_replaced_only_with_the_option(kpi: CliHarness) -> None:
     day = date(2025, 1, 2)
     files, corrected = kpi.sample(day, 300), kpi.sample(day, 300, seed=2)
     content = {file: (files / file).read_bytes() for file in OBJECTS}
@@ -50,7 +50,7 @@ def test_files_land_once_and_are_replaced_only_when_told_to(kpi: Site) -> None:
     assert landed(kpi, day) == {**content, "orders.csv": (corrected / "orders.csv").read_bytes()}
 
 
-def test_a_file_that_is_not_there_is_said_to_be_absent(kpi: Site, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_reported_as_absent(kpi: CliHarness, tmp_path: Path) -> None:
     day = date(2025, 1, 3)
     (tmp_path / "aisles.csv").write_bytes(b"aisle_id,aisle\n1,tea\n")
     (tmp_path / "products.csv").mkdir()
@@ -66,7 +66,7 @@ def test_a_file_that_is_not_there_is_said_to_be_absent(kpi: Site, tmp_path: Path
     assert landed(kpi, day) == {"aisles.csv": b"aisle_id,aisle\n1,tea\n"}
 
 
-def test_a_folder_without_any_of_the_files(kpi: Site, tmp_path: Path) -> None:
+def test_a_folder_without_any_of_the_files_is_an_error(kpi: CliHarness, tmp_path: Path) -> None:
     kpi.fails(
         f"The folder {tmp_path} holds none of instacart's files (aisles.csv, departments.csv, orders.csv, "
         "products.csv, order_products__prior.csv): name another with --from.",
@@ -98,7 +98,7 @@ NORTH, SOUTH = b"receipt\n1\n", b"receipt\n2\n"
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Path:
-    """A tree with the pipeline, for KPI_SQL_DIR; files are landed from the folder beside it."""
+    """A sql tree with the pipeline, for KPI_SQL_DIR; files are landed from the folder beside it."""
     for name, text in STORES.items():
         path = tmp_path / "sql" / "stores" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,20 +113,22 @@ def lay(folder: Path, **files: bytes) -> None:
         path.write_bytes(body)
 
 
-def at_stores(kpi: Site, day: date) -> dict[str, bytes]:
+def at_stores(kpi: CliHarness, day: date) -> dict[str, bytes]:
     found = kpi.s3.list_objects_v2(Bucket="kpi-stores").get("Contents", [])
     keys = [each["Key"] for each in found if f"load_date={day}/" in each["Key"]]
     return {key.split("/")[0]: kpi.s3.get_object(Bucket="kpi-stores", Key=key)["Body"].read() for key in keys}
 
 
-def test_files_of_one_name_are_told_apart_by_their_tables(kpi: Site, stores: Path, tmp_path: Path) -> None:
+def test_files_with_the_same_name_are_told_apart_by_the_folder_of_their_table(
+    kpi: CliHarness, stores: Path, tmp_path: Path
+) -> None:
     day, files = date(2025, 1, 5), tmp_path / "files"
     lay(files, sales_north=NORTH, sales_south=SOUTH, here=b"receipt\n3\n")
     kpi("land", "stores", "--load-date", day, "--from", files, KPI_SQL_DIR=str(stores))
     assert at_stores(kpi, day) == {"north": NORTH, "south": SOUTH}
 
 
-def test_a_file_whose_name_is_that_of_two_keys_is_landed_for_neither(kpi: Site, stores: Path, tmp_path: Path) -> None:
+def test_a_file_name_that_fits_two_keys_is_landed_for_neither(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
     day = date(2025, 1, 6)
     for number, others in enumerate(({}, {"sales_north": NORTH}, {"north": NORTH, "south": SOUTH})):
         files = tmp_path / str(number)
@@ -142,7 +144,7 @@ def test_a_file_whose_name_is_that_of_two_keys_is_landed_for_neither(kpi: Site, 
     assert at_stores(kpi, day) == {}
 
 
-def test_one_of_two_files_of_one_name_is_absent(kpi: Site, stores: Path, tmp_path: Path) -> None:
+def test_one_of_two_files_with_the_same_name_is_absent(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
     day, files = date(2025, 1, 7), tmp_path / "files"
     lay(files, sales_south=SOUTH)
     said = kpi("land", "stores", "--load-date", day, "--from", files, KPI_SQL_DIR=str(stores))
@@ -153,7 +155,9 @@ def test_one_of_two_files_of_one_name_is_absent(kpi: Site, stores: Path, tmp_pat
     assert at_stores(kpi, day) == {"south": SOUTH}
 
 
-def test_a_folder_with_none_of_two_files_of_one_name(kpi: Site, stores: Path, tmp_path: Path) -> None:
+def test_a_folder_with_none_of_two_files_with_the_same_name_is_an_error(
+    kpi: CliHarness, stores: Path, tmp_path: Path
+) -> None:
     kpi.fails(
         f"The folder {tmp_path} holds none of stores's files (sales_north/sales.csv, sales_south/sales.csv): "
         "name another with --from.",
@@ -163,7 +167,7 @@ def test_a_folder_with_none_of_two_files_of_one_name(kpi: Site, stores: Path, tm
     )
 
 
-def test_a_file_in_its_table_s_folder_goes_before_one_beside_it(kpi: Site, tmp_path: Path) -> None:
+def test_a_file_in_the_folder_of_its_table_is_preferred(kpi: CliHarness, tmp_path: Path) -> None:
     day = date(2025, 1, 9)
     for path, name in ((tmp_path / "aisles", b"tea"), (tmp_path, b"coffee")):
         path.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is lost or described by no file is named by every command that looks, and mended by those that act."""
+"""Lost rows, and tables that no file describes, are named by commands that read and repaired by those that write."""
 
 import json
 import shutil
@@ -8,23 +8,23 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kpi_assets_tests.cli.command import Said, Site
-from kpi_assets_tests.cli.small import FIRST, NAME, lay, write_sql
+from kpi_assets_tests.cli.command import CliHarness, Output
+from kpi_assets_tests.cli.small import FIRST, NAME, upload, write_sql
 
 SECOND = FIRST + timedelta(days=1)
 LAST = ("--from", FIRST, "--to", SECOND)
 
 
-class Small:
-    """The command on a pipeline whose two load_dates are published."""
+class SmallPipeline:
+    """The command on a small pipeline with two published load_dates."""
 
-    def __init__(self, kpi: Site, folder: Path) -> None:
+    def __init__(self, kpi: CliHarness, folder: Path) -> None:
         self.kpi, self.sql = kpi, write_sql(folder / "sql")
         for day in (FIRST, SECOND):
-            lay(kpi, day)
+            upload(kpi, day)
         self("backfill", NAME, *LAST)
 
-    def __call__(self, *words: object, code: int = 0) -> Said:
+    def __call__(self, *words: object, code: int = 0) -> Output:
         return self.kpi(*words, code=code, KPI_SQL_DIR=str(self.sql))
 
     def execute(self, statement: str) -> None:
@@ -33,11 +33,11 @@ class Small:
 
 
 @pytest.fixture(scope="module")
-def small(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> Small:
-    return Small(kpi, tmp_path_factory.mktemp("small"))
+def small(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> SmallPipeline:
+    return SmallPipeline(kpi, tmp_path_factory.mktemp("small"))
 
 
-def test_rows_that_are_gone_are_named_and_built_again(small: Small) -> None:
+def test_lost_rows_are_named_and_built_again(small: SmallPipeline) -> None:
     small.execute("drop schema marts cascade")
     planned = json.loads(small("plan", NAME, *LAST, "--format", "json", code=1).out)
     reason = "Published, but their rows are gone from the database: marts.things."
@@ -60,7 +60,7 @@ def test_rows_that_are_gone_are_named_and_built_again(small: Small) -> None:
     assert small.kpi.rows("select count(*) from ops.publishes where asset = 'raw.things'", database=NAME) == before
 
 
-def test_what_only_warns_is_named_by_plan_and_doctor(small: Small) -> None:
+def test_a_warning_is_named_by_plan_and_doctor(small: SmallPipeline) -> None:
     same = f"the object has the same bytes as s3://kpi-small/raw/things/load_date={FIRST}/things.csv of {FIRST}"
     warning = f"not_seen_before of raw.things of {SECOND}: {same}"
     assert small("plan", NAME, *LAST).line("warning") == f"warning {warning}."
@@ -70,7 +70,7 @@ def test_what_only_warns_is_named_by_plan_and_doctor(small: Small) -> None:
     )
 
 
-def test_what_is_stored_otherwise_than_its_file_says_is_named(small: Small) -> None:
+def test_a_table_that_is_stored_in_another_way_than_its_file_says_is_named(small: SmallPipeline) -> None:
     path = small.sql / NAME / "raw/things.sql"
     text = path.read_text()
     path.write_text(text.replace("grain:", "storage: partitions\ngrain:"))
@@ -82,7 +82,7 @@ def test_what_is_stored_otherwise_than_its_file_says_is_named(small: Small) -> N
     assert "mismatch" not in small("plan", NAME, *LAST).out
 
 
-def test_a_changed_value_is_found_by_a_deep_look_and_by_a_recheck(small: Small) -> None:
+def test_a_changed_value_is_found_by_doctor_deep_and_by_recheck(small: SmallPipeline) -> None:
     small.execute(f"update marts.things set weight = 21 where load_date = '{FIRST}'")
     assert small("doctor").line("database small", "--deep compares").startswith("ok database small: all that is")
     message = "the rows differ from what was published: somebody changed them; run it again"
@@ -95,7 +95,7 @@ def test_a_changed_value_is_found_by_a_deep_look_and_by_a_recheck(small: Small) 
     small("recheck", NAME, "--load-date", FIRST, "--select", "marts.things")
 
 
-def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: Small) -> None:
+def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: SmallPipeline) -> None:
     path = small.sql / NAME / "marts/things.sql"
     path.rename(path.with_name("weighed.sql"))
     orphan = f"marts.things (2 load_dates from {FIRST} to {SECOND}, 2 rows)"
@@ -108,7 +108,9 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     asked = small.kpi.process("drop", NAME, "marts.things", code=2, KPI_SQL_DIR=str(small.sql))
     assert f"{orphan} will be dropped; no file describes it." in asked.out
     assert "error: Nobody answered, so nothing was dropped: give --yes to drop it." in asked.err
-    assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], "nobody said yes"
+    assert small.kpi.rows("select count(*) from marts.things", database=NAME) == [(2,)], (
+        "the question was not answered with yes"
+    )
     assert small("drop", NAME, "marts.things", "--yes").line("dropped marts") == (
         f"dropped {orphan}; the ledger keeps what was published."
     )
@@ -126,7 +128,7 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     assert small("plan", NAME).line("2 published.") == "2 published."
 
 
-def test_a_removed_pipeline_is_named(small: Small, tmp_path: Path) -> None:
+def test_a_removed_pipeline_is_named(small: SmallPipeline, tmp_path: Path) -> None:
     other = shutil.copytree(small.sql, tmp_path / "sql")
     (other / NAME).rename(other / "tiny")
     assert small.kpi("doctor", KPI_SQL_DIR=str(other)).line("database small") == (

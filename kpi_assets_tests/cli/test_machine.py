@@ -1,4 +1,4 @@
-"""What is wrong with the machine fails (exit 1) in one sentence, and leaves what is published as it is."""
+"""An infrastructure error is one sentence with exit code 1, and published rows stay unchanged."""
 
 import socket
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from kpi_assets_tests.cli.command import BUCKET, Site, key
+from kpi_assets_tests.cli.command import BUCKET, CliHarness, key
 from kpi_assets_tests.cli.conftest import Published
 
 DAY = date(2025, 6, 9)
@@ -16,17 +16,17 @@ RUN = ("run", "instacart", "--load-date", DAY, "--select", "+raw.orders")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_changes(kpi: Site, published: Published) -> Iterator[None]:
+def _nothing_changes(kpi: CliHarness, published: Published) -> Iterator[None]:
     before = kpi.rows("select * from ops.publishes order by publish_id")
     yield
     assert kpi.rows("select * from ops.publishes order by publish_id") == before
 
 
-def place(kpi: Site, port: object = None) -> str:
+def place(kpi: CliHarness, port: object = None) -> str:
     return f"127.0.0.1:{port or conninfo_to_dict(kpi.url())['port']}"
 
 
-def test_a_warehouse_that_cannot_be_reached(kpi: Site) -> None:
+def test_a_warehouse_that_cannot_be_reached_is_one_sentence(kpi: CliHarness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     said = kpi(*RUN, code=1, KPI_POSTGRES_URL=f"postgresql://kpi:sesame@127.0.0.1:{port}/postgres")
@@ -37,7 +37,7 @@ def test_a_warehouse_that_cannot_be_reached(kpi: Site) -> None:
     assert "sesame" not in said.err
 
 
-def test_a_wrong_password(kpi: Site) -> None:
+def test_a_wrong_password_is_one_sentence(kpi: CliHarness) -> None:
     kpi.fails(
         f"The warehouse server at {place(kpi)} cannot be used as user 'kpi' on database 'postgres' "
         '(password authentication failed for user "kpi"): correct user and password in KPI_POSTGRES_URL.',
@@ -46,7 +46,7 @@ def test_a_wrong_password(kpi: Site) -> None:
     )
 
 
-def test_a_user_without_the_right_to_create_schemas(kpi: Site) -> None:
+def test_a_user_without_the_right_to_create_schemas_is_one_sentence(kpi: CliHarness) -> None:
     kpi.execute("create role visitor login password 'guest'", "grant connect on database instacart to visitor")
     kpi.execute("grant connect on database postgres to visitor")
     kpi.fails(
@@ -57,8 +57,8 @@ def test_a_user_without_the_right_to_create_schemas(kpi: Site) -> None:
     )
 
 
-def assert_failed(kpi: Site, sentence: str, **environment: str) -> None:
-    """The run fails at the object, says so, and writes so into the run log; what follows the object is skipped."""
+def assert_failed(kpi: CliHarness, sentence: str, **environment: str) -> None:
+    """Check that a run fails at its object with this sentence, also in the run log, and skips the tables after it."""
     said = kpi(*RUN, code=1, **{**kpi.servers, **environment})
     assert said.out == f"failed s3.orders: {sentence}\n"
     assert said.line("s3.orders failed")
@@ -70,7 +70,7 @@ def assert_failed(kpi: Site, sentence: str, **environment: str) -> None:
     assert kpi.rows("select status from runs order by id desc limit 1", database="dagster") == [("FAILURE",)]
 
 
-def test_a_store_that_cannot_be_reached(kpi: Site) -> None:
+def test_a_store_that_cannot_be_reached_is_one_sentence(kpi: CliHarness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     nobody_there = (
@@ -79,7 +79,7 @@ def test_a_store_that_cannot_be_reached(kpi: Site) -> None:
     assert_failed(kpi, f"{OBJECT} cannot be used: {nobody_there}", KPI_S3_ENDPOINT_URL=endpoint)
 
 
-def test_wrong_credentials_of_the_store(kpi: Site) -> None:
+def test_wrong_credentials_of_the_store_are_one_sentence(kpi: CliHarness) -> None:
     refused = (
         "access is refused (403), and the answer does not say why: check the credentials in AWS's variables, the "
         "bucket's policy, and the clock of this machine."
@@ -87,12 +87,12 @@ def test_wrong_credentials_of_the_store(kpi: Site) -> None:
     assert_failed(kpi, f"{OBJECT} cannot be used: {refused}", AWS_SECRET_ACCESS_KEY="sesame")
 
 
-def test_a_bucket_that_is_not_there(kpi: Site) -> None:
+def test_a_bucket_that_is_not_there_is_one_sentence(kpi: CliHarness) -> None:
     sentence = "The bucket kpi-nonsense does not exist: create it, or correct KPI_S3_BUCKET."
     assert_failed(kpi, sentence, KPI_S3_BUCKET="kpi-nonsense")
 
 
-def test_an_endpoint_that_is_no_address_is_refused(kpi: Site, published: Published) -> None:
+def test_an_endpoint_that_is_no_url_is_refused(kpi: CliHarness, published: Published) -> None:
     sentence = (
         "The setting KPI_S3_ENDPOINT_URL cannot be read (write http://host:port or https://host, without a user, a "
         "password or a query: the store's keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY): correct it in the "
@@ -103,7 +103,7 @@ def test_an_endpoint_that_is_no_address_is_refused(kpi: Site, published: Publish
         kpi.fails(sentence, *words, code=2, **environment)
 
 
-def test_a_home_that_cannot_be_made(kpi: Site) -> None:
+def test_a_home_that_cannot_be_created_is_one_sentence(kpi: CliHarness) -> None:
     blocked = kpi.folder / "a-file"
     blocked.write_text("")
     said = kpi(*RUN, code=1, KPI_HOME=str(blocked / "home"))

@@ -1,15 +1,15 @@
-"""A load_date that has not landed: nothing is wrong with it, nobody is told, and the command says what to do."""
+"""A load_date that has not landed is no error and sends no alert, and the command says what to do."""
 
 from datetime import timedelta
 from pathlib import Path
 
-from kpi_assets_tests.cli.command import Site
-from kpi_assets_tests.cli.small import BUCKET, FIRST, NAME, lay, write_sql
+from kpi_assets_tests.cli.command import CliHarness
+from kpi_assets_tests.cli.small import BUCKET, FIRST, NAME, upload, write_sql
 
 DAY = FIRST + timedelta(days=60)
 
 
-def test_a_run_of_what_has_not_landed_says_so_and_what_to_do(kpi: Site, tmp_path: Path) -> None:
+def test_a_run_of_a_missing_load_date_says_so_and_what_to_do(kpi: CliHarness, tmp_path: Path) -> None:
     small = {"KPI_SQL_DIR": str(write_sql(tmp_path))}
     kpi.stack.make_bucket(BUCKET)
     said = kpi("run", NAME, "--load-date", DAY, code=1, **small)
@@ -19,7 +19,7 @@ def test_a_run_of_what_has_not_landed_says_so_and_what_to_do(kpi: Site, tmp_path
         f"Nothing is wrong with {NAME}, load_date {DAY}: "
         "land what is missing (`kpi land`), then run the load_date again.",
     ]
-    assert "emitted no result" not in said.err, "Dagster's own words on checks of what was skipped"
+    assert "emitted no result" not in said.err, "the warning of Dagster about checks of skipped steps"
     assert kpi.rows(
         "select job, status from ops.pipeline_runs where load_date = %s order by id", DAY, database=NAME
     ) == [
@@ -28,7 +28,7 @@ def test_a_run_of_what_has_not_landed_says_so_and_what_to_do(kpi: Site, tmp_path
     ]
     assert kpi("alerts", NAME, **small).out == f"No incident of {NAME} is open.\n"
     assert " missing " in kpi("plan", NAME, "--from", DAY, "--to", DAY, **small).out
-    lay(kpi, DAY)
+    upload(kpi, DAY)
     assert kpi("run", NAME, "--load-date", DAY, **small).line("published", NAME) == (
         f"published {NAME}, load_date {DAY}: 3 assets"
     )

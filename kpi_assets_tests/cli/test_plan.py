@@ -1,4 +1,4 @@
-"""`kpi plan` and `kpi backfill --only`: what each load_date is in need of, and exactly that is run."""
+"""`kpi plan` shows what each load_date needs, and `kpi backfill --only` runs exactly that."""
 
 import json
 import shutil
@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets_tests.cli.command import BUCKET, SQL, Said, Site, key
+from kpi_assets_tests.cli.command import BUCKET, SQL, CliHarness, Output, key
 from kpi_assets_tests.cli.conftest import Published
 
 GOOD, BAD, ABSENT, HALF, NEW = (date(2025, 4, day) for day in (1, 2, 3, 4, 5))
 RANGE = ("--from", GOOD, "--to", NEW)
 
 
-class Shelves:
-    """The command on a pipeline of three small objects and no more, so that a run is quick."""
+class ThreeObjectPipeline:
+    """The command on a pipeline of only three small objects, so that a run is fast."""
 
-    def __init__(self, kpi: Site, folder: Path, name: str = "shelves") -> None:
+    def __init__(self, kpi: CliHarness, folder: Path, name: str = "shelves") -> None:
         self.kpi, self.sql, self.name = kpi, folder / "sql", name
         self.raw = self.sql / name / "raw"
         self.raw.mkdir(parents=True)
@@ -25,27 +25,27 @@ class Shelves:
         for source in ("aisles", "departments", "products"):
             shutil.copy(SQL / f"instacart/raw/{source}.sql", self.raw)
 
-    def __call__(self, command: str, *words: object, code: int = 0) -> Said:
+    def __call__(self, command: str, *words: object, code: int = 0) -> Output:
         return self.kpi(command, self.name, *words, code=code, KPI_SQL_DIR=str(self.sql))
 
     def states(self, code: int = 0) -> list[str]:
-        """Of the load_dates from GOOD to NEW."""
+        """Return the states of the load_dates from GOOD to NEW."""
         planned = json.loads(self("plan", *RANGE, "--format", "json", code=code).out)
         assert [found["load_date"] for found in planned] == [str(GOOD.replace(day=day)) for day in range(1, 6)]
         return [found["state"] for found in planned]
 
     def publishes(self) -> list[tuple[date, int]]:
-        """(load_date, publish_id) of everything that is published."""
+        """Return (load_date, publish_id) of every published table."""
         return self.kpi.rows("select load_date, publish_id from ops.published order by 1, 2", database="shelves")
 
 
 @pytest.fixture(scope="module")
-def shelves(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> Shelves:
+def shelves(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> ThreeObjectPipeline:
     """GOOD is published, BAD is held, ABSENT never landed, HALF lacks an object, NEW was never run."""
-    opened = Shelves(kpi, tmp_path_factory.mktemp("shelves"))
+    opened = ThreeObjectPipeline(kpi, tmp_path_factory.mktemp("shelves"))
     files = kpi.sample(GOOD, 300)
     for day in (GOOD, BAD, HALF, NEW):
-        kpi.lay(day, files)
+        kpi.upload(day, files)
     kpi.s3.delete_object(Bucket=BUCKET, Key=key("aisles.csv", HALF))
     aisles = (files / "aisles.csv").read_bytes()
     kpi.s3.put_object(Bucket=BUCKET, Key=key("aisles.csv", BAD), Body=aisles + aisles.splitlines(True)[-1])
@@ -53,7 +53,7 @@ def shelves(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> Shelves:
     return opened
 
 
-def test_the_plan_tells_what_is_not_published_and_why(shelves: Shelves) -> None:
+def test_the_plan_shows_what_is_not_published_and_why(shelves: ThreeObjectPipeline) -> None:
     said = shelves("plan", *RANGE, code=3)
     lines = [" ".join(line.split()) for line in said.out.splitlines()]
     assert lines[0] == "shelves: what is not published"
@@ -67,7 +67,7 @@ def test_the_plan_tells_what_is_not_published_and_why(shelves: Shelves) -> None:
     assert str(GOOD) not in text
 
 
-def test_the_plan_as_json(shelves: Shelves) -> None:
+def test_the_plan_is_shown_as_json(shelves: ThreeObjectPipeline) -> None:
     found = json.loads(shelves("plan", "--from", ABSENT, "--to", ABSENT, "--format", "json").out)
     reason = "None of its 3 objects lies on S3."
     assert found == [
@@ -75,7 +75,7 @@ def test_the_plan_as_json(shelves: Shelves) -> None:
     ]
 
 
-def test_only_what_is_asked_for_is_run(shelves: Shelves) -> None:
+def test_only_load_dates_in_the_named_states_are_run(shelves: ThreeObjectPipeline) -> None:
     before = shelves.publishes()
     done = shelves("backfill", *RANGE, "--only", "missing,stale,failed")
     assert done.out.splitlines()[-1] == "1 run; left as they were: 1 published, 1 incomplete, 1 missing, 1 held."
@@ -85,8 +85,8 @@ def test_only_what_is_asked_for_is_run(shelves: Shelves) -> None:
     assert shelves.states(code=3) == ["published", "held", "missing", "incomplete", "published"]
 
 
-def test_a_corrected_object_and_changed_sql_are_stale_and_are_run(shelves: Shelves) -> None:
-    shelves.kpi.lay(BAD, shelves.kpi.sample(GOOD, 300))
+def test_a_corrected_object_and_changed_sql_are_stale_and_are_run(shelves: ThreeObjectPipeline) -> None:
+    shelves.kpi.upload(BAD, shelves.kpi.sample(GOOD, 300))
     path = shelves.raw / "departments.sql"
     path.write_text(path.read_text().replace("department_id: {type: integer", "department_id: {type: bigint"))
     assert shelves.states() == ["stale", "stale", "missing", "incomplete", "stale"]
@@ -95,13 +95,13 @@ def test_a_corrected_object_and_changed_sql_are_stale_and_are_run(shelves: Shelv
     assert shelves.states() == ["published", "published", "missing", "incomplete", "stale"]
 
 
-def test_the_plan_tells_which_kpis_are_late(kpi: Site, published: Published) -> None:
+def test_the_plan_names_the_kpis_that_are_late(kpi: CliHarness, published: Published) -> None:
     [(latest,)] = kpi.rows("select max(load_date) from ops.published where asset like 'marts.kpi%%'")
     said = kpi("plan", "instacart", "--from", published.day, "--to", published.day)
     since = f"{latest + timedelta(days=2)} 12:00 UTC"
     end = "counted from that load_date's end."
     rest = f"its latest published load_date is {latest}, and its freshness is within_hours: 36, {end}"
-    of_other_tests = ("orphan", "warning")  # tables of files that they wrote, and objects that they landed again
+    of_other_tests = ("orphan", "warning")  # other tests leave tables without files, and objects that landed again
     assert [line for line in said.out.splitlines() if not line.startswith(of_other_tests)] == [
         f"late marts.kpi_orders_by_dow is late since {since}: {rest}",
         f"late marts.kpi_orders_by_dow_28d is late since {since}: {rest}",
@@ -110,7 +110,7 @@ def test_the_plan_tells_which_kpis_are_late(kpi: Site, published: Published) -> 
     ]
 
 
-def test_words_that_make_no_sense(kpi: Site) -> None:
+def test_an_unknown_state_is_wrong_usage(kpi: CliHarness) -> None:
     kpi.fails(
         "There is no state 'rotten': --only takes missing, incomplete, late, new, stale, lost, held, failed, running, "
         "published, separated by commas.",

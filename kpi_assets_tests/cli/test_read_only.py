@@ -1,6 +1,6 @@
-"""A server that takes no writes: nothing is written there, and what only reads works, on a standby too.
+"""On a server that accepts no writes nothing is written, and commands that read work. This includes a standby.
 
-`default_transaction_read_only` is an operator's brake, for a role, a database or the whole server.
+An operator can set `default_transaction_read_only` for a role, a database or the whole server.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 
 from kpi_assets.embedded.postgres import installation
 from kpi_assets_tests.cli import small
-from kpi_assets_tests.cli.command import Kpi, Site
+from kpi_assets_tests.cli.command import CliHarness, Kpi
 from kpi_assets_tests.cli.small import FIRST, NAME
 from kpi_assets_tests.other_server import PASSWORD, Cluster
 
@@ -34,16 +34,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def own(kpi: Site, server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Kpi:
-    """The command on a server of one's own, where one load_date is published and the next one has landed."""
+def own(kpi: CliHarness, server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Kpi:
+    """The command on its own server, where one load_date is published and the next one has landed."""
     folder = tmp_path_factory.mktemp("read_only")
     for day in (FIRST, NEXT):
-        small.lay(kpi, day)
+        small.upload(kpi, day)
     sql = small.write_sql(folder / "sql")
     servers = {**kpi.servers, "KPI_POSTGRES_URL": server.url, "KPI_SQL_DIR": str(sql)}
-    site = Kpi(folder / "home", folder, [PASSWORD], **servers)
-    site("run", NAME, "--load-date", FIRST)
-    return site
+    on_own_server = Kpi(folder / "home", folder, [PASSWORD], **servers)
+    on_own_server("run", NAME, "--load-date", FIRST)
+    return on_own_server
 
 
 def counts(server: Cluster) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def counts(server: Cluster) -> tuple[int, int]:
 
 
 def all_read(own: Kpi) -> None:
-    """Every command that only reads says what it says on a server that takes writes."""
+    """Check that every command that only reads prints the same as on a server that accepts writes."""
     assert own("show", NAME, "marts.things", "--format", "csv").out == "thing_id,weight\n1,20.50\n"
     for words in READS:
         assert own(*words).err == ""
@@ -85,7 +85,7 @@ BRAKES = {
 
 
 @pytest.mark.parametrize("brake", BRAKES)
-def test_the_brake_is_respected_wherever_it_is_set(own: Kpi, server: Cluster, brake: str) -> None:
+def test_default_transaction_read_only_is_respected_wherever_it_is_set(own: Kpi, server: Cluster, brake: str) -> None:
     place, (database, whose, cure) = f"127.0.0.1:{server.port}", BRAKES[brake]
     before = counts(server)
     with psycopg.connect(server.url, autocommit=True, options="-c default_transaction_read_only=off") as session:
@@ -111,13 +111,13 @@ def test_the_brake_is_respected_wherever_it_is_set(own: Kpi, server: Cluster, br
             session.execute("select pg_reload_conf()")
 
 
-def test_a_brake_in_the_url(own: Kpi, server: Cluster) -> None:
+def test_default_transaction_read_only_in_the_url_is_respected(own: Kpi, server: Cluster) -> None:
     url = f"{server.url}?options=-c%20default_transaction_read_only%3Don"
     said = own(*WRITES[0], code=1, KPI_POSTGRES_URL=url)
     assert "by KPI_POSTGRES_URL or PGOPTIONS, and nothing was written: take it out of there to allow writes" in said.err
 
 
-def test_looking_migrates_no_database_of_an_older_version(own: Kpi, server: Cluster) -> None:
+def test_commands_that_read_migrate_no_older_database(own: Kpi, server: Cluster) -> None:
     url = server.url.replace("/postgres", f"/{NAME}")
     with psycopg.connect(url, autocommit=True) as session:
         session.execute("delete from ops.migrations where version = (select max(version) from ops.migrations)")
@@ -130,7 +130,7 @@ def test_looking_migrates_no_database_of_an_older_version(own: Kpi, server: Clus
         session.execute("insert into ops.migrations (version, name) values (%s, 'again')", [version + 1])
 
 
-def test_looking_makes_no_database(own: Kpi, server: Cluster) -> None:
+def test_commands_that_read_create_no_database(own: Kpi, server: Cluster) -> None:
     with psycopg.connect(server.url, autocommit=True) as session:
         session.execute("alter database small rename to elsewhere")
         try:
@@ -143,8 +143,8 @@ def test_looking_makes_no_database(own: Kpi, server: Cluster) -> None:
             session.execute("alter database elsewhere rename to small")
 
 
-def test_on_a_standby(own: Kpi, server: Cluster) -> None:
-    """The last of this module: the server stays one."""
+def test_a_standby_is_read_and_never_written(own: Kpi, server: Cluster) -> None:
+    """This is the last test of the module, because the server stays a standby."""
     before = counts(server)
     server.become_standby()
     for words in WRITES:

@@ -1,32 +1,32 @@
-"""`kpi retention`: what is older than its retention is shown, dropped when told to, and replayed when it is wanted."""
+"""`kpi retention` shows rows that are older than the retention and drops them with --drop; a run replays them."""
 
 from datetime import date, timedelta
 
 import pytest
 
-from kpi_assets_tests.cli.command import BUCKET, OBJECTS, Site, key
-from kpi_assets_tests.cli.test_plan import Shelves
+from kpi_assets_tests.cli.command import BUCKET, OBJECTS, CliHarness, key
+from kpi_assets_tests.cli.test_plan import ThreeObjectPipeline
 
 OLD, RECENT = date(2025, 4, 1), date.today() - timedelta(days=1)  # noqa: DTZ011
 OLDER = "select asset, rows from ops.published where load_date = '{}' order by 1"
 
 
 @pytest.fixture(scope="module")
-def attic(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> Shelves:
-    """Two published load_dates, of which one is older than raw is kept."""
-    opened = Shelves(kpi, tmp_path_factory.mktemp("attic"), "attic")
+def attic(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> ThreeObjectPipeline:
+    """A pipeline with two published load_dates, one of them older than the retention of raw."""
+    opened = ThreeObjectPipeline(kpi, tmp_path_factory.mktemp("attic"), "attic")
     path = opened.raw.parent / "pipeline.yaml"
     path.write_text(path.read_text() + "retention: {raw: 400}\n")
     files = kpi.sample(OLD, 300)
     for day in (OLD, RECENT):
-        kpi.lay(day, files)
+        kpi.upload(day, files)
         opened("run", "--load-date", day)
-    for file in OBJECTS:  # others plan what lies in this bucket
+    for file in OBJECTS:  # other tests plan what lies in this bucket
         kpi.s3.delete_object(Bucket=BUCKET, Key=key(file, RECENT))
     return opened
 
 
-def test_what_is_old_is_shown_dropped_and_replayed(attic: Shelves) -> None:
+def test_old_rows_are_shown_dropped_and_replayed(attic: ThreeObjectPipeline) -> None:
     rows = attic.kpi.rows(OLDER.format(OLD), database="attic")
     assert [name for name, _ in rows] == ["raw.aisles", "raw.departments", "raw.products"]
     shown = attic("retention")
@@ -53,6 +53,6 @@ def test_what_is_old_is_shown_dropped_and_replayed(attic: Shelves) -> None:
     assert attic("retention", "--drop").out == "Nothing of attic is older than its retention.\n"
 
 
-def test_a_pipeline_that_keeps_everything(kpi: Site) -> None:
+def test_a_pipeline_without_retention_keeps_everything(kpi: CliHarness) -> None:
     said = kpi.process("retention", "instacart", code=2)
     assert said.err.startswith("error: instacart keeps everything: write retention, such as {raw: 400} days, into ")

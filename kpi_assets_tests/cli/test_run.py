@@ -8,7 +8,7 @@ import pytest
 from kpi_assets.cli.selection import select_names
 from kpi_assets.errors import UsageError
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets_tests.cli.command import SQL, Said, Site
+from kpi_assets_tests.cli.command import SQL, CliHarness, Output
 from kpi_assets_tests.cli.conftest import Published
 from kpi_assets_tests.cli.test_usage import NAMES, TABLES
 from kpi_assets_tests.shipped import ASSETS
@@ -20,12 +20,12 @@ def lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def assets(said: Said) -> list[str]:
-    """The assets that a run dealt with, in order."""
+def assets(said: Output) -> list[str]:
+    """Return the assets in the output of a run, in order."""
     return [line.split()[0] for line in said.err.splitlines()]
 
 
-def test_each_asset_is_published_after_what_it_reads(kpi: Site, published: Published) -> None:
+def test_each_asset_is_published_after_what_it_reads(kpi: CliHarness, published: Published) -> None:
     order = assets(published.said)
     assert sorted(order) == sorted(NAMES.split(", "))
     for relation, table in load_pipelines(SQL)["instacart"].tables.items():
@@ -33,7 +33,7 @@ def test_each_asset_is_published_after_what_it_reads(kpi: Site, published: Publi
         assert all(order.index(name) < order.index(str(relation)) for name in before), relation
 
 
-def test_all_that_is_published_is_said_and_accounted_for(kpi: Site, published: Published) -> None:
+def test_each_published_table_is_shown_and_its_rows_accounted_for(kpi: CliHarness, published: Published) -> None:
     assert published.said.line("raw.orders ").startswith("raw.orders published")
     assert published.said.line("raw.orders ").endswith("2,000 rows")
     assert published.said.line("s3.orders").startswith("s3.orders verified")
@@ -75,37 +75,37 @@ def test_all_that_is_published_is_said_and_accounted_for(kpi: Site, published: P
         (" marts.kpi_orders_by_dow , raw.aisles", "raw.aisles, marts.kpi_orders_by_dow"),
     ],
 )
-def test_what_a_selection_means(keys: str, names: str) -> None:
+def test_a_selection_names_tables_and_what_is_up_or_downstream(keys: str, names: str) -> None:
     assert select_names(load_pipelines(SQL)["instacart"], keys) == names.split(", ")
 
 
 @pytest.mark.parametrize("keys", ["orders", "raw.", "raw.orders,", "+", "instacart.raw.orders", "RAW.orders"])
-def test_a_selection_of_nothing_known_is_wrong_usage(keys: str) -> None:
+def test_a_selection_of_an_unknown_name_is_wrong_usage(keys: str) -> None:
     with pytest.raises(UsageError, match="instacart has no "):
         select_names(load_pipelines(SQL)["instacart"], keys)
 
 
 @pytest.fixture(scope="module")
-def alone(kpi: Site) -> Said:
-    """A run of a few assets, for the RUN_DATE."""
-    kpi.lay(ALONE, kpi.sample(ALONE, 300))
+def alone(kpi: CliHarness) -> Output:
+    """A run of a few assets for the load_date of RUN_DATE."""
+    kpi.upload(ALONE, kpi.sample(ALONE, 300))
     return kpi("run", "instacart", "--select", "+raw.departments,s3.aisles", RUN_DATE=str(ALONE))
 
 
-def test_a_selection_is_run_alone_and_run_date_is_the_load_date(kpi: Site, alone: Said) -> None:
+def test_only_the_selection_is_run_and_run_date_gives_the_load_date(kpi: CliHarness, alone: Output) -> None:
     assert assets(alone) == ["s3.aisles", "s3.departments", "raw.departments"]
     assert lines(alone.out)[-1] == f"published instacart, load_date {ALONE}: 3 assets"
     assert set(kpi.published(ALONE)) == {"raw.departments"}
 
 
 @pytest.fixture(scope="module")
-def held(kpi: Site, published: Published) -> Said:
-    """A whole run of BAD, into whose lines three faults are planted."""
-    kpi.lay(BAD, kpi.sample(BAD, 2000, ["duplicate_line", "orphan_product", "reordered_7"]))
+def held(kpi: CliHarness, published: Published) -> Output:
+    """A run of all assets for BAD, with three faults in its lines."""
+    kpi.upload(BAD, kpi.sample(BAD, 2000, ["duplicate_line", "orphan_product", "reordered_7"]))
     return kpi("run", "instacart", "--load-date", BAD, code=3)
 
 
-def test_a_held_run_names_the_checks_the_counts_and_the_rows(kpi: Site, held: Said) -> None:
+def test_a_held_run_names_the_checks_the_counts_and_the_rows(kpi: CliHarness, held: Output) -> None:
     for check in ("grain", "foreign_key__product_id", "accepted_values__reordered"):
         assert held.line(f"raw.order_products_prior {check} ") == f"raw.order_products_prior {check} fail 1 0 1 bad row"
     samples = [json.loads(line) for line in held.out.splitlines() if line.startswith("  {")]
@@ -125,7 +125,7 @@ def test_a_held_run_names_the_checks_the_counts_and_the_rows(kpi: Site, held: Sa
     assert rows > 10_000
 
 
-def test_nothing_after_what_is_held_is_published_and_the_rest_is(kpi: Site, held: Said) -> None:
+def test_nothing_downstream_of_a_held_table_is_published_and_the_rest_is(kpi: CliHarness, held: Output) -> None:
     assert set(kpi.published(BAD)) == {
         *("raw.orders", "raw.products", "raw.aisles", "raw.departments", "stg.stg_orders", "stg.stg_products"),
         "marts.dim_products",
@@ -137,7 +137,9 @@ def test_nothing_after_what_is_held_is_published_and_the_rest_is(kpi: Site, held
     )
 
 
-def test_the_status_tells_what_runs_and_where_each_load_date_stands(kpi: Site, held: Said, alone: Said) -> None:
+def test_the_status_shows_the_servers_and_the_state_of_each_load_date(
+    kpi: CliHarness, held: Output, alone: Output
+) -> None:
     said = kpi("status", "--all")
     for name in ("postgres", "s3"):
         assert said.line(f"{name} running")
@@ -149,7 +151,9 @@ def test_the_status_tells_what_runs_and_where_each_load_date_stands(kpi: Site, h
     assert said.line(f"{ALONE}") == f"{ALONE} 2 of 5 published 1 of 5 published missing missing"
 
 
-def test_the_downstream_alone_does_not_get_past_the_gate_until_the_files_are_corrected(kpi: Site, held: Said) -> None:
+def test_downstream_tables_do_not_get_past_the_gate_until_the_files_are_corrected(
+    kpi: CliHarness, held: Output
+) -> None:
     alone = kpi("run", "instacart", "--load-date", BAD, "--select", "marts.fact_order_items", code=1)
     assert alone.out == (
         "failed marts.fact_order_items: marts.fact_order_items of 2025-06-11 cannot be built: "
@@ -167,4 +171,4 @@ def test_the_downstream_alone_does_not_get_past_the_gate_until_the_files_are_cor
     assert kpi.rows(
         "select count(*) from pg_class where relnamespace = 'builds'::regnamespace and relkind = 'r' "
         "and not relispartition and relname like '%20250611%'"
-    ) == [(0,)], "the held candidate is swept"
+    ) == [(0,)], "the held candidate is removed"

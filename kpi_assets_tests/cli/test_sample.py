@@ -1,19 +1,19 @@
-"""`kpi sample`."""
+"""`kpi sample` writes synthetic files, and plants faults into them."""
 
 from pathlib import Path
 
 import pytest
 
 from kpi_assets.samples import GENERATORS
-from kpi_assets_tests.cli.command import OBJECTS, Site
+from kpi_assets_tests.cli.command import OBJECTS, CliHarness
 
 
-def sampled(kpi: Site, to: Path, *more: object) -> dict[str, bytes]:
+def sampled(kpi: CliHarness, to: Path, *more: object) -> dict[str, bytes]:
     kpi("sample", "instacart", "--load-date", "2025-06-01", "--orders", 300, "--out", to, *more)
     return {path.name: path.read_bytes() for path in to.iterdir()}
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_others(kpi: Site, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(kpi: CliHarness, tmp_path: Path) -> None:
     first = sampled(kpi, tmp_path / "a", "--seed", 7)
     assert set(first) == set(OBJECTS)
     assert first["orders.csv"].count(b"\n") == 301
@@ -22,7 +22,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_others(kpi: Site, tmp_pa
     assert {name for name in OBJECTS if other[name] != first[name]} >= {"orders.csv", "order_products__prior.csv"}
 
 
-def test_it_says_what_it_wrote_and_which_faults_it_planted(kpi: Site, tmp_path: Path) -> None:
+def test_it_says_what_it_wrote_and_which_faults_it_planted(kpi: CliHarness, tmp_path: Path) -> None:
     words = ["--load-date", "2025-06-01", "--orders", 300, "--fault", "dow_9", "--fault", "reordered_7"]
     said = kpi("sample", "instacart", *words, "--out", tmp_path)
     rows = {name: (tmp_path / name).read_bytes().count(b"\n") - 1 for name in OBJECTS}
@@ -32,7 +32,7 @@ def test_it_says_what_it_wrote_and_which_faults_it_planted(kpi: Site, tmp_path: 
     assert (tmp_path / "orders.csv").read_text().count(",9,") >= 1
 
 
-def test_faults_are_listed_with_what_they_do(kpi: Site, tmp_path: Path) -> None:
+def test_faults_are_listed_with_what_they_do(kpi: CliHarness, tmp_path: Path) -> None:
     said = kpi("sample", "instacart", "--load-date", "2025-06-01", "--out", tmp_path, "--fault", "list")
     faults = GENERATORS["instacart"].faults
     assert [line.split(maxsplit=1) for line in said.out.splitlines()] == [[name, what] for name, what in faults.items()]
@@ -52,8 +52,8 @@ def test_faults_are_listed_with_what_they_do(kpi: Site, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_planted_is_wrong_usage_and_writes_nothing(
-    kpi: Site, tmp_path: Path, words: list[str], sentence: str
+def test_a_fault_that_cannot_be_planted_is_wrong_usage_and_writes_nothing(
+    kpi: CliHarness, tmp_path: Path, words: list[str], sentence: str
 ) -> None:
     kpi.fails(sentence, "sample", *words, "--load-date", "2025-06-01", "--out", tmp_path, code=2)
     assert list(tmp_path.iterdir()) == []

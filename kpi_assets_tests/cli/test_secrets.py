@@ -1,6 +1,6 @@
-"""No password or key is anywhere but in the credentials file: not in a log, the run log, Dagster's events, or `ps`.
+"""Passwords and keys are in the credentials file only: not in a log, the run log, Dagster's events, or `ps`.
 
-Each call of the other tests is held to the same for what it says (command.py).
+The output of each call of the other tests is checked for them too (command.py).
 """
 
 import subprocess
@@ -15,15 +15,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kpi_assets_tests.cli.command import BUCKET, Kpi, Site, key, plain_environment
+from kpi_assets_tests.cli.command import BUCKET, CliHarness, Kpi, key, plain_environment
 from kpi_assets_tests.cli.conftest import Published
 
 SESAME = "open-sesame-canary"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _busy(kpi: Site, published: Published) -> None:
-    """After a run, failures that have a wrong secret in hand, with the stack trace."""
+def _busy(kpi: CliHarness, published: Published) -> None:
+    """After a run, make calls that fail with a wrong secret and print the stack trace."""
     url = kpi.servers["KPI_POSTGRES_URL"].replace("://kpi:", f"://kpi:{SESAME}")
     calls: list[tuple[list[object], dict[str, str]]] = [
         (["run", "instacart", "--select", "s3.orders"], {"KPI_POSTGRES_URL": url}),
@@ -36,7 +36,7 @@ def _busy(kpi: Site, published: Published) -> None:
         "KPI_ALERT_EMAIL_FROM": "kpi@example.com",
         "KPI_ALERT_EMAIL_TO": "ops@example.com",
     }
-    # A load_date that is held is an incident, of which no channel can be told.
+    # A held load_date is an incident, and none of these channels can be reached.
     kpi.s3.put_object(Bucket=BUCKET, Key=key("orders.csv", date(2025, 1, 3)), Body=b"")
     told = kpi("run", "instacart", "--load-date", "2025-01-03", "--select", "s3.orders", code=3, **channels)
     assert [word for word in ("slack", "webhook", "email") if f"{word} did not accept an alert" not in told.err] == []
@@ -47,7 +47,7 @@ def _busy(kpi: Site, published: Published) -> None:
         assert SESAME not in said.out + said.err
 
 
-def everything(kpi: Site) -> list[str]:
+def everything(kpi: CliHarness) -> list[str]:
     return [*kpi.secrets, SESAME]
 
 
@@ -59,7 +59,7 @@ def tables(connection: psycopg.Connection, schemas: list[str]) -> Iterator[sql.I
 
 
 @pytest.mark.parametrize(("database", "schema"), [("instacart", "ops"), ("dagster", "public")])
-def test_no_row_holds_one(kpi: Site, database: str, schema: str) -> None:
+def test_no_row_of_a_database_holds_a_secret(kpi: CliHarness, database: str, schema: str) -> None:
     with psycopg.connect(kpi.url(database)) as connection:
         looked_at = 0
         for table in tables(connection, [schema]):
@@ -69,7 +69,7 @@ def test_no_row_holds_one(kpi: Site, database: str, schema: str) -> None:
         assert looked_at > 100
 
 
-def test_no_file_of_the_home_holds_one_but_the_credentials(kpi: Site) -> None:
+def test_no_file_of_the_home_but_the_credentials_holds_a_secret(kpi: CliHarness) -> None:
     holding: list[Path] = []
     looked_at = set()
     for path in kpi.home.rglob("*"):
@@ -83,13 +83,13 @@ def test_no_file_of_the_home_holds_one_but_the_credentials(kpi: Site) -> None:
     assert (kpi.home / "credentials.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_no_process_shows_one(kpi: Site) -> None:
+def test_no_process_shows_a_secret(kpi: CliHarness) -> None:
     lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
     assert [line for line in lines if any(secret in line for secret in everything(kpi))] == []
-    assert any(str(kpi.home) in line for line in lines), "the servers run"
+    assert any(str(kpi.home) in line for line in lines), "the servers are running"
 
 
-CUT = "Qz7J/xV8k@9WpY"  # what a password may be, and what a library takes for host, port and database
+CUT = "Qz7J/xV8k@9WpY"  # passwords that a library may read as host, port or database
 COMMANDS = [
     ["run", "instacart", "--load-date", "2025-06-01"],
     ["backfill", "instacart", "--from", "2025-06-01", "--to", "2025-06-02"],
@@ -114,7 +114,7 @@ CANARIES = {
 }
 
 
-def test_no_command_shows_a_piece_of_a_url_that_it_cannot_read(kpi: Site, tmp_path: Path) -> None:
+def test_no_command_shows_any_part_of_a_url_that_it_cannot_read(kpi: CliHarness, tmp_path: Path) -> None:
     def call(words: list[str], name: str) -> str:
         alone = Kpi(tmp_path / name, tmp_path, **{name: CANARIES[name]})
         said = alone("--debug", *words, code=2)
@@ -127,11 +127,11 @@ def test_no_command_shows_a_piece_of_a_url_that_it_cannot_read(kpi: Site, tmp_pa
         last = said.splitlines()[-1]
         assert last.startswith(f"error: The setting {name} cannot be read (write "), said
         assert [CUT[at : at + 4] for at in range(len(CUT) - 3) if CUT[at : at + 4] in said] == [], said
-    assert list(tmp_path.iterdir()) == [], "nothing was made or logged"
+    assert list(tmp_path.iterdir()) == [], "nothing was created or logged"
 
 
-def test_the_definitions_show_none_to_dagster(tmp_path: Path) -> None:
-    """As the web UI's and the daemon's code servers load them: what they raise is in logs and in the UI."""
+def test_the_definitions_show_no_secret_to_dagster(tmp_path: Path) -> None:
+    """The code servers of web UI and daemon load the definitions, and their errors are shown in logs and in the UI."""
     environment = {**plain_environment(), "KPI_HOME": str(tmp_path), "KPI_POSTGRES_URL": CANARIES["KPI_POSTGRES_URL"]}
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "kpi_assets.definitions"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)

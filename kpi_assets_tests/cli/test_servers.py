@@ -1,4 +1,4 @@
-"""A home in which nothing runs: a command starts the servers it needs, and ends them when it is done."""
+"""In a home where nothing runs, a command starts the servers it needs and stops them when it is done."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from kpi_assets.embedded.stack import status, stop
-from kpi_assets_tests.cli.command import Kpi, Said
+from kpi_assets_tests.cli.command import Kpi, Output
 from kpi_assets_tests.shipped import ASSETS
 
 SECRETS = ("postgres_password", "reader_password", "s3_access_key_id", "s3_secret_access_key")
@@ -24,8 +24,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kpi]:
 
 
 @pytest.fixture(scope="module")
-def demo(alone: Kpi) -> Said:
-    """The first command that this home ever sees."""
+def demo(alone: Kpi) -> Output:
+    """The output of `kpi demo` as the first command in a new home."""
     return alone.process("demo", "--orders", 1000)
 
 
@@ -37,7 +37,7 @@ def processes_of(home: Path) -> list[list[str]]:
     ]
 
 
-def test_the_demo_publishes_one_day_holds_another_and_says_which_checks_did(demo: Said) -> None:
+def test_the_demo_publishes_one_day_holds_another_and_says_which_checks_did(demo: Output) -> None:
     out = demo.out
     assert f"published instacart, load_date 2025-06-01: {ASSETS} assets" in out
     for check in ("grain", "foreign_key__product_id", "accepted_values__reordered"):
@@ -54,14 +54,14 @@ def test_the_demo_publishes_one_day_holds_another_and_says_which_checks_did(demo
     assert demo.line("raw raw.orders ").split()[:3] == ["raw", "raw.orders", "1,000"]
 
 
-def test_nothing_is_left_running_and_no_secret_was_said(alone: Kpi, demo: Said) -> None:
+def test_nothing_is_left_running_and_no_secret_was_said(alone: Kpi, demo: Output) -> None:
     assert [server.running for server in status(alone.home)] == [False, False]
     assert processes_of(alone.home) == []
     keys = json.loads((alone.home / "credentials.json").read_text())
     assert [name for name in SECRETS if keys[name] in demo.out + demo.err] == []
 
 
-def test_a_later_command_finds_the_data_and_leaves_the_servers_down_again(alone: Kpi, demo: Said) -> None:
+def test_a_later_command_finds_the_data_and_stops_the_servers_again(alone: Kpi, demo: Output) -> None:
     said = alone("show", "instacart", "marts.kpi_orders_by_dow", "--format", "csv")
     assert sum(int(line.split(",")[1]) for line in said.out.splitlines()[1:]) == 1000
     assert [server.running for server in status(alone.home)] == [False, False]

@@ -1,4 +1,4 @@
-"""How many sessions a command has on the server, whatever it has to do."""
+"""The number of sessions of a command on the server does not grow with its work."""
 
 from contextlib import ExitStack
 from datetime import timedelta
@@ -12,13 +12,13 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.settings import settings
 from kpi_assets_tests.cli import small
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
 LOAD_DATES, MOST = 8, 12
 
 
-def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_begin(tmp_path: Path) -> None:
+def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_beginning(tmp_path: Path) -> None:
     last = small.FIRST + timedelta(days=LOAD_DATES - 1)
     with small.of_few_sessions(tmp_path, LOAD_DATES, MOST) as kpi:
         kpi.process("bootstrap")
@@ -32,7 +32,7 @@ def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_begin(tmp_path: Pa
     assert max(seen) <= 6
 
 
-def _is_told_that_no_session_is_left(kpi: Site) -> None:
+def _is_told_that_no_session_is_left(kpi: CliHarness) -> None:
     with ExitStack() as others:
         with pytest.raises(psycopg.OperationalError, match="too many clients already"):
             for _ in range(MOST + 1):

@@ -1,4 +1,4 @@
-"""Looking: `kpi show`, `kpi checks`, `kpi url`, `kpi status`; and `kpi recheck`, which judges what is published."""
+"""Commands that read: `kpi show`, `kpi checks`, `kpi url`, `kpi status`; and `kpi recheck`."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.sql import Literal
 
-from kpi_assets_tests.cli.command import KPI, Site
+from kpi_assets_tests.cli.command import KPI, CliHarness
 from kpi_assets_tests.cli.conftest import FORMULAS, HOSTILE, Published
 
 BY_DOW = "marts.kpi_orders_by_dow"
@@ -19,18 +19,18 @@ COLUMNS = ["order_dow", "total_orders", "avg_items_per_order", "pct_orders_with_
 MANY_ORDERS = "  many_orders: {severity: warn, bad_rows: 'select * from {this} where total_orders < 100000'}\n@end */"
 
 
-def expected(kpi: Site, day: date) -> list[tuple[str, ...]]:
+def expected(kpi: CliHarness, day: date) -> list[tuple[str, ...]]:
     columns = ", ".join(f"{name}::text" for name in COLUMNS)
     return kpi.rows(f"select {columns} from {BY_DOW} where load_date = %s order by order_dow", day)
 
 
-def latest(kpi: Site) -> date:
+def latest(kpi: CliHarness) -> date:
     [(day,)] = kpi.rows("select max(load_date) from ops.published where asset = %s", BY_DOW)
     assert isinstance(day, date)
     return day
 
 
-def test_a_table_for_people_is_of_the_latest_load_date(kpi: Site, published: Published) -> None:
+def test_show_prints_the_latest_load_date_as_a_table(kpi: CliHarness, published: Published) -> None:
     said = kpi("show", "instacart", BY_DOW)
     assert said.line(BY_DOW) == f"{BY_DOW}, load_date {latest(kpi)}"
     assert said.line(*COLUMNS) == " ".join(COLUMNS)
@@ -38,26 +38,26 @@ def test_a_table_for_people_is_of_the_latest_load_date(kpi: Site, published: Pub
     assert [row.replace(",", "") for row in rows] == [" ".join(row) for row in expected(kpi, latest(kpi))]
 
 
-def test_another_load_date_as_csv(kpi: Site, published: Published) -> None:
+def test_another_load_date_is_shown_as_csv(kpi: CliHarness, published: Published) -> None:
     said = kpi("show", "instacart", BY_DOW, "--load-date", published.day, "--format", "csv")
     assert list(csv.reader(io.StringIO(said.out))) == [COLUMNS, *map(list, expected(kpi, published.day))]
     assert said.err == ""
 
 
-def test_json_is_a_list_of_objects(kpi: Site, published: Published) -> None:
+def test_json_is_a_list_of_objects(kpi: CliHarness, published: Published) -> None:
     said = kpi("show", "instacart", BY_DOW, "--load-date", published.day, "--format", "json")
     found = json.loads(said.out)
     assert [tuple(str(row[name]) for name in COLUMNS) for row in found] == expected(kpi, published.day)
     assert [list(row) for row in found] == [COLUMNS] * 7
 
 
-def test_a_long_table_says_how_much_of_it_is_shown(kpi: Site, published: Published) -> None:
+def test_a_long_table_says_how_much_of_it_is_shown(kpi: CliHarness, published: Published) -> None:
     said = kpi("show", "instacart", "marts.dim_products", "--load-date", published.day, "--limit", 3)
     assert said.line("of 1,201 rows") == "3 of 1,201 rows: --limit and --format csv show more."
     assert len([line for line in said.out.splitlines() if line.strip()[:1].isdigit()]) == 3 + 1
 
 
-def test_a_long_text_is_shown_as_an_excerpt_and_exported_whole(kpi: Site, published: Published) -> None:
+def test_a_long_text_is_shown_as_an_excerpt_and_exported_whole(kpi: CliHarness, published: Published) -> None:
     words = ("show", "instacart", "marts.dim_products", "--load-date", published.day, "--limit", 1)
     change = "update marts.dim_products set product_name = {} where load_date = '{}' and product_id = 1"
     [(name,)] = kpi.rows(
@@ -73,7 +73,7 @@ def test_a_long_text_is_shown_as_an_excerpt_and_exported_whole(kpi: Site, publis
     assert "y" * 5000 in exported.out
 
 
-def test_rows_of_low_volume_are_shown_where_somebody_asks_for_them(kpi: Site, published: Published) -> None:
+def test_rows_of_low_volume_are_shown_only_with_the_option_all(kpi: CliHarness, published: Published) -> None:
     name, words = "marts.kpi_products_reorder", ("--load-date", published.day, "--format", "json")
     counts = (
         "select count(*), count(*) filter (where is_low_volume) from marts.kpi_products_reorder where load_date = %s"
@@ -90,19 +90,21 @@ def test_rows_of_low_volume_are_shown_where_somebody_asks_for_them(kpi: Site, pu
     assert (len(everything), sum(row["is_low_volume"] for row in everything), said.err) == (rows, low, "")
 
 
-def exported(kpi: Site, day: date, *words: str) -> list[str]:
-    """The names of aisles as CSV, byte by byte: a pipe that is read as text would change line ends."""
+def exported(kpi: CliHarness, day: date, *words: str) -> list[str]:
+    """Return the names of aisles as CSV in bytes, because reading the pipe as text would change line ends."""
     command = [KPI, "show", "instacart", "raw.aisles", "--load-date", str(day), "--format", "csv", *words]
     done = subprocess.run(command, env=kpi.environment, cwd=kpi.folder, stdout=subprocess.PIPE, check=True)
     return [name for _, name in csv.reader(io.StringIO(done.stdout.decode(), newline=""))][1:]
 
 
-def test_csv_holds_what_is_stored_and_formulas_are_made_harmless_for_whom_asks(kpi: Site, published: Published) -> None:
+def test_csv_holds_the_stored_values_and_escapes_formulas_only_with_the_option(
+    kpi: CliHarness, published: Published
+) -> None:
     stored = [
         name
         for (name,) in kpi.rows("select aisle from raw.aisles where load_date = %s order by aisle_id", published.day)
     ]
-    assert stored[: len(HOSTILE)] == HOSTILE, "what is stored is what was delivered"
+    assert stored[: len(HOSTILE)] == HOSTILE, "the stored values are the delivered ones"
     assert exported(kpi, published.day) == stored
     harmless = [*(f"'{name}" for name in FORMULAS), *stored[len(FORMULAS) :]]
     assert exported(kpi, published.day, "--no-formulas") == harmless
@@ -114,14 +116,14 @@ def test_csv_holds_what_is_stored_and_formulas_are_made_harmless_for_whom_asks(k
     assert "--no-formulas" in kpi("show", "--help").out
 
 
-def test_what_is_not_published_cannot_be_shown(kpi: Site, published: Published) -> None:
+def test_what_is_not_published_cannot_be_shown(kpi: CliHarness, published: Published) -> None:
     kpi.fails(
         f"{BY_DOW} of 2025-01-01 is not published in the home {kpi.home}: land and run the load_date first.",
         *("show", "instacart", BY_DOW, "--load-date", "2025-01-01"),
     )
 
 
-def test_a_pipeline_of_which_nothing_is_published(kpi: Site, sql: Path) -> None:
+def test_a_pipeline_without_any_publish_says_so(kpi: CliHarness, sql: Path) -> None:
     (sql / "instacart").rename(sql / "grocery")
     environment = {"KPI_SQL_DIR": str(sql)}
     kpi.fails(
@@ -136,7 +138,7 @@ def test_a_pipeline_of_which_nothing_is_published(kpi: Site, sql: Path) -> None:
     )
 
 
-def test_checks_are_shown_with_status_metric_threshold_and_what_was_found(kpi: Site, published: Published) -> None:
+def test_checks_are_shown_with_status_metric_threshold_and_message(kpi: CliHarness, published: Published) -> None:
     said = kpi.process("checks", "instacart", "--load-date", published.day)
     assert said.line("table", "check", "status") == "table check status metric threshold what was found"
     assert said.line("marts.fact_orders reconcile ") == (
@@ -157,7 +159,7 @@ def test_checks_are_shown_with_status_metric_threshold_and_what_was_found(kpi: S
     )
 
 
-def test_a_recheck_judges_what_is_published_and_builds_nothing(kpi: Site, published: Published, sql: Path) -> None:
+def test_a_recheck_checks_published_rows_and_builds_nothing(kpi: CliHarness, published: Published, sql: Path) -> None:
     before = kpi.published(published.day)
     words = ("recheck", "instacart", "--load-date", published.day)
 
@@ -192,14 +194,14 @@ def test_a_recheck_judges_what_is_published_and_builds_nothing(kpi: Site, publis
     assert kpi.published(published.day) == before
 
 
-def test_a_recheck_of_what_is_not_published(kpi: Site, published: Published) -> None:
+def test_a_recheck_of_a_load_date_that_is_not_published_is_an_error(kpi: CliHarness, published: Published) -> None:
     kpi.fails(
         f"Nothing of instacart is published for 2025-01-01 in the home {kpi.home}: run that load_date first.",
         *("recheck", "instacart", "--load-date", "2025-01-01"),
     )
 
 
-def test_the_url_opens_the_database(kpi: Site, published: Published) -> None:
+def test_the_url_opens_the_database(kpi: CliHarness, published: Published) -> None:
     with psycopg.connect(kpi.process("url", "instacart").out.strip()) as connection:
         assert connection.info.dbname == "instacart"
         assert connection.execute(
@@ -207,7 +209,7 @@ def test_the_url_opens_the_database(kpi: Site, published: Published) -> None:
         ).fetchone() == (2000,)
 
 
-def test_the_reader_s_url_opens_marts_and_ops_and_nothing_else(kpi: Site, published: Published) -> None:
+def test_the_reader_s_url_opens_marts_and_ops_and_nothing_else(kpi: CliHarness, published: Published) -> None:
     with psycopg.connect(kpi("url", "instacart", "--reader").out.strip(), autocommit=True) as reader:
         assert reader.info.user == "kpi_reader"
         for query in (f"select 1 from {BY_DOW}_latest", f"select 1 from {BY_DOW}", "select 1 from ops.publishes"):
@@ -223,7 +225,7 @@ def test_the_reader_s_url_opens_marts_and_ops_and_nothing_else(kpi: Site, publis
                 reader.execute(statement)
 
 
-def test_the_reader_s_url_of_a_server_of_one_s_own_is_one_s_own_business(kpi: Site) -> None:
+def test_on_a_named_server_the_reader_s_url_is_left_to_its_owner(kpi: CliHarness) -> None:
     kpi.fails(
         "KPI_POSTGRES_URL names your own server: grant kpi_reader to a login of yours, and use that.",
         *("url", "instacart", "--reader"),

@@ -1,6 +1,6 @@
-"""A run that is stopped: by Ctrl-C it ends in order, by SIGKILL the next run closes what it left open.
+"""A stopped run: after Ctrl-C it shuts down cleanly; after SIGKILL the next run closes what it left open.
 
-Either way the server does not go on with what it was doing.
+In both cases its statement on the server ends too.
 """
 
 import logging
@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from kpi_assets.cli.runner import StoppedError, failures_of
-from kpi_assets_tests.cli.command import Said, Site
+from kpi_assets_tests.cli.command import CliHarness, Output
 from kpi_assets_tests.cli.conftest import Published
 from kpi_assets_tests.machine import HOURS, eventually
 
@@ -31,14 +31,14 @@ KEPT = "error: Stopped: what is published already stays; run the load_date again
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _landed(kpi: Site, published: Published) -> None:
+def _landed(kpi: CliHarness, published: Published) -> None:
     for day in (DAY, NEXT):
-        kpi.lay(day, kpi.sample(day, 300))
+        kpi.upload(day, kpi.sample(day, 300))
 
 
 @contextmanager
-def stopped(kpi: Site, how: signal.Signals, *words: object) -> Iterator[tuple[str, Said]]:
-    """A call that is stopped while raw.orders waits to be published; gives the run's id and what it said."""
+def stopped(kpi: CliHarness, how: signal.Signals, *words: object) -> Iterator[tuple[str, Output]]:
+    """Stop a call while raw.orders waits to be published; yield the id of the run and the output."""
     with psycopg.connect(kpi.url()) as reader:
         reader.execute("lock table ops.publishes in share mode")
         with kpi.start(*words) as process:
@@ -55,15 +55,15 @@ def stopped(kpi: Site, how: signal.Signals, *words: object) -> Iterator[tuple[st
                 process.wait(20)
                 reader.rollback()
             out, err = process.communicate(timeout=60)
-        yield run_id, Said(process.returncode, out, err)
+        yield run_id, Output(process.returncode, out, err)
 
 
-def dagster_status(kpi: Site, run_id: str) -> str:
+def dagster_status(kpi: CliHarness, run_id: str) -> str:
     [(status,)] = kpi.rows("select status from runs where run_id = %s", run_id, database="dagster")
     return str(status)
 
 
-def test_killed_midway_the_next_run_closes_it_as_failed_and_publishes(kpi: Site) -> None:
+def test_after_a_kill_the_next_run_closes_the_killed_one_as_failed_and_publishes(kpi: CliHarness) -> None:
     words = ("run", "instacart", "--load-date", DAY, "--select", "+raw.orders")
     with stopped(kpi, signal.SIGKILL, *words) as (killed, said):
         assert said.code == -signal.SIGKILL
@@ -80,7 +80,7 @@ def test_killed_midway_the_next_run_closes_it_as_failed_and_publishes(kpi: Site)
     assert kpi.rows("select count(*) from ops.pipeline_runs where status = 'running'") == [(0,)]
 
 
-def test_ctrl_c_ends_a_backfill_in_order_and_not_only_its_load_date(kpi: Site) -> None:
+def test_ctrl_c_ends_a_whole_backfill_and_not_only_its_load_date(kpi: CliHarness) -> None:
     before = kpi.published(DAY)
     words = ("backfill", "instacart", "--from", DAY, "--to", NEXT, "--select", "+raw.orders")
     with stopped(kpi, signal.SIGINT, *words) as (run_id, said):
@@ -94,11 +94,11 @@ def test_ctrl_c_ends_a_backfill_in_order_and_not_only_its_load_date(kpi: Site) -
     ]
     assert dagster_status(kpi, run_id) in {"FAILURE", "CANCELED"}
     assert kpi.published(DAY) == before
-    assert kpi.published(NEXT) == {}, "the next load_date was not begun"
+    assert kpi.published(NEXT) == {}, "the next load_date was not started"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_the_server_does_not_go_on_without_us(kpi: Site, sql: Path, how: signal.Signals) -> None:
+def test_the_statement_on_the_server_ends_with_the_command(kpi: CliHarness, sql: Path, how: signal.Signals) -> None:
     before = kpi.published(DAY).get("stg.stg_orders")
     file = sql / "instacart/stg/stg_orders.sql"
     file.write_text(f"{file.read_text()}    and {HOURS}\n")
@@ -125,14 +125,14 @@ def test_the_server_does_not_go_on_without_us(kpi: Site, sql: Path, how: signal.
     eventually(lambda: kpi.rows(sessions) == [])
     assert kpi.published(DAY).get("stg.stg_orders") == before
 
-    kpi(*words)  # nothing holds its lock
+    kpi(*words)  # no lock is left
     assert kpi.published(DAY)["stg.stg_orders"] != before
     left = "relnamespace = 'builds'::regnamespace and relname ~ '^stg__stg_orders__20250401__' and not relispartition"
     assert kpi.rows(f"select relname from pg_class where relkind in ('r', 'p') and {left}") == []
 
 
 def stopped_at(event_type: str) -> dg.ExecuteInProcessResult:
-    """What came of a run that was stopped while Dagster wrote its first event of a kind."""
+    """Execute a run that is stopped while Dagster writes the first event of the type."""
 
     class Stop(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -154,18 +154,18 @@ def stopped_at(event_type: str) -> dg.ExecuteInProcessResult:
 
 
 @pytest.mark.parametrize(("event_type", "steps_that_failed"), [("PIPELINE_START", 0), ("STEP_START", 1)])
-def test_a_run_is_stopped_whether_or_not_a_step_is_under_way(event_type: str, steps_that_failed: int) -> None:
+def test_a_run_is_stopped_during_a_step_or_between_steps(event_type: str, steps_that_failed: int) -> None:
     ran = stopped_at(event_type)
     assert sum(event.is_step_failure for event in ran.all_events) == steps_that_failed
     with pytest.raises(StoppedError, match=KEPT.removeprefix("error: ").strip()):
         failures_of(ran.job_def.name, ran.all_events)
 
 
-def test_ctrl_c_outside_of_a_run_says_so(kpi: Site, tmp_path: Path) -> None:
+def test_ctrl_c_outside_of_a_run_is_one_sentence(kpi: CliHarness, tmp_path: Path) -> None:
     words = ("--load-date", DAY, "--orders", 3_000_000, "--out", tmp_path)
     with kpi.start("sample", "instacart", *words) as process:
         eventually((tmp_path / ".partial").exists)
-        for _ in range(5):  # numpy swallows one now and then; whoever sees nothing happen presses the keys again
+        for _ in range(5):  # numpy sometimes swallows the signal, so a person presses the keys again
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 out, err = process.communicate(timeout=4)

@@ -1,4 +1,4 @@
-"""`kpi enable` and `kpi disable`: a new pipeline runs nothing by itself until somebody says so."""
+"""`kpi enable` and `kpi disable`: a new pipeline starts no runs by itself until somebody enables it."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from kpi_assets_tests.cli import small as shared
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.cli.small import FIRST, write_sql
 from kpi_assets_tests.pipeline_harness import GOOD
 
-NAME, BUCKET = "switched", "kpi-switched"  # its own, whose load_dates no other test builds
+NAME, BUCKET = "switched", "kpi-switched"  # its own bucket, whose load_dates no other test builds
 SENSOR, DAILY = f"{NAME}_sensor", f"{NAME}_daily"
 OFF = f"{NAME}: automation is off: `kpi enable {NAME}` switches it on."
 
 
 @pytest.fixture
-def small(kpi: Site, tmp_path: Path) -> dict[str, str]:
-    """The environment of a small pipeline, of which two load_dates have landed."""
+def small(kpi: CliHarness, tmp_path: Path) -> dict[str, str]:
+    """The environment of a small pipeline with two landed load_dates."""
     (write_sql(tmp_path) / shared.NAME).rename(tmp_path / NAME)
     path = tmp_path / NAME / "pipeline.yaml"
     path.write_text(path.read_text().replace(shared.BUCKET, BUCKET))
@@ -28,8 +28,8 @@ def small(kpi: Site, tmp_path: Path) -> dict[str, str]:
     return {"KPI_SQL_DIR": str(tmp_path)}
 
 
-def test_it_is_off_until_it_is_enabled_and_says_what_it_did_and_what_is_to_come(
-    kpi: Site, small: dict[str, str]
+def test_a_pipeline_is_off_until_it_is_enabled_and_the_command_says_what_follows(
+    kpi: CliHarness, small: dict[str, str]
 ) -> None:
     assert kpi("status", **small).line("automation is") == OFF
     to_come = "To be built now: 2 load_dates, 2 new.\nNo daemon runs: automation begins with `kpi up`.\n"
@@ -50,8 +50,8 @@ def test_it_is_off_until_it_is_enabled_and_says_what_it_did_and_what_is_to_come(
     assert kpi("status", **small).line("automation is") == OFF
 
 
-def test_what_pipeline_yaml_says_holds_until_somebody_says_otherwise(
-    kpi: Site, small: dict[str, str], tmp_path: Path
+def test_pipeline_yaml_decides_until_somebody_enables_or_disables_the_pipeline(
+    kpi: CliHarness, small: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / NAME / "pipeline.yaml"
     path.write_text(path.read_text() + "automation: {start: schedule}\n")
@@ -68,7 +68,7 @@ def test_what_pipeline_yaml_says_holds_until_somebody_says_otherwise(
     assert kpi("status", **environment).line("automation is").startswith("planned: automation is off: ")
 
 
-def test_a_pipeline_that_there_is_not(kpi: Site, small: dict[str, str]) -> None:
+def test_an_unknown_pipeline_is_wrong_usage(kpi: CliHarness, small: dict[str, str]) -> None:
     for command in ("enable", "disable"):
         kpi.fails(
             f"There is no pipeline 'x' in {small['KPI_SQL_DIR']}: there is {NAME}.", command, "x", code=2, **small

@@ -1,4 +1,4 @@
-"""Wrong usage: exit 2 and one sentence, before any server is asked."""
+"""Wrong usage is one sentence and exit code 2, before the command connects to a server."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from kpi_assets.cli.app import app
 from kpi_assets.cli.selection import parents_of
-from kpi_assets_tests.cli.command import KPI, SQL, Kpi, Said, Site, plain_environment
+from kpi_assets_tests.cli.command import KPI, SQL, CliHarness, Kpi, Output, plain_environment
 from kpi_assets_tests.shipped import PIPELINE
 
 NAMES = ", ".join(parents_of(PIPELINE))
@@ -20,7 +20,7 @@ TABLES = ", ".join(name for name in NAMES.split(", ") if not name.startswith("s3
 RUN = ["run", "instacart", "--load-date"]
 PERCENT = "with what is not a letter or digit in the password percent-encoded"
 
-# Name -> the words, the environment, and the sentence.
+# Name -> the arguments, the environment, and the sentence.
 WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "an unknown pipeline": (
         ["run", "shop", "--load-date", "2025-06-01"],
@@ -96,8 +96,8 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 
 @pytest.fixture(scope="module")
-def nowhere(kpi: Site) -> Kpi:
-    """The command where every server is named and none is there: a call that asked one would fail with exit 1."""
+def nowhere(kpi: CliHarness) -> Kpi:
+    """The command with settings that name servers that do not exist: a call that connects would exit with 1."""
     return Kpi(
         kpi.home,
         kpi.folder,
@@ -107,10 +107,10 @@ def nowhere(kpi: Site) -> Kpi:
 
 
 @pytest.fixture(scope="module")
-def answers(nowhere: Kpi) -> Mapping[str, Said]:
-    """What each wrong call said."""
+def answers(nowhere: Kpi) -> Mapping[str, Output]:
+    """The output of each wrong call."""
 
-    def call(name: str) -> Said:
+    def call(name: str) -> Output:
         words, environment, _ = WRONG[name]
         return nowhere(*words, code=2, **environment)
 
@@ -119,14 +119,14 @@ def answers(nowhere: Kpi) -> Mapping[str, Said]:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_usage_is_one_sentence(answers: Mapping[str, Said], name: str) -> None:
+def test_wrong_usage_is_one_sentence(answers: Mapping[str, Output], name: str) -> None:
     _, _, sentence = WRONG[name]
     said = answers[name]
     *before, last = said.err.splitlines()
     assert last.startswith(sentence)
     assert before == [] or before[0].startswith("Usage: kpi ")
     assert said.out == ""
-    assert "same@" not in said.err, "no part of a password"
+    assert "same@" not in said.err, "no part of a password is shown"
 
 
 def test_a_stack_trace_is_shown_when_asked_for(nowhere: Kpi) -> None:
@@ -136,7 +136,7 @@ def test_a_stack_trace_is_shown_when_asked_for(nowhere: Kpi) -> None:
 
 
 @pytest.mark.parametrize("name", ["", *sorted(get_command(app).commands)])  # type: ignore[attr-defined]
-def test_help_cuts_no_sentence(name: str) -> None:
+def test_no_sentence_of_the_help_is_cut(name: str) -> None:
     shown = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], env={"COLUMNS": "80"}).output
     assert max(map(len, shown.splitlines())) <= 80
     assert "...\n" not in shown.partition("\n")[2]
@@ -146,7 +146,7 @@ def test_help_cuts_no_sentence(name: str) -> None:
         assert [doc for doc in docs if doc not in told] == []
 
 
-def test_faults_are_listed_without_a_load_date_and_a_folder(nowhere: Kpi) -> None:
+def test_faults_are_listed_without_a_load_date_or_a_folder(nowhere: Kpi) -> None:
     listed = nowhere("sample", "instacart", "--fault", "list").out
     assert "duplicate_line" in listed
     for words, missing in ((["--out", "x"], "--load-date"), (["--load-date", "2025-06-01"], "--out")):
@@ -171,14 +171,14 @@ def test_help_names_every_command(nowhere: Kpi) -> None:
 
 
 def imported_by(*words: str) -> set[str]:
-    """The packages that a command has imported when it ends."""
+    """Return the packages that a command has imported when it ends."""
     call = f"sys.argv[1:] = {list(words)!r}; from kpi_assets.cli import main"
     script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); {call}; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-def test_help_is_answered_before_anything_is_imported_that_takes_long() -> None:
+def test_help_is_printed_before_any_slow_import() -> None:
     slow = {"dagster", "boto3", "botocore", "psycopg", "sqlglot", "pandas", "numpy", "pydantic", "yaml"}
     for words in (["--help"], ["--version"], []):
         found = imported_by(*words)
@@ -213,8 +213,8 @@ def test_a_shell_completes_commands_pipelines_and_options(words: str, completed:
     assert done.stdout.split() == completed
 
 
-def test_a_fork_is_told_what_a_process_is(nowhere: Kpi) -> None:
-    """Most tests of commands call a fork; what they see there is what a shell sees."""
+def test_a_forked_call_prints_the_same_as_a_process(nowhere: Kpi) -> None:
+    """Most tests of commands call a fork; its output must be the one that a shell shows."""
     for words, code in (
         (["--help"], 0),
         (["sample", "instacart", "--fault", "list"], 0),

@@ -1,6 +1,6 @@
 """The services of deploy/compose.yaml as processes of this machine: their commands, environment, secrets and checks.
 
-What a container would give is put in place of it: folders, free ports, and loopback for the names of services. Postgres
+Folders, free ports and loopback take the place of what a container gives. Postgres
 is the embedded one. Its administrator may create roles and databases, and is no superuser.
 """
 
@@ -21,7 +21,7 @@ from psycopg import Connection
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import CHECKOUT
-from kpi_assets_tests.cli.command import Kpi, Said
+from kpi_assets_tests.cli.command import Kpi, Output
 from kpi_assets_tests.machine import eventually, free_port
 
 DEPLOY = CHECKOUT / "deploy"
@@ -32,14 +32,14 @@ DATABASE = "instacart"
 
 
 def image_environment() -> dict[str, str]:
-    """What the last stage of the Dockerfile sets."""
+    """Return the environment that the last stage of the Dockerfile sets."""
     stage = (DEPLOY / "Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
     [words] = [line.removeprefix("ENV ").split() for line in stage.splitlines() if line.startswith("ENV ")]
     return dict(word.split("=", 1) for word in words)  # type: ignore[misc]
 
 
 class Deployment(Kpi):
-    """What compose.yaml describes, on a server on which nothing of kpi_assets is yet."""
+    """The services that compose.yaml describes, on a server that holds nothing of kpi_assets yet."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack, self.root = stack, folder
@@ -74,12 +74,12 @@ class Deployment(Kpi):
         self.secrets = [admin, urlsplit(self.secret("kpi_postgres_url")).password or "", self.secret("kpi_ui_token")]
 
     def run_secrets(self, folder: Path) -> str:
-        """What make-secrets.sh says."""
+        """Run make-secrets.sh; return its output."""
         return subprocess.run([DEPLOY / "make-secrets.sh", folder], check=True, capture_output=True, text=True).stdout
 
     @property
     def postgres_version(self) -> str:
-        """As 18.4."""
+        """Return the version of the server, such as 18.4."""
         with self.session(database="postgres") as session:
             return f"{session.info.server_version // 10000}.{session.info.server_version % 10000}"
 
@@ -94,7 +94,7 @@ class Deployment(Kpi):
         (to / name).write_text(self.translated((DEPLOY / name).read_text()).replace("host: code", "host: 127.0.0.1"))
 
     def translated(self, text: str) -> str:
-        """The text of a container as one of this machine."""
+        """Replace the paths and host names of containers in a text by those of this machine."""
         for there, here in self.paths.items():
             text = text.replace(there, str(here))
         for there, here in self.ports.items():
@@ -104,13 +104,13 @@ class Deployment(Kpi):
         return text.replace("$$", "$")
 
     def environment_of(self, service: str) -> dict[str, str]:
-        """What the image and compose.yaml set, and nothing else of kpi_assets or AWS."""
+        """Return the environment that image and compose.yaml set, without any other setting of kpi_assets or AWS."""
         set_here = {**image_environment(), **COMPOSE["services"][service].get("environment", {})}
         translated = {name: self.translated(value) for name, value in set_here.items()}
         return {**translated, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
     def spawn(self, service: str, words: Sequence[str] | None = None) -> "subprocess.Popen[bytes]":
-        """A service's process, or another one in its place."""
+        """Start the process of a service, or another command in its environment."""
         found = COMPOSE["services"][service]
         command = [*found.get("entrypoint", []), *found["command"]] if words is None else words
         log = (self.root / f"{service}.log").open("ab")
@@ -127,14 +127,14 @@ class Deployment(Kpi):
         self.processes[service] = self.spawn(service)
 
     def is_healthy(self, service: str) -> bool:
-        """What the service's own health check says."""
+        """Run the health check of the service; return whether it passes."""
         assert self.processes[service].poll() is None, (self.root / f"{service}.log").read_text()
         kind, *words = COMPOSE["services"][service]["healthcheck"]["test"]
         assert kind == "CMD"
         return self.spawn(service, words).wait(60) == 0
 
     def await_s3(self) -> None:
-        """Its check is netcat's, which a developer's machine need not have."""
+        """Wait for S3 without its health check, which needs netcat."""
 
         def listens() -> bool:
             with socket.socket() as probe:
@@ -142,14 +142,14 @@ class Deployment(Kpi):
 
         eventually(listens)
 
-    def bootstrap(self, code: int = 0, **environment: str) -> Said:
-        """`kpi bootstrap` as the service of that name runs it."""
+    def bootstrap(self, code: int = 0, **environment: str) -> Output:
+        """Run `kpi bootstrap` as the service of that name does."""
         said = self(*COMPOSE["services"]["bootstrap"]["command"][1:], code=code, **environment)
-        return Said(said.code, " ".join(said.out.split()), said.err)
+        return Output(said.code, " ".join(said.out.split()), said.err)
 
     @property
     def s3(self) -> Any:
-        """A client with the keys of the deployment."""
+        """Return a client with the keys of the deployment."""
         session = boto3.Session()
         keys = dict(line.split(" = ") for line in self.secret("aws_credentials").splitlines()[1:])
         return session.client(
@@ -157,7 +157,7 @@ class Deployment(Kpi):
         )
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """The rows of a query, as the superuser."""
+        """Return the rows of a query, as the superuser."""
         with self.session() as connection:
             return connection.execute(query.encode(), values or None).fetchall()
 
@@ -167,12 +167,12 @@ class Deployment(Kpi):
             connection.execute(statement.encode())
 
     def url_as(self, login: str, password: str) -> str:
-        """The URL of another login; both are percent-encoded."""
+        """Return the URL of another login; both arguments are percent-encoded."""
         return f"postgresql://{login}:{password}{self.place}/postgres"
 
     @contextmanager
     def session(self, url: str | None = None, database: str = DATABASE) -> Iterator[Connection[Any]]:
-        """A session of the superuser, or of the login of a URL."""
+        """Open a session of the superuser, or of the login of a URL."""
         with psycopg.connect(url or self.superuser, dbname=database, autocommit=True) as connection:
             yield connection
 
@@ -182,7 +182,7 @@ class Deployment(Kpi):
 
 @contextmanager
 def deployed(folder: Path) -> Iterator[Deployment]:
-    """Postgres and S3 of a deployment, as `docker compose up` first starts them; whatever else was started ends too."""
+    """Yield a deployment with Postgres and S3, as `docker compose up` starts them; stop all processes at the end."""
     with Stack(folder / "home", s3=False) as stack, ExitStack() as ending:
         deployment = Deployment(stack, folder)
 
@@ -192,7 +192,7 @@ def deployed(folder: Path) -> Iterator[Deployment]:
             for process in deployment.processes.values():
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(20)
-                process.kill()  # as Docker does with what does not end when it is asked to; a busy code server may not
+                process.kill()  # as Docker does with a service that ignores SIGTERM, such as a busy code server
                 process.wait()
 
         ending.callback(end)

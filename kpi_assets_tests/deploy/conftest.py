@@ -1,4 +1,4 @@
-"""One deployment for all tests of this folder, as compose.yaml says; a day is landed, and run through its web UI."""
+"""One deployment for all tests of this folder, as compose.yaml describes it; a day is landed and run in its web UI."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SERVICES = ("code", "web", "daemon")
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of bringing the deployment up and running a day."""
+    """The started deployment and the outcome of a day that it ran."""
 
     bootstrap: str
     landed: list[str]
@@ -26,25 +26,25 @@ class Ran:
 
 
 @pytest.fixture(scope="package")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The deployment before anything but its servers was started."""
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The deployment, of which only Postgres and S3 are started."""
     with deployed(tmp_path_factory.mktemp("deploy")) as deployment:
         yield deployment
 
 
 @pytest.fixture(scope="package")
-def ran(site: Deployment) -> Ran:
-    """Bootstrapped, all services healthy, and a day landed by the command and launched in the web UI."""
-    admin = {"KPI_ADMIN_POSTGRES_URL": site.secret("kpi_admin_postgres_url")}
-    said = site.bootstrap(**admin)
-    site.start_service("code")
-    site.start_service("web")
-    files = site.folder / "day"
+def ran(deployment: Deployment) -> Ran:
+    """The deployment after bootstrap, with healthy services, and a day that was landed and launched in the web UI."""
+    admin = {"KPI_ADMIN_POSTGRES_URL": deployment.secret("kpi_admin_postgres_url")}
+    said = deployment.bootstrap(**admin)
+    deployment.start_service("code")
+    deployment.start_service("web")
+    files = deployment.folder / "day"
     GENERATORS["instacart"].write(files, load_date=DAY, orders=1000, seed=1)
-    landed = site("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
-    eventually(lambda: site.is_healthy("web"), 60)
-    site.start_service("daemon")
+    landed = deployment("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
+    eventually(lambda: deployment.is_healthy("web"), 60)
+    deployment.start_service("daemon")
     for service in ("code", "daemon"):
-        eventually(lambda service=service: site.is_healthy(service), 60)
-    web = Web(f"http://127.0.0.1:{site.ports['3000']}", site.environment, site.secret("kpi_ui_token"))
-    return Ran(said.out, landed, web.materialise(str(DAY)), web)
+        eventually(lambda service=service: deployment.is_healthy(service), 60)
+    web = Web(f"http://127.0.0.1:{deployment.ports['3000']}", deployment.environment, deployment.secret("kpi_ui_token"))
+    return Ran(said.out, landed, web.materialize(str(DAY)), web)

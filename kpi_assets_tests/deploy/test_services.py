@@ -1,4 +1,4 @@
-"""The deployment as a whole: its services are healthy by their own checks, run a day, and keep their secrets."""
+"""The whole deployment: its services are healthy by their own checks, run a day, and keep their secrets."""
 
 import re
 import urllib.request
@@ -14,15 +14,17 @@ from kpi_assets_tests.deploy.compose import Deployment
 from kpi_assets_tests.deploy.conftest import SERVICES, Ran
 
 
-def test_a_day_that_is_landed_by_the_command_and_launched_in_the_ui_is_published(site: Deployment, ran: Ran) -> None:
+def test_a_day_that_is_landed_by_the_command_and_launched_in_the_ui_is_published(
+    deployment: Deployment, ran: Ran
+) -> None:
     assert [line.split()[0] for line in ran.landed] == ["landed"] * 5
     assert ran.status == "SUCCESS"
-    assert ran.web.materialised("marts.kpi_orders_by_dow") == ["2025-06-01"]
-    shown = site("show", "instacart", "marts.kpi_orders_by_dow", "--format", "csv").out.splitlines()
+    assert ran.web.materialized("marts.kpi_orders_by_dow") == ["2025-06-01"]
+    shown = deployment("show", "instacart", "marts.kpi_orders_by_dow", "--format", "csv").out.splitlines()
     assert sum(int(line.split(",")[1]) for line in shown[1:]) == 1000
 
 
-def test_the_web_ui_asks_for_the_token_and_does_not_answer_to_other_names(site: Deployment, ran: Ran) -> None:
+def test_the_web_ui_asks_for_the_token_and_does_not_answer_to_other_names(deployment: Deployment, ran: Ran) -> None:
     def status(path: str, **headers: str) -> int:
         request = urllib.request.Request(f"{ran.web.address}{path}", headers=headers)
         try:
@@ -32,45 +34,47 @@ def test_the_web_ui_asks_for_the_token_and_does_not_answer_to_other_names(site: 
             return refusal.code
 
     assert status("/runs") == 401
-    assert status("/runs", Authorization=f"Bearer {site.secret('kpi_ui_token')}") == 200
-    assert status(f"/runs?token={site.secret('kpi_ui_token')}", Host="evil.example") == 421
+    assert status("/runs", Authorization=f"Bearer {deployment.secret('kpi_ui_token')}") == 200
+    assert status(f"/runs?token={deployment.secret('kpi_ui_token')}", Host="evil.example") == 421
     chart = "/kpi/chart/instacart/marts.kpi_orders_by_dow.svg"
     assert status(chart) == 401
-    assert status(chart, Authorization=f"Bearer {site.secret('kpi_ui_token')}") == 200
+    assert status(chart, Authorization=f"Bearer {deployment.secret('kpi_ui_token')}") == 200
 
 
-def test_the_run_was_a_process_of_the_code_server_whose_output_the_ui_finds(site: Deployment, ran: Ran) -> None:
-    folder = site.home / "dagster"
-    assert sorted(path.name for path in folder.iterdir()) == ["dagster.yaml", "storage"], "nothing else is written to"
+def test_a_run_is_a_process_of_the_code_server_and_the_ui_shows_its_output(deployment: Deployment, ran: Ran) -> None:
+    folder = deployment.home / "dagster"
+    assert sorted(path.name for path in folder.iterdir()) == ["dagster.yaml", "storage"], "nothing else is written"
     printed = [path.read_text() for path in (folder / "storage").glob("*/compute_logs/*.err")]
     assert any("instacart__marts__kpi_orders_by_dow" in text for text in printed)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_process_has_a_password_in_its_environment_or_command(site: Deployment, ran: Ran, service: str) -> None:
-    main = psutil.Process(site.processes[service].pid)
+def test_no_process_has_a_password_in_its_environment_or_command(
+    deployment: Deployment, ran: Ran, service: str
+) -> None:
+    main = psutil.Process(deployment.processes[service].pid)
     looked_at = [main, *main.children(recursive=True)]
     told = []
     for process in looked_at:
-        with suppress(psutil.NoSuchProcess):  # a child that ended meanwhile has neither
+        with suppress(psutil.NoSuchProcess):  # a child process that ended meanwhile has neither
             told.append(" ".join([*process.cmdline(), *map(str, process.environ().items())]))
-    assert told, "the service itself is there"
+    assert told, "the service itself was seen"
     assert all("KPI_SECRETS_DIR" in each for each in told)
-    assert [each for each in told if any(secret in each for secret in site.secrets)] == []
+    assert [each for each in told if any(secret in each for secret in deployment.secrets)] == []
 
 
-def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
-    place = f"127.0.0.1:{site.postgres_port}"
-    found = site("doctor", "--landing").out.splitlines()
-    runs = r"hold \d+ runs"  # one that publishes, and those that deliver alerts meanwhile
-    changes = (" free in ", "are free", "sensors and schedules that are on")  # what is told in numbers
+def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) -> None:
+    place = f"127.0.0.1:{deployment.postgres_port}"
+    found = deployment("doctor", "--landing").out.splitlines()
+    runs = r"hold \d+ runs"  # the session that publishes, and those that deliver alerts meanwhile
+    changes = (" free in ", "are free", "sensors and schedules that are on")  # parts of the findings that are numbers
     said = [re.sub(runs, "hold runs", line) for line in found if not any(words in line for words in changes)]
     late = "is late since 2025-06-03 12:00 UTC: its latest published load_date is 2025-06-01, and its freshness is"
     hours = "within_hours: 36, counted from that load_date's end"
     there = "all that is published (14 load_dates of tables) is there"
     look = "`kpi plan instacart` says what is not published"
     assert said == [
-        f"ok      warehouse: PostgreSQL {site.postgres_version} at {place}, as kpi_app",
+        f"ok      warehouse: PostgreSQL {deployment.postgres_version} at {place}, as kpi_app",
         "ok      warehouse: its clock and ours are less than 10 s apart",
         "ok      warehouse settings: durable, and large enough for loads",
         "ok      roles: kpi_loader, kpi_builder, kpi_reader, kpi_reviewer exist",
@@ -87,42 +91,46 @@ def test_the_doctor_finds_nothing_to_mend(site: Deployment, ran: Ran) -> None:
         "ok      dagster: its tables are of this Dagster and hold runs",
         "ok      dagster: its daemon runs",
     ]
-    assert site.s3.list_objects_v2(Bucket="kpi-instacart", Prefix="raw/.kpi-doctor/").get("Contents", []) == []
+    assert deployment.s3.list_objects_v2(Bucket="kpi-instacart", Prefix="raw/.kpi-doctor/").get("Contents", []) == []
 
 
-def test_the_doctor_says_what_a_deployment_lacks(site: Deployment, ran: Ran) -> None:
-    """Each line is of a login or a server that is not fit for work."""
+def test_the_doctor_says_what_a_deployment_lacks(deployment: Deployment, ran: Ran) -> None:
+    """Each line is about a login or a server that is not fit for the work."""
     ask = "have an administrator run `kpi bootstrap`"
-    site.execute(f"create role test_nobody login password '{site.secrets[0]}'")
-    nobody = {"KPI_POSTGRES_URL": site.url_as("test_nobody", site.secrets[0])}
-    said = site("doctor", code=1, **nobody)
+    deployment.execute(f"create role test_nobody login password '{deployment.secrets[0]}'")
+    nobody = {"KPI_POSTGRES_URL": deployment.url_as("test_nobody", deployment.secrets[0])}
+    said = deployment("doctor", code=1, **nobody)
     assert said.line("database instacart").startswith("broken database instacart: The warehouse server at")
     assert "on database 'dagster' (permission denied for database" in said.line("broken dagster")
     for database in ("instacart", "dagster"):
-        site.execute(f"grant connect on database {database} to test_nobody")
-    said = site("doctor", code=1, **nobody)
+        deployment.execute(f"grant connect on database {database} to test_nobody")
+    said = deployment("doctor", code=1, **nobody)
     assert said.line("broken dagster").startswith("broken dagster: its database cannot be used (permission denied")
     assert said.line("broken database") == (
         f"broken database instacart: test_nobody lacks kpi_loader and kpi_builder: {ask}, or grant it"
     )
-    assert site("doctor", KPI_POSTGRES_URL=site.superuser).line("advice login").startswith("advice login: kpi is a")
+    assert (
+        deployment("doctor", KPI_POSTGRES_URL=deployment.superuser)
+        .line("advice login")
+        .startswith("advice login: kpi is a")
+    )
 
 
-def test_no_log_has_a_password(site: Deployment, ran: Ran) -> None:
-    logs: list[Path] = [*site.root.glob("*.log"), *(site.home / "dagster").rglob("*.err")]
+def test_no_log_has_a_password(deployment: Deployment, ran: Ran) -> None:
+    logs: list[Path] = [*deployment.root.glob("*.log"), *(deployment.home / "dagster").rglob("*.err")]
     assert len(logs) >= 5
-    assert [path for path in logs if any(secret in path.read_text() for secret in site.secrets)] == []
+    assert [path for path in logs if any(secret in path.read_text() for secret in deployment.secrets)] == []
 
 
-def test_secrets_are_made_once(site: Deployment, tmp_path: Path) -> None:
-    made = site.root / "made"
+def test_secrets_are_made_once(deployment: Deployment, tmp_path: Path) -> None:
+    made = deployment.root / "made"
     before = {path.name: path.read_text() for path in made.iterdir()}
     secrets = ["aws_credentials", "kpi_admin_postgres_url", "kpi_postgres_url", "kpi_ui_token", "postgres_password"]
     assert sorted(before) == secrets
     assert len(before["kpi_ui_token"]) == 48
     assert (made.stat().st_mode & 0o777, {path.stat().st_mode & 0o777 for path in made.iterdir()}) == (0o700, {0o444})
-    again = site.run_secrets(made)
+    again = deployment.run_secrets(made)
     assert again == f"{made} already exists: nothing was changed.\n"
     assert {path.name: path.read_text() for path in made.iterdir()} == before
-    site.run_secrets(tmp_path / "other")
+    deployment.run_secrets(tmp_path / "other")
     assert (tmp_path / "other" / "postgres_password").read_text() != before["postgres_password"]

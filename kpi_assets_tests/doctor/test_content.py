@@ -1,4 +1,4 @@
-"""The doctor compares what is stored with the ledger and with the files."""
+"""The doctor compares the stored rows with the ledger and with the files."""
 
 import os
 import shutil
@@ -23,8 +23,8 @@ def published(lab: PipelineHarness, request: pytest.FixtureRequest) -> PipelineH
     return lab
 
 
-def told(lab: PipelineHarness, *, deep: bool = False) -> list[tuple[str, str]]:
-    """What is said of the pipeline's database, but for the version of ops."""
+def findings(lab: PipelineHarness, *, deep: bool = False) -> list[tuple[str, str]]:
+    """Return the findings about the database of the pipeline, without the one about the version of ops."""
     found = warehouse.server(lab.server, [lab.pipeline()], embedded=True, deep=deep)
     return [(each.state, each.text) for each in found if each.subject == f"database {lab.name}"][1:]
 
@@ -34,16 +34,16 @@ def execute(lab: PipelineHarness, statement: str) -> None:
         session.execute(statement.encode())
 
 
-def test_all_that_is_published_is_there(published: PipelineHarness) -> None:
+def test_the_doctor_says_that_all_published_rows_are_there(published: PipelineHarness) -> None:
     there = "all that is published (4 load_dates of tables)"
-    assert told(published) == [("ok", f"{there} is there; --deep compares the rows too")]
-    assert told(published, deep=True) == [("ok", f"{there} has the rows and checksum of the ledger")]
+    assert findings(published) == [("ok", f"{there} is there; --deep compares the rows too")]
+    assert findings(published, deep=True) == [("ok", f"{there} has the rows and checksum of the ledger")]
 
 
-def test_one_changed_value_is_found_by_its_checksum(published: PipelineHarness) -> None:
+def test_a_changed_value_is_found_by_the_checksum(published: PipelineHarness) -> None:
     execute(published, f"update raw.things set name = 'ANVIL' where thing_id = 1 and load_date = '{DAY}'")
-    assert [state for state, _ in told(published)] == ["ok"], "without --deep no row is read"
-    assert told(published, deep=True) == [
+    assert [state for state, _ in findings(published)] == ["ok"], "without --deep no row is read"
+    assert findings(published, deep=True) == [
         (
             "broken",
             "raw.things of 2025-03-01: the rows differ from what was published: somebody changed them; run it again",
@@ -53,7 +53,7 @@ def test_one_changed_value_is_found_by_its_checksum(published: PipelineHarness) 
 
 def test_a_row_that_is_gone_is_found_by_the_count(published: PipelineHarness) -> None:
     execute(published, "delete from raw.things where thing_id = 1")
-    assert told(published, deep=True) == [
+    assert findings(published, deep=True) == [
         (
             "broken",
             "raw.things of 2025-03-01: 1 rows are stored, and 2 were published: somebody changed them; run it again; "
@@ -79,7 +79,7 @@ def test_rows_that_are_gone_are_lost(published: PipelineHarness, statement: str,
     execute(published, statement)
     if "schema" in statement:
         published.prepared()
-    assert told(published) == [
+    assert findings(published) == [
         (
             "broken",
             f"the rows of raw.things {which} are gone, although the ledger says they are published: "
@@ -106,22 +106,22 @@ def test_an_object_that_rotted_is_found_by_reading_it(published: PipelineHarness
     [(state, text)] = of_objects(published)
     assert state == "broken"
     assert text.startswith(f"s3://{published.bucket}/{key} ")
-    assert [state for state, _ in told(published, deep=True)] == ["ok"], "the rows are those that were published"
+    assert [state for state, _ in findings(published, deep=True)] == ["ok"], "the rows are the published ones"
 
 
-def test_what_only_warns_is_named(published: PipelineHarness) -> None:
+def test_a_warning_is_named(published: PipelineHarness) -> None:
     published.put_things(GOOD.replace(b"feather", b"a large feather").removesuffix(b"\n"), NEXT)
     published.build("raw.things", NEXT)
-    found = [text for state, text in told(published) if state == "advice"]
+    found = [text for state, text in findings(published) if state == "advice"]
     checks = f"(a warning): `kpi checks {published.name}` prints the rows"
     assert len(found) == 1
     assert found[0].startswith("ends_with_line_end of s3.things of 2025-03-02: ")
     assert found[0].endswith(checks)
 
 
-def test_what_no_file_describes_is_named(published: PipelineHarness) -> None:
+def test_a_table_that_no_file_describes_is_named(published: PipelineHarness) -> None:
     (published.folder / "marts/weighed.sql").unlink()
-    assert told(published)[1:] == [
+    assert findings(published)[1:] == [
         (
             "advice",
             "no file describes marts.weighed (2 load_dates from 2025-03-01 to 2025-03-02, 2 rows), which readers still "

@@ -1,4 +1,4 @@
-"""The doctor in the session's own stack: each thing that can be found, and that looking changes nothing."""
+"""The doctor finds each problem, and changes nothing by looking; it runs on the servers of the test session."""
 
 import time
 from collections.abc import Iterator
@@ -36,37 +36,39 @@ def lab(lab: PipelineHarness) -> PipelineHarness:
     return lab
 
 
-def told(findings: Iterator[Finding], subject: str) -> list[tuple[str, str]]:
+def findings_about(findings: Iterator[Finding], subject: str) -> list[tuple[str, str]]:
     return [(each.state, each.text) for each in findings if each.subject == subject]
 
 
-def server(lab: PipelineHarness, subject: str, **words: Any) -> list[tuple[str, str]]:
-    return told(warehouse.server(lab.server, [lab.pipeline()], **{"embedded": True, **words}), subject)
+def server_findings(lab: PipelineHarness, subject: str, **words: Any) -> list[tuple[str, str]]:
+    return findings_about(warehouse.server(lab.server, [lab.pipeline()], **{"embedded": True, **words}), subject)
 
 
-def test_a_database_is_followed_from_before_it_is_made(lab: PipelineHarness) -> None:
+def test_a_database_is_described_from_before_it_is_created(lab: PipelineHarness) -> None:
     subject = f"database {lab.name}"
     by_itself = "the next command that needs it sets this up"
-    assert server(lab, subject) == [("ok", "it does not exist yet: the first command that needs it creates it")]
-    assert lab.in_postgres("select 1 from pg_database where datname = %s", lab.name) == [], "looking made nothing"
+    assert server_findings(lab, subject) == [
+        ("ok", "it does not exist yet: the first command that needs it creates it")
+    ]
+    assert lab.in_postgres("select 1 from pg_database where datname = %s", lab.name) == [], "the doctor created nothing"
     lab.prepared()
-    assert server(lab, subject) == [
+    assert server_findings(lab, subject) == [
         ("ok", f"ops is at version {NEWEST}, the newest"),
         ("ok", "all that is published (0 load_dates of tables) is there; --deep compares the rows too"),
     ]
     with lab.session() as session:
         session.execute("delete from ops.migrations where version = %s", [NEWEST])
         session.execute("drop schema marts cascade")
-    assert server(lab, subject) == [("ok", f"lacks the schemas marts: {by_itself}")]
+    assert server_findings(lab, subject) == [("ok", f"lacks the schemas marts: {by_itself}")]
     with lab.session() as session:
         session.execute("create schema marts")
-    assert server(lab, subject) == [
+    assert server_findings(lab, subject) == [
         ("ok", f"ops is at version {NEWEST - 1}, migrations {NEWEST} are pending: {by_itself}"),
         ("ok", f"what kpi_reader may read of marts is not what pipeline.yaml says: {by_itself}"),
     ]
     with lab.session() as session:
         session.execute("insert into ops.migrations (version, name) values (9999, '9999_of_tomorrow.sql')")
-    assert server(lab, subject) == [
+    assert server_findings(lab, subject) == [
         (
             "broken",
             f"The ops schema of {lab.name} is at version 9999, ahead of this kpi_assets ({NEWEST}): "
@@ -75,18 +77,18 @@ def test_a_database_is_followed_from_before_it_is_made(lab: PipelineHarness) -> 
     ]
 
 
-def test_a_database_of_another_encoding(lab: PipelineHarness) -> None:
+def test_a_database_with_another_encoding_is_found(lab: PipelineHarness) -> None:
     lab.in_postgres(
         f"create database {lab.name} template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
     )
-    assert server(lab, f"database {lab.name}") == [
+    assert server_findings(lab, f"database {lab.name}") == [
         ("broken", "its encoding is SQL_ASCII: drop it, and let `kpi bootstrap` create it")
     ]
 
 
 @pytest.fixture
-def ill(lab: PipelineHarness) -> Iterator[None]:
-    """A server that somebody tuned."""
+def badly_tuned(lab: PipelineHarness) -> Iterator[None]:
+    """A server with bad settings that somebody made."""
     with template.durable(lab.server):
         for change in ("max_wal_size = '100MB'", "autovacuum = off"):
             lab.in_postgres(f"alter system set {change}")
@@ -95,10 +97,12 @@ def ill(lab: PipelineHarness) -> Iterator[None]:
         lab.in_postgres("alter system reset all")
 
 
-@pytest.mark.usefixtures("ill")
-def test_settings_that_lose_or_slow(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("badly_tuned")
+def test_settings_that_lose_data_or_slow_the_server_are_found(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(warehouse, "FREE_CONNECTIONS", (0, 1000))
-    [(state, text), (free_state, free)] = server(lab, "warehouse settings")
+    [(state, text), (free_state, free)] = server_findings(lab, "warehouse settings")
     assert (state, free_state) == ("advice", "advice")
     assert text == (
         "set autovacuum = on (ops becomes slow), max_wal_size = 4GB (a load forces one checkpoint after another)"
@@ -107,10 +111,10 @@ def test_settings_that_lose_or_slow(lab: PipelineHarness, monkeypatch: pytest.Mo
         " of 100 connections are free: raise max_connections to 100, or end sessions that nobody needs"
     )
     monkeypatch.setattr(warehouse, "FREE_CONNECTIONS", (1000, 1000))
-    assert server(lab, "warehouse settings")[1][0] == "broken"
+    assert server_findings(lab, "warehouse settings")[1][0] == "broken"
 
 
-def test_a_standby_and_an_old_server_are_told() -> None:
+def test_a_standby_and_an_old_server_are_found() -> None:
     def of(version: int, *, standby: bool, pid: int = 7) -> Finding:
         answer = SimpleNamespace(fetchone=lambda: (standby, datetime.now(timezone.utc), "kpi", pid))
         info = SimpleNamespace(server_version=version, host="db", port=5432, backend_pid=7)
@@ -124,18 +128,20 @@ def test_a_standby_and_an_old_server_are_told() -> None:
     assert pooled.text.endswith(", as kpi, through a pooler that keeps a session for each client")
 
 
-def test_a_lock_whose_owner_may_be_gone(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_whose_owner_may_be_gone_is_found(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.prepared()
     subject = f"database {lab.name}"
     with connect(lab.server, lab.name, "1a2b3c4d run") as lost, connect(lab.server, lab.name, "1a2b3c4d table") as busy:
         assert locks.try_lock(lost, locks.run_lock(DAY))
-        assert [text for _, text in server(lab, subject) if "lock" in text] == [], "it may be alive"
+        assert [text for _, text in server_findings(lab, subject) if "lock" in text] == [], "the owner may be alive"
         monkeypatch.setattr(warehouse, "IDLE", 0.0)
         busy.execute("begin")
-        assert [text for _, text in server(lab, subject) if "lock" in text] == [], "another session of it works"
+        assert [text for _, text in server_findings(lab, subject) if "lock" in text] == [], (
+            "another session of the owner is busy"
+        )
         busy.execute("rollback")
         pid = lost.info.backend_pid
-        [(state, text)] = [found for found in server(lab, subject) if "lock" in found[1]]
+        [(state, text)] = [found for found in server_findings(lab, subject) if "lock" in found[1]]
         assert state == "advice"
         assert text.startswith(f"process {pid} of kpi (kpi 1a2b3c4d run) since ")
         assert text.endswith(
@@ -144,11 +150,11 @@ def test_a_lock_whose_owner_may_be_gone(lab: PipelineHarness, monkeypatch: pytes
         )
 
 
-def test_databases_that_everybody_may_enter(lab: PipelineHarness) -> None:
+def test_databases_that_everybody_may_connect_to_are_found(lab: PipelineHarness) -> None:
     lab.prepared()
     lab.in_postgres("create database open_to_all")
     try:
-        found = [text for state, text in server(lab, "roles", embedded=False) if state == "advice"]
+        found = [text for state, text in server_findings(lab, "roles", embedded=False) if state == "advice"]
         assert len(found) == 1
         assert found[0].startswith("kpi_reader may also connect to the databases ")
         assert "open_to_all" in found[0]
@@ -157,20 +163,20 @@ def test_databases_that_everybody_may_enter(lab: PipelineHarness) -> None:
         lab.in_postgres("drop database open_to_all")
 
 
-def test_rights_that_an_earlier_version_gave(lab: PipelineHarness) -> None:
+def test_rights_that_an_earlier_version_gave_are_found(lab: PipelineHarness) -> None:
     lab.prepared()
     with lab.session() as session:
         session.execute("grant select on all tables in schema ops to kpi_reader")
     by_itself = "the next command that needs it sets this up"
     told = ("ok", f"what kpi_reader may read of ops is not what pipeline.yaml says: {by_itself}")
-    assert told in server(lab, f"database {lab.name}")
+    assert told in server_findings(lab, f"database {lab.name}")
     prepare(lab.pipeline(), lab.server)
-    assert told not in server(lab, f"database {lab.name}")
+    assert told not in server_findings(lab, f"database {lab.name}")
 
 
-def test_a_superuser_of_a_named_server_is_told_how_to_be_less(lab: PipelineHarness) -> None:
-    assert server(lab, "login") == []
-    [(state, text)] = server(lab, "login", embedded=False)
+def test_a_superuser_of_a_named_server_gets_the_advice_to_use_another_login(lab: PipelineHarness) -> None:
+    assert server_findings(lab, "login") == []
+    [(state, text)] = server_findings(lab, "login", embedded=False)
     assert state == "advice"
     assert text.startswith("kpi is a superuser: set KPI_ADMIN_POSTGRES_URL to this URL")
 
@@ -187,7 +193,7 @@ def test_a_bucket_is_listed_read_and_landed_into(lab: PipelineHarness) -> None:
     subject = f"bucket {lab.bucket}"
 
     def look(*, landing: bool = True) -> list[tuple[str, str]]:
-        return told(lake.bucket(settings(), lab.pipeline(), landing=landing), subject)[1:]
+        return findings_about(lake.bucket(settings(), lab.pipeline(), landing=landing), subject)[1:]
 
     landed = ("ok", "can be landed into: a probe was put and removed")
     assert look() == [("ok", "can be listed; nothing lies below raw/things/ yet"), landed]
@@ -195,11 +201,11 @@ def test_a_bucket_is_listed_read_and_landed_into(lab: PipelineHarness) -> None:
     assert look() == [("ok", "can be listed and read below raw/things/"), landed]
     assert look(landing=False) == [("ok", "can be listed and read below raw/things/")]
     assert [entry.key for entry in lab.store.entries("")] == ["raw/things/load_date=2025-03-01/things.csv"], (
-        "the probe is gone"
+        "the probe object is deleted"
     )
 
 
-def test_a_bucket_that_is_not_there(lab: PipelineHarness) -> None:
+def test_a_bucket_that_is_not_there_is_found(lab: PipelineHarness) -> None:
     config = settings().model_copy(update={"s3_bucket": "kpi-nowhere"})
     found = list(lake.bucket(config, lab.pipeline(), landing=False))
     assert (found[-1].state, found[-1].text) == (
@@ -216,24 +222,26 @@ def test_a_bucket_that_is_not_there(lab: PipelineHarness) -> None:
         (-3600, "broken", "its clock is 3600 s behind ours: set both by NTP"),
     ],
 )
-def test_clocks(seconds: int, state: str, text: str) -> None:
+def test_a_clock_that_differs_is_found(seconds: int, state: str, text: str) -> None:
     assert clock("x", datetime.now(timezone.utc) + timedelta(seconds=seconds)) == Finding(state, "x", text)  # type: ignore[arg-type]
 
 
-def test_the_clocks_of_postgres_and_of_s3_are_looked_at(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clocks_of_postgres_and_s3_are_compared(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "SKEW", -1)
-    assert server(lab, "warehouse")[1][1].startswith("its clock is 0 s ")
-    found = told(lake.bucket(settings(), lab.pipeline(), landing=False), f"bucket {lab.bucket}")
+    assert server_findings(lab, "warehouse")[1][1].startswith("its clock is 0 s ")
+    found = findings_about(lake.bucket(settings(), lab.pipeline(), landing=False), f"bucket {lab.bucket}")
     assert found[0][0] == "broken"
     refused = settings().model_copy(update={"s3_bucket": "kpi-nowhere"})
-    assert " s " in next(lake.bucket(refused, lab.pipeline(), landing=False)).text, "also when S3 refuses"
+    assert " s " in next(lake.bucket(refused, lab.pipeline(), landing=False)).text, "also if S3 refuses the request"
 
 
 @pytest.mark.parametrize(
     ("free", "holds_data", "state"),
     [(50, True, "ok"), (5, True, "advice"), (0.5, True, "broken"), (5, False, "ok"), (0.5, False, "advice")],
 )
-def test_disk(free: float, holds_data: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_free_disk_is_found(
+    free: float, holds_data: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free * machine.GB))
     [found] = list(machine.disk(tmp_path / "not" / "made", holds_data=holds_data))
     assert found.state == state
@@ -243,13 +251,13 @@ def test_disk(free: float, holds_data: bool, state: str, tmp_path: Path, monkeyp
 
 @pytest.fixture
 def dagster(stack: Stack, tmp_path: Path) -> Any:
-    """Settings with an instance of their own home, in the session's database `dagster`."""
+    """Settings whose home has its own instance, in the database `dagster` of the test session."""
     config = settings().model_copy(update={"home": tmp_path / "home"})
     folder.prepare(config)
     return config
 
 
-def test_the_instance_without_a_daemon(dagster: Any) -> None:
+def test_an_instance_without_a_daemon_is_found(dagster: Any) -> None:
     [tables, daemon] = list(instance.instance(dagster, []))
     assert tables.state == "ok"
     assert tables.text.startswith("its tables are of this Dagster and hold ")
@@ -259,7 +267,7 @@ def test_the_instance_without_a_daemon(dagster: Any) -> None:
     )
 
 
-def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: PipelineHarness) -> None:
+def test_a_stopped_daemon_is_found_while_alerts_wait(dagster: Any, lab: PipelineHarness) -> None:
     lab.prepared()
     config = dagster.model_copy(update={"alert_log": True})
     assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
@@ -275,7 +283,7 @@ def test_a_daemon_that_does_not_run_while_alerts_wait(dagster: Any, lab: Pipelin
     assert [each.state for each in instance.instance(config, [lab.pipeline()])] == ["ok", "advice"]
 
 
-def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: PipelineHarness) -> None:
+def test_sensors_that_are_on_and_fail_are_found(dagster: Any, lab: PipelineHarness) -> None:
     pipeline = lab.pipeline()
     sensor, alerts_sensor = pipeline_sensor_of(pipeline), Starter(ALERTS, None, declared=True)
     with open_instance() as opened:
@@ -321,7 +329,7 @@ def test_sensors_that_are_on_and_do_not_do_their_work(dagster: Any, lab: Pipelin
             opened.schedule_storage.wipe()
 
 
-def test_the_instance_of_another_release(dagster: Any, lab: PipelineHarness) -> None:
+def test_an_instance_of_another_release_is_found(dagster: Any, lab: PipelineHarness) -> None:
     list(instance.instance(dagster, []))
     [(revision,)] = lab.in_postgres("select version_num from public.alembic_version", database="dagster")
     lab.in_postgres("update public.alembic_version set version_num = '5e139331e376'", database="dagster")
@@ -336,7 +344,9 @@ def test_the_instance_of_another_release(dagster: Any, lab: PipelineHarness) -> 
     )
 
 
-def test_the_instance_before_it_is_made(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instance_that_does_not_exist_yet_is_fine(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(folder, "DATABASE", "dagster_of_nobody")
     config = settings().model_copy(update={"home": tmp_path / "home"})
     assert [each.text for each in instance.instance(config, [])] == [

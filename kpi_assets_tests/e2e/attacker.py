@@ -1,4 +1,4 @@
-"""A page of another site that tries whatever a browser lets it, on a web UI into which its victim is logged in."""
+"""A page of another site that tries everything a browser allows on a web UI into which its victim is logged in."""
 
 import json
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import urlsplit
 
-NAMES = ("evil.example", "rebound.example")  # both lead to this machine
+NAMES = ("evil.example", "rebound.example")  # both resolve to this machine
 RESOLVER = "--host-resolver-rules=" + ", ".join(f"MAP {name} 127.0.0.1" for name in NAMES)
 
-# One mutation launches a run with a tag that says by which way it came; the other deletes the history of an asset.
+# One mutation launches a run with a tag that names the way it came; the other deletes the history of an asset.
 SCRIPT = """
 const launch = way => `mutation { launchPipelineExecution(executionParams: {mode: "default", runConfigData: "{}",
   executionMetadata: {tags: [{key: "attack", value: "${way}"}, {key: "dagster/partition", value: "2025-01-31"}]},
@@ -63,9 +63,9 @@ async function attack() {
 
 @contextmanager
 def attacking() -> Iterator[int]:
-    """The site, on a port of its own; its page is /?target=, and /link/… is a page with a link, as in a chat."""
+    """Serve the site on its own port; its page is /?target=, and /link/… is a page with a link, as in a chat."""
 
-    class Site(BaseHTTPRequestHandler):
+    class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if parts.path == "/link":
@@ -81,7 +81,7 @@ def attacking() -> Iterator[int]:
         def log_message(self, *words: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield server.server_port
         server.shutdown()

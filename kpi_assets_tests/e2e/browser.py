@@ -1,4 +1,4 @@
-"""A headless Chromium, as a person would use it: they read what is on the page and click on words."""
+"""A headless Chromium that is used as a person does: read the page, and click on words."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Browser:
     @classmethod
     @contextmanager
     def open(cls, address: str, folder: Path, *more: str) -> Iterator["Browser"]:
-        """With a profile in `folder`, and more words for its command line."""
+        """Start the browser with a profile in `folder` and further command-line options."""
         assert BROWSER
         assert DRIVER
         options = webdriver.ChromeOptions()
@@ -45,7 +45,7 @@ class Browser:
             *more,
         ]
         if os.geteuid() == 0:
-            words.append("--no-sandbox")  # it refuses to run as root with one
+            words.append("--no-sandbox")  # Chromium refuses to run as root with a sandbox
         for word in words:
             options.add_argument(word)
         options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
@@ -60,17 +60,17 @@ class Browser:
         self.driver.get(f"{self.address}{path}")
 
     def network(self) -> list[tuple[str, dict[str, Any]]]:
-        """What went over the network since it was asked last, as Chromium's protocol has it: (method, params)."""
+        """Return the network events since the last call, as (method, params) of Chromium's protocol."""
         entries = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [(entry["method"], entry["params"]) for entry in entries if entry["method"].startswith("Network.")]
 
     @property
     def text(self) -> str:
-        """What can be read on the page."""
+        """Return the visible text of the page."""
         return self.driver.find_element(By.TAG_NAME, "body").text
 
     def wait(self, what: str, find: Callable[[], Found]) -> Found:
-        """What `find` finds, as soon as it is true."""
+        """Wait until the result of `find` is true, and return it."""
         waiting = WebDriverWait(self.driver, PATIENCE, 0.1, ignored_exceptions=[StaleElementReferenceException])
         try:
             return waiting.until(lambda _: find())
@@ -82,7 +82,7 @@ class Browser:
         self.wait(" and ".join(words), lambda: all(word in self.text for word in words))
 
     def click(self, words: str, kind: str = "button") -> None:
-        """Click on the first thing of that kind that holds the words, as soon as it can be clicked."""
+        """Click on the first element of that kind that contains the words, as soon as it can be clicked."""
         path = f"//{kind}[contains(normalize-space(.), '{words}')]"
 
         def clicked() -> bool:
@@ -95,7 +95,7 @@ class Browser:
         self.wait(f"a {kind} {words!r}", clicked)
 
     def write(self, text: str) -> None:
-        """Write into the only field of the dialog that is open, over what is there."""
+        """Replace the text in the only field of the open dialog."""
 
         def field() -> WebElement | None:
             found = self.driver.find_elements(By.CSS_SELECTOR, ".dagster-dialog input[type=text]")
@@ -108,6 +108,6 @@ class Browser:
         found.send_keys(text, Keys.TAB)
 
     def rows(self) -> dict[str, str]:
-        """The tables' rows on the page that have a name and a value."""
+        """Return the rows of the page's tables that have a name and a value."""
         cells = [row.find_elements(By.TAG_NAME, "td") for row in self.driver.find_elements(By.TAG_NAME, "tr")]
         return {pair[0].text: pair[1].text for pair in cells if len(pair) == 2}

@@ -9,6 +9,6 @@ from kpi_assets_tests.e2e.web import Web
 
 @pytest.fixture(scope="package")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """`kpi up`; what runs there is what the tests launch."""
+    """A running `kpi up` that starts no runs by itself."""
     with Web.open(tmp_path_factory.mktemp("web")) as started:
         yield started

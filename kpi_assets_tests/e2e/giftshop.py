@@ -1,6 +1,6 @@
-"""A shop's deliveries of 46 days as real ones are: no Saturdays, quiet Sundays, Christmas, names as they were typed in.
+"""Realistic deliveries of a shop over 46 days: no Saturdays, quiet Sundays, Christmas, names as people type them.
 
-Belongs here: the files, the same for the same day, and what DuckDB computes from them by SQL of its own. Not here: what
+Belongs here: the files, always the same for a day, and what DuckDB computes from them with its own SQL. Not here: what
 is done with them (test_first_weeks.py), and the pipeline (sql/giftshop).
 """
 
@@ -22,8 +22,8 @@ SATURDAY, SUNDAY = 5, 6
 CLOSED = {date(2010, 12, 24), date(2010, 12, 26), date(2010, 12, 27), date(2011, 1, 2)}
 OPEN = [day for day in DAYS if day.weekday() != SATURDAY and day not in CLOSED]
 BEFORE_CHRISTMAS, AFTER_CHRISTMAS = date(2010, 12, 22), date(2011, 1, 3)
-CUT_OFF = date(2011, 1, 13)  # its first delivery ends early, at the end of a line
-KEPT = 12  # lines of that one
+CUT_OFF = date(2011, 1, 13)  # its first delivery is cut off at the end of a line
+KEPT = 12  # lines of that delivery
 
 HOME = "United Kingdom"
 ABROAD = ["France", "Germany", "EIRE", "Spain", "Norway", "Channel Islands", "Japan"]
@@ -54,7 +54,7 @@ class Delivery:
     files: Mapping[str, bytes]
 
     def write(self, folder: Path) -> Path:
-        """Lay them into a folder, for `kpi land`."""
+        """Write the files into a folder, for `kpi land`."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, body in self.files.items():
             (folder / f"{name}.csv").write_bytes(body)
@@ -62,7 +62,7 @@ class Delivery:
 
 
 def deliver(day: date) -> Delivery:
-    """What the shop delivers of a day on which it is open."""
+    """Return the delivery of a day on which the shop is open."""
     draws = random.Random(day.toordinal())
     sold = [(number, *line) for number, line in enumerate(_sold(day, draws), start=1)]
     back = [(number, *line) for number, line in enumerate(_cancelled(day, draws), start=1)]
@@ -70,7 +70,7 @@ def deliver(day: date) -> Delivery:
 
 
 def cut_off(delivery: Delivery) -> Delivery:
-    """The same, of whose lines only the first came."""
+    """Return the delivery with its first lines only."""
     lines = delivery.files["lines"].splitlines(keepends=True)[: KEPT + 1]
     return Delivery(delivery.day, {**delivery.files, "lines": b"".join(lines)})
 
@@ -93,7 +93,7 @@ def _line(invoice: str, at: datetime, customer: int | None, country: str, draws:
     name = f"{NAMES[int(product[:5]) % len(NAMES)]}{draws.choice(['', '', '', '  ', ' .'])}"
     price, quantity = Decimal(draws.randint(12, 1495)) / 100, draws.choice([1, 1, 2, 3, 6, 12, 24, 48])
     kind = draws.random()
-    if kind < 0.01:  # a correction of the stock
+    if kind < 0.01:  # a stock correction
         return invoice, product, draws.choice(["damaged", "?", None]), -quantity, at, Decimal("0.00"), None, HOME
     if kind < 0.02:  # a gift
         price = Decimal("0.00")
@@ -103,7 +103,7 @@ def _line(invoice: str, at: datetime, customer: int | None, country: str, draws:
 
 
 def _cancelled(day: date, draws: random.Random) -> Iterator[Row]:
-    """A few lines on most days, seventy on one and twelve on the next."""
+    """Return the cancelled lines: a few on most days, seventy on one and twelve on the next."""
     counts = {date(2010, 12, 6): 70, date(2010, 12, 7): 12}
     for number in range(counts.get(day, draws.randint(1, 30))):
         country = HOME if draws.random() < 0.9 else draws.choice(ABROAD)
@@ -122,7 +122,7 @@ def _csv(header: Sequence[str], rows: Sequence[Row]) -> bytes:
     return text.getvalue().encode()
 
 
-# What each table means, once more, over all files at once. `day` is that of the file.
+# The meaning of each table, written a second time over all files; `day` is the day of the file.
 ORACLE = {
     "marts.sales_by_country": """
         from sold select country, count(distinct invoice_no), count(*), sum(quantity * unit_price)
@@ -148,10 +148,10 @@ ORACLE = {
 
 
 class Oracle:
-    """DuckDB over the CSVs of some days."""
+    """DuckDB over the CSV files of some days."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` has a folder for each day, called like it."""
+        """Read the files below `folder`, which has a folder for each day, named by its date."""
         self.database = duckdb.connect()
         types = {"quantity": "BIGINT", "unit_price": "DECIMAL(18,3)", "line_no": "BIGINT"}
         for view, file, where in (
@@ -171,5 +171,5 @@ class Oracle:
             ).create(view)
 
     def rows(self, table: str, day: date) -> list[Row]:
-        """The rows of a table for a load_date, in any order."""
+        """Return the rows of a table for a load_date, in any order."""
         return self.database.execute(ORACLE[table], {"day": day}).fetchall()

@@ -1,12 +1,12 @@
-"""`make soak`: what takes too long for every change, on a `kpi up` of its own: automation, a month's backfill, chaos.
+"""`make soak`: long tests on a `kpi up` of their own: automation, the backfill of a month, and chaos.
 
-Three acts, each in a home of its own; it ends with 1 at the first thing that is not as it should be.
-1. A day lands and is published by the sensor alone; a bad day is held, with one alert; corrected, it is published, with
+Each of the three acts has its own home. The first failed check ends the program with exit code 1.
+1. A day lands and the sensor publishes it; a bad day is held, with one alert; once corrected it is published, with
    one message of recovery.
-2. A backfill of 31 load_dates, as the UI launches it, of which 3 never landed and 1 is bad, then of what looked back
-   before all runs had ended; twice, the same checksums.
+2. A backfill of 31 load_dates, launched as in the UI, 3 of which never landed and 1 of which is bad; then a backfill of
+   what looked back before all runs had ended. A second time it gives the same checksums.
 3. For some minutes the web UI, the daemon, their code servers and run workers are killed at random while load_dates
-   land; then each of them is published, right, and once.
+   land; in the end each load_date is published once, with the right rows.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from kpi_assets_tests.alerts.receivers import Web as Receiver
 from kpi_assets_tests.e2e.web import Web
 
 ORDERS = 2000
-INTERVAL = 5  # seconds between two looks of the sensor
+INTERVAL = 5  # seconds between two ticks of the sensor
 SENSOR = f"automation: {{start: sensor, interval_seconds: {INTERVAL}, settle_seconds: 0}}\n"
 BACKFILL = """
 mutation Backfill($params: LaunchBackfillParams!) {
@@ -44,7 +44,7 @@ KINDS = {"instance.web": "the web UI", "_daemon": "the daemon", "grpc": "a code 
 
 
 def main() -> None:
-    """Play the acts that are asked for."""
+    """Run the acts that the command line names."""
     asked = argparse.ArgumentParser(prog="python -m kpi_assets_tests.e2e.soak", description=__doc__)
     asked.add_argument("--acts", default="1,2,3")
     asked.add_argument("--minutes", type=float, default=10, help="of the third act")
@@ -62,13 +62,13 @@ def main() -> None:
 
 
 def say(text: str) -> None:
-    """What happens, with the time."""
+    """Print a line with the time."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
     sys.stdout.flush()
 
 
 def until(what: str, found: Callable[[], Any], patience: float = 120) -> float:
-    """Seconds until something is true. Raises AssertionError where it does not become so."""
+    """Wait until `found` is true; return the seconds. Raises AssertionError after `patience` seconds."""
     began = time.monotonic()
     while not found():
         assert time.monotonic() - began < patience, f"{what}: not within {patience} seconds"
@@ -79,59 +79,60 @@ def until(what: str, found: Callable[[], Any], patience: float = 120) -> float:
 
 
 class Ledger:
-    """What the ops schema says."""
+    """The ledger of a running `kpi up`."""
 
     def __init__(self, web: Web) -> None:
         self._url = web.kpi("url", "instacart").stdout.strip()
         self.tables = len(list(Path(web.environment["KPI_SQL_DIR"], "instacart").rglob("*.sql")))
 
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """The rows of a query; none while the server is down."""
+        """Return the rows of a query; none while the server is down."""
         with suppress(psycopg.OperationalError), psycopg.connect(self._url) as connection:
             return connection.execute(query.encode(), parameters).fetchall()
         return []
 
     def published(self, day: date | str) -> list[tuple[Any, ...]]:
-        """(table, checksum) of what is published of a load_date."""
+        """Return (table, checksum) of each published table of a load_date."""
         return self.rows(PUBLISHED, day)
 
     def is_whole(self, day: date | str) -> bool:
-        """Whether every table of it is published."""
+        """Return whether every table of a load_date is published."""
         return len(self.published(day)) == self.tables
 
 
 def automation(folder: Path) -> None:
-    """The first act."""
+    """Run the first act: the sensor."""
     good, bad = str(FIRST), str(FIRST + timedelta(days=1))
     with Receiver.open() as hook, Web.open(folder, SENSOR, KPI_ALERT_WEBHOOK_URL=hook.url) as web:
         ledger = Ledger(web)
 
-        def told(kind: str) -> list[str]:
+        def sent(kind: str) -> list[str]:
             return [body["load_date"] for body in hook.bodies if body["kind"] == kind]
 
         web.land(good, folder / "good", orders=ORDERS)
         until("a day that landed is published", lambda: ledger.is_whole(good))
         web.land(bad, folder / "bad", ["duplicate_line", "reordered_7"], orders=ORDERS)
         until("a bad day is held", lambda: ledger.rows("select 1 from ops.pipeline_runs where status = 'held'"))
-        until("an alert says so", lambda: told("held"))
+        until("an alert says so", lambda: sent("held"))
         time.sleep(90)  # further ticks of both sensors
-        assert told("held") == [bad], hook.bodies
+        assert sent("held") == [bad], hook.bodies
         runs = ledger.rows("select distinct run_id from ops.pipeline_runs where load_date = %s", bad)
-        assert len(runs) == 1, "a held load_date is not run again by itself"
+        assert len(runs) == 1, "automation does not run a held load_date again"
         assert not [1 for table, _ in ledger.published(bad) if table.startswith("marts.fact")]
         web.kpi("sample", "instacart", "--load-date", bad, "--orders", str(ORDERS), "--out", str(folder / "new"))
         said = web.kpi("land", "instacart", "--load-date", bad, "--from", str(folder / "new"), "--replace")
         assert said.returncode == 0, said.stderr
         until("corrected, it is published", lambda: ledger.is_whole(bad))
-        until("a message says so", lambda: told("recovered"))
+        until("a message says so", lambda: sent("recovered"))
         time.sleep(65)
-        assert (told("held"), told("recovered")) == ([bad], [bad]), hook.bodies
-        late = [body["title"] for body in hook.bodies if body["kind"] == "late"]  # its KPIs are of long ago
+        assert (sent("held"), sent("recovered")) == ([bad], [bad]), hook.bodies
+        # The KPIs are late, because the load_dates are old.
+        late = [body["title"] for body in hook.bodies if body["kind"] == "late"]
         assert len(hook.bodies) == 2 + len(late) == 2 + len(set(late)), hook.bodies
 
 
 def month(folder: Path) -> None:
-    """The second act."""
+    """Run the second act: the backfill of a month."""
     days = [str(FIRST + timedelta(days=number)) for number in range(31)]
     absent, bad = {days[4], days[11], days[30]}, days[17]
     with Web.open(folder) as web:
@@ -158,7 +159,7 @@ def month(folder: Path) -> None:
 
 
 def launched(web: Web, days: list[str]) -> str:
-    """Launch a backfill of the whole pipeline as the UI does; its id."""
+    """Launch a backfill of the whole pipeline as the UI does; return its id."""
     selector = {"repositorySelector": {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}}
     selector |= {"partitionSetName": "instacart_partition_set"}  # type: ignore[dict-item]
     params = {"selector": selector, "partitionNames": days}
@@ -168,12 +169,12 @@ def launched(web: Web, days: list[str]) -> str:
 
 
 def planned(web: Web, days: list[str]) -> str:
-    """How many of the load_dates are in which state."""
+    """Return the line of `kpi plan` that counts the load_dates by state."""
     return web.kpi("plan", "instacart", "--from", days[0], "--to", days[-1]).stdout.splitlines()[-1]
 
 
 def chaos(folder: Path, seconds: float, chance: random.Random) -> None:
-    """The third act."""
+    """Run the third act: random kills."""
     days = [str(FIRST + timedelta(days=number)) for number in range(10)]
     with Web.open(folder, SENSOR) as web:
         ledger = Ledger(web)
@@ -182,7 +183,7 @@ def chaos(folder: Path, seconds: float, chance: random.Random) -> None:
             if landed < len(days) and spent >= landed * seconds / len(days):
                 web.land(days[landed], folder / days[landed], orders=ORDERS + landed)
                 landed += 1
-            if web.process.poll() is not None:  # what was killed is needed: it says so, and ends
+            if web.process.poll() is not None:  # `kpi up` needs the killed process: it says so, and ends
                 say(f"kpi up ended: {(web.process.communicate()[1] or '').strip().splitlines()[-1:]}")
                 web.start()
             killed += kill_one(web, chance)
@@ -198,7 +199,7 @@ def chaos(folder: Path, seconds: float, chance: random.Random) -> None:
 
 
 def kill_one(web: Web, chance: random.Random) -> int:
-    """Kill the web UI, the daemon, a code server or a run worker without a word; how many that was."""
+    """Perhaps kill the web UI, the daemon, a code server or a run worker with SIGKILL; return how many were killed."""
     with suppress(psutil.NoSuchProcess):
         found = [
             (process, words)
@@ -215,7 +216,7 @@ def kill_one(web: Web, chance: random.Random) -> int:
 
 
 def check_right(web: Web, ledger: Ledger, days: list[str]) -> None:
-    """Each load_date is published once, with the rows that landed, and as a build of it that nobody disturbs."""
+    """Check that each load_date is published once, with the landed rows and the checksums of an undisturbed build."""
     until(
         "no run goes on",
         lambda: ledger.rows("select count(*) from ops.pipeline_runs where status = 'running'") == [(0,)],
@@ -229,7 +230,7 @@ def check_right(web: Web, ledger: Ledger, days: list[str]) -> None:
     before = {day: ledger.published(day) for day in days}
     said = web.kpi("backfill", "instacart", "--from", days[0], "--to", days[-1])
     assert said.returncode == 0, said.stderr
-    assert {day: ledger.published(day) for day in days} == before, "an undisturbed build gives the same"
+    assert {day: ledger.published(day) for day in days} == before, "an undisturbed build gives the same checksums"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Pages of other sites in a real browser, whose user is logged into the web UI: they get nowhere, and the UI works.
+"""Pages of other sites in a real browser whose user is logged into the web UI: every attack fails, and the UI works.
 
-The same page gets everywhere with Dagster's own web server: so the browser does send what the guard refuses.
+Against Dagster's own web server the same page succeeds, which proves that the browser sends what the guard refuses.
 """
 
 import json
@@ -25,7 +25,10 @@ from kpi_assets_tests.machine import eventually, free_port
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
 
-SITES = ["evil.example", "127.0.0.1"]  # the second one is another port of this machine, which is the *same site*
+SITES = [
+    "attacker_port.example",
+    "127.0.0.1",
+]  # the second is another port of this machine, which browsers call the *same site*
 ABSENT = "2025-04-20"
 RUNS = "query Runs($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs { results { runId } } } }"
 COUNT = 'query Count { runsOrError(filter: {pipelineName: "instacart"}) { ... on Runs { count } } }'
@@ -37,8 +40,8 @@ query Attacked($key: AssetKeyInput!) {
 
 
 @contextmanager
-def beside(web: Web, module: str, **environment: str) -> Iterator[Web]:
-    """Another web UI of the same home: the module, with the environment of the first."""
+def another_web_ui(web: Web, module: str, **environment: str) -> Iterator[Web]:
+    """Start another web UI of the same home from a module, with the environment of the first."""
     parts = psutil.Process(web.process.pid).children()
     [first] = [part for part in parts if "kpi_assets.instance.web" in part.cmdline()]
     port = free_port()
@@ -66,20 +69,20 @@ def answers(address: str) -> bool:
 @pytest.fixture(scope="module")
 def stock(web: Web) -> Iterator[Web]:
     """Dagster's own web server."""
-    with beside(web, "dagster_webserver", KPI_UI_TOKEN="") as started:
+    with another_web_ui(web, "dagster_webserver", KPI_UI_TOKEN="") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def without_token(web: Web) -> Iterator[Web]:
-    """The guarded one with the token switched off."""
-    with beside(web, "kpi_assets.instance.web", KPI_UI_TOKEN="") as started:
+    """The guarded web UI without a token."""
+    with another_web_ui(web, "kpi_assets.instance.web", KPI_UI_TOKEN="") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """The victim's: logged in, and with a site that resolves to this machine."""
+    """The browser of the victim: logged in, with names of another site that resolve to this machine."""
     with Browser.open(web.address, tmp_path_factory.mktemp("profile"), RESOLVER) as opened:
         opened.driver.get(link(web.address, web.token))
         opened.read("Overview")
@@ -87,23 +90,23 @@ def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brow
 
 
 @pytest.fixture(scope="module")
-def evil() -> Iterator[int]:
+def attacker_port() -> Iterator[int]:
     with attacking() as port:
         yield port
 
 
 @dataclass
 class Attack:
-    """What came of a page: what its script saw, what its frame showed, and each answer of the web UI to it."""
+    """The outcome of a page: what its script saw, what its frame showed, and each answer of the web UI."""
 
     seen: dict[str, str]
     frame: str
     answers: set[tuple[str, int]]  # (method, status)
 
 
-def attack(browser: Browser, site: str, evil: int, target: str) -> Attack:
+def attack(browser: Browser, site: str, attacker_port: int, target: str) -> Attack:
     browser.network()
-    browser.driver.get(f"http://{site}:{evil}/?{target}")
+    browser.driver.get(f"http://{site}:{attacker_port}/?{target}")
     browser.wait("the end of the attack", lambda: browser.driver.execute_script("return Boolean(window.DONE)"))
     seen = browser.driver.execute_script("return window.DONE")
     browser.driver.switch_to.frame("embedded")
@@ -117,14 +120,14 @@ def attack(browser: Browser, site: str, evil: int, target: str) -> Attack:
         elif (
             event == "Network.responseReceived"
             and params["response"]["url"].startswith(target)
-            and params["requestId"] in methods  # else the page before asked, and was answered late
+            and params["requestId"] in methods  # otherwise it is a late answer to the page before
         ):
             found.add((methods[params["requestId"]], params["response"]["status"]))
     return Attack(seen, frame, found)
 
 
 def history(web: Web) -> tuple[int, int]:
-    """How many runs there are, and materializations of the asset that pages try to wipe."""
+    """Return the numbers of runs and of materializations of the asset that pages try to wipe."""
     return web.ask(COUNT, {})["runsOrError"]["count"], materializations(web, "attacked")
 
 
@@ -134,7 +137,7 @@ def materializations(web: Web, *key: str) -> int:
 
 
 def remember(stock: Web) -> None:
-    """Give the asset that pages try to wipe a history."""
+    """Give a history to the asset that pages try to wipe."""
     address, kind = f"{stock.address}/report_asset_materialization/attacked", {"Content-Type": "application/json"}
     request = urllib.request.Request(address, b"{}", kind)
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -142,7 +145,7 @@ def remember(stock: Web) -> None:
 
 
 def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
-    """Logged in by the address that was printed, a run is launched, and watched over the websocket to its end."""
+    """After a login with the printed address, a run is launched and watched over the websocket to its end."""
     browser.go("/server_info")
     browser.driver.delete_all_cookies()
     browser.network()
@@ -155,8 +158,8 @@ def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
 
     launch(browser, ABSENT, "Launch 1 run")
     browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
-    assert web.ended(browser.driver.current_url.split("/runs/")[1][:36]) == "CANCELED"
-    browser.read(f"partition: {ABSENT}", "Canceled")  # without loading the page again
+    assert web.final_status(browser.driver.current_url.split("/runs/")[1][:36]) == "CANCELED"
+    browser.read(f"partition: {ABSENT}", "Canceled")  # the page is not reloaded
     browser.go("/assets/instacart/marts/kpi_orders_by_dow")
     browser.read("Orders and reorder behavior by day of the week.")
     drawn = "return [...document.images].some(i => i.src.includes('/kpi/chart/') && i.naturalHeight > 50)"
@@ -170,22 +173,24 @@ def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
     opened = {params["url"] for event, params in seen if event == "Network.webSocketCreated"}
     assert opened == {f"{web.address.replace('http', 'ws')}/graphql"}
     told = [params["response"]["payloadData"] for event, params in seen if event == "Network.webSocketFrameReceived"]
-    assert any("PipelineRunLogsSubscriptionSuccess" in text for text in told), "events of the run were pushed"
+    assert any("PipelineRunLogsSubscriptionSuccess" in text for text in told), (
+        "events of the run were pushed over the websocket"
+    )
 
 
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("token", ["with the token", "without a token"])
 def test_a_page_of_another_site_launches_wipes_and_sees_nothing(
-    web: Web, without_token: Web, stock: Web, browser: Browser, evil: int, site: str, token: str
+    web: Web, without_token: Web, stock: Web, browser: Browser, attacker_port: int, site: str, token: str
 ) -> None:
     target = web if token == "with the token" else without_token
     remember(stock)
     before = history(web)
     assert before[1] >= 1
-    found = attack(browser, site, evil, target.address)
+    found = attack(browser, site, attacker_port, target.address)
     assert found.seen == dict.fromkeys(("text", "blob", "both", "json", "report", "socket"), "refused")
     assert {status for _, status in found.answers} <= {403, 405, 415}, found.answers
-    assert {"GET", "POST"} <= {method for method, _ in found.answers}, "the requests did come"
+    assert {"GET", "POST"} <= {method for method, _ in found.answers}, "the requests did arrive"
     assert "Runs" not in found.frame
     assert history(web) == before
     assert launched(web, site) == []
@@ -193,7 +198,7 @@ def test_a_page_of_another_site_launches_wipes_and_sees_nothing(
 
 
 def launched(web: Web, site: str) -> list[str]:
-    """The ways by which runs of an attack were launched."""
+    """Return the ways by which an attack launched runs."""
     ways = ("image", "text", "form", "blob", "both", "json")
     found = {way: web.ask(RUNS, {"tags": [{"key": "attack", "value": f"{site} {way}"}]}) for way in ways}
     return [way for way, answer in found.items() if answer["runsOrError"]["results"]]
@@ -212,15 +217,15 @@ def test_a_name_that_was_rebound_to_this_machine_is_not_answered(
 
 @pytest.mark.parametrize("site", SITES)
 def test_the_same_page_gets_everywhere_without_the_guard(
-    web: Web, stock: Web, browser: Browser, evil: int, site: str
+    web: Web, stock: Web, browser: Browser, attacker_port: int, site: str
 ) -> None:
-    """What the tests above would say of Dagster's own web server: each of them would fail."""
+    """With Dagster's own web server each of the tests above would fail."""
     remember(stock)
     runs, kept = history(web)
-    found = attack(browser, site, evil, stock.address)
+    found = attack(browser, site, attacker_port, stock.address)
     assert {"image", "text", "form"} <= set(launched(web, site))
     assert history(web)[0] >= runs + 3
-    assert (kept >= 1, history(web)[1]) == (True, 0), "the history is gone"
+    assert (kept >= 1, history(web)[1]) == (True, 0), "the history was deleted"
     assert materializations(web, "reported", site) == 1
     assert json.loads(found.seen["socket"]) == {"type": "connection_ack"}
     assert "Runs" in found.frame
@@ -231,18 +236,20 @@ def test_the_same_page_gets_everywhere_without_the_guard(
         probe.check(stock.address)
 
 
-def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, evil: int) -> None:
-    """The cookie is not sent where another site's link leads here: the page comes all the same."""
-    browser.driver.get(f"http://evil.example:{evil}/link?{web.address}/runs?q=x")
+def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, attacker_port: int) -> None:
+    """The browser sends no cookie if a link of another site leads here; the page opens all the same."""
+    browser.driver.get(f"http://attacker_port.example:{attacker_port}/link?{web.address}/runs?q=x")
     browser.click("Look at this", "a")
     browser.read("Overview", "Runs", "Created")
     assert browser.driver.current_url.startswith(f"{web.address}/runs")
 
 
-def test_who_follows_a_link_without_the_cookie_is_told_what_to_do(web: Web, browser: Browser, evil: int) -> None:
+def test_a_link_that_is_followed_without_the_cookie_says_how_to_log_in(
+    web: Web, browser: Browser, attacker_port: int
+) -> None:
     browser.go("/server_info")
     browser.driver.delete_all_cookies()
-    browser.driver.get(f"http://evil.example:{evil}/link?{web.address}/runs")
+    browser.driver.get(f"http://attacker_port.example:{attacker_port}/link?{web.address}/runs")
     browser.click("Look at this", "a")
     browser.read("needs the token of the web UI", "kpi url")
     browser.go("/?token=wrong")

@@ -1,4 +1,4 @@
-"""The web UI in a real browser: launching a partition, seeing why it is held, and a backfill's page."""
+"""The web UI in a real browser: launching a partition, seeing why it is held, and the page of a backfill."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brow
 
 
 def launch(browser: Browser, partitions: str, button: str) -> None:
-    """Launch the whole pipeline from its job's page, and follow the link to what was launched."""
+    """Launch the whole pipeline from the page of its job, and follow the link to the run or backfill."""
     browser.go(JOB)
     browser.click("Materialize all")
     browser.click("Show all partitions")
@@ -36,18 +36,18 @@ def launch(browser: Browser, partitions: str, button: str) -> None:
 
 @pytest.fixture(scope="module")
 def held_run(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """HELD, launched in the browser; the run's id."""
+    """The id of a run of HELD that was launched in the browser."""
     web.land(HELD, tmp_path_factory.mktemp("landed"), ["duplicate_line", "reordered_7"], orders=300)
     launch(browser, HELD, "Launch 1 run")
     browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
     run_id = browser.driver.current_url.split("/runs/")[1][:36]
-    assert web.ended(run_id) == "CANCELED"
+    assert web.final_status(run_id) == "CANCELED"
     return run_id
 
 
 @pytest.fixture(scope="module")
 def candidate(web: Web, held_run: str) -> str:
-    """The name of what it held."""
+    """The name of the held candidate."""
     with psycopg.connect(web.kpi("url", "instacart").stdout.strip()) as connection:
         [(found,)] = connection.execute(
             "select candidate from ops.pipeline_runs where run_id = %s and status = 'held' and candidate is not null",
@@ -91,7 +91,7 @@ def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     assert "kpi_process" not in browser.text
 
 
-def test_an_alert_s_link_shows_the_verdict_also_when_another_day_has_passed_since(
+def test_the_link_of_an_alert_shows_its_failed_checks_after_a_later_day_passed(
     browser: Browser, held_run: str, candidate: str
 ) -> None:
     browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
@@ -106,7 +106,7 @@ def test_an_alert_s_link_shows_the_verdict_also_when_another_day_has_passed_sinc
     assert {"STEP_OUTPUT", "ASSET_MATERIALIZATION"}.isdisjoint(browser.text.split())
 
 
-def test_a_command_says_where_the_ui_shows_what_is_held(web: Web, candidate: str) -> None:
+def test_a_command_prints_the_address_at_which_the_ui_shows_a_held_load_date(web: Web, candidate: str) -> None:
     said = web.kpi("run", "instacart", "--load-date", HELD)
     assert said.returncode == 3
     with psycopg.connect(web.kpi("url", "instacart").stdout.strip()) as connection:
@@ -115,12 +115,12 @@ def test_a_command_says_where_the_ui_shows_what_is_held(web: Web, candidate: str
     assert f"  {web.address}{path}" in said.stdout.splitlines()
 
 
-def test_a_command_s_alerts_link_to_where_the_ui_runs(web: Web) -> None:
+def test_the_alerts_of_a_command_link_to_the_running_ui(web: Web) -> None:
     said = web.kpi("alerts", "--test").stderr
     assert said.endswith(f": nothing happened {web.address}\n")
 
 
-def test_a_check_s_partitions_tell_passed_from_failed(browser: Browser, candidate: str) -> None:
+def test_the_partitions_of_a_check_show_passed_and_failed(browser: Browser, candidate: str) -> None:
     browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
     browser.read("One row per order_id, product_id; none is null.")
     browser.click("Partitions", "*[@role='tablist'][contains(., 'Execution history')]//*[@role='tab']")

@@ -1,8 +1,8 @@
-"""The first weeks of somebody who loads a shop's files, with `kpi up` running beside: 46 days, of which 35 have files.
+"""The first weeks of a user who loads the files of a shop while `kpi up` runs: 46 days, 35 of them with files.
 
-No day is held that a person would not hold, none is built twice for the same files, and each KPI of each day is what
-DuckDB makes of it. The first days alone show the same within a minute; what is usual on a weekday, and windows of 28
-days, come with the weeks (nightly).
+No day is held that a person would not hold, no day is built twice for the same files, and each KPI of each day is what
+DuckDB computes. The first days alone show the same within a minute; what is usual on a weekday, and windows of 28
+days, need all the weeks (nightly).
 """
 
 import json
@@ -21,7 +21,7 @@ from kpi_assets.cli import HELD
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.names import Relation
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.e2e import giftshop
 from kpi_assets_tests.e2e.giftshop import FIRST, LAST, OPEN, ORACLE, Oracle
 from kpi_assets_tests.machine import eventually, free_port
@@ -29,14 +29,14 @@ from kpi_assets_tests.machine import eventually, free_port
 NAME, BUCKET = "giftshop", "kpi-giftshop"
 SQL = Path(__file__).with_name("sql")
 TABLES = ["raw.lines", "raw.cancellations", "stg.stg_lines", *ORACLE]
-SESSIONS = 30  # of `kpi up` and of the command, of which the greater part are Dagster's
-# Of a few days no row tells what is usual on a weekday: there the day before does.
+SESSIONS = 30  # of `kpi up` and of the command; most of them belong to Dagster
+# A few days do not show what is usual on a weekday: then the day before is the measure.
 OF_USUAL, OF_PREVIOUS = "{of_usual: 0.4}", "{of_previous: 0.2}"
 
 
 @dataclass(frozen=True)
 class Weeks:
-    """The load_dates up to the last; of the last but one the first delivery is cut off."""
+    """The load_dates up to the last; the first delivery of the last but one is cut off."""
 
     last: date
 
@@ -54,7 +54,7 @@ class Weeks:
 
     @property
     def latest(self) -> date:
-        """Lands last, when automation is on."""
+        """The load_date that lands last, when automation is on."""
         return self.open[-1]
 
 
@@ -79,7 +79,7 @@ def _play(weeks: Weeks, folder: Path, sql: Path) -> None:
         giftshop.deliver(day).write(files / str(day))
     giftshop.cut_off(giftshop.deliver(weeks.cut_off)).write(folder / "cut off")
     with Stack(folder / "home") as stack:
-        kpi = Site(stack, folder)
+        kpi = CliHarness(stack, folder)
         stack.make_bucket(BUCKET)
         kpi.environment["KPI_SQL_DIR"] = str(sql)
         for day in weeks.open[:-1]:
@@ -95,8 +95,8 @@ def _play(weeks: Weeks, folder: Path, sql: Path) -> None:
         _equals_duckdb(kpi, weeks, Oracle(files))
 
 
-def _build_all_days(kpi: Site, weeks: Weeks) -> None:
-    """The first KPI, then all days at once: of those on which the shop was open one is held."""
+def _build_all_days(kpi: CliHarness, weeks: Weeks) -> None:
+    """Build the first KPI, then all days at once: one of the open days is held."""
     said = kpi("run", NAME, "--load-date", FIRST)
     assert said.line("load_date 2010-12-01") == f"published {NAME}, load_date {FIRST}: {len(TABLES) + 2} assets"
     said = kpi("backfill", NAME, "--from", weeks.open[1], "--to", weeks.cut_off, code=HELD)
@@ -107,43 +107,43 @@ def _build_all_days(kpi: Site, weeks: Weeks) -> None:
     assert (held["load_date"], held["kind"]) == (str(weeks.cut_off), "held")
 
 
-def _correct(kpi: Site, weeks: Weeks, files: Path) -> None:
-    """The whole file comes, and what the plan says is built."""
+def _correct(kpi: CliHarness, weeks: Weeks, files: Path) -> None:
+    """Land the whole file, and build what the plan names."""
     kpi("land", NAME, "--load-date", weeks.cut_off, "--from", files, "--replace")
     kpi("backfill", NAME, "--from", FIRST, "--to", weeks.last, "--only", "missing,stale,held,failed")
     assert _states(kpi, weeks) == _all_but(weeks, 1)
 
 
-def _switch_on(kpi: Site, weeks: Weeks, files: Path) -> None:
-    """What lands from now on is built by itself."""
+def _switch_on(kpi: CliHarness, weeks: Weeks, files: Path) -> None:
+    """Switch automation on, so that what lands from now on is built by itself."""
     kpi("enable", NAME)
     kpi("land", NAME, "--load-date", weeks.latest, "--from", files)
     eventually(lambda: _states(kpi, weeks) == _all_but(weeks, 0), 90)
 
 
 def _all_but(weeks: Weeks, missing: int) -> dict[str, int]:
-    """Every load_date with files is published, but for so many."""
+    """Check that all load_dates with files are published but `missing` of them."""
     published = len(weeks.open) - missing
     return {"published": published, "missing": len(weeks.days) - published}
 
 
-def _is_quiet(kpi: Site, weeks: Weeks) -> None:
-    """One message of the day that was cut off and one that it is there; no session is left open."""
+def _is_quiet(kpi: CliHarness, weeks: Weeks) -> None:
+    """Check that there is one message about the cut-off day and one about its recovery, and no open session."""
     assert _incidents(kpi) == []
     told = kpi.rows("select kind, load_date from ops.alerts where load_date is not null order by id", database=NAME)
     assert told == [("held", weeks.cut_off), ("recovered", weeks.cut_off)]
-    assert max(kpi.sessions(NAME)) <= SESSIONS, "one that is left open by each load_date would be 35 more"
+    assert max(kpi.sessions(NAME)) <= SESSIONS, "a session left open by each load_date would make 35 more"
 
 
-def _is_each_built_once(kpi: Site, weeks: Weeks) -> None:
+def _is_each_built_once(kpi: CliHarness, weeks: Weeks) -> None:
     published = kpi.rows("select asset, load_date from ops.publishes", database=NAME)
     expected = Counter((table, day) for table in TABLES for day in weeks.open)
-    # The day of which a file was corrected is built as a whole: these were published with the first delivery too.
+    # The day with the corrected file is built as a whole: these tables were published with the first delivery too.
     expected.update((table, weeks.cut_off) for table in ("raw.cancellations", "marts.returns_by_country"))
     assert Counter(published) == expected
 
 
-def _equals_duckdb(kpi: Site, weeks: Weeks, oracle: Oracle) -> None:
+def _equals_duckdb(kpi: CliHarness, weeks: Weeks, oracle: Oracle) -> None:
     tables = load_pipelines(SQL)[NAME].tables
     for table in ORACLE:
         columns = ", ".join(tables[Relation.parse(table)].header.columns)
@@ -152,28 +152,28 @@ def _equals_duckdb(kpi: Site, weeks: Weeks, oracle: Oracle) -> None:
             assert sorted(kpi.rows(query, day, database=NAME)) == sorted(oracle.rows(table, day)), (table, day)
 
 
-def _lay(kpi: Site, day: date, folder: Path) -> None:
+def _lay(kpi: CliHarness, day: date, folder: Path) -> None:
     for file in folder.iterdir():
         key = f"raw/{file.stem}/load_date={day}/{file.name}"
         kpi.s3.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
 
 
-def _states(kpi: Site, weeks: Weeks, code: int = 0) -> dict[str, int]:
-    """How many of the load_dates stand in which state; `kpi plan` ends with the code."""
+def _states(kpi: CliHarness, weeks: Weeks, code: int = 0) -> dict[str, int]:
+    """Return how many load_dates are in which state; `kpi plan` must end with `code`."""
     plan = json.loads(kpi("plan", NAME, "--from", FIRST, "--to", weeks.last, "--format", "json", code=code).out)
     assert [standing["load_date"] for standing in plan] == [str(day) for day in weeks.days]
     return dict(Counter(standing["state"] for standing in plan))
 
 
-def _incidents(kpi: Site) -> list[dict[str, object]]:
-    """What is open of load_dates."""
+def _incidents(kpi: CliHarness) -> list[dict[str, object]]:
+    """Return the open incidents of load_dates."""
     query = "select load_date::text, kind from ops.alerts where closed_at is null and load_date is not null order by id"
     return [{"load_date": day, "kind": kind} for day, kind in kpi.rows(query, database=NAME)]
 
 
 @contextmanager
-def _up(kpi: Site) -> Iterator[None]:
-    """`kpi up` beside, ended by Ctrl-C."""
+def _up(kpi: CliHarness) -> Iterator[None]:
+    """Run `kpi up` meanwhile, and end it with Ctrl-C."""
     process = kpi.start("up", "--port", free_port())
     try:
         assert process.stdout is not None

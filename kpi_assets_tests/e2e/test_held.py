@@ -1,4 +1,4 @@
-"""The graph after a good day and a held one, by the query that the web UI asks for it."""
+"""The asset graph after a good day and a held one, read with the query of the web UI."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from kpi_assets_tests.e2e.web import Web
 
-GOOD, BAD = "2025-03-03", "2025-03-04"  # the second is held
+GOOD, BAD = "2025-03-03", "2025-03-04"  # BAD is held
 HELD = "raw.order_products_prior"
 BEHIND = {
     "stg.stg_order_products_prior",
@@ -35,7 +35,7 @@ State = tuple[dict[str, int], dict[str, str]]
 
 
 def graph(web: Web) -> dict[str, State]:
-    """Of each table and object how many of its partitions are what, and the state of each check."""
+    """Return the numbers of partitions by status for each table and object, and the state of each check."""
     nodes = web.ask(KEYS, {})["assetNodes"]
     keys = [{"path": node["assetKey"]["path"]} for node in nodes if node["assetKey"]["path"][0] == "instacart"]
     return {
@@ -50,8 +50,8 @@ def graph(web: Web) -> dict[str, State]:
     }
 
 
-def red(state: State) -> bool:
-    """As the UI decides it."""
+def is_red(state: State) -> bool:
+    """Return whether the UI shows this state in red."""
     partitions, checks = state
     return partitions["numFailed"] > 0 or not {"FAILED", "EXECUTION_FAILED"}.isdisjoint(checks.values())
 
@@ -61,29 +61,31 @@ def before(web: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stat
     """The graph after the good day."""
     for day, faults in ((GOOD, []), (BAD, ["duplicate_line"])):
         web.land(day, tmp_path_factory.mktemp("landed"), faults, orders=300)
-    assert web.materialise(GOOD) == "SUCCESS"
+    assert web.materialize(GOOD) == "SUCCESS"
     return graph(web)
 
 
-def test_only_the_held_table_turns_red_and_what_follows_stays_as_it_was(web: Web, before: dict[str, State]) -> None:
-    assert [name for name, state in before.items() if red(state)] == []
+def test_only_the_held_table_turns_red_and_the_tables_after_it_stay_unchanged(
+    web: Web, before: dict[str, State]
+) -> None:
+    assert [name for name, state in before.items() if is_red(state)] == []
     run_id = web.launch(BAD)
-    assert web.ended(run_id) == "CANCELED"
+    assert web.final_status(run_id) == "CANCELED"
     after = graph(web)
-    assert [name for name, state in after.items() if red(state)] == [HELD]
+    assert [name for name, state in after.items() if is_red(state)] == [HELD]
     assert {name for name, status in after[HELD][1].items() if status != "SUCCEEDED"} == {"grain"}
     assert {name: after[name] for name in BEHIND} == {name: before[name] for name in BEHIND}
     assert set(after["marts.fact_orders"][1].values()) == {"SUCCEEDED"}
-    assert after[HELD][0] == before[HELD][0], "it is not materialised"
+    assert after[HELD][0] == before[HELD][0], "the held table has no new materialization"
     events = web.ask(SKIPPED, {"id": run_id})["logsForRun"]["events"]
     skipped = {event["stepKey"] for event in events if event}
     assert skipped == {f"instacart__{name.replace('.', '__')}" for name in BEHIND}
 
 
-def test_corrected_nothing_is_red(web: Web, before: dict[str, State], tmp_path: Path) -> None:
+def test_nothing_is_red_after_the_correction(web: Web, before: dict[str, State], tmp_path: Path) -> None:
     web.kpi("sample", "instacart", "--load-date", BAD, "--orders", "300", "--out", str(tmp_path))
     assert web.kpi("land", "instacart", "--load-date", BAD, "--from", str(tmp_path), "--replace").returncode == 0
-    assert web.materialise(BAD) == "SUCCESS"
+    assert web.materialize(BAD) == "SUCCESS"
     after = graph(web)
-    assert [name for name, state in after.items() if red(state)] == []
+    assert [name for name, state in after.items() if is_red(state)] == []
     assert after[HELD][0]["numMaterialized"] == before[HELD][0]["numMaterialized"] + 1

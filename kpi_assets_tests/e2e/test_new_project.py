@@ -1,4 +1,4 @@
-"""A project of one's own: the wheel alone, installed into an empty environment, and what `kpi init` writes."""
+"""A new project: only the wheel, installed into an empty environment, and what `kpi init` writes."""
 
 import json
 import os
@@ -30,7 +30,7 @@ page,visits,visitors,avg_seconds
 
 
 class Installation:
-    """A virtual environment that holds the wheel and what it needs, and a user with an empty HOME."""
+    """A virtual environment with the wheel and its dependencies, and a user with an empty HOME."""
 
     def __init__(self, folder: Path) -> None:
         self.programs = folder / "venv" / "bin"
@@ -41,7 +41,7 @@ class Installation:
         source, wheels = folder / "source", folder / "wheels"
         left_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "kpi_assets_tests")
         shutil.copytree(CHECKOUT, source, ignore=left_out)
-        shutil.copytree(CHECKOUT / "kpi_assets", source / "kpi_assets", dirs_exist_ok=True)  # its hidden files too
+        shutil.copytree(CHECKOUT / "kpi_assets", source / "kpi_assets", dirs_exist_ok=True)  # with its hidden files
         self._uv("build", "--no-build-isolation", "--out-dir", wheels, source, python=sys.executable)
         shutil.rmtree(source)
         self._uv("venv", folder / "venv", python=sys.executable)
@@ -56,7 +56,7 @@ class Installation:
         assert done.returncode == 0, done.stderr
 
     def __call__(self, *words: object, cwd: Path, code: int = 0, **environment: str) -> str:
-        """What a program of the environment prints on its standard output."""
+        """Run a program of the environment; return its standard output."""
         command = [self.programs / str(words[0]), *map(str, words[1:])]
         done = subprocess.run(
             command, cwd=cwd, env={**self.environment, **environment}, capture_output=True, text=True, check=False
@@ -67,7 +67,7 @@ class Installation:
 
     @contextmanager
     def up(self, project: Path) -> Iterator[str]:
-        """`kpi up` in a project; the line that says where the web UI is."""
+        """Start `kpi up` in a project; return the line with the address of the web UI."""
         command = [self.programs / "kpi", "up", "--port", str(free_port())]
         with subprocess.Popen(command, cwd=project, env=self.environment, stdout=subprocess.PIPE, text=True) as served:
             try:
@@ -78,7 +78,7 @@ class Installation:
                 served.wait(120)
 
     def assets_of_dagster_dev(self, project: Path) -> str:
-        """The assets that a plain `dagster dev` in a project serves."""
+        """Return the assets that a plain `dagster dev` in a project serves."""
         port = free_port()
         address = f"http://127.0.0.1:{port}"
         command = [self.programs / "dagster", "dev", "--port", str(port)]
@@ -95,7 +95,7 @@ class Installation:
 
 
 def answers(address: str) -> bool:
-    """Whether a web server is there."""
+    """Return whether a web server answers."""
     try:
         with urllib.request.urlopen(f"{address}/server_info", timeout=5):
             return True
@@ -113,7 +113,7 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
     project = tmp_path / "mine"
     assert "kpi run website --load-date 2025-06-01" in said
     assert (project / ".gitignore").read_text().startswith(".kpi/\n")
-    # A folder that holds something is left alone.
+    # `kpi init` refuses a folder that is not empty.
     before = sorted(project.rglob("*"))
     installed("kpi", "init", "mine", cwd=tmp_path, code=2)
     assert sorted(project.rglob("*")) == before
@@ -130,7 +130,7 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
     assert "/marts/kpi_visits_by_page" in installed.assets_of_dagster_dev(project)
 
 
-def test_a_difference_is_told_with_its_file(installed: Installation, tmp_path: Path) -> None:
+def test_a_difference_from_the_template_is_named_with_its_file(installed: Installation, tmp_path: Path) -> None:
     installed("kpi", "init", ".", cwd=tmp_path)
     case = tmp_path / "fixtures/website/marts/kpi_visits_by_page/plain"
     (case / "expect.csv").write_text("page,visits,visitors,avg_seconds\n/,2,1,37.5\n/about,1,1,\n/prices,3,2,16.5\n")
@@ -148,7 +148,7 @@ def test_a_difference_is_told_with_its_file(installed: Installation, tmp_path: P
     assert installed("kpi", "check", "--no-fixtures", cwd=tmp_path) == "All files can be read: website.\n"
 
 
-def test_outside_of_a_project_there_is_the_shipped_tree(installed: Installation, tmp_path: Path) -> None:
+def test_outside_of_a_project_the_shipped_sql_tree_is_used(installed: Installation, tmp_path: Path) -> None:
     said = installed("kpi", "check", cwd=tmp_path, KPI_HOME=str(tmp_path / "home"))
     assert said == "All files can be read: instacart.\n"
     assert not (tmp_path / "home").exists(), "no server was started"

@@ -1,4 +1,4 @@
-"""What anybody can launch with a few words of GraphQL: each ends in a sentence, writes nothing, and stops nothing."""
+"""Odd runs that anybody can launch with GraphQL: each fails with a sentence, writes nothing, and stops nothing."""
 
 import json
 import urllib.error
@@ -20,7 +20,7 @@ PARTITION, START, END = (
     "dagster/asset_partition_range_end",
 )
 NO_DATE = "is no load_date: write it as YYYY-MM-DD."
-# Tags, and what the one sentence holds. Of most Dagster itself makes no run; automation/test_refused.py has them too.
+# Tags, and a part of the sentence. Dagster itself creates no run for most; automation/test_refused.py has them too.
 ODD: dict[str, tuple[dict[str, str], str]] = {
     "short": ({PARTITION: "2025-7-1"}, NO_DATE),
     "packed": ({PARTITION: "20250701"}, NO_DATE),
@@ -57,7 +57,7 @@ query Logs($id: ID!) {
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """A `kpi up` whose settings hold a secret, and whose pipeline is off."""
+    """A `kpi up` with a secret in its settings, and with a pipeline that is off."""
     with Web.open(tmp_path_factory.mktemp("odd"), KPI_ALERT_WEBHOOK_URL=f"http://127.0.0.1:9/{CANARY}") as opened:
         yield opened
 
@@ -89,12 +89,12 @@ def written(web: Web) -> list[tuple[Any, ...]]:
 
 
 def secrets(web: Web) -> list[str]:
-    """What no log, event or output may hold."""
+    """Return the secrets that no log, event or output may contain."""
     kept = json.loads((Path(web.environment["KPI_HOME"]) / "credentials.json").read_text())
     return [CANARY, *(value for name, value in kept.items() if "password" in name or "secret" in name)]
 
 
-def test_each_ends_in_one_sentence_and_nothing_is_written_and_nothing_stops(web: Web) -> None:
+def test_each_odd_launch_fails_with_one_sentence_writes_nothing_and_stops_nothing(web: Web) -> None:
     launched = {name: launch(web, tags) for name, (tags, _) in ODD.items()}
     launched["no such job"] = launch(web, {}, job="nope")
     launched["no such asset"] = launch(web, {PARTITION: "2025-07-01"}, names=[["nope"]])
@@ -105,7 +105,7 @@ def test_each_ends_in_one_sentence_and_nothing_is_written_and_nothing_stops(web:
     assert not [secret for secret in secrets(web) if secret in json.dumps(launched)]
     told = {}
     for name, run_id in runs.items():
-        assert web.ended(run_id) == "FAILURE", name
+        assert web.final_status(run_id) == "FAILURE", name
         events = web.ask(LOGS, {"id": run_id})["logsForRun"]["events"]
         told[name] = {event["failureMetadata"]["description"] for event in events if event.get("failureMetadata")}
         assert not [secret for secret in secrets(web) if secret in json.dumps(events)], name
@@ -137,7 +137,7 @@ def test_a_pipeline_is_off_until_it_is_enabled_and_off_again_when_it_is_disabled
     )
 
     def published() -> bool:
-        return web.materialised("marts.kpi_orders_by_dow") == ["2025-05-01"]
+        return web.materialized("marts.kpi_orders_by_dow") == ["2025-05-01"]
 
     eventually(published, 120)
     assert web.kpi("disable", "instacart").stdout == "off instacart: instacart_sensor.\n"

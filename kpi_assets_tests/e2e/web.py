@@ -1,4 +1,4 @@
-"""A running `kpi up`, and the calls that the UI makes to it."""
+"""A running `kpi up`, and the calls that the web UI makes."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from kpi_assets_tests.machine import free_port
 
 ENDINGS = {"SUCCESS", "FAILURE", "CANCELED"}
 LOCATION = {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}
-# Modules that every part imports: Dagster, the web UI's server, the storage, the code of assets and runs.
+# Modules that the parts import: Dagster, the web server, the storage, the code of assets and runs.
 PLANTED = [
     "boto3",
     "click",
@@ -46,7 +46,7 @@ PLANTED = [
     "uvicorn",
     "yaml",
 ]
-NOTHING = "automation: {start: none}\n"  # what runs is what is launched
+NOTHING = "automation: {start: none}\n"  # only launched runs
 
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
@@ -85,13 +85,13 @@ class Web:
 
     address: str
     environment: dict[str, str]
-    token: str | None = None  # what it printed with its address
-    folder: Path = Path()  # in which it is started
+    token: str | None = None  # its output, with the address
+    folder: Path = Path()  # the folder in which it is started
 
     @classmethod
     @contextmanager
     def open(cls, folder: Path, automation: str = NOTHING, **environment: str) -> Iterator["Web"]:
-        """It in a home below a folder, with a copy of the sql tree of its own; ended by Ctrl-C."""
+        """Run `kpi up` in a home below a folder, with its own copy of the sql tree; end it with Ctrl-C."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
         shutil.copytree(CHECKOUT / "sql", folder / "sql")
         path = folder / "sql" / "instacart" / "pipeline.yaml"
@@ -107,23 +107,23 @@ class Web:
             if web.process.poll() is None:
                 web.process.send_signal(signal.SIGINT)
                 web.process.wait(60)
-            web.kpi("down")  # what it leaves running where it was killed
+            web.kpi("down")  # what it left running if it was killed
 
     def plant(self) -> None:
-        """Make the folder in which it is started one in which somebody else left code."""
+        """Put foreign code into the folder in which it is started."""
         self.folder.mkdir()
         for name in PLANTED:
             text = f"open({str(self.folder / 'imported')!r}, 'a').write('{name}\\n')\nraise SystemExit('planted')\n"
             (self.folder / f"{name}.py").write_text(text)
-        (self.folder / ".env").write_text("KPI_S3_LEAST_RATE=none\n")  # which would fail every process that reads it
+        (self.folder / ".env").write_text("KPI_S3_LEAST_RATE=none\n")  # every process that reads it would fail
 
     def imported(self) -> list[str]:
-        """What was imported of that."""
+        """Return what was imported of that code."""
         log = self.folder / "imported"
         return log.read_text().split() if log.exists() else []
 
     def start(self) -> None:
-        """Start it, with a relative path among its settings, and wait until it says that it is ready."""
+        """Start it with a relative path in its settings, and wait until it says that it is ready."""
         command = [KPI, "up", "--port", self.address.rpartition(":")[2]]
         self.process = subprocess.Popen(
             command,
@@ -150,11 +150,11 @@ class Web:
         data: dict[str, Any] = found["data"]
         return data
 
-    def kpi(self, *words: str) -> forked.Ended:
+    def kpi(self, *words: str) -> forked.Completed:
         return forked.call(words, self.environment, CHECKOUT)
 
     def launch(self, day: str, *, names: list[list[str]] | None = None) -> str:
-        """Launch the whole pipeline, or some of it, for one partition, as the button does; returns the run's id."""
+        """Launch the whole pipeline, or some assets, for one partition, as the button does; return the run's id."""
         selection = [{"path": ["instacart", *name]} for name in names] if names else None
         params = {
             "mode": "default",
@@ -167,12 +167,12 @@ class Web:
         run_id: str = launched["run"]["runId"]
         return run_id
 
-    def materialise(self, day: str, *, names: list[list[str]] | None = None) -> str:
-        """The same; returns how the run ended."""
-        return self.ended(self.launch(day, names=names))
+    def materialize(self, day: str, *, names: list[list[str]] | None = None) -> str:
+        """Launch a run and wait for its end; return its final status."""
+        return self.final_status(self.launch(day, names=names))
 
-    def ended(self, run_id: str) -> str:
-        """How a run ended, once it has."""
+    def final_status(self, run_id: str) -> str:
+        """Wait for the end of a run; return its final status."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             status: str = self.ask(STATUS, {"id": run_id})["runOrError"]["status"]
@@ -182,7 +182,7 @@ class Web:
         raise AssertionError(f"the run {run_id} did not end")
 
     def backfilled(self, backfill_id: str, partitions: int, patience: float = 120) -> dict[str, str]:
-        """How the runs of a backfill ended, by partition, once all have."""
+        """Wait for the end of all runs of a backfill; return their final status by partition."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             tags = [{"key": "dagster/backfill", "value": backfill_id}]
@@ -196,13 +196,13 @@ class Web:
         raise AssertionError(f"the backfill {backfill_id} did not end")
 
     def check(self, table: str, name: str, day: str) -> dict[str, Any]:
-        """The latest execution of a check for a partition."""
+        """Return the latest execution of a check for a partition."""
         key = {"path": ["instacart", *table.split(".")]}
         [execution] = self.ask(CHECKS, {"key": key, "name": name, "partition": day})["assetCheckExecutions"]
         found: dict[str, Any] = execution
         return found
 
-    def materialised(self, table: str) -> list[str]:
+    def materialized(self, table: str) -> list[str]:
         key = {"path": ["instacart", *table.split(".")]}
         found = self.ask(PARTITIONS, {"key": key})["assetNodeOrError"]["latestMaterializationByPartition"]
         return [event["partition"] for event in found if event]

@@ -1,4 +1,4 @@
-"""Homes of their own for each test, processes that use them, and the proof that none is left behind."""
+"""Homes for tests, processes that use them, and a check that no process is left behind."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from kpi_assets.settings import Settings, settings
 
 
 class User:
-    """Another process that uses the stack of a home."""
+    """Another process that uses the servers of a home."""
 
     def __init__(self, home: Path, *options: str, prefix: tuple[str, ...] = ()):
         self.process = subprocess.Popen(
@@ -29,10 +29,10 @@ class User:
         )
 
     def ready(self) -> dict[str, str]:
-        """Wait until its servers answer; what it found in its environment."""
+        """Wait until its servers answer; return its environment."""
         assert self.process.stdout
         line = self.process.stdout.readline()
-        assert line, "the user died"
+        assert line, "the process ended"
         return json.loads(line)
 
     def leave(self) -> int:
@@ -62,7 +62,7 @@ def _no_clusters_kept(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="package", autouse=True)
 def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    before, children = command_lines(), psutil.Process().children(recursive=True)  # of other tests of the session
+    before, children = command_lines(), psutil.Process().children(recursive=True)  # processes of other tests
     yield
     base = str(tmp_path_factory.getbasetemp().resolve())
     assert [line for line in command_lines() if base in " ".join(line) and line not in before] == []
@@ -71,7 +71,7 @@ def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Path]:
-    """A folder for one stack that was never started; whatever runs in it at the end is stopped."""
+    """A folder for servers that were never started; whatever runs in it at the end is stopped."""
     yield tmp_path / "fresh"
     stop(tmp_path / "fresh")
 
@@ -87,20 +87,20 @@ def _started_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def home(_started_once: Path) -> Iterator[Path]:
-    """The folder of a stack that many tests start and stop, one after another, which saves each an initdb."""
+    """The folder of servers that many tests start and stop one after another, which saves each an initdb."""
     yield _started_once
     stop(_started_once)
 
 
 @pytest.fixture
 def named(home: Path) -> Settings:
-    """Settings that name nothing but the home."""
+    """Settings that name only the home."""
     return Settings(home=home)
 
 
 @pytest.fixture
 def user() -> Iterator[Callable[..., User]]:
-    """Starts users of a home; they are gone at the end of the test."""
+    """Yield a function that starts users of a home; all are killed at the end of the test."""
     users = []
 
     def start(home: Path, *options: str, prefix: tuple[str, ...] = ()) -> User:
@@ -121,7 +121,7 @@ def are_running(home: Path) -> dict[str, bool]:
 
 
 def command_lines() -> list[list[str]]:
-    """Of every process that lives, ours excepted."""
+    """Return the command line of every process but this one."""
     lines = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -131,7 +131,7 @@ def command_lines() -> list[list[str]]:
 
 
 def ask(url: str, query: str, *values: object) -> list[tuple[object, ...]]:
-    """The rows of one query, in a connection of its own that commits."""
+    """Run a query in its own connection and commit; return its rows."""
     with psycopg.connect(url) as connection:
         cursor = connection.execute(query, values or None)
         return cursor.fetchall() if cursor.description else []

@@ -1,4 +1,4 @@
-"""The settings that follow from a machine."""
+"""The settings of PostgreSQL that follow from the machine."""
 
 import re
 from pathlib import Path
@@ -17,28 +17,28 @@ def settings(memory: int = 8 * GB, cores: int = 2, disk: int = 100 * GB, shm: in
     ("memory", "buffers"),
     [(512 * MB, "128MB"), (1 * GB, "128MB"), (1536 * MB, "192MB"), (2 * GB, "256MB"), (64 * GB, "256MB")],
 )
-def test_an_eighth_of_the_memory_within_bounds(memory: int, buffers: str):
+def test_shared_buffers_are_an_eighth_of_the_memory_within_bounds(memory: int, buffers: str):
     assert settings(memory=memory)["shared_buffers"] == buffers
 
 
 @pytest.mark.parametrize(
     ("disk", "wal"), [(100 * GB, "8192MB"), (32 * GB, "8192MB"), (4 * GB, "1024MB"), (100 * MB, "256MB")]
 )
-def test_the_log_fits_the_disk(disk: int, wal: str):
+def test_the_size_of_the_wal_follows_the_disk(disk: int, wal: str):
     assert settings(disk=disk)["max_wal_size"] == wal
 
 
 @pytest.mark.parametrize(("shm", "kind"), [(64 * MB, "mmap"), (0, "mmap"), (GB, "posix"), (None, "posix")])
-def test_shared_memory_of_containers_is_small(shm: int | None, kind: str):
+def test_the_kind_of_shared_memory_follows_its_size(shm: int | None, kind: str):
     assert settings(shm=shm)["dynamic_shared_memory_type"] == kind
 
 
-def test_workers_follow_the_cores():
+def test_the_number_of_workers_follows_the_cores():
     assert (settings(cores=2)["max_parallel_workers"], settings(cores=2)["max_worker_processes"]) == ("2", "8")
     assert (settings(cores=24)["max_parallel_workers"], settings(cores=24)["max_worker_processes"]) == ("24", "24")
 
 
-def test_memory_limits_of_control_groups(tmp_path: Path):
+def test_memory_limits_of_control_groups_are_read(tmp_path: Path):
     membership, mount = tmp_path / "membership", tmp_path / "cgroup"
     for file, text in {
         "memory.max": "max\n",

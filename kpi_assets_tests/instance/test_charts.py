@@ -1,4 +1,4 @@
-"""The pictures that the web UI serves: of the latest published load_date, as readers see it, or why there is none."""
+"""The charts that the web UI serves: the latest published load_date as readers see it, or why there is no chart."""
 
 import asyncio
 import xml.etree.ElementTree as ET
@@ -29,7 +29,7 @@ class Answer:
 
     @property
     def words(self) -> list[str]:
-        """What can be read in the picture."""
+        """Return the texts in the chart."""
         return [found.text or "" for found in ET.fromstring(self.body).iter(f"{SVG}text")]
 
 
@@ -102,7 +102,7 @@ def test_a_held_load_date_is_not_drawn(shop: TwoSourcePipeline, charts: Charts) 
 
 
 def test_before_anything_is_published_the_picture_says_so(lab: TwoSourcePipeline, charts: Charts) -> None:
-    """And where the database is not even there, it says that."""
+    """If the database does not exist yet, the chart says that."""
     lab.file("raw/things.sql", RAW_KPI)
     of_lab = Charts(dagster, settings().model_copy(update={"sql_dir": lab.root}))
     path = chart_path(lab.name, Relation("raw", "things"))
@@ -138,7 +138,7 @@ columns:
         "dagster/public.runs",
     ],
 )
-def test_names_only_choose_among_the_kpis_that_are_loaded(shop: TwoSourcePipeline, charts: Charts, name: str) -> None:
+def test_a_name_that_is_no_loaded_kpi_is_not_found(shop: TwoSourcePipeline, charts: Charts, name: str) -> None:
     name = name.replace("PIPELINE", shop.name)
     answer = ask(charts, f"/kpi/chart/{name}.svg")
     assert (answer.status, answer.body) == (404, f"There is no KPI {name}: there is {shop.name}/marts.heavy.\n")
@@ -148,7 +148,7 @@ def test_names_only_choose_among_the_kpis_that_are_loaded(shop: TwoSourcePipelin
 @pytest.mark.parametrize(
     "path", ["/kpi/", "/kpi/chart/x.svg", "/kpi/chart/X/a.b.svg", "/kpi/chart/../a.b.svg", '/kpi/chart/a/b."c.svg']
 )
-def test_no_other_page_is_there(charts: Charts, path: str) -> None:
+def test_another_page_is_not_found(charts: Charts, path: str) -> None:
     answer = ask(charts, path)
     assert (answer.status, answer.body) == (
         404,
@@ -157,18 +157,16 @@ def test_no_other_page_is_there(charts: Charts, path: str) -> None:
 
 
 @pytest.mark.parametrize("day", ["2025-3-1", "yesterday", "2025-02-30", "'; drop table x"])
-def test_what_is_no_load_date_is_refused(shop: TwoSourcePipeline, charts: Charts, day: str) -> None:
+def test_a_text_that_is_no_load_date_is_refused(shop: TwoSourcePipeline, charts: Charts, day: str) -> None:
     answer = ask(charts, path_of(shop), f"load_date={day.replace(';', '%3B').replace(' ', '%20')}")
     assert (answer.status, "write it as YYYY-MM-DD" in answer.body) == (400, True)
 
 
-def test_everything_else_is_dagster_s(charts: Charts) -> None:
+def test_every_other_path_is_left_to_dagster(charts: Charts) -> None:
     assert [ask(charts, path).body for path in ("/", "/kpi", "/runs", "/graphql")] == ["a page of Dagster"] * 4
 
 
-def test_a_file_that_changes_is_read_again_and_one_that_is_broken_is_told(
-    shop: TwoSourcePipeline, charts: Charts
-) -> None:
+def test_a_changed_file_is_read_again_and_a_broken_one_is_named(shop: TwoSourcePipeline, charts: Charts) -> None:
     shop.land(things=WEIGHED_TWO, labels=TWO)
     shop.run()
     assert ask(charts, path_of(shop)).words[1:] == ["<b>light", "0.5", "heavy", "20.5"]
@@ -180,7 +178,7 @@ def test_a_file_that_changes_is_read_again_and_one_that_is_broken_is_told(
     assert "'nothing' is not one of" in " ".join(broken.words)
 
 
-def test_columns_that_the_published_rows_do_not_have_are_told(shop: TwoSourcePipeline, charts: Charts) -> None:
+def test_columns_that_the_published_rows_lack_are_named(shop: TwoSourcePipeline, charts: Charts) -> None:
     shop.land()
     shop.run()
     other = HEAVY.replace("weight}", "kilos}").replace("  weight:", "  kilos:").replace("as weight", "as kilos")
@@ -190,7 +188,7 @@ def test_columns_that_the_published_rows_do_not_have_are_told(shop: TwoSourcePip
     )
 
 
-def test_rows_that_are_gone_are_told(shop: TwoSourcePipeline, charts: Charts) -> None:
+def test_lost_rows_are_reported(shop: TwoSourcePipeline, charts: Charts) -> None:
     shop.day += timedelta(days=1)
     shop.land()
     shop.run()
@@ -201,7 +199,7 @@ def test_rows_that_are_gone_are_told(shop: TwoSourcePipeline, charts: Charts) ->
     )
 
 
-def test_a_description_has_the_picture_below_its_sentence(shop: TwoSourcePipeline) -> None:
+def test_a_description_shows_the_chart_below_its_sentence(shop: TwoSourcePipeline) -> None:
     tables = shop.pipeline().tables
     assert description(tables[KPI]) == (
         f"Weight by label.\n\n![Chart of weight by label.](/kpi/chart/{shop.name}/marts.heavy.svg)"

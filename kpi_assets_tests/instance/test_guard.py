@@ -1,4 +1,4 @@
-"""The guard alone, as an ASGI app before another that only writes down what reached it: every rule, and odd inputs."""
+"""The guard alone, as an ASGI app before one that records what reaches it: every rule, and odd inputs."""
 
 import asyncio
 import re
@@ -28,9 +28,9 @@ Header = tuple[str, str]
 
 @dataclass
 class Answer:
-    """What the client got, and whether the app behind the guard was asked."""
+    """The answer to a client, and whether the app behind the guard was reached."""
 
-    status: int  # 101 of a socket that was let through, 403 of one that was closed
+    status: int  # 101 for a websocket that was let through, 403 for one that was closed
     reached: bool
     headers: list[Header]
     body: str
@@ -49,7 +49,7 @@ def ask(
     raw_path: bytes | None = None,
     scheme: str = "http",
 ) -> Answer:
-    """One request of the guard, with one Host header unless another is asked for."""
+    """Send one request to the guard, with one Host header unless another one is given."""
     path, _, query = address.partition("?")
     sent = [("host", host), *headers] if host is not None else [*headers]
     scope = {
@@ -85,7 +85,7 @@ def ask(
     return Answer(said[0]["status"], bool(reached), found, said[1]["body"].decode())
 
 
-def test_the_ui_itself_gets_through() -> None:
+def test_requests_of_the_ui_itself_get_through() -> None:
     same = ("sec-fetch-site", "same-origin")
     assert ask("GET", "/runs", LOGGED_IN, ("sec-fetch-site", "none")).reached
     assert ask("HEAD", "/assets/instacart/marts/kpi", LOGGED_IN).reached
@@ -169,7 +169,7 @@ def test_only_its_own_origins_are_answered(origins: list[str], passes: bool, tok
 
 @pytest.mark.parametrize("token", [TOKEN, None])
 @pytest.mark.parametrize("path", ["/", "/graphql/", "/graphqlx", "/%67raphql", "//graphql", "/GraphQL", "/other"])
-def test_a_websocket_is_let_in_for_graphql_alone_and_says_its_origin(path: str, token: str | None) -> None:
+def test_a_websocket_needs_an_origin_and_is_open_for_graphql_only(path: str, token: str | None) -> None:
     assert not ask("GET", path, LOGGED_IN, ORIGIN, kind="websocket", token=token).reached
     assert not ask("GET", "/graphql", LOGGED_IN, kind="websocket", token=token).reached, "no origin"
     assert ask("GET", "/graphql", ORIGIN, kind="websocket", token=token).reached == (token is None)
@@ -181,7 +181,7 @@ def fetched(site: str, mode: str = "navigate", kind: str = "document") -> list[H
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 @pytest.mark.parametrize("token", [TOKEN, None])
-def test_another_site_may_link_to_a_page_and_nothing_else(site: str, token: str | None) -> None:
+def test_another_site_may_only_link_to_a_page(site: str, token: str | None) -> None:
     assert ask("GET", "/runs", LOGGED_IN, *fetched(site), token=token).reached
     refused = [
         ask("GET", "/runs", LOGGED_IN, *fetched(site, mode, kind), token=token)
@@ -212,7 +212,7 @@ def test_another_site_may_link_to_a_page_and_nothing_else(site: str, token: str 
 @pytest.mark.parametrize(
     "sites", [["nonsense"], [""], ["same-origin", "cross-site"], ["none", "none"], ["Same-Origin"]]
 )
-def test_a_site_that_no_browser_says_is_refused(sites: list[str]) -> None:
+def test_a_sec_fetch_site_that_no_browser_sends_is_refused(sites: list[str]) -> None:
     sent = [("sec-fetch-site", site) for site in sites]
     assert ask("POST", "/graphql", LOGGED_IN, JSON, *sent).status == 403
 
@@ -269,12 +269,12 @@ def test_graphql_is_posted_as_json_only(types: list[str], passes: bool, token: s
         ("DELETE", "/runs", 405, ["GET, HEAD"]),
         ("TRACE", "/runs", 405, ["GET, HEAD"]),
         ("get", "/runs", 405, ["GET, HEAD"]),
-        ("GET", "//graphql", 200, []),  # to Dagster a page like any other, which it answers with its HTML
+        ("GET", "//graphql", 200, []),  # for Dagster this is a page like any other, which it answers with its HTML
         ("HEAD", "/runs", 200, []),
     ],
 )
 @pytest.mark.parametrize("token", [TOKEN, None])
-def test_whatever_is_no_read_but_a_graphql_post_is_refused(
+def test_every_write_but_a_graphql_post_is_refused(
     method: str, path: str, status: int, allow: list[str], token: str | None
 ) -> None:
     answer = ask(method, path, LOGGED_IN, JSON, token=token)
@@ -321,7 +321,7 @@ def test_without_the_token_nothing_is_shown(headers: list[Header], passes: bool)
         assert ask("GET", path, *headers).reached == passes
 
 
-def test_what_tells_nothing_is_open_so_that_health_checks_need_no_token() -> None:
+def test_paths_that_show_nothing_are_open_so_that_health_checks_need_no_token() -> None:
     assert [ask("GET", path).reached for path in ("/server_info", "/favicon.svg", "/manifest.json")] == [True] * 3
     assert ask("POST", "/server_info", JSON).status == 405
 
@@ -352,12 +352,12 @@ def test_the_token_in_an_address_becomes_a_cookie_and_leaves_the_address(
 ) -> None:
     answer = ask("GET", address.format(TOKEN), raw_path=raw_path)
     assert (answer.status, answer.reached, answer.header("location")) == (303, False, [there])
-    assert not urlsplit(there).netloc, "it leads nowhere else"
+    assert not urlsplit(there).netloc, "the redirect leads to no other site"
     assert answer.header("set-cookie") == [f"{COOKIE}={TOKEN}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Strict"]
     assert TOKEN not in answer.body
 
 
-def test_the_cookie_is_kept_to_https_where_that_is_spoken() -> None:
+def test_the_cookie_is_secure_over_https() -> None:
     [cookie] = ask("GET", f"/?token={TOKEN}", scheme="https").header("set-cookie")
     assert cookie.endswith("; Secure")
 
@@ -368,15 +368,15 @@ def test_another_token_in_an_address_opens_nothing(address: str) -> None:
     assert (answer.status, answer.header("set-cookie")) == (401, [])
 
 
-def test_a_token_in_an_address_is_no_way_to_post_or_to_a_socket() -> None:
+def test_a_token_in_an_address_opens_no_post_and_no_websocket() -> None:
     assert ask("POST", f"/graphql?token={TOKEN}", JSON).status == 401
     assert not ask("GET", f"/graphql?token={TOKEN}", ORIGIN, kind="websocket").reached
     assert ask("GET", f"/?token={TOKEN}", host="evil.example").status == 421
     assert ask("GET", f"/?token={TOKEN}", *fetched("cross-site", "no-cors", "image")).status == 403
 
 
-def test_a_link_from_elsewhere_asks_again_from_our_own_page_and_only_once() -> None:
-    """The cookie is SameSite=Strict, so a browser keeps it back where another site's link leads here."""
+def test_a_link_from_another_site_reloads_once_from_our_own_page() -> None:
+    """The cookie is SameSite=Strict, so a browser does not send it if a link of another site leads here."""
     first = ask("GET", "/runs/1", *fetched("cross-site"))
     assert (first.status, first.reached) == (200, False)
     assert '<meta http-equiv="refresh" content="0">' in first.body
@@ -397,7 +397,9 @@ def test_every_answer_has_the_security_headers_once() -> None:
     assert (b"x-frame-options", b"DENY") in SECURITY
     assert {(b"referrer-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin")} < set(SECURITY)
     for name, value in SECURITY:
-        assert [answer.header(name.decode()) for answer in answers] == [[value.decode()]] * 5, "also over Dagster's own"
+        assert [answer.header(name.decode()) for answer in answers] == [[value.decode()]] * 5, (
+            "they replace Dagster's own headers"
+        )
     assert all(answer.header("cache-control") == ["no-store"] for answer in answers[1:])
 
 
@@ -418,7 +420,7 @@ def test_a_refusal_is_one_sentence_that_says_what_to_do_and_repeats_nothing() ->
         assert "evil" not in answer.body
 
 
-def test_what_is_neither_http_nor_a_websocket_is_dropped_and_the_lifespan_passes() -> None:
+def test_other_scopes_than_http_and_websocket_are_dropped_but_the_lifespan() -> None:
     seen = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -432,7 +434,7 @@ def test_what_is_neither_http_nor_a_websocket_is_dropped_and_the_lifespan_passes
     assert seen == ["lifespan"]
 
 
-# What headers may hold: right values, near ones, and anything.
+# Values of headers: right ones, nearly right ones, and anything.
 ANY = st.text(st.characters(max_codepoint=255), max_size=30)
 VALUES = {
     "host": [HOST, "LOCALHOST:3000", "evil.example", "", "127.0.0.1:3001"],
@@ -451,7 +453,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, str, list[Header]]:
     names = draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=9))
     cased = st.sampled_from([str.lower, str.title, str.upper])
     headers = [(draw(cased)(name), draw(st.sampled_from(VALUES[name]) | ANY)) for name in names]
-    # Most requests have a Host that is right, or none of the others would ever be looked at.
+    # Most requests have a right Host, otherwise the other headers would never be checked.
     headers += [("Host", HOST)] if draw(st.booleans()) else []
     paths = ["/", "/runs", "/graphql", "/graphql/", "//graphql", "/server_info", f"/?token={TOKEN}", "/kpi/chart/x"]
     path = draw(st.sampled_from(paths) | st.builds("/{}".format, ANY))
@@ -460,10 +462,10 @@ def requests(draw: st.DrawFn) -> tuple[str, str, str, list[Header]]:
 
 
 @given(requests(), st.sampled_from([TOKEN, None]))
-def test_whatever_is_sent_only_what_is_allowed_reaches_the_app(
+def test_of_any_request_only_an_allowed_one_reaches_the_app(
     request: tuple[str, str, str, list[Header]], token: str | None
 ) -> None:
-    """The rules once more, as one condition on what came through."""
+    """The rules a second time, as one condition on a request that got through."""
     kind, method, path, sent = request
     answer = ask(method, path, *sent, host=None, kind=kind, token=token)
     if not answer.reached:

@@ -1,6 +1,6 @@
-"""`kpi up` after kill -9 of any one of its processes: it ends with a sentence, and the next one cleans up and goes on.
+"""After kill -9 of any of its processes `kpi up` ends with a sentence, and the next one cleans up and goes on.
 
-With Dagster's own services the worst of it, a run under way, is tested in e2e/.
+The worst case, a run under way, is tested with Dagster's own services in e2e/.
 """
 
 import json
@@ -25,7 +25,7 @@ AGAIN = "exited unexpectedly: run `kpi up` again"
 
 
 def kill(process: psutil.Process) -> None:
-    """kill -9, until it is gone."""
+    """Kill a process with SIGKILL and wait until it is gone."""
     process.kill()
     eventually(lambda: not is_alive(process))
 
@@ -38,13 +38,13 @@ class Up:
     parts: dict[str, psutil.Process]
 
     def ended(self, *, patience: float = 30) -> tuple[int, str]:
-        """Its exit code and last line, once it has ended."""
+        """Wait for its end; return its exit code and last line."""
         _, said = self.process.communicate(timeout=patience)
         return self.process.returncode, said.strip().splitlines()[-1]
 
 
 class Home:
-    """The home of all tests of this module; each finds it as the one before left it."""
+    """The home of all tests of this module; each test finds it as the one before left it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder / "home", free_port()
@@ -68,7 +68,7 @@ class Home:
         return found
 
     def parts(self, supervisor: int) -> dict[str, psutil.Process]:
-        """Each process by name: services with what they started, and the servers, whoever started those."""
+        """Return each process by name: the services with their children, and the servers."""
         parts = {"supervisor": psutil.Process(supervisor)}
         parts.update({server.name: psutil.Process(server.pid) for server in status(self.folder)})
 
@@ -105,7 +105,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 @pytest.fixture
 def up(home: Home) -> Up:
-    """The one that runs in the home: the one that the test before left, or the next."""
+    """The `kpi up` that runs in the home: the one that the test before left, or a new one."""
     last = home.started[-1] if home.started else None
     return last if last and last.process.poll() is None else home.up()
 
@@ -119,7 +119,9 @@ def up(home: Home) -> Up:
         ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
     ],
 )
-def test_without_one_of_its_processes_it_ends_and_leaves_none(home: Home, up: Up, killed: str, says: str) -> None:
+def test_kpi_up_ends_without_leftovers_if_one_of_its_processes_is_killed(
+    home: Home, up: Up, killed: str, says: str
+) -> None:
     kill(up.parts[killed])
     code, last = up.ended()
     assert code == 1
@@ -128,7 +130,7 @@ def test_without_one_of_its_processes_it_ends_and_leaves_none(home: Home, up: Up
     home.up()
 
 
-def test_without_the_web_ui_s_code_server_it_has_another_started(home: Home, up: Up) -> None:
+def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
     parts = up.parts
     kill(parts["web grpc"])
 
@@ -136,27 +138,27 @@ def test_without_the_web_ui_s_code_server_it_has_another_started(home: Home, up:
         return any(is_alive(child) and "grpc" in child.cmdline() for child in parts["web"].children())
 
     eventually(is_there)
-    kill(parts["web worker"])  # which outlived it
+    kill(parts["web worker"])  # it outlived its code server
     assert [name for name, part in parts.items() if not is_alive(part)] == ["web grpc", "web worker"]
     up.parts = home.parts(up.process.pid)
 
 
 @pytest.mark.parametrize("also", [[], ["web"], ["daemon", "daemon grpc"], ["postgres", "s3"]])
-def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next(home: Home, up: Up, also: list[str]) -> None:
+def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Home, up: Up, also: list[str]) -> None:
     for name in ("supervisor", *also):
         kill(up.parts[name])
     assert up.process.wait(30) == -signal.SIGKILL
     left = {name for name in up.parts if name not in {"supervisor", *also}}
-    assert {name for name, part in up.parts.items() if is_alive(part)} == left, "they live on"
+    assert {name for name, part in up.parts.items() if is_alive(part)} == left, "the other processes are still alive"
 
     parts = home.up().parts
 
-    servers = {"postgres", "s3"} - set(also)  # which the next one takes over as they are
+    servers = {"postgres", "s3"} - set(also)  # the next `kpi up` takes over the running servers
     assert {name for name, part in up.parts.items() if is_alive(part)} == servers
     assert {parts[name].pid for name in servers} == {up.parts[name].pid for name in servers}
 
 
-def test_down_ends_what_a_killed_supervisor_and_web_ui_left_behind(home: Home, up: Up) -> None:
+def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: Up) -> None:
     for name in ("supervisor", "web"):
         kill(up.parts[name])
     up.process.wait(30)
@@ -166,7 +168,7 @@ def test_down_ends_what_a_killed_supervisor_and_web_ui_left_behind(home: Home, u
     home.up()
 
 
-def test_a_second_one_is_refused_while_the_first_lives(home: Home, up: Up) -> None:
+def test_a_second_kpi_up_is_refused_while_the_first_runs(home: Home, up: Up) -> None:
     said = home.kpi("up")
     assert (said.returncode, said.stdout) == (1, "")
     supervisor = up.process.pid
@@ -176,8 +178,8 @@ def test_a_second_one_is_refused_while_the_first_lives(home: Home, up: Up) -> No
     )
 
 
-def test_a_web_ui_without_its_guard_is_ended_before_anybody_is_told_of_it(home: Home, up: Up) -> None:
-    """As after an upgrade of Dagster that no longer calls what the guard is put in place of."""
+def test_a_web_ui_without_its_guard_is_ended_before_its_address_is_printed(home: Home, up: Up) -> None:
+    """This happens after an upgrade of Dagster that no longer calls the function that the guard replaces."""
     up.process.send_signal(signal.SIGTERM)
     assert up.ended()[0] == 0
     said = home.kpi("up", "--port", str(home.port), **{UNGUARDED: "1"})
@@ -189,7 +191,7 @@ def test_a_web_ui_without_its_guard_is_ended_before_anybody_is_told_of_it(home: 
     assert home.kpi("down").stdout.startswith("Nothing was running in ")
 
 
-def test_a_stranger_with_the_number_of_a_killed_service_is_left_alone(home: Home, up: Up) -> None:
+def test_another_process_with_the_number_of_a_killed_service_is_left_alone(home: Home, up: Up) -> None:
     up.process.send_signal(signal.SIGTERM)
     assert up.ended()[0] == 0
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:

@@ -1,4 +1,4 @@
-"""`kpi up` with stand-ins for Dagster's services, which take seconds to start: everything else is as it is."""
+"""`kpi up` with stand-ins for the services of Dagster, which take seconds to start; everything else is real."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Freshness by load_date: when a KPI is late, and that a person hears of it once and of its recovery once."""
+"""Freshness by load_date: when a KPI is late, and that it and its recovery are reported once each."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -41,23 +41,25 @@ def late(session: Connection[Any], shared: PipelineHarness, now: datetime) -> li
     return [(str(found.relation), found.latest) for found in freshness.late(session, shared.pipeline(), now)]
 
 
-def tell(session: Connection[Any], shared: PipelineHarness) -> list[date]:
-    """What the alerts' sensor does; the load_dates that recovered."""
+def report_and_close(session: Connection[Any], shared: PipelineHarness) -> list[date]:
+    """Report late KPIs and close recovered ones as the alerts sensor does; return the load_dates that recovered."""
     freshness.report_late(session, shared.pipeline())
     return close_recovered(session, shared.pipeline())
 
 
-def test_a_kpi_is_late_by_its_load_dates_whenever_they_were_built(
+def test_lateness_counts_from_the_load_date_and_not_from_its_build(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
     noon = datetime(2025, 3, 4, 12, 0, tzinfo=timezone.utc)  # 36 hours after NEXT ended
-    assert late(session, shared, noon) == [], "of which nothing was ever published is new"
+    assert late(session, shared, noon) == [], "a KPI that was never published is not late"
     for job in ("marts.weighed", "marts.unpromised"):
         publish(session, job, day=NEXT)
     assert late(session, shared, noon) == []
     assert late(session, shared, noon + timedelta(seconds=1)) == [("marts.weighed", NEXT)]
     publish(session, "marts.weighed", day=DAY)
-    assert late(session, shared, noon + timedelta(seconds=1)) == [("marts.weighed", NEXT)], "an old one is no news"
+    assert late(session, shared, noon + timedelta(seconds=1)) == [("marts.weighed", NEXT)], (
+        "an older load_date changes nothing"
+    )
     publish(session, "marts.weighed", day=NEXT + timedelta(days=1))
     assert late(session, shared, noon + timedelta(seconds=1)) == []
 
@@ -80,12 +82,10 @@ def test_a_pipeline_that_publishes_yesterday_every_morning_is_never_late(
     assert late(session, shared, last + second) == [("marts.weighed", today.date())]
 
 
-def test_it_is_told_once_and_its_recovery_once_however_many_load_dates_it_lacks(
-    session: Connection[Any], shared: PipelineHarness
-) -> None:
+def test_a_late_kpi_and_its_recovery_are_each_reported_once(session: Connection[Any], shared: PipelineHarness) -> None:
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=DAY)
-    assert tell(session, shared) == tell(session, shared) == []
+    assert report_and_close(session, shared) == report_and_close(session, shared) == []
     since = ("marts.again is late since 2025-03-04 12:00 UTC", "marts.weighed is late since 2025-03-03 12:00 UTC")
     rest = "its latest published load_date is 2025-03-01, and its freshness is within_hours:"
     end = "counted from that load_date's end"
@@ -94,26 +94,28 @@ def test_it_is_told_once_and_its_recovery_once_however_many_load_dates_it_lacks(
 
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=NEXT)
-    assert tell(session, shared) == [], "one load_date later, it is still late"
+    assert report_and_close(session, shared) == [], "after one more load_date the KPI is still late"
     assert len(every_incident(session)) == 1
     for job in ("marts.weighed", "marts.again"):
         publish(session, job, day=TODAY)
-    assert tell(session, shared) == [NEXT]
-    assert tell(session, shared) == []
+    assert report_and_close(session, shared) == [NEXT]
+    assert report_and_close(session, shared) == []
     assert [(row[0], row[1], row[-1]) for row in every_incident(session)] == [
         (NEXT, "late", False),
         (NEXT, "recovered", False),
     ]
 
 
-def test_a_load_date_that_lacks_objects_is_told_already(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_a_load_date_that_lacks_objects_is_not_reported_a_second_time(
+    session: Connection[Any], shared: PipelineHarness
+) -> None:
     publish(session, "marts.weighed", day=DAY)
     incidents.report_late(session, shared.name, NEXT, "things.csv is missing")
-    tell(session, shared)
+    report_and_close(session, shared)
     assert [row[4] for row in every_incident(session)] == [["things.csv is missing"]]
 
 
-def test_the_doctor_tells_of_it(session: Connection[Any], shared: PipelineHarness) -> None:
+def test_the_doctor_names_a_late_kpi(session: Connection[Any], shared: PipelineHarness) -> None:
     publish(session, "marts.weighed", day=DAY)
     found = [
         each for each in warehouse.server(shared.server, [shared.pipeline()], embedded=True) if "late" in each.text

@@ -1,7 +1,7 @@
 """Break modules one mutant at a time and run the tests that belong to each: what survives is not tested.
 
 `python -m kpi_assets_tests.mutants MODULE… [--sample N] [--seed S] [--again FILE]`: a MODULE is `warehouse/audit`, or a
-package, `warehouse`. With `--again`, FILE is what such a run has printed: its survivors are tried once more. Works on a
+package, `warehouse`. With `--again`, FILE is the output of such a run: its survivors are tried once more. Works on a
 copy of the checkout in a temporary folder.
 """
 
@@ -26,13 +26,13 @@ from kpi_assets_tests.mutants.mutate import Mutant, mutants_of
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("kpi_assets", "kpi_assets_tests", "bench", "deploy", "docs", "sql")
-SLOWER = 4  # times the tests' usual time, after which a mutant hangs
-LEAST = 30.0  # seconds of patience
-OUTCOMES = {True: "survived", False: "killed", None: "timed out"}  # whether the tests pass; None: they do not end
+SLOWER = 4  # a mutant hangs after this many times the usual time of the tests
+LEAST = 30.0  # seconds that a mutant gets at least
+OUTCOMES = {True: "survived", False: "killed", None: "timed out"}  # by whether the tests pass; None if they do not end
 
 
 class Copy:
-    """A copy of the checkout whose modules are broken and mended."""
+    """A copy of the checkout whose modules are broken and restored."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "copy"
@@ -46,18 +46,18 @@ class Copy:
                 shutil.copy(file, self.root / file.name)
 
     def read(self, module: str) -> str:
-        """The source of a module."""
+        """Return the source of a module."""
         return (self.root / "kpi_assets" / f"{module}.py").read_text()
 
     def write(self, module: str, source: str) -> None:
-        """Change a module. Its time is another each time, or Python would take the bytecode of the one before."""
+        """Change a module. Each version gets another time, or Python would use the bytecode of the one before."""
         path = self.root / "kpi_assets" / f"{module}.py"
         path.write_text(source)
         self._changes += 1
         os.utime(path, (self._changes, self._changes))
 
     def passes(self, tests: Sequence[str], limit: float) -> bool | None:
-        """Whether the tests pass; None where they do not end within `limit` seconds."""
+        """Return whether the tests pass; None if they do not end within `limit` seconds."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", "--durations=0"]
         process = subprocess.Popen(
             [*command, *(f"kpi_assets_tests/{file}" for file in tests)],
@@ -75,7 +75,7 @@ class Copy:
             self._end(process)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Nothing that the tests began goes on, and no file of theirs stays; the servers are known by their folder."""
+        """End every process of the tests and delete their files; servers are recognized by their folder."""
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
@@ -92,7 +92,7 @@ class Copy:
 
 
 def modules_of(names: Sequence[str]) -> list[str]:
-    """The modules that are named, those of a package in the order of their names."""
+    """Return the named modules, those of a package in the order of their names."""
     package, found = ROOT / "kpi_assets", []
     for name in names:
         paths = sorted((package / name).glob("*.py")) if (package / name).is_dir() else [package / f"{name}.py"]
@@ -101,7 +101,7 @@ def modules_of(names: Sequence[str]) -> list[str]:
 
 
 def sampled(module: str, source: str, count: int, seed: int) -> list[Mutant]:
-    """Some of a module's mutants, the same each time; all of them where `count` is 0."""
+    """Return `count` mutants of a module, the same for a seed; all of them if `count` is 0."""
     mutants = mutants_of(source)
     if 0 < count < len(mutants):
         mutants = sorted(random.Random(f"{seed} {module}").sample(mutants, count))
@@ -117,16 +117,16 @@ def say(line: str) -> None:
 def copied() -> Iterator[Copy]:
     folder = Path(tempfile.mkdtemp(prefix="kpi-mutants-"))
     try:
-        folder.chmod(0o755)  # the servers may run under another account
+        folder.chmod(0o755)  # servers may run under another account
         yield Copy(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def patience(copy: Copy, files: Sequence[str], took: dict[str, float]) -> float:
-    """Seconds after which a mutant hangs in these tests; `took` keeps how long each file takes on the code as it is.
+    """Return the seconds after which a mutant hangs; `took` keeps how long each file takes on the unchanged code.
 
-    Ends the program where one fails.
+    Ends the program if a test fails there.
     """
     for file in files:
         began = time.monotonic()
@@ -139,7 +139,7 @@ def patience(copy: Copy, files: Sequence[str], took: dict[str, float]) -> float:
 def outcomes(
     copy: Copy, module: str, files: Sequence[str], mutants: Sequence[Mutant], took: dict[str, float]
 ) -> Iterator[tuple[Mutant, str]]:
-    """Try some mutants of a module, one after another; what became of each."""
+    """Try mutants of a module one after another; yield the outcome of each."""
     source = copy.read(module)
     limit = patience(copy, files, took) if mutants else 0
     for mutant in mutants:
@@ -149,7 +149,7 @@ def outcomes(
 
 
 def report(scores: Mapping[str, Counter[str]]) -> None:
-    """The share of the mutants that were noticed, by module."""
+    """Print the share of killed mutants by module."""
     for module, counts in [*scores.items(), ("together", sum(scores.values(), Counter()))]:
         noticed, whole = counts["killed"] + counts["timed out"], counts.total()
         share = f"{noticed / whole:4.0%}" if whole else "   -"

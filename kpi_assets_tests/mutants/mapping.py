@@ -1,6 +1,6 @@
 """Which tests belong to which module: those that must fail when it is broken, the quickest first.
 
-A module that is not named here has the file of its own name beside it: warehouse/audit.py has warehouse/test_audit.py.
+A module that is not named here has its tests in the file of its name: warehouse/audit.py has warehouse/test_audit.py.
 """
 
 from pathlib import Path
@@ -150,7 +150,7 @@ _TESTS = {
 
 
 def files_of(module: str, tests: Path) -> list[str]:
-    """The test files of a module such as `warehouse/audit`, below the folder `tests`; those that exist."""
+    """Return the existing test files of a module such as `warehouse/audit`, below the folder `tests`."""
     folder, _, name = module.rpartition("/")
     named = _TESTS.get(module, (f"{folder}/test_{name}.py",))
     return [file for file in named if (tests / file).is_file()]

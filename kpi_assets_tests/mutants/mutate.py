@@ -50,7 +50,7 @@ _SQL_SWAPS = [
         (r"\bif (not )?exists\b", ""),
     )
 ]
-# A call of one of these is either a type error without it, or the same.
+# Without a call of one of these the code is a type error, or does the same.
 _NEVER_UNWRAPPED = {"len", "range", "iter", "next", "enumerate", "zip", "super", "list", "tuple", "set", "dict"}
 _NEVER_UNWRAPPED |= {"TypeVar"}
 _UNWRAPPED_METHODS = {"replace", "removesuffix", "removeprefix", "strip", "rstrip", "lstrip", "lower", "upper"}
@@ -67,18 +67,18 @@ class Mutant:
     line: int
 
     def applied(self, source: str) -> str:
-        """The source with the change."""
+        """Return the source with the change."""
         data = source.encode()
         return (data[: self.start] + self.text.encode() + data[self.end :]).decode()
 
     def described(self, source: str) -> str:
-        """The change on one line, for people."""
+        """Return the change as one line for people."""
         before = source.encode()[self.start : self.end].decode()
         return f"{self.kind}: {_shortened(before)} -> {_shortened(self.text) or 'nothing'}"
 
 
 def mutants_of(source: str) -> list[Mutant]:
-    """Every mutant of a module that can be compiled, in the order of the source."""
+    """Return every mutant of a module that compiles, in the order of the source."""
     found = sorted(set(_Finder(source).mutants(ast.parse(source))))
     return [mutant for mutant in found if _compiles(mutant.applied(source))]
 
@@ -114,10 +114,10 @@ class _Finder:
         }
 
     def mutants(self, node: ast.AST) -> Iterator[Mutant]:
-        """Of a node and of all below it, but for what no test can or should notice.
+        """Yield the mutants of a node and of all nodes below it, except changes that no test can or should notice.
 
-        Those are annotations, docstrings, decorators, assertions (they tell types) and the parts of f-strings, whose
-        places older Pythons do not know.
+        These are annotations, docstrings, decorators, assertions (they narrow types) and the parts of f-strings, whose
+        positions older Pythons do not record.
         """
         if isinstance(node, (ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)):
             return
@@ -130,7 +130,7 @@ class _Finder:
                 children = children[1:]
             for child in children:
                 if isinstance(child, ast.Tuple) and _is_unpacked(node):
-                    for part in child.elts:  # a tuple that is too short is an error that nobody overlooks
+                    for part in child.elts:  # a tuple that is too short is an obvious error
                         yield from self.mutants(part)
                 elif isinstance(child, ast.AST):
                     yield from self.mutants(child)
@@ -155,7 +155,9 @@ class _Finder:
             yield self._change(node, self._text(node.operand), "negation")
 
     def _condition(self, node: ast.If | ast.IfExp | ast.While) -> Iterator[Mutant]:
-        if not isinstance(node.test, (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Constant)):  # they have their own
+        if not isinstance(
+            node.test, (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Constant)
+        ):  # these conditions have mutants of their own
             yield self._change(node.test, f"not ({self._text(node.test)})", "condition")
 
     def _filter(self, node: ast.comprehension) -> Iterator[Mutant]:
@@ -164,7 +166,7 @@ class _Finder:
 
     def _statement(self, node: ast.stmt) -> Iterator[Mutant]:
         if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call):
-            return  # a docstring, a yield
+            return  # a docstring or a yield
         if isinstance(node, ast.Return) and node.value:
             return
         yield self._change(node, "pass", "statement")

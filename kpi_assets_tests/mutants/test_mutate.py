@@ -1,4 +1,4 @@
-"""The mutants of a source: which there are, and that each differs in one place."""
+"""The mutants of a source: which changes are made, each in one place."""
 
 import pytest
 
@@ -35,7 +35,7 @@ from kpi_assets_tests.mutants.mutate import mutants_of
         ("a = 'b and not c'", []),
     ],
 )
-def test_the_mutants_of_a_source(source: str, mutated: list[str] | None) -> None:
+def test_each_change_of_a_source_is_a_mutant(source: str, mutated: list[str] | None) -> None:
     if mutated is None:
         mutated = {
             "d": ["def f(a: int | None = None) -> str | None:\n    '''True.'''\n    pass"],
@@ -48,7 +48,7 @@ def test_the_mutants_of_a_source(source: str, mutated: list[str] | None) -> None
     assert [mutant.applied(source) for mutant in mutants_of(source)] == mutated
 
 
-def test_a_mutant_says_what_it_is_and_on_which_line() -> None:
+def test_a_mutant_is_described_with_its_line() -> None:
     source = "a = 1\nb = {\n    'c': d,\n    'e': f,\n}\n"
     assert [(mutant.line, mutant.described(source)) for mutant in mutants_of(source)] == [
         (1, "constant: 1 -> 2"),

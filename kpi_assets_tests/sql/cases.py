@@ -10,22 +10,22 @@ CASES = Path(__file__).parent
 
 
 def all_cases() -> list[Case]:
-    """Every case, in order."""
+    """Return every case, in order."""
     return find_cases(CASES)
 
 
 def folder_of(table: Table) -> str:
-    """Where the cases of a table belong, below the root of the repository."""
+    """Return the folder for the cases of a table, relative to the root of the repository."""
     return "/".join((CASES.parent.name, CASES.name, *table.key))
 
 
 def has_cases(table: Table) -> bool:
-    """Whether anybody has begun to write some."""
+    """Return whether the table has any case."""
     return CASES.joinpath(*table.key).is_dir()
 
 
 def missing(sql_dir: Path) -> list[str]:
-    """A sentence for each file below a tree that has no case."""
+    """Return a sentence for each file below a tree that has no case."""
     tables = [table for pipeline in load_pipelines(sql_dir).values() for table in pipeline.tables.values()]
     return [
         f"{table.path} has no fixtures, so nothing shows that its rows are right: add {folder_of(table)}/plain/, as "

@@ -1,4 +1,4 @@
-"""Every table of every pipeline, built from small tables: the rows that come out, and what each check answers."""
+"""Every table of every pipeline, built from small tables: the rows that come out, and the result of each check."""
 
 import re
 import shutil
@@ -27,16 +27,16 @@ from kpi_assets_tests.sql.cases import CASES, all_cases, folder_of, has_cases, m
 from kpi_assets_tests.test_readme import new_kpi
 
 ALL = all_cases()
-# The shipped files, and a user's that have fixtures; of the others conftest.py only says that they have none.
+# The shipped files, and those of a user that have fixtures; conftest.py names the others.
 TABLES = [
     table
     for pipeline in load_pipelines(default_sql_dir()).values()
     for table in pipeline.tables.values()
     if (pipeline.name == shipped.NAME and str(table.relation) in shipped.TABLES) or has_cases(table)
 ]
-# Two checks that no object of one load_date fails alone. What cannot be read is set aside and counted: that a record
-# which is lost on our own way holds, materialize/test_content.py shows. What was delivered before is that of another
-# load_date: materialize/test_same_bytes.py.
+# No object of one load_date can fail only one of these two checks. Unreadable records are counted, so only a record
+# that we lose fails the first: see materialize/test_content.py. The second compares with the object of another
+# load_date: see materialize/test_same_bytes.py.
 OF_NO_CASE = (RowAccounting, NotSeenBefore)
 CHECKS = [(table, check) for table in TABLES for check in table.checks if not isinstance(check, OF_NO_CASE)]
 DatabaseOf = Callable[[str], FixtureDatabase]
@@ -44,7 +44,7 @@ DatabaseOf = Callable[[str], FixtureDatabase]
 
 @contextmanager
 def open_database(pipeline: Pipeline) -> Iterator[FixtureDatabase]:
-    """The pipeline in a database of its own, on the session's servers."""
+    """Yield the pipeline in its own database, on the servers of the test session."""
     config = settings()
     assert config.postgres_url is not None
     with FixtureDatabase.open(pipeline, config.postgres_url, client(config)) as database:
@@ -53,7 +53,7 @@ def open_database(pipeline: Pipeline) -> Iterator[FixtureDatabase]:
 
 @pytest.fixture(scope="module")
 def database_of(stack: Stack) -> Iterator[DatabaseOf]:
-    """The database of a pipeline; all its cases share it, and each begins anew."""
+    """A function that returns the database of a pipeline; all its cases share it, and each starts with empty tables."""
     with ExitStack() as opened:
 
         @cache
@@ -75,8 +75,8 @@ def test_a_table_is_built_as_its_case_says(case: Case, database_of: DatabaseOf) 
 @pytest.mark.parametrize(
     ("table", "check"), CHECKS, ids=[f"{'/'.join(table.key)}:{check.name}" for table, check in CHECKS]
 )
-def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: Check, database_of: DatabaseOf) -> None:
-    """With the check taken out of the header, the case in which only that check fails is published."""
+def test_each_check_alone_keeps_bad_rows_from_readers(table: Table, check: Check, database_of: DatabaseOf) -> None:
+    """Without the check in the header, the case in which only that check fails is published."""
     alone = [case for case in cases_of(table) if case.failing == {check.name}]
     verdict = "fail" if check.blocking else "warn"
     assert alone, (
@@ -92,14 +92,14 @@ def test_each_check_alone_keeps_something_bad_from_readers(table: Table, check: 
         built = database.build(case, unguarded)
     except WarehouseError as error:
         assert isinstance(check, Grain), error
-        assert "UniqueViolation" in str(error), "a table that is stored as rows has a second lock on that door"
+        assert "UniqueViolation" in str(error), "for a table stored as rows, the database refuses such rows too"
     else:
         assert not built.outcome.held
         assert check.name not in {result.name for result in built.outcome.results}
 
 
 @pytest.mark.parametrize("table", TABLES, ids=["/".join(table.key) for table in TABLES])
-def test_every_file_has_its_cases(table: Table) -> None:
+def test_every_shipped_file_has_its_cases(table: Table) -> None:
     place = f"{table.path.name} of {table.pipeline}"
     cases = cases_of(table)
     inputs = "object.csv, its object," if table.has_object else "<schema>.<table>.csv of each table that it reads"
@@ -123,14 +123,14 @@ def test_every_fixture_lies_in_a_case() -> None:
 
 
 def pieces() -> dict[str, bytes]:
-    """The files of the page's two cases, by name; what stands before a block of code names its file."""
+    """Return the files of the page's two cases by name; the text before a code block names its file."""
     page = (CHECKOUT / "docs" / "guides" / "authoring.md").read_text().split("## Fixtures")[1].split("\n## ")[0]
     named = re.findall(r"`([\w.@-]+\.(?:csv|yaml))`[^`]*\n```(?:csv|yaml)\n(.*?)```", page, re.DOTALL)
     return {name: text.encode() for name, text in named}
 
 
 def differences(tmp_path: Path, cases: Mapping[str, Mapping[str, bytes]]) -> dict[str, list[str]]:
-    """What `kpi check` would say of cases of the README's KPI, by their names."""
+    """Return the differences that `kpi check` finds in cases of the README's KPI, by the name of the case."""
     name, text = new_kpi()
     sql = Path(shutil.copytree(default_sql_dir() / "instacart", tmp_path / "sql" / "instacart"))
     (sql.parent / name).write_text(text)
@@ -146,8 +146,8 @@ def differences(tmp_path: Path, cases: Mapping[str, Mapping[str, bytes]]) -> dic
     return {case.id.split("/")[-1]: [str(each).replace(str(folder), "") for each in differ] for case, differ in found}
 
 
-def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path) -> None:
-    """The README's KPI with the two cases that docs/guides/authoring.md shows."""
+def test_the_fixtures_of_the_authoring_guide_pass(stack: Stack, tmp_path: Path) -> None:
+    """The cases are those that docs/guides/authoring.md shows for the KPI of the README."""
     files = pieces()
     assert list(files) == ["marts.fact_orders.csv", "marts.fact_orders@2025-03-09.csv", "expect.csv", "case.yaml"]
     outside = files["marts.fact_orders.csv"].replace(b",23,", b",24,")
@@ -156,7 +156,7 @@ def test_the_fixtures_of_the_page_are_some(stack: Stack, tmp_path: Path) -> None
     assert differences(tmp_path, cases) == {"hour_outside": [], "plain": []}
 
 
-def test_a_case_that_says_otherwise_differs(stack: Stack, tmp_path: Path) -> None:
+def test_a_case_that_expects_something_else_is_reported(stack: Stack, tmp_path: Path) -> None:
     files = pieces()
     outside = {"marts.fact_orders.csv": files["marts.fact_orders.csv"].replace(b",23,", b",24,")}
     cases = {
@@ -172,7 +172,7 @@ def test_a_case_that_says_otherwise_differs(stack: Stack, tmp_path: Path) -> Non
     assert found["passes"] == [f"/passes/case.yaml: {answer} (1 bad row), and the case says pass: correct one of them"]
 
 
-def test_a_file_without_fixtures_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_file_without_fixtures_is_named_in_a_sentence(tmp_path: Path) -> None:
     sql = Path(shutil.copytree(default_sql_dir(), tmp_path / "sql"))
     name, text = new_kpi()
     (sql / name).write_text(text)

@@ -1,4 +1,4 @@
-"""The audit says which locked packages have known vulnerabilities; without an answer it says that, and passes."""
+"""The audit names locked packages with known vulnerabilities; without an answer it says so, and passes."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ DIGEST = "0" * 64
 
 
 class Service:
-    """What answers in the place of OSV's service."""
+    """A stand-in for the service of OSV."""
 
     def __init__(self) -> None:
         service, self.answer, self.asked, self.pause = self, b"", list[Any](), 0.0
@@ -78,19 +78,19 @@ def test_a_package_with_a_known_vulnerability_fails_and_is_named(service: Servic
     ]
 
 
-def test_one_that_is_accepted_passes(service: Service, lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_accepted_vulnerability_passes(service: Service, lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service.answer = b'{"results": [{}, {"vulns": [{"id": "GHSA-1"}, {"id": "PYSEC-2"}]}]}'
     monkeypatch.setattr("supply_chain.audit.ACCEPTED", {"GHSA-1": "never reached"})
     assert vulnerabilities(read(lock), service.url) == {"bad 1.0": ["PYSEC-2"]}
 
 
-def test_nothing_known_says_nothing(service: Service, lock: Path) -> None:
+def test_packages_without_known_vulnerabilities_print_nothing(service: Service, lock: Path) -> None:
     service.answer = b'{"results": [{}, {}]}'
     assert audit(lock, service.url) == (0, "")
 
 
 @pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b'{"results": []}', b'{"message": "no"}'])
-def test_an_answer_that_is_none_is_said_and_passes(service: Service, lock: Path, answer: bytes) -> None:
+def test_an_answer_that_is_unusable_is_reported_and_passes(service: Service, lock: Path, answer: bytes) -> None:
     service.answer = answer
     code, said = audit(lock, service.url)
     assert code == 0
@@ -98,13 +98,13 @@ def test_an_answer_that_is_none_is_said_and_passes(service: Service, lock: Path,
     assert said.count("\n") == 1
 
 
-def test_without_a_network_it_says_so_and_passes(lock: Path) -> None:
+def test_a_missing_network_is_reported_and_passes(lock: Path) -> None:
     said = (0, "Not audited for known vulnerabilities: OSV's service does not answer (URLError).\n")
     assert audit(lock, "http://127.0.0.1:9/") == said
     assert audit(lock, "http://no-such-host.invalid/") == said
 
 
-def test_it_does_not_hang(service: Service, lock: Path) -> None:
+def test_a_slow_service_is_given_up(service: Service, lock: Path) -> None:
     service.pause = 2.0
     begun = perf_counter()
     with pytest.raises(NoAnswerError, match=r"nothing came within 0 s|TimeoutError"):

@@ -1,4 +1,4 @@
-"""The bill of materials is valid, and has every package that the locks have, with its hashes."""
+"""The bill of materials is valid, and lists every package of the lock files with its hashes."""
 
 import json
 import re
@@ -17,7 +17,7 @@ LOCK = CHECKOUT / "requirements.lock"
 
 @pytest.fixture(scope="module")
 def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    # Its import compiles grammars for two seconds, which whoever collects this file would wait for.
+    # Imported here, because the import takes two seconds and collecting this file would wait for it.
     from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
 
@@ -31,8 +31,8 @@ def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-def test_every_locked_package_is_in_it_with_its_version_and_each_hash(bill: dict[str, Any]) -> None:
-    """Compared with the lock line by line, and not as supply_chain reads it."""
+def test_every_locked_package_is_listed_with_its_version_and_each_hash(bill: dict[str, Any]) -> None:
+    """The lock is read here line by line, independently of supply_chain."""
     wanted: dict[tuple[str, str], set[str]] = {}
     for line in LOCK.read_text().splitlines():
         if pin := re.match(r"([\w.-]+)==([^ ;\\]+)", line):
@@ -49,7 +49,7 @@ def test_every_locked_package_is_in_it_with_its_version_and_each_hash(bill: dict
     assert all(each["purl"] == f"pkg:pypi/{each['name']}@{each['version']}" for each in bill["components"])
 
 
-def test_licenses_are_those_that_the_packages_declare(bill: dict[str, Any]) -> None:
+def test_licenses_are_the_ones_that_the_packages_declare(bill: dict[str, Any]) -> None:
     licenses = {each["name"]: json.dumps(each.get("licenses")) for each in bill["components"]}
     assert "Apache" in licenses["dagster"]
     assert "LGPL" in licenses["psycopg"] or "Lesser General Public" in licenses["psycopg"]
@@ -71,7 +71,7 @@ def test_the_project_depends_on_all_of_them(bill: dict[str, Any]) -> None:
         ("-e .\n", "no pinned package"),
     ],
 )
-def test_a_lock_that_pins_not_everything_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_lock_that_does_not_pin_everything_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "lock").write_text(text)
     with pytest.raises(ValueError, match=reason):
         read(tmp_path / "lock")

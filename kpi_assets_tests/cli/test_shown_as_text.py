@@ -1,4 +1,4 @@
-"""Whatever a name or a value holds is shown as it is: none of it is markup, and none of it steers the terminal."""
+"""Names and values are shown as text: nothing in them is markup or steers the terminal."""
 
 import io
 import unicodedata
@@ -11,31 +11,31 @@ from rich.console import Console
 from kpi_assets.cli.terminal import grid, say, styled
 from kpi_assets.printable import printable, strict_json
 from kpi_assets_tests.cli import small
-from kpi_assets_tests.cli.command import Kpi, Said, Site
+from kpi_assets_tests.cli.command import CliHarness, Kpi, Output
 
 NASTY = "[bold]b[/] [/] [link=x] :warning: \x1b[31mred \x07\x9b1m \x7f\u202e\\ end"
 SHOWN = "[bold]b[/] [/] [link=x] :warning: \\x1b[31mred \\x07\\x9b1m \\x7f\\u202e\\ end"
 DAY = date(2025, 5, 4)
-# The second key is there twice: the gate of the grain holds, and shows the rows.
+# Two rows have the same key: the check of the grain holds the load_date and shows the rows.
 DOUBLED = f'thing_id,name,weight\n1,"{NASTY}",1.00\n1,"{NASTY}",2.00\n'.encode()
 
 
 def steering(text: str) -> list[str]:
-    """The characters of a text that steer what shows it, line ends apart."""
+    """Return the control characters of a text, without line ends."""
     return [letter for letter in text if letter != "\n" and unicodedata.category(letter) in {"Cc", "Cf", "Cs"}]
 
 
-def plain(said: Said) -> Said:
+def plain(said: Output) -> Output:
     assert steering(said.out + said.err) == []
     return said
 
 
 @pytest.fixture(scope="module")
-def nowhere(kpi: Site) -> Kpi:
+def nowhere(kpi: CliHarness) -> Kpi:
     return Kpi(kpi.home, kpi.folder, **kpi.servers)
 
 
-def test_a_folder_and_its_files(kpi: Site, tmp_path: Path) -> None:
+def test_names_of_a_folder_and_its_files_are_escaped(kpi: CliHarness, tmp_path: Path) -> None:
     folder = tmp_path / NASTY.replace("/", "_")
     folder.mkdir()
     (folder / "aisles.csv").write_bytes(b"aisle_id,aisle\n1,tea\n")
@@ -47,9 +47,9 @@ def test_a_folder_and_its_files(kpi: Site, tmp_path: Path) -> None:
     assert f"The folder {tmp_path}/{SHOWN.replace('/', '_')}/empty holds none of instacart's files" in said.err
 
 
-def test_a_home_and_a_tree_of_files(nowhere: Kpi, tmp_path: Path) -> None:
+def test_names_of_the_home_and_of_the_sql_tree_are_escaped(nowhere: Kpi, tmp_path: Path) -> None:
     home = tmp_path / NASTY.replace("/", "_")
-    nowhere("bootstrap")  # makes the database that the status reads
+    nowhere("bootstrap")  # creates the database that `kpi status` reads
     said = plain(nowhere("status", KPI_HOME=str(home)))
     place = f"Processes of the home {tmp_path}/{SHOWN.replace('/', '_')}"
     assert "".join(place.split()) in "".join(said.out.split())
@@ -69,25 +69,25 @@ def test_a_home_and_a_tree_of_files(nowhere: Kpi, tmp_path: Path) -> None:
         ("show", "instacart", "raw.orders", "--format", NASTY),
     ],
 )
-def test_words_of_the_command_line(nowhere: Kpi, words: tuple[str, ...]) -> None:
+def test_arguments_of_the_command_line_are_escaped(nowhere: Kpi, words: tuple[str, ...]) -> None:
     said = plain(nowhere(*words, code=2))
     assert "[bold]b[/] [/] [link=x] :warning: \\x1b[31mred \\x07" in said.err
 
 
-def test_an_option_that_is_not_known(nowhere: Kpi) -> None:
+def test_an_unknown_option_is_escaped(nowhere: Kpi) -> None:
     said = plain(nowhere("run", f"--{NASTY.replace('=', '')}", code=2))
     assert said.err.endswith(f"Error: No such option: --{SHOWN.replace('=', '')}\n")
 
 
 @pytest.fixture(scope="module")
-def held(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
-    """A load_date of such values, which is held."""
+def held(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Output]:
+    """A held load_date with such values."""
     sql = small.write_sql(tmp_path_factory.mktemp("shown") / "sql")
-    small.lay(kpi, DAY, DOUBLED)
+    small.upload(kpi, DAY, DOUBLED)
     return sql, kpi("run", small.NAME, "--load-date", DAY, code=3, KPI_SQL_DIR=str(sql))
 
 
-def test_values_in_the_rows_that_a_gate_shows(kpi: Site, held: tuple[Path, Said]) -> None:
+def test_values_in_the_bad_rows_of_a_check_are_escaped(kpi: CliHarness, held: tuple[Path, Output]) -> None:
     sql, said = held
     plain(said)
     assert said.line("held raw.things:").startswith("held raw.things: held by grain")
@@ -96,14 +96,14 @@ def test_values_in_the_rows_that_a_gate_shows(kpi: Site, held: tuple[Path, Said]
         plain(kpi(word, small.NAME, *options, KPI_SQL_DIR=str(sql)))
 
 
-def test_values_of_a_table_and_what_goes_wrong_with_them(kpi: Site, held: tuple[Path, Said]) -> None:
+def test_values_of_a_table_and_of_an_error_are_escaped(kpi: CliHarness, held: tuple[Path, Output]) -> None:
     sql, _ = held
     day = date(2025, 5, 5)
-    small.lay(kpi, day, DOUBLED.replace(b"\n1,", b"\n2,", 1))
+    small.upload(kpi, day, DOUBLED.replace(b"\n1,", b"\n2,", 1))
     kpi("run", small.NAME, "--load-date", day, KPI_SQL_DIR=str(sql))
     said = plain(kpi("show", small.NAME, "raw.things", "--load-date", day, KPI_SQL_DIR=str(sql)))
     assert said.out.replace("\n", "").count(SHOWN) == 2
-    small.lay(kpi, day, f'thing_id,name,weight\n1,x,"{NASTY}"\n'.encode())
+    small.upload(kpi, day, f'thing_id,name,weight\n1,x,"{NASTY}"\n'.encode())
     said = plain(kpi("run", small.NAME, "--load-date", day, code=3, KPI_SQL_DIR=str(sql)))
     assert ":warning: " in said.out
 
@@ -131,10 +131,10 @@ def test_on_a_terminal_only_what_is_styled_has_colors() -> None:
         (None, "None"),
     ],
 )
-def test_what_is_escaped(value: object, shown: str) -> None:
+def test_characters_that_steer_a_terminal_are_escaped(value: object, shown: str) -> None:
     assert printable(value) == shown
 
 
-def test_strict_json_has_no_word_that_is_no_json() -> None:
+def test_strict_json_writes_nothing_that_json_does_not_have() -> None:
     value = {"a": [float("nan"), (float("inf"), -float("inf"))], "b": date(2025, 1, 1), "c": "\x9b\n"}
     assert strict_json(value) == '{"a": ["NaN", ["Infinity", "-Infinity"]], "b": "2025-01-01", "c": "\\u009b\\n"}'

@@ -1,4 +1,4 @@
-"""Runs of one load_date take turns: two of them at once would publish each other's inputs anew."""
+"""Runs of one load_date wait for each other: concurrent runs would replace each other's inputs."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ WAITING = "waiting for another run of its load_date"
 
 
 def nothing(_phase: str, _done: int, _total: int) -> None:
-    """Hear of nothing."""
+    """Ignore progress."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def runs(pool: ThreadPoolExecutor) -> Iterator[Callable[[str], Run]]:
-    """Opens runs; whoever waits for one in the pool waits no longer than the test."""
+    """Yield a function that opens runs; all are closed at the end of the test, so nothing waits for them longer."""
     opened = []
 
     def start(run_id: str) -> Run:
@@ -37,7 +37,7 @@ def runs(pool: ThreadPoolExecutor) -> Iterator[Callable[[str], Run]]:
 
     yield start
     for run in opened:
-        with suppress(psycopg.Error):  # it is closed
+        with suppress(psycopg.Error):  # the run is closed already
             run.close()
 
 
@@ -49,11 +49,11 @@ def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
     first.context(pipeline, lab.s3, nothing, DAY)
     told = []
 
-    def hear(phase: str, done: int, total: int) -> None:
+    def on_progress(phase: str, done: int, total: int) -> None:
         told.append((phase, done, total))
         waiting.set()
 
-    begun = pool.submit(second.context, pipeline, lab.s3, hear, DAY)
+    begun = pool.submit(second.context, pipeline, lab.s3, on_progress, DAY)
     assert waiting.wait(30)
     assert not begun.done()
     first.close()
@@ -67,7 +67,7 @@ def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
 
 
 @pytest.mark.parametrize("other", [NEXT, None], ids=["another load_date", "no load_date at all"])
-def test_a_run_of_something_else_does_not_wait(
+def test_a_run_of_another_load_date_does_not_wait(
     lab: PipelineHarness, runs: Callable[[str], Run], other: date | None
 ) -> None:
     pipeline, told = lab.pipeline(), []
@@ -76,14 +76,14 @@ def test_a_run_of_something_else_does_not_wait(
     assert told == []
 
 
-def test_a_run_keeps_its_turn_from_one_build_to_the_next_and_does_not_wait_for_itself(
+def test_a_run_keeps_its_lock_between_builds_and_does_not_wait_for_itself(
     lab: PipelineHarness, runs: Callable[[str], Run]
 ) -> None:
     pipeline, told, run = lab.pipeline(), [], runs("first")
     for _ in range(2):
         run.context(pipeline, lab.s3, lambda *said: told.append(said), DAY)
     assert told == []
-    assert lab.rows("select run_id from ops.pipeline_runs") == [("first",)], "it is one run, opened once"
+    assert lab.rows("select run_id from ops.pipeline_runs") == [("first",)], "the run was opened once"
 
 
 def test_a_recheck_waits_for_a_run_of_its_load_date(
@@ -96,11 +96,11 @@ def test_a_recheck_waits_for_a_run_of_its_load_date(
     run.context(lab.pipeline(), lab.s3, nothing, DAY)
     told = []
 
-    def hear(phase: str, done: int, total: int) -> None:
+    def on_progress(phase: str, done: int, total: int) -> None:
         told.append(phase)
         waiting.set()
 
-    context = lab.context(on_progress=hear)
+    context = lab.context(on_progress=on_progress)
     found = pool.submit(recheck, context, context.pipeline.table("raw.things"), DAY)
     assert waiting.wait(30)
     assert lab.rows("select count(*) from ops.data_quality_results where subject = 'published'") == [(0,)]

@@ -1,4 +1,4 @@
-"""What a run is told to have come to: by every step of it, also by what failed after a publish."""
+"""The reported outcome of a run follows from all of its steps, including a failure after a publish."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ import pytest
 
 from kpi_assets.cli.runner import Result, States
 from kpi_assets_tests.cli import small
-from kpi_assets_tests.cli.command import Site
+from kpi_assets_tests.cli.command import CliHarness
 
 DAY, NEXT = date(2025, 5, 1), date(2025, 5, 2)
 COLUMNS = {
@@ -75,7 +75,7 @@ GOOD, HELD, FAILED = ("success", None), ("held", "by its grain"), ("failed", "no
         ({}, {}, "failed", 1),
     ],
 )
-def test_a_run_is_as_bad_as_the_worst_of_its_steps(
+def test_the_outcome_of_a_run_is_that_of_its_worst_step(
     states: States, failures: dict[str, str], word: str, code: int
 ) -> None:
     result = Result.of(DAY, "run", ["a", "b"], states, failures)
@@ -83,26 +83,26 @@ def test_a_run_is_as_bad_as_the_worst_of_its_steps(
 
 
 @pytest.fixture(scope="module")
-def odd(kpi: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """KPI_SQL_DIR of a pipeline with a KPI of such values, and a table behind it."""
+def odd(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The KPI_SQL_DIR of a pipeline with a KPI of extreme values, and a table that reads it."""
     for day in (DAY, NEXT):
-        small.lay(kpi, day)
+        small.upload(kpi, day)
     return small.write_sql(tmp_path_factory.mktemp("odd") / "sql", odd=ODD, after=AFTER)
 
 
 @pytest.fixture(scope="module")
-def ran(kpi: Site, odd: Path) -> Path:
-    """Such a load_date, published."""
+def ran(kpi: CliHarness, odd: Path) -> Path:
+    """The same, with a published load_date."""
     said = kpi("run", small.NAME, "--load-date", DAY, KPI_SQL_DIR=str(odd))
     assert said.line("published small") == f"published small, load_date {DAY}: 5 assets"
     return odd
 
 
-def show(kpi: Site, sql: Path, *words: str) -> str:
+def show(kpi: CliHarness, sql: Path, *words: str) -> str:
     return kpi("show", small.NAME, "marts.odd", "--load-date", DAY, *words, KPI_SQL_DIR=str(sql)).out
 
 
-def test_values_without_a_form_in_json_are_the_texts_of_the_server(kpi: Site, ran: Path) -> None:
+def test_values_that_json_cannot_write_are_the_texts_of_the_server(kpi: CliHarness, ran: Path) -> None:
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
 
@@ -119,7 +119,7 @@ def test_values_without_a_form_in_json_are_the_texts_of_the_server(kpi: Site, ra
     ]
 
 
-def test_csv_holds_the_texts_of_the_server(kpi: Site, ran: Path) -> None:
+def test_csv_holds_the_texts_of_the_server(kpi: CliHarness, ran: Path) -> None:
     rows = list(csv.reader(io.StringIO(show(kpi, ran, "--format", "csv"))))
     assert rows == [
         list(COLUMNS),
@@ -129,24 +129,24 @@ def test_csv_holds_the_texts_of_the_server(kpi: Site, ran: Path) -> None:
     ]
 
 
-def test_a_table_for_people_shows_them_and_steers_no_terminal(kpi: Site, ran: Path) -> None:
+def test_the_table_shows_the_values_without_control_characters(kpi: CliHarness, ran: Path) -> None:
     said = show(kpi, ran, "--limit", "1")
     assert "\x1b" not in said
     assert "\\x1b[31m[bold]\\u202e" in said.replace("\n", "")
     assert "-Infinity" in said
 
 
-def test_a_plan_is_strict_json(kpi: Site, ran: Path) -> None:
+def test_a_plan_is_strict_json(kpi: CliHarness, ran: Path) -> None:
     words = ("plan", small.NAME, "--from", DAY, "--to", DAY, "--format", "json")
     [row] = json.loads(kpi.process(*words, KPI_SQL_DIR=str(ran)).out)
     assert (row["load_date"], row["state"]) == (str(DAY), "published")
 
 
 @contextmanager
-def refusing(kpi: Site, more: str) -> Iterator[None]:
-    """Dagster's database takes no materialisation of raw.things, and by then not `more`."""
+def refusing(kpi: CliHarness, more: str) -> Iterator[None]:
+    """Make Dagster's database refuse the materialization of raw.things, and then also events that fit `more`."""
     with psycopg.connect(kpi.url("dagster"), autocommit=True) as connection:
-        connection.execute("create sequence refused")  # which no rollback resets
+        connection.execute("create sequence refused")  # a rollback does not reset a sequence
         connection.execute(
             "create function refuse() returns trigger language plpgsql as $$ begin "
             "if new.dagster_event_type = 'ASSET_MATERIALIZATION' and new.asset_key like '%\"raw\", \"things\"%' then "
@@ -161,7 +161,7 @@ def refusing(kpi: Site, more: str) -> Iterator[None]:
             connection.execute("drop trigger refuse on event_logs; drop function refuse; drop sequence refused")
 
 
-def test_what_fails_after_a_publish_is_told_as_that(kpi: Site, ran: Path) -> None:
+def test_a_failure_after_a_publish_is_reported_as_such(kpi: CliHarness, ran: Path) -> None:
     range_ = ("backfill", small.NAME, "--from", NEXT, "--to", NEXT)
     with refusing(kpi, "false"):
         said = kpi("run", small.NAME, "--load-date", NEXT, code=1, KPI_SQL_DIR=str(ran))
@@ -178,7 +178,7 @@ def test_what_fails_after_a_publish_is_told_as_that(kpi: Site, ran: Path) -> Non
     assert summary == f"{NEXT} failed 2 raw.things (failed after publishing)"
 
 
-def test_a_run_whose_history_is_gone_says_what_is_published_and_what_is_the_matter(kpi: Site, ran: Path) -> None:
+def test_a_run_whose_history_is_gone_says_what_is_published_and_why_it_failed(kpi: CliHarness, ran: Path) -> None:
     with refusing(kpi, "true"):
         said = kpi("run", small.NAME, "--load-date", NEXT, code=1, KPI_SQL_DIR=str(ran))
     assert said.line("raw.things published").startswith("raw.things published")
