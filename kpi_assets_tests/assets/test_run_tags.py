@@ -65,7 +65,7 @@ def test_tomorrow_is_refused_and_the_error_names_today() -> None:
     today = datetime.now(timezone.utc).date()
     tomorrow = today + timedelta(days=1)
     with pytest.raises(UsageError) as caught:
-        load_dates_asked(PIPELINE, {PARTITION: str(tomorrow)})
+        requested_load_dates(PIPELINE, {PARTITION: str(tomorrow)})
     assert str(caught.value) == f"The load_date {tomorrow} lies in the future: today is {today} (UTC)."
 
 
