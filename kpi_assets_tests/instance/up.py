@@ -11,7 +11,7 @@ services.commands = lambda port: {
     services.WEB: [*STAND_IN, "web", str(port)],
     services.DAEMON: [*STAND_IN, "daemon"],
 }
-services.open_instance = lambda settings, ended: []
+services.prepare_instance = lambda settings, ended: []
 services.CODE_SERVER_PATIENCE = 0.2
 
 if __name__ == "__main__":
