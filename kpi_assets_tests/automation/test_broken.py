@@ -15,7 +15,7 @@ from kpi_assets.settings import settings
 from kpi_assets_tests.cli.small import write_sql
 from kpi_assets_tests.pipeline_harness import PIPELINE_YAML, RAW_THINGS
 
-WRONG = "no column type known here"
+WRONG = "is not a known column type"
 
 
 @pytest.fixture

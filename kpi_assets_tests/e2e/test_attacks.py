@@ -26,7 +26,7 @@ from kpi_assets_tests.machine import eventually, free_port
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
 
 SITES = [
-    "attacker_port.example",
+    "evil.example",
     "127.0.0.1",
 ]  # the second is another port of this machine, which browsers call the *same site*
 ABSENT = "2025-04-20"
@@ -238,7 +238,7 @@ def test_the_same_page_gets_everywhere_without_the_guard(
 
 def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, attacker_port: int) -> None:
     """The browser sends no cookie if a link of another site leads here; the page opens all the same."""
-    browser.driver.get(f"http://attacker_port.example:{attacker_port}/link?{web.address}/runs?q=x")
+    browser.driver.get(f"http://evil.example:{attacker_port}/link?{web.address}/runs?q=x")
     browser.click("Look at this", "a")
     browser.read("Overview", "Runs", "Created")
     assert browser.driver.current_url.startswith(f"{web.address}/runs")
@@ -249,7 +249,7 @@ def test_a_link_that_is_followed_without_the_cookie_says_how_to_log_in(
 ) -> None:
     browser.go("/server_info")
     browser.driver.delete_all_cookies()
-    browser.driver.get(f"http://attacker_port.example:{attacker_port}/link?{web.address}/runs")
+    browser.driver.get(f"http://evil.example:{attacker_port}/link?{web.address}/runs")
     browser.click("Look at this", "a")
     browser.read("needs the token of the web UI", "kpi url")
     browser.go("/?token=wrong")
