@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -23,7 +24,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
-from kpi_assets.sources.store import Store
+from kpi_assets.sources.store import Store, client
 from kpi_assets.warehouse import provision
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests import template
@@ -83,6 +84,12 @@ TO_HAND_OVER = (
 )
 
 
+@cache
+def _client(endpoint: str | None, _key: str) -> Any:
+    """The client of all harnesses: making one takes as long as a small build."""
+    return client(settings())
+
+
 class PipelineHarness:
     """The pipeline of one test; `run_id` is the run of all its builds unless a test names another one.
 
@@ -104,8 +111,9 @@ class PipelineHarness:
             self.folder.mkdir(parents=True)
             (self.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=self.bucket))
         stack.make_bucket(self.bucket)
-        self.store = Store.open(settings(), self.bucket)
-        self.s3 = self.store.s3
+        self.s3 = _client(settings().s3_endpoint_url, os.environ["AWS_ACCESS_KEY_ID"])
+        self.store = Store.open(settings(), self.bucket, self.s3)
+        self._parsed: tuple[object, Pipeline] | None = None  # the files, and what they were read as
 
     @classmethod
     @contextmanager
@@ -133,8 +141,13 @@ class PipelineHarness:
         return path
 
     def pipeline(self, minimum_rows: Mapping[str, int] | None = None) -> Pipeline:
-        """Load the pipeline from its files."""
-        return load_pipelines(self.root, minimum_rows)[self.name]
+        """The pipeline as its files are now. It is parsed again only if one of them has changed."""
+        if minimum_rows:
+            return load_pipelines(self.root, minimum_rows)[self.name]
+        files = [(path, path.read_bytes() if path.is_file() else path.lstat()) for path in sorted(self.root.rglob("*"))]
+        if self._parsed is None or self._parsed[0] != files:
+            self._parsed = files, load_pipelines(self.root)[self.name]
+        return self._parsed[1]
 
     def put(self, key: str, body: bytes) -> None:
         """Upload an object, replacing the one under its key."""

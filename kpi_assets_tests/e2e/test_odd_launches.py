@@ -13,6 +13,10 @@ import pytest
 from kpi_assets_tests.e2e.web import LAUNCH, LOCATION, Web
 from kpi_assets_tests.machine import eventually
 
+# By parts: test_web.py has two such launches, automation/test_refused.py all of them without a web UI, and
+# cli/test_switch.py the switch.
+pytestmark = pytest.mark.nightly
+
 CANARY = "canary-8c1f/secret"
 PARTITION, START, END = (
     "dagster/partition",
@@ -128,7 +132,6 @@ def test_each_odd_launch_fails_with_one_sentence_writes_nothing_and_stops_nothin
         assert not [secret for secret in secrets(web) if secret in text], path
 
 
-@pytest.mark.nightly  # a sensor that looks each 30 seconds: cli/test_switch.py and automation/ show the same by parts
 def test_a_pipeline_is_off_until_it_is_enabled_and_off_again_when_it_is_disabled(web: Web, tmp_path: Path) -> None:
     web.land("2025-05-01", tmp_path / "first")
     said = web.kpi("enable", "instacart")
