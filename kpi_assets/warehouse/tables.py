@@ -34,9 +34,9 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
     if table.header.kpi:
         stored = {*types_of(connection, table.relation)} - {*unneeded}
         newest = max(others, key=lambda published: published.last, default=None)
-        # The view has the columns and types with which the latest load_date was published.
-        columns = newest.columns if newest and newest.last > load_date else table.types
-        put_latest_view(connection, table, columns, stored)
+        # The view has the columns with which the latest load_date was published.
+        names = list(newest.columns if newest and newest.last > load_date else table.types)
+        put_latest_view(connection, table, names, stored)
     drop_columns(connection, table.relation, unneeded)
     _comment(connection, table)
 

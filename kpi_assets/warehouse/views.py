@@ -4,7 +4,7 @@ Belongs here: all views that kpi_assets creates for readers, with the rights tha
 tables have one (tables.py, kinds/view.py).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -52,25 +52,17 @@ def put_view(connection: Connection[Any], table: Table, view: Relation, query: s
         _grant(connection, before)
 
 
-def put_latest_view(
-    connection: Connection[Any], table: Table, columns: Mapping[str, str], stored: Collection[str]
-) -> None:
-    """Create or replace the `_latest` view of a KPI; it shows the latest load_date with these columns (name -> type).
+def put_latest_view(connection: Connection[Any], table: Table, names: Iterable[str], stored: Collection[str]) -> None:
+    """Create or replace the `_latest` view of a KPI with the columns `names`; it shows the latest load_date.
 
-    `stored` are the columns of the KPI's table, whose types may be wider because of other load_dates. Raises
-    DefinitionError as put_view does.
+    `stored` are the columns of the KPI's table. Raises DefinitionError as put_view does.
     """
     query = sql.SQL(
-        "select {date}, {columns} from {table} where {shown} and {date} = "
+        "select {columns} from {table} where {shown} and {date} = "
         "(select max(p.load_date) from ops.published as p where p.asset = {asset})"
     ).format(
         shown=for_readers(stored),
-        columns=sql.SQL(", ").join(
-            # Postgres removes a cast to the type that the column has anyway.
-            sql.SQL("{0}::{1} as {0}").format(sql.Identifier(name), sql.SQL(type_))
-            for name, type_ in columns.items()
-            if name != LOW_VOLUME
-        ),
+        columns=sql.SQL(", ").join(sql.Identifier(name) for name in (LOAD_DATE, *names) if name != LOW_VOLUME),
         table=identifier(table.relation),
         date=sql.Identifier(LOAD_DATE),
         asset=sql.Literal(str(table.relation)),

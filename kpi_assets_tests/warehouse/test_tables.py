@@ -294,19 +294,6 @@ def test_the_latest_view_does_not_change_when_an_older_load_date_is_rebuilt(lab:
     assert set(types(lab)) == {"load_date", "thing_id", "weight", "unit"}, "columns that no load_date needs are removed"
 
 
-@STORAGES
-def test_the_latest_view_keeps_its_types_when_an_older_load_date_needs_wider_ones(
-    lab: PipelineHarness, storage: str
-) -> None:
-    text = things(BEFORE, ["1, 'anvil', 7"], storage=storage, more=KPI)
-    publish(lab, text)
-    publish(lab, text, NEXT)
-    publish(lab, things({**BEFORE, "weight": "bigint"}, ["1, 'anvil', 7000000000"], storage=storage, more=KPI))
-    assert types(lab)["weight"] == "bigint"
-    assert types(lab, "marts.things_latest") == {"load_date": "date", **BEFORE}
-    assert lab.rows("select * from marts.things_latest") == [(NEXT, 1, "anvil", 7)]
-
-
 def test_a_missing_latest_view_is_reported_and_created_again_by_a_build(lab: PipelineHarness) -> None:
     publish(lab, things(BEFORE, ["1, 'anvil', 7"], more=KPI))
     pipeline = lab.pipeline()
