@@ -16,6 +16,7 @@ from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.run_history import history_job, history_schedule
 from kpi_assets.automation.schedules import pipeline_schedules
 from kpi_assets.automation.sensors import broken_sensor, pipeline_sensor
+from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.settings import settings
@@ -59,7 +60,7 @@ def _s3_resource() -> Any:
         """S3 with the settings of this process."""
 
         def get_client(self) -> Any:
-            return client(settings())
+            return client(servers_for_life())
 
     return LakeResource()
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from kpi_assets.assets.run_tags import PARTITION, is_automatic
 from kpi_assets.dagster_internals import end_as_canceled, silence_missing_check_warnings
+from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.ledger import run_states, runs
@@ -23,7 +24,7 @@ from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.pipeline import Pipeline, parse_date
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.plan.collect import collect
-from kpi_assets.settings import Settings, settings
+from kpi_assets.settings import Settings
 from kpi_assets.sources.store import client, open_store
 from kpi_assets.warehouse.connection import open_session
 
@@ -40,7 +41,7 @@ silence_missing_check_warnings()
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
 def plain_s3(_context: dg.InitResourceContext) -> Any:
     """Return a client as the S3Resource of dagster-aws does."""
-    return client(settings())
+    return client(servers_for_life())
 
 
 class Run:
@@ -66,7 +67,8 @@ class Run:
         """
         if self.automatic and pipeline.name not in self._unneeded:
             pipeline.check_load_date(load_date)
-            session, config = self._session(pipeline, server_of(settings())), settings()
+            config = servers_for_life()
+            session = self._session(pipeline, server_of(config))
             self._await_turn(pipeline, session, load_date, on_progress)
             runs.close_dead_rows(session)
             [[status]] = collect(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
@@ -87,7 +89,7 @@ class Run:
         """
         if load_date:
             pipeline.check_load_date(load_date)
-        config = settings()
+        config = servers_for_life()
         server = server_of(config)
         session = self._begun(pipeline, server)
         if load_date:
@@ -98,7 +100,7 @@ class Run:
 
     def build_statuses(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
         """Return the status of each build of this run so far, by load_date and by table or object."""
-        return run_states.of_run_by_load_date(self._begun(pipeline, server_of(settings())), self.run_id)
+        return run_states.of_run_by_load_date(self._begun(pipeline, server_of(servers_for_life())), self.run_id)
 
     def _await_turn(self, pipeline: Pipeline, session: Connection[Any], load_date: date, on_progress: Progress) -> None:
         if (pipeline.name, load_date) not in self._turns:
@@ -147,11 +149,8 @@ def _load_date_of(tags: Mapping[str, str]) -> date | None:
 
 
 def server_of(config: Settings) -> SecretStr:
-    """Return the warehouse server's URL. Raises UserError if the environment names none."""
-    if config.postgres_url is None:
-        raise UserError(
-            "KPI_POSTGRES_URL is not set: start the embedded servers with `kpi up`, or name your own server."
-        )
+    """Return the warehouse server's URL of settings that name one, such as those of servers_for_life()."""
+    assert config.postgres_url is not None
     return config.postgres_url
 
 

@@ -16,6 +16,7 @@ from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.resources import server_of
 from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.automation.stalled import record_stalled
+from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS, starters
@@ -25,7 +26,6 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken
 from kpi_assets.monitoring import freshness
 from kpi_assets.monitoring.recovery import close_recovered
-from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
 LOGGER = logging.getLogger("kpi_assets.alerts")
@@ -84,7 +84,7 @@ def tick(
     The `failed` runs are in the order in which they ended. Returns sentences on what went wrong, and whether all
     pipelines and runs were handled. Raises AlertsError, after all pipelines.
     """
-    config = settings()
+    config = servers_for_life()
     server, working = server_of(config), channels(config)
     deadline = time.monotonic() + TICK_SECONDS
     problems, unexpected, updated, handled = [], [], [], 0

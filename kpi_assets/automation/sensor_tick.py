@@ -22,6 +22,7 @@ from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.resources import server_of
 from kpi_assets.assets.run_tags import STATE
 from kpi_assets.automation.unfinished_runs import unfinished_load_dates
+from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.ledger import incidents, run_claims, runs
 from kpi_assets.materialize.drop import orphans
 from kpi_assets.materialize.prepare import prepare
@@ -29,7 +30,6 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import STATES, LoadDateStatus
-from kpi_assets.settings import settings
 from kpi_assets.sources.store import Store, open_store
 from kpi_assets.warehouse.connection import connect
 
@@ -97,7 +97,7 @@ class TickEvaluator:
 
         Raises UserError if a server cannot be used.
         """
-        config = settings()
+        config = servers_for_life()
         server, store = server_of(config), open_store(self.pipeline, config)
         if not self._is_prepared:
             prepare(self.pipeline, server)

@@ -14,12 +14,12 @@ from psycopg import Connection
 from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.resources import server_of
+from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS_SENSOR, pipeline_sensor_of
 from kpi_assets.instance.ticks import Stalled
 from kpi_assets.ledger import incidents
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
 CHANNEL_SECONDS = 5.0  # for a channel, if a pipeline's sensor delivers
@@ -45,7 +45,7 @@ def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collectio
     before = [other for other in others if other.name < pipeline.name] if found else []
     if not found or any(ticks.is_working(instance, pipeline_sensor_of(other)) for other in before):
         return
-    config = settings()
+    config = servers_for_life()
     server = server_of(config)
     with connect(server, pipeline.name, "alerts") as connection:
         record_stalled(connection, pipeline.name, found)

@@ -8,11 +8,13 @@ and tries to take an exclusive one without waiting. If it gets the lock, it is t
 it holds the lock. Processes that enter meanwhile wait for their shared lock, and then start the servers again.
 """
 
+import atexit
 import os
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import NamedTuple
 
@@ -28,6 +30,7 @@ from kpi_assets.scrub import keep_secret
 from kpi_assets.settings import Settings
 from kpi_assets.settings import settings as current_settings
 
+_for_life, _joining = ExitStack(), Lock()
 PATIENCE = 180  # seconds to wait while another process starts or stops the servers
 
 
@@ -168,6 +171,19 @@ def embedded_servers(settings: Settings) -> Iterator[Servers]:
     stack = Stack(settings.home, postgres=settings.embedded_postgres, s3=settings.embedded_s3)
     with _environ(_neutral_environment(settings)), stack, _environ(stack.environment()):
         yield Servers(stack.add_servers_to(settings), stack)
+
+
+def servers_for_life() -> Settings:
+    """Return the settings of this process, and start the embedded servers if they name no warehouse server.
+
+    For processes that no command of `kpi` has started, such as those of `dagster dev`: the servers are in use until the
+    process ends. Raises UserError as Stack does.
+    """
+    with _joining:
+        if current_settings().embedded_postgres:
+            _for_life.enter_context(embedded_servers(current_settings()))
+            atexit.register(_for_life.close)
+        return current_settings()
 
 
 def stop(home: Path) -> list[str]:

@@ -35,11 +35,12 @@ def collect(
         for table in pipeline.tables.values()
         if table.header.lookback
     ]
-    for year in range(first.year, last.year + 1) if first <= last else ():
-        start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
-        # Postgres is read before S3, so that an object that changes in between counts as changed.
-        with one_snapshot(connection):  # a publish between two queries would be known to one of them
-            known = history.read(
+
+    def history_of(start: date, end: date) -> dict[date, LoadDateHistory]:
+        # In one snapshot, because a publish between two queries would be known to one of them only. The rows of tables
+        # are looked at outside of it: to a snapshot, a table that is rewritten meanwhile is empty.
+        with one_snapshot(connection):
+            return history.read(
                 connection,
                 versions,
                 raw,
@@ -49,15 +50,25 @@ def collect(
                 lookbacks=lookbacks,
                 start=pipeline.config.start_date,
             )
-            _add_lost(pipeline, connection, known)
+
+    for year in range(first.year, last.year + 1) if first <= last else ():
+        start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
+        # Postgres is read before S3, so that an object that changes in between counts as changed.
+        known = history_of(start, end)
+        if _add_lost(pipeline, connection, known):
+            # Rows that were dropped on purpose meanwhile are gone too: lost are only those that the ledger still has.
+            stored = {day: past.stored for day, past in history_of(start, end).items()}
+            for day, past in known.items():
+                past.lost = [name for name in past.lost if name in stored.get(day, ())]
         there = landed(store, pipeline.object_tables, start, end)
         days = (start + timedelta(days=n) for n in range((end - start).days + 1))
         yield [classifier.status(day, there.get(day, {}), known.get(day, LoadDateHistory()), at) for day in days]
 
 
-def _add_lost(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, LoadDateHistory]) -> None:
-    """Add the tables whose rows are gone from the database although the ledger calls them published."""
+def _add_lost(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, LoadDateHistory]) -> bool:
+    """Add the tables whose rows are gone from the database although the ledger calls them published; whether any is."""
     for relation, table in pipeline.tables.items():
         wanted = [day for day, past in known.items() if str(relation) in past.stored]
         for day in find_lost(connection, table, wanted) if wanted else ():
             known[day].lost.append(str(relation))
+    return any(past.lost for past in known.values())

@@ -1,21 +1,21 @@
 """A new project: only the wheel, installed into an empty environment, and what `kpi init` writes."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.cli.command import plain_environment
+from kpi_assets_tests.e2e.web import Web
 from kpi_assets_tests.machine import eventually, free_port
 
 UV = Path(sys.executable).with_name("uv")
@@ -77,21 +77,19 @@ class Installation:
                 served.send_signal(signal.SIGINT)
                 served.wait(120)
 
-    def assets_of_dagster_dev(self, project: Path) -> str:
-        """Return the assets that a plain `dagster dev` in a project serves."""
+    @contextmanager
+    def dagster_dev(self, project: Path) -> Iterator[Web]:
+        """Start a plain `dagster dev` in a project; return its web UI."""
         port = free_port()
-        address = f"http://127.0.0.1:{port}"
         command = [self.programs / "dagster", "dev", "--port", str(port)]
-        query = urllib.parse.urlencode({"query": "{ assetNodes { assetKey { path } } }"})
         with subprocess.Popen(command, cwd=project, env=self.environment, stderr=subprocess.DEVNULL) as served:
             try:
-                eventually(lambda: answers(address), 400)
-                with urllib.request.urlopen(f"{address}/graphql?{query}", timeout=60) as answer:
-                    nodes = json.load(answer)["data"]["assetNodes"]
+                web = Web(f"http://127.0.0.1:{port}", self.environment)
+                eventually(lambda: answers(web.address), 400)
+                yield web
             finally:
                 served.send_signal(signal.SIGINT)
                 served.wait(120)
-        return " ".join("/".join(["", *node["assetKey"]["path"][1:]]) for node in nodes)
 
 
 def answers(address: str) -> bool:
@@ -127,7 +125,13 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
         shown = installed("kpi", "show", "website", "marts.kpi_visits_by_page", "--format", "csv", cwd=project)
         assert shown.replace("\r\n", "\n") == KPI_ROWS
     installed("dagster", "definitions", "validate", "-w", "workspace.yaml", cwd=project)
-    assert "/marts/kpi_visits_by_page" in installed.assets_of_dagster_dev(project)
+    with installed.dagster_dev(project) as web:
+        assert web.final_status(web.launch(DAY, pipeline="website")) == "SUCCESS"
+        publishes = "select count(*) from ops.publishes where asset = 'marts.kpi_visits_by_page'"
+        url = installed("kpi", "url", "website", cwd=project).strip()
+        with psycopg.connect(url) as connection:
+            assert connection.execute(publishes).fetchall() == [(2,)], "by `kpi run`, and by `dagster dev`"
+    eventually(lambda: "running" not in installed("kpi", "status", cwd=project), 60)
 
 
 def test_a_difference_from_the_template_is_named_with_its_file(installed: Installation, tmp_path: Path) -> None:

@@ -153,14 +153,14 @@ class Web:
     def kpi(self, *words: str) -> forked.Completed:
         return forked.call(words, self.environment, CHECKOUT)
 
-    def launch(self, day: str, *, names: list[list[str]] | None = None) -> str:
+    def launch(self, day: str, *, names: list[list[str]] | None = None, pipeline: str = "instacart") -> str:
         """Launch the whole pipeline, or some assets, for one partition, as the button does; return the run's id."""
-        selection = [{"path": ["instacart", *name]} for name in names] if names else None
+        selection = [{"path": [pipeline, *name]} for name in names] if names else None
         params = {
             "mode": "default",
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": day}]},
             "runConfigData": "{}",
-            "selector": {**LOCATION, "pipelineName": "instacart", "assetSelection": selection},
+            "selector": {**LOCATION, "pipelineName": pipeline, "assetSelection": selection},
         }
         launched = self.ask(LAUNCH, {"params": params})["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched

@@ -277,11 +277,19 @@ class Edits(RuleBasedStateMachine):
             if known is None or known[0] != publish.publish_id:
                 self.expected[publish.asset, publish.load_date] = (publish.publish_id, self.rows_of(publish))
 
-    def latest_rows(self) -> list[Any]:
-        """Return the rows that readers of the latest load_date see, after a row with the column names."""
+    def latest_rows(self, latest: publishes.Publish) -> list[Any]:
+        """Return the rows that readers of the latest load_date see, after a row with the column names.
+
+        The view shows the types of the table, which another load_date may need to be wider: so the values are compared
+        in the types of their publish.
+        """
         with self.lab.session() as session:
-            cursor = session.execute(f"select * from marts.{self.table}_latest order by thing_id".encode())
-            return [[column.name for column in cursor.description or ()], *cursor.fetchall()]
+            view = session.execute(f"select * from marts.{self.table}_latest limit 0".encode())
+            names = [column.name for column in view.description or ()]
+            types = {**(latest.types or {}), "load_date": "date"}
+            shown = ", ".join(f"{name}::{types[name]}::text" for name in names)
+            cursor = session.execute(f"select {shown} from marts.{self.table}_latest order by thing_id".encode())
+            return [names, *cursor.fetchall()]
 
     # ---- invariants
 
@@ -292,9 +300,9 @@ class Edits(RuleBasedStateMachine):
         of_table = [publish for publish in self.published() if publish.asset == f"marts.{self.table}"]
         if not of_table:
             return
-        latest = max(of_table, key=lambda publish: publish.load_date).publish_id
-        rows = self.latest_rows()
-        assert self.seen.setdefault(latest, rows) == rows
+        latest = max(of_table, key=lambda publish: publish.load_date)
+        rows = self.latest_rows(latest)
+        assert self.seen.setdefault(latest.publish_id, rows) == rows
 
     def published(self) -> list[publishes.Publish]:
         with self.lab.session() as session:
