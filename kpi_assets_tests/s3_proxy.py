@@ -1,6 +1,7 @@
 """A proxy for an S3 store that injects the faults a test asks for, and passes on the rest unchanged."""
 
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -130,6 +131,8 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, store: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.store, self.proxy = store, Proxy(f"http://127.0.0.1:{self.server_port}")
+        # Otherwise the kernel takes megabytes at once, however slowly they are read.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
 
 
 class _Handler(BaseHTTPRequestHandler):

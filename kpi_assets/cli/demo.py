@@ -79,5 +79,6 @@ def _demo_show(work: Workspace, result: Result) -> None:
         for relation in work.pipeline.tables
         if relation in published
     ]
-    title = f"Published: rows by layer, and gates passed (each of them: kpi checks {work.pipeline.name})"
+    command = f"kpi checks {work.pipeline.name} --load-date {result.load_date}"
+    title = f"Published: rows by layer, and gates passed (each of them: {command})"
     out.print(grid(title, ("layer", "table", "rows", "gates"), rows, right=("rows", "gates")))

@@ -29,7 +29,7 @@ _EXIT_CODES = {
     UserError.exit_code: "Something failed, or an object has not landed. A sentence on stderr says what to do.",
     UsageError.exit_code: "The command, a setting or a file below `sql/` is wrong, and nothing was begun.",
     EXIT_CODES["held"]: "A gate holds the load_date: nothing of the held tables was published.",
-    STOPPED: "Ctrl-C stopped the command.",
+    STOPPED: "Ctrl-C stopped the command; `kpi up` ends with 0, because Ctrl-C is how it is stopped.",
 }
 _COMPLETION = """
 ## Shell completion

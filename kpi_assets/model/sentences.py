@@ -54,7 +54,10 @@ _YAML: Mapping[str, str] = {
         "correct the indentation"
     ),
     "found unexpected end of stream": "a quote opens here and is never closed: close it",
-    "expected ',' or": "a bracket opens here and is never closed: close it, and put a comma between its parts",
+    "expected ',' or": (
+        "a bracket opens here and its parts cannot be told apart: close it, put a comma between the parts, and put a "
+        "text with `: `, `#` or a comma in quotes"
+    ),
     "but found another document": "--- begins a second document: take it out",
     "found undefined alias": "a value that begins with * refers to one that is marked with &: put it in quotes",
     "could not determine a constructor": "the tag that begins with ! is not known here: take it out",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from kpi_assets.errors import UserError
 from kpi_assets.model import sentences
@@ -96,6 +96,14 @@ class Strict(BaseModel):
 
     # Infinity must not look like null in the JSON that versions are computed from.
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_not_empty(cls, value: Any) -> Any:
+        """Refuse a word without a value: `kpi:` would mean that the table is no KPI."""
+        if value is None:
+            raise ValueError("it is empty: write its value, or take the word out")
+        return value
 
 
 _CORE = "tag:yaml.org,2002:"

@@ -164,8 +164,16 @@ ERRORS = {
         "this line has a second `: `, or another indentation than",
     ),
     "a quote that is not closed": (changed("Name.", '"Name.'), 12, "a quote opens here and is never closed: close it"),
-    "a bracket that is not closed": (changed("[thing_id]", "[thing_id"), 4, "a bracket opens here and is never closed"),
-    "a brace that is not closed": (changed("Thing.}", "Thing."), 9, "a bracket opens here and is never closed"),
+    "a bracket that is not closed": (
+        changed("[thing_id]", "[thing_id"),
+        4,
+        "a bracket opens here and its parts cannot be told apart: close it",
+    ),
+    "a brace that is not closed": (
+        changed("Thing.}", "Thing."),
+        9,
+        "a bracket opens here and its parts cannot be told apart: close it",
+    ),
     "a second document": (changed("grain:", "---\ngrain:"), 4, "--- begins a second document: take it out"),
     "an unknown anchor": (
         changed("[thing_id]", "[*nobody]"),
@@ -490,6 +498,13 @@ def test_a_source_that_does_not_name_one_object_per_load_date_is_refused(key: st
         ModelError, match=r"things\.sql:6: source\.object: must be an object's key with {load_date} in it"
     ):
         split(PATH, changed("raw/things/load_date={load_date}/things.csv", f'"{key}"'))
+
+
+@pytest.mark.parametrize("word", ["kpi", "lookback", "storage"])
+def test_a_word_without_a_value_is_refused(word: str) -> None:
+    """Otherwise `kpi:` with its chart taken out would mean that the table is no KPI, and has none of a KPI's checks."""
+    with pytest.raises(ModelError, match=rf": {word}: it is empty: write its value, or take the word out"):
+        split(PATH, changed("source:\n", f"{word}:\nsource:\n"))
 
 
 @pytest.mark.parametrize("lookback", ["1", "0", "-3", "367", "2.5", "a week"])
