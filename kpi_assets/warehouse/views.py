@@ -20,12 +20,13 @@ from kpi_assets.warehouse.provision import MAKERS
 
 @dataclass(frozen=True)
 class _View:
-    """The definition of an existing view: its query, its owner, and the rights granted on it."""
+    """The definition of an existing view: its query, its owner, the rights granted on it, and its comments."""
 
     relation: Relation
     query: str
     owner: str
     grants: Sequence[tuple[str, str, bool]]
+    comments: Sequence[tuple[str | None, str]]  # (column, or None for the view itself; text)
 
 
 def put_view(connection: Connection[Any], table: Table, view: Relation, query: sql.Composable) -> None:
@@ -77,19 +78,18 @@ def for_readers(columns: Collection[str]) -> sql.Composable:
 
 @contextmanager
 def without_views(connection: Connection[Any], relation: Relation) -> Iterator[None]:
-    """Drop the views of kpi_assets that read a table, and create them again at the end.
+    """Drop the views of kpi_assets that read a table, directly or through each other, and create them again at the end.
 
     Postgres cannot change the type of a column that a view reads. Views of other owners stay.
     """
-    found = [_definition(connection, view) for view in views_on(connection, relation)]
-    views = [view for view in found if view and view.owner in MAKERS]
+    views = _our_views_on(connection, relation)
     mine = connection.execute("select current_user").fetchone()
     assert mine is not None
 
     def act_as(role: str) -> None:
         connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
 
-    for view in views:
+    for view in reversed(views):
         act_as(view.owner)
         connection.execute(sql.SQL("drop view {}").format(identifier(view.relation)))
     act_as(mine[0])
@@ -98,7 +98,20 @@ def without_views(connection: Connection[Any], relation: Relation) -> Iterator[N
         act_as(view.owner)
         connection.execute(sql.SQL("create view {} as {}").format(identifier(view.relation), sql.SQL(view.query)))
         _grant(connection, view)
+        _comment(connection, view)
     act_as(mine[0])
+
+
+def _our_views_on(connection: Connection[Any], relation: Relation) -> list[_View]:
+    """Return the views of kpi_assets that read a table, directly or through each other, each after those it reads."""
+    found: dict[Relation, _View] = {}
+    for name in views_on(connection, relation):
+        view = _definition(connection, name)
+        if view and view.owner in MAKERS:
+            for each in (view, *_our_views_on(connection, name)):
+                found.pop(each.relation, None)  # a view that reads two of them comes after both
+                found[each.relation] = each
+    return list(found.values())
 
 
 def latest_of(connection: Connection[Any], relation: Relation) -> Relation | None:
@@ -114,9 +127,11 @@ def views_on(connection: Connection[Any], relation: Relation) -> list[Relation]:
         "select distinct n.nspname, v.relname from pg_depend as d "
         "inner join pg_rewrite as r on d.objid = r.oid inner join pg_class as v on r.ev_class = v.oid "
         "inner join pg_namespace as n on v.relnamespace = n.oid "
-        "where d.classid = 'pg_rewrite'::regclass and d.refobjid = %s::regclass and v.relkind = 'v' "
+        "inner join pg_class as t on d.refobjid = t.oid inner join pg_namespace as s on t.relnamespace = s.oid "
+        "where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass "
+        "and (s.nspname, t.relname) = (%s, %s) and v.relkind = 'v' "  # a cast to regclass requires rights on the schema
         "and v.oid <> d.refobjid order by 1, 2",
-        [identifier(relation).as_string(connection)],
+        [*relation],
     ).fetchall()
     return [Relation(*row) for row in rows]
 
@@ -134,15 +149,18 @@ def _definition(connection: Connection[Any], view: Relation) -> _View | None:
     row = connection.execute(
         "select pg_get_viewdef(c.oid), pg_get_userbyid(c.relowner), coalesce((select array_agg(array["
         "case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end, a.privilege_type, "
-        "a.is_grantable::text]) from aclexplode(c.relacl) as a where a.grantee <> c.relowner), '{}') "
+        "a.is_grantable::text]) from aclexplode(c.relacl) as a where a.grantee <> c.relowner), '{}'), "
+        "array(select array[a.attname::text, d.description] from pg_description as d left join pg_attribute as a "
+        "on d.objoid = a.attrelid and d.objsubid = a.attnum and d.objsubid > 0 "
+        "where d.classoid = 'pg_class'::regclass and d.objoid = c.oid) "
         "from pg_class as c inner join pg_namespace as n on c.relnamespace = n.oid "
         "where c.relkind = 'v' and (n.nspname, c.relname) = (%s, %s)",  # to_regclass requires rights on the schema
         [*view],
     ).fetchone()
     if row is None:
         return None
-    query, owner, grants = row
-    return _View(view, query, owner, [(who, what, may == "true") for who, what, may in grants])
+    query, owner, grants, comments = row
+    return _View(view, query, owner, [(who, what, may == "true") for who, what, may in grants], comments)
 
 
 def _grant(connection: Connection[Any], view: _View) -> None:
@@ -156,3 +174,14 @@ def _grant(connection: Connection[Any], view: _View) -> None:
                 sql.SQL(" with grant option" if may_grant else ""),
             )
         )
+
+
+def _comment(connection: Connection[Any], view: _View) -> None:
+    """Set the comments that a view had on the view that was created again."""
+    for column, text in view.comments:
+        target = (
+            sql.SQL("view {}").format(identifier(view.relation))
+            if column is None
+            else sql.SQL("column {}").format(sql.Identifier(*view.relation, column))
+        )
+        connection.execute(sql.SQL("comment on {} is {}").format(target, sql.Literal(text)))

@@ -218,6 +218,36 @@ def test_a_view_of_the_pipeline_does_not_block_a_type_change(things: PipelineHar
     ) == [("kpi_builder", True)]
 
 
+def test_views_on_views_and_their_comments_survive_a_type_change(things: PipelineHarness) -> None:
+    """A KPI that is a view has its `_latest` view on it."""
+    kpi = SHOWN.replace("storage: view", "kpi: {chart: {x: thing_id, y: kilograms}}\nstorage: view")
+    things.file("marts/weights.sql", kpi)
+    for name in ("raw.things", "stg.things", "marts.weights"):
+        things.build(name)
+    with things.session() as session:
+        session.execute("comment on view marts.weights_latest is 'What readers see.'")
+        session.execute("grant select on marts.weights_latest to pg_monitor")
+    comments = (
+        "select c.oid::regclass::text, d.objsubid, d.description from pg_description as d "
+        "inner join pg_class as c on d.objoid = c.oid where c.relkind = 'v' and c.relnamespace in "
+        "('stg'::regnamespace, 'marts'::regnamespace) order by 1, 2"
+    )
+    before = things.rows(comments)
+    assert ("marts.weights_latest", 0, "What readers see.") in before
+    assert ("stg.things", 2, "Thing.") in before or ("stg.things", 1, "Thing.") in before
+    things.file("raw/things.sql", RAW_THINGS.replace("numeric(6,2)", "numeric(8,2)"))
+    things.file("stg/things.sql", SHOWN.replace("numeric(6,2)", "numeric(8,2)"))
+    things.file("marts/weights.sql", kpi.replace("numeric(6,2)", "numeric(8,2)"))
+    things.put_things(GOOD, NEXT)
+    things.build("raw.things", NEXT)
+    assert things.rows(comments) == before
+    assert things.rows("select has_table_privilege('pg_monitor', 'marts.weights_latest', 'select')") == [(True,)]
+    assert things.rows("select thing_id, kilograms::text from marts.weights_latest order by 1") == [
+        (1, "20.50"),
+        (2, None),
+    ]
+
+
 def test_a_view_on_which_a_user_s_view_depends_keeps_its_columns(things: PipelineHarness) -> None:
     things.build("raw.things")
     things.build("stg.things")
