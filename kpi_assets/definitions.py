@@ -60,7 +60,7 @@ def _s3_resource() -> Any:
         """S3 with the settings of this process."""
 
         def get_client(self) -> Any:
-            return client(servers_for_life())
+            return client(servers_for_life().settings)
 
     return LakeResource()
 

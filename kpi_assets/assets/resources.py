@@ -24,7 +24,6 @@ from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.pipeline import Pipeline, parse_date
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.plan.collect import collect
-from kpi_assets.settings import Settings
 from kpi_assets.sources.store import client, open_store
 from kpi_assets.warehouse.connection import open_session
 
@@ -41,7 +40,7 @@ silence_missing_check_warnings()
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
 def plain_s3(_context: dg.InitResourceContext) -> Any:
     """Return a client as the S3Resource of dagster-aws does."""
-    return client(servers_for_life())
+    return client(servers_for_life().settings)
 
 
 class Run:
@@ -67,11 +66,11 @@ class Run:
         """
         if self.automatic and pipeline.name not in self._unneeded:
             pipeline.check_load_date(load_date)
-            config = servers_for_life()
-            session = self._session(pipeline, server_of(config))
+            servers = servers_for_life()
+            session = self._session(pipeline, servers.postgres)
             self._await_turn(pipeline, session, load_date, on_progress)
             runs.close_dead_rows(session)
-            [[status]] = collect(pipeline, open_store(pipeline, config, s3), session, load_date, load_date)
+            [[status]] = collect(pipeline, open_store(pipeline, servers.settings, s3), session, load_date, load_date)
             due = status.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change)
             self._unneeded[pipeline.name] = (
                 None if due else f"There is nothing left to do for {load_date}: {status.reason}"
@@ -89,18 +88,17 @@ class Run:
         """
         if load_date:
             pipeline.check_load_date(load_date)
-        config = servers_for_life()
-        server = server_of(config)
-        session = self._begun(pipeline, server)
+        servers = servers_for_life()
+        session = self._begun(pipeline, servers.postgres)
         if load_date:
             self._await_turn(pipeline, session, load_date, on_progress)
-        return BuildContext(
-            pipeline, server, open_store(pipeline, config, s3), self.run_id, on_progress, writers=config.writers
-        )
+        config = servers.settings
+        store = open_store(pipeline, config, s3)
+        return BuildContext(pipeline, servers.postgres, store, self.run_id, on_progress, writers=config.writers)
 
     def build_statuses(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
         """Return the status of each build of this run so far, by load_date and by table or object."""
-        return run_states.of_run_by_load_date(self._begun(pipeline, server_of(servers_for_life())), self.run_id)
+        return run_states.of_run_by_load_date(self._begun(pipeline, servers_for_life().postgres), self.run_id)
 
     def _await_turn(self, pipeline: Pipeline, session: Connection[Any], load_date: date, on_progress: Progress) -> None:
         if (pipeline.name, load_date) not in self._turns:
@@ -146,12 +144,6 @@ def _load_date_of(tags: Mapping[str, str]) -> date | None:
     with suppress(ValueError):
         return parse_date(tags.get(PARTITION, ""))
     return None
-
-
-def server_of(config: Settings) -> SecretStr:
-    """Return the warehouse server's URL of settings that name one, such as those of servers_for_life()."""
-    assert config.postgres_url is not None
-    return config.postgres_url
 
 
 @dg.resource(description="The run log, ops.pipeline_runs.")

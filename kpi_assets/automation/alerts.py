@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
-from kpi_assets.assets.resources import server_of
 from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.automation.stalled import record_stalled
 from kpi_assets.embedded.stack import servers_for_life
@@ -84,8 +83,9 @@ def tick(
     The `failed` runs are in the order in which they ended. Returns sentences on what went wrong, and whether all
     pipelines and runs were handled. Raises AlertsError, after all pipelines.
     """
-    config = servers_for_life()
-    server, working = server_of(config), channels(config)
+    servers = servers_for_life()
+    config, server = servers.settings, servers.postgres
+    working = channels(config)
     deadline = time.monotonic() + TICK_SECONDS
     problems, unexpected, updated, handled = [], [], [], 0
     of = {record.dagster_run.run_id: _pipeline_of(record, pipelines) for record in failed}

@@ -19,7 +19,6 @@ import dagster as dg
 from psycopg import Connection
 
 from kpi_assets.assets.metadata import table_key
-from kpi_assets.assets.resources import server_of
 from kpi_assets.assets.run_tags import STATE
 from kpi_assets.automation.unfinished_runs import unfinished_load_dates
 from kpi_assets.embedded.stack import servers_for_life
@@ -97,8 +96,8 @@ class TickEvaluator:
 
         Raises UserError if a server cannot be used.
         """
-        config = servers_for_life()
-        server, store = server_of(config), open_store(self.pipeline, config)
+        servers = servers_for_life()
+        server, store = servers.postgres, open_store(self.pipeline, servers.settings)
         if not self._is_prepared:
             prepare(self.pipeline, server)
             self._is_prepared = True

@@ -13,7 +13,6 @@ from psycopg import Connection
 
 from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
-from kpi_assets.assets.resources import server_of
 from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.instance import ticks
 from kpi_assets.instance.starters import ALERTS_SENSOR, pipeline_sensor_of
@@ -45,8 +44,8 @@ def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collectio
     before = [other for other in others if other.name < pipeline.name] if found else []
     if not found or any(ticks.is_working(instance, pipeline_sensor_of(other)) for other in before):
         return
-    config = servers_for_life()
-    server = server_of(config)
+    servers = servers_for_life()
+    config, server = servers.settings, servers.postgres
     with connect(server, pipeline.name, "alerts") as connection:
         record_stalled(connection, pipeline.name, found)
     deliver(

@@ -173,8 +173,8 @@ def embedded_servers(settings: Settings) -> Iterator[Servers]:
         yield Servers(stack.add_servers_to(settings), stack)
 
 
-def servers_for_life() -> Settings:
-    """Return the settings of this process, and start the embedded servers if they name no warehouse server.
+def servers_for_life() -> Servers:
+    """Return the servers of this process, and start the embedded ones if the settings name no warehouse server.
 
     For processes that no command of `kpi` has started, such as those of `dagster dev`: the servers are in use until the
     process ends. Raises UserError as Stack does.
@@ -183,7 +183,7 @@ def servers_for_life() -> Settings:
         if current_settings().embedded_postgres:
             _for_life.enter_context(embedded_servers(current_settings()))
             atexit.register(_for_life.close)
-        return current_settings()
+        return Servers(current_settings(), None)
 
 
 def stop(home: Path) -> list[str]:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from kpi_assets.cli.runner import Result, States
+from kpi_assets_tests.assets.test_after_publish import AFTER
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import CliHarness
 
@@ -42,18 +43,6 @@ ODD = "\n".join(
         "where exists (select 1 from raw.things as t where t.load_date = %(load_date)s)",
     ]
 )
-AFTER = """\
-/* @asset
-description: What is built of it.
-owner: team:tests
-grain: [number]
-columns:
-  number: {type: integer, description: Its number.}
-@end */
-select number
-from marts.odd
-where load_date = %(load_date)s
-"""
 BIG = "1" + "0" * 400
 
 
