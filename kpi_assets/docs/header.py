@@ -2,7 +2,8 @@
 
 from kpi_assets.docs.markdown import code, page_of, table, word
 from kpi_assets.docs.words import Words
-from kpi_assets.model.header import TYPE, Header
+from kpi_assets.model.column import TYPE
+from kpi_assets.model.header import Header
 
 _INTRO = """
 A file below `sql/` begins with a comment that holds YAML. It starts with `/* @asset` and ends with `@end */`. The words

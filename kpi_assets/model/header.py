@@ -1,7 +1,8 @@
 """The header of an asset's file: what SQL cannot say about a table.
 
 Belongs here: the words of a header and their meaning, and cutting a file into header and body.
-Not here: the SELECT (query.py), the checks (checks/), other tables (pipeline.py, neighbors.py).
+Not here: the words of a column (column.py) and of a source (source.py), the SELECT (query.py), the checks (checks/),
+and other tables (pipeline.py, neighbors.py).
 """
 
 import re
@@ -15,8 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.words import WORDS
-from kpi_assets.model.field_types import Owner, Sentence, Strictness, Value
-from kpi_assets.model.format_kinds import FORMAT_KINDS
+from kpi_assets.model.column import Column
+from kpi_assets.model.field_types import Owner, Sentence, Value
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
@@ -28,95 +29,12 @@ from kpi_assets.model.names import (
 )
 from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
 HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
-# An allow-list, since a type becomes part of the CREATE TABLE; spelled as Postgres' catalog does, to compare equal.
-TYPE = re.compile(
-    r"smallint|integer|bigint|numeric(\(\d+,\d+\))?|real|double precision|boolean|text|date"
-    r"|timestamp without time zone|timestamp with time zone|uuid|jsonb"
-)
-# Other names of these types, in Postgres and in other systems.
-_ALIASES = {
-    **dict.fromkeys(("varchar", "char", "character varying", "string", "str"), "text"),
-    **dict.fromkeys(("int", "int4", "serial"), "integer"),
-    **dict.fromkeys(("int8", "long", "bigserial"), "bigint"),
-    **dict.fromkeys(("decimal", "number"), "numeric"),
-    **dict.fromkeys(("float", "float8", "double"), "double precision"),
-    **dict.fromkeys(("timestamp", "datetime"), "timestamp without time zone"),
-    "int2": "smallint",
-    "tinyint": "smallint",
-    "float4": "real",
-    "bool": "boolean",
-    "timestamptz": "timestamp with time zone",
-    "json": "jsonb",
-}
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 _DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
-
-
-_ALL = Affects.ROWS | Affects.CHECKS | Affects.OBJECT
-
-
-class Column(Strict):
-    """One column: its Postgres type and what it means, NULL included."""
-
-    type: Annotated[str, Affects.ROWS] = Field(description="The type of Postgres.", examples=["type: integer"])
-    description: Annotated[Sentence, Affects.NOTHING] = Field(
-        description="What the column holds, in at least 4 letters. Say what NULL means where it can occur.",
-        examples=["description: Order."],
-    )
-
-    @field_validator("type")
-    @classmethod
-    def _is_known(cls, value: str) -> str:
-        if not TYPE.fullmatch(value):
-            if "(" in value and ")" not in value:
-                raise ValueError(f'{shown(value)} ends at a comma: write the type in quotes, as in "numeric(10,2)"')
-            known = TYPE.pattern.replace(r"(\(\d+,\d+\))?", ", numeric(p,s)").replace("|", ", ")
-            instead = _ALIASES.get(value.lower().split("(")[0]) or nearest(value, known.split(", "))
-            write = f"{instead}, or another of" if instead else "one of"
-            raise ValueError(f"{shown(value)} is not a known column type: write {write} {known}")
-        return value
-
-
-def _is_format(value: str) -> str:
-    if value not in FORMAT_KINDS:
-        raise ValueError(f"{shown(value)} is not known here: write {listed(FORMAT_KINDS)}")
-    return value
-
-
-class Source(Strict):
-    """Where a raw table's rows come from."""
-
-    object: Annotated[str, _ALL] = Field(
-        description="The key of the S3 object, with {load_date} where the date stands.",
-        examples=["object: raw/orders/load_date={load_date}/orders.csv"],
-    )
-    format: Annotated[str, AfterValidator(_is_format), _ALL] = Field(
-        description="How the object is written.", examples=["format: csv"]
-    )
-    quarantine_budget: Annotated[int, Affects.CHECKS] = Field(
-        default=0,
-        ge=0,
-        description="How many records of an object may be set aside before the load_date is held.",
-    )
-    ends_with_line_end: Annotated[Strictness, Affects.CHECKS | Affects.OBJECT] = Field(
-        default="warn",
-        description="What a missing line end at the end of the object does: the last record may be cut off. If the "
-        "object also has fewer bytes than the one of the latest earlier load_date, `warn` holds too.",
-    )
-    same_bytes: Annotated[Strictness, Affects.CHECKS] = Field(
-        default="warn",
-        description="What an object does whose bytes are those of another object that was delivered before.",
-    )
-
-    @field_validator("object")
-    @classmethod
-    def _has_load_date(cls, value: str) -> str:
-        if re.findall(r"{(.*?)}", value) != [LOAD_DATE] or value.startswith("/") or ".." in value.split("/"):
-            raise ValueError("must be an object's key with {load_date} in it, once: raw/x/load_date={load_date}/x.csv")
-        return value
 
 
 def _is_check(value: Any) -> Any:
@@ -247,7 +165,7 @@ class Header(Strict):
         description="What else must be true of a build before it is published.",
         examples=["checks: {not_null: [user_id], range: {hour: [0, 23]}}"],
     )
-    source: Annotated[Source | None, _ALL] = Field(
+    source: Annotated[Source | None, Affects.ROWS | Affects.CHECKS | Affects.OBJECT] = Field(
         default=None,
         description="Where the rows of a raw table come from. A file with this word has no SELECT.",
         examples=["source: {object: 'raw/orders/load_date={load_date}/orders.csv', format: csv}"],

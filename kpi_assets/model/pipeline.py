@@ -24,12 +24,13 @@ from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.field_types import Sentence
 from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
-from kpi_assets.model.header import Header, Source
+from kpi_assets.model.header import Header
 from kpi_assets.model.kinds import StorageKind
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, OBJECTS, Identifier, Relation
 from kpi_assets.model.query import Query
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import Strict
 
 Layer = Literal["raw", "staging", "marts"]

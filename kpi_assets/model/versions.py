@@ -25,8 +25,10 @@ from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.reconcile import ReconcileSpec
 from kpi_assets.model.checks.row_counts import MinRowsSpec
-from kpi_assets.model.header import Checks, Column, Header, Lookback, MinVolume, Source
+from kpi_assets.model.column import Column
+from kpi_assets.model.header import Checks, Header, Lookback, MinVolume
 from kpi_assets.model.query import Query, digest
+from kpi_assets.model.source import Source
 
 _First = Mapping[type[BaseModel], Collection[str]]
 

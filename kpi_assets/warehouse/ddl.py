@@ -37,7 +37,7 @@ def column_definitions(table: Table) -> sql.Composable:
     """Return the column definitions of a table as its header declares them, load_date first."""
     declared = [(LOAD_DATE, "date"), *((name, column.type) for name, column in table.header.columns.items())]
     return sql.SQL(", ").join(
-        # The type is safe as SQL: it comes from header.py's allow-list.
+        # The type is safe as SQL: it comes from the allow-list of model/column.py.
         sql.SQL("{} ").format(sql.Identifier(name)) + sql.SQL(type_)
         for name, type_ in declared
     )

@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 
 from kpi_assets.model import versions
 from kpi_assets.model.affects import Affects, affected_by
-from kpi_assets.model.header import Column, Header, split
+from kpi_assets.model.column import Column
+from kpi_assets.model.header import Header, split
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.tree import load_pipelines

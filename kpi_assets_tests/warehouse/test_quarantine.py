@@ -7,7 +7,7 @@ import pytest
 from psycopg import Connection
 
 from kpi_assets.model import written
-from kpi_assets.model.header import TYPE
+from kpi_assets.model.column import TYPE
 from kpi_assets.model.records import BadRecord
 from kpi_assets.sources.formats.csv.copy_modes import QUOTED
 from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError

@@ -7,7 +7,7 @@ import pytest
 from psycopg import Connection
 
 from kpi_assets.model import excerpt, written
-from kpi_assets.model.header import TYPE
+from kpi_assets.model.column import TYPE
 from kpi_assets.settings import CHECKOUT
 from kpi_assets.sources.formats.csv import records
 from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
