@@ -11,8 +11,8 @@ import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from kpi_assets.sources.formats.csv.header import header_problem
+
 from kpi_assets.sources.signatures import other_format
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from kpi_assets.sources.formats.csv.header import HEADER_LIMIT, header_problem
 from psycopg import Connection
 
 from kpi_assets.embedded.stack import Stack
@@ -17,7 +18,6 @@ from kpi_assets.model.records import Record
 from kpi_assets.settings import settings
 from kpi_assets.sources.formats.csv import records
 from kpi_assets.sources.formats.csv.copy_modes import RecordCounter
-from kpi_assets.sources.formats.csv.header import HEADER_LIMIT, header_problem
 from kpi_assets.sources.formats.csv.records import GrammarError, cut_record, read_records
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.examples import examples
