@@ -8,6 +8,7 @@ import io
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -176,8 +177,6 @@ DIALECTS = {
 
 
 def epoch(text: str) -> int:
-    from datetime import datetime
-
     return int(datetime.fromisoformat(text + ":00").timestamp())
 
 
