@@ -1,4 +1,4 @@
-"""Lands and loads one file, and prints the seconds and the peak memory; one process for each load of `bench.formats`."""
+"""Lands and loads one file, and prints the seconds and the peak memory: a process for each load of `bench.formats`."""
 
 import json
 import os
