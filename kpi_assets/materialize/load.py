@@ -164,7 +164,7 @@ def _find_cuts(task: _Task) -> list[Cut] | None:
     """Return where to cut the object into slices, or None if it must be loaded as a whole."""
     table = task.candidate.table
     key = table.header.grain[0]
-    count = task.context.slice_count(task.size_bytes)
+    count = task.context.slice_count(sum(each.text_size for each in task.objects))
     # The number of a record is known only to who has read all records before it.
     if len(task.objects) > 1 or count < 2 or not table.storage.sliceable or table.source.position:
         return None

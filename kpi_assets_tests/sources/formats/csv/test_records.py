@@ -93,7 +93,7 @@ def fields_of(text: str) -> list[str | None]:
     """Return the fields of one record. Raises GrammarError."""
     fields, end = cut_record(text.encode())
     assert end == len(text.encode())
-    return [None if field is None else field.decode() for field in fields]
+    return [None if field == (b"", False) else field[0].decode() for field in fields]
 
 
 @quickly
