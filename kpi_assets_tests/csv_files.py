@@ -1,7 +1,6 @@
 """Reading and proving the records of CSV files in tests, without a table: columns, and words of a dialect."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from kpi_assets.model.dialect import Dialect, Field
@@ -11,7 +10,7 @@ from kpi_assets.sources.formats.base import UnprovenError
 from kpi_assets.sources.formats.csv.grammar import Grammar
 from kpi_assets.sources.formats.csv.layout import Layout, layout_of
 from kpi_assets.sources.formats.csv.proof import FieldProof, Proof
-from kpi_assets.sources.formats.csv.records import read_records
+from kpi_assets.sources.formats.csv.records import GrammarError, cut_record, read_records
 from kpi_assets_tests.pipeline_harness import DAY
 
 Types = Mapping[str, str]
@@ -28,21 +27,33 @@ def header_problem(start: bytes, columns: Sequence[str], **words: Any) -> str:
     return layout_of(start, dialect(columns, **words), DAY).problem
 
 
-def without_first_line(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the blocks without their first line, which is the header."""
-    is_found = False
-    for block in blocks:
-        found = -1 if is_found else block.find(b"\n")
-        if is_found or found >= 0:
-            yield block if is_found else block[found + 1 :]
-            is_found = True
+def without_header(blocks: Iterable[bytes]) -> tuple[Iterable[bytes], int]:
+    """Return the blocks without their first record, or without their first line if it is no record, and its lines."""
+    whole = list(blocks)
+    data = b"".join(whole)
+    try:
+        end = cut_record(data)[1]
+    except GrammarError:
+        end = data.find(b"\n") + 1
+    left, found = end, []
+    for block in whole:
+        found.append(block[left:])
+        left = max(left - len(block), 0)
+    return found, max(data.count(b"\n", 0, end), 1)
+
+
+def _without_line(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the blocks, as they are asked for, without the first line of the first one."""
+    coming = iter(blocks)
+    yield next(coming).partition(b"\n")[2]
+    yield from coming
 
 
 def records_of(blocks: Iterable[bytes], columns: Sequence[str], **words: Any) -> Iterator[Record]:
     """Yield the records of a file whose first line is its header."""
     declared = dialect(columns, **words)
-    layout = Layout(declared, "", list(columns), declared.fields, 0, 2, Grammar.of(declared))
-    return read_records(without_first_line(blocks), layout)
+    rest, lines = without_header(blocks) if isinstance(blocks, list) else (_without_line(blocks), 1)
+    return read_records(rest, Layout(declared, "", list(columns), declared.fields, 0, 1 + lines, Grammar.of(declared)))
 
 
 def proven(types: Types, blocks: Iterable[bytes], *, header: bool = True, **words: Any) -> Iterator[bytes]:
@@ -55,7 +66,7 @@ def proven(types: Types, blocks: Iterable[bytes], *, header: bool = True, **word
         return
     whole = list(blocks)
     first, end, _ = b"".join(whole).partition(b"\n")
-    if layout_of(first, replace(declared, extra="hold"), DAY).names != list(types):
+    if layout_of(first, declared, DAY).names != list(types):
         raise UnprovenError
     yield first + end
-    yield from proof.watch(without_first_line(whole))
+    yield from proof.watch(without_header(whole)[0])

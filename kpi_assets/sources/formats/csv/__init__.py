@@ -56,6 +56,11 @@ class CsvObject(OpenObject):
         """The number of bytes, unpacked."""
         return self._content.size
 
+    @property
+    def text_size(self) -> int:
+        """The number of bytes, unpacked."""
+        return self.size
+
     def prepare(self, on_bytes: Callable[[int], None]) -> None:
         """Unpack the object."""
         if self._dialect.compression:

@@ -76,35 +76,35 @@ def _first_line(text: bytes, at: int, dialect: Dialect) -> tuple[int, int]:
 
 
 def _with_header(text: bytes, at: int, line: int, dialect: Dialect, load_date: date) -> Layout:
-    end = text.find(b"\n", at) + 1 or len(text)
-    header = text[at:end].removesuffix(b"\n").removesuffix(b"\r")
-    names, problem = _names(header, dialect)
+    names, end, problem = _names(text, at, dialect)
     problem = problem or _difference(names, dialect, load_date)
     if problem:
         return Layout(dialect, problem)
     due = {each.name: each for each in dialect.fields if each.since is None or each.since <= load_date}
     fields = [due.get(name) for name in names]
-    return Layout(dialect, "", names, fields, end, line + 1, Grammar.of(dialect))
+    return Layout(dialect, "", names, fields, end, line + max(text.count(b"\n", at, end), 1), Grammar.of(dialect))
 
 
-def _names(header: bytes, dialect: Dialect) -> tuple[list[str], str]:
-    """Return the names in a header line, or what is wrong with it."""
+def _names(text: bytes, at: int, dialect: Dialect) -> tuple[list[str], int, str]:
+    """Return the names in the header that begins at `at` and where it ends, or what is wrong with it."""
     which = "header line" if dialect.skip_lines or dialect.comment else "first line"
-    if len(header) >= HEADER_LIMIT:
-        return [], f"its {which} does not end: it is not a CSV with a header"
-    if not header and dialect.skip_lines:
-        return [], f"it has no header behind {dialect.skip_lines} lines: correct skip_lines"
-    if misfit(header, dialect.encoding):
-        remedy = "save it as UTF-8, or write the encoding that it has, such as encoding: cp1252"
-        if dialect.encoding != UTF8:
-            remedy = "correct encoding"
-        name = "UTF-8" if dialect.encoding == UTF8 else dialect.encoding
-        return [], f"its {which} is not {name}: {remedy}"
+    line = text[at : text.find(b"\n", at) + 1 or len(text)]
+    if len(line) >= HEADER_LIMIT:
+        return [], at, f"its {which} does not end: it is not a CSV with a header"
+    if not line and dialect.skip_lines:
+        return [], at, f"it has no header behind {dialect.skip_lines} lines: correct skip_lines"
+    if misfit(line, dialect.encoding):
+        name, remedy = dialect.encoding, "correct encoding"
+        if dialect.encoding == UTF8:
+            name, remedy = "UTF-8", "save it as UTF-8, or write its own encoding, such as encoding: cp1252"
+        return [], at, f"its {which} is not {name}: {remedy}"
     try:
-        cells, _ = cut_record(header, 0, Grammar.of(dialect))
+        cells, end = cut_record(text, at, Grammar.of(dialect))
+        return [cell.decode() for cell, _ in cells], end, ""
     except GrammarError as error:
-        return [], f"its {which} cannot be read: {error}"
-    return [text.decode() for text, _ in cells], ""
+        return [], at, f"its {which} cannot be read: {error}"
+    except UnicodeDecodeError:
+        return [], at, f"its {which} is not {dialect.encoding}: correct encoding"
 
 
 def _difference(names: Sequence[str], dialect: Dialect, load_date: date) -> str:
