@@ -88,7 +88,7 @@ class Column(Strict):
         examples=["since: 2025-07-01"],
     )
     optional: Annotated[bool, Affects.ROWS | Affects.OBJECT] = Field(
-        default=False, description="Whether a file may lack the field; then the column is NULL."
+        default=False, strict=True, description="Whether a file may lack the field; then the column is NULL."
     )
 
     @field_validator("since", mode="before")

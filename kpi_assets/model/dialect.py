@@ -138,7 +138,9 @@ def _column_problems(source: Source, column: Column) -> Iterator[tuple[Loc, str]
             yield (word,), f"is for {kind}, and the column is {column.type}: take it out"
     if "infinity" in written.allow and base.startswith("numeric("):
         yield ("allow",), f"{column.type} holds no infinity: declare numeric or double precision, or take it out"
-    if column.thousands is not None and written.thousands == written.decimal:
+    if base in INTEGERS:
+        pass  # they have no decimals
+    elif column.thousands is not None and written.thousands == written.decimal:
         yield ("thousands",), f"{written.thousands} stands before the decimals: write another, or correct decimal"
     elif column.decimal is not None and written.thousands == written.decimal:
         yield ("decimal",), f"{written.decimal} groups digits by the word thousands: correct one of them"

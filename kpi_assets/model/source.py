@@ -133,6 +133,7 @@ class Source(Strict):
     )
     header: Annotated[bool, _READ] = Field(
         default=True,
+        strict=True,
         description="Whether the first record names the fields. With `false` the fields are the columns, in order.",
     )
     skip_lines: Annotated[int, _READ] = Field(
