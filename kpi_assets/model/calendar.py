@@ -133,6 +133,22 @@ class Calendar:
         return not self.kinds
 
     @property
+    def never_weekdays(self) -> list[int]:
+        """The weekdays of which no day is in it, from 0 for Monday."""
+        return [day for day in range(7) if not any(self.kinds & _KIND[day, place] for place in _PLACES)]
+
+    @property
+    def never_month_days(self) -> list[int]:
+        """The days of the month, from 1 to 31, that are in it in no month."""
+        starts, ends = _INCLUDED["month-start"], _INCLUDED["month-end"]
+        places = {1: starts, 31: ends, **dict.fromkeys((28, 29, 30), ("within", *ends))}
+        return [
+            number
+            for number in range(1, 32)
+            if not any(self.kinds & _KIND[day, place] for day in range(7) for place in places.get(number, ("within",)))
+        ]
+
+    @property
     def is_daily(self) -> bool:
         """Whether every day is in it from some day on."""
         return self.kinds == ALL and not self.excepted
@@ -151,7 +167,7 @@ class Calendar:
 
     def longest_gap(self, first: date, last: date) -> int:
         """Return the most days from one day of a range to the next in the calendar: 1 if every day is in it."""
-        days = list(self.between(first, last))
+        days = [] if self.is_daily else list(self.between(first, last))
         return max(((late - early).days for early, late in pairwise(days)), default=1)
 
     def most_within(self, length: int, first: date, last: date) -> int:

@@ -344,6 +344,8 @@ class Pipeline:
 
     def not_due(self, table: Table, load_date: date) -> str:
         """Return why a table is not due on a load_date, as a sentence without its end; empty if it is due."""
+        if load_date > _today():
+            return f"{table.relation} is not due yet on {named(load_date)}, which lies in the future"
         if self.is_table_due(table, load_date):
             return ""
         root = self._undue_root(table, load_date)
@@ -473,8 +475,19 @@ class Pipeline:
             )
         return load_date
 
+    def is_next(self, load_date: date) -> bool:
+        """Whether a day in the future is the next load_date, and today is none."""
+        today = _today()
+        return load_date > today and not self.calendar.is_due(today) and self.calendar.next_after(today) == load_date
+
+    def check_due(self, table: Table, load_date: date) -> None:
+        """Raise UsageError if a table, and so its object, may not be built for a load_date."""
+        self.check_load_date(load_date)
+        if reason := self.not_due(table, load_date):
+            raise UsageError(f"{reason}.")
+
     def _check_bounds(self, load_date: date) -> None:
-        today = datetime.now(timezone.utc).date()
+        today = _today()
         if load_date < self.config.start_date:
             raise UsageError(
                 f"{self.name} has no load_date {load_date}: its first is {self.config.start_date} "
@@ -496,3 +509,7 @@ class Pipeline:
         if not found:
             raise UsageError(f"{self.name} has no load_date from {first} to {last}: {self._calendar_text}.")
         return found
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()
