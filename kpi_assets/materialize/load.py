@@ -25,7 +25,14 @@ from kpi_assets.model.manifest import NO_OBJECT, Manifest
 from kpi_assets.model.records import Record
 from kpi_assets.model.slices import KEY_TYPES, slices_at
 from kpi_assets.sources.formats import format_of
-from kpi_assets.sources.formats.base import CopyStream, Cut, ModeMismatchError, OpenObject, UnprovenError
+from kpi_assets.sources.formats.base import (
+    CopyStream,
+    Cut,
+    ModeMismatchError,
+    OpenObject,
+    UnprovenError,
+    UnreadableError,
+)
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.quarantine import load_readable
@@ -102,17 +109,27 @@ def load_object(
         )
     with format_of(table).open(context.store, manifest, table, load_date) as opened:
         task = _Task(context, connection, candidate, [opened], manifest.hash, watch)
-        # An object that does not begin as declared may have its columns in another order: none of its records is read.
-        if opened.problem:
-            return _load_nothing(task, f"s3://{manifest.bucket}/{manifest.key}: {opened.problem}")
-        for load in _copy_loaders(task.objects):
-            outcome = load(task)
-            watch.lap("copy")
-            if isinstance(outcome, Loaded):
-                return outcome.result
-            if isinstance(outcome, BadData):
-                break
-        return _load_by_record(task)
+        try:
+            # An object that does not begin as declared may have other columns: none of its records is read.
+            if opened.problem:
+                raise UnreadableError(opened.problem)
+            opened.prepare(lambda done: context.on_progress("reading", done, manifest.size_bytes))
+            watch.lap("read")
+            return _load(task)
+        except UnreadableError as error:
+            return _load_nothing(task, f"s3://{manifest.bucket}/{manifest.key}: {error}")
+
+
+def _load(task: _Task) -> FillResult:
+    """Load the objects by the first loader that applies."""
+    for load in _copy_loaders(task.objects):
+        outcome = load(task)
+        task.watch.lap("copy")
+        if isinstance(outcome, Loaded):
+            return outcome.result
+        if isinstance(outcome, BadData):
+            break
+    return _load_by_record(task)
 
 
 def _is_absent(
@@ -166,7 +183,7 @@ def _find_cuts(task: _Task) -> list[Cut] | None:
     """Return where to cut the object into slices, or None if it must be loaded as a whole."""
     table = task.candidate.table
     key = table.header.grain[0]
-    count = task.context.slice_count(task.size_bytes)
+    count = task.context.slice_count(sum(each.text_size for each in task.objects))
     if len(task.objects) > 1 or count < 2 or not table.storage.sliceable:
         return None
     return task.objects[0].find_cuts(key, count) if table.header.columns[key].type in KEY_TYPES else None

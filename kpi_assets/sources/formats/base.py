@@ -5,7 +5,7 @@ and the order in which the ways of loading are tried (materialize/load.py).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from types import TracebackType
 from typing import ClassVar, Protocol
@@ -29,6 +29,10 @@ class UnprovenError(Exception):
     """A record breaks the rules of its format, or has a value that is not written in a form of its type."""
 
 
+class UnreadableError(Exception):
+    """An object cannot be read to its end. The message says what is wrong and what to do, without naming the object."""
+
+
 class CopyStream(Protocol):
     """Bytes on their way to COPY, made from a part of an object."""
 
@@ -45,7 +49,10 @@ class CopyStream(Protocol):
         """The settings of the session under which Postgres reads the values, such as DateStyle."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the bytes. Raises ModeMismatchError or UnprovenError before the end, so that COPY does not commit."""
+        """Yield the bytes.
+
+        Raises ModeMismatchError, UnprovenError or UnreadableError before the end, so that COPY does not commit.
+        """
 
     @property
     def records(self) -> int:
@@ -91,9 +98,23 @@ class OpenObject(ABC):
         """The place after its last record. Places are in a unit of the format; they begin with 0."""
         return self.bytes.size
 
+    @property
+    def text_size(self) -> int:
+        """About how many bytes its records have as CSV: it says into how many slices they are cut."""
+        return self.bytes.size
+
+    def prepare(self, on_bytes: Callable[[int], None]) -> None:  # noqa: B027
+        """Do what takes time before the records can be read, such as unpacking; called once, before the object is read.
+
+        `on_bytes` is called with the bytes of the object that were used so far. Raises UnreadableError and LakeError.
+        """
+
     @abstractmethod
     def records(self) -> Iterator[Record]:
-        """Yield the records of the object, each with a text for every column of the table, or with its problem."""
+        """Yield the records of the object, each with a text for every column of the table, or with its problem.
+
+        Raises UnreadableError.
+        """
 
     def find_cuts(self, key: str, count: int) -> list[Cut] | None:  # noqa: ARG002
         """Return the `count - 1` places where the object can be cut between two keys, or None if there are none.
