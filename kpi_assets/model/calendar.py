@@ -149,6 +149,12 @@ class Calendar:
         ]
 
     @property
+    def is_by_weekday(self) -> bool:
+        """Whether the weekday alone decides, apart from single days: not for the end of a month."""
+        of_day = ([bool(self.kinds & _KIND[day, place]) for place in _PLACES] for day in range(7))
+        return all(len(set(places)) == 1 for places in of_day)
+
+    @property
     def is_daily(self) -> bool:
         """Whether every day is in it from some day on."""
         return self.kinds == ALL and not self.excepted
