@@ -156,6 +156,15 @@ def test_a_backfill_passes_over_what_is_not_due(yearly: YearlyPipeline) -> None:
     assert said.splitlines()[-2:] == ["4 run.", "2 days of the range are not due"]
 
 
+def test_the_status_of_a_load_date_counts_only_what_is_due(yearly: YearlyPipeline) -> None:
+    yearly("run", "--load-date", yearly.days[-3])
+    said = yearly.kpi("status", KPI_SQL_DIR=str(yearly.sql)).out
+    cells = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.startswith(" 202")}
+    assert yearly.days[-3].weekday() != 0
+    assert cells[str(yearly.days[-3])] == ["published", "published", "published"]
+    assert cells["2025-03-04"] == ["published", "held:", "things", "missing"]
+
+
 def test_a_run_of_what_is_not_due_is_refused_with_the_reason(yearly: YearlyPipeline) -> None:
     path, sql = yearly.sql / NAME, str(yearly.sql)
     yearly.kpi.fails(
