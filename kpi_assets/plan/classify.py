@@ -227,8 +227,9 @@ class _Case:
         now = self.states.get(table.relation.table) if table.has_object else None
         then = self.history.objects.get(table.relation.table) if table.has_object else None
         if name not in self.history.published:
-            # Nothing can land on a load_date without objects that would make it new.
-            return "objects" if table.has_object or not (self.sources or self.published) else "unbuilt"
+            # Nothing can land that would make a load_date new on which no object is due.
+            is_new = self.classifier.sources and not self.sources and not self.published
+            return "objects" if table.has_object or is_new else "unbuilt"
         applies: dict[StaleReason, bool] = {
             "objects": now is not None and now != then,
             "lost": name in self.history.lost,
