@@ -61,6 +61,8 @@ def plan(
     else:
         if ranges := fitting(statuses, lambda tried: len(out.render_lines(_table(pipeline, tried))) - HEADER):
             out.print(_table(pipeline, ranges))
+            if not {each.why for each in ranges} <= {status.reason for status in statuses}:
+                say(f"`kpi plan {pipeline} --format json` has the whole reason of each load_date.")
         for each in unexpected:
             say(styled("not due", STYLES["late"]), f" {each}.")
         for sentence in late:

@@ -196,9 +196,9 @@ class _Case:
     def _incomplete(self) -> Verdict:
         """Return the state and reason of a load_date that lacks objects."""
         if not self.lacking:
-            none = "None of its optional objects lies on S3" if self.absent else "No object of it is due"
-            reason = f"{none}: it is built without once it is over, at 24:00 UTC."
-            return Verdict("missing", reason)
+            why = "None of its optional objects lies on S3: it is built without them"
+            why = why if self.absent else "No object of it is due: it is built"
+            return Verdict("missing", f"{why} once it is over, at 24:00 UTC.")
         landed, count = len(self.landed), len(self.landed) + len(self.lacking)
         objects = f"{count} object{'' if count == 1 else 's'}"
         if not landed and not self.published:

@@ -131,6 +131,7 @@ def test_a_plan_of_365_load_dates_with_a_calendar_is_a_screen_long(yearly: Yearl
         f" 2025-11-24                      incomplete   {lacking.format('2025-11-24')}",
         " 2026-05-27 to 2026-06-04 (7)    new          All of its objects landed; nothing of it is published.",
         "",
+        "`kpi plan yearly --format json` has the whole reason of each load_date.",
         "336 published, 7 new, 3 incomplete, 15 missing, 4 held.",
     ]
 

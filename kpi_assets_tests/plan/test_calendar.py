@@ -134,7 +134,7 @@ def test_a_table_whose_window_has_no_due_table_today_is_built_once_the_day_is_ov
     [waiting], [due] = shop.plan(tuesday, tuesday, before), shop.plan(tuesday, tuesday)
     assert (waiting.state, waiting.reason) == (
         "missing",
-        "No object of it is due: it is built without once it is over, at 24:00 UTC.",
+        "No object of it is due: it is built once it is over, at 24:00 UTC.",
     )
     assert (due.state, due.reason) == ("new", "No object of it is due; nothing of it is published.")
     assert due.is_due(rebuild_on_sql_change=False)
@@ -206,7 +206,7 @@ def test_a_load_date_of_optional_objects_alone_waits_until_it_is_over(
     before = datetime(shop.day.year, shop.day.month, shop.day.day, 12, tzinfo=timezone.utc)
     waiting = shop.status(before)
     assert (waiting.state, waiting.is_complete) == ("missing", False)
-    reason = "None of its optional objects lies on S3: it is built without once it is over, at 24:00 UTC."
+    reason = "None of its optional objects lies on S3: it is built without them once it is over, at 24:00 UTC."
     assert waiting.reason == reason
     found = shop.status()
     key = shop.key("labels")
