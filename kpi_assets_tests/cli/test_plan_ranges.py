@@ -157,6 +157,20 @@ def test_a_backfill_passes_over_what_is_not_due(yearly: YearlyPipeline) -> None:
     assert said.splitlines()[-2:] == ["4 run.", "2 days of the range are not due"]
 
 
+def test_what_is_not_due_cannot_be_shown(yearly: YearlyPipeline) -> None:
+    yearly.kpi.fails(
+        "It cannot be shown: raw.others is not due on 2025-01-07, a Tuesday: the object of raw.others comes every "
+        f"monday ({yearly.sql}/{NAME}/raw/others.sql).",
+        *("show", NAME, "raw.others", "--load-date", "2025-01-07"),
+        KPI_SQL_DIR=str(yearly.sql),
+    )
+    yearly.kpi.fails(
+        "It cannot be shown: raw.others is not due on 2024-12-30, a Monday: the first load_date is 2025-01-01.",
+        *("show", NAME, "raw.others", "--load-date", "2024-12-30"),
+        KPI_SQL_DIR=str(yearly.sql),
+    )
+
+
 def test_the_status_of_a_load_date_counts_only_what_is_due(yearly: YearlyPipeline) -> None:
     yearly("run", "--load-date", yearly.days[-3])
     said = yearly.kpi("status", KPI_SQL_DIR=str(yearly.sql)).out
