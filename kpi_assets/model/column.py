@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.calendar import parse_date
 from kpi_assets.model.field_types import Sentence
 from kpi_assets.model.sentences import nearest, shown
 from kpi_assets.model.source import Decimal, Texts, Thousands, TimeZone
@@ -94,11 +95,7 @@ class Column(Strict):
     @field_validator("since", mode="before")
     @classmethod
     def _is_a_date(cls, value: object) -> date:
-        if isinstance(value, date):
-            return value
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", str(value)):
-            raise ValueError(f"{shown(value)} is not a date: write it as YYYY-MM-DD")
-        return date.fromisoformat(str(value))
+        return parse_date(str(value))
 
     @field_validator("type")
     @classmethod

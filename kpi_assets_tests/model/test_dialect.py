@@ -1,4 +1,4 @@
-"""The words of a dialect: each wrong value and each contradiction is refused with a sentence that says what to write."""
+"""Each wrong word of a dialect, and each contradiction, is refused with a sentence that says what to write."""
 
 from pathlib import Path
 
@@ -114,7 +114,7 @@ OF_COLUMNS = {
     ),
     ("numeric(8,2)", "round: up"): "columns.v.round: 'up' is not known here: write 'half_even'",
     ("text", "field: k"): "columns.k: the field 'k' fills another column too: name another",
-    ("text", "since: 2025"): "columns.v.since: 2025 is not a date: write it as YYYY-MM-DD",
+    ("text", "since: 2025"): "columns.v.since: '2025' is not a date: write it as YYYY-MM-DD",
 }
 
 
