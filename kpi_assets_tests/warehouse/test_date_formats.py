@@ -40,7 +40,7 @@ def by_postgres(session: Connection[Any], type_: str, style: str, texts: list[st
     session.execute("select set_config('DateStyle', %s, true)", [style])
     rows = session.execute(
         f"select case when pg_input_is_valid(t, '{type_}') then to_char(t::{type_}, 'YYYY-MM-DD HH24:MI:SS.US') end "
-        "from unnest(%s) with ordinality as texts (t, number) order by number",
+        "from unnest(%s::text[]) with ordinality as texts (t, number) order by number",
         [texts],
     ).fetchall()
     return [value for (value,) in rows]
