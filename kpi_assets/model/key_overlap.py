@@ -37,18 +37,19 @@ def shared_object(one: ObjectKey, other: ObjectKey, since: date) -> Shared | Non
     """Return an object that both have, of load_dates from `since` on; None if there is none, or none can be found."""
     if _common(_cells(one.tokens), _cells(other.tokens)) is None:
         return None
-    if one.is_reference and other.is_reference:
-        return Shared(one.text, None, None)
     if one.is_reference:
-        return next((Shared(one.text, None, day) for day in other.load_dates(one.text) if day >= since), None)
+        days = [None] if other.is_reference else [day for day in other.load_dates(one.text) if day >= since]
+        return Shared(one.text, None, days[0]) if days else None
     if other.is_reference:
-        return next((Shared(other.text, day, None) for day in one.load_dates(other.text) if day >= since), None)
+        return _swapped(shared_object(other, one, since))
     for day in (since + timedelta(days=n) for n in range(TRIED)):
-        if found := _shared_on(day, one, other, since):
+        if found := _shared_on(day, one, other, since) or _swapped(_shared_on(day, other, one, since)):
             return found
-        if swapped := _shared_on(day, other, one, since):
-            return Shared(swapped.key, swapped.other, swapped.one)
     return None
+
+
+def _swapped(found: Shared | None) -> Shared | None:
+    return found and Shared(found.key, found.other, found.one)
 
 
 def _shared_on(day: date, one: ObjectKey, other: ObjectKey, since: date) -> Shared | None:
