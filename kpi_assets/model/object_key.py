@@ -80,7 +80,7 @@ class ObjectKey:
     @lru_cache(maxsize=4096)
     def parse(text: str) -> "ObjectKey":
         """Read the word `object` of a source. Raises ValueError with a sentence for the user."""
-        if not text or text.startswith("/") or ".." in text.split("/"):
+        if not text or text.startswith("/") or text.endswith("/") or ".." in text.split("/"):
             raise ValueError(f"{shown(text)} is not the key of an object: write it like {_EXAMPLE}")
         found = ObjectKey(text, tuple(_tokens(text)))
         found._check()
@@ -115,8 +115,8 @@ class ObjectKey:
 
     def load_dates(self, key: str) -> tuple[date, ...]:
         """Return the load_dates that a key can belong to: at most one, unless the date stands between two `*`."""
-        if self.is_reference or not (found := self._regex.fullmatch(key)):
-            return ()
+        if self.is_reference or key.endswith("/") or not (found := self._regex.fullmatch(key)):
+            return ()  # what ends in a slash is a folder that some programs make, and no data
         if not self._has_date_between_stars:
             parts = found.groupdict()
             day = _date_of(parts)
@@ -131,6 +131,8 @@ class ObjectKey:
     def listing(self, first: date, last: date) -> Listing:
         """Return what must be listed to see every object of the load_dates from `first` to `last`."""
         head = self.sorted_head
+        if first == last:
+            head = tuple(takewhile(lambda token: token.kind != "wildcard", self.tokens))
         start, end = _filled(head, first), _filled(head, last)
         if start > end:  # two-digit years of two centuries
             head = tuple(takewhile(lambda token: token.kind != "date", head))

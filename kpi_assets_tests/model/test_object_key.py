@@ -54,7 +54,7 @@ def test_each_load_date_is_read_back_from_its_key(day: date, forms: list[str]) -
     assert not key.matches(key.key(day), day + timedelta(days=1))
 
 
-@given(st.sampled_from(KEYS), DAYS, st.text("0123456789-ab", max_size=6))
+@given(st.sampled_from(KEYS), DAYS, st.text("0123456789-ab", min_size=1, max_size=6))
 @settings(deadline=None)
 def test_what_stands_for_a_wildcard_changes_no_load_date(text: str, day: date, filling: str) -> None:
     key = ObjectKey.parse(text)
