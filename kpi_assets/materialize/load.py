@@ -16,15 +16,16 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import manifests
+from kpi_assets.ledger import manifests, run_states
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.parallel import write_slices
 from kpi_assets.materialize.verify_object import asset_name
-from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.manifest import NO_OBJECT, Manifest
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.slices import KEY_TYPES, slices_at
+from kpi_assets.sources.deliveries import is_there
 from kpi_assets.sources.formats import format_of
 from kpi_assets.sources.formats.base import (
     CopyStream,
@@ -109,9 +110,14 @@ class _Task:
 def load_object(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> FillResult:
-    """Fill the candidate from its S3 object. Raises UpstreamError if the object has not been verified."""
+    """Fill the candidate from its S3 object; without rows if the object is optional and not there.
+
+    Raises UpstreamError if the object has not been verified.
+    """
     table, load_date = candidate.table, candidate.load_date
     manifest = manifests.latest(connection, table.relation.table, load_date)
+    if table.source.optional and _is_absent(context, connection, candidate, manifest):
+        return _load_nothing(context, connection, candidate, watch, manifest_hash=NO_OBJECT)
     if manifest is None:
         raise UpstreamError(
             f"{table.relation} of {load_date} cannot be built: its object has not been verified; "
@@ -126,7 +132,9 @@ def load_object(
                 _prepare(task, objects[-1])
             return _load(task)
         except _UnreadableObjectError as error:
-            return _load_nothing(task, str(error))
+            return _load_nothing(
+                context, connection, candidate, watch, manifest_hash=manifest.hash, unreadable=str(error)
+            )
 
 
 def _prepare(task: _Task, opened: OpenObject) -> None:
@@ -161,13 +169,31 @@ def _load(task: _Task) -> FillResult:
     return _load_by_record(task)
 
 
-def _load_nothing(task: _Task, unreadable: str) -> FillResult:
-    """Create the candidate without rows, and return why the objects cannot be read."""
-    with task.connection.transaction():
-        candidates.create_empty(task.connection, task.candidate)
-        candidates.add_partition_check(task.connection, task.candidate)
-        proven = analyze_and_index(task.context, task.connection, task.candidate, task.watch)
-    return FillResult(Counts(0, 0, 0), task.manifest.hash, [], proven, unreadable)
+def _is_absent(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest | None
+) -> bool:
+    """Whether there is no object; one that lands after the run has verified that there is none counts the next time."""
+    table, load_date = candidate.table, candidate.load_date
+    statuses = run_states.of_run_by_load_date(connection, context.run_id) if manifest is None else {}
+    return statuses.get(load_date, {}).get(asset_name(table)) == "success" or not is_there(
+        context.store, table, load_date
+    )
+
+
+def _load_nothing(
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    watch: Stopwatch,
+    *,
+    manifest_hash: str,
+    unreadable: str = "",
+) -> FillResult:
+    """Create the candidate without rows; `unreadable` is why the objects cannot be read, empty if there are none."""
+    with connection.transaction():
+        _create(connection, candidate)
+        proven = analyze_and_index(context, connection, candidate, watch)
+    return FillResult(Counts(0, 0, 0), manifest_hash, [], proven, unreadable)
 
 
 def _copy_loaders(objects: Sequence[OpenObject]) -> Iterator[Callable[[_Task], Outcome]]:

@@ -9,6 +9,7 @@ Belongs here: the checks that need only S3's metadata and a few bytes. Not here:
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime, timezone
 from typing import Any
 
@@ -55,7 +56,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     LakeError, and writes it to the run log, if S3 cannot be used; raises UsageError for a load_date that may not be
     built.
     """
-    context.pipeline.check_load_date(load_date)
+    context.pipeline.check_due(table, load_date)
     with context.session(table, f"{context.run_id[:8]} {asset_name(table)}") as connection:
         row_id = runs.open_row(
             connection,
@@ -74,42 +75,47 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
                     connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=run_log_message(error)
                 )
             raise
-    context.on_progress("missing" if outcome.manifest is None else "held" if outcome.held else "verified", 0, 0)
+    context.on_progress("missing" if outcome.is_missing else "held" if outcome.held else "verified", 0, 0)
     return outcome
 
 
 def _inspect(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
     """Make the checks in order, until one fails after which the next makes no sense."""
-    manifest, problem = _find(context, connection, table, load_date)
-    found = [_result("exists", problem)]
+    found, manifest = _find(context, connection, table, load_date)
     if manifest is None:
-        return ObjectOutcome(None, found)
+        return ObjectOutcome(None, [found])
+    results = [found]
     if table.source.key.is_pattern:
-        found.append(_result("objects", _misplaced(table, manifest)))
+        results.append(_result("objects", _misplaced(table, manifest)))
     empty = (each for each in manifest.objects if not each.size_bytes)
-    found.append(_result("not_empty", _some(f"{each.url} has 0 bytes" for each in empty)))
-    if not any(result.blocks_publish for result in found):
-        found += _inspect_starts(context, connection, table, manifest)
-    return ObjectOutcome(manifest, found)
+    results.append(_result("not_empty", _some(f"{each.url} has 0 bytes" for each in empty)))
+    if not any(result.blocks_publish for result in results):
+        results += _inspect_starts(context, connection, table, manifest)
+    return ObjectOutcome(manifest, results)
 
 
 def _find(
     context: BuildContext, connection: Connection[Any], table: Table, load_date: date
-) -> tuple[Manifest | None, str]:
-    """Return the state of the objects of a load_date, or why there is nothing to be read yet, or no more."""
+) -> tuple[CheckResult, Manifest | None]:
+    """Return the check that the objects of a load_date are there, and their state: None if nothing can be read."""
     store, key, name = context.store, table.object_key(load_date), table.relation.table
+    manifest, problem = None, f"s3://{store.bucket}/{key} is not there"
     if table.source.key.is_pattern:
         several = find_several(store, table, load_date, datetime.now(timezone.utc))
-        return several.manifest, several.lacks
-    manifest = store.manifest(name, load_date, key)
-    if not table.source.key.is_reference:
-        return manifest, f"s3://{store.bucket}/{key} is not there" if manifest is None else ""
-    known = manifests.states(connection, name, store.bucket, key)
-    state = reference.state_of(known, manifest, load_date)
-    if state is None:
-        return None, f"s3://{store.bucket}/{key} is not there"
-    state = reference.exists(store, state, manifest)
-    return (None, state.gone) if state.gone else (state.manifest, "")
+        manifest, problem = several.manifest, several.lacks
+        is_absent = several.is_absent
+    else:
+        manifest = store.manifest(name, load_date, key)
+        is_absent = manifest is None
+    if table.source.key.is_reference:
+        known = manifests.states(connection, name, store.bucket, key)
+        state = reference.state_of(known, manifest, load_date)
+        if state is not None:
+            state, is_absent = reference.exists(store, state, manifest), False
+            manifest, problem = (None, state.gone) if state.gone else (state.manifest, "")
+    if is_absent and table.source.optional:
+        return replace(_result("exists", ""), message=f"{problem}: it is optional"), None
+    return _result("exists", "" if manifest else problem), manifest
 
 
 def _misplaced(table: Table, manifest: Manifest) -> str:
@@ -191,7 +197,7 @@ def _record(
         load_date=load_date,
         subject="object",
     )
-    status: runs.Status = "missing" if outcome.manifest is None else "held" if outcome.held else "success"
+    status: runs.Status = "missing" if outcome.is_missing else "held" if outcome.held else "success"
     problems = "; ".join(result.message for result in outcome.results if result.blocks_publish)
     if outcome.held and outcome.manifest is not None:
         holds.record(connection, row_id, manifest_hash=outcome.manifest.hash, code_version=table.object_version)

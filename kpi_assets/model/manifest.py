@@ -9,6 +9,9 @@ from typing import Protocol
 
 from kpi_assets.model.query import digest
 
+# In place of a manifest's hash, for rows that were made without an object because the source is optional.
+NO_OBJECT = digest("no object")
+
 
 class Described(Protocol):
     """An object as S3 describes it, in a listing or in a manifest."""

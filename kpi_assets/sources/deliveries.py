@@ -67,17 +67,7 @@ def lacking(source: Source, load_date: date, count: int, newest: datetime, *, ha
         settled = newest + timedelta(minutes=complete.settled_minutes)
         if now < settled:
             at = f"{settled.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
-            return f"{_counted(count)} of {pattern} landed, and are complete at {at} if none is added until then"
-    return ""
-
-
-def too_many(source: Source, count: int) -> str:
-    """Return what is wrong with more objects than a load_date should have; empty if there are not more."""
-    wanted = source.complete.objects if source.complete else None
-    if wanted is None or count <= wanted:
-        return ""
-    return (
-        f"{count} objects match it, and complete.objects is {wanted}: remove what does not belong to it, or correct it"
+            return f"{count} objects match it, and complete.objects is {wanted}: remove what is no part of it, or correct that"
     )
 
 
@@ -91,28 +81,44 @@ class Several:
 
     manifest: Manifest | None
     lacks: str = ""
+    is_absent: bool = False  # whether there is none
+
+
+def is_there(store: Store, table: Table, load_date: date) -> bool:
+    """Return whether any object of the load_date lies on S3. Raises LakeError."""
+    if table.source.key.is_pattern:
+        return bool(_entries(store, table, load_date))
+    return store.manifest(table.relation.table, load_date, table.object_key(load_date)) is not None
+
+
+def _entries(store: Store, table: Table, load_date: date) -> list[Entry]:
+    """Return the objects of a pattern and load_date in the order of their keys, without their marker."""
+    key, marker = table.source.key, _marker(table, load_date)
+    bounds, found = key.listing(load_date, load_date), []
+    for entry in store.entries(bounds.prefix, bounds.start_after):
+        if bounds.is_over(entry.key):
+            break
+        if entry.key != marker and key.matches(entry.key, load_date):
+            found.append(entry)
+    return found
+
+
+def _marker(table: Table, load_date: date) -> str:
+    """Return the key of the marker object; empty without one."""
+    marker = table.source.complete.marker_key if table.source.complete else None
+    return marker.key(load_date) if marker else ""
 
 
 def find_several(store: Store, table: Table, load_date: date, now: datetime) -> Several:
     """Find the objects of a source with several, in the order of their keys. Raises LakeError."""
-    source, key = table.source, table.source.key
-    marker = source.complete.marker_key if source.complete else None
-    marker_key = marker.key(load_date) if marker else ""
-    bounds = key.listing(load_date, load_date)
-    entries = []
-    for entry in store.entries(bounds.prefix, bounds.start_after):
-        if bounds.is_over(entry.key):
-            break
-        if entry.key != marker_key and key.matches(entry.key, load_date):
-            entries.append(entry)
-    name, pattern = table.relation.table, key.key(load_date)
-    has_marker = bool(marker_key) and store.manifest(name, load_date, marker_key) is not None
+    entries, pattern = _entries(store, table, load_date), table.object_key(load_date)
     if not entries:
-        beside = near(store, pattern)
-        return Several(None, f"no object matches s3://{store.bucket}/{pattern}" + (f"; {beside}" if beside else ""))
+        none, beside = f"no object matches s3://{store.bucket}/{pattern}", near(store, pattern)
+        return Several(None, f"{none}; {beside}" if beside else none, is_absent=True)
+    name, marker = table.relation.table, _marker(table, load_date)
+    has_marker = bool(marker) and store.manifest(name, load_date, marker) is not None
     newest = max(entry.last_modified for entry in entries)
-    lacks = lacking(source, load_date, len(entries), newest, has_marker=has_marker, now=now)
-    if lacks:
+    if lacks := lacking(table.source, load_date, len(entries), newest, has_marker=has_marker, now=now):
         return Several(None, f"{lacks}, in s3://{store.bucket}")
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="head") as pool:
         parts = list(pool.map(partial(_part, store, name, load_date), entries))
