@@ -67,8 +67,16 @@ def lacking(source: Source, load_date: date, count: int, newest: datetime, *, ha
         settled = newest + timedelta(minutes=complete.settled_minutes)
         if now < settled:
             at = f"{settled.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
-            return f"{count} objects match it, and complete.objects is {wanted}: remove what is no part of it, or correct that"
-    )
+            return f"{_counted(count)} of {pattern} landed, and are complete at {at} if none is added until then"
+    return ""
+
+
+def too_many(source: Source, count: int) -> str:
+    """Return what is wrong with more objects than a load_date should have; empty if there are not more."""
+    wanted = source.complete.objects if source.complete else None
+    if wanted is None or count <= wanted:
+        return ""
+    return f"{count} objects match it, and complete.objects is {wanted}: remove what is no part of it, or correct that"
 
 
 def _counted(count: int) -> str:

@@ -195,7 +195,7 @@ def test_a_count_says_when_they_are_complete(lab: PipelineHarness) -> None:
     assert status.state == "held"
     assert "3 objects match it" in status.reason
     write(lab, "complete: {objects: 3}")
-    assert plan(lab).state == "stale"
+    assert plan(lab).state == "new"
     assert built(lab).rows == 3
     remove(lab, f"{FOLDER}/part-a.csv")
     status = plan(lab)
