@@ -21,7 +21,7 @@ from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.parallel import write_slices
-from kpi_assets.materialize.verify_object import asset_name
+from kpi_assets.materialize.verify_object import NAMED, asset_name
 from kpi_assets.model.manifest import NO_OBJECT, Manifest
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.slices import KEY_TYPES, slices_at
@@ -37,7 +37,7 @@ from kpi_assets.sources.formats.base import (
 )
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets.warehouse.quarantine import load_readable
+from kpi_assets.warehouse.quarantine import count_loaded, load_readable
 
 
 @dataclass(frozen=True)
@@ -326,13 +326,27 @@ def _load_by_record(task: _Task) -> FillResult:
     with connection.transaction():
         _create(connection, candidate)
         result = load_readable(connection, candidate, count_records(), candidate.table.source.quarantine_budget)
+        lost = _lost_records(task, counts) if result.loaded + result.bad != sum(counts) else ""
         task.watch.lap("quarantine")
         proven = analyze_and_index(context, connection, candidate, task.watch)
         for number, opened in enumerate(task.objects):
             task.record_content(opened, counts[number])
         task.record_sum()
     samples = [_in_its_object(task, bad) for bad in result.samples]
-    return FillResult(Counts(sum(counts), result.loaded, result.bad), task.manifest.hash, samples, proven)
+    filled = FillResult(Counts(sum(counts), result.loaded, result.bad), task.manifest.hash, samples, proven)
+    return replace(filled, lost=lost)
+
+
+def _lost_records(task: _Task, counts: Sequence[int]) -> str:
+    """Return which of several objects lost records on the way to the server; empty if that is not known."""
+    loaded = count_loaded(task.connection, _LINES)
+    keys = (opened.manifest.key for opened in task.objects)
+    lost = [
+        f"{key} has {count} records, and {loaded.get(number, 0)} arrived"
+        for number, (key, count) in enumerate(zip(keys, counts, strict=True))
+        if loaded.get(number, 0) != count
+    ]
+    return ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
 
 
 # The number of an object and the line of a record in one number, so that no two records of a load_date share it.

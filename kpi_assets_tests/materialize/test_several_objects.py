@@ -1,14 +1,17 @@
 """Several objects of a load_date are read as one table; what lacks, is added, removed or replaced is noticed."""
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
+from psycopg import Connection
 
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import LoadDateStatus
+from kpi_assets.warehouse import quarantine
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness, failed
 
 KEY = f"raw/things/load_date={DAY}/things.csv"
@@ -135,6 +138,24 @@ def test_bad_records_name_their_own_object_and_line(lab: PipelineHarness) -> Non
     assert lab.rows("select key, rows from ops.manifest_parts order by 1") == [
         (f"{FOLDER}/part-{name}.csv", 2) for name in "abc"
     ]
+
+
+def test_an_object_that_loses_records_is_named(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = quarantine._load
+
+    def lose_one(connection: Connection[Any], *args: Any) -> None:
+        load(connection, *args)
+        connection.execute("delete from pg_temp.records where record like '4,%'")
+
+    monkeypatch.setattr(quarantine, "_load", lose_one)
+    write(lab, "quarantine_budget: 1")
+    land(lab, a=ONE, b=HEADER + b"3,stone,heavy\n4,brick,2.00\n")
+    outcome = built(lab)
+    assert outcome.held
+    assert failed(outcome.results)["rows_accounted"].message == (
+        "4 records in the object = 2 loaded + 1 in quarantine + 1 unexplained: "
+        f"{FOLDER}/part-b.csv has 2 records, and 1 arrived"
+    )
 
 
 def test_a_part_that_is_empty_or_has_another_header_holds(lab: PipelineHarness) -> None:

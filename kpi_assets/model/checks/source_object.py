@@ -27,7 +27,7 @@ class RowAccounting(SourceObjectCheck):
         missing = None if facts.records is None else facts.records - measured.rows - facts.quarantined
         message = f"{facts.records} records in the object = {measured.rows} loaded + {facts.quarantined} in quarantine"
         if missing:
-            message += f" + {missing} unexplained"
+            message += f" + {missing} unexplained" + (f": {facts.lost}" if facts.lost else "")
         passed = missing == 0 and not facts.unreadable
         return self.judged(passed=passed, metric=missing, message=facts.unreadable or message)
 
