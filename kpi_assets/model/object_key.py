@@ -11,7 +11,7 @@ Not here: whether two sources can have the same object (key_overlap.py), and lis
 
 import re
 from calendar import monthrange
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
@@ -252,23 +252,25 @@ class ObjectKey:
 _STAR = Token("wildcard", "*")
 
 
+_WRITTEN: Mapping[str, Callable[[date], str]] = {
+    "Y": lambda day: f"{day.year:04}",
+    "y": lambda day: f"{day.year % 100:02}",
+    "m": lambda day: f"{day.month:02}",
+    "-m": lambda day: f"{day.month}",
+    "b": lambda day: MONTHS[day.month - 1][:3],
+    "B": lambda day: MONTHS[day.month - 1],
+    "d": lambda day: f"{day.day:02}",
+    "-d": lambda day: f"{day.day}",
+    "j": lambda day: f"{day.timetuple().tm_yday:03}",
+    "G": lambda day: f"{day.isocalendar().year:04}",
+    "V": lambda day: f"{day.isocalendar().week:02}",
+    "u": lambda day: f"{day.isoweekday()}",
+}
+
+
 def written(directive: str, day: date) -> str:
     """Return a part of a date as a directive writes it, in English whatever the locale is."""
-    iso = day.isocalendar()
-    return {
-        "Y": f"{day.year:04}",
-        "y": f"{day.year % 100:02}",
-        "m": f"{day.month:02}",
-        "-m": f"{day.month}",
-        "b": MONTHS[day.month - 1][:3],
-        "B": MONTHS[day.month - 1],
-        "d": f"{day.day:02}",
-        "-d": f"{day.day}",
-        "j": f"{day.timetuple().tm_yday:03}",
-        "G": f"{iso.year:04}",
-        "V": f"{iso.week:02}",
-        "u": f"{iso.weekday}",
-    }[directive]
+    return _WRITTEN[directive](day)
 
 
 def _filled(tokens: Sequence[Token], day: date) -> str:

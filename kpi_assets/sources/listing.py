@@ -6,7 +6,7 @@ which no listing tells anything about (reference.py).
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import NamedTuple
 
 from kpi_assets.model.object_key import Listing, ObjectKey
@@ -47,14 +47,23 @@ def landed(store: Store, tables: Iterable[Table], first: date, last: date, now: 
         for wanted in _wanted(table):
             groups.setdefault(wanted.key.listing(first, last), []).append(wanted)
 
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
     def listed(bounds: Listing) -> list[_Found]:
+        patterns = [wanted for wanted in groups[bounds] if wanted.key.is_pattern]
+        # The keys of single objects are known, so that each listed key is looked up and not read.
+        exact: dict[str, list[tuple[date, _Wanted]]] = {}
+        for wanted in groups[bounds]:
+            for day in days if not wanted.key.is_pattern else ():
+                exact.setdefault(wanted.key.key(day), []).append((day, wanted))
         found = []
         for entry in store.entries(bounds.prefix, bounds.start_after):
             if bounds.is_over(entry.key):
                 break
-            for wanted in groups[bounds]:
-                days = wanted.key.load_dates(entry.key)
-                found += [_Found(day, wanted, entry) for day in days if first <= day <= last]
+            found += [_Found(day, wanted, entry) for day, wanted in exact.get(entry.key, ())]
+            for wanted in patterns:
+                there = wanted.key.load_dates(entry.key)
+                found += [_Found(day, wanted, entry) for day in there if first <= day <= last]
         return found
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="list") as pool:

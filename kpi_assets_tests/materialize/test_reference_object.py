@@ -12,6 +12,9 @@ import pytest
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
+from kpi_assets.assets.factory import pipeline_assets
+from kpi_assets.assets.metadata import table_key
+from kpi_assets.model.names import Relation
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.settings import Settings
@@ -191,6 +194,22 @@ def test_it_does_not_make_a_load_date_landed_or_late(lab: PipelineHarness) -> No
     assert (status.state, status.landed, status.reason) == ("missing", 0, "None of its 1 object lies on S3.")
     lab.put(f"raw/others/{day(4)}.csv", A)
     assert plan(lab, 4, first=4)[0].state == "new"
+
+
+def test_a_replaced_object_is_read_again_beside_a_state_that_is_gone(lab: PipelineHarness) -> None:
+    other = RAW_THINGS.replace("raw/things/load_date={load_date}/things.csv", "raw/others/{load_date}.csv")
+    lab.file("raw/others.sql", other)
+    overwrite(lab, A, day(3))
+    lab.put(f"raw/others/{day(3)}.csv", A)
+    build(lab, 3)
+    lab.build("raw.others", day(3))
+    overwrite(lab, B, day(5))
+    assert plan(lab, 3, first=3)[0].state == "published"
+    lab.put(f"raw/others/{day(3)}.csv", C)
+    [status] = plan(lab, 3, first=3)
+    assert (status.state, status.tables_to_build) == ("stale", ("s3.others", "raw.others"))
+    keys = {key for asset in pipeline_assets(lab.pipeline()) for key in asset.keys}
+    assert {table_key(lab.name, Relation.parse(name)) for name in status.tables_to_build} < keys, "the sensor's names"
 
 
 def test_an_object_that_was_never_there_is_missing(lab: PipelineHarness) -> None:
