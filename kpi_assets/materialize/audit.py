@@ -56,10 +56,17 @@ def audit_candidate(
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,
         quarantine_samples=[
-            {"line": bad.line, "column": bad.column, "value": bad.value, "reason": bad.reason}
+            {
+                **({"object": bad.object_key} if table.has_object and table.source.key.is_pattern else {}),
+                "line": bad.line,
+                "column": bad.column,
+                "value": bad.value,
+                "reason": bad.reason,
+            }
             for bad in filled.quarantined[:SAMPLES]
         ],
         unreadable=filled.unreadable,
+        lost=filled.lost,
         is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=filled.manifest_hash == NO_OBJECT,
         grain_is_proven=filled.grain_is_proven,
@@ -95,5 +102,4 @@ def record(
                 run_id=context.run_id,
                 table=table,
                 load_date=load_date,
-                object_key=candidate.table.object_key(load_date),
             )

@@ -25,6 +25,7 @@ class FillResult:
     quarantined: list[BadRecord]
     grain_is_proven: bool  # the unique index was built, so no two rows share a key
     unreadable: str = ""  # why no record of the object could be read
+    lost: str = ""  # which of several objects lost records, if any were lost
 
 
 def analyze_and_index(

@@ -4,7 +4,9 @@ A table is *stale* when a build of it now would give other rows than the publish
 It is *still held* when its last build was held and a new build would read the same and be held again.
 It is *buildable* when it is stale, and neither it nor any table before it is still held.
 Only tables and objects count that are due on the load_date. An optional object counts when it is there. Where no object
-must be there and none is, the load_date waits until it is over, as if the objects were on their way.
+must be there and none is, the load_date waits until it is over, as if the objects were on their way. Several objects of
+a source are there when they are complete. A reference object is there for every load_date, so that it counts as landed
+only in a pipeline without other objects.
 
 The first row that applies decides the state:
 
@@ -40,9 +42,10 @@ from kpi_assets.model.names import is_object
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
 from kpi_assets.plan.status import STALE_REASONS, LoadDateStatus, StaleReason, State
-from kpi_assets.sources.store import Entry
+from kpi_assets.sources.deliveries import Delivery
 
 NAMED = 3  # objects or tables that one sentence names
+NOTHING_NEAR: Mapping[str, str] = {}
 
 
 class Verdict(NamedTuple):
@@ -64,11 +67,21 @@ class Classifier:
         self.versions = digest(*(table.code_version + table.checks_version for table in self.tables.values()))
 
     def status(
-        self, load_date: date, landed: Mapping[str, Entry], history: LoadDateHistory, now: datetime
+        self,
+        load_date: date,
+        landed: Mapping[str, Delivery],
+        history: LoadDateHistory,
+        now: datetime,
+        near: Mapping[str, str] = NOTHING_NEAR,
     ) -> LoadDateStatus:
-        """Return the status of a load_date, given its `landed` objects by raw table, and its history in the ledger."""
+        """Return the status of a load_date, given its `landed` objects by raw table, and its history in the ledger.
+
+        `near` says, for raw tables whose pattern matches nothing, which keys are like it.
+        """
         due = {table.relation.table for table in self.sources.values() if self.pipeline.is_table_due(table, load_date)}
-        case = _Case(self, load_date, {name: entry for name, entry in landed.items() if name in due}, history, now)
+        case = _Case(
+            self, load_date, {name: entry for name, entry in landed.items() if name in due}, history, now, near
+        )
         verdict, is_settled = case.settled(), True
         if verdict is None:
             verdict, is_settled = case.unsettled(), False
@@ -76,7 +89,7 @@ class Classifier:
             load_date,
             verdict.state,
             verdict.reason,
-            len(case.landed),
+            len(case.dated),
             max((entry.last_modified for entry in case.landed.values()), default=None),
             summary=verdict.summary or verdict.reason,
             is_complete=case.is_complete,
@@ -97,9 +110,10 @@ class _Case:
 
     classifier: Classifier
     load_date: date
-    landed: Mapping[str, Entry]
+    landed: Mapping[str, Delivery]
     history: LoadDateHistory
     now: datetime
+    near: Mapping[str, str]
 
     @cached_property
     def tables(self) -> dict[str, Table]:
@@ -119,8 +133,19 @@ class _Case:
 
     @property
     def lacking(self) -> list[Table]:
-        """The raw tables whose object must be there and is not."""
-        return [table for name, table in self.sources.items() if name not in self.landed and not table.source.optional]
+        """The raw tables whose object must be there and is not, or of whose objects some are there and others lack."""
+        return [
+            table
+            for name, table in self.sources.items()
+            if (self.landed[name].lacks if name in self.landed else not table.source.optional)
+        ]
+
+    @cached_property
+    def dated(self) -> dict[str, Delivery]:
+        """What landed for this load_date, so not the reference objects, unless the pipeline has no others."""
+        found = {name: each for name, each in self.landed.items() if not self.sources[name].source.key.is_reference}
+        only_references = all(table.source.key.is_reference for table in self.sources.values())
+        return dict(self.landed) if only_references else found
 
     @property
     def absent(self) -> list[Table]:
@@ -133,7 +158,7 @@ class _Case:
         if self.lacking:
             return False
         end = datetime.combine(self.load_date, time(), timezone.utc) + timedelta(days=1)
-        return bool(self.landed or self.published) or self.now >= end
+        return bool(self.dated or self.published) or self.now >= end
 
     @property
     def made_of(self) -> list[str]:
@@ -185,6 +210,9 @@ class _Case:
     @property
     def _held(self) -> Verdict:
         """Return the state and reason of a load_date of which nothing stale may be built."""
+        if gone := [reason for name, reason in self.gone.items() if name in self.stale_tables]:
+            names = self._objects_of([name for name in self.gone if name in self.stale_tables])
+            return Verdict("incomplete", f"{'; '.join(gone)}.", f"Gone in the state that it needs: {_some(names)}.")
         reasons = "; ".join(f"{name}: {attempt.error}" for name, attempt in self.still_held.items())
         # What follows the first semicolon names the object and the candidate; the checks of an object quote its key.
         kinds = [
@@ -199,18 +227,31 @@ class _Case:
             why = "None of its optional objects lies on S3: it is built without them"
             why = why if self.absent else "No object of it is due: it is built"
             return Verdict("missing", f"{why} once it is over, at 24:00 UTC.")
-        landed, count = len(self.landed), len(self.landed) + len(self.lacking)
+        landed = sum(not each.lacks for each in self.dated.values())
+        count = landed + len(self.lacking)
         objects = f"{count} object{'' if count == 1 else 's'}"
-        if not landed and not self.published:
+        if not self.dated and not self.published:
             return Verdict("missing", f"None of its {objects} lies on S3.", "None of its objects lies on S3.")
-        keys = [table.object_key(self.load_date) for table in self.lacking]
+        keys = [self._lacks(table) for table in self.lacking]
         reason = f"{landed} of its {objects} landed; lacking: {_some(keys)}."
         summary = f"Lacking: {_some([table.object_name for table in self.lacking])}."
-        first = min((entry.last_modified for entry in self.landed.values()), default=self.now)
+        first = min((each.last_modified for each in self.dated.values()), default=self.now)
         # If it was published before, a source was added or objects were removed since: nothing is late.
         if self.published or self.now - first <= self.classifier.late_after:
             return Verdict("incomplete", reason, summary)
         return Verdict("late", f"{reason} The first landed at {_minute(first)}.", summary)
+
+    def _lacks(self, table: Table) -> str:
+        """Say what a raw table lacks: the key of its object, or what is known of its several objects."""
+        name, key = table.relation.table, table.object_key(self.load_date)
+        if name in self.landed:
+            return self.landed[name].lacks
+        return f"{key} ({self.near[name]})" if name in self.near else key
+
+    @cached_property
+    def gone(self) -> dict[str, str]:
+        """The raw tables whose reference object is gone in the state of this load_date, each with the reason."""
+        return {str(self.sources[name].relation): each.gone for name, each in self.landed.items() if each.gone}
 
     @property
     def _lost(self) -> str:
@@ -255,8 +296,8 @@ class _Case:
 
     @cached_property
     def buildable(self) -> dict[str, StaleReason]:
-        """The stale tables that a run would build: neither they nor any table before them is still held."""
-        blocked, found = set(self.still_held), {}
+        """The stale tables that a run would build: neither they nor any table before them is still held or gone."""
+        blocked, found = {*self.still_held, *(name for name in self.gone if name in self.stale_tables)}, {}
         for name, table in self.tables.items():
             reads = {*map(str, table.reads), *_object_of(table)}
             if name in blocked or reads & blocked:
@@ -283,17 +324,20 @@ class _Case:
 
         Otherwise empty, which means all tables. One changed load_date makes every load_date stale whose window includes
         it, so loading all objects of each of these again would be wasteful. A table whose optional object is gone is
-        not one of them, because it would lose its rows.
+        not one of them, because it would lose its rows. Nor is one whose reference object is gone: if there is such a
+        table, the others are named, after their objects.
         """
         reasons = set(self.buildable.values())
-        if not reasons <= {"lost", "inputs", "window", "removed"} or reasons == {"removed"}:
+        if not self.gone and (not reasons <= {"lost", "inputs", "window", "removed"} or reasons == {"removed"}):
             return ()
         found: set[str] = set()
         for name, table in self.tables.items():
             wanted = self.buildable.get(name) not in {None, "removed"}
             if wanted or any(str(read) in found for read in table.reads):
                 found.add(name)
-        return tuple(name for name in self.tables if name in found)
+        found -= self.gone.keys()
+        names = [name for name in self.tables if name in found]
+        return (*(self._objects_of(names) if self.gone else ()), *names)
 
     def unsettled(self) -> Verdict:
         """Return the state and reason of a load_date of which a run would change something."""

@@ -108,6 +108,11 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
     return Result(loaded, int(counted[0]) if counted else 0, samples)
 
 
+def count_loaded(connection: Connection[Any], span: int) -> dict[int, int]:
+    """Return how many records load_readable was given for every `span` numbers of lines, in the same transaction."""
+    return dict(connection.execute("select line / %s, count(*) from pg_temp.records group by 1", [span]).fetchall())
+
+
 def _load(connection: Connection[Any], records: Iterable[Record], forms: Sequence[Form], width: int) -> None:
     """Load the records as text, each with its problem, or else with that of its first value in a wrong form."""
     nothing = [None] * width

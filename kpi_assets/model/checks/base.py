@@ -61,6 +61,7 @@ class AuditFacts:
     records: int | None = None  # in the object, counted while it was read
     quarantined: int = 0
     quarantine_samples: Sequence[dict[str, Any]] = ()
+    lost: str = ""  # which of several objects lost records on the way, if any were lost
     unreadable: str = ""  # why the object could not be read to its end
     is_without_object: bool = False  # the object is optional and was not there
     is_by_weekday: bool = (
