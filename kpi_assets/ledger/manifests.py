@@ -122,6 +122,16 @@ def of_published(connection: Connection[Any], tables: Iterable[Relation]) -> lis
     return [(Manifest(*state), sha256) for sha256, *state in rows]
 
 
+def of_publish(connection: Connection[Any], name: str, load_date: date, manifest_hash: str) -> Manifest | None:
+    """The object that a publish of a raw table was loaded from; None if an earlier version did not record it."""
+    row = connection.execute(
+        "select object, load_date, bucket, key, size_bytes, etag, version_id, last_modified from ops.manifests "
+        "where object = %s and load_date = %s and manifest_hash = %s",
+        [name, load_date, manifest_hash],
+    ).fetchone()
+    return Manifest(*row) if row else None
+
+
 def before(connection: Connection[Any], name: str, load_date: date) -> Manifest | None:
     """The last state of an object on the latest earlier load_date for which it was not held; None if there is none."""
     row = connection.execute(
