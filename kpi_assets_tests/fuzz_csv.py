@@ -32,7 +32,7 @@ from psycopg import Connection
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.settings import settings as kpi_settings
 from kpi_assets.sources.formats.csv import proof
-from kpi_assets.sources.formats.csv.copy_modes import QUOTED, RecordCounter
+from kpi_assets.sources.formats.csv.copy_modes import AS_CSV, RecordCounter
 from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
 from kpi_assets.sources.formats.csv.records import read_records
 from kpi_assets.warehouse import candidates, quarantine
@@ -468,8 +468,8 @@ class Typed:
             with self.session.transaction(force_rollback=True):
                 candidates.create_empty(self.session, self.candidate)
                 blocks = Proof(self.candidate.table.types).watch(cut(data, places))
-                options = QUOTED.options(at_start=True)
-                candidates.copy_in(self.session, self.candidate, blocks, options, lambda _done: None)
+                options = f"{AS_CSV}, header match"
+                candidates.copy_in(self.session, self.candidate, blocks, self.candidate.table.columns, options)
                 return self._loaded()
         except (UnprovenError, psycopg.DataError):
             return None

@@ -6,13 +6,24 @@ They are as short as a format can be: the values of the first are checked one by
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from kpi_assets.model import written
 from kpi_assets.model.format_kinds import FormatKind
 from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
-from kpi_assets.sources.formats.base import CopyMode, Cut, Format, ModeMismatchError, Types, UnprovenError
+from kpi_assets.sources.formats.base import (
+    NO_SETTINGS,
+    CopyMode,
+    Cut,
+    Format,
+    ModeMismatchError,
+    OpenObject,
+    UnprovenError,
+)
+from kpi_assets.sources.object_bytes import ByteRead, ObjectBytes
 from kpi_assets.sources.signatures import other_format
 from kpi_assets.sources.store import Store
 
@@ -23,47 +34,66 @@ def lines(blocks: Iterable[bytes]) -> Iterator[str]:
         yield line.decode()
 
 
+@dataclass
 class PipeCopy(CopyMode):
     """Loads by COPY's text format, in which a backslash is special."""
 
-    def options(self, *, at_start: bool) -> str:
-        return "format text, delimiter '|', null ''"
+    opened: "PipeObject"
 
-    def stream(self, blocks: Iterable[bytes], types: Types, *, at_start: bool) -> "PipeStream":
-        return PipeStream(blocks, list(types.values()))
+    def stream(self, start: int, end: int) -> "PipeStream":
+        return PipeStream(self.opened, self.opened.bytes.read(start, end))
 
 
 @dataclass
 class PipeStream:
     """Yields the bytes unchanged, a line at a time."""
 
-    blocks: Iterable[bytes]
-    types: list[str]
+    opened: "PipeObject"
+    read: ByteRead
     records: int = 0
+    options: str = "format text, delimiter '|', null ''"
+    settings = NO_SETTINGS
 
     def __iter__(self) -> Iterator[bytes]:
-        for line in lines(self.blocks):
+        types = list(self.opened.types.values())
+        for line in lines(self.read):
             if "\\" in line:
                 raise ModeMismatchError
-            fields = zip(self.types, line.split("|"), strict=False)
+            fields = zip(types, line.split("|"), strict=False)
             if any(value and written.problem(type_, value) for type_, value in fields):
                 raise UnprovenError
             self.records += 1
             yield line.encode() + b"\n"
 
+    @property
+    def columns(self) -> list[str]:
+        return list(self.opened.types)
 
-class Pipes(Format):
+    @property
+    def done(self) -> int:
+        return self.read.done
+
+    @property
+    def waited(self) -> float:
+        return self.read.waited
+
+
+class PipeObject(OpenObject):
     """Fields separated by pipes, one record a line, no header; an empty field is NULL."""
 
-    kind = FormatKind("pipes", "text/x-pipes", "Its first line has as many fields as columns.", ends_with_line_end=True)
-    copy_modes = (PipeCopy(),)
+    def __init__(self, content: ObjectBytes, table: Table) -> None:
+        super().__init__(content)
+        self.types = table.types
+        self.copy_modes = (PipeCopy(self),)
+        count = content.head(1 << 20).split(b"\n")[0].count(b"|") + 1
+        if count != len(self.types):
+            self.problem = f"its first line has {count} fields, not {len(self.types)}"
 
-    def check_start(self, start: bytes, types: Types) -> str:
-        count = start.split(b"\n")[0].count(b"|") + 1
-        return "" if count == len(types) else f"its first line has {count} fields, not {len(types)}"
+    def may_be_cut_off(self) -> bool:
+        return self.bytes.head(1, self.size - 1) != b"\n"
 
-    def find_cuts(self, store: Store, manifest: Manifest, column: int, count: int) -> list[Cut] | None:
-        body = store.head(manifest, manifest.size_bytes)
+    def find_cuts(self, key: str, count: int) -> list[Cut] | None:
+        body, column = self.bytes.head(self.size), list(self.types).index(key)
         starts, keys = [0], []
         for line in body.splitlines(keepends=True):
             keys.append(int(line.split(b"|")[column]))
@@ -71,31 +101,50 @@ class Pipes(Format):
         numbers = [len(keys) * part // count for part in range(1, count)]
         return [(starts[number], keys[number]) for number in numbers]
 
-    def records(self, blocks: Iterable[bytes], types: Types) -> Iterator[Record]:
-        for number, line in enumerate(lines(blocks), start=1):
+    def records(self) -> Iterator[Record]:
+        for number, line in enumerate(lines(self.bytes.read()), start=1):
             fields = [value or None for value in line.split("|")]
-            if len(fields) == len(types):
+            if len(fields) == len(self.types):
                 yield Record(number, line, fields)
             else:
-                yield Record(number, line, None, f"it has {len(fields)} fields, not {len(types)}")
+                yield Record(number, line, None, f"it has {len(fields)} fields, not {len(self.types)}")
 
 
-class JsonLines(Format):
+class Pipes(Format):
+    """The format of PipeObject."""
+
+    kind = FormatKind("pipes", "text/x-pipes", "Its first line has as many fields as columns.", ends_with_line_end=True)
+
+    def open(self, store: Store, manifest: Manifest, table: Table, load_date: date) -> PipeObject:
+        return PipeObject(ObjectBytes(store, manifest), table)
+
+
+class JsonLinesObject(OpenObject):
     """One flat JSON object a line, whose fields are found by name."""
 
-    kind = FormatKind("jsonl", "application/jsonl", "Its first line is an object.", ends_with_line_end=False)
+    def __init__(self, content: ObjectBytes, table: Table) -> None:
+        super().__init__(content)
+        start = content.head(1 << 20)
+        self._columns = table.columns
+        self.problem = other_format(start, "JSON") or ("" if start.startswith(b"{") else "its first line is no object")
 
-    def check_start(self, start: bytes, types: Types) -> str:
-        return other_format(start, "JSON") or ("" if start.startswith(b"{") else "its first line is no object")
-
-    def records(self, blocks: Iterable[bytes], types: Types) -> Iterator[Record]:
-        for number, line in enumerate(lines(blocks), start=1):
+    def records(self) -> Iterator[Record]:
+        for number, line in enumerate(lines(self.bytes.read()), start=1):
             try:
                 values: dict[str, Any] = json.loads(line, parse_float=str, parse_int=str)
             except ValueError:
                 yield Record(number, line, None, "it is no JSON")
                 continue
-            yield Record(number, line, [values.get(name) for name in types])
+            yield Record(number, line, [values.get(name) for name in self._columns])
+
+
+class JsonLines(Format):
+    """The format of JsonLinesObject."""
+
+    kind = FormatKind("jsonl", "application/jsonl", "Its first line is an object.", ends_with_line_end=False)
+
+    def open(self, store: Store, manifest: Manifest, table: Table, load_date: date) -> JsonLinesObject:
+        return JsonLinesObject(ObjectBytes(store, manifest), table)
 
 
 OTHER_FORMATS: tuple[Format, ...] = (Pipes(), JsonLines())

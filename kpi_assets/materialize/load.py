@@ -21,13 +21,17 @@ from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamErro
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.parallel import write_slices
 from kpi_assets.materialize.verify_object import asset_name
-from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.records import Record
 from kpi_assets.model.slices import KEY_TYPES, slices_at
-from kpi_assets.sources.checksums import PartSums
 from kpi_assets.sources.formats import format_of
-from kpi_assets.sources.formats.base import CopyMode, Cut, Format, ModeMismatchError, UnprovenError
-from kpi_assets.sources.store import PinnedRead
+from kpi_assets.sources.formats.base import (
+    CopyStream,
+    Cut,
+    ModeMismatchError,
+    OpenObject,
+    UnprovenError,
+    UnreadableError,
+)
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.quarantine import load_readable
@@ -59,23 +63,31 @@ class StoppedEarlyError(Exception):
 
 @dataclass(frozen=True)
 class _Task:
-    """The loading of one object into one candidate: what every loader needs."""
+    """The loading of the objects of a load_date into one candidate: what every loader needs."""
 
     context: BuildContext
     connection: Connection[Any]
     candidate: Candidate
-    manifest: Manifest
-    format: Format
+    objects: Sequence[OpenObject]
+    manifest_hash: str  # of all objects
     watch: Stopwatch
 
-    def record_content(self, records: int, digests: dict[int, PartSums]) -> None:
-        """Record the number of records and the SHA-256 of the object. Raises LakeError if other bytes were read."""
-        sha256 = self.context.store.proven(self.manifest, digests)
-        manifests.record_content(self.connection, self.manifest, rows=records, sha256=sha256)
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all objects."""
+        return sum(each.manifest.size_bytes for each in self.objects)
+
+    def report(self, phase: str, done: float) -> None:
+        """Report the progress, as the share of the objects that was read."""
+        self.context.on_progress(phase, round(done * self.size_bytes), self.size_bytes)
+
+    def record_content(self, opened: OpenObject, records: int) -> None:
+        """Record the number of records and the SHA-256 of an object. Raises LakeError if other bytes were read."""
+        manifests.record_content(self.connection, opened.manifest, rows=records, sha256=opened.bytes.sha256())
 
     def result_of_copy(self, records: int, *, grain_is_proven: bool) -> FillResult:
-        """Return the result of a COPY that loaded every record."""
-        return FillResult(Counts(records, records, 0), self.manifest.hash, [], grain_is_proven)
+        """Return the result of COPYs that loaded every record."""
+        return FillResult(Counts(records, records, 0), self.manifest_hash, [], grain_is_proven)
 
 
 def load_object(
@@ -89,10 +101,24 @@ def load_object(
             f"{table.relation} of {load_date} cannot be built: its object has not been verified; "
             f"materialize {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
         )
-    task = _Task(context, connection, candidate, manifest, format_of(table), watch)
-    for load in _copy_loaders(task.format.copy_modes):
+    with format_of(table).open(context.store, manifest, table, load_date) as opened:
+        task = _Task(context, connection, candidate, [opened], manifest.hash, watch)
+        try:
+            # An object that does not begin as declared may have other columns: none of its records is read.
+            if opened.problem:
+                raise UnreadableError(opened.problem)
+            opened.prepare(lambda done: context.on_progress("reading", done, manifest.size_bytes))
+            watch.lap("read")
+            return _load(task)
+        except UnreadableError as error:
+            return _load_nothing(task, f"s3://{manifest.bucket}/{manifest.key}: {error}")
+
+
+def _load(task: _Task) -> FillResult:
+    """Load the objects by the first loader that applies."""
+    for load in _copy_loaders(task.objects):
         outcome = load(task)
-        watch.lap("copy")
+        task.watch.lap("copy")
         if isinstance(outcome, Loaded):
             return outcome.result
         if isinstance(outcome, BadData):
@@ -100,12 +126,22 @@ def load_object(
     return _load_by_record(task)
 
 
-def _copy_loaders(modes: Sequence[CopyMode]) -> Iterator[Callable[[_Task], Outcome]]:
+def _load_nothing(task: _Task, unreadable: str) -> FillResult:
+    """Create the candidate without rows, and return why the objects cannot be read."""
+    with task.connection.transaction():
+        candidates.create_empty(task.connection, task.candidate)
+        candidates.add_partition_check(task.connection, task.candidate)
+        proven = analyze_and_index(task.context, task.connection, task.candidate, task.watch)
+    return FillResult(Counts(0, 0, 0), task.manifest_hash, [], proven, unreadable)
+
+
+def _copy_loaders(objects: Sequence[OpenObject]) -> Iterator[Callable[[_Task], Outcome]]:
     """Yield the loaders that use COPY, in the order in which they are tried."""
-    for mode in modes[:1]:
-        yield partial(_copy_sliced, mode=mode)
-    for mode in modes:
-        yield partial(_copy_whole, mode=mode)
+    modes = min((len(each.copy_modes) for each in objects), default=0)
+    if modes:
+        yield _copy_sliced
+    for number in range(modes):
+        yield partial(_copy_whole, mode=number)
 
 
 def _attempt(copy: Callable[[], FillResult]) -> Outcome:
@@ -118,118 +154,117 @@ def _attempt(copy: Callable[[], FillResult]) -> Outcome:
         return BadData()
 
 
-def _copy_sliced(task: _Task, mode: CopyMode) -> Outcome:
-    """Load a large object with several parallel COPYs. NotApplicable if the object is small or cannot be cut."""
+def _copy_sliced(task: _Task) -> Outcome:
+    """Load a large object with several parallel COPYs. NotApplicable if it is small, cannot be cut, or not alone."""
     cuts = _find_cuts(task)
-    return _attempt(partial(_copy_parts, task, mode, cuts)) if cuts else NotApplicable()
+    return _attempt(partial(_copy_parts, task, task.objects[0], cuts)) if cuts else NotApplicable()
 
 
 def _find_cuts(task: _Task) -> list[Cut] | None:
     """Return where to cut the object into slices, or None if it must be loaded as a whole."""
     table = task.candidate.table
     key = table.header.grain[0]
-    count = task.context.slice_count(task.manifest.size_bytes)
-    if count < 2 or not table.storage.sliceable or table.header.columns[key].type not in KEY_TYPES:
+    count = task.context.slice_count(task.size_bytes)
+    if len(task.objects) > 1 or count < 2 or not table.storage.sliceable:
         return None
-    return task.format.find_cuts(task.context.store, task.manifest, table.columns.index(key), count)
+    return task.objects[0].find_cuts(key, count) if table.header.columns[key].type in KEY_TYPES else None
 
 
-def _copy_parts(task: _Task, mode: CopyMode, cuts: Sequence[Cut]) -> FillResult:
+def _copy_parts(task: _Task, opened: OpenObject, cuts: Sequence[Cut]) -> FillResult:
     """Load each part of the object between two cuts with a COPY of its own."""
-    context, connection, candidate, manifest = task.context, task.connection, task.candidate, task.manifest
-    offsets = [0, *(offset for offset, _ in cuts), manifest.size_bytes]
-    digests: dict[int, PartSums] = {}
+    context, connection, candidate = task.context, task.connection, task.candidate
+    places = [0, *(place for place, _ in cuts), opened.size]
     done = [0] * (len(cuts) + 1)
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> tuple[int, bool]:
         assert part.slice is not None
         number = part.slice.number
-        source = context.store.read(manifest, offsets[number], offsets[number + 1])
+        stream = opened.copy_modes[0].stream(places[number], places[number + 1])
 
-        def on_bytes(read: int) -> None:
-            done[number] = read
-            context.on_progress("copying", sum(done), manifest.size_bytes)
+        def on_block() -> None:
+            done[number] = stream.done
+            task.report("copying", sum(done) / opened.size)
 
-        records = _copy(session, part, source, mode, on_bytes)
-        digests.update(source.digests)
-        laps.lap("copy", read=source.waited)
+        _create(session, part)
+        records = _copy(session, part, stream, on_block)
+        laps.lap("copy", read=stream.waited)
         return records, analyze_and_index(context, session, part, laps)
 
     parts = slices_at([key for _, key in cuts])
     written = write_slices(context, connection, candidate, parts, write, task.watch)
     records = sum(count for count, _ in written)
-    task.record_content(records, digests)
+    task.record_content(opened, records)
     return task.result_of_copy(
         records, grain_is_proven=index_slices(connection, candidate, [is_unique for _, is_unique in written])
     )
 
 
-def _copy_whole(task: _Task, mode: CopyMode) -> Outcome:
-    """Load the object with one COPY."""
+def _copy_whole(task: _Task, mode: int) -> Outcome:
+    """Load each object with one COPY, in the copy mode of this number."""
 
     def copy() -> FillResult:
-        source = task.context.store.read(task.manifest)
-
-        def on_bytes(read: int) -> None:
-            task.context.on_progress("copying", read, task.manifest.size_bytes)
-
         with task.connection.transaction():
-            records = _copy(task.connection, task.candidate, source, mode, on_bytes)
-            task.watch.lap("copy", read=source.waited)
+            _create(task.connection, task.candidate)
+            records = sum(_copy_object(task, opened, mode) for opened in task.objects)
             proven = analyze_and_index(task.context, task.connection, task.candidate, task.watch)
-            task.record_content(records, source.digests)
         return task.result_of_copy(records, grain_is_proven=proven)
 
     return _attempt(copy)
 
 
-def _copy(
-    session: Connection[Any],
-    candidate: Candidate,
-    source: PinnedRead,
-    mode: CopyMode,
-    on_bytes: Callable[[int], None],
-) -> int:
-    """Create the candidate, or a slice of it, copy the source into it, and return the number of records.
+def _copy_object(task: _Task, opened: OpenObject, mode: int) -> int:
+    """Load one object with one COPY, and return the number of records."""
+    before = sum(each.manifest.size_bytes for each in task.objects[: task.objects.index(opened)])
+    stream = opened.copy_modes[mode].stream(0, opened.size)
 
-    Raises ModeMismatchError and UnprovenError if the mode does, psycopg.DataError if a value does not fit its column,
+    def on_block() -> None:
+        read = opened.manifest.size_bytes * stream.done / max(opened.size, 1)
+        task.report("copying", (before + read) / task.size_bytes)
+
+    records = _copy(task.connection, task.candidate, stream, on_block)
+    task.watch.lap("copy", read=stream.waited)
+    task.record_content(opened, records)
+    return records
+
+
+def _create(session: Connection[Any], candidate: Candidate) -> None:
+    candidates.create_empty(session, candidate)
+    candidates.add_partition_check(session, candidate)
+
+
+def _copy(session: Connection[Any], candidate: Candidate, stream: CopyStream, on_block: Callable[[], None]) -> int:
+    """Copy a stream into the candidate, or into a slice of it, and return the number of records.
+
+    Raises ModeMismatchError and UnprovenError if the stream does, psycopg.DataError if a value does not fit its column,
     psycopg.errors.CheckViolation if a key lies outside the slice, and StoppedEarlyError if COPY loaded fewer rows than
     records were counted.
     """
-    at_start = candidate.slice is None or candidate.slice.number == 0
-    candidates.create_empty(session, candidate)
-    candidates.add_partition_check(session, candidate)
-    stream = mode.stream(source, candidate.table.types, at_start=at_start)
-    loaded = candidates.copy_in(session, candidate, stream, mode.options(at_start=at_start), on_bytes)
+    loaded = candidates.copy_in(session, candidate, stream, stream.columns, stream.options, stream.settings, on_block)
     if loaded != stream.records:
         raise StoppedEarlyError
     return loaded
 
 
 def _load_by_record(task: _Task) -> FillResult:
-    """Read the object record by record, load the readable records, and set aside the others."""
-    context, connection, candidate, manifest = task.context, task.connection, task.candidate, task.manifest
-    phase = "separating unreadable records" if task.format.copy_modes else "reading record by record"
-    context.on_progress(phase, 0, manifest.size_bytes)
-    source, types = context.store.read(manifest), candidate.table.types
-    # An object that does not begin as declared may have its columns in another order, so none of its records is read.
-    problem = task.format.check_start(context.store.head(manifest, task.format.start_size), types)
-    unreadable = f"s3://{manifest.bucket}/{manifest.key}: {problem}" if problem else ""
-    records = 0
+    """Read the objects record by record, load the readable records, and set aside the others."""
+    context, connection, candidate = task.context, task.connection, task.candidate
+    has_modes = any(each.copy_modes for each in task.objects)
+    task.report("separating unreadable records" if has_modes else "reading record by record", 0)
+    counts = dict.fromkeys(range(len(task.objects)), 0)
 
     def count_records() -> Iterator[Record]:
-        nonlocal records
-        for record in () if unreadable else task.format.records(source, types):
-            records += 1
-            yield record
+        for number, opened in enumerate(task.objects):
+            for record in opened.records():
+                counts[number] += 1
+                yield record
 
     with connection.transaction():
-        candidates.create_empty(connection, candidate)
-        candidates.add_partition_check(connection, candidate)
+        _create(connection, candidate)
         result = load_readable(connection, candidate, count_records(), candidate.table.source.quarantine_budget)
         task.watch.lap("quarantine")
         proven = analyze_and_index(context, connection, candidate, task.watch)
-        if not unreadable:
-            task.record_content(records, source.digests)
-    counts = Counts(records, result.loaded, result.bad)
-    return FillResult(counts, manifest.hash, result.samples, proven, unreadable)
+        for number, opened in enumerate(task.objects):
+            task.record_content(opened, counts[number])
+    return FillResult(
+        Counts(sum(counts.values()), result.loaded, result.bad), task.manifest_hash, result.samples, proven
+    )

@@ -18,6 +18,7 @@ from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
 from kpi_assets.sources.formats import format_of
+from kpi_assets.sources.formats.base import OpenObject
 
 
 def checks(table: Table) -> list[Check]:
@@ -76,24 +77,22 @@ def _inspect(context: BuildContext, connection: Connection[Any], table: Table, l
     if manifest is not None:
         found.append(_result("not_empty", "" if manifest.size_bytes else f"{_url(manifest)} has 0 bytes"))
     if manifest is not None and manifest.size_bytes:
-        format_ = format_of(table)
-        problem = format_.check_start(context.store.head(manifest, format_.start_size), table.types)
-        found.append(_result("header", f"{_url(manifest)}: {problem}" if problem else ""))
-        if not problem and _checks_last_record(table):
-            found.append(_ends_with_line_end(context, connection, table, manifest))
+        with format_of(table).open(context.store, manifest, table, load_date) as opened:
+            problem = opened.problem
+            found.append(_result("header", f"{_url(manifest)}: {problem}" if problem else ""))
+            if not problem and _checks_last_record(table):
+                found.append(_ends_with_line_end(connection, table, opened))
     return ObjectOutcome(manifest, found)
 
 
-def _ends_with_line_end(
-    context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest
-) -> CheckResult:
+def _ends_with_line_end(connection: Connection[Any], table: Table, opened: OpenObject) -> CheckResult:
     """Check that the object ends with a line end.
 
     Some programs write no line end after the last record. If the object is also smaller than the previous load_date's,
     its upload was probably cut off, and the check blocks the build whatever the header says.
     """
-    blocking, problem = table.source.ends_with_line_end == "hold", ""
-    if context.store.head(manifest, 1, manifest.size_bytes - 1) != b"\n":
+    blocking, problem, manifest = table.source.ends_with_line_end == "hold", "", opened.manifest
+    if opened.may_be_cut_off():
         problem = f"{_url(manifest)} ends without a line end: its last record may be cut off"
         earlier = manifests.before(connection, manifest.object, manifest.load_date)
         if earlier and manifest.size_bytes < earlier.size_bytes:

@@ -6,7 +6,8 @@ Belongs here: creating a candidate, filling it with one statement, its constrain
 publishing it (kinds/), cutting it into slices (slices.py), and records that COPY refuses (quarantine.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -23,6 +24,7 @@ from kpi_assets.warehouse.ddl import DefinitionError, column_definitions, identi
 from kpi_assets.warehouse.provision import BUILDS
 
 NOTHING: Mapping[Relation, str] = {}
+NO_SETTINGS: Mapping[str, str] = {}
 # A candidate and its slices, if it has any.
 _TABLES = """
 select c.oid, c.relname, c.relkind from pg_class as c where c.oid = %(name)s::regclass
@@ -209,27 +211,43 @@ def copy_in(
     connection: Connection[Any],
     candidate: Candidate,
     blocks: Iterable[bytes],
+    columns: Sequence[str],
     options: str,
-    on_progress: Callable[[int], None],
+    settings: Mapping[str, str] = NO_SETTINGS,
+    on_block: Callable[[], None] = lambda: None,
 ) -> int:
-    """COPY bytes in the transaction that created the candidate, and return the number of rows.
+    """COPY bytes into columns in the transaction that created the candidate, and return the number of rows.
 
     `options` are those of COPY … WITH (…) that describe the bytes, such as "format csv, header match"; they must come
-    from code, not from data. `on_progress` is called with the number of bytes so far. Raises psycopg.DataError for the
-    first value or record that is invalid.
+    from code, not from data. `settings` are those of the session while Postgres reads the values. `on_block` is called
+    after each block. Raises psycopg.DataError for the first value or record that is invalid.
     """
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name in candidate.table.columns)
     statement = sql.SQL("copy {} ({}) from stdin with ({}, freeze, encoding 'UTF8')").format(
-        candidate.name, columns, sql.SQL(options)
+        candidate.name, sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(options)
     )
-    done = 0
-    with connection.cursor() as cursor:
+    with _settings(connection, settings), connection.cursor() as cursor:
         with cursor.copy(statement) as copy:
             for block in blocks:
                 copy.write(block)
-                done += len(block)
-                on_progress(done)
+                on_block()
         return cursor.rowcount
+
+
+@contextmanager
+def _settings(connection: Connection[Any], settings: Mapping[str, str]) -> Iterator[None]:
+    """Change settings of the session, and change them back; an error rolls them back with its transaction."""
+    before = {name: _set(connection, name, value) for name, value in settings.items()}
+    yield
+    for name, value in before.items():
+        _set(connection, name, value)
+
+
+def _set(connection: Connection[Any], name: str, value: str) -> str:
+    """Change a setting until the end of the transaction, and return its value before."""
+    # The old value is read in a query of its own, because Postgres may evaluate the two calls in any order.
+    (before,) = connection.execute("select current_setting(%s)", [name]).fetchone() or ("",)
+    connection.execute("select set_config(%s, %s, true)", [name, value])
+    return str(before)
 
 
 def build_index(connection: Connection[Any], candidate: Candidate) -> bool:

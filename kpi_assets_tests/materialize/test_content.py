@@ -566,8 +566,7 @@ def test_the_same_keys_on_another_load_date_are_no_duplicates(lab: PipelineHarne
 
 def test_records_that_copy_skips_silently_are_noticed(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL before 18 reads a line `\\.` as the end of a CSV. In text format every version does."""
-    as_text = copy_modes.PLAIN.options(at_start=True)
-    monkeypatch.setattr(copy_modes.CsvCopy, "options", lambda *_, **__: as_text)
+    monkeypatch.setattr(copy_modes, "AS_CSV", copy_modes.AS_TEXT)
     lab.file("raw/things.sql", ONE_COLUMN)
     lab.put_things(b"name\nanvil\n\\.\nsaw\n")
     outcome = lab.build("raw.things")

@@ -16,7 +16,7 @@ from kpi_assets.model import written
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.slices import Slice
-from kpi_assets.sources.formats.csv import CsvFormat
+from kpi_assets.sources.formats.csv import CsvObject
 from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, STRAY
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.connection import WarehouseError, connect
@@ -380,7 +380,7 @@ def test_slices_of_a_process_that_died_are_dropped(lines: PipelineHarness, monke
 
 
 def test_a_small_object_is_not_cut(lines: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CsvFormat, "find_cuts", lambda *_: pytest.fail("it was cut"))
+    monkeypatch.setattr(CsvObject, "find_cuts", lambda *_: pytest.fail("it was cut"))
     lines.put(KEY, BODY)
     assert not build(lines, slice_bytes=len(BODY)).held
 

@@ -9,7 +9,7 @@ from psycopg import Connection
 from kpi_assets.model import written
 from kpi_assets.model.column import TYPE
 from kpi_assets.model.records import BadRecord
-from kpi_assets.sources.formats.csv.copy_modes import QUOTED
+from kpi_assets.sources.formats.csv.copy_modes import AS_CSV
 from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
 from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY, read_records
 from kpi_assets.warehouse import candidates, quarantine
@@ -202,7 +202,7 @@ def copied(session: Connection[Any], candidate: Candidate, records: str) -> int:
     """Load the records by the proven COPY and return their number."""
     data = (",".join(candidate.table.columns) + "\n" + records).encode()
     blocks = Proof(candidate.table.types).watch([data])
-    return candidates.copy_in(session, candidate, blocks, QUOTED.options(at_start=True), lambda _done: None)
+    return candidates.copy_in(session, candidate, blocks, candidate.table.columns, f"{AS_CSV}, header match")
 
 
 ACCEPTED = [
@@ -262,7 +262,7 @@ def test_a_value_that_its_type_accepts_is_stored_as_by_copy(
         if written_so.endswith("\r"):
             data = ",".join(kinds.table.columns) + "\r\n" + written_so + "\n"
             blocks = Proof(kinds.table.types).watch([data.encode()])
-            assert candidates.copy_in(session, kinds, blocks, QUOTED.options(at_start=True), lambda _done: None) == 1
+            assert candidates.copy_in(session, kinds, blocks, kinds.table.columns, f"{AS_CSV}, header match") == 1
         else:
             assert copied(session, kinds, written_so + "\n") == 1
         assert session.execute(f"select {column}::text from {kinds.relation}").fetchall() == [(stored,)]

@@ -4,37 +4,50 @@ Belongs here: the options of both modes, and the independent count of records. N
 the rules (proof.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from kpi_assets.sources.formats.base import CopyMode, ModeMismatchError, Types
+from kpi_assets.sources.formats.base import NO_SETTINGS, CopyMode, ModeMismatchError
 from kpi_assets.sources.formats.csv.proof import Proof
+from kpi_assets.sources.object_bytes import ByteRead, ObjectBytes
 
+Types = Mapping[str, str]  # the columns of a table in order: name -> type
+
+AS_TEXT = "format text, delimiter ',', null ''"
+AS_CSV = "format csv"
 _SPLIT = 128 << 10  # bytes split at quotes at once; each part takes 90 bytes of memory more
 
 
-@dataclass(frozen=True)
 class CsvCopy(CopyMode):
     """One of the modes: the options of COPY, and a function that prepares the blocks or refuses them."""
 
-    format_options: str
-    prepare: Callable[[Iterable[bytes]], Iterable[bytes]]
+    def __init__(
+        self, content: ObjectBytes, types: Types, options: str, prepare: Callable[[Iterable[bytes]], Iterable[bytes]]
+    ) -> None:
+        self._content, self._types, self._options, self._prepare = content, types, options, prepare
 
-    def options(self, *, at_start: bool) -> str:
-        """Return the options; only the part at the object's start has a header line."""
-        return f"{self.format_options}, header match" if at_start else self.format_options
-
-    def stream(self, blocks: Iterable[bytes], types: Types, *, at_start: bool) -> "CsvStream":
-        """Return the bytes as they are in the object."""
-        return CsvStream(self.prepare(blocks), types, at_start=at_start)
+    def stream(self, start: int, end: int) -> "CsvStream":
+        """Return the bytes as they are in the object; only the part at its start has a header line."""
+        options = self._options if start else f"{self._options}, header match"
+        return CsvStream(self._content.read(start, end), self._prepare, self._types, options, at_start=not start)
 
 
 class CsvStream:
     """The bytes of a CSV for COPY; their records are counted and proven on the way."""
 
-    def __init__(self, blocks: Iterable[bytes], types: Types, *, at_start: bool) -> None:
+    settings = NO_SETTINGS
+
+    def __init__(
+        self,
+        read: ByteRead,
+        prepare: Callable[[Iterable[bytes]], Iterable[bytes]],
+        types: Types,
+        options: str,
+        *,
+        at_start: bool,
+    ) -> None:
+        self._read, self.options, self.columns = read, options, list(types)
         self._counter = RecordCounter(header=at_start)
-        self._proven = Proof(types, header=at_start).watch(self._counter.watch(blocks))
+        self._proven = Proof(types, header=at_start).watch(self._counter.watch(prepare(read)))
 
     def __iter__(self) -> Iterator[bytes]:
         return self._proven
@@ -43,6 +56,16 @@ class CsvStream:
     def records(self) -> int:
         """Records so far."""
         return self._counter.records
+
+    @property
+    def done(self) -> int:
+        """Bytes of the object so far."""
+        return self._read.done
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for S3."""
+        return self._read.waited
 
 
 def plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -88,5 +111,6 @@ class RecordCounter:
         return max(self._ends + self._open - self._header, 0)
 
 
-PLAIN = CsvCopy("format text, delimiter ',', null ''", plain)
-QUOTED = CsvCopy("format csv", iter)
+def modes(content: ObjectBytes, types: Types) -> tuple[CsvCopy, CsvCopy]:
+    """Return the modes for an object of a table with these columns, the fastest first."""
+    return (CsvCopy(content, types, AS_TEXT, plain), CsvCopy(content, types, AS_CSV, iter))

@@ -7,29 +7,27 @@ order, is proven later, when every byte is loaded.
 import re
 from itertools import pairwise
 
-from kpi_assets.model.manifest import Manifest
 from kpi_assets.sources.formats.base import Cut
-from kpi_assets.sources.store import Store
+from kpi_assets.sources.object_bytes import ObjectBytes
 
 PROBE = 64 << 10  # bytes read for each cut; the records of one key must be shorter
 _INTEGER = re.compile(rb"-?\d{1,18}")
 
 
-def find_cuts(store: Store, manifest: Manifest, column: int, count: int) -> list[Cut] | None:
+def find_cuts(content: ObjectBytes, column: int, count: int) -> list[Cut] | None:
     """Return the `count - 1` cuts, in order, or None if they are not found.
 
     `column` is the number of the key's field, from 0.
     """
-    size = manifest.size_bytes
-    found = [_cut_after(store, manifest, column, size * number // count) for number in range(1, count)]
+    found = [_cut_after(content, column, content.size * number // count) for number in range(1, count)]
     cuts = [cut for cut in found if cut]
     rising = all(one < other for (_, one), (_, other) in pairwise(cuts))
     return cuts if cuts and len(cuts) == len(found) and rising else None
 
 
-def _cut_after(store: Store, manifest: Manifest, column: int, place: int) -> Cut | None:
+def _cut_after(content: ObjectBytes, column: int, place: int) -> Cut | None:
     """Return the first record after `place` with a greater key than the record before, or None if there is none."""
-    probe = store.head(manifest, PROBE, place)
+    probe = content.head(PROBE, place)
     lines = probe.split(b"\n")
     offset, before = place + len(lines[0]) + 1, None
     for line in lines[1:-1]:

@@ -4,6 +4,7 @@ import pytest
 
 from kpi_assets.sources.formats.csv import cut as cut_module
 from kpi_assets.sources.formats.csv.cut import find_cuts
+from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.store import Store
 from kpi_assets_tests.sources.conftest import put
 
@@ -19,7 +20,7 @@ def body(keys: list[int], name: bytes = b"x", end: bytes = b"\n") -> bytes:
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_each_cut_is_the_first_record_of_its_key(store: Store, count: int, end: bytes) -> None:
     data = body([key for key in range(100, 160) for _ in range(5)], end=end)
-    cuts = find_cuts(store, put(store, KEY, data), 0, count)
+    cuts = find_cuts(ObjectBytes(store, put(store, KEY, data)), 0, count)
     assert cuts is not None
     assert len(cuts) == count - 1
     for number, (offset, key) in enumerate(cuts, start=1):
@@ -30,7 +31,7 @@ def test_each_cut_is_the_first_record_of_its_key(store: Store, count: int, end: 
 
 def test_the_key_may_be_any_field_and_negative(store: Store) -> None:
     data = HEADER + b"".join(b"x,%d,y\n" % key for key in range(-50, 50))
-    cuts = find_cuts(store, put(store, KEY, data), 1, 2)
+    cuts = find_cuts(ObjectBytes(store, put(store, KEY, data)), 1, 2)
     assert cuts is not None
     assert data[cuts[0][0] :].startswith(b"x,%d,y\n" % cuts[0][1])
 
@@ -51,12 +52,12 @@ def test_the_key_may_be_any_field_and_negative(store: Store) -> None:
 )
 def test_files_without_rising_keys_or_quoted_ones_are_not_cut(store: Store, data: bytes) -> None:
     column = 1 if b"1\n1\n" in data else 0
-    assert find_cuts(store, put(store, KEY, data), column, 3) is None
+    assert find_cuts(ObjectBytes(store, put(store, KEY, data)), column, 3) is None
 
 
 def test_the_search_for_a_cut_reads_a_limited_number_of_bytes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest = put(store, KEY, body([1] * 100 + [2] * 100))
-    assert find_cuts(store, manifest, 0, 4) is None
-    assert find_cuts(store, manifest, 0, 2) is not None
+    content = ObjectBytes(store, put(store, KEY, body([1] * 100 + [2] * 100)))
+    assert find_cuts(content, 0, 4) is None
+    assert find_cuts(content, 0, 2) is not None
     monkeypatch.setattr(cut_module, "PROBE", 3)
-    assert find_cuts(store, manifest, 0, 2) is None
+    assert find_cuts(content, 0, 2) is None
