@@ -42,6 +42,7 @@ COMMANDS = {
     "plan": "plan",
     "show": "show",
     "checks": "show",
+    "trace": "trace",
     "check": "check",
     "alerts": "alerts",
     "recheck": "recheck",

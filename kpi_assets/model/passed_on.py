@@ -12,7 +12,7 @@ the stricter proof for reading a table in part (pushdown.py), and finding the ro
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -93,7 +93,7 @@ def passed_on(tree: exp.Query, schemas: Mapping[Relation, Sequence[str]]) -> Pas
     >>> passed("select t.k from raw.t left join raw.u on t.k = u.k and u.a = 1 and t.a = 2")
     ['raw.t k=k', 'raw.u k=k where t.a = 1']
     """
-    known: dict[str, dict[str, dict[str, str]]] = {}
+    known: dict[str, Any] = {}
     for relation, columns in schemas.items():
         known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *columns], "unknown")
     try:

@@ -1,4 +1,4 @@
-"""The docstrings of partition_filter, joins, pushdown and passed_on have an example for each rule, and the examples are true."""
+"""The docstrings of four modules of rules have an example for each rule, and the examples are true."""
 
 import doctest
 from types import ModuleType

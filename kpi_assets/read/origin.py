@@ -1,0 +1,235 @@
+"""Finds the records of raw rows in the objects that they were loaded from.
+
+An object is read record by record, exactly as the manifest of the publish describes it. The values of the grain are
+compared by Postgres as values of their types (1.50 is 1.5), in batches; for texts and whole numbers, Python passes by
+the records that cannot be meant.
+
+Belongs here: records and the objects they are in. Not here: which raw rows (trace.py).
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+
+from kpi_assets.ledger import manifests
+from kpi_assets.ledger.publishes import Publish
+from kpi_assets.model import written
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.records import Record
+from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.sources.formats import format_of
+from kpi_assets.sources.formats.base import UnreadableError
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store
+
+BATCH = 5_000  # records that Postgres compares at once
+BATCH_SIZE = 4 << 20  # characters of their values, at most; one record may have more
+
+Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]  # shows the progress of some bytes
+Grain = Sequence[str | None]
+_Records = Generator[Record, None, None]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The record that a raw row was loaded from: its object, its line there, and an excerpt of its text."""
+
+    object: str
+    line: int
+    record: str
+
+
+@dataclass(frozen=True)
+class Origins:
+    """The origin of each row, None for one that was not found, and why not all were found; empty if all were."""
+
+    of_rows: Sequence[Origin | None]
+    problem: str
+
+
+def find_origins(
+    connection: Connection[Any], store: Store, table: Table, publish: Publish, grains: Sequence[Grain], watch: Watch
+) -> Origins:
+    """Return the records of rows of one publish of a raw table, which have these values in their grain.
+
+    Raises LakeError if S3 cannot be used.
+    """
+    nothing: list[Origin | None] = [None] * len(grains)
+    manifest = manifests.of_publish(connection, table.relation.table, publish.load_date, publish.manifest_hash)
+    if manifest is None:
+        return Origins(nothing, "the ledger does not have the object that it was loaded from")
+    url = f"s3://{manifest.bucket}/{manifest.key}"
+    try:
+        with watch(url, manifest.size_bytes) as on_bytes:
+            found = _search(connection, store, table, manifest, grains, on_bytes)
+    except LakeError:
+        now = store.manifest(manifest.object, manifest.load_date, manifest.key)
+        if now is not None and now.hash == manifest.hash:
+            raise
+        what = "was replaced" if now else "is not there any more"
+        return Origins(nothing, f"{url} {what} since it was loaded, so the records of its rows cannot be shown")
+    except UnreadableError as error:
+        return Origins(nothing, f"{url} cannot be read: {error}")
+    origins = [Origin(url, found[n].line, found[n].text) if n in found else None for n in range(len(grains))]
+    lacking = origins.count(None)
+    return Origins(origins, f"{lacking} of its rows were not found in {url}" if lacking else "")
+
+
+def _search(
+    connection: Connection[Any],
+    store: Store,
+    table: Table,
+    manifest: Manifest,
+    grains: Sequence[Grain],
+    on_bytes: Callable[[int], None],
+) -> dict[int, Record]:
+    """Return the records of the rows by the numbers of the rows; read until all are found."""
+    found: dict[int, Record] = {}
+    with format_of(table).open(store, manifest, table, manifest.load_date) as opened:
+        if opened.problem:
+            raise UnreadableError(opened.problem)
+        opened.prepare(on_bytes)
+        with closing(_watched(opened.records(), manifest, on_bytes)) as records:
+            for batch in _batches(records, _Filter(table, grains)):
+                for number, record in _matches(connection, table, batch, grains):
+                    found.setdefault(number, record)
+                if len(found) == len(grains):
+                    break
+    return found
+
+
+def _watched(
+    records: Iterable[Record], manifest: Manifest, on_bytes: Callable[[int], None]
+) -> Generator[Record, None, None]:
+    """Yield the records and report about how many bytes they are: an object says only where it ends."""
+    read = 0
+    for number, record in enumerate(records):
+        read += len(record.text) + 1
+        if number % 1000 == 0:
+            on_bytes(min(read, manifest.size_bytes))
+        yield record
+
+
+class _Filter:
+    """Passes by the records that cannot be one of the rows, as far as the forms of texts and whole numbers show."""
+
+    def __init__(self, table: Table, grains: Sequence[Grain]) -> None:
+        self._texts: dict[int, set[str]] = {}
+        self._numbers: dict[int, set[int]] = {}
+        for place, name in enumerate(table.header.grain):
+            values = [grain[place] for grain in grains if grain[place] is not None]
+            number, type_ = table.columns.index(name), table.types[name]
+            if type_ == "text":
+                self._texts[number] = {value for value in values if value is not None}
+            elif type_ in KEY_TYPES:
+                self._numbers[number] = {int(value) for value in values if value is not None}
+        self.is_sure = len(self._texts) + len(self._numbers) == len(table.header.grain)
+
+    def __call__(self, record: Record) -> bool:
+        """Whether a record may be one of the rows."""
+        fields = record.fields
+        if fields is None:
+            return False
+        return all(fields[number] in texts for number, texts in self._texts.items()) and all(
+            _is_among(fields[number], numbers) for number, numbers in self._numbers.items()
+        )
+
+
+def _is_among(text: str | None, numbers: set[int]) -> bool:
+    try:
+        return text is not None and int(text) in numbers
+    except ValueError:  # not a number, or one with too many digits for a column
+        return False
+
+
+def _batches(records: Iterable[Record], may_be: "_Filter") -> Iterator[list[Record]]:
+    """Yield the records that may be one of the rows, in batches: each at once if it surely is one of them."""
+    batch: list[Record] = []
+    read = size = 0
+    for record in records:
+        read += 1
+        if may_be(record):
+            batch.append(record)
+            size += sum(len(field or "") for field in record.fields or ())
+        if batch and (may_be.is_sure or read >= BATCH or size >= BATCH_SIZE):
+            yield batch
+            batch, read, size = [], 0, 0
+    if batch:
+        yield batch
+
+
+def _matches(
+    connection: Connection[Any], table: Table, batch: Sequence[Record], grains: Sequence[Grain]
+) -> Iterator[tuple[int, Record]]:
+    """Yield (number of the row, record) for each record that has the grain of a row and can be loaded.
+
+    A record that was set aside may have the grain of a row too, but it has a value that its column does not take.
+    """
+    names = table.header.grain
+    places = [table.columns.index(name) for name in names]
+    types = [table.types[name] for name in names]
+    texts = [[(record.fields or [])[place] for record in batch] for place in places]
+    for n, row in _equal(connection, types, texts, grains):
+        if _is_loadable(connection, table.types, batch[n]):
+            yield row, batch[n]
+
+
+def _equal(
+    connection: Connection[Any],
+    types: Sequence[str],
+    texts: Sequence[Sequence[str | None]],
+    grains: Sequence[Grain],
+    first: int = 0,
+) -> list[tuple[int, int]]:
+    """Return (number of the record, number of the row) for all that are equal as values of these types.
+
+    A text that is no value of its type equals none. The batch is halved until it stands alone, because not every
+    server can ask for the error of one value.
+    """
+    count = len(texts[0])
+    slots = [sql.Identifier(f"c{number}") for number in range(len(types))]
+    cast = [sql.SQL(type_) for type_ in types]
+    query = sql.SQL(
+        "select r.number, w.number from unnest({arrays}) with ordinality as r ({slots}, number) "
+        "inner join unnest({wanted}) with ordinality as w ({slots}, number) on {equal} order by r.number"
+    ).format(
+        arrays=sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal(list(each))) for each in texts),
+        wanted=sql.SQL(", ").join(
+            sql.SQL("{}::text[]").format(sql.Literal([grain[n] for grain in grains])) for n in range(len(types))
+        ),
+        slots=sql.SQL(", ").join(slots),
+        equal=sql.SQL(" and ").join(
+            sql.SQL("r.{slot}::{type} = w.{slot}::{type}").format(slot=slot, type=type_)
+            for slot, type_ in zip(slots, cast, strict=True)
+        ),
+    )
+    try:
+        return [(first + int(n) - 1, int(row) - 1) for n, row in connection.execute(query).fetchall()]
+    except psycopg.DataError:
+        if count == 1:
+            return []
+    half = count // 2
+    before, behind = [each[:half] for each in texts], [each[half:] for each in texts]
+    return [
+        *_equal(connection, types, before, grains, first),
+        *_equal(connection, types, behind, grains, first + half),
+    ]
+
+
+def _is_loadable(connection: Connection[Any], types: Mapping[str, str], record: Record) -> bool:
+    """Whether every field of a record is a value of its column."""
+    fields = record.fields or []
+    pairs = [(text, type_) for text, type_ in zip(fields, types.values(), strict=False) if text is not None]
+    if any(written.problem(type_, text) for text, type_ in pairs if written.form(type_) is not None):
+        return False
+    values = [sql.SQL("{}::{}").format(sql.Literal(text), sql.SQL(type_)) for text, type_ in pairs]
+    try:
+        connection.execute(sql.SQL("select {}").format(sql.SQL(", ").join(values)))
+    except psycopg.DataError:
+        return False
+    return True
