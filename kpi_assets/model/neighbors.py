@@ -6,16 +6,17 @@ Belongs here: errors that need two files. Not here: reading the files (folder.py
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
+from kpi_assets.model.key_overlap import Shared, shared_object
 from kpi_assets.model.lookback import Key
-from kpi_assets.model.names import LOAD_DATE, OBJECTS, Relation
-from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_JOBS, Pipeline, Table, parse_date
+from kpi_assets.model.names import OBJECTS, Relation
+from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_JOBS, Pipeline, Table
 from kpi_assets.model.replay import check_replay
+from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import ModelError, Problems
 from kpi_assets.model.table_ref import THIS
 
@@ -141,32 +142,23 @@ def check_sources(pipeline: Pipeline, problems: Problems) -> None:
             )
             continue
         first, second = one.source, other.source
-        shared = _same_key_on(first.object, second.object)
-        if first.object == second.object or (shared and shared >= pipeline.config.start_date):
-            when = f" of {shared}" if shared else ""
+        shared = shared_object(first.key, second.key, pipeline.config.start_date)
+        if shared:
             problems.add(
                 other.path,
                 1,
-                f"{one.relation} reads the same object{when} ({second.object}): give each an object of its own, or let "
-                "one table select from the other",
+                f"{one.relation} reads the same object{_when(shared, first, second)} ({second.object}): give each an "
+                "object of its own, or let one table select from the other",
             )
 
 
-def _same_key_on(one: str, other: str) -> date | None:
-    """Return the load_date on which two different templates give the same key, or None if there is none.
-
-    The date is at different places in the two templates. If the keys are equal, the text between these places is the
-    date itself, perhaps repeated.
-    """
-    mark = f"{{{LOAD_DATE}}}"
-    one, other = sorted((one, other), key=lambda template: template.index(mark))
-    between = other[one.index(mark) : other.index(mark)]
-    try:
-        shared = parse_date((between * 10)[:10])
-    except ValueError:
-        return None
-    same = one.replace(mark, shared.isoformat()) == other.replace(mark, shared.isoformat())
-    return shared if same else None
+def _when(shared: Shared, one: Source, other: Source) -> str:
+    """Return of which load_date two sources have the same object, or which object; empty if they are the same."""
+    if one.object == other.object:
+        return ""
+    if shared.one == shared.other and not (one.key.is_pattern or other.key.is_pattern):
+        return f" of {shared.one}"
+    return f", such as {shared.key}"
 
 
 def check_retention(pipeline: Pipeline, problems: Problems) -> None:

@@ -26,7 +26,7 @@ from kpi_assets.model.field_types import Sentence
 from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
 from kpi_assets.model.header import Header
 from kpi_assets.model.kinds import StorageKind
-from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, OBJECTS, Identifier, Relation
+from kpi_assets.model.names import LOW_VOLUME, OBJECTS, Identifier, Relation
 from kpi_assets.model.query import Query
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
@@ -262,8 +262,8 @@ class Table:
         return versions.object_version(self.header)
 
     def object_key(self, load_date: date) -> str:
-        """Return the S3 key of the object of a load_date."""
-        return self.source.object.replace(f"{{{LOAD_DATE}}}", load_date.isoformat())
+        """Return the S3 key of the object of a load_date; if it may have several, with the wildcards in it."""
+        return self.source.key.key(load_date)
 
 
 @dataclass(frozen=True)

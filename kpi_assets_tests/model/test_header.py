@@ -480,24 +480,44 @@ def test_all_missing_words_are_reported_at_once_with_an_example_each() -> None:
     ]
 
 
+def with_source(words: str) -> str:
+    return changed("source:\n  object: raw/things/load_date={load_date}/things.csv", f"source:\n  {words}")
+
+
 @pytest.mark.parametrize(
-    "key",
+    ("words", "problem"),
     [
-        "raw/things.csv",
-        "raw/{load_date}/{load_date}.csv",
-        "raw/{load_date}/{name}.csv",
-        "raw/{load_date!r}/things.csv",
-        "{{load_date}}",
-        "raw/../{load_date}/things.csv",
-        "../{load_date}.csv",
-        "/raw/{load_date}/things.csv",
+        (
+            "object: raw/../{load_date}/things.csv",
+            "object: 'raw/../{load_date}/things.csv' is not the key of an object",
+        ),
+        ("object: raw/{load_date:%Y-%m}.csv", "object: 'raw/{load_date:%Y-%m}.csv' does not tell the day"),
+        ("object: raw/{load_date}.csv\n  complete: {objects: 2}", "complete: is for several objects a load_date"),
+        ("object: raw/{load_date}/*\n  complete: {}", "complete: takes one word"),
+        ("object: raw/{load_date}/*\n  complete: {objects: 2, settled_minutes: 5}", "complete: takes one word"),
+        ("object: raw/{load_date}/*\n  complete: {objects: 0}", "complete.objects: 0 is too small"),
+        ("object: raw/{load_date}/*\n  complete: {marker: raw/_DONE}", "complete.marker: 'raw/_DONE' is not the key"),
+        ("object: raw/{load_date}/*\n  complete: {settled_minutes: soon}", "complete.settled_minutes: 'soon' is not"),
+        ("object: raw/things.csv\n  same_bytes: hold", "same_bytes: is for objects of a load_date"),
     ],
 )
-def test_a_source_that_does_not_name_one_object_per_load_date_is_refused(key: str) -> None:
-    with pytest.raises(
-        ModelError, match=r"things\.sql:6: source\.object: must be an object's key with {load_date} in it"
-    ):
-        split(PATH, changed("raw/things/load_date={load_date}/things.csv", f'"{key}"'))
+def test_a_source_whose_objects_cannot_be_found_is_refused(words: str, problem: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        split(PATH, with_source(words))
+    assert f"source.{problem}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "object: raw/things.csv",
+        "object: raw/{load_date}/{load_date}.csv",
+        "object: raw/{load_date:%Y/%m}/things-{load_date:%d}.csv",
+        "object: raw/{load_date}/*\n  complete: {marker: 'raw/{load_date}/_SUCCESS'}",
+    ],
+)
+def test_the_words_of_objects_are_read(words: str) -> None:
+    assert split(PATH, with_source(words))[0].source
 
 
 @pytest.mark.parametrize("word", ["kpi", "lookback", "storage"])
