@@ -36,7 +36,7 @@ COMMANDS = {
     "enable": "switch",
     "disable": "switch",
     "sample": "data",
-    "land": "data",
+    "land": "land",
     "run": "run",
     "backfill": "run",
     "plan": "plan",
