@@ -52,7 +52,7 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
             folder.config_path, 1, f"a database called {path.name!r} is there for another purpose: rename the folder"
         )
     with problems.collected():
-        folder.config, _ = read(PipelineConfig, _text_of(folder.config_path), folder.config_path)
+        folder.config, _ = read(PipelineConfig, text_of(folder.config_path), folder.config_path)
     below = sorted(path.rglob("*"))
     for link in (each for each in below if each.is_symlink() and each.is_dir()):
         problems.add(link, 1, "is a link to a folder, which is not followed: put the folder itself here")
@@ -65,7 +65,8 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
     return folder
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a file. Raises ModelError if it is no regular file, is too large, or is not UTF-8."""
     try:
         # Checked before opening: opening a pipe waits for a writer, and reading a device may never end.
         if not stat.S_ISREG((found := path.stat()).st_mode):
@@ -103,7 +104,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     path, own = folder.files[relation], Problems()
     header = query = None
     checks: tuple[TableCheck, ...] = ()
-    words, body = cut(path, _text_of(path))
+    words, body = cut(path, text_of(path))
     with own.collected():
         header, lines = read(Header, words, path)
     if header is None:
