@@ -13,7 +13,7 @@ import dagster as dg
 
 from kpi_assets.assets import chart, metadata
 from kpi_assets.assets.metadata import object_key, table_key
-from kpi_assets.assets.partitions import check_specs, dependency, load_dates
+from kpi_assets.assets.partitions import check_specs, dependency, horizon, load_dates, most_load_dates
 from kpi_assets.assets.steps import Step, upstream_names
 from kpi_assets.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from kpi_assets.materialize.build import build
@@ -23,6 +23,7 @@ from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.checks.base import Check
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.header import Freshness
+from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
 
@@ -57,7 +58,7 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     def events(context: dg.AssetExecutionContext, partition: str, outcome: ObjectOutcome) -> Iterator[Any]:
         return _object_events(context, key, partition, outcome)
 
-    step = Step(pipeline, key, table.object_name, [], lambda work, day: verify(work, table, day), events)
+    step = Step(pipeline, table, key, table.object_name, [], lambda work, day: verify(work, table, day), events)
 
     @dg.multi_asset(
         name=_op_name(key),
@@ -82,24 +83,26 @@ def _object_events(
     def evaluated() -> list[dg.AssetCheckEvaluation]:
         return list(evaluations(context.instance, key, partition, outcome.results, where))
 
-    if outcome.held or manifest is None:
+    if outcome.held:
         yield from evaluated()
-        state = "missing" if manifest is None else "held"
+        state = "missing" if outcome.is_missing else "held"
         context.log.error(f"{key.to_user_string()} of {partition} is {state}: {_reasons(outcome.results)}")
         return
     described = _make_or_warn(context, "Its metadata", lambda: metadata.object_metadata(manifest)) or {}
     # The manifest is the data version: a replaced object makes everything downstream stale.
-    yield from _materialized(context, key, partition, manifest.hash, described)
+    yield from _materialized(context, key, partition, manifest.hash if manifest else NO_OBJECT, described)
     yield from _make_or_warn(context, "The results of its checks", evaluated) or []
 
 
-def _since_any_build(freshness: Freshness) -> dg.FreshnessPolicy:
+def _since_any_build(pipeline: Pipeline, table: Table, freshness: Freshness) -> dg.FreshnessPolicy:
     """Return Dagster's policy, which counts the hours from the latest materialization of any load_date.
 
     A load_date may be built from its first minute on, and counts as late some hours after its end. So the policy is a
-    day longer, and a table that is on time by its load_dates (monitoring/freshness.py) is never late for Dagster.
+    day longer, or as long as the longest time between two load_dates on which the table is due. A table that is on time
+    by its load_dates (monitoring/freshness.py) is then never late for Dagster.
     """
-    return dg.FreshnessPolicy.time_window(timedelta(days=1, hours=freshness.within_hours))
+    days = pipeline.calendars[table.relation].longest_gap(pipeline.config.start_date, horizon())
+    return dg.FreshnessPolicy.time_window(timedelta(days=days, hours=freshness.within_hours))
 
 
 def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
@@ -109,7 +112,9 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     upstream = [
         dependency(
             table_key(pipeline.name, relation),
-            table.header.lookback.days if table.header.lookback and relation in table.window_reads else None,
+            most_load_dates(pipeline, table.header.lookback.days)
+            if table.header.lookback and relation in table.window_reads
+            else None,
         )
         for relation in table.reads
     ]
@@ -125,7 +130,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
         metadata=metadata.definition_metadata(pipeline, table),
-        freshness_policy=_since_any_build(freshness) if freshness else None,
+        freshness_policy=_since_any_build(pipeline, table, freshness) if freshness else None,
         skippable=True,
     )
 
@@ -133,7 +138,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         return _table_events(context, pipeline, table, partition, outcome)
 
     names = upstream_names(pipeline, table)
-    step = Step(pipeline, key, str(table.relation), names, lambda work, day: build(work, table, day), events)
+    step = Step(pipeline, table, key, str(table.relation), names, lambda work, day: build(work, table, day), events)
 
     @dg.multi_asset(
         name=_op_name(key),

@@ -12,7 +12,7 @@ from kpi_assets.cli.arguments import PipelineName, date_option
 from kpi_assets.cli.terminal import error_line, progress_bar, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket
 from kpi_assets.errors import UserError
-from kpi_assets.sources.deliveries import Deliveries, Delivery, find_deliveries
+from kpi_assets.sources.dated_files import DatedFile, DatedFiles, find_dated_files
 from kpi_assets.sources.landing import Outcome, file_problem, files_of, land_all
 from kpi_assets.sources.landing import land as upload
 from kpi_assets.sources.store import open_store
@@ -42,18 +42,18 @@ def land(
         with open_workspace(pipeline) as work:
             land_files(work, load_date, source, replace=replace)
         return
-    deliveries = find_deliveries(found, source)
-    if deliveries.files:
+    dated = find_dated_files(found, source)
+    if dated.files:
         with open_workspace(pipeline) as work:
-            problems = _land_deliveries(work, deliveries, replace=replace)
+            problems = _land_dated(work, dated, replace=replace)
     else:
         problems = []
-    _say_left_out(deliveries)
+    _say_left_out(dated)
     for problem in problems[:_LINES]:
         error_line(str(problem))
     if len(problems) > _LINES:
         error_line(f"{len(problems) - _LINES} more files could not be landed.")
-    if problems or deliveries.refused:
+    if problems or dated.refused:
         raise typer.Exit(UserError.exit_code)
 
 
@@ -83,12 +83,12 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
         say(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)")
 
 
-def _land_deliveries(work: Workspace, deliveries: Deliveries, *, replace: bool) -> Sequence[UserError]:
+def _land_dated(work: Workspace, dated: DatedFiles, *, replace: bool) -> Sequence[UserError]:
     """Upload the files, print what was done, and return an error for each file that could not be landed."""
     prepare_bucket(work.stack, work.pipeline)
     store = open_store(work.pipeline, work.settings)
-    files = deliveries.files
-    outcomes: dict[Delivery, Outcome] = {}
+    files = dated.files
+    outcomes: dict[DatedFile, Outcome] = {}
     try:
         with progress_bar(f"landing {len(files)} files", sum(each.size for each in files), in_bytes=True) as bar:
             problems = land_all(store, files, outcomes, replace=replace, on_progress=bar)
@@ -97,10 +97,10 @@ def _land_deliveries(work: Workspace, deliveries: Deliveries, *, replace: bool) 
     return problems
 
 
-def _say_outcomes(bucket: str, outcomes: Mapping[Delivery, Outcome], files: int) -> None:
-    by_day: dict[date | None, list[Delivery]] = {}
-    for delivery in outcomes:
-        by_day.setdefault(delivery.load_date, []).append(delivery)
+def _say_outcomes(bucket: str, outcomes: Mapping[DatedFile, Outcome], files: int) -> None:
+    by_day: dict[date | None, list[DatedFile]] = {}
+    for file in outcomes:
+        by_day.setdefault(file.load_date, []).append(file)
     days = sorted(day for day in by_day if day)
     for day in days if len(days) <= _LINES else []:
         counts = Counter(outcomes[each] for each in by_day[day])
@@ -117,14 +117,14 @@ def _counted(counts: Mapping[Outcome, int]) -> str:
     return ", ".join(f"{outcome} {counts[outcome]}" for outcome in _OUTCOMES if counts.get(outcome))
 
 
-def _say_left_out(deliveries: Deliveries) -> None:
-    if deliveries.unknown:
-        names = [str(path) for path in deliveries.unknown[:_NAMED]]
-        more = ", ..." if len(deliveries.unknown) > _NAMED else ""
-        count = f"{len(deliveries.unknown)} file{'s' * (len(deliveries.unknown) != 1)}"
+def _say_left_out(dated: DatedFiles) -> None:
+    if dated.unknown:
+        names = [str(path) for path in dated.unknown[:_NAMED]]
+        more = ", ..." if len(dated.unknown) > _NAMED else ""
+        count = f"{len(dated.unknown)} file{'s' * (len(dated.unknown) != 1)}"
         why = "they belong to no source of the pipeline or have no load_date in their path"
         say(styled("not landed", "yellow"), f" {count}, since {why}: {', '.join(names)}{more}")
-    for problem in list(deliveries.refused.values())[:_LINES]:
+    for problem in list(dated.refused.values())[:_LINES]:
         say(styled("left out", "yellow"), f" {problem}")
-    if len(deliveries.refused) > _LINES:
-        say(styled("left out", "yellow"), f" {len(deliveries.refused) - _LINES} more load_dates.")
+    if len(dated.refused) > _LINES:
+        say(styled("left out", "yellow"), f" {len(dated.refused) - _LINES} more load_dates.")

@@ -68,10 +68,15 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
         if schema.pending(connection):
             return
         found = manifests.of_published(connection, [table.relation for table in pipeline.object_tables])
+    references = {t.relation.table: t.source.object for t in pipeline.object_tables if t.source.key.is_reference}
+    replaced: set[str] = set()
     for manifest, sha256 in found:
         problem = ""
         try:
             now = store.manifest(manifest.object, manifest.load_date, manifest.key)
+            if manifest.object in references and (now is None or now.hash != manifest.hash):
+                replaced.add(manifest.object)  # an earlier state of it, which may be gone
+                continue
             if now is None or now.hash != manifest.hash:
                 what = "removed" if now is None else "replaced"
                 place = f"s3://{manifest.bucket}/{manifest.key}"
@@ -88,5 +93,11 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
         if problem:
             bad += 1
             yield broken(subject, problem)
+    for name in sorted(replaced):
+        yield advice(
+            subject,
+            f"s3://{store.bucket}/{references[name]} was overwritten since some load_dates were published from it: only "
+            "a bucket that keeps versions can give them again",
+        )
     if not bad:
         yield ok(subject, f"the {len(found)} objects of published load_dates have the bytes that were read")

@@ -9,6 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kpi_assets.doctor.finding import Finding, clock, errors_as_findings, ok
+from kpi_assets.model.object_key import ObjectKey
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
 from kpi_assets.sources.refusals import explained
@@ -51,9 +52,13 @@ def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator
 
 def _prefix(pipeline: Pipeline) -> str:
     """Return the folders that the keys of all objects of a pipeline have in common."""
-    folders = [table.source.object.split("/")[:-1] for table in pipeline.object_tables]
-    levels = takewhile(lambda names: len(set(names)) == 1 and "{" not in names[0], zip(*folders, strict=False))
+    folders = [_text_before_date(table.source.key).split("/")[:-1] for table in pipeline.object_tables]
+    levels = takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))
     return "".join(f"{names[0]}/" for names in levels)
+
+
+def _text_before_date(key: ObjectKey) -> str:
+    return "".join(token.text for token in takewhile(lambda token: token.kind == "text", key.tokens))
 
 
 def _clock(subject: str, answer: Any) -> Iterator[Finding]:

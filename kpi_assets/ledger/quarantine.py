@@ -18,7 +18,6 @@ def record(
     run_id: str,
     table: str,
     load_date: date,
-    object_key: str,
 ) -> None:
     """Insert a row for each bad record, cut to an excerpt; the whole record is in the object on S3."""
     with (
@@ -30,4 +29,5 @@ def record(
     ):
         for row in bad:
             text, value, reason = cut(row.record, RECORD), row.value and cut(row.value), cut(row.reason)
-            copy.write_row((build_id, run_id, table, load_date, object_key, row.line, text, row.column, value, reason))
+            place = row.object_key, row.line
+            copy.write_row((build_id, run_id, table, load_date, *place, text, row.column, value, reason))

@@ -15,6 +15,7 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.inputs import Inputs
 from kpi_assets.model.checks.base import AuditFacts
+from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.results import SAMPLES
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.audit import Audit, audit
@@ -55,14 +56,23 @@ def audit_candidate(
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,
         quarantine_samples=[
-            {"line": bad.line, "column": bad.column, "value": bad.value, "reason": bad.reason}
+            {
+                **({"object": bad.object_key} if table.has_object and table.source.key.is_pattern else {}),
+                "line": bad.line,
+                "column": bad.column,
+                "value": bad.value,
+                "reason": bad.reason,
+            }
             for bad in filled.quarantined[:SAMPLES]
         ],
         unreadable=filled.unreadable,
+        is_without_object=filled.manifest_hash == NO_OBJECT,
         grain_is_proven=filled.grain_is_proven,
         looked_up=lookup.answers(),
         window=inputs.window,
-        substitutes=candidates.cast_to_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
+        substitutes=candidates.cast_to_declared(
+            connection, [context.pipeline.tables[read] for read in table.reads], inputs.unread
+        ),
     )
     return audit(connection, candidate.name, table.types, table.checks, facts)
 
@@ -90,5 +100,4 @@ def record(
                 run_id=context.run_id,
                 table=table,
                 load_date=load_date,
-                object_key=candidate.table.object_key(load_date),
             )

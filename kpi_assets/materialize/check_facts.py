@@ -47,6 +47,8 @@ class FactLookup:
                 self.connection, self.table.relation, self.load_date, every=need.every, count=need.count
             )
         if isinstance(need, SameBytes):
+            if self.table.source.key.is_reference:  # it has the same bytes until it is overwritten
+                return []
             name = self.table.relation.table
             return manifests.same_bytes(self.connection, name, self.load_date, self.manifest_hash)
         return self._dense_key_range(need)

@@ -8,21 +8,24 @@ the candidate is published (audit.py, build.py).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import manifests
+from kpi_assets.ledger import manifests, run_states
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.parallel import write_slices
 from kpi_assets.materialize.verify_object import asset_name
-from kpi_assets.model.records import Record
+from kpi_assets.model.manifest import NO_OBJECT, Manifest
+from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.slices import KEY_TYPES, slices_at
+from kpi_assets.sources.deliveries import is_there
 from kpi_assets.sources.formats import format_of
 from kpi_assets.sources.formats.base import (
     CopyStream,
@@ -61,6 +64,10 @@ class StoppedEarlyError(Exception):
     """COPY ended without an error but loaded fewer rows than records were counted."""
 
 
+class _UnreadableObjectError(Exception):
+    """An object cannot be read to its end. The message is a sentence that names it."""
+
+
 @dataclass(frozen=True)
 class _Task:
     """The loading of the objects of a load_date into one candidate: what every loader needs."""
@@ -69,13 +76,17 @@ class _Task:
     connection: Connection[Any]
     candidate: Candidate
     objects: Sequence[OpenObject]
-    manifest_hash: str  # of all objects
+    manifest: Manifest  # of all objects
     watch: Stopwatch
 
     @property
     def size_bytes(self) -> int:
         """The bytes of all objects."""
-        return sum(each.manifest.size_bytes for each in self.objects)
+        return self.manifest.size_bytes
+
+    def bytes_before(self, opened: OpenObject) -> int:
+        """The bytes of the objects before one of them."""
+        return sum(each.manifest.size_bytes for each in self.objects[: self.objects.index(opened)])
 
     def report(self, phase: str, done: float) -> None:
         """Report the progress, as the share of the objects that was read."""
@@ -83,35 +94,67 @@ class _Task:
 
     def record_content(self, opened: OpenObject, records: int) -> None:
         """Record the number of records and the SHA-256 of an object. Raises LakeError if other bytes were read."""
-        manifests.record_content(self.connection, opened.manifest, rows=records, sha256=opened.bytes.sha256())
+        sha256 = opened.bytes.sha256()
+        manifests.record_content(self.connection, self.manifest, opened.manifest, rows=records, sha256=sha256)
+
+    def record_sum(self) -> None:
+        """Record the number of records and the SHA-256 of several objects together, after those of each."""
+        if self.manifest.parts:
+            manifests.record_sum(self.connection, self.manifest)
 
     def result_of_copy(self, records: int, *, grain_is_proven: bool) -> FillResult:
         """Return the result of COPYs that loaded every record."""
-        return FillResult(Counts(records, records, 0), self.manifest_hash, [], grain_is_proven)
+        return FillResult(Counts(records, records, 0), self.manifest.hash, [], grain_is_proven)
 
 
 def load_object(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> FillResult:
-    """Fill the candidate from its S3 object. Raises UpstreamError if the object has not been verified."""
+    """Fill the candidate from its S3 object; without rows if the object is optional and not there.
+
+    Raises UpstreamError if the object has not been verified.
+    """
     table, load_date = candidate.table, candidate.load_date
     manifest = manifests.latest(connection, table.relation.table, load_date)
+    if table.source.optional and _is_absent(context, connection, candidate, manifest):
+        return _load_nothing(context, connection, candidate, watch, manifest_hash=NO_OBJECT)
     if manifest is None:
         raise UpstreamError(
             f"{table.relation} of {load_date} cannot be built: its object has not been verified; "
             f"materialize {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
         )
-    with format_of(table).open(context.store, manifest, table, load_date) as opened:
-        task = _Task(context, connection, candidate, [opened], manifest.hash, watch)
+    with ExitStack() as stack:
+        objects: list[OpenObject] = []
+        task = _Task(context, connection, candidate, objects, manifest, watch)
         try:
-            # An object that does not begin as declared may have other columns: none of its records is read.
-            if opened.problem:
-                raise UnreadableError(opened.problem)
-            opened.prepare(lambda done: context.on_progress("reading", done, manifest.size_bytes))
-            watch.lap("read")
+            for each in manifest.objects:
+                objects.append(stack.enter_context(format_of(table).open(context.store, each, table, load_date)))
+                _prepare(task, objects[-1])
             return _load(task)
-        except UnreadableError as error:
-            return _load_nothing(task, f"s3://{manifest.bucket}/{manifest.key}: {error}")
+        except _UnreadableObjectError as error:
+            return _load_nothing(
+                context, connection, candidate, watch, manifest_hash=manifest.hash, unreadable=str(error)
+            )
+
+
+def _prepare(task: _Task, opened: OpenObject) -> None:
+    """Prepare an object to be read. Raises _UnreadableObjectError."""
+    with _naming(opened):
+        # An object that does not begin as declared may have other columns: none of its records is read.
+        if opened.problem:
+            raise UnreadableError(opened.problem)
+        before = task.bytes_before(opened)
+        opened.prepare(lambda done: task.context.on_progress("reading", before + done, task.size_bytes))
+    task.watch.lap("read")
+
+
+@contextmanager
+def _naming(opened: OpenObject) -> Iterator[None]:
+    """Add the address of an object to the reason why it cannot be read."""
+    try:
+        yield
+    except UnreadableError as error:
+        raise _UnreadableObjectError(f"{opened.manifest.url}: {error}") from error
 
 
 def _load(task: _Task) -> FillResult:
@@ -126,13 +169,31 @@ def _load(task: _Task) -> FillResult:
     return _load_by_record(task)
 
 
-def _load_nothing(task: _Task, unreadable: str) -> FillResult:
-    """Create the candidate without rows, and return why the objects cannot be read."""
-    with task.connection.transaction():
-        candidates.create_empty(task.connection, task.candidate)
-        candidates.add_partition_check(task.connection, task.candidate)
-        proven = analyze_and_index(task.context, task.connection, task.candidate, task.watch)
-    return FillResult(Counts(0, 0, 0), task.manifest_hash, [], proven, unreadable)
+def _is_absent(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest | None
+) -> bool:
+    """Whether there is no object; one that lands after the run has verified that there is none counts the next time."""
+    table, load_date = candidate.table, candidate.load_date
+    statuses = run_states.of_run_by_load_date(connection, context.run_id) if manifest is None else {}
+    return statuses.get(load_date, {}).get(asset_name(table)) == "success" or not is_there(
+        context.store, table, load_date
+    )
+
+
+def _load_nothing(
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    watch: Stopwatch,
+    *,
+    manifest_hash: str,
+    unreadable: str = "",
+) -> FillResult:
+    """Create the candidate without rows; `unreadable` is why the objects cannot be read, empty if there are none."""
+    with connection.transaction():
+        _create(connection, candidate)
+        proven = analyze_and_index(context, connection, candidate, watch)
+    return FillResult(Counts(0, 0, 0), manifest_hash, [], proven, unreadable)
 
 
 def _copy_loaders(objects: Sequence[OpenObject]) -> Iterator[Callable[[_Task], Outcome]]:
@@ -186,7 +247,8 @@ def _copy_parts(task: _Task, opened: OpenObject, cuts: Sequence[Cut]) -> FillRes
             task.report("copying", sum(done) / opened.size)
 
         _create(session, part)
-        records = _copy(session, part, stream, on_block)
+        with _naming(opened):
+            records = _copy(session, part, stream, on_block)
         laps.lap("copy", read=stream.waited)
         return records, analyze_and_index(context, session, part, laps)
 
@@ -206,6 +268,7 @@ def _copy_whole(task: _Task, mode: int) -> Outcome:
         with task.connection.transaction():
             _create(task.connection, task.candidate)
             records = sum(_copy_object(task, opened, mode) for opened in task.objects)
+            task.record_sum()
             proven = analyze_and_index(task.context, task.connection, task.candidate, task.watch)
         return task.result_of_copy(records, grain_is_proven=proven)
 
@@ -214,14 +277,15 @@ def _copy_whole(task: _Task, mode: int) -> Outcome:
 
 def _copy_object(task: _Task, opened: OpenObject, mode: int) -> int:
     """Load one object with one COPY, and return the number of records."""
-    before = sum(each.manifest.size_bytes for each in task.objects[: task.objects.index(opened)])
+    before = task.bytes_before(opened)
     stream = opened.copy_modes[mode].stream(0, opened.size)
 
     def on_block() -> None:
         read = opened.manifest.size_bytes * stream.done / max(opened.size, 1)
         task.report("copying", (before + read) / task.size_bytes)
 
-    records = _copy(task.connection, task.candidate, stream, on_block)
+    with _naming(opened):
+        records = _copy(task.connection, task.candidate, stream, on_block)
     task.watch.lap("copy", read=stream.waited)
     task.record_content(opened, records)
     return records
@@ -250,13 +314,14 @@ def _load_by_record(task: _Task) -> FillResult:
     context, connection, candidate = task.context, task.connection, task.candidate
     has_modes = any(each.copy_modes for each in task.objects)
     task.report("separating unreadable records" if has_modes else "reading record by record", 0)
-    counts = dict.fromkeys(range(len(task.objects)), 0)
+    counts = [0] * len(task.objects)
 
     def count_records() -> Iterator[Record]:
         for number, opened in enumerate(task.objects):
-            for record in opened.records():
-                counts[number] += 1
-                yield record
+            with _naming(opened):
+                for record in opened.records():
+                    counts[number] += 1
+                    yield replace(record, line=_place(number, record.line)) if number else record
 
     with connection.transaction():
         _create(connection, candidate)
@@ -265,6 +330,20 @@ def _load_by_record(task: _Task) -> FillResult:
         proven = analyze_and_index(context, connection, candidate, task.watch)
         for number, opened in enumerate(task.objects):
             task.record_content(opened, counts[number])
-    return FillResult(
-        Counts(sum(counts.values()), result.loaded, result.bad), task.manifest_hash, result.samples, proven
-    )
+        task.record_sum()
+    samples = [_in_its_object(task, bad) for bad in result.samples]
+    return FillResult(Counts(sum(counts), result.loaded, result.bad), task.manifest.hash, samples, proven)
+
+
+# The number of an object and the line of a record in one number, so that no two records of a load_date share it.
+_LINES = 1 << 40
+
+
+def _place(number: int, line: int) -> int:
+    return number * _LINES + line
+
+
+def _in_its_object(task: _Task, bad: BadRecord) -> BadRecord:
+    """Return a bad record with the line in its own object, and the key of that object."""
+    number, line = divmod(bad.line, _LINES)
+    return replace(bad, line=line, object_key=task.objects[number].manifest.key)

@@ -1,11 +1,16 @@
-"""Verifies an S3 object: it exists, is not empty, begins with the declared header, and was not cut off.
+"""Verifies the S3 objects of a load_date: they exist, are not empty, begin as declared, and were not cut off.
+
+Mostly it is one object. Of several, each is verified, and a message names those that are not as they should be.
 
 Belongs here: the checks that need only S3's metadata and a few bytes. Not here: the checks that need the whole object
 (load.py, audit.py).
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime, timezone
 from typing import Any
 
 import psycopg
@@ -17,15 +22,20 @@ from kpi_assets.model.checks.base import Check
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
+from kpi_assets.sources import reference
+from kpi_assets.sources.deliveries import AT_ONCE, find_several, too_many
 from kpi_assets.sources.formats import format_of
-from kpi_assets.sources.formats.base import OpenObject
+
+NAMED = 3  # objects that one message names
 
 
 def checks(table: Table) -> list[Check]:
     """Return the checks of a raw table's object, in the order in which they are made."""
+    is_pattern = table.source.key.is_pattern
     found = [
-        Check("exists", "The object lies on S3 under its key."),
-        Check("not_empty", "It has bytes."),
+        Check("exists", "The object lies on S3 under its key." if not is_pattern else "All its objects lie on S3."),
+        *([Check("objects", "Each object is of this load_date alone, and there are not too many.")] * is_pattern),
+        Check("not_empty", "It has bytes." if not is_pattern else "Each has bytes."),
         Check("header", table.format.start_check),
     ]
     if _checks_last_record(table):
@@ -46,7 +56,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     LakeError, and writes it to the run log, if S3 cannot be used; raises UsageError for a load_date that may not be
     built.
     """
-    context.pipeline.check_load_date(load_date)
+    context.pipeline.check_due(table, load_date)
     with context.session(table, f"{context.run_id[:8]} {asset_name(table)}") as connection:
         row_id = runs.open_row(
             connection,
@@ -65,43 +75,107 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
                     connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=run_log_message(error)
                 )
             raise
-    context.on_progress("missing" if outcome.manifest is None else "held" if outcome.held else "verified", 0, 0)
+    context.on_progress("missing" if outcome.is_missing else "held" if outcome.held else "verified", 0, 0)
     return outcome
 
 
 def _inspect(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
     """Make the checks in order, until one fails after which the next makes no sense."""
-    key = table.object_key(load_date)
-    manifest = context.store.manifest(table.relation.table, load_date, key)
-    found = [_result("exists", f"s3://{context.store.bucket}/{key} is not there" if manifest is None else "")]
-    if manifest is not None:
-        found.append(_result("not_empty", "" if manifest.size_bytes else f"{_url(manifest)} has 0 bytes"))
-    if manifest is not None and manifest.size_bytes:
-        with format_of(table).open(context.store, manifest, table, load_date) as opened:
-            problem = opened.problem
-            found.append(_result("header", f"{_url(manifest)}: {problem}" if problem else ""))
-            if not problem and _checks_last_record(table):
-                found.append(_ends_with_line_end(connection, table, opened))
-    return ObjectOutcome(manifest, found)
+    found, manifest = _find(context, connection, table, load_date)
+    if manifest is None:
+        return ObjectOutcome(None, [found])
+    results = [found]
+    if table.source.key.is_pattern:
+        results.append(_result("objects", _misplaced(table, manifest)))
+    empty = (each for each in manifest.objects if not each.size_bytes)
+    results.append(_result("not_empty", _some(f"{each.url} has 0 bytes" for each in empty)))
+    if not any(result.blocks_publish for result in results):
+        results += _inspect_starts(context, connection, table, manifest)
+    return ObjectOutcome(manifest, results)
 
 
-def _ends_with_line_end(connection: Connection[Any], table: Table, opened: OpenObject) -> CheckResult:
-    """Check that the object ends with a line end.
+def _find(
+    context: BuildContext, connection: Connection[Any], table: Table, load_date: date
+) -> tuple[CheckResult, Manifest | None]:
+    """Return the check that the objects of a load_date are there, and their state: None if nothing can be read."""
+    store, key, name = context.store, table.object_key(load_date), table.relation.table
+    manifest, problem = None, f"s3://{store.bucket}/{key} is not there"
+    if table.source.key.is_pattern:
+        several = find_several(store, table, load_date, datetime.now(timezone.utc))
+        manifest, problem = several.manifest, several.lacks
+        is_absent = several.is_absent
+    else:
+        manifest = store.manifest(name, load_date, key)
+        is_absent = manifest is None
+    if table.source.key.is_reference:
+        known = manifests.states(connection, name, store.bucket, key)
+        state = reference.state_of(known, manifest, load_date)
+        if state is not None:
+            state, is_absent = reference.exists(store, state, manifest), False
+            manifest, problem = (None, state.gone) if state.gone else (state.manifest, "")
+    if is_absent and table.source.optional:
+        return replace(_result("exists", ""), message=f"{problem}: it is optional"), None
+    return _result("exists", "" if manifest else problem), manifest
+
+
+def _misplaced(table: Table, manifest: Manifest) -> str:
+    """Return what is wrong with the number of objects, or with an object that other load_dates have too."""
+    key = table.source.key
+    of_several = ((each, key.load_dates(each.key)) for each in manifest.parts)
+    problems = (
+        f"{each.url} belongs to {' and '.join(map(str, days))}, since its key has both dates: take it away, or write "
+        "source.object so that the date has one place"
+        for each, days in of_several
+        if len(days) > 1
+    )
+    return _some(problems) or too_many(table.source, len(manifest.parts))
+
+
+def _inspect_starts(
+    context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest
+) -> Iterator[CheckResult]:
+    """Yield the results of the checks that need some bytes of each object."""
+
+    def inspect(each: Manifest) -> tuple[str, bool]:
+        with format_of(table).open(context.store, each, table, manifest.load_date) as opened:
+            problem = f"{each.url}: {opened.problem}" if opened.problem else ""
+            return problem, not problem and _checks_last_record(table) and opened.may_be_cut_off()
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inspect") as pool:
+        inspected = list(pool.map(inspect, manifest.objects))
+    yield _result("header", _some(problem for problem, _ in inspected if problem))
+    if _checks_last_record(table) and not any(problem for problem, _ in inspected):
+        cut_off = [each for each, (_, is_cut_off) in zip(manifest.objects, inspected, strict=True) if is_cut_off]
+        yield _ends_with_line_end(connection, table, manifest, cut_off)
+
+
+def _ends_with_line_end(
+    connection: Connection[Any], table: Table, manifest: Manifest, cut_off: Sequence[Manifest]
+) -> CheckResult:
+    """Check that each object ends with a line end.
 
     Some programs write no line end after the last record. If the object is also smaller than the previous load_date's,
     its upload was probably cut off, and the check blocks the build whatever the header says.
     """
-    blocking, problem, manifest = table.source.ends_with_line_end == "hold", "", opened.manifest
-    if opened.may_be_cut_off():
-        problem = f"{_url(manifest)} ends without a line end: its last record may be cut off"
+    blocking = table.source.ends_with_line_end == "hold"
+    problem = _some(f"{each.url} ends without a line end: its last record may be cut off" for each in cut_off)
+    if problem:
         earlier = manifests.before(connection, manifest.object, manifest.load_date)
         if earlier and manifest.size_bytes < earlier.size_bytes:
             blocking = True
+            has = "the objects have" if manifest.parts else "it has"
             problem += (
-                f", and it has fewer bytes than that of {earlier.load_date} "
+                f", and {has} fewer bytes than that of {earlier.load_date} "
                 f"({manifest.size_bytes} after {earlier.size_bytes})"
             )
     return _result("ends_with_line_end", problem, blocking=blocking)
+
+
+def _some(problems: Iterable[str]) -> str:
+    """Join the first few problems, and say how many more there are."""
+    found = list(problems)
+    more = f"; and {len(found) - NAMED} more objects" if len(found) > NAMED else ""
+    return "; ".join(found[:NAMED]) + more
 
 
 def _record(
@@ -123,15 +197,11 @@ def _record(
         load_date=load_date,
         subject="object",
     )
-    status: runs.Status = "missing" if outcome.manifest is None else "held" if outcome.held else "success"
+    status: runs.Status = "missing" if outcome.is_missing else "held" if outcome.held else "success"
     problems = "; ".join(result.message for result in outcome.results if result.blocks_publish)
     if outcome.held and outcome.manifest is not None:
         holds.record(connection, row_id, manifest_hash=outcome.manifest.hash, code_version=table.object_version)
     runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)
-
-
-def _url(manifest: Manifest) -> str:
-    return f"s3://{manifest.bucket}/{manifest.key}"
 
 
 def _checks_last_record(table: Table) -> bool:

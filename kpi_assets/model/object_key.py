@@ -146,7 +146,7 @@ class ObjectKey:
     def listing(self, first: date, last: date) -> Listing:
         """Return what must be listed to see every object of the load_dates from `first` to `last`."""
         head = self.sorted_head
-        if first == last:
+        if first == last and not _tells_day([token.text for token in head if token.kind == "date"]):
             head = tuple(takewhile(lambda token: token.kind != "wildcard", self.tokens))
         start, end = _filled(head, first), _filled(head, last)
         if start > end:  # two-digit years of two centuries

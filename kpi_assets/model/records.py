@@ -26,3 +26,4 @@ class BadRecord:
     column: str | None
     value: str | None
     reason: str
+    object_key: str = ""  # of its object

@@ -3,21 +3,25 @@
 Belongs here: reading S3 and Postgres for the same load_dates. Not here: the decision (classify.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import history
+from kpi_assets.ledger import history, manifests
 from kpi_assets.ledger.history import LoadDateHistory, Lookback
-from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.plan.classify import Classifier
+from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.plan.classify import NOTHING_NEAR, Classifier
 from kpi_assets.plan.status import LoadDateStatus
-from kpi_assets.sources.listing import landed
+from kpi_assets.sources.deliveries import Delivery, near
+from kpi_assets.sources.listing import Landed, landed
+from kpi_assets.sources.reference import state_of
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import one_snapshot
 from kpi_assets.warehouse.content import find_lost
+
+NEAR_DAYS = 3  # load_dates for which the keys beside a pattern that matches none are looked for: a request for each
 
 
 def collect(
@@ -25,7 +29,8 @@ def collect(
 ) -> Iterator[list[LoadDateStatus]]:
     """Yield the statuses of the load_dates from `first` to `last` in order, one list for each calendar year.
 
-    Only one year is in memory at a time. Raises LakeError and psycopg.Error.
+    A day on which nothing is due has no status, and a year without a status no list. Only one year is in memory at a
+    time. Raises LakeError and psycopg.Error.
     """
     classifier, at = Classifier(pipeline), now or datetime.now(timezone.utc)
     versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
@@ -35,6 +40,9 @@ def collect(
         for table in pipeline.tables.values()
         if table.header.lookback
     ]
+
+    windows = sorted({read for table in pipeline.tables.values() for read in pipeline.window_inputs_of(table)})
+    longest = timedelta(days=max((each.load_dates for each in lookbacks), default=0))
 
     def history_of(start: date, end: date) -> dict[date, LoadDateHistory]:
         # In one snapshot, because a publish between two queries would be known to one of them only. The rows of tables
@@ -49,8 +57,11 @@ def collect(
                 ignored=[pipeline.recheck_job],
                 lookbacks=lookbacks,
                 start=pipeline.config.start_date,
+                undue=pipeline.undue_between(start - longest, end, windows) if windows else (),
             )
 
+    references = [table for table in pipeline.object_tables if table.source.key.is_reference]
+    dated = [table for table in pipeline.object_tables if not table.source.key.is_reference]
     for year in range(first.year, last.year + 1) if first <= last else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
         # Postgres is read before S3, so that an object that changes in between counts as changed.
@@ -60,15 +71,55 @@ def collect(
             stored = {day: past.stored for day, past in history_of(start, end).items()}
             for day, past in known.items():
                 past.lost = [name for name in past.lost if name in stored.get(day, ())]
-        there = landed(store, pipeline.object_tables, start, end)
-        days = (start + timedelta(days=n) for n in range((end - start).days + 1))
-        yield [classifier.status(day, there.get(day, {}), known.get(day, LoadDateHistory()), at) for day in days]
+        days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
+        there = landed(store, dated, start, end, at)
+        beside = _near(store, dated, there)
+        for table in references:
+            _add_reference(store, connection, table, there, days)
+        due = [day for day in days if pipeline.is_due(day)]
+        if due:
+            yield [
+                classifier.status(
+                    *(day, there.get(day, {}), known.get(day, LoadDateHistory()), at),
+                    near=beside.get(day, NOTHING_NEAR),
+                )
+                for day in due
+            ]
+
+
+def _add_reference(
+    store: Store, connection: Connection[Any], table: Table, there: Landed, days: Sequence[date]
+) -> None:
+    """Add the state of a reference object that belongs to each load_date."""
+    name, key = table.relation.table, table.source.object
+    known = manifests.states(connection, name, store.bucket, key)
+    present = store.manifest(name, date.min, key)
+    for day in days:
+        if state := state_of(known, present, day):
+            found = state.manifest
+            delivery = Delivery(found.key, found.size_bytes, found.etag, found.last_modified, gone=state.gone)
+            there.setdefault(day, {})[name] = delivery
+
+
+def _near(store: Store, tables: Sequence[Table], there: Landed) -> dict[date, dict[str, str]]:
+    """Return which keys are like a pattern that matches none, for the latest load_dates of which others landed."""
+    patterns = [table for table in tables if table.source.key.is_pattern]
+    lacking = [day for day in sorted(there) if any(table.relation.table not in there[day] for table in patterns)]
+    return {
+        day: {
+            table.relation.table: words
+            for table in patterns
+            if table.relation.table not in there[day] and (words := near(store, table.object_key(day)))
+        }
+        for day in lacking[-NEAR_DAYS:]
+    }
 
 
 def _add_lost(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, LoadDateHistory]) -> bool:
     """Add the tables whose rows are gone from the database although the ledger calls them published; whether any is."""
     for relation, table in pipeline.tables.items():
-        wanted = [day for day, past in known.items() if str(relation) in past.stored]
+        of_table = (day for day, past in known.items() if str(relation) in past.stored)
+        wanted = [day for day in of_table if pipeline.is_table_due(table, day)]
         for day in find_lost(connection, table, wanted) if wanted else ():
             known[day].lost.append(str(relation))
     return any(past.lost for past in known.values())

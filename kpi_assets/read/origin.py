@@ -59,25 +59,33 @@ def find_origins(
 
     Raises LakeError if S3 cannot be used.
     """
-    nothing: list[Origin | None] = [None] * len(grains)
+    origins: list[Origin | None] = [None] * len(grains)
     manifest = manifests.of_publish(connection, table.relation.table, publish.load_date, publish.manifest_hash)
     if manifest is None:
-        return Origins(nothing, "the ledger does not have the object that it was loaded from")
-    url = f"s3://{manifest.bucket}/{manifest.key}"
-    try:
-        with watch(url, manifest.size_bytes) as on_bytes:
-            found = _search(connection, store, table, manifest, grains, on_bytes)
-    except LakeError:
-        now = store.manifest(manifest.object, manifest.load_date, manifest.key)
-        if now is not None and now.hash == manifest.hash:
-            raise
-        what = "was replaced" if now else "is not there any more"
-        return Origins(nothing, f"{url} {what} since it was loaded, so the records of its rows cannot be shown")
-    except UnreadableError as error:
-        return Origins(nothing, f"{url} cannot be read: {error}")
-    origins = [Origin(url, found[n].line, found[n].text) if n in found else None for n in range(len(grains))]
-    lacking = origins.count(None)
-    return Origins(origins, f"{lacking} of its rows were not found in {url}" if lacking else "")
+        return Origins(origins, "the ledger does not have the object that it was loaded from")
+    problems: list[str] = []
+    for part in manifest.objects:
+        lacking = [number for number, origin in enumerate(origins) if origin is None]
+        if not lacking:
+            break
+        wanted = [grains[number] for number in lacking]
+        try:
+            with watch(part.url, part.size_bytes) as on_bytes:
+                found = _search(connection, store, table, part, wanted, on_bytes)
+        except LakeError:
+            now = store.manifest(part.object, part.load_date, part.key)
+            if now is not None and now.hash == part.hash:
+                raise
+            what = "was replaced" if now else "is not there any more"
+            problems.append(f"{part.url} {what} since it was loaded, so the records of its rows cannot be shown")
+        except UnreadableError as error:
+            problems.append(f"{part.url} cannot be read: {error}")
+        else:
+            for number, record in found.items():
+                origins[lacking[number]] = Origin(part.url, record.line, record.text)
+    if None in origins and not problems:
+        problems = [f"{origins.count(None)} of its rows were not found in {manifest.url}"]
+    return Origins(origins, "; ".join(problems))
 
 
 def _search(

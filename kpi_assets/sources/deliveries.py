@@ -1,264 +1,155 @@
-"""Deliveries: the files of many load_dates in one folder, each with the key under which it is landed.
+"""Deliveries: the objects of one source and load_date together, and whether all of them are there.
 
-The load_date of a file is the part of its path that the source's key names, or else the date in its path:
-
-    2025-06-01/visits.csv        visits_2025-06-01.csv        Sales 20250601.CSV        2025_06_01.csv
-    2025/06/01/visits.csv        year=2025/month=6/day=1/visits.csv
-
-It belongs to the source
-
-1. whose key ends as its path does, from the first folder on;
-2. or whose table one of its folders is called by;
-3. or whose key has the same file name, without the dates;
-4. or to the only source of the pipeline, if the extension is the same.
-
-Belongs here: which file is landed under which key. Not here: the files of one load_date that is known (landing.py).
+Belongs here: the several objects of a pattern, and what lacks. Not here: finding those of many load_dates in listings
+(listing.py), and a reference object (reference.py).
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path, PurePosixPath
+from datetime import date, datetime, timedelta, timezone
+from difflib import get_close_matches
+from functools import partial
+from itertools import islice
 
-from kpi_assets.errors import UsageError
-from kpi_assets.model.object_key import ObjectKey
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.manifest import Manifest, etag_of_parts
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.source import Source
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Entry, Store
 
-NAMED = 3  # files that a sentence names
-_DATES = [
-    re.compile(r"(?<![0-9])(?P<y>[0-9]{4})(?P<s>[-_]?)(?P<m>[0-9]{2})(?P=s)(?P<d>[0-9]{2})(?![0-9])"),
-    re.compile(r"(?<![^/])(?P<y>[0-9]{4})/(?P<m>[0-9]{2})/(?P<d>[0-9]{2})(?=[/.])"),
-    re.compile(r"(?<![^/])year=(?P<y>[0-9]{4})/month=(?P<m>[0-9]{1,2})/day=(?P<d>[0-9]{1,2})(?![0-9])"),
-]
-_BETWEEN = " -_."  # what stands between the date and the rest of a file name
+AT_ONCE = 5  # requests at the same time
+NEAR = 3  # keys that are named beside a pattern that matches none
+_PAGE = 1000  # keys that one request lists
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Delivery:
-    """A file, and the object that it is landed as; without a load_date for a reference object.
+    """What lies on S3 of one source for one load_date: one object, or several as if they were one."""
 
-    `is_marker` says that it is no data, but tells that all objects of its load_date are there.
-    """
+    key: str  # of several objects, the pattern
+    size_bytes: int
+    etag: str
+    last_modified: datetime  # of several objects, of the newest
+    lacks: str = ""  # what lacks before the load_date is complete, as the end of "Its object … "
+    gone: str = ""  # why a reference object cannot be read in the state that belongs to the load_date: one sentence
 
-    path: Path
-    size: int
-    table: Table
-    load_date: date | None
-    key: str
-    is_marker: bool = False
+
+def of_entry(entry: Entry) -> Delivery:
+    """Return the delivery that is one object."""
+    return Delivery(entry.key, entry.size_bytes, entry.etag, entry.last_modified)
+
+
+def of_entries(
+    source: Source, load_date: date, entries: Sequence[Entry], *, has_marker: bool, now: datetime
+) -> Delivery:
+    """Return the delivery of a pattern with these objects, of which there is at least one."""
+    newest = max(entry.last_modified for entry in entries)
+    return Delivery(
+        source.key.key(load_date),
+        sum(entry.size_bytes for entry in entries),
+        etag_of_parts(sorted(entries, key=lambda entry: entry.key)),
+        newest,
+        lacking(source, load_date, len(entries), newest, has_marker=has_marker, now=now),
+    )
+
+
+def lacking(source: Source, load_date: date, count: int, newest: datetime, *, has_marker: bool, now: datetime) -> str:
+    """Return what lacks of `count` objects before the load_date is complete, in a few words; empty if nothing does."""
+    complete, pattern = source.complete, source.key.key(load_date)
+    if complete is None:
+        return ""
+    if complete.objects and count < complete.objects:
+        return f"{count} of the {complete.objects} objects of {pattern} have landed"
+    if complete.marker_key and not has_marker:
+        return f"{_counted(count)} of {pattern} landed, and their marker {complete.marker_key.key(load_date)} has not"
+    if complete.settled_minutes:
+        settled = newest + timedelta(minutes=complete.settled_minutes)
+        if now < settled:
+            at = f"{settled.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+            return f"{_counted(count)} of {pattern} landed, and are complete at {at} if none is added until then"
+    return ""
+
+
+def too_many(source: Source, count: int) -> str:
+    """Return what is wrong with more objects than a load_date should have; empty if there are not more."""
+    wanted = source.complete.objects if source.complete else None
+    if wanted is None or count <= wanted:
+        return ""
+    return f"{count} objects match it, and complete.objects is {wanted}: remove what is no part of it, or correct that"
+
+
+def _counted(count: int) -> str:
+    return "1 object" if count == 1 else f"{count} objects"
 
 
 @dataclass(frozen=True)
-class Deliveries:
-    """The files of a folder that are landed, by load_date, and what is left out.
+class Several:
+    """The objects of a pattern and load_date: their manifest, or what lacks."""
 
-    `unknown` are the files that belong to no source or have no load_date; `refused` the load_dates that the pipeline
-    does not have, each with a sentence.
-    """
-
-    files: Sequence[Delivery]
-    unknown: Sequence[Path]
-    refused: Mapping[date, str]
-
-    @property
-    def load_dates(self) -> list[date]:
-        """The load_dates that are landed."""
-        return sorted({each.load_date for each in self.files if each.load_date})
+    manifest: Manifest | None
+    lacks: str = ""
+    is_absent: bool = False  # whether there is none
 
 
-@dataclass(frozen=True)
-class _Target:
-    """The key of a source, or of the marker of a source."""
-
-    table: Table
-    key: ObjectKey
-    is_marker: bool = False
-
-    @property
-    def name(self) -> str:
-        """The name of the table, for people."""
-        return str(self.table.relation)
+def is_there(store: Store, table: Table, load_date: date) -> bool:
+    """Return whether any object of the load_date lies on S3. Raises LakeError."""
+    if table.source.key.is_pattern:
+        return bool(_entries(store, table, load_date))
+    return store.manifest(table.relation.table, load_date, table.object_key(load_date)) is not None
 
 
-def find_deliveries(pipeline: Pipeline, folder: Path) -> Deliveries:
-    """Find the files of a folder and of the folders in it that belong to a source of the pipeline.
-
-    Raises UsageError if there is none, if a path has two dates, if a file may belong to two sources, and if two files
-    belong to one key: nothing can be landed before that is clear.
-    """
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise UsageError(f"The folder {folder.absolute()} {what}: name another with --from.")
-    targets = _targets(pipeline)
-    found: dict[str, Delivery] = {}
-    unknown: list[Path] = []
-    for path in sorted(_files(folder)):
-        delivery = _deliver(targets, folder, path)
-        if delivery is None:
-            unknown.append(path)
-        elif delivery.key in found:
-            raise UsageError(
-                f"Two files belong to the key {delivery.key}: {found[delivery.key].path} and {path}. Take one of them "
-                "out of the folder."
-            )
-        else:
-            found[delivery.key] = delivery
-    if not found:
-        keys = ", ".join(dict.fromkeys(target.key.text for target in targets))
-        raise UsageError(
-            f"No file below {folder} belongs to {pipeline.name} and has its load_date in its path, such as "
-            f"2025-06-01/orders.csv or orders_20250601.csv (keys: {keys}): name another folder with --from, or give "
-            "--load-date."
-        )
-    refused = _refused(pipeline, {each.load_date for each in found.values() if each.load_date})
-    files = [each for each in found.values() if each.load_date not in refused]
-    files.sort(key=lambda each: (each.is_marker, each.load_date or date.min, each.key))
-    return Deliveries(files, unknown, refused)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
-
-
-def _targets(pipeline: Pipeline) -> list[_Target]:
-    targets = []
-    for table in pipeline.object_tables:
-        targets.append(_Target(table, table.source.key))
-        marker = table.source.complete.marker_key if table.source.complete else None
-        if marker is not None and all(marker.text != each.key.text for each in targets):
-            targets.append(_Target(table, marker, is_marker=True))
-    return targets
-
-
-def _refused(pipeline: Pipeline, load_dates: set[date]) -> dict[date, str]:
-    found = {}
-    for load_date in sorted(load_dates):
-        try:
-            pipeline.check_load_date(load_date)
-        except UsageError as error:
-            found[load_date] = str(error)
+def _entries(store: Store, table: Table, load_date: date) -> list[Entry]:
+    """Return the objects of a pattern and load_date in the order of their keys, without their marker."""
+    key, marker = table.source.key, _marker(table, load_date)
+    bounds, found = key.listing(load_date, load_date), []
+    for entry in store.entries(bounds.prefix, bounds.start_after):
+        if bounds.is_over(entry.key):
+            break
+        if entry.key != marker and key.matches(entry.key, load_date):
+            found.append(entry)
     return found
 
 
-def _deliver(targets: Sequence[_Target], folder: Path, path: Path) -> Delivery | None:
-    """Return what a file is landed as; None if it belongs to no source or has no load_date."""
-    below = path.relative_to(folder).as_posix()
-    for belongs in (_has_its_path, _is_in_its_folder, _has_its_name, _has_its_extension):
-        if belongs is _has_its_extension and sum(not each.is_marker for each in targets) > 1:
-            continue
-        fitting = [target for target in targets if belongs(target, below) and _may_be(target, below)]
-        if len(fitting) > 1:
-            names = " or ".join(dict.fromkeys(target.name for target in fitting))
-            keys = ", ".join(target.key.text for target in fitting)
-            raise UsageError(
-                f"The file {path} may belong to {names} (keys: {keys}): put it into a folder with the name of its "
-                f"table, such as {fitting[0].table.relation.table}/."
-            )
-        if fitting:
-            [target] = fitting
-            load_date = None if target.key.is_reference else _load_date(target, path, below)
-            key = _key(target, below, load_date)
-            if key is None:
-                return None
-            return Delivery(path, path.stat().st_size, target.table, load_date, key, target.is_marker)
-    return None
+def _marker(table: Table, load_date: date) -> str:
+    """Return the key of the marker object; empty without one."""
+    marker = table.source.complete.marker_key if table.source.complete else None
+    return marker.key(load_date) if marker else ""
 
 
-def _may_be(target: _Target, below: str) -> bool:
-    """Whether a path has what an object of the target needs: a date, if the key has one, and the name of a pattern."""
-    return target.key.is_reference or bool(_by_form(target.key, below) or _dates(below))
+def find_several(store: Store, table: Table, load_date: date, now: datetime) -> Several:
+    """Find the objects of a source with several, in the order of their keys. Raises LakeError."""
+    entries, pattern = _entries(store, table, load_date), table.object_key(load_date)
+    if not entries:
+        none, beside = f"no object matches s3://{store.bucket}/{pattern}", near(store, pattern)
+        return Several(None, f"{none}; {beside}" if beside else none, is_absent=True)
+    name, marker = table.relation.table, _marker(table, load_date)
+    has_marker = bool(marker) and store.manifest(name, load_date, marker) is not None
+    newest = max(entry.last_modified for entry in entries)
+    if lacks := lacking(table.source, load_date, len(entries), newest, has_marker=has_marker, now=now):
+        return Several(None, f"{lacks}, in s3://{store.bucket}")
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="head") as pool:
+        parts = list(pool.map(partial(_part, store, name, load_date), entries))
+    return Several(Manifest.of_parts(pattern, parts))
 
 
-def _load_date(target: _Target, path: Path, below: str) -> date:
-    """Return the load_date in a path. Raises UsageError if there are several."""
-    by_form = _by_form(target.key, below)
-    if by_form:
-        return by_form
-    dates = sorted(_dates(below))
-    if len(dates) > 1:
-        raise UsageError(
-            f"The path {path} has several dates ({', '.join(map(str, dates))}), so its load_date is not clear: leave "
-            "only the load_date in it."
+def _part(store: Store, name: str, load_date: date, entry: Entry) -> Manifest:
+    found = store.manifest(name, load_date, entry.key)
+    if found is None:
+        raise LakeError(
+            f"s3://{store.bucket}/{entry.key} was removed just now, after it was listed: run the load_date again."
         )
-    return dates[0]
-
-
-def _key(target: _Target, below: str, load_date: date | None) -> str | None:
-    """Return the key of a file; that of a pattern has the name of the file, which must fit."""
-    key = target.key.key(load_date or date.min)
-    if not target.key.is_pattern or load_date is None:
-        return key
-    own = str(PurePosixPath(key).parent / PurePosixPath(below).name)
-    return own if target.key.matches(own, load_date) else None
-
-
-def _segments(key: ObjectKey) -> int:
-    return 1 + sum(token.text.count("/") for token in key.tokens)
-
-
-def _last(below: str, count: int) -> str:
-    return "/".join(below.split("/")[-count:])
-
-
-def _by_form(key: ObjectKey, below: str) -> date | None:
-    """Return the date where the key has it, in the longest end of a path that is written as the key is."""
-    for count in range(min(_segments(key), below.count("/") + 1), 0, -1):
-        found = key.tail(count).match(_last(below, count))
-        if found:
-            return found
-    return None
-
-
-def _dates(below: str) -> set[date]:
-    """Return the dates in a path, in one of the usual forms."""
-    found = set()
-    for pattern in _DATES:
-        for match in pattern.finditer(below):
-            try:
-                found.add(date(int(match["y"]), int(match["m"]), int(match["d"])))
-            except ValueError:  # eight digits that are no date
-                continue
     return found
 
 
-def _has_its_path(target: _Target, below: str) -> bool:
-    """Whether the key ends as the path does, or the path as the key does."""
-    count = min(_segments(target.key), below.count("/") + 1)
-    return target.key.tail(count).has_form_of(_last(below, count))
-
-
-def _is_in_its_folder(target: _Target, below: str) -> bool:
-    """Whether one of the folders has the name of the table."""
-    folders = [folder.casefold() for folder in below.split("/")[:-1]]
-    return target.table.relation.table in folders and _has_its_extension(target, below) and not target.is_marker
-
-
-def _has_its_name(target: _Target, below: str) -> bool:
-    """Whether the file name is that of the key, without the dates."""
-    name, last = PurePosixPath(below).name, target.key.tail(1)
-    if last.has_form_of(name):
-        return True
-    texts = "".join(token.text for token in last.tokens if token.kind != "date")
-    return not last.is_pattern and _plain(_without_dates(name)) == _plain(texts)
-
-
-def _has_its_extension(target: _Target, below: str) -> bool:
-    """Whether the file name has the extension of the key."""
-    texts = "".join(token.text for token in target.key.tail(1).tokens if token.kind != "date")
-    extension = "".join(PurePosixPath(f"x{texts}").suffixes)
-    return below.casefold().endswith(extension.casefold()) and not target.is_marker
-
-
-def _without_dates(name: str) -> str:
-    for pattern in _DATES:
-        name = pattern.sub("", name)
-    return name
-
-
-def _plain(name: str) -> str:
-    """Return a file name without what stands between its parts, in small letters."""
-    stem, dot, extension = name.casefold().partition(".")
-    return stem.strip(_BETWEEN) + dot + extension.strip(_BETWEEN)
+def near(store: Store, pattern: str) -> str:
+    """Return which keys are most like a pattern that matches none, as a part of a sentence; empty if there are none."""
+    folder = pattern
+    while folder:
+        folder, slash, _ = folder.rstrip("/").rpartition("/")
+        folder += slash
+        keys = [entry.key for entry in islice(store.entries(folder), _PAGE)]
+        if keys:
+            found = get_close_matches(pattern, keys, NEAR, 0.0)
+            return f"near it lie{'s' * (len(found) == 1)} {', '.join(sorted(found))}"
+    return ""

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline, Table
-from kpi_assets.sources.deliveries import Delivery
+from kpi_assets.sources.dated_files import DatedFile
 from kpi_assets.sources.refusals import LakeError, explained
 from kpi_assets.sources.store import LEAST_SECONDS, Store
 
@@ -121,8 +121,8 @@ def land(
 
 def land_all(
     store: Store,
-    files: Sequence[Delivery],
-    outcomes: dict[Delivery, Outcome],
+    files: Sequence[DatedFile],
+    outcomes: dict[DatedFile, Outcome],
     *,
     replace: bool,
     on_progress: Callable[[int], None],
@@ -131,31 +131,29 @@ def land_all(
 
     `outcomes` has the outcome of each file that is landed, also if this raises. Raises LakeError if S3 cannot be used.
     """
-    done: dict[Delivery, int] = {}
+    done: dict[DatedFile, int] = {}
     problems: list[UserError] = []
     incomplete: set[date | None] = set()  # their markers are not landed
     lock, stopped = Lock(), Event()
 
-    def upload(delivery: Delivery) -> None:
+    def upload(file: DatedFile) -> None:
         def on_bytes(count: int) -> None:
             with lock:
-                done[delivery] = count
+                done[file] = count
                 on_progress(sum(done.values()))
-            if stopped.is_set() and count < delivery.size:
+            if stopped.is_set() and count < file.size:
                 raise _StoppedError
 
-        if stopped.is_set() or (delivery.is_marker and delivery.load_date in incomplete):
+        if stopped.is_set() or (file.is_marker and file.load_date in incomplete):
             return
-        kind = MARKER_TYPE if delivery.is_marker else delivery.table.format.content_type
+        kind = MARKER_TYPE if file.is_marker else file.table.format.content_type
         try:
-            outcomes[delivery] = land(
-                store, delivery.path, delivery.key, replace=replace, content_type=kind, on_progress=on_bytes
-            )
+            outcomes[file] = land(store, file.path, file.key, replace=replace, content_type=kind, on_progress=on_bytes)
         except LakeError:
             raise
         except UserError as error:
             problems.append(error)
-            incomplete.add(delivery.load_date)
+            incomplete.add(file.load_date)
 
     for markers in (False, True):
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="land") as pool:

@@ -1,57 +1,91 @@
 """Listings: finds the landed objects of a pipeline, by load_date, without reading them.
 
-Belongs here: finding a source's keys among other keys. Not here: what follows from them (plan/).
+Belongs here: finding a source's keys among other keys. Not here: what follows from them (plan/), and reference objects,
+which no listing tells anything about (reference.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date, datetime, timezone
+from typing import NamedTuple
 
-from kpi_assets.model.names import LOAD_DATE
-from kpi_assets.model.pipeline import Table, parse_date
+from kpi_assets.model.object_key import Listing, ObjectKey
+from kpi_assets.model.pipeline import Table
+from kpi_assets.sources.deliveries import Delivery, of_entries, of_entry
 from kpi_assets.sources.store import Entry, Store
 
 AT_ONCE = 5  # listings at the same time
 
-Landed = dict[date, dict[str, Entry]]  # load_date -> the raw table's name -> its object
+Landed = dict[date, dict[str, Delivery]]  # load_date -> the raw table's name -> what lies there of it
 
 
-def landed(store: Store, tables: Iterable[Table], first: date, last: date) -> Landed:
-    """Return the objects of `tables`, which have one each, for the load_dates from `first` to `last` of one year.
+class _Wanted(NamedTuple):
+    """Keys that are looked for: those of a table's objects, or of the markers that say that they are complete."""
 
-    Each prefix is listed once, and only for that year, so that a listing does not grow with the years. Other keys are
-    ignored. Raises LakeError.
+    key: ObjectKey
+    table: Table
+    is_marker: bool = False
+
+
+class _Found(NamedTuple):
+    """An object that was looked for."""
+
+    load_date: date
+    wanted: _Wanted
+    entry: Entry
+
+
+def landed(store: Store, tables: Iterable[Table], first: date, last: date, now: datetime | None = None) -> Landed:
+    """Return the objects of `tables`, none of them a reference object, for the load_dates from `first` to `last`.
+
+    Tables whose keys begin alike share a listing, which begins and ends with these load_dates as far as the order of
+    the keys is that of the dates. Other keys are ignored. Raises LakeError.
     """
-    assert first.year == last.year
-    wanted: dict[str, dict[str, list[str]]] = {}  # text before the date -> text after the date -> names
+    at = now or datetime.now(timezone.utc)
+    groups: dict[Listing, list[_Wanted]] = {}
     for table in tables:
-        before, _, behind = table.source.object.partition(f"{{{LOAD_DATE}}}")
-        wanted.setdefault(before, {}).setdefault(behind, []).append(table.relation.table)
+        for wanted in _wanted(table):
+            groups.setdefault(wanted.key.listing(first, last), []).append(wanted)
 
-    def listed(before: str) -> list[tuple[date, str, Entry]]:
-        """Return (load_date, name, object) for each key below a prefix that belongs to one of the tables."""
+    def listed(bounds: Listing) -> list[_Found]:
         found = []
-        # Keys are in order of their letters: all keys of `first` come after the day before, whatever follows the date.
-        for entry in store.entries(f"{before}{first.year:04}-", f"{before}{first - timedelta(days=1)}"):
-            day = _date_of(entry.key[len(before) : len(before) + 10])
-            if day is not None and day > last:
+        for entry in store.entries(bounds.prefix, bounds.start_after):
+            if bounds.is_over(entry.key):
                 break
-            if day is not None and day >= first:
-                names = wanted[before].get(entry.key[len(before) + 10 :], ())
-                found += [(day, name, entry) for name in names]
+            for wanted in groups[bounds]:
+                days = wanted.key.load_dates(entry.key)
+                found += [_Found(day, wanted, entry) for day in days if first <= day <= last]
         return found
 
-    by_load_date: Landed = {}
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="list") as pool:
-        for found in pool.map(listed, wanted):
-            for day, name, entry in found:
-                by_load_date.setdefault(day, {})[name] = entry
+        return _by_load_date([each for found in pool.map(listed, groups) for each in found], at)
+
+
+def _wanted(table: Table) -> Sequence[_Wanted]:
+    found, complete = [_Wanted(table.source.key, table)], table.source.complete
+    if complete and complete.marker_key:
+        found.append(_Wanted(complete.marker_key, table, is_marker=True))
+    return found
+
+
+def _by_load_date(found: Iterable[_Found], now: datetime) -> Landed:
+    """Return what was found by load_date and table; the objects of a pattern are put together."""
+    by_load_date: Landed = {}
+    several: dict[tuple[date, str], tuple[Table, list[Entry]]] = {}
+    markers: dict[tuple[date, str], str] = {}
+    for load_date, (_, table, is_marker), entry in found:
+        name = table.relation.table
+        if is_marker:
+            markers[load_date, name] = entry.key
+        elif table.source.key.is_pattern:
+            several.setdefault((load_date, name), (table, []))[1].append(entry)
+        else:
+            by_load_date.setdefault(load_date, {})[name] = of_entry(entry)
+    for (load_date, name), (table, entries) in several.items():
+        marker = markers.get((load_date, name))
+        data = [entry for entry in entries if entry.key != marker]
+        if data:
+            by_load_date.setdefault(load_date, {})[name] = of_entries(
+                table.source, load_date, data, has_marker=marker is not None, now=now
+            )
     return by_load_date
-
-
-def _date_of(text: str) -> date | None:
-    """Read the part of a key where the load_date should be; None if it is not a date."""
-    try:
-        return parse_date(text)
-    except ValueError:
-        return None

@@ -103,11 +103,12 @@ class Store:
         """Open a bucket with the settings, and with a new client unless one is given. Raises LakeError."""
         return cls(s3 or client(settings), bucket, settings.s3_least_rate)
 
-    def manifest(self, name: str, load_date: date, key: str) -> Manifest | None:
-        """Return the manifest of the object at `key`, or None if there is none. Raises LakeError."""
+    def manifest(self, name: str, load_date: date, key: str, version_id: str | None = None) -> Manifest | None:
+        """Return the manifest of the object at `key`, or of a version of it; None without one. Raises LakeError."""
+        version = {"VersionId": version_id} if version_id else {}
         with explained(self.bucket, key):
             try:
-                head = self.s3.head_object(Bucket=self.bucket, Key=key)
+                head = self.s3.head_object(Bucket=self.bucket, Key=key, **version)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") not in MISSING:
                     raise

@@ -35,6 +35,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "alerts": ("details",),
     "data_quality_results": ("samples", "message"),
     "holds": (),
+    "manifest_parts": (),
     "manifests": (),
     "migrations": (),
     "pipeline_runs": ("error_message",),

@@ -32,11 +32,12 @@ RELEASED = {
     "0006_locks.sql": "3e6556d4d5678063bfa37ae63b1f2b58dacfa3b25042712072f0194a35acc712",
     "0007_signals.sql": "2463ee69ec98ccf08c8998692f5277af36be334744f108dbe0945ade2ea28353",
     "0008_descriptions.sql": "f1110ea5d49c988115273cb52e1178a6e688825d58cf3b663953d363f80a90de",
+    "0009_parts.sql": "85b88b8b3abc8e1864dfec213f4aa5359efe9d03a32d772cce9b81214db9ec68",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
-    *("alert_deliveries", "alerts", "data_quality_results", "holds", "locks", "manifests", "migrations"),
-    *("pipeline_runs", "published", "publishes", "quarantine", "requests"),
+    *("alert_deliveries", "alerts", "data_quality_results", "holds", "locks", "manifest_parts", "manifests"),
+    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
 

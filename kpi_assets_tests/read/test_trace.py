@@ -156,6 +156,19 @@ def test_over_a_window_the_rows_that_count_are_found_in_their_load_dates(shop: T
     assert RECENT.count("lookback: 3") == 1
 
 
+def test_the_record_of_one_of_several_objects_is_found(sales: PipelineHarness) -> None:
+    sales.file("raw/sales.sql", SALES.replace("sales.csv", "part-*.csv"))
+    for n in (1, 2):
+        sales.put(f"raw/sales/load_date={DAY}/part-{n}.csv", f"{HEADER}Mill,2025-03-01,{n}.50,1\n".encode())
+    sales.build("raw.sales")
+    sales.build("marts.by_shop")
+    [raw] = traced(sales, "marts.by_shop", "Mill").sources
+    assert [row.origin and (row.origin.object.rpartition("/")[2], row.origin.line) for row in raw.rows] == [
+        ("part-1.csv", 2),
+        ("part-2.csv", 2),
+    ]
+
+
 def test_a_large_object_is_compared_in_batches(sales: PipelineHarness) -> None:
     table = sales.pipeline().table("raw.sales")
     records = (Record(n, "", ["Mill", "2025-03-01", str(n), "x" * 100 * (n > 12_000)]) for n in range(1, 100_000))

@@ -68,6 +68,9 @@ class MinRows(TableCheck):
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Pass if the rows reach the highest minimum."""
+        if facts.is_without_object:
+            why = "not judged: the optional object is not there"
+            return self.judged(passed=True, metric=measured.rows, threshold=None, message=why)
         previous, usual = facts.looked_up.get(PREVIOUS, ()), facts.looked_up.get(USUAL, ())
         floors = [(float(self.at_least), "")]
         if previous:

@@ -53,7 +53,8 @@ def _unreadable(facts: AuditFacts) -> str:
     if not facts.quarantine_samples:
         return ""
     first = facts.quarantine_samples[0]
-    where = f"line {first['line']}" + (f", {first['column']} {first['value']!r}" if first["column"] else "")
+    of_several = f"{first['object']}, " if "object" in first else ""
+    where = f"{of_several}line {first['line']}" + (f", {first['column']} {first['value']!r}" if first["column"] else "")
     return f"{facts.quarantined} unreadable record{'s' * (facts.quarantined > 1)}, first on {where}: {first['reason']}"
 
 
@@ -71,5 +72,6 @@ class NotSeenBefore(SourceObjectCheck):
         same, message = facts.looked_up.get(SameBytes(), ()), ""
         if same:
             more = f" and {len(same) - 1} more" if len(same) > 1 else ""
-            message = f"the object has the same bytes as {same[0]['object']} of {same[0]['load_date']}{more}"
+            what = same[0].get("part", "the object")
+            message = f"{what} has the same bytes as {same[0]['object']} of {same[0]['load_date']}{more}"
         return self.judged(passed=not same, metric=len(same), message=message, samples=same[:SAMPLES])

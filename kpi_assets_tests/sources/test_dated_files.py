@@ -10,7 +10,7 @@ import pytest
 from kpi_assets.errors import UsageError
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.sources.deliveries import find_deliveries
+from kpi_assets.sources.dated_files import find_dated_files
 
 RAW = """\
 /* @asset
@@ -42,7 +42,7 @@ def landed(folder: Path, of: Pipeline, *paths: str) -> Mapping[str, str]:
     for path in paths:
         (files / path).parent.mkdir(parents=True, exist_ok=True)
         (files / path).write_text("receipt\n1\n")
-    found = find_deliveries(of, files)
+    found = find_dated_files(of, files)
     assert {*found.unknown} | {each.path for each in found.files} == {files / path for path in paths}
     return {str(each.path.relative_to(files)): each.key for each in found.files}
 
@@ -162,6 +162,6 @@ def test_load_dates_that_the_pipeline_does_not_have_are_left_out(tmp_path: Path)
     for day in days:
         (tmp_path / "files").mkdir(exist_ok=True)
         (tmp_path / "files" / f"{day}.csv").touch()
-    found = find_deliveries(of, tmp_path / "files")
+    found = find_dated_files(of, tmp_path / "files")
     assert (found.load_dates, list(found.refused)) == ([days[1]], [days[0], tomorrow])
     assert found.refused[days[0]].startswith("shop has no load_date 2024-12-31: its first is 2025-01-01")
