@@ -20,6 +20,7 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.verify_object import checks as object_checks
 from kpi_assets.materialize.verify_object import verify
+from kpi_assets.model.calendar import EVERY_DAY
 from kpi_assets.model.checks.base import Check
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.header import Freshness
@@ -46,7 +47,7 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     spec = dg.AssetSpec(
         key,
         group_name=f"{pipeline.name}_s3",
-        description=f"The object {table.source.object} on S3, verified against the columns of {table.relation}.",
+        description=_described(table),
         owners=[table.header.owner],
         kinds={"s3", table.format.name},
         tags={"layer": "s3"},
@@ -72,6 +73,15 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         yield from _check_outputs(key, checks)
 
     return object_asset
+
+
+def _described(table: Table) -> str:
+    """Return the description of an object, with when it comes unless that is every day."""
+    source = table.source
+    words = [f"The object {source.object} on S3, verified against the columns of {table.relation}."]
+    words += [f"It comes {source.calendar_text}."] if table.source_calendar != EVERY_DAY else []
+    words += ["It is optional."] if source.optional else []
+    return " ".join(words)
 
 
 def _object_events(

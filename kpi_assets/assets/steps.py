@@ -71,7 +71,7 @@ class Step(Generic[Outcome]):
             days = requested_load_dates(self.pipeline, context.run.tags)
             if not days:
                 raise UsageError("The run names no load_date: launch it for a partition, or for a range of them.")
-        if len(days) > 1:
+        if len(days) > 1 or len(context.partition_keys) > 1:
             yield from self._run_range(context, days)
             return
         if not_due := self.pipeline.not_due(self.table, days[0]):
@@ -89,8 +89,8 @@ class Step(Generic[Outcome]):
     def _pass_on(self, context: dg.AssetExecutionContext, load_date: date, not_due: str) -> Iterator[Any]:
         """Say why there is nothing to do for a load_date."""
         context.log.info(f"{not_due}.")
-        is_over = not self.pipeline.is_next(load_date)
-        if is_over and BACKFILL_ID_TAG in context.run.tags:
+        is_in_future = self.pipeline.is_next(load_date)
+        if not is_in_future and BACKFILL_ID_TAG in context.run.tags:
             metadata = {"not due": dg.MetadataValue.text(not_due)}
             yield dg.AssetMaterialization(self.key, partition=str(load_date), metadata=metadata)
 

@@ -170,7 +170,7 @@ def _whole_of(pipeline: Pipeline, load_dates: Iterable[date]) -> dict[str, Any]:
     jobs = [*tables, *(table.object_name for table in pipeline.object_tables)]
     undue = [
         (day, name)
-        for day in load_dates
+        for day in (load_dates if pipeline.has_calendar else ())
         for table in pipeline.tables.values()
         if not pipeline.is_table_due(table, day)
         for name in (str(table.relation), *([table.object_name] if table.has_object else []))

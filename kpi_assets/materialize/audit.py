@@ -66,6 +66,7 @@ def audit_candidate(
             for bad in filled.quarantined[:SAMPLES]
         ],
         unreadable=filled.unreadable,
+        is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=filled.manifest_hash == NO_OBJECT,
         grain_is_proven=filled.grain_is_proven,
         looked_up=lookup.answers(),

@@ -225,7 +225,7 @@ def _find_cuts(task: _Task) -> list[Cut] | None:
     """Return where to cut the object into slices, or None if it must be loaded as a whole."""
     table = task.candidate.table
     key = table.header.grain[0]
-    count = task.context.slice_count(task.size_bytes)
+    count = task.context.slice_count(sum(each.text_size for each in task.objects))
     if len(task.objects) > 1 or count < 2 or not table.storage.sliceable:
         return None
     return task.objects[0].find_cuts(key, count) if table.header.columns[key].type in KEY_TYPES else None

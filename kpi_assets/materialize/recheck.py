@@ -123,6 +123,7 @@ def _audit_published(
     facts = AuditFacts(
         publish.load_date,
         source_rows={relation: each.rows for relation, each in published.items()},
+        is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=publish.manifest_hash == NO_OBJECT,
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),

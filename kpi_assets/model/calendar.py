@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from kpi_assets.model.sentences import nearest, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
@@ -149,6 +149,12 @@ class Calendar:
         ]
 
     @property
+    def is_by_weekday(self) -> bool:
+        """Whether the weekday alone decides, apart from single days: not for the end of a month."""
+        of_day = ([bool(self.kinds & _KIND[day, place]) for place in _PLACES] for day in range(7))
+        return all(len(set(places)) == 1 for places in of_day)
+
+    @property
     def is_daily(self) -> bool:
         """Whether every day is in it from some day on."""
         return self.kinds == ALL and not self.excepted
@@ -237,11 +243,13 @@ def _is_path(value: str) -> str:
     return value
 
 
-Every = Annotated[EveryWord | list[EveryWord], BeforeValidator(_is_every)]
+# For the reference, which so lists the words once.
+_SCHEMA = {"anyOf": [{"enum": list(EVERY_WORDS)}, {"type": "array", "items": {"type": "string", "format": "these"}}]}
+Every = Annotated[EveryWord | list[EveryWord], BeforeValidator(_is_every), WithJsonSchema(_SCHEMA)]
 Except = Annotated[list[date] | str, BeforeValidator(_is_excepted)]
 EVERY_MEANING = (
-    "On which days: `day`, `weekday` (Monday to Friday), a weekday such as `monday`, the first or the last day of each "
-    "month, quarter or year, or a list of these, which means the days of any of them."
+    "`weekday` is Monday to Friday, `month-start` the first and `month-end` the last day of each month. A list means "
+    "the days of any of its words."
 )
 EXCEPT_MEANING = (
     "Days on which nothing comes all the same: a list of dates, or the path of a text file with one date a line, from "
@@ -252,7 +260,9 @@ EXCEPT_MEANING = (
 class CalendarWords(Strict):
     """The days that are load_dates. On other days nothing is due."""
 
-    every: Every = Field(default="day", description=EVERY_MEANING, examples=["every: weekday"])
+    every: Every = Field(
+        default="day", description=f"Which days are load_dates. {EVERY_MEANING}", examples=["every: weekday"]
+    )
     except_: Except = Field(
         default=[], alias="except", description=EXCEPT_MEANING, examples=["except: calendars/holidays.txt"]
     )

@@ -349,6 +349,8 @@ class Pipeline:
         if self.is_table_due(table, load_date):
             return ""
         root = self._undue_root(table, load_date)
+        if load_date < self.config.start_date:
+            return f"{table.relation} is not due on {named(load_date)}: the first load_date is {self.config.start_date}"
         if root is None:
             return f"{table.relation} is not due on {named(load_date)}: {self._calendar_text}"
         through = "" if root is table else f"it reads {root.relation} of its load_date, and "

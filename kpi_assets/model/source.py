@@ -102,7 +102,7 @@ class Source(Strict):
         description="What an object does whose bytes are those of another object that was delivered before.",
     )
     every: Annotated[Every, Affects.NOTHING] = Field(
-        default="day", description=f"When an object comes. {EVERY_MEANING}", examples=["every: monday"]
+        default="day", description=f"On which load_dates an object comes. {EVERY_MEANING}", examples=["every: monday"]
     )
     except_: Annotated[Except, Affects.NOTHING] = Field(
         default=[], alias="except", description=EXCEPT_MEANING, examples=["except: [2025-12-25, 2026-01-01]"]

@@ -224,9 +224,9 @@ class _Case:
     def _incomplete(self) -> Verdict:
         """Return the state and reason of a load_date that lacks objects."""
         if not self.lacking:
-            none = "None of its optional objects lies on S3" if self.absent else "No object of it is due"
-            reason = f"{none}: it is built without once it is over, at 24:00 UTC."
-            return Verdict("missing", reason)
+            why = "None of its optional objects lies on S3: it is built without them"
+            why = why if self.absent else "No object of it is due: it is built"
+            return Verdict("missing", f"{why} once it is over, at 24:00 UTC.")
         landed = sum(not each.lacks for each in self.dated.values())
         count = landed + len(self.lacking)
         objects = f"{count} object{'' if count == 1 else 's'}"
@@ -268,8 +268,9 @@ class _Case:
         now = self.states.get(table.relation.table) if table.has_object else None
         then = self.history.objects.get(table.relation.table) if table.has_object else None
         if name not in self.history.published:
-            # Nothing can land on a load_date without objects that would make it new.
-            return "objects" if table.has_object or not (self.sources or self.published) else "unbuilt"
+            # Nothing can land that would make a load_date new on which no object is due.
+            is_new = self.classifier.sources and not self.sources and not self.published
+            return "objects" if table.has_object or is_new else "unbuilt"
         applies: dict[StaleReason, bool] = {
             "objects": now is not None and now != then,
             "lost": name in self.history.lost,

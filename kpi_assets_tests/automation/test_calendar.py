@@ -157,6 +157,14 @@ def test_the_partitions_in_the_ui_are_the_load_dates(calendar: SensorHarness) ->
         assert partitions is not None
         keys = partitions.get_partition_keys(current_time=at)
         assert keys == [*map(str, DAYS), "2025-02-06"], "on a day that is none, Dagster adds the next one"
+    described = {name: str(graph.get(*calendar.keys(f"s3.{name}")).description) for name in (*SOURCES, "things")}
+    assert {name: text.partition(f"raw.{name}. ")[2] for name, text in described.items()} == {
+        "labels": "It comes every monday.",
+        "ends": "It comes every month-end.",
+        "extras": "It is optional.",
+        "later": f"It comes every day, since {MONDAY}.",
+        "things": "",
+    }
     job = definitions(calendar.shop).resolve_job_def(calendar.shop.name)
     with pytest.raises(dg.DagsterUnknownPartitionError):
         job.execute_in_process(instance=calendar.instance, partition_key=str(SATURDAY))

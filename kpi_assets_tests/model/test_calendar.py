@@ -1,6 +1,7 @@
 """Calendars: the days that the words mean, sentences for wrong words, and the tables that are due on a day."""
 
 import random
+from collections.abc import Mapping
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +13,10 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.calendar import EVERY_WORDS, WEEKDAYS, Calendar, described
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets_tests.model.conftest import MART, RAW, Tree
 
+WINDOW = "between %(window_start)s and %(load_date)s"
 DAYS = [date(1999, 12, 20) + timedelta(days=n) for n in range(3 * 366)]
 
 
@@ -87,6 +90,58 @@ def test_decades_are_quick() -> None:
     assert perf_counter() - began < 1
 
 
+def test_only_calendars_of_weekdays_are_by_weekday() -> None:
+    words = [["day"], ["weekday"], ["monday", "sunday"], ["month-end"], ["monday", "month-start"]]
+    assert [Calendar.of(each, DAYS).is_by_weekday for each in words] == [True, True, True, False, False]  # type: ignore[arg-type]
+
+
+def test_tables_of_random_pipelines_are_due_as_a_slow_oracle_says(tmp_path: Path) -> None:
+    """A table is due if its object is and, one by one, all tables whose rows of the load_date it reads."""
+    numbers, tried = random.Random(5), 0
+    for number in range(12):
+        tree, words, reads = Tree(tmp_path / str(number)), dict[str, list[str]](), dict[str, dict[str, bool]]()
+        for name in ("a", "b", "c"):
+            words[f"raw.{name}"] = numbers.sample([*EVERY_WORDS], 3)
+            source = f"format: csv\n  every: [{', '.join(words[f'raw.{name}'])}]"
+            tree.write(f"shop/raw/{name}.sql", RAW.replace("raw/things", f"raw/{name}").replace("format: csv", source))
+        for name in "klmnop":
+            chosen = numbers.sample([*words, *reads], numbers.randint(1, 3))
+            windows = {each: numbers.random() < 0.4 for each in chosen}
+            reads[f"marts.{name}"] = windows
+            tree.write(f"shop/marts/{name}.sql", joined(windows))
+        try:
+            shop = tree.load()
+        except ModelError as error:
+            assert "is never due" in str(error)
+            continue
+        tried += 1
+
+        def slow(name: str, day: date, words: Mapping[str, list[str]], reads: Mapping[str, dict[str, bool]]) -> bool:
+            if name in words:
+                return any(slow_is_due(word, day) for word in words[name])
+            return all(slow(each, day, words, reads) for each, is_window in reads[name].items() if not is_window)
+
+        for day in (date(2025, 1, 1) + timedelta(days=n) for n in range(0, 500, 3)):
+            wanted = {name for name in (*words, *reads) if slow(name, day, words, reads)}
+            assert {*map(str, (table.relation for table in shop.due_tables(day)))} - {
+                "raw.things",
+                "marts.sold",
+            } == wanted
+    assert tried > 3
+
+
+def joined(windows: Mapping[str, bool]) -> str:
+    """Return a mart that reads tables of its load_date, or over a window where the value is true."""
+    rows = [
+        f"select thing_id, name from {name} where load_date " + (WINDOW if window else "= %(load_date)s")
+        for name, window in windows.items()
+    ]
+    header = MART.partition("@end */\n")[0] + "@end */\n"
+    if any(windows.values()):
+        header = header.replace("checks:", "lookback: {days: 7, rows: all}\nchecks:")
+    return header + "\nunion all\n".join(rows) + "\n"
+
+
 def weekly(tree: Tree, words: str = "every: monday") -> Pipeline:
     """Add to the shop a raw table that comes on Mondays and a mart that reads it."""
     prices = RAW.replace("raw/things", "raw/prices").replace("  format: csv\n", f"  format: csv\n  {words}\n")
@@ -127,19 +182,18 @@ def test_a_table_is_due_when_all_is_that_it_reads_of_its_load_date(tree: Tree) -
 
 def test_a_table_that_reads_another_over_a_window_alone_is_due_without_it(tree: Tree) -> None:
     weekly(tree)
-    window = "between %(window_start)s and %(load_date)s"
     recent = MART.replace("checks:", "lookback: {days: 7, rows: all}\nchecks:").replace("raw.things", "raw.prices")
-    tree.write("shop/marts/recent.sql", recent.replace("= %(load_date)s", window))
+    tree.write("shop/marts/recent.sql", recent.replace("= %(load_date)s", WINDOW))
     beside = MART.replace("checks:", "lookback: {days: 7, rows: all}\nchecks:").replace(
         "    thing_id,\n    name", "    t.thing_id,\n    w.name"
     )
     beside = beside.replace(
         "from raw.things\nwhere load_date = %(load_date)s",
         "from raw.prices as t left join raw.prices as w on w.thing_id = t.thing_id and "
-        f"w.load_date {window}\nwhere t.load_date = %(load_date)s",
+        f"w.load_date {WINDOW}\nwhere t.load_date = %(load_date)s",
     )
     tree.write("shop/marts/beside.sql", beside)
-    checked = recent.replace("= %(load_date)s", window).replace(
+    checked = recent.replace("= %(load_date)s", WINDOW).replace(
         "  min_rows", "  foreign_key: {thing_id: raw.prices.thing_id}\n  min_rows"
     )
     tree.write("shop/marts/checked.sql", checked)

@@ -121,7 +121,7 @@ _TESTS = {
     "sources/local_copy": ("sources/test_local_copy.py",),
     "sources/object_bytes": ("materialize/test_content.py", "materialize/test_slices.py"),
     **dict.fromkeys(
-        [f"sources/formats/parquet/{each}" for each in ("copy_mode", "file", "object", "values")],
+        [f"sources/formats/parquet/{each}" for each in ("binary", "copy_mode", "file", "object", "values")],
         ("materialize/test_parquet.py",),
     ),
     "sources/formats/base": ("materialize/test_other_formats.py",),

@@ -8,6 +8,7 @@ import pytest
 from kpi_assets.errors import UsageError
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.materialize.recheck import recheck
 from kpi_assets_tests.lookback import RECENT, labels
 from kpi_assets_tests.two_source_pipeline import HEAVY, RAW_LABELS, TwoSourcePipeline
 
@@ -133,7 +134,7 @@ def test_a_table_whose_window_has_no_due_table_today_is_built_once_the_day_is_ov
     [waiting], [due] = shop.plan(tuesday, tuesday, before), shop.plan(tuesday, tuesday)
     assert (waiting.state, waiting.reason) == (
         "missing",
-        "No object of it is due: it is built without once it is over, at 24:00 UTC.",
+        "No object of it is due: it is built once it is over, at 24:00 UTC.",
     )
     assert (due.state, due.reason) == ("new", "No object of it is due; nothing of it is published.")
     assert due.is_due(rebuild_on_sql_change=False)
@@ -205,7 +206,7 @@ def test_a_load_date_of_optional_objects_alone_waits_until_it_is_over(
     before = datetime(shop.day.year, shop.day.month, shop.day.day, 12, tzinfo=timezone.utc)
     waiting = shop.status(before)
     assert (waiting.state, waiting.is_complete) == ("missing", False)
-    reason = "None of its optional objects lies on S3: it is built without once it is over, at 24:00 UTC."
+    reason = "None of its optional objects lies on S3: it is built without them once it is over, at 24:00 UTC."
     assert waiting.reason == reason
     found = shop.status()
     key = shop.key("labels")
@@ -233,3 +234,70 @@ def test_an_optional_object_that_is_there_is_verified_before_it_is_loaded(
     assert build(same, same.pipeline.table("raw.labels"), shop.day).rows == 0, (
         "this run has verified that there is none"
     )
+
+
+def test_checks_of_what_is_published_without_its_object_are_made_again(
+    shop: TwoSourcePipeline, week: list[date]
+) -> None:
+    labels_come(shop, "optional: true")
+    shop.day = week[0]
+    shop.land(labels=None)
+    heavy = HEAVY.replace("kpi:", "checks: {min_rows: {at_least: 0}, reconcile: {source: raw.labels}}\nkpi:")
+    shop.file("marts/heavy.sql", heavy)
+    assert set(shop.run().values()) == {"published"}
+    context = shop.prepared(run_id="again")
+    for name in ("raw.labels", "marts.heavy"):
+        results = recheck(context, context.pipeline.table(name), shop.day)
+        assert [result.name for result in results if not result.passed] == []
+    reconciled = next(result for result in results if result.name == "reconcile")
+    assert reconciled.message == "0 rows of raw.labels = 0 here"
+
+
+def test_without_its_object_a_table_is_still_held_by_its_other_checks(
+    shop: TwoSourcePipeline, week: list[date]
+) -> None:
+    labels_come(shop, "optional: true")
+    path = shop.folder / "raw/labels.sql"
+    enough = "checks: {enough: {bad_rows: 'select 1 as few from {this} having count(*) < 1'}}\n@end"
+    path.write_text(path.read_text().replace("@end", enough))
+    shop.day = week[0]
+    shop.land(labels=None)
+    assert shop.run()["raw.labels"] == "held"
+    assert (shop.status().state, shop.status().summary) == ("held", "raw.labels: held by enough.")
+    assert "read from" not in shop.status().reason
+    shop.land(things=None)
+    assert shop.status().stale_reason == "objects"
+    assert shop.run()["raw.labels"] == "published"
+
+
+def test_an_absent_object_is_no_usual_or_previous_number_of_rows(shop: TwoSourcePipeline, week: list[date]) -> None:
+    labels_come(shop, "optional: true")
+    path = shop.folder / "raw/labels.sql"
+    path.write_text(path.read_text().replace("@end", "checks: {min_rows: {of_previous: 1}}\n@end"))
+    for day, body in ((week[0], labels(t1="a", t2="b")), (week[1], None), (week[2], labels(t1="a"))):
+        shop.land(day, labels=body)
+        shop.run(day)
+    rows = "select load_date, metric_value, threshold from ops.data_quality_results where check_name = 'min_rows' and "
+    found = shop.rows(rows + f"table_name = 'raw.labels' and load_date between '{week[0]}' and '{week[2]}' order by id")
+    assert [(day, int(metric), threshold and int(threshold)) for day, metric, threshold in found] == [
+        (week[0], 2, 1),
+        (week[1], 0, None),
+        (week[2], 1, 2),
+    ]
+
+
+def test_the_usual_number_of_rows_of_month_ends_is_that_of_any_of_them(
+    shop: TwoSourcePipeline, week: list[date]
+) -> None:
+    labels_come(shop, "every: month-end")
+    path = shop.folder / "raw/labels.sql"
+    path.write_text(path.read_text().replace("@end", "checks: {min_rows: {of_usual: 1}}\n@end"))
+    (shop.folder / "marts/heavy.sql").unlink()
+    with shop.session() as session:
+        session.execute("delete from ops.publishes where asset = 'raw.labels'")
+    ends = [date(2025, 8, 31), date(2025, 9, 30), date(2025, 10, 31), date(2025, 11, 30), date(2025, 12, 31)]
+    for day in ends:
+        shop.put(shop.key("labels", day), labels(t1="a") if day == ends[-1] else labels(t1="a", t2="b"))
+    built = [shop.build("raw.labels", day) for day in ends]
+    [result] = [each for each in built[-1].results if each.name == "min_rows"]
+    assert result.message == "1 rows, at least 2 are wanted (100% of 2, the median of the last 4 load_dates)"
