@@ -9,11 +9,12 @@ from kpi_assets.doctor.finding import Finding, advice, broken, ok
 from kpi_assets.ledger import manifests, publishes, results, schema
 from kpi_assets.materialize.drop import orphans
 from kpi_assets.materialize.recheck import check_as_published
+from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import open_store
+from kpi_assets.sources.store import Store, open_store
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.content import find_lost
 from kpi_assets.warehouse.tables import find_mismatches
@@ -69,35 +70,40 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
             return
         found = manifests.of_published(connection, [table.relation for table in pipeline.object_tables])
     references = {t.relation.table: t.source.object for t in pipeline.object_tables if t.source.key.is_reference}
-    replaced: set[str] = set()
+    overwritten: set[str] = set()
     for manifest, sha256 in found:
-        problem = ""
+        place = f"s3://{manifest.bucket}/{manifest.key}"
         try:
             now = store.manifest(manifest.object, manifest.load_date, manifest.key)
-            if manifest.object in references and (now is None or now.hash != manifest.hash):
-                replaced.add(manifest.object)  # an earlier state of it, which may be gone
-                continue
-            if now is None or now.hash != manifest.hash:
-                what = "removed" if now is None else "replaced"
-                place = f"s3://{manifest.bucket}/{manifest.key}"
-                yield advice(subject, f"{place} was {what} since it was published: see `kpi plan {pipeline.name}`")
-                continue
-            read = store.read(manifest)
-            for _ in read:
-                pass
-            if store.proven(manifest, read.digests) != sha256:
-                place = f"s3://{manifest.bucket}/{manifest.key}"
-                problem = f"{place} does not have the bytes that were published: land it again from its source"
+            if now is not None and now.hash == manifest.hash:
+                problem = _other_bytes(store, manifest, sha256)
+            else:
+                problem = ""
+                if manifest.object in references:
+                    overwritten.add(place)
+                else:
+                    what = "removed" if now is None else "replaced"
+                    yield advice(subject, f"{place} was {what} since it was published: see `kpi plan {pipeline.name}`")
         except LakeError as error:
             problem = str(error)
         if problem:
             bad += 1
             yield broken(subject, problem)
-    for name in sorted(replaced):
+    for place in sorted(overwritten):
         yield advice(
             subject,
-            f"s3://{store.bucket}/{references[name]} was overwritten since some load_dates were published from it: only "
-            "a bucket that keeps versions can give them again",
+            f"{place} was overwritten since load_dates were published from it: only a bucket that keeps versions can "
+            "give them again",
         )
     if not bad:
         yield ok(subject, f"the {len(found)} objects of published load_dates have the bytes that were read")
+
+
+def _other_bytes(store: Store, manifest: Manifest, sha256: str) -> str:
+    """Read an object, and return what is wrong if it has other bytes than those that were published."""
+    read = store.read(manifest)
+    for _ in read:
+        pass
+    if store.proven(manifest, read.digests) == sha256:
+        return ""
+    return f"{manifest.url} does not have the bytes that were published: land it again from its source"
