@@ -99,6 +99,7 @@ def object_metadata(manifest: Manifest | None) -> dict[str, Any]:
         "last_modified": dg.MetadataValue.timestamp(manifest.last_modified),
         "manifest_hash": manifest.hash,
         **({"version_id": manifest.version_id} if manifest.version_id else {}),
+        **({"objects": len(manifest.parts)} if manifest.parts else {}),
     }
 
 

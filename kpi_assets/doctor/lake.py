@@ -2,19 +2,23 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from itertools import takewhile
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from kpi_assets.doctor.finding import Finding, clock, errors_as_findings, ok
+from kpi_assets.doctor.finding import Finding, advice, clock, errors_as_findings, ok
 from kpi_assets.model.object_key import ObjectKey
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
+from kpi_assets.sources.deliveries import near
+from kpi_assets.sources.listing import landed
 from kpi_assets.sources.refusals import explained
-from kpi_assets.sources.store import bucket_of, client
+from kpi_assets.sources.store import Store, bucket_of, client
 
+LOOKED_AT = 7  # days back from today
 PROBES = ".kpi-doctor/"  # below the common prefix of a pipeline's keys; deploy/iam/land.json allows removing them
 
 
@@ -40,6 +44,7 @@ def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator
             yield ok(subject, f"can be listed and read below {prefix or '/'}")
         else:
             yield ok(subject, f"can be listed; nothing lies below {prefix or '/'} yet")
+        yield from _unmatched(subject, Store.open(settings, name, s3), pipeline)
         if landing:
             key = f"{prefix}{PROBES}{uuid.uuid4()}"
             with explained(name, key):
@@ -48,6 +53,22 @@ def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator
             yield ok(subject, "can be landed into: a probe was put and removed")
 
     yield from errors_as_findings(subject, examine)
+
+
+def _unmatched(subject: str, store: Store, pipeline: Pipeline) -> Iterator[Finding]:
+    """Find patterns that match nothing on the latest of the last days of which other objects landed."""
+    tables = [table for table in pipeline.object_tables if not table.source.key.is_reference]
+    patterns = [table for table in tables if table.source.key.is_pattern]
+    today = datetime.now(timezone.utc).date()
+    days = [today - timedelta(days=n) for n in range(LOOKED_AT)] if patterns else []
+    for year in sorted({day.year for day in days}, reverse=True):
+        of_year = [day for day in days if day.year == year]
+        for day, there in sorted(landed(store, tables, of_year[-1], of_year[0]).items(), reverse=True)[:1]:
+            for table in patterns:
+                if table.relation.table not in there and pipeline.is_table_due(table, day):
+                    beside = near(store, pattern := table.object_key(day))
+                    text = f"no object matches {pattern} of {table.relation}, although others of {day} landed"
+                    yield advice(subject, f"{text}; {beside}" if beside else text)
 
 
 def _prefix(pipeline: Pipeline) -> str:

@@ -2,11 +2,12 @@
 
 import os
 import shutil
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from kpi_assets.doctor import content, warehouse
+from kpi_assets.doctor import content, lake, warehouse
 from kpi_assets.errors import UserError
 from kpi_assets.settings import settings
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
@@ -107,6 +108,51 @@ def test_an_object_that_rotted_is_found_by_reading_it(published: PipelineHarness
     assert state == "broken"
     assert text.startswith(f"s3://{published.bucket}/{key} ")
     assert [state for state, _ in findings(published, deep=True)] == ["ok"], "the rows are the published ones"
+
+
+def test_each_of_several_objects_is_read(lab: PipelineHarness) -> None:
+    key = "raw/things/load_date={load_date}/things"
+    lab.file("raw/things.sql", RAW_THINGS.replace(f"{key}.csv", f"'{key}-*.csv'"))
+    folder = f"raw/things/load_date={DAY}"
+    for name, weight in (("a", b"20.50"), ("b", b"20.51")):
+        body = GOOD.replace(b"20.50", weight).replace(b"\n1", b"\n%d" % ord(name)).replace(b"\n2", b"\n9%d" % ord(name))
+        lab.put(f"{folder}/things-{name}.csv", body)
+    lab.build("raw.things")
+    [found] = content.objects(settings(), lab.pipeline())
+    assert found.text == "the 2 objects of published load_dates have the bytes that were read"
+    lab.put(f"{folder}/things-b.csv", GOOD)
+    assert next(content.objects(settings(), lab.pipeline())).text == (
+        f"s3://{lab.bucket}/{folder}/things-b.csv was replaced since it was published: see `kpi plan {lab.name}`"
+    )
+
+
+def test_a_reference_object_that_was_overwritten_is_advice(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("raw/things/load_date={load_date}/things.csv", "raw/things.csv"))
+    lab.put("raw/things.csv", GOOD)
+    lab.build("raw.things")
+    lab.put("raw/things.csv", GOOD.replace(b"20", b"21"))
+    first, _ = content.objects(settings(), lab.pipeline())
+    assert (first.state, first.text.partition(" since")[0]) == (
+        "advice",
+        f"s3://{lab.bucket}/raw/things.csv was overwritten",
+    )
+
+
+def test_a_pattern_that_matches_nothing_on_a_landed_day_is_advice(lab: PipelineHarness) -> None:
+    day = datetime.now(timezone.utc).date() - timedelta(days=1)
+    lab.file(
+        "raw/others.sql", RAW_THINGS.replace("raw/things/load_date={load_date}/things.csv", "'raw/o/{load_date}.csv'")
+    )
+    lab.file("raw/things.sql", RAW_THINGS.replace("things/load_date={load_date}/things.csv", "t/{load_date}/t-*.csv"))
+    lab.put(f"raw/o/{day}.csv", GOOD)
+    lab.put(f"raw/t/{day}/T-1.csv", GOOD)
+    texts = [each.text for each in lake.bucket(settings(), lab.pipeline(), landing=False)]
+    assert texts[-1] == (
+        f"no object matches raw/t/{day}/t-*.csv of raw.things, although others of {day} landed; near it lies "
+        f"raw/t/{day}/T-1.csv"
+    )
+    lab.put(f"raw/t/{day}/t-1.csv", GOOD)
+    assert len(list(lake.bucket(settings(), lab.pipeline(), landing=False))) == len(texts) - 1
 
 
 def test_a_warning_is_named(published: PipelineHarness) -> None:

@@ -1,6 +1,6 @@
 """Several objects of a load_date are read as one table; what lacks, is added, removed or replaced is noticed."""
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -276,4 +276,3 @@ def test_an_optional_pattern_that_matches_nothing_is_published_without_rows(lab:
     assert plan(lab, datetime.now(timezone.utc)).state == "published"
     land(lab, a=ONE)
     assert plan(lab).state == "incomplete"
-    assert date(2025, 1, 1) < DAY

@@ -101,3 +101,24 @@ def test_a_listing_of_several_pages_is_complete(store: Store, bucket: Path, tmp_
     days = [date.fromordinal(FIRST.toordinal() + n) for n in range(365)]
     lay(bucket, *(f"raw/{day}/{name}.csv" for day in days for name in "abc"))
     assert list(found(store, tables)) == [str(day) for day in days]
+
+
+def test_keys_of_every_form_are_found(store: Store, bucket: Path, tmp_path: Path) -> None:
+    tables = sources(
+        tmp_path,
+        a="raw/{load_date:%Y/%m/%d}/a.csv",
+        b="raw/b/{load_date:%d-%m-%Y}.csv",
+        c="raw/c/{load_date}/c-*.csv",
+        d="raw/d/*_{load_date:%Y%m%d}.csv",
+    )
+    parts = ["raw/c/2025-03-01/c-2.csv", "raw/c/2025-03-01/c-1.csv", "raw/c/2025-03-01/x-1.csv"]
+    lay(bucket, "raw/2025/03/01/a.csv", "raw/b/01-03-2025.csv", "raw/b/01-03-2024.csv", *parts, "raw/d/x_20250302.csv")
+    assert found(store, tables) == {
+        "2025-03-01": {"a": "raw/2025/03/01/a.csv", "b": "raw/b/01-03-2025.csv", "c": "raw/c/2025-03-01/c-*.csv"},
+        "2025-03-02": {"d": "raw/d/*_20250302.csv"},
+    }
+    [whole] = [of["c"] for of in landed(store, tables, FIRST, LAST).values() if "c" in of]
+    assert whole.size_bytes == len("".join(parts[:2]))
+    before = whole.etag
+    store.s3.put_object(Bucket=store.bucket, Key="raw/c/2025-03-01/c-3.csv", Body=b"")
+    assert landed(store, tables, date(2025, 3, 1), date(2025, 3, 1))[date(2025, 3, 1)]["c"].etag != before

@@ -23,6 +23,7 @@ from kpi_assets.settings import CHECKOUT, default_sql_dir, settings
 from kpi_assets.sources.store import client
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests import shipped
+from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness
 from kpi_assets_tests.sql.cases import CASES, all_cases, folder_of, has_cases, missing
 from kpi_assets_tests.test_readme import new_kpi
 
@@ -170,6 +171,32 @@ def test_a_case_that_expects_something_else_is_reported(stack: Stack, tmp_path: 
     [unknown] = found["name"]
     assert unknown.startswith("/name/case.yaml: marts.kpi_orders_by_hour has no check 'grane': it has ")
     assert found["passes"] == [f"/passes/case.yaml: {answer} (1 bad row), and the case says pass: correct one of them"]
+
+
+def test_a_case_has_several_objects(lab: PipelineHarness, tmp_path: Path) -> None:
+    """Nothing waits until they are complete, and each is named after what stands for the first wildcard."""
+    source = "raw/things/{load_date:%Y/%m/%d}/part-*.csv\n  complete: {settled_minutes: 15}"
+    lab.file("raw/things.sql", RAW_THINGS.replace("raw/things/load_date={load_date}/things.csv", source))
+    header = b"thing_id,name,weight\n"
+    files = {"object.a.csv": header + b"1,anvil,20.50\n", "object.b.csv": header + b"2,feather,\n"}
+    cases = {
+        "both": {**files, "expect.csv": header + b"1,anvil,20.50\n2,feather,\n"},
+        "one": {"object.csv": files["object.b.csv"], "expect.csv": header + b"2,feather,\n"},
+        "wrong": {**files, "expect.csv": header},
+    }
+    root = tmp_path / "fixtures"
+    for case, given in cases.items():
+        folder = root / lab.name / "raw" / "things" / case
+        folder.mkdir(parents=True)
+        for name, body in given.items():
+            (folder / name).write_bytes(body)
+    pipelines = {lab.name: lab.pipeline()}
+    found = {
+        case.id.split("/")[-1]: list(differ)
+        for case, differ in run_cases(pipelines, find_cases(root), lab.server, lab.s3)
+    }
+    assert (found["both"], found["one"]) == ([], [])
+    assert len(found["wrong"]) == 2
 
 
 def test_a_file_without_fixtures_is_named_in_a_sentence(tmp_path: Path) -> None:
