@@ -1,7 +1,7 @@
 """Forty days of a shop's files, for the guide "Your own files": `python -m kpi_assets.samples.shop exports`.
 
 They are as a till exports them: names with capitals and blanks, semicolons, dates as month/day/year, no key, no file on
-a Saturday, and from 2025-06-21 on one more column. The bytes are the same each time.
+a Saturday, and from 2025-06-22 on one more column. The bytes are the same each time.
 Not here: samples for tests of a shipped pipeline (instacart/).
 """
 
@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 FIRST, DAYS = date(2025, 6, 1), 40
-DISCOUNT_SINCE = date(2025, 6, 21)
+DISCOUNT_SINCE = date(2025, 6, 22)
 SATURDAY = 5
 PRODUCTS = {"Coffee, 250 g": 649, 'Pan 9"': 1890, "Tea": 425, "Filter papers": 199, "Mug (blue)": 790}
 NAMES = ("Order No", "Order Date", "Product Name", "Qty", "Unit Price", "Sold By")
