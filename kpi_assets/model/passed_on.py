@@ -11,7 +11,7 @@ the stricter proof for reading a table in part (pushdown.py), and finding the ro
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from sqlglot import exp
@@ -33,18 +33,29 @@ class Passed(NamedTuple):
     there: str
 
 
+class Link(NamedTuple):
+    """A join to another reading: its number, its column, and the equal column here."""
+
+    reading: int
+    column: str
+    there: str
+
+
 @dataclass(frozen=True)
 class Reading:
     """One place at which a SELECT reads a table.
 
-    `columns` are passed on from there to the returned row; none if all are computed. `conditions` are SQL that the rows
-    of the table meet, under the name ROW. `start` is where the text of the SELECT names the table.
+    `columns` are passed on from there to the returned row; none if all are computed, and then `links` are the joins to
+    readings of which columns are. `conditions` are SQL that the rows of the table meet, under the name ROW. `start` is
+    where the text of the SELECT names the table, and `number` the place in PassedOn.readings.
     """
 
+    number: int
     relation: Relation
     start: int
     columns: tuple[Passed, ...]
     conditions: tuple[str, ...]
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,11 @@ def passed_on(tree: exp.Query, schemas: Mapping[Relation, Sequence[str]]) -> Pas
 
     >>> passed("with c as (select k, a from raw.t) select c.k, d.a from c left join c as d on c.a = d.k")
     ['raw.t a=a', 'raw.t k=k']
+
+    A table of which no column is passed on may be joined to one of which some are.
+
+    >>> passed("select u.b, count(*) as n from raw.t join raw.u on t.k = u.k group by u.b")
+    ['raw.t joined k=k of raw.u', 'raw.u b=b']
 
     A column of a group, of a union and of a window is passed on; an aggregate is computed.
 
@@ -114,9 +130,29 @@ def passed_on(tree: exp.Query, schemas: Mapping[Relation, Sequence[str]]) -> Pas
                 passed.append(Passed(name, there))
     for path, scope, table in _tables(root):
         found.setdefault(path, (scope, table, []))
-    readings = [_reading(scope, table, columns) for scope, table, columns in found.values()]
+    paths = list(found)
+    readings = [_reading(number, *found[path]) for number, path in enumerate(paths)]
+    for number, path in enumerate(paths):
+        beside = [other for other, of in enumerate(paths) if of[:-1] == path[:-1] and readings[other].columns]
+        if not readings[number].columns:
+            aliases = {found[paths[other]][1].alias_or_name: other for other in beside}
+            links = _links(found[path][0], found[path][1].alias_or_name, aliases)
+            readings[number] = replace(readings[number], links=tuple(links))
     computed = {name: text for number, name in enumerate(names) if (text := _computed(root, number))}
-    return PassedOn(tuple(each for each in readings if each.relation in schemas), computed)
+    return PassedOn(tuple(readings), computed)
+
+
+def _links(scope: Scope, alias: str, others: Mapping[str, int]) -> Iterator[Link]:
+    """Yield the joins of one table of a scope to the others, which are named by alias."""
+    for columns in _equations(scope):
+        for here in (each for each in columns if each.source == alias and each.name != LOAD_DATE):
+            yield from (Link(others[each.source], each.name, here.name) for each in columns if each.source in others)
+
+
+def _equations(scope: Scope) -> list[set[_Column]]:
+    """Return the sets of columns that the joins of a scope make equal."""
+    conditions = [part for join in joins_of(scope) for part in conjuncts(join.on) if isinstance(part, exp.EQ)]
+    return [{*_columns(part.this), *_columns(part.expression)} for part in conditions]
 
 
 def _selects(scope: Scope) -> list[exp.Expr]:
@@ -124,9 +160,9 @@ def _selects(scope: Scope) -> list[exp.Expr]:
     return scope.expression.selects if isinstance(scope.expression, exp.Query) else []
 
 
-def _reading(scope: Scope, table: exp.Table, columns: Sequence[Passed]) -> Reading:
+def _reading(number: int, scope: Scope, table: exp.Table, columns: Sequence[Passed]) -> Reading:
     relation, start = Relation(table.db, table.name), table.args["db"].meta.get("start", 0)
-    return Reading(relation, start, tuple(columns), tuple(_conditions(scope, table.alias_or_name)))
+    return Reading(number, relation, start, tuple(columns), tuple(_conditions(scope, table.alias_or_name)))
 
 
 _Path = tuple[int, ...]
@@ -180,9 +216,7 @@ def _columns(expression: exp.Expr) -> list[_Column]:
 
 def _equal(scope: Scope, columns: Sequence[_Column]) -> set[_Column]:
     """Return the columns, and those that the joins make equal to them in every row that has both."""
-    conditions = [part for join in joins_of(scope) for part in conjuncts(join.on) if isinstance(part, exp.EQ)]
-    equations = [{*_columns(part.this), *_columns(part.expression)} for part in conditions]
-    found = {*columns}
+    equations, found = _equations(scope), {*columns}
     for _ in equations:  # each pass may find one more link of a chain
         for equal in equations:
             if found & equal:

@@ -21,7 +21,7 @@ from kpi_assets.ledger import publishes
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.excerpt import cut, sql_cut
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation, quoted
-from kpi_assets.model.passed_on import ROW, Passed, Reading, passed_on
+from kpi_assets.model.passed_on import ROW, Link, Passed, Reading, passed_on
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.read.origin import Origin, Watch, find_origins
 from kpi_assets.read.rows import find_publish
@@ -208,10 +208,11 @@ class _Tracer:
         if any(publish.code_version != table.code_version for publish in there.values()):
             text = "it was built by an earlier version of its file, and is followed by what the file says now"
             made.notes = [*notes, text]
-        readings: dict[Relation, list[Reading]] = {}
-        for reading in passed.readings:
-            readings.setdefault(reading.relation, []).append(reading)
-        made.sources = [self._source(table, found, there, name, each) for name, each in sorted(readings.items())]
+        known = [each for each in passed.readings if each.relation in self.pipeline.tables]
+        made.sources = [
+            self._source(table, found, there, name, passed.readings)
+            for name in sorted({each.relation for each in known})
+        ]
         return made
 
     def _rows(self, table: Table, found: sql.Composable, types: Mapping[str, str]) -> list[Row]:
@@ -239,26 +240,64 @@ class _Tracer:
     ) -> Step:
         """Return the rows of one input of the rows `found`, which are of the publishes `of` of a table."""
         source = self.pipeline.tables[relation]
-        inputs = {day: _days_of(publish, relation) for day, publish in of.items()}
-        published, notes = self._published(source, inputs)
-        types, there = _types(table, of.values()), _types(source, published.values())
-        followed = [(reading, columns) for reading in readings if (columns := _comparable(reading, types, there))]
-        if not followed:
-            notes.append("its rows cannot be told apart: no column of it is passed on")
-        if not (followed and published):
-            return Step(source, published, (), {}, (), notes=notes)
-        returned = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in (LOAD_DATE, *there))
-        parts = [
-            sql.SQL("select distinct {} from {} as t where {}").format(
-                returned,
-                self._read(table, source, reading, inputs, published),
-                _all([*map(sql.SQL, reading.conditions), _same(found, passed, table, source, types, there)]),
+        own = [reading for reading in readings if reading.relation == relation]
+        published, notes = self._published(source, _inputs(of, relation))
+        there = _types(source, published.values())
+        parts, by = [], dict[str, None]()
+        for reading in own:
+            condition = self._condition(table, found, of, reading, readings)
+            if condition is None:
+                continue
+            parts.append(
+                sql.SQL("select distinct {} from {} as t where {}").format(
+                    sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in (LOAD_DATE, *there)),
+                    self._read(table, reading, of),
+                    condition,
+                )
             )
-            for reading, passed in followed
-        ]
-        by = list(dict.fromkeys(each.there for _, passed in followed for each in passed))
-        query = sql.SQL("({})").format(sql.SQL(" union ").join(parts))
-        return self.step(source, query, published, by, notes)
+            columns = [each.there for each in reading.columns] or [each.there for each in reading.links]
+            by.update(dict.fromkeys(name for name in columns if name in there))
+        if not parts and published:
+            notes.append("its rows cannot be told apart: no column of it is passed on")
+        if not parts:
+            return Step(source, published, (), {}, (), notes=notes)
+        return self.step(source, sql.SQL("({})").format(sql.SQL(" union ").join(parts)), published, list(by), notes)
+
+    def _condition(
+        self,
+        table: Table,
+        found: sql.Composable,
+        of: Mapping[date, Publish],
+        reading: Reading,
+        readings: Sequence[Reading],
+    ) -> sql.Composable | None:
+        """Return the condition that a row of a reading is one of those that the rows `found` come from.
+
+        If none of its columns is passed on, it is joined to a row of another reading. None if it cannot be found.
+        """
+        source = self.pipeline.tables[reading.relation]
+        published, _ = self._published(source, _inputs(of, reading.relation))
+        types, there = _types(table, of.values()), _types(source, published.values())
+        own = [sql.SQL(each) for each in reading.conditions]
+        if not published:
+            return None
+        if passed := _comparable(reading, types, there):
+            return _all([*own, _same(found, passed, table, source, types, there)])
+        for number in dict.fromkeys(link.reading for link in reading.links):
+            other = readings[number]
+            condition = self._condition(table, found, of, other, readings) if other.columns else None
+            if (
+                condition is not None
+                and self._published(self.pipeline.tables[other.relation], _inputs(of, other.relation))[0]
+            ):
+                equal = [
+                    sql.SQL("t.{} = o.{}").format(sql.Identifier(link.there), sql.Identifier(link.column))
+                    for link in (Link(number, _OF, _OF), *reading.links)
+                    if link.reading == number
+                ]
+                rows = sql.SQL("(select t.* from {} as t where {})").format(self._read(table, other, of), condition)
+                return _all([*own, sql.SQL("exists (select 1 from {} as o where {})").format(rows, _all(equal))])
+        return None
 
     def _published(
         self, source: Table, inputs: Mapping[date, Mapping[date, int]]
@@ -282,16 +321,11 @@ class _Tracer:
         ]
         return {day: publish for day, publish in found.items() if day not in lost}, notes
 
-    def _read(
-        self,
-        table: Table,
-        source: Table,
-        reading: Reading,
-        inputs: Mapping[date, Mapping[date, int]],
-        published: Mapping[date, Publish],
-    ) -> sql.Composable:
+    def _read(self, table: Table, reading: Reading, of: Mapping[date, Publish]) -> sql.Composable:
         """Return the subquery of the rows that a SELECT reads at one place, each with the load_date above in _OF."""
         assert table.query is not None
+        source, inputs = self.pipeline.tables[reading.relation], _inputs(of, reading.relation)
+        published, _ = self._published(source, inputs)
         is_window = reading.start in {window.start for window in table.query.windows}
         key = table.query.keys[source.relation] if is_window else None
         arms = []
@@ -306,6 +340,11 @@ class _Tracer:
                     )
                 )
         return sql.SQL("({})").format(sql.SQL(" union all ").join(arms))
+
+
+def _inputs(of: Mapping[date, Publish], relation: Relation) -> dict[date, dict[date, int]]:
+    """Return, for each load_date above, the load_dates of a table that it was made from, with their publish_ids."""
+    return {day: _days_of(publish, relation) for day, publish in of.items()}
 
 
 def _that_count(rows: sql.Composable, key: Sequence[str] | None) -> sql.Composable:

@@ -182,6 +182,17 @@ def test_a_large_object_is_compared_in_batches(sales: PipelineHarness) -> None:
     assert found.line == 77
 
 
+def test_a_table_of_which_nothing_is_passed_on_is_followed_by_its_join(shop: TwoSourcePipeline) -> None:
+    things = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,0.10\n3,safe,90.00\n"
+    shop.land(things=things, labels=labels(t1="heavy", t2="light", t3="heavy"))
+    shop.run()
+    step = traced(shop, "marts.heavy", "heavy", day=shop.day)
+    weighed, raw = step.sources
+    assert (str(weighed.table.relation), weighed.by, weighed.count) == ("marts.weighed", ["thing_id"], 2)
+    assert found(raw) == [(2, "1,heavy"), (4, "3,heavy")]
+    assert found(weighed.sources[0]) == [(2, "1,anvil,20.50"), (4, "3,safe,90.00")]
+
+
 def test_wrong_keys_are_refused(sales: PipelineHarness) -> None:
     build(sales, f"{HEADER}Mill,2025-03-01,2.00,1\n")
     for words, error, sentence in (
