@@ -226,7 +226,8 @@ def _find_cuts(task: _Task) -> list[Cut] | None:
     table = task.candidate.table
     key = table.header.grain[0]
     count = task.context.slice_count(sum(each.text_size for each in task.objects))
-    if len(task.objects) > 1 or count < 2 or not table.storage.sliceable:
+    # The number of a record is known only to who has read all records before it.
+    if len(task.objects) > 1 or count < 2 or not table.storage.sliceable or table.source.position:
         return None
     return task.objects[0].find_cuts(key, count) if table.header.columns[key].type in KEY_TYPES else None
 
@@ -247,7 +248,7 @@ def _copy_parts(task: _Task, opened: OpenObject, cuts: Sequence[Cut]) -> FillRes
             task.report("copying", sum(done) / opened.size)
 
         _create(session, part)
-        with _naming(opened):
+        with _naming(opened), candidates.origin(session, part, opened.manifest.key):
             records = _copy(session, part, stream, on_block)
         laps.lap("copy", read=stream.waited)
         return records, analyze_and_index(context, session, part, laps)
@@ -284,7 +285,7 @@ def _copy_object(task: _Task, opened: OpenObject, mode: int) -> int:
         read = opened.manifest.size_bytes * stream.done / max(opened.size, 1)
         task.report("copying", (before + read) / task.size_bytes)
 
-    with _naming(opened):
+    with _naming(opened), candidates.origin(task.connection, task.candidate, opened.manifest.key):
         records = _copy(task.connection, task.candidate, stream, on_block)
     task.watch.lap("copy", read=stream.waited)
     task.record_content(opened, records)
@@ -321,7 +322,8 @@ def _load_by_record(task: _Task) -> FillResult:
             with _naming(opened):
                 for record in opened.records():
                     counts[number] += 1
-                    yield replace(record, line=_place(number, record.line)) if number else record
+                    line = _place(number, record.line)
+                    yield replace(record, line=line, position=counts[number], object_key=opened.manifest.key)
 
     with connection.transaction():
         _create(connection, candidate)

@@ -7,21 +7,21 @@ the records that cannot be meant.
 Belongs here: records and the objects they are in. Not here: which raw rows (trace.py).
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.ledger import manifests
 from kpi_assets.ledger.publishes import Publish
-from kpi_assets.model import written
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
 from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.model.written import RefusedError
 from kpi_assets.sources.formats import format_of
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.refusals import LakeError
@@ -102,18 +102,17 @@ def _search(
         if opened.problem:
             raise UnreadableError(opened.problem)
         opened.prepare(on_bytes)
+        source = _Source(table, manifest.key)
         with closing(_watched(opened.records(), manifest, on_bytes)) as records:
-            for batch in _batches(records, _Filter(table, grains)):
-                for number, record in _matches(connection, table, batch, grains):
+            for batch in _batches(records, _Filter(source, grains)):
+                for number, record in _matches(connection, source, batch, grains):
                     found.setdefault(number, record)
                 if len(found) == len(grains):
                     break
     return found
 
 
-def _watched(
-    records: Iterable[Record], manifest: Manifest, on_bytes: Callable[[int], None]
-) -> Generator[Record, None, None]:
+def _watched(records: Iterable[Record], manifest: Manifest, on_bytes: Callable[[int], None]) -> _Records:
     """Yield the records and report about how many bytes they are: an object says only where it ends."""
     read = 0
     for number, record in enumerate(records):
@@ -123,28 +122,53 @@ def _watched(
         yield record
 
 
+class _Source:
+    """The values that the records of one object have for the columns of their table, as texts for Postgres."""
+
+    def __init__(self, table: Table, key: str) -> None:
+        self.grain = table.header.grain
+        self.types = table.types
+        self._key, self._source = key, table.source
+        declared = [name for name in table.columns if name not in table.source.origin_columns]
+        self._places = {name: number for number, name in enumerate(declared)}
+        self._forms = dict(zip(declared, (each.form for each in table.dialect.fields), strict=False))
+
+    def value(self, record: Record, number: int, name: str) -> str | None:
+        """Return the value of a column in a record, the `number`th. Raises RefusedError if it is in a wrong form."""
+        if name == self._source.position:
+            return str(number)
+        if name == self._source.object_key:
+            return self._key
+        text = (record.fields or [])[self._places[name]]
+        return text if text is None or name not in self._forms else self._forms[name].read(text)
+
+    def values(self, record: Record, number: int, names: Iterable[str]) -> list[str | None] | None:
+        """Return the values of these columns; None if the record cannot be read."""
+        try:
+            return None if record.fields is None else [self.value(record, number, name) for name in names]
+        except RefusedError:
+            return None
+
+
 class _Filter:
     """Passes by the records that cannot be one of the rows, as far as the forms of texts and whole numbers show."""
 
-    def __init__(self, table: Table, grains: Sequence[Grain]) -> None:
-        self._texts: dict[int, set[str]] = {}
+    def __init__(self, source: _Source, grains: Sequence[Grain]) -> None:
+        self.source = source
+        self._texts: dict[int, set[str | None]] = {}
         self._numbers: dict[int, set[int]] = {}
-        for place, name in enumerate(table.header.grain):
-            values = [grain[place] for grain in grains if grain[place] is not None]
-            number, type_ = table.columns.index(name), table.types[name]
-            if type_ == "text":
-                self._texts[number] = {value for value in values if value is not None}
-            elif type_ in KEY_TYPES:
-                self._numbers[number] = {int(value) for value in values if value is not None}
-        self.is_sure = len(self._texts) + len(self._numbers) == len(table.header.grain)
+        for place, name in enumerate(source.grain):
+            values = {grain[place] for grain in grains}
+            if source.types[name] == "text":
+                self._texts[place] = values
+            elif source.types[name] in KEY_TYPES:
+                self._numbers[place] = {int(value) for value in values if value is not None}
+        self.is_sure = len(self._texts) + len(self._numbers) == len(source.grain)
 
-    def __call__(self, record: Record) -> bool:
-        """Whether a record may be one of the rows."""
-        fields = record.fields
-        if fields is None:
-            return False
-        return all(fields[number] in texts for number, texts in self._texts.items()) and all(
-            _is_among(fields[number], numbers) for number, numbers in self._numbers.items()
+    def __call__(self, grain: Grain) -> bool:
+        """Whether a record with this grain may be one of the rows."""
+        return all(grain[place] in texts for place, texts in self._texts.items()) and all(
+            _is_among(grain[place], numbers) for place, numbers in self._numbers.items()
         )
 
 
@@ -155,14 +179,23 @@ def _is_among(text: str | None, numbers: set[int]) -> bool:
         return False
 
 
-def _batches(records: Iterable[Record], may_be: "_Filter") -> Iterator[list[Record]]:
+class _Candidate(NamedTuple):
+    """A record that may be one of the rows: its number in the object, and the values of its grain."""
+
+    number: int
+    record: Record
+    grain: Grain
+
+
+def _batches(records: Iterable[Record], may_be: _Filter) -> Iterator[list[_Candidate]]:
     """Yield the records that may be one of the rows, in batches: each at once if it surely is one of them."""
-    batch: list[Record] = []
+    batch: list[_Candidate] = []
     read = size = 0
-    for record in records:
+    for number, record in enumerate(records, start=1):
         read += 1
-        if may_be(record):
-            batch.append(record)
+        grain = may_be.source.values(record, number, may_be.source.grain)
+        if grain is not None and may_be(grain):
+            batch.append(_Candidate(number, record, grain))
             size += sum(len(field or "") for field in record.fields or ())
         if batch and (may_be.is_sure or read >= BATCH or size >= BATCH_SIZE):
             yield batch
@@ -172,19 +205,17 @@ def _batches(records: Iterable[Record], may_be: "_Filter") -> Iterator[list[Reco
 
 
 def _matches(
-    connection: Connection[Any], table: Table, batch: Sequence[Record], grains: Sequence[Grain]
+    connection: Connection[Any], source: _Source, batch: Sequence[_Candidate], grains: Sequence[Grain]
 ) -> Iterator[tuple[int, Record]]:
     """Yield (number of the row, record) for each record that has the grain of a row and can be loaded.
 
     A record that was set aside may have the grain of a row too, but it has a value that its column does not take.
     """
-    names = table.header.grain
-    places = [table.columns.index(name) for name in names]
-    types = [table.types[name] for name in names]
-    texts = [[(record.fields or [])[place] for record in batch] for place in places]
+    types = [source.types[name] for name in source.grain]
+    texts = [[each.grain[place] for each in batch] for place in range(len(types))]
     for n, row in _equal(connection, types, texts, grains):
-        if _is_loadable(connection, table.types, batch[n]):
-            yield row, batch[n]
+        if _is_loadable(connection, source, batch[n]):
+            yield row, batch[n].record
 
 
 def _equal(
@@ -229,13 +260,15 @@ def _equal(
     ]
 
 
-def _is_loadable(connection: Connection[Any], types: Mapping[str, str], record: Record) -> bool:
+def _is_loadable(connection: Connection[Any], source: _Source, candidate: _Candidate) -> bool:
     """Whether every field of a record is a value of its column."""
-    fields = record.fields or []
-    pairs = [(text, type_) for text, type_ in zip(fields, types.values(), strict=False) if text is not None]
-    if any(written.problem(type_, text) for text, type_ in pairs if written.form(type_) is not None):
+    texts = source.values(candidate.record, candidate.number, source.types)
+    if texts is None:
         return False
-    values = [sql.SQL("{}::{}").format(sql.Literal(text), sql.SQL(type_)) for text, type_ in pairs]
+    values = [
+        sql.SQL("{}::{}").format(sql.Literal(text), sql.SQL(type_))
+        for text, type_ in zip(texts, source.types.values(), strict=True)
+    ]
     try:
         connection.execute(sql.SQL("select {}").format(sql.SQL(", ").join(values)))
     except psycopg.DataError:

@@ -170,16 +170,16 @@ def test_the_record_of_one_of_several_objects_is_found(sales: PipelineHarness) -
 
 
 def test_a_large_object_is_compared_in_batches(sales: PipelineHarness) -> None:
-    table = sales.pipeline().table("raw.sales")
-    records = (Record(n, "", ["Mill", "2025-03-01", str(n), "x" * 100 * (n > 12_000)]) for n in range(1, 100_000))
-    batches = origin._batches(records, origin._Filter(table, [["Mill", "2025-03-01", "1.00"]]))
+    source = origin._Source(sales.pipeline().table("raw.sales"), "sales.csv")
+    records = (Record(n, "", ["Mill", "2025-03-01", str(n), None]) for n in range(1, 100_000))
+    batches = origin._batches(records, origin._Filter(source, [["Mill", "2025-03-01", "1.00"]]))
     sizes = [len(batch) for batch in batches]
     assert sum(sizes) == 99_999
     assert max(sizes) == sizes[0] == origin.BATCH == 5000
     # Of a key of whole numbers and texts, no record is sent to Postgres that is not meant.
     records = (Record(n, "", [f"Mill {n}", "2025-03-01", "1.00", None]) for n in range(1, 100_000))
-    [[found]] = origin._batches(records, origin._Filter(table, [["Mill 77", "2025-03-01", "1.00"]]))
-    assert found.line == 77
+    [[found]] = origin._batches(records, origin._Filter(source, [["Mill 77", "2025-03-01", "1.00"]]))
+    assert found.record.line == 77
 
 
 def test_a_table_of_which_nothing_is_passed_on_is_followed_by_its_join(shop: TwoSourcePipeline) -> None:

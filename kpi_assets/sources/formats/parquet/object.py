@@ -39,7 +39,7 @@ class ParquetObject(OpenObject):
 
     def __init__(self, content: ObjectBytes, table: Table) -> None:
         super().__init__(content)
-        self.columns = table.types  # name -> type of Postgres
+        self.columns = table.delivered  # name -> type of Postgres
         self._copy: LocalCopy | None = None
         self.problem = _frame_problem(content)
         if self.problem:
