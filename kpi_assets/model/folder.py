@@ -117,7 +117,10 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
         with own.collected():
             query = _query_of(header, lines, body, path)
     problems.found += own.found
-    return Table(folder.name, relation, path, header, query, checks) if header and not own.found else None
+    if not header or own.found:
+        return None
+    at = {name: lines.of("columns", name) for name in header.columns}
+    return Table(folder.name, relation, path, header, query, checks, at)
 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:

@@ -8,6 +8,9 @@ Belongs here: the forms and the reasons, which docs/reference/values.md shows. N
 import re
 from functools import cache
 
+from kpi_assets.model import array_forms
+from kpi_assets.model.column_types import element_of, length_of
+
 INTEGERS = ("smallint", "integer", "bigint")
 _DIGITS = r"[-0-9]*"  # Postgres refuses a minus sign in a wrong place
 _DECIMAL = _DIGITS + r"(?:\.[0-9]*|)"
@@ -28,6 +31,13 @@ _FORMS = {
     "timestamp without time zone": f"(?:{_TIME}|)",
     "timestamp with time zone": f"(?:(?!{_OUTSIDE}){_TIME}{_OFFSET}|)",
 }
+# The types below came later. Postgres cuts the blanks that are beyond a text's length, and tells nobody.
+_CLOCK = _TIME.removeprefix(_DATE + "[ T]")
+_FORMS["time without time zone"] = f"(?:{_CLOCK}|)"
+_NO_BLANKS_AROUND = r"(?! )%s(?<! )"
+_SIZED_BARE, _SIZED_IN_QUOTES, _SIZED = (
+    _NO_BLANKS_AROUND % each for each in (r'[^,"\r\n]*', r'[^"]*(?:""[^"]*)*', r"[^\x00]*")
+)
 _SCALED = re.compile(r"numeric\(\d+,(\d+)\)")
 
 EMPTY = "an empty text in quotes is not NULL: leave the field empty where nothing is known"
@@ -51,6 +61,11 @@ _REASONS = {
     ),
 }
 _REASONS["double precision"] = _REASONS["real"]
+_REASONS["time without time zone"] = f"a time is HH:MM:SS, with at most 6 decimals and no offset: {_OTHERWISE}"
+_ARRAY = (
+    "an array is {a,b}, each element is written as its own type is, or NULL, and blanks and braces stand only between "
+    f"double quotes: {_OTHERWISE}"
+)
 _OUT_OF_YEARS = "its offset may lead out of the years 0001 to 9999: write the instant in UTC"
 
 
@@ -61,13 +76,22 @@ def form(type_: str) -> str | None:
     """
     if scaled := _SCALED.fullmatch(type_):
         return _DIGITS + rf"(?:\.[0-9]{{0,{scaled[1]}}}0*|)"
-    return _FORMS.get(type_)
+    if element := element_of(type_):
+        return array_forms.bare(form(element))
+    return _SIZED_BARE if length_of(type_) else _FORMS.get(type_)
+
+
+def form_in_quotes(type_: str) -> str | None:
+    """Return the pattern of the same values between quotes, with each quote in them doubled; None as `form` does."""
+    if element := element_of(type_):
+        return array_forms.in_quotes(form(element))
+    return _SIZED_IN_QUOTES if length_of(type_) else form(type_)
 
 
 def problem(type_: str, text: str) -> str | None:
     """Return why a text is not a written value of a type, and what to do; None if Postgres has to decide."""
     pattern = _compiled(type_)
-    if pattern is None or (text and pattern.fullmatch(text)):
+    if pattern is None or ((text or length_of(type_)) and pattern.fullmatch(text)):
         return None
     if not text:
         return EMPTY
@@ -77,6 +101,10 @@ def problem(type_: str, text: str) -> str | None:
 @cache
 def _compiled(type_: str) -> re.Pattern[str] | None:
     found = form(type_)
+    if element := element_of(type_):
+        found = array_forms.alone(form(element))
+    elif length_of(type_):
+        found = _SIZED
     return None if found is None else re.compile(found)
 
 
@@ -87,6 +115,8 @@ def _reason(type_: str, text: str) -> str:
         if not re.fullmatch(_DECIMAL, text):
             return _PLAIN
         return f"more than {scaled[1]} decimals would be rounded: declare numeric with more, and round it in staging"
+    if element_of(type_):
+        return _ARRAY
     if type_ == "timestamp with time zone" and re.fullmatch(_TIME + _OFFSET, text):
         return _OUT_OF_YEARS
     return _REASONS[type_]

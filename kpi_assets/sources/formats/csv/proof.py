@@ -30,8 +30,12 @@ class Proof:
 
     def __init__(self, columns: Mapping[str, str], *, header: bool = True) -> None:
         forms = [written.form(type_) for type_ in columns.values()]
+        inside = [written.form_in_quotes(type_) or "" for type_ in columns.values()]
         bare = ",".join([*(form or "[^,]*" for form in forms[:-1]), forms[-1] or "[^\n]*"]).encode()
-        quoted = b",".join(b'(?:"%b"|%b)' % (form.encode(), form.encode()) if form else _FREE for form in forms)
+        quoted = b",".join(
+            b'(?:"%b"|%b)' % (quoted.encode(), form.encode()) if form else _FREE
+            for form, quoted in zip(forms, inside, strict=True)
+        )
         names = b",".join(b'(?:"%b"|%b)' % (name, name) for name in (re.escape(name).encode() for name in columns))
         self._header = re.compile(b"(?:%b)?%b\r?\n" % (BYTE_ORDER_MARK, names))
         self._header_inside = re.compile(b"\n" + self._header.pattern)
