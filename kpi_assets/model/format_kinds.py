@@ -23,4 +23,10 @@ CSV = FormatKind(
     start_check="Its first line names the contract's columns, in order.",
     ends_with_line_end=True,
 )
-FORMAT_KINDS = {kind.name: kind for kind in (CSV,)}
+PARQUET = FormatKind(
+    "parquet",
+    content_type="application/vnd.apache.parquet",
+    start_check="Its columns are the contract's, with types that fit.",
+    ends_with_line_end=False,
+)
+FORMAT_KINDS = {kind.name: kind for kind in (CSV, PARQUET)}

@@ -120,6 +120,10 @@ _TESTS = {
     "model/format_kinds": ("sources/formats/test_registry.py", "materialize/test_gate_verdicts.py", "cli/test_land.py"),
     "sources/local_copy": ("sources/test_local_copy.py",),
     "sources/object_bytes": ("materialize/test_content.py", "materialize/test_slices.py"),
+    **dict.fromkeys(
+        [f"sources/formats/parquet/{each}" for each in ("copy_mode", "file", "object", "values")],
+        ("materialize/test_parquet.py",),
+    ),
     "sources/formats/base": ("materialize/test_other_formats.py",),
     "sources/formats/csv/copy_modes": ("sources/formats/csv/test_records.py", "materialize/test_content.py"),
     "sources/formats/csv/header": ("sources/formats/csv/test_records.py", "sources/test_signatures.py"),

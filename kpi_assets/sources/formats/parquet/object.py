@@ -1,0 +1,188 @@
+"""A Parquet object: its footer, compared with the columns of the table, and its rows between two places.
+
+Places are row numbers, in the order in which the row groups are read.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import accumulate, pairwise
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kpi_assets.model import excerpt
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.records import Record
+from kpi_assets.sources.formats.base import Cut, OpenObject, UnreadableError
+from kpi_assets.sources.formats.parquet.copy_mode import ParquetCopy
+from kpi_assets.sources.formats.parquet.file import opened, read_batches
+from kpi_assets.sources.formats.parquet.values import misfit, texts
+from kpi_assets.sources.local_copy import LocalCopy
+from kpi_assets.sources.object_bytes import ObjectBytes
+from kpi_assets.sources.signatures import other_format
+
+MAGIC = b"PAR1"
+BATCH = 2 << 20  # bytes of the values of one batch, as estimated from the footer
+MOST_ROWS = 65_536  # of one batch
+
+
+class _NotUtf8:
+    """In place of a value that is no text."""
+
+
+_Field = str | None | _NotUtf8
+
+
+class ParquetObject(OpenObject):
+    """A Parquet object whose footer was compared with the columns of the table."""
+
+    def __init__(self, content: ObjectBytes, table: Table) -> None:
+        super().__init__(content)
+        self.columns = table.types  # name -> type of Postgres
+        self._copy: LocalCopy | None = None
+        self.problem = _frame_problem(content)
+        if self.problem:
+            return
+        try:
+            with opened(content) as file:
+                self._footer, self.schema = file.metadata, file.schema_arrow
+        except UnreadableError as error:
+            self.problem = str(error)
+            return
+        self.problem = _columns_problem(self.schema, self.columns)
+        self._groups = list(range(self._footer.num_row_groups))  # in the order in which they are read
+        self.copy_modes = (ParquetCopy(self),)
+
+    @property
+    def size(self) -> int:
+        """The number of rows, by the footer."""
+        return int(self._footer.num_rows)
+
+    def prepare(self, on_bytes: Callable[[int], None]) -> None:
+        """Copy the object to a temporary file."""
+        name = f"s3://{self.manifest.bucket}/{self.manifest.key}"
+        self._copy = LocalCopy.of(self.bytes.read(), name, on_bytes)
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        super().close()
+        if self._copy is not None:
+            self._copy.close()
+
+    def find_cuts(self, key: str, count: int) -> list[Cut] | None:
+        """Find rows with a greater key than the row before; the row groups are read in the order of their keys."""
+        column = self.schema.names.index(key)
+        statistics = [self._footer.row_group(group).column(column).statistics for group in self._groups]
+        if all(each is not None and each.has_min_max for each in statistics):
+            self._groups.sort(key=lambda group: statistics[group].min)
+        found = [self._cut_after(key, self.size * number // count) for number in range(1, count)]
+        cuts = [cut for cut in found if cut]
+        rising = all(one < other for (_, one), (_, other) in pairwise(cuts))
+        return cuts if len(cuts) == len(found) and rising else None
+
+    def _cut_after(self, key: str, place: int) -> Cut | None:
+        """Return the first row after `place`, in the same row group, with a greater key than the row before."""
+        [(group, start, _)] = self._parts(place, place + 1)
+        with opened(self._local) as file:
+            keys = file.read_row_group(group, columns=[key], use_threads=False).column(0).combine_chunks()[start:]
+        differ = pc.index(pc.greater(keys[1:], keys[:-1]), True).as_py()
+        return None if differ < 0 else (place + differ + 1, keys[differ + 1].as_py())
+
+    def _parts(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (row group, first row, row after the last row) for the rows between two places."""
+        rows = [self._footer.row_group(group).num_rows for group in self._groups]
+        for group, count, after in zip(self._groups, rows, accumulate(rows), strict=True):
+            first, last = max(start - (after - count), 0), min(end - (after - count), count)
+            if first < last:
+                yield group, first, last
+
+    @property
+    def _local(self) -> LocalCopy:
+        assert self._copy is not None, "prepare() is called first"
+        return self._copy
+
+    def batches(self, start: int, end: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows between two places. Raises UnreadableError, also if they are fewer than the footer says."""
+        with opened(self._local) as file:
+            for group, first, last in self._parts(start, end):
+                size = self._footer.row_group(group).total_byte_size
+                rows = self._footer.row_group(group).num_rows
+                most = max(1, min(MOST_ROWS, BATCH * rows // max(size, 1)))
+                place = 0
+                for batch in read_batches(file, group, list(self.columns), most):
+                    part = batch.slice(max(first - place, 0), max(last - max(first, place), 0))
+                    place += batch.num_rows
+                    if part.num_rows:
+                        yield part
+                    if place >= last:
+                        break
+                else:
+                    raise UnreadableError(
+                        f"its row group {group} has {place} rows, and its footer says {rows}: land it again from its "
+                        "source"
+                    )
+
+    def records(self) -> Iterator[Record]:
+        """Read the rows one by one. The line of a record is its number."""
+        number = 0
+        for batch in self.batches(0, self.size):
+            columns = [_texts_of(values) for values in batch.columns]
+            for fields in zip(*columns, strict=True):
+                number += 1
+                yield _record(number, dict(zip(self.columns, fields, strict=True)))
+
+
+def _texts_of(values: pa.Array) -> list[_Field]:
+    """Return the values of one column as texts."""
+    try:
+        return list(texts(values))
+    except pa.ArrowException:
+        return [_text_of(values.slice(number, 1)) for number in range(len(values))]
+
+
+def _text_of(value: pa.Array) -> _Field:
+    try:
+        return next(texts(value))
+    except pa.ArrowException:
+        return _NotUtf8()
+
+
+def _record(number: int, row: dict[str, _Field]) -> Record:
+    """Make a record of a row. Its text is a JSON object of texts."""
+    values = {name: text for name, text in row.items() if not isinstance(text, _NotUtf8)}
+    text = excerpt.cut(json.dumps(values, ensure_ascii=False), excerpt.RECORD)
+    if len(values) < len(row):
+        wrong = next(name for name in row if name not in values)
+        return Record(number, text, None, f"its column {wrong!r} is not UTF-8")
+    if any("\x00" in (value or "") for value in values.values()):
+        return Record(number, text, None, "it contains a NUL byte")
+    return Record(number, text, list(values.values()))
+
+
+def _frame_problem(content: ObjectBytes) -> str:
+    """Return what is wrong with the first and the last bytes of an object; empty if it may be Parquet."""
+    start = content.head(4096)
+    if not start.startswith(MAGIC):
+        return other_format(start, "Parquet") or "it does not begin as Parquet does: land the Parquet file itself"
+    if content.head(4, max(content.size - 4, 0)) != MAGIC:
+        return "it does not end as Parquet does, so it was cut off: land it again from its source"
+    return ""
+
+
+def _columns_problem(schema: pa.Schema, columns: dict[str, str]) -> str:
+    """Return how the columns of an object differ from those of its table; empty if they do not."""
+    names: list[str] = schema.names
+    missing = [name for name in columns if name not in names]
+    unknown = [name for name in names if name not in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    parts = [
+        f"{what} {excerpt.cut(', '.join(map(repr, which)))}"
+        for what, which in (("missing", missing), ("unknown", unknown), ("twice", twice))
+        if which
+    ]
+    if parts:
+        return f"its columns are {excerpt.cut(', '.join(names))}, not {', '.join(columns)} ({'; '.join(parts)})"
+    for name, type_ in columns.items():
+        if problem := misfit(schema.field(name).type, type_):
+            return f"its column {name!r} {problem}"
+    return ""

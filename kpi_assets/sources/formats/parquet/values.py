@@ -1,0 +1,151 @@
+"""The types of Parquet and of Postgres: which fit each other, and how values get from one to the other.
+
+A value reaches Postgres as it is in the object, or its record is set aside: nothing is rounded, cut or guessed.
+Belongs here: the values of one column. Not here: the object and its rows (__init__.py), and the reasons for which a
+value is refused (model/written.py).
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date
+from itertools import islice
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from kpi_assets.sources.formats.base import UnprovenError
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAYS = (date.min.toordinal() - _EPOCH, date.max.toordinal() - _EPOCH)
+_MICROSECONDS = 86_400_000_000  # of a day
+
+
+class Reading(NamedTuple):
+    """How the values of an Arrow type are read."""
+
+    accepted: tuple[str, ...]  # the types of Postgres that they fit, without length and scale
+    prepare: Callable[[pa.Array, str], pa.Array]  # (values, type of Postgres) -> values for the writer of CSV
+
+
+def _as_is(values: pa.Array, _type: str) -> pa.Array:
+    return values
+
+
+def _texts(values: pa.Array, type_: str) -> pa.Array:
+    """Postgres would cut blanks from the end of a text of limited length."""
+    values = values.cast(pa.large_string())
+    if type_.startswith("character"):
+        _refuse(pc.ends_with(values, " "))
+    return values
+
+
+def _finite(values: pa.Array, _type: str) -> pa.Array:
+    _refuse(pc.invert(pc.is_finite(values)))
+    return values
+
+
+def _dates(values: pa.Array, _type: str) -> pa.Array:
+    return _within(values.cast(pa.date32()), pa.int32(), *_DAYS)
+
+
+def _timestamps(values: pa.Array, _type: str) -> pa.Array:
+    values = values.cast(pa.timestamp("us", "UTC" if values.type.tz else None))
+    return _within(values, pa.int64(), _DAYS[0] * _MICROSECONDS, (_DAYS[1] + 1) * _MICROSECONDS - 1)
+
+
+def _times(values: pa.Array, _type: str) -> pa.Array:
+    return values.cast(pa.time64("us"))
+
+
+def _within(values: pa.Array, number: pa.DataType, lowest: int, highest: int) -> pa.Array:
+    """Readers of a database cannot show dates outside the years 1 to 9999."""
+    numbers = values.cast(number)
+    _refuse(pc.or_(pc.less(numbers, lowest), pc.greater(numbers, highest)))
+    return values
+
+
+def _refuse(bad: pa.Array) -> None:
+    if pc.any(bad, min_count=0).as_py():
+        raise UnprovenError
+
+
+def _decoded(values: pa.Array, type_: str) -> pa.Array:
+    values = values.dictionary_decode()
+    return _known(values.type).prepare(values, type_)
+
+
+def _lists(values: pa.Array, type_: str) -> pa.Array:
+    _known(values.type.value_type).prepare(values.flatten(), type_.removesuffix("[]"))
+    return _arrays(values)
+
+
+_TEXTS = Reading(("text", "character varying", "character", "uuid", "jsonb"), _texts)
+_READINGS: tuple[tuple[Callable[[pa.DataType], bool], Reading], ...] = (
+    (types.is_boolean, Reading(("boolean",), _as_is)),
+    (types.is_integer, Reading(("bigint", "integer", "smallint", "numeric"), _as_is)),
+    (types.is_floating, Reading(("double precision", "real"), _finite)),
+    (types.is_decimal, Reading(("numeric",), _as_is)),
+    (types.is_date, Reading(("date",), _dates)),
+    (types.is_time, Reading(("time without time zone",), _times)),
+    (types.is_null, Reading((), _as_is)),
+    *((each, _TEXTS) for each in (types.is_string, types.is_large_string, types.is_string_view)),
+    *((each, _TEXTS) for each in (types.is_binary, types.is_large_binary, types.is_binary_view)),
+)
+
+
+def reading_of(type_: pa.DataType) -> Reading | None:
+    """Return how values of an Arrow type are read; None if they cannot be."""
+    if types.is_timestamp(type_):
+        zone = "with" if type_.tz else "without"
+        return Reading((f"timestamp {zone} time zone",), _timestamps)
+    if types.is_dictionary(type_):
+        inner = reading_of(type_.value_type)
+        return inner and inner._replace(prepare=_decoded)
+    if types.is_list(type_) or types.is_large_list(type_):
+        inner = reading_of(type_.value_type)
+        return inner and Reading(tuple(f"{each}[]" for each in inner.accepted), _lists)
+    return next((reading for is_type, reading in _READINGS if is_type(type_)), None)
+
+
+def _known(type_: pa.DataType) -> Reading:
+    reading = reading_of(type_)
+    assert reading is not None, "misfit() refused it"
+    return reading
+
+
+def misfit(found: pa.DataType, declared: str) -> str:
+    """Return why a column of Parquet does not fit its column in Postgres, and what to do; empty if it does."""
+    reading = reading_of(found)
+    if reading is None:
+        return f"is {found}, which no column can hold: write its parts as columns of their own, or as a text of JSON"
+    if not types.is_null(found) and re.sub(r"\(.*?\)", "", declared) not in reading.accepted:
+        return f"is {found}, not {declared}: declare it as {reading.accepted[0]}, and cast it in staging"
+    scale = re.fullmatch(r"numeric\(\d+,(\d+)\)", declared)
+    if scale and types.is_decimal(found) and found.scale > int(scale[1]):
+        return f"is {found}, whose decimals {declared} would round: declare numeric with {found.scale} decimals"
+    return ""
+
+
+def texts(values: pa.Array) -> Iterator[str | None]:
+    """Yield the values of one column as texts. Raises pa.ArrowInvalid if one is no text."""
+    if types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if types.is_list(values.type) or types.is_large_list(values.type):
+        values = _arrays(values)
+    if types.is_timestamp(values.type) and values.type.tz:
+        values = values.cast(pa.timestamp(values.type.unit, "UTC"))
+    yield from values.cast(pa.large_string()).to_pylist()
+
+
+def _arrays(values: pa.Array) -> pa.Array:
+    """Write lists as arrays of Postgres. Each item is in quotes, so that no text is read as NULL."""
+    items = texts(values.flatten())
+    lengths = pc.list_value_length(values).to_pylist()
+    found = [None if length is None else ",".join(map(_item, islice(items, length))) for length in lengths]
+    return pa.array([None if each is None else f"{{{each}}}" for each in found], pa.large_string())
+
+
+def _item(text: str | None) -> str:
+    return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
