@@ -51,7 +51,7 @@ def other_format(start: bytes, expected: str) -> str:
 
     The result is empty if the object may be UTF-8 text of the `expected` format, such as "CSV".
     """
-    found = _identified(start)
+    found = identify(start)
     if found is not None and found[0] != expected:
         what, remedy = found
         kind = f"plain {expected}" if what.startswith("text") else expected
@@ -61,7 +61,7 @@ def other_format(start: bytes, expected: str) -> str:
     return ""
 
 
-def _identified(start: bytes) -> tuple[str, str] | None:
+def identify(start: bytes) -> tuple[str, str] | None:
     """Return (what it is, what to do) for an object that begins with a known signature, else None."""
     for sign, what, remedy in _SIGNS:
         if start.startswith(sign):
