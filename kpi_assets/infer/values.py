@@ -22,7 +22,7 @@ _USUAL_BOOLEANS = ({"true", "false"}, {"True", "False"}, {"TRUE", "FALSE"}, {"t"
 _BOOLEANS = (
     *(("Y", "N"), ("y", "n"), ("yes", "no"), ("Yes", "No"), ("YES", "NO"), ("J", "N"), ("j", "n"), ("ja", "nein")),
     *(("Ja", "Nein"), ("JA", "NEIN"), ("oui", "non"), ("Oui", "Non"), ("si", "no"), ("Si", "No"), ("on", "off")),
-    *(("ON", "OFF"), ("wahr", "falsch"), ("WAHR", "FALSCH"), ("x", "")),
+    *(("ON", "OFF"), ("wahr", "falsch"), ("WAHR", "FALSCH")),
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CODES = re.compile(r"phone|telefon|\btel\b|mobile|fax|zip|postal|postcode|\bplz\b|\bean\b|barcode|iban|isbn|sku", re.I)
