@@ -96,7 +96,7 @@ format: $(READY_DEV) ## format Python and SQL
 lock: $(READY) ## resolve pyproject.toml and uv into the lock files
 	@echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile $(COMPILE) - -o requirements-uv.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile $(COMPILE) --extra local --extra parquet --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile $(COMPILE) --extra local --extra parquet --extra zstd --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## remove the virtual environment and the embedded stack's state
 	@test ! -x $(BIN)/kpi || $(BIN)/kpi down

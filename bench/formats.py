@@ -206,7 +206,8 @@ def measure(
             environment = {"KPI_SQL_DIR": str(folder.parent), "KPI_BENCH_FILE": str(files[form.name])}
             os.sync()
             done = json.loads(context.call([sys.executable, "-m", "bench.load_form"], **environment))
-            out.print(f"round {round_ + 1}: {form.name} {done['seconds']:.1f} s, {done['memory_mb']} MB")
+            phases = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in done["phases"].items())
+            out.print(f"round {round_ + 1}: {form.name} {done['seconds']:.1f} s ({phases}), {done['memory_mb']} MB")
             figures[form.name]["seconds"].append(round(done["seconds"], 2))
             figures[form.name]["memory_mb"].append(done["memory_mb"])
             checksums.setdefault(form.base or form.name, set()).add(done["checksum"])

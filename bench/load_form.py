@@ -36,7 +36,13 @@ def load() -> dict[str, Any]:
     problems = [result.message for result in (*verified.results, *outcome.results) if result.blocks_publish]
     if problems:
         sys.exit("; ".join(problems))
-    return {"seconds": seconds, "memory_mb": peak_memory(), "checksum": outcome.checksum, "rows": outcome.rows}
+    return {
+        "seconds": seconds,
+        "memory_mb": peak_memory(),
+        "checksum": outcome.checksum,
+        "rows": outcome.rows,
+        "phases": outcome.seconds,
+    }
 
 
 def peak_memory() -> int:

@@ -8,7 +8,7 @@ the candidate is published (audit.py, build.py).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -164,8 +164,9 @@ def _find_cuts(task: _Task) -> list[Cut] | None:
     """Return where to cut the object into slices, or None if it must be loaded as a whole."""
     table = task.candidate.table
     key = table.header.grain[0]
-    count = task.context.slice_count(task.size_bytes)
-    if len(task.objects) > 1 or count < 2 or not table.storage.sliceable:
+    count = task.context.slice_count(sum(each.text_size for each in task.objects))
+    # The number of a record is known only to who has read all records before it.
+    if len(task.objects) > 1 or count < 2 or not table.storage.sliceable or table.source.position:
         return None
     return task.objects[0].find_cuts(key, count) if table.header.columns[key].type in KEY_TYPES else None
 
@@ -186,7 +187,8 @@ def _copy_parts(task: _Task, opened: OpenObject, cuts: Sequence[Cut]) -> FillRes
             task.report("copying", sum(done) / opened.size)
 
         _create(session, part)
-        records = _copy(session, part, stream, on_block)
+        with candidates.origin(session, part, opened.manifest.key):
+            records = _copy(session, part, stream, on_block)
         laps.lap("copy", read=stream.waited)
         return records, analyze_and_index(context, session, part, laps)
 
@@ -221,7 +223,8 @@ def _copy_object(task: _Task, opened: OpenObject, mode: int) -> int:
         read = opened.manifest.size_bytes * stream.done / max(opened.size, 1)
         task.report("copying", (before + read) / task.size_bytes)
 
-    records = _copy(task.connection, task.candidate, stream, on_block)
+    with candidates.origin(task.connection, task.candidate, opened.manifest.key):
+        records = _copy(task.connection, task.candidate, stream, on_block)
     task.watch.lap("copy", read=stream.waited)
     task.record_content(opened, records)
     return records
@@ -256,7 +259,7 @@ def _load_by_record(task: _Task) -> FillResult:
         for number, opened in enumerate(task.objects):
             for record in opened.records():
                 counts[number] += 1
-                yield record
+                yield replace(record, position=counts[number], object_key=opened.manifest.key)
 
     with connection.transaction():
         _create(connection, candidate)

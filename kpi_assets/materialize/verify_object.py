@@ -135,8 +135,9 @@ def _url(manifest: Manifest) -> str:
 
 
 def _checks_last_record(table: Table) -> bool:
-    """Return whether the check `ends_with_line_end` applies to the table."""
-    return table.format.ends_with_line_end and table.source.ends_with_line_end != "ignore"
+    """Return whether the check `ends_with_line_end` applies to the table. The end of a packed object is not known."""
+    is_known = table.format.ends_with_line_end and not table.source.compression
+    return is_known and table.source.ends_with_line_end != "ignore"
 
 
 def _result(name: str, problem: str, *, blocking: bool = True) -> CheckResult:

@@ -4,13 +4,16 @@ Not here: the types (column_types.py), and how their values are written in a fil
 """
 
 import re
-from typing import Annotated, Any
+from datetime import date
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.column_types import catalog_name
 from kpi_assets.model.field_types import Sentence
+from kpi_assets.model.sentences import shown
+from kpi_assets.model.source import Decimal, Texts, Thousands, TimeZone
 from kpi_assets.model.strict_yaml import Strict
 
 
@@ -24,6 +27,60 @@ class Column(Strict):
         description="What the column holds, in at least 4 letters. Say what NULL means where it can occur.",
         examples=["description: Order."],
     )
+
+    field: Annotated[str | None, Affects.ROWS | Affects.OBJECT] = Field(
+        default=None,
+        min_length=1,
+        description="The name of the field in the file, if it is not that of the column.",
+        examples=['field: "Order ID"'],
+    )
+    format: Annotated[str | None, Affects.ROWS] = Field(
+        default=None,
+        min_length=1,
+        description="How dates and times are written, in the tokens YYYY YY MM M MON DD D HH H HH12 MI SS F AM Z and "
+        "other characters as they are; or `epoch`, `epoch_ms`. [Values](values.md) says what each token takes.",
+        examples=["format: M/D/YYYY"],
+    )
+    decimal: Annotated[Decimal | None, Affects.ROWS] = Field(
+        default=None, description="As in `source`, for this column."
+    )
+    thousands: Annotated[Thousands | None, Affects.ROWS] = Field(
+        default=None, description="As in `source`, for this column."
+    )
+    null: Annotated[Texts | None, Affects.ROWS] = Field(default=None, description="As in `source`, for this column.")
+    true: Annotated[Texts | None, Affects.ROWS] = Field(default=None, description="As in `source`, for this column.")
+    false: Annotated[Texts | None, Affects.ROWS] = Field(default=None, description="As in `source`, for this column.")
+    time_zone: Annotated[TimeZone | None, Affects.ROWS] = Field(
+        default=None, description="As in `source`, for this column."
+    )
+    allow: Annotated[list[Literal["nan", "infinity"]] | None, Affects.ROWS] = Field(
+        default=None,
+        min_length=1,
+        description="Values of a number that is none: without this word they are set aside.",
+        examples=["allow: [nan]"],
+    )
+    round: Annotated[Literal["half_even"] | None, Affects.ROWS] = Field(
+        default=None,
+        description="For numeric(p,s): numbers with more decimals are rounded, a half to the even digit. Without this "
+        "word they are set aside.",
+    )
+    since: Annotated[date | None, Affects.ROWS | Affects.OBJECT] = Field(
+        default=None,
+        description="The first load_date whose file has the field; the column is NULL before.",
+        examples=["since: 2025-07-01"],
+    )
+    optional: Annotated[bool, Affects.ROWS | Affects.OBJECT] = Field(
+        default=False, description="Whether a file may lack the field; then the column is NULL."
+    )
+
+    @field_validator("since", mode="before")
+    @classmethod
+    def _is_a_date(cls, value: object) -> date:
+        if isinstance(value, date):
+            return value
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", str(value)):
+            raise ValueError(f"{shown(value)} is not a date: write it as YYYY-MM-DD")
+        return date.fromisoformat(str(value))
 
     @model_validator(mode="before")
     @classmethod

@@ -15,13 +15,15 @@ class FormatKind:
     content_type: str  # of its objects on S3
     start_check: str  # the description of the check `header`, which examines an object's first bytes
     ends_with_line_end: bool  # whether an object without a line end at its end may have been cut off
+    has_dialect: bool = False  # whether the header says how its values are written
 
 
 CSV = FormatKind(
     "csv",
     content_type="text/csv",
-    start_check="Its first line names the contract's columns, in order.",
+    start_check="Its first line names the contract's columns.",
     ends_with_line_end=True,
+    has_dialect=True,
 )
 PARQUET = FormatKind(
     "parquet",

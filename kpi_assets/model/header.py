@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator, model_validator
 
+from kpi_assets.model import dialect
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.words import WORDS
@@ -23,6 +24,7 @@ from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
     AS_PUBLISHED,
+    EXTRA_FIELDS,
     LOAD_DATE,
     LOW_VOLUME,
     SYSTEM_COLUMNS,
@@ -223,6 +225,27 @@ class Header(Strict):
         return self.source is not None and bool(self.source.object)
 
     @property
+    def delivered(self) -> dict[str, Column]:
+        """The columns that the fields of an object fill: all but those that words of the source add."""
+        added = self._added
+        return {name: column for name, column in self.columns.items() if name not in added}
+
+    @property
+    def _added(self) -> dict[str, tuple[str, Column]]:
+        """The columns that words of the source add: name -> (word, column)."""
+        source, found = self.source, {}
+        if source and source.position:
+            position = "Number of the record in its object, from 1."
+            found[source.position] = ("position", Column(type="bigint", description=position))
+        if source and source.object_key:
+            key = "Key of the object that the row comes from."
+            found[source.object_key] = ("object_key", Column(type="text", description=key))
+        if source and source.extra == "keep":
+            fields = "Fields of the file that are no column, as texts by name; NULL if there are none."
+            found[EXTRA_FIELDS] = ("extra", Column(type="jsonb", description=fields))
+        return found
+
+    @property
     def selected(self) -> list[str]:
         """The columns that the SELECT returns: all but the one that min_volume adds."""
         return [name for name in self.columns if not (self.min_volume and name == LOW_VOLUME)]
@@ -234,6 +257,18 @@ class Header(Strict):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Header":
+        added = self._added
+        refuse(
+            [
+                *(
+                    (("source", word), f"it makes the column {name!r}, which is declared too: take one of them out")
+                    for name, (word, _) in added.items()
+                    if name in self.columns
+                ),
+                *dialect.problems(self.source, self.columns),
+            ]
+        )
+        self.columns.update({name: column for name, (_, column) in added.items()})
         refuse([*self._volume_problems(), *self._name_problems(), *self._storage_problems()])
         if volume := self.min_volume:
             below = f"Whether {volume.column} is below {volume.at_least} or unknown"

@@ -23,6 +23,7 @@ from kpi_assets.model import excerpt
 IDENTIFIER = r"[a-z_][a-z0-9_]*"
 LOAD_DATE = "load_date"  # the partition column, which every table has and no file declares
 LOW_VOLUME = "is_low_volume"  # the column that min_volume adds: it marks the rows of a KPI with too little volume
+EXTRA_FIELDS = "extra_fields"  # the column that `extra: keep` adds: the fields of a file that are no column
 
 LONGEST = 40  # letters of a name, so that names made of it, such as schema__table__20250301__7, have at most 63
 AS_PUBLISHED = "as_published"  # the check that only a recheck makes, and no file declares

@@ -22,6 +22,7 @@ from kpi_assets.model.automation import Automation
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column_reads import names_read
+from kpi_assets.model.dialect import Dialect, dialect_of
 from kpi_assets.model.field_types import Sentence
 from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
 from kpi_assets.model.header import Header
@@ -187,6 +188,16 @@ class Table:
     def format(self) -> FormatKind:
         """The format of the object, for a table that has one."""
         return FORMAT_KINDS[self.source.format]
+
+    @property
+    def delivered(self) -> dict[str, str]:
+        """The columns that the fields of an object fill, in order: name -> type."""
+        return {name: column.type for name, column in self.header.delivered.items()}
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """How the objects of a raw table are written."""
+        return dialect_of(self.source, self.header.delivered)
 
     @property
     def object_name(self) -> str:

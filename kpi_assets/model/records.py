@@ -15,6 +15,9 @@ class Record:
     text: str
     fields: list[str | None] | None
     problem: str | None = None
+    # Where it comes from, if the table has columns for it: its number in its object, from 1, and the object's key.
+    position: int | None = None
+    object_key: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,85 @@
 Not here: the objects themselves (sources/).
 """
 
+import codecs
 import re
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.field_types import Strictness
 from kpi_assets.model.format_kinds import FORMAT_KINDS
-from kpi_assets.model.names import LOAD_DATE
-from kpi_assets.model.sentences import listed, shown
+from kpi_assets.model.names import LOAD_DATE, Identifier
+from kpi_assets.model.sentences import Loc, listed, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
+from kpi_assets.model.time_zone import is_zone
 
 _ALL = Affects.ROWS | Affects.CHECKS | Affects.OBJECT
+
+
+_READ = Affects.ROWS | Affects.OBJECT  # how the bytes are read
+# Codecs of Python that are no encodings of text files, or that hold characters which no file has.
+_NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem", "palmos"}
+
+
+def _one_character(value: str) -> str:
+    if value == "":
+        raise ValueError('it is empty: write the character in quotes, as in "|" or "#"')
+    if len(value) > 1 or not value.isascii() or value.isalnum() or value in "\r\n":
+        raise ValueError(f"{shown(value)} is not one character: write one of ASCII that is no letter and no digit")
+    return value
+
+
+def _is_delimiter(value: str) -> str:
+    value = "\t" if value == "tab" else value
+    if value in (".", "-", "\\"):
+        raise ValueError(f"{shown(value)} cannot separate values: write another character, or tab")
+    return _one_character(value)
+
+
+def _is_quote(value: str) -> str:
+    return value if value == "none" else _one_character(value)
+
+
+def _is_escape(value: str | None) -> str | None:
+    return value if value is None else _one_character(value)
+
+
+_is_comment = _is_escape
+
+
+def _is_encoding(value: str) -> str:
+    try:
+        found = codecs.lookup(value)
+    except (LookupError, ValueError):
+        found = None
+    if found is None or not found._is_text_encoding or found.name.replace("_", "-") in _NO_ENCODINGS:
+        raise ValueError(f"{shown(value)} is not an encoding that Python knows: write utf-8, utf-16, cp1252 or another")
+    return "utf-8" if found.name == "utf-8-sig" else found.name
+
+
+def is_time_zone(value: str) -> str:
+    """Return the name of a time zone. Raises ValueError for any other text."""
+    if not is_zone(value):
+        raise ValueError(f"{shown(value)} is not a time zone: write a name of IANA, such as Europe/Berlin or UTC")
+    return value
+
+
+def is_each_once(value: list[str]) -> list[str]:
+    """Return a list of texts. Raises ValueError if one is in it twice or cannot be in a field."""
+    if len(set(value)) < len(value):
+        raise ValueError("a text is in it twice: take it out once")
+    if any(set(text) & set("\r\n") for text in value):
+        raise ValueError("a text has a line end, and a value without quotes has none: take it out")
+    return value
+
+
+Texts = Annotated[list[str], AfterValidator(is_each_once)]
+Decimal = Literal["point", "comma"]
+Thousands = Literal["point", "comma", "space", "apostrophe"]
+TimeZone = Annotated[str, AfterValidator(is_time_zone)]
 
 
 def _is_format(value: str) -> str:
@@ -49,9 +115,157 @@ class Source(Strict):
         description="What an object does whose bytes are those of another object that was delivered before.",
     )
 
+    delimiter: Annotated[str, AfterValidator(_is_delimiter), _READ] = Field(
+        default=",",
+        description="The character between two values, or `tab`.",
+        examples=['delimiter: ";"'],
+    )
+    quote: Annotated[str, AfterValidator(_is_quote), _READ] = Field(
+        default='"',
+        description="The character around a value that holds delimiters or line ends, or `none`: then no value does.",
+        examples=["quote: none"],
+    )
+    escape: Annotated[str | None, AfterValidator(_is_escape), _READ] = Field(
+        default=None,
+        description="The character before a quote within a value in quotes, and before itself there. Without this "
+        "word, a quote within a value is doubled.",
+        examples=['escape: "\\\\"'],
+    )
+    header: Annotated[bool, _READ] = Field(
+        default=True,
+        description="Whether the first record names the fields. With `false` the fields are the columns, in order.",
+    )
+    skip_lines: Annotated[int, _READ] = Field(
+        default=0, ge=0, le=1000, description="Lines before the header, or before the first record."
+    )
+    comment: Annotated[str | None, AfterValidator(_is_comment), _READ] = Field(
+        default=None,
+        description="A line that begins with this character is no record.",
+        examples=['comment: "#"'],
+    )
+    encoding: Annotated[str, AfterValidator(_is_encoding), _READ] = Field(
+        default="utf-8",
+        description="The encoding of the text, by one of its names in Python. UTF-8 may begin with a byte order mark.",
+        examples=["encoding: cp1252"],
+    )
+    compression: Annotated[Literal["gzip", "zip", "zstd"] | None, _READ] = Field(
+        default=None,
+        description="How the object is packed. A zip file holds one file.",
+        examples=["compression: gzip"],
+    )
+    null: Annotated[Texts, Affects.ROWS] = Field(
+        default=[""],
+        description="The values without quotes that are NULL. Without this word, the empty value is.",
+        examples=['null: ["", NA, "NULL"]'],
+    )
+    decimal: Annotated[Decimal, Affects.ROWS] = Field(
+        default="point", description="The character before the decimals of a number.", examples=["decimal: comma"]
+    )
+    thousands: Annotated[Thousands | None, Affects.ROWS] = Field(
+        default=None,
+        description="The character that may group the digits of a number by three.",
+        examples=["thousands: point"],
+    )
+    true: Annotated[Texts | None, Affects.ROWS] = Field(
+        default=None,
+        description="The values of boolean columns that are true, instead of `true` and `t`; `false` belongs to it.",
+        examples=['true: ["Y", "1"]'],
+    )
+    false: Annotated[Texts | None, Affects.ROWS] = Field(
+        default=None, description="The values of boolean columns that are false.", examples=['false: ["N", "0"]']
+    )
+    time_zone: Annotated[TimeZone | None, Affects.ROWS] = Field(
+        default=None,
+        description="The time zone of values without an offset, in columns of type `timestamp with time zone`. A local "
+        "time that occurred twice or never, because clocks were changed, is set aside.",
+        examples=["time_zone: Europe/Berlin"],
+    )
+    extra: Annotated[Literal["hold", "ignore", "keep"], _READ] = Field(
+        default="hold",
+        description="What fields do that are no column: `hold` holds the load_date, `ignore` leaves them out, and "
+        "`keep` collects them in the column `extra_fields`, which this word adds: a JSON object of texts, or NULL if "
+        "there are none.",
+    )
+    position: Annotated[Identifier | None, Affects.ROWS] = Field(
+        default=None,
+        description="The name of a column that this word adds: the number of the record in its object, from 1.",
+        examples=["position: record_number"],
+    )
+    object_key: Annotated[Identifier | None, Affects.ROWS] = Field(
+        default=None,
+        description="The name of a column that this word adds: the key of the object that the row comes from.",
+        examples=["object_key: object_key"],
+    )
+
     @field_validator("object")
     @classmethod
     def _has_load_date(cls, value: str) -> str:
         if re.findall(r"{(.*?)}", value) != [LOAD_DATE] or value.startswith("/") or ".." in value.split("/"):
             raise ValueError("must be an object's key with {load_date} in it, once: raw/x/load_date={load_date}/x.csv")
         return value
+
+    @property
+    def origins(self) -> list[str]:
+        """The words that add a column for the origin of a row: `position`, `object_key` or both."""
+        return [word for word in ("position", "object_key") if getattr(self, word)]
+
+    @property
+    def origin_columns(self) -> list[str]:
+        """The columns that these words add."""
+        return [getattr(self, word) for word in self.origins]
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Source":
+        refuse([*self._format_problems(), *self._character_problems(), *self._word_problems()])
+        return self
+
+    def _format_problems(self) -> Iterator[tuple[Loc, str]]:
+        if not FORMAT_KINDS[self.format].has_dialect:
+            for word in DIALECT_WORDS:
+                if getattr(self, word) != type(self).model_fields[word].default:
+                    yield (word,), f"{self.format} says by itself how its values are written: take the word out"
+
+    def _character_problems(self) -> Iterator[tuple[Loc, str]]:
+        named = {"delimiter": self.delimiter, "quote": self.quote, "comment": self.comment}
+        for word, other in (("quote", "delimiter"), ("comment", "delimiter"), ("comment", "quote")):
+            if named[word] == named[other]:
+                yield (word,), f"it is the {other} too: one character cannot be both"
+        if self.escape is not None:
+            if self.quote == "none":
+                yield ("escape",), "it is for values in quotes, and there are none: take it out, or correct quote"
+            if self.escape == self.quote:
+                yield ("escape",), "it is the quote, which is doubled within a value without this word: take it out"
+            if self.escape in (self.delimiter, self.comment):
+                yield ("escape",), "it is the delimiter or the comment too: one character cannot be both"
+        if self.thousands == self.decimal:
+            yield ("thousands",), f"{self.thousands} stands before the decimals: write another, or correct decimal"
+
+    def _word_problems(self) -> Iterator[tuple[Loc, str]]:
+        yield from boolean_problems(self.true, self.false, self.null)
+        if not self.header and self.extra != "hold":
+            yield ("extra",), "without a header no field has a name: take it out, or write header: true"
+        if self.compression and self.ends_with_line_end == "hold":
+            yield ("ends_with_line_end",), "the end of a packed object is not known before it is loaded: take it out"
+        if self.position and self.position == self.object_key:
+            yield ("object_key",), "it is the column of position too: give it another name"
+
+
+# The words that say how the values of a text are written.
+DIALECT_WORDS = (
+    *("delimiter", "quote", "escape", "header", "skip_lines", "comment", "encoding", "compression"),
+    *("null", "decimal", "thousands", "true", "false", "time_zone"),
+)
+
+
+def boolean_problems(
+    true: list[str] | None, false: list[str] | None, null: list[str] | None
+) -> Iterator[tuple[Loc, str]]:
+    """Yield what is wrong with the texts of booleans."""
+    if (true is None) != (false is None):
+        word, other = ("true", "false") if false is None else ("false", "true")
+        yield (word,), f"it says nothing about {other}: write the texts of both words"
+    for word, texts in (("true", true), ("false", false)):
+        if both := sorted(set(texts or ()) & set(null or ())):
+            yield (word,), f"{both[0]!r} is NULL too, by the word null: one text cannot be both"
+    if both := sorted(set(true or ()) & set(false or ())):
+        yield ("false",), f"{both[0]!r} is true too: one text cannot be both"

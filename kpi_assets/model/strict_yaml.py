@@ -117,6 +117,7 @@ _FORMS = {
     # Numbers in YAML 1.1, and in the mind of most authors, but text in YAML 1.2.
     "doubtful": r"[-+]?[0-9][0-9_]*\.?[0-9_]*([eE][-+]?[0-9]+)?|[-+]?0b[01_]+|[-+]?0[ox][0-9a-fA-F_]+",
 }
+_WORDS = ("true", "false", "null")  # keys that are words of a header, although they look like another value
 _DIGITS = 1_000  # the most characters of a number
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # an escape in double quotes may produce them
 
@@ -136,6 +137,8 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(problem="a key must be one word", problem_mark=key.start_mark)
+            if key.value in _WORDS:
+                key.tag = f"{_CORE}str"
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"the key {key.value!r} appears a second time", problem_mark=key.start_mark

@@ -235,6 +235,34 @@ def copy_in(
 
 
 @contextmanager
+def origin(connection: Connection[Any], candidate: Candidate, object_key: str) -> Iterator[None]:
+    """Fill the columns for the origin of a row while an object is copied: its key, and the numbers of its records.
+
+    It must be the same transaction, so that an error takes back the sequence too.
+    """
+    source = candidate.table.source
+    defaults: dict[str, sql.Composable] = {}
+    if source.object_key:
+        defaults[source.object_key] = sql.Literal(object_key)
+    if source.position:
+        connection.execute("create temporary sequence record_numbers cache 1000")
+        defaults[source.position] = sql.SQL("nextval('pg_temp.record_numbers')")
+    for column, value in defaults.items():
+        connection.execute(
+            sql.SQL("alter table {} alter column {} set default {}").format(
+                candidate.name, sql.Identifier(column), value
+            )
+        )
+    yield
+    for column in defaults:
+        connection.execute(
+            sql.SQL("alter table {} alter column {} drop default").format(candidate.name, sql.Identifier(column))
+        )
+    if source.position:
+        connection.execute("drop sequence pg_temp.record_numbers")
+
+
+@contextmanager
 def _settings(connection: Connection[Any], settings: Mapping[str, str]) -> Iterator[None]:
     """Change settings of the session, and change them back; an error rolls them back with its transaction."""
     before = {name: _set(connection, name, value) for name, value in settings.items()}

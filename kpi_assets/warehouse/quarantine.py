@@ -6,15 +6,17 @@ value and reason.
 Not here: reading the records of an object (sources/formats), and the written forms (model/written.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.rows import class_row
 
-from kpi_assets.model import excerpt, written
+from kpi_assets.model import excerpt
 from kpi_assets.model.records import BadRecord, Record
+from kpi_assets.model.written import Form, RefusedError
 from kpi_assets.warehouse.candidates import Candidate
 
 MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text; all are counted
@@ -52,27 +54,30 @@ class Result:
 
 def load_readable(connection: Connection[Any], candidate: Candidate, records: Iterable[Record], kept: int) -> Result:
     """Fill the candidate with the readable records, in the caller's transaction; return at least `kept` bad records."""
-    names = candidate.table.columns
-    slots = [sql.Identifier(f"c{number}") for number in range(len(names))]
+    table = candidate.table
+    types = {name: type_ for name, type_ in table.types.items() if name not in table.source.origin_columns}
+    slots = [sql.Identifier(f"c{number}") for number in range(len(types))]
+    origins = dict(zip(table.source.origin_columns, table.source.origins, strict=True))
     connection.execute(
         sql.SQL(
-            "create temporary table records (line bigint, record text, problem text, refused integer, {}) "
-            "on commit drop"
+            "create temporary table records (line bigint, record text, problem text, refused integer, written jsonb, "
+            "position bigint, object_key text, {}) on commit drop"
         ).format(sql.SQL(", ").join(sql.SQL("{} text").format(slot) for slot in slots))
     )
-    _load(connection, records, list(candidate.table.types.values()))
+    _load(connection, records, [each.form for each in table.dialect.fields], len(types))
     if connection.info.server_version >= INPUT_FUNCTIONS_SINCE:
         error = sql.SQL("(pg_input_error_info({value}, {type})).message")
     else:
         connection.execute(_INPUT_ERROR)
         error = sql.SQL("pg_temp.input_error({value}, {type})")
-    typed = [
-        (name, slot, column.type)
-        for (name, column), slot in zip(candidate.table.header.columns.items(), slots, strict=True)
-    ]
+    typed = [(name, slot, type_) for (name, type_), slot in zip(types.items(), slots, strict=True)]
     checked: list[sql.Composable] = [
-        sql.SQL("({}, {}, case when t.refused = {} then t.problem else {} end)").format(
-            sql.Literal(name), slot, sql.Literal(number), error.format(value=slot, type=sql.Literal(type_))
+        sql.SQL("({}, coalesce(t.written ->> {}, {}), case when t.refused = {} then t.problem else {} end)").format(
+            sql.Literal(name),
+            sql.Literal(str(number)),
+            slot,
+            sql.Literal(number),
+            error.format(value=slot, type=sql.Literal(type_)),
         )
         for number, (name, slot, type_) in enumerate(typed)
         if type_ != "text"
@@ -93,8 +98,13 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
     loaded = connection.execute(
         sql.SQL("insert into {} ({}) select {} from records where line not in (select line from bad_records)").format(
             candidate.name,
-            sql.SQL(", ").join(sql.Identifier(name) for name in names),
-            sql.SQL(", ").join(sql.SQL("{}::").format(slot) + sql.SQL(type_) for _, slot, type_ in typed),
+            sql.SQL(", ").join(sql.Identifier(name) for name in [*types, *origins]),
+            sql.SQL(", ").join(
+                [
+                    *(sql.SQL("{}::").format(slot) + sql.SQL(type_) for _, slot, type_ in typed),
+                    *(sql.Identifier(origin) for origin in origins.values()),
+                ]
+            ),
         )
     ).rowcount
     counted = connection.execute("select count(*) from pg_temp.bad_records").fetchone()
@@ -107,21 +117,42 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
     return Result(loaded, int(counted[0]) if counted else 0, samples)
 
 
-def _load(connection: Connection[Any], records: Iterable[Record], types: Sequence[str]) -> None:
+def _load(connection: Connection[Any], records: Iterable[Record], forms: Sequence[Form], width: int) -> None:
     """Load the records as text, each with its problem, or else with that of its first value in a wrong form."""
-    nothing = [None] * len(types)
-    formed = {number: type_ for number, type_ in enumerate(types) if written.form(type_) is not None}
+    nothing = [None] * width
     with connection.cursor() as cursor, cursor.copy("copy pg_temp.records from stdin") as copy:
         for record in records:
-            fields = record.fields or nothing
-            refused, problem = _first_refused(fields, formed)
-            copy.write_row((record.line, record.text, record.problem or problem, refused, *fields))
+            found = _Values(record.fields or nothing, forms)
+            problem = record.problem or found.problem
+            fixed = (
+                record.line,
+                record.text,
+                problem,
+                found.refused,
+                found.written,
+                record.position,
+                record.object_key,
+            )
+            copy.write_row((*fixed, *found.fields))
 
 
-def _first_refused(fields: Sequence[str | None], types: Mapping[int, str]) -> tuple[int | None, str | None]:
-    """Return (number, problem) of the first field that is not written in a form of its type."""
-    for number, type_ in types.items():
-        text = fields[number]
-        if text is not None and (problem := written.problem(type_, text)):
-            return number, problem
-    return None, None
+class _Values:
+    """The values of one record as Postgres reads them, and the first that is not written in a form of its column."""
+
+    def __init__(self, fields: Sequence[str | None], forms: Sequence[Form]) -> None:
+        self.fields = list(fields)
+        self.refused: int | None = None
+        self.problem: str | None = None
+        written: dict[str, str] = {}  # the texts of the file, if others take their place
+        for number, form in enumerate(forms):
+            text = fields[number]
+            if text is None:
+                continue
+            try:
+                self.fields[number] = value = form.read(text)
+            except RefusedError as error:
+                self.refused, self.problem = number, str(error)
+                break
+            if value != text:
+                written[str(number)] = text
+        self.written = json.dumps(written) if written else None

@@ -203,7 +203,6 @@ WHOLE = {
     "a key of the wrong slice": HEADER + b"".join([*RECORDS[:30], b"399,9,late\n", *RECORDS[30:]]),
     "a quote late in the file": BODY + b'900,1,"a, b"\n',
     "a line end in quotes": BODY + b'900,1,"a\n5,5,b"\n',
-    "a backslash": BODY + b"900,1,a\\nb\n",
 }
 
 
@@ -215,11 +214,16 @@ def test_a_file_that_cannot_be_cut_is_built_in_one_piece(lines: PipelineHarness,
     assert slices(lines, "raw.lines") == 1
     rows = lines.rows(ROWS)
     assert len(rows) == len(RECORDS) + (0 if "key" in name and "wrong" not in name else 1)
-    if name == "a backslash":
-        assert rows[-1] == (900, 1, "a\\nb")
     if name == "a line end in quotes":
         assert rows[-1] == (900, 1, "a\n5,5,b")
     assert leftover_builds(lines) == []
+
+
+def test_a_file_with_a_backslash_is_built_in_slices(lines: PipelineHarness) -> None:
+    lines.put(KEY, BODY + b"900,1,a\\nb\n")
+    assert not build(lines).held
+    assert slices(lines, "raw.lines") == 6
+    assert lines.rows(ROWS)[-1] == (900, 1, "a\\nb")
 
 
 def test_an_unreadable_record_of_a_large_file_is_quarantined(lines: PipelineHarness) -> None:

@@ -330,7 +330,7 @@ class Growth(Strict):
 @pytest.mark.parametrize(
     ("model", "name", "annotation", "old", "new", "moved"),
     [
-        (Column, "round", int | None, "type: integer,", "type: integer, round: 2,", Affects.ROWS),
+        (Column, "digits", int | None, "type: integer,", "type: integer, digits: 2,", Affects.ROWS),
         (Header, "time_limit", int | None, "grain:", "time_limit: 5\ngrain:", Affects.NOTHING),
         (Header, "growth", Growth | None, "grain:", "growth: {column: name}\ngrain:", Affects.ROWS | Affects.CHECKS),
     ],

@@ -43,3 +43,17 @@ def typed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fu
 @given(example=st.fixed_dictionaries(fuzz_csv.TYPED))
 def test_values_are_read_as_in_the_table_of_forms(typed: fuzz_csv.Typed, example: dict[str, Any]) -> None:
     typed.check(**example)
+
+
+@pytest.fixture(scope="module")
+def dialects(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fuzz_csv.Dialects]:
+    with PipelineHarness.open(stack, tmp_path_factory.mktemp("dialects")) as lab:
+        lab.prepared()
+        with lab.session() as session:
+            yield fuzz_csv.Dialects(lab, session)
+
+
+@fuzz_csv.quietly(examples(150))
+@given(example=st.fixed_dictionaries(fuzz_csv.DIALECT_FILES))
+def test_all_ways_of_loading_a_dialect_agree(dialects: fuzz_csv.Dialects, example: dict[str, Any]) -> None:
+    dialects.check(**example)

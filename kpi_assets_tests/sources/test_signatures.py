@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpi_assets.sources.formats.csv.header import header_problem
 from kpi_assets.sources.signatures import other_format
+from kpi_assets_tests.csv_files import header_problem
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
 COLUMNS = ["thing_id", "name", "weight"]
@@ -32,12 +32,12 @@ UNPACK = "not CSV: unpack it, and land the CSV that is in it"
 EXPORT = "not CSV: export it as CSV in UTF-8, and land that"
 SHEET = "not CSV: export the sheet as CSV in UTF-8, and land that"
 FETCH = "not CSV: it is mostly what a server says instead of the file: look into it, and fetch the file again"
-SAVE = "not plain CSV: save it as plain UTF-8, without a byte order mark"
+SAVE = "not in UTF-8: write encoding:"
 FORMATS = {
-    "gzip": (gzip.compress(GOOD), f"it is a gzip file, {UNPACK}"),
+    "gzip": (gzip.compress(GOOD), "it is a gzip file, not CSV: write compression: gzip"),
     "bzip2": (bz2.compress(GOOD), f"it is a bzip2 file, {UNPACK}"),
     "xz": (lzma.compress(GOOD), f"it is an xz file, {UNPACK}"),
-    "zip": (zipped(things=GOOD), f"it is a zip file, {UNPACK}"),
+    "zip": (zipped(things=GOOD), "it is a zip file, not CSV: write compression: zip"),
     "an empty zip": (zipped(), f"it is a zip file with nothing in it, {UNPACK}"),
     "xlsx": (zipped(xl_workbook=b"<workbook/>"), f"it is an Excel workbook, {SHEET}"),
     "ods": (
@@ -52,24 +52,22 @@ FORMATS = {
     "xml": (b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>', f"it is XML, {FETCH}"),
     "json": (b'[\n  {"thing_id": 1}\n]', f"it is JSON, {EXPORT}"),
     "json lines": (b'{"thing_id": 1}\n{"thing_id": 2}\n', f"it is JSON, {EXPORT}"),
-    "a byte order mark": (TEXT.encode("utf-8-sig"), "it begins with a byte order mark: save it as plain UTF-8"),
-    "utf-16": (TEXT.encode("utf-16"), f"it is text in UTF-16, {SAVE}"),
-    "utf-16, big-endian": (b"\xfe\xff" + TEXT.encode("utf-16-be"), f"it is text in UTF-16, {SAVE}"),
-    "utf-16 without a mark": (TEXT.encode("utf-16-le"), f"it is text in UTF-16, {SAVE}"),
-    "utf-16, big-endian, without a mark": (TEXT.encode("utf-16-be"), f"it is text in UTF-16, {SAVE}"),
-    "utf-32": (TEXT.encode("utf-32"), f"it is text in UTF-32, {SAVE}"),
-    "utf-32 without a mark": (TEXT.encode("utf-32-le"), f"it is text in UTF-32, {SAVE}"),
-    "utf-32, big-endian, without a mark": (TEXT.encode("utf-32-be"), f"it is text in UTF-32, {SAVE}"),
+    "utf-16": (TEXT.encode("utf-16"), f"it is text in UTF-16, {SAVE} utf-16"),
+    "utf-16, big-endian": (b"\xfe\xff" + TEXT.encode("utf-16-be"), f"it is text in UTF-16, {SAVE} utf-16"),
+    "utf-16 without a mark": (TEXT.encode("utf-16-le"), f"it is text in UTF-16, {SAVE} utf-16-le"),
+    "utf-16, big-endian, without a mark": (TEXT.encode("utf-16-be"), f"it is text in UTF-16, {SAVE} utf-16-be"),
+    "utf-32": (TEXT.encode("utf-32"), f"it is text in UTF-32, {SAVE} utf-32"),
+    "utf-32 without a mark": (TEXT.encode("utf-32-le"), f"it is text in UTF-32, {SAVE} utf-32-le"),
+    "utf-32, big-endian, without a mark": (TEXT.encode("utf-32-be"), f"it is text in UTF-32, {SAVE} utf-32-be"),
     "a NUL byte": (
         b"thing_id,na\0me,weight\n",
         "its first line holds a NUL byte, which no text has: ask who delivers it for a CSV in UTF-8",
     ),
-    "semicolons": (GOOD.replace(b",", b";"), "its values are separated by ';', not by commas: export it with commas"),
-    "tabs": (GOOD.replace(b",", b"\t"), "its values are separated by tabs, not by commas: export it with commas"),
+    "semicolons": (GOOD.replace(b",", b";"), "its values are separated by ';': write delimiter: \";\""),
+    "tabs": (GOOD.replace(b",", b"\t"), "its values are separated by tabs: write delimiter: tab"),
     "other letters": (
         b'"Thing ID",Name,weight\n',
-        "its header writes 'Thing ID' for the column 'thing_id': rename it where the file is made, or before it is "
-        "landed",
+        "its header writes 'Thing ID' for the column 'thing_id': write field: \"Thing ID\" there, and so for 1 more",
     ),
 }
 
@@ -82,7 +80,7 @@ def test_an_object_that_is_not_csv_is_named_by_its_format(body: bytes, sentence:
 def test_a_parquet_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "things.parquet"
     duckdb.sql("select 1 as thing_id").write_parquet(str(path))
-    assert header_problem(path.read_bytes(), COLUMNS) == f"it is a Parquet file, {EXPORT}"
+    assert header_problem(path.read_bytes(), COLUMNS) == "it is a Parquet file, not CSV: write format: parquet"
 
 
 @given(
@@ -100,4 +98,4 @@ def test_an_object_that_is_not_csv_is_held_with_that_message(lab: PipelineHarnes
     assert outcome.held
     [header] = [result for result in outcome.results if result.name == "header"]
     place = f"s3://{lab.bucket}/raw/things/load_date=2025-03-01/things.csv"
-    assert header.message == f"{place}: it is a gzip file, {UNPACK}"
+    assert header.message == f"{place}: it is a gzip file, not CSV: write compression: gzip"

@@ -10,8 +10,9 @@ from kpi_assets.model import excerpt, written
 from kpi_assets.model.column_types import BASES, base_of
 from kpi_assets.settings import CHECKOUT
 from kpi_assets.sources.formats.csv import records
-from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
-from kpi_assets.sources.formats.csv.records import read_records
+from kpi_assets.sources.formats.csv.proof import UnprovenError
+from kpi_assets_tests.csv_files import proven as prove
+from kpi_assets_tests.csv_files import records_of
 
 PAGE = (CHECKOUT / "docs" / "reference" / "values.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+)\n\n((?:.+\n|\n(?!## ))*)", PAGE, re.MULTILINE))
@@ -31,7 +32,7 @@ def proven(type_: str, text: str) -> bool:
     found = set()
     for field in (quoted, text) if not set(text) & set('",') else (quoted,):
         try:
-            list(Proof({"id": "integer", "value": type_}).watch([f"id,value\n1,{field}\n".encode()]))
+            list(prove({"id": "integer", "value": type_}, [f"id,value\n1,{field}\n".encode()]))
             found.add(True)
         except UnprovenError:
             found.add(False)
@@ -65,7 +66,8 @@ def test_each_example_of_the_page_is_read_or_refused_as_it_says(
         assert not accepts(session, type_, text)
     else:
         assert written.problem(type_, text) == said
-        assert not proven(type_, text)
+        # An array has the characters of CSV in it, so the proof leaves it to the reading of its record.
+        assert not proven(type_, text) or type_.endswith("[]")
 
 
 def test_the_page_is_right_about_blanks_and_empty_texts() -> None:
@@ -82,10 +84,10 @@ def test_each_example_of_a_record_is_read_or_refused_as_the_page_says(row: tuple
     cells, said = row
     for example in re.findall(r"`([^`]+)`", cells):
         data = f"id,name\n{example.replace('⏎', chr(10))}\n".encode()
-        [record] = read_records([data], ["id", "name"])
+        [record] = records_of([data], ["id", "name"])
         if said.startswith("read"):
             assert record.problem is None
-            list(Proof({"id": "integer", "name": "text"}).watch([data]))
+            list(prove({"id": "integer", "name": "text"}, [data]))
         else:
             assert record.problem == said
 

@@ -98,6 +98,11 @@ class OpenObject(ABC):
         """The place after its last record. Places are in a unit of the format; they begin with 0."""
         return self.bytes.size
 
+    @property
+    def text_size(self) -> int:
+        """About how many bytes its records have as CSV: it says into how many slices they are cut."""
+        return self.bytes.size
+
     def prepare(self, on_bytes: Callable[[int], None]) -> None:  # noqa: B027
         """Do what takes time before the records can be read, such as unpacking; called once, before the object is read.
 

@@ -1,5 +1,6 @@
-"""The copy mode of Parquet: the rows as CSV, written by the library."""
+"""The copy mode of Parquet: the rows in COPY's binary format where that is simple, or else as CSV."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Protocol
@@ -9,6 +10,7 @@ import pyarrow.csv
 from pyarrow import types
 
 from kpi_assets.sources.formats.base import NO_SETTINGS, CopyMode, UnprovenError
+from kpi_assets.sources.formats.parquet import binary
 from kpi_assets.sources.formats.parquet.values import reading_of
 
 # Values of these types need no quotes, so COPY can read them as text, which is a third faster.
@@ -31,30 +33,28 @@ class Rows(Protocol):
 
 
 class ParquetCopy(CopyMode):
-    """The only mode: the rows as CSV."""
+    """The only mode: binary rows if all columns have a fixed size, or else CSV."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
     def stream(self, start: int, end: int) -> "ParquetStream":
         """Return the rows between two places."""
-        return ParquetStream(self._rows, start, end)
+        kind = BinaryStream if binary.is_fixed(list(self._rows.columns.values())) else CsvStream
+        return kind(self._rows, start, end)
 
 
-class ParquetStream:
-    """Rows as CSV for COPY."""
+class ParquetStream(ABC):
+    """Rows on their way to COPY."""
 
+    options: str
     settings = NO_SETTINGS
     waited = 0.0  # the object is in a local file
 
     def __init__(self, rows: Rows, start: int, end: int) -> None:
         self._rows, self._start, self._end = rows, start, end
-        self.columns = list(rows.columns)
+        self.columns, self._types = list(rows.columns), list(rows.columns.values())
         self.records = 0
-        found = [rows.schema.field(name).type for name in self.columns]
-        is_plain = all(any(is_type(each) for is_type in _UNQUOTED) for each in found)
-        self.options = "format text, delimiter ',', null ''" if is_plain else "format csv"
-        self._style = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none" if is_plain else "needed")
 
     @property
     def done(self) -> int:
@@ -62,19 +62,59 @@ class ParquetStream:
         return self.records
 
     def __iter__(self) -> Iterator[bytes]:
-        declared = list(self._rows.columns.values())
+        yield self._begin()
         for batch in self._rows.batches(self._start, self._end):
-            columns = [_prepared(values, type_) for values, type_ in zip(batch.columns, declared, strict=True)]
-            text = BytesIO()
-            pyarrow.csv.write_csv(pa.RecordBatch.from_arrays(columns, self.columns), text, self._style)
+            try:
+                text = self._written([_prepared(*each) for each in zip(batch.columns, self._types, strict=True)])
+            except pa.ArrowException:  # a value is no text, does not fit, or would be rounded
+                raise UnprovenError from None
             self.records += batch.num_rows
-            yield text.getvalue()
+            yield text
+        yield self._finish()
+
+    def _begin(self) -> bytes:
+        return b""
+
+    def _finish(self) -> bytes:
+        return b""
+
+    @abstractmethod
+    def _written(self, columns: list[pa.Array]) -> bytes:
+        """Return the bytes of prepared rows."""
+
+
+class BinaryStream(ParquetStream):
+    """Rows in COPY's binary format."""
+
+    options = binary.OPTIONS
+
+    def _begin(self) -> bytes:
+        return binary.START
+
+    def _finish(self) -> bytes:
+        return binary.END
+
+    def _written(self, columns: list[pa.Array]) -> bytes:
+        return binary.rows(columns, self._types)
+
+
+class CsvStream(ParquetStream):
+    """Rows as CSV, written by the library."""
+
+    def __init__(self, rows: Rows, start: int, end: int) -> None:
+        super().__init__(rows, start, end)
+        found = [rows.schema.field(name).type for name in self.columns]
+        is_plain = all(any(is_type(each) for is_type in _UNQUOTED) for each in found)
+        self.options = "format text, delimiter ',', null ''" if is_plain else "format csv"
+        self._style = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none" if is_plain else "needed")
+
+    def _written(self, columns: list[pa.Array]) -> bytes:
+        text = BytesIO()
+        pyarrow.csv.write_csv(pa.RecordBatch.from_arrays(columns, self.columns), text, self._style)
+        return text.getvalue()
 
 
 def _prepared(values: pa.Array, type_: str) -> pa.Array:
     reading = reading_of(values.type)
     assert reading is not None, "the columns were compared"
-    try:
-        return reading.prepare(values, type_)
-    except pa.ArrowException:  # a value is no text, or would be rounded
-        raise UnprovenError from None
+    return reading.prepare(values, type_)

@@ -10,10 +10,7 @@ import pyarrow.parquet as pq
 
 from kpi_assets.sources.formats.base import UnreadableError
 
-BUFFER = 1 << 20  # bytes of a column that are read at once
-
-# The library's own allocator keeps what it was given; the system's returns it.
-pa.set_memory_pool(pa.system_memory_pool())
+BUFFER = 256 << 10  # bytes of a column that are read at once
 
 
 class _AnyOrder(Protocol):

@@ -41,9 +41,14 @@ def _texts(values: pa.Array, type_: str) -> pa.Array:
     return values
 
 
-def _finite(values: pa.Array, _type: str) -> pa.Array:
+def _floats(values: pa.Array, type_: str) -> pa.Array:
     _refuse(pc.invert(pc.is_finite(values)))
-    return values
+    return _widened(values, type_)
+
+
+def _widened(values: pa.Array, type_: str) -> pa.Array:
+    """A float of 32 bits has the same value in 64 bits, but not the same digits."""
+    return values.cast(pa.float32() if type_ == "real" else pa.float64())
 
 
 def _dates(values: pa.Array, _type: str) -> pa.Array:
@@ -78,14 +83,15 @@ def _decoded(values: pa.Array, type_: str) -> pa.Array:
 
 def _lists(values: pa.Array, type_: str) -> pa.Array:
     _known(values.type.value_type).prepare(values.flatten(), type_.removesuffix("[]"))
-    return _arrays(values)
+    return _arrays(values, type_)
 
 
 _TEXTS = Reading(("text", "character varying", "character", "uuid", "jsonb"), _texts)
 _READINGS: tuple[tuple[Callable[[pa.DataType], bool], Reading], ...] = (
     (types.is_boolean, Reading(("boolean",), _as_is)),
     (types.is_integer, Reading(("bigint", "integer", "smallint", "numeric"), _as_is)),
-    (types.is_floating, Reading(("double precision", "real"), _finite)),
+    (types.is_float64, Reading(("double precision",), _floats)),
+    (types.is_floating, Reading(("real", "double precision"), _floats)),
     (types.is_decimal, Reading(("numeric",), _as_is)),
     (types.is_date, Reading(("date",), _dates)),
     (types.is_time, Reading(("time without time zone",), _times)),
@@ -128,20 +134,22 @@ def misfit(found: pa.DataType, declared: str) -> str:
     return ""
 
 
-def texts(values: pa.Array) -> Iterator[str | None]:
-    """Yield the values of one column as texts. Raises pa.ArrowInvalid if one is no text."""
+def texts(values: pa.Array, type_: str) -> Iterator[str | None]:
+    """Yield the values of one column of a type of Postgres as texts. Raises pa.ArrowInvalid if one is no text."""
     if types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if types.is_list(values.type) or types.is_large_list(values.type):
-        values = _arrays(values)
+        values = _arrays(values, type_)
+    if types.is_floating(values.type):
+        values = _widened(values, type_)
     if types.is_timestamp(values.type) and values.type.tz:
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
     yield from values.cast(pa.large_string()).to_pylist()
 
 
-def _arrays(values: pa.Array) -> pa.Array:
+def _arrays(values: pa.Array, type_: str) -> pa.Array:
     """Write lists as arrays of Postgres. Each item is in quotes, so that no text is read as NULL."""
-    items = texts(values.flatten())
+    items = texts(values.flatten(), type_.removesuffix("[]"))
     lengths = pc.list_value_length(values).to_pylist()
     found = [None if length is None else ",".join(map(_item, islice(items, length))) for length in lengths]
     return pa.array([None if each is None else f"{{{each}}}" for each in found], pa.large_string())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kpi_assets.sources.formats.base import Cut
 from kpi_assets.sources.formats.csv import cut as cut_module
 from kpi_assets.sources.formats.csv.cut import find_cuts
 from kpi_assets.sources.object_bytes import ObjectBytes
@@ -12,6 +13,10 @@ KEY = "raw/things/load_date=2025-03-01/things.csv"
 HEADER = b"thing_id,name\n"
 
 
+def cuts_of(content: ObjectBytes, column: int, count: int) -> list[Cut] | None:
+    return find_cuts(content.head, content.size, column, count)
+
+
 def body(keys: list[int], name: bytes = b"x", end: bytes = b"\n") -> bytes:
     return HEADER + b"".join(b"%d,%s%s" % (key, name, end) for key in keys)
 
@@ -20,7 +25,7 @@ def body(keys: list[int], name: bytes = b"x", end: bytes = b"\n") -> bytes:
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_each_cut_is_the_first_record_of_its_key(store: Store, count: int, end: bytes) -> None:
     data = body([key for key in range(100, 160) for _ in range(5)], end=end)
-    cuts = find_cuts(ObjectBytes(store, put(store, KEY, data)), 0, count)
+    cuts = cuts_of(ObjectBytes(store, put(store, KEY, data)), 0, count)
     assert cuts is not None
     assert len(cuts) == count - 1
     for number, (offset, key) in enumerate(cuts, start=1):
@@ -31,7 +36,7 @@ def test_each_cut_is_the_first_record_of_its_key(store: Store, count: int, end: 
 
 def test_the_key_may_be_any_field_and_negative(store: Store) -> None:
     data = HEADER + b"".join(b"x,%d,y\n" % key for key in range(-50, 50))
-    cuts = find_cuts(ObjectBytes(store, put(store, KEY, data)), 1, 2)
+    cuts = cuts_of(ObjectBytes(store, put(store, KEY, data)), 1, 2)
     assert cuts is not None
     assert data[cuts[0][0] :].startswith(b"x,%d,y\n" % cuts[0][1])
 
@@ -52,12 +57,12 @@ def test_the_key_may_be_any_field_and_negative(store: Store) -> None:
 )
 def test_files_without_rising_keys_or_quoted_ones_are_not_cut(store: Store, data: bytes) -> None:
     column = 1 if b"1\n1\n" in data else 0
-    assert find_cuts(ObjectBytes(store, put(store, KEY, data)), column, 3) is None
+    assert cuts_of(ObjectBytes(store, put(store, KEY, data)), column, 3) is None
 
 
 def test_the_search_for_a_cut_reads_a_limited_number_of_bytes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     content = ObjectBytes(store, put(store, KEY, body([1] * 100 + [2] * 100)))
-    assert find_cuts(content, 0, 4) is None
-    assert find_cuts(content, 0, 2) is not None
+    assert cuts_of(content, 0, 4) is None
+    assert cuts_of(content, 0, 2) is not None
     monkeypatch.setattr(cut_module, "PROBE", 3)
-    assert find_cuts(content, 0, 2) is None
+    assert cuts_of(content, 0, 2) is None

@@ -3,7 +3,8 @@
 import pytest
 
 from kpi_assets.sources.formats.csv import proof
-from kpi_assets.sources.formats.csv.proof import Proof, UnprovenError
+from kpi_assets.sources.formats.csv.proof import UnprovenError
+from kpi_assets_tests.csv_files import proven
 
 NUMBERS = {"id": "integer", "other": "bigint"}
 TEXTS = {"word": "text", "label": "text"}
@@ -39,7 +40,7 @@ def prove(types: dict[str, str], data: bytes, size: int) -> None:
     Raises UnprovenError.
     """
     blocks = [data[at : at + size] for at in range(0, len(data), size)]
-    assert b"".join(Proof(types).watch(blocks)) == data
+    assert b"".join(proven(types, blocks)) == data
 
 
 @pytest.mark.parametrize("piece", [1, 5, 1 << 17])
@@ -66,9 +67,9 @@ def test_invalid_records_are_unproven_wherever_blocks_end(
 
 
 def test_a_slice_is_proven_without_a_header() -> None:
-    assert list(Proof(NUMBERS, header=False).watch([b"1,2\n", b"3,4\n"])) == [b"1,2\n", b"3,4\n"]
+    assert list(proven(NUMBERS, [b"1,2\n", b"3,4\n"], header=False)) == [b"1,2\n", b"3,4\n"]
     with pytest.raises(UnprovenError):
-        list(Proof(NUMBERS, header=False).watch([b"1,2\nid,other\n"]))
+        list(proven(NUMBERS, [b"1,2\nid,other\n"], header=False))
 
 
 @pytest.mark.parametrize("types", [NUMBERS, TEXTS, {"id": "integer", "name": "text"}])
@@ -86,6 +87,6 @@ def test_a_record_that_is_too_long_is_unproven(
 
 def test_blocks_of_whole_numbers_or_texts_are_not_split() -> None:
     block = b"1,2\n" * 100_000
-    assert len(list(Proof(NUMBERS, header=False).watch([block]))) == 1
-    assert len(list(Proof(TEXTS, header=False).watch([block]))) == 1
-    assert len(list(Proof(MIXED, header=False).watch([b"1,2,3\n" * 100_000]))) == 5
+    assert len(list(proven(NUMBERS, [block], header=False))) == 1
+    assert len(list(proven(TEXTS, [block], header=False))) == 1
+    assert len(list(proven(MIXED, [b"1,2,3\n" * 100_000], header=False))) == 5

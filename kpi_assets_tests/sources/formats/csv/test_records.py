@@ -17,9 +17,10 @@ from kpi_assets.model.records import Record
 from kpi_assets.settings import settings
 from kpi_assets.sources.formats.csv import records
 from kpi_assets.sources.formats.csv.copy_modes import RecordCounter
-from kpi_assets.sources.formats.csv.header import HEADER_LIMIT, header_problem
-from kpi_assets.sources.formats.csv.records import GrammarError, cut_record, read_records
+from kpi_assets.sources.formats.csv.layout import HEADER_LIMIT
+from kpi_assets.sources.formats.csv.records import GrammarError, cut_record
 from kpi_assets.warehouse.connection import connect
+from kpi_assets_tests.csv_files import header_problem, records_of
 from kpi_assets_tests.examples import examples
 
 COLUMNS = ["thing_id", "name", "weight"]
@@ -52,7 +53,7 @@ def test_records_are_counted_wherever_blocks_end(pieces: list[str], places: list
     data = "".join(pieces).encode()
     counter = RecordCounter()
     assert b"".join(counter.watch(cut(data, places))) == data
-    assert counter.records == counted(data)
+    assert max(counter.records - 1, 0) == counted(data)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +76,14 @@ def test_the_records_of_known_files_are_counted(data: bytes, count: int) -> None
     for size in (1, 2, 3, 100):
         counter = RecordCounter()
         assert b"".join(counter.watch(data[at : at + size] for at in range(0, len(data), size))) == data
-        assert counter.records == count
+        assert max(counter.records - 1, 0) == count
 
 
 def test_only_blocks_that_were_read_are_counted() -> None:
     counter = RecordCounter()
     blocks = counter.watch([b"a\n1\n", b"2\n", b"3\n"])
     next(blocks), next(blocks)
-    assert counter.records == 2
+    assert max(counter.records - 1, 0) == 2
 
 
 # ---- fields
@@ -92,7 +93,7 @@ def fields_of(text: str) -> list[str | None]:
     """Return the fields of one record. Raises GrammarError."""
     fields, end = cut_record(text.encode())
     assert end == len(text.encode())
-    return [None if field is None else field.decode() for field in fields]
+    return [None if field == (b"", False) else field[0].decode() for field in fields]
 
 
 @quickly
@@ -204,7 +205,7 @@ def test_a_stray_quote_is_refused(text: str) -> None:
 
 
 def read(data: bytes, columns: str = "a,b", size: int = 1 << 20) -> list[Record]:
-    return list(read_records([data[at : at + size] for at in range(0, len(data), size)], columns.split(",")))
+    return list(records_of([data[at : at + size] for at in range(0, len(data), size)], columns.split(",")))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +266,7 @@ def test_the_search_for_a_closing_quote_is_limited(monkeypatch: pytest.MonkeyPat
             asked += 1
             yield b"2,y\n"
 
-    found = read_records(blocks(), ["a", "b"])
+    found = records_of(blocks(), ["a", "b"])
     assert next(found) == Record(2, '1,"x', None, f"{records.OPEN}, or {records.TOO_LONG}")
     assert asked == 24
     assert list(found) == [Record(line, "2,y", ["2", "y"]) for line in range(3, 1003)]
@@ -309,8 +310,8 @@ def test_a_record_of_the_maximum_length_is_read(monkeypatch: pytest.MonkeyPatch,
 @given(PIECES, st.lists(st.integers(0, 200), max_size=6))
 def test_records_do_not_depend_on_blocks_and_no_line_is_lost(pieces: list[str], places: list[int]) -> None:
     data = "".join(["h\n", *pieces]).encode()
-    whole = list(read_records([data], ["x", "y", "z"]))
-    assert list(read_records(cut(data, places), ["x", "y", "z"])) == whole
+    whole = list(records_of([data], ["x", "y", "z"]))
+    assert list(records_of(cut(data, places), ["x", "y", "z"])) == whole
     assert "\n".join(record.text for record in whole) == data.decode().removeprefix("h\n").removesuffix("\n")
 
 
@@ -324,29 +325,31 @@ def test_records_do_not_depend_on_blocks_and_no_line_is_lost(pieces: list[str], 
         b"thing_id,name,weight\n1,x,2\n",
         b"thing_id,name,weight\r\n1,x,2\r\n",
         b'"thing_id","name",weight\n',
+        b"\xef\xbb\xbfthing_id,name,weight\n",
+        b"weight,name,thing_id\n",
     ],
 )
 def test_a_header_with_the_declared_columns_is_accepted(start: bytes) -> None:
     assert header_problem(start, COLUMNS) == ""
 
 
+OR = "; if it has no header, write header: false"
 NONE = "missing 'thing_id', 'name', 'weight'; unknown "
 
 
 @pytest.mark.parametrize(
     ("line", "difference"),
     [
-        ("name,thing_id,weight", "the same columns in another order"),
         ("thing_id,name", "missing 'weight'"),
         ("thing_id,name,weight,unit", "unknown 'unit'"),
         ("thing_id,label,weight", "missing 'name'; unknown 'label'"),
         ("thing_id,name,weight,name", "twice 'name'"),
         ("thing_id,name,name", "missing 'weight'; twice 'name'"),
         ("Thing_ID,label,weight", "missing 'thing_id', 'name'; unknown 'Thing_ID', 'label'"),
-        ("thing_id;label;weight", NONE + "'thing_id;label;weight'"),
-        ("1,anvil,20.5", NONE + "'1', 'anvil', '20.5'"),
+        ("thing_id;label;weight", NONE + "'thing_id;label;weight'" + OR),
+        ("1,anvil,20.5", NONE + "'1', 'anvil', '20.5'" + OR),
         ("thing_id,name,weight,", "unknown ''"),
-        ("", NONE + "''"),
+        ("", NONE + "''" + OR),
     ],
 )
 def test_a_header_with_other_columns_is_refused_with_the_difference(line: str, difference: str) -> None:
@@ -355,18 +358,20 @@ def test_a_header_with_other_columns_is_refused_with_the_difference(line: str, d
         assert header_problem(f"{line}{end}".encode(), COLUMNS) == problem
 
 
+NOT_UTF8 = "its first line is not UTF-8: save it as UTF-8, or write its own encoding, such as encoding: cp1252"
+
+
 @pytest.mark.parametrize(
     ("start", "problem"),
     [
-        (b"\xef\xbb\xbfthing_id,name,weight\n", "it begins with a byte order mark: save it as plain UTF-8"),
-        ("thing_id,größe,weight\n".encode("latin-1"), "its first line is not UTF-8: save it as UTF-8"),
-        (" thing_id,name,weight\n".encode("cp500"), "its first line is not UTF-8: save it as UTF-8"),
+        ("thing_id,größe,weight\n".encode("latin-1"), NOT_UTF8),
+        (" thing_id,name,weight\n".encode("cp500"), NOT_UTF8),
         (b'thing_id,"name,weight\n', f"its first line cannot be read: {records.OPEN}"),
         (b'thing_id,"na"me,weight\n', f"its first line cannot be read: {records.STRAY}"),
         (b"thing_id,name,weight\r1,x,2\r", "its first line cannot be read: a carriage return is outside quotes"),
         (b"x" * HEADER_LIMIT, "its first line does not end: it is not a CSV with a header"),
     ],
-    ids=["byte order mark", "Latin-1", "EBCDIC", "open quote", "stray quote", "carriage returns", "endless"],
+    ids=["Latin-1", "EBCDIC", "open quote", "stray quote", "carriage returns", "endless"],
 )
 def test_a_first_line_that_is_no_header_is_refused(start: bytes, problem: str) -> None:
     assert header_problem(start, COLUMNS) == problem
