@@ -35,7 +35,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.storage.event_log import SqlEventLogStorage
-from dagster._core.storage.tags import MAX_RETRIES_TAG, PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG, MAX_RETRIES_TAG, PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 from dagster._serdes import ConfigurableClassData
 from dagster._time import get_current_timestamp
 from dagster._utils.interrupts import raise_interrupts_as
@@ -44,6 +44,7 @@ VERIFIED_WITH = "1.13.27"
 
 # Types and constants that other modules import from here.
 __all__ = [
+    "BACKFILL_ID_TAG",
     "MAX_RETRIES_TAG",
     "PARENT_RUN_ID_TAG",
     "RETRY_NUMBER_TAG",

@@ -161,11 +161,13 @@ FIELDS: dict[str, FieldInfo] = {
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_word_has_a_description_and_its_examples_can_be_read(name: str) -> None:
-    field, word = FIELDS[name], name.partition(".")[2]
+    field = FIELDS[name]
+    word = field.alias or name.partition(".")[2]
     of_model = " ".join(model.__doc__ or "" for model in _models_in(field.annotation))
     assert (field.description or of_model).rstrip().endswith((".", "`"))
     for example in field.examples or []:
-        alone = create_model("Alone", __base__=Strict, **{word: (field.annotation, field)})  # type: ignore[call-overload]
+        fields = {name.partition(".")[2]: (field.annotation, field)}
+        alone = create_model("Alone", __base__=Strict, **fields)  # type: ignore[call-overload]
         given = yaml.safe_load(str(example))
         assert list(given) == [word]
         if word == "start_date":  # YAML 1.1 reads a date where our parser reads a text

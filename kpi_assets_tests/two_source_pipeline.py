@@ -100,10 +100,11 @@ class TwoSourcePipeline(PipelineHarness):
     def run(self, day: date | None = None) -> dict[str, str]:
         """Build all tables of a load_date as a run does, nothing downstream of a held one; return each status."""
         context, build_statuses, day = self.context(), {}, day or self.day
-        for relation, table in context.pipeline.tables.items():
+        due = {table.relation: table for table in context.pipeline.due_tables(day)}
+        for relation, table in due.items():
             if table.has_object and verify(context, table, day).held:
                 build_statuses[f"s3.{relation.table}"] = "held"
-            elif all(build_statuses[str(read)] == "published" for read in table.reads):
+            elif all(build_statuses[str(read)] == "published" for read in table.reads if read in due):
                 build_statuses[str(relation)] = "held" if build(context, table, day).held else "published"
             build_statuses.setdefault(str(relation), "not built")
         return build_statuses

@@ -13,16 +13,18 @@ import dagster as dg
 
 from kpi_assets.assets import chart, metadata
 from kpi_assets.assets.metadata import object_key, table_key
-from kpi_assets.assets.partitions import check_specs, dependency, load_dates
+from kpi_assets.assets.partitions import check_specs, dependency, horizon, load_dates, most_load_dates
 from kpi_assets.assets.steps import Step, upstream_names
 from kpi_assets.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
 from kpi_assets.materialize.verify_object import checks as object_checks
 from kpi_assets.materialize.verify_object import verify
+from kpi_assets.model.calendar import EVERY_DAY
 from kpi_assets.model.checks.base import Check
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.header import Freshness
+from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult
 
@@ -45,7 +47,7 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     spec = dg.AssetSpec(
         key,
         group_name=f"{pipeline.name}_s3",
-        description=f"The object {table.source.object} on S3, verified against the columns of {table.relation}.",
+        description=_described(table),
         owners=[table.header.owner],
         kinds={"s3", table.format.name},
         tags={"layer": "s3"},
@@ -57,7 +59,7 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     def events(context: dg.AssetExecutionContext, partition: str, outcome: ObjectOutcome) -> Iterator[Any]:
         return _object_events(context, key, partition, outcome)
 
-    step = Step(pipeline, key, table.object_name, [], lambda work, day: verify(work, table, day), events)
+    step = Step(pipeline, table, key, table.object_name, [], lambda work, day: verify(work, table, day), events)
 
     @dg.multi_asset(
         name=_op_name(key),
@@ -73,6 +75,15 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     return object_asset
 
 
+def _described(table: Table) -> str:
+    """Return the description of an object, with when it comes unless that is every day."""
+    source = table.source
+    words = [f"The object {source.object} on S3, verified against the columns of {table.relation}."]
+    words += [f"It comes {source.calendar_text}."] if table.source_calendar != EVERY_DAY else []
+    words += ["It is optional."] if source.optional else []
+    return " ".join(words)
+
+
 def _object_events(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, outcome: ObjectOutcome
 ) -> Iterator[Any]:
@@ -82,24 +93,26 @@ def _object_events(
     def evaluated() -> list[dg.AssetCheckEvaluation]:
         return list(evaluations(context.instance, key, partition, outcome.results, where))
 
-    if outcome.held or manifest is None:
+    if outcome.held:
         yield from evaluated()
-        state = "missing" if manifest is None else "held"
+        state = "missing" if outcome.is_missing else "held"
         context.log.error(f"{key.to_user_string()} of {partition} is {state}: {_reasons(outcome.results)}")
         return
     described = _make_or_warn(context, "Its metadata", lambda: metadata.object_metadata(manifest)) or {}
     # The manifest is the data version: a replaced object makes everything downstream stale.
-    yield from _materialized(context, key, partition, manifest.hash, described)
+    yield from _materialized(context, key, partition, manifest.hash if manifest else NO_OBJECT, described)
     yield from _make_or_warn(context, "The results of its checks", evaluated) or []
 
 
-def _since_any_build(freshness: Freshness) -> dg.FreshnessPolicy:
+def _since_any_build(pipeline: Pipeline, table: Table, freshness: Freshness) -> dg.FreshnessPolicy:
     """Return Dagster's policy, which counts the hours from the latest materialization of any load_date.
 
     A load_date may be built from its first minute on, and counts as late some hours after its end. So the policy is a
-    day longer, and a table that is on time by its load_dates (monitoring/freshness.py) is never late for Dagster.
+    day longer, or as long as the longest time between two load_dates on which the table is due. A table that is on time
+    by its load_dates (monitoring/freshness.py) is then never late for Dagster.
     """
-    return dg.FreshnessPolicy.time_window(timedelta(days=1, hours=freshness.within_hours))
+    days = pipeline.calendars[table.relation].longest_gap(pipeline.config.start_date, horizon())
+    return dg.FreshnessPolicy.time_window(timedelta(days=days, hours=freshness.within_hours))
 
 
 def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
@@ -109,7 +122,9 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
     upstream = [
         dependency(
             table_key(pipeline.name, relation),
-            table.header.lookback.days if table.header.lookback and relation in table.window_reads else None,
+            most_load_dates(pipeline, table.header.lookback.days)
+            if table.header.lookback and relation in table.window_reads
+            else None,
         )
         for relation in table.reads
     ]
@@ -125,7 +140,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
         metadata=metadata.definition_metadata(pipeline, table),
-        freshness_policy=_since_any_build(freshness) if freshness else None,
+        freshness_policy=_since_any_build(pipeline, table, freshness) if freshness else None,
         skippable=True,
     )
 
@@ -133,7 +148,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         return _table_events(context, pipeline, table, partition, outcome)
 
     names = upstream_names(pipeline, table)
-    step = Step(pipeline, key, str(table.relation), names, lambda work, day: build(work, table, day), events)
+    step = Step(pipeline, table, key, str(table.relation), names, lambda work, day: build(work, table, day), events)
 
     @dg.multi_asset(
         name=_op_name(key),

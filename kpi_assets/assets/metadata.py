@@ -88,8 +88,10 @@ def sql_text(table: Table) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"{fence}sql\n{text}\n{fence}")
 
 
-def object_metadata(manifest: Manifest) -> dict[str, Any]:
-    """Return the manifest of an object as metadata."""
+def object_metadata(manifest: Manifest | None) -> dict[str, Any]:
+    """Return the manifest of an object as metadata; None stands for an optional object that is not there."""
+    if manifest is None:
+        return {"object": "none: it is optional"}
     return {
         "dagster/uri": f"s3://{manifest.bucket}/{manifest.key}",
         "bytes": manifest.size_bytes,

@@ -70,11 +70,11 @@ class Run:
             session = self._session(pipeline, servers.postgres)
             self._await_turn(pipeline, session, load_date, on_progress)
             runs.close_dead_rows(session)
-            [[status]] = collect(pipeline, open_store(pipeline, servers.settings, s3), session, load_date, load_date)
-            due = status.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change)
-            self._unneeded[pipeline.name] = (
-                None if due else f"There is nothing left to do for {load_date}: {status.reason}"
-            )
+            store = open_store(pipeline, servers.settings, s3)
+            found = [each for of_year in collect(pipeline, store, session, load_date, load_date) for each in of_year]
+            due = [s.is_due(rebuild_on_sql_change=pipeline.config.automation.rebuild_on_sql_change) for s in found]
+            why = found[0].reason if found else "No table is due."
+            self._unneeded[pipeline.name] = None if any(due) else f"There is nothing left to do for {load_date}: {why}"
         return self._unneeded.get(pipeline.name)
 
     def context(

@@ -4,7 +4,7 @@ Belongs here: reading the tags, in one place. Not here: which load_dates may be 
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, timezone
 
 from kpi_assets.dagster_internals import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 from kpi_assets.errors import UsageError
@@ -19,17 +19,22 @@ STATE = "kpi/state"  # the state of a load_date when the sensor or the schedule 
 def requested_load_dates(pipeline: Pipeline, tags: Mapping[str, str]) -> list[date]:
     """Return the load_dates of a run's partition or range, in order; none if its tags name neither.
 
-    Raises UsageError for a text that is no load_date, and for a load_date that may not be built.
+    The next load_date counts on a day that is none, because Dagster has a partition for it then. Raises UsageError for
+    a text that is no load_date, and for a load_date that may not be built.
     """
     if PARTITION in tags:
-        return [pipeline.check_load_date(_date(tags[PARTITION]))]
+        load_date = _date(tags[PARTITION])
+        return [load_date if pipeline.is_next(load_date) else pipeline.check_load_date(load_date)]
     ends = [tags[name] for name in (RANGE_START, RANGE_END) if name in tags]
     if len(ends) == 1:
         raise UsageError(
             f"The run names only one end of a range of load_dates ({ends[0][:SHOWN]!r}): give it both {RANGE_START} "
             f"and {RANGE_END}, or one partition."
         )
-    return pipeline.load_dates(*map(_date, ends)) if ends else []
+    if not ends:
+        return []
+    first, last = map(_date, ends)
+    return pipeline.load_dates(first, datetime.now(timezone.utc).date() if pipeline.is_next(last) else last)
 
 
 def is_automatic(tags: Mapping[str, str]) -> bool:

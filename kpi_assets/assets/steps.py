@@ -5,6 +5,9 @@ over a range that would stop the good load_dates too. There the step gives its o
 the load_dates that a step before it did not publish. A held build fails no step. A load_date that fails with an error
 fails the last steps of the run only, so that the other load_dates are built and the run still reports the error.
 
+A step of a table or object that is not due on a load_date builds nothing, says so, and gives its output, because the
+steps after it may be due. It records a materialization only in a backfill, which would count it as failed otherwise.
+
 Belongs here: which load_dates of a range are built, and what is retried. Not here: the events of a build (factory.py).
 """
 
@@ -20,6 +23,7 @@ import psycopg
 
 from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.dagster_internals import (
+    BACKFILL_ID_TAG,
     MAX_RETRIES_TAG,
     interrupts_as_keyboard_interrupt,
     is_last_step,
@@ -54,6 +58,7 @@ class Step(Generic[Outcome]):
     """An asset as a step of a run."""
 
     pipeline: Pipeline
+    table: Table
     key: dg.AssetKey
     name: str  # the name of the table or object in ops
     upstream: Sequence[str]  # the names of all tables and objects that it depends on, also through others
@@ -66,8 +71,12 @@ class Step(Generic[Outcome]):
             days = requested_load_dates(self.pipeline, context.run.tags)
             if not days:
                 raise UsageError("The run names no load_date: launch it for a partition, or for a range of them.")
-        if len(days) > 1:
+        if len(days) > 1 or len(context.partition_keys) > 1:
             yield from self._run_range(context, days)
+            return
+        if not_due := self.pipeline.not_due(self.table, days[0]):
+            yield from self._pass_on(context, days[0], not_due)
+            yield output_without_materialization(context, self.key)
             return
         with user_errors_as_failures(context):
             unneeded = self._unneeded(context, days[0])
@@ -76,6 +85,14 @@ class Step(Generic[Outcome]):
             context.log.info(unneeded)
             return
         yield from self.events(context, str(days[0]), outcome)
+
+    def _pass_on(self, context: dg.AssetExecutionContext, load_date: date, not_due: str) -> Iterator[Any]:
+        """Say why there is nothing to do for a load_date."""
+        context.log.info(f"{not_due}.")
+        is_in_future = self.pipeline.is_next(load_date)
+        if not is_in_future and BACKFILL_ID_TAG in context.run.tags:
+            metadata = {"not due": dg.MetadataValue.text(not_due)}
+            yield dg.AssetMaterialization(self.key, partition=str(load_date), metadata=metadata)
 
     def _unneeded(self, context: dg.AssetExecutionContext, load_date: date) -> str | None:
         """Return why the run has nothing left to do; None if it has."""
@@ -98,6 +115,9 @@ class Step(Generic[Outcome]):
             statuses = context.resources.run_log.build_statuses(self.pipeline)
         for load_date in days:
             of_day, partition = statuses.get(load_date, {}), str(load_date)
+            if not_due := self.pipeline.not_due(self.table, load_date):
+                yield from self._pass_on(context, load_date, not_due)
+                continue
             if of_day.get(self.name) == "success":
                 continue  # this step is being retried, and published that load_date the first time
             attempt = self._attempt(context, load_date, of_day)

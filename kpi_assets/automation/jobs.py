@@ -80,7 +80,8 @@ def recheck_job(pipeline: Pipeline) -> dg.JobDefinition:
                 except UpstreamError as error:
                     if table in tables:
                         raise
-                    context.log.warning(str(error))
+                    if pipeline.is_table_due(table, load_date):
+                        context.log.warning(str(error))
                     continue
                 key = table_key(pipeline.name, table.relation)
                 where = {"published": f"{pipeline.name}.{table.relation}"}

@@ -6,9 +6,11 @@ from datetime import date, datetime, timezone
 from typing import Annotated
 
 import typer
+from rich.table import Table as Grid
 
 from kpi_assets.cli import HELD
 from kpi_assets.cli.arguments import PipelineName, ReportFormat, date_option
+from kpi_assets.cli.plan_ranges import Range, fitting
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.ledger import results
@@ -17,11 +19,13 @@ from kpi_assets.materialize.drop import PublishedTable, orphans
 from kpi_assets.monitoring import freshness
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import LoadDateStatus
+from kpi_assets.plan.unexpected import find_unexpected
 from kpi_assets.printable import strict_json
 from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 
+HEADER = 4  # lines of a table besides its rows
 STYLES = {
     "published": "green",
     "new": "cyan",
@@ -48,15 +52,19 @@ def plan(
     found.load_dates(start, end)
     with open_workspace(pipeline) as work:
         statuses = _landed(load_date_statuses(work.readable(), start, end), first, last)
+        unexpected = list(find_unexpected(found, open_store(found, work.settings), start, end))
         late, orphans, warned = _late(work), _orphans(work), _warned(work, start, end)
         mismatches = _mismatches(work)
     counts = Counter(status.state for status in statuses)
     if format is ReportFormat.json:
         typer.echo(strict_json([_as_json(status) for status in statuses], indent=2))
     else:
-        rows = [(s.load_date, styled(s.state, STYLES[s.state]), s.reason) for s in statuses if s.state != "published"]
-        if rows:
-            out.print(grid(f"{pipeline}: what is not published", ("load_date", "state", "why"), rows))
+        if ranges := fitting(statuses, lambda tried: len(out.render_lines(_table(pipeline, tried))) - HEADER):
+            out.print(_table(pipeline, ranges))
+            if not {each.why for each in ranges} <= {status.reason for status in statuses}:
+                say(f"`kpi plan {pipeline} --format json` has the whole reason of each load_date.")
+        for each in unexpected:
+            say(styled("not due", STYLES["late"]), f" {each}.")
         for sentence in late:
             say(styled("late", STYLES["late"]), f" {sentence}.")
         for mismatch in mismatches:
@@ -72,6 +80,11 @@ def plan(
             else f"Nothing of {pipeline} has landed yet in {work.place}: kpi sample, kpi land."
         )
     raise typer.Exit(1 if counts["failed"] or counts["lost"] else HELD if counts["held"] else 0)
+
+
+def _table(pipeline: str, ranges: "Sequence[Range]") -> Grid:
+    rows = [(each.load_dates, styled(each.state, STYLES[each.state]), each.why) for each in ranges]
+    return grid(f"{pipeline}: what is not published", ("load_date", "state", "why"), rows)
 
 
 def load_date_statuses(work: Workspace, first: date, last: date) -> "list[LoadDateStatus]":

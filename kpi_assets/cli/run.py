@@ -12,13 +12,15 @@ from kpi_assets.cli.arguments import LoadDateOrRunDate, PipelineName, Select, da
 from kpi_assets.cli.plan import count_states, load_date_statuses
 from kpi_assets.cli.run_view import ENDINGS
 from kpi_assets.cli.runner import EXIT_CODES, Result, open_runner, worst
-from kpi_assets.cli.selection import select_names
+from kpi_assets.cli.selection import due_names, select_names, table_of
 from kpi_assets.cli.show import show_checks
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
 from kpi_assets.instance.services import known_ui_url
+from kpi_assets.model.calendar import named
 from kpi_assets.model.names import is_object
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.status import STATES, LoadDateStatus
 
 
@@ -26,12 +28,21 @@ def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "
     """Build and publish one load_date of a pipeline: exit 0 published, 3 held by a gate, 1 failed or not landed."""
     found = pipeline_of(pipeline)
     found.check_load_date(load_date)
-    names = select_names(found, select)
+    names = due_names(found, select_names(found, select), load_date)
+    if not names:
+        raise UsageError(f"{_why_not_due(found, select, load_date)}.")
     with open_workspace(pipeline) as work, open_runner(work.ready()) as materialize:
         result = materialize(load_date, names)
         explain(work, result)
         deliver_due(work)
     raise typer.Exit(result.exit_code)
+
+
+def _why_not_due(pipeline: Pipeline, select: str, load_date: date) -> str:
+    """Return why nothing of what was selected is due on a load_date."""
+    if not select:
+        return f"Nothing of {pipeline.name} is due on {named(load_date)}: `kpi plan {pipeline.name}` lists what is"
+    return pipeline.not_due(table_of(pipeline, select_names(pipeline, select)[0]), load_date)
 
 
 def explain(work: Workspace, result: Result) -> None:
@@ -84,10 +95,12 @@ def backfill(
         statuses: list[LoadDateStatus] = []
         for status in _statuses_in_turn(work, first, last, results):
             statuses.append(status)
-            # A load_date without any object cannot be built. If some objects are missing, the others are built.
-            if status.landed and status.state in states:
-                needed = [name for name in names if name in status.tables_to_build] if only else []
-                result = materialize(status.load_date, needed or names)
+            # A load_date without any object cannot be built, unless none must be there. If some are missing, the others
+            # are built.
+            due = due_names(found, names, status.load_date)
+            if due and (status.landed or status.is_complete) and status.state in states:
+                needed = [name for name in due if name in status.tables_to_build] if only else []
+                result = materialize(status.load_date, needed or due)
                 explain(work, result)
                 results.append(result)
         rows = [_summary(result) for result in results]
@@ -97,8 +110,10 @@ def backfill(
             left = [status.state for status in statuses if status.load_date not in ran]
             say(f"{len(rows)} run" + (f"; left as they were: {count_states(left)}" if left else "."))
         else:
-            days, missing = len(statuses), sum(not status.landed for status in statuses)
+            days, missing = len(statuses), sum(not (status.landed or status.is_complete) for status in statuses)
             say(f"{len(rows)} landed, {missing} of the {days} load_dates not landed")
+        if undue := (last - first).days + 1 - len(statuses):
+            say(f"{undue} days of the range are not due")
         deliver_due(work)
     raise typer.Exit(EXIT_CODES[worst({result.outcome for result in results})])
 

@@ -4,9 +4,11 @@ Belongs here: keys, and the tables upstream and downstream of a table. Not here:
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 from kpi_assets.errors import UsageError
-from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.names import is_object
+from kpi_assets.model.pipeline import Pipeline, Table
 
 
 def select_names(pipeline: Pipeline, keys: str) -> list[str]:
@@ -36,6 +38,18 @@ def parents_of(pipeline: Pipeline) -> dict[str, list[str]]:
         own_object = [table.object_name] if table.has_object else []
         parents[str(relation)] = [*own_object, *(str(other) for other in table.reads)]
     return parents
+
+
+def table_of(pipeline: Pipeline, name: str) -> Table:
+    """Return the table of a name: `schema.table`, or the raw table that reads the object `s3.table`."""
+    if not is_object(name):
+        return pipeline.table(name)
+    return next(table for table in pipeline.object_tables if table.object_name == name)
+
+
+def due_names(pipeline: Pipeline, names: Sequence[str], load_date: date) -> list[str]:
+    """Return those of the named objects and tables that are due on a load_date."""
+    return [name for name in names if pipeline.is_table_due(table_of(pipeline, name), load_date)]
 
 
 def _reachable(names: Sequence[str], edges: Mapping[str, Sequence[str]]) -> set[str]:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from kpi_assets.cli.selection import due_names
 from kpi_assets.cli.switch import say_switch
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, sound_pipelines
@@ -53,7 +54,7 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
         layers.setdefault(relation.schema, []).append(str(relation))
     days = sorted(states)
     shown = days if everything else days[-SHOWN:]
-    rows = [(day, *(_cell(states[day], names) for names in layers.values())) for day in shown]
+    rows = [(day, *(_cell(states[day], due_names(pipeline, names, day)) for names in layers.values())) for day in shown]
     out.print(grid(f"{pipeline.name}: load_dates by layer", ("load_date", *layers), rows))
     if len(shown) < len(days):
         say(f"{len(days) - len(shown)} earlier load_dates: --all shows them.")
@@ -63,7 +64,9 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
 
 
 def _cell(states: dict[str, str], names: list[str]) -> Text:
-    """Return the state of a layer of a load_date: the worst of its tables, or published."""
+    """Return the state of a layer of a load_date: the worst of its tables that are due, or published."""
+    if not names:
+        return styled("not due", "dim")
     found = [states.get(name, "missing") for name in names]
     for word in ("running", "held", "failed"):
         if word in found:

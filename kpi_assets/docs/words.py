@@ -14,7 +14,7 @@ from kpi_assets.docs.markdown import code, listed, table, word
 Schema = Mapping[str, Any]  # a JSON schema, or a part of one
 REQUIRED = "required"
 _NULL: Schema = {"type": "null"}
-_PLURALS = {"text": "texts", "a value": "values"}
+_PLURALS = {"text": "texts", "date": "dates", "a value": "values"}
 _SCALARS = {"string", "boolean", "integer", "number"}
 
 

@@ -126,6 +126,8 @@ last as (
     order by p.asset, p.load_date, p.publish_id desc
 )
 """
+# The load_dates on which a table of a window is not due.
+_UNDUE = "undue as (select * from unnest(%(undue_days)s::date[], %(undue_tables)s::text[]) as u (load_date, asset))"
 # Whether one of the publishes in `{inputs}` was followed by one with other rows.
 _OTHER_INPUTS = """
 exists (
@@ -140,7 +142,8 @@ exists (
 )
 """
 # Whether the build `{build}` of the table `{asset}` lacks a load_date of its window that is published now. Only a
-# load_date counts that is published in every table of the window: a build reads it in all of them or in none.
+# load_date counts that is published in every table of the window that was due on it: a build reads it in all of them
+# or in none.
 _MORE_LOAD_DATES = """
 {asset} = any(%(readers)s) and exists (
     select 1
@@ -148,13 +151,17 @@ _MORE_LOAD_DATES = """
     inner join ops.published as r
     on r.asset = v.asset and r.load_date < {build}.load_date
     and r.load_date >= greatest({build}.load_date - v.load_dates + 1, %(start)s::date)
-    where v.reader = {asset} and not {inputs} ? (r.asset || '@' || r.load_date)
+    where v.reader = {asset}
     group by r.load_date
-    having count(*) = (select count(*) from unnest(%(readers)s::text[]) as n (reader) where n.reader = {asset})
+    having bool_or(not {inputs} ? (r.asset || '@' || r.load_date))
+    and count(*) filter (where (r.load_date, r.asset) not in (select * from undue)) = (
+        select count(*) from unnest(%(readers)s::text[], %(reads)s::text[]) as n (reader, asset)
+        where n.reader = {asset} and (r.load_date, n.asset) not in (select * from undue)
+    )
 )
 """
 _PUBLISHED = f"""
-with {_LAST}, compared as (
+with {_LAST}, {_UNDUE}, compared as (
     select l.load_date, l.asset, l.dropped_at is not null as dropped, l.dropped_at is null and l.rows > 0 as stored,
         -- Dropped rows do not count as built by other SQL: otherwise an edit of a file would bring them back.
         l.code_version <> w.code_version and l.dropped_at is null as other_code,
@@ -181,7 +188,7 @@ inner join ops.manifests as m
 on m.object = split_part(l.asset, '.', 2) and m.load_date = l.load_date and m.manifest_hash = l.manifest_hash
 """  # noqa: S608
 _ATTEMPTS = f"""
-with latest as (
+with {_UNDUE}, latest as (
     select distinct on (r.load_date, i.item)
         r.load_date, i.item, r.id, r.status, r.error_message, r.started_at
     from ops.pipeline_runs as r
@@ -214,11 +221,13 @@ def read(
     ignored: list[str],
     lookbacks: Sequence[Lookback] = (),
     start: date = date.min,
+    undue: Sequence[tuple[date, str]] = (),
 ) -> dict[date, LoadDateHistory]:
     """Return what the ledger knows about each load_date of a range; unknown load_dates are absent.
 
     `versions` is table -> its code_version today, `raw` which of them read an object, and `ignored` are jobs that build
-    no table. No window reaches back before `start`.
+    no table. No window reaches back before `start`. `undue` are the (load_date, table) of windows on which the table
+    is not due.
     """
     found: dict[date, LoadDateHistory] = {}
     windows = [(each.table, read, each.load_dates) for each in lookbacks for read in each.reads]
@@ -229,6 +238,8 @@ def read(
         "readers": [table for table, _, _ in windows],
         "reads": [read for _, read, _ in windows],
         "load_dates": [load_dates for _, _, load_dates in windows],
+        "undue_days": [load_date for load_date, _ in undue],
+        "undue_tables": [table for _, table in undue],
     }
     tables = {**bounds, "names": list(versions), "versions": list(versions.values())}
     with connection.cursor(row_factory=dict_row) as cursor:

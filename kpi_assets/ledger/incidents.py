@@ -7,7 +7,7 @@ load_date.
 Not here: what is late or has recovered (monitoring/), and how it is delivered (deliveries.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -37,15 +37,18 @@ on conflict (pipeline_name, load_date, kind) where closed_at is null do update s
     last_at = greatest(alerts.last_at, excluded.last_at)
 """
 
-# Whether a load_date is whole: all tables were published, and the latest build of each job succeeded.
+# Whether a load_date is whole: all tables that are due on it were published, and the latest build of each job that is
+# due on it succeeded.
 _WHOLE = """
-cardinality(%(tables)s::text[]) = (
-    select count(distinct p.asset) from ops.publishes as p
-    where p.load_date = a.load_date and p.asset = any(%(tables)s)
+not exists (
+    select 1 from unnest(%(tables)s::text[]) as t (asset)
+    where (a.load_date, t.asset) not in (select * from unnest(%(undue_days)s::date[], %(undue)s::text[]))
+    and not exists (select 1 from ops.publishes as p where p.load_date = a.load_date and p.asset = t.asset)
 )
 and 'success' = all (
     select distinct on (r.job) r.status from ops.pipeline_runs as r
     where r.load_date = a.load_date and r.job = any(%(jobs)s) and r.status <> 'running'
+    and (r.load_date, r.job) not in (select * from unnest(%(undue_days)s::date[], %(undue)s::text[]))
     order by r.job, r.id desc
 )
 """
@@ -142,7 +145,7 @@ def report_lost_run(
     connection.execute(
         _OPEN.format(source=_LOST),
         {
-            **_whole_of(pipeline),
+            **_whole_of(pipeline, [load_date] if load_date else []),
             "load_date": load_date,
             "run_id": run_id,
             "job": job,
@@ -161,11 +164,19 @@ def knows_run(connection: Connection[Any], run_id: str) -> bool:
     return connection.execute(query, {"id": run_id}).fetchone() == (True,)
 
 
-def _whole_of(pipeline: Pipeline) -> dict[str, Any]:
-    """The parameters of `_WHOLE`."""
+def _whole_of(pipeline: Pipeline, load_dates: Iterable[date]) -> dict[str, Any]:
+    """The parameters of `_WHOLE` for some load_dates."""
     tables = [str(relation) for relation in pipeline.tables]
     jobs = [*tables, *(table.object_name for table in pipeline.object_tables)]
-    return {"pipeline": pipeline.name, "tables": tables, "jobs": jobs}
+    undue = [
+        (day, name)
+        for day in (load_dates if pipeline.has_calendar else ())
+        for table in pipeline.tables.values()
+        if not pipeline.is_table_due(table, day)
+        for name in (str(table.relation), *([table.object_name] if table.has_object else []))
+    ]
+    days, names = [day for day, _ in undue], [name for _, name in undue]
+    return {"pipeline": pipeline.name, "tables": tables, "jobs": jobs, "undue_days": days, "undue": names}
 
 
 def report_stalled(connection: Connection[Any], pipeline: str, name: str, sentence: str) -> None:
@@ -203,11 +214,32 @@ def lock_open(connection: Connection[Any], pipeline: str) -> bool:
     return bool(connection.execute(query, [pipeline]).fetchall())
 
 
+def open_load_dates(connection: Connection[Any], pipeline: str) -> list[date]:
+    """The load_dates that have an open incident."""
+    query = (
+        "select distinct load_date from ops.alerts "
+        "where pipeline_name = %s and closed_at is null and load_date is not null order by load_date"
+    )
+    return [day for (day,) in connection.execute(query, [pipeline]).fetchall()]
+
+
+def close_undue(connection: Connection[Any], pipeline: str, load_dates: Sequence[date]) -> None:
+    """Close the incidents of load_dates on which nothing is due, because they cannot recover."""
+    if load_dates:
+        connection.execute(
+            "update ops.alerts set closed_at = clock_timestamp() "
+            "where pipeline_name = %s and closed_at is null and load_date = any(%s)",
+            [pipeline, list(load_dates)],
+        )
+
+
 def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequence[str]) -> list[date]:
     """Close the incidents of each load_date that is whole again, with one recovery each; returns those load_dates.
 
-    The incident of a late KPI is closed when the KPI is not in `late_kpis`. Call it after `lock_open`.
+    The incident of a late KPI is closed when the KPI is not in `late_kpis`. That of a table or object which is not due
+    on the load_date any more needs no new publish. Call it after `lock_open`.
     """
+    load_dates = open_load_dates(connection, pipeline.name)
     rows = connection.execute(
         f"""
         with closed as (
@@ -215,8 +247,11 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
             set closed_at = clock_timestamp()
             where a.pipeline_name = %(pipeline)s and a.closed_at is null
             and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
-                exists (
-                    select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at
+                (
+                    exists (
+                        select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at
+                    )
+                    or (a.load_date, a.job) in (select * from unnest(%(undue_days)s::date[], %(undue)s::text[]))
                 )
                 and {_WHOLE}
             end
@@ -236,7 +271,7 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
         group by c.load_date
         returning load_date
         """,  # noqa: S608
-        {**_whole_of(pipeline), "late": list(late_kpis)},
+        {**_whole_of(pipeline, load_dates), "late": list(late_kpis)},
     ).fetchall()
     return sorted(day for (day,) in rows)
 

@@ -9,6 +9,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Json
 
+from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.names import Relation
 
 _COLUMNS = (
@@ -140,14 +141,15 @@ def earlier_rows(
 ) -> list[int]:
     """The row counts of the `count` latest earlier load_dates that lie a multiple of `every` days back, latest first.
 
-    Counts load_dates that are published or were dropped by retention, but none of a table that was dropped as a whole.
+    Counts load_dates that are published or were dropped by retention, but none of a table that was dropped as a whole,
+    and none that was made without an object.
     """
     rows = connection.execute(
-        "select rows from (select distinct on (load_date) load_date, rows from ops.publishes "
+        "select rows from (select distinct on (load_date) load_date, rows, manifest_hash from ops.publishes "
         "where asset = %(asset)s and load_date < %(load_date)s and (%(load_date)s - load_date) %% %(every)s = 0 "
-        "and removed_at is null order by load_date desc, publish_id desc limit %(count)s) as latest "
-        "order by load_date desc",
-        {"asset": str(relation), "load_date": load_date, "every": every, "count": count},
+        "and removed_at is null order by load_date desc, publish_id desc) as latest "
+        "where manifest_hash <> %(no_object)s order by load_date desc limit %(count)s",
+        {"asset": str(relation), "load_date": load_date, "every": every, "count": count, "no_object": NO_OBJECT},
     ).fetchall()
     return [int(found) for (found,) in rows]
 

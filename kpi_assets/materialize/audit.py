@@ -15,6 +15,7 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.inputs import Inputs
 from kpi_assets.model.checks.base import AuditFacts
+from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.results import SAMPLES
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.audit import Audit, audit
@@ -59,10 +60,14 @@ def audit_candidate(
             for bad in filled.quarantined[:SAMPLES]
         ],
         unreadable=filled.unreadable,
+        is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
+        is_without_object=filled.manifest_hash == NO_OBJECT,
         grain_is_proven=filled.grain_is_proven,
         looked_up=lookup.answers(),
         window=inputs.window,
-        substitutes=candidates.cast_to_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
+        substitutes=candidates.cast_to_declared(
+            connection, [context.pipeline.tables[read] for read in table.reads], inputs.unread
+        ),
     )
     return audit(connection, candidate.name, table.types, table.checks, facts)
 

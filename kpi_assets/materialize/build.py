@@ -42,7 +42,7 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     Raises UpstreamError, LakeError, WarehouseError and DefinitionError, and writes them in the run log. Raises
     UsageError, and writes nothing, for a load_date that may not be built.
     """
-    context.pipeline.check_load_date(load_date)
+    context.pipeline.check_due(table, load_date)
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
     watch = Stopwatch()
     with context.session(table, name) as connection:

@@ -43,8 +43,10 @@ class FactLookup:
 
     def _answer(self, need: Need) -> Any:
         if isinstance(need, EarlierRows):
+            # On the same weekday, month ends are too far apart to be compared.
+            every = need.every if self.pipeline.calendars[self.table.relation].is_by_weekday else 1
             return publishes.earlier_rows(
-                self.connection, self.table.relation, self.load_date, every=need.every, count=need.count
+                self.connection, self.table.relation, self.load_date, every=every, count=need.count
             )
         if isinstance(need, SameBytes):
             name = self.table.relation.table

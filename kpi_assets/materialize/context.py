@@ -67,7 +67,7 @@ class BuildContext:
 
 @dataclass(frozen=True)
 class ObjectOutcome:
-    """The outcome of verifying an S3 object; the manifest is None if there is no object."""
+    """The outcome of verifying an S3 object; the manifest is None if there is no object, which may be optional."""
 
     manifest: Manifest | None
     results: list[CheckResult]
@@ -75,12 +75,17 @@ class ObjectOutcome:
     @property
     def held(self) -> bool:
         """Whether no table may be built from the object."""
-        return self.manifest is None or any(result.blocks_publish for result in self.results)
+        return any(result.blocks_publish for result in self.results)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether an object is not there that must be."""
+        return self.manifest is None and self.held
 
     @property
     def unpublished_reason(self) -> str | None:
         """The reason why no table may be built from the object, in a few words; None if one may."""
-        return UNPUBLISHED_REASONS["missing" if self.manifest is None else "held"] if self.held else None
+        return UNPUBLISHED_REASONS["missing" if self.is_missing else "held"] if self.held else None
 
 
 @dataclass

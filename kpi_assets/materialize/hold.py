@@ -8,6 +8,7 @@ from psycopg import Connection
 from kpi_assets.ledger import holds, runs
 from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.model.manifest import NO_OBJECT
 
 
 def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> None:
@@ -15,7 +16,7 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
     candidate, table = audited.candidate, audited.candidate.table
     failed = ", ".join(result.name for result in audited.audit.results if result.blocks_publish)
     place = ""
-    if table.has_object:
+    if table.has_object and audited.filled.manifest_hash != NO_OBJECT:
         place = f"read from s3://{context.store.bucket}/{table.object_key(candidate.load_date)}; "
     holds.record(
         connection,

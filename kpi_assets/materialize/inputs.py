@@ -40,6 +40,12 @@ class Inputs:
         return [*self.of_load_date.values(), *self.earlier]
 
     @property
+    def unread(self) -> set[Relation]:
+        """The tables of which the build reads no load_date: none is due in the window."""
+        read = {each.asset for each in self.all}
+        return {relation for relation in self.table.reads if str(relation) not in read}
+
+    @property
     def publish_ids(self) -> dict[str, int]:
         """The publish_id of each input by the name under which the ledger records it."""
         earlier = {str(InputName(Relation.parse(each.asset), each.load_date)): each.publish_id for each in self.earlier}
@@ -76,9 +82,10 @@ class Inputs:
 def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> Inputs:
     """Find the publish of every table that `table` reads, also through views. Raises UpstreamError if one is missing.
 
-    With `lookback`, also find the publishes of the earlier load_dates of the window, but only of load_dates that are
-    published in every table of the window. Publishes into these tables are blocked until the session ends, so the
-    build reads exactly the publishes that the ledger records as its inputs.
+    What is not due on the load_date is missing from it rightly; only tables that are read over a window can be. With
+    `lookback`, also find the publishes of the earlier load_dates of the window, but only of load_dates that are
+    published in every table of the window that was due on them. Publishes into these tables are blocked until the
+    session ends, so the build reads exactly the publishes that the ledger records as its inputs.
     """
     window_inputs = context.pipeline.window_inputs_of(table)
     for relation in window_inputs:
@@ -90,12 +97,28 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
         return Inputs(table, load_date, of_load_date)
     first = context.pipeline.window_start(table, load_date)
     found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
-    there = {day: found[day] for day in sorted(found) if len(found[day]) == len(window_inputs)}
+    due = {read: context.pipeline.calendars[read] for read in window_inputs}
+    there = {
+        day: found[day]
+        for day in sorted(found)
+        if all(read in found[day] or not calendar.is_due(day) for read, calendar in due.items())
+    }
     for of in there.values():
         _check_columns(context.pipeline, table, load_date, of)
     _check_stored(context.pipeline, connection, table, load_date, there.values())
     earlier = tuple(publish for of in there.values() for publish in of.values())
-    return Inputs(table, load_date, of_load_date, earlier, Window(first, load_date, (*there, load_date)))
+    own = [load_date] if any(read in of_load_date for read in window_inputs) else []
+    window = window_of(context.pipeline, table, load_date, (*there, *own))
+    return Inputs(table, load_date, of_load_date, earlier, window)
+
+
+def window_of(pipeline: Pipeline, table: Table, load_date: date, there: Iterable[date]) -> Window:
+    """Return the window of a build that reads the load_dates `there`."""
+    first, read = pipeline.window_start(table, load_date), tuple(there)
+    calendars = {pipeline.calendars[relation] for relation in pipeline.window_inputs_of(table)}
+    days = (first + timedelta(days=n) for n in range((load_date - first).days + 1))
+    undue = frozenset(day for day in days if not any(calendar.is_due(day) for calendar in calendars))
+    return Window(first, load_date, read, undue - {*read})
 
 
 def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published: Mapping[Relation, Publish]) -> None:
@@ -141,9 +164,10 @@ def _resolve_own(
     context: BuildContext, connection: Connection[Any], table: Table, load_date: date
 ) -> dict[Relation, Publish]:
     """Return the publish of the load_date itself for every input table. Raises UpstreamError if one is missing."""
-    wanted = context.pipeline.inputs_of(table)
-    inputs = publishes.current(connection, wanted, load_date)
-    missing = [str(each) for each in table.reads if each not in inputs] or [
+    everything = context.pipeline.inputs_of(table)
+    inputs = publishes.current(connection, everything, load_date)
+    wanted = [each for each in everything if context.pipeline.calendars[each].is_due(load_date)]
+    missing = [str(each) for each in table.reads if each in wanted and each not in inputs] or [
         str(each) for each in wanted if each not in inputs
     ]
     if missing and (gone := publishes.dropped(connection, wanted, load_date)):

@@ -15,12 +15,13 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import manifests
+from kpi_assets.ledger import manifests, run_states
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamError
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.parallel import write_slices
 from kpi_assets.materialize.verify_object import asset_name
+from kpi_assets.model.manifest import NO_OBJECT, Manifest
 from kpi_assets.model.records import Record
 from kpi_assets.model.slices import KEY_TYPES, slices_at
 from kpi_assets.sources.formats import format_of
@@ -93,9 +94,14 @@ class _Task:
 def load_object(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> FillResult:
-    """Fill the candidate from its S3 object. Raises UpstreamError if the object has not been verified."""
+    """Fill the candidate from its S3 object; without rows if the object is optional and not there.
+
+    Raises UpstreamError if the object has not been verified.
+    """
     table, load_date = candidate.table, candidate.load_date
     manifest = manifests.latest(connection, table.relation.table, load_date)
+    if table.source.optional and _is_absent(context, connection, candidate, manifest):
+        return _load_nothing(_Task(context, connection, candidate, [], NO_OBJECT, watch), "")
     if manifest is None:
         raise UpstreamError(
             f"{table.relation} of {load_date} cannot be built: its object has not been verified; "
@@ -126,8 +132,21 @@ def _load(task: _Task) -> FillResult:
     return _load_by_record(task)
 
 
+def _is_absent(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest | None
+) -> bool:
+    """Whether there is no object; one that lands after the run has verified that there is none counts the next time."""
+    table, load_date = candidate.table, candidate.load_date
+    statuses = run_states.of_run_by_load_date(connection, context.run_id) if manifest is None else {}
+    key = table.object_key(load_date)
+    return (
+        statuses.get(load_date, {}).get(asset_name(table)) == "success"
+        or context.store.manifest(table.relation.table, load_date, key) is None
+    )
+
+
 def _load_nothing(task: _Task, unreadable: str) -> FillResult:
-    """Create the candidate without rows, and return why the objects cannot be read."""
+    """Create the candidate without rows; `unreadable` is why the objects cannot be read, empty if there are none."""
     with task.connection.transaction():
         candidates.create_empty(task.connection, task.candidate)
         candidates.add_partition_check(task.connection, task.candidate)

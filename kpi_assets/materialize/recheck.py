@@ -14,10 +14,12 @@ from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
 from kpi_assets.materialize.context import BuildContext, UpstreamError
+from kpi_assets.materialize.inputs import window_of
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.lookback import Window
+from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
@@ -121,9 +123,15 @@ def _audit_published(
     facts = AuditFacts(
         publish.load_date,
         source_rows={relation: each.rows for relation, each in published.items()},
+        is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
+        is_without_object=publish.manifest_hash == NO_OBJECT,
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),
-        substitutes=cast_to_declared(connection, [context.pipeline.tables[read] for read in table.reads]),
+        substitutes=cast_to_declared(
+            connection,
+            [context.pipeline.tables[read] for read in table.reads],
+            {*table.window_reads} - {InputName.parse(name).relation for name in publish.inputs},
+        ),
     )
     return audit(connection, sql.SQL("pg_temp.this"), table.types, checks, facts).results
 
@@ -132,7 +140,8 @@ def _window_read(context: BuildContext, table: Table, publish: Publish) -> Windo
     """Return the window of a table with `lookback`: the load_dates from which its published rows were built."""
     if not table.window_reads:
         return None
-    first, day = context.pipeline.window_start(table, publish.load_date), publish.load_date
-    days = (first + timedelta(days=n) for n in range((day - first).days))
-    there = [each for each in days if str(InputName(table.window_reads[0], each)) in publish.inputs]
-    return Window(first, day, (*there, day))
+    first, day, pipeline = context.pipeline.window_start(table, publish.load_date), publish.load_date, context.pipeline
+    reads = pipeline.window_inputs_of(table)
+    days = (first + timedelta(days=n) for n in range((day - first).days + 1))
+    names = {each: [str(InputName(read, None if each == day else each)) for read in reads] for each in days}
+    return window_of(pipeline, table, day, [each for each, of in names.items() if publish.inputs.keys() & {*of}])

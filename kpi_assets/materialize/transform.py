@@ -32,7 +32,9 @@ def transform(
     """
     context.on_progress("selecting", 0, 0)
     try:
-        float_sums.refuse(connection, candidate.table, candidate.load_date, inputs.window)
+        unread = [context.pipeline.tables[relation] for relation in inputs.unread]
+        empty = candidates.cast_to_declared(connection, unread, inputs.unread)
+        float_sums.refuse(connection, candidate.table, candidate.load_date, inputs.window, empty)
         proven = _select(context, connection, candidate, inputs, watch)
     except psycopg.errors.UndefinedTable:
         inputs.check_unchanged(connection)  # raises if another publish replaced the missing table
@@ -70,7 +72,7 @@ def _select(
 ) -> bool:
     """Run the SELECT into the candidate; return whether no two rows share a key."""
     reads = [context.pipeline.tables[relation] for relation in candidate.table.query_reads]
-    substitutes = candidates.cast_to_declared(connection, reads)
+    substitutes = candidates.cast_to_declared(connection, reads, inputs.unread)
     # A slice is read with its stored types. If they differ from the declared ones, `substitutes` has a subquery.
     plan = SlicePlan([], {}) if substitutes else _plan(context, connection, candidate, inputs)
     if plan.slices:

@@ -5,6 +5,7 @@ Belongs here: the checks that need only S3's metadata and a few bytes. Not here:
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -46,7 +47,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     LakeError, and writes it to the run log, if S3 cannot be used; raises UsageError for a load_date that may not be
     built.
     """
-    context.pipeline.check_load_date(load_date)
+    context.pipeline.check_due(table, load_date)
     with context.session(table, f"{context.run_id[:8]} {asset_name(table)}") as connection:
         row_id = runs.open_row(
             connection,
@@ -65,7 +66,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
                     connection, row_id, "failed", layer="raw", counts=runs.Counts(), error=run_log_message(error)
                 )
             raise
-    context.on_progress("missing" if outcome.manifest is None else "held" if outcome.held else "verified", 0, 0)
+    context.on_progress("missing" if outcome.is_missing else "held" if outcome.held else "verified", 0, 0)
     return outcome
 
 
@@ -73,7 +74,10 @@ def _inspect(context: BuildContext, connection: Connection[Any], table: Table, l
     """Make the checks in order, until one fails after which the next makes no sense."""
     key = table.object_key(load_date)
     manifest = context.store.manifest(table.relation.table, load_date, key)
-    found = [_result("exists", f"s3://{context.store.bucket}/{key} is not there" if manifest is None else "")]
+    absent = f"s3://{context.store.bucket}/{key} is not there"
+    if manifest is None and table.source.optional:
+        return ObjectOutcome(None, [replace(_result("exists", ""), message=f"{absent}: it is optional")])
+    found = [_result("exists", absent if manifest is None else "")]
     if manifest is not None:
         found.append(_result("not_empty", "" if manifest.size_bytes else f"{_url(manifest)} has 0 bytes"))
     if manifest is not None and manifest.size_bytes:
@@ -123,7 +127,7 @@ def _record(
         load_date=load_date,
         subject="object",
     )
-    status: runs.Status = "missing" if outcome.manifest is None else "held" if outcome.held else "success"
+    status: runs.Status = "missing" if outcome.is_missing else "held" if outcome.held else "success"
     problems = "; ".join(result.message for result in outcome.results if result.blocks_publish)
     if outcome.held and outcome.manifest is not None:
         holds.record(connection, row_id, manifest_hash=outcome.manifest.hash, code_version=table.object_version)

@@ -5,10 +5,12 @@ meaning of the words of a file (header.py, query.py, checks/), and checks agains
 """
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
+from kpi_assets.model.calendar import EVERY_DAY, Calendar, dates_in, words_of
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import Header, cut
@@ -28,6 +30,7 @@ class Folder:
 
     path: Path
     config: PipelineConfig | None = None
+    calendar: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
     files: dict[Relation, Path] = field(default_factory=dict)
     tables: dict[Relation, Table] = field(default_factory=dict)
 
@@ -52,7 +55,9 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
             folder.config_path, 1, f"a database called {path.name!r} is there for another purpose: rename the folder"
         )
     with problems.collected():
-        folder.config, _ = read(PipelineConfig, _text_of(folder.config_path), folder.config_path)
+        folder.config, lines = read(PipelineConfig, _text_of(folder.config_path), folder.config_path)
+        excepted = _dates_of(path, folder.config.calendar.except_, folder.config_path, lines, ("calendar", "except"))
+        folder.calendar = Calendar.of(words_of(folder.config.calendar.every), excepted)
     below = sorted(path.rglob("*"))
     for link in (each for each in below if each.is_symlink() and each.is_dir()):
         problems.add(link, 1, "is a link to a folder, which is not followed: put the folder itself here")
@@ -63,6 +68,31 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
             if table := _read_table(folder, relation, minimum_rows, problems):
                 folder.tables[relation] = table
     return folder
+
+
+def _dates_of(
+    folder: Path, written: Sequence[date] | str, path: Path, lines: Lines, loc: tuple[str, ...]
+) -> frozenset[date]:
+    """Return the dates of the word `except` at `loc` of a file. Raises ModelError."""
+    if not isinstance(written, str):
+        return frozenset(written)
+    file, word = folder / written, f"{'.'.join(loc)}: {written!r}"
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(path, lines.of(*loc), f"{word} leads out of the pipeline's folder: put the file itself there")
+    if not file.exists():
+        raise ModelError(
+            path,
+            lines.of(*loc),
+            f"{word} is not in the pipeline's folder: write its path from there, or list the dates",
+        )
+    found, problems = set(), Problems()
+    for line, day in dates_in(_text_of(file)):
+        if isinstance(day, str):
+            problems.add(file, line, day)
+        else:
+            found.add(day)
+    problems.raise_any()
+    return frozenset(found)
 
 
 def _text_of(path: Path) -> str:
@@ -103,6 +133,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     path, own = folder.files[relation], Problems()
     header = query = None
     checks: tuple[TableCheck, ...] = ()
+    calendar = EVERY_DAY
     words, body = cut(path, _text_of(path))
     with own.collected():
         header, lines = read(Header, words, path)
@@ -116,11 +147,15 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
             checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"), default)
         with own.collected():
             query = _query_of(header, lines, body, path)
+        if source := header.source:
+            with own.collected():
+                excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
+                calendar = Calendar.of(words_of(source.every), excepted, source.since)
     problems.found += own.found
     if not header or own.found:
         return None
     at = {name: lines.of("columns", name) for name in header.columns}
-    return Table(folder.name, relation, path, header, query, checks, at)
+    return Table(folder.name, relation, path, header, query, checks, calendar, at)
 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:

@@ -26,16 +26,21 @@ LONGEST = 366
 
 @dataclass(frozen=True)
 class Window:
-    """The load_dates from `first` to `last`; `there` are those that are read: all tables of the window have them."""
+    """The load_dates from `first` to `last`; `there` are those that are read: all tables of the window have them.
+
+    On those of `undue`, no table of the window is due.
+    """
 
     first: date
     last: date
     there: tuple[date, ...]
+    undue: frozenset[date] = frozenset()
 
     @property
     def load_dates(self) -> list[date]:
-        """All load_dates of the window."""
-        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+        """The load_dates of the window that should be there."""
+        days = (self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1))
+        return [day for day in days if day not in self.undue]
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from functools import cached_property
 
 from kpi_assets.model.query import digest
 
+# In place of a manifest's hash, for rows that were made without an object because the source is optional.
+NO_OBJECT = digest("no object")
+
 
 @dataclass(frozen=True)
 class Manifest:

@@ -10,6 +10,7 @@ from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 
+from kpi_assets.model.calendar import EVERY_DAY
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
 from kpi_assets.model.lookback import Key
@@ -167,6 +168,41 @@ def _same_key_on(one: str, other: str) -> date | None:
         return None
     same = one.replace(mark, shared.isoformat()) == other.replace(mark, shared.isoformat())
     return shared if same else None
+
+
+def check_calendars(pipeline: Pipeline, problems: Problems) -> None:
+    """Add a problem for each table that is never due, because what it needs is never due on the same day."""
+    for relation, table in pipeline.tables.items():
+        reads = sorted(table.load_date_reads)
+        if not pipeline.calendars[relation].is_empty or any(pipeline.calendars[read].is_empty for read in reads):
+            continue  # a table that only reads such a table is named by that one
+        if table.header.source:
+            problems.add(
+                table.path,
+                1,
+                f"{relation} is never due: its object comes {table.source.calendar_text}, and no such day is in the "
+                f"calendar of {PIPELINE_FILE}: change one of them",
+            )
+            continue
+        named = " and ".join(f"{read}{_comes(pipeline, read)}" for read in reads)
+        problems.add(
+            table.path,
+            table.mentions[reads[-1]],
+            f"{relation} is never due: it reads {named} of its own load_date, which are never due on the same day: "
+            "read one of them over a window (lookback), or change when it comes",
+        )
+
+
+def _comes(pipeline: Pipeline, relation: Relation) -> str:
+    """Return when the objects come on which a table depends for its own load_date, in brackets; empty for each day."""
+    roots, waiting = dict[Relation, str](), [relation]
+    while waiting:
+        table = pipeline.tables[waiting.pop()]
+        if table.header.source and table.source_calendar.kinds != EVERY_DAY.kinds:
+            roots[table.relation] = table.source.calendar_text
+        waiting += table.load_date_reads
+    texts = [text if root == relation else f"{root} {text}" for root, text in sorted(roots.items())]
+    return f" ({', '.join(texts)})" if texts else ""
 
 
 def check_retention(pipeline: Pipeline, problems: Problems) -> None:

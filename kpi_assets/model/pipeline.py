@@ -19,6 +19,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from kpi_assets.errors import UsageError
 from kpi_assets.model import versions
 from kpi_assets.model.automation import Automation
+from kpi_assets.model.calendar import EVERY_DAY, Calendar, CalendarWords, described, named
+from kpi_assets.model.calendar import parse_date as parse_date  # noqa: PLC0414  many import it from here
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column_reads import names_read
@@ -97,6 +99,12 @@ class PipelineConfig(Strict):
         description="The schemas that the role `kpi_reader` reads, besides `ops`.",
         examples=["readers: [marts]"],
     )
+    calendar: CalendarWords = Field(
+        default=CalendarWords(),
+        description="Which days are load_dates, from `start_date` on. On the other days nothing is due: they are "
+        "neither missing nor late, and Dagster has no partition for them. Without this word, every day is a load_date.",
+        examples=["calendar: {every: weekday, except: calendars/holidays.txt}"],
+    )
     automation: Automation = Field(
         default=Automation(),
         description="What starts runs by itself, and when.",
@@ -156,6 +164,7 @@ class Table:
     header: Header
     query: Query | None
     checks: tuple[TableCheck, ...]
+    source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which its object comes
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # column -> its line in the file
 
     @property
@@ -239,6 +248,16 @@ class Table:
         """The tables that must be published before this one: its SELECT or its checks read them."""
         return tuple(self.mentions)
 
+    @cached_property
+    def load_date_reads(self) -> frozenset[Relation]:
+        """The tables of which rows of the own load_date are read, not only those of a window."""
+        found = set(self.query.load_date_reads) if self.query else set()
+        for check in self.checks:
+            in_window = {relation for query in check.queries for relation in query.window_reads}
+            found |= {*check.mentions} - in_window
+            found |= {relation for query in check.queries for relation in query.load_date_reads}
+        return frozenset(found)
+
     @property
     def query_reads(self) -> tuple[Relation, ...]:
         """The tables that the SELECT reads."""
@@ -286,6 +305,83 @@ class Pipeline:
     path: Path
     config: PipelineConfig
     tables: Mapping[Relation, Table]
+    days: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The days that are load_dates, whether or not a table is due on them."""
+        return self.days & Calendar(since=self.config.start_date)
+
+    @cached_property
+    def calendars(self) -> Mapping[Relation, Calendar]:
+        """The days on which each table is due, and every table whose rows of the load_date it reads."""
+        found: dict[Relation, Calendar] = {}
+        for relation, table in self.tables.items():
+            found[relation] = self.calendar & table.source_calendar
+            for read in table.load_date_reads:
+                found[relation] &= found[read]
+        return found
+
+    @cached_property
+    def has_calendar(self) -> bool:
+        """Whether there is a day after start_date on which something is not due."""
+        return any(calendar != Calendar(since=self.config.start_date) for calendar in self.calendars.values())
+
+    def is_table_due(self, table: Table, load_date: date) -> bool:
+        """Whether a table is due on a load_date: what is not due is not built, and nothing waits for it."""
+        return self.calendars[table.relation].is_due(load_date)
+
+    def is_due(self, load_date: date) -> bool:
+        """Whether a load_date is in the calendar and a table is due on it."""
+        if not self.calendar.is_due(load_date):
+            return False
+        return not self.has_calendar or any(calendar.is_due(load_date) for calendar in self._different_calendars)
+
+    @cached_property
+    def _different_calendars(self) -> list[Calendar]:
+        return list(dict.fromkeys(self.calendars.values()))
+
+    def due_tables(self, load_date: date) -> list[Table]:
+        """The tables that are due on a load_date, in build order."""
+        return [table for table in self.tables.values() if self.is_table_due(table, load_date)]
+
+    def undue_between(self, first: date, last: date, names: Iterable[Relation] | None = None) -> list[tuple[date, str]]:
+        """The (load_date, table) of a range for each table, or each named one, that is not due on a load_date."""
+        wanted = {relation: self.calendars[relation] for relation in (self.tables if names is None else names)}
+        bounded = [
+            (str(relation), each) for relation, each in wanted.items() if not (each.is_daily and each.since <= first)
+        ]
+        days = [first + timedelta(days=n) for n in range((last - first).days + 1)] if bounded else []
+        return [(day, name) for day in days for name, calendar in bounded if not calendar.is_due(day)]
+
+    def not_due(self, table: Table, load_date: date) -> str:
+        """Return why a table is not due on a load_date, as a sentence without its end; empty if it is due."""
+        if load_date > _today():
+            return f"{table.relation} is not due yet on {named(load_date)}, which lies in the future"
+        if self.is_table_due(table, load_date):
+            return ""
+        root = self._undue_root(table, load_date)
+        if load_date < self.config.start_date:
+            return f"{table.relation} is not due on {named(load_date)}: the first load_date is {self.config.start_date}"
+        if root is None:
+            return f"{table.relation} is not due on {named(load_date)}: {self._calendar_text}"
+        through = "" if root is table else f"it reads {root.relation} of its load_date, and "
+        return (
+            f"{table.relation} is not due on {named(load_date)}: {through}the object of {root.relation} comes "
+            f"{root.source.calendar_text} ({root.path})"
+        )
+
+    def _undue_root(self, table: Table, load_date: date) -> Table | None:
+        """Return a raw table because of which a table is not due; None if the pipeline's calendar is the reason."""
+        if not table.source_calendar.is_due(load_date):
+            return table
+        roots = (self._undue_root(self.tables[read], load_date) for read in sorted(table.load_date_reads))
+        return next((root for root in roots if root), None)
+
+    @property
+    def _calendar_text(self) -> str:
+        words = self.config.calendar
+        return f"its calendar is {described(words.every, words.except_)} (calendar in {self.path / PIPELINE_FILE})"
 
     @property
     def job(self) -> str:
@@ -381,8 +477,31 @@ class Pipeline:
         return found
 
     def check_load_date(self, load_date: date) -> date:
-        """Return the date if it may be loaded today. Raises UsageError if it is before the start or in the future."""
-        today = datetime.now(timezone.utc).date()
+        """Return the date if it may be loaded today.
+
+        Raises UsageError if it is before the start, in the future, or not in the calendar.
+        """
+        self._check_bounds(load_date)
+        if not self.calendar.is_due(load_date):
+            raise UsageError(
+                f"{self.name} has no load_date {named(load_date)}: {self._calendar_text}; if something did come on "
+                "that day, change the calendar first."
+            )
+        return load_date
+
+    def is_next(self, load_date: date) -> bool:
+        """Whether a day in the future is the next load_date, and today is none."""
+        today = _today()
+        return load_date > today and not self.calendar.is_due(today) and self.calendar.next_after(today) == load_date
+
+    def check_due(self, table: Table, load_date: date) -> None:
+        """Raise UsageError if a table, and so its object, may not be built for a load_date."""
+        self.check_load_date(load_date)
+        if reason := self.not_due(table, load_date):
+            raise UsageError(f"{reason}.")
+
+    def _check_bounds(self, load_date: date) -> None:
+        today = _today()
         if load_date < self.config.start_date:
             raise UsageError(
                 f"{self.name} has no load_date {load_date}: its first is {self.config.start_date} "
@@ -390,21 +509,21 @@ class Pipeline:
             )
         if load_date > today:
             raise UsageError(f"The load_date {load_date} lies in the future: today is {today} (UTC).")
-        return load_date
 
     def load_dates(self, first: date, last: date) -> list[date]:
-        """Return every load_date from `first` to `last`. Raises UsageError if there is none or one is out of bounds."""
+        """Return every load_date from `first` to `last` that is in the calendar.
+
+        Raises UsageError if there is none, or an end is out of bounds.
+        """
         if first > last:
             raise UsageError(f"The range from {first} to {last} is empty: give the earlier date first.")
-        self.check_load_date(first), self.check_load_date(last)
-        return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+        self._check_bounds(first)
+        self._check_bounds(last)
+        found = list(self.calendar.between(first, last))
+        if not found:
+            raise UsageError(f"{self.name} has no load_date from {first} to {last}: {self._calendar_text}.")
+        return found
 
 
-def parse_date(text: str) -> date:
-    """Read YYYY-MM-DD. Raises ValueError with a sentence for the user."""
-    try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
-    raise ValueError(f"{text!r} is not a date: write it as YYYY-MM-DD")
+def _today() -> date:
+    return datetime.now(timezone.utc).date()

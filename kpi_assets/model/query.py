@@ -68,6 +68,16 @@ class Query:
         return {mention.relation for mention in self.windows}
 
     @cached_property
+    def load_date_reads(self) -> frozenset[Relation]:
+        """The tables that the SELECT reads at some place of its own load_date, not over a window."""
+        windows, tables = set(self.windows), (each for scope in traverse_scope(self.tree) for each in tables_in(scope))
+        return frozenset(
+            Relation(table.db, table.name)
+            for table in tables
+            if table.name != THIS and not (windows and TableRef.of(table) in windows)
+        )
+
+    @cached_property
     def executed(self) -> str:
         """The SQL for Postgres: the text, where a subquery of the rows that count replaces each table in a window."""
         return self.executed_on({})

@@ -175,14 +175,19 @@ def _words(model: type[BaseModel], loc: Loc) -> list[str]:
     annotation: Any = model
     for part in loc:
         annotation = _below(annotation, part)
-    return [name for each in _models(annotation) for name in each.model_fields]
+    return [name for each in _models(annotation) for name in _fields(each)]
 
 
 def _field(model: type[BaseModel], loc: Loc) -> FieldInfo | None:
     annotation: Any = model
     for part in loc[:-1]:
         annotation = _below(annotation, part)
-    return next((each.model_fields[str(loc[-1])] for each in _models(annotation)), None)
+    return next((_fields(each)[str(loc[-1])] for each in _models(annotation)), None)
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a model by their names in a file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -193,8 +198,8 @@ def _below(annotation: Any, part: int | str) -> Any:
     """Return the type of the value at `part` below a value of type `annotation`, or None if there can be none."""
     for each in _options(annotation):
         arguments = get_args(each)
-        if isinstance(each, type) and not arguments and issubclass(each, BaseModel) and part in each.model_fields:
-            return each.model_fields[str(part)].annotation
+        if isinstance(each, type) and not arguments and issubclass(each, BaseModel) and part in _fields(each):
+            return _fields(each)[str(part)].annotation
         if get_origin(each) in (dict, list):
             return arguments[-1]
     return None

@@ -6,11 +6,13 @@ Not here: the objects themselves (sources/).
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from datetime import date
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.calendar import EVERY_MEANING, EXCEPT_MEANING, Every, Except, described, parse_date
 from kpi_assets.model.field_types import Strictness
 from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.model.names import LOAD_DATE, Identifier
@@ -114,6 +116,32 @@ class Source(Strict):
         default="warn",
         description="What an object does whose bytes are those of another object that was delivered before.",
     )
+    every: Annotated[Every, Affects.NOTHING] = Field(
+        default="day", description=f"On which load_dates an object comes. {EVERY_MEANING}", examples=["every: monday"]
+    )
+    except_: Annotated[Except, Affects.NOTHING] = Field(
+        default=[], alias="except", description=EXCEPT_MEANING, examples=["except: [2025-12-25, 2026-01-01]"]
+    )
+    since: Annotated[date | None, Affects.NOTHING] = Field(
+        default=None,
+        description="The first load_date that has an object, for a source that came later than the pipeline.",
+        examples=["since: 2025-07-01"],
+    )
+    optional: Annotated[bool, Affects.NOTHING] = Field(
+        default=False,
+        description="Whether the object may be absent on a load_date on which it is due. Then the table is published "
+        "without rows, and `min_rows` does not hold it.",
+    )
+
+    @property
+    def calendar_text(self) -> str:
+        """When an object comes, as a part of a sentence."""
+        return described(self.every, self.except_, self.since)
+
+    @field_validator("since", mode="before")
+    @classmethod
+    def _is_a_date(cls, value: Any) -> date:
+        return parse_date(str(value))
 
     delimiter: Annotated[str, AfterValidator(_is_delimiter), _READ] = Field(
         default=",",

@@ -12,6 +12,7 @@ from pathlib import Path
 from kpi_assets.errors import UsageError
 from kpi_assets.model.folder import Folder, MinimumRows, read_folder
 from kpi_assets.model.neighbors import (
+    check_calendars,
     check_generated_names,
     check_jobs,
     check_latest_views,
@@ -97,9 +98,10 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
     check_latest_views(folder, problems)
     if folder.config is None:
         return None
-    pipeline = Pipeline(folder.name, folder.path, folder.config, tables)
+    pipeline = Pipeline(folder.name, folder.path, folder.config, tables, folder.calendar)
     check_sources(pipeline, problems)
     is_whole = len(tables) == len(folder.files) and len(problems.found) == before
     if is_whole:
         check_retention(pipeline, problems)
+        check_calendars(pipeline, problems)
     return pipeline if is_whole else None

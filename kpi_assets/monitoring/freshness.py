@@ -5,7 +5,7 @@ green. This counts from the load_date. Not here: recording incidents (ledger/inc
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
 from psycopg import Connection
@@ -17,52 +17,71 @@ from kpi_assets.model.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class LateKpi:
-    """A KPI whose latest published load_date ended longer ago than its header allows."""
+    """A KPI whose latest published load_date ended longer ago than its header allows.
+
+    `lacking` is the next load_date on which the KPI is due. Days on which it is not due do not count: the hours begin
+    with `lacking`, which for a daily KPI is the end of the latest load_date.
+    """
 
     relation: Relation
     latest: date
-    since: datetime
+    lacking: date
     within_hours: float
+
+    @property
+    def since(self) -> datetime:
+        """When it became late."""
+        return _late_from(self.lacking, self.within_hours)
 
     @property
     def sentence(self) -> str:
         """A sentence that stays the same until a newer load_date is published."""
+        is_next = self.lacking == self.latest + timedelta(days=1)
+        begin = "that load_date's end" if is_next else f"the beginning of {self.lacking}, on which it is due next"
         return (
-            f"{self.relation} is late since {self.since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC: "
+            f"{self.relation} is late since {self.since:%Y-%m-%d %H:%M} UTC: "
             f"its latest published load_date is {self.latest}, and its freshness is within_hours: "
-            f"{self.within_hours:g}, counted from that load_date's end"
+            f"{self.within_hours:g}, counted from {begin}"
         )
+
+
+def _late_from(lacking: date, within_hours: float) -> datetime:
+    return datetime.combine(lacking, time(), timezone.utc) + timedelta(hours=within_hours)
 
 
 def late(connection: Connection[Any], pipeline: Pipeline, now: datetime | None = None) -> list[LateKpi]:
     """Return the KPIs that are late, sorted by name. A KPI that was never published is not late.
 
-    The hours are counted from the end of the load_date, 24:00 UTC, because a day is due only once it is over.
+    The hours are counted from the end of the load_date, 24:00 UTC, because a day is due only once it is over; if the
+    KPI is not due on the next day, from the beginning of the next load_date on which it is.
     """
-    hours = {str(r): t.header.freshness.within_hours for r, t in pipeline.tables.items() if t.header.freshness}
+    hours = {r: t.header.freshness.within_hours for r, t in pipeline.tables.items() if t.header.freshness}
     rows = connection.execute(
         """
-        select w.asset, l.load_date, u.late_from, w.hours
-        from unnest(%(assets)s::text[], %(hours)s::double precision[]) as w (asset, hours)
+        select w.asset, l.load_date
+        from unnest(%(assets)s::text[]) as w (asset)
         cross join lateral (
             select max(p.load_date) as load_date from ops.published as p where p.asset = w.asset
         ) as l
-        cross join lateral (
-            select (l.load_date + 1)::timestamp at time zone 'UTC' + make_interval(secs => w.hours * 3600) as late_from
-        ) as u
-        where u.late_from < %(now)s
+        where l.load_date is not null
         order by w.asset
         """,
-        {"assets": list(hours), "hours": list(hours.values()), "now": now or datetime.now(timezone.utc)},
+        {"assets": [str(relation) for relation in hours]},
     ).fetchall()
-    return [LateKpi(Relation.parse(asset), *rest) for asset, *rest in rows]
+    at, found = now or datetime.now(timezone.utc), []
+    for asset, latest in rows:
+        relation = Relation.parse(asset)
+        lacking = pipeline.calendars[relation].next_after(latest)
+        if lacking and _late_from(lacking, hours[relation]) < at:
+            found.append(LateKpi(relation, latest, lacking, hours[relation]))
+    return found
 
 
 def report_late(connection: Connection[Any], pipeline: Pipeline) -> None:
     """Open an incident for each load_date that late KPIs lack; KPIs that lack the same load_date share one."""
     lacking: dict[date, list[LateKpi]] = {}
     for found in late(connection, pipeline):
-        lacking.setdefault(found.latest + timedelta(days=1), []).append(found)
+        lacking.setdefault(found.lacking, []).append(found)
     for load_date, kpis in lacking.items():
         sentences = [found.sentence for found in kpis]
         incidents.report_late(connection, pipeline.name, load_date, *sentences, kpi=str(kpis[0].relation))

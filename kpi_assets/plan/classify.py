@@ -3,6 +3,8 @@
 A table is *stale* when a build of it now would give other rows than the published ones (see StaleReason in status.py).
 It is *still held* when its last build was held and a new build would read the same and be held again.
 It is *buildable* when it is stale, and neither it nor any table before it is still held.
+Only tables and objects count that are due on the load_date. An optional object counts when it is there. Where no object
+must be there and none is, the load_date waits until it is over, as if the objects were on their way.
 
 The first row that applies decides the state:
 
@@ -24,15 +26,17 @@ Two details. `missing`, `late`, `incomplete` and `held` become `lost` if publish
 again now. From `failed` on, only the buildable tables with the first reason of STALE_REASONS count, so that reason
 hides the others.
 
-Belongs here: that decision, without I/O. Not here: reading S3 and the ledger (collect.py).
+Belongs here: that decision, without I/O, and the sentences about it. Not here: reading S3 and the ledger (collect.py).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta, timezone
 from functools import cached_property
+from typing import NamedTuple
 
 from kpi_assets.ledger.history import Attempt, LoadDateHistory, ObjectState
+from kpi_assets.model.names import is_object
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
 from kpi_assets.plan.status import STALE_REASONS, LoadDateStatus, StaleReason, State
@@ -41,10 +45,19 @@ from kpi_assets.sources.store import Entry
 NAMED = 3  # objects or tables that one sentence names
 
 
+class Verdict(NamedTuple):
+    """A state and its reason; `summary` is the reason without what only one load_date has, or empty if all have it."""
+
+    state: State
+    reason: str
+    summary: str = ""
+
+
 class Classifier:
     """Decides the status of load_dates of one pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
         self.late_after = timedelta(hours=pipeline.config.automation.late_after_hours)
         self.tables = {str(relation): table for relation, table in pipeline.tables.items()}  # in build order
         self.sources = {table.relation.table: table for table in pipeline.object_tables}
@@ -54,14 +67,27 @@ class Classifier:
         self, load_date: date, landed: Mapping[str, Entry], history: LoadDateHistory, now: datetime
     ) -> LoadDateStatus:
         """Return the status of a load_date, given its `landed` objects by raw table, and its history in the ledger."""
-        case = _Case(self, load_date, landed, history)
-        newest = max((entry.last_modified for entry in landed.values()), default=None)
-        if settled := case.settled(now):
-            return LoadDateStatus(load_date, *settled, len(landed), newest)
-        fingerprint = digest(self.versions, *(str(case.states[name]) for name in sorted(landed)))
-        state, reason = case.unsettled()
-        return LoadDateStatus(
-            *(load_date, state, reason, len(landed), newest), case.stale_reason, fingerprint, case.tables_to_build
+        due = {table.relation.table for table in self.sources.values() if self.pipeline.is_table_due(table, load_date)}
+        case = _Case(self, load_date, {name: entry for name, entry in landed.items() if name in due}, history, now)
+        verdict, is_settled = case.settled(), True
+        if verdict is None:
+            verdict, is_settled = case.unsettled(), False
+        found = LoadDateStatus(
+            load_date,
+            verdict.state,
+            verdict.reason,
+            len(case.landed),
+            max((entry.last_modified for entry in case.landed.values()), default=None),
+            summary=verdict.summary or verdict.reason,
+            is_complete=case.is_complete,
+        )
+        if is_settled:
+            return found
+        return replace(
+            found,
+            stale_reason=case.stale_reason,
+            input_fingerprint=digest(self.versions, *case.made_of),
+            tables_to_build=case.tables_to_build,
         )
 
 
@@ -73,50 +99,118 @@ class _Case:
     load_date: date
     landed: Mapping[str, Entry]
     history: LoadDateHistory
+    now: datetime
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The tables that are due, in build order."""
+        pipeline = self.classifier.pipeline
+        return {n: each for n, each in self.classifier.tables.items() if pipeline.is_table_due(each, self.load_date)}
+
+    @cached_property
+    def sources(self) -> dict[str, Table]:
+        """The raw tables that are due, by name."""
+        return {name: table for name, table in self.classifier.sources.items() if str(table.relation) in self.tables}
+
+    @cached_property
+    def published(self) -> list[str]:
+        """The tables that are due and were published."""
+        return [name for name in self.history.published if name in self.tables]
+
+    @property
+    def lacking(self) -> list[Table]:
+        """The raw tables whose object must be there and is not."""
+        return [table for name, table in self.sources.items() if name not in self.landed and not table.source.optional]
+
+    @property
+    def absent(self) -> list[Table]:
+        """The raw tables whose optional object is not there."""
+        return [table for name, table in self.sources.items() if name not in self.landed and table.source.optional]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every object is there that must be; if none must be and none is, once the load_date is over."""
+        if self.lacking:
+            return False
+        end = datetime.combine(self.load_date, time(), timezone.utc) + timedelta(days=1)
+        return bool(self.landed or self.published) or self.now >= end
+
+    @property
+    def made_of(self) -> list[str]:
+        """What a build now would be made of, besides the files."""
+        undue = [name for name in self.classifier.tables if name not in self.tables]
+        without = [f"without {table.relation}" for table in self.absent] + [f"not due {name}" for name in undue]
+        return [*(str(self.states[name]) for name in sorted(self.landed)), *without]
 
     @cached_property
     def states(self) -> dict[str, ObjectState]:
         """The present state of its objects, by the name of the raw table."""
         return {name: ObjectState.of(e.key, e.size_bytes, e.etag) for name, e in self.landed.items()}
 
-    def settled(self, now: datetime) -> tuple[State, str] | None:
+    def settled(self) -> Verdict | None:
         """Return the state and reason if no run should start; None if a run could change something."""
         attempts = [*self.history.attempts.values(), *([self.history.run] if self.history.run else [])]
         if running := [attempt.started_at for attempt in attempts if attempt.status == "running"]:
-            return "running", f"A run of it has been in progress since {_minute(min(running))}."
+            since = f"A run of it has been in progress since {_minute(min(running))}."
+            return Verdict("running", since, "A run of each is in progress.")
         if not self.stale_tables:
-            reason = f"All {_count(self.classifier.tables, 'table')} are up to date with S3 and the SQL."
-            dropped = self.history.dropped
-            return "published", reason + (f" The rows of {len(dropped)} were dropped by retention." if dropped else "")
-        return self._unbuildable(now)
-
-    def _unbuildable(self, now: datetime) -> tuple[State, str] | None:
-        """Return the state and reason if a run could build none of the stale tables; None if it could build one."""
-        if len(self.landed) < len(self.classifier.sources):
-            found = self._incomplete(now)
-        elif not self.buildable:
-            reasons = "; ".join(f"{name}: {attempt.error}" for name, attempt in self.still_held.items())
-            found = "held", f"{reasons}. Its inputs, SQL and checks have not changed since."
-        else:
-            return None
-        return ("lost", f"{self._lost} They cannot be built again: {found[1]}") if self.history.lost else found
-
-    def _incomplete(self, now: datetime) -> tuple[State, str]:
-        """Return the state and reason of a load_date that lacks objects."""
-        landed, objects = len(self.landed), _count(self.classifier.sources, "object")
-        if not landed and not self.history.published:
-            return "missing", f"None of its {objects} lies on S3."
-        reason = f"{landed} of its {objects} landed; lacking: {_some(self._lacking)}."
-        first = min((entry.last_modified for entry in self.landed.values()), default=now)
-        # If it was published before, a source was added or objects were removed since: nothing is late.
-        if self.history.published or now - first <= self.classifier.late_after:
-            return "incomplete", reason
-        return "late", f"{reason} The first landed at {_minute(first)}."
+            due = "" if len(self.tables) == len(self.classifier.tables) else " that are due"
+            without = f", {self._without}" if self.absent else ""
+            reason = f"All {_count(self.tables, 'table')}{due} are up to date with S3 and the SQL{without}."
+            dropped = [name for name in self.history.dropped if name in self.tables]
+            return Verdict(
+                "published", reason + (f" The rows of {len(dropped)} were dropped by retention." if dropped else "")
+            )
+        return self._unbuildable()
 
     @property
-    def _lacking(self) -> list[str]:
-        """The keys of the objects that have not landed."""
-        return [t.object_key(self.load_date) for name, t in self.classifier.sources.items() if name not in self.landed]
+    def _without(self) -> str:
+        """Say which optional objects are not there."""
+        keys = [table.object_key(self.load_date) for table in self.absent]
+        return f"without its optional object{'s' * (len(keys) > 1)} {_some(keys)}"
+
+    def _unbuildable(self) -> Verdict | None:
+        """Return the state and reason if a run could build none of the stale tables; None if it could build one."""
+        if not self.is_complete:
+            found = self._incomplete()
+        elif not self.buildable:
+            found = self._held
+        else:
+            return None
+        if not self.history.lost:
+            return found
+        again = f"{self._lost} They cannot be built again"
+        return Verdict("lost", f"{again}: {found.reason}", f"{again}.")
+
+    @property
+    def _held(self) -> Verdict:
+        """Return the state and reason of a load_date of which nothing stale may be built."""
+        reasons = "; ".join(f"{name}: {attempt.error}" for name, attempt in self.still_held.items())
+        # What follows the first semicolon names the object and the candidate; the checks of an object quote its key.
+        kinds = [
+            f"{name}: held by its checks" if is_object(name) else f"{name}: {attempt.error.partition(';')[0]}"
+            for name, attempt in self.still_held.items()
+        ]
+        return Verdict("held", f"{reasons}. Its inputs, SQL and checks have not changed since.", f"{'; '.join(kinds)}.")
+
+    def _incomplete(self) -> Verdict:
+        """Return the state and reason of a load_date that lacks objects."""
+        if not self.lacking:
+            why = "None of its optional objects lies on S3: it is built without them"
+            why = why if self.absent else "No object of it is due: it is built"
+            return Verdict("missing", f"{why} once it is over, at 24:00 UTC.")
+        landed, count = len(self.landed), len(self.landed) + len(self.lacking)
+        objects = f"{count} object{'' if count == 1 else 's'}"
+        if not landed and not self.published:
+            return Verdict("missing", f"None of its {objects} lies on S3.", "None of its objects lies on S3.")
+        keys = [table.object_key(self.load_date) for table in self.lacking]
+        reason = f"{landed} of its {objects} landed; lacking: {_some(keys)}."
+        summary = f"Lacking: {_some([table.object_name for table in self.lacking])}."
+        first = min((entry.last_modified for entry in self.landed.values()), default=self.now)
+        # If it was published before, a source was added or objects were removed since: nothing is late.
+        if self.published or self.now - first <= self.classifier.late_after:
+            return Verdict("incomplete", reason, summary)
+        return Verdict("late", f"{reason} The first landed at {_minute(first)}.", summary)
 
     @property
     def _lost(self) -> str:
@@ -125,24 +219,26 @@ class _Case:
     @cached_property
     def stale_tables(self) -> dict[str, StaleReason]:
         """The tables that are stale, in build order, each with its reason."""
-        found = ((name, self._stale_reason(name, table)) for name, table in self.classifier.tables.items())
+        found = ((name, self._stale_reason(name, table)) for name, table in self.tables.items())
         return {name: reason for name, reason in found if reason}
 
     def _stale_reason(self, name: str, table: Table) -> StaleReason | None:
         """Return the first reason of STALE_REASONS that applies; `released` is determined in `buildable`."""
-        if table.has_object:
-            now, then = self.states.get(table.relation.table), self.history.objects.get(table.relation.table)
-            if name not in self.history.published or (now and now != then):
-                return "objects"
+        now = self.states.get(table.relation.table) if table.has_object else None
+        then = self.history.objects.get(table.relation.table) if table.has_object else None
         if name not in self.history.published:
-            return "unbuilt"
-        if name in self.history.lost:
-            return "lost"
-        if name in self.history.other_inputs:
-            return "inputs"
-        if name in self.history.more_load_dates:
-            return "window"
-        return "sql" if name in self.history.other_code else None
+            # Nothing can land that would make a load_date new on which no object is due.
+            is_new = self.classifier.sources and not self.sources and not self.published
+            return "objects" if table.has_object or is_new else "unbuilt"
+        applies: dict[StaleReason, bool] = {
+            "objects": now is not None and now != then,
+            "lost": name in self.history.lost,
+            "inputs": name in self.history.other_inputs,
+            "window": name in self.history.more_load_dates,
+            "removed": table.has_object and table.source.optional and now is None and then is not None,
+            "sql": name in self.history.other_code,
+        }
+        return next((reason for reason, does in applies.items() if does), None)
 
     @cached_property
     def still_held(self) -> dict[str, Attempt]:
@@ -161,7 +257,7 @@ class _Case:
     def buildable(self) -> dict[str, StaleReason]:
         """The stale tables that a run would build: neither they nor any table before them is still held."""
         blocked, found = set(self.still_held), {}
-        for name, table in self.classifier.tables.items():
+        for name, table in self.tables.items():
             reads = {*map(str, table.reads), *_object_of(table)}
             if name in blocked or reads & blocked:
                 blocked.add(name)
@@ -186,55 +282,81 @@ class _Case:
         """The buildable tables and their dependents, if only rows that they read have changed or are gone.
 
         Otherwise empty, which means all tables. One changed load_date makes every load_date stale whose window includes
-        it, so loading all objects of each of these again would be wasteful.
+        it, so loading all objects of each of these again would be wasteful. A table whose optional object is gone is
+        not one of them, because it would lose its rows.
         """
-        if not set(self.buildable.values()) <= {"lost", "inputs", "window"}:
+        reasons = set(self.buildable.values())
+        if not reasons <= {"lost", "inputs", "window", "removed"} or reasons == {"removed"}:
             return ()
         found: set[str] = set()
-        for name, table in self.classifier.tables.items():
-            if name in self.buildable or any(str(read) in found for read in table.reads):
+        for name, table in self.tables.items():
+            wanted = self.buildable.get(name) not in {None, "removed"}
+            if wanted or any(str(read) in found for read in table.reads):
                 found.add(name)
-        return tuple(name for name in self.classifier.tables if name in found)
+        return tuple(name for name in self.tables if name in found)
 
-    def unsettled(self) -> tuple[State, str]:
+    def unsettled(self) -> Verdict:
         """Return the state and reason of a load_date of which a run would change something."""
         names = [name for name, reason in self.buildable.items() if reason == self.stale_reason]
         if failure := self._failure(names):
-            return "failed", failure
+            return Verdict("failed", failure, f"{failure.partition(' failed: ')[0]} failed.")
         if self.stale_reason == "objects":
             return self._of_objects(names)
         if self.stale_reason == "lost":
-            return "lost", self._lost
-        return "stale", {
-            "released": f"Held, and what it reads, its SQL or its checks have changed since: {_some(names)}.",
-            "inputs": f"Built from rows that were replaced since: {_some(names)}.",
-            "window": f"Built before a load_date of its window was published: {_some(names)}.",
-            "sql": f"The SQL has changed since it was published: {_some(names)}.",
-            "unbuilt": f"Never built for this load_date: {_some(names)}.",
-        }[self.stale_reason]
+            return Verdict("lost", self._lost)
+        if self.stale_reason == "removed":
+            keys = [self.history.objects[self.tables[name].relation.table].key for name in names]
+            gone = "Its optional object is gone since it was read:"
+            return Verdict("stale", f"{gone} {_some(keys)}.", f"{gone} {_some(self._objects_of(names))}.")
+        return Verdict(
+            "stale",
+            {
+                "released": f"Held, and what it reads, its SQL or its checks have changed since: {_some(names)}.",
+                "inputs": f"Built from rows that were replaced since: {_some(names)}.",
+                "window": f"Built before a load_date of its window was published: {_some(names)}.",
+                "sql": f"The SQL has changed since it was published: {_some(names)}.",
+                "unbuilt": f"Never built for this load_date: {_some(names)}.",
+            }[self.stale_reason],
+        )
+
+    def _objects_of(self, names: Sequence[str]) -> list[str]:
+        """Return the names of the objects that some tables read."""
+        return [item for name in names for item in _object_of(self.tables[name])]
 
     def _failure(self, names: Sequence[str]) -> str | None:
         """Say which of the named tables, of their objects, or the last run failed, and why; None if none failed."""
-        items = [item for name in names for item in (*_object_of(self.classifier.tables[name]), name)]
+        items = [item for name in names for item in (*_object_of(self.tables[name]), name)]
         attempts = [(item, self.history.attempts.get(item)) for item in items]
         for what, attempt in (*attempts, ("its last run", self.history.run)):
             if attempt and attempt.status == "failed":
                 return f"{what} failed: {attempt.error}"
         return None
 
-    def _of_objects(self, names: Sequence[str]) -> tuple[State, str]:
+    def _of_objects(self, names: Sequence[str]) -> Verdict:
         """Return the state and reason of a load_date whose objects were never read, or were replaced since."""
         read = dict(self.history.objects)
-        for name, table in self.classifier.sources.items():
+        for name, table in self.sources.items():
             for item in (*_object_of(table), str(table.relation)):
                 attempt = self.history.attempts.get(item)
                 if attempt and attempt.hold and attempt.hold.object:
                     read[name] = attempt.hold.object
-        replaced = [state.key for name, state in self.states.items() if name in read and read[name] != state]
-        if replaced:
-            return "stale", f"Replaced since it was read: {_some(replaced)}."
-        rest = f"not published: {_some(names)}" if self.history.published else "nothing of it is published"
-        return "new", f"All {_count(self.classifier.sources, 'object')} landed; {rest}."
+        replaced = [name for name, state in self.states.items() if name in read and read[name] != state]
+        came = [name for name in self.states if name not in read and str(self.sources[name].relation) in self.published]
+        if replaced or came:
+            what = "Replaced since it was read:" if replaced else "Landed since it was built without it:"
+            keys = [self.states[name].key for name in replaced or came]
+            objects = [self.sources[name].object_name for name in replaced or came]
+            return Verdict("stale", f"{what} {_some(keys)}.", f"{what} {_some(objects)}.")
+        rest = f"not published: {_some(names)}" if self.published else "nothing of it is published"
+        if self.absent:
+            some = f"{_count(self.landed, 'object')} landed," if self.landed else "Complete"
+            objects = [table.object_name for table in self.absent]
+            return Verdict("new", f"{some} {self._without}; {rest}.", f"Complete without {_some(objects)}; {rest}.")
+        if not self.landed:
+            return Verdict("new", f"No object of it is due; {rest}.")
+        return Verdict(
+            "new", f"All {_count(self.landed, 'object')} landed; {rest}.", f"All of its objects landed; {rest}."
+        )
 
 
 def _object_of(table: Table) -> list[str]:

@@ -25,7 +25,8 @@ def collect(
 ) -> Iterator[list[LoadDateStatus]]:
     """Yield the statuses of the load_dates from `first` to `last` in order, one list for each calendar year.
 
-    Only one year is in memory at a time. Raises LakeError and psycopg.Error.
+    A day on which nothing is due has no status, and a year without a status no list. Only one year is in memory at a
+    time. Raises LakeError and psycopg.Error.
     """
     classifier, at = Classifier(pipeline), now or datetime.now(timezone.utc)
     versions = {str(relation): table.code_version for relation, table in pipeline.tables.items()}
@@ -35,6 +36,9 @@ def collect(
         for table in pipeline.tables.values()
         if table.header.lookback
     ]
+
+    windows = sorted({read for table in pipeline.tables.values() for read in pipeline.window_inputs_of(table)})
+    longest = timedelta(days=max((each.load_dates for each in lookbacks), default=0))
 
     def history_of(start: date, end: date) -> dict[date, LoadDateHistory]:
         # In one snapshot, because a publish between two queries would be known to one of them only. The rows of tables
@@ -49,6 +53,7 @@ def collect(
                 ignored=[pipeline.recheck_job],
                 lookbacks=lookbacks,
                 start=pipeline.config.start_date,
+                undue=pipeline.undue_between(start - longest, end, windows) if windows else (),
             )
 
     for year in range(first.year, last.year + 1) if first <= last else ():
@@ -62,13 +67,16 @@ def collect(
                 past.lost = [name for name in past.lost if name in stored.get(day, ())]
         there = landed(store, pipeline.object_tables, start, end)
         days = (start + timedelta(days=n) for n in range((end - start).days + 1))
-        yield [classifier.status(day, there.get(day, {}), known.get(day, LoadDateHistory()), at) for day in days]
+        due = [day for day in days if pipeline.is_due(day)]
+        if due:
+            yield [classifier.status(day, there.get(day, {}), known.get(day, LoadDateHistory()), at) for day in due]
 
 
 def _add_lost(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, LoadDateHistory]) -> bool:
     """Add the tables whose rows are gone from the database although the ledger calls them published; whether any is."""
     for relation, table in pipeline.tables.items():
-        wanted = [day for day, past in known.items() if str(relation) in past.stored]
+        of_table = (day for day, past in known.items() if str(relation) in past.stored)
+        wanted = [day for day in of_table if pipeline.is_table_due(table, day)]
         for day in find_lost(connection, table, wanted) if wanted else ():
             known[day].lost.append(str(relation))
     return any(past.lost for past in known.values())

@@ -13,9 +13,10 @@ STATES: tuple[State, ...] = get_args(State)
 #   released  it was held, and what it reads, its SQL or its checks have changed since
 #   inputs    it was built from rows that were replaced since
 #   window    a load_date of its window was published after it was built
+#   removed   its optional object was there when it was built, and is gone
 #   sql       its SQL has changed since it was published
 #   unbuilt   it was never built
-StaleReason = Literal["objects", "lost", "released", "inputs", "window", "sql", "unbuilt"]
+StaleReason = Literal["objects", "lost", "released", "inputs", "window", "removed", "sql", "unbuilt"]
 STALE_REASONS: tuple[StaleReason, ...] = get_args(StaleReason)
 
 
@@ -34,14 +35,16 @@ class LoadDateStatus:
     stale_reason: StaleReason | None = None
     input_fingerprint: str = ""  # 16 hex digits: a hash of the objects, SQL and checks that a run would use
     tables_to_build: tuple[str, ...] = ()  # empty: all tables
+    summary: str = ""  # the reason without what only this load_date has, so that load_dates can be listed together
+    is_complete: bool = False  # whether every object is there that must be
 
     def is_due(self, *, rebuild_on_sql_change: bool) -> bool:
         """Return whether automation should start a run of the load_date.
 
         A published load_date is not rebuilt because of changed SQL unless the pipeline is configured so: otherwise
-        editing one file would rebuild all load_dates.
+        editing one file would rebuild all load_dates. Nor because an optional object is gone: it may have expired.
         """
         if self.stale_reason in {"objects", "lost", "released", "inputs", "window"}:
             return True
         broke_off = self.state == "failed" and self.stale_reason == "unbuilt"
-        return self.stale_reason is not None and (broke_off or rebuild_on_sql_change)
+        return self.stale_reason not in {None, "removed"} and (broke_off or rebuild_on_sql_change)

@@ -54,6 +54,8 @@ def read_rows(
     if day is None or table.relation not in current:
         if day and (gone := publishes.dropped(connection, [table.relation], day)):
             raise UserError(f"It cannot be shown: {explain_replay(pipeline, gone, day)}.")
+        if load_date and (reason := pipeline.not_due(table, load_date)):
+            raise UserError(f"It cannot be shown: {reason}.")
         which = f" of {load_date}" if load_date else ""
         raise UserError(f"{table.relation}{which} is not published in {place}: land and run the load_date first.")
     publish = current[table.relation]

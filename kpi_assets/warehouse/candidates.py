@@ -6,7 +6,7 @@ Belongs here: creating a candidate, filling it with one statement, its constrain
 publishing it (kinds/), cutting it into slices (slices.py), and records that COPY refuses (quarantine.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,7 +16,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
+from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation, quoted
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
 from kpi_assets.model.slices import Slice
@@ -94,14 +94,21 @@ def read_slice(relation: Relation, column: str, part: Slice) -> sql.Composable:
     return sql.SQL("(select * from {} where {})").format(identifier(relation), in_slice(part, sql.Identifier(column)))
 
 
-def cast_to_declared(connection: Connection[Any], tables: Iterable[Table]) -> dict[Relation, str]:
+def cast_to_declared(
+    connection: Connection[Any], tables: Iterable[Table], unread: Collection[Relation] = ()
+) -> dict[Relation, str]:
     """Return a subquery that casts to the declared types, for each table that is stored with other types.
 
     A table keeps wider types while another load_date has such values. According to the ledger, the load_dates that a
-    build reads have none, so the casts lose nothing.
+    build reads have none, so the casts lose nothing. A table that is `unread`, because it is not due in a window, has
+    a subquery without rows: it may not exist yet.
     """
     found = {}
     for table in tables:
+        if table.relation in unread:
+            nulls = (f"null::{type_} as {quoted(name)}" for name, type_ in {LOAD_DATE: "date", **table.types}.items())
+            found[table.relation] = f"(select {', '.join(nulls)} where false)"
+            continue
         stored = types_of(connection, table.relation)
         if any(stored.get(name, type_) != type_ for name, type_ in table.types.items()):
             columns = sql.SQL(", ").join(

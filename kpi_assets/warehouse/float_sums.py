@@ -5,7 +5,7 @@ with its argument types resolved. Not here: sums whose types are known from the 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -13,11 +13,12 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import LOAD_DATE
+from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.replay import PAIRS, SUMS
 from kpi_assets.warehouse.ddl import DefinitionError
 
+_NOTHING: Mapping[Relation, str] = {}
 _TOKEN = re.compile(r"\\.|([{}])|:(\w+) (<>|[^\s{}]*)", re.DOTALL)  # an escaped character, a brace, or a field
 _FLOAT_SUMS = """
 select p.oid::text, p.oid::regprocedure::text from pg_proc as p
@@ -28,7 +29,13 @@ where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'a' and (
 """
 
 
-def refuse(connection: Connection[Any], table: Table, load_date: date, window: Window | None) -> None:
+def refuse(
+    connection: Connection[Any],
+    table: Table,
+    load_date: date,
+    window: Window | None,
+    substitutes: Mapping[Relation, str] = _NOTHING,
+) -> None:
     """Raise DefinitionError for a sum whose result depends on the order of the rows.
 
     Postgres is queried only if the files do not tell the type of every sum.
@@ -37,7 +44,7 @@ def refuse(connection: Connection[Any], table: Table, load_date: date, window: W
         return
     functions = dict(connection.execute(_FLOAT_SUMS, {"pairs": list(PAIRS), "sums": list(SUMS)}).fetchall())
     parameters = {LOAD_DATE: load_date, **(window.parameters if window else {})}
-    view = sql.SQL("create temporary view parsed as {}").format(sql.SQL(table.query.executed.strip()))
+    view = sql.SQL("create temporary view parsed as {}").format(sql.SQL(table.query.executed_on(substitutes).strip()))
     with connection.transaction(force_rollback=True):
         psycopg.ClientCursor(connection).execute(view, parameters)  # a view takes no server-side parameters
         row = connection.execute(

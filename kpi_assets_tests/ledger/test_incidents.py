@@ -246,7 +246,7 @@ def test_a_failed_run_that_is_missing_in_the_run_log_is_reported_once(
 def test_each_lost_run_is_counted_once_however_often_it_is_seen(
     session: Connection[Any], shared: PipelineHarness
 ) -> None:
-    ends = {run_id: ENDED + timedelta(seconds=n) for n, run_id in enumerate(("one", "two", "three"))}
+    ends = {run_id: ENDED + timedelta(milliseconds=n) for n, run_id in enumerate(("one", "two", "three"))}
     for seen in (["one", "two"], ["one", "two"], ["one", "two", "three"], ["one", "two", "three"]):
         for run_id in seen:
             lost(session, shared, run_id, ends[run_id], why=run_id)

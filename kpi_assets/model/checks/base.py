@@ -62,6 +62,10 @@ class AuditFacts:
     quarantined: int = 0
     quarantine_samples: Sequence[dict[str, Any]] = ()
     unreadable: str = ""  # why the object could not be read to its end
+    is_without_object: bool = False  # the object is optional and was not there
+    is_by_weekday: bool = (
+        True  # whether the table is due on certain weekdays, and not for example at the end of a month
+    )
     grain_is_proven: bool = False  # the unique index was built
     looked_up: Mapping[Need, Any] = field(default_factory=dict)  # the answer to each need of the checks
     window: Window | None = None  # of a table with `lookback`

@@ -12,13 +12,13 @@ from typing import Annotated
 from pydantic import Field
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.calendar import WEEKDAYS
 from kpi_assets.model.checks.base import AuditFacts, EarlierRows, Measured, TableCheck
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.strict_yaml import Strict
 
 SAME_WEEKDAYS, ENOUGH_WEEKDAYS = 8, 4  # load_dates in the median of `of_usual`: at most, and at least
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 PREVIOUS, USUAL = EarlierRows(), EarlierRows(every=7, count=SAME_WEEKDAYS)
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -40,7 +40,8 @@ class MinRowsSpec(Strict):
     of_usual: Annotated[Share, Affects.CHECKS] = Field(
         default=0.0,
         description="The smallest share of the usual number of rows: the median of the 8 latest load_dates of the same "
-        "weekday. With fewer than 4 of them it holds nothing.",
+        "weekday, or of any for a table that is not due by weekday, such as one of `month-end`. With fewer than 4 of "
+        "them it holds nothing.",
     )
 
 
@@ -68,12 +69,16 @@ class MinRows(TableCheck):
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Pass if the rows reach the highest minimum."""
+        if facts.is_without_object:
+            why = "not judged: the optional object is not there"
+            return self.judged(passed=True, metric=measured.rows, threshold=None, message=why)
         previous, usual = facts.looked_up.get(PREVIOUS, ()), facts.looked_up.get(USUAL, ())
         floors = [(float(self.at_least), "")]
         if previous:
             basis = f" ({self.of_previous:.0%} of the {previous[0]} rows of the load_date before)"
             floors.append((previous[0] * self.of_previous, basis))
-        weekday, count = f"{_WEEKDAYS[facts.load_date.weekday()]}s", len(usual)
+        weekday = f"{WEEKDAYS[facts.load_date.weekday()]}s" if facts.is_by_weekday else "load_dates"
+        count = len(usual)
         is_unknown = bool(self.of_usual) and count < ENOUGH_WEEKDAYS
         if self.of_usual and not is_unknown:
             middle = median(usual)
