@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kpi_assets.cli.infer import infer
 from kpi_assets.errors import UsageError
 from kpi_assets.infer import names, numbers
 from kpi_assets.infer.dates import Found, formats_of
@@ -282,3 +283,24 @@ def test_a_table_in_any_dialect_is_loaded_by_its_proposal(lab: PipelineHarness, 
         "select count(*), sum(amount) > 0, count(distinct ordered), count(*) filter (where paid) from raw.orders"
     )
     assert (rows, amount, days, paid) == (count, True, count, (count + 1) // 2)
+
+
+# ---- the command
+
+
+def test_the_command_writes_a_new_file_and_says_what_it_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample, out = tmp_path / "Orders 2025-03-01.csv", tmp_path / "sql" / "shop" / "raw" / "orders.sql"
+    sample.write_bytes(b"id,due\n1,01/02/2025\n")
+    infer([sample])
+    printed, told = capsys.readouterr()
+    assert "object: " in printed
+    assert "Read 20 bytes with 1 record of 1 file." in told
+    assert "choose how to read due: the file does not load before." in told
+    infer([sample], out)
+    assert out.read_text() == printed
+    with pytest.raises(UsageError, match="exists: name a new file"):
+        infer([sample], out)
+    with pytest.raises(UsageError, match="is not the file of a table: name it as in sql"):
+        infer([sample], tmp_path / "My Orders.sql")
