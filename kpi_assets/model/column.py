@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.calendar import parse_date
 from kpi_assets.model.column_types import catalog_name
 from kpi_assets.model.field_types import Sentence
-from kpi_assets.model.sentences import shown
 from kpi_assets.model.source import Decimal, Texts, Thousands, TimeZone
 from kpi_assets.model.strict_yaml import Strict
 
@@ -70,17 +70,13 @@ class Column(Strict):
         examples=["since: 2025-07-01"],
     )
     optional: Annotated[bool, Affects.ROWS | Affects.OBJECT] = Field(
-        default=False, description="Whether a file may lack the field; then the column is NULL."
+        default=False, strict=True, description="Whether a file may lack the field; then the column is NULL."
     )
 
     @field_validator("since", mode="before")
     @classmethod
     def _is_a_date(cls, value: object) -> date:
-        if isinstance(value, date):
-            return value
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", str(value)):
-            raise ValueError(f"{shown(value)} is not a date: write it as YYYY-MM-DD")
-        return date.fromisoformat(str(value))
+        return parse_date(str(value))
 
     @model_validator(mode="before")
     @classmethod

@@ -138,10 +138,7 @@ def _column_problems(source: Source, column: Column) -> Iterator[tuple[Loc, str]
             yield (word,), f"is for {kind}, and the column is {column.type}: take it out"
     if "infinity" in written.allow and base.startswith("numeric("):
         yield ("allow",), f"{column.type} holds no infinity: declare numeric or double precision, or take it out"
-    if column.thousands is not None and written.thousands == written.decimal:
-        yield ("thousands",), f"{written.thousands} stands before the decimals: write another, or correct decimal"
-    elif column.decimal is not None and written.thousands == written.decimal:
-        yield ("decimal",), f"{written.decimal} groups digits by the word thousands: correct one of them"
+    yield from _mark_problems(column, written, base)
     if base == "boolean" and (column.true is not None or column.false is not None or column.null is not None):
         yield from boolean_problems(list(written.true) or None, list(written.false) or None, list(written.null))
     yield from _time_problems(column, written)
@@ -149,6 +146,16 @@ def _column_problems(source: Source, column: Column) -> Iterator[tuple[Loc, str]
         for word in ("field", "optional"):
             if getattr(column, word):
                 yield (word,), "without a header no field has a name: take it out, or write header: true"
+
+
+def _mark_problems(column: Column, written: Notation, base: str) -> Iterator[tuple[Loc, str]]:
+    """Yield what is wrong with the marks in a number; a whole number has no decimals."""
+    if written.thousands != written.decimal or base in INTEGERS:
+        return
+    if column.thousands is not None:
+        yield ("thousands",), f"{written.thousands} stands before the decimals: write another, or correct decimal"
+    elif column.decimal is not None:
+        yield ("decimal",), f"{written.decimal} groups digits by the word thousands: correct one of them"
 
 
 def _time_problems(column: Column, written: Notation) -> Iterator[tuple[Loc, str]]:

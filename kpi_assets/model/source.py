@@ -21,8 +21,6 @@ from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.time_zone import is_zone
 
 _ALL = Affects.ROWS | Affects.CHECKS | Affects.OBJECT
-
-
 _READ = Affects.ROWS | Affects.OBJECT  # how the bytes are read
 # Codecs of Python that are no encodings of text files, or that hold characters which no file has.
 _NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem", "palmos"}
@@ -161,6 +159,7 @@ class Source(Strict):
     )
     header: Annotated[bool, _READ] = Field(
         default=True,
+        strict=True,
         description="Whether the first record names the fields. With `false` the fields are the columns, in order.",
     )
     skip_lines: Annotated[int, _READ] = Field(

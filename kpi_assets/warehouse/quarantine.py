@@ -133,7 +133,7 @@ def _load(connection: Connection[Any], records: Iterable[Record], forms: Sequenc
                 record.position,
                 record.object_key,
             )
-            copy.write_row((*fixed, *found.fields))
+            copy.write_row((*fixed, *found.fields, *nothing[len(found.fields) :]))
 
 
 class _Values:

@@ -19,7 +19,7 @@ from kpi_assets.sources.formats.csv.layout import Layout
 from kpi_assets.sources.formats.csv.records import RECORD_LIMIT, extra_json
 
 NULL = "\\N"
-_BETWEEN = "\0"  # between values, and before those that are no NULL although they look so: no value holds it
+_BETWEEN = "\0"  # between values, and before those in quotes that would be NULL without them: no value holds it
 _MOST_KNOWN = 50_000  # texts whose conversion is remembered
 Column = Sequence[str]
 
@@ -46,10 +46,13 @@ class Rewriter:
         self._cleaned = self._cleaning()
         null = {text for each in layout.fields if each is not None for text in each.form.null} | self._null
         quote = re.escape(self._quote)
+        self._looks_null = null
         looks_null = "|".join(map(re.escape, sorted(null, reverse=True)))
         delimiter = re.escape(self._delimiter)
         # A text in quotes that would be NULL without them; within another text it is harmless.
-        self._no_null = re.compile(f"(?<![^{delimiter}\n]){quote}({looks_null}){quote}(?=[{delimiter}\r\n])")
+        # The pattern begins with a character, not with a look-behind, so that it is searched for quickly.
+        begin = f"{quote}(?<![^{delimiter}\n]{quote})"
+        self._no_null = re.compile(f"{begin}({looks_null}){quote}(?=[{delimiter}\r\n])")
         self.records = 0
 
     def _cleaning(self) -> Callable[[str], str]:
@@ -97,18 +100,30 @@ class Rewriter:
         if _BETWEEN in text:
             raise UnprovenError
         if self._quote and self._quote in text:
-            return self._read(self._no_null.sub(rf"{self._quote}{_BETWEEN}\1{self._quote}", text))
+            if not self._needs_quotes(text):
+                text = text.replace(self._quote, "")
+            else:
+                return self._read(self._no_null.sub(rf"{_BETWEEN}\g<0>", text))
         flat = text.replace("\r\n", "\n").replace("\n", self._delimiter).split(self._delimiter)
         del flat[-1]
         if len(flat) % self._count:
             raise UnprovenError
         return [flat[number :: self._count] for number in range(self._count)]
 
+    def _needs_quotes(self, text: str) -> bool:
+        """Return whether the values in quotes would not be the same without them."""
+        if self._quote * 2 in text:
+            return True
+        inside = text.split(self._quote)[1::2]
+        joined = "".join(inside)
+        return self._delimiter in joined or "\n" in joined or "\r" in joined or not self._looks_null.isdisjoint(inside)
+
     def _read(self, text: str) -> Sequence[Column]:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, quotechar=self._quote, strict=True)
+        # A quote that does not begin a field is a character of its value: so a marked field keeps its quotes.
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, quotechar=self._quote)
         try:
-            columns = list(zip(*((row or [""]) for row in rows), strict=True))
-        except ValueError:
+            columns = list(zip(*rows, strict=True)) if self._count > 1 else [[(row or [""])[0] for row in rows]]
+        except (ValueError, csv.Error):
             raise UnprovenError from None  # records of another width
         if len(columns) != self._count:
             raise UnprovenError
@@ -121,7 +136,7 @@ class Rewriter:
         return [
             _escaped(
                 extra_json(
-                    (name, None if value in self._null else value.replace(_BETWEEN, ""))
+                    (name, None if value in self._null else _unmarked(value))
                     for name, value in zip(names, row, strict=True)
                 )
             )
@@ -169,7 +184,7 @@ class _Texts:
         found = joined.split(_BETWEEN)
         if len(found) == len(values):
             return [NULL if value in self._null else value for value in found]
-        return [NULL if (text := _escaped(value)) in self._null else text.replace(_BETWEEN, "") for value in values]
+        return [NULL if _escaped(value) in self._null else _escaped(_unmarked(value)) for value in values]
 
 
 class _Read:
@@ -186,9 +201,14 @@ class _Read:
         return [found if (found := known.get(value)) is not None else read(value) for value in values]
 
     def _converted(self, value: str) -> str:
-        found = NULL if value in self._null else _escaped(self._form.read(value.replace(_BETWEEN, "")))
+        found = NULL if value in self._null else _escaped(self._form.read(_unmarked(value)))
         self._known[value] = found
         return found
+
+
+def _unmarked(value: str) -> str:
+    """Return the value of a field that may be marked; within a value, a mark stands where it means nothing."""
+    return value[2:-1] if value.startswith(_BETWEEN) else value.replace(_BETWEEN, "")
 
 
 def _escaped(text: str) -> str:
