@@ -30,6 +30,7 @@ HELP = "From files on S3 to KPIs a person can defend."
 # Each command, in the order of `kpi --help`, and the module of this package that has its function of the same name.
 COMMANDS = {
     "init": "init",
+    "infer": "infer",
     "up": "stack",
     "down": "stack",
     "status": "status",

@@ -153,7 +153,10 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
                 excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
                 calendar = Calendar.of(words_of(source.every), excepted, source.since)
     problems.found += own.found
-    return Table(folder.name, relation, path, header, query, checks, calendar) if header and not own.found else None
+    if not header or own.found:
+        return None
+    at = {name: lines.of("columns", name) for name in header.columns}
+    return Table(folder.name, relation, path, header, query, checks, calendar, at)
 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
