@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kpi_assets.materialize import load
@@ -26,6 +28,15 @@ TYPES = {
     "share": "double precision",
     "returned": "boolean",
     "note": "text",
+}
+ARROW_TYPES = {
+    "sale_id": pa.int64(),
+    "sold_on": pa.date32(),
+    "sold_at": pa.timestamp("ms", "Europe/Berlin"),
+    "amount": pa.decimal128(12, 2),
+    "share": pa.float64(),
+    "returned": pa.bool_(),
+    "note": pa.string(),
 }
 # Texts with everything that a dialect can trip over; None is NULL.
 ROWS: list[list[str | None]] = [
@@ -56,6 +67,7 @@ class Dialect:
     before: str = ""
     end: str = "\n"
     pack: Callable[[str], bytes] = str.encode
+    format: str = "csv"
 
     def field(self, column: str, text: str | None) -> str:
         """Return a value as the file writes it."""
@@ -78,6 +90,17 @@ class Dialect:
             values = dict(zip(TYPES, row, strict=True))
             lines.append(self.delimiter.join(self.field(column, values.get(column, "x")) for column in self.order))
         return self.pack(self.before + "".join(line + self.end for line in lines))
+
+
+class Parquet(Dialect):
+    """A Parquet file, whose values have types."""
+
+    def file(self, rows: Sequence[Sequence[str | None]]) -> bytes:
+        columns = [pa.array(each, pa.string()) for each in zip(*rows, strict=True)]
+        arrays = [each.cast(ARROW_TYPES[name]) for name, each in zip(TYPES, columns, strict=True)]
+        body = io.BytesIO()
+        pq.write_table(pa.table(arrays, names=list(TYPES)), body)
+        return body.getvalue()
 
 
 def comma(text: str) -> str:
@@ -170,9 +193,10 @@ DIALECTS = {
     "single quotes, commas for decimals within quotes": Dialect(
         'quote: "\'", decimal: comma', quote="'", escape="'", values={"amount": comma, "share": comma}
     ),
-    "epochs, Shift JIS, zstd": Dialect(
+    "epochs, zstd": Dialect(
         "compression: zstd", {"sold_at": "format: epoch"}, values={"sold_at": lambda text: str(epoch(text))}, pack=zstd
     ),
+    "Parquet": Parquet(format="parquet"),
 }
 
 
@@ -186,7 +210,7 @@ def declare(lab: PipelineHarness, dialect: Dialect, budget: int = 0) -> None:
         f'  {name}: {{type: "{type_}", description: Value., {dialect.columns.get(name, "")}}}'.replace(", }", "}")
         for name, type_ in TYPES.items()
     )
-    words = f'object: "raw/sales/load_date={{load_date}}/sales", format: csv, quarantine_budget: {budget}'
+    words = f'object: "raw/sales/load_date={{load_date}}/sales", format: {dialect.format}, quarantine_budget: {budget}'
     lab.file(
         "raw/sales.sql",
         "/* @asset\ndescription: Sales.\nowner: team:tests\ngrain: [sale_id]\n"

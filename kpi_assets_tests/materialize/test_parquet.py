@@ -146,7 +146,7 @@ REFUSED: Sequence[tuple[str, pa.Array, str]] = [
     (
         "numeric(6,1)",
         pa.array([Decimal("1.25")]),
-        "is decimal128(3, 2), whose decimals numeric(6,1) would round: declare numeric with 2 decimals",
+        "is decimal128(3, 2), whose decimals numeric(6,1) would round: declare numeric with 2 decimals, or round",
     ),
     (
         "timestamp with time zone",
@@ -266,6 +266,85 @@ def test_no_object_is_read_without_the_library(lab: PipelineHarness, monkeypatch
         "raw.things reads Parquet, and the package pyarrow is not installed: install kpi_assets with its extra, as in "
         "pip install 'kpi_assets[parquet]'."
     )
+
+
+WORDS = """\
+/* @asset
+description: Things with the words of files.
+owner: team:tests
+grain: [n]
+source:
+  object: raw/things/load_date={load_date}/things.parquet
+  format: parquet
+  quarantine_budget: 9
+  extra: EXTRA
+  object_key: origin
+POSITION
+columns:
+  n: {type: integer, field: "No.", description: Number.}
+  weight: {type: "numeric(6,1)", round: half_even, description: Weight.}
+  share: {type: double precision, allow: [nan], description: Share.}
+  color: {type: text, since: 2025-03-02, description: Color.}
+  note: {type: text, optional: true, description: Note.}
+@end */
+"""
+WORDED = {
+    "No.": [1, 2, 3],
+    "weight": pa.array([Decimal("0.25"), Decimal("0.35"), None], pa.decimal128(6, 2)),
+    "share": [0.5, float("nan"), None],
+    "Height": [7, None, 9],
+    "day": pa.array([dt.date(2025, 1, 2)] * 3),
+}
+
+
+@pytest.mark.parametrize("bad", [False, True])
+@pytest.mark.parametrize("extra", ["ignore", "keep"])
+def test_the_words_of_files_apply_to_parquet(lab: PipelineHarness, extra: str, bad: bool) -> None:
+    """A bad row makes the object be read row by row, with the same result for the others."""
+    lab.file("raw/things.sql", WORDS.replace("EXTRA", extra).replace("POSITION", "  position: row_number"))
+    more = [float("inf")] if bad else []
+    columns = {**WORDED, "share": [0.5, float("nan"), None, *more]}
+    if bad:
+        columns = {name: pa.concat_arrays([pa.array(v), pa.array(v)[:1]]) for name, v in WORDED.items()}
+        columns |= {"No.": [1, 2, 3, 4], "share": [0.5, float("nan"), None, float("inf")]}
+    outcome = load(lab, parquet(columns))
+    assert (outcome.held, outcome.rows) == (False, 3)
+    kept = "extra_fields" if extra == "keep" else "null"
+    rows = lab.rows(
+        f"select n, weight, share::text, color, note, row_number, origin, {kept} from raw.things order by n"
+    )
+    fields = [{"Height": height, "day": "2025-01-02"} if extra == "keep" else None for height in ("7", None, "9")]
+    assert rows == [
+        (1, Decimal("0.2"), "0.5", None, None, 1, KEY, fields[0]),
+        (2, Decimal("0.4"), "NaN", None, None, 2, KEY, fields[1]),
+        (3, None, None, None, None, 3, KEY, fields[2]),
+    ]
+    assert lab.rows("select line, column_name, value from ops.quarantine") == ([(4, "share", "inf")] if bad else [])
+
+
+def test_a_column_that_is_due_later_or_not_at_all_is_told(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", WORDS.replace("EXTRA", "hold").replace("POSITION", ""))
+    known = {name: WORDED[name] for name in ("No.", "weight", "share")}
+    assert problem(lab, parquet({**known, "color": ["red"] * 3})) == (
+        "it has the column 'color' before 2025-03-02, from which day on it should: correct since"
+    )
+    assert problem(lab, parquet({**known, "Height": [1, 2, 3]})) == (
+        "its columns are No., weight, share, Height, not No., weight, share, note (unknown 'Height')"
+    )
+    lab.file("raw/things.sql", WORDS.replace("EXTRA", "keep").replace("POSITION", ""))
+    assert problem(lab, parquet({**known, "parts": [{"a": 1}] * 3})) == (
+        "its column 'parts' is struct<a: int64>, which cannot be kept as text: write extra: ignore"
+    )
+    lab.put(
+        KEY.replace(str(DAY), str(NEXT)), parquet({**known, "color": ["red", None, "blue"], "note": ["a", "b", "c"]})
+    )
+    assert not lab.verify("raw.things", NEXT).held
+    assert not lab.build("raw.things", NEXT).held
+    assert lab.rows("select n, color, note from raw.things order by n") == [
+        (1, "red", "a"),
+        (2, None, "b"),
+        (3, "blue", "c"),
+    ]
 
 
 LINES = """\

@@ -118,10 +118,11 @@ _TESTS = {
     "materialize/transform": ("materialize/test_plan_slices.py", "materialize/test_slices.py", *_CORE),
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
     "model/format_kinds": ("sources/formats/test_registry.py", "materialize/test_gate_verdicts.py", "cli/test_land.py"),
+    "sources/extra_fields": ("materialize/test_parquet.py", "materialize/test_dialects.py"),
     "sources/local_copy": ("sources/test_local_copy.py",),
     "sources/object_bytes": ("materialize/test_content.py", "materialize/test_slices.py"),
     **dict.fromkeys(
-        [f"sources/formats/parquet/{each}" for each in ("binary", "copy_mode", "file", "object", "values")],
+        [f"sources/formats/parquet/{each}" for each in ("binary", "copy_mode", "file", "layout", "object", "values")],
         ("materialize/test_parquet.py",),
     ),
     "sources/formats/base": ("materialize/test_other_formats.py",),

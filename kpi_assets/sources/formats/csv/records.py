@@ -5,12 +5,12 @@ are doubled or escaped. Not here: the forms of values (model/written.py), and th
 speed (proof.py).
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.records import Record
+from kpi_assets.sources.extra_fields import extra_json
 from kpi_assets.sources.formats.csv import encoding
 from kpi_assets.sources.formats.csv.grammar import USUAL, Grammar
 
@@ -138,11 +138,6 @@ class _Reader:
         # A character has at most 4 bytes: whatever is left out here would be cut below anyway.
         text = encoding.shown(data[: 4 * excerpt.RECORD + 4], self._encoding)
         return excerpt.cut(text.replace("\x00", "\\x00"), excerpt.RECORD)
-
-
-def extra_json(fields: Iterable[tuple[str, str | None]]) -> str:
-    """Return fields as a JSON object of texts."""
-    return json.dumps(dict(fields), ensure_ascii=False, separators=(",", ":"))
 
 
 def _value(cells: Sequence[Cell], number: int | None, null: set[bytes]) -> str | None:

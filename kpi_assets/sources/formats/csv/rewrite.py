@@ -13,10 +13,11 @@ from functools import partial
 
 from kpi_assets.model.names import EXTRA_FIELDS
 from kpi_assets.model.written import Form, RefusedError
+from kpi_assets.sources.extra_fields import extra_json
 from kpi_assets.sources.formats.base import UnprovenError
 from kpi_assets.sources.formats.csv.grammar import Grammar
 from kpi_assets.sources.formats.csv.layout import Layout
-from kpi_assets.sources.formats.csv.records import RECORD_LIMIT, extra_json
+from kpi_assets.sources.formats.csv.records import RECORD_LIMIT
 
 NULL = "\\N"
 _BETWEEN = "\0"  # between values, and before those in quotes that would be NULL without them: no value holds it

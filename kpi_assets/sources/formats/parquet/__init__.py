@@ -1,7 +1,8 @@
 """Parquet, read by the library of the format's own project, and given to COPY as CSV.
 
 The object is copied to a temporary file first, because its parts are read in any order. object.py reads the footer and
-the rows, values.py has the types and values of a column, copy_mode.py writes the CSV, file.py opens the bytes.
+the rows, layout.py compares the columns, values.py has the types and values of a column, copy_mode.py and binary.py
+write the rows for COPY, and file.py opens the bytes.
 """
 
 from datetime import date
@@ -20,7 +21,7 @@ class ParquetFormat(Format):
 
     kind = PARQUET
 
-    def open(self, store: Store, manifest: Manifest, table: Table, load_date: date) -> OpenObject:  # noqa: ARG002
+    def open(self, store: Store, manifest: Manifest, table: Table, load_date: date) -> OpenObject:
         """Read the footer. Raises UserError if the library is not installed."""
         try:
             # Imported when it is needed: it takes 90 MB of memory, and pipelines without Parquet do not need it.
@@ -32,4 +33,4 @@ class ParquetFormat(Format):
                 f"{table.relation} reads Parquet, and the package pyarrow is not installed: install kpi_assets with "
                 "its extra, as in pip install 'kpi_assets[parquet]'."
             ) from None
-        return ParquetObject(ObjectBytes(store, manifest), table)
+        return ParquetObject(ObjectBytes(store, manifest), table, load_date)

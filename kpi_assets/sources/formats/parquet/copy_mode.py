@@ -1,7 +1,7 @@
 """The copy mode of Parquet: the rows in COPY's binary format where that is simple, or else as CSV."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Protocol
 
@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.csv
 from pyarrow import types
 
+from kpi_assets.sources.extra_fields import extra_json
 from kpi_assets.sources.formats.base import NO_SETTINGS, CopyMode, UnprovenError
 from kpi_assets.sources.formats.parquet import binary
-from kpi_assets.sources.formats.parquet.values import reading_of
+from kpi_assets.sources.formats.parquet.layout import Layout
+from kpi_assets.sources.formats.parquet.values import known, texts
 
 # Values of these types need no quotes, so COPY can read them as text, which is a third faster.
 _UNQUOTED = (types.is_integer, types.is_boolean, types.is_floating, types.is_decimal, types.is_date)
@@ -21,8 +23,8 @@ class Rows(Protocol):
     """The rows of an object."""
 
     @property
-    def columns(self) -> Mapping[str, str]:
-        """The columns of the table that they fill: name -> type of Postgres."""
+    def layout(self) -> Layout:
+        """The columns that are read, in the order in which the batches have them."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -40,7 +42,9 @@ class ParquetCopy(CopyMode):
 
     def stream(self, start: int, end: int) -> "ParquetStream":
         """Return the rows between two places."""
-        kind = BinaryStream if binary.is_fixed(list(self._rows.columns.values())) else CsvStream
+        layout = self._rows.layout
+        is_fixed = not layout.extra and binary.is_fixed([each.target.type for each in layout.filled])
+        kind = BinaryStream if is_fixed else CsvStream
         return kind(self._rows, start, end)
 
 
@@ -53,7 +57,8 @@ class ParquetStream(ABC):
 
     def __init__(self, rows: Rows, start: int, end: int) -> None:
         self._rows, self._start, self._end = rows, start, end
-        self.columns, self._types = list(rows.columns), list(rows.columns.values())
+        self.columns = rows.layout.columns
+        self._targets = [each.target for each in rows.layout.filled]
         self.records = 0
 
     @property
@@ -65,12 +70,24 @@ class ParquetStream(ABC):
         yield self._begin()
         for batch in self._rows.batches(self._start, self._end):
             try:
-                text = self._written([_prepared(*each) for each in zip(batch.columns, self._types, strict=True)])
+                text = self._written([*self._prepared(batch), *self._extra(batch)])
             except pa.ArrowException:  # a value is no text, does not fit, or would be rounded
                 raise UnprovenError from None
             self.records += batch.num_rows
             yield text
         yield self._finish()
+
+    def _prepared(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        columns = zip(batch.columns, self._targets, strict=False)
+        return [known(values.type).prepare(values, target) for values, target in columns]
+
+    def _extra(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        """Return the column for the fields that are no columns, if there are any."""
+        names = self._rows.layout.extra
+        if not names:
+            return []
+        rows = zip(*(texts(batch.column(name), "text") for name in names), strict=True)
+        return [pa.array([extra_json(zip(names, row, strict=True)) for row in rows], pa.large_string())]
 
     def _begin(self) -> bytes:
         return b""
@@ -95,7 +112,7 @@ class BinaryStream(ParquetStream):
         return binary.END
 
     def _written(self, columns: list[pa.Array]) -> bytes:
-        return binary.rows(columns, self._types)
+        return binary.rows(columns, [target.type for target in self._targets])
 
 
 class CsvStream(ParquetStream):
@@ -103,8 +120,8 @@ class CsvStream(ParquetStream):
 
     def __init__(self, rows: Rows, start: int, end: int) -> None:
         super().__init__(rows, start, end)
-        found = [rows.schema.field(name).type for name in self.columns]
-        is_plain = all(any(is_type(each) for is_type in _UNQUOTED) for each in found)
+        found = [rows.schema.field(name).type for name in rows.layout.names]
+        is_plain = not rows.layout.extra and all(any(is_type(each) for is_type in _UNQUOTED) for each in found)
         self.options = "format text, delimiter ',', null ''" if is_plain else "format csv"
         self._style = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none" if is_plain else "needed")
 
@@ -112,9 +129,3 @@ class CsvStream(ParquetStream):
         text = BytesIO()
         pyarrow.csv.write_csv(pa.RecordBatch.from_arrays(columns, self.columns), text, self._style)
         return text.getvalue()
-
-
-def _prepared(values: pa.Array, type_: str) -> pa.Array:
-    reading = reading_of(values.type)
-    assert reading is not None, "the columns were compared"
-    return reading.prepare(values, type_)

@@ -5,6 +5,7 @@ Places are row numbers, in the order in which the row groups are read.
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import date
 from itertools import accumulate, pairwise
 
 import pyarrow as pa
@@ -13,10 +14,12 @@ import pyarrow.compute as pc
 from kpi_assets.model import excerpt
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
+from kpi_assets.sources.extra_fields import extra_json
 from kpi_assets.sources.formats.base import Cut, OpenObject, UnreadableError
 from kpi_assets.sources.formats.parquet.copy_mode import ParquetCopy
 from kpi_assets.sources.formats.parquet.file import opened, read_batches
-from kpi_assets.sources.formats.parquet.values import misfit, texts
+from kpi_assets.sources.formats.parquet.layout import layout_of
+from kpi_assets.sources.formats.parquet.values import texts
 from kpi_assets.sources.local_copy import LocalCopy
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.signatures import other_format
@@ -37,9 +40,9 @@ _Field = str | None | _NotUtf8
 class ParquetObject(OpenObject):
     """A Parquet object whose footer was compared with the columns of the table."""
 
-    def __init__(self, content: ObjectBytes, table: Table) -> None:
+    def __init__(self, content: ObjectBytes, table: Table, load_date: date) -> None:
         super().__init__(content)
-        self.columns = table.delivered  # name -> type of Postgres
+        self.table = table
         self._copy: LocalCopy | None = None
         self.problem = _frame_problem(content)
         if self.problem:
@@ -50,7 +53,8 @@ class ParquetObject(OpenObject):
         except UnreadableError as error:
             self.problem = str(error)
             return
-        self.problem = _columns_problem(self.schema, self.columns)
+        self.layout = layout_of(self.schema, table, load_date)
+        self.problem = self.layout.problem
         self._groups = list(range(self._footer.num_row_groups))  # in the order in which they are read
         self.copy_modes = (ParquetCopy(self),)
 
@@ -63,7 +67,7 @@ class ParquetObject(OpenObject):
     def text_size(self) -> int:
         """The unpacked bytes by the footer, or more where they are packed as numbers of repeated values."""
         groups = (self._footer.row_group(group) for group in self._groups)
-        return max(sum(int(group.total_byte_size) for group in groups), self.size * len(self.columns) * FIELD)
+        return max(sum(int(group.total_byte_size) for group in groups), self.size * len(self.layout.names) * FIELD)
 
     def prepare(self, on_bytes: Callable[[int], None]) -> None:
         """Copy the object to a temporary file."""
@@ -78,20 +82,23 @@ class ParquetObject(OpenObject):
 
     def find_cuts(self, key: str, count: int) -> list[Cut] | None:
         """Find rows with a greater key than the row before; the row groups are read in the order of their keys."""
-        column = self.schema.names.index(key)
+        name = next((each.name for each in self.layout.filled if each.column == key), None)
+        if name is None:
+            return None
+        column = self.schema.names.index(name)
         statistics = [self._footer.row_group(group).column(column).statistics for group in self._groups]
         if all(each is not None and each.has_min_max for each in statistics):
             self._groups.sort(key=lambda group: statistics[group].min)
-        found = [self._cut_after(key, self.size * number // count) for number in range(1, count)]
+        found = [self._cut_after(name, self.size * number // count) for number in range(1, count)]
         cuts = [cut for cut in found if cut]
         rising = all(one < other for (_, one), (_, other) in pairwise(cuts))
         return cuts if len(cuts) == len(found) and rising else None
 
-    def _cut_after(self, key: str, place: int) -> Cut | None:
+    def _cut_after(self, name: str, place: int) -> Cut | None:
         """Return the first row after `place`, in the same row group, with a greater key than the row before."""
         [(group, start, _)] = self._parts(place, place + 1)
         with opened(self._local) as file:
-            keys = file.read_row_group(group, columns=[key], use_threads=False).column(0).combine_chunks()[start:]
+            keys = file.read_row_group(group, columns=[name], use_threads=False).column(0).combine_chunks()[start:]
         differ = pc.index(pc.greater(keys[1:], keys[:-1]), True).as_py()
         return None if differ < 0 else (place + differ + 1, keys[differ + 1].as_py())
 
@@ -116,7 +123,7 @@ class ParquetObject(OpenObject):
                 rows = self._footer.row_group(group).num_rows
                 most = max(1, min(MOST_ROWS, BATCH * rows // max(size, 1)))
                 place = 0
-                for batch in read_batches(file, group, list(self.columns), most):
+                for batch in read_batches(file, group, self.layout.names, most):
                     part = batch.slice(max(first - place, 0), max(last - max(first, place), 0))
                     place += batch.num_rows
                     if part.num_rows:
@@ -131,12 +138,29 @@ class ParquetObject(OpenObject):
 
     def records(self) -> Iterator[Record]:
         """Read the rows one by one. The line of a record is its number."""
+        types = [*(each.target.type for each in self.layout.filled), *("text" for _ in self.layout.extra)]
         number = 0
         for batch in self.batches(0, self.size):
-            columns = [_texts_of(*each) for each in zip(batch.columns, self.columns.values(), strict=True)]
+            columns = [_texts_of(*each) for each in zip(batch.columns, types, strict=True)]
             for fields in zip(*columns, strict=True):
                 number += 1
-                yield _record(number, dict(zip(self.columns, fields, strict=True)))
+                yield self._record(number, dict(zip(self.layout.names, fields, strict=True)))
+
+    def _record(self, number: int, row: dict[str, _Field]) -> Record:
+        """Make a record of a row. Its text is a JSON object of texts."""
+        values = {name: text for name, text in row.items() if not isinstance(text, _NotUtf8)}
+        text = excerpt.cut(json.dumps(values, ensure_ascii=False), excerpt.RECORD)
+        if len(values) < len(row):
+            wrong = next(name for name in row if name not in values)
+            return Record(number, text, None, f"its column {wrong!r} is not UTF-8")
+        if any("\x00" in (value or "") for value in values.values()):
+            return Record(number, text, None, "it contains a NUL byte")
+        filled = {each.column: values[each.name] for each in self.layout.filled}
+        fields = [filled.get(column) for column in self.table.dialect.columns]
+        if self.table.dialect.extra == "keep":
+            extra = ((name, values[name]) for name in self.layout.extra)
+            fields.append(extra_json(extra) if self.layout.extra else None)
+        return Record(number, text, fields)
 
 
 def _texts_of(values: pa.Array, type_: str) -> list[_Field]:
@@ -154,18 +178,6 @@ def _text_of(value: pa.Array, type_: str) -> _Field:
         return _NotUtf8()
 
 
-def _record(number: int, row: dict[str, _Field]) -> Record:
-    """Make a record of a row. Its text is a JSON object of texts."""
-    values = {name: text for name, text in row.items() if not isinstance(text, _NotUtf8)}
-    text = excerpt.cut(json.dumps(values, ensure_ascii=False), excerpt.RECORD)
-    if len(values) < len(row):
-        wrong = next(name for name in row if name not in values)
-        return Record(number, text, None, f"its column {wrong!r} is not UTF-8")
-    if any("\x00" in (value or "") for value in values.values()):
-        return Record(number, text, None, "it contains a NUL byte")
-    return Record(number, text, list(values.values()))
-
-
 def _frame_problem(content: ObjectBytes) -> str:
     """Return what is wrong with the first and the last bytes of an object; empty if it may be Parquet."""
     start = content.head(4096)
@@ -173,23 +185,4 @@ def _frame_problem(content: ObjectBytes) -> str:
         return other_format(start, "Parquet") or "it does not begin as Parquet does: land the Parquet file itself"
     if content.head(4, max(content.size - 4, 0)) != MAGIC:
         return "it does not end as Parquet does, so it was cut off: land it again from its source"
-    return ""
-
-
-def _columns_problem(schema: pa.Schema, columns: dict[str, str]) -> str:
-    """Return how the columns of an object differ from those of its table; empty if they do not."""
-    names: list[str] = schema.names
-    missing = [name for name in columns if name not in names]
-    unknown = [name for name in names if name not in columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    parts = [
-        f"{what} {excerpt.cut(', '.join(map(repr, which)))}"
-        for what, which in (("missing", missing), ("unknown", unknown), ("twice", twice))
-        if which
-    ]
-    if parts:
-        return f"its columns are {excerpt.cut(', '.join(names))}, not {', '.join(columns)} ({'; '.join(parts)})"
-    for name, type_ in columns.items():
-        if problem := misfit(schema.field(name).type, type_):
-            return f"its column {name!r} {problem}"
     return ""

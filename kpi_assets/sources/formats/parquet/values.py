@@ -19,31 +19,50 @@ from kpi_assets.sources.formats.base import UnprovenError
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAYS = (date.min.toordinal() - _EPOCH, date.max.toordinal() - _EPOCH)
+_SCALED = re.compile(r"numeric\(\d+,(\d+)\)")
 _MICROSECONDS = 86_400_000_000  # of a day
+
+
+class Target(NamedTuple):
+    """A column of Postgres that values are read for."""
+
+    type: str
+    allow: tuple[str, ...] = ()  # the words of `allow`
+    is_rounded: bool = False  # by the word `round`
 
 
 class Reading(NamedTuple):
     """How the values of an Arrow type are read."""
 
     accepted: tuple[str, ...]  # the types of Postgres that they fit, without length and scale
-    prepare: Callable[[pa.Array, str], pa.Array]  # (values, type of Postgres) -> values for the writer of CSV
+    prepare: Callable[[pa.Array, Target], pa.Array]  # makes values for the writers of rows
 
 
-def _as_is(values: pa.Array, _type: str) -> pa.Array:
+def _as_is(values: pa.Array, _target: Target) -> pa.Array:
     return values
 
 
-def _texts(values: pa.Array, type_: str) -> pa.Array:
-    """Postgres would cut blanks from the end of a text of limited length."""
+def _texts(values: pa.Array, target: Target) -> pa.Array:
+    """Refuse what the written form of a text with a length refuses; Postgres would cut blanks from its end."""
     values = values.cast(pa.large_string())
-    if type_.startswith("character"):
-        _refuse(pc.ends_with(values, " "))
+    if target.type.startswith("character"):
+        _refuse(pc.or_(pc.starts_with(values, " "), pc.ends_with(values, " ")))
     return values
 
 
-def _floats(values: pa.Array, type_: str) -> pa.Array:
-    _refuse(pc.invert(pc.is_finite(values)))
-    return _widened(values, type_)
+def _decimals(values: pa.Array, target: Target) -> pa.Array:
+    scale = _SCALED.fullmatch(target.type)
+    if not scale or values.type.scale <= int(scale[1]):
+        return values
+    return pc.round(values, int(scale[1]), "half_to_even")
+
+
+def _floats(values: pa.Array, target: Target) -> pa.Array:
+    if "nan" not in target.allow:
+        _refuse(pc.is_nan(values))
+    if "infinity" not in target.allow:
+        _refuse(pc.is_inf(values))
+    return _widened(values, target.type)
 
 
 def _widened(values: pa.Array, type_: str) -> pa.Array:
@@ -51,16 +70,16 @@ def _widened(values: pa.Array, type_: str) -> pa.Array:
     return values.cast(pa.float32() if type_ == "real" else pa.float64())
 
 
-def _dates(values: pa.Array, _type: str) -> pa.Array:
+def _dates(values: pa.Array, _target: Target) -> pa.Array:
     return _within(values.cast(pa.date32()), pa.int32(), *_DAYS)
 
 
-def _timestamps(values: pa.Array, _type: str) -> pa.Array:
+def _timestamps(values: pa.Array, _target: Target) -> pa.Array:
     values = values.cast(pa.timestamp("us", "UTC" if values.type.tz else None))
     return _within(values, pa.int64(), _DAYS[0] * _MICROSECONDS, (_DAYS[1] + 1) * _MICROSECONDS - 1)
 
 
-def _times(values: pa.Array, _type: str) -> pa.Array:
+def _times(values: pa.Array, _target: Target) -> pa.Array:
     return values.cast(pa.time64("us"))
 
 
@@ -76,14 +95,14 @@ def _refuse(bad: pa.Array) -> None:
         raise UnprovenError
 
 
-def _decoded(values: pa.Array, type_: str) -> pa.Array:
+def _decoded(values: pa.Array, target: Target) -> pa.Array:
     values = values.dictionary_decode()
-    return _known(values.type).prepare(values, type_)
+    return known(values.type).prepare(values, target)
 
 
-def _lists(values: pa.Array, type_: str) -> pa.Array:
-    _known(values.type.value_type).prepare(values.flatten(), type_.removesuffix("[]"))
-    return _arrays(values, type_)
+def _lists(values: pa.Array, target: Target) -> pa.Array:
+    known(values.type.value_type).prepare(values.flatten(), Target(target.type.removesuffix("[]")))
+    return _arrays(values, target.type)
 
 
 _TEXTS = Reading(("text", "character varying", "character", "uuid", "jsonb"), _texts)
@@ -92,7 +111,7 @@ _READINGS: tuple[tuple[Callable[[pa.DataType], bool], Reading], ...] = (
     (types.is_integer, Reading(("bigint", "integer", "smallint", "numeric"), _as_is)),
     (types.is_float64, Reading(("double precision",), _floats)),
     (types.is_floating, Reading(("real", "double precision"), _floats)),
-    (types.is_decimal, Reading(("numeric",), _as_is)),
+    (types.is_decimal, Reading(("numeric",), _decimals)),
     (types.is_date, Reading(("date",), _dates)),
     (types.is_time, Reading(("time without time zone",), _times)),
     (types.is_null, Reading((), _as_is)),
@@ -115,22 +134,25 @@ def reading_of(type_: pa.DataType) -> Reading | None:
     return next((reading for is_type, reading in _READINGS if is_type(type_)), None)
 
 
-def _known(type_: pa.DataType) -> Reading:
+def known(type_: pa.DataType) -> Reading:
+    """Return how values of an Arrow type are read that was compared with its column."""
     reading = reading_of(type_)
     assert reading is not None, "misfit() refused it"
     return reading
 
 
-def misfit(found: pa.DataType, declared: str) -> str:
+def misfit(found: pa.DataType, target: Target) -> str:
     """Return why a column of Parquet does not fit its column in Postgres, and what to do; empty if it does."""
-    reading = reading_of(found)
+    reading, declared = reading_of(found), target.type
     if reading is None:
         return f"is {found}, which no column can hold: write its parts as columns of their own, or as a text of JSON"
     if not types.is_null(found) and re.sub(r"\(.*?\)", "", declared) not in reading.accepted:
         return f"is {found}, not {declared}: declare it as {reading.accepted[0]}, and cast it in staging"
-    scale = re.fullmatch(r"numeric\(\d+,(\d+)\)", declared)
-    if scale and types.is_decimal(found) and found.scale > int(scale[1]):
-        return f"is {found}, whose decimals {declared} would round: declare numeric with {found.scale} decimals"
+    scale = _SCALED.fullmatch(declared)
+    if scale and types.is_decimal(found) and found.scale > int(scale[1]) and not target.is_rounded:
+        return (
+            f"is {found}, whose decimals {declared} would round: declare numeric with {found.scale} decimals, or round"
+        )
     return ""
 
 
