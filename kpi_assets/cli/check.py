@@ -15,7 +15,7 @@ from kpi_assets.cli.arguments import ReportFormat, complete_pipeline
 from kpi_assets.cli.terminal import progress_bar, say, styled
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.fixtures.cases import Case, CaseError, find_cases, stray_files
+from kpi_assets.fixtures.cases import Case, CaseError, errors_of_files, find_cases, stray_files
 from kpi_assets.fixtures.run import run_cases
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines, pipeline_names
@@ -40,13 +40,14 @@ def check(
 ) -> None:
     """Print all errors in the files and all differences of fixtures: exit 0 none, 2 errors, 1 differences."""
     names = pipelines or []
-    wrong = _errors(names)
+    cases = [case for case in find_cases(_root()) if fixtures and (not names or case.pipeline in names)]
+    wrong = [*_errors(names), *errors_of_files(cases)]
     differ: list[UserError] = []
     if format is ReportFormat.table:
         _say_files(wrong, names)
     if fixtures and not wrong:
         ran: Counter[str] = Counter()
-        for case, found in _run_fixtures(names):
+        for case, found in _run_fixtures(cases):
             ran[case.pipeline] += 1
             differ += found
         differ += _stray_files(names)
@@ -98,9 +99,8 @@ def _root() -> Path:
     return settings().sql_dir.parent / FIXTURES
 
 
-def _run_fixtures(names: Sequence[str]) -> Iterator[tuple[Case, list[CaseError]]]:
-    """Yield the differences of each case of the named pipelines, or of all. Without a case no server is started."""
-    cases = [case for case in find_cases(_root()) if not names or case.pipeline in names]
+def _run_fixtures(cases: Sequence[Case]) -> Iterator[tuple[Case, list[CaseError]]]:
+    """Yield the differences of each case. Without a case no server is started."""
     if not cases:
         return
     config = settings()
@@ -124,8 +124,9 @@ def _stray_files(names: Sequence[str]) -> Iterator[CaseError]:
 
 def _with_errors(found: Sequence[UserError]) -> list[str]:
     """Return the names of the pipelines that have errors."""
-    root = settings().sql_dir
-    return sorted({error.path.relative_to(root).parts[0] for error in found if isinstance(error, ModelError)})
+    roots = (settings().sql_dir, _root())
+    paths = [error.path for error in found if isinstance(error, ModelError)]
+    return sorted({path.relative_to(root).parts[0] for path in paths for root in roots if root in path.parents})
 
 
 def _as_json(error: UserError) -> dict[str, object]:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from kpi_assets.cli.alerts import deliver_due
-from kpi_assets.cli.data import land_files, write_sample
+from kpi_assets.cli.data import write_sample
+from kpi_assets.cli.land import land_files
 from kpi_assets.cli.run import explain
 from kpi_assets.cli.runner import Result, open_runner
 from kpi_assets.cli.selection import select_names

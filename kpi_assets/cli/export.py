@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from kpi_assets.model.column_types import FLOATS, TEXTS, base_of
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.printable import strict_json
 
 Row = Sequence[str | None]
-FLOATS = ("real", "double precision")
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are full-width forms
 CONTROLS = ("\t", "\r", "\n")  # a spreadsheet may begin a new cell after them
-TEXTS = ("text", "jsonb")
+WITH_TEXT = (*TEXTS, "jsonb")
 DIGITS = 4000  # an integer with fewer digits is below the limit of Python's int()
 
 
@@ -69,7 +69,10 @@ def _exact(text: str) -> float | str:
 def without_formulas(types: Sequence[str], rows: Iterable[Row]) -> list[Row]:
     """Return the rows with a ' before each text that a spreadsheet would execute."""
     return [
-        [_harmless(text) if text and type_ in TEXTS else text for type_, text in zip(types, row, strict=True)]
+        [
+            _harmless(text) if text and base_of(type_) in WITH_TEXT else text
+            for type_, text in zip(types, row, strict=True)
+        ]
         for row in rows
     ]
 

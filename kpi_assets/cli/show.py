@@ -13,6 +13,7 @@ from kpi_assets.cli.export import as_csv, as_json, without_formulas
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
+from kpi_assets.model.column_types import TEXTS, base_of, element_of
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.checks import read_checks
 from kpi_assets.read.rows import read_rows
@@ -20,7 +21,7 @@ from kpi_assets.warehouse.connection import connect
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 TABLE_ROWS = 50  # printed with --format table, unless --limit is given
-NOT_NUMBERS = {"text", "boolean", "date"}  # types that are aligned left
+NOT_NUMBERS = {*TEXTS, "boolean", "date"}  # types that are aligned left, as arrays are
 
 
 class RowFormat(str, Enum):
@@ -87,13 +88,17 @@ def show_table(
     elif style is RowFormat.csv:
         _print_csv(found.columns, without_formulas(found.types, found.rows) if no_formulas else found.rows)
     else:
-        numbers = [name for name, type_ in zip(found.columns, found.types, strict=True) if type_ not in NOT_NUMBERS]
+        numbers = [name for name, type_ in zip(found.columns, found.types, strict=True) if _is_right(type_)]
         out.print(grid(f"{table.relation}, load_date {found.load_date}", found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
     if found.shown < found.published:
         left = f"{found.published - found.shown:,} of {found.published:,} rows"
         say(f"{left} are left out for their low volume: --all shows them.", console=err)
+
+
+def _is_right(type_: str) -> bool:
+    return element_of(type_) is None and base_of(type_) not in NOT_NUMBERS
 
 
 def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:

@@ -2,7 +2,7 @@
 
 from kpi_assets.docs.markdown import code, page_of, table, word
 from kpi_assets.docs.words import Words
-from kpi_assets.model.column import TYPE
+from kpi_assets.model.column_types import KNOWN
 from kpi_assets.model.header import Header
 
 _INTRO = """
@@ -29,16 +29,20 @@ checks:
 @end */
 """
 _TYPES = """
-The types are named as in the catalog of Postgres. Other names of the same type, such as `int` or `timestamptz`, are
-refused, and the error names the type to write. The [guide to authoring](../guides/authoring.md#types) says which type
-to take, and [values](values.md) says how a value of each type is written in a CSV file.
+The types have the names of Postgres' catalog. Postgres' other names mean the same: `int`, `int2`, `int4`, `int8`,
+`float4`, `float8`, `bool`, `decimal(p,s)`, `varchar(n)`, `char(n)`, `time`, `timestamp` and `timestamptz`, in capitals
+too. Everything that kpi_assets shows has the catalog's name, and `int` and `integer` are the same version of a table.
+`[]` after a type, but not after jsonb, makes the array of one dimension: `integer[]`. A type with a comma stands in
+quotes: `{type: "numeric(10,2)", description: Price.}`.
+
+The [guide to authoring](../guides/authoring.md#types) says which type to take, and [values](values.md) says how a value
+of each type is written in a CSV file.
 """
 
 
 def page() -> str:
     """Return the page as Markdown."""
     words = Words(Header, {"Checks": "checks.md"})
-    types = TYPE.pattern.replace(r"(\(\d+,\d+\))?", "|numeric(p,s)").split("|")
     return page_of(
         "Header",
         _INTRO,
@@ -46,5 +50,5 @@ def page() -> str:
         words.sections(),
         "## Types of columns",
         _TYPES,
-        table(("type",), ((word(name),) for name in types)),
+        table(("type",), ((word(name),) for name in KNOWN)),
     )

@@ -219,6 +219,16 @@ def of_published(connection: Connection[Any], tables: Iterable[Relation]) -> lis
     return [(Manifest(*state), sha256) for sha256, *state in rows]
 
 
+def of_publish(connection: Connection[Any], name: str, load_date: date, manifest_hash: str) -> Manifest | None:
+    """The object, or the several objects, that a publish of a raw table was loaded from; None if none is recorded."""
+    row = connection.execute(
+        f"select m.manifest_id, {_STATE} from ops.manifests as m "  # noqa: S608
+        "where m.object = %s and m.load_date = %s and m.manifest_hash = %s",
+        [name, load_date, manifest_hash],
+    ).fetchone()
+    return _with_parts(connection, *row) if row else None
+
+
 def before(connection: Connection[Any], name: str, load_date: date) -> Manifest | None:
     """The last state of an object on the latest earlier load_date for which it was not held; None if there is none.
 
@@ -249,16 +259,18 @@ def latest(connection: Connection[Any], name: str, load_date: date) -> Manifest 
         "where m.object = %s and m.load_date = %s order by m.recorded_at desc, m.manifest_id desc limit 1",
         [name, load_date],
     ).fetchone()
-    if row is None:
-        return None
-    manifest_id, *state = row
+    return _with_parts(connection, *row) if row else None
+
+
+def _with_parts(connection: Connection[Any], manifest_id: int, *state: Any) -> Manifest:
+    """Return the manifest with that of each object, if it is that of several."""
     whole = Manifest(*state)
     parts = connection.execute(
         "select key, size_bytes, etag, version_id, last_modified from ops.manifest_parts where manifest_id = %s "
         'order by key collate "C"',
         [manifest_id],
     ).fetchall()
-    return replace(whole, parts=tuple(Manifest(name, load_date, whole.bucket, *part) for part in parts))
+    return replace(whole, parts=tuple(Manifest(whole.object, whole.load_date, whole.bucket, *part) for part in parts))
 
 
 def states(connection: Connection[Any], name: str, bucket: str, key: str) -> list[Manifest]:

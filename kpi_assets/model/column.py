@@ -1,47 +1,28 @@
 """The words of a column: its Postgres type, and what it means.
 
-Not here: how the values of a type are written in a file (written.py).
+Not here: the types (column_types.py), and how their values are written in a file (written.py).
 """
 
 import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.calendar import parse_date
+from kpi_assets.model.column_types import catalog_name
 from kpi_assets.model.field_types import Sentence
-from kpi_assets.model.sentences import nearest, shown
 from kpi_assets.model.source import Decimal, Texts, Thousands, TimeZone
 from kpi_assets.model.strict_yaml import Strict
-
-# An allow-list, since a type becomes part of the CREATE TABLE; spelled as Postgres' catalog does, to compare equal.
-TYPE = re.compile(
-    r"smallint|integer|bigint|numeric(\(\d+,\d+\))?|real|double precision|boolean|text|date"
-    r"|timestamp without time zone|timestamp with time zone|uuid|jsonb"
-)
-# Other names of these types, in Postgres and in other systems.
-_ALIASES = {
-    **dict.fromkeys(("varchar", "char", "character varying", "string", "str"), "text"),
-    **dict.fromkeys(("int", "int4", "serial"), "integer"),
-    **dict.fromkeys(("int8", "long", "bigserial"), "bigint"),
-    **dict.fromkeys(("decimal", "number"), "numeric"),
-    **dict.fromkeys(("float", "float8", "double"), "double precision"),
-    **dict.fromkeys(("timestamp", "datetime"), "timestamp without time zone"),
-    "int2": "smallint",
-    "tinyint": "smallint",
-    "float4": "real",
-    "bool": "boolean",
-    "timestamptz": "timestamp with time zone",
-    "json": "jsonb",
-}
 
 
 class Column(Strict):
     """One column: its Postgres type and what it means, NULL included."""
 
-    type: Annotated[str, Affects.ROWS] = Field(description="The type of Postgres.", examples=["type: integer"])
+    type: Annotated[str, AfterValidator(catalog_name), Affects.ROWS] = Field(
+        description="The type of Postgres, by any of its names there.", examples=["type: integer"]
+    )
     description: Annotated[Sentence, Affects.NOTHING] = Field(
         description="What the column holds, in at least 4 letters. Say what NULL means where it can occur.",
         examples=["description: Order."],
@@ -97,14 +78,12 @@ class Column(Strict):
     def _is_a_date(cls, value: object) -> date:
         return parse_date(str(value))
 
-    @field_validator("type")
+    @model_validator(mode="before")
     @classmethod
-    def _is_known(cls, value: str) -> str:
-        if not TYPE.fullmatch(value):
-            if "(" in value and ")" not in value:
-                raise ValueError(f'{shown(value)} ends at a comma: write the type in quotes, as in "numeric(10,2)"')
-            known = TYPE.pattern.replace(r"(\(\d+,\d+\))?", ", numeric(p,s)").replace("|", ", ")
-            instead = _ALIASES.get(value.lower().split("(")[0]) or nearest(value, known.split(", "))
-            write = f"{instead}, or another of" if instead else "one of"
-            raise ValueError(f"{shown(value)} is not a known column type: write {write} {known}")
-        return value
+    def _type_with_a_comma(cls, value: Any) -> Any:
+        """Put `{type: numeric(10,2)}` together again: YAML ends a value without quotes at the comma."""
+        if not isinstance(value, dict) or not re.search(r"\(\s*[0-9]+\Z", str(value.get("type"))):
+            return value
+        rest = [word for word in value if re.fullmatch(r"[0-9]+\s*\)\s*(\[\])?", str(word)) and value[word] is None]
+        whole = {word: each for word, each in value.items() if word not in rest}
+        return {**whole, "type": f"{value['type']},{rest[0]}"} if len(rest) == 1 else value

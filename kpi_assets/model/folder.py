@@ -55,7 +55,7 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
             folder.config_path, 1, f"a database called {path.name!r} is there for another purpose: rename the folder"
         )
     with problems.collected():
-        folder.config, lines = read(PipelineConfig, _text_of(folder.config_path), folder.config_path)
+        folder.config, lines = read(PipelineConfig, text_of(folder.config_path), folder.config_path)
         excepted = _dates_of(path, folder.config.calendar.except_, folder.config_path, lines, ("calendar", "except"))
         folder.calendar = Calendar.of(words_of(folder.config.calendar.every), excepted)
     below = sorted(path.rglob("*"))
@@ -86,7 +86,7 @@ def _dates_of(
             f"{word} is not in the pipeline's folder: write its path from there, or list the dates",
         )
     found, problems = set(), Problems()
-    for line, day in dates_in(_text_of(file)):
+    for line, day in dates_in(text_of(file)):
         if isinstance(day, str):
             problems.add(file, line, day)
         else:
@@ -95,7 +95,8 @@ def _dates_of(
     return frozenset(found)
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a file. Raises ModelError if it is no regular file, is too large, or is not UTF-8."""
     try:
         # Checked before opening: opening a pipe waits for a writer, and reading a device may never end.
         if not stat.S_ISREG((found := path.stat()).st_mode):
@@ -134,7 +135,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     header = query = None
     checks: tuple[TableCheck, ...] = ()
     calendar = EVERY_DAY
-    words, body = cut(path, _text_of(path))
+    words, body = cut(path, text_of(path))
     with own.collected():
         header, lines = read(Header, words, path)
     if header is None:
@@ -152,7 +153,10 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
                 excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
                 calendar = Calendar.of(words_of(source.every), excepted, source.since)
     problems.found += own.found
-    return Table(folder.name, relation, path, header, query, checks, calendar) if header and not own.found else None
+    if not header or own.found:
+        return None
+    at = {name: lines.of("columns", name) for name in header.columns}
+    return Table(folder.name, relation, path, header, query, checks, calendar, at)
 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:

@@ -18,6 +18,7 @@ from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.column import Column
+from kpi_assets.model.column_types import NUMBERS, base_of
 from kpi_assets.model.field_types import Owner, Sentence, Value
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import LONGEST
@@ -35,7 +36,6 @@ from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
 HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
-_NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 _DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
@@ -343,10 +343,10 @@ class Header(Strict):
 
 def _misfit(value: Value, type_: str) -> str:
     """Return why a constant of this YAML type cannot be compared with a column of this type; empty if it can."""
-    base = type_.split("(", maxsplit=1)[0]
+    base = base_of(type_)
     if base in KEY_TYPES and isinstance(value, float) and not isfinite(value):
         return f"the column is {type_}, which has no infinity: write null for an open end"
-    if base in _NUMBERS:
+    if base in NUMBERS:
         is_number = not isinstance(value, (str, bool)) or (isinstance(value, str) and _DECIMAL.fullmatch(value))
         return (
             "" if is_number else f"{value!r} is not a number, and the column is {type_}: write a plain decimal number"

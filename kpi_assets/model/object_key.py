@@ -128,6 +128,21 @@ class ObjectKey:
             days = {_date_of(each.groupdict()) for hole in self._whole_dates for each in hole.finditer(key)}
         return tuple(sorted(day for day in days if day and self._of_day(day).fullmatch(key)))
 
+    def tail(self, count: int) -> "ObjectKey":
+        """Return the last `count` segments of the key, as a key of its own that need not tell the day."""
+        segments: list[list[Token]] = [[]]
+        for token in self.tokens:
+            parts = token.text.split("/") if token.kind == "text" else [token.text]
+            segments[-1].append(Token(token.kind, parts[0]))
+            segments += [[Token(token.kind, part)] for part in parts[1:]]
+        kept = [[*segment, Token("text", "/")] for segment in segments[-count:]]
+        tokens = [token for segment in kept for token in segment if token.text][:-1]
+        return ObjectKey("", tuple(tokens))
+
+    def has_form_of(self, text: str) -> bool:
+        """Return whether a text is written as the key is, whatever date it has."""
+        return self._regex.fullmatch(text) is not None
+
     def listing(self, first: date, last: date) -> Listing:
         """Return what must be listed to see every object of the load_dates from `first` to `last`."""
         head = self.sorted_head

@@ -8,7 +8,7 @@ neighbors.py).
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
@@ -165,6 +165,7 @@ class Table:
     query: Query | None
     checks: tuple[TableCheck, ...]
     source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which its object comes
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # column -> its line in the file
 
     @property
     def key(self) -> tuple[str, str, str]:

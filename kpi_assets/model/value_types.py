@@ -10,6 +10,7 @@ from typing import Literal
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope
 
+from kpi_assets.model.column_types import base_of
 from kpi_assets.model.names import LOAD_DATE, Relation
 
 Kind = Literal["integer", "bigint", "numeric", "float", "other"]  # integer includes smallint
@@ -41,7 +42,7 @@ _FLOATS = (exp.Rand, exp.Cbrt, exp.Corr, exp.CovarPop, exp.CovarSamp)
 
 def declared(type_: str) -> Kind:
     """Return the kind of a column type of a header."""
-    base = type_.split("(", maxsplit=1)[0]
+    base = base_of(type_)
     if base in {"real", "double precision"}:
         return "float"
     if base in {"smallint", "integer"}:

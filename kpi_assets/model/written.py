@@ -63,7 +63,7 @@ _FLOATING = f"a floating-point number has digits, at most one point, and an expo
 _REASONS = {
     "boolean": f"a boolean is true or false, or t or f: {_OTHERWISE}",
     "date": f"a date is YYYY-MM-DD: {_OTHERWISE}",
-    "time without time zone": f"a time is HH:MM:SS, with at most 6 decimals: {_OTHERWISE}",
+    "time without time zone": f"a time is HH:MM:SS, with at most 6 decimals and no offset: {_OTHERWISE}",
     "timestamp without time zone": (
         f"a timestamp without time zone is YYYY-MM-DD HH:MM:SS, with at most 6 decimals and no offset: {_OTHERWISE}"
     ),
@@ -332,6 +332,14 @@ def _local_or_instant(notation: Notation) -> Form:
 
 # ---- texts and arrays
 
+# A text in an array: Postgres drops the blanks around one without quotes, so there are none.
+_ARRAY_PLAIN = r'[^{},"\\ \t\n\v\f\r]+'
+_TEXT_ITEM = rf'{_ARRAY_PLAIN}(?: +{_ARRAY_PLAIN})*|"(?:[^"\\]|\\[^\x00])*"'
+_ARRAY = (
+    "an array is {a,b}, each element is written as its own type is, or NULL, and blanks and braces stand only between "
+    f"double quotes: {_OTHERWISE}"
+)
+
 
 def _limited(type_: str, notation: Notation) -> Form:
     """Return the form of a text with a length: Postgres would cut off blanks behind it and tell nobody."""
@@ -339,17 +347,11 @@ def _limited(type_: str, notation: Notation) -> Form:
 
 
 def _array(type_: str, notation: Notation) -> Form:
-    """Return the form of an array as Postgres writes it, {1,2,NULL}, of one dimension; of texts, any."""
+    """Return the form of an array as Postgres writes it, {1,2,NULL}, of one dimension."""
     item = form_of(type_.removesuffix("[]"))
-    if item.pattern is None:
-        return Form(type_, notation.null, None, lambda _text: "", is_text=True)
-    one = f'(?:NULL|"{item.pattern}"|{item.pattern})'
+    one = _TEXT_ITEM if item.pattern is None else f'"{item.pattern}"|{item.pattern}'
+    one = r"(?![,}])(?:NULL|" + one + ")"
     pattern = r"(?:\{(?:" + one + "(?:," + one + r")*|)\}|)"
-    return Form(
-        type_,
-        notation.null,
-        pattern,
-        lambda text: f"an array is {{value,value}}, with NULL for none; {item.problem(text.strip('{}')) or _OTHERWISE}",
-        alphabet=(item.alphabet or "") + '{},"NULL',
-        native=pattern,
-    )
+    # A comma and quotes are special in every file, so each array is read by its record.
+    alphabet = (item.alphabet or "") + '{},"NULL'
+    return Form(type_, notation.null, pattern, lambda _text: _ARRAY, alphabet=alphabet, native=pattern)

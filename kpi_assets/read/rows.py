@@ -9,6 +9,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOW_VOLUME
@@ -33,6 +34,28 @@ class Rows:
     published: int
 
 
+def find_publish(
+    connection: Connection[Any], pipeline: Pipeline, table: Table, load_date: date | None, *, place: str
+) -> Publish:
+    """Return the publish of a load_date, by default the latest, whose rows are there. Raises UserError as read_rows."""
+    day = load_date or publishes.latest_load_date(connection, table.relation)
+    current = publishes.current(connection, [table.relation], day) if day else {}
+    if day is None or table.relation not in current:
+        if day and (gone := publishes.dropped(connection, [table.relation], day)):
+            raise UserError(f"It cannot be shown: {explain_replay(pipeline, gone, day)}.")
+        if load_date and (reason := pipeline.not_due(table, load_date)):
+            raise UserError(f"It cannot be shown: {reason}.")
+        which = f" of {load_date}" if load_date else ""
+        raise UserError(f"{table.relation}{which} is not published in {place}: land and run the load_date first.")
+    publish = current[table.relation]
+    if publish.rows and find_lost(connection, table, [day]):
+        raise UserError(
+            f"The rows of {table.relation} of {day} are gone from the database, which the ledger calls published: "
+            f"`kpi run {pipeline.name} --load-date {day}` makes them again."
+        )
+    return publish
+
+
 def read_rows(
     connection: Connection[Any],
     pipeline: Pipeline,
@@ -49,21 +72,8 @@ def read_rows(
     Rows of low volume are left out unless `everything` is set. Raises UserError, which names the `place` of the data,
     if the load_date is not published, was dropped by retention, or has lost its rows.
     """
-    day = load_date or publishes.latest_load_date(connection, table.relation)
-    current = publishes.current(connection, [table.relation], day) if day else {}
-    if day is None or table.relation not in current:
-        if day and (gone := publishes.dropped(connection, [table.relation], day)):
-            raise UserError(f"It cannot be shown: {explain_replay(pipeline, gone, day)}.")
-        if load_date and (reason := pipeline.not_due(table, load_date)):
-            raise UserError(f"It cannot be shown: {reason}.")
-        which = f" of {load_date}" if load_date else ""
-        raise UserError(f"{table.relation}{which} is not published in {place}: land and run the load_date first.")
-    publish = current[table.relation]
-    if publish.rows and find_lost(connection, table, [day]):
-        raise UserError(
-            f"The rows of {table.relation} of {day} are gone from the database, which the ledger calls published: "
-            f"`kpi run {pipeline.name} --load-date {day}` makes them again."
-        )
+    publish = find_publish(connection, pipeline, table, load_date, place=place)
+    day = publish.load_date
     # The types of the publish: the file may declare other columns by now.
     types = publish.types or table.types
     columns = [name for name in types if everything or name != LOW_VOLUME]

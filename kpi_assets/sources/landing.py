@@ -5,11 +5,13 @@ Belongs here: the file of each key, and uploads. Not here: reading (store.py).
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import date
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from threading import Event, Lock
 from time import perf_counter
 from typing import Any, Literal
 
@@ -18,9 +20,12 @@ from botocore.exceptions import ClientError, HTTPClientError
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.sources.dated_files import DatedFile
 from kpi_assets.sources.refusals import LakeError, explained
 from kpi_assets.sources.store import LEAST_SECONDS, Store
 
+AT_ONCE = 4  # uploads at the same time, each with a part in memory
+MARKER_TYPE = "application/octet-stream"
 UPLOAD_PART = 16 << 20  # bytes; S3 allows 10,000 parts: objects up to 156 GiB
 
 Outcome = Literal["landed", "replaced", "unchanged"]
@@ -29,7 +34,8 @@ Outcome = Literal["landed", "replaced", "unchanged"]
 def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Path]:
     """Return, for each key of a load_date, the file of a folder to be landed under it, which may be missing.
 
-    The file is `<folder>/<table>/<file>`, or `<folder>/<file>` if no other key of the pipeline ends in that name.
+    The file is `<folder>/<table>/<file>`, or `<folder>/<file>` if no other key of the pipeline ends in that name. Where
+    a load_date may have several objects, each file with such a name is landed under its own name.
     Raises UsageError if the folder does not exist or has none of the files, or if a file could belong to several keys.
     """
     if not folder.is_dir():
@@ -48,7 +54,12 @@ def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Pat
                 "at its own place."
             )
         for table, path in zip(tables, own, strict=True):
-            found[table.object_key(load_date)] = path if path.is_file() or len(tables) > 1 else shared
+            if table.source.key.is_pattern:
+                several = [*path.parent.glob(name)] or ([] if len(tables) > 1 else [*folder.glob(name)])
+                keys = {str(PurePosixPath(table.object_key(load_date)).parent / each.name): each for each in several}
+                found.update(keys or {table.object_key(load_date): path})
+            else:
+                found[table.object_key(load_date)] = path if path.is_file() or len(tables) > 1 else shared
     if not any(path.is_file() for path in found.values()):
         looked_for = ", ".join(str(path.relative_to(folder)) for path in found.values())
         raise UsageError(
@@ -68,7 +79,7 @@ def land(
     key: str,
     *,
     replace: bool,
-    content_type: str = "application/octet-stream",
+    content_type: str = MARKER_TYPE,
     on_progress: Callable[[int], None] = lambda _done: None,
 ) -> Outcome:
     """Upload a file to `key`, as an object of a content type; `on_progress` is called with the bytes done so far.
@@ -106,6 +117,59 @@ def land(
                 raise LakeError(f"s3://{store.bucket}/{key} cannot be landed: {slow}.") from None
             raise
     return "replaced" if there else "landed"
+
+
+def land_all(
+    store: Store,
+    files: Sequence[DatedFile],
+    outcomes: dict[DatedFile, Outcome],
+    *,
+    replace: bool,
+    on_progress: Callable[[int], None],
+) -> list[UserError]:
+    """Upload several files at once, and markers after all data; return an error for each file that was refused.
+
+    `outcomes` has the outcome of each file that is landed, also if this raises. Raises LakeError if S3 cannot be used.
+    """
+    done: dict[DatedFile, int] = {}
+    problems: list[UserError] = []
+    incomplete: set[date | None] = set()  # their markers are not landed
+    lock, stopped = Lock(), Event()
+
+    def upload(file: DatedFile) -> None:
+        def on_bytes(count: int) -> None:
+            with lock:
+                done[file] = count
+                on_progress(sum(done.values()))
+            if stopped.is_set() and count < file.size:
+                raise _StoppedError
+
+        if stopped.is_set() or (file.is_marker and file.load_date in incomplete):
+            return
+        kind = MARKER_TYPE if file.is_marker else file.table.format.content_type
+        try:
+            outcomes[file] = land(store, file.path, file.key, replace=replace, content_type=kind, on_progress=on_bytes)
+        except LakeError:
+            raise
+        except UserError as error:
+            problems.append(error)
+            incomplete.add(file.load_date)
+
+    for markers in (False, True):
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="land") as pool:
+            uploads = [pool.submit(upload, each) for each in files if each.is_marker == markers]
+            try:
+                for each in as_completed(uploads):
+                    each.result()
+            except BaseException:
+                stopped.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+    return problems
+
+
+class _StoppedError(Exception):
+    """An upload ends because the command is stopped, or because another upload failed."""
 
 
 def _same(store: Store, there: Manifest, path: Path) -> bool:

@@ -57,7 +57,7 @@ def other_format(start: bytes, expected: str, encoding: str = "utf-8") -> str:
     The result is empty if the object may be text of the `expected` format, such as "CSV", in this encoding.
     """
     is_wide = encoding.startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
-    found = _identified(start)
+    found = identify(start)
     if found is not None and found[0] != expected:
         what, remedy = found
         if what.startswith("text") and expected == "CSV":
@@ -74,7 +74,7 @@ def other_format(start: bytes, expected: str, encoding: str = "utf-8") -> str:
     return ""
 
 
-def _identified(start: bytes) -> tuple[str, str] | None:
+def identify(start: bytes) -> tuple[str, str] | None:
     """Return (what it is, what to do) for an object that begins with a known signature, else None."""
     for sign, what, remedy in _SIGNS:
         if start.startswith(sign):

@@ -208,8 +208,9 @@ def _check_types(connection: Connection[Any], candidate: Candidate) -> None:
     found = types_of(connection, candidate.relation)
     for name, column in candidate.table.header.columns.items():
         if found[name] != column.type:
+            place = f"{candidate.table.path}:{candidate.table.lines.get(name, 1)}"
             raise DefinitionError(
-                f"{candidate.table.path}: the column {name!r} is declared as {column.type}, but the SELECT returns "
+                f"{place}: the column {name!r} is declared as {column.type}, but the SELECT returns "
                 f"{found[name]}: cast it (::{column.type}) or correct the header."
             )
 

@@ -5,6 +5,7 @@ It must never change for the same rows. Otherwise every replay would look as if 
 
 from collections.abc import Mapping
 
+from kpi_assets.model.column_types import base_of
 from kpi_assets.model.names import quoted
 
 # The function that hashes values of a type with a seed, as Postgres' hash joins do; other types are hashed as text.
@@ -32,7 +33,7 @@ def checksum_of(columns: Mapping[str, str]) -> str:
     """
     hashes = []
     for seed, (name, type_) in enumerate(columns.items(), start=1):
-        function = _HASHES.get(type_.split("(")[0])
+        function = _HASHES.get(base_of(type_))
         value = f"{quoted(name)}::{type_}" + ("" if function else "::text")
         hashes.append((f"{function or 'hashtextextended'}({value}, {seed})", seed))
     quick = " # ".join(hashed for hashed, _ in hashes)

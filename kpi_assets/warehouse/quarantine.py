@@ -22,11 +22,20 @@ from kpi_assets.warehouse.candidates import Candidate
 MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text; all are counted
 INPUT_FUNCTIONS_SINCE = 160000  # the first server version with pg_input_error_info()
 
-# For older servers: the same result, but each value costs a subtransaction.
+# For older servers: the same result, but each value costs a subtransaction. A cast cuts a text to its length without a
+# word, which the type's input function refuses to do.
 _INPUT_ERROR = """
 create or replace function pg_temp.input_error(value text, type text) returns text language plpgsql as $$
 begin
-    execute pg_catalog.format('select %L::%s', value, type);
+    if type ~ '^character.*[0-9]' then
+        execute pg_catalog.format(
+            'select pg_catalog.%s(%L::cstring, 0::oid, %s)',
+            case when type like '% varying%' then 'varcharin' else 'bpcharin' end,
+            value, substring(type from '[0-9]+')::integer + 4
+        );
+    else
+        execute pg_catalog.format('select %L::%s', value, type);
+    end if;
     return null;
 exception when data_exception then
     return sqlerrm;

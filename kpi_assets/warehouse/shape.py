@@ -5,10 +5,13 @@ no published load_date has it, and the type of a column holds the values of all 
 Belongs here: planning the changes under this rule. Not here: executing them (alter.py).
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+
+from kpi_assets.model.column_types import ARRAY, TEXTS, base_of, element_of, length_of
 
 # The most digits of an integer type, from the narrowest type to the widest.
 _WHOLE = {"smallint": 5, "integer": 10, "bigint": 19}
@@ -78,6 +81,9 @@ def common_type(one: str, other: str) -> str | None:
         return one
     if can_hold(other, one):
         return other
+    if (element := element_of(one)) and (other_element := element_of(other)):
+        wider = common_type(element, other_element)
+        return f"{wider}{ARRAY}" if wider else None
     return "numeric" if _digits(one) and _digits(other) else None
 
 
@@ -85,12 +91,21 @@ def can_hold(new: str, old: str) -> bool:
     """Return whether the type `new` holds every value of the type `old`, and a cast gives it back."""
     if new in {old, "text"} or (old, new) in _WIDER:
         return True
+    if (element := element_of(new)) and (old_element := element_of(old)):
+        return can_hold(element, old_element)
+    if base_of(new) in TEXTS:
+        return _letters(old) <= _letters(new) and base_of(new) in {"character varying", base_of(old)}
     if new in _WHOLE:
         return _WHOLE.get(old, 99) <= _WHOLE[new]
     there, here = _digits(old), _digits(new)
     if there is None or here is None:
         return False
     return there[0] <= here[0] and there[1] <= here[1]
+
+
+def _letters(type_: str) -> float:
+    """Return the most characters of a value; infinity for a type without a length."""
+    return length_of(type_) or math.inf
 
 
 def _digits(type_: str) -> tuple[float, float] | None:

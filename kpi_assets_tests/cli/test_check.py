@@ -69,3 +69,26 @@ def test_a_setting_that_names_no_table_is_an_error(kpi: Kpi) -> None:
     said = kpi("check", "--format", "json", code=2, KPI_MIN_ROWS='{"shop.raw.x": 1}')
     assert json.loads(said.out) == [{"file": None, "line": None, "problem": sentence}]
     kpi.fails("There is no pipeline 'x': there is shop.", "check", "x", code=2)
+
+
+def test_errors_of_fixtures_files_are_shown_with_those_of_the_tree(kpi: Kpi, tree: Tree, tmp_path: Path) -> None:
+    case = tmp_path / "fixtures" / "shop" / "raw" / "things" / "plain" / "case.yaml"
+    case.parent.mkdir(parents=True)
+    case.write_text("description: Plain.\ncheks: {}\nload_date: soon\n")
+    other = case.parent.parent / "other" / "case.yaml"
+    other.parent.mkdir()
+    other.write_bytes(b"description: caf\xe9\n")
+    tree.write("shop/raw/things.sql", RAW.replace("owner", "ower"))
+    said = kpi("check", code=2).out.splitlines()
+    assert [line.split(": ")[1].rpartition("/")[2] for line in said[:-1]] == [
+        "things.sql:3",
+        "case.yaml:1",
+        "case.yaml:2",
+        "case.yaml:3",
+    ]
+    assert said[1] == f"error: {other}:1: is not UTF-8 (byte 16): save it as UTF-8"
+    assert said[-1] == "4 errors: shop."
+    assert kpi("check", "--no-fixtures", code=2).out.splitlines()[1:] == ["1 error: shop."]
+    tree.write("shop/raw/things.sql", RAW)
+    assert kpi("check", code=2).out.splitlines()[-1] == "3 errors: shop."
+    assert not (tmp_path / "home").exists(), "no server was started"

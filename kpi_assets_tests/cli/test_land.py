@@ -1,6 +1,7 @@
 """`kpi land` uploads the files of a folder to their keys."""
 
 import os
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -174,3 +175,68 @@ def test_a_file_in_the_folder_of_its_table_is_preferred(kpi: CliHarness, tmp_pat
         (path / "aisles.csv").write_bytes(b"aisle_id,aisle\n1,%s\n" % name)
     kpi("land", "instacart", "--load-date", day, "--from", tmp_path)
     assert landed(kpi, day) == {"aisles.csv": b"aisle_id,aisle\n1,tea\n"}
+
+
+# ---- every load_date that the paths name
+
+
+def days_of(kpi: CliHarness) -> list[str]:
+    found = kpi.s3.list_objects_v2(Bucket="kpi-stores").get("Contents", [])
+    return sorted(each["Key"] for each in found if "2025-02" in each["Key"])
+
+
+def test_every_load_date_that_the_paths_name_is_landed_in_one_start(
+    kpi: CliHarness, stores: Path, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    for n in range(1, 29):
+        lay(files, **{f"sales_north__2025-02-{n:02}": NORTH, f"sales_south__202502{n:02}": SOUTH})
+    lay(files, **{"sales_north__2024-12-31": NORTH, "readme": NORTH})
+    (files / "readme").rename(files / "notes")
+    environment = {"KPI_SQL_DIR": str(stores)}
+    said = kpi("land", "stores", "--from", files, code=1, **environment)
+    assert said.out.splitlines() == [
+        "landed 56 of 28 load_dates, 2025-02-01 to 2025-02-28 in s3://kpi-stores (560 bytes).",
+        "not landed 1 file, since they belong to no source of the pipeline or have no load_date in their path: "
+        f"{files}/notes/sales.csv",
+        f"left out stores has no load_date 2024-12-31: its first is 2025-01-01 (start_date in {stores}/stores/"
+        "pipeline.yaml).",
+    ]
+    assert days_of(kpi) == [
+        f"{shop}/load_date=2025-02-{n:02}/sales.csv" for shop in ("north", "south") for n in range(1, 29)
+    ]
+
+    shutil.rmtree(files / "sales_north" / "2024-12-31")
+    shutil.rmtree(files / "notes")
+    (files / "sales_north" / "2025-02-03" / "sales.csv").write_bytes(SOUTH)
+    said = kpi("land", "stores", "--from", files, code=1, **environment)
+    key = "s3://kpi-stores/north/load_date=2025-02-03/sales.csv"
+    assert said.out.splitlines() == [
+        "unchanged 55 of 28 load_dates, 2025-02-01 to 2025-02-28 in s3://kpi-stores (550 bytes); "
+        "1 of 56 files were not landed."
+    ]
+    assert said.err == (
+        f"error: {key} holds other bytes than {files}/sales_north/2025-02-03/sales.csv: raw objects are immutable; "
+        "say --replace if it is a correction.\n"
+    )
+    said = kpi("land", "stores", "--from", files, "--replace", **environment)
+    assert said.out.startswith("replaced 1, unchanged 55 of 28 load_dates, ")
+
+
+def test_few_load_dates_have_a_line_each(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    lay(files, **{"sales_north__2025-03-01": NORTH, "sales_south__2025-03-01": SOUTH, "sales_south__2025-03-02": SOUTH})
+    said = kpi("land", "stores", "--from", files, KPI_SQL_DIR=str(stores))
+    assert said.out.splitlines() == [
+        "2025-03-01: landed 2 (20 bytes)",
+        "2025-03-02: landed 1 (10 bytes)",
+        "landed 3 of 2 load_dates, 2025-03-01 to 2025-03-02 in s3://kpi-stores (30 bytes).",
+    ]
+
+
+def test_what_is_not_clear_lands_nothing(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    lay(files, **{"sales_north__2025-03-05": NORTH, "2025-03-06": NORTH})
+    said = kpi("land", "stores", "--from", files, code=2, KPI_SQL_DIR=str(stores))
+    assert said.err.startswith(f"error: The file {files}/2025-03-06/sales.csv may belong to raw.sales_north or ")
+    assert at_stores(kpi, date(2025, 3, 5)) == {}

@@ -1,4 +1,4 @@
-"""The docstrings of partition_filter, joins and pushdown have an example for each rule, and the examples are true."""
+"""The docstrings of four modules of rules have an example for each rule, and the examples are true."""
 
 import doctest
 from types import ModuleType
@@ -8,7 +8,8 @@ import pytest
 from sqlglot import parse_one
 from sqlglot.optimizer.scope import Scope, build_scope
 
-from kpi_assets.model import joins, partition_filter, pushdown
+from kpi_assets.model import joins, partition_filter, passed_on, pushdown
+from kpi_assets.model.names import Relation
 from kpi_assets.model.partition_filter import Edge, equality_edges, unbound_tables, window_tables
 
 
@@ -40,10 +41,28 @@ def targets(sql: str) -> list[str]:
     return sorted(f"{target.table.relation}.{target.column}" for target in found)
 
 
-GLOBS: dict[str, Any] = {"edges": edges, "unbound": unbound, "windows": windows, "targets": targets}
+def passed(sql: str) -> list[str]:
+    tables = {Relation("raw", "t"): ["k", "a", "b"], Relation("raw", "u"): ["k", "a", "b"]}
+    found = passed_on.passed_on(scope_of(sql).expression, tables)
+    assert found is not None
+    return sorted(
+        " ".join([str(each.relation), *sorted(f"{column}={there}" for column, there in each.columns)])
+        + "".join(f" joined {there}={column} of {found.readings[n].relation}" for n, column, there in each.links)
+        + (f" where {' and '.join(each.conditions)}" if each.conditions else "")
+        for each in found.readings
+    )
 
 
-@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 25), (pushdown, 12), (joins, 3)])
+GLOBS: dict[str, Any] = {
+    "edges": edges,
+    "unbound": unbound,
+    "windows": windows,
+    "targets": targets,
+    "passed": passed,
+}
+
+
+@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 25), (pushdown, 12), (joins, 3), (passed_on, 9)])
 def test_every_example_of_the_docstrings_is_true(module: ModuleType, examples: int) -> None:
     failed, tried = doctest.testmod(module, extraglobs=GLOBS)
     assert (failed, tried >= examples) == (0, True)

@@ -292,9 +292,9 @@ ERRORS = {
         "checks.as_published: `kpi recheck` makes a check of this name: choose another name",
     ),
     "an unknown type": (
-        changed("type: text", "type: varchar"),
+        changed("type: text", "type: datetime"),
         11,
-        r"name\.type: 'varchar' is not .* bigint, numeric, numeric\(p,s\), real",
+        r"name\.type: 'datetime' is not .* write timestamp without time zone, or .* numeric\(p,s\), real",
     ),
     "SQL as type": (changed("type: text", 'type: "text); drop table x"'), 11, "is not a known column type"),
     "a type and a line end": (changed("type: text", r'type: "text\n"'), 11, "is not a known column type"),
@@ -461,9 +461,17 @@ def test_a_wrong_header_is_an_error_with_the_line_of_the_mistake(text: str, line
     assert "\n" not in str(caught.value)
 
 
-def test_a_type_with_a_comma_needs_quotes_between_braces() -> None:
+@pytest.mark.parametrize("written", ["numeric(10,2)", "numeric(10, 2)", "decimal( 10 , 2 )", '"numeric(10,2)"'])
+def test_a_type_with_a_comma_is_read_between_braces(written: str) -> None:
+    header, _, _ = split(
+        PATH, changed("{type: integer, description: Thing.}", f"{{type: {written}, description: Thing.}}")
+    )
+    assert header.columns["thing_id"].type == "numeric(10,2)"
+
+
+def test_a_type_with_an_open_bracket_is_refused() -> None:
     with pytest.raises(ModelError) as caught:
-        split(PATH, changed("{type: integer, description: Thing.}", "{type: numeric(10,2), description: Thing.}"))
+        split(PATH, changed("{type: integer, description: Thing.}", "{type: numeric(10,x), description: Thing.}"))
     told = "columns.thing_id.type: 'numeric(10' ends at a comma: write the type in quotes, as in \"numeric(10,2)\""
     first = caught.value.each[0]
     assert (first.line, first.problem) == (9, told)

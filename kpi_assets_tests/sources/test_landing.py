@@ -9,11 +9,13 @@ import pytest
 
 from kpi_assets.errors import UserError
 from kpi_assets.sources import landing
-from kpi_assets.sources.landing import land
+from kpi_assets.sources.dated_files import DatedFile, find_dated_files
+from kpi_assets.sources.landing import land, land_all
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 from kpi_assets_tests.s3_proxy import FlipSent, HangUp, Refuse, SlowTake
 from kpi_assets_tests.sources.conftest import DAY, Faulty, put
+from kpi_assets_tests.sources.test_dated_files import pipeline
 
 KEY = "raw/things/load_date=2025-03-01/things.csv"
 BODY = random.Random(2).randbytes(20 << 20)
@@ -179,3 +181,49 @@ def test_a_part_that_is_always_taken_too_slowly_is_an_error_that_names_the_setti
     )
     assert len(impatient.proxy.asked("partNumber=2")) == 5
     assert stored(impatient.store) is None
+
+
+# ---- several files at once
+
+
+def shop_files(folder: Path, count: int) -> list[DatedFile]:
+    """Return a data file for each of some load_dates, and a marker of the first."""
+    more = ', complete: {marker: "raw/lines/{load_date}/_SUCCESS"}'
+    of = pipeline(folder, more=more, lines="raw/lines/{load_date}/part-*.csv")
+    for n in range(1, count + 1):
+        path = folder / "files" / f"2025-03-{n:02}" / "part-1.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"receipt\n{n}\n")
+    (folder / "files" / "2025-03-01" / "_SUCCESS").touch()
+    return list(find_dated_files(of, folder / "files").files)
+
+
+def keys_of(store: Store) -> set[str]:
+    return {entry.key for entry in store.entries("raw/lines/")}
+
+
+def test_what_was_landed_before_a_failure_stays_and_the_next_start_goes_on(broken: Faulty, tmp_path: Path) -> None:
+    files = shop_files(tmp_path, 20)
+    broken.proxy.breaks(Refuse(403, "AccessDenied"), on="2025-03-07/part-1.csv")
+    outcomes: dict[DatedFile, landing.Outcome] = {}
+    with pytest.raises(LakeError, match=r"2025-03-07/part-1\.csv cannot be used: access is refused"):
+        land_all(broken.store, files, outcomes, replace=False, on_progress=lambda _done: None)
+    assert 0 < len(outcomes) < 20
+    assert {each.key for each in outcomes} == keys_of(broken.store)
+    done: list[int] = []
+    again: dict[DatedFile, landing.Outcome] = {}
+    assert land_all(broken.store, files, again, replace=False, on_progress=done.append) == []
+    assert keys_of(broken.store) == {each.key for each in files}
+    assert sorted(again.values()) == ["landed"] * (21 - len(outcomes)) + ["unchanged"] * len(outcomes)
+    assert max(done) == sum(each.size for each in files)
+
+
+def test_a_marker_is_landed_only_after_all_data_of_its_load_date(store: Store, tmp_path: Path) -> None:
+    files = shop_files(tmp_path, 2)
+    put(store, files[0].key, b"receipt\n7\n")
+    outcomes: dict[DatedFile, landing.Outcome] = {}
+    [problem] = land_all(store, files, outcomes, replace=False, on_progress=lambda _done: None)
+    assert "holds other bytes than" in str(problem)
+    assert keys_of(store) == {"raw/lines/2025-03-01/part-1.csv", "raw/lines/2025-03-02/part-1.csv"}
+    assert land_all(store, files, outcomes, replace=True, on_progress=lambda _done: None) == []
+    assert "raw/lines/2025-03-01/_SUCCESS" in keys_of(store)

@@ -432,7 +432,7 @@ def test_a_column_whose_type_differs_from_its_declaration_is_an_error(
         path = lab.file("marts/things.sql", path.read_text() + "group by thing_id\n")
     with pytest.raises(
         DefinitionError,
-        match=rf"^{path}: the column 'value' is declared as {re.escape(type_)}, but the SELECT returns {returned}: ",
+        match=rf"^{path}:8: the column 'value' is declared as {re.escape(type_)}, but the SELECT returns {returned}: ",
     ):
         lab.build("marts.things")
     assert lab.rows("select to_regclass('marts.things')") == [(None,)]

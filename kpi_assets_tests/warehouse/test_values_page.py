@@ -7,7 +7,7 @@ import pytest
 from psycopg import Connection
 
 from kpi_assets.model import excerpt, written
-from kpi_assets.model.column import TYPE
+from kpi_assets.model.column_types import BASES, base_of
 from kpi_assets.settings import CHECKOUT
 from kpi_assets.sources.formats.csv import records
 from kpi_assets.sources.formats.csv.proof import UnprovenError
@@ -20,7 +20,7 @@ EXAMPLES = [
     (type_, example.replace("␣", " "), said)
     for heading, text in SECTIONS.items()
     for type_ in heading.split(", ")
-    if TYPE.fullmatch(type_)
+    if base_of(type_).removesuffix("[]") in BASES
     for cells, said in re.findall(r"^\| (`.+`) \| (.+) \|$", text, re.MULTILINE)
     for example in re.findall(r"`([^`]+)`", cells)
 ]
@@ -46,8 +46,9 @@ def accepts(session: Connection[Any], type_: str, text: str) -> bool:
 
 
 def test_every_type_has_its_section_and_examples_of_both_kinds() -> None:
-    known = {kind.partition("(")[0] for kind in TYPE.pattern.replace(r"(\(\d+,\d+\))?", "").split("|")}
-    found = {(type_.partition("(")[0], said == "read") for type_, _, said in EXAMPLES}
+    known = {*BASES, "integer[]", "text[]"}
+    found = {(base_of(type_), said == "read") for type_, _, said in EXAMPLES}
+    # `character varying` stands beside text and, with a length, for itself.
     assert found == {(kind, is_read) for kind in known for is_read in (True, False)} - {("text", False)}
     assert len(EXAMPLES) > 150
 
@@ -65,11 +66,12 @@ def test_each_example_of_the_page_is_read_or_refused_as_it_says(
         assert not accepts(session, type_, text)
     else:
         assert written.problem(type_, text) == said
-        assert not proven(type_, text)
+        # An array has the characters of CSV in it, so the proof leaves it to the reading of its record.
+        assert not proven(type_, text) or type_.endswith("[]")
 
 
 def test_the_page_is_right_about_blanks_and_empty_texts() -> None:
-    section = SECTIONS["Every type but text, uuid and jsonb"]
+    section = SECTIONS["Every type but texts, uuid and jsonb"]
     formed = ["smallint", "numeric", "numeric(8,2)", "real", "boolean", "date"]
     assert {written.problem(type_, text) for type_ in formed for text in (" 5", "5 ")} == {written.BLANKS}
     assert {written.problem(type_, "") for type_ in formed} == {written.EMPTY}

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from kpi_assets.model.checks.base import AuditFacts, Measure, Measured, RowsWhere, TableCheck
 from kpi_assets.model.checks.sql_text import any_null, literal
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
+from kpi_assets.model.column_types import FLOATS, base_of
 from kpi_assets.model.field_types import Value
 from kpi_assets.model.lookback import Key
 from kpi_assets.model.names import Relation, quoted
@@ -22,7 +23,8 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets.model.sentences import Loc, refuse
 from kpi_assets.model.table_ref import THIS
 
-_ENDLESS = ("numeric", "real", "double", "date", "timestamp")  # the types that have infinity
+# The types that have infinity.
+_ENDLESS = ("numeric", *FLOATS, "date", "timestamp without time zone", "timestamp with time zone")
 _BAD = "bad rows"
 
 
@@ -99,7 +101,7 @@ def _range(ranges: Mapping[str, _Ends], table: TableDeclaration) -> Iterator[Cal
         bounds = [
             f"{quoted(column)} {sign} {literal(end)}" for sign, end in (("<", low), (">", high)) if end is not None
         ]
-        if table.types[column].startswith(_ENDLESS):  # an open end allows every value, but not infinity
+        if base_of(table.types[column]) in _ENDLESS:  # an open end allows every value, but not infinity
             bounds += [f"{quoted(column)} <= '-infinity'"] if low is None else []
             bounds += (
                 [f"{quoted(column)} >= 'infinity'"] if high is None else []
