@@ -142,7 +142,7 @@ def test_swapped_header(sample: Sample, out: Path) -> None:
 
 def test_byte_order_mark(sample: Sample, out: Path) -> None:
     planted(sample, out, "byte_order_mark", ORDERS)
-    assert (out / ORDERS).read_bytes() == b"\xef\xbb\xbf" + sample.content(ORDERS)
+    assert (out / ORDERS).read_bytes() == b"\xff\xfe" + sample.content(ORDERS)
 
 
 def test_header_only(sample: Sample, out: Path) -> None:
@@ -206,7 +206,7 @@ def test_several_faults_hit_different_records(sample: Sample, out: Path) -> None
     }
     assert len(without) == 1
     assert sum(line.split(b",")[0].decode() not in without for line in lost) == 2
-    assert orders[0].startswith(b"\xef\xbb\xbforder_id,")
+    assert orders[0].startswith(b"\xff\xfeorder_id,")
     assert orders[0].endswith(b"order_hour_of_day,order_dow,days_since_prior_order")
     assert sorted(row.split(b",")[4] for row in set(orders[1:]) - set(sample.records(ORDERS))) == [b"9", b"monday"]
     assert len(orders) - len(set(orders)) == 1

@@ -27,7 +27,7 @@ FAULTS_OF = {
         "bad_number": "an order has order_dow monday",
         "duplicate_order": "one order stands there twice",
         "swapped_header": "order_dow and order_hour_of_day change places in the header, not in the data",
-        "byte_order_mark": "the file starts with a byte order mark",
+        "byte_order_mark": "the file starts with the byte order mark of UTF-16, and is UTF-8",
         "header_only": "the file holds its header and nothing else",
         "empty_object": "the file holds 0 bytes",
         "missing_object": "the file is not written",
@@ -99,7 +99,7 @@ RECORDS: dict[str, dict[str, Edit]] = {
 HEADERS: dict[str, dict[str, Callable[[bytes], bytes]]] = {
     ORDERS: {
         "swapped_header": lambda header: header.replace(b"order_dow,order_hour_of_day", b"order_hour_of_day,order_dow"),
-        "byte_order_mark": lambda header: b"\xef\xbb\xbf" + header,
+        "byte_order_mark": lambda header: b"\xff\xfe" + header,
         "empty_object": lambda _: b"",
     },
     PRODUCTS: {"missing_column": lambda header: without_last_field(header) + b"\n"},
