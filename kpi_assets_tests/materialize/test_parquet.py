@@ -149,6 +149,12 @@ REFUSED: Sequence[tuple[str, pa.Array, str]] = [
         "is decimal128(3, 2), whose decimals numeric(6,1) would round: declare numeric with 2 decimals, or round",
     ),
     (
+        "numeric(6,1)[]",
+        pa.array([[Decimal("1.25")]]),
+        "is list<element: decimal128(3, 2)>, whose decimals numeric(6,1)[] would round: declare numeric[], and round "
+        "it in staging",
+    ),
+    (
         "timestamp with time zone",
         pa.array([LOCAL]),
         "is timestamp[us], not timestamp with time zone: declare it as timestamp without time zone, and cast it in "
@@ -229,6 +235,12 @@ def test_what_is_no_parquet_is_named(lab: PipelineHarness) -> None:
         broken = problem(lab, whole[:-8] + footer)
         assert broken.startswith("its footer cannot be read (")
         assert broken.endswith("): land it again from its source")
+
+
+def test_a_name_that_is_not_utf8_is_named(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", WIDE.format(columns="  v: {type: bigint, description: Value.}"))
+    body = parquet({"n": [1], "größe": [1]}, store_schema=False).replace("größe".encode(), b"gr\xff\xfe\xfd\xfce")
+    assert "its footer cannot be read ('utf-8' codec can't decode byte 0xff in position 2" in problem(lab, body)
 
 
 def test_a_broken_row_group_holds_the_load_date(lab: PipelineHarness) -> None:

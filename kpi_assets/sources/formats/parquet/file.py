@@ -59,6 +59,7 @@ class _File(RawIOBase):
 def opened(content: _AnyOrder) -> Iterator[pq.ParquetFile]:
     """Open the bytes of an object. Raises UnreadableError."""
     with _explained("its footer"), pq.ParquetFile(pa.PythonFile(_File(content), "r"), buffer_size=BUFFER) as file:
+        file.schema_arrow.names  # noqa: B018  raises UnicodeDecodeError if a name is not UTF-8
         yield file
 
 
@@ -78,6 +79,6 @@ def read_batches(file: pq.ParquetFile, group: int, columns: Sequence[str], rows:
 def _explained(what: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
         raise UnreadableError(f"{what} cannot be read ({reason}): land it again from its source") from None

@@ -148,12 +148,21 @@ def misfit(found: pa.DataType, target: Target) -> str:
         return f"is {found}, which no column can hold: write its parts as columns of their own, or as a text of JSON"
     if not types.is_null(found) and re.sub(r"\(.*?\)", "", declared) not in reading.accepted:
         return f"is {found}, not {declared}: declare it as {reading.accepted[0]}, and cast it in staging"
-    scale = _SCALED.fullmatch(declared)
-    if scale and types.is_decimal(found) and found.scale > int(scale[1]) and not target.is_rounded:
+    item, scale = _item_type(found), _SCALED.fullmatch(declared.removesuffix("[]"))
+    if scale and types.is_decimal(item) and item.scale > int(scale[1]) and not target.is_rounded:
+        if declared.endswith("[]"):
+            return f"is {found}, whose decimals {declared} would round: declare numeric[], and round it in staging"
         return (
-            f"is {found}, whose decimals {declared} would round: declare numeric with {found.scale} decimals, or round"
+            f"is {found}, whose decimals {declared} would round: declare numeric with {item.scale} decimals, or round"
         )
     return ""
+
+
+def _item_type(found: pa.DataType) -> pa.DataType:
+    """Return the type of single values: that of the elements of a list, or of what a dictionary holds."""
+    while types.is_dictionary(found) or types.is_list(found) or types.is_large_list(found):
+        found = found.value_type
+    return found
 
 
 def texts(values: pa.Array, type_: str) -> Iterator[str | None]:
