@@ -16,6 +16,7 @@ from kpi_assets.infer.shapes import is_typed
 # In this order if two explain a file equally well: a comma also stands within texts and numbers.
 DELIMITERS = ("\t", ";", "|", ",", "^", "~")
 _JUDGED = 200_000  # characters by which dialects are compared
+_YEAR = re.compile("(?:19|20)[0-9]{2}")
 _RECORDS = 50_000  # the most records of a text
 
 
@@ -154,6 +155,8 @@ def _with_lines_before(dialect: Dialect, text: str) -> Dialect:
 def has_header(records: Sequence[Sequence[Record]]) -> tuple[bool, bool]:
     """Return (whether the first record of each file names the fields, whether that is a guess)."""
     first = [each[0].texts for each in records if each]
+    if all(_are_years_over_values([record.texts for record in each]) for each in records):
+        return True, True
     if any(is_typed(text) for texts in first for text in texts) or not any(text.strip() for text in first[0]):
         return False, False
     rest = [record.texts for each in records for record in each[1:]]
@@ -163,3 +166,15 @@ def has_header(records: Sequence[Sequence[Record]]) -> tuple[bool, bool]:
         return len(set(first)) == 1 or all(set(texts) & set(first[0]) for texts in first), False
     recurs = any(texts[place : place + 1] == (name,) for texts in rest for place, name in enumerate(first[0]))
     return not recurs, True
+
+
+def _are_years_over_values(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first record has several years, over values that are none, such as country,2024,2025."""
+    first, rest = rows[0], rows[1:]
+    years = [place for place, text in enumerate(first) if _YEAR.fullmatch(text)]
+    if len(years) < 2 or any(is_typed(text) for place, text in enumerate(first) if place not in years):
+        return False
+    below = [[texts[place] for texts in rest if place < len(texts)] for place in years]
+    return len({first[place] for place in years}) == len(years) and all(
+        any(not _YEAR.fullmatch(text) for text in column) for column in below
+    )

@@ -225,6 +225,10 @@ def _absences(
 
 
 def needs_own_nulls(proposal: Proposal, column: Column) -> bool:
-    """Return whether a text that is NULL in other columns is a value of this column."""
+    """Return whether a text that is NULL in other columns is a value of this column, or may become one.
+
+    Any text may be a value of a column of texts, such as NA for Namibia, also if no sample has it.
+    """
     doubtful = [text for text in proposal.nulls if text not in (*CERTAIN, *column.nulls)]
-    return any(Field(text) in column.counts for text in doubtful)
+    is_text = column.reading.type == "text"
+    return any(is_text or Field(text) in column.counts for text in doubtful)

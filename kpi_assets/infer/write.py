@@ -85,7 +85,7 @@ def _dialect(proposal: Proposal) -> Iterator[str]:
     if not source.header:
         yield "header: false"
     elif source.is_header_a_guess:
-        yield "# header: true is a guess: all values are texts. Write header: false if the first line is a record."
+        yield "# header: true is a guess. Write header: false if the first line is a record."
 
 
 def _column(proposal: Proposal, number: int, name: str, column: Column) -> Iterator[str]:

@@ -171,6 +171,23 @@ def test_a_file_without_a_key_gets_the_number_of_the_record(tmp_path: Path) -> N
     assert (header.grain, header.source.position) == (["record_no"], "record_no")
 
 
+def test_a_text_of_a_later_file_is_not_null_because_other_columns_write_it_for_null(tmp_path: Path) -> None:
+    columns = header_of(inferred(tmp_path, b"id,country,amount\n1,DE,NA\n2,FR,1.5\n")).columns
+    assert {name: column.null for name, column in columns.items()} == {"id": None, "country": [""], "amount": None}
+
+
+def test_years_are_names_over_values_that_are_no_years(tmp_path: Path) -> None:
+    text = inferred(tmp_path, b"country,2024,2025\nDE,17,18\nFR,3,\n")
+    header = header_of(text)
+    assert header.source is not None
+    assert header.source.header
+    assert [column.field or name for name, column in header.columns.items()] == ["country", "2024", "2025", "record_no"]
+    assert "header: true is a guess" in text
+    years = header_of(inferred(tmp_path, b"DE,2024,2025\nFR,2023,2025\n"))
+    assert years.source is not None
+    assert not years.source.header
+
+
 def test_a_sample_cannot_end_the_comment_of_the_header(tmp_path: Path) -> None:
     text = inferred(tmp_path, "id,*/ drop\n1,é*/\n2,ü*/\n".encode("latin-1"))
     assert text.count("*/") == 1
