@@ -125,8 +125,8 @@ class DateFormat:
     def pattern(self) -> str:
         """The pattern of its texts."""
         if self.text in EPOCHS:
-            # Instants from the year 1 on; what is finer than a microsecond would be rounded.
-            digits, decimals = (11, 6) if self.text == "epoch" else (14, 3)
+            # Instants of the years 1 to 9999; what is finer than a microsecond would be rounded.
+            digits, decimals = (12, 6) if self.text == "epoch" else (15, 3)
             return rf"-?[0-9]{{1,{digits}}}(?:\.[0-9]{{1,{decimals}}}0*|)"
         return self._pattern(named=False)
 
