@@ -6,6 +6,8 @@ from typing import Any
 from kpi_assets_tests.cli.command import CliHarness, key
 from kpi_assets_tests.cli.conftest import DAY, Published
 
+OF_DAY = ("--load-date", str(DAY))  # other tests may have published later load_dates
+
 
 def line_of(published: Published, file: str, number: int) -> str:
     return (published.files / file).read_text().split("\n")[number - 1]
@@ -19,7 +21,7 @@ def below(step: dict[str, Any], *tables: str) -> dict[str, Any]:
 
 
 def test_a_kpi_is_followed_to_lines_of_the_objects(kpi: CliHarness, published: Published) -> None:
-    said = kpi("trace", "instacart", "marts.kpi_orders_by_dow", "3", "--format", "json")
+    said = kpi("trace", "instacart", "marts.kpi_orders_by_dow", "3", *OF_DAY, "--format", "json")
     step = json.loads(said.out)
     [row] = step["rows"]
     orders = kpi.rows("select order_id from marts.fact_orders where load_date = %s and order_dow = 3 order by 1", DAY)
@@ -49,12 +51,12 @@ def test_a_kpi_is_followed_to_lines_of_the_objects(kpi: CliHarness, published: P
 
 
 def test_the_tree_shows_hostile_values_as_text(kpi: CliHarness, published: Published) -> None:
-    said = kpi.process("trace", "instacart", "raw.aisles", "5")
+    said = kpi.process("trace", "instacart", "raw.aisles", "5", *OF_DAY)
     assert said.out.splitlines() == [
         f"raw.aisles of {DAY}: 1 row",
         f'└── aisle_id=5: s3://kpi-instacart/{key("aisles.csv", DAY)} line 6: 5,"\\tx"',
     ]
-    said = kpi("trace", "instacart", "stg.stg_products", "product_id=1")
+    said = kpi("trace", "instacart", "stg.stg_products", "product_id=1", *OF_DAY)
     assert said.line("stg.stg_products").startswith(f"stg.stg_products of {DAY}: 1 row")
     assert said.line("raw.products").endswith("1 row, by product_id, product_name, aisle_id, department_id")
     assert said.line("raw.aisles").endswith("1 row, by aisle_id, aisle")
@@ -64,10 +66,10 @@ def test_the_tree_shows_hostile_values_as_text(kpi: CliHarness, published: Publi
 def test_a_row_that_is_not_there_is_an_error(kpi: CliHarness, published: Published) -> None:
     kpi.fails(
         f"marts.kpi_orders_by_dow of {DAY} has no row with order_dow=9: correct the key.",
-        *("trace", "instacart", "marts.kpi_orders_by_dow", "order_dow=9"),
+        *("trace", "instacart", "marts.kpi_orders_by_dow", "order_dow=9", *OF_DAY),
     )
     kpi.fails(
         "'Monday' is not a value of 'order_dow' of marts.kpi_orders_by_dow, which is smallint: correct it.",
-        *("trace", "instacart", "marts.kpi_orders_by_dow", "Monday"),
+        *("trace", "instacart", "marts.kpi_orders_by_dow", "Monday", *OF_DAY),
         code=2,
     )

@@ -146,7 +146,8 @@ def test_a_difference_from_the_template_is_named_with_its_file(installed: Instal
         f"differs: {case}/expect.csv: the row page '/about', visits 1, visitors 1, avg_seconds NULL is not built",
         f"differs: {case}/expect.csv: in the row page '/prices' avg_seconds is 16.0, not 16.5",
         f"differs: {case.parent}/unknown/other.csv: it is not a file of a case: name it <schema>.<table>.csv, "
-        "<schema>.<table>@YYYY-MM-DD.csv, object.csv, object.NAME.csv, expect.csv or case.yaml",
+        "<schema>.<table>@YYYY-MM-DD.csv, object.csv (or .parquet, .csv.gz and so on), object.NAME.csv, expect.csv or "
+        "case.yaml",
         "3 differences in 6 fixtures: website.",
     ]
     assert installed("kpi", "check", "--no-fixtures", cwd=tmp_path) == "All files can be read: website.\n"

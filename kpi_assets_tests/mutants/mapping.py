@@ -119,6 +119,8 @@ _TESTS = {
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
     "model/format_kinds": ("sources/formats/test_registry.py", "materialize/test_gate_verdicts.py", "cli/test_land.py"),
     "sources/extra_fields": ("materialize/test_parquet.py", "materialize/test_dialects.py"),
+    "sources/deliveries": ("materialize/test_several_objects.py",),
+    "sources/reference": ("materialize/test_reference_object.py",),
     "sources/local_copy": ("sources/test_local_copy.py",),
     "sources/object_bytes": ("materialize/test_content.py", "materialize/test_slices.py"),
     **dict.fromkeys(

@@ -1,13 +1,18 @@
 """Every table of every pipeline, built from small tables: the rows that come out, and the result of each check."""
 
+import gzip
+import io
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kpi_assets.embedded.stack import Stack
@@ -184,19 +189,36 @@ def test_a_case_has_several_objects(lab: PipelineHarness, tmp_path: Path) -> Non
         "one": {"object.csv": files["object.b.csv"], "expect.csv": header + b"2,feather,\n"},
         "wrong": {**files, "expect.csv": header},
     }
-    root = tmp_path / "fixtures"
-    for case, given in cases.items():
-        folder = root / lab.name / "raw" / "things" / case
-        folder.mkdir(parents=True)
-        for name, body in given.items():
-            (folder / name).write_bytes(body)
-    pipelines = {lab.name: lab.pipeline()}
-    found = {
-        case.id.split("/")[-1]: list(differ)
-        for case, differ in run_cases(pipelines, find_cases(root), lab.server, lab.s3)
-    }
+    found = of_things(lab, tmp_path, cases)
     assert (found["both"], found["one"]) == ([], [])
     assert len(found["wrong"]) == 2
+
+
+def of_things(lab: PipelineHarness, folder: Path, cases: dict[str, dict[str, bytes]]) -> dict[str, list[str]]:
+    """Return the differences of cases of raw.things, each given as the bytes of its files by name."""
+    root = folder / "fixtures"
+    for case, given in cases.items():
+        (root / lab.name / "raw" / "things" / case).mkdir(parents=True)
+        for name, body in given.items():
+            (root / lab.name / "raw" / "things" / case / name).write_bytes(body)
+    ran = run_cases({lab.name: lab.pipeline()}, find_cases(root), lab.server, lab.s3)
+    return {case.id.split("/")[-1]: [each.problem for each in differ] for case, differ in ran}
+
+
+def test_the_object_of_a_case_is_named_after_its_format(lab: PipelineHarness, tmp_path: Path) -> None:
+    expected = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n"
+    table = pa.table({"thing_id": [1, 2], "name": ["anvil", "feather"], "weight": [Decimal("20.50"), None]})
+    body = io.BytesIO()
+    pq.write_table(table, body)
+    lab.file("raw/things.sql", RAW_THINGS.replace("things.csv\n  format: csv", "things\n  format: parquet"))
+    cases = {"good": {"object.parquet": body.getvalue(), "expect.csv": expected}, "none": {"expect.csv": expected}}
+    assert of_things(lab, tmp_path / "parquet", cases) == {
+        "good": [],
+        "none": ["object.parquet is missing: add it with the object of raw.things"],
+    }
+    packed = {"object.csv.gz": gzip.compress(expected), "expect.csv": expected}
+    lab.file("raw/things.sql", RAW_THINGS.replace("format: csv", "format: csv\n  compression: gzip"))
+    assert of_things(lab, tmp_path / "gzip", {"packed": packed}) == {"packed": []}
 
 
 def test_a_file_without_fixtures_is_named_in_a_sentence(tmp_path: Path) -> None:
