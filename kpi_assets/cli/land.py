@@ -106,11 +106,12 @@ def _say_outcomes(bucket: str, outcomes: Mapping[DatedFile, Outcome], files: int
         counts = Counter(outcomes[each] for each in by_day[day])
         say(f"{day}: {_counted(counts)} ({sum(each.size for each in by_day[day]):,} bytes)")
     if outcomes:
-        of = f", {days[0]} to {days[-1]}" if len(days) > 1 else ""
-        dates = f"{len(days)} load_date{'s' * (len(days) != 1)}{of}"
+        span = f", {days[0]} to {days[-1]}" if len(days) > 1 else ""
+        of = f"of {len(days)} load_date{'s' * (len(days) != 1)}{span}" if days else "for all load_dates"
+        objects = f"object{'s' * (len(outcomes) != 1)}"
         size = sum(each.size for each in outcomes)
         left = f"; {files - len(outcomes)} of {files} files were not landed" if len(outcomes) < files else ""
-        say(f"{_counted(Counter(outcomes.values()))} of {dates} in {bucket} ({size:,} bytes){left}.")
+        say(f"{_counted(Counter(outcomes.values()))} {objects} {of} in {bucket} ({size:,} bytes){left}.")
 
 
 def _counted(counts: Mapping[Outcome, int]) -> str:

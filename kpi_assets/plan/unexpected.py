@@ -27,12 +27,16 @@ class Unexpected:
 
 
 def find_unexpected(pipeline: Pipeline, store: Store, first: date, last: date) -> Iterator[Unexpected]:
-    """Yield what landed in a range without being due, by table. Raises LakeError."""
+    """Yield what landed in a range without being due, by table. Raises LakeError.
+
+    A reference object lands for no load_date, so none of its tables is named.
+    """
     found: dict[str, list[date]] = {}
-    tables = {table.relation.table: table for table in pipeline.object_tables}
+    dated = [table for table in pipeline.object_tables if not table.source.key.is_reference]
+    tables = {table.relation.table: table for table in dated}
     for year in range(first.year, last.year + 1) if pipeline.has_calendar else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
-        for day, objects in sorted(landed(store, pipeline.object_tables, start, end).items()):
+        for day, objects in sorted(landed(store, dated, start, end).items()):
             for name in objects:
                 if not pipeline.is_table_due(tables[name], day):
                     found.setdefault(name, []).append(day)

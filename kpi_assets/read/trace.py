@@ -305,7 +305,7 @@ class _Tracer:
         """Return the publishes of a source that are there, and a sentence for each reason why others are not."""
         wanted = {day: publish_id for days in inputs.values() for day, publish_id in days.items()}
         if not wanted:
-            return {}, ["it was not read when the rows above were built: its file did not name it then"]
+            return {}, ["none of its load_dates was read when the rows above were built"]
         between = publishes.current_between(self.connection, [source.relation], min(wanted), max(wanted))
         found = {day: of[source.relation] for day, of in between.items() if day in wanted}
         lost = find_lost(self.connection, source, [day for day, publish in found.items() if publish.rows])

@@ -196,7 +196,7 @@ def test_every_load_date_that_the_paths_name_is_landed_in_one_start(
     environment = {"KPI_SQL_DIR": str(stores)}
     said = kpi("land", "stores", "--from", files, code=1, **environment)
     assert said.out.splitlines() == [
-        "landed 56 of 28 load_dates, 2025-02-01 to 2025-02-28 in s3://kpi-stores (560 bytes).",
+        "landed 56 objects of 28 load_dates, 2025-02-01 to 2025-02-28 in s3://kpi-stores (560 bytes).",
         "not landed 1 file, since they belong to no source of the pipeline or have no load_date in their path: "
         f"{files}/notes/sales.csv",
         f"left out stores has no load_date 2024-12-31: its first is 2025-01-01 (start_date in {stores}/stores/"
@@ -212,7 +212,7 @@ def test_every_load_date_that_the_paths_name_is_landed_in_one_start(
     said = kpi("land", "stores", "--from", files, code=1, **environment)
     key = "s3://kpi-stores/north/load_date=2025-02-03/sales.csv"
     assert said.out.splitlines() == [
-        "unchanged 55 of 28 load_dates, 2025-02-01 to 2025-02-28 in s3://kpi-stores (550 bytes); "
+        "unchanged 55 objects of 28 load_dates, 2025-02-01 to 2025-02-28 in s3://kpi-stores (550 bytes); "
         "1 of 56 files were not landed."
     ]
     assert said.err == (
@@ -220,7 +220,7 @@ def test_every_load_date_that_the_paths_name_is_landed_in_one_start(
         "say --replace if it is a correction.\n"
     )
     said = kpi("land", "stores", "--from", files, "--replace", **environment)
-    assert said.out.startswith("replaced 1, unchanged 55 of 28 load_dates, ")
+    assert said.out.startswith("replaced 1, unchanged 55 objects of 28 load_dates, ")
 
 
 def test_few_load_dates_have_a_line_each(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
@@ -230,8 +230,16 @@ def test_few_load_dates_have_a_line_each(kpi: CliHarness, stores: Path, tmp_path
     assert said.out.splitlines() == [
         "2025-03-01: landed 2 (20 bytes)",
         "2025-03-02: landed 1 (10 bytes)",
-        "landed 3 of 2 load_dates, 2025-03-01 to 2025-03-02 in s3://kpi-stores (30 bytes).",
+        "landed 3 objects of 2 load_dates, 2025-03-01 to 2025-03-02 in s3://kpi-stores (30 bytes).",
     ]
+
+
+def test_a_reference_object_is_landed_for_all_load_dates(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
+    north = stores / "stores" / "raw" / "sales_north.sql"
+    north.write_text(north.read_text().replace("north/load_date={load_date}/sales.csv", "reference/shops.csv"))
+    lay(tmp_path / "files", sales_north=NORTH)
+    said = kpi("land", "stores", "--from", tmp_path / "files", KPI_SQL_DIR=str(stores))
+    assert said.out == "landed 1 object for all load_dates in s3://kpi-stores (10 bytes).\n"
 
 
 def test_what_is_not_clear_lands_nothing(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_the_commands_and_files_of_the_guide_make_the_kpi(tmp_path: Path) -> Non
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
             here = Path((tmp_path / "here").read_text().strip())
             said[" ".join(line.split()[:2])] = done.stdout
-    assert said["kpi land"].startswith("landed 35 of 35 load_dates, 2025-06-01 to 2025-07-10 in s3://kpi-shop ")
+    assert said["kpi land"].startswith("landed 35 objects of 35 load_dates, 2025-06-01 to 2025-07-10 in s3://kpi-shop ")
     assert said["kpi plan"].splitlines()[-1] == "35 published."
     assert re.search(r"raw\.sales of 2025-07-10: \d+ rows, by product_name", said["kpi trace"])
     assert "s3://kpi-shop/raw/sales/Sales 20250710.csv line " in said["kpi trace"]

@@ -17,11 +17,13 @@ from kpi_assets.assets.metadata import table_key
 from kpi_assets.model.names import Relation
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import LoadDateStatus
+from kpi_assets.plan.unexpected import find_unexpected
 from kpi_assets.settings import Settings
 from kpi_assets.sources.store import Store, client
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness, failed
 
 KEY = "reference/things.csv"
+THINGS = RAW_THINGS.replace("raw/things/load_date={load_date}/things.csv", KEY)
 HEADER = b"thing_id,name,weight\n"
 A, B, C = (HEADER + b"%d,thing,1.00\n" % number for number in (1, 2, 3))
 FIRST = date(2025, 3, 1)
@@ -50,7 +52,7 @@ def lab(lab: PipelineHarness, endpoint: str, monkeypatch: pytest.MonkeyPatch) ->
     lab.s3 = client(Settings(s3_endpoint_url=endpoint))
     lab.s3.create_bucket(Bucket=lab.bucket)
     lab.store = Store(lab.s3, lab.bucket)
-    lab.file("raw/things.sql", RAW_THINGS.replace("raw/things/load_date={load_date}/things.csv", KEY))
+    lab.file("raw/things.sql", THINGS)
     return lab
 
 
@@ -194,6 +196,12 @@ def test_it_does_not_make_a_load_date_landed_or_late(lab: PipelineHarness) -> No
     assert (status.state, status.landed, status.reason) == ("missing", 0, "None of its 1 object lies on S3.")
     lab.put(f"raw/others/{day(4)}.csv", A)
     assert plan(lab, 4, first=4)[0].state == "new"
+
+
+def test_it_has_not_landed_for_the_days_on_which_it_is_not_due(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", THINGS.replace("format: csv", "format: csv\n  every: monday"))
+    overwrite(lab, A, day(1))
+    assert list(find_unexpected(lab.prepared().pipeline, lab.store, day(1), day(10))) == []
 
 
 def test_a_replaced_object_is_read_again_beside_a_state_that_is_gone(lab: PipelineHarness) -> None:

@@ -125,6 +125,23 @@ def test_an_object_that_was_replaced_or_removed_is_named(sales: PipelineHarness)
         sales.s3.delete_object(Bucket=sales.bucket, Key=key)
 
 
+def test_a_window_without_a_load_date_of_a_table_is_said(sales: PipelineHarness) -> None:
+    prices = SALES.replace("raw/sales/load_date={load_date}/sales.csv", "raw/prices/{load_date}.csv")
+    sales.file("raw/prices.sql", prices.replace("format: csv", "format: csv, every: monday"))
+    joined = "from raw.sales as s left join raw.prices as p on p.shop = s.shop"
+    window = "and p.load_date between %(window_start)s and %(load_date)s"
+    header = BY_SHOP.partition("select ")[0].replace("grain: [shop]", "grain: [shop]\nlookback: {days: 2, rows: all}")
+    select = f"select s.shop, count(p.shop) as lines, sum(p.pieces) as pieces {joined} {window}"
+    sales.file("marts/by_shop.sql", f"{header}{select} where s.load_date = %(load_date)s group by s.shop\n")
+    build(sales, f"{HEADER}Mill,2025-03-01,2.00,1\n")
+    raw = {str(each.table.relation): each for each in traced(sales, "marts.by_shop", "Mill").sources}
+    assert (raw["raw.sales"].count, raw["raw.sales"].notes) == (1, [])
+    assert (raw["raw.prices"].count, raw["raw.prices"].notes) == (
+        0,
+        ["none of its load_dates was read when the rows above were built"],
+    )
+
+
 def test_what_was_published_again_or_by_an_earlier_file_is_said(sales: PipelineHarness) -> None:
     build(sales, f"{HEADER}Mill,2025-03-01,2.00,1\n")
     sales.put(
