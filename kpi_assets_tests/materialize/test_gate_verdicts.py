@@ -130,18 +130,18 @@ def test_a_build_with_bad_data_is_held_and_not_failed(things: PipelineHarness) -
         (
             SELECT.replace("    weight\n", "    (1 / (thing_id - 1))::numeric(6, 2) as weight\n"),
             WarehouseError,
-            "building marts.weighed failed (DivisionByZero: division by zero).",
+            ": building marts.weighed failed (DivisionByZero: division by zero).",
         ),
         (
             SELECT.replace("    weight\n", "    weight::numeric(7, 2) as weight\n"),
             DefinitionError,
-            "the column 'weight' is declared as numeric(6,2), but the SELECT returns numeric(7,2): "
+            ":7: the column 'weight' is declared as numeric(6,2), but the SELECT returns numeric(7,2): "
             "cast it (::numeric(6,2)) or correct the header.",
         ),
         (
             SELECT.replace("    weight\n", "    no_such_function(weight) as weight\n"),
             WarehouseError,
-            "building marts.weighed failed (UndefinedFunction: function no_such_function(numeric) does not exist",
+            ": building marts.weighed failed (UndefinedFunction: function no_such_function(numeric) does not exist",
         ),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_build_with_wrong_sql_is_failed_and_not_held(
     path = things.file("marts/weighed.sql", MART.replace(SELECT, body))
     with pytest.raises(error) as failure:
         things.build("marts.weighed")
-    assert str(failure.value).startswith(f"{path}: {said}")
+    assert str(failure.value).startswith(f"{path}{said}")
     assert statuses(things, "marts.weighed") == [("failed", str(failure.value))]
     assert things.rows("select count(*) from ops.data_quality_results where table_name = 'marts.weighed'") == [(0,)]
     assert things.rows("select to_regclass('marts.weighed')") == [(None,)]
