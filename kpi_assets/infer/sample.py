@@ -3,17 +3,14 @@
 Belongs here: which bytes are read. Not here: their text (encoding.py).
 """
 
-import gzip
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from kpi_assets.errors import UsageError
+from kpi_assets.sources.compression import start_of
+from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.signatures import identify
 
 START = 2 << 20  # bytes that are read from the beginning of a file, unpacked
@@ -51,9 +48,7 @@ def read_sample(path: Path) -> Sample:
             magic = file.read(4096)
             _refuse_others(path, magic)
             compression = next((name for sign, name in _PACKED if magic.startswith(sign)), "")
-            file.seek(0)
-            with _unpacked(path, file, compression) as plain:
-                start = plain.read(START + 1)
+            start = _start(path, file, size, compression)
             is_whole = len(start) <= START
             blocks = () if is_whole or compression else tuple(_blocks(file, size))
     except OSError as error:
@@ -80,33 +75,25 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield file.read(BLOCK)
 
 
-@contextmanager
-def _unpacked(path: Path, file: BinaryIO, compression: str) -> Iterator[Any]:
+@dataclass(frozen=True)
+class _LocalFile:
+    """An open file as bytes in any order, as the loader's unpacking reads them."""
+
+    file: BinaryIO
+    size: int
+
+    def head(self, size: int, start: int = 0) -> bytes:
+        """Return at most `size` bytes from `start` on."""
+        self.file.seek(start)
+        return self.file.read(size)
+
+
+def _start(path: Path, file: BinaryIO, size: int, compression: str) -> bytes:
+    """Return the start of a file, unpacked, and one byte more if there is more."""
+    content = _LocalFile(file, size)
+    if not compression:
+        return content.head(START + 1)
     try:
-        if compression == "gzip":
-            with gzip.open(file) as plain:
-                yield plain
-        elif compression == "zip":
-            with zipfile.ZipFile(file) as archive:
-                names = [each for each in archive.infolist() if not each.is_dir()]
-                if len(names) != 1:
-                    raise UsageError(f"{path} holds {len(names)} files: unpack it, and name the files of one table.")
-                with archive.open(names[0]) as plain:
-                    yield plain
-        elif compression == "zstd":
-            with _zstd(path, file) as plain:
-                yield plain
-        else:
-            yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise UsageError(f"{path} cannot be unpacked ({error}): fetch it again, or unpack it.") from None
-
-
-def _zstd(path: Path, file: BinaryIO) -> Any:
-    """Open with the standard library (from Python 3.14 on), or with one of the packages for it."""
-    for module, function in (("compression.zstd", "open"), ("backports.zstd", "open"), ("zstandard", "open")):
-        try:
-            return getattr(import_module(module), function)(file, "rb")
-        except ModuleNotFoundError:
-            continue
-    raise UsageError(f"{path} is a zstd file, and this Python reads none: install zstandard, or unpack the file.")
+        return start_of(content, compression, START + 1)
+    except UnreadableError as error:
+        raise UsageError(f"{path} cannot be unpacked: {error}.") from None

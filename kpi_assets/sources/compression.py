@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from kpi_assets.errors import UserError
+from kpi_assets.sources.any_order import AnyOrder, AsFile
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.local_copy import LocalCopy
 from kpi_assets.sources.object_bytes import ObjectBytes
@@ -58,7 +59,7 @@ class _Gzip:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
-def _zstd() -> Any:
+def zstd_module() -> Any:
     """Return the module that unpacks zstd: Python's own, since 3.14, or its backport."""
     try:
         zstd = import_module("compression.zstd")
@@ -73,12 +74,12 @@ def _zstd() -> Any:
     return zstd
 
 
-def start_of(content: ObjectBytes, kind: str, size: int) -> bytes:
+def start_of(content: AnyOrder, kind: str, size: int) -> bytes:
     """Return the first bytes of an object unpacked, at most `size`. Raises UnreadableError and LakeError."""
     problem = wrong_kind(content.head(4), kind)
     if problem:
         raise UnreadableError(problem)
-    pieces = _zip_pieces(_Ranges(content.head, content.size)) if kind == "zip" else _pieces(_heads(content), kind)
+    pieces = _zip_pieces(content) if kind == "zip" else _pieces(_heads(content), kind)
     found, given = [], 0
     for piece in pieces:
         found.append(piece)
@@ -88,7 +89,7 @@ def start_of(content: ObjectBytes, kind: str, size: int) -> bytes:
     return b"".join(found)[:size]
 
 
-def _heads(content: ObjectBytes) -> Iterator[bytes]:
+def _heads(content: AnyOrder) -> Iterator[bytes]:
     for start in range(0, content.size, _START):
         yield content.head(_START, start)
 
@@ -105,7 +106,7 @@ def unpack(content: ObjectBytes, kind: str, on_bytes: Callable[[int], None]) -> 
     # The directory of a zip file is at its end.
     packed = LocalCopy.of(read, name, lambda _size: on_bytes(read.done))
     try:
-        return LocalCopy.of(_zip_pieces(_Ranges(packed.head, packed.size)), name, lambda _size: on_bytes(read.done))
+        return LocalCopy.of(_zip_pieces(packed), name, lambda _size: on_bytes(read.done))
     finally:
         packed.close()
 
@@ -123,8 +124,8 @@ class _Unpacker:
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._make: Callable[[], _Decompressor] = _Gzip if kind == "gzip" else _zstd().ZstdDecompressor
-        self._failure: type[Exception] = zlib.error if kind == "gzip" else _zstd().ZstdError
+        self._make: Callable[[], _Decompressor] = _Gzip if kind == "gzip" else zstd_module().ZstdDecompressor
+        self._failure: type[Exception] = zlib.error if kind == "gzip" else zstd_module().ZstdError
         self._inner = self._make()
 
     def take(self, data: bytes) -> Iterator[bytes]:
@@ -153,36 +154,10 @@ class _Unpacker:
             raise UnreadableError(_CUT_OFF.format(kind=self._kind))
 
 
-class _Ranges(io.RawIOBase):
-    """A file whose bytes are fetched when they are read."""
-
-    def __init__(self, head: Callable[[int, int], bytes], size: int) -> None:
-        self._head, self._size, self._at = head, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._head(min(len(buffer), max(self._size - self._at, 0)), self._at) if self._at < self._size else b""
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
-def _zip_pieces(file: _Ranges) -> Iterator[bytes]:
+def _zip_pieces(content: AnyOrder) -> Iterator[bytes]:
     """Yield the bytes of the only file in a zip file."""
     try:
-        with zipfile.ZipFile(io.BufferedReader(file, _START)) as opened:
+        with zipfile.ZipFile(io.BufferedReader(AsFile(content), _START)) as opened:
             # macOS adds a folder with what only it understands.
             files = [
                 each for each in opened.infolist() if not each.is_dir() and not each.filename.startswith("__MACOSX/")

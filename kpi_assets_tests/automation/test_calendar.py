@@ -3,25 +3,23 @@
 What is not due holds up nothing: a run of a load_date ends well with what is due.
 """
 
-import logging
 import sys
-import time
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.instance_for_test import instance_for_test
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
-from dagster._daemon.backfill import execute_backfill_iteration
 
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.resources import OUTCOME
 from kpi_assets_tests.automation import foreign_assets
+from kpi_assets_tests.automation.backfills import run_backfill
 from kpi_assets_tests.automation.conftest import SensorHarness, definitions
 from kpi_assets_tests.automation.test_held_partitions_stay_out import INSTANCE
 from kpi_assets_tests.lookback import RECENT
@@ -199,29 +197,8 @@ def test_a_dagster_backfill_over_what_is_not_due_is_a_success(
         graph = workspace.create_request_context().asset_graph
         # The backfill of a table that looks back goes on to the load_dates whose window has one of these.
         keys = sorted({*graph.get_all_asset_keys()} - {*calendar.keys("marts.recent"), *OTHERS})
-        instance.add_backfill(
-            PartitionBackfill.from_asset_partitions(
-                backfill_id="days",
-                asset_graph=graph,
-                partition_names=[str(day) for day in DAYS],
-                asset_selection=keys,
-                backfill_timestamp=time.time(),
-                tags={},
-                dynamic_partitions_store=instance,
-                all_partitions=False,
-                title=None,
-                description=None,
-                run_config=None,
-            )
-        )
-        for _ in range(20):
-            errors = [error for error in execute_backfill_iteration(workspace, logging.getLogger("backfill")) if error]
-            assert errors == []
-            backfill = instance.get_backfill("days")
-            assert backfill is not None
-            if backfill.status != BulkActionStatus.REQUESTED:
-                break
-        assert backfill.status == BulkActionStatus.COMPLETED_SUCCESS
+        status = run_backfill(instance, workspace, "days", DAYS, keys)
+        assert status == BulkActionStatus.COMPLETED_SUCCESS
         runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "days"}))
         assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
         [labels] = calendar.keys("raw.labels")

@@ -5,23 +5,21 @@ back, of weekly and of unpartitioned assets. These follow materializations, of w
 Not here: what the sensor requests (test_lookback.py).
 """
 
-import logging
 import sys
-import time
 from datetime import date, timedelta
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.instance_for_test import instance_for_test
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
-from dagster._daemon.backfill import execute_backfill_iteration
 
 from kpi_assets.assets.resources import OUTCOME
 from kpi_assets_tests.automation import foreign_assets
+from kpi_assets_tests.automation.backfills import run_backfill
 from kpi_assets_tests.automation.conftest import SensorHarness, definitions_of
 from kpi_assets_tests.lookback import DOUBLED, RECENT, labels
 
@@ -62,29 +60,8 @@ def test_a_dagster_backfill_builds_nothing_from_a_held_load_date(
         create_test_daemon_workspace_context(target, instance) as workspace,
     ):
         graph = workspace.create_request_context().asset_graph
-        instance.add_backfill(
-            PartitionBackfill.from_asset_partitions(
-                backfill_id="leak",
-                asset_graph=graph,
-                partition_names=[str(day) for day in week[:4]],
-                asset_selection=sorted(graph.get_all_asset_keys()),
-                backfill_timestamp=time.time(),
-                tags={},
-                dynamic_partitions_store=instance,
-                all_partitions=False,
-                title=None,
-                description=None,
-                run_config=None,
-            )
-        )
-        for _ in range(20):
-            errors = [error for error in execute_backfill_iteration(workspace, logging.getLogger("backfill")) if error]
-            assert errors == []
-            backfill = instance.get_backfill("leak")
-            assert backfill is not None
-            if backfill.status != BulkActionStatus.REQUESTED:
-                break
-        assert backfill.status == BulkActionStatus.COMPLETED_FAILED, (
+        status = run_backfill(instance, workspace, "leak", week[:4], graph.get_all_asset_keys())
+        assert status == BulkActionStatus.COMPLETED_FAILED, (
             "the backfill ends, and says that not all partitions were built"
         )
         runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "leak"}))

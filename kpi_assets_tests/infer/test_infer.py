@@ -3,6 +3,7 @@
 import gzip
 import random
 import zipfile
+from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from kpi_assets.infer.proposal import propose
 from kpi_assets.infer.write import text_of
 from kpi_assets.model.header import Header, split
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.sources.compression import zstd_module
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 
 DAYS = [date(2025, 3, 1) + timedelta(days=day) for day in range(3)]
@@ -321,3 +323,20 @@ def test_the_command_writes_a_new_file_and_says_what_it_read(
         infer([sample], out)
     with pytest.raises(UsageError, match="is not the file of a table: name it as in sql"):
         infer([sample], tmp_path / "My Orders.sql")
+
+
+def macos_zip(body: bytes) -> bytes:
+    made = BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("__MACOSX/._a.csv", b"\0\1")
+        archive.writestr("a.csv", body)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "pack"), [("gzip", gzip.compress), ("zip", macos_zip), ("zstd", zstd_module().compress)]
+)
+def test_what_the_loader_unpacks_is_a_sample(tmp_path: Path, kind: str, pack: Callable[[bytes], bytes]) -> None:
+    header = header_of(inferred(tmp_path, pack(b"id,name\n1,anvil\n2,saw\n")))
+    assert header.source is not None
+    assert (header.source.compression, list(header.columns)) == (kind, ["id", "name"])

@@ -17,6 +17,7 @@ import pytest
 
 from kpi_assets.materialize import load
 from kpi_assets.materialize.context import BuildOutcome
+from kpi_assets.sources.compression import zstd_module
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, failed
 
 KEY = f"raw/sales/load_date={DAY}/sales"
@@ -140,8 +141,7 @@ def zipped(text: str) -> bytes:
 
 
 def zstd(text: str) -> bytes:
-    module = pytest.importorskip("backports.zstd")
-    compressed: bytes = module.compress(text.encode())
+    compressed: bytes = zstd_module().compress(text.encode())
     return compressed
 
 

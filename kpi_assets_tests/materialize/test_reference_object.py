@@ -3,14 +3,12 @@
 On the server of moto, in a bucket with versions and in one without. The server's clock is set by the test.
 """
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import boto3
 import pytest
 from moto.s3.models import s3_backends
-from moto.server import ThreadedMotoServer
 
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.metadata import table_key
@@ -34,22 +32,13 @@ def day(number: int) -> date:
     return FIRST + timedelta(days=number - 1)
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def lab(lab: PipelineHarness, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> PipelineHarness:
+def lab(lab: PipelineHarness, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> PipelineHarness:
     """A pipeline whose only source is a reference object, in a bucket of moto's."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "moto")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto")
-    lab.s3 = client(Settings(s3_endpoint_url=endpoint))
+    lab.s3 = client(Settings(s3_endpoint_url=moto_endpoint))
     lab.s3.create_bucket(Bucket=lab.bucket)
     lab.store = Store(lab.s3, lab.bucket)
     lab.file("raw/things.sql", THINGS)

@@ -10,7 +10,6 @@ from itertools import pairwise
 import boto3
 import pytest
 from awscrt import checksums as crt
-from moto.server import ThreadedMotoServer
 
 from kpi_assets.settings import Settings
 from kpi_assets.sources import store as store_module
@@ -235,21 +234,12 @@ def test_one_neighbor_whose_etag_is_no_md5_makes_etags_untrusted(broken: Faulty)
 # ---- checksums that the server of moto computes
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def moto(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Proxy]]:
+def moto(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Proxy]]:
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "moto")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto")
-    with faulty(endpoint) as proxy:
+    with faulty(moto_endpoint) as proxy:
         s3 = client(Settings(s3_endpoint_url=proxy.url))
         s3.create_bucket(Bucket="sums")
         yield Store(s3, "sums"), proxy

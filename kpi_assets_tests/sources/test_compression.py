@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from kpi_assets.sources import compression, local_copy
-from kpi_assets.sources.compression import start_of, unpack
+from kpi_assets.sources.compression import start_of, unpack, zstd_module
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.refusals import LakeError
@@ -17,7 +17,7 @@ from kpi_assets_tests.sources.conftest import put
 
 KEY = "raw/things/things.csv"
 TEXT = b"".join(b"%d,anvil number %d\n" % (number, number % 7) for number in range(60_000))
-zstd = pytest.importorskip("backports.zstd")
+zstd = zstd_module()
 
 
 def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
