@@ -19,7 +19,7 @@ from kpi_assets.docs.pages import PAGES, differences, write
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.header import Checks, Header
-from kpi_assets.model.pipeline import PipelineConfig
+from kpi_assets.model.pipeline_config import PipelineConfig
 from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.plan.status import STATES

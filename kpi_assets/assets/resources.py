@@ -21,7 +21,8 @@ from kpi_assets.ledger.locks import run_lock
 from kpi_assets.materialize.context import BuildContext, Progress
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.retry import wait_for_lock
-from kpi_assets.model.pipeline import Pipeline, parse_date
+from kpi_assets.model.calendar import parse_date
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.plan.collect import collect
 from kpi_assets.sources.store import client, open_store

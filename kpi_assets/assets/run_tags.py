@@ -8,7 +8,8 @@ from datetime import date, datetime, timezone
 
 from kpi_assets.dagster_internals import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 from kpi_assets.errors import UsageError
-from kpi_assets.model.pipeline import Pipeline, parse_date
+from kpi_assets.model.calendar import parse_date
+from kpi_assets.model.pipeline import Pipeline
 
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

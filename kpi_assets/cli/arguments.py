@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kpi_assets.errors import UserError
-from kpi_assets.model.pipeline import parse_date
+from kpi_assets.model.calendar import parse_date
 from kpi_assets.model.tree import pipeline_names
 from kpi_assets.settings import settings
 

@@ -12,7 +12,7 @@ from kpi_assets.cli.arguments import date_option
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.names import name_problem
-from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_DATABASES
+from kpi_assets.model.pipeline_config import PIPELINE_FILE, TAKEN_DATABASES
 
 PROJECT = Path(templates.__file__).with_name("project")
 NEXT = (

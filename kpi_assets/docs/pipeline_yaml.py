@@ -2,7 +2,7 @@
 
 from kpi_assets.docs.markdown import code, page_of
 from kpi_assets.docs.words import Words
-from kpi_assets.model.pipeline import PipelineConfig
+from kpi_assets.model.pipeline_config import PipelineConfig
 
 _INTRO = """
 A pipeline is a folder below `sql/` that holds the file `pipeline.yaml`. The name of the folder is the name of the

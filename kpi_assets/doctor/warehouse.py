@@ -13,7 +13,8 @@ from kpi_assets.doctor.content import content
 from kpi_assets.doctor.finding import Finding, advice, broken, clock, errors_as_findings, ok
 from kpi_assets.ledger import locks, schema
 from kpi_assets.materialize.drop import published_tables
-from kpi_assets.model.pipeline import TAKEN_DATABASES, Pipeline
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.pipeline_config import TAKEN_DATABASES
 from kpi_assets.monitoring import freshness
 from kpi_assets.warehouse import pooler, provision
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database

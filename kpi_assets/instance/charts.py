@@ -18,8 +18,9 @@ from kpi_assets.drawing import left_out, message_svg, small_svg
 from kpi_assets.errors import UserError
 from kpi_assets.instance.guard import ASGIApp, Headers, Receive, Scope, Send
 from kpi_assets.ledger import publishes
+from kpi_assets.model.calendar import parse_date
 from kpi_assets.model.names import IDENTIFIER, Relation
-from kpi_assets.model.pipeline import Pipeline, Table, parse_date
+from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.connection import connect

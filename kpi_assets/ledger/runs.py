@@ -14,7 +14,7 @@ from psycopg import Connection
 from kpi_assets.ledger import incidents, locks
 from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Layer
+from kpi_assets.model.pipeline_config import Layer
 
 Status = Literal["running", "success", "held", "failed", "missing"]
 

@@ -16,7 +16,8 @@ from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import Header, cut
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
-from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_DATABASES, PipelineConfig, Table
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.pipeline_config import PIPELINE_FILE, TAKEN_DATABASES, PipelineConfig
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
 

@@ -15,7 +15,8 @@ from kpi_assets.model.folder import Folder
 from kpi_assets.model.key_overlap import Shared, shared_object
 from kpi_assets.model.lookback import Key
 from kpi_assets.model.names import OBJECTS, Relation
-from kpi_assets.model.pipeline import PIPELINE_FILE, TAKEN_JOBS, Pipeline, Table
+from kpi_assets.model.pipeline import TAKEN_JOBS, Pipeline, Table
+from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.replay import check_replay
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import ModelError, Problems

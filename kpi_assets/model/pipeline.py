@@ -1,50 +1,33 @@
 """Pipelines: a folder below sql/ with its tables, in the order in which they can be built.
 
-Belongs here: the content of pipeline.yaml, and facts about a table and its inputs: versions, lineage, windows.
-Not here: the content of one file (header.py, query.py, checks/), and reading the tree (tree.py, folder.py,
-neighbors.py).
+Belongs here: facts about a table and its inputs: versions, lineage, windows, and when it is due. Not here: the words of
+pipeline.yaml (pipeline_config.py), the content of one file (header.py, query.py, checks/), and reading the tree
+(tree.py, folder.py, neighbors.py).
 """
 
 import keyword
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
-
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from typing import NamedTuple
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model import versions
-from kpi_assets.model.automation import Automation
-from kpi_assets.model.calendar import EVERY_DAY, Calendar, CalendarWords, described, named
-from kpi_assets.model.calendar import parse_date as parse_date  # noqa: PLC0414  many import it from here
+from kpi_assets.model.calendar import EVERY_DAY, Calendar, described, named
 from kpi_assets.model.checks.base import TableCheck
-from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.dialect import Dialect, dialect_of
-from kpi_assets.model.field_types import Sentence
 from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
 from kpi_assets.model.header import Header
 from kpi_assets.model.kinds import StorageKind
-from kpi_assets.model.names import LOW_VOLUME, OBJECTS, Identifier, Relation
+from kpi_assets.model.names import LOW_VOLUME, OBJECTS, Relation
+from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
 from kpi_assets.model.query import Query
-from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.source import Source
-from kpi_assets.model.strict_yaml import Strict
 
-Layer = Literal["raw", "staging", "marts"]
-PIPELINE_FILE = "pipeline.yaml"
-# Databases of the server itself, of managed servers, and of the Dagster instance.
-TAKEN_DATABASES = (
-    *("postgres", "template0", "template1", "dagster"),
-    *("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"),
-)
-# Schemas that no pipeline may have. The asset `s3/<table>` is the object of a raw table.
-RESERVED = ("ops", "builds", "public", "information_schema", OBJECTS)
 TAKEN_JOBS = (
     "pipeline",
     "kpis",
@@ -59,92 +42,6 @@ _NO_JOBS = frozenset(
         *("int", "str", "float", "bool", "input", "output", "type"),
     ]
 )
-
-
-def _is_bucket(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
-        raise ValueError(f"{shown(value)} is not a bucket name: write 3 to 63 lower case letters, digits, - and .")
-    return value
-
-
-Bucket = Annotated[str, AfterValidator(_is_bucket)]
-
-
-class Defaults(Strict):
-    """Words of `checks` for the files of a pipeline that do not contain them."""
-
-    min_rows: MinRowsSpec | None = Field(
-        default=None, description="The fewest rows of a build.", examples=["min_rows: {of_usual: 0.4}"]
-    )
-
-
-class PipelineConfig(Strict):
-    """pipeline.yaml: settings for all tables of a pipeline."""
-
-    description: Sentence = Field(
-        description="What the pipeline delivers.", examples=["description: Visits of the web site."]
-    )
-    bucket: Bucket = Field(
-        description="The bucket of the objects, unless `KPI_S3_BUCKET` or `KPI_S3_BUCKETS__PIPELINE` names another.",
-        examples=["bucket: kpi-visits"],
-    )
-    start_date: date = Field(description="The first load_date.", examples=["start_date: 2025-01-01"])
-    layers: dict[Identifier, Layer] = Field(
-        min_length=1,
-        description="The schemas of the pipeline, each with its layer. The folders of the pipeline are its schemas.",
-        examples=["layers: {raw: raw, stg: staging, marts: marts}"],
-    )
-    readers: list[Identifier] = Field(
-        default=[],
-        description="The schemas that the role `kpi_reader` reads, besides `ops`.",
-        examples=["readers: [marts]"],
-    )
-    calendar: CalendarWords = Field(
-        default=CalendarWords(),
-        description="Which days are load_dates, from `start_date` on. On the other days nothing is due: they are "
-        "neither missing nor late, and Dagster has no partition for them. Without this word, every day is a load_date.",
-        examples=["calendar: {every: weekday, except: calendars/holidays.txt}"],
-    )
-    automation: Automation = Field(
-        default=Automation(),
-        description="What starts runs by itself, and when.",
-        examples=["automation: {start: sensor}"],
-    )
-    defaults: Defaults = Field(
-        default=Defaults(),
-        description="Words of `checks` for the files of the pipeline that do not contain them.",
-        examples=["defaults: {min_rows: {of_usual: 0.4}}"],
-    )
-    retention: dict[Identifier, Annotated[int, Field(ge=1, le=36_500)]] = Field(
-        default={},
-        description="Schemas of raw and staging, each with the number of days for which its load_dates are kept. "
-        "Without this word everything is kept. S3 keeps every object, so a replay gives the rows again.",
-        examples=["retention: {raw: 400, stg: 400}"],
-    )
-
-    @field_validator("start_date", mode="before")
-    @classmethod
-    def _is_a_date(cls, value: object) -> date:
-        return parse_date(str(value))
-
-    @model_validator(mode="after")
-    def _schemas_are_its_own(self) -> "PipelineConfig":
-        refuse([*self._taken_schemas(), *self._unknown_schemas()])
-        return self
-
-    def _taken_schemas(self) -> Iterator[tuple[Loc, str]]:
-        for schema in self.layers:
-            if schema in RESERVED or schema.startswith("pg_"):
-                yield ("layers", schema), "this schema is taken: give it another name"
-
-    def _unknown_schemas(self) -> Iterator[tuple[Loc, str]]:
-        for number, schema in enumerate(self.readers):
-            if schema not in self.layers:
-                yield ("readers", number), f"{schema!r} is none of the layers ({', '.join(self.layers)})"
-        for schema in self.retention:
-            if self.layers.get(schema, "marts") == "marts":
-                others = ", ".join(name for name, layer in self.layers.items() if layer != "marts")
-                yield ("retention", schema), f"only raw and staging are dropped ({others}): marts stay"
 
 
 class Origin(NamedTuple):

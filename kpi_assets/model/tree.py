@@ -20,7 +20,8 @@ from kpi_assets.model.neighbors import (
     check_sources,
     in_build_order,
 )
-from kpi_assets.model.pipeline import PIPELINE_FILE, Pipeline, PipelineConfig
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.pipeline_config import PIPELINE_FILE, PipelineConfig
 from kpi_assets.model.strict_yaml import ModelError, Problems, together
 
 

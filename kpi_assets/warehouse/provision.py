@@ -21,7 +21,7 @@ from psycopg import Connection, sql
 from pydantic import SecretStr
 
 from kpi_assets.model.kinds import STORAGES
-from kpi_assets.model.pipeline import Layer
+from kpi_assets.model.pipeline_config import Layer
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
 
 BUILDS = "builds"  # the schema of all candidates, also of those that are published as partitions
