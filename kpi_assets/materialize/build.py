@@ -17,7 +17,7 @@ from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
-from kpi_assets.materialize.context import BuildContext, BuildOutcome, Stopwatch, run_log_message
+from kpi_assets.materialize.context import SHOWN, BuildContext, BuildOutcome, Stopwatch, run_log_message
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.hold import hold
 from kpi_assets.materialize.inputs import Inputs, resolve_inputs
@@ -99,6 +99,8 @@ class Build:
             inputs={relation: each.publish_id for relation, each in inputs.of_load_date.items()},
             window=inputs.window,
             results=audited.audit.results,
+            set_aside=audited.filled.set_aside,
+            bad_records=audited.filled.quarantined[:SHOWN],
             warnings=warnings,
             preview=first_rows,
             chart=chart,
@@ -127,7 +129,7 @@ class Build:
 
     def _fill(self, inputs: Inputs) -> FillResult:
         if self._table.has_object:
-            return load_object(self._context, self._connection, self._candidate, self._watch)
+            return load_object(self._context, self._connection, self._candidate, inputs.decisions, self._watch)
         return transform(self._context, self._connection, self._candidate, inputs, self._watch)
 
     def _sample(self) -> tuple[list[dict[str, str | None]], ChartRows]:

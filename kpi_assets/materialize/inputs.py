@@ -17,6 +17,7 @@ from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import block_publishes
+from kpi_assets.model.decision import Decision
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
@@ -26,13 +27,17 @@ from kpi_assets.warehouse.content import find_lost
 
 @dataclass(frozen=True)
 class Inputs:
-    """The publishes that a build of a table and load_date reads; `earlier` is empty unless the table has `lookback`."""
+    """The publishes that a build of a table and load_date reads; `earlier` is empty unless the table has `lookback`.
+
+    `decisions` are those on its rows that were set aside, in the order in which they were made.
+    """
 
     table: Table
     load_date: date
     of_load_date: Mapping[Relation, Publish]
     earlier: tuple[Publish, ...] = ()
     window: Window | None = None
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def all(self) -> list[Publish]:

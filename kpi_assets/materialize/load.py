@@ -22,6 +22,7 @@ from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamErro
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.parallel import write_slices
 from kpi_assets.materialize.verify_object import NAMED, asset_name
+from kpi_assets.model.decision import Decision
 from kpi_assets.model.manifest import NO_OBJECT, Manifest
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.slices import KEY_TYPES, slices_at
@@ -77,6 +78,7 @@ class _Task:
     candidate: Candidate
     objects: Sequence[OpenObject]
     manifest: Manifest  # of all objects
+    decisions: Sequence[Decision]
     watch: Stopwatch
 
     @property
@@ -108,9 +110,15 @@ class _Task:
 
 
 def load_object(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    decisions: Sequence[Decision],
+    watch: Stopwatch,
 ) -> FillResult:
     """Fill the candidate from its S3 object; without rows if the object is optional and not there.
+
+    `decisions` are on records that cannot be read.
 
     Raises UpstreamError if the object has not been verified.
     """
@@ -125,7 +133,7 @@ def load_object(
         )
     with ExitStack() as stack:
         objects: list[OpenObject] = []
-        task = _Task(context, connection, candidate, objects, manifest, watch)
+        task = _Task(context, connection, candidate, objects, manifest, decisions, watch)
         try:
             for each in manifest.objects:
                 objects.append(stack.enter_context(format_of(table).open(context.store, each, table, load_date)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.ledger import publishes, results
+from kpi_assets.ledger import publishes, quarantine, results
 from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
@@ -123,6 +123,7 @@ def _audit_published(
     facts = AuditFacts(
         publish.load_date,
         source_rows={relation: each.rows for relation, each in published.items()},
+        set_aside=quarantine.restore_rows(connection, publish.build_id, table.types) if table.rules else None,
         is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=publish.manifest_hash == NO_OBJECT,
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),

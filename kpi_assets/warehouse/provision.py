@@ -33,7 +33,7 @@ ROLES = (*MAKERS, READER, REVIEWER)
 FOR_READERS: Mapping[str, Collection[str]] = {
     "alert_deliveries": ("last_error",),
     "alerts": ("details",),
-    "bad_rows": ("record", "value", "reason", "key"),
+    "bad_rows": ("record", "value", "reason", "key", "corrected"),
     "data_quality_results": ("samples", "message"),
     "holds": (),
     "manifest_parts": (),
@@ -42,7 +42,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "pipeline_runs": ("error_message",),
     "published": (),
     "publishes": (),
-    "quarantine": ("record", "value", "reason", "key"),
+    "quarantine": ("record", "value", "reason", "key", "corrected"),
     "requests": (),
 }
 # Errors of one of two sessions that change the same role at the same time; it must try again.

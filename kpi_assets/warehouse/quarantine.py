@@ -18,29 +18,9 @@ from kpi_assets.model import excerpt
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.written import Form, RefusedError
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.input_errors import input_error
 
 MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text, if there are; all are counted
-INPUT_FUNCTIONS_SINCE = 160000  # the first server version with pg_input_error_info()
-
-# For older servers: the same result, but each value costs a subtransaction. A cast cuts a text to its length without a
-# word, which the type's input function refuses to do.
-_INPUT_ERROR = """
-create or replace function pg_temp.input_error(value text, type text) returns text language plpgsql as $$
-begin
-    if type ~ '^character.*[0-9]' then
-        execute pg_catalog.format(
-            'select pg_catalog.%s(%L::cstring, 0::oid, %s)',
-            case when type like '% varying%' then 'varcharin' else 'bpcharin' end,
-            value, substring(type from '[0-9]+')::integer + 4
-        );
-    else
-        execute pg_catalog.format('select %L::%s', value, type);
-    end if;
-    return null;
-exception when data_exception then
-    return sqlerrm;
-end $$
-"""
 
 
 @dataclass(frozen=True)
@@ -68,11 +48,6 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
         ).format(sql.SQL(", ").join(sql.SQL("{} text").format(slot) for slot in slots))
     )
     _load(connection, records, [each.form for each in table.dialect.fields], len(types))
-    if connection.info.server_version >= INPUT_FUNCTIONS_SINCE:
-        error = sql.SQL("(pg_input_error_info({value}, {type})).message")
-    else:
-        connection.execute(_INPUT_ERROR)
-        error = sql.SQL("pg_temp.input_error({value}, {type})")
     typed = [(name, slot, type_) for (name, type_), slot in zip(types.items(), slots, strict=True)]
     checked: list[sql.Composable] = [
         sql.SQL("({}, coalesce(t.written ->> {}, {}), case when t.refused = {} then t.problem else {} end)").format(
@@ -80,7 +55,7 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
             sql.Literal(str(number)),
             slot,
             sql.Literal(number),
-            error.format(value=slot, type=sql.Literal(type_)),
+            input_error(connection, slot, sql.Literal(type_)),
         )
         for number, (name, slot, type_) in enumerate(typed)
         if type_ != "text"

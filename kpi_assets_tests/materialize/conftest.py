@@ -2,6 +2,7 @@
 
 import pytest
 
+from kpi_assets_tests.materialize.orders_pipeline import PRODUCTS, RAW
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
 
@@ -11,4 +12,12 @@ def things(lab: PipelineHarness) -> PipelineHarness:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)
     lab.build("raw.things")
+    return lab
+
+
+@pytest.fixture
+def orders(lab: PipelineHarness) -> PipelineHarness:
+    """A pipeline with raw orders and products; `declare` writes the table with rules (orders_pipeline.py)."""
+    lab.file("raw/orders.sql", RAW)
+    lab.file("raw/products.sql", PRODUCTS)
     return lab
