@@ -24,7 +24,7 @@ from kpi_assets.materialize.parallel import write_slices
 from kpi_assets.materialize.verify_object import NAMED, asset_name
 from kpi_assets.model.decision import Decision
 from kpi_assets.model.manifest import NO_OBJECT, Manifest
-from kpi_assets.model.records import BadRecord, Record
+from kpi_assets.model.records import BadRecord, Record, unused_text
 from kpi_assets.model.slices import KEY_TYPES, slices_at
 from kpi_assets.sources.deliveries import is_there
 from kpi_assets.sources.formats import format_of
@@ -38,6 +38,7 @@ from kpi_assets.sources.formats.base import (
 )
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.decided_records import DecidedRecords
 from kpi_assets.warehouse.quarantine import count_loaded, load_readable
 
 
@@ -106,7 +107,8 @@ class _Task:
 
     def result_of_copy(self, records: int, *, grain_is_proven: bool) -> FillResult:
         """Return the result of COPYs that loaded every record."""
-        return FillResult(Counts(records, records, 0), self.manifest.hash, [], grain_is_proven)
+        filled = FillResult(Counts(records, records, 0), self.manifest.hash, [], grain_is_proven)
+        return replace(filled, decided=unused_text(len(self.decisions)))
 
 
 def load_object(
@@ -323,23 +325,26 @@ def _load_by_record(task: _Task) -> FillResult:
     context, connection, candidate = task.context, task.connection, task.candidate
     has_modes = any(each.copy_modes for each in task.objects)
     task.report("separating unreadable records" if has_modes else "reading record by record", 0)
-    counts = [0] * len(task.objects)
+    counts, decided = [0] * len(task.objects), DecidedRecords(task.decisions)
 
     def count_records() -> Iterator[Record]:
         for number, opened in enumerate(task.objects):
             with _naming(opened):
                 for record in opened.records():
                     counts[number] += 1
-                    yield replace(
+                    placed = replace(
                         record,
                         line=_place(number, record.line),
                         position=counts[number],
                         object_key=opened.manifest.key,
                     )
+                    yield placed
+                    if decided.decisions and (other := decided.find(placed, record.line, opened.read_again)):
+                        yield other
 
     with connection.transaction():
         _create(connection, candidate)
-        result = load_readable(connection, candidate, count_records())
+        result = load_readable(connection, candidate, count_records(), decided)
         has_lost = len(task.objects) > 1 and result.loaded + result.bad != sum(counts)
         lost = _lost_records(task, counts) if has_lost else ""
         task.watch.lap("quarantine")
@@ -349,7 +354,7 @@ def _load_by_record(task: _Task) -> FillResult:
         task.record_sum()
     samples = [_in_its_object(task, bad) for bad in result.samples]
     filled = FillResult(Counts(sum(counts), result.loaded, result.bad), task.manifest.hash, samples, proven)
-    return replace(filled, lost=lost)
+    return replace(filled, lost=lost, discarded=result.discarded, decided=result.decided)
 
 
 def _lost_records(task: _Task, counts: Sequence[int]) -> str:

@@ -18,9 +18,16 @@ from kpi_assets.model import excerpt
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.written import Form, RefusedError
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.decided_records import DecidedRecords
 from kpi_assets.warehouse.input_errors import input_error
 
 MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text, if there are; all are counted
+
+NOTHING_DECIDED = DecidedRecords(())
+# A record whose line is negative takes the place of a bad one (decided_records.py).
+_LOADED = sql.SQL(
+    "where line not in (select line from bad_records) and (line > 0 or -line in (select line from bad_records))"
+)
 
 
 @dataclass(frozen=True)
@@ -29,13 +36,21 @@ class Result:
 
     loaded: int
     bad: int
-    samples: list[BadRecord]
+    samples: list[BadRecord]  # also those that were corrected, which are not counted as bad
+    discarded: int = 0
+    decided: str = ""  # what decisions did, for people
 
 
-def load_readable(connection: Connection[Any], candidate: Candidate, records: Iterable[Record]) -> Result:
+def load_readable(
+    connection: Connection[Any],
+    candidate: Candidate,
+    records: Iterable[Record],
+    decided: DecidedRecords = NOTHING_DECIDED,
+) -> Result:
     """Fill the candidate with the readable records, in the caller's transaction; return the bad ones.
 
-    Of more bad records than may be published, the first MIN_SAMPLES are returned.
+    `decided` has found the decisions on the records by the time that all are read. Of more bad records than may be
+    published, the first MIN_SAMPLES are returned.
     """
     table = candidate.table
     types = {name: type_ for name, type_ in table.types.items() if name not in table.source.origin_columns}
@@ -74,7 +89,7 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
         )
     )
     loaded = connection.execute(
-        sql.SQL("insert into {} ({}) select {} from records where line not in (select line from bad_records)").format(
+        sql.SQL("insert into {} ({}) select {} from records {}").format(
             candidate.name,
             sql.SQL(", ").join(sql.Identifier(name) for name in [*types, *origins]),
             sql.SQL(", ").join(
@@ -83,23 +98,25 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
                     *(sql.Identifier(origin) for origin in origins.values()),
                 ]
             ),
+            _LOADED,
         )
     ).rowcount
-    counted = connection.execute("select count(*) from pg_temp.bad_records").fetchone()
+    counted = connection.execute("select count(*) from pg_temp.bad_records where line > 0").fetchone()
     bad, budget = int(counted[0]) if counted else 0, table.header.quarantine
     kept = budget.most(loaded + bad) if budget else 0
     with connection.cursor(row_factory=class_row(BadRecord)) as cursor:
         samples = cursor.execute(
             'select line, record, column_name as "column", value, reason from pg_temp.bad_records '
-            "order by line limit %s",
-            [max(kept, MIN_SAMPLES)],
+            "where line > 0 order by line limit %s",
+            [max(kept, MIN_SAMPLES) + len(decided.decisions)],
         ).fetchall()
-    return Result(loaded, bad, samples)
+    settled = decided.settle(connection, samples)
+    return Result(loaded, bad - settled.corrected, settled.samples, settled.discarded, settled.text)
 
 
 def count_loaded(connection: Connection[Any], span: int) -> dict[int, int]:
     """Return how many records load_readable was given for every `span` numbers of lines, in the same transaction."""
-    return dict(connection.execute("select line / %s, count(*) from pg_temp.records group by 1", [span]).fetchall())
+    return dict(connection.execute("select line / %s, count(*) from pg_temp.records where line > 0 group by 1", [span]))
 
 
 def _load(connection: Connection[Any], records: Iterable[Record], forms: Sequence[Form], width: int) -> None:

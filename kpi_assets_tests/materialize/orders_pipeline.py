@@ -1,8 +1,11 @@
 """A small pipeline whose orders are set aside by rules that a test gives."""
 
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from kpi_assets.materialize.context import BuildOutcome
+from kpi_assets.model.decision import Decision, Kind
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 
 RAW = """\
@@ -125,3 +128,11 @@ def sliced(lab: PipelineHarness, rules: str) -> tuple[BuildOutcome, BuildOutcome
     lab.build("raw.products")
     whole = lab.build("marts.lines")
     return whole, lab.build("marts.lines", **SLICED)
+
+
+def a_decision(
+    kind: Kind, key: Mapping[str, Any], was: Mapping[str, Any], number: int, put: Mapping[str, Any]
+) -> Decision:
+    """Return a decision on line `number` of an object."""
+    at = datetime(2025, 3, 2, tzinfo=timezone.utc)
+    return Decision(kind, key, was, put, "It is so.", "ana", at, f"decisions/0001.jsonl:{number}")

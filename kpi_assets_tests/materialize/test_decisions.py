@@ -1,17 +1,15 @@
 """Decisions on rows that were set aside are applied in a build, and a recheck counts what they did."""
 
-from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
-from kpi_assets.materialize import build as building
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.decision import Decision, Kind
 from kpi_assets_tests.materialize.orders_pipeline import (
     HERE,
     PARTS,
+    a_decision,
     built,
     declare,
     message,
@@ -23,17 +21,7 @@ from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, failed
 def decision(
     kind: Kind, key: dict[str, Any], was: dict[str, Any] | None = None, number: int = 1, **put: Any
 ) -> Decision:
-    at = datetime(2025, 3, 2, tzinfo=timezone.utc)
-    return Decision(kind, key, was or {}, put, "It is so.", "ana", at, f"decisions/0001.jsonl:{number}")
-
-
-@pytest.fixture
-def decided(monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
-    """Decisions that each build gets as inputs."""
-    found: list[Decision] = []
-    resolve = building.resolve_inputs
-    monkeypatch.setattr(building, "resolve_inputs", lambda *given: replace(resolve(*given), decisions=tuple(found)))
-    return found
+    return a_decision(kind, key, was or {}, number, put)
 
 
 DECISIONS = "select key, state, reason, decision, corrected from ops.quarantine order by id"
