@@ -56,20 +56,26 @@ def take_out(connection: Connection[Any], candidate: Candidate, facts: AuditFact
     """
     _create_judged(connection, sql.SQL("select ctid as {}, * from {}").format(sql.Identifier(_ROW), candidate.name))
     broken = _broken(connection, candidate.table, facts, across=sql.SQL("pg_temp.judged"), plain=candidate.name)
-    statement = sql.SQL(
-        "with broken as ({broken}), gone as (delete from {candidate} as t using broken as b where t.ctid = b.{row} "
-        'returning {of_row}, b.rules) insert into {aside} ({columns}, "RULES", "STATE") '
-        "select {columns}, rules, 'waiting' from gone"
-    ).format(
-        broken=broken,
-        candidate=candidate.name,
-        row=sql.Identifier(_ROW),
-        of_row=_columns(candidate.table, "t"),
-        aside=identifier(candidate.aside),
-        columns=_columns(candidate.table),
-    )
-    connection.execute(statement, facts.parameters)
+    # A statement of its own, because Postgres reads nothing in parallel for a statement that deletes.
+    count = connection.execute(
+        sql.SQL("create temporary table broken on commit drop as {}").format(broken), facts.parameters
+    ).rowcount
     connection.execute("drop view pg_temp.judged")
+    if count:
+        connection.execute("analyze pg_temp.broken")  # so that few rows are found by their place, without a scan
+        connection.execute(
+            sql.SQL(
+                "with gone as (delete from {candidate} as t using pg_temp.broken as b where t.ctid = b.{row} "
+                'returning {of_row}, b.rules) insert into {aside} ({columns}, "RULES", "STATE") '
+                "select {columns}, rules, 'waiting' from gone"
+            ).format(
+                candidate=candidate.name,
+                row=sql.Identifier(_ROW),
+                of_row=_columns(candidate.table, "t"),
+                aside=identifier(candidate.aside),
+                columns=_columns(candidate.table),
+            )
+        )
 
 
 def apply(connection: Connection[Any], candidate: Candidate, facts: AuditFacts, decisions: Sequence[Decision]) -> int:
