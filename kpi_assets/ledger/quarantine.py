@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from psycopg import Connection, sql
+from psycopg.rows import dict_row
 
 from kpi_assets.model.excerpt import RECORD, cut, sql_cut, sql_cut_values
 from kpi_assets.model.records import BadRecord, SetAside
@@ -82,7 +83,22 @@ def _row(of: str, columns: Sequence[str]) -> sql.Composable:
     return sql.SQL(f"(case when length({row}::text) <= {RECORD} then {row}::text else {short} end)")
 
 
-def restore_rows(connection: Connection[Any], build_id: int, types: Mapping[str, str]) -> SetAside:
+def first_of(
+    connection: Connection[Any], *, table: str, load_date: date, build_id: int, most: int
+) -> list[dict[str, Any]]:
+    """Return the first records or rows that a build set aside, those that wait first."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "select state, coalesce(key::text, 'line ' || line) as which, column_name as column, value, reason, "
+            f"decision, record from ops.quarantine where {_OF_BUILD} "
+            "order by (state <> 'waiting'), id limit %(most)s",
+            {"table": table, "load_date": load_date, "build_id": build_id, "most": most},
+        ).fetchall()
+
+
+def restore_rows(
+    connection: Connection[Any], *, table: str, load_date: date, build_id: int, types: Mapping[str, str]
+) -> SetAside:
     """Create pg_temp.aside with the rows that rules set aside in a published build, as warehouse/set_aside.py has them.
 
     Return how many they are, by what became of them.
@@ -90,16 +106,19 @@ def restore_rows(connection: Connection[Any], build_id: int, types: Mapping[str,
     columns = sql.SQL(", ").join(
         sql.SQL("{} ").format(sql.Identifier(name)) + sql.SQL(type_) for name, type_ in types.items()
     )
+    of_build = sql.SQL("q.table_name = {} and q.load_date = {} and q.build_id = {} and q.rules is not null").format(
+        *map(sql.Literal, (table, load_date, build_id))
+    )
     connection.execute(
         sql.SQL(
             'create temporary table aside as select r.*, q.state as "STATE", null::bigint as "CORRECTS" '
             "from ops.quarantine as q cross join lateral json_to_record(q.record::json) as r ({columns}) "
-            "where q.build_id = {build} and q.rules is not null union all select r.*, null, q.id "
+            "where {of_build} union all select r.*, null, q.id "
             "from ops.quarantine as q cross join lateral json_to_record(q.corrected::json) as r ({columns}) "
-            "where q.build_id = {build} and q.rules is not null and q.corrected is not null"
-        ).format(columns=columns, build=sql.Literal(build_id))
+            "where {of_build} and q.corrected is not null"
+        ).format(columns=columns, of_build=of_build)
     )
     rows = connection.execute(
-        "select state, count(*) from ops.quarantine where build_id = %s and rules is not null group by 1", [build_id]
+        sql.SQL("select state, count(*) from ops.quarantine as q where {} group by 1").format(of_build)
     )
     return SetAside(**dict(rows.fetchall()))

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import runs
+from kpi_assets.ledger import quarantine, runs
 from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
@@ -100,7 +100,7 @@ class Build:
             window=inputs.window,
             results=audited.audit.results,
             set_aside=audited.filled.set_aside,
-            bad_records=audited.filled.quarantined[:SHOWN],
+            bad_rows=self._first_bad_rows(),
             warnings=warnings,
             preview=first_rows,
             chart=chart,
@@ -138,6 +138,13 @@ class Build:
         kpi = self._table.header.kpi
         chart = preview.chart_rows(self._connection, self._candidate, kpi.chart) if kpi else ChartRows([], 0)
         return first_rows, chart
+
+    def _first_bad_rows(self) -> list[dict[str, Any]]:
+        """Return the first records or rows that were set aside, for the materialization's metadata."""
+        table, build_id = str(self._table.relation), self._candidate.build_id
+        return quarantine.first_of(
+            self._connection, table=table, load_date=self._load_date, build_id=build_id, most=SHOWN
+        )
 
     def _publish_or_hold(self, audited: AuditedCandidate) -> int | None:
         """Publish the candidate and return the id of the publish, or hold it and return None."""

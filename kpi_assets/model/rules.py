@@ -6,7 +6,7 @@ they are expanded into (checks/expand.py), and setting rows aside (warehouse/set
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.words import WORDS
@@ -45,14 +45,6 @@ class CustomRule(Strict):
         return values
 
 
-def _says_which_rows(name: str) -> str:
-    if name in WORDS and name not in RULE_WORDS:
-        words = listed(RULE_WORDS)
-        raise ValueError(f"{name} says of no single row that it is bad: write it below checks; a rule is {words}")
-    return name
-
-
-RuleName = Annotated[Identifier, AfterValidator(_says_which_rows)]
 _FIELDS: dict[str, Any] = {
     word.name: (
         Annotated[word.type, Affects.ROWS],
@@ -66,13 +58,18 @@ _Words: Any = create_model("_Words", __base__=Strict, **_FIELDS)
 class Rules(_Words):
     """The words of checks that say which rows are bad, and under `custom` every other name."""
 
-    custom: Annotated[dict[RuleName, CustomRule], Affects.ROWS] = {}
+    custom: Annotated[dict[Identifier, CustomRule], Affects.ROWS] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _names_are_custom_rules(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "custom" in values:
             return values
+        refuse(
+            ((name,), f"it says of no single row that it is bad: write it below checks; a rule is {listed(RULE_WORDS)}")
+            for name in values
+            if name in WORDS and name not in RULE_WORDS
+        )
         words = {name: value for name, value in values.items() if name in RULE_WORDS}
         return {**words, "custom": {name: value for name, value in values.items() if name not in RULE_WORDS}}
 

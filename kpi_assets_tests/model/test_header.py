@@ -141,8 +141,6 @@ def test_an_owner_is_a_team_or_an_address(owner: str) -> None:
     assert split(PATH, changed("team:tests", owner))[0].owner == owner
 
 
-
-
 def selected(words: str) -> str:
     """Return the header of a table with a SELECT, with more words on line 5."""
     text = TEXT[: TEXT.index("source:")] + f"{words}\n" + TEXT[TEXT.index("columns:") :]
@@ -359,7 +357,7 @@ ERRORS = {
     "a rule that says nothing of rows": (
         selected("quarantine: {rules: {min_rows: {at_least: 3}}}"),
         5,
-        "min_rows says of no single row that it is bad: write it below checks; a rule is 'not_null', 'accepted_values'",
+        "rules.min_rows: it says of no single row that it is bad: write it below checks; a rule is 'not_null', 'acc",
     ),
     "a reconciliation as a rule": (
         selected("quarantine: {rules: {all: {reconcile: {source: raw.things}}}}"),
@@ -374,7 +372,7 @@ ERRORS = {
     "a misspelled rule": (
         selected("quarantine: {rules: {not_nul: [name]}}"),
         5,
-        "'not_nul' is not known here",
+        "unknown word 'quarantine.rules.not_nul': write 'not_null', or else a rule of your own has the word bad_rows",
     ),
     "a rule of an unknown column": (
         selected("quarantine: {rules: {range: {size: [1, 2]}}}"),
