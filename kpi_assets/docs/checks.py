@@ -60,6 +60,12 @@ select id
 from raw.things
 where load_date = %(load_date)s
 """
+_FILES = {
+    "pipeline.yaml": _PIPELINE,
+    "raw/things.sql": _RAW,
+    "marts/kpi_things.sql": _KPI,
+    "marts/ruled_things.sql": _KPI.replace("kpi:\n  chart: {x: id, y: id}", "quarantine: {rules: {not_null: [id]}}"),
+}
 
 
 def page() -> str:
@@ -83,18 +89,19 @@ def page() -> str:
 
 
 def _default_checks() -> Iterator[tuple[str, str, str, str]]:
-    """Yield the checks of an object, a raw table and a KPI whose headers have no word `checks`."""
+    """Yield the checks of an object, a raw table, a KPI and a table with rules, without the word `checks`."""
     with TemporaryDirectory() as folder:
         pipeline = Path(folder) / "example"
-        for name, text in {"pipeline.yaml": _PIPELINE, "raw/things.sql": _RAW, "marts/kpi_things.sql": _KPI}.items():
+        for name, text in _FILES.items():
             (pipeline / name).parent.mkdir(parents=True, exist_ok=True)
             (pipeline / name).write_text(text)
         tables = load_pipelines(Path(folder))["example"]
-        raw, kpi = tables.table("raw.things"), tables.table("marts.kpi_things")
+        raw, kpi, ruled = map(tables.table, ("raw.things", "marts.kpi_things", "marts.ruled_things"))
     found = {
         "the object of a raw table": tuple(object_checks(raw)),
         "a raw table": raw.checks,
         "a KPI": kpi.checks,
+        "a table with rules": ruled.checks,
     }
     for what, checks in found.items():
         for check in checks:

@@ -90,7 +90,8 @@ def first_of(
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "select state, coalesce(key::text, 'line ' || line) as which, column_name as column, value, reason, "
-            f"decision, record from ops.quarantine where {_OF_BUILD} "
+            "decision, record from ops.quarantine "
+            "where table_name = %(table)s and load_date = %(load_date)s and build_id = %(build_id)s "
             "order by (state <> 'waiting'), id limit %(most)s",
             {"table": table, "load_date": load_date, "build_id": build_id, "most": most},
         ).fetchall()

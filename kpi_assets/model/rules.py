@@ -58,7 +58,9 @@ _Words: Any = create_model("_Words", __base__=Strict, **_FIELDS)
 class Rules(_Words):
     """The words of checks that say which rows are bad, and under `custom` every other name."""
 
-    custom: Annotated[dict[Identifier, CustomRule], Affects.ROWS] = {}
+    custom: Annotated[dict[Identifier, CustomRule], Affects.ROWS] = Field(
+        default={}, description="Stands for each other name below `rules`, which is a rule of your own."
+    )
 
     @model_validator(mode="before")
     @classmethod
