@@ -135,6 +135,10 @@ class Freshness(Strict):
     )
 
 
+# The words of a file whose storage has no load_dates.
+_WITHOUT_LOAD_DATES = {"description", "owner", "grain", "columns", "storage"}
+
+
 def _is_storage(value: str) -> str:
     if value not in STORAGES:
         raise ValueError(f"{shown(value)} is not known here: write {listed(STORAGES)}")
@@ -296,7 +300,7 @@ class Header(Strict):
 
     def _name_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the columns with impossible names, and the words that name unknown columns."""
-        if LOAD_DATE in self.columns:
+        if LOAD_DATE in self.columns and self.storage_kind.has_load_date:
             yield ("columns", LOAD_DATE), "it is every table's first column already: take it out"
         for column in self.columns:
             if column in SYSTEM_COLUMNS:
@@ -311,6 +315,10 @@ class Header(Strict):
     def _storage_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the words that another word of the header forbids."""
         kind = self.storage_kind
+        if not kind.has_load_date:
+            for word in sorted(self.model_fields_set - _WITHOUT_LOAD_DATES):
+                yield (word,), f"is for tables with load_dates, and storage: {kind.name} has none: take it out"
+            return
         if not kind.has_checks and self.checks != Checks():
             yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
         if not kind.stores_rows and self.versions:

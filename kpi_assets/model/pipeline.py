@@ -203,6 +203,7 @@ class Pipeline:
     config: PipelineConfig
     tables: Mapping[Relation, Table]
     days: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
+    live: Mapping[Relation, Table] = field(default_factory=dict)  # the live views, each after those that it reads
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -310,8 +311,16 @@ class Pipeline:
         for relation, table in self.tables.items():
             if str(relation) == name:
                 return table
+        if self.live_view(name):
+            raise UsageError(
+                f"{name} is a live view, of which nothing is built: `kpi show {self.name} {name}` shows it."
+            )
         known = ", ".join(str(relation) for relation in self.tables)
         raise UsageError(f"{self.name} has no table {name!r}: it has {known}.")
+
+    def live_view(self, name: str) -> Table | None:
+        """Return the live view called `schema.table`; None if there is none."""
+        return next((table for relation, table in self.live.items() if str(relation) == name), None)
 
     def layer(self, relation: Relation) -> Layer:
         """Return the layer of a table."""
