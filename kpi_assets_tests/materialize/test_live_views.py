@@ -51,7 +51,7 @@ columns:
 @end */
 select id, job from audit.pipeline_runs where status = 'held'
 """
-LIVE = ["audit.dq_failures", "audit.held", "audit.pipeline_runs", "warehouse.daily_metrics"]
+LIVE = ["audit.bad_records", "audit.dq_failures", "audit.held", "audit.pipeline_runs", "warehouse.daily_metrics"]
 
 
 @pytest.fixture
@@ -70,12 +70,12 @@ def lab(lab: PipelineHarness) -> PipelineHarness:
 
 @pytest.fixture
 def week(lab: PipelineHarness, stack: Stack) -> PipelineHarness:
-    """A load_date that was built twice and published, and one that was held by the check of its grain."""
+    """A load_date that was built twice and published, and one that was held with a record that was set aside."""
     lab.put_things(GOOD)
     for _ in range(2):
         lab.build("raw.things")
     lab.build("warehouse.fact_orders")
-    lab.put_things(DOUBLED, NEXT)
+    lab.put_things(DOUBLED + b"x,nail,\n", NEXT)
     lab.build("raw.things", NEXT)
     prepare(lab.pipeline(), lab.server, stack.credentials.reader_password)
     return lab
@@ -106,7 +106,7 @@ def refusal(lab: PipelineHarness, name: str, text: str) -> str:
 
 def test_a_live_view_shows_every_load_date_also_a_held_one(week: PipelineHarness, reader: Connection[object]) -> None:
     rows = "select run_date, orders_count, events_count, dq_failed_count from warehouse.daily_metrics order by 1"
-    assert reader.execute(rows.encode()).fetchall() == [(DAY, 2, None, 0), (NEXT, None, None, 1)]
+    assert reader.execute(rows.encode()).fetchall() == [(DAY, 2, None, 0), (NEXT, None, None, 2)]
     seconds = (
         "select sum(execution_seconds) from ops.pipeline_runs where load_date = '2025-03-01' and id in (select max(id) "
         "from ops.pipeline_runs where job in ('raw.things', 'warehouse.fact_orders') group by job, load_date)"
@@ -124,7 +124,12 @@ def test_a_live_view_shows_every_load_date_also_a_held_one(week: PipelineHarness
         ("raw.things", NEXT, "held"),
     ]
     failed = b"select table_name, load_date, check_name, status from audit.dq_failures"
-    assert reader.execute(failed).fetchall() == [("raw.things", NEXT, "grain", "fail")]
+    assert sorted(reader.execute(failed).fetchall()) == [
+        ("raw.things", NEXT, "grain", "fail"),
+        ("raw.things", NEXT, "quarantine", "fail"),
+    ]
+    aside = b"select table_name, load_date, line, column_name, rules, state from audit.bad_records"
+    assert reader.execute(aside).fetchall() == [("raw.things", NEXT, 4, "thing_id", None, "waiting")]
     assert reader.execute(b"select job from audit.held").fetchall() == [("raw.things",)]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         reader.execute(b"select error_message from ops.pipeline_runs")
@@ -206,6 +211,7 @@ def test_what_depends_on_a_live_view_keeps_it(week: PipelineHarness) -> None:
     (week.folder / "audit/held.sql").unlink()
     prepare(week.pipeline(), week.server)
     assert views(week) == [
+        "audit.bad_records",
         "audit.dq_failures",
         "audit.held",
         "audit.pipeline_runs",
