@@ -94,7 +94,8 @@ def _described(table: Table) -> str:
     """Return the description of an object, with when it comes unless that is every day."""
     source = table.source
     words = [f"The object {source.object} on S3, verified against the columns of {table.relation}."]
-    words += [f"It comes {source.calendar_text}."] if table.source_calendar != EVERY_DAY else []
+    words += [f"It comes {source.calendar_text}."] if table.delivery_calendar != EVERY_DAY else []
+    words += [f"It is read for {source.carried_days} more days at most."] if source.carried_days else []
     words += ["It is optional."] if source.optional else []
     return " ".join(words)
 

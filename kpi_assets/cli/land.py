@@ -71,7 +71,10 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
         or table.source.key.matches(key, load_date)
         or key == table.object_key(load_date)
     }
+    undue = {t.object_key(load_date) for t in pipeline.object_tables if not pipeline.is_object_due(t, load_date)}
     for key, path in files.items():
+        if not path.is_file() and key in undue:
+            continue
         if not path.is_file():
             say(
                 styled("absent", "yellow"),

@@ -138,7 +138,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     path, own = folder.files[relation], Problems()
     header = query = None
     checks: tuple[TableCheck, ...] = ()
-    calendar = EVERY_DAY
+    calendar = delivery_calendar = EVERY_DAY
     words, body = cut(path, text_of(path))
     with own.collected():
         header, lines = read(Header, words, path)
@@ -156,12 +156,13 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
         if source := header.source:
             with own.collected():
                 excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
-                calendar = Calendar.of(words_of(source.every), excepted, source.since)
+                delivery_calendar = Calendar.of(words_of(source.every), excepted, source.since)
+                calendar = delivery_calendar.carried() if source.carried_days else delivery_calendar
     problems.found += own.found
     if not header or own.found:
         return None
     at = {name: lines.of("columns", name) for name in header.columns}
-    return Table(folder.name, relation, path, header, query, checks, calendar, at)
+    return Table(folder.name, relation, path, header, query, checks, calendar, delivery_calendar, at)
 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:

@@ -6,10 +6,11 @@ Belongs here: errors that need two files. Not here: reading the files (folder.py
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 
-from kpi_assets.model.calendar import EVERY_DAY
+from kpi_assets.model.calendar import EVERY_DAY, named
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
 from kpi_assets.model.key_overlap import Shared, shared_object
@@ -22,6 +23,8 @@ from kpi_assets.model.replay import check_replay
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import ModelError, Problems
 from kpi_assets.model.table_ref import THIS
+
+_CARRIED_FOR = 5 * 366  # days for which each day is compared with the object that is carried to it
 
 
 def in_build_order(folder: Folder, problems: Problems) -> dict[Relation, Table]:
@@ -195,6 +198,27 @@ def check_calendars(pipeline: Pipeline, problems: Problems) -> None:
             f"{relation} is never due: it reads {named} of its own load_date, which are never due on the same day: "
             "read one of them over a window (lookback), or change when it comes",
         )
+
+
+def check_carried(pipeline: Pipeline, problems: Problems) -> None:
+    """Add a problem for each source whose object is carried for fewer days than there are between two of them."""
+    for relation, table in pipeline.tables.items():
+        most = table.source.carried_days if table.header.source else None
+        first = table.delivery_calendar.next_after(pipeline.config.start_date - timedelta(days=1)) if most else None
+        if most is None or first is None:
+            continue
+        age, longest, longest_on = 0, 0, first
+        for day in (first + timedelta(days=n) for n in range(_CARRIED_FOR)):
+            age = 0 if table.delivery_calendar.is_due(day) else age + 1
+            if age > longest and pipeline.calendars[relation].is_due(day):
+                longest, longest_on = age, day
+        if longest > most:
+            problems.add(
+                table.path,
+                1,
+                f"carried_days: {most} leaves {relation} without an object on {named(longest_on)}, {longest} days "
+                f"after the last one, since it comes {table.source.calendar_text}: write {longest} or more",
+            )
 
 
 def _comes(pipeline: Pipeline, relation: Relation) -> str:

@@ -61,7 +61,8 @@ class Table:
     header: Header
     query: Query | None
     checks: tuple[TableCheck, ...]
-    source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which its object comes
+    source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which it has an object to read
+    delivery_calendar: Calendar = EVERY_DAY  # the days on which the object comes: fewer, if it is carried to others
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # column -> its line in the file
 
     @property
@@ -193,6 +194,17 @@ class Table:
         """Return the S3 key of the object of a load_date; if it may have several, with the wildcards in it."""
         return self.source.key.key(load_date)
 
+    def object_days(self, load_date: date) -> list[date]:
+        """Return the days whose object may be read for a load_date, the latest first: several if it is carried."""
+        if self.source.carried_days is None:
+            return [load_date]
+        first = load_date - timedelta(days=self.source.carried_days)
+        return [*self.delivery_calendar.between(first, load_date)][::-1]
+
+    def object_day(self, load_date: date, key: str) -> date:
+        """Return the day on which the object with a key was due, which is read for a load_date."""
+        return next((day for day in self.object_days(load_date) if self.object_key(day) == key), load_date)
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -228,6 +240,10 @@ class Pipeline:
     def is_table_due(self, table: Table, load_date: date) -> bool:
         """Whether a table is due on a load_date: what is not due is not built, and nothing waits for it."""
         return self.calendars[table.relation].is_due(load_date)
+
+    def is_object_due(self, table: Table, day: date) -> bool:
+        """Whether an object of a raw table is due on a day itself, not one that is carried to it."""
+        return self.is_table_due(table, day) and table.delivery_calendar.is_due(day)
 
     def is_due(self, load_date: date) -> bool:
         """Whether a load_date is in the calendar and a table is due on it."""

@@ -13,6 +13,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.folder import Folder, MinimumRows, read_folder
 from kpi_assets.model.neighbors import (
     check_calendars,
+    check_carried,
     check_generated_names,
     check_jobs,
     check_latest_views,
@@ -107,4 +108,5 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
     if is_whole:
         check_retention(pipeline, problems)
         check_calendars(pipeline, problems)
+        check_carried(pipeline, problems)
     return pipeline if is_whole else None

@@ -76,7 +76,7 @@ _TESTS = {
         "materialize/test_replaced.py",
         "materialize/test_other_formats.py",
     ),
-    "materialize/verify_object": (*_CORE, "assets/test_gates.py"),
+    "materialize/verify_object": (*_CORE, "assets/test_gates.py", "plan/test_carried.py"),
     "materialize/retry": (
         "materialize/test_retry.py",
         "materialize/test_concurrency.py",
