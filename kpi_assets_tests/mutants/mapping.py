@@ -77,6 +77,7 @@ _TESTS = {
         "materialize/test_other_formats.py",
     ),
     "materialize/verify_object": (*_CORE, "assets/test_gates.py", "plan/test_carried.py"),
+    "materialize/time_limit": ("materialize/test_time_limit.py",),
     "materialize/retry": (
         "materialize/test_retry.py",
         "materialize/test_concurrency.py",
