@@ -285,6 +285,12 @@ class Pipeline:
             f"{root.source.calendar_text} ({root.path})"
         )
 
+    def object_not_due(self, table: Table, day: date) -> str:
+        """Return why an object of a raw table is not due on a day itself, as `not_due` does."""
+        if (reason := self.not_due(table, day)) or table.delivery_calendar.is_due(day):
+            return reason
+        return f"the object of {table.relation} comes {table.source.calendar_text}, not on {named(day)} ({table.path})"
+
     def _undue_root(self, table: Table, load_date: date) -> Table | None:
         """Return a raw table because of which a table is not due; None if the pipeline's calendar is the reason."""
         if not table.source_calendar.is_due(load_date):

@@ -160,7 +160,7 @@ class _Case:
     def _is_own(self, table: Table, found: Delivery) -> bool:
         """Whether an object landed for this load_date itself."""
         if table.source.carried_days:
-            return found.key == table.object_key(self.load_date)
+            return table.object_day(self.load_date, found.key) == self.load_date
         return not table.source.key.is_reference
 
     @property

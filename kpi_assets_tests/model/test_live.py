@@ -40,7 +40,6 @@ def test_a_live_view_is_no_table(tree: Tree) -> None:
         "versions: latest",
         "kpi: {chart: {x: id, y: id}}",
         "freshness: {within_hours: 1}",
-        "min_volume: {column: id, at_least: 2}",
         "quarantine: {rows: 1}",
         "time_limit: {minutes: 30}",
         "source: {object: 'raw/{load_date}.csv', format: csv}",

@@ -192,9 +192,17 @@ def test_kpi_land_asks_for_the_object_on_its_days_only(
         workspace.read_tree.cache_clear()
         found = CliRunner().invoke(app, ["land", shop.name, "--load-date", str(day), "--from", str(tmp_path)])
         said[day.day] = [line.split()[0] for line in found.stdout.splitlines()]
+    (tmp_path / "labels.csv").write_bytes(LABELS)
+    found = CliRunner().invoke(app, ["land", shop.name, "--load-date", str(day), "--from", str(tmp_path)])
+    shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key("labels", day))
     monkeypatch.undo()
     settings.cache_clear()
     workspace.read_tree.cache_clear()
+    useless = (
+        f"{tmp_path / 'labels.csv'} was landed, but no run reads it: the object of raw.labels comes every monday, not "
+        f"on 2025-10-28, a Tuesday ({shop.folder / 'raw/labels.sql'})."
+    )
+    assert useless in " ".join(found.stdout.split())
     assert said == {27: ["absent", "landed"], 28: ["landed"]}
 
 
