@@ -4,6 +4,7 @@ Each test has weeks of its own, since the tests share one pipeline.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from kpi_assets.cli import workspace
 from kpi_assets.cli.app import app
+from kpi_assets.cli.plan_ranges import fitting
 from kpi_assets.ledger import publishes
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.strict_yaml import ModelError
@@ -206,15 +208,22 @@ def test_kpi_land_asks_for_the_object_on_its_days_only(
     assert said == {27: ["absent", "landed"], 28: ["landed"]}
 
 
-def test_a_plan_of_a_year_is_short(shop: TwoSourcePipeline) -> None:
-    for week in range(0, 52, 4):
-        monday = date(2025, 1, 6) + timedelta(days=7 * week)
-        shop.land(monday, things=None)
-    with shop.session():
-        found = shop.plan(date(2025, 1, 1), date(2025, 12, 31))
-    ranges = {(each.state, each.summary) for each in found}
-    assert len(found) == 365
-    assert len(ranges) < 25, ranges
+def test_a_plan_of_a_year_fits_on_a_screen(shop: TwoSourcePipeline) -> None:
+    shop.day = first = date(2024, 1, 1)
+    path = shop.folder / "pipeline.yaml"
+    path.write_text(path.read_text().replace("2025-01-01", str(first)))
+    days = [first + timedelta(days=n) for n in range(366)]
+    gap = [date(2024, 6, 3), date(2024, 6, 10), date(2024, 6, 17)]  # Mondays without an object
+    with ThreadPoolExecutor(8) as pool:
+        comes = [LABELS if day.weekday() == 0 and day not in gap else None for day in days]
+        list(pool.map(lambda day, labels: shop.land(day, labels=labels), days, comes))
+    found = shop.plan(days[0], days[-1])
+    ranges = fitting(found, len)
+    assert [(each.load_dates, each.state) for each in ranges] == [
+        ("2024-01-01 to 2024-06-09 (161)", "new"),
+        ("2024-06-10 to 2024-06-23 (14)", "incomplete"),
+        ("2024-06-24 to 2024-12-31 (191)", "new"),
+    ]
 
 
 @pytest.mark.parametrize(
