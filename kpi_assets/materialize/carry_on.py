@@ -71,14 +71,6 @@ def check_read(connection: Connection[Any], relation: Relation, load_date: date,
         raise _changed(relation, load_date, previous.load_date)
 
 
-def check_there(connection: Connection[Any], relation: Relation, load_date: date, previous: Publish | None) -> None:
-    """Raise UpstreamError if the rows that a build goes on from have been dropped since it read them."""
-    if previous is None:
-        return
-    if relation not in publishes.current(connection, [relation], previous.load_date):
-        raise _changed(relation, load_date, previous.load_date)
-
-
 def check_latest(connection: Connection[Any], relation: Relation, load_date: date, previous: Publish | None) -> None:
     """Raise UpstreamError if a build would go on from another publish now."""
     found = publishes.latest_before(connection, relation, load_date)

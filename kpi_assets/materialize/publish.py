@@ -56,8 +56,8 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
     candidate, table, load_date = audited.candidate, audited.candidate.table, audited.candidate.load_date
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-        lock_publish(connection, table.relation)
         audited.inputs.check_unchanged(connection)
+        lock_publish(connection, table.relation)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
         strategy_of(table).publish(connection, candidate)
         publish_id = publishes.record(

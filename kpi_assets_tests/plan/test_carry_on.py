@@ -55,7 +55,7 @@ def test_a_replaced_load_date_makes_those_after_it_stale_one_after_the_other(sho
 
 
 def test_the_load_dates_after_one_with_the_same_rows_do_not_become_stale(shop: CarryingPipeline) -> None:
-    """A thing that came on the load_dates 1 and 2 comes on 2 alone: only its number of times differs, on 1 and 2."""
+    """Of each thing the latest load_date counts, so day 2 is the same whether or not day 1 had its things."""
     text = SEEN.replace("sum(times)::bigint as times", "1::bigint as times").replace("min(first_on)", "max(first_on)")
     shop.file(FILE, text)
     for number in (1, 2, 3):
