@@ -215,8 +215,6 @@ def parse_query(
     windows: set[TableRef] = set()
     problems = Problems()
     own = itself if itself and carry_on.reads_itself(tree, itself) else None
-    if itself and (problem := carry_on.unused(tree, itself)):
-        problems.add(path, line, problem)
     for scope in _scopes(tree, path, line):
         nameless = [table for table in tables_in(scope) if table.catalog or not (table.db or table.name == THIS)]
         for table in nameless:
@@ -237,6 +235,8 @@ def parse_query(
         if lookback and not nameless:
             found = map(TableRef.of, window_tables(scope))
             windows.update(table for table in found if table.relation != own)
+    if itself and not problems.found and (problem := carry_on.unused(tree, itself)):
+        problems.add(path, line, problem)
     if windows or own:
         _check_names(tree, path, line, problems)
     problems.raise_any()
