@@ -55,7 +55,7 @@ class CarryingPipeline(TwoSourcePipeline):
 
     def drop_seen(self) -> None:
         """Drop marts.seen as `kpi drop` does."""
-        if self.rows(OF_SEEN):
+        if self.rows("select 1 from ops.publishes where asset = 'marts.seen' and removed_at is null"):
             drop_table(self.server, self.name, Relation("marts", "seen"), lambda _phase, _done, _total: None)
 
     def at(self, number: int) -> date:

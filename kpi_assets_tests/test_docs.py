@@ -147,9 +147,7 @@ def test_the_table_of_the_authoring_guide_that_carries_on_does(tmp_path: Path) -
     for schema, name, content in (("staging", "orders", orders), ("marts", "dim_user", table)):
         (folder / schema).mkdir(parents=True)
         (folder / schema / f"{name}.sql").write_text(content)
-    settings_of = (
-        "description: A shop.\nbucket: kpi-shop\nstart_date: 2025-01-01\nlayers: {staging: raw, marts: marts}\n"
-    )
+    yaml = "description: A shop.\nbucket: kpi-shop\nstart_date: 2025-01-01\nlayers: {staging: raw, marts: marts}\n"
     (folder / "pipeline.yaml").write_text(yaml + "retention: {marts.dim_user: 90}\n")
     assert load_pipelines(tmp_path)["shop"].table("marts.dim_user").carries_on
 

@@ -200,6 +200,8 @@ def test_retention_keeps_the_latest_load_date_whatever_its_age(shop: CarryingPip
     assert dropped(shop) == []
     assert (shop.seen(1), shop.seen(3)) == ([], [(1, 1, 1), (2, 2, 1), (3, 3, 1)])
     assert shop.stale() == {}
+    shop.again(1)
+    assert shop.stale() == {}, "a replay of day 1 is not the load_date before of day 3"
     shop.publish(4, 4)
     assert shop.seen(4) == [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 4, 1)]
     assert dropped(shop) == [("marts.seen", 3)]
