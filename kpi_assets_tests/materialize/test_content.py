@@ -59,8 +59,8 @@ def value(line: int, record: str, column: str, text: str, reason: str) -> Quaran
 BROKEN: dict[str, tuple[bytes, Quarantined]] = {
     "too few fields": (b"2,saw\n", whole(3, "2,saw", "it has 2 fields, not 3")),
     "too many fields": (b"2,saw,1.00,x\n", whole(3, "2,saw,1.00,x", "it has 4 fields, not 3")),
-    "a blank line": (b"\n", whole(3, "", "it has 1 fields, not 3")),
-    "backslash dot": (b"\\.\n", whole(3, "\\.", "it has 1 fields, not 3")),
+    "a blank line": (b"\n", whole(3, "", "it has 1 field, not 3")),
+    "backslash dot": (b"\\.\n", whole(3, "\\.", "it has 1 field, not 3")),
     "a byte that is not UTF-8": (b"2,sa\xffw,1\n", whole(3, "2,sa\\xffw,1", "byte 4 is not UTF-8")),
     "Latin-1": ("2,scie à main,1\n".encode("latin-1"), whole(3, "2,scie \\xe0 main,1", "byte 7 is not UTF-8")),
     "a NUL byte": (b"2,sa\x00w,1\n", whole(3, "2,sa\\x00w,1", "it contains a NUL byte")),
@@ -107,7 +107,7 @@ BROKEN: dict[str, tuple[bytes, Quarantined]] = {
 
 def build(lab: PipelineHarness, body: bytes, budget: int = 0) -> BuildOutcome:
     """Verify and build raw.things from an object with this body."""
-    source = RAW_THINGS.replace("format: csv", f"format: csv\n  quarantine_budget: {budget}")
+    source = RAW_THINGS.replace("columns:", f"quarantine: {{rows: {budget}}}\ncolumns:")
     lab.file("raw/things.sql", source)
     lab.put_things(body)
     return lab.build("raw.things")
@@ -434,7 +434,8 @@ TEXTS = """\
 description: Words as delivered.
 owner: team:tests
 grain: [word]
-source: {object: "raw/words/load_date={load_date}/words.csv", format: csv, quarantine_budget: 3}
+source: {object: "raw/words/load_date={load_date}/words.csv", format: csv}
+quarantine: {rows: 3}
 columns:
   word: {type: text, description: Word.}
   label: {type: text, description: Label of the word.}
@@ -488,7 +489,7 @@ grain: [id]
 source:
   object: raw/moments/load_date={load_date}/moments.csv
   format: csv
-  quarantine_budget: 9
+quarantine: {rows: 9}
 columns:
   id: {type: integer, description: Moment.}
   day: {type: date, description: Day of the moment.}

@@ -44,7 +44,7 @@ CASES = {
         b"1|anvil|20.50\n1_0|saw|1\n2|feather|\nshort\n",
         [
             (2, "1_0|saw|1", "thing_id", "1_0", WHOLE),
-            (4, "short", None, None, "it has 1 fields, not 3"),
+            (4, "short", None, None, "it has 1 field, not 3"),
         ],
         b"1|anvil\n",
         "its first line has 2 fields, not 3",
@@ -82,7 +82,8 @@ def case(request: pytest.FixtureRequest, lab: PipelineHarness, monkeypatch: pyte
 
 def declare(lab: PipelineHarness, name: str, budget: int = 0, storage: str = "rows") -> None:
     text = RAW_THINGS.replace("things.csv", "things.other").replace("grain:", f"storage: {storage}\ngrain:")
-    lab.file("raw/things.sql", text.replace("format: csv", f"format: {name}\n  quarantine_budget: {budget}"))
+    text = text.replace("columns:", f"quarantine: {{rows: {budget}}}\ncolumns:")
+    lab.file("raw/things.sql", text.replace("format: csv", f"format: {name}"))
     lab.file("marts/weighed.sql", MART)
 
 
