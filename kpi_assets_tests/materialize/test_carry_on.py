@@ -50,6 +50,26 @@ def test_each_load_date_is_made_of_the_one_before_and_what_came_since(shop: Carr
     assert [shop.carried_from(number) for number in (1, 2, 5)] == [[], [1], [2]]
 
 
+def test_it_may_look_back_on_other_tables_too(shop: CarryingPipeline) -> None:
+    """Only Postgres knows the type of this sum: it parses the SELECT with and without a load_date before."""
+    window = "load_date between %(window_start)s and %(load_date)s"
+    text = SEEN.replace("grain:", "lookback: {days: 2, rows: all}\ngrain:").replace("sum(times)", "sum(abs(times))")
+    shop.file(
+        FILE,
+        text.replace("from raw.labels\n    where load_date = %(load_date)s", f"from raw.labels\n    where {window}"),
+    )
+    for number, thing in ((1, 1), (2, 2), (3, 3)):
+        shop.publish(number, thing)
+    assert shop.seen(3) == [(1, 1, 2), (2, 2, 2), (3, 3, 1)]
+    [(inputs,)] = shop.rows(
+        f"select inputs from ops.published where asset = 'marts.seen' and load_date = '{shop.at(3)}'"
+    )
+    assert sorted(inputs) == [f"marts.seen@{shop.at(2)}", "raw.labels", f"raw.labels@{shop.at(2)}"]
+    assert shop.stale() == {}
+    context = shop.prepared()
+    assert all(each.passed for each in recheck(context, context.pipeline.table("marts.seen"), shop.at(3)))
+
+
 def test_the_ledger_names_the_publish_that_was_read(shop: CarryingPipeline) -> None:
     first = shop.publish(1, 1)
     second = shop.publish(2, 2)
