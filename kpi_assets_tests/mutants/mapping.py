@@ -95,7 +95,8 @@ _TESTS = {
         "materialize/test_lookback.py",
         "materialize/test_retention.py",
     ),
-    "materialize/retention": ("materialize/test_retention.py",),
+    "materialize/retention": ("materialize/test_retention.py", "materialize/test_carry_on.py"),
+    "materialize/carry_on": ("materialize/test_carry_on.py", "plan/test_carry_on.py"),
     "materialize/build": (
         *_CORE,
         "materialize/test_lost_server.py",
@@ -114,6 +115,7 @@ _TESTS = {
         "materialize/test_lookback.py",
         "materialize/test_views.py",
         "materialize/test_retention.py",
+        "materialize/test_carry_on.py",
     ),
     "materialize/parallel": ("materialize/test_slices.py",),
     **dict.fromkeys(
@@ -147,7 +149,12 @@ _TESTS = {
     "sources/compression": ("sources/test_compression.py", "materialize/test_dialects.py"),
     "sources/formats/csv/records": ("sources/formats/csv/test_records.py", "warehouse/test_quarantine.py"),
     "sources/store": ("sources/test_store.py", "sources/test_conditional.py"),
-    "model/partition_filter": ("model/test_examples.py", "model/test_query.py", "model/test_lookback.py"),
+    "model/partition_filter": (
+        "model/test_examples.py",
+        "model/test_query.py",
+        "model/test_lookback.py",
+        "model/test_carry_on.py",
+    ),
     "model/joins": ("model/test_examples.py", "model/test_query.py", "model/test_pushdown.py"),
     "model/tree": ("model/test_tree.py", "model/test_pipeline.py"),
     "model/folder": ("model/test_tree.py", "model/test_pipeline.py"),
@@ -157,7 +164,7 @@ _TESTS = {
     "automation/sensor_tick": ("automation/test_sensor.py", "automation/test_fuzz.py", "automation/test_lookback.py"),
     "ledger/deliveries": ("alerts/test_storm.py", "ledger/test_incidents.py", "alerts/test_delivery.py"),
     "ledger/holds": ("plan/test_status.py", "materialize/test_publish.py"),
-    "ledger/history": ("plan/test_status.py", "plan/test_lookback.py"),
+    "ledger/history": ("plan/test_status.py", "plan/test_lookback.py", "plan/test_carry_on.py"),
     "ledger/locks": ("ledger/test_locks.py", "materialize/test_concurrency.py", "materialize/test_retention.py"),
     "ledger/manifests": ("materialize/test_replaced.py", "plan/test_status.py"),
     "ledger/quarantine": ("materialize/test_content.py",),
@@ -169,6 +176,7 @@ _TESTS = {
         "materialize/test_publish.py",
         "materialize/test_lookback.py",
         "materialize/test_retention.py",
+        "materialize/test_carry_on.py",
     ),
 }
 

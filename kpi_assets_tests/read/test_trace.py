@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.records import Record
 from kpi_assets.read import origin
 from kpi_assets.read.trace import SHOWN, Step, add_origins, parse_key, trace_rows
+from kpi_assets_tests.carry_on import CarryingPipeline
 from kpi_assets_tests.lookback import RECENT, labels
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
@@ -228,3 +231,27 @@ def test_wrong_keys_are_refused(sales: PipelineHarness) -> None:
             traced(sales, "marts.by_shop", *words)
     with pytest.raises(UserError, match=r"^marts\.by_shop of 2025-03-02 is not published in here"):
         traced(sales, "marts.by_shop", "Mill", day=date(2025, 3, 2))
+
+
+def test_a_table_that_carries_on_is_followed_to_its_load_date_before(stack: Stack, tmp_path: Path) -> None:
+    """Not further: a year of load_dates would be a tree of a year. A note says how to go on."""
+    with CarryingPipeline.open(stack, tmp_path) as shop:
+        assert isinstance(shop, CarryingPipeline)
+        shop.stock()
+        for number, things in ((1, (1, 2)), (2, (2, 3)), (4, (1, 2))):
+            shop.publish(number, *things)
+        step = traced(shop, "marts.seen", "2", day=shop.at(4))
+        assert [row.values for row in step.rows] == [{"thing_id": "2", "first_on": str(shop.at(1)), "times": "3"}]
+        before, labels = step.sources
+        assert (str(before.table.relation), list(before.by), before.counts) == (
+            "marts.seen",
+            ["thing_id"],
+            {shop.at(2): 1},
+        )
+        assert [row.values["times"] for row in before.rows] == ["2"]
+        assert before.notes == [f"what they come from is shown by `kpi trace` with --load-date {shop.at(2)}"]
+        assert before.sources == ()
+        assert found(labels) == [(3, "2,heavy")]
+        [first, labels] = traced(shop, "marts.seen", "2", day=shop.at(1)).sources
+        assert (first.count, first.notes) == (0, ["none of its load_dates was read when the rows above were built"])
+        assert found(labels) == [(3, "2,heavy")]
