@@ -28,7 +28,7 @@ source:
   format: json
   position: record_no
   whole: raw_data
-  quarantine_budget: 3
+quarantine: {rows: 3}
 columns:
   order_id: {type: integer, description: Order.}
   price: {type: "numeric(12,2)", description: Price.}
@@ -188,8 +188,8 @@ def test_a_record_that_cannot_be_read_is_set_aside_alone(
     body = with_third(record)
     outcome = run(lab, body)
     assert (outcome.held, outcome.rows, failed(outcome.results)) == (False, 9, {})
-    [found] = lab.rows("select line, column_name, value, reason, object_key from ops.quarantine")
-    assert found == (3, column, value, reason, KEY)
+    [found] = lab.rows("select line, column_name, value, reason, object_key, byte_offset from ops.quarantine")
+    assert found == (3, column, value, reason, KEY, len(ORDERS[0]) + len(ORDERS[1]) + 2)
     [check] = [each for each in outcome.results if each.name == "quarantine"]
     shown = f", {column} {value!r}" if column else ""
     assert check.message == f"1 unreadable record, first is record 3{shown}: {reason}"
@@ -311,10 +311,10 @@ grain: [order_id]
 source:
   object: raw/orders/{load_date}/orders.json
   format: json
-  quarantine_budget: 3
   null: [NA]
   object_key: origin
 SOURCE
+quarantine: {rows: 3}
 columns:
   order_id: {type: bigint, field: orderId, description: Order.}
   amount: {type: "numeric(8,2)", decimal: comma, thousands: point, description: Amount.}
@@ -373,11 +373,11 @@ def test_a_field_that_is_due_later_is_told(lab: PipelineHarness) -> None:
     ("header", "held"),
     [
         (NARROW, True),
-        (NARROW.replace("  quarantine", "  extra: hold\n  quarantine"), True),
-        (RAW.replace("  quarantine", "  extra: hold\n  quarantine"), True),
+        (NARROW.replace("quarantine:", "  extra: hold\nquarantine:"), True),
+        (RAW.replace("quarantine:", "  extra: hold\nquarantine:"), True),
         (RAW, False),
-        (RAW.replace("  quarantine", "  extra: ignore\n  quarantine"), False),
-        (RAW.replace("  quarantine", "  extra: keep\n  quarantine"), False),
+        (RAW.replace("quarantine:", "  extra: ignore\nquarantine:"), False),
+        (RAW.replace("quarantine:", "  extra: keep\nquarantine:"), False),
     ],
     ids=["no word", "hold", "hold and whole", "whole", "ignore and whole", "keep and whole"],
 )
