@@ -154,6 +154,7 @@ def ours(context: BenchContext, orders: Path) -> tuple[float, int, list[float]]:
     url = context.fresh_database(PIPELINE)
     environment = {"KPI_SQL_DIR": str(context.scratch / "sql"), "KPI_BENCH_FILE": str(orders)}
     done = json.loads(context.call([sys.executable, "-m", "bench.load_form"], **environment))
+    out.print(", ".join(f"{phase} {seconds:.2f}" for phase, seconds in done["phases"].items()))
     return done["seconds"], done["memory_mb"], facts_of(url, "raw.orders")
 
 

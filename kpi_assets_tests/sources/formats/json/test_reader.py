@@ -121,6 +121,63 @@ def test_a_broken_record_has_a_problem_and_its_neighbors_none(
     assert read_ == found
 
 
+def in_batches(body: bytes, size: int, field: str | None = None) -> list[Any]:
+    """Return the fields and texts of the records in batches, up to the first problem or error, and what that is."""
+    found: list[Any] = []
+    reader_ = JsonReader((body[at : at + size] for at in range(0, len(body), size)), field)
+    try:
+        for batch in reader_.batches():
+            found += zip(batch.fields, batch.texts, strict=True)
+            if not batch.is_sound:
+                return [*found, "a problem"]
+    except UnreadableError as error:
+        return [*found, str(error)]
+    assert reader_.records == len(found)
+    return found
+
+
+def one_by_one(body: bytes, field: str | None = None) -> list[Any]:
+    """Return the same of the records one by one."""
+    found: list[Any] = []
+    try:
+        for record in JsonReader([body], field):
+            if record.problem:
+                return [*found, "a problem"]
+            found.append((record.fields, record.text))
+    except UnreadableError as error:
+        return [*found, str(error)]
+    return found
+
+
+def is_the_same(batches: list[Any], records: list[Any]) -> bool:
+    """Return whether batches tell the same; a batch that is not sound may lack records before the problem."""
+    if records[-1:] == ["a problem"]:
+        return batches[-1:] == ["a problem"] and batches[:-1] == records[: len(batches) - 1]
+    return batches == records
+
+
+@pytest.mark.parametrize("size", [1, 3, 20, 1 << 20])
+@pytest.mark.parametrize("most", [1, 2, 500])
+def test_batches_have_the_same_records(size: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "BATCH", most)
+    deep = '{"a":' * 501 + "1" + "}" * 501
+    bodies = [body.encode() for body in SHAPES.values()] + [body for _, body, _ in BROKEN]
+    bodies += [f"{A}\n{B}\n{more}\n{A}\n{B}".encode() for more in (deep, '{"a": "\\u0041"}', '{"a": "\\udc00"}', "{}")]
+    bodies += [f"[{A},{B}, {more} ,{A}]".encode() for more in (deep, '{"a": "\\u0000"}', "[1]", "{", "{}")]
+    bodies += [f"{A}{B}".encode() + b'{"a": "\xff"}' + A.encode(), f'{A}{{"ü": "é"}}{B}'.encode()]
+    for body in bodies:
+        assert is_the_same(in_batches(body, size), one_by_one(body)), body
+    pages = f'{{"data": [{A},{B},{A}]}}{{"data": []}}\n{{"x": 1, "data": [{B}]}}'.encode()
+    assert in_batches(pages, size, "data") == one_by_one(pages, "data")
+    assert len(in_batches(pages, size, "data")) == 4
+
+
+def test_the_shapes_of_batches_are_counted() -> None:
+    found = JsonReader([b'[{"a": 1},{"b": 1, "a": 2},\n{"a": 3}]'])
+    assert sum(len(batch.texts) for batch in found.batches()) == 3
+    assert (found.fields, found.records) == ({"a": 3, "b": 1}, 3)
+
+
 UNREADABLE = {
     "an array cut off": (
         f"[{A}",
@@ -233,6 +290,7 @@ def test_random_records_keep_their_letters(rows: list[dict[str, Any]], shape: st
         assert data[record.offset :].startswith(record.text.encode())
         is_text = "\\u0000" not in json.dumps(row) and not _has_half(row)
         assert (record.problem is None) == is_text
+    assert is_the_same(in_batches(data, size, field), one_by_one(data, field))
 
 
 def _has_half(value: Any) -> bool:
@@ -257,3 +315,4 @@ def test_random_bytes_never_fail_otherwise() -> None:
                 records.append(str(error))
             outcomes.append(records)
         assert outcomes[0] == outcomes[1]
+        assert is_the_same(in_batches(bytes(body), dice.randrange(1, 200)), one_by_one(bytes(body)))
