@@ -129,6 +129,7 @@ _TESTS = {
         [f"sources/formats/parquet/{each}" for each in ("binary", "copy_mode", "file", "layout", "object", "values")],
         ("materialize/test_parquet.py",),
     ),
+    "infer/json_records": ("infer/test_infer.py",),
     "sources/formats/json": ("materialize/test_json.py",),
     **dict.fromkeys(
         [f"sources/formats/json/{each}" for each in ("columns", "copy_mode", "layout", "object")],
