@@ -16,7 +16,8 @@ from kpi_assets.infer.sample import Sample
 from kpi_assets.infer.values import Column, Reading, read_column
 from kpi_assets.model.column_types import NUMBERS, base_of
 from kpi_assets.sources.formats.base import UnreadableError
-from kpi_assets.sources.formats.json.reader import BYTE_ORDER_MARK, JsonReader, JsonRecord, Number, spans
+from kpi_assets.sources.formats.json.reader import BYTE_ORDER_MARK, JsonReader, JsonRecord
+from kpi_assets.sources.formats.json.value import Number, spans
 from kpi_assets.sources.signatures import identify
 
 NULL = Field("")

@@ -14,7 +14,7 @@ from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model import written
 from kpi_assets.sources.formats.json import reader
 from kpi_assets.sources.formats.json.layout import NO_COLUMN
-from kpi_assets.sources.formats.json.reader import NO_OBJECT, NO_TEXT, NOT_UTF8, TOO_DEEP
+from kpi_assets.sources.formats.json.value import NO_OBJECT, NO_TEXT, NOT_UTF8, TOO_DEEP
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness, failed
 
 KEY = f"raw/orders/{DAY}/orders.json"

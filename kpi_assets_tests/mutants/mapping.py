@@ -132,9 +132,15 @@ _TESTS = {
     "infer/json_records": ("infer/test_infer.py",),
     "sources/formats/json": ("materialize/test_json.py",),
     **dict.fromkeys(
-        [f"sources/formats/json/{each}" for each in ("columns", "copy_mode", "layout", "object")],
+        [f"sources/formats/json/{each}" for each in ("copy_mode", "layout", "object")],
         ("materialize/test_json.py", "materialize/test_dialects.py"),
     ),
+    "sources/formats/json/columns": (
+        "sources/formats/json/test_columns.py",
+        "materialize/test_json.py",
+        "materialize/test_dialects.py",
+    ),
+    "sources/formats/json/value": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
     "sources/formats/json/reader": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
     "sources/unpacked": ("sources/test_compression.py", "materialize/test_dialects.py"),
     "model/checks/fields": ("materialize/test_json.py",),

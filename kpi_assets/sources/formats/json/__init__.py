@@ -1,7 +1,8 @@
 """JSON in any of its shapes: an array of records, records one after another, or documents around a list of records.
 
-reader.py finds the records, and keeps their letters; layout.py says which field fills which column; object.py reads an
-object record by record; copy_mode.py gives it to COPY in batches, whose columns columns.py writes.
+reader.py finds the records, and keeps their letters; value.py scans one value; layout.py says which field fills which
+column; object.py reads an object record by record; copy_mode.py gives it to COPY in batches, whose columns columns.py
+writes.
 """
 
 from datetime import date

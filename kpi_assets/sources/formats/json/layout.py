@@ -14,7 +14,7 @@ from kpi_assets.model.dialect import Dialect, Field
 from kpi_assets.model.names import EXTRA_FIELDS
 from kpi_assets.model.written import MARKS, Form
 from kpi_assets.sources.extra_fields import extra_json
-from kpi_assets.sources.formats.json.reader import Number, spans
+from kpi_assets.sources.formats.json.value import Number, spans
 
 JSON_TYPES = ("json", "jsonb")
 NESTED = (dict, list)

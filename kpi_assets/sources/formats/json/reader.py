@@ -6,32 +6,31 @@ Belongs here: the beginning and the end of a record, and what is no JSON. Not he
 """
 
 import codecs
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kpi_assets.sources.formats.base import UnreadableError
+from kpi_assets.sources.formats.json.value import (
+    DEEPEST,
+    RECORD_LIMIT,
+    SCANNERS,
+    SPACE,
+    TOO_DEEP,
+    TOO_LONG,
+    is_encodable,
+    problem_of,
+    reason,
+)
 
 BYTE_ORDER_MARK = "\ufeff"
-RECORD_LIMIT = 16 << 20  # characters; a longer record is not read, to bound the memory
-DOCUMENT_LIMIT = 64 << 20  # characters of a document, which is read as a whole
-DEEPEST = 500  # values within each other; the limits of Python and Postgres depend on their stacks
 BATCH = 500  # records of a batch, at most
-_SPACE = re.compile(r"[ \t\n\r]*")
+MOST_SHAPES = 1_000  # that are counted apart
 _LINE = re.compile(r"[^\n]*")
 # What is between a record and the next one, in an array and outside.
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
 _BETWEEN = re.compile(r"[ \t\n\r]*(?=\{)")
-# A NUL, or half of a surrogate pair, may hide in these escapes; a text of Postgres can hold neither.
-_SUSPECT = re.compile(r"\\u(?:0000|[dD][89abAB])|\\u[dD][c-fC-F]|\x00")
-
-NO_OBJECT = "it is no object, but another value"
-NO_TEXT = "it contains \\u0000, or half of a surrogate pair, which no text has"
-NOT_UTF8 = "a byte of it is not UTF-8"
-TOO_DEEP = f"its values are more than {DEEPEST} deep within each other"
-TOO_LONG = f"it is longer than {RECORD_LIMIT >> 20} Mi characters"
 
 
 class JsonRecord(NamedTuple):
@@ -55,36 +54,6 @@ class Batch(NamedTuple):
     is_sound: bool = True
 
 
-class Number(str):
-    """The text of a number, for readers who have to tell it from other texts."""
-
-    __slots__ = ()
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is no number in JSON")
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = Counter(name for name, _ in pairs)
-        raise ValueError(f"its field {names.most_common(1)[0][0]!r} is there twice")
-    return found
-
-
-def _scanner(number: type[str]) -> Callable[[str, int], tuple[Any, int]]:
-    decoder: Any = json.JSONDecoder(
-        parse_constant=_refuse_constant, parse_float=number, parse_int=number, object_pairs_hook=_without_repetition
-    )
-    scan_once: Callable[[str, int], tuple[Any, int]] = decoder.scan_once
-    return scan_once
-
-
-_scan = _scanner(str)
-_SCANNERS = {str: _scan, Number: _scanner(Number)}
-
-
 class JsonReader:
     """One pass over the blocks of an object; `field` is that of the list of records in a document, if there is one.
 
@@ -92,23 +61,29 @@ class JsonReader:
     """
 
     def __init__(self, blocks: Iterable[bytes], field: str | None = None, number: type[str] = str) -> None:
-        self._blocks, self._field, self._number = iter(blocks), field, number
-        self._scan = _SCANNERS[number]
+        self._blocks, self._field = iter(blocks), field
+        self._scan = SCANNERS[number]
         # A byte that is not UTF-8 is the problem of its record alone, so it becomes a lone surrogate for now.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text, self._at, self._more = "", 0, True
         self._is_utf8 = True  # the text that was read and not used
         self._offset, self._counted = 0, 0  # the byte at which the character `_counted` of the text begins
         self._shapes: Counter[tuple[str, ...]] = Counter()
+        self._fields: Counter[str] = Counter()  # of the shapes that are counted apart no more
         self.records = 0
 
     @property
     def fields(self) -> dict[str, int]:
         """The number of records that have each field, in the order in which the fields were met."""
-        found: Counter[str] = Counter()
         for shape, count in self._shapes.items():
-            found.update(dict.fromkeys(shape, count))
-        return dict(found)
+            self._fields.update(dict.fromkeys(shape, count))
+        self._shapes.clear()
+        return dict(self._fields)
+
+    def _count(self, shapes: Iterable[tuple[str, ...]]) -> None:
+        self._shapes.update(shapes)
+        if len(self._shapes) > MOST_SHAPES:
+            _ = self.fields
 
     def __iter__(self) -> Iterator[JsonRecord]:
         """Yield the records. Raises UnreadableError if what follows a record cannot be read."""
@@ -163,17 +138,17 @@ class JsonReader:
             pass
         if not fields:
             return None
-        if (long or "\\u" in text[start:at]) and any(map(_problem, texts, fields)):
+        if (long or "\\u" in text[start:at]) and any(map(problem_of, texts, fields)):
             return Batch([], [], is_sound=False)
         self._at = at
         self.records += len(fields)
-        self._shapes.update(map(tuple, fields))
+        self._count(map(tuple, fields))
         return Batch(fields, texts)
 
     def _next_letter(self) -> str | None:
         """Go to the next letter that is no blank and return it; None at the end."""
         while True:
-            found = _SPACE.match(self._text, self._at)
+            found = SPACE.match(self._text, self._at)
             self._at = found.end() if found else self._at
             if self._at < len(self._text):
                 return self._text[self._at]
@@ -190,7 +165,7 @@ class JsonReader:
         decoded = self._decoder.decode(block or b"", final=block is None)
         if self._offset == 0 and not rest and decoded.startswith(BYTE_ORDER_MARK):
             decoded, self._offset = decoded.removeprefix(BYTE_ORDER_MARK), len(BYTE_ORDER_MARK.encode())
-        self._is_utf8 = (not rest or self._is_utf8) and _is_encodable(decoded)
+        self._is_utf8 = (not rest or self._is_utf8) and is_encodable(decoded)
         self._text, self._at = rest + decoded, 0
         return block is not None or len(self._text) > len(rest)
 
@@ -211,7 +186,7 @@ class JsonReader:
                 if size > limit:
                     raise ValueError(TOO_LONG) from None
                 if not self._more:
-                    raise ValueError(_reason(error, self._at)) from None
+                    raise ValueError(reason(error, self._at)) from None
             else:
                 # A number at the end of the text may go on in the next block.
                 if end < len(self._text) or not self._more:
@@ -239,10 +214,10 @@ class JsonReader:
                 ) from None
             problem = problem if is_deep else f"it is no JSON: {problem}"
             return JsonRecord(self.records, offset, self._rest_of_line(), None, problem)
-        problem_found = _problem(text, value)
+        problem_found = problem_of(text, value)
         if problem_found:
             return JsonRecord(self.records, offset, text, None, problem_found)
-        self._shapes[tuple(value)] += 1
+        self._count([tuple(value)])
         return JsonRecord(self.records, offset, text, value)
 
     def _rest_of_line(self) -> str:
@@ -285,100 +260,53 @@ class JsonReader:
         self._at += 1
 
     def _document(self, field: str, *, in_batches: bool) -> Iterator[JsonRecord | Batch]:
-        """Read a document as a whole, and then the records in the list that is its field."""
-        offset = self._count_to(self._at)
+        """Read a document up to the list that is its field, the records in that list, and what follows them."""
+        offset, has_list = self._count_to(self._at), False
+        if self._next_letter() != "{":
+            self._part(offset)
+            raise _no_list(offset, field)
+        self._at += 1
+        letter = self._next_letter()
+        while letter != "}":
+            name = self._part(offset) if letter == '"' else None
+            if name is None or self._next_letter() != ":":
+                raise self._no_document(offset, "a name and a colon are missing")
+            self._at += 1
+            is_list = self._next_letter() == "[" and name == field
+            if is_list and has_list:
+                raise self._no_document(offset, f"its field {field!r} is there twice")
+            if is_list:
+                has_list = True
+                yield from self._array(in_batches=in_batches)
+            else:
+                self._part(offset)
+            letter = self._next_letter()
+            if letter == ",":
+                self._at += 1
+                letter = "," if self._next_letter() == "}" else self._next_letter()
+            elif letter != "}":
+                raise self._no_document(offset, "it does not end")
+        if not has_list:
+            raise _no_list(offset, field)
+        self._at += 1
+
+    def _part(self, document: int) -> Any:
+        """Return a name or a value of the document that begins at a byte. Raises UnreadableError."""
         try:
-            value, text = self._value(DOCUMENT_LIMIT)
+            value, _ = self._value(RECORD_LIMIT)
         except (ValueError, RecursionError) as error:
-            raise UnreadableError(
-                f"its document at byte {offset:,} is no JSON ({error}): correct it where the file is made"
-            ) from None
-        if not isinstance(value, dict) or not isinstance(value.get(field), list):
-            raise UnreadableError(
-                f"its document at byte {offset:,} has no list {field!r}: name the field of the list in records"
-            )
-        start, end = next((start, end) for name, start, end in spans(text) if name == field)
-        inner = JsonReader([text[start:end].encode("utf-8", "surrogateescape")], number=self._number)
-        inner.records, inner._shapes = self.records, self._shapes
-        inner._offset = offset + len(text[:start].encode("utf-8", "surrogateescape"))
-        yield from inner._found(in_batches=in_batches)
-        self.records = inner.records
+            reason = TOO_DEEP if isinstance(error, RecursionError) else str(error)
+            raise self._no_document(document, reason) from None
+        return value
+
+    def _no_document(self, document: int, reason: str) -> UnreadableError:
+        return UnreadableError(
+            f"its document at byte {document:,} is no JSON at byte {self._count_to(self._at):,} ({reason}): correct it "
+            "where the file is made"
+        )
 
 
-def spans(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (name, start, end) of the value of each field of an object, given as the text of valid JSON."""
-    at = text.index("{") + 1
-    while (at := _after_space(text, at)) < len(text) and text[at] != "}":
-        name, at = _scan(text, at)
-        at = _after_space(text, _after_space(text, at) + 1)  # over the colon
-        _, end = _scan(text, at)
-        yield str(name), at, end
-        at = _after_space(text, end) + 1  # over the comma, or the end of the object
-
-
-def _after_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
-
-
-def _reason(error: Exception, start: int) -> str:
-    """Say why the value that begins at a place of the text cannot be read."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg[0].lower()}{error.msg[1:]}, at its character {error.pos - start + 1}"
-    if isinstance(error, StopIteration):
-        return f"a value is missing, at its character {error.value - start + 1}"
-    return str(error)
-
-
-def _problem(text: str, value: Any) -> str:
-    """Return why the text of valid JSON cannot be a record; empty if it can."""
-    if len(text) > RECORD_LIMIT:
-        return TOO_LONG
-    if not _is_encodable(text):
-        return NOT_UTF8
-    if not isinstance(value, dict):
-        return NO_OBJECT
-    if len(text) > DEEPEST and text.count("{") + text.count("[") > DEEPEST and _is_deep(value, DEEPEST):
-        return TOO_DEEP
-    if _SUSPECT.search(text) and not all(map(_is_text, _strings(value))):
-        return NO_TEXT
-    return ""
-
-
-def _is_encodable(text: str) -> bool:
-    """Return whether a text holds no byte that was not UTF-8."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_deep(value: Any, most: int) -> bool:
-    """Return whether more than `most` values are within each other."""
-    level = [value]
-    for _ in range(most):
-        inner = (each.values() if isinstance(each, dict) else each for each in level)
-        level = [each for values in inner for each in values if isinstance(each, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """Yield every text within a value, names of fields included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield name
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
-
-
-def _is_text(value: str) -> bool:
-    return "\x00" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+def _no_list(offset: int, field: str) -> UnreadableError:
+    return UnreadableError(
+        f"its document at byte {offset:,} has no list {field!r}: name the field of the list in records"
+    )

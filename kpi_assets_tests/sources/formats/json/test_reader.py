@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json import reader
-from kpi_assets.sources.formats.json.reader import NO_OBJECT, NO_TEXT, NOT_UTF8, TOO_DEEP, JsonReader, JsonRecord, spans
+from kpi_assets.sources.formats.json.reader import JsonReader, JsonRecord
+from kpi_assets.sources.formats.json.value import NO_OBJECT, NO_TEXT, NOT_UTF8, TOO_DEEP, TOO_LONG, spans
 from kpi_assets_tests.examples import examples
 
 A, B = '{"id": 1, "price": 1.50}', '{"price":0.10,"id":2}'
@@ -178,6 +179,14 @@ def test_the_shapes_of_batches_are_counted() -> None:
     assert (found.fields, found.records) == ({"a": 3, "b": 1}, 3)
 
 
+def test_many_shapes_are_counted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MOST_SHAPES", 3)
+    found = JsonReader(b'{"a": 1, "b%d": 1}\n' % (number % 8) for number in range(40))
+    assert sum(1 for _ in found) == 40
+    assert found.fields == {"a": 40, **{f"b{number}": 5 for number in range(8)}}
+    assert found.fields == {"a": 40, **{f"b{number}": 5 for number in range(8)}}
+
+
 UNREADABLE = {
     "an array cut off": (
         f"[{A}",
@@ -215,16 +224,53 @@ DOCUMENTS = {
     "no list": ('{"data": null}', NO_LIST),
     "an error of the server": (
         "oops",
-        "its document at byte 0 is no JSON (a value is missing, at its character 1): correct it where the file is made",
+        "its document at byte 0 is no JSON at byte 0 (a value is missing, at its character 1): correct it where the "
+        "file is made",
+    ),
+    "a value that is none": (
+        '{"total": tow, "data": []}',
+        "its document at byte 0 is no JSON at byte 10 (a value is missing, at its character 1): correct it where the "
+        "file is made",
+    ),
+    "a number": ("7", NO_LIST),
+    "nothing within": (" { }", NO_LIST.replace("byte 0", "byte 1")),
+    "a comma too much": (
+        '{"data": [], }',
+        "its document at byte 0 is no JSON at byte 13 (a name and a colon are missing): correct it where the file is "
+        "made",
+    ),
+    "no colon": (
+        '{"data" []}',
+        "its document at byte 0 is no JSON at byte 8 (a name and a colon are missing): correct it where the file is "
+        "made",
+    ),
+    "no name": (
+        "{7: []}",
+        "its document at byte 0 is no JSON at byte 1 (a name and a colon are missing): correct it where the file is "
+        "made",
+    ),
+    "twice": (
+        '{"data": [], "data": []}',
+        "its document at byte 0 is no JSON at byte 21 (its field 'data' is there twice): correct it where the file is "
+        "made",
+    ),
+    "no end": (
+        '{"data": []',
+        "its document at byte 0 is no JSON at byte 11 (it does not end): correct it where the file is made",
+    ),
+    "a list cut off": (
+        '{"data": [{}',
+        "its array is not closed after record 1, so it was cut off: land it again from its source",
     ),
 }
 
 
 @pytest.mark.parametrize(("body", "problem"), DOCUMENTS.values(), ids=DOCUMENTS)
 def test_a_document_without_its_list_is_told(body: str, problem: str) -> None:
-    with pytest.raises(UnreadableError) as caught:
-        read(body, "data")
-    assert str(caught.value) == problem
+    for size in (1, 1 << 20):
+        with pytest.raises(UnreadableError) as caught:
+            read(body, "data", size)
+        assert str(caught.value) == problem
 
 
 def test_a_record_may_be_nested_deeply_but_not_without_end() -> None:
@@ -238,7 +284,7 @@ def test_a_record_that_is_too_long_is_not_read(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(reader, "RECORD_LIMIT", 1_000)
     long = json.dumps({"a": "x" * 2_000})
     first, second = read(f"{long}\n{A}", size=100)
-    assert first.problem == f"it is no JSON: {reader.TOO_LONG}"
+    assert first.problem == f"it is no JSON: {TOO_LONG}"
     assert 1_000 <= len(first.text) < len(long)
     assert second.fields is not None
 
