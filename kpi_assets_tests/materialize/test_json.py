@@ -198,6 +198,17 @@ def test_a_record_that_cannot_be_read_is_set_aside_alone(
     ]
 
 
+def test_a_record_of_an_array_whose_end_is_certain_is_set_aside_alone(lab: PipelineHarness) -> None:
+    body = ARRAY.replace("3.50", "NaN").replace(': 7, "price"', ': 7, "order_id": 7, "price"')
+    outcome = run(lab, body)
+    assert (outcome.held, outcome.rows, failed(outcome.results)) == (False, 8, {})
+    assert lab.rows("select line, reason, byte_offset from ops.quarantine order by line") == [
+        (3, "it is no JSON: NaN is no number in JSON", body.index('{"order_id": 3,')),
+        (7, "it is no JSON: its field 'order_id' is there twice", body.index('{"order_id": 7,')),
+    ]
+    assert lab.rows("select max(record_no) from raw.orders") == [(10,)]
+
+
 def test_more_than_the_budget_hold_the_load_date(lab: PipelineHarness) -> None:
     outcome = run(
         lab, LINES.replace("5.50", '"x"').replace("6.50", "NaN").replace("7.50", "7.505").replace("8.50", ".")

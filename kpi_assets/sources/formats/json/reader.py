@@ -19,13 +19,16 @@ from kpi_assets.sources.formats.json.value import (
     SPACE,
     TOO_DEEP,
     TOO_LONG,
+    Scan,
+    is_definite,
     is_encodable,
     problem_of,
     reason,
+    scan_loosely,
 )
 
 BYTE_ORDER_MARK = "\ufeff"
-BATCH = 500  # records of a batch, at most
+BATCH, BATCH_SIZE = 500, 1 << 20  # records of a batch, and characters behind which it has no more
 MOST_SHAPES = 1_000  # that are counted apart
 _LINE = re.compile(r"[^\n]*")
 # What is between a record and the next one, in an array and outside.
@@ -125,7 +128,7 @@ class JsonReader:
         text, start, scan, follows = self._text, self._at, self._scan, between.match
         at, fields, texts, long = start, list[dict[str, Any]](), list[str](), False
         try:
-            while len(fields) < BATCH:
+            while len(fields) < BATCH and at - start < BATCH_SIZE:
                 value, end = scan(text, at)
                 behind = follows(text, end)
                 if behind is None:
@@ -176,17 +179,17 @@ class JsonReader:
         self._counted = place
         return self._offset
 
-    def _value(self, limit: int) -> tuple[Any, str]:
+    def _value(self, limit: int, scan: Scan) -> tuple[Any, str]:
         """Return the value that begins here, and its text. Raises ValueError, and RecursionError if it is too deep."""
         while True:
             size = len(self._text) - self._at
             try:
-                value, end = self._scan(self._text, self._at)
+                value, end = scan(self._text, self._at)
             except (StopIteration, ValueError) as error:
+                if not self._more or is_definite(error, len(self._text)):
+                    raise ValueError(reason(error, self._at)) from None
                 if size > limit:
                     raise ValueError(TOO_LONG) from None
-                if not self._more:
-                    raise ValueError(reason(error, self._at)) from None
             else:
                 # A number at the end of the text may go on in the next block.
                 if end < len(self._text) or not self._more:
@@ -203,10 +206,12 @@ class JsonReader:
         self.records += 1
         offset = self._count_to(self._at)
         try:
-            value, text = self._value(RECORD_LIMIT)
+            value, text = self._value(RECORD_LIMIT, self._scan)
         except (ValueError, RecursionError) as error:
             is_deep = isinstance(error, RecursionError)
             problem = TOO_DEEP if is_deep else str(error)
+            if (whole := self._passed_by()) is not None:
+                return JsonRecord(self.records, offset, whole, None, f"it is no JSON: {problem}")
             if in_array:
                 raise UnreadableError(
                     f"its record {self.records}, at byte {offset:,}, is no JSON ({problem}), and what follows was not "
@@ -219,6 +224,13 @@ class JsonReader:
             return JsonRecord(self.records, offset, text, None, problem_found)
         self._count([tuple(value)])
         return JsonRecord(self.records, offset, text, value)
+
+    def _passed_by(self) -> str | None:
+        """Go to the end of a record whose end is certain although it is no JSON; None if it is not certain."""
+        try:
+            return self._value(RECORD_LIMIT, scan_loosely)[1]
+        except (ValueError, RecursionError):
+            return None
 
     def _rest_of_line(self) -> str:
         """Go to the end of the line, and return what is before it, of a very long line only the beginning."""
@@ -293,7 +305,7 @@ class JsonReader:
     def _part(self, document: int) -> Any:
         """Return a name or a value of the document that begins at a byte. Raises UnreadableError."""
         try:
-            value, _ = self._value(RECORD_LIMIT)
+            value, _ = self._value(RECORD_LIMIT, self._scan)
         except (ValueError, RecursionError) as error:
             reason = TOO_DEEP if isinstance(error, RecursionError) else str(error)
             raise self._no_document(document, reason) from None

@@ -11,6 +11,7 @@ from typing import Any
 
 RECORD_LIMIT = 16 << 20  # characters; a longer record is not read, to bound the memory
 DEEPEST = 500  # values within each other; the limits of Python and Postgres depend on their stacks
+_LONGEST = 16  # characters behind the place of an error that decide whether it is one: -Infinity, or an escape
 SPACE = re.compile(r"[ \t\n\r]*")
 # A NUL, or half of a surrogate pair, may hide in these escapes; a text of Postgres can hold neither.
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89abAB])|\\u[dD][c-fC-F]|\x00")
@@ -40,15 +41,21 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _scanner(number: type[str]) -> Callable[[str, int], tuple[Any, int]]:
+Scan = Callable[[str, int], tuple[Any, int]]  # from a place of a text on: the value, and its end
+
+
+def _scanner(number: type[str]) -> Scan:
     decoder: Any = json.JSONDecoder(
         parse_constant=_refuse_constant, parse_float=number, parse_int=number, object_pairs_hook=_without_repetition
     )
-    scan_once: Callable[[str, int], tuple[Any, int]] = decoder.scan_once
+    scan_once: Scan = decoder.scan_once
     return scan_once
 
 
 scan = _scanner(str)
+# Finds the end of a value that has NaN, a field twice, or a line end within a text.
+_loose: Any = json.JSONDecoder(strict=False, parse_int=str)
+scan_loosely: Scan = _loose.scan_once
 SCANNERS = {str: scan, Number: _scanner(Number)}
 
 
@@ -71,10 +78,20 @@ def _after_space(text: str, at: int) -> int:
 def reason(error: Exception, start: int) -> str:
     """Say why the value that begins at a place of the text cannot be read."""
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg[0].lower()}{error.msg[1:]}, at its character {error.pos - start + 1}"
+        message = error.msg.removesuffix(" at").removesuffix(" starting")
+        return f"{message[0].lower()}{message[1:]}, at its character {error.pos - start + 1}"
     if isinstance(error, StopIteration):
         return f"a value is missing, at its character {error.value - start + 1}"
     return str(error)
+
+
+def is_definite(error: Exception, size: int) -> bool:
+    """Return whether a text of this size cannot be read, whatever follows it."""
+    if isinstance(error, StopIteration):
+        return bool(error.value < size - _LONGEST)
+    if isinstance(error, json.JSONDecodeError):
+        return error.pos < size - _LONGEST and not error.msg.startswith("Unterminated string")
+    return True
 
 
 def problem_of(text: str, value: Any) -> str:

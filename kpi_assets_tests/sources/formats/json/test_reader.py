@@ -107,6 +107,21 @@ BROKEN: list[tuple[str, bytes, list[tuple[int, str, str | None]]]] = [
         b"{}\nok\n{}",
         [(1, "{}", None), (2, "ok", "it is no JSON: a value is missing, at its character 1"), (3, "{}", None)],
     ),
+    (
+        "in an array: NaN, a field twice, and a line end in a text",
+        b'[{"a": NaN}, {"a": 1, "a": 2},\n{"a": "x\n"}, {"a": 4}]',
+        [
+            (1, '{"a": NaN}', "it is no JSON: NaN is no number in JSON"),
+            (2, '{"a": 1, "a": 2}', "it is no JSON: its field 'a' is there twice"),
+            (3, '{"a": "x\n"}', "it is no JSON: invalid control character, at its character 9"),
+            (4, '{"a": 4}', None),
+        ],
+    ),
+    (
+        "on several lines",
+        b'{"a":\n NaN}\n{"a":\n 2}',
+        [(1, '{"a":\n NaN}', "it is no JSON: NaN is no number in JSON"), (2, '{"a":\n 2}', None)],
+    ),
     ("nothing", b"", []),
     ("blanks", b" \n", []),
     ("an empty array", b"[]", []),
@@ -171,6 +186,12 @@ def test_batches_have_the_same_records(size: int, most: int, monkeypatch: pytest
     pages = f'{{"data": [{A},{B},{A}]}}{{"data": []}}\n{{"x": 1, "data": [{B}]}}'.encode()
     assert in_batches(pages, size, "data") == one_by_one(pages, "data")
     assert len(in_batches(pages, size, "data")) == 4
+
+
+def test_long_records_are_in_short_batches() -> None:
+    long = json.dumps({"a": "x" * 300_000})
+    sizes = [len(batch.texts) for batch in JsonReader([f"[{','.join([long] * 20)}]".encode()]).batches()]
+    assert (max(sizes), sum(sizes)) == (4, 20)
 
 
 def test_the_shapes_of_batches_are_counted() -> None:
@@ -287,6 +308,32 @@ def test_a_record_that_is_too_long_is_not_read(monkeypatch: pytest.MonkeyPatch) 
     assert first.problem == f"it is no JSON: {TOO_LONG}"
     assert 1_000 <= len(first.text) < len(long)
     assert second.fields is not None
+
+
+def test_a_bad_record_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing behind it is read to find out, so the reason is right in a long object too."""
+    monkeypatch.setattr(reader, "RECORD_LIMIT", 500)
+    rest = f"{A}\n" * 1_000
+    bad = [
+        '{"a": NaN}',
+        '{"a": }',
+        '{"a": 1 1}',
+        '{"a" 1}',
+        "{1: 2}",
+        '{"a": "\\x"}',
+        '{"a": "x',
+        '{"a": "\\u12"}',
+        "nil",
+    ]
+    for record in bad:
+        body = f"{record}\n{rest}".encode()
+        blocks = [body[at : at + 100] for at in range(0, len(body), 100)]
+        taken = iter(blocks)
+        first = next(iter(JsonReader(taken)))
+        [alone] = read(record)
+        assert (first.text, first.problem is None) == (record, False)
+        assert first.problem in {alone.problem, "it is no JSON: invalid control character, at its character 9"}
+        assert len(list(taken)) > len(blocks) - 10
 
 
 def test_the_fields_are_counted() -> None:
