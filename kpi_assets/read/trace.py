@@ -258,7 +258,12 @@ class _Tracer:
                 continue
             parts.append(
                 sql.SQL("select distinct {} from {} as t where {}").format(
-                    sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in (LOAD_DATE, *there)),
+                    sql.SQL(", ").join(
+                        [
+                            sql.SQL("t.{}").format(sql.Identifier(LOAD_DATE)),
+                            *(_comparable_column(*each) for each in there.items()),
+                        ]
+                    ),
                     self._read(table, reading, of),
                     condition,
                 )
@@ -382,6 +387,12 @@ def _types(table: Table, of: Iterable[Publish]) -> dict[str, str]:
     return {name: type_ for name, type_ in table.types.items() if all(name in types for types in have)}
 
 
+def _comparable_column(name: str, type_: str) -> sql.Composable:
+    """Return a column of the rows ROW as SQL: json as text, because PostgreSQL compares no values of json."""
+    as_text = sql.SQL("t.{0}::text as {0}") if type_ == "json" else sql.SQL("t.{}")
+    return as_text.format(sql.Identifier(name))
+
+
 def _comparable(reading: Reading, types: Mapping[str, str], there: Mapping[str, str]) -> list[Passed]:
     return [each for each in reading.columns if each.column in types and each.there in there]
 
@@ -413,7 +424,7 @@ def _as_common(value: str, above: str, below: str) -> str:
     """Return a value of one of two types as SQL of a type that has the values of both, rounded as the upper one is."""
     families = {above.split("(", maxsplit=1)[0], below.split("(", maxsplit=1)[0]}
     if above == below:
-        return value
+        return f"{value}::text" if above == "json" else value
     if families <= _EXACT:
         scale = above.partition(",")[2].rstrip(")")
         return f"round({value}::numeric, {scale})" if scale else f"{value}::numeric"

@@ -105,6 +105,49 @@ def test_a_record_with_line_ends_and_quotes_is_found_as_values_of_its_types(sale
     assert found(step) == [(2, f"{TWO_LINES}2"), (5, "Mill,2025-03-01,1.5,7")]
 
 
+JSON_SALES = """\
+/* @asset
+description: Sales as JSON.
+owner: team:tests
+grain: [record_no]
+source: {object: "raw/sales/load_date={load_date}/sales.json", format: json, position: record_no, whole: raw_data}
+quarantine: {rows: 2}
+columns:
+  shop: {type: text, description: Shop.}
+  pieces: {type: integer, description: Pieces.}
+@end */
+"""
+OF_JSON = """\
+/* @asset
+description: Sales with what was received.
+owner: team:tests
+grain: [record_no]
+columns:
+  record_no: {type: bigint, description: Number of the record.}
+  shop: {type: text, description: Shop.}
+  raw_data: {type: json, description: What was received.}
+@end */
+select record_no, shop, raw_data
+from raw.sales
+where load_date = %(load_date)s and pieces > 1
+"""
+
+
+def test_a_row_of_json_is_followed_to_its_record(lab: PipelineHarness) -> None:
+    """PostgreSQL compares no values of json, which are in both tables."""
+    lab.file("raw/sales.sql", JSON_SALES)
+    lab.file("marts/received.sql", OF_JSON)
+    records = ['{"shop": "Mill", "pieces": "many"}', '{"shop": "Mill", "pieces": [2]}', '{"pieces": 2, "shop": "Mill"}']
+    lab.put(f"raw/sales/load_date={DAY}/sales.json", f"[{', '.join(records)}]".encode())
+    lab.build("raw.sales")
+    lab.build("marts.received")
+    [raw] = traced(lab, "marts.received", "record_no=3").sources
+    assert (raw.by, raw.count, found(raw)) == (["record_no", "shop", "raw_data"], 1, [(3, records[2])])
+    assert raw.rows[0].origin is not None
+    assert raw.rows[0].origin.place == "record"
+    assert raw.rows[0].values["raw_data"] == records[2]
+
+
 def test_only_the_first_rows_are_read_and_all_are_counted(
     sales: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

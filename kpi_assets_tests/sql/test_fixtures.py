@@ -255,6 +255,21 @@ def test_the_object_of_a_case_is_named_after_its_format(lab: PipelineHarness, tm
         "good": [],
         "none": ["object.parquet is missing: add it with the object of raw.things"],
     }
+    lab.file("raw/things.sql", RAW_THINGS.replace("things.csv\n  format: csv", "things\n  format: json"))
+    records = b'[{"thing_id": 1, "name": "anvil", "weight": 20.50}, {"thing_id": 2, "name": "feather"}]'
+    of_json = {"object.json": records, "expect.csv": expected}
+    assert of_things(lab, tmp_path / "json", {"good": of_json}) == {"good": []}
+    lab.file(
+        "raw/things.sql", RAW_THINGS.replace("things.csv\n  format: csv", "things\n  format: json\n  whole: letters")
+    )
+    letters = (
+        b'thing_id,name,weight,letters\n1,anvil,20.5,"{""thing_id"": 1, ""name"": ""anvil"", ""weight"": 20.50}"\n'
+    )
+    whole = {"object.json": records[: records.index(b"}, {") + 1] + b"]", "expect.csv": letters}
+    other = {**whole, "expect.csv": letters.replace(b"20.50", b"20.5")}
+    found = of_things(lab, tmp_path / "whole", {"whole": whole, "other": other})
+    assert found["whole"] == []
+    assert found["other"][0].startswith("in the row thing_id 1 letters is ")
     packed = {"object.csv.gz": gzip.compress(expected), "expect.csv": expected}
     lab.file("raw/things.sql", RAW_THINGS.replace("format: csv", "format: csv\n  compression: gzip"))
     assert of_things(lab, tmp_path / "gzip", {"packed": packed}) == {"packed": []}
