@@ -47,6 +47,7 @@ columns:
   id: {type: integer, description: Thing.}
 @end */
 """
+_JSON = _RAW.replace("things.csv\n  format: csv", "things.json\n  format: json\n  whole: raw_data")
 _KPI = """/* @asset
 description: An example.
 owner: team:example
@@ -63,6 +64,7 @@ where load_date = %(load_date)s
 _FILES = {
     "pipeline.yaml": _PIPELINE,
     "raw/things.sql": _RAW,
+    "raw/json.sql": _JSON,
     "marts/kpi_things.sql": _KPI,
     "marts/ruled_things.sql": _KPI.replace("kpi:\n  chart: {x: id, y: id}", "quarantine: {rules: {not_null: [id]}}"),
 }
@@ -96,10 +98,12 @@ def _default_checks() -> Iterator[tuple[str, str, str, str]]:
             (pipeline / name).parent.mkdir(parents=True, exist_ok=True)
             (pipeline / name).write_text(text)
         tables = load_pipelines(Path(folder))["example"]
-        raw, kpi, ruled = map(tables.table, ("raw.things", "marts.kpi_things", "marts.ruled_things"))
+        names = ("raw.things", "raw.json", "marts.kpi_things", "marts.ruled_things")
+        raw, of_json, kpi, ruled = map(tables.table, names)
     found = {
         "the object of a raw table": tuple(object_checks(raw)),
         "a raw table": raw.checks,
+        "a raw table of JSON": [check for check in of_json.checks if check.name.startswith("fields_")],
         "a KPI": kpi.checks,
         "a table with rules": ruled.checks,
     }

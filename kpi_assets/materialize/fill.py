@@ -3,7 +3,7 @@
 Not here: filling the candidate itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class FillResult:
     discarded: int = 0  # bad records that were discarded by decision
     decided: str = ""  # what decisions did to bad records, for people
     set_aside: SetAside | None = None  # the rows that rules took out, of a table with rules
+    field_counts: Mapping[str, int] | None = None  # the records that have each field, if they may differ in that
 
 
 def analyze_and_index(

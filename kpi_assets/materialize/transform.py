@@ -42,6 +42,7 @@ def transform(
         proven, aside = _select(context, connection, candidate, inputs, watch, facts)
     except psycopg.errors.UndefinedTable:
         inputs.check_unchanged(connection)  # raises if another publish replaced the missing table
+        inputs.check_previous(connection)
         raise
     counts = Counts(quarantined=aside.out if aside else None)
     return FillResult(counts, inputs.manifest_hash, [], proven, set_aside=aside)
@@ -110,7 +111,9 @@ def _select(
             return found
     aside = None
     with connection.transaction():
-        candidates.create_from_select(connection, candidate, inputs.window, substitutes=substitutes)
+        previous = inputs.previous.load_date if inputs.previous else None
+        candidates.create_from_select(connection, candidate, inputs.window, substitutes=substitutes, previous=previous)
+        inputs.check_previous(connection)
         watch.lap("select")
         if facts:
             set_aside.create(connection, candidate)

@@ -22,6 +22,8 @@ class Record:
     # Where it comes from, if the table has columns for it: its number in its object, from 1, and the object's key.
     position: int | None = None
     object_key: str | None = None
+    byte_offset: int | None = None  # of its first byte in its object, unpacked, if the format counts bytes
+    refusals: Mapping[int, str] = field(default_factory=dict)  # why some of its fields are no value of their column
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class BadRecord:
     value: str | None
     reason: str
     object_key: str = ""  # of its object
+    byte_offset: int | None = None  # of its first byte in its object, unpacked, if the format counts bytes
     state: State = "waiting"
     decision: str | None = None  # the place of the last decision on it
     corrected: str | None = None  # the record that took its place, if it was corrected

@@ -52,7 +52,7 @@ def test_a_corrected_and_a_discarded_record(lab: PipelineHarness, decided: list[
     [
         ("2,stone,light", "it was corrected, and then weight 'light': "),
         ("2,stone", "it was corrected, and then it has 2 fields, not 3"),
-        ("2,stone,1\n5,more,2", "it was corrected, and then it is 2 records, not one"),
+        ("2,stone,1\n5,more,2", "it was corrected, and then it is 2 records"),
         ("", "it was corrected, and then "),
     ],
 )
@@ -83,3 +83,27 @@ def test_a_decision_on_a_record_that_reads_otherwise_or_can_be_read_does_nothing
     outcome = lab.build("raw.things")
     assert lab.rows(ROWS) == [(1, "20.50"), (2, "7.00")]
     assert message(outcome) == "2 decisions on rows that are not there"
+
+
+JSON = RAW_THINGS.replace("things.csv", "things.json").replace("format: csv", "format: json\n  whole: letters")
+OF_JSON = f"raw/things/load_date={DAY}/things.json"
+BAD_JSON = '{"thing_id": 2, "name": "stone", "weight": "heavy"}'
+
+
+def test_a_record_of_json_is_corrected_letter_by_letter(lab: PipelineHarness, decided: list[Decision]) -> None:
+    lab.file("raw/things.sql", JSON)
+    good = '{"thing_id": 1, "name": "anvil", "weight": 20.50}'
+    lab.put(OF_JSON, f"{good}\n{BAD_JSON}\n{{no}}\n".encode())
+    now = '{"thing_id": 2,  "name": "stone", "weight": 30.250}'
+    for number, (line, was, text) in enumerate([(2, BAD_JSON, now), (3, "{no}", '{"thing_id": 3, "name": null}')]):
+        words = {"object": OF_JSON, "line": line}, {"record": was}
+        decided.append(a_decision("correct", *words, number=number, put={"record": text}))
+    outcome = lab.build("raw.things")
+    assert not outcome.held, failed(outcome.results)
+    assert lab.rows("select thing_id, weight::text, letters::text from raw.things order by 1") == [
+        (1, "20.50", good),
+        (2, "30.25", now),
+        (3, None, '{"thing_id": 3, "name": null}'),
+    ]
+    assert message(outcome, "rows_accounted") == "3 records in the object = 3 loaded + 0 in quarantine"
+    assert [row[1] for row in lab.rows(STATES)] == ["corrected", "corrected"]
