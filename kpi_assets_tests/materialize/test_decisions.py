@@ -142,7 +142,7 @@ def test_a_correction_that_cannot_be_applied_leaves_the_row_with_the_reason(
     assert said.startswith(reason)
     assert [row[0] for row in orders.rows(HERE)] == [1, 2, 3, 4]
     assert message(outcome) == (
-        "1 row set aside: 1 by revenue_is_positive; 1 decision could not be applied: see their reason in ops.quarantine"
+        "1 row set aside: 1 by revenue_is_positive; 1 decision could not be applied: see the reason in ops.quarantine"
     )
 
 
