@@ -30,6 +30,7 @@ from kpi_assets.warehouse.ddl import DefinitionError, column_definitions, identi
 _COLUMNS = '"NUMBER" bigint generated always as identity, "RULES" text[], "STATE" text, "REASON" text, '
 _COLUMNS += '"DECISION" text, "CORRECTS" bigint'
 _OWN = ["NUMBER", "RULES", "STATE", "REASON", "DECISION", "CORRECTS"]
+_FEW = 10_000  # rows that are found by their places in the table, without a scan of it
 _ROW = "ROW"  # the column that identifies a row while it is judged
 
 
@@ -62,15 +63,16 @@ def take_out(connection: Connection[Any], candidate: Candidate, facts: AuditFact
     ).rowcount
     connection.execute("drop view pg_temp.judged")
     if count:
-        connection.execute("analyze pg_temp.broken")  # so that few rows are found by their place, without a scan
+        few = sql.SQL("and t.ctid = any (array(select {} from pg_temp.broken))").format(sql.Identifier(_ROW))
         connection.execute(
             sql.SQL(
-                "with gone as (delete from {candidate} as t using pg_temp.broken as b where t.ctid = b.{row} "
+                "with gone as (delete from {candidate} as t using pg_temp.broken as b where t.ctid = b.{row} {few} "
                 'returning {of_row}, b.rules as "RULES") insert into {aside} ({columns}, "RULES", "STATE") '
                 "select {columns}, \"RULES\", 'waiting' from gone"
             ).format(
                 candidate=candidate.name,
                 row=sql.Identifier(_ROW),
+                few=few if count <= _FEW else sql.SQL(""),
                 of_row=_columns(candidate.table, "t"),
                 aside=identifier(candidate.aside),
                 columns=_columns(candidate.table),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kpi_assets.warehouse import set_aside
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.materialize.orders_pipeline import (
@@ -241,3 +242,12 @@ def test_a_rule_takes_rows_without_a_key_out_of_slices(orders: PipelineHarness) 
     orders.file("marts/lines.sql", text)
     parts = orders.build("marts.lines", **SLICED)
     assert (parts.rows, parts.held, message(parts)) == (394, False, "1 row set aside: 1 by not_null(line)")
+
+
+def test_many_rows_are_taken_out_as_few_are(orders: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(orders, TWO)
+    few = built(orders, "5,,-5.00,paid", "6,,6.00,paid")
+    monkeypatch.setattr(set_aside, "_FEW", 1)
+    many = orders.build("stg.orders")
+    assert (many.checksum, many.set_aside) == (few.checksum, few.set_aside)
+    assert message(many) == "2 rows set aside: 2 by not_null(product_id), 1 by revenue_is_positive"
