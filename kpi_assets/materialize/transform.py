@@ -57,6 +57,7 @@ def _facts_of_rules(
     reads = [tables[read] for rule in table.rules for read in rule.mentions]
     return AuditFacts(
         load_date,
+        source_rows={relation: publish.rows for relation, publish in inputs.of_load_date.items()},
         looked_up=lookup.answers(),
         window=inputs.window,
         substitutes=candidates.cast_to_declared(connection, reads, inputs.unread),

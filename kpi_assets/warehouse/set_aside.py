@@ -182,7 +182,7 @@ def _broken(
     found: list[sql.Composable] = []
     shared: list[tuple[int, BadRows, str]] = []
     for number, rule in enumerate(table.rules):
-        predicate = rule.row_predicate(facts)
+        predicate = rule.rule_predicate(facts)
         if predicate:  # all of these share one scan
             shared.append((number, rule, predicate))
             continue

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kpi_assets.model.checks import keys
 from kpi_assets.warehouse import set_aside
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
@@ -13,10 +14,11 @@ from kpi_assets_tests.materialize.orders_pipeline import (
     SLICED,
     built,
     declare,
+    deliver,
     message,
     sliced,
 )
-from kpi_assets_tests.pipeline_harness import PipelineHarness, failed
+from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, failed
 
 RULES = {
     "not_null": ("not_null: [product_id]", "5,,5.00,paid", "not_null(product_id)"),
@@ -242,6 +244,22 @@ def test_a_rule_takes_rows_without_a_key_out_of_slices(orders: PipelineHarness) 
     orders.file("marts/lines.sql", text)
     parts = orders.build("marts.lines", **SLICED)
     assert (parts.rows, parts.held, message(parts)) == (394, False, "1 row set aside: 1 by not_null(line)")
+
+
+def test_a_foreign_key_to_a_large_table_sets_the_same_rows_aside(
+    orders: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(orders, "foreign_key: {product_id: raw.products.product_id}")
+    bad = ("5,3,5.00,paid", "6,5,6.00,paid", "7,,7.00,paid")
+    deliver(orders, *bad)
+    orders.put(f"raw/products/load_date={DAY}/products.csv", b"product_id\n1\n2\n4\n5\n")  # 3 is lacking
+    orders.build("raw.products")
+    for small in (200_000, 0):
+        monkeypatch.setattr(keys, "_SMALL", small)
+        outcome = orders.build("stg.orders")
+        assert not outcome.held, failed(outcome.results)
+        assert message(outcome) == "1 row set aside: 1 by foreign_key(product_id)"
+        assert [row[0] for row in orders.rows(HERE)] == [1, 2, 3, 4, 6, 7]
 
 
 def test_many_rows_are_taken_out_as_few_are(orders: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,10 @@ class BadRows(TableCheck):
         """Return a condition that exactly the bad rows satisfy, for the shared scan, or None if there is none."""
         return self.query.row_predicate
 
+    def rule_predicate(self, facts: AuditFacts) -> str | None:
+        """Return the same for the scan that all rules share, which may also read small tables."""
+        return self.row_predicate(facts)
+
     def measures(self, facts: AuditFacts) -> Mapping[str, Measure]:
         """The number of bad rows, if the shared scan can count them."""
         predicate = self.row_predicate(facts)

@@ -22,6 +22,7 @@ from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.strict_yaml import Problems
 from kpi_assets.model.table_ref import THIS
 
+_SMALL = 200_000  # rows of a table whose keys Postgres keeps in memory for a scan of another
 _BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 
 
@@ -77,6 +78,16 @@ class ForeignKey(BadRows):
             return super().row_predicate(facts)
         low, high = ends
         return f"{quoted(self.column)} not between {low} and {high}"
+
+    def rule_predicate(self, facts: AuditFacts) -> str | None:
+        """Return also the condition that the value is not among those of a table that fits into memory."""
+        found = self.row_predicate(facts)
+        is_small = facts.source_rows.get(self.refers, _SMALL + 1) <= _SMALL and self.refers not in facts.substitutes
+        if found or not is_small:
+            return found
+        to = f"r.{quoted(self.to)}"
+        there = f"{quoted(*self.refers)} as r where r.{LOAD_DATE} = %({LOAD_DATE})s and {to} is not null"
+        return f"{quoted(self.column)} not in (select {to} from {there})"
 
     def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:
         """Add a problem if the column that it refers to does not exist."""
