@@ -6,17 +6,19 @@ a window count (model/lookback.py).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import publishes, runs
+from kpi_assets.ledger import decisions, publishes, runs
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import BuildContext, UpstreamError
+from kpi_assets.materialize.decisions import look
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import block_publishes
+from kpi_assets.model.decision import Decision
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
@@ -26,13 +28,18 @@ from kpi_assets.warehouse.content import find_lost
 
 @dataclass(frozen=True)
 class Inputs:
-    """The publishes that a build of a table and load_date reads; `earlier` is empty unless the table has `lookback`."""
+    """The publishes that a build of a table and load_date reads; `earlier` is empty unless the table has `lookback`.
+
+    `decisions` are those on rows of the table itself, and `decided` is their publish, None if there never was one.
+    """
 
     table: Table
     load_date: date
     of_load_date: Mapping[Relation, Publish]
     earlier: tuple[Publish, ...] = ()
     window: Window | None = None
+    decisions: tuple[Decision, ...] = ()
+    decided: Publish | None = None
 
     @property
     def all(self) -> list[Publish]:
@@ -49,12 +56,15 @@ class Inputs:
     def publish_ids(self) -> dict[str, int]:
         """The publish_id of each input by the name under which the ledger records it."""
         earlier = {str(InputName(Relation.parse(each.asset), each.load_date)): each.publish_id for each in self.earlier}
-        return {**{str(relation): each.publish_id for relation, each in self.of_load_date.items()}, **earlier}
+        decided = {self.decided.asset: self.decided.publish_id} if self.decided else {}
+        own = {str(relation): each.publish_id for relation, each in self.of_load_date.items()}
+        return {**own, **earlier, **decided}
 
     @property
     def manifest_hash(self) -> str:
-        """The hash of all manifests from which the inputs were built."""
-        return digest(*sorted(publish.manifest_hash for publish in self.all))
+        """The hash of all manifests from which the inputs were built, and of the decisions if there are some."""
+        decided = [self.decided.manifest_hash] if self.decided and self.decisions else []
+        return digest(*sorted([*(publish.manifest_hash for publish in self.all), *decided]))
 
     def warnings(self, connection: Connection[Any]) -> list[str]:
         """Return a sentence for each input whose latest build was not published."""
@@ -66,7 +76,7 @@ class Inputs:
         ]
 
     def check_unchanged(self, connection: Connection[Any]) -> None:
-        """Raise UpstreamError if an input of this load_date was published again.
+        """Raise UpstreamError if an input of this load_date was published again, or somebody decided on rows of it.
 
         Those of earlier load_dates cannot have changed: resolve_inputs blocks publishes into their tables.
         """
@@ -76,6 +86,11 @@ class Inputs:
             raise UpstreamError(
                 f"{self.table.relation} of {self.load_date} was not published: {', '.join(changed)} was published "
                 "again while it was being built; build it again."
+            )
+        if decisions.current(connection, self.table.relation, self.load_date) != self.decided:
+            raise UpstreamError(
+                f"{self.table.relation} of {self.load_date} was not published: somebody decided on rows of it while it "
+                "was being built; build it again."
             )
 
 
@@ -91,10 +106,12 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     for relation in window_inputs:
         block_publishes(connection, relation, context.on_progress)
     of_load_date = _resolve_own(context, connection, table, load_date)
+    decided = look(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_load_date)
     _check_stored(context.pipeline, connection, table, load_date, [of_load_date])
+    inputs = Inputs(table, load_date, of_load_date, decisions=decided.decisions, decided=decided.publish)
     if not window_inputs:
-        return Inputs(table, load_date, of_load_date)
+        return inputs
     first = context.pipeline.window_start(table, load_date)
     found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
     due = {read: context.pipeline.calendars[read] for read in window_inputs}
@@ -109,7 +126,7 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     earlier = tuple(publish for of in there.values() for publish in of.values())
     own = [load_date] if any(read in of_load_date for read in window_inputs) else []
     window = window_of(context.pipeline, table, load_date, (*there, *own))
-    return Inputs(table, load_date, of_load_date, earlier, window)
+    return replace(inputs, earlier=earlier, window=window)
 
 
 def window_of(pipeline: Pipeline, table: Table, load_date: date, there: Iterable[date]) -> Window:
