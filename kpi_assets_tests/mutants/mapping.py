@@ -117,6 +117,8 @@ _TESTS = {
     "docs/ops_schema": ("test_docs.py", "ledger/test_schema.py"),
     "materialize/transform": ("materialize/test_plan_slices.py", "materialize/test_slices.py", *_CORE),
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
+    "ledger/bad_rows": ("cli/test_quarantine.py",),
+    "materialize/decide": ("cli/test_quarantine.py",),
     "ledger/decisions": ("materialize/test_decisions.py",),
     "sources/decisions": ("materialize/test_decisions.py",),
     "model/quarantine": ("warehouse/test_quarantine.py", "warehouse/test_audit.py", "materialize/test_content.py"),
