@@ -72,6 +72,8 @@ def _load(name: str) -> TyperCommand | TyperGroup:
     if isinstance(group := getattr(module, "group", None), typer.Typer):
         made = cast("TyperGroup", typer.main.get_command(group))
         made.name = name
+        for each in made.commands.values():
+            each.short_help = each.help  # as in _LazyCommand
         return made
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     single.command(name, short_help=_docstring(name))(getattr(module, name))

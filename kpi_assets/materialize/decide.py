@@ -67,15 +67,18 @@ class UnreadableRowError(Exception):
 
 def key_and_values(table: Table, row: BadRow) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the key by which decisions name a row, and its other values. Raises UnreadableRowError."""
+    too_long = UnreadableRowError(
+        f"it is longer than the {LONGEST:,} characters that are kept of a row, so that the rest is not known here: "
+        "correct it at its source, and deliver the object again"
+    )
     if is_cut(row.record, LONGEST):
-        raise UnreadableRowError(
-            f"it is longer than the {LONGEST:,} characters that are kept of a row, so that the rest is not known here: "
-            "correct it at its source, and deliver the object again"
-        )
+        raise too_long
     if table.has_object:
         return {"object": row.object_key, "line": row.line}, {RECORD: row.record}
     key, values = parse_json(row.key or "{}"), parse_json(row.record)
     grain = table.header.grain
+    if isinstance(values, dict) and any(isinstance(each, str) and is_cut(each) for each in values.values()):
+        raise too_long
     if not isinstance(values, dict) or {*key} < {*grain}:
         raise UnreadableRowError(
             f"it was set aside when {table.relation} had another grain: run its load_date again first"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kpi_assets.model import excerpt
 from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.pipeline_harness import MART, PIPELINE_YAML, RAW_THINGS
 
@@ -275,24 +276,26 @@ def test_a_discarded_row_that_a_build_knows_is_decided_on(quarantine: Quarantine
     quarantine.fails(old, "accept", id_, *BECAUSE)
 
 
-@pytest.fixture
-def cut() -> str:
-    return json.dumps({"thing_id": 7, "weight": "9" * 20_000})[:15_994] + "… (cut)"
-
-
-def test_nothing_is_decided_unless_all_can_be(quarantine: Quarantine, tmp_path: Path, cut: str) -> None:
+def test_nothing_is_decided_unless_all_can_be(quarantine: Quarantine, tmp_path: Path) -> None:
     sound, keyless = quarantine.aside(), quarantine.aside({"thing_id": None, "weight": -1})
-    long = quarantine.aside(record=cut[:15_993] + "… (cut)")
+    longs = [
+        quarantine.aside(record=excerpt.cut(json.dumps({**ROW, "name": "x" * 20_000}), excerpt.RECORD)),
+        quarantine.aside({**ROW, "name": excerpt.cut("x" * 20_000)}),
+    ]
     no_row = "among those of aside that were set aside: `kpi quarantine list aside` prints them."
     quarantine.fails(f"There is no row 999999 {no_row}", "discard", sound, 999999, *BECAUSE)
-    said = quarantine("discard", sound, keyless, long, *BECAUSE, code=1)
+    said = quarantine("discard", sound, keyless, *longs, *BECAUSE, code=1)
     assert (said.out, said.err.splitlines()) == (
         "",
         [
             f"error: {quarantine.of(keyless)} cannot be discarded: thing_id of its key is null: a row whose key is "
             "unknown cannot be decided on.",
-            f"error: {quarantine.of(long)} cannot be decided on: it is longer than the 16,000 characters that are kept "
-            "of a row, so that the rest is not known here: correct it at its source, and deliver the object again.",
+            *(
+                f"error: {quarantine.of(long)} cannot be decided on: it is longer than the 16,000 characters that are "
+                "kept of a row, so that the rest is not known here: correct it at its source, and deliver the object "
+                "again."
+                for long in longs
+            ),
         ],
     )
     file = tmp_path / "rows.jsonl"
@@ -315,7 +318,7 @@ def test_nothing_is_decided_unless_all_can_be(quarantine: Quarantine, tmp_path: 
         quarantine.fails(f"{quarantine.of(sound)}{problem}", "correct", "--from", file, *BECAUSE)
     assert quarantine.made() == []
     exported = quarantine("export", "--out", tmp_path / "out.jsonl", "--load-date", quarantine.day)
-    assert exported.err.startswith(f"left out row {long} of marts.weighed of {quarantine.day}: it is longer than")
+    assert exported.err.startswith(f"left out row {longs[0]} of marts.weighed of {quarantine.day}: it is longer than")
     assert exported.out.startswith("2 rows in ")
 
 
