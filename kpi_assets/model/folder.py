@@ -4,6 +4,7 @@ Belongs here: finding the files, and errors in a path, a file, or a SELECT that 
 meaning of the words of a file (header.py, query.py, checks/), and checks against other tables (neighbors.py).
 """
 
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from kpi_assets.model.calendar import EVERY_DAY, Calendar, dates_in, words_of
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import Header, cut
+from kpi_assets.model.kinds import STORAGES
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
 from kpi_assets.model.pipeline import Table
@@ -22,6 +24,7 @@ from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
 
 LARGEST = 1 << 20  # bytes of one file
+_STORAGE = re.compile(r"^storage: *(\w+)", re.MULTILINE)  # in a header that cannot be read
 MinimumRows = Mapping[str, int]  # KPI_MIN_ROWS of the environment, by `pipeline.schema.table`
 
 
@@ -31,9 +34,10 @@ class Folder:
 
     path: Path
     config: PipelineConfig | None = None
+    lines: Lines | None = None  # of pipeline.yaml
     calendar: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
     files: dict[Relation, Path] = field(default_factory=dict)
-    tables: dict[Relation, Table] = field(default_factory=dict)
+    tables: dict[Relation, Table] = field(default_factory=dict)  # and live views
 
     @property
     def name(self) -> str:
@@ -57,6 +61,7 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
         )
     with problems.collected():
         folder.config, lines = read(PipelineConfig, text_of(folder.config_path), folder.config_path)
+        folder.lines = lines
         excepted = _dates_of(path, folder.config.calendar.except_, folder.config_path, lines, ("calendar", "except"))
         folder.calendar = Calendar.of(words_of(folder.config.calendar.every), excepted)
     below = sorted(path.rglob("*"))
@@ -135,32 +140,36 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     path, own = folder.files[relation], Problems()
     header = query = None
     checks: tuple[TableCheck, ...] = ()
-    calendar = EVERY_DAY
+    calendar = delivery_calendar = EVERY_DAY
     words, body = cut(path, text_of(path))
     with own.collected():
         header, lines = read(Header, words, path)
     if header is None:
         if body.strip():
             with own.collected():
-                parse_query(body, path, lookback=True)
+                kind = STORAGES.get((_STORAGE.findall(words) or [""])[0])
+                parse_query(
+                    body, path, lookback=True, has_load_date=kind is None or kind.has_load_date, itself=relation
+                )
     else:
         with own.collected():
             default = folder.config.defaults.min_rows if folder.config else None
             checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"), default)
         with own.collected():
-            query = _query_of(header, lines, body, path)
+            query = _query_of(relation, header, lines, body, path)
         if source := header.source:
             with own.collected():
                 excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
-                calendar = Calendar.of(words_of(source.every), excepted, source.since)
+                delivery_calendar = Calendar.of(words_of(source.every), excepted, source.since)
+                calendar = delivery_calendar.carried() if source.carried_days else delivery_calendar
     problems.found += own.found
     if not header or own.found:
         return None
     at = {name: lines.of("columns", name) for name in header.columns}
-    return Table(folder.name, relation, path, header, query, checks, calendar, at)
+    return Table(folder.name, relation, path, header, query, checks, calendar, delivery_calendar, at)
 
 
-def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
+def _query_of(relation: Relation, header: Header, lines: Lines, body: str, path: Path) -> Query | None:
     """Return the SELECT of a file, or None for a raw table, whose file has only a header. Raises ModelError."""
     if header.is_raw and body.strip():
         raise ModelError(
@@ -170,7 +179,8 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
         return None
     if not body.strip():
         raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
-    query = parse_query(body, path, lookback=header.lookback is not None)
+    has_load_date = header.storage_kind.has_load_date
+    query = parse_query(body, path, lookback=header.lookback is not None, has_load_date=has_load_date, itself=relation)
     problems = Problems()
     for line, problem in _differences(header, lines, query):
         problems.add(path, line, problem)

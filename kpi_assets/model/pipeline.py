@@ -61,7 +61,8 @@ class Table:
     header: Header
     query: Query | None
     checks: tuple[TableCheck, ...]
-    source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which its object comes
+    source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which it has an object to read
+    delivery_calendar: Calendar = EVERY_DAY  # the days on which the object comes: fewer, if it is carried to others
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # column -> its line in the file
 
     @property
@@ -122,11 +123,16 @@ class Table:
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
-        """The tables that this table reads, sorted, each with the line of the file that first names it."""
+        """The other tables that this table reads, sorted, each with the line of the file that first names it."""
         found: dict[Relation, int] = {}
         for each in (*self.checks, self.query):
             found.update(each.mentions if each else {})
         return dict(sorted(found.items()))
+
+    @property
+    def carries_on(self) -> bool:
+        """Whether the SELECT reads the table's own rows of the load_date before (carry_on.py)."""
+        return self.query is not None and self.query.itself is not None
 
     @property
     def queries(self) -> list[Query]:
@@ -157,7 +163,7 @@ class Table:
 
     @property
     def query_reads(self) -> tuple[Relation, ...]:
-        """The tables that the SELECT reads."""
+        """The tables that the SELECT reads; among them the table itself if it carries on."""
         return self.query.reads if self.query else ()
 
     @cached_property
@@ -193,6 +199,17 @@ class Table:
         """Return the S3 key of the object of a load_date; if it may have several, with the wildcards in it."""
         return self.source.key.key(load_date)
 
+    def object_days(self, load_date: date) -> list[date]:
+        """Return the days whose object may be read for a load_date, the latest first: several if it is carried."""
+        if self.source.carried_days is None:
+            return [load_date]
+        first = load_date - timedelta(days=self.source.carried_days)
+        return [*self.delivery_calendar.between(first, load_date)][::-1]
+
+    def object_day(self, load_date: date, key: str) -> date:
+        """Return the day on which the object with a key was due, which is read for a load_date."""
+        return next((day for day in self.object_days(load_date) if self.object_key(day) == key), load_date)
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -203,6 +220,7 @@ class Pipeline:
     config: PipelineConfig
     tables: Mapping[Relation, Table]
     days: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
+    live: Mapping[Relation, Table] = field(default_factory=dict)  # the live views, each after those that it reads
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -227,6 +245,10 @@ class Pipeline:
     def is_table_due(self, table: Table, load_date: date) -> bool:
         """Whether a table is due on a load_date: what is not due is not built, and nothing waits for it."""
         return self.calendars[table.relation].is_due(load_date)
+
+    def is_object_due(self, table: Table, day: date) -> bool:
+        """Whether an object of a raw table is due on a day itself, not one that is carried to it."""
+        return self.is_table_due(table, day) and table.delivery_calendar.is_due(day)
 
     def is_due(self, load_date: date) -> bool:
         """Whether a load_date is in the calendar and a table is due on it."""
@@ -267,6 +289,12 @@ class Pipeline:
             f"{table.relation} is not due on {named(load_date)}: {through}the object of {root.relation} comes "
             f"{root.source.calendar_text} ({root.path})"
         )
+
+    def object_not_due(self, table: Table, day: date) -> str:
+        """Return why an object of a raw table is not due on a day itself, as `not_due` does."""
+        if (reason := self.not_due(table, day)) or table.delivery_calendar.is_due(day):
+            return reason
+        return f"the object of {table.relation} comes {table.source.calendar_text}, not on {named(day)} ({table.path})"
 
     def _undue_root(self, table: Table, load_date: date) -> Table | None:
         """Return a raw table because of which a table is not due; None if the pipeline's calendar is the reason."""
@@ -310,8 +338,16 @@ class Pipeline:
         for relation, table in self.tables.items():
             if str(relation) == name:
                 return table
+        if self.live_view(name):
+            raise UsageError(
+                f"{name} is a live view, of which nothing is built: `kpi show {self.name} {name}` shows it."
+            )
         known = ", ".join(str(relation) for relation in self.tables)
         raise UsageError(f"{self.name} has no table {name!r}: it has {known}.")
+
+    def live_view(self, name: str) -> Table | None:
+        """Return the live view called `schema.table`; None if there is none."""
+        return next((table for relation, table in self.live.items() if str(relation) == name), None)
 
     def layer(self, relation: Relation) -> Layer:
         """Return the layer of a table."""
@@ -320,8 +356,11 @@ class Pipeline:
     def retention_days(self, table: Table) -> int | None:
         """Return the days for which retention keeps a table's load_dates; None if it keeps all, as for marts and KPIs.
 
-        The result is None for a view too, which has no rows of its own.
+        The result is None for a view too, which has no rows of its own. The latest published load_date of a table that
+        carries on is kept however old it is.
         """
+        if str(table.relation) in self.config.retention:
+            return self.config.retention[str(table.relation)]
         if table.header.kpi or not table.storage.stores_rows:
             return None
         return self.config.retention.get(table.relation.schema)
@@ -332,10 +371,11 @@ class Pipeline:
         return [view.relation for view in views if view.origin.relation == relation]
 
     def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
-        """Return, for each column of a table, the columns that it is computed from; empty for a raw table."""
+        """Return, for each column of a table, the columns of others that it is computed from; empty for a raw table."""
         if table.query is None:
             return {}
-        found = table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        of_query = table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        found = {name: [leaf for leaf in of if leaf[0] != table.relation] for name, of in of_query.items()}
         volume = table.header.min_volume
         return {**found, LOW_VOLUME: found[volume.column]} if volume and found else found
 

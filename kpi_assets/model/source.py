@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.calendar import EVERY_MEANING, EXCEPT_MEANING, Every, Except, described, parse_date
 from kpi_assets.model.field_types import Strictness
-from kpi_assets.model.format_kinds import FORMAT_KINDS
+from kpi_assets.model.format_kinds import DOCUMENT_WORDS, FORMAT_KINDS, JSON, NAMED_WORDS
 from kpi_assets.model.names import Identifier
 from kpi_assets.model.object_key import ObjectKey
 from kpi_assets.model.sentences import Loc, listed, refuse, shown
@@ -91,27 +91,13 @@ def _is_format(value: str) -> str:
     return value
 
 
-def _is_key(value: str) -> str:
-    ObjectKey.parse(value)
-    return value
-
-
-def _is_marker(value: str) -> str:
-    key = ObjectKey.parse(value)
-    if key.is_pattern or key.is_reference:
-        raise ValueError(
-            f"{shown(value)} is not the key of one object a load_date: write it with {{load_date}}, and without * and ?"
-        )
-    return value
-
-
 class Complete(Strict):
     """When all objects of a load_date are there, for a source with several: by one of these words."""
 
     objects: Annotated[int | None, Affects.OBJECT] = Field(
         default=None, ge=1, le=10_000, description="When there are so many. If there are more, the load_date is held."
     )
-    marker: Annotated[Annotated[str, AfterValidator(_is_marker)] | None, Affects.OBJECT] = Field(
+    marker: Annotated[str | None, Affects.OBJECT] = Field(
         default=None,
         description="When an object of this key is there, which is written last. It is never read as data.",
     )
@@ -127,16 +113,11 @@ class Complete(Strict):
             )
         return self
 
-    @property
-    def marker_key(self) -> ObjectKey | None:
-        """The key of the marker object."""
-        return ObjectKey.parse(self.marker) if self.marker else None
-
 
 class Source(Strict):
     """Where a raw table's rows come from."""
 
-    object: Annotated[str, AfterValidator(_is_key), _ALL] = Field(
+    object: Annotated[str, _ALL] = Field(
         description="The key of the S3 object, with `{load_date}` where the date stands as YYYY-MM-DD, or "
         "`{load_date:FORM}` where it stands in another form, such as `%Y/%m/%d`; as often as it stands there. `*` and "
         "`?` behind the last slash stand for any characters and any one character: then a load_date has several "
@@ -185,6 +166,16 @@ class Source(Strict):
             instead = f"quarantine: {{rows: {budget}}}"
             refuse([(("quarantine_budget",), f"it is a word of the header now: write `{instead}` beside source")])
         return values
+
+    carried_days: Annotated[int | None, Affects.NOTHING] = Field(
+        default=None,
+        ge=1,
+        le=366,
+        description="For how many days an object is read again. Then the table is due on each load_date of the "
+        "pipeline, and reads the latest object that has landed and was due on the load_date or at most so many days "
+        "before it.",
+        examples=["carried_days: 13"],
+    )
 
     @property
     def calendar_text(self) -> str:
@@ -235,9 +226,10 @@ class Source(Strict):
         description="How the object is packed. A zip file holds one file.",
         examples=["compression: gzip"],
     )
-    null: Annotated[Texts, Affects.ROWS] = Field(
-        default=[""],
-        description="The values without quotes that are NULL. Without this word, the empty value is.",
+    null: Annotated[Texts | None, Affects.ROWS] = Field(
+        default=None,
+        description="The values without quotes that are NULL. Without this word, the empty value is. In JSON: the "
+        "texts that are NULL, besides null itself; without this word, none.",
         examples=['null: ["", NA, "NULL"]'],
     )
     decimal: Annotated[Decimal, Affects.ROWS] = Field(
@@ -262,11 +254,25 @@ class Source(Strict):
         "time that occurred twice or never, because clocks were changed, is set aside.",
         examples=["time_zone: Europe/Berlin"],
     )
-    extra: Annotated[Literal["hold", "ignore", "keep"], _READ] = Field(
-        default="hold",
+    records: Annotated[str | None, Affects.ROWS] = Field(
+        default=None,
+        min_length=1,
+        description="For JSON: the field that has the list of records, if each document is an object around it, as the "
+        "pages of an API are.",
+        examples=["records: data"],
+    )
+    whole: Annotated[Identifier | None, Affects.ROWS] = Field(
+        default=None,
+        description="For JSON: the name of a column of type json that this word adds: the whole record, letter by "
+        "letter.",
+        examples=["whole: raw_data"],
+    )
+    extra: Annotated[Literal["hold", "ignore", "keep"] | None, _READ] = Field(
+        default=None,
         description="What fields do that are no column: `hold` holds the load_date, `ignore` leaves them out, and "
         "`keep` collects them in the column `extra_fields`, which this word adds: a JSON object of texts, or NULL if "
-        "there are none.",
+        "there are none. Without this word they hold the load_date; with `whole` they are kept there, and the check "
+        "`fields_known` warns of them.",
     )
     position: Annotated[Identifier | None, Affects.ROWS] = Field(
         default=None,
@@ -282,7 +288,32 @@ class Source(Strict):
     @property
     def key(self) -> ObjectKey:
         """The word `object`, for filling in a load_date and reading it back."""
-        return ObjectKey.parse(self.object)
+        return ObjectKey.parse(self.object, self._only_word)
+
+    @property
+    def marker_key(self) -> ObjectKey | None:
+        """The key of the marker object, of a source that has one."""
+        return (
+            ObjectKey.parse(self.complete.marker, self._only_word) if self.complete and self.complete.marker else None
+        )
+
+    @property
+    def _only_word(self) -> str:
+        """The word of `every`; empty for a list of several."""
+        words = [self.every] if isinstance(self.every, str) else self.every
+        return words[0] if len(words) == 1 else ""
+
+    @property
+    def null_texts(self) -> tuple[str, ...]:
+        """The texts that are NULL: those of the word `null`, or those of the format."""
+        if self.null is None:
+            return () if self.format == JSON.name else ("",)
+        return tuple(self.null)
+
+    @property
+    def unknown_fields(self) -> Literal["hold", "ignore", "keep", "warn"]:
+        """What fields do that are no column: the word `extra`, or what is meant without it."""
+        return self.extra or ("warn" if self.whole else "hold")
 
     @property
     def origins(self) -> list[str]:
@@ -294,8 +325,16 @@ class Source(Strict):
         """The columns that these words add."""
         return [getattr(self, word) for word in self.origins]
 
+    @field_validator("null", "extra")
+    @classmethod
+    def _is_said(cls, value: Any, info: ValidationInfo) -> Any:
+        """Return None for what is meant without the word too, so that saying it changes no version."""
+        usual: Any = [""] if info.field_name == "null" else "hold"
+        return None if value == usual and info.data.get("format") != JSON.name else value
+
     @model_validator(mode="after")
     def _makes_sense(self) -> "Source":
+        refuse(self._key_problems())
         refuse(
             [
                 *self._object_problems(),
@@ -306,12 +345,31 @@ class Source(Strict):
         )
         return self
 
+    def _key_problems(self) -> Iterator[tuple[Loc, str]]:
+        """Yield why the keys cannot be read: what they tell depends on `every`."""
+        for loc, text in ((("object",), self.object), (("complete", "marker"), self.complete and self.complete.marker)):
+            try:
+                key = ObjectKey.parse(text, self._only_word) if text is not None else None
+            except ValueError as error:
+                yield loc, str(error)
+                continue
+            if key and loc == ("complete", "marker") and (key.is_pattern or key.is_reference):
+                yield (
+                    loc,
+                    f"{shown(key.text)} is not the key of one object a load_date: write it with {{load_date}}, and "
+                    "without * and ?",
+                )
+
     def _object_problems(self) -> Iterator[tuple[Loc, str]]:
         if self.complete and not self.key.is_pattern:
             yield (
                 ("complete",),
                 "is for several objects a load_date: write * or ? in the last part of object, or take it out",
             )
+        if self.carried_days and self.key.is_reference:
+            yield ("carried_days",), "is for objects of a load_date, and this one is there for all: take it out"
+        if self.carried_days and self.optional:
+            yield ("carried_days",), "says what is read where an object is absent: take it out, or take optional out"
         if self.key.is_reference and "same_bytes" in self.model_fields_set:
             yield (
                 ("same_bytes",),
@@ -319,10 +377,16 @@ class Source(Strict):
             )
 
     def _format_problems(self) -> Iterator[tuple[Loc, str]]:
-        if not FORMAT_KINDS[self.format].has_dialect:
-            for word in DIALECT_WORDS:
-                if getattr(self, word) != type(self).model_fields[word].default:
-                    yield (word,), f"{self.format} says by itself how its values are written: take the word out"
+        kind = FORMAT_KINDS[self.format]
+        for word in NAMED_WORDS:
+            if word in kind.words or getattr(self, word) == type(self).model_fields[word].default:
+                continue
+            if word in DOCUMENT_WORDS:
+                yield (word,), "is for json: take it out, or correct format"
+            elif kind.has_written_values:
+                yield (word,), f"{self.format} has no such word: take it out, or correct format"
+            else:
+                yield (word,), f"{self.format} says by itself how its values are written: take the word out"
 
     def _character_problems(self) -> Iterator[tuple[Loc, str]]:
         named = {"delimiter": self.delimiter, "quote": self.quote, "comment": self.comment}
@@ -340,20 +404,16 @@ class Source(Strict):
             yield ("thousands",), f"{self.thousands} stands before the decimals: write another, or correct decimal"
 
     def _word_problems(self) -> Iterator[tuple[Loc, str]]:
-        yield from boolean_problems(self.true, self.false, self.null)
-        if not self.header and self.extra != "hold":
+        yield from boolean_problems(self.true, self.false, list(self.null_texts))
+        if not self.header and self.extra is not None:
             yield ("extra",), "without a header no field has a name: take it out, or write header: true"
         if self.compression and self.ends_with_line_end == "hold":
             yield ("ends_with_line_end",), "the end of a packed object is not known before it is loaded: take it out"
-        if self.position and self.position == self.object_key:
-            yield ("object_key",), "it is the column of position too: give it another name"
-
-
-# The words that say how the values of a text are written.
-DIALECT_WORDS = (
-    *("delimiter", "quote", "escape", "header", "skip_lines", "comment", "encoding", "compression"),
-    *("null", "decimal", "thousands", "true", "false", "time_zone"),
-)
+        adding = [word for word in ("position", "object_key", "whole") if getattr(self, word)]
+        for number, word in enumerate(adding):
+            other = next((each for each in adding[:number] if getattr(self, each) == getattr(self, word)), None)
+            if other:
+                yield (word,), f"it is the column of {other} too: give it another name"
 
 
 def boolean_problems(

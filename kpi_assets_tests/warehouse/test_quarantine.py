@@ -31,6 +31,7 @@ TYPES = {
     "a_moment": "timestamp with time zone",
     "a_uuid": "uuid",
     "a_json": "jsonb",
+    "some_letters": "json",
     "a_varying": "character varying",
     "a_sized": "character varying(3)",
     "a_padded": "character(3)",
@@ -178,6 +179,7 @@ REFUSED = [
     ("a_moment", "2025-01-01 00:00:00+16", 'time zone displacement out of range: "2025-01-01 00:00:00+16"'),
     ("a_uuid", "123", 'invalid input syntax for type uuid: "123"'),
     ("a_json", "{'a': 1}", "invalid input syntax for type json"),
+    ("some_letters", "{'a': 1}", "invalid input syntax for type json"),
     ("a_json", '"\\u0000"', "unsupported Unicode escape sequence"),
     ("a_sized", "abcd", "value too long for type character varying(3)"),
     ("a_sized", "ab  ", written.BLANKS),
@@ -294,6 +296,7 @@ ACCEPTED = [
     ("a_moment", "9999-12-31T23:59:59.999999+02:00", "9999-12-31 21:59:59.999999+00"),
     ("a_uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
     ("a_json", '{"a": [1, null]}', '{"a": [1, null]}'),
+    ("some_letters", '{"b": 1.50,  "a": 1, "a": 2}', '{"b": 1.50,  "a": 1, "a": 2}'),
     ("a_varying", " x ", " x "),
     ("a_sized", "", ""),
     ("a_sized", "a b", "a b"),
@@ -394,7 +397,7 @@ def test_each_kind_of_bad_record_is_returned_with_its_line_and_text(
     assert found.samples == [
         BadRecord(4, "2,short", None, None, "it has 2 fields, not 3"),
         BadRecord(5, "3,long,1,2", None, None, "it has 4 fields, not 3"),
-        BadRecord(6, "", None, None, "it has 1 fields, not 3"),
+        BadRecord(6, "", None, None, "it has 1 field, not 3"),
         BadRecord(7, "4,\\xe9t\\xe9,1", None, None, "byte 2 is not UTF-8"),
         BadRecord(8, "5,a\\x00b,1", None, None, "it contains a NUL byte"),
         BadRecord(9, "6,a\rb,1", None, None, "a carriage return is outside quotes"),
@@ -419,7 +422,7 @@ def test_a_table_of_text_columns_refuses_only_broken_records(session: Connection
         2,
         2,
         [
-            BadRecord(3, "x", None, None, "it has 1 fields, not 2"),
+            BadRecord(3, "x", None, None, "it has 1 field, not 2"),
             BadRecord(5, "id,name", None, None, HEADER_AGAIN),
         ],
     )
