@@ -253,6 +253,11 @@ def test_a_store_that_refuses_to_overwrite_is_believed(things: PipelineHarness, 
     body = s3.get_object(Bucket="decided", Key=objects.find(store, relation, DAY).entries[0].key)["Body"].read()
     assert json.loads(body)["by"] == "ana"
 
+    s3.put_object(Bucket="decided", Key=f"decisions/raw.things/load_date={DAY}/", Body=b"")  # a "folder" of some tools
+    assert [entry.key.rpartition("/")[2] for entry in objects.find(store, relation, DAY).entries] == ["0001.jsonl"]
+    with pytest.raises(LakeError, match="the bucket does not exist"):
+        objects.add(Store(s3, "nowhere"), stale_listing, [decision("a")])
+
 
 def test_an_empty_database_gets_the_decisions_from_s3(things: PipelineHarness) -> None:
     put(things, "raw.things", DAY, decision("a"))

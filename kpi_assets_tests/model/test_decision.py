@@ -1,6 +1,7 @@
 """Decisions: a line of JSON is read as it was written, and each broken shape is one sentence with object and line."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -72,6 +73,26 @@ def test_numbers_keep_their_value(text: str) -> None:
     assert json.loads(json_text(value), parse_float=Decimal, parse_int=Decimal) == json.loads(
         text, parse_float=Decimal, parse_int=Decimal
     )
+
+
+def test_a_number_is_a_float_unless_that_would_round_it() -> None:
+    assert [type(parse_json(text)) for text in ("5.00", "7", "0.1", "12345678901234567.89")] == [
+        float,
+        int,
+        float,
+        Decimal,
+    ]
+    with pytest.raises(ValueError, match="JSON compliant"):
+        json_text(float("nan"))
+
+
+def test_a_decision_that_cannot_be_made_says_why(tables: dict[str, Table]) -> None:
+    [found] = read(tables["marts.sold"], ROW)
+    assert problem_of(tables["marts.sold"], replace(found, set={})) == (
+        "it sets nothing: write at least one column and its value in set"
+    )
+    [record] = read(tables["raw.things"], {**RECORD, "key": {**PLACE, "line": 1}})
+    assert record.key["line"] == 1
 
 
 @pytest.mark.parametrize(
