@@ -392,7 +392,7 @@ class _Case:
         return Verdict(
             "stale",
             {
-                "released": f"Held, and what it reads, its SQL or its checks have changed since: {_some(names)}.",
+                "released": f"Held, and {self._changed_since_held(names)}: {_some(names)}.",
                 "decisions": f"Built before somebody decided on its rows: {_some(names)}.",
                 "inputs": f"Built from rows that were replaced since: {_some(names)}.",
                 "window": f"Built before an earlier load_date was published that it reads: {_some(names)}.",
@@ -400,6 +400,13 @@ class _Case:
                 "unbuilt": f"Never built for this load_date: {_some(names)}.",
             }[self.stale_reason],
         )
+
+    def _changed_since_held(self, names: Sequence[str]) -> str:
+        """Say what has changed since the named tables were held."""
+        holds = {name: attempt.hold for name in names if (attempt := self.history.attempts.get(name))}
+        if holds and all(hold and hold.decided != self._decided_now(name) for name, hold in holds.items()):
+            return "somebody decided on its rows since"
+        return "what it reads, its SQL or its checks have changed since"
 
     def _objects_of(self, names: Sequence[str]) -> list[str]:
         """Return the names of the objects that some tables read."""

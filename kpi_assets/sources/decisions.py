@@ -9,8 +9,10 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from botocore.exceptions import ClientError
 
@@ -22,6 +24,7 @@ from kpi_assets.sources.refusals import LakeError, explained
 from kpi_assets.sources.store import Entry, Store
 
 FOLDER = "decisions/"
+AT_ONCE = 5  # objects that are read at the same time
 MOST_OBJECTS = 2_000  # of one table and load_date
 MOST_BYTES = 32 << 20  # of these together; as Python objects they take some ten times as much memory
 _KEY = re.compile(rf"{FOLDER}([a-z0-9_]+\.[a-z0-9_]+)/load_date=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})/(.+)")
@@ -100,7 +103,13 @@ def read(store: Store, table: Table, objects: DecisionObjects) -> list[Decision]
     _check_bounds(objects)
     for entry in objects.entries:
         _number(entry.key)
-    return [decision for entry in objects.entries for decision in read_lines(_read(store, entry), table, entry.key)]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="decisions") as pool:
+        bodies = pool.map(partial(_read, store), objects.entries)
+        return [
+            decision
+            for entry, body in zip(objects.entries, bodies, strict=True)
+            for decision in read_lines(body, table, entry.key)
+        ]
 
 
 def add(store: Store, objects: DecisionObjects, decisions: Sequence[Decision]) -> str:
@@ -177,4 +186,4 @@ def _read(store: Store, entry: Entry) -> bytes:
             f"s3://{store.bucket}/{entry.key} was {what} just now, while it was read: run the load_date again.",
             transient=True,
         )
-    return b"".join(store.read(manifest))
+    return store.head(manifest, manifest.size_bytes)

@@ -108,7 +108,7 @@ def test_a_held_load_date_can_be_built_again_after_a_decision(shop: TwoSourcePip
     assert shop.run()["raw.things"] == "held"
     assert shop.status().state == "held"
     put(shop, "raw.things", shop.day, decision(shop.key("things")))
-    reason = "Held, and what it reads, its SQL or its checks have changed since: raw.things."
+    reason = "Held, and somebody decided on its rows since: raw.things."
     assert stale(shop) == ("stale", "released", reason, ())
     assert shop.run()["raw.things"] == "held", "nothing in it is decided on"
     assert shop.status().state == "held", "it was held in the knowledge of the decision"
