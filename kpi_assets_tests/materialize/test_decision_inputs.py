@@ -185,9 +185,33 @@ def test_so_many_objects_and_bytes_are_read_and_no_more(
         f"The decisions on raw.things of {DAY} would be 3 objects of {3 * size} bytes, and at most 2 objects of "
         "33,554,432 bytes are read: correct so many rows at their source, and deliver the object again."
     )
+    monkeypatch.setattr(objects, "MOST_BYTES", 2 * size)
+    things.build("raw.things")
     monkeypatch.setattr(objects, "MOST_BYTES", 2 * size - 1)
     with pytest.raises(DecisionError, match=f"are 2 objects of {2 * size} bytes, and at most 2 objects of"):
         things.build("raw.things")
+
+
+def test_an_object_that_changes_while_it_is_read_is_not_read(things: PipelineHarness) -> None:
+    table = things.pipeline().table("raw.things")
+    key = put(things, "raw.things", DAY, decision("a"))
+    listed = objects.find(things.store, table.relation, DAY)
+    put(things, "raw.things", DAY, decision("b"))
+    for what in ("replaced", "removed"):
+        with pytest.raises(LakeError) as error:
+            objects.read(things.store, table, listed)
+        assert str(error.value) == (
+            f"s3://{things.bucket}/{key} was {what} just now, while it was read: run the load_date again."
+        )
+        assert error.value.transient
+        things.s3.delete_object(Bucket=things.bucket, Key=key)
+
+
+def test_decisions_on_a_table_that_sets_nothing_aside_are_not_read(shop: TwoSourcePipeline) -> None:
+    put(shop, "marts.weighed", shop.day, BROKEN)
+    shop.land()
+    assert set(shop.run().values()) == {"published"}
+    assert shop.status().state == "published"
 
 
 def test_a_decision_that_is_made_during_a_build_is_not_overlooked(things: PipelineHarness) -> None:
