@@ -133,6 +133,8 @@ def show(
     if row.value is not None:
         say("value     ", row.value)
     say("record    ", row.record)
+    if row.corrected is not None:
+        say("corrected ", row.corrected)
     for decision in every:
         changes = f", set {json_text(decision.set)}" if decision.set else ""
         say(f"{PAST[decision.kind]:9} ", f"by {decision.by} on {_minute(decision)}: {decision.reason}{changes}")

@@ -15,7 +15,7 @@ State = Literal["waiting", "corrected", "accepted", "discarded"]
 STATES: tuple[State, ...] = get_args(State)
 _COLUMNS = (
     "id, build_id, table_name, load_date, object_key, line, record, column_name, value, reason, key::text as key, "
-    "rules, state, decision, quarantined_at"
+    "rules, state, decision, corrected, quarantined_at"
 )
 
 
@@ -37,6 +37,7 @@ class BadRow:
     rules: list[str] | None
     state: State
     decision: str | None
+    corrected: str | None
     quarantined_at: datetime
 
     @property

@@ -207,8 +207,8 @@ class _Line:
         if kind == "correct" and not corrected:
             raise _BrokenError("it sets nothing: write at least one column and its value in set")
         for name, value in corrected.items():
-            if name not in table.types:
-                columns = ", ".join(table.types)
+            if name not in table.header.selected:
+                columns = ", ".join(table.header.selected)
                 raise _BrokenError(f"it sets {_shown(name)}, which is no column of {table.relation}: it has {columns}")
             if name in grain and value is None:
                 raise _BrokenError(f"it sets {name} to null, and {name} is a column of the grain: give it a value")

@@ -411,3 +411,27 @@ def _nothing_is_left(kpi: CliHarness, quarantine: Quarantine) -> Iterator[None]:
     for entry in kpi.s3.list_objects_v2(Bucket=BUCKET, Prefix="decisions/").get("Contents", []):
         kpi.s3.delete_object(Bucket=BUCKET, Key=entry["Key"])
     kpi.execute("update ops.quarantine set state = 'discarded' where table_name <> 'raw.things'", database=NAME)
+
+
+def test_the_command_that_is_printed_builds_what_was_decided(quarantine: Quarantine, tmp_path: Path) -> None:
+    kpi, day = quarantine.kpi, date(2025, 5, 5)
+    kpi.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=BODY)
+    kpi("run", NAME, "--load-date", day, **quarantine.environment)
+    listed = json.loads(quarantine("list", "--load-date", day, "--format", "json").out)
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"id": listed[1]["id"], "set": {"record": "3,saw,2.00"}}))
+    said = quarantine("correct", "--from", file, *BECAUSE)
+    command = said.out.splitlines()[-1].split("`")[1]
+    assert command == f"kpi run {NAME} --load-date {day} --select raw.things+"
+    kpi(*command.split()[1:], **quarantine.environment)
+    rows = kpi.rows("select thing_id, weight from marts.weighed where load_date = %s order by 1", day, database=NAME)
+    assert [(id_, float(weight)) for id_, weight in rows] == [(1, 20.5), (3, 2.0)]
+    after = json.loads(quarantine("list", "--load-date", day, "--format", "json").out)
+    assert [(row["place"].rpartition(":")[2], row["state"], row["decision"]) for row in after] == [
+        ("3", "waiting", None),
+        ("4", "corrected", "correct by ana"),
+    ]
+    assert "corrected 3,saw,2.00" in " ".join(quarantine("show", after[1]["id"]).out.split())
+    assert (
+        f"{day}" not in kpi("plan", NAME, "--from", day, "--to", day, **quarantine.environment).out.partition("set")[0]
+    )

@@ -135,7 +135,7 @@ _TESTS = {
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
     "ledger/bad_rows": ("cli/test_quarantine.py",),
     "materialize/decisions": ("materialize/test_decision_inputs.py", "automation/test_decisions.py"),
-    "materialize/decide": ("cli/test_quarantine.py",),
+    "materialize/decide": ("materialize/test_decided_story.py", "cli/test_quarantine.py"),
     "ledger/decisions": ("materialize/test_decision_inputs.py",),
     "sources/decisions": ("materialize/test_decision_inputs.py",),
     "model/rules": ("model/test_rules.py", "model/test_header.py", "model/test_versions.py"),
