@@ -461,7 +461,7 @@ class Typed:
         with self.session.transaction(force_rollback=True):
             candidates.create_empty(self.session, self.candidate)
             records = records_of(cut(data, places), self.candidate.table.columns)
-            found = quarantine.load_readable(self.session, self.candidate, records, 0)
+            found = quarantine.load_readable(self.session, self.candidate, records)
             assert self._loaded() == good
             assert (found.loaded, found.bad) == (len(good), len(written) - len(good))
         SEEN["typed: loaded"] += len(good)
@@ -642,7 +642,7 @@ class Dialects:
         with self.session.transaction(force_rollback=True):
             candidates.create_empty(self.session, self.candidate)
             part = Part(content, layout, at_start=True, is_whole=True)
-            found = quarantine.load_readable(self.session, self.candidate, read_records(part.blocks, layout), 0)
+            found = quarantine.load_readable(self.session, self.candidate, read_records(part.blocks, layout))
             assert self._rows() == good
             assert (found.loaded, found.bad) == (len(good), bad)
         SEEN["dialects: good" if not bad else "dialects: bad"] += 1

@@ -34,8 +34,8 @@ FILES = {
         source:
           object: raw/order/load_date={load_date}/order.csv
           format: csv
-          quarantine_budget: 1
           same_bytes: ignore
+        quarantine: {rows: 1}
         columns:
           user: {type: integer, description: User.}
           end: {type: text, description: End.}

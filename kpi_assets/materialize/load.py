@@ -331,7 +331,7 @@ def _load_by_record(task: _Task) -> FillResult:
 
     with connection.transaction():
         _create(connection, candidate)
-        result = load_readable(connection, candidate, count_records(), candidate.table.source.quarantine_budget)
+        result = load_readable(connection, candidate, count_records())
         has_lost = len(task.objects) > 1 and result.loaded + result.bad != sum(counts)
         lost = _lost_records(task, counts) if has_lost else ""
         task.watch.lap("quarantine")

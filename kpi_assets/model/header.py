@@ -30,6 +30,7 @@ from kpi_assets.model.names import (
     SYSTEM_COLUMNS,
     Identifier,
 )
+from kpi_assets.model.quarantine import QuarantineSpec
 from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.source import Source
@@ -171,6 +172,12 @@ class Header(Strict):
         default=None,
         description="Where the rows of a raw table come from. A file with this word has no SELECT.",
         examples=["source: {object: 'raw/orders/load_date={load_date}/orders.csv', format: csv}"],
+    )
+    quarantine: Annotated[QuarantineSpec | None, Affects.CHECKS] = Field(
+        default=None,
+        description="For a raw table: how many of an object's records may be set aside, because they cannot be read, "
+        "before the load_date is held. Without this word, none.",
+        examples=["quarantine: {rows: 20}", "quarantine: {share: 0.01}"],
     )
     storage: Annotated[str, AfterValidator(_is_storage), Affects.NOTHING] = Field(
         default="rows",
@@ -320,6 +327,8 @@ class Header(Strict):
                 "raw table reads the object of its load_date" if self.source else f"{kind.name} shows one load_date"
             )
             yield ("lookback",), f"a {reason}: look back in a table that has a SELECT and stores it"
+        if self.quarantine and not self.source:
+            yield ("quarantine",), "is for raw tables, whose records can be unreadable: take it out"
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
 

@@ -20,6 +20,7 @@ from kpi_assets.model.sentences import Loc, listed, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.time_zone import is_zone
 
+_ABSENT = object()
 _ALL = Affects.ROWS | Affects.CHECKS | Affects.OBJECT
 _READ = Affects.ROWS | Affects.OBJECT  # how the bytes are read
 # Codecs of Python that are no encodings of text files, or that hold characters which no file has.
@@ -151,11 +152,6 @@ class Source(Strict):
     format: Annotated[str, AfterValidator(_is_format), _ALL] = Field(
         description="How the object is written.", examples=["format: csv"]
     )
-    quarantine_budget: Annotated[int, Affects.CHECKS] = Field(
-        default=0,
-        ge=0,
-        description="How many records of an object may be set aside before the load_date is held.",
-    )
     ends_with_line_end: Annotated[Strictness, Affects.CHECKS | Affects.OBJECT] = Field(
         default="warn",
         description="What a missing line end at the end of the object does: the last record may be cut off. If the "
@@ -181,6 +177,14 @@ class Source(Strict):
         description="Whether the object may be absent on a load_date on which it is due. Then the table is published "
         "without rows, and `min_rows` does not hold it.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget_is_a_word_of_the_header(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (budget := values.get("quarantine_budget", _ABSENT)) is not _ABSENT:
+            instead = f"quarantine: {{rows: {budget}}}"
+            refuse([(("quarantine_budget",), f"it is a word of the header now: write `{instead}` beside source")])
+        return values
 
     @property
     def calendar_text(self) -> str:

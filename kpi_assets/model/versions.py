@@ -51,6 +51,7 @@ _FIRST_CHECKS: _First = {
     Source: ("object", "format", "quarantine_budget", "ends_with_line_end", "same_bytes"),
     Lookback: ("rows",),  # in the versions of the checks' windows
 }
+_REPLACED = {"quarantine_budget": 0}  # words of the first release that others replaced, at their default
 _FIRST_OBJECT: _First = {
     Header: ("columns", "source"),
     Source: ("object", "format", "ends_with_line_end"),
@@ -96,7 +97,8 @@ _JSON: Mapping[str, Any] = {"inf_nan_mode": "strings"}  # infinity must not look
 def _first_value(value: Any) -> Any:
     """Return a value of the header for JSON, with only the fields of the first release."""
     if isinstance(value, BaseModel):
-        return {name: _first_value(getattr(value, name)) for name in _FIRST_CHECKS[type(value)]}
+        names = _FIRST_CHECKS[type(value)]
+        return {name: _REPLACED[name] if name in _REPLACED else _first_value(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {name: _first_value(each) for name, each in value.items()}
     return value

@@ -33,6 +33,7 @@ ROLES = (*MAKERS, READER, REVIEWER)
 FOR_READERS: Mapping[str, Collection[str]] = {
     "alert_deliveries": ("last_error",),
     "alerts": ("details",),
+    "bad_rows": ("record", "value", "reason", "key"),
     "data_quality_results": ("samples", "message"),
     "holds": (),
     "manifest_parts": (),
@@ -41,7 +42,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "pipeline_runs": ("error_message",),
     "published": (),
     "publishes": (),
-    "quarantine": ("record", "value", "reason"),
+    "quarantine": ("record", "value", "reason", "key"),
     "requests": (),
 }
 # Errors of one of two sessions that change the same role at the same time; it must try again.

@@ -19,7 +19,7 @@ from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.written import Form, RefusedError
 from kpi_assets.warehouse.candidates import Candidate
 
-MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text; all are counted
+MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text, if there are; all are counted
 INPUT_FUNCTIONS_SINCE = 160000  # the first server version with pg_input_error_info()
 
 # For older servers: the same result, but each value costs a subtransaction. A cast cuts a text to its length without a
@@ -52,8 +52,11 @@ class Result:
     samples: list[BadRecord]
 
 
-def load_readable(connection: Connection[Any], candidate: Candidate, records: Iterable[Record], kept: int) -> Result:
-    """Fill the candidate with the readable records, in the caller's transaction; return at least `kept` bad records."""
+def load_readable(connection: Connection[Any], candidate: Candidate, records: Iterable[Record]) -> Result:
+    """Fill the candidate with the readable records, in the caller's transaction; return the bad ones.
+
+    Of more bad records than may be published, the first MIN_SAMPLES are returned.
+    """
     table = candidate.table
     types = {name: type_ for name, type_ in table.types.items() if name not in table.source.origin_columns}
     slots = [sql.Identifier(f"c{number}") for number in range(len(types))]
@@ -108,13 +111,15 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
         )
     ).rowcount
     counted = connection.execute("select count(*) from pg_temp.bad_records").fetchone()
+    bad, budget = int(counted[0]) if counted else 0, table.header.quarantine
+    kept = budget.most(loaded + bad) if budget else 0
     with connection.cursor(row_factory=class_row(BadRecord)) as cursor:
         samples = cursor.execute(
             'select line, record, column_name as "column", value, reason from pg_temp.bad_records '
             "order by line limit %s",
             [max(kept, MIN_SAMPLES)],
         ).fetchall()
-    return Result(loaded, int(counted[0]) if counted else 0, samples)
+    return Result(loaded, bad, samples)
 
 
 def count_loaded(connection: Connection[Any], span: int) -> dict[int, int]:

@@ -107,7 +107,7 @@ BROKEN: dict[str, tuple[bytes, Quarantined]] = {
 
 def build(lab: PipelineHarness, body: bytes, budget: int = 0) -> BuildOutcome:
     """Verify and build raw.things from an object with this body."""
-    source = RAW_THINGS.replace("format: csv", f"format: csv\n  quarantine_budget: {budget}")
+    source = RAW_THINGS.replace("columns:", f"quarantine: {{rows: {budget}}}\ncolumns:")
     lab.file("raw/things.sql", source)
     lab.put_things(body)
     return lab.build("raw.things")
@@ -434,7 +434,8 @@ TEXTS = """\
 description: Words as delivered.
 owner: team:tests
 grain: [word]
-source: {object: "raw/words/load_date={load_date}/words.csv", format: csv, quarantine_budget: 3}
+source: {object: "raw/words/load_date={load_date}/words.csv", format: csv}
+quarantine: {rows: 3}
 columns:
   word: {type: text, description: Word.}
   label: {type: text, description: Label of the word.}
@@ -488,7 +489,7 @@ grain: [id]
 source:
   object: raw/moments/load_date={load_date}/moments.csv
   format: csv
-  quarantine_budget: 9
+quarantine: {rows: 9}
 columns:
   id: {type: integer, description: Moment.}
   day: {type: date, description: Day of the moment.}

@@ -210,10 +210,11 @@ def declare(lab: PipelineHarness, dialect: Dialect, budget: int = 0) -> None:
         f'  {name}: {{type: "{type_}", description: Value., {dialect.columns.get(name, "")}}}'.replace(", }", "}")
         for name, type_ in TYPES.items()
     )
-    words = f'object: "raw/sales/load_date={{load_date}}/sales", format: {dialect.format}, quarantine_budget: {budget}'
+    words = f'object: "raw/sales/load_date={{load_date}}/sales", format: {dialect.format}'
     lab.file(
         "raw/sales.sql",
         "/* @asset\ndescription: Sales.\nowner: team:tests\ngrain: [sale_id]\n"
+        f"quarantine: {{rows: {budget}}}\n"
         f"source: {{{words}{', ' if dialect.source else ''}{dialect.source}}}\ncolumns:\n{columns}\n@end */\n",
     )
 

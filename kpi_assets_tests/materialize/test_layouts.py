@@ -14,7 +14,8 @@ TABLE = """\
 description: Things as delivered.
 owner: team:tests
 grain: [k]
-source: {object: "raw/things/{load_date}.csv", format: csv, quarantine_budget: 9WORDS}
+source: {object: "raw/things/{load_date}.csv", format: csvWORDS}
+quarantine: {rows: 9}
 columns:
   k: {type: integer, description: Number.}
   v: {type: text, description: Value.COLUMN}

@@ -21,7 +21,7 @@ SHORT = b"".join(b"%d,anvil number %d,20.50\n" % (number, number) for number in 
 
 def peak(lab: PipelineHarness, body: bytes) -> int:
     """Return the peak memory, in MB, of a process that builds raw.things from an object with this body."""
-    lab.file("raw/things.sql", RAW_THINGS.replace("format: csv", "format: csv\n  quarantine_budget: 9"))
+    lab.file("raw/things.sql", RAW_THINGS.replace("columns:", "quarantine: {rows: 9}\ncolumns:"))
     lab.put_things(HEADER + body)
     lab.verify("raw.things")
     words = [str(lab.root), lab.name, lab.bucket, "raw.things", str(DAY), "never", "1"]

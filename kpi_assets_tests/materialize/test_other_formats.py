@@ -82,7 +82,8 @@ def case(request: pytest.FixtureRequest, lab: PipelineHarness, monkeypatch: pyte
 
 def declare(lab: PipelineHarness, name: str, budget: int = 0, storage: str = "rows") -> None:
     text = RAW_THINGS.replace("things.csv", "things.other").replace("grain:", f"storage: {storage}\ngrain:")
-    lab.file("raw/things.sql", text.replace("format: csv", f"format: {name}\n  quarantine_budget: {budget}"))
+    text = text.replace("columns:", f"quarantine: {{rows: {budget}}}\ncolumns:")
+    lab.file("raw/things.sql", text.replace("format: csv", f"format: {name}"))
     lab.file("marts/weighed.sql", MART)
 
 

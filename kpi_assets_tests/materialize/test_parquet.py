@@ -20,7 +20,9 @@ from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHar
 
 KEY = f"raw/things/load_date={DAY}/things.parquet"
 URL = "s3://{}/" + KEY
-RAW = RAW_THINGS.replace("things.csv\n  format: csv", "things.parquet\n  format: parquet\n  quarantine_budget: 9")
+RAW = RAW_THINGS.replace("things.csv\n  format: csv", "things.parquet\n  format: parquet").replace(
+    "columns:", "quarantine: {rows: 9}\ncolumns:"
+)
 WIDE = """\
 /* @asset
 description: A column of each type.
@@ -29,7 +31,7 @@ grain: [n]
 source:
   object: raw/things/load_date={{load_date}}/things.parquet
   format: parquet
-  quarantine_budget: 9
+quarantine: {{rows: 9}}
 columns:
   n: {{type: integer, description: "Number, from 1."}}
 {columns}
@@ -288,10 +290,10 @@ grain: [n]
 source:
   object: raw/things/load_date={load_date}/things.parquet
   format: parquet
-  quarantine_budget: 9
   extra: EXTRA
   object_key: origin
 POSITION
+quarantine: {rows: 9}
 columns:
   n: {type: integer, field: "No.", description: Number.}
   weight: {type: "numeric(6,1)", round: half_even, description: Weight.}

@@ -28,10 +28,11 @@ def lab(lab: PipelineHarness) -> PipelineHarness:
     return lab
 
 
-def write(lab: PipelineHarness, words: str = "", key: str = PATTERN) -> None:
+def write(lab: PipelineHarness, words: str = "", key: str = PATTERN, budget: int = 0) -> None:
     """Write the raw table with more words of its source."""
     source = f"object: '{key}'\n" + "".join(f"  {line}\n" for line in words.splitlines())
-    lab.file("raw/things.sql", RAW_THINGS.replace("object: raw/things/load_date={load_date}/things.csv\n", source))
+    text = RAW_THINGS.replace("object: raw/things/load_date={load_date}/things.csv\n", source)
+    lab.file("raw/things.sql", text.replace("columns:", f"quarantine: {{rows: {budget}}}\ncolumns:"))
 
 
 def land(lab: PipelineHarness, **parts: bytes) -> None:
@@ -132,7 +133,7 @@ def test_bad_records_name_their_own_object_and_line(lab: PipelineHarness) -> Non
         (f"{FOLDER}/part-b.csv", 2, "weight"),
         (f"{FOLDER}/part-c.csv", 3, "thing_id"),
     ]
-    write(lab, "quarantine_budget: 2")
+    write(lab, budget=2)
     assert not built(lab).held
     assert [row[0] for row in things(lab)] == [1, 2, 4, 5]
     assert lab.rows("select key, rows from ops.manifest_parts order by 1") == [
@@ -148,7 +149,7 @@ def test_an_object_that_loses_records_is_named(lab: PipelineHarness, monkeypatch
         connection.execute("delete from pg_temp.records where record like '4,%'")
 
     monkeypatch.setattr(quarantine, "_load", lose_one)
-    write(lab, "quarantine_budget: 1")
+    write(lab, budget=1)
     land(lab, a=ONE, b=HEADER + b"3,stone,heavy\n4,brick,2.00\n")
     outcome = built(lab)
     assert outcome.held

@@ -33,7 +33,7 @@ storage: partitions
 source:
   object: raw/lines/load_date={load_date}/lines.csv
   format: csv
-  quarantine_budget: 5
+quarantine: {rows: 5}
 columns:
   order_id: {type: integer, description: Order.}
   line: {type: smallint, description: "Line of the order, from 1."}

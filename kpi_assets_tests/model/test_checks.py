@@ -166,7 +166,7 @@ def test_without_check_words_only_the_grain_is_checked() -> None:
 
 
 def test_a_raw_table_has_the_checks_of_its_object_first() -> None:
-    source = "source: {object: 'raw/{load_date}.csv', format: csv, quarantine_budget: 7}\nchecks:\nCHECKS"
+    source = "source: {object: 'raw/{load_date}.csv', format: csv}\nquarantine: {rows: 7}\nchecks:\nCHECKS"
     header, lines, _ = split(PATH, TEXT.replace("checks:\nCHECKS", source.removesuffix("CHECKS") + "  min_rows: {}\n"))
     checks = expand(header, PATH, lines)
     assert [(type(check), check.name, check.blocking) for check in checks] == [
@@ -177,7 +177,7 @@ def test_a_raw_table_has_the_checks_of_its_object_first() -> None:
         (MinRows, "min_rows", True),
     ]
     assert isinstance(checks[1], Quarantine)
-    assert checks[1].budget == 7
+    assert checks[1].budget.rows == 7
 
 
 def test_tables_that_checks_read_are_known_with_their_lines() -> None:

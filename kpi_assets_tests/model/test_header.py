@@ -52,12 +52,7 @@ def test_a_header_is_read_into_typed_values() -> None:
     assert (header.description, header.owner, header.grain) == ("Things as delivered.", "team:tests", ["thing_id"])
     assert {name: column.type for name, column in header.columns.items()} == {"thing_id": "integer", "name": "text"}
     assert header.source is not None
-    assert (header.source.format, header.source.quarantine_budget, header.storage, header.kpi) == (
-        "csv",
-        0,
-        "rows",
-        None,
-    )
+    assert (header.source.format, header.quarantine, header.storage, header.kpi) == ("csv", None, "rows", None)
     assert header.checks.min_rows is None
     assert body == "\n" * 15 + "-- a comment\nselect 1\n", "a line of the body is a line of the file"
     assert lines.of("columns", "name", "type") == 11
@@ -304,7 +299,7 @@ ERRORS = {
         "source.format: 'xml' is not known here: write 'csv'",
     ),
     "a budget below 0": (
-        changed("format: csv", "format: csv\n  quarantine_budget: -1"),
+        changed("columns:", "quarantine: {rows: -1}\ncolumns:"),
         8,
         "-1 is too small: write 0 or more",
     ),
@@ -318,8 +313,23 @@ ERRORS = {
         8,
         "source.same_bytes: 'error' is not known here: write 'warn', 'hold' or 'ignore'",
     ),
+    "more than all": (
+        changed("columns:", "quarantine: {share: 5}\ncolumns:"),
+        8,
+        "5 is too large: write 1 or less",
+    ),
+    "a quarantine that says nothing": (
+        changed("columns:", "quarantine: {}\ncolumns:"),
+        8,
+        "quarantine: says nothing: write {rows: 20}, {share: 0.01} or both, or take it out",
+    ),
+    "the budget where it was": (
+        changed("format: csv", "format: csv\n  quarantine_budget: 3"),
+        8,
+        "source.quarantine_budget: it is a word of the header now: write `quarantine: {rows: 3}` beside source",
+    ),
     "a budget in words": (
-        changed("format: csv", "format: csv\n  quarantine_budget: no"),
+        changed("columns:", "quarantine: {rows: no}\ncolumns:"),
         8,
         "'no' is not a whole number: write digits only",
     ),

@@ -232,7 +232,7 @@ CONFIG = yaml.safe_load(YAML) | {
     "retention": {"raw": 30},
 }
 SOURCE = yaml.safe_load(RAW[RAW.index("\n") : RAW.index("@end")])
-SOURCE["source"] |= {"quarantine_budget": 0, "ends_with_line_end": "warn", "same_bytes": "warn"}
+SOURCE["source"] |= {"ends_with_line_end": "warn", "same_bytes": "warn"}
 SELECT = MART[MART.index("select") :].replace("load_date =", "load_date between %(window_start)s and")
 
 # Pieces of SQL that the parser treats specially

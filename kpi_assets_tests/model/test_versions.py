@@ -45,7 +45,7 @@ EVERY_WORD = {
     "marts.recent": ("f067f582baaeb053", "b8dfbf43d1f00db7", None),
     "marts.sold": ("c6d8be1e6d2bae64", "76527ca2a294193f", None),
     "raw.people": ("897d8dee109c04d4", "a2dedf147f82c251", "2b7041d60a13650c"),
-    "raw.things": ("a825d5e1979af12e", "a5a606c06318e028", "53b774aed56fea38"),
+    "raw.things": ("a825d5e1979af12e", "5c8bdd2b6f685c5a", "53b774aed56fea38"),
 }
 # The same with another minimum in the environment
 OF_THE_ENVIRONMENT = {
@@ -69,7 +69,6 @@ storage: partitions
 source:
   object: raw/things/load_date={load_date}/things.csv
   format: csv
-  quarantine_budget: 3
   ends_with_line_end: hold
   same_bytes: ignore
 columns:
@@ -220,7 +219,7 @@ MODELS = sorted(models_below(Header), key=lambda model: model.__name__)
 def test_every_model_of_a_header_is_tested_here() -> None:
     assert [model.__name__ for model in MODELS] == [
         *("Chart", "Checks", "Column", "Complete", "CustomCheck", "Freshness", "Header", "Kpi", "Lookback"),
-        *("MinRowsSpec", "MinVolume", "ReconcileSpec", "Source"),
+        *("MinRowsSpec", "MinVolume", "QuarantineSpec", "ReconcileSpec", "Source"),
     ]
 
 

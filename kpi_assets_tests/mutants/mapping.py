@@ -117,6 +117,7 @@ _TESTS = {
     "docs/ops_schema": ("test_docs.py", "ledger/test_schema.py"),
     "materialize/transform": ("materialize/test_plan_slices.py", "materialize/test_slices.py", *_CORE),
     "sources/landing": ("sources/test_landing.py", "sources/test_conditional.py"),
+    "model/quarantine": ("warehouse/test_quarantine.py", "warehouse/test_audit.py", "materialize/test_content.py"),
     "model/format_kinds": ("sources/formats/test_registry.py", "materialize/test_gate_verdicts.py", "cli/test_land.py"),
     "sources/any_order": ("sources/test_compression.py", "materialize/test_parquet.py"),
     "sources/extra_fields": ("materialize/test_parquet.py", "materialize/test_dialects.py"),

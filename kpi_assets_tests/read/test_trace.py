@@ -19,7 +19,8 @@ SALES = """\
 description: Sales as delivered.
 owner: team:tests
 grain: [shop, sold_on, price]
-source: {object: "raw/sales/load_date={load_date}/sales.csv", format: csv, quarantine_budget: 2}
+source: {object: "raw/sales/load_date={load_date}/sales.csv", format: csv}
+quarantine: {rows: 2}
 columns:
   shop: {type: text, description: Shop.}
   sold_on: {type: date, description: Day.}

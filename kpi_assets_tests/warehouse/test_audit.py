@@ -264,7 +264,7 @@ def test_reconcile_reports_an_error_for_a_sum_that_is_not_exact(
 
 # ---- records of an object
 
-SOURCE = "source: {object: 'raw/{load_date}.csv', format: csv, quarantine_budget: 2}\ncolumns:"
+SOURCE = "source: {object: 'raw/{load_date}.csv', format: csv}\nquarantine: {rows: 2}\ncolumns:"
 
 
 @pytest.mark.parametrize(

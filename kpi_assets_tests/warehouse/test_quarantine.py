@@ -67,9 +67,9 @@ def kinds(shared: PipelineHarness) -> Candidate:
     return Candidate(shared.pipeline().table("raw.kinds"), DAY, 1)
 
 
-def loaded(session: Connection[Any], candidate: Candidate, data: bytes, kept: int = 0) -> quarantine.Result:
+def loaded(session: Connection[Any], candidate: Candidate, data: bytes) -> quarantine.Result:
     candidates.create_empty(session, candidate)
-    return quarantine.load_readable(session, candidate, records_of([data], candidate.table.columns), kept)
+    return quarantine.load_readable(session, candidate, records_of([data], candidate.table.columns))
 
 
 def record_with(column: str, value: str) -> bytes:
@@ -432,11 +432,21 @@ def test_all_bad_records_are_counted_and_only_the_first_are_kept(
     shared.file("raw/things.sql", RAW_THINGS)
     candidate = Candidate(shared.pipeline().table("raw.things"), DAY, 4)
     data = b"thing_id,name,weight\n" + b"".join(b"x%d,,\n" % number for number in range(9)) + b"1,,\n"
-    found = loaded(session, candidate, data, kept=2)
+    found = loaded(session, candidate, data)
     assert (found.loaded, found.bad, [bad.line for bad in found.samples]) == (1, 9, [2, 3, 4])
     session.execute(f"drop table {candidate.relation}")
-    session.execute("drop table pg_temp.records, pg_temp.bad_records")
-    assert [bad.line for bad in loaded(session, candidate, data, kept=5).samples] == [2, 3, 4, 5, 6]
+    for words, kept in {
+        "rows: 5": 5,
+        "share: 0.6": 6,
+        "share: 0.69": 6,
+        "rows: 4, share: 0.9": 4,
+        "rows: 2": 3,
+    }.items():
+        shared.file("raw/things.sql", RAW_THINGS.replace("columns:", f"quarantine: {{{words}}}\ncolumns:"))
+        candidate = Candidate(shared.pipeline().table("raw.things"), DAY, 4)
+        session.execute("drop table pg_temp.records, pg_temp.bad_records")
+        assert [bad.line for bad in loaded(session, candidate, data).samples] == [*range(2, 2 + kept)]
+        session.execute(f"drop table {candidate.relation}")
 
 
 # ---- the gate
@@ -447,7 +457,7 @@ BAD = b"thing_id,name,weight\n1,anvil,20.50\nx,feather,0.01\n3,saw,heavy\n4,nail
 @pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize(("budget", "held"), [(0, True), (2, True), (3, False), (4, False)])
 def test_a_build_with_more_bad_records_than_its_budget_is_held(lab: PipelineHarness, budget: int, held: bool) -> None:
-    lab.file("raw/things.sql", RAW_THINGS.replace("  format: csv\n", f"  format: csv\n  quarantine_budget: {budget}\n"))
+    lab.file("raw/things.sql", RAW_THINGS.replace("columns:", f"quarantine: {{rows: {budget}}}\ncolumns:"))
     lab.put_things(BAD)
 
     outcome = lab.build("raw.things")

@@ -15,6 +15,7 @@ from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, Row
 from kpi_assets.model.checks.word import TableDeclaration
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.header import Header
+from kpi_assets.model.quarantine import QuarantineSpec
 from kpi_assets.model.strict_yaml import Lines, Problems
 
 
@@ -58,10 +59,12 @@ def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
     if source is None or not header.has_object:
         return
     yield RowAccounting("rows_accounted", "Records in the object = rows loaded + rows in quarantine.")
+    budget = header.quarantine or QuarantineSpec(rows=0)
     yield Quarantine(
         "quarantine",
-        f"At most {source.quarantine_budget} records cannot be read as their columns' types.",
-        budget=source.quarantine_budget,
+        f"At most {budget.text} of the records cannot be read as their columns' types.",
+        line=lines.of("quarantine") if header.quarantine else 1,
+        budget=budget,
     )
     # Part of the build, not of the verification: only reading all bytes proves that they are the same.
     if source.same_bytes != "ignore":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from kpi_assets.model.checks.base import AuditFacts, Measured, SameBytes, TableCheck
+from kpi_assets.model.quarantine import QuarantineSpec
 from kpi_assets.model.results import SAMPLES, CheckResult, Subject
 
 
@@ -32,18 +33,19 @@ class RowAccounting(SourceObjectCheck):
         return self.judged(passed=passed, metric=missing, message=facts.unreadable or message)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quarantine(SourceObjectCheck):
-    """At most `budget` records of the object were set aside because a value or the record itself cannot be read."""
+    """The records that were set aside, because a value or the record itself cannot be read, are within the budget."""
 
-    budget: int = 0
+    budget: QuarantineSpec
 
-    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Fail if they exceed the budget; the message has their number and the line of the first one."""
+        most = self.budget.most(measured.rows + facts.quarantined)
         return self.judged(
-            passed=facts.quarantined <= self.budget,
+            passed=facts.quarantined <= most,
             metric=facts.quarantined,
-            threshold=self.budget,
+            threshold=most,
             message=_unreadable(facts),
             samples=facts.quarantine_samples,
         )

@@ -6,7 +6,7 @@ storage: partitions
 source:
   object: raw/orders/load_date={load_date}/orders.csv
   format: csv
-  quarantine_budget: 1
+quarantine: {rows: 1}
 columns:
   order_id: {type: integer, description: Order.}
   customer_id: {type: integer, description: Customer who ordered.}

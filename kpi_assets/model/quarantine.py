@@ -1,0 +1,46 @@
+"""The word `quarantine` of a header: how much of a table may be set aside before its load_date is held.
+
+Not here: the check that judges it (checks/source_object.py), and setting rows aside (warehouse/quarantine.py).
+"""
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from kpi_assets.model.affects import Affects
+from kpi_assets.model.strict_yaml import Strict
+
+
+class QuarantineSpec(Strict):
+    """How much of a table may be set aside. If both words are given, both limits hold."""
+
+    rows: Annotated[int | None, Affects.CHECKS] = Field(
+        default=None, ge=0, description="How many may be set aside.", examples=["rows: 20"]
+    )
+    share: Annotated[float | None, Affects.CHECKS] = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Which share of all may be set aside, from 0 to 1.",
+        examples=["share: 0.01"],
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "QuarantineSpec":
+        if not self.model_fields_set:
+            raise ValueError("says nothing: write {rows: 20}, {share: 0.01} or both, or take it out")
+        return self
+
+    def most(self, total: int) -> int:
+        """Return how many of `total` may be set aside; a share is rounded down."""
+        limits = [] if self.rows is None else [self.rows]
+        if self.share is not None:
+            limits.append(int(Decimal(repr(self.share)) * total))
+        return min(limits, default=0)
+
+    @property
+    def text(self) -> str:
+        """The limits as a part of a sentence, such as `20 or 1 %`."""
+        share = "" if self.share is None else f"{(Decimal(repr(self.share)) * 100).normalize():f} %"
+        return " or ".join(limit for limit in ("" if self.rows is None else str(self.rows), share) if limit) or "0"
