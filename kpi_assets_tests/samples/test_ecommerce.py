@@ -98,8 +98,8 @@ def test_the_same_words_give_the_same_bytes_whatever_is_written_beside_them(day:
 def test_the_bytes_are_the_same_on_every_machine(day: Path) -> None:
     assert digests(day) == {
         "products/2025-06-02/products.json": "d1283c34570bd70c3e0620a10d1eadd44bc555bb843322ee7cde26356b6877d8",
-        "orders/2025-06-04/orders.json": "89bef5259783d5abb1da9278a8952a6b8f21e87c753bc706646a1793e3c3cbc7",
-        "events/2025-06-04/events.csv": "38bf06fa6642e621acf290d13a56fc654012cee82aff1f48b3c116bddeb39999",
+        "orders/2025-06-04/orders.json": "890fc181759c8b1e8a87cc9a01577f39454313b1fbdda3741fb6e9cc982908b8",
+        "events/2025-06-04/events.csv": "99ac7667cc18cd8d7e986bf25f1f928c3995f91fdd7336f8f1a05203f02f6512",
     }
 
 

@@ -18,6 +18,7 @@ STATUS_SHARES = (86, 6, 4, 4)
 QUANTITY_SHARES = (62, 22, 9, 4, 3)  # of 1 to 5 pieces
 HOUR_SHARES = (9, 5, 3, 2, 2, 4, 9, 18, 28, 36, 42, 44, 46, 43, 40, 40, 42, 48, 57, 66, 70, 60, 38, 19)
 USERS_FOR_AN_ORDER = 10  # users of the shop, for each order of a day
+USERS_FOR_A_REGULAR, REGULARS_OF_TEN = 20, 3  # how many users there are for a regular; visits of regulars
 ONE_LATE_IN = 200
 MOST_DAYS_LATE = 5
 
@@ -54,9 +55,11 @@ def draw_orders(count: int, products: Sequence[Product], draws: Draws) -> Orders
 
 
 def draw_users(count: int, users: int, draws: Draws) -> npt.NDArray[np.int32]:
-    """Draw users from 1 on: the low numbers come often, also on the same day, and the high ones now and then."""
-    uniform = draws.uniform(count)
-    return np.ceil(uniform * uniform * users).astype(np.int32)
+    """Draw users from 1 on. One user in twenty is a regular, and three visits in ten are of regulars."""
+    is_regular = draws.uint32(count) % 10 < REGULARS_OF_TEN
+    room = np.where(is_regular, max(1, users // USERS_FOR_A_REGULAR), users).astype(np.uint64)
+    drawn: npt.NDArray[np.uint64] = draws.uint32(count).astype(np.uint64) * room >> np.uint64(32)
+    return drawn.astype(np.int32) + np.int32(1)
 
 
 def draw_products(count: int, products: Sequence[Product], draws: Draws) -> npt.NDArray[np.int32]:
