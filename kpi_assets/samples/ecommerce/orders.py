@@ -59,7 +59,8 @@ def draw_users(count: int, users: int, draws: Draws) -> npt.NDArray[np.int32]:
     is_regular = draws.uint32(count) % 10 < REGULARS_OF_TEN
     room = np.where(is_regular, max(1, users // USERS_FOR_A_REGULAR), users).astype(np.uint64)
     drawn: npt.NDArray[np.uint64] = draws.uint32(count).astype(np.uint64) * room >> np.uint64(32)
-    return drawn.astype(np.int32) + np.int32(1)
+    found: npt.NDArray[np.int32] = drawn.astype(np.int32) + np.int32(1)
+    return found
 
 
 def draw_products(count: int, products: Sequence[Product], draws: Draws) -> npt.NDArray[np.int32]:
