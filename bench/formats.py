@@ -205,7 +205,9 @@ def measure(
             context.fresh_database(PIPELINE)
             environment = {"KPI_SQL_DIR": str(folder.parent), "KPI_BENCH_FILE": str(files[form.name])}
             os.sync()
-            done = json.loads(context.call([sys.executable, "-m", "bench.load_form"], **environment))
+            command = [sys.executable, "-m", "bench.load_form"]
+            context.call([*command, "land"], **environment)
+            done = json.loads(context.call([*command, "load"], **environment))
             phases = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in done["phases"].items())
             out.print(f"round {round_ + 1}: {form.name} {done['seconds']:.1f} s ({phases}), {done['memory_mb']} MB")
             figures[form.name]["seconds"].append(round(done["seconds"], 2))

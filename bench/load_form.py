@@ -1,4 +1,7 @@
-"""Lands and loads one file, and prints the seconds and the peak memory: a process for each load of `bench.formats`."""
+"""Lands one file (`land`), or loads it and prints the seconds and the peak memory (`load`), for `bench.formats`.
+
+Each is a process of its own, as `kpi land` and `kpi run` are, so that the memory of one does not count for the other.
+"""
 
 import json
 import os
@@ -13,22 +16,30 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.verify_object import verify
+from kpi_assets.model.pipeline import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.landing import land
 from kpi_assets.sources.store import open_store
 
 
-def load() -> dict[str, Any]:
-    """Land the file, if it has not landed, then verify and build its table; the seconds are those of both."""
+def main() -> None:
+    """Do what the argument says."""
     config = settings()
     pipeline = load_pipelines(config.sql_dir)["bench_formats"]
     [table] = pipeline.tables.values()
     store, load_date = open_store(pipeline, config), date.fromisoformat(LOAD_DATE)
-    land(store, Path(os.environ["KPI_BENCH_FILE"]), table.object_key(load_date), replace=True)
+    if sys.argv[1] == "land":
+        land(store, Path(os.environ["KPI_BENCH_FILE"]), table.object_key(load_date), replace=True)
+        return
     assert config.postgres_url is not None
     prepare(pipeline, config.postgres_url)
     context = BuildContext(pipeline, config.postgres_url, store, "bench", writers=config.writers)
+    print(json.dumps(load(context, table, load_date)))
+
+
+def load(context: BuildContext, table: Table, load_date: date) -> dict[str, Any]:
+    """Verify the object and build its table; the seconds are those of both."""
     begun = time.perf_counter()
     verified = verify(context, table, load_date)
     outcome = build(context, table, load_date)
@@ -52,4 +63,4 @@ def peak_memory() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(load()))
+    main()
