@@ -221,6 +221,24 @@ def test_the_object_of_a_case_is_named_after_its_format(lab: PipelineHarness, tm
     assert of_things(lab, tmp_path / "gzip", {"packed": packed}) == {"packed": []}
 
 
+def test_what_is_set_aside_is_compared_in_the_columns_that_a_case_names(lab: PipelineHarness, tmp_path: Path) -> None:
+    lab.file("raw/things.sql", RAW_THINGS.replace("columns:", "quarantine: {rows: 5}\ncolumns:", 1))
+    header = b"thing_id,name,weight\n"
+    files = {"object.csv": header + b"1,anvil,heavy\n2,feather,\n", "expect.csv": header + b"2,feather,\n"}
+    cases = {
+        "right": {**files, "aside.csv": b"line,column_name,rules,state\n2,weight,,waiting\n"},
+        "line": {**files, "aside.csv": b"line,state\n3,waiting\n"},
+        "none": {**files, "aside.csv": b"line\n"},
+        "silent": files,
+    }
+    assert of_things(lab, tmp_path, cases) == {
+        "right": [],
+        "line": ["line 3, state waiting is not set aside", "line 2, state waiting is set aside and not expected"],
+        "none": ["line 2, column_name weight, rules NULL, state waiting is set aside and not expected"],
+        "silent": [],
+    }
+
+
 def test_a_file_without_fixtures_is_named_in_a_sentence(tmp_path: Path) -> None:
     sql = Path(shutil.copytree(default_sql_dir(), tmp_path / "sql"))
     name, text = new_kpi()
