@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -12,10 +12,12 @@ from kpi_assets.cli.arguments import PipelineName, date_option
 from kpi_assets.cli.terminal import error_line, progress_bar, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket
 from kpi_assets.errors import UserError
+from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.sources.dated_files import DatedFile, DatedFiles, find_dated_files
 from kpi_assets.sources.landing import Outcome, file_problem, files_of, land_all
 from kpi_assets.sources.landing import land as upload
-from kpi_assets.sources.store import open_store
+from kpi_assets.sources.reference import lost_by_replacing
+from kpi_assets.sources.store import Store, open_store
 
 _LINES = 10  # load_dates with a line of their own; of more, only the sums are printed
 _NAMED = 3  # files, load_dates and errors that a sentence names
@@ -63,14 +65,13 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
     files = files_of(pipeline, load_date, source)
     prepare_bucket(work.stack, pipeline)
     store = open_store(pipeline, work.settings)
-    types = {
-        key: table.format.content_type
+    tables = {
+        key: table
         for table in pipeline.object_tables
         for key in files
-        if table.source.key.is_reference
-        or table.source.key.matches(key, load_date)
-        or key == table.object_key(load_date)
+        if table.source.key.matches(key, load_date) or key == table.object_key(load_date)
     }
+    landed: list[_Landed] = []
     for key, path in files.items():
         if not path.is_file():
             say(
@@ -79,8 +80,12 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
             )
             continue
         with progress_bar(path.name, path.stat().st_size, in_bytes=True) as bar:
-            outcome = upload(store, path, key, replace=replace, content_type=types[key], on_progress=bar)
+            kind = tables[key].format.content_type
+            outcome = upload(store, path, key, replace=replace, content_type=kind, on_progress=bar)
         say(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)")
+        landed.append(_Landed(path, key, tables[key], load_date, outcome))
+    _say_useless(pipeline, landed)
+    _say_lost(store, landed)
 
 
 def _land_dated(work: Workspace, dated: DatedFiles, *, replace: bool) -> Sequence[UserError]:
@@ -94,7 +99,42 @@ def _land_dated(work: Workspace, dated: DatedFiles, *, replace: bool) -> Sequenc
             problems = land_all(store, files, outcomes, replace=replace, on_progress=bar)
     finally:  # what was landed stays, also where the command is stopped
         _say_outcomes(f"s3://{store.bucket}", outcomes, len(files))
+        landed = [_Landed(each.path, each.key, each.table, each.load_date, outcomes[each]) for each in outcomes]
+        _say_useless(work.pipeline, landed)
+        _say_lost(store, landed)
     return problems
+
+
+class _Landed(NamedTuple):
+    """A file that was landed."""
+
+    path: Path
+    key: str
+    table: Table
+    load_date: date | None
+    outcome: Outcome
+
+
+def _say_useless(pipeline: Pipeline, landed: Sequence[_Landed]) -> None:
+    """Name the files of load_dates on which no object comes: no run reads them."""
+    undue = [
+        (each.path, pipeline.not_due(each.table, each.load_date))
+        for each in landed
+        if each.load_date and not each.table.source.key.is_reference
+        if not pipeline.is_table_due(each.table, each.load_date)
+    ]
+    for path, reason in undue[:_LINES]:
+        say(styled("not due", "yellow"), f"   {path} was landed, but no run reads it: {reason}.")
+    if len(undue) > _LINES:
+        say(styled("not due", "yellow"), f"   {len(undue) - _LINES} more files.")
+
+
+def _say_lost(store: Store, landed: Sequence[_Landed]) -> None:
+    """Say what the replacement of a reference object has lost."""
+    for each in landed:
+        is_overwritten = each.outcome == "replaced" and each.table.source.key.is_reference
+        if is_overwritten and (lost := lost_by_replacing(store, each.key)):
+            say(styled("gone", "yellow"), f"      {lost}.")
 
 
 def _say_outcomes(bucket: str, outcomes: Mapping[DatedFile, Outcome], files: int) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from kpi_assets.model.object_key import MONTHS, ObjectKey, Token
+from kpi_assets.model.key_date import MONTHS
+from kpi_assets.model.object_key import ObjectKey, Token
 
 TRIED = 1500  # load_dates
 _DIGITS = frozenset("0123456789")
@@ -54,8 +55,10 @@ def _swapped(found: Shared | None) -> Shared | None:
 
 def _shared_on(day: date, one: ObjectKey, other: ObjectKey, since: date) -> Shared | None:
     """Return an object that `one` has of a load_date, and `other` of the same or any other."""
+    if not one.has(day):
+        return None
     own = _cells(one.filled(day))
-    if key := _common(own, _cells(other.filled(day))):
+    if other.has(day) and (key := _common(own, _cells(other.filled(day)))):
         return Shared(key, day, day)
     key = _common(own, _cells(other.tokens))
     return next((Shared(key, day, each) for each in other.load_dates(key) if each >= since), None) if key else None

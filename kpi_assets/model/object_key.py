@@ -6,44 +6,23 @@
     raw/countries.csv                               one object for all load_dates: a reference object
 
 Belongs here: filling in a date, reading it back, and what must be listed to find the objects of some load_dates.
-Not here: whether two sources can have the same object (key_overlap.py), and listing S3 (sources/listing.py).
+Not here: the parts of a date (key_date.py), whether two sources can have the same object (key_overlap.py), and listing
+S3 (sources/listing.py).
 """
 
 import re
-from calendar import monthrange
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
 from itertools import takewhile
 from typing import Literal, NamedTuple
 
+from kpi_assets.model.key_date import DIRECTIVES, ISO, SORTED, date_of, group, tells_day, written
 from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.sentences import nearest, shown
 
-ISO = "%Y-%m-%d"
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July", "August", "September", "October"),
-    *("November", "December"),
-)
-# What may stand behind % in a form of the date -> how it is written. As in strftime, with the English names of months.
-DIRECTIVES: Mapping[str, str] = {
-    "Y": "[0-9]{4}",
-    "y": "[0-9]{2}",
-    "m": "[0-9]{2}",
-    "-m": "[1-9][0-9]?",
-    "b": "|".join(month[:3] for month in MONTHS),
-    "B": "|".join(MONTHS),
-    "d": "[0-9]{2}",
-    "-d": "[1-9][0-9]?",
-    "j": "[0-9]{3}",
-    "G": "[0-9]{4}",
-    "V": "[0-9]{2}",
-    "u": "[1-7]",
-}
 _UNPADDED = ("-m", "-d")
-# The directives in an order in which the texts of dates are in the order of the dates.
-_SORTED = (("Y", "m", "d"), ("y", "m", "d"), ("Y", "j"), ("y", "j"), ("G", "V", "u"))
 _HOLE = re.compile(r"\{([^{}]*)\}")
 _NAME = re.compile("[a-z_]+")  # in braces, it is meant to be filled in; other braces are part of the key
 _EXAMPLE = "raw/x/load_date={load_date}/x.csv"
@@ -75,14 +54,15 @@ class ObjectKey:
 
     text: str  # as it is written in the file
     tokens: tuple[Token, ...]
+    every: str = ""  # the only word of source.every, with which a month, a year or a week tells a day
 
     @staticmethod
     @lru_cache(maxsize=4096)
-    def parse(text: str) -> "ObjectKey":
+    def parse(text: str, every: str = "") -> "ObjectKey":
         """Read the word `object` of a source. Raises ValueError with a sentence for the user."""
         if not text or text.startswith("/") or text.endswith("/") or ".." in text.split("/"):
             raise ValueError(f"{shown(text)} is not the key of an object: write it like {_EXAMPLE}")
-        found = ObjectKey(text, tuple(_tokens(text)))
+        found = ObjectKey(text, tuple(_tokens(text)), every)
         found._check()
         return found
 
@@ -106,7 +86,13 @@ class ObjectKey:
 
     def matches(self, key: str, load_date: date) -> bool:
         """Return whether a key is that of an object of the load_date."""
-        return load_date in self.load_dates(key) if self.is_pattern else self.key(load_date) == key
+        return (
+            load_date in self.load_dates(key) if self.is_pattern else self.key(load_date) == key and self.has(load_date)
+        )
+
+    def has(self, load_date: date) -> bool:
+        """Return whether the key has this load_date at all: that of a month has only the first or the last day."""
+        return self.is_reference or tells_day(self._directives) or self.load_dates(self.key(load_date)) == (load_date,)
 
     def match(self, key: str) -> date | None:
         """Return the load_date that a key belongs to; None if it belongs to none, or a pattern leaves it open."""
@@ -119,13 +105,13 @@ class ObjectKey:
             return ()  # what ends in a slash is a folder that some programs make, and no data
         if not self._has_date_between_stars:
             parts = found.groupdict()
-            day = _date_of(parts)
-            agree = day and all(written(name, day) == parts[_group(name)] for name in self._directives)
+            day = self._date_of(parts)
+            agree = day and all(written(name, day) == parts[group(name)] for name in self._directives)
             return (day,) if day and agree else ()
         if self._is_anchored:
-            days = {_date_of(found.groupdict())}
+            days = {self._date_of(found.groupdict())}
         else:
-            days = {_date_of(each.groupdict()) for hole in self._whole_dates for each in hole.finditer(key)}
+            days = {self._date_of(each.groupdict()) for hole in self._whole_dates for each in hole.finditer(key)}
         return tuple(sorted(day for day in days if day and self._of_day(day).fullmatch(key)))
 
     def tail(self, count: int) -> "ObjectKey":
@@ -137,7 +123,7 @@ class ObjectKey:
             segments += [[Token(token.kind, part)] for part in parts[1:]]
         kept = [[*segment, Token("text", "/")] for segment in segments[-count:]]
         tokens = [token for segment in kept for token in segment if token.text][:-1]
-        return ObjectKey("", tuple(tokens))
+        return ObjectKey("", tuple(tokens), self.every)
 
     def has_form_of(self, text: str) -> bool:
         """Return whether a text is written as the key is, whatever date it has."""
@@ -146,7 +132,7 @@ class ObjectKey:
     def listing(self, first: date, last: date) -> Listing:
         """Return what must be listed to see every object of the load_dates from `first` to `last`."""
         head = self.sorted_head
-        if first == last and not _tells_day([token.text for token in head if token.kind == "date"]):
+        if first == last and not self._tells_day([token.text for token in head if token.kind == "date"]):
             head = tuple(takewhile(lambda token: token.kind != "wildcard", self.tokens))
         start, end = _filled(head, first), _filled(head, last)
         if start > end:  # two-digit years of two centuries
@@ -157,7 +143,7 @@ class ObjectKey:
         after = _filled(head, first - timedelta(days=1)) if is_dated and first > date.min else ""
         same = takewhile(lambda letters: letters[0] == letters[1], zip(start, end, strict=False))
         prefix = "".join(letter for letter, _ in same)
-        return Listing(prefix, after if after > prefix else "", end)
+        return Listing(prefix, after if prefix < after < start else "", end)
 
     @cached_property
     def sorted_head(self) -> tuple[Token, ...]:
@@ -167,12 +153,12 @@ class ObjectKey:
         for token in self.tokens:
             if token.kind == "date" and token.text not in names:
                 names.append(token.text)
-                if not any(tuple(names) == order[: len(names)] for order in _SORTED):
+                if not any(tuple(names) == order[: len(names)] for order in SORTED):
                     break
             if token.kind == "wildcard":
                 break
             found.append(token)
-            if token.kind == "date" and _tells_day(names):
+            if token.kind == "date" and self._tells_day(names):
                 break
         return tuple(found)
 
@@ -191,6 +177,12 @@ class ObjectKey:
     def _of_day(self, load_date: date) -> re.Pattern[str]:
         """All keys of one load_date; slow, and needed only where a date stands between two `*`."""
         return re.compile("".join(_as_regex(token, is_first=True) for token in self.filled(load_date)))
+
+    def _tells_day(self, directives: Sequence[str]) -> bool:
+        return tells_day(directives, self.every)
+
+    def _date_of(self, parts: Mapping[str, str | None]) -> date | None:
+        return date_of(parts, self.every)
 
     @cached_property
     def _directives(self) -> tuple[str, ...]:
@@ -211,7 +203,7 @@ class ObjectKey:
     @cached_property
     def _is_anchored(self) -> bool:
         """Whether the day is told at one place of each key."""
-        return _tells_day([token.text for token in self._parts[0] if token.kind == "date"])
+        return self._tells_day([token.text for token in self._parts[0] if token.kind == "date"])
 
     @cached_property
     def _whole_dates(self) -> list[re.Pattern[str]]:
@@ -219,8 +211,8 @@ class ObjectKey:
         found, run = [], list[Token]()
         for token in (*self.tokens, _STAR):
             if token.kind == "wildcard":
-                if _tells_day([each.text for each in run if each.kind == "date"]):
-                    found.append(ObjectKey("", tuple(run))._regex)
+                if self._tells_day([each.text for each in run if each.kind == "date"]):
+                    found.append(ObjectKey("", tuple(run), self.every)._regex)
                 run = []
             else:
                 run.append(token)
@@ -240,10 +232,11 @@ class ObjectKey:
                     f"%{token.text[1:]} where it always has two"
                 )
         names = [token.text for token in self.tokens if token.kind == "date"]
-        if names and not _tells_day(names):
+        if names and not self._tells_day(names):
             raise ValueError(
                 f"{shown(self.text)} does not tell the day: add what lacks, so that each load_date has a key of its "
-                "own, as in {load_date:%Y/%m/%d} or {load_date:%Y-%j}"
+                "own, as in {load_date:%Y/%m/%d} or {load_date:%Y-%j}; for one object a month, a year or a week say "
+                "every as well, as in `every: month-end`"
             )
         if names and not self._is_anchored and not self._whole_dates:
             raise ValueError(
@@ -265,27 +258,6 @@ class ObjectKey:
 
 
 _STAR = Token("wildcard", "*")
-
-
-_WRITTEN: Mapping[str, Callable[[date], str]] = {
-    "Y": lambda day: f"{day.year:04}",
-    "y": lambda day: f"{day.year % 100:02}",
-    "m": lambda day: f"{day.month:02}",
-    "-m": lambda day: f"{day.month}",
-    "b": lambda day: MONTHS[day.month - 1][:3],
-    "B": lambda day: MONTHS[day.month - 1],
-    "d": lambda day: f"{day.day:02}",
-    "-d": lambda day: f"{day.day}",
-    "j": lambda day: f"{day.timetuple().tm_yday:03}",
-    "G": lambda day: f"{day.isocalendar().year:04}",
-    "V": lambda day: f"{day.isocalendar().week:02}",
-    "u": lambda day: f"{day.isoweekday()}",
-}
-
-
-def written(directive: str, day: date) -> str:
-    """Return a part of a date as a directive writes it, in English whatever the locale is."""
-    return _WRITTEN[directive](day)
 
 
 def _filled(tokens: Sequence[Token], day: date) -> str:
@@ -338,47 +310,5 @@ def _as_regex(token: Token, *, is_first: bool) -> str:
         return re.escape(token.text)
     if token.kind == "wildcard":
         return "[^/]*" if token == _STAR else "[^/]"
-    group = _group(token.text)
-    return f"(?P<{group}>{DIRECTIVES[token.text]})" if is_first else f"(?P={group})"
-
-
-def _group(directive: str) -> str:
-    return directive.replace("-", "unpadded_")
-
-
-def _tells_day(directives: Sequence[str]) -> bool:
-    """Return whether these parts of a date tell a day."""
-    names = {name.lstrip("-") for name in directives}
-    has_year, has_month = bool(names & {"Y", "y"}), bool(names & {"m", "b", "B"})
-    return (has_year and ("j" in names or (has_month and "d" in names))) or names >= {"G", "V", "u"}
-
-
-def _date_of(parts: Mapping[str, str | None]) -> date | None:
-    """Return the day that parts of a date tell, by their groups in a pattern; None if there is no such day."""
-    known = {name: parts.get(_group(name)) for name in DIRECTIVES}
-    numbers = {name: int(text) for name, text in known.items() if text and text.isdigit()}
-    year, day = numbers.get("Y"), numbers.get("d") or numbers.get("-d")
-    if year is None and "y" in numbers:
-        year = numbers["y"] + (2000 if numbers["y"] < 69 else 1900)  # as strptime reads it
-    month = numbers.get("m") or numbers.get("-m")
-    if name := known["b"] or known["B"]:
-        month = next(number for number, month in enumerate(MONTHS, start=1) if month.startswith(name))
-    if year and month and day:
-        return date(year, month, day) if month <= 12 and day <= monthrange(year, month)[1] else None
-    if year and "j" in numbers:
-        return _from_year(year, numbers["j"])
-    if {"G", "V", "u"} <= numbers.keys():
-        try:
-            return date.fromisocalendar(numbers["G"], numbers["V"], numbers["u"])
-        except ValueError:
-            return None
-    return None
-
-
-def _from_year(year: int, number: int) -> date | None:
-    """Return the `number`th day of a year."""
-    try:
-        found = date(year, 1, 1) + timedelta(days=number - 1)
-    except OverflowError:
-        return None
-    return found if found.year == year else None
+    name = group(token.text)
+    return f"(?P<{name}>{DIRECTIVES[token.text]})" if is_first else f"(?P={name})"

@@ -91,27 +91,13 @@ def _is_format(value: str) -> str:
     return value
 
 
-def _is_key(value: str) -> str:
-    ObjectKey.parse(value)
-    return value
-
-
-def _is_marker(value: str) -> str:
-    key = ObjectKey.parse(value)
-    if key.is_pattern or key.is_reference:
-        raise ValueError(
-            f"{shown(value)} is not the key of one object a load_date: write it with {{load_date}}, and without * and ?"
-        )
-    return value
-
-
 class Complete(Strict):
     """When all objects of a load_date are there, for a source with several: by one of these words."""
 
     objects: Annotated[int | None, Affects.OBJECT] = Field(
         default=None, ge=1, le=10_000, description="When there are so many. If there are more, the load_date is held."
     )
-    marker: Annotated[Annotated[str, AfterValidator(_is_marker)] | None, Affects.OBJECT] = Field(
+    marker: Annotated[str | None, Affects.OBJECT] = Field(
         default=None,
         description="When an object of this key is there, which is written last. It is never read as data.",
     )
@@ -127,16 +113,11 @@ class Complete(Strict):
             )
         return self
 
-    @property
-    def marker_key(self) -> ObjectKey | None:
-        """The key of the marker object."""
-        return ObjectKey.parse(self.marker) if self.marker else None
-
 
 class Source(Strict):
     """Where a raw table's rows come from."""
 
-    object: Annotated[str, AfterValidator(_is_key), _ALL] = Field(
+    object: Annotated[str, _ALL] = Field(
         description="The key of the S3 object, with `{load_date}` where the date stands as YYYY-MM-DD, or "
         "`{load_date:FORM}` where it stands in another form, such as `%Y/%m/%d`; as often as it stands there. `*` and "
         "`?` behind the last slash stand for any characters and any one character: then a load_date has several "
@@ -282,7 +263,20 @@ class Source(Strict):
     @property
     def key(self) -> ObjectKey:
         """The word `object`, for filling in a load_date and reading it back."""
-        return ObjectKey.parse(self.object)
+        return ObjectKey.parse(self.object, self._only_word)
+
+    @property
+    def marker_key(self) -> ObjectKey | None:
+        """The key of the marker object, of a source that has one."""
+        return (
+            ObjectKey.parse(self.complete.marker, self._only_word) if self.complete and self.complete.marker else None
+        )
+
+    @property
+    def _only_word(self) -> str:
+        """The word of `every`; empty for a list of several."""
+        words = [self.every] if isinstance(self.every, str) else self.every
+        return words[0] if len(words) == 1 else ""
 
     @property
     def origins(self) -> list[str]:
@@ -296,6 +290,7 @@ class Source(Strict):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Source":
+        refuse(self._key_problems())
         refuse(
             [
                 *self._object_problems(),
@@ -305,6 +300,21 @@ class Source(Strict):
             ]
         )
         return self
+
+    def _key_problems(self) -> Iterator[tuple[Loc, str]]:
+        """Yield why the keys cannot be read: what they tell depends on `every`."""
+        for loc, text in ((("object",), self.object), (("complete", "marker"), self.complete and self.complete.marker)):
+            try:
+                key = ObjectKey.parse(text, self._only_word) if text is not None else None
+            except ValueError as error:
+                yield loc, str(error)
+                continue
+            if key and loc == ("complete", "marker") and (key.is_pattern or key.is_reference):
+                yield (
+                    loc,
+                    f"{shown(key.text)} is not the key of one object a load_date: write it with {{load_date}}, and "
+                    "without * and ?",
+                )
 
     def _object_problems(self) -> Iterator[tuple[Loc, str]]:
         if self.complete and not self.key.is_pattern:

@@ -127,7 +127,7 @@ def _targets(pipeline: Pipeline) -> list[_Target]:
     targets = []
     for table in pipeline.object_tables:
         targets.append(_Target(table, table.source.key))
-        marker = table.source.complete.marker_key if table.source.complete else None
+        marker = table.source.marker_key
         if marker is not None and all(marker.text != each.key.text for each in targets):
             targets.append(_Target(table, marker, is_marker=True))
     return targets

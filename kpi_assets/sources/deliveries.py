@@ -56,13 +56,13 @@ def of_entries(
 
 def lacking(source: Source, load_date: date, count: int, newest: datetime, *, has_marker: bool, now: datetime) -> str:
     """Return what lacks of `count` objects before the load_date is complete, in a few words; empty if nothing does."""
-    complete, pattern = source.complete, source.key.key(load_date)
+    complete, marker, pattern = source.complete, source.marker_key, source.key.key(load_date)
     if complete is None:
         return ""
     if complete.objects and count < complete.objects:
         return f"{count} of the {complete.objects} objects of {pattern} have landed"
-    if complete.marker_key and not has_marker:
-        return f"{_counted(count)} of {pattern} landed, and their marker {complete.marker_key.key(load_date)} has not"
+    if marker and not has_marker:
+        return f"{_counted(count)} of {pattern} landed, and their marker {marker.key(load_date)} has not"
     if complete.settled_minutes:
         settled = newest + timedelta(minutes=complete.settled_minutes)
         if now < settled:
@@ -113,7 +113,7 @@ def _entries(store: Store, table: Table, load_date: date) -> list[Entry]:
 
 def _marker(table: Table, load_date: date) -> str:
     """Return the key of the marker object; empty without one."""
-    marker = table.source.complete.marker_key if table.source.complete else None
+    marker = table.source.marker_key
     return marker.key(load_date) if marker else ""
 
 

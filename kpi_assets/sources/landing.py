@@ -42,7 +42,7 @@ def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Pat
         what = "is not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"The folder {folder.absolute()} {what}: name another with --from.")
     by_name: dict[str, list[Table]] = {}
-    for table in pipeline.object_tables:
+    for table in (each for each in pipeline.object_tables if each.source.key.has(load_date)):
         by_name.setdefault(Path(table.object_key(load_date)).name, []).append(table)
     found: dict[str, Path] = {}
     for name, tables in by_name.items():

@@ -54,7 +54,7 @@ def landed(store: Store, tables: Iterable[Table], first: date, last: date, now: 
         # The keys of single objects are known, so that each listed key is looked up and not read.
         exact: dict[str, list[tuple[date, _Wanted]]] = {}
         for wanted in groups[bounds]:
-            for day in days if not wanted.key.is_pattern else ():
+            for day in filter(wanted.key.has, days) if not wanted.key.is_pattern else ():
                 exact.setdefault(wanted.key.key(day), []).append((day, wanted))
         found = []
         for entry in store.entries(bounds.prefix, bounds.start_after):
@@ -71,9 +71,9 @@ def landed(store: Store, tables: Iterable[Table], first: date, last: date, now: 
 
 
 def _wanted(table: Table) -> Sequence[_Wanted]:
-    found, complete = [_Wanted(table.source.key, table)], table.source.complete
-    if complete and complete.marker_key:
-        found.append(_Wanted(complete.marker_key, table, is_marker=True))
+    found = [_Wanted(table.source.key, table)]
+    if marker := table.source.marker_key:
+        found.append(_Wanted(marker, table, is_marker=True))
     return found
 
 

@@ -14,6 +14,10 @@ from datetime import date, datetime, timezone
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.sources.store import Store
 
+_WAY_OUT = (
+    "to build it, land that file once more, run the load_date, and land the new file again, or let the bucket keep "
+    "versions from now on"
+)
 _NO_VERSION = (None, "null")  # "null": an object from before the bucket kept versions, or since it ceased to
 
 
@@ -48,6 +52,17 @@ def exists(store: Store, state: ReferenceState, present: Manifest | None) -> Ref
     return ReferenceState(wanted, _gone(wanted, present))
 
 
+def lost_by_replacing(store: Store, key: str) -> str:
+    """Return what replacing a reference object has lost, and what to do: one sentence; empty if its bucket has both."""
+    present = store.manifest("", date.min, key)
+    if present is None or present.version_id not in _NO_VERSION:
+        return ""
+    return (
+        f"the bucket keeps no versions of {present.url}: a load_date before today that is not published, and that "
+        f"needs what the object was before, can no longer be built; {_WAY_OUT}"
+    )
+
+
 def _can_be_read(wanted: Manifest, present: Manifest | None) -> bool:
     return wanted.version_id not in _NO_VERSION or (present is not None and _is_same(wanted, present))
 
@@ -61,7 +76,7 @@ def _gone(wanted: Manifest, later: Manifest | None) -> str:
     since = f"overwritten at {_minute(later.last_modified)}" if later else "removed"
     return (
         f"{wanted.url} was {since}, and {wanted.load_date} needs its state of {_minute(wanted.last_modified)}, which "
-        "is gone: what was published from it stays; let the bucket keep versions, so that the past can be built again"
+        f"is gone: what was published from it stays; {_WAY_OUT}"
     )
 
 

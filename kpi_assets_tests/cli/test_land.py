@@ -240,6 +240,50 @@ def test_a_reference_object_is_landed_for_all_load_dates(kpi: CliHarness, stores
     lay(tmp_path / "files", sales_north=NORTH)
     said = kpi("land", "stores", "--from", tmp_path / "files", KPI_SQL_DIR=str(stores))
     assert said.out == "landed 1 object for all load_dates in s3://kpi-stores (10 bytes).\n"
+    lay(tmp_path / "files", sales_north=SOUTH)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "shops.csv").write_bytes(NORTH)
+    for words in (["--from", tmp_path / "files"], ["--from", tmp_path / "one", "--load-date", "2025-03-04"]):
+        said = kpi("land", "stores", "--replace", *words, KPI_SQL_DIR=str(stores))
+        assert said.line("replaced").startswith("replaced ")
+        assert said.line("gone").startswith(
+            "gone the bucket keeps no versions of s3://kpi-stores/reference/shops.csv: a load_date before today that "
+        )
+
+
+def test_a_file_that_no_run_reads_is_named(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
+    north = stores / "stores" / "raw" / "sales_north.sql"
+    text = north.read_text()
+    north.write_text(text.replace("format: csv", "format: csv, every: weekday"))
+    lay(tmp_path / "files", **{"sales_north__2025-03-08": NORTH, "sales_south__2025-03-08": SOUTH})
+    saturday = tmp_path / "files" / "sales_north" / "2025-03-08" / "sales.csv"
+    reason = "raw.sales_north is not due on 2025-03-08, a Saturday: the object of raw.sales_north comes every weekday"
+    said = kpi("land", "stores", "--from", tmp_path / "files", KPI_SQL_DIR=str(stores))
+    assert said.line("not due").startswith(f"not due {saturday} was landed, but no run reads it: {reason} (")
+    lay(tmp_path / "day", sales_north=NORTH, sales_south=SOUTH)
+    words = ["--load-date", "2025-03-08", "--from", tmp_path / "day"]
+    said = kpi("land", "stores", *words, KPI_SQL_DIR=str(stores))
+    assert said.line("not due").startswith(f"not due {tmp_path}/day/sales_north/sales.csv was landed, but no run reads")
+
+
+def test_one_file_a_month_is_landed_for_the_day_on_which_it_comes(
+    kpi: CliHarness, stores: Path, tmp_path: Path
+) -> None:
+    north = stores / "stores" / "raw" / "sales_north.sql"
+    text = north.read_text().replace("north/load_date={load_date}/sales.csv", "north/{load_date:%Y-%m}.csv")
+    north.write_text(text.replace("format: csv", "format: csv, every: month-end"))
+    files = tmp_path / "files" / "north"
+    files.mkdir(parents=True)
+    for month in ("2025-06", "2025-07"):
+        (files / f"{month}.csv").write_bytes(NORTH)
+    said = kpi("land", "stores", "--from", tmp_path / "files", KPI_SQL_DIR=str(stores))
+    assert said.out.splitlines()[:2] == ["2025-06-30: landed 1 (10 bytes)", "2025-07-31: landed 1 (10 bytes)"]
+    south = tmp_path / "files" / "sales.csv"
+    south.write_bytes(SOUTH)
+    said = kpi("land", "stores", "--load-date", "2025-07-15", "--from", south.parent, KPI_SQL_DIR=str(stores))
+    assert said.out == "landed    s3://kpi-stores/south/load_date=2025-07-15/sales.csv (10 bytes)\n"
+    plan = kpi("plan", "stores", "--from", "2025-06-29", "--to", "2025-07-01", KPI_SQL_DIR=str(stores))
+    assert "1 of its 2 objects" in plan.line("2025-06-30")
 
 
 def test_what_is_not_clear_lands_nothing(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:

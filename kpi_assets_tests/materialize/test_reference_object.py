@@ -114,6 +114,11 @@ def test_a_state_that_is_gone_is_named_and_what_was_published_from_it_stays(lab:
     assert failed(outcome.results)["exists"].message.startswith(gone)
     build(lab, 5, 6)
     assert things(lab) == [(3, 1), (5, 2), (6, 2)]
+    overwrite(lab, A, day(7))
+    build(lab, 4)
+    overwrite(lab, B, day(8))
+    assert things(lab) == [(3, 1), (4, 1), (5, 2), (6, 2)], "the way out that the sentence names"
+    assert [each.state for each in plan(lab, 6)] == ["incomplete"] * 2 + ["published"] * 4
     lab.file(
         "raw/things.sql",
         RAW_THINGS.replace("raw/things/load_date={load_date}/things.csv", KEY).replace("integer", "bigint"),

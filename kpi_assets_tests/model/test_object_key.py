@@ -188,6 +188,34 @@ def test_a_listing_has_every_key_of_a_range(text: str) -> None:
         assert listed(key, ordered, first, last)[0] == wanted, (first, last)
 
 
+# every -> the form of a key of each month, year or week, its text on DAY's, and the load_date that it is of.
+PERIODS = {
+    "month-end": ("%Y-%m", "2025-03", date(2025, 3, 31)),
+    "month-start": ("%B %y", "March 25", date(2025, 3, 1)),
+    "quarter-end": ("%Y%m", "202503", date(2025, 3, 31)),
+    "year-start": ("%Y", "2025", date(2025, 1, 1)),
+    "year-end": ("%Y", "2025", date(2025, 12, 31)),
+    "tuesday": ("%G-W%V", "2025-W10", date(2025, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("every", PERIODS)
+def test_the_key_of_a_period_is_that_of_the_day_on_which_it_comes(every: str) -> None:
+    form, text, day = PERIODS[every]
+    for pattern in ("raw/{}/a.csv", "raw/{}", "raw/{}/part-*", "raw/a{}-*.csv"):
+        key = ObjectKey.parse(pattern.format(f"{{load_date:{form}}}"), every)
+        there = pattern.format(text).replace("*", "1")
+        assert (key.match(there), key.key(day).replace("*", "1")) == (day, there)
+        days = [date(2025, 1, 1) + timedelta(days=n) for n in range(365)]
+        assert [each for each in days if key.matches(there, each)] == [day]
+        assert [each for each in days if key.has(each) and key.key(each).replace("*", "1") == there] == [day]
+        keys = sorted({key.key(each).replace("*", "1") for each in days})
+        for first, last in [(day, day), (day - timedelta(days=5), day), (day, day + timedelta(days=5))]:
+            assert listed(key, keys, first, last)[0] == [there], (pattern, first, last)
+        assert listed(key, keys, day + timedelta(days=1), day + timedelta(days=3))[0] == []
+        assert sorted(listed(key, keys, days[0], days[-1])[0]) == [each for each in keys if key.match(each) in days]
+
+
 @pytest.mark.parametrize(
     ("text", "listing"),
     [
