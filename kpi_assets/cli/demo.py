@@ -15,7 +15,7 @@ from kpi_assets.cli.run import explain
 from kpi_assets.cli.runner import Result, open_runner
 from kpi_assets.cli.selection import select_names
 from kpi_assets.cli.show import RowFormat, show_table
-from kpi_assets.cli.terminal import grid, out, say, styled
+from kpi_assets.cli.terminal import grid, headline, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes, results
@@ -47,12 +47,12 @@ def demo(
             explain(work, result)
             return result
 
-        _headline(f"1. A load_date without faults: {good}")
+        headline(f"1. A load_date without faults: {good}")
         first = day(good, [])
         _demo_show(work, first)
-        _headline(f"2. A load_date with three faults planted: {bad}")
+        headline(f"2. A load_date with three faults planted: {bad}")
         second = day(bad, DEMO_FAULTS)
-        _headline("What a reader sees now: still the first load_date")
+        headline("What a reader sees now: still the first load_date")
         show_table(work, "marts.kpi_orders_by_dow", None, RowFormat.table)
         deliver_due(work)
         if (first.outcome, second.outcome) != ("published", "held"):
@@ -62,11 +62,6 @@ def demo(
         *("Look at it in the Dagster UI with ", styled("make up", "bold")),
         *("; while it runs, psql finds the tables by ", styled("kpi url instacart", "bold"), "."),
     )
-
-
-def _headline(text: str) -> None:
-    out.print()
-    out.rule(styled(text, "bold"), align="left")
 
 
 def _demo_show(work: Workspace, result: Result) -> None:

@@ -44,7 +44,17 @@ TABLES = [
 # that we lose fails the first: see materialize/test_content.py. The second compares with the object of another
 # load_date: see materialize/test_same_bytes.py.
 OF_NO_CASE = (RowAccounting, NotSeenBefore)
-CHECKS = [(table, check) for table in TABLES for check in table.checks if not isinstance(check, OF_NO_CASE)]
+# A fixture of so many records would be longer than all others together: see test_ecommerce.py.
+VOLUMES = {"at_most_500000", "at_most_2000000"}
+
+
+def has_a_case(table: Table, check: Check) -> bool:
+    """Return whether a fixture can fail the check alone. The numbers that a load gives to records cannot repeat."""
+    is_numbered = table.has_object and isinstance(check, Grain) and table.header.grain == [table.source.position]
+    return not isinstance(check, OF_NO_CASE) and check.name not in VOLUMES and not is_numbered
+
+
+CHECKS = [(table, check) for table in TABLES for check in table.checks if has_a_case(table, check)]
 DatabaseOf = Callable[[str], FixtureDatabase]
 
 
@@ -113,7 +123,8 @@ def test_every_shipped_file_has_its_cases(table: Table) -> None:
         f"{place} has no fixture whose rows are published: add {folder_of(table)}/<case>/ with {inputs} and "
         "expect.csv, its rows."
     )
-    assert table.query is None or any(
+    reads_nothing = table.query is None or not table.reads  # such as a calendar
+    assert reads_nothing or any(
         given.load_date != case.file.load_date and given.relation in table.reads
         for case in cases
         for given in case.inputs()
