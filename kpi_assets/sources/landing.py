@@ -34,8 +34,8 @@ Outcome = Literal["landed", "replaced", "unchanged"]
 def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Path]:
     """Return, for each key of a load_date, the file of a folder to be landed under it, which may be missing.
 
-    The file is `<folder>/<table>/<file>`, or `<folder>/<file>` if no other key of the pipeline ends in that name. Where
-    a load_date may have several objects, each file with such a name is landed under its own name.
+    The file is `<folder>/<key>`, or `<folder>/<table>/<file>`, or `<folder>/<file>` if no other key of the pipeline
+    ends in that name. Where a load_date may have several objects, each file with such a name is landed under its name.
     Raises UsageError if the folder does not exist or has none of the files, or if a file could belong to several keys.
     """
     if not folder.is_dir():
