@@ -107,7 +107,9 @@ class PipeObject(OpenObject):
             if len(fields) == len(self.types):
                 yield Record(number, line, fields)
             else:
-                yield Record(number, line, None, f"it has {len(fields)} fields, not {len(self.types)}")
+                yield Record(
+                    number, line, None, f"it has {len(fields)} field{'s' * (len(fields) != 1)}, not {len(self.types)}"
+                )
 
 
 class Pipes(Format):

@@ -32,12 +32,27 @@ T = TypeVar("T")
 RESOURCES = {"s3", "run_log", "progress"}
 
 
-def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return every asset of a pipeline."""
     return [
         *(_object_asset(pipeline, table) for table in pipeline.object_tables),
         *(_table_asset(pipeline, table) for table in pipeline.tables.values()),
+        *(_live_asset(pipeline, table) for table in pipeline.live.values()),
     ]
+
+
+def _live_asset(pipeline: Pipeline, table: Table) -> dg.AssetSpec:
+    """Return the external asset of a live view: Dagster shows it, and no run builds it."""
+    return dg.AssetSpec(
+        table_key(pipeline.name, table.relation),
+        deps=[table_key(pipeline.name, relation) for relation in table.reads if relation in pipeline.live],
+        group_name=f"{pipeline.name}_{table.relation.schema}",
+        description=table.header.description,
+        owners=[table.header.owner],
+        kinds={"postgres", "sql"},
+        tags={"layer": table.relation.schema, "live": "true"},
+        metadata=metadata.definition_metadata(pipeline, table),
+    )
 
 
 def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
@@ -79,7 +94,8 @@ def _described(table: Table) -> str:
     """Return the description of an object, with when it comes unless that is every day."""
     source = table.source
     words = [f"The object {source.object} on S3, verified against the columns of {table.relation}."]
-    words += [f"It comes {source.calendar_text}."] if table.source_calendar != EVERY_DAY else []
+    words += [f"It comes {source.calendar_text}."] if table.delivery_calendar != EVERY_DAY else []
+    words += [f"It is read for {source.carried_days} more days at most."] if source.carried_days else []
     words += ["It is optional."] if source.optional else []
     return " ".join(words)
 

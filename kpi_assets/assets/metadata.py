@@ -27,9 +27,10 @@ CELL = 80  # characters of a value in a preview
 def column_schema(table: Table) -> dg.TableSchema:
     """Return the columns with their types and descriptions, as in the database."""
     declared = table.header.columns.items()
+    partition = dg.TableColumn(LOAD_DATE, "date", "Day on which the source files landed; the partition.")
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(LOAD_DATE, "date", "Day on which the source files landed; the partition."),
+            *([partition] if table.storage.has_load_date else []),
             *(dg.TableColumn(name, column.type, column.description) for name, column in declared),
         ]
     )

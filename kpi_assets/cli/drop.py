@@ -20,20 +20,27 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Drop it without asking.")] = False,
 ) -> None:
     """Drop a table and all its load_dates, because its file was renamed or removed, or its storage changes."""
-    described = pipeline_of(pipeline).tables
+    found = pipeline_of(pipeline)
     try:
         relation = Relation.parse(table)
     except ValueError as error:
         raise UsageError(f"{error}: name the table as `kpi plan {pipeline}` does.") from None
     with open_workspace(pipeline) as work:
-        with connect(work.ready().server, pipeline, "drop") as connection:
+        with connect(work.readable().server, pipeline, "drop") as connection:
             published = {each.asset: each for each in published_tables(connection)}
+        if table not in published and relation in found.live:
+            raise UsageError(
+                f"{table} is a live view, which stores nothing: remove {found.live[relation].path}, and the next run "
+                "drops it."
+            )
         if table not in published:
             known = ", ".join(published) or "nothing"
             raise UsageError(f"Nothing of {table} is published in {pipeline} of {work.place}: there is {known}.")
-        again = (
-            "its file is there, so `kpi backfill` builds it again" if relation in described else "no file describes it"
-        )
+        again = "no file describes it"
+        if relation in found.tables:
+            again = "its file is there, so `kpi backfill` builds it again"
+        elif relation in found.live:
+            again = "its file is there, so the next run makes the live view"
         with connect(work.server, pipeline, "drop") as connection:
             view = latest_of(connection, relation)
         dropped = f" and its view {view} will be dropped" if view else " will be dropped"

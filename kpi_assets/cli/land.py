@@ -71,8 +71,11 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
         for key in files
         if table.source.key.matches(key, load_date) or key == table.object_key(load_date)
     }
+    undue = {t.object_key(load_date) for t in pipeline.object_tables if not pipeline.is_object_due(t, load_date)}
     landed: list[_Landed] = []
     for key, path in files.items():
+        if not path.is_file() and key in undue:
+            continue
         if not path.is_file():
             say(
                 styled("absent", "yellow"),
@@ -118,10 +121,10 @@ class _Landed(NamedTuple):
 def _say_useless(pipeline: Pipeline, landed: Sequence[_Landed]) -> None:
     """Name the files of load_dates on which no object comes: no run reads them."""
     undue = [
-        (each.path, pipeline.not_due(each.table, each.load_date))
+        (each.path, pipeline.object_not_due(each.table, each.load_date))
         for each in landed
         if each.load_date and not each.table.source.key.is_reference
-        if not pipeline.is_table_due(each.table, each.load_date)
+        if not pipeline.is_object_due(each.table, each.load_date)
     ]
     for path, reason in undue[:_LINES]:
         say(styled("not due", "yellow"), f"   {path} was landed, but no run reads it: {reason}.")

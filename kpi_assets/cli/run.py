@@ -110,8 +110,8 @@ def backfill(
             left = [status.state for status in statuses if status.load_date not in ran]
             say(f"{len(rows)} run" + (f"; left as they were: {count_states(left)}" if left else "."))
         else:
-            days, missing = len(statuses), sum(not (status.landed or status.is_complete) for status in statuses)
-            say(f"{len(rows)} landed, {missing} of the {days} load_dates not landed")
+            missing = sum(not (status.landed or status.is_complete) for status in statuses)
+            say(f"{len(rows)} load_date{'s' * (len(rows) != 1)} landed, {missing} not landed")
         if undue := (last - first).days + 1 - len(statuses):
             say(f"{undue} days of the range are not due")
         deliver_due(work)

@@ -16,7 +16,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.column_types import TEXTS, base_of, element_of
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.checks import read_checks
-from kpi_assets.read.rows import read_rows
+from kpi_assets.read.rows import read_live, read_rows
 from kpi_assets.warehouse.connection import connect
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
@@ -51,8 +51,12 @@ def show(
         ),
     ] = False,
 ) -> None:
-    """Print the rows of a published table that readers see; the latest load_date by default."""
-    pipeline_of(pipeline).table(table)
+    """Print the rows of a published table that readers see, the latest load_date by default, or of a live view."""
+    found = pipeline_of(pipeline)
+    if found.live_view(table) is None:
+        found.table(table)
+    elif load_date is not None:
+        raise UsageError(f"{table} is a live view and has no load_dates: leave --load-date out.")
     if no_formulas and format is not RowFormat.csv:
         raise UsageError("--no-formulas is for spreadsheets: give --format csv too, or leave it out.")
     with open_workspace(pipeline) as work:
@@ -69,27 +73,31 @@ def show_table(
     everything: bool = False,
     no_formulas: bool = False,
 ) -> None:
-    """Print the rows of one load_date in the order of the grain."""
-    table = work.readable().pipeline.table(name)
-    with connect(work.server, work.pipeline.name, "show", read_only=True) as connection:
-        for_people = style is RowFormat.table
-        found = read_rows(
-            connection,
-            work.pipeline,
-            table,
-            load_date,
-            place=work.place,
-            limit=limit or (TABLE_ROWS if for_people else None),
-            cut=for_people,
-            everything=everything,
-        )
+    """Print the rows of one load_date, or of a live view, in the order of the grain."""
+    pipeline, for_people = work.readable().pipeline, style is RowFormat.table
+    most = limit or (TABLE_ROWS if for_people else None)
+    with connect(work.server, pipeline.name, "show", read_only=True) as connection:
+        if live := pipeline.live_view(name):
+            found = read_live(connection, live, place=work.place, limit=most, cut=for_people)
+        else:
+            found = read_rows(
+                connection,
+                pipeline,
+                pipeline.table(name),
+                load_date,
+                place=work.place,
+                limit=most,
+                cut=for_people,
+                everything=everything,
+            )
     if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))
     elif style is RowFormat.csv:
         _print_csv(found.columns, without_formulas(found.types, found.rows) if no_formulas else found.rows)
     else:
         numbers = [name for name, type_ in zip(found.columns, found.types, strict=True) if _is_right(type_)]
-        out.print(grid(f"{table.relation}, load_date {found.load_date}", found.columns, found.rows, right=numbers))
+        title = f"{name}, load_date {found.load_date}" if found.load_date else f"{name}, live"
+        out.print(grid(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
     if found.shown < found.published:

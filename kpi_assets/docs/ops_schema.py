@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from kpi_assets.docs.markdown import page_of, table, word
 from kpi_assets.ledger.schema import migrations
-from kpi_assets.warehouse.provision import FOR_READERS
+from kpi_assets.model.ops_relations import FOR_READERS
 
 _INTRO = """
 Every pipeline has a database of its own, and its schema `ops` records what happened there. It is the truth for

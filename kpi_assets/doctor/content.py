@@ -15,6 +15,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store, open_store
+from kpi_assets.warehouse import live_views
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.content import find_lost
 from kpi_assets.warehouse.tables import find_mismatches
@@ -48,7 +49,8 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     if not bad:
         what = "has the rows and checksum of the ledger" if deep else "is there; --deep compares the rows too"
         yield ok(subject, f"all that is published ({len(described)} load_dates of tables) {what}")
-    for mismatch in find_mismatches(connection, pipeline.tables.values()):
+    live = live_views.find_mismatches(connection, pipeline)
+    for mismatch in (*find_mismatches(connection, pipeline.tables.values()), *live):
         yield broken(subject, mismatch)
     for warning in results.warned(connection):
         yield advice(subject, f"{warning} (a warning): `kpi checks {pipeline.name}` prints the rows")

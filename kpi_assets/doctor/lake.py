@@ -57,7 +57,8 @@ def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator
 
 def _unmatched(subject: str, store: Store, pipeline: Pipeline) -> Iterator[Finding]:
     """Find patterns that match nothing on the latest of the last days of which other objects landed."""
-    tables = [table for table in pipeline.object_tables if not table.source.key.is_reference]
+    dated = [table for table in pipeline.object_tables if not table.source.key.is_reference]
+    tables = [table for table in dated if not table.source.carried_days]
     patterns = [table for table in tables if table.source.key.is_pattern]
     today = datetime.now(timezone.utc).date()
     days = [today - timedelta(days=n) for n in range(LOOKED_AT)] if patterns else []

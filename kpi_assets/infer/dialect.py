@@ -157,15 +157,21 @@ def has_header(records: Sequence[Sequence[Record]]) -> tuple[bool, bool]:
     first = [each[0].texts for each in records if each]
     if all(_are_years_over_values([record.texts for record in each]) for each in records):
         return True, True
-    if any(is_typed(text) for texts in first for text in texts) or not any(text.strip() for text in first[0]):
-        return False, False
     rest = [record.texts for each in records for record in each[1:]]
+    if any(is_typed(text) for texts in first for text in texts) or not any(text.strip() for text in first[0]):
+        return False, any(_is_name_over_values(text, place, rest) for place, text in enumerate(first[0]))
     if any(is_typed(text) for texts in rest[:1000] for text in texts):
         return True, False
     if len(first) > 1:
         return len(set(first)) == 1 or all(set(texts) & set(first[0]) for texts in first), False
     recurs = any(texts[place : place + 1] == (name,) for texts in rest for place, name in enumerate(first[0]))
     return not recurs, True
+
+
+def _is_name_over_values(text: str, place: int, rest: Sequence[Sequence[str]]) -> bool:
+    """Return whether a text of the first record stands over values that are all numbers, dates or times."""
+    below = [texts[place] for texts in rest[:1000] if place < len(texts) and texts[place].strip()]
+    return bool(text.strip()) and not is_typed(text) and bool(below) and all(map(is_typed, below))
 
 
 def _are_years_over_values(rows: Sequence[Sequence[str]]) -> bool:

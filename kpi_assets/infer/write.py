@@ -83,7 +83,9 @@ def _dialect(proposal: Proposal) -> Iterator[str]:
         if value:
             yield f"{word}: {_value(value)}" + (f"  # {_comment(notes[word])}" if word in notes else "")
     if not source.header:
-        yield "header: false"
+        yield "header: false" + (
+            "  # a guess; take it out if the first line names the fields" * source.is_header_a_guess
+        )
     elif source.is_header_a_guess:
         yield "# header: true is a guess. Write header: false if the first line is a record."
 

@@ -128,12 +128,18 @@ with this as (
         and (n.recorded_at, n.manifest_id) > (m.recorded_at, m.manifest_id)
     ))
 )
-select o.load_date::text as load_date, 's3://' || o.bucket || '/' || o.key as object, t.part
-from same as o
-inner join this as t using (sha256)
-inner join same as s on s.manifest_id = t.manifest_id and s.key = coalesce(t.part, s.key)
-where (o.first_publish, o.manifest_id, o.key) < (s.first_publish, s.manifest_id, s.key)
-order by o.load_date desc, o.object, o.key, t.part
+select load_date::text as load_date, object, part
+from (
+    select distinct on (o.bucket, o.key, t.part)
+        o.load_date, 's3://' || o.bucket || '/' || o.key as object, o.object as name, o.key, t.part
+    from same as o
+    inner join this as t using (sha256)
+    inner join same as s on s.manifest_id = t.manifest_id and s.key = coalesce(t.part, s.key)
+    where (o.first_publish, o.manifest_id, o.key) < (s.first_publish, s.manifest_id, s.key)
+    and (o.object, o.bucket, o.key) <> (s.object, s.bucket, s.key)
+    order by o.bucket, o.key, t.part, o.load_date
+) as found
+order by found.load_date desc, name, key, part
 """
 
 

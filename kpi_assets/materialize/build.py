@@ -24,6 +24,7 @@ from kpi_assets.materialize.inputs import Inputs, resolve_inputs
 from kpi_assets.materialize.load import load_object
 from kpi_assets.materialize.publish import publish
 from kpi_assets.materialize.retry import wait_for_lock
+from kpi_assets.materialize.time_limit import TimeLimitError, limited
 from kpi_assets.materialize.transform import transform
 from kpi_assets.model import excerpt
 from kpi_assets.model.pipeline import Table
@@ -115,9 +116,10 @@ class Build:
         if not self._table.storage.stores_rows:
             filled, audit = _read_through(self._candidate, inputs)
         else:
-            filled = self._fill(inputs)
-            self._context.on_progress("checking", 0, len(self._table.checks))
-            audit = audit_candidate(self._context, self._connection, self._candidate, inputs, filled)
+            with limited(self._context, self._connection, self._table, self._load_date) as context:
+                filled = self._fill(context, inputs)
+                context.on_progress("checking", 0, len(self._table.checks))
+                audit = audit_candidate(context, self._connection, self._candidate, inputs, filled)
         if audit.blocks_publish:
             # If an input was published again meanwhile, the checks may have failed on a mix of its old and new rows.
             inputs.check_unchanged(self._connection)
@@ -125,10 +127,10 @@ class Build:
         size_bytes = strategy_of(self._table).size(self._connection, self._candidate)
         return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes)
 
-    def _fill(self, inputs: Inputs) -> FillResult:
+    def _fill(self, context: BuildContext, inputs: Inputs) -> FillResult:
         if self._table.has_object:
-            return load_object(self._context, self._connection, self._candidate, self._watch)
-        return transform(self._context, self._connection, self._candidate, inputs, self._watch)
+            return load_object(context, self._connection, self._candidate, self._watch)
+        return transform(context, self._connection, self._candidate, inputs, self._watch)
 
     def _sample(self) -> tuple[list[dict[str, str | None]], ChartRows]:
         """Return the first rows, and the bars of a KPI's chart, for the materialization's metadata."""
@@ -179,6 +181,9 @@ def _close_failed(
             session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=run_log_message(error)
         ):
             candidates.drop(session, candidate.relation)
+            if isinstance(error, TimeLimitError):  # its alarm may have cancelled the removal of slices
+                for leftover in candidates.find_leftovers(session, candidate.table, candidate.load_date):
+                    candidates.drop(session, leftover)
 
     with suppress(psycopg.Error):
         connection.rollback()

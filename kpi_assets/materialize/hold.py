@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import holds, runs
+from kpi_assets.ledger import holds, manifests, runs
 from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.model.manifest import NO_OBJECT
@@ -17,7 +17,9 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
     failed = ", ".join(result.name for result in audited.audit.results if result.blocks_publish)
     place = ""
     if table.has_object and audited.filled.manifest_hash != NO_OBJECT:
-        place = f"read from s3://{context.store.bucket}/{table.object_key(candidate.load_date)}; "
+        name, read = table.relation.table, audited.filled.manifest_hash
+        manifest = manifests.of_publish(connection, name, candidate.load_date, read)
+        place = f"read from {manifest.url}; " if manifest else ""
     holds.record(
         connection,
         candidate.build_id,

@@ -123,12 +123,13 @@ def load_object(
             f"{table.relation} of {load_date} cannot be built: its object has not been verified; "
             f"materialize {context.pipeline.name}/{asset_name(table).replace('.', '/')} of that load_date first."
         )
+    day = table.object_day(load_date, manifest.key)
     with ExitStack() as stack:
         objects: list[OpenObject] = []
         task = _Task(context, connection, candidate, objects, manifest, watch)
         try:
             for each in manifest.objects:
-                objects.append(stack.enter_context(format_of(table).open(context.store, each, table, load_date)))
+                objects.append(stack.enter_context(format_of(table).open(context.store, each, table, day)))
                 _prepare(task, objects[-1])
             return _load(task)
         except _UnreadableObjectError as error:

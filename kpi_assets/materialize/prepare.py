@@ -1,10 +1,10 @@
 """Prepares a pipeline's database for builds; safe to repeat, and cheap when nothing is missing.
 
 Belongs here: the order of the steps, and which of them need the owner. Not here: roles, schemas and grants
-(warehouse/provision.py), and the migrations (ledger/schema.py).
+(warehouse/provision.py), the migrations (ledger/schema.py), and the SQL of live views (warehouse/live_views.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,20 +12,26 @@ import psycopg
 from psycopg import Connection
 from pydantic import SecretStr
 
-from kpi_assets.ledger import runs, schema
+from kpi_assets.ledger import locks, runs, schema
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock
+from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.warehouse import provision
+from kpi_assets.warehouse import live_views, provision
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.refusal import find_remedy
+from kpi_assets.warehouse.views import View
+
+NONE_DROPPED: Mapping[Relation, View | None] = {}
+READER_TIMEOUT = 60.0  # seconds to wait for readers of a live view that must be replaced
 
 
 def prepare(
     pipeline: Pipeline, server: SecretStr, reader_password: SecretStr | None = None, *, as_owner: bool = False
 ) -> None:
-    """Create the database, its schemas, the ops tables and the roles if they are missing.
+    """Create the database, its schemas, the ops tables and the roles if they are missing, and make the live views.
 
     If the user does not own the database, only check that nothing is missing, or raise WarehouseError with `as_owner`.
-    Also close the rows of the run log that dead processes left open. Raises WarehouseError.
+    Also close the rows of the run log that dead processes left open. Raises WarehouseError and DefinitionError.
     """
     try:
         _prepare(pipeline, server, reader_password, as_owner=as_owner)
@@ -56,14 +62,14 @@ def check_readable(pipeline: Pipeline, server: SecretStr) -> None:
 
 
 def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr | None, *, as_owner: bool) -> None:
-    layers = pipeline.config.layers
+    layers, dropped = pipeline.config.layers, NONE_DROPPED
     provision.ensure_database(server, pipeline.name)
     with connect(server, pipeline.name, "prepare") as connection:
         provision.ensure_roles(server, reader_password)
         if provision.owns_database(connection):
             with schema.in_turn(connection):
                 provision.ensure_schemas(connection, layers)
-            schema.migrate(connection)
+            dropped = _migrate(connection)
             with schema.in_turn(connection):
                 provision.ensure_grants(connection, layers, pipeline.config.readers)
                 if reader_password is not None:  # the embedded server, which nobody else uses
@@ -74,7 +80,36 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
             )
         else:
             _check_prepared(connection, layers)
+        _ensure_live_views(connection, pipeline, dropped)
         runs.close_dead_rows(connection)
+
+
+def _migrate(connection: Connection[Any]) -> Mapping[Relation, View | None]:
+    """Apply the pending migrations, and return the live views that had to be dropped for them."""
+    try:
+        schema.migrate(connection)
+    except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.FeatureNotSupported):
+        with connection.transaction():
+            dropped = live_views.drop_all(connection)
+            schema.migrate(connection)
+        return dropped
+    return NONE_DROPPED
+
+
+def _ensure_live_views(
+    connection: Connection[Any], pipeline: Pipeline, dropped: Mapping[Relation, View | None]
+) -> None:
+    """Make, replace and drop live views until they are as the files say. Raises DefinitionError and WarehouseError."""
+    if live_views.are_current(connection, pipeline):
+        return
+
+    def change() -> None:
+        with connection.transaction():
+            connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+            locks.await_turn(connection, "live views")
+            live_views.ensure(connection, pipeline, dropped)
+
+    retry_on_lock(change, "replaced", lambda _phase, _done, _total: None, READER_TIMEOUT)
 
 
 def _check_prepared(connection: Connection[Any], schemas: Iterable[str]) -> None:

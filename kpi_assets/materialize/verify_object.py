@@ -18,6 +18,7 @@ from psycopg import Connection
 
 from kpi_assets.ledger import holds, manifests, results, runs
 from kpi_assets.materialize.context import BuildContext, ObjectOutcome, run_log_message
+from kpi_assets.model.calendar import named
 from kpi_assets.model.checks.base import Check
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Table
@@ -34,6 +35,7 @@ def checks(table: Table) -> list[Check]:
     is_pattern = table.source.key.is_pattern
     found = [
         Check("exists", "The object lies on S3 under its key." if not is_pattern else "All its objects lie on S3."),
+        *([Check("carried", "It is the latest that was due.", blocking=False)] * bool(table.source.carried_days)),
         *([Check("objects", "Each object is of this load_date alone, and there are not too many.")] * is_pattern),
         Check("not_empty", "It has bytes." if not is_pattern else "Each has bytes."),
         Check("header", table.format.start_check),
@@ -85,6 +87,8 @@ def _inspect(context: BuildContext, connection: Connection[Any], table: Table, l
     if manifest is None:
         return ObjectOutcome(None, [found])
     results = [found]
+    if table.source.carried_days:
+        results.append(_result("carried", _stands_in(table, manifest), blocking=False))
     if table.source.key.is_pattern:
         results.append(_result("objects", _misplaced(table, manifest)))
     empty = (each for each in manifest.objects if not each.size_bytes)
@@ -98,6 +102,8 @@ def _find(
     context: BuildContext, connection: Connection[Any], table: Table, load_date: date
 ) -> tuple[CheckResult, Manifest | None]:
     """Return the check that the objects of a load_date are there, and their state: None if nothing can be read."""
+    if table.source.carried_days:
+        return _find_carried(context, table, load_date)
     store, key, name = context.store, table.object_key(load_date), table.relation.table
     manifest, problem = None, f"s3://{store.bucket}/{key} is not there"
     if table.source.key.is_pattern:
@@ -118,6 +124,30 @@ def _find(
     return _result("exists", "" if manifest else problem), manifest
 
 
+def _find_carried(context: BuildContext, table: Table, load_date: date) -> tuple[CheckResult, Manifest | None]:
+    """Return what _find does, for a source of which the latest object that has landed is read."""
+    store, days = context.store, table.object_days(load_date)
+    for day in days:
+        if table.source.key.is_pattern:
+            manifest = find_several(store, table, day, datetime.now(timezone.utc)).manifest
+        else:
+            manifest = store.manifest(table.relation.table, day, table.object_key(day))
+        if manifest is not None:
+            return _result("exists", ""), manifest.of_load_date(load_date)
+    keys = [f"s3://{store.bucket}/{table.object_key(day)}" for day in days]
+    lacking = " and ".join([", ".join(keys[:-1]), keys[-1]] if keys[1:] else keys) or "an object of an earlier day"
+    verb = "are" if keys[1:] else "is"
+    most = table.source.carried_days
+    return _result("exists", f"{lacking} {verb} not there, and an object is carried for {most} days at most"), None
+
+
+def _stands_in(table: Table, manifest: Manifest) -> str:
+    """Return for which object that has not landed an older one is read; empty if it is the latest that was due."""
+    load_date = manifest.load_date
+    due, day = table.object_days(load_date)[0], table.object_day(load_date, manifest.key)
+    return "" if day == due else f"{manifest.url} is read, since that of {named(due)}, has not landed"
+
+
 def _misplaced(table: Table, manifest: Manifest) -> str:
     """Return what is wrong with the number of objects, or with an object that other load_dates have too."""
     key = table.source.key
@@ -135,9 +165,10 @@ def _inspect_starts(
     context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest
 ) -> Iterator[CheckResult]:
     """Yield the results of the checks that need some bytes of each object."""
+    day = table.object_day(manifest.load_date, manifest.key)
 
     def inspect(each: Manifest) -> tuple[str, bool]:
-        with format_of(table).open(context.store, each, table, manifest.load_date) as opened:
+        with format_of(table).open(context.store, each, table, day) as opened:
             problem = f"{each.url}: {opened.problem}" if opened.problem else ""
             return problem, not problem and _checks_last_record(table) and opened.may_be_cut_off()
 

@@ -171,6 +171,11 @@ class Calendar:
         first = max(day + _DAY, self.since)
         return next(self.between(first, min(first, date.max - _FAR) + _FAR), None)
 
+    def carried(self) -> "Calendar":
+        """Return every day from its first day on; every day there is if it has no first day."""
+        first = self.since if self.since == date.min or self.is_due(self.since) else self.next_after(self.since)
+        return Calendar(since=first or date.max)
+
     def longest_gap(self, first: date, last: date) -> int:
         """Return the most days from one day of a range to the next in the calendar: 1 if every day is in it."""
         days = [] if self.is_daily else list(self.between(first, last))

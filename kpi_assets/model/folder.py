@@ -4,6 +4,7 @@ Belongs here: finding the files, and errors in a path, a file, or a SELECT that 
 meaning of the words of a file (header.py, query.py, checks/), and checks against other tables (neighbors.py).
 """
 
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from kpi_assets.model.calendar import EVERY_DAY, Calendar, dates_in, words_of
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import Header, cut
+from kpi_assets.model.kinds import STORAGES
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
 from kpi_assets.model.pipeline import Table
@@ -22,6 +24,7 @@ from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
 
 LARGEST = 1 << 20  # bytes of one file
+_STORAGE = re.compile(r"^storage: *(\w+)", re.MULTILINE)  # in a header that cannot be read
 MinimumRows = Mapping[str, int]  # KPI_MIN_ROWS of the environment, by `pipeline.schema.table`
 
 
@@ -33,7 +36,7 @@ class Folder:
     config: PipelineConfig | None = None
     calendar: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
     files: dict[Relation, Path] = field(default_factory=dict)
-    tables: dict[Relation, Table] = field(default_factory=dict)
+    tables: dict[Relation, Table] = field(default_factory=dict)  # and live views
 
     @property
     def name(self) -> str:
@@ -135,14 +138,15 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     path, own = folder.files[relation], Problems()
     header = query = None
     checks: tuple[TableCheck, ...] = ()
-    calendar = EVERY_DAY
+    calendar = delivery_calendar = EVERY_DAY
     words, body = cut(path, text_of(path))
     with own.collected():
         header, lines = read(Header, words, path)
     if header is None:
         if body.strip():
             with own.collected():
-                parse_query(body, path, lookback=True)
+                kind = STORAGES.get((_STORAGE.findall(words) or [""])[0])
+                parse_query(body, path, lookback=True, has_load_date=kind is None or kind.has_load_date)
     else:
         with own.collected():
             default = folder.config.defaults.min_rows if folder.config else None
@@ -152,12 +156,13 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
         if source := header.source:
             with own.collected():
                 excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
-                calendar = Calendar.of(words_of(source.every), excepted, source.since)
+                delivery_calendar = Calendar.of(words_of(source.every), excepted, source.since)
+                calendar = delivery_calendar.carried() if source.carried_days else delivery_calendar
     problems.found += own.found
     if not header or own.found:
         return None
     at = {name: lines.of("columns", name) for name in header.columns}
-    return Table(folder.name, relation, path, header, query, checks, calendar, at)
+    return Table(folder.name, relation, path, header, query, checks, calendar, delivery_calendar, at)
 
 
 def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
@@ -170,7 +175,8 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
         return None
     if not body.strip():
         raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
-    query = parse_query(body, path, lookback=header.lookback is not None)
+    has_load_date = header.storage_kind.has_load_date
+    query = parse_query(body, path, lookback=header.lookback is not None, has_load_date=has_load_date)
     problems = Problems()
     for line, problem in _differences(header, lines, query):
         problems.add(path, line, problem)

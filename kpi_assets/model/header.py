@@ -136,6 +136,18 @@ class Freshness(Strict):
     )
 
 
+# The words of a file whose storage has no load_dates.
+_WITHOUT_LOAD_DATES = {"description", "owner", "grain", "columns", "storage"}
+
+
+class TimeLimit(Strict):
+    """How long a build of one load_date may take: filling, indexing and auditing, without waiting for locks."""
+
+    minutes: Annotated[float, Affects.NOTHING] = Field(
+        ge=0.01, le=360, description="Minutes that the build of one load_date may take."
+    )
+
+
 def _is_storage(value: str) -> str:
     if value not in STORAGES:
         raise ValueError(f"{shown(value)} is not known here: write {listed(STORAGES)}")
@@ -214,6 +226,13 @@ class Header(Strict):
         description="For a KPI: it is late when its latest published load_date ended longer ago than this. A load_date "
         "ends at 24:00 UTC.",
         examples=["freshness: {within_hours: 36}"],
+    )
+
+    time_limit: Annotated[TimeLimit | None, Affects.NOTHING] = Field(
+        default=None,
+        description="How long the build of one load_date may take, from its first row to its last check. Waiting for "
+        "locks and readers does not count. Beyond it the build fails, and nothing is published.",
+        examples=["time_limit: {minutes: 30}"],
     )
 
     @property
@@ -303,7 +322,7 @@ class Header(Strict):
 
     def _name_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the columns with impossible names, and the words that name unknown columns."""
-        if LOAD_DATE in self.columns:
+        if LOAD_DATE in self.columns and self.storage_kind.has_load_date:
             yield ("columns", LOAD_DATE), "it is every table's first column already: take it out"
         for column in self.columns:
             if column in SYSTEM_COLUMNS:
@@ -318,8 +337,14 @@ class Header(Strict):
     def _storage_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the words that another word of the header forbids."""
         kind = self.storage_kind
+        if not kind.has_load_date:
+            for word in sorted(self.model_fields_set - _WITHOUT_LOAD_DATES):
+                yield (word,), f"is for tables with load_dates, and storage: {kind.name} has none: take it out"
+            return
         if not kind.has_checks and self.checks != Checks():
             yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
+        if not kind.stores_rows and self.time_limit:
+            yield ("time_limit",), f"a {kind.name} has no rows to be built: put it at the table that it shows"
         if not kind.stores_rows and self.versions:
             yield ("versions",), f"a {kind.name} has what its table says: put it there"
         if self.lookback and (self.source or not kind.may_look_back):

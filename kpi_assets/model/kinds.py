@@ -19,6 +19,7 @@ class StorageKind:
     sliceable: bool = False  # whether a load_date is a partition, which several writers may fill slice by slice
     has_checks: bool = True
     may_look_back: bool = True
+    has_load_date: bool = True  # if not, nothing of it is built or published, and it is no table (live.py)
 
 
 STORAGES: dict[str, StorageKind] = {
@@ -39,6 +40,16 @@ STORAGES: dict[str, StorageKind] = {
             stores_rows=False,
             has_checks=False,
             may_look_back=False,
+        ),
+        StorageKind(
+            "live",
+            "a view that reads only relations of the schema `ops` and other live views, so it always shows what is "
+            "recorded now. It has no load_dates, and nothing of it is built, checked or stored.",
+            relkind="v",
+            stores_rows=False,
+            has_checks=False,
+            may_look_back=False,
+            has_load_date=False,
         ),
     )
 }

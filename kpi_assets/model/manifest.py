@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 from typing import Protocol
@@ -62,6 +62,11 @@ class Manifest:
             last_modified=max(part.last_modified for part in parts),
             parts=tuple(parts),
         )
+
+    def of_load_date(self, load_date: date) -> "Manifest":
+        """Return the same state as that of another load_date, which reads the same objects."""
+        parts = tuple(replace(part, load_date=load_date) for part in self.parts)
+        return replace(self, load_date=load_date, parts=parts)
 
     @property
     def objects(self) -> tuple["Manifest", ...]:

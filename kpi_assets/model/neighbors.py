@@ -6,13 +6,15 @@ Belongs here: errors that need two files. Not here: reading the files (folder.py
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 
-from kpi_assets.model.calendar import EVERY_DAY
+from kpi_assets.model.calendar import EVERY_DAY, named
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
 from kpi_assets.model.key_overlap import Shared, shared_object
+from kpi_assets.model.live import check_live
 from kpi_assets.model.lookback import Key
 from kpi_assets.model.names import OBJECTS, Relation
 from kpi_assets.model.pipeline import TAKEN_JOBS, Pipeline, Table
@@ -22,9 +24,11 @@ from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import ModelError, Problems
 from kpi_assets.model.table_ref import THIS
 
+_CARRIED_FOR = 5 * 366  # days for which each day is compared with the object that is carried to it
+
 
 def in_build_order(folder: Folder, problems: Problems) -> dict[Relation, Table]:
-    """Return the tables without errors, each after the tables that it reads."""
+    """Return the tables and live views without errors, each after those that it reads."""
     sound = {}
     for table in folder.tables.values():
         own = Problems()
@@ -63,7 +67,7 @@ def _sorted(
 
 def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
     """Return the table with facts from its inputs' headers: the types of sums, and which rows of a window count."""
-    if table.query is None:
+    if table.query is None or not table.storage.has_load_date:
         return table
     types = {relation: tables[relation].types for relation in table.query.reads if relation in tables}
     has_unknown_sums = check_replay(table.query, types, table.path)
@@ -91,7 +95,18 @@ def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Tabl
 
 
 def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
-    tables = folder.tables
+    if table.storage.has_load_date:
+        _check_reads(table, folder, problems)
+    else:
+        check_live(table, folder, problems)
+    types = {relation: other.types for relation, other in folder.tables.items()}
+    for line, problem in unknown_columns(table.query, types) if table.query else ():
+        problems.add(table.path, line, problem)
+    for check in table.checks:
+        check.check_neighbors(types, table.path, problems)
+
+
+def _check_reads(table: Table, folder: Folder, problems: Problems) -> None:
     for relation, line in table.mentions.items():
         if relation == table.relation:
             problems.add(table.path, line, f"reads {relation}, which is itself: a check reads its build as {THIS}")
@@ -99,14 +114,13 @@ def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
             problems.add(
                 table.path, line, f"reads {relation}, which has no file here: correct the name or add the file"
             )
+        elif relation in folder.tables and not folder.tables[relation].storage.has_load_date:
+            problems.add(
+                table.path, line, f"reads {relation}, which is live and has no load_dates: only live views can read it"
+            )
     if not table.storage.stores_rows:
         with problems.collected():
             _check_view(table, folder)
-    types = {relation: other.types for relation, other in tables.items()}
-    for line, problem in unknown_columns(table.query, types) if table.query else ():
-        problems.add(table.path, line, problem)
-    for check in table.checks:
-        check.check_neighbors(types, table.path, problems)
 
 
 def _check_view(table: Table, folder: Folder) -> None:
@@ -184,6 +198,27 @@ def check_calendars(pipeline: Pipeline, problems: Problems) -> None:
             f"{relation} is never due: it reads {named} of its own load_date, which are never due on the same day: "
             "read one of them over a window (lookback), or change when it comes",
         )
+
+
+def check_carried(pipeline: Pipeline, problems: Problems) -> None:
+    """Add a problem for each source whose object is carried for fewer days than there are between two of them."""
+    for relation, table in pipeline.tables.items():
+        most = table.source.carried_days if table.header.source else None
+        first = table.delivery_calendar.next_after(pipeline.config.start_date - timedelta(days=1)) if most else None
+        if most is None or first is None:
+            continue
+        age, longest, longest_on = 0, 0, first
+        for day in (first + timedelta(days=n) for n in range(_CARRIED_FOR)):
+            age = 0 if table.delivery_calendar.is_due(day) else age + 1
+            if age > longest and pipeline.calendars[relation].is_due(day):
+                longest, longest_on = age, day
+        if longest > most:
+            problems.add(
+                table.path,
+                1,
+                f"carried_days: {most} leaves {relation} without an object on {named(longest_on)}, {longest} days "
+                f"after the last one, since it comes {table.source.calendar_text}: write {longest} or more",
+            )
 
 
 def _comes(pipeline: Pipeline, relation: Relation) -> str:

@@ -61,7 +61,8 @@ class Table:
     header: Header
     query: Query | None
     checks: tuple[TableCheck, ...]
-    source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which its object comes
+    source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which it has an object to read
+    delivery_calendar: Calendar = EVERY_DAY  # the days on which the object comes: fewer, if it is carried to others
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # column -> its line in the file
 
     @property
@@ -193,6 +194,17 @@ class Table:
         """Return the S3 key of the object of a load_date; if it may have several, with the wildcards in it."""
         return self.source.key.key(load_date)
 
+    def object_days(self, load_date: date) -> list[date]:
+        """Return the days whose object may be read for a load_date, the latest first: several if it is carried."""
+        if self.source.carried_days is None:
+            return [load_date]
+        first = load_date - timedelta(days=self.source.carried_days)
+        return [*self.delivery_calendar.between(first, load_date)][::-1]
+
+    def object_day(self, load_date: date, key: str) -> date:
+        """Return the day on which the object with a key was due, which is read for a load_date."""
+        return next((day for day in self.object_days(load_date) if self.object_key(day) == key), load_date)
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -203,6 +215,7 @@ class Pipeline:
     config: PipelineConfig
     tables: Mapping[Relation, Table]
     days: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
+    live: Mapping[Relation, Table] = field(default_factory=dict)  # the live views, each after those that it reads
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -227,6 +240,10 @@ class Pipeline:
     def is_table_due(self, table: Table, load_date: date) -> bool:
         """Whether a table is due on a load_date: what is not due is not built, and nothing waits for it."""
         return self.calendars[table.relation].is_due(load_date)
+
+    def is_object_due(self, table: Table, day: date) -> bool:
+        """Whether an object of a raw table is due on a day itself, not one that is carried to it."""
+        return self.is_table_due(table, day) and table.delivery_calendar.is_due(day)
 
     def is_due(self, load_date: date) -> bool:
         """Whether a load_date is in the calendar and a table is due on it."""
@@ -267,6 +284,12 @@ class Pipeline:
             f"{table.relation} is not due on {named(load_date)}: {through}the object of {root.relation} comes "
             f"{root.source.calendar_text} ({root.path})"
         )
+
+    def object_not_due(self, table: Table, day: date) -> str:
+        """Return why an object of a raw table is not due on a day itself, as `not_due` does."""
+        if (reason := self.not_due(table, day)) or table.delivery_calendar.is_due(day):
+            return reason
+        return f"the object of {table.relation} comes {table.source.calendar_text}, not on {named(day)} ({table.path})"
 
     def _undue_root(self, table: Table, load_date: date) -> Table | None:
         """Return a raw table because of which a table is not due; None if the pipeline's calendar is the reason."""
@@ -310,8 +333,16 @@ class Pipeline:
         for relation, table in self.tables.items():
             if str(relation) == name:
                 return table
+        if self.live_view(name):
+            raise UsageError(
+                f"{name} is a live view, of which nothing is built: `kpi show {self.name} {name}` shows it."
+            )
         known = ", ".join(str(relation) for relation in self.tables)
         raise UsageError(f"{self.name} has no table {name!r}: it has {known}.")
+
+    def live_view(self, name: str) -> Table | None:
+        """Return the live view called `schema.table`; None if there is none."""
+        return next((table for relation, table in self.live.items() if str(relation) == name), None)
 
     def layer(self, relation: Relation) -> Layer:
         """Return the layer of a table."""

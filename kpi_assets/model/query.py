@@ -195,13 +195,14 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
 
 
-def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) -> Query:
+def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False, has_load_date: bool = True) -> Query:
     """Parse one SELECT and prove that it reads one load_date only, or with `lookback` a window that ends there.
 
+    Without a load_date, it has no parameters, and the tables that it reads have no load_dates that could bind them.
     `line` is the line of the file on which `sql` begins. Raises ModelError for a syntax error, for anything but one
     SELECT, for a table without its schema, an unknown parameter, and a table that is not bound to the load_date.
     """
-    _check_parameters(sql, path, line, lookback=lookback)
+    _check_parameters(sql, path, line, lookback=lookback, has_load_date=has_load_date)
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
     tree = _parse(as_parsed(sql), path, line)
     windows: set[TableRef] = set()
@@ -211,7 +212,8 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False) 
         for table in nameless:
             at = line_of(table, line)
             problems.add(path, at, f"the table {table.sql()!r} must be written as schema.table")
-        for table in (each for each in unbound_tables(scope) if each not in nameless):
+        unbound = unbound_tables(scope) if has_load_date else []
+        for table in (each for each in unbound if each not in nameless):
             problems.add(
                 path,
                 line_of(table, line),
@@ -270,12 +272,14 @@ def line_of(node: exp.Expr, line: int) -> int:
     return line + min(names, default=1) - 1
 
 
-def _check_parameters(sql: str, path: Path, line: int, *, lookback: bool) -> None:
-    known = [LOAD_DATE, *([WINDOW_START] if lookback else [])]
+def _check_parameters(sql: str, path: Path, line: int, *, lookback: bool, has_load_date: bool) -> None:
+    known = [*([LOAD_DATE] if has_load_date else []), *([WINDOW_START] if lookback else [])]
     problems = Problems()
     for match in _PERCENT.finditer(sql):
         at = line + sql.count("\n", 0, match.start())
-        if match.group(1) == WINDOW_START and not lookback:
+        if match.group(1) is not None and not has_load_date:
+            problems.add(path, at, f"{match.group(0)} has no value in a live view, which has no load_date: take it out")
+        elif match.group(1) == WINDOW_START and not lookback:
             problems.add(path, at, f"%({WINDOW_START})s needs the word lookback in the header: add it")
         elif match.group(1) is not None and match.group(1) not in known:
             names = " and ".join(f"%({name})s" for name in known)

@@ -167,6 +167,16 @@ class Source(Strict):
             refuse([(("quarantine_budget",), f"it is a word of the header now: write `{instead}` beside source")])
         return values
 
+    carried_days: Annotated[int | None, Affects.NOTHING] = Field(
+        default=None,
+        ge=1,
+        le=366,
+        description="For how many days an object is read again. Then the table is due on each load_date of the "
+        "pipeline, and reads the latest object that has landed and was due on the load_date or at most so many days "
+        "before it.",
+        examples=["carried_days: 13"],
+    )
+
     @property
     def calendar_text(self) -> str:
         """When an object comes, as a part of a sentence."""
@@ -322,6 +332,10 @@ class Source(Strict):
                 ("complete",),
                 "is for several objects a load_date: write * or ? in the last part of object, or take it out",
             )
+        if self.carried_days and self.key.is_reference:
+            yield ("carried_days",), "is for objects of a load_date, and this one is there for all: take it out"
+        if self.carried_days and self.optional:
+            yield ("carried_days",), "says what is read where an object is absent: take it out, or take optional out"
         if self.key.is_reference and "same_bytes" in self.model_fields_set:
             yield (
                 ("same_bytes",),

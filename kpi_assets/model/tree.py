@@ -13,6 +13,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.folder import Folder, MinimumRows, read_folder
 from kpi_assets.model.neighbors import (
     check_calendars,
+    check_carried,
     check_generated_names,
     check_jobs,
     check_latest_views,
@@ -95,14 +96,17 @@ def _pipelines_of(folders: Sequence[Folder], problems: Problems) -> dict[str, Pi
 def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
     """Return the pipeline of a folder, or None if it or one of its tables has an error."""
     before = len(problems.found)
-    tables = in_build_order(folder, problems)
+    ordered = in_build_order(folder, problems)
     check_latest_views(folder, problems)
     if folder.config is None:
         return None
-    pipeline = Pipeline(folder.name, folder.path, folder.config, tables, folder.calendar)
+    tables = {relation: table for relation, table in ordered.items() if table.storage.has_load_date}
+    live = {relation: table for relation, table in ordered.items() if relation not in tables}
+    pipeline = Pipeline(folder.name, folder.path, folder.config, tables, folder.calendar, live)
     check_sources(pipeline, problems)
-    is_whole = len(tables) == len(folder.files) and len(problems.found) == before
+    is_whole = len(ordered) == len(folder.files) and len(problems.found) == before
     if is_whole:
         check_retention(pipeline, problems)
         check_calendars(pipeline, problems)
+        check_carried(pipeline, problems)
     return pipeline if is_whole else None

@@ -6,7 +6,8 @@ It is *buildable* when it is stale, and neither it nor any table before it is st
 Only tables and objects count that are due on the load_date. An optional object counts when it is there. Where no object
 must be there and none is, the load_date waits until it is over, as if the objects were on their way. Several objects of
 a source are there when they are complete. A reference object is there for every load_date, so that it counts as landed
-only in a pipeline without other objects.
+only in a pipeline without other objects; so does an object that is carried from an earlier day. A load_date is not late
+because of an object that comes on other days.
 
 The first row that applies decides the state:
 
@@ -78,10 +79,8 @@ class Classifier:
 
         `near` says, for raw tables whose pattern matches nothing, which keys are like it.
         """
-        due = {table.relation.table for table in self.sources.values() if self.pipeline.is_table_due(table, load_date)}
-        case = _Case(
-            self, load_date, {name: entry for name, entry in landed.items() if name in due}, history, now, near
-        )
+        there = {name: entry for name, entry in landed.items() if self._is_read(name, entry, load_date, history)}
+        case = _Case(self, load_date, there, history, now, near)
         verdict, is_settled = case.settled(), True
         if verdict is None:
             verdict, is_settled = case.unsettled(), False
@@ -102,6 +101,17 @@ class Classifier:
             input_fingerprint=digest(self.versions, *case.made_of),
             tables_to_build=case.tables_to_build,
         )
+
+    def _is_read(self, name: str, found: Delivery, load_date: date, history: LoadDateHistory) -> bool:
+        """Whether a load_date reads what landed: not what is not due, nor an older object than it has read already.
+
+        The newer object is gone then, and the store may have let it expire.
+        """
+        table, read = self.sources[name], history.objects.get(name)
+        if not table.source.carried_days or read is None:
+            return self.pipeline.is_table_due(table, load_date)
+        keys = [table.object_key(day) for day in table.object_days(load_date)]  # the latest first
+        return read.key not in keys or keys.index(found.key) <= keys.index(read.key)
 
 
 @dataclass(frozen=True)
@@ -142,15 +152,25 @@ class _Case:
 
     @cached_property
     def dated(self) -> dict[str, Delivery]:
-        """What landed for this load_date, so not the reference objects, unless the pipeline has no others."""
-        found = {name: each for name, each in self.landed.items() if not self.sources[name].source.key.is_reference}
-        only_references = all(table.source.key.is_reference for table in self.sources.values())
-        return dict(self.landed) if only_references else found
+        """What landed for this load_date: no reference objects and carried ones, unless the pipeline has no others."""
+        found = {name: each for name, each in self.landed.items() if self._is_own(self.sources[name], each)}
+        others = (table for table in self.sources.values() if not table.source.key.is_reference)
+        return found if any(not table.source.carried_days for table in others) else dict(self.landed)
+
+    def _is_own(self, table: Table, found: Delivery) -> bool:
+        """Whether an object landed for this load_date itself."""
+        if table.source.carried_days:
+            return table.object_day(self.load_date, found.key) == self.load_date
+        return not table.source.key.is_reference
 
     @property
     def absent(self) -> list[Table]:
         """The raw tables whose optional object is not there."""
         return [table for name, table in self.sources.items() if name not in self.landed and table.source.optional]
+
+    def _is_newer(self, name: str, read: ObjectState) -> bool:
+        """Whether an object is carried to this load_date no more, because that of a later day landed."""
+        return bool(self.sources[name].source.carried_days) and read.key != self.states[name].key
 
     @property
     def is_complete(self) -> bool:
@@ -237,7 +257,8 @@ class _Case:
         summary = f"Lacking: {_some([table.object_name for table in self.lacking])}."
         first = min((each.last_modified for each in self.dated.values()), default=self.now)
         # If it was published before, a source was added or objects were removed since: nothing is late.
-        if self.published or self.now - first <= self.classifier.late_after:
+        is_awaited = any(table.delivery_calendar.is_due(self.load_date) for table in self.lacking)
+        if self.published or not is_awaited or self.now - first <= self.classifier.late_after:
             return Verdict("incomplete", reason, summary)
         return Verdict("late", f"{reason} The first landed at {_minute(first)}.", summary)
 
@@ -246,6 +267,10 @@ class _Case:
         name, key = table.relation.table, table.object_key(self.load_date)
         if name in self.landed:
             return self.landed[name].lacks
+        if table.source.carried_days:
+            days = table.object_days(self.load_date)
+            keys = [table.object_key(day) for day in days]
+            return f"{' or '.join(keys) or 'an object of an earlier day'} of {table.relation}"
         return f"{key} ({self.near[name]})" if name in self.near else key
 
     @cached_property
@@ -387,7 +412,10 @@ class _Case:
         replaced = [name for name, state in self.states.items() if name in read and read[name] != state]
         came = [name for name in self.states if name not in read and str(self.sources[name].relation) in self.published]
         if replaced or came:
+            newer = [name for name in replaced if self._is_newer(name, read[name])]
             what = "Replaced since it was read:" if replaced else "Landed since it was built without it:"
+            if newer:
+                what, replaced = "Landed since it was built from an earlier one:", newer
             keys = [self.states[name].key for name in replaced or came]
             objects = [self.sources[name].object_name for name in replaced or came]
             return Verdict("stale", f"{what} {_some(keys)}.", f"{what} {_some(objects)}.")

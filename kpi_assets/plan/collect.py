@@ -103,8 +103,10 @@ def _add_reference(
 
 def _near(store: Store, tables: Sequence[Table], there: Landed) -> dict[date, dict[str, str]]:
     """Return which keys are like a pattern that matches none, for the latest load_dates of which others landed."""
-    patterns = [table for table in tables if table.source.key.is_pattern]
-    lacking = [day for day in sorted(there) if any(table.relation.table not in there[day] for table in patterns)]
+    own = {table.relation.table: table for table in tables if not table.source.carried_days}
+    patterns = [table for table in own.values() if table.source.key.is_pattern]
+    landed_on = (day for day in sorted(there) if own.keys() & there[day].keys())
+    lacking = [day for day in landed_on if any(table.relation.table not in there[day] for table in patterns)]
     return {
         day: {
             table.relation.table: words

@@ -34,10 +34,11 @@ def find_unexpected(pipeline: Pipeline, store: Store, first: date, last: date) -
     found: dict[str, list[date]] = {}
     dated = [table for table in pipeline.object_tables if not table.source.key.is_reference]
     tables = {table.relation.table: table for table in dated}
-    for year in range(first.year, last.year + 1) if pipeline.has_calendar else ():
+    has_calendar = pipeline.has_calendar or any(table.source.carried_days for table in dated)
+    for year in range(first.year, last.year + 1) if has_calendar else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
-        for day, objects in sorted(landed(store, dated, start, end).items()):
+        for day, objects in sorted(landed(store, dated, start, end, carry=False).items()):
             for name in objects:
-                if not pipeline.is_table_due(tables[name], day):
+                if not pipeline.is_object_due(tables[name], day):
                     found.setdefault(name, []).append(day)
     return (Unexpected(tables[name], days) for name, days in sorted(found.items()))

@@ -9,6 +9,7 @@ from psycopg import Connection
 
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import results
+from kpi_assets.model.calendar import named
 from kpi_assets.model.pipeline import Pipeline
 
 
@@ -37,6 +38,8 @@ def read_checks(
         raise UserError(f"Nothing of {pipeline.name} has been checked yet in {place}: land and run a load_date first.")
     found = [row for row in results.latest(connection, day) if run_id in {None, row["run_id"]}]
     if not found and run_id is None:
+        if not pipeline.due_tables(day):
+            raise UserError(f"Nothing of {pipeline.name} was checked for {named(day)}: nothing is due on it.")
         raise UserError(
             f"Nothing of {pipeline.name} was checked for {day} in {place}: land and run that load_date first."
         )

@@ -10,6 +10,7 @@ Belongs here: records and the objects they are in. Not here: which raw rows (tra
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, NamedTuple
 
 import psycopg
@@ -64,6 +65,7 @@ def find_origins(
     if manifest is None:
         return Origins(origins, "the ledger does not have the object that it was loaded from")
     problems: list[str] = []
+    day = table.object_day(publish.load_date, manifest.key)
     for part in manifest.objects:
         lacking = [number for number, origin in enumerate(origins) if origin is None]
         if not lacking:
@@ -71,7 +73,7 @@ def find_origins(
         wanted = [grains[number] for number in lacking]
         try:
             with watch(part.url, part.size_bytes) as on_bytes:
-                found = _search(connection, store, table, part, wanted, on_bytes)
+                found = _search(connection, store, table, part, day, wanted, on_bytes)
         except LakeError:
             now = store.manifest(part.object, part.load_date, part.key)
             if now is not None and now.hash == part.hash:
@@ -93,12 +95,13 @@ def _search(
     store: Store,
     table: Table,
     manifest: Manifest,
+    day: date,
     grains: Sequence[Grain],
     on_bytes: Callable[[int], None],
 ) -> dict[int, Record]:
     """Return the records of the rows by the numbers of the rows; read until all are found."""
     found: dict[int, Record] = {}
-    with format_of(table).open(store, manifest, table, manifest.load_date) as opened:
+    with format_of(table).open(store, manifest, table, day) as opened:
         if opened.problem:
             raise UnreadableError(opened.problem)
         opened.prepare(on_bytes)

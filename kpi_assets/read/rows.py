@@ -1,6 +1,6 @@
-"""Reads the published rows of one table and load_date, as readers see them."""
+"""Reads the rows of one table and load_date, or of a live view, as readers see them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -15,6 +15,7 @@ from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.warehouse.content import find_lost, published_rows
+from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.views import for_readers
 
 
@@ -26,7 +27,7 @@ class Rows:
     the number of rows that readers see (`rows` may be fewer because of a limit), and `published` that of all rows.
     """
 
-    load_date: date
+    load_date: date | None  # None for a live view
     columns: Sequence[str]
     types: Sequence[str]
     rows: Sequence[Sequence[str | None]]
@@ -81,17 +82,48 @@ def read_rows(
     source = sql.SQL("from {} as t where {}").format(
         published_rows(connection, table, day), sql.SQL("true") if everything else for_readers(types)
     )
-    texts = [f't."{column}"::{types[column]}::text' for column in columns]
-    # Values are read as text, because Python has no value for a date such as infinity. ORDER BY needs the qualified
-    # names: a bare name would mean the text, which sorts differently.
+    wanted = {column: types[column] for column in columns}
+    found = _texts(connection, wanted, source, order, limit=limit, cut=cut)
+    shown = publish.rows
+    if table.header.min_volume and not everything:
+        shown = _count(connection, source)
+    return Rows(day, columns, list(wanted.values()), found, shown, publish.rows)
+
+
+def read_live(connection: Connection[Any], table: Table, *, place: str, limit: int | None = None, cut: bool) -> Rows:
+    """Return the rows that a live view shows now. Raises UserError, which names the `place`, if it is not there yet."""
+    if not types_of(connection, table.relation):
+        raise UserError(f"The live view {table.relation} is not there yet in {place}: the next run makes it.")
+    source = sql.SQL("from {} as t").format(identifier(table.relation))
+    found = _texts(connection, table.types, source, table.header.grain, limit=limit, cut=cut)
+    count = _count(connection, source) if limit else len(found)
+    return Rows(None, table.columns, list(table.types.values()), found, count, count)
+
+
+def _texts(
+    connection: Connection[Any],
+    types: Mapping[str, str],
+    source: sql.Composable,
+    order: Sequence[str],
+    *,
+    limit: int | None,
+    cut: bool,
+) -> Sequence[Sequence[str | None]]:
+    """Return the rows of a FROM clause whose relation is called t, with the columns of `types` as texts.
+
+    Values are read as text, because Python has no value for a date such as infinity. ORDER BY needs the qualified
+    names: a bare name would mean the text, which sorts differently.
+    """
+    texts = [f't."{column}"::{type_}::text' for column, type_ in types.items()]
     query = sql.SQL("select {} {} order by {} limit {}").format(
         sql.SQL(", ").join(map(sql.SQL, map(sql_cut, texts) if cut else texts)),
         source,
         sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in order),
         sql.Literal(limit),
     )
-    found = connection.execute(query).fetchall()
-    shown = publish.rows
-    if table.header.min_volume and not everything:
-        [(shown,)] = connection.execute(sql.SQL("select count(*) {}").format(source)).fetchall()
-    return Rows(day, columns, [types[column] for column in columns], found, shown, publish.rows)
+    return connection.execute(query).fetchall()
+
+
+def _count(connection: Connection[Any], source: sql.Composable) -> int:
+    [(count,)] = connection.execute(sql.SQL("select count(*) {}").format(source)).fetchall()
+    return int(count)

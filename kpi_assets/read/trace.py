@@ -99,8 +99,8 @@ def parse_key(table: Table, words: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"{table.relation} has no column {column!r}: it has {', '.join(table.columns)}.")
     if len(words) > len(grain):
         raise UsageError(
-            f"{len(words)} values were given, and the grain of {table.relation} has {len(grain)} columns "
-            f"({', '.join(grain)}): give at most so many, or write column=value."
+            f"{len(words)} values were given, and the grain of {table.relation} has {len(grain)} "
+            f"column{'s' * (len(grain) > 1)} ({', '.join(grain)}): give at most so many, or write column=value."
         )
     return dict(zip(grain, words, strict=False))
 

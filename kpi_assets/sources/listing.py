@@ -4,7 +4,7 @@ Belongs here: finding a source's keys among other keys. Not here: what follows f
 which no listing tells anything about (reference.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from typing import NamedTuple
@@ -35,13 +35,37 @@ class _Found(NamedTuple):
     entry: Entry
 
 
-def landed(store: Store, tables: Iterable[Table], first: date, last: date, now: datetime | None = None) -> Landed:
+def landed(
+    store: Store, tables: Sequence[Table], first: date, last: date, now: datetime | None = None, *, carry: bool = True
+) -> Landed:
     """Return the objects of `tables`, none of them a reference object, for the load_dates from `first` to `last`.
 
-    Tables whose keys begin alike share a listing, which begins and ends with these load_dates as far as the order of
-    the keys is that of the dates. Other keys are ignored. Raises LakeError.
+    An object that is carried is that of each load_date that reads it, unless `carry` is false. Tables whose keys begin
+    alike share a listing, which begins and ends with these load_dates as far as the order of the keys is that of the
+    dates. Other keys are ignored. Raises LakeError.
     """
     at = now or datetime.now(timezone.utc)
+    carried = [table for table in tables if carry and table.source.carried_days]
+    dated = [table for table in tables if table not in carried]
+    found = _listed(store, dated, first, last, at)
+    for table in carried:
+        earliest = first - timedelta(days=table.source.carried_days or 0)
+        for load_date, delivery in _carried(table, _listed(store, [table], earliest, last, at), first, last):
+            found.setdefault(load_date, {})[table.relation.table] = delivery
+    return found
+
+
+def _carried(table: Table, there: Landed, first: date, last: date) -> Iterator[tuple[date, Delivery]]:
+    """Yield the delivery of each load_date: the latest that is whole, of those that may be read for it."""
+    name = table.relation.table
+    for load_date in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+        deliveries = (there[day][name] for day in table.object_days(load_date) if name in there.get(day, {}))
+        if found := next((each for each in deliveries if not each.lacks), None):
+            yield load_date, found
+
+
+def _listed(store: Store, tables: Iterable[Table], first: date, last: date, now: datetime) -> Landed:
+    """Return the objects whose keys have the dates from `first` to `last`."""
     groups: dict[Listing, list[_Wanted]] = {}
     for table in tables:
         for wanted in _wanted(table):
@@ -67,7 +91,7 @@ def landed(store: Store, tables: Iterable[Table], first: date, last: date, now: 
         return found
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="list") as pool:
-        return _by_load_date([each for found in pool.map(listed, groups) for each in found], at)
+        return _by_load_date([each for found in pool.map(listed, groups) for each in found], now)
 
 
 def _wanted(table: Table) -> Sequence[_Wanted]:

@@ -21,6 +21,7 @@ from psycopg import Connection, sql
 from pydantic import SecretStr
 
 from kpi_assets.model.kinds import STORAGES
+from kpi_assets.model.ops_relations import FOR_READERS
 from kpi_assets.model.pipeline_config import Layer
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
 
@@ -29,22 +30,6 @@ LOADER, BUILDER, READER, REVIEWER = "kpi_loader", "kpi_builder", "kpi_reader", "
 MAKERS = (LOADER, BUILDER)
 READER_CONNECTIONS = 50  # of the 100 connections of the embedded server; the others are for runs
 ROLES = (*MAKERS, READER, REVIEWER)
-# The relations of ops that kpi_reader may read -> the columns that it may not, because they may quote delivered values.
-FOR_READERS: Mapping[str, Collection[str]] = {
-    "alert_deliveries": ("last_error",),
-    "alerts": ("details",),
-    "bad_rows": ("record", "value", "reason", "key"),
-    "data_quality_results": ("samples", "message"),
-    "holds": (),
-    "manifest_parts": (),
-    "manifests": (),
-    "migrations": (),
-    "pipeline_runs": ("error_message",),
-    "published": (),
-    "publishes": (),
-    "quarantine": ("record", "value", "reason", "key"),
-    "requests": (),
-}
 # Errors of one of two sessions that change the same role at the same time; it must try again.
 _CONFLICTS = (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject)
 _ATTEMPTS = 20

@@ -38,7 +38,7 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
         names = list(newest.columns if newest and newest.last > load_date else table.types)
         put_latest_view(connection, table, names, stored)
     drop_columns(connection, table.relation, unneeded)
-    _comment(connection, table)
+    comment(connection, table)
 
 
 def published_of(connection: Connection[Any], table: Table, shapes: Sequence[tuple[Any, ...]]) -> list[Published]:
@@ -98,9 +98,11 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
         candidates.drop(connection, build)
 
 
-def _comment(connection: Connection[Any], table: Table) -> None:
+def comment(connection: Connection[Any], table: Table) -> None:
     """Set the COMMENTs that differ from the descriptions. Setting one takes a lock, so equal ones are left alone."""
-    wanted: dict[str | None, str] = {None: table.header.description, LOAD_DATE: "Day on which the source files landed."}
+    wanted: dict[str | None, str] = {None: table.header.description}
+    if table.storage.has_load_date:
+        wanted[LOAD_DATE] = "Day on which the source files landed."
     wanted.update({name: column.description for name, column in table.header.columns.items()})
     found = dict(
         connection.execute(

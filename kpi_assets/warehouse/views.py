@@ -19,7 +19,7 @@ from kpi_assets.warehouse.provision import MAKERS
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """The definition of an existing view: its query, its owner, the rights granted on it, and its comments."""
 
     relation: Relation
@@ -34,7 +34,7 @@ def put_view(connection: Connection[Any], table: Table, view: Relation, query: s
 
     Raises DefinitionError if another view depends on the view and its columns must change.
     """
-    before = _definition(connection, view)
+    before = find_view(connection, view)
     if before is not None and before.query == _as_stored(connection, query):
         return
     name = identifier(view)
@@ -50,7 +50,7 @@ def put_view(connection: Connection[Any], table: Table, view: Relation, query: s
                 f"{table.path}: {view} cannot get other columns ({one_line(error)}): drop what depends on it first."
             ) from None
         connection.execute(sql.SQL("create view {} as {}").format(name, query))
-        _grant(connection, before)
+        grant_again(connection, before)
 
 
 def put_latest_view(connection: Connection[Any], table: Table, names: Iterable[str], stored: Collection[str]) -> None:
@@ -97,16 +97,16 @@ def without_views(connection: Connection[Any], relation: Relation) -> Iterator[N
     for view in views:
         act_as(view.owner)
         connection.execute(sql.SQL("create view {} as {}").format(identifier(view.relation), sql.SQL(view.query)))
-        _grant(connection, view)
+        grant_again(connection, view)
         _comment(connection, view)
     act_as(mine[0])
 
 
-def _our_views_on(connection: Connection[Any], relation: Relation) -> list[_View]:
+def _our_views_on(connection: Connection[Any], relation: Relation) -> list[View]:
     """Return the views of kpi_assets that read a table, directly or through each other, each after those it reads."""
-    found: dict[Relation, _View] = {}
+    found: dict[Relation, View] = {}
     for name in views_on(connection, relation):
-        view = _definition(connection, name)
+        view = find_view(connection, name)
         if view and view.owner in MAKERS:
             for each in (view, *_our_views_on(connection, name)):
                 found.pop(each.relation, None)  # a view that reads two of them comes after both
@@ -117,7 +117,7 @@ def _our_views_on(connection: Connection[Any], relation: Relation) -> list[_View
 def latest_of(connection: Connection[Any], relation: Relation) -> Relation | None:
     """Return the `_latest` view of a table that is a KPI, or was one; None if there is none."""
     view = Relation(relation.schema, f"{relation.table}_latest")
-    is_there = _definition(connection, relation) or types_of(connection, relation)
+    is_there = find_view(connection, relation) or types_of(connection, relation)
     return view if is_there and view in views_on(connection, relation) else None
 
 
@@ -145,7 +145,8 @@ def _as_stored(connection: Connection[Any], query: sql.Composable) -> str:
     return str(row[0])
 
 
-def _definition(connection: Connection[Any], view: Relation) -> _View | None:
+def find_view(connection: Connection[Any], view: Relation) -> View | None:
+    """Return the definition of a view; None if there is none of this name."""
     row = connection.execute(
         "select pg_get_viewdef(c.oid), pg_get_userbyid(c.relowner), coalesce((select array_agg(array["
         "case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end, a.privilege_type, "
@@ -160,10 +161,10 @@ def _definition(connection: Connection[Any], view: Relation) -> _View | None:
     if row is None:
         return None
     query, owner, grants, comments = row
-    return _View(view, query, owner, [(who, what, may == "true") for who, what, may in grants], comments)
+    return View(view, query, owner, [(who, what, may == "true") for who, what, may in grants], comments)
 
 
-def _grant(connection: Connection[Any], view: _View) -> None:
+def grant_again(connection: Connection[Any], view: View) -> None:
     """Grant the rights that a view had to the view that was created again."""
     for who, what, may_grant in view.grants:
         connection.execute(
@@ -176,7 +177,7 @@ def _grant(connection: Connection[Any], view: _View) -> None:
         )
 
 
-def _comment(connection: Connection[Any], view: _View) -> None:
+def _comment(connection: Connection[Any], view: View) -> None:
     """Set the comments that a view had on the view that was created again."""
     for column, text in view.comments:
         target = (

@@ -190,6 +190,12 @@ def test_years_are_names_over_values_that_are_no_years(tmp_path: Path) -> None:
     assert not years.source.header
 
 
+def test_one_number_among_names_is_no_certain_record(tmp_path: Path) -> None:
+    guessed, sure = "header: false  # a guess; take it out if the first line names the fields", "header: false\n"
+    assert guessed in inferred(tmp_path, b"shop,2025,sold\nnorth,a,12\nsouth,b,13\n")
+    assert sure in inferred(tmp_path, b"north,2025,11\nsouth,2024,12\n")
+
+
 def test_a_sample_cannot_end_the_comment_of_the_header(tmp_path: Path) -> None:
     text = inferred(tmp_path, "id,*/ drop\n1,é*/\n2,ü*/\n".encode("latin-1"))
     assert text.count("*/") == 1

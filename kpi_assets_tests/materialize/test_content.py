@@ -59,8 +59,8 @@ def value(line: int, record: str, column: str, text: str, reason: str) -> Quaran
 BROKEN: dict[str, tuple[bytes, Quarantined]] = {
     "too few fields": (b"2,saw\n", whole(3, "2,saw", "it has 2 fields, not 3")),
     "too many fields": (b"2,saw,1.00,x\n", whole(3, "2,saw,1.00,x", "it has 4 fields, not 3")),
-    "a blank line": (b"\n", whole(3, "", "it has 1 fields, not 3")),
-    "backslash dot": (b"\\.\n", whole(3, "\\.", "it has 1 fields, not 3")),
+    "a blank line": (b"\n", whole(3, "", "it has 1 field, not 3")),
+    "backslash dot": (b"\\.\n", whole(3, "\\.", "it has 1 field, not 3")),
     "a byte that is not UTF-8": (b"2,sa\xffw,1\n", whole(3, "2,sa\\xffw,1", "byte 4 is not UTF-8")),
     "Latin-1": ("2,scie à main,1\n".encode("latin-1"), whole(3, "2,scie \\xe0 main,1", "byte 7 is not UTF-8")),
     "a NUL byte": (b"2,sa\x00w,1\n", whole(3, "2,sa\\x00w,1", "it contains a NUL byte")),

@@ -44,7 +44,7 @@ CASES = {
         b"1|anvil|20.50\n1_0|saw|1\n2|feather|\nshort\n",
         [
             (2, "1_0|saw|1", "thing_id", "1_0", WHOLE),
-            (4, "short", None, None, "it has 1 fields, not 3"),
+            (4, "short", None, None, "it has 1 field, not 3"),
         ],
         b"1|anvil\n",
         "its first line has 2 fields, not 3",

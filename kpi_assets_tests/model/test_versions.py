@@ -219,7 +219,7 @@ MODELS = sorted(models_below(Header), key=lambda model: model.__name__)
 def test_every_model_of_a_header_is_tested_here() -> None:
     assert [model.__name__ for model in MODELS] == [
         *("Chart", "Checks", "Column", "Complete", "CustomCheck", "Freshness", "Header", "Kpi", "Lookback"),
-        *("MinRowsSpec", "MinVolume", "QuarantineSpec", "ReconcileSpec", "Source"),
+        *("MinRowsSpec", "MinVolume", "QuarantineSpec", "ReconcileSpec", "Source", "TimeLimit"),
     ]
 
 
@@ -330,7 +330,7 @@ class Growth(Strict):
     ("model", "name", "annotation", "old", "new", "moved"),
     [
         (Column, "digits", int | None, "type: integer,", "type: integer, digits: 2,", Affects.ROWS),
-        (Header, "time_limit", int | None, "grain:", "time_limit: 5\ngrain:", Affects.NOTHING),
+        (Header, "color", int | None, "grain:", "color: 5\ngrain:", Affects.NOTHING),
         (Header, "growth", Growth | None, "grain:", "growth: {column: name}\ngrain:", Affects.ROWS | Affects.CHECKS),
     ],
 )

@@ -5,10 +5,11 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
-from kpi_assets.errors import UsageError
+from kpi_assets.errors import UsageError, UserError
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.recheck import recheck
+from kpi_assets.read.checks import read_checks
 from kpi_assets_tests.lookback import RECENT, labels
 from kpi_assets_tests.two_source_pipeline import HEAVY, RAW_LABELS, TwoSourcePipeline
 
@@ -301,3 +302,14 @@ def test_the_usual_number_of_rows_of_month_ends_is_that_of_any_of_them(
     built = [shop.build("raw.labels", day) for day in ends]
     [result] = [each for each in built[-1].results if each.name == "min_rows"]
     assert result.message == "1 rows, at least 2 are wanted (100% of 2, the median of the last 4 load_dates)"
+
+
+def test_what_was_not_checked_because_nothing_is_due_is_said(shop: TwoSourcePipeline, week: list[date]) -> None:
+    path = shop.folder / "pipeline.yaml"
+    text = path.read_text()
+    path.write_text(text + "calendar: {every: weekday}\n")
+    saturday = week[0] + timedelta(days=5)
+    with shop.session() as session, pytest.raises(UserError) as caught:
+        read_checks(session, shop.pipeline(), saturday, place="the home")
+    path.write_text(text)
+    assert str(caught.value) == f"Nothing of {shop.name} was checked for {saturday}, a Saturday: nothing is due on it."

@@ -220,7 +220,7 @@ def test_wrong_keys_are_refused(sales: PipelineHarness) -> None:
             UsageError,
             r"^'many' is not a value of 'lines' of marts\.by_shop, which is bigint: correct it",
         ),
-        (["Mill", "2"], UsageError, r"^2 values were given, and the grain of marts\.by_shop has 1 columns \(shop\)"),
+        (["Mill", "2"], UsageError, r"^2 values were given, and the grain of marts\.by_shop has 1 column \(shop\)"),
         (["shop=a", "shop=b"], UsageError, "^The column 'shop' is given twice"),
         (["shop=a", "city=b"], UsageError, r"^marts\.by_shop has no column 'city': it has shop, lines, pieces\.$"),
     ):

@@ -15,6 +15,7 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.verify_object import verify
+from kpi_assets.model.ops_relations import FOR_READERS
 from kpi_assets.warehouse import provision
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.provision import MAKERS, READER, ensure_database
@@ -172,13 +173,13 @@ def test_the_reader_cannot_read_builds(shop: PipelineHarness, reader: Connection
 
 def test_every_table_of_ops_but_locks_has_columns_for_readers(shop: PipelineHarness) -> None:
     found = shop.rows("select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v')")
-    assert {name for (name,) in found} == {*provision.FOR_READERS, "locks"}
+    assert {name for (name,) in found} == {*FOR_READERS, "locks"}
 
 
 def test_the_reviewer_reads_all_of_ops(shop: PipelineHarness) -> None:
     with shop.session() as session:
         session.execute("set role kpi_reviewer")
-        for name in provision.FOR_READERS:
+        for name in FOR_READERS:
             session.execute(sql.SQL("select * from {}").format(sql.Identifier("ops", name)))
         for table in ("marts.things", "raw.things", "builds.any"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -394,7 +394,7 @@ def test_each_kind_of_bad_record_is_returned_with_its_line_and_text(
     assert found.samples == [
         BadRecord(4, "2,short", None, None, "it has 2 fields, not 3"),
         BadRecord(5, "3,long,1,2", None, None, "it has 4 fields, not 3"),
-        BadRecord(6, "", None, None, "it has 1 fields, not 3"),
+        BadRecord(6, "", None, None, "it has 1 field, not 3"),
         BadRecord(7, "4,\\xe9t\\xe9,1", None, None, "byte 2 is not UTF-8"),
         BadRecord(8, "5,a\\x00b,1", None, None, "it contains a NUL byte"),
         BadRecord(9, "6,a\rb,1", None, None, "a carriage return is outside quotes"),
@@ -419,7 +419,7 @@ def test_a_table_of_text_columns_refuses_only_broken_records(session: Connection
         2,
         2,
         [
-            BadRecord(3, "x", None, None, "it has 1 fields, not 2"),
+            BadRecord(3, "x", None, None, "it has 1 field, not 2"),
             BadRecord(5, "id,name", None, None, HEADER_AGAIN),
         ],
     )

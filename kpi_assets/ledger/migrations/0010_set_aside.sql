@@ -16,12 +16,13 @@ comment on column ops.quarantine.table_name is 'Table that it was meant for, as 
 comment on column ops.quarantine.load_date is 'load_date of the build.';
 comment on column ops.quarantine.object_key is 'Key of the object that has the record; NULL for a row of a SELECT.';
 comment on column ops.quarantine.line is
-'Line on which the record begins, the header being line 1; without lines, its number in the object. NULL for a row of a SELECT.';
+'Line on which the record begins (the header is line 1), or its number in the object; NULL for a row of a SELECT.';
 comment on column ops.quarantine.byte_offset is
 'Bytes of the unpacked object before the record, where its format tells them.';
 comment on column ops.quarantine.record is
 'The record as delivered, or the row as a JSON object; cut at 16,000 characters.';
-comment on column ops.quarantine.column_name is 'Column whose value cannot be read; NULL if it is the whole record, or a rule.';
+comment on column ops.quarantine.column_name is
+'Column whose value cannot be read; NULL if it is the whole record, or a rule.';
 comment on column ops.quarantine.reason is 'Why it was set aside.';
 comment on column ops.quarantine.key is 'Key of the row, by the columns of its grain; NULL for a record of an object.';
 comment on column ops.quarantine.rules is 'Rules that the row breaks; NULL for a record that cannot be read.';
@@ -33,8 +34,23 @@ comment on column ops.quarantine.decision is
 -- A row that is set aside in ten builds is one bad row: only the latest build of each load_date counts.
 create view ops.bad_rows as
 select
-    q.id, q.build_id, q.run_id, q.table_name, q.load_date, q.object_key, q.line, q.byte_offset, q.record, q.column_name,
-    q.value, q.reason, q.key, q.rules, q.state, q.decision, q.quarantined_at
+    q.id,
+    q.build_id,
+    q.run_id,
+    q.table_name,
+    q.load_date,
+    q.object_key,
+    q.line,
+    q.byte_offset,
+    q.record,
+    q.column_name,
+    q.value,
+    q.reason,
+    q.key,
+    q.rules,
+    q.state,
+    q.decision,
+    q.quarantined_at
 from ops.quarantine as q
 where
     q.build_id = (

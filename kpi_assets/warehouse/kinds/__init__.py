@@ -1,7 +1,7 @@
-"""The storage kinds in Postgres: one strategy for each name in model/kinds.py.
+"""The storage kinds in Postgres: one strategy for each name in model/kinds.py whose tables have load_dates.
 
 Belongs here: the registry, and finding out how an existing table is stored. Not here: the strategies themselves
-(strategy.py has their interface).
+(strategy.py has their interface), and live views (live_views.py).
 """
 
 from typing import Any

@@ -120,7 +120,7 @@ class _Reader:
             return [], NUL
         count = len(self._layout.fields)
         if len(cells) != count:
-            return [], f"it has {len(cells)} fields, not {count}"
+            return [], f"it has {len(cells)} field{'s' * (len(cells) != 1)}, not {count}"
         if self._layout.is_header([text.decode() for text, _ in cells]):
             return [], HEADER_AGAIN
         values = [_value(cells, number, null) for number, null in self._sources]

@@ -1,0 +1,24 @@
+"""The relations of the schema ops that readers may read: the grants of kpi_reader, and what a live view may show.
+
+Not here: granting (warehouse/provision.py), and the relations themselves (ledger/migrations/).
+"""
+
+from collections.abc import Collection, Mapping
+
+OPS = "ops"  # the schema
+# The relations of ops that kpi_reader may read -> the columns that it may not, because they may quote delivered values.
+FOR_READERS: Mapping[str, Collection[str]] = {
+    "alert_deliveries": ("last_error",),
+    "alerts": ("details",),
+    "bad_rows": ("record", "value", "reason", "key"),
+    "data_quality_results": ("samples", "message"),
+    "holds": (),
+    "manifest_parts": (),
+    "manifests": (),
+    "migrations": (),
+    "pipeline_runs": ("error_message",),
+    "published": (),
+    "publishes": (),
+    "quarantine": ("record", "value", "reason", "key"),
+    "requests": (),
+}
