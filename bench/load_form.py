@@ -1,4 +1,5 @@
-"""Lands one file (`land`), or loads it and prints the seconds and the peak memory (`load`), for `bench.formats`.
+"""Lands one file (`land`), or loads it and prints the seconds and the peak memory (`load`), for `bench.formats`
+and `bench.json_orders`.
 
 Each is a process of its own, as `kpi land` and `kpi run` are, so that the memory of one does not count for the other.
 """

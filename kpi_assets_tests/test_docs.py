@@ -136,6 +136,22 @@ def test_the_pipeline_and_the_check_of_the_authoring_guide_load(tmp_path: Path) 
 # The generated pages.
 
 
+def test_the_table_of_the_authoring_guide_that_carries_on_does(tmp_path: Path) -> None:
+    text = (CHECKOUT / "docs" / "guides" / "authoring.md").read_text().split("### A table that carries on")[1]
+    [table] = re.findall(r"```sql\n(/\* @asset.*?)```", text.split("\n### ")[0], re.DOTALL)
+    orders = table.replace("Every user who ever ordered.", "Orders.").partition("columns:")[0] + (
+        "source: {object: 'orders/{load_date}.csv', format: csv}\ncolumns:\n"
+        "  user_id: {type: bigint, description: User.}\n  order_date: {type: date, description: Day.}\n@end */\n"
+    )
+    folder = tmp_path / "shop"
+    for schema, name, content in (("staging", "orders", orders), ("marts", "dim_user", table)):
+        (folder / schema).mkdir(parents=True)
+        (folder / schema / f"{name}.sql").write_text(content)
+    yaml = "description: A shop.\nbucket: kpi-shop\nstart_date: 2025-01-01\nlayers: {staging: raw, marts: marts}\n"
+    (folder / "pipeline.yaml").write_text(yaml + "retention: {marts.dim_user: 90}\n")
+    assert load_pipelines(tmp_path)["shop"].table("marts.dim_user").carries_on
+
+
 def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     """Yield a model and the models of its fields, at any depth."""
     yield model

@@ -37,7 +37,7 @@ def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
 
     @dg.job(
         name=pipeline.retention_job,
-        description="Drops the load_dates of raw and staging that are older than pipeline.yaml keeps.",
+        description="Drops the load_dates that are older than pipeline.yaml keeps.",
     )
     def drop_old() -> None:
         drop_old_rows()

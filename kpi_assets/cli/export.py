@@ -14,7 +14,7 @@ from kpi_assets.printable import strict_json
 Row = Sequence[str | None]
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are full-width forms
 CONTROLS = ("\t", "\r", "\n")  # a spreadsheet may begin a new cell after them
-WITH_TEXT = (*TEXTS, "jsonb")
+WITH_TEXT = (*TEXTS, "json", "jsonb")
 DIGITS = 4000  # an integer with fewer digits is below the limit of Python's int()
 
 
@@ -35,8 +35,8 @@ def _field(value: str | None) -> str:
 def as_json(columns: Sequence[str], types: Sequence[str], rows: Iterable[Row]) -> str:
     """Return the rows as a list of objects, in strict JSON.
 
-    Integers, floats, booleans, jsonb and NULL have their JSON types. A value that a reader might round, or for which
-    JSON has no type, such as a numeric, a date or NaN, is the text that PostgreSQL prints.
+    Integers, floats, booleans, json, jsonb and NULL have their JSON types. A value that a reader might round, or for
+    which JSON has no type, such as a numeric, a date or NaN, is the text that PostgreSQL prints.
     """
     objects = [
         {name: _value(type_, text) for name, type_, text in zip(columns, types, row, strict=True)} for row in rows
@@ -51,7 +51,7 @@ def _value(type_: str, text: str | None) -> object:
         return int(text)
     if type_ == "boolean":
         return text == "true"
-    if type_ == "jsonb":
+    if type_ in ("json", "jsonb"):
         return json.loads(text, parse_float=_exact, parse_int=_exact_int)
     return float(text) if type_ in FLOATS else text
 
@@ -61,7 +61,7 @@ def _exact_int(text: str) -> int | str:
 
 
 def _exact(text: str) -> float | str:
-    """Return a number of a jsonb value, as text if a float would round it."""
+    """Return a number of a json or jsonb value, as text if a float would round it."""
     number = float(text)
     return number if Decimal(repr(number)) == Decimal(text) else text
 

@@ -20,7 +20,7 @@ def retention(
     pipeline: PipelineName,
     drop: Annotated[bool, typer.Option("--drop", help="Drop them; `kpi run` builds them again from S3.")] = False,
 ) -> None:
-    """Print the load_dates of raw and staging that are older than pipeline.yaml keeps; --drop drops them."""
+    """Print the load_dates that are older than pipeline.yaml keeps; --drop drops them."""
     found = pipeline_of(pipeline)
     if not found.config.retention:
         raise UsageError(

@@ -98,7 +98,8 @@ def _row_text(step: Step, row: Row) -> str:
     if row.origin is None:
         return ", ".join([*day, *(f"{name}={_shown(value)}" for name, value in row.values.items())])
     grain = ", ".join([*day, *(f"{name}={_shown(row.values[name])}" for name in step.table.header.grain)])
-    return f"{grain}: {row.origin.object} line {row.origin.line}: {cut(row.origin.record, 4 * _VALUE)}"
+    place = f"{row.origin.place} {row.origin.line}"
+    return f"{grain}: {row.origin.object} {place}: {cut(row.origin.record, 4 * _VALUE)}"
 
 
 def _shown(value: str | None) -> str:

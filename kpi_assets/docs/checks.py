@@ -47,6 +47,7 @@ columns:
   id: {type: integer, description: Thing.}
 @end */
 """
+_JSON = _RAW.replace("things.csv\n  format: csv", "things.json\n  format: json\n  whole: raw_data")
 _KPI = """/* @asset
 description: An example.
 owner: team:example
@@ -86,14 +87,20 @@ def _default_checks() -> Iterator[tuple[str, str, str, str]]:
     """Yield the checks of an object, a raw table and a KPI whose headers have no word `checks`."""
     with TemporaryDirectory() as folder:
         pipeline = Path(folder) / "example"
-        for name, text in {"pipeline.yaml": _PIPELINE, "raw/things.sql": _RAW, "marts/kpi_things.sql": _KPI}.items():
+        for name, text in {
+            "pipeline.yaml": _PIPELINE,
+            "raw/things.sql": _RAW,
+            "raw/json.sql": _JSON,
+            "marts/kpi_things.sql": _KPI,
+        }.items():
             (pipeline / name).parent.mkdir(parents=True, exist_ok=True)
             (pipeline / name).write_text(text)
         tables = load_pipelines(Path(folder))["example"]
-        raw, kpi = tables.table("raw.things"), tables.table("marts.kpi_things")
+        raw, of_json, kpi = (tables.table(name) for name in ("raw.things", "raw.json", "marts.kpi_things"))
     found = {
         "the object of a raw table": tuple(object_checks(raw)),
         "a raw table": raw.checks,
+        "a raw table of JSON": [check for check in of_json.checks if check.name.startswith("fields_")],
         "a KPI": kpi.checks,
     }
     for what, checks in found.items():

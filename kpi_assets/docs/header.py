@@ -32,8 +32,11 @@ _TYPES = """
 The types have the names of Postgres' catalog. Postgres' other names mean the same: `int`, `int2`, `int4`, `int8`,
 `float4`, `float8`, `bool`, `decimal(p,s)`, `varchar(n)`, `char(n)`, `time`, `timestamp` and `timestamptz`, in capitals
 too. Everything that kpi_assets shows has the catalog's name, and `int` and `integer` are the same version of a table.
-`[]` after a type, but not after jsonb, makes the array of one dimension: `integer[]`. A type with a comma stands in
-quotes: `{type: "numeric(10,2)", description: Price.}`.
+`[]` after a type, but not after json and jsonb, makes the array of one dimension: `integer[]`. A type with a comma
+stands in quotes: `{type: "numeric(10,2)", description: Price.}`.
+
+`json` keeps a value letter by letter, which `jsonb` does not. PostgreSQL does not compare values of json, so such a
+column is in no grain and in no check but `not_null`.
 
 The [guide to authoring](../guides/authoring.md#types) says which type to take, and [values](values.md) says how a value
 of each type is written in a CSV file.

@@ -4,6 +4,7 @@ Each decision is a function over what was read, and says on what it rests. What 
 person who reads the file, as a comment.
 
 sample.py reads, encoding.py decodes, dialect.py cuts into records, dates.py, numbers.py and values.py find types,
-names.py names, keys.py finds keys, objects.py the key of the object, parquet.py reads a schema, write.py writes.
+names.py names, keys.py finds keys, objects.py the key of the object, parquet.py reads a schema, json_records.py reads
+JSON, write.py writes.
 Not here: reading objects for a table (sources/formats).
 """

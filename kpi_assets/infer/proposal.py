@@ -4,13 +4,13 @@ Not here: its text (write.py).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path, PurePath
 
 from kpi_assets.errors import UsageError
-from kpi_assets.infer import parquet
+from kpi_assets.infer import json_records, parquet
 from kpi_assets.infer.dialect import Dialect, Field, Record, find_dialect, has_header
 from kpi_assets.infer.encoding import Encoding, example_line, find_encoding, texts_of
 from kpi_assets.infer.keys import find_key, unique_columns
@@ -33,6 +33,7 @@ class Source:
     dialect: Dialect = field(default_factory=Dialect)
     header: bool = True
     is_header_a_guess: bool = False
+    records: str = ""  # the field of the list of records in documents of JSON
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,27 @@ class Proposal:
 def propose(paths: Sequence[Path], table: str, shown: Sequence[PurePath]) -> Proposal:
     """Propose a table for files of one source; `shown` are their paths as a person named them. Raises UsageError."""
     samples = [read_sample(path) for path in paths]
-    kinds = {(sample.compression, sample.start.startswith(PARQUET)) for sample in samples}
+    kinds = {(sample.compression, _format(sample)) for sample in samples}
     if len(kinds) > 1:
         raise UsageError(f"{paths[0]} and {_other(samples)} are not written in the same way: name files of one source.")
     objects = find_objects(shown, table)
     if samples[0].start.startswith(PARQUET):
         return _of_parquet(paths, table, shown, objects)
+    if _format(samples[0]) == "json":
+        return _of_json(samples, table, shown, objects)
     return _of_csv(samples, table, shown, objects)
+
+
+def _format(sample: Sample) -> str:
+    if sample.start.startswith(PARQUET):
+        return "parquet"
+    return "json" if json_records.is_json(sample) else "csv"
 
 
 def _other(samples: Sequence[Sample]) -> Path:
     first = samples[0]
     return next(
-        each.path
-        for each in samples
-        if (each.compression, each.start[:4] == PARQUET) != (first.compression, first.start[:4] == PARQUET)
+        each.path for each in samples if (each.compression, _format(each)) != (first.compression, _format(first))
     )
 
 
@@ -89,6 +96,17 @@ def _of_parquet(paths: Sequence[Path], table: str, shown: Sequence[PurePath], ob
     return Proposal(table, shown, Source("parquet"), objects, column_names(list(fields)), columns, (), since, optional)
 
 
+def _of_json(samples: Sequence[Sample], table: str, shown: Sequence[PurePath], objects: Objects) -> Proposal:
+    within = json_records.list_within(samples[0])
+    found = [json_records.records_of(sample, within) for sample in samples]
+    _belong_together([sample.path for sample in samples], [each.names for each in found])
+    source = Source("json", samples[0].compression, records=within)
+    headers, rows = [each.names for each in found], [each.rows for each in found]
+    proposal = _of_rows(table, shown, source, objects, headers, rows, json_records.read_json_column)
+    notes = [note for each in found for note in each.notes]
+    return replace(proposal, notes=notes, read=sum(len(sample.start) for sample in samples))
+
+
 def _of_csv(samples: Sequence[Sample], table: str, shown: Sequence[PurePath], objects: Objects) -> Proposal:
     encoding = find_encoding(samples)
     texts = [texts_of(sample, encoding) for sample in samples]
@@ -100,7 +118,7 @@ def _of_csv(samples: Sequence[Sample], table: str, shown: Sequence[PurePath], ob
     ]
     if not all(good):
         empty = next(sample.path for sample, each in zip(samples, good, strict=True) if not each)
-        raise UsageError(f"{empty} has no record that can be read: name a CSV or Parquet file.")
+        raise UsageError(f"{empty} has no record that can be read: name a CSV, JSON or Parquet file.")
     header, is_guess = has_header(good)
     notes = list(_set_aside(samples, records, good))
     headers = [each[0].texts for each in good]
@@ -169,6 +187,7 @@ def _of_rows(
     objects: Objects,
     headers: Sequence[Sequence[str]],
     files: Sequence[Sequence[Row]],
+    read: Callable[[str, Counter[Field]], Column] = read_column,
 ) -> Proposal:
     """Propose the columns and the key. Fields without a name are told apart by their places."""
     by_name = source.header
@@ -183,7 +202,7 @@ def _of_rows(
             if place is not None:
                 counts[number].update(row[place] for row in rows)
     columns = settle(
-        [read_column(name, counted) for name, counted in zip(fields, counts, strict=True)],
+        [read(name, counted) for name, counted in zip(fields, counts, strict=True)],
         is_semicolon=source.dialect.delimiter == ";",
     )
     names = column_names(fields)

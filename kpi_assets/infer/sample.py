@@ -18,7 +18,7 @@ BLOCK = 256 << 10  # bytes of each block behind it
 BLOCKS = 4  # blocks of a larger file that is not packed
 PARQUET = b"PAR1"
 _PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip"), (b"\x28\xb5\x2f\xfd", "zstd"))
-_READABLE = ("a gzip file", "a zip file", "a zstd file", "a Parquet file")  # and text in any encoding
+_READABLE = ("a gzip file", "a zip file", "a zstd file", "a Parquet file", "JSON")  # and text in any encoding
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _refuse_others(path: Path, magic: bytes) -> None:
     found = identify(magic)
     if found is not None and found[0] not in _READABLE and not found[0].startswith("text in "):
         what, remedy = found
-        raise UsageError(f"{path} is {what}, not CSV or Parquet: {remedy.format(expected='CSV')}.")
+        raise UsageError(f"{path} is {what}, not CSV, JSON or Parquet: {remedy.format(expected='CSV')}.")
 
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from kpi_assets.infer.values import Column, Reading
 from kpi_assets.model import excerpt
 
 _POSITION = "record_no"
+_WHOLE = "raw_data"
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:[ ./-][A-Za-z0-9_]+)*")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _FEW = 12  # different values that are listed
@@ -63,6 +64,8 @@ def _source(proposal: Proposal) -> Iterator[str]:
     yield f"format: {proposal.source.format}"
     if proposal.source.format == "csv":
         yield from _dialect(proposal)
+    if proposal.source.format == "json":
+        yield from _json_words(proposal)
 
 
 def _dialect(proposal: Proposal) -> Iterator[str]:
@@ -88,6 +91,17 @@ def _dialect(proposal: Proposal) -> Iterator[str]:
         )
     elif source.is_header_a_guess:
         yield "# header: true is a guess. Write header: false if the first line is a record."
+
+
+def _json_words(proposal: Proposal) -> Iterator[str]:
+    source = proposal.source
+    words = {
+        "records": source.records,
+        "compression": source.compression,
+        "position": "" if proposal.key else _POSITION,
+    }
+    yield from (f"{word}: {_value(value)}" for word, value in words.items() if value)
+    yield f"# whole: {_WHOLE} keeps each record letter by letter, and fields that are no column with it."
 
 
 def _column(proposal: Proposal, number: int, name: str, column: Column) -> Iterator[str]:

@@ -69,7 +69,7 @@ class LoadDateHistory:
     stored: list[str] = field(default_factory=list)  # of these, the ones that must have rows in the database
     other_code: list[str] = field(default_factory=list)  # published by another code_version than today's
     other_inputs: list[str] = field(default_factory=list)  # published from rows that were replaced since
-    more_load_dates: list[str] = field(default_factory=list)  # published before a load_date of their window was
+    more_load_dates: list[str] = field(default_factory=list)  # published before a load_date that they read now was
     objects: dict[str, ObjectState] = field(default_factory=dict)  # raw table's name -> what it was published from
     attempts: dict[str, Attempt] = field(default_factory=dict)
     run: Attempt | None = None
@@ -160,6 +160,16 @@ _MORE_LOAD_DATES = """
     )
 )
 """
+# Whether the build `{build}` of the table `{asset}`, which carries on, was made before the load_date was published that
+# is now the one before. A load_date that retention dropped counts, since it was read before that.
+_OTHER_PREVIOUS = """
+{asset} = any(%(carrying_on)s) and exists (
+    select 1
+    from ops.publishes as r
+    where r.asset = {asset} and r.load_date < {build}.load_date and r.removed_at is null
+    having not {inputs} ? ({asset} || '@' || max(r.load_date))
+)
+"""
 _PUBLISHED = f"""
 with {_LAST}, {_UNDUE}, compared as (
     select l.load_date, l.asset, l.dropped_at is not null as dropped, l.dropped_at is null and l.rows > 0 as stored,
@@ -167,7 +177,10 @@ with {_LAST}, {_UNDUE}, compared as (
         l.code_version <> w.code_version and l.dropped_at is null as other_code,
         {_OTHER_INPUTS.format(inputs="l.inputs")} as other_inputs,
         l.code_version = w.code_version
-        and {_MORE_LOAD_DATES.format(build="l", asset="l.asset", inputs="l.inputs")} as more_load_dates
+        and (
+            {_MORE_LOAD_DATES.format(build="l", asset="l.asset", inputs="l.inputs")}
+            or {_OTHER_PREVIOUS.format(build="l", asset="l.asset", inputs="l.inputs")}
+        ) as more_load_dates
     from last as l
     inner join unnest(%(names)s::text[], %(versions)s::text[]) as w (asset, code_version) using (asset)
 )
@@ -201,6 +214,7 @@ select
     h.code_version, h.checks_version, h.build_id is not null and (
         {_OTHER_INPUTS.format(inputs="h.inputs")}
         or {_MORE_LOAD_DATES.format(build="l", asset="l.item", inputs="h.inputs")}
+        or {_OTHER_PREVIOUS.format(build="l", asset="l.item", inputs="h.inputs")}
     ) as other_inputs,
     m.key, m.size_bytes, m.etag
 from latest as l
@@ -220,14 +234,15 @@ def read(
     *,
     ignored: list[str],
     lookbacks: Sequence[Lookback] = (),
+    carrying_on: Sequence[str] = (),
     start: date = date.min,
     undue: Sequence[tuple[date, str]] = (),
 ) -> dict[date, LoadDateHistory]:
     """Return what the ledger knows about each load_date of a range; unknown load_dates are absent.
 
-    `versions` is table -> its code_version today, `raw` which of them read an object, and `ignored` are jobs that build
-    no table. No window reaches back before `start`. `undue` are the (load_date, table) of windows on which the table
-    is not due.
+    `versions` is table -> its code_version today, `raw` which of them read an object, `carrying_on` which of them carry
+    on, and `ignored` are jobs that build no table. No window reaches back before `start`. `undue` are the (load_date,
+    table) of windows on which the table is not due.
     """
     found: dict[date, LoadDateHistory] = {}
     windows = [(each.table, read, each.load_dates) for each in lookbacks for read in each.reads]
@@ -235,6 +250,7 @@ def read(
         "first": first,
         "last": last,
         "start": start,
+        "carrying_on": list(carrying_on),
         "readers": [table for table, _, _ in windows],
         "reads": [read for _, read, _ in windows],
         "load_dates": [load_dates for _, _, load_dates in windows],

@@ -154,17 +154,34 @@ def earlier_rows(
     return [int(found) for (found,) in rows]
 
 
+def latest_before(
+    connection: Connection[Any], relation: Relation, load_date: date
+) -> tuple[date, Publish | None] | None:
+    """The latest earlier load_date of a table and its publish; no publish if retention dropped its rows.
+
+    None if no earlier one was published, or the table was dropped as a whole since.
+    """
+    row = connection.execute(
+        "select max(load_date) from ops.publishes where asset = %s and load_date < %s and removed_at is null",
+        [str(relation), load_date],
+    ).fetchone()
+    found: date | None = row[0] if row else None
+    return None if found is None else (found, current(connection, [relation], found).get(relation))
+
+
 def latest_load_date(connection: Connection[Any], relation: Relation) -> date | None:
     """The latest published load_date of a table; None if there is none."""
     row = connection.execute("select max(load_date) from ops.published where asset = %s", [str(relation)]).fetchone()
     return row[0] if row else None
 
 
-def older_than(connection: Connection[Any], kept: Mapping[Relation, int], today: date) -> list[Publish]:
+def older_than(
+    connection: Connection[Any], kept: Mapping[Relation, int], today: date, *, but_latest: Iterable[Relation] = ()
+) -> list[Publish]:
     """The publishes of load_dates that lie more than the given days back, by load_date and table.
 
     Where rows were published again after retention had dropped them, the days are counted from that publish: somebody
-    wanted them.
+    wanted them. The latest load_date of the tables `but_latest` is left out.
     """
     with connection.cursor(row_factory=class_row(Publish)) as cursor:
         return cursor.execute(
@@ -172,8 +189,11 @@ def older_than(connection: Connection[Any], kept: Mapping[Relation, int], today:
             "inner join unnest(%(assets)s::text[], %(firsts)s::date[]) as w (asset, first_kept) using (asset) "
             "where load_date < w.first_kept and not exists ("
             "select 1 from ops.publishes as d where d.asset = p.asset and d.load_date = p.load_date "
-            "and d.dropped_at is not null and p.published_at >= w.first_kept) order by load_date, asset",
+            "and d.dropped_at is not null and p.published_at >= w.first_kept) and (asset <> all(%(but_latest)s) "
+            "or load_date < (select max(n.load_date) from ops.published as n where n.asset = p.asset)) "
+            "order by load_date, asset",
             {
+                "but_latest": [str(relation) for relation in but_latest],
                 "assets": [str(relation) for relation in kept],
                 "firsts": [today - timedelta(days=days) for days in kept.values()],
             },

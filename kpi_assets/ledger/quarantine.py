@@ -23,11 +23,11 @@ def record(
     with (
         connection.cursor() as cursor,
         cursor.copy(
-            "copy ops.quarantine (build_id, run_id, table_name, load_date, object_key, line, record, column_name, "
-            "value, reason) from stdin"
+            "copy ops.quarantine (build_id, run_id, table_name, load_date, object_key, line, byte_offset, record, "
+            "column_name, value, reason) from stdin"
         ) as copy,
     ):
         for row in bad:
             text, value, reason = cut(row.record, RECORD), row.value and cut(row.value), cut(row.reason)
-            place = row.object_key, row.line
+            place = row.object_key, row.line, row.byte_offset
             copy.write_row((build_id, run_id, table, load_date, *place, text, row.column, value, reason))

@@ -58,7 +58,7 @@ def audit_candidate(
         quarantine_samples=[
             {
                 **({"object": bad.object_key} if table.has_object and table.source.key.is_pattern else {}),
-                "line": bad.line,
+                table.format.place: bad.line,
                 "column": bad.column,
                 "value": bad.value,
                 "reason": bad.reason,
@@ -67,6 +67,7 @@ def audit_candidate(
         ],
         unreadable=filled.unreadable,
         lost=filled.lost,
+        field_counts=filled.field_counts,
         is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=filled.manifest_hash == NO_OBJECT,
         grain_is_proven=filled.grain_is_proven,

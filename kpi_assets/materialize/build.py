@@ -16,6 +16,7 @@ from kpi_assets.ledger import runs
 from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
+from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, Stopwatch, run_log_message
 from kpi_assets.materialize.fill import FillResult
@@ -80,7 +81,10 @@ class Build:
     def run(self) -> BuildOutcome:
         """Execute every step; the candidate is published or held when this returns."""
         inputs = resolve_inputs(self._context, self._connection, self._table, self._load_date)
-        warnings = inputs.warnings(self._connection)
+        warnings = [
+            *inputs.warnings(self._connection),
+            *carry_on.find_warnings(self._context.pipeline, self._table, self._load_date, inputs.previous),
+        ]
         self._drop_leftovers()
         self._watch.lap("wait")
         audited = self._fill_and_audit(inputs)
@@ -123,6 +127,7 @@ class Build:
         if audit.blocks_publish:
             # If an input was published again meanwhile, the checks may have failed on a mix of its old and new rows.
             inputs.check_unchanged(self._connection)
+            inputs.check_previous(self._connection, latest=True)  # a check may compare with the load_date before
         record(self._context, self._connection, self._candidate, audit, filled)
         size_bytes = strategy_of(self._table).size(self._connection, self._candidate)
         return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes)

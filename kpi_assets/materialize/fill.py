@@ -3,7 +3,7 @@
 Not here: filling the candidate itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ class FillResult:
     grain_is_proven: bool  # the unique index was built, so no two rows share a key
     unreadable: str = ""  # why no record of the object could be read
     lost: str = ""  # which of several objects lost records, if any were lost
+    field_counts: Mapping[str, int] | None = None  # the records that have each field, if they may differ in that
 
 
 def analyze_and_index(

@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from kpi_assets.ledger import publishes, runs
 from kpi_assets.ledger.publishes import Publish
+from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import block_publishes
@@ -26,29 +27,39 @@ from kpi_assets.warehouse.content import find_lost
 
 @dataclass(frozen=True)
 class Inputs:
-    """The publishes that a build of a table and load_date reads; `earlier` is empty unless the table has `lookback`."""
+    """The publishes that a build of a table and load_date reads.
+
+    `earlier` is empty unless the table has `lookback`. `previous` is the publish of the table itself from which it
+    carries on.
+    """
 
     table: Table
     load_date: date
     of_load_date: Mapping[Relation, Publish]
     earlier: tuple[Publish, ...] = ()
     window: Window | None = None
+    previous: Publish | None = None
 
     @property
     def all(self) -> list[Publish]:
         """All publishes that the build reads, those of its own load_date first."""
-        return [*self.of_load_date.values(), *self.earlier]
+        return [*self.of_load_date.values(), *self._of_earlier]
+
+    @property
+    def _of_earlier(self) -> list[Publish]:
+        return [*self.earlier, *([self.previous] if self.previous else [])]
 
     @property
     def unread(self) -> set[Relation]:
-        """The tables of which the build reads no load_date: none is due in the window."""
+        """The tables of which the build reads no load_date: none is due in the window, or none was before."""
         read = {each.asset for each in self.all}
-        return {relation for relation in self.table.reads if str(relation) not in read}
+        return {relation for relation in (*self.table.reads, *self.table.query_reads) if str(relation) not in read}
 
     @property
     def publish_ids(self) -> dict[str, int]:
         """The publish_id of each input by the name under which the ledger records it."""
-        earlier = {str(InputName(Relation.parse(each.asset), each.load_date)): each.publish_id for each in self.earlier}
+        names = ((each, InputName(Relation.parse(each.asset), each.load_date)) for each in self._of_earlier)
+        earlier = {str(name): each.publish_id for each, name in names}
         return {**{str(relation): each.publish_id for relation, each in self.of_load_date.items()}, **earlier}
 
     @property
@@ -68,7 +79,7 @@ class Inputs:
     def check_unchanged(self, connection: Connection[Any]) -> None:
         """Raise UpstreamError if an input of this load_date was published again.
 
-        Those of earlier load_dates cannot have changed: resolve_inputs blocks publishes into their tables.
+        Those of a window cannot have changed: resolve_inputs blocks publishes into their tables.
         """
         now = publishes.current(connection, self.of_load_date, self.load_date)
         changed = [str(relation) for relation in self.of_load_date if now.get(relation) != self.of_load_date[relation]]
@@ -78,6 +89,15 @@ class Inputs:
                 "again while it was being built; build it again."
             )
 
+    def check_previous(self, connection: Connection[Any], *, latest: bool = False) -> None:
+        """Raise UpstreamError if the rows from which the table carries on were published again or dropped.
+
+        With `latest`, also if a later load_date was published from which it would carry on now.
+        """
+        if self.table.carries_on:
+            check = carry_on.check_latest if latest else carry_on.check_read
+            check(connection, self.table.relation, self.load_date, self.previous)
+
 
 def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> Inputs:
     """Find the publish of every table that `table` reads, also through views. Raises UpstreamError if one is missing.
@@ -85,7 +105,8 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     What is not due on the load_date is missing from it rightly; only tables that are read over a window can be. With
     `lookback`, also find the publishes of the earlier load_dates of the window, but only of load_dates that are
     published in every table of the window that was due on them. Publishes into these tables are blocked until the
-    session ends, so the build reads exactly the publishes that the ledger records as its inputs.
+    session ends, so the build reads exactly the publishes that the ledger records as its inputs. For a table that
+    carries on, find its own load_date before, too.
     """
     window_inputs = context.pipeline.window_inputs_of(table)
     for relation in window_inputs:
@@ -93,8 +114,11 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     of_load_date = _resolve_own(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_load_date)
     _check_stored(context.pipeline, connection, table, load_date, [of_load_date])
+    previous = carry_on.resolve_previous(context.pipeline, connection, table, load_date)
+    if previous:
+        _check_stored(context.pipeline, connection, table, load_date, [{table.relation: previous}])
     if not window_inputs:
-        return Inputs(table, load_date, of_load_date)
+        return Inputs(table, load_date, of_load_date, previous=previous)
     first = context.pipeline.window_start(table, load_date)
     found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
     due = {read: context.pipeline.calendars[read] for read in window_inputs}
@@ -109,7 +133,7 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     earlier = tuple(publish for of in there.values() for publish in of.values())
     own = [load_date] if any(read in of_load_date for read in window_inputs) else []
     window = window_of(context.pipeline, table, load_date, (*there, *own))
-    return Inputs(table, load_date, of_load_date, earlier, window)
+    return Inputs(table, load_date, of_load_date, earlier, window, previous)
 
 
 def window_of(pipeline: Pipeline, table: Table, load_date: date, there: Iterable[date]) -> Window:

@@ -7,7 +7,8 @@ Not here: the parsers of the formats (sources/formats), filling from a SELECT (t
 the candidate is published (audit.py, build.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -104,7 +105,18 @@ class _Task:
 
     def result_of_copy(self, records: int, *, grain_is_proven: bool) -> FillResult:
         """Return the result of COPYs that loaded every record."""
-        return FillResult(Counts(records, records, 0), self.manifest.hash, [], grain_is_proven)
+        counts = Counts(records, records, 0)
+        return FillResult(counts, self.manifest.hash, [], grain_is_proven, field_counts=self.field_counts())
+
+    def field_counts(self) -> Mapping[str, int] | None:
+        """Return the number of records of all objects that have each field; None if all have the same."""
+        found: Counter[str] = Counter()
+        for opened in self.objects:
+            counts = opened.field_counts
+            if counts is None:
+                return None
+            found.update(counts)
+        return found
 
 
 def load_object(
@@ -342,7 +354,7 @@ def _load_by_record(task: _Task) -> FillResult:
         task.record_sum()
     samples = [_in_its_object(task, bad) for bad in result.samples]
     filled = FillResult(Counts(sum(counts), result.loaded, result.bad), task.manifest.hash, samples, proven)
-    return replace(filled, lost=lost)
+    return replace(filled, lost=lost, field_counts=task.field_counts())
 
 
 def _lost_records(task: _Task, counts: Sequence[int]) -> str:

@@ -1,4 +1,6 @@
-"""Retention: drops rows of raw and staging after the days that pipeline.yaml sets; they can be replayed from S3.
+"""Retention: drops rows after the days that pipeline.yaml sets, of raw, staging and tables that carry on.
+
+They can be replayed from S3.
 
 The publish ledger keeps each dropped publish with its number of rows, its checksum and the time of the drop, so that
 the load_date is neither missing nor stale. A load_date that is published again is kept as long as a new one.
@@ -60,9 +62,13 @@ def totals_by_table(found: Iterable[Publish]) -> list[TableTotal]:
 
 
 def find_due(connection: Connection[Any], pipeline: Pipeline, today: date) -> list[Publish]:
-    """List the publishes that are older than the retention of their layer, ordered by load_date."""
+    """List the publishes that are older than the retention of their layer or table, ordered by load_date.
+
+    The latest load_date of a table that carries on is not among them, because the next one is built from it.
+    """
     kept = {relation: days for relation, table in pipeline.tables.items() if (days := pipeline.retention_days(table))}
-    return publishes.older_than(connection, kept, today)
+    carrying_on = [relation for relation in kept if pipeline.tables[relation].carries_on]
+    return publishes.older_than(connection, kept, today, but_latest=carrying_on)
 
 
 def drop_due(context: BuildContext, due: Sequence[Publish], timeout: float = TIMEOUT) -> Iterator[tuple[Publish, str]]:
@@ -121,9 +127,12 @@ def _drop(context: BuildContext, session: Connection[Any], publish: Publish, tim
 
 
 def explain_replay(pipeline: Pipeline, relations: Sequence[Relation], load_date: date) -> str:
-    """Explain that the rows were dropped and how to replay them, as a clause without a full stop."""
+    """Explain that the rows were dropped and how to replay them, as a clause without a full stop.
+
+    Those of a table that carries on need the rows of all its load_dates before.
+    """
     names = ", ".join(map(str, relations))
-    return (
-        f"the rows of {names} of {load_date} were dropped by retention; "
-        f"`kpi run {pipeline.name} --load-date {load_date}` replays them from S3"
-    )
+    command = f"kpi run {pipeline.name} --load-date {load_date}"
+    if any(pipeline.tables[relation].carries_on for relation in relations):
+        command = f"kpi backfill {pipeline.name} --from {pipeline.config.start_date} --to {load_date}"
+    return f"the rows of {names} of {load_date} were dropped by retention; `{command}` replays them from S3"

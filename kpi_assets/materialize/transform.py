@@ -38,6 +38,7 @@ def transform(
         proven = _select(context, connection, candidate, inputs, watch)
     except psycopg.errors.UndefinedTable:
         inputs.check_unchanged(connection)  # raises if another publish replaced the missing table
+        inputs.check_previous(connection)
         raise
     return FillResult(Counts(), inputs.manifest_hash, [], proven)
 
@@ -80,7 +81,9 @@ def _select(
         if proven is not None:
             return proven
     with connection.transaction():
-        candidates.create_from_select(connection, candidate, inputs.window, substitutes=substitutes)
+        previous = inputs.previous.load_date if inputs.previous else None
+        candidates.create_from_select(connection, candidate, inputs.window, substitutes=substitutes, previous=previous)
+        inputs.check_previous(connection)
         candidates.add_partition_check(connection, candidate)
         watch.lap("select")
         return analyze_and_index(context, connection, candidate, watch)

@@ -16,7 +16,7 @@ FLOATS = ("real", "double precision")
 NUMBERS = (*INTEGERS, "numeric", *FLOATS)
 TEXTS = ("text", "character varying", "character")
 _TIMES = ("date", "time without time zone", "timestamp without time zone", "timestamp with time zone")
-BASES = (*NUMBERS, "boolean", *TEXTS, *_TIMES, "uuid", "jsonb")  # without parameters
+BASES = (*NUMBERS, "boolean", *TEXTS, *_TIMES, "uuid", "json", "jsonb")  # without parameters
 ARRAY = "[]"  # the end of the name of an array's type
 
 # Postgres' own other names of a type.
@@ -43,7 +43,6 @@ _FOREIGN = {
     **dict.fromkeys(("number", "money"), "numeric"),
     "double": "double precision",
     "datetime": "timestamp without time zone",
-    "json": "jsonb",
 }
 _REFUSED = {
     "time with time zone": "a time with an offset but without a date names no instant: write time, and declare the "
@@ -59,7 +58,7 @@ _DIGITS, _LETTERS = 1000, 10_485_760  # the most that Postgres allows in numeric
 _NAME = re.compile(r"(?P<name>[a-z][a-z0-9 ]*)(?:\((?P<numbers>[0-9]{1,9}(?:,[0-9]{1,9})?)\))?(?P<array>\[\])?")
 KNOWN = (
     *(*INTEGERS, "numeric", "numeric(p,s)", *FLOATS, "boolean", "text", "character varying(n)", "character(n)"),
-    *(*_TIMES, "uuid", "jsonb"),
+    *(*_TIMES, "uuid", "json", "jsonb"),
 )  # for people; `character varying` alone means the same as text
 
 

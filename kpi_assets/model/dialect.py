@@ -33,6 +33,8 @@ class Field:
     form: Form
     since: date | None = None
     optional: bool = False
+    decimal: str = "point"  # the word, for formats whose numbers are no texts
+    booleans: tuple[str, str] = ("false", "true")  # a text of the form for each
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Dialect:
     comment: str = ""  # empty: none
     encoding: str = "utf-8"
     compression: str = ""
-    extra: str = "hold"
+    extra: str = "hold"  # hold, ignore, keep or warn
     null: tuple[str, ...] = ("",)  # of fields that are no column
+    records: str = ""  # empty: the documents are the records
+    whole: str = ""  # empty: no column has the whole record
 
     @property
     def columns(self) -> list[str]:
@@ -60,16 +64,7 @@ class Dialect:
 def dialect_of(source: Source, columns: Mapping[str, Column]) -> Dialect:
     """Return the dialect of the files of a source with these columns."""
     return Dialect(
-        tuple(
-            Field(
-                name,
-                column.field or name,
-                form_of(column.type, notation(source, column)),
-                column.since,
-                column.optional,
-            )
-            for name, column in columns.items()
-        ),
+        tuple(_field(source, name, column) for name, column in columns.items()),
         delimiter=source.delimiter,
         quote="" if source.quote == "none" else source.quote,
         escape=source.escape or "",
@@ -78,15 +73,32 @@ def dialect_of(source: Source, columns: Mapping[str, Column]) -> Dialect:
         comment=source.comment or "",
         encoding=source.encoding,
         compression=source.compression or "",
-        extra=source.extra,
-        null=tuple(source.null),
+        extra=source.unknown_fields,
+        null=source.null_texts,
+        records=source.records or "",
+        whole=source.whole or "",
+    )
+
+
+def _field(source: Source, name: str, column: Column) -> Field:
+    written = notation(source, column)
+    is_worded = column.type == "boolean" and written.true and written.false
+    return Field(
+        name,
+        column.field or name,
+        form_of(column.type, written),
+        column.since,
+        column.optional,
+        written.decimal,
+        (written.false[0], written.true[0]) if is_worded else ("false", "true"),
     )
 
 
 def notation(source: Source, column: Column) -> Notation:
     """Return how the values of a column are written: its own words, or else those of the source."""
     words = {word: getattr(column, word) for word in _OF_VALUES}
-    found = {word: getattr(source, word) if value is None else value for word, value in words.items()}
+    of_source = {word: getattr(source, word) for word in _OF_VALUES} | {"null": source.null_texts}
+    found = {word: of_source[word] if value is None else value for word, value in words.items()}
     return Notation(
         null=tuple(found["null"]),
         format=column.format or "",
@@ -106,7 +118,7 @@ def problems(source: Source | None, columns: Mapping[str, Column]) -> Iterator[t
         for name, word in _written_words(columns, _WORDS):
             yield ("columns", name, word), "is for raw tables, whose rows come from files: take it out"
         return
-    if not FORMAT_KINDS[source.format].has_dialect:
+    if not FORMAT_KINDS[source.format].has_written_values:
         for name, word in _written_words(columns, _OF_TEXT):
             yield ("columns", name, word), f"{source.format} says by itself how its values are written: take it out"
     names = Counter(column.field or name for name, column in columns.items())

@@ -34,6 +34,7 @@ class Folder:
 
     path: Path
     config: PipelineConfig | None = None
+    lines: Lines | None = None  # of pipeline.yaml
     calendar: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
     files: dict[Relation, Path] = field(default_factory=dict)
     tables: dict[Relation, Table] = field(default_factory=dict)  # and live views
@@ -60,6 +61,7 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
         )
     with problems.collected():
         folder.config, lines = read(PipelineConfig, text_of(folder.config_path), folder.config_path)
+        folder.lines = lines
         excepted = _dates_of(path, folder.config.calendar.except_, folder.config_path, lines, ("calendar", "except"))
         folder.calendar = Calendar.of(words_of(folder.config.calendar.every), excepted)
     below = sorted(path.rglob("*"))
@@ -146,13 +148,15 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
         if body.strip():
             with own.collected():
                 kind = STORAGES.get((_STORAGE.findall(words) or [""])[0])
-                parse_query(body, path, lookback=True, has_load_date=kind is None or kind.has_load_date)
+                parse_query(
+                    body, path, lookback=True, has_load_date=kind is None or kind.has_load_date, itself=relation
+                )
     else:
         with own.collected():
             default = folder.config.defaults.min_rows if folder.config else None
             checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"), default)
         with own.collected():
-            query = _query_of(header, lines, body, path)
+            query = _query_of(relation, header, lines, body, path)
         if source := header.source:
             with own.collected():
                 excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
@@ -165,7 +169,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     return Table(folder.name, relation, path, header, query, checks, calendar, delivery_calendar, at)
 
 
-def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | None:
+def _query_of(relation: Relation, header: Header, lines: Lines, body: str, path: Path) -> Query | None:
     """Return the SELECT of a file, or None for a raw table, whose file has only a header. Raises ModelError."""
     if header.is_raw and body.strip():
         raise ModelError(
@@ -176,7 +180,7 @@ def _query_of(header: Header, lines: Lines, body: str, path: Path) -> Query | No
     if not body.strip():
         raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
     has_load_date = header.storage_kind.has_load_date
-    query = parse_query(body, path, lookback=header.lookback is not None, has_load_date=has_load_date)
+    query = parse_query(body, path, lookback=header.lookback is not None, has_load_date=has_load_date, itself=relation)
     problems = Problems()
     for line, problem in _differences(header, lines, query):
         problems.add(path, line, problem)

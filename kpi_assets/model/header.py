@@ -38,6 +38,7 @@ from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
 HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
 _DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
+_OTHER = Column(type="text", description="Any column.")
 
 
 def _is_check(value: Any) -> Any:
@@ -266,6 +267,9 @@ class Header(Strict):
         if source and source.object_key:
             key = "Key of the object that the row comes from."
             found[source.object_key] = ("object_key", Column(type="text", description=key))
+        if source and source.whole:
+            whole = "The record as it was received, letter by letter."
+            found[source.whole] = ("whole", Column(type="json", description=whole))
         if source and source.extra == "keep":
             fields = "Fields of the file that are no column, as texts by name; NULL if there are none."
             found[EXTRA_FIELDS] = ("extra", Column(type="jsonb", description=fields))
@@ -331,6 +335,8 @@ class Header(Strict):
         for loc, column in self._mentions():
             if column not in known:
                 yield loc, f"{column!r} is not one of the columns ({', '.join(self.columns)})"
+            elif self.columns.get(column, _OTHER).type == "json" and loc[:2] != ("checks", "not_null"):
+                yield loc, f"{column!r} is json, of which PostgreSQL compares no values: declare jsonb, or take it out"
         if len(set(self.grain)) < len(self.grain):
             yield ("grain",), "a column is named twice: take it out once"
 

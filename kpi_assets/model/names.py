@@ -22,6 +22,7 @@ from kpi_assets.model import excerpt
 
 IDENTIFIER = r"[a-z_][a-z0-9_]*"
 LOAD_DATE = "load_date"  # the partition column, which every table has and no file declares
+PREVIOUS = "previous_load_date"  # the parameter of a table that carries on (model/carry_on.py)
 LOW_VOLUME = "is_low_volume"  # the column that min_volume adds: it marks the rows of a KPI with too little volume
 EXTRA_FIELDS = "extra_fields"  # the column that `extra: keep` adds: the fields of a file that are no column
 

@@ -16,7 +16,7 @@ from kpi_assets.model.folder import Folder
 from kpi_assets.model.key_overlap import Shared, shared_object
 from kpi_assets.model.live import check_live
 from kpi_assets.model.lookback import Key
-from kpi_assets.model.names import OBJECTS, Relation
+from kpi_assets.model.names import OBJECTS, PREVIOUS, Relation
 from kpi_assets.model.pipeline import TAKEN_JOBS, Pipeline, Table
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.replay import check_replay
@@ -233,8 +233,21 @@ def _comes(pipeline: Pipeline, relation: Relation) -> str:
     return f" ({', '.join(texts)})" if texts else ""
 
 
-def check_retention(pipeline: Pipeline, problems: Problems) -> None:
-    """Add a problem if retention drops rows that a view of marts shows, or a part of a window."""
+def check_retention(pipeline: Pipeline, folder: Folder, problems: Problems) -> None:
+    """Add a problem if retention names a table that does not carry on, or drops rows that others show or look back on.
+
+    A table that carries on needs its latest load_date only; other tables of marts are kept whole.
+    """
+    for name in (name for name in pipeline.config.retention if "." in name):
+        table = pipeline.tables.get(Relation.parse(name))
+        if table is None or not table.carries_on:
+            line = folder.lines.of("retention", name) if folder.lines else 1
+            what = f"reads no rows of its own by %({PREVIOUS})s" if table else "has no file here"
+            problems.add(
+                folder.config_path,
+                line,
+                f"retention.{name}: the table {what}: name tables that carry on, or a schema of raw or staging",
+            )
     for relation, table in pipeline.tables.items():
         for window_input in pipeline.window_inputs_of(table):
             kept = pipeline.retention_days(pipeline.tables[window_input])

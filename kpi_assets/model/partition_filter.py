@@ -11,6 +11,9 @@ their own. The proof has three steps:
    that were proven where they were made.
 3. `unbound_tables` are the tables that no edge reaches. One of them is enough to refuse the SELECT.
 
+A third parameter binds a table that carries on to its own load_date before (carry_on.py), and `previous_tables` are
+the tables that its edges reach.
+
 The proof is conservative: a condition that it does not know gives no edge, and the table counts as unbound.
 
 There are two assumptions. A column `load_date` of a CTE or subquery holds load_dates of the tables that it was made
@@ -33,7 +36,7 @@ from sqlglot.optimizer.scope import Scope
 
 from kpi_assets.model.joins import Join, conjuncts, joins_of
 from kpi_assets.model.lookback import WINDOW_START
-from kpi_assets.model.names import LOAD_DATE
+from kpi_assets.model.names import LOAD_DATE, PREVIOUS
 from kpi_assets.model.table_ref import THIS, tables_in
 
 
@@ -42,6 +45,7 @@ class Given(Enum):
 
     LOAD_DATE = "%(load_date)s"  # the parameter
     WINDOW = "%(window_start)s to %(load_date)s"  # both parameters, as in `between`
+    PREVIOUS = "%(previous_load_date)s"  # the parameter of a table that carries on
     OUTER = "outer query"  # any source of an enclosing SELECT, which is proven in its own scope
 
 
@@ -53,6 +57,7 @@ class Source:
 
 
 Node = Given | Source
+_PARAMETERS = {Given.LOAD_DATE, Given.WINDOW}  # those of any table
 
 
 class Edge(NamedTuple):
@@ -62,7 +67,7 @@ class Edge(NamedTuple):
     follows: Node
 
 
-def unbound_tables(scope: Scope) -> list[exp.Table]:
+def unbound_tables(scope: Scope, *, carries_on: bool = False) -> list[exp.Table]:
     """Return the tables of a scope that no condition limits to the load_date or to the window.
 
     >>> unbound("select a from raw.t where load_date = D")
@@ -86,8 +91,20 @@ def unbound_tables(scope: Scope) -> list[exp.Table]:
 
     >>> unbound('select 1 from "{this}" as t join raw.u on t.load_date = u.load_date')
     []
+
+    In a SELECT that `carries_on`, a CTE, a subquery and the outer query may have the load_date before, so they bind no
+    table.
+
+    >>> s = "(select k, load_date from raw.t where load_date = D) as s"
+    >>> unbound(f"select 1 from {s} join raw.u using (load_date)", carries_on=True)
+    ['raw.u']
+    >>> unbound("select 1 from raw.t join raw.u using (load_date) where t.load_date = D", carries_on=True)
+    []
     """
-    bound = closure(equality_edges(scope), {*Given, *_audited(scope), *_derived(scope)})
+    proven: set[Node] = {*_PARAMETERS, *_audited(scope)}
+    if not carries_on:
+        proven |= {Given.OUTER, *_derived(scope)}
+    bound = closure(equality_edges(scope), proven)
     return [table for table in _tables(scope) if Source(table.alias_or_name) not in bound]
 
 
@@ -107,9 +124,24 @@ def window_tables(scope: Scope) -> list[exp.Table]:
     ['raw.u']
     """
     edges = equality_edges(scope)
-    bound = closure(edges, {*Given, *_audited(scope), *_derived(scope)})
+    bound = closure(edges, {*_PARAMETERS, Given.OUTER, *_audited(scope), *_derived(scope)})
     to_load_date = closure(edges, {Given.LOAD_DATE, *_audited(scope)})
     return [table for table in _tables(scope) if Source(table.alias_or_name) in bound - to_load_date]
+
+
+def previous_tables(scope: Scope) -> list[exp.Table]:
+    """Return the tables of a scope that a condition limits to the load_date before, and no other one to the load_date.
+
+    >>> previous("select a from raw.t where load_date = %(previous_load_date)s")
+    ['raw.t']
+    >>> previous("select 1 from raw.t join raw.u using (load_date) where t.load_date = %(previous_load_date)s")
+    ['raw.t', 'raw.u']
+    >>> previous("select 1 from raw.t where load_date = %(previous_load_date)s and load_date = D")
+    []
+    """
+    edges = equality_edges(scope)
+    bound = closure(edges, {Given.PREVIOUS}) - closure(edges, _PARAMETERS)
+    return [table for table in _tables(scope) if Source(table.alias_or_name) in bound]
 
 
 def closure(edges: Iterable[Edge], roots: Iterable[Node]) -> set[Node]:
@@ -232,6 +264,8 @@ class _Names:
         side = _without_cast(side)
         if _is_parameter(side, LOAD_DATE):
             return [Given.LOAD_DATE]
+        if _is_parameter(side, PREVIOUS):
+            return [Given.PREVIOUS]
         if not isinstance(side, exp.Column) or side.name != LOAD_DATE:
             return []
         owners = [side.table] if side.table else self.unqualified

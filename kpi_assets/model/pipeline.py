@@ -123,11 +123,16 @@ class Table:
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
-        """The tables that this table reads, sorted, each with the line of the file that first names it."""
+        """The other tables that this table reads, sorted, each with the line of the file that first names it."""
         found: dict[Relation, int] = {}
         for each in (*self.checks, self.query):
             found.update(each.mentions if each else {})
         return dict(sorted(found.items()))
+
+    @property
+    def carries_on(self) -> bool:
+        """Whether the SELECT reads the table's own rows of the load_date before (carry_on.py)."""
+        return self.query is not None and self.query.itself is not None
 
     @property
     def queries(self) -> list[Query]:
@@ -158,7 +163,7 @@ class Table:
 
     @property
     def query_reads(self) -> tuple[Relation, ...]:
-        """The tables that the SELECT reads."""
+        """The tables that the SELECT reads; among them the table itself if it carries on."""
         return self.query.reads if self.query else ()
 
     @cached_property
@@ -351,8 +356,11 @@ class Pipeline:
     def retention_days(self, table: Table) -> int | None:
         """Return the days for which retention keeps a table's load_dates; None if it keeps all, as for marts and KPIs.
 
-        The result is None for a view too, which has no rows of its own.
+        The result is None for a view too, which has no rows of its own. The latest published load_date of a table that
+        carries on is kept however old it is.
         """
+        if str(table.relation) in self.config.retention:
+            return self.config.retention[str(table.relation)]
         if table.header.kpi or not table.storage.stores_rows:
             return None
         return self.config.retention.get(table.relation.schema)
@@ -363,10 +371,11 @@ class Pipeline:
         return [view.relation for view in views if view.origin.relation == relation]
 
     def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
-        """Return, for each column of a table, the columns that it is computed from; empty for a raw table."""
+        """Return, for each column of a table, the columns of others that it is computed from; empty for a raw table."""
         if table.query is None:
             return {}
-        found = table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        of_query = table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        found = {name: [leaf for leaf in of if leaf[0] != table.relation] for name, of in of_query.items()}
         volume = table.header.min_volume
         return {**found, LOW_VOLUME: found[volume.column]} if volume and found else found
 

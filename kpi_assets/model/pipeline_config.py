@@ -14,7 +14,7 @@ from kpi_assets.model.automation import Automation
 from kpi_assets.model.calendar import CalendarWords, parse_date
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.field_types import Sentence
-from kpi_assets.model.names import OBJECTS, Identifier
+from kpi_assets.model.names import OBJECTS, Identifier, name_problem
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
 
@@ -36,6 +36,16 @@ def _is_bucket(value: str) -> str:
 
 
 Bucket = Annotated[str, AfterValidator(_is_bucket)]
+
+
+def _is_schema_or_table(value: str) -> str:
+    for name in value.split(".", maxsplit=1):
+        if problem := name_problem(name):
+            raise ValueError(problem)
+    return value
+
+
+SchemaOrTable = Annotated[str, AfterValidator(_is_schema_or_table)]
 
 
 class Defaults(Strict):
@@ -83,11 +93,13 @@ class PipelineConfig(Strict):
         description="Words of `checks` for the files of the pipeline that do not contain them.",
         examples=["defaults: {min_rows: {of_usual: 0.4}}"],
     )
-    retention: dict[Identifier, Annotated[int, Field(ge=1, le=36_500)]] = Field(
+    retention: dict[SchemaOrTable, Annotated[int, Field(ge=1, le=36_500)]] = Field(
         default={},
-        description="Schemas of raw and staging, each with the number of days for which its load_dates are kept. "
-        "Without this word everything is kept. S3 keeps every object, so a replay gives the rows again.",
-        examples=["retention: {raw: 400, stg: 400}"],
+        description="Schemas of raw and staging, and tables of any layer that carry on, as `schema.table`: each with "
+        "the number of days for which its load_dates are kept. Of a table that carries on, the latest published "
+        "load_date is kept in any case. Without this word everything is kept. S3 keeps every object, so a replay gives "
+        "the rows again.",
+        examples=["retention: {raw: 400, stg: 400}", "retention: {raw: 400, stg: 400, marts.dim_user: 90}"],
     )
 
     @field_validator("start_date", mode="before")
@@ -109,7 +121,7 @@ class PipelineConfig(Strict):
         for number, schema in enumerate(self.readers):
             if schema not in self.layers:
                 yield ("readers", number), f"{schema!r} is none of the layers ({', '.join(self.layers)})"
-        for schema in self.retention:
+        for schema in (name for name in self.retention if "." not in name):  # neighbors.py checks the tables
             if self.layers.get(schema, "marts") == "marts":
                 others = ", ".join(name for name, layer in self.layers.items() if layer != "marts")
                 yield ("retention", schema), f"only raw and staging are dropped ({others}): marts stay"

@@ -6,7 +6,7 @@ window (partition_filter.py), which tables may be read in part (pushdown.py), an
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,10 @@ from sqlglot.errors import OptimizeError, ParseError, SqlglotError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from kpi_assets.model import carry_on
 from kpi_assets.model.joins import conjuncts
 from kpi_assets.model.lookback import WINDOW_START, Key, version_part, window_rows
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, PREVIOUS, Relation
 from kpi_assets.model.partition_filter import unbound_tables, window_tables
 from kpi_assets.model.pushdown import Target, pushdown_targets
 from kpi_assets.model.strict_yaml import ModelError, Problems
@@ -36,7 +37,7 @@ class Query:
 
     `windows` are the places at which it reads a table over a window of load_dates. Two fields depend on the headers of
     other tables: `keys` says which rows of each such table count, and `has_unknown_sums` says whether there is a sum
-    whose type only Postgres knows.
+    whose type only Postgres knows. `itself` is the table that the SELECT makes, if it reads that too (carry_on.py).
     """
 
     sql: str
@@ -45,22 +46,23 @@ class Query:
     windows: tuple[TableRef, ...] = ()
     keys: Mapping[Relation, Key] = field(default_factory=dict)
     has_unknown_sums: bool = False
+    itself: Relation | None = None
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
-        """The tables that the SELECT reads, sorted, each with the line of its first mention; without CTEs."""
+        """The other tables that the SELECT reads, sorted, each with the line of its first mention; without CTEs."""
         found: dict[Relation, int] = {}
         for scope in traverse_scope(self.tree):
             for table in tables_in(scope):
                 relation, line = Relation(table.db, table.name), line_of(table, self.line)
-                if table.name != THIS:
+                if table.name != THIS and relation != self.itself:
                     found[relation] = min(line, found.get(relation, line))
         return dict(sorted(found.items()))
 
     @property
     def reads(self) -> tuple[Relation, ...]:
-        """The tables that the SELECT reads, sorted."""
-        return tuple(self.mentions)
+        """The tables that the SELECT reads, sorted; among them its own if it carries on."""
+        return tuple(sorted({*self.mentions, *([self.itself] if self.itself else [])}))
 
     @property
     def window_reads(self) -> set[Relation]:
@@ -74,7 +76,9 @@ class Query:
         return frozenset(
             Relation(table.db, table.name)
             for table in tables
-            if table.name != THIS and not (windows and TableRef.of(table) in windows)
+            if table.name != THIS
+            and Relation(table.db, table.name) != self.itself
+            and not (windows and TableRef.of(table) in windows)
         )
 
     @cached_property
@@ -149,12 +153,13 @@ class Query:
         Such a SELECT returns all rows of the load_date. None for any other SELECT.
         """
         tree = self.tree
-        if len(self.mentions) != 1 or not isinstance(tree, exp.Select) or tree.find(exp.Subquery, exp.CTE):
+        if len(self.reads) != 1 or not isinstance(tree, exp.Select) or tree.find(exp.Subquery, exp.CTE):
             return None
         columns = [column.unalias() for column in tree.selects]
         conditions = list(conjuncts(tree.args["where"].this)) if tree.args.get("where") else []
         is_plain = (
-            not any(tree.args.get(clause) for clause in _OTHER_CLAUSES)
+            not self.itself
+            and not any(tree.args.get(clause) for clause in _OTHER_CLAUSES)
             and all(isinstance(column, exp.Column) and not column.is_star for column in columns)
             and len(conditions) == 1
             and isinstance(conditions[0], exp.EQ)  # on load_date, as parse_query has proven
@@ -165,7 +170,7 @@ class Query:
 
     def pushdown_targets(self, column: str) -> list[Target]:
         """Return the tables that may be read in part by the values of the returned `column`; in doubt, none."""
-        return [] if "%%" in self.sql or self.windows else pushdown_targets(self.tree, column)
+        return [] if "%%" in self.sql or self.windows or self.itself else pushdown_targets(self.tree, column)
 
     def pushed_down(self, column: str, read: Callable[[Relation, str], str]) -> tuple[str, bool]:
         """Return the SQL with a subquery in the place of each table that may be read in part.
@@ -195,25 +200,41 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
 
 
-def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False, has_load_date: bool = True) -> Query:
+def parse_query(
+    sql: str,
+    path: Path,
+    line: int = 1,
+    *,
+    lookback: bool = False,
+    has_load_date: bool = True,
+    itself: Relation | None = None,
+) -> Query:
     """Parse one SELECT and prove that it reads one load_date only, or with `lookback` a window that ends there.
 
     Without a load_date, it has no parameters, and the tables that it reads have no load_dates that could bind them.
-    `line` is the line of the file on which `sql` begins. Raises ModelError for a syntax error, for anything but one
-    SELECT, for a table without its schema, an unknown parameter, and a table that is not bound to the load_date.
+    `line` is the line of the file on which `sql` begins. `itself` is the table that the SELECT makes, of which it may
+    read the load_date before; the query of a check makes none. Raises ModelError for a syntax error, for anything but
+    one SELECT, for a table without its schema, an unknown parameter, and a table that is not bound to the load_date.
     """
-    _check_parameters(sql, path, line, lookback=lookback, has_load_date=has_load_date)
+    itself = itself if has_load_date else None
+    known = [LOAD_DATE, *([WINDOW_START] if lookback else []), *([PREVIOUS] if itself else [])]
+    _check_parameters(sql, path, line, known if has_load_date else [])
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
     tree = _parse(as_parsed(sql), path, line)
     windows: set[TableRef] = set()
     problems = Problems()
+    own = itself if itself and carry_on.reads_itself(tree, itself) else None
     for scope in _scopes(tree, path, line):
         nameless = [table for table in tables_in(scope) if table.catalog or not (table.db or table.name == THIS)]
         for table in nameless:
             at = line_of(table, line)
             problems.add(path, at, f"the table {table.sql()!r} must be written as schema.table")
-        unbound = unbound_tables(scope) if has_load_date else []
-        for table in (each for each in unbound if each not in nameless):
+        wrong = dict(carry_on.problems(scope, itself)) if itself else {}
+        for table, problem in wrong.items():
+            problems.add(path, line_of(table, line), problem)
+        proven = [*nameless, *wrong, *(table for table in tables_in(scope) if Relation(table.db, table.name) == own)]
+        unbound = unbound_tables(scope, carries_on=bool(own)) if has_load_date else []
+        for table in (each for each in unbound if each not in proven):
             problems.add(
                 path,
                 line_of(table, line),
@@ -222,11 +243,14 @@ def parse_query(sql: str, path: Path, line: int = 1, *, lookback: bool = False, 
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
             )
         if lookback and not nameless:
-            windows.update(map(TableRef.of, window_tables(scope)))
-    if windows:
+            found = map(TableRef.of, window_tables(scope))
+            windows.update(table for table in found if table.relation != own)
+    if itself and not problems.found and (problem := carry_on.unused(tree, itself)):
+        problems.add(path, line, problem)
+    if windows or own:
         _check_names(tree, path, line, problems)
     problems.raise_any()
-    return Query(sql, tree, line, tuple(sorted(windows)))
+    return Query(sql, tree, line, tuple(sorted(windows)), itself=own)
 
 
 def _parse(text: str, path: Path, line: int) -> exp.Query:
@@ -257,11 +281,12 @@ def _scopes(tree: exp.Query, path: Path, line: int) -> list[Scope]:
 
 
 def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> None:
-    """Add a problem for each column named with a schema: the subquery that replaces a table in a window has none."""
+    """Add a problem for each column named with a schema: the subquery that replaces a table has none."""
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"
-            problems.add(path, line_of(column, line), f"write {column.sql()} as {name}: it is read over a window")
+            reason = "a subquery is read in the place of its table"
+            problems.add(path, line_of(column, line), f"write {column.sql()} as {name}: {reason}")
 
 
 def line_of(node: exp.Expr, line: int) -> int:
@@ -272,15 +297,16 @@ def line_of(node: exp.Expr, line: int) -> int:
     return line + min(names, default=1) - 1
 
 
-def _check_parameters(sql: str, path: Path, line: int, *, lookback: bool, has_load_date: bool) -> None:
-    known = [*([LOAD_DATE] if has_load_date else []), *([WINDOW_START] if lookback else [])]
+def _check_parameters(sql: str, path: Path, line: int, known: Collection[str]) -> None:
     problems = Problems()
     for match in _PERCENT.finditer(sql):
         at = line + sql.count("\n", 0, match.start())
-        if match.group(1) is not None and not has_load_date:
+        if match.group(1) is not None and not known:
             problems.add(path, at, f"{match.group(0)} has no value in a live view, which has no load_date: take it out")
-        elif match.group(1) == WINDOW_START and not lookback:
+        elif match.group(1) == WINDOW_START and WINDOW_START not in known:
             problems.add(path, at, f"%({WINDOW_START})s needs the word lookback in the header: add it")
+        elif match.group(1) == PREVIOUS and PREVIOUS not in known:
+            problems.add(path, at, f"%({PREVIOUS})s is for the SELECT of a table, not for its checks: take it out")
         elif match.group(1) is not None and match.group(1) not in known:
             names = " and ".join(f"%({name})s" for name in known)
             problems.add(path, at, f"unknown parameter {match.group(0)}: known is {names}")

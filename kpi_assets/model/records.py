@@ -1,6 +1,7 @@
 """Records of an object that are read one by one: as they are in the file, and as they are quarantined."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Record:
     # Where it comes from, if the table has columns for it: its number in its object, from 1, and the object's key.
     position: int | None = None
     object_key: str | None = None
+    byte_offset: int | None = None  # of its first byte in its object, unpacked, if the format counts bytes
+    refusals: Mapping[int, str] = field(default_factory=dict)  # why some of its fields are no value of their column
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,4 @@ class BadRecord:
     value: str | None
     reason: str
     object_key: str = ""  # of its object
+    byte_offset: int | None = None  # of its first byte in its object, unpacked, if the format counts bytes

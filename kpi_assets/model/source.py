@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.calendar import EVERY_MEANING, EXCEPT_MEANING, Every, Except, described, parse_date
 from kpi_assets.model.field_types import Strictness
-from kpi_assets.model.format_kinds import FORMAT_KINDS
+from kpi_assets.model.format_kinds import DOCUMENT_WORDS, FORMAT_KINDS, JSON, NAMED_WORDS
 from kpi_assets.model.names import Identifier
 from kpi_assets.model.object_key import ObjectKey
 from kpi_assets.model.sentences import Loc, listed, refuse, shown
@@ -226,9 +226,10 @@ class Source(Strict):
         description="How the object is packed. A zip file holds one file.",
         examples=["compression: gzip"],
     )
-    null: Annotated[Texts, Affects.ROWS] = Field(
-        default=[""],
-        description="The values without quotes that are NULL. Without this word, the empty value is.",
+    null: Annotated[Texts | None, Affects.ROWS] = Field(
+        default=None,
+        description="The values without quotes that are NULL. Without this word, the empty value is. In JSON: the "
+        "texts that are NULL, besides null itself; without this word, none.",
         examples=['null: ["", NA, "NULL"]'],
     )
     decimal: Annotated[Decimal, Affects.ROWS] = Field(
@@ -253,11 +254,25 @@ class Source(Strict):
         "time that occurred twice or never, because clocks were changed, is set aside.",
         examples=["time_zone: Europe/Berlin"],
     )
-    extra: Annotated[Literal["hold", "ignore", "keep"], _READ] = Field(
-        default="hold",
+    records: Annotated[str | None, Affects.ROWS] = Field(
+        default=None,
+        min_length=1,
+        description="For JSON: the field that has the list of records, if each document is an object around it, as the "
+        "pages of an API are.",
+        examples=["records: data"],
+    )
+    whole: Annotated[Identifier | None, Affects.ROWS] = Field(
+        default=None,
+        description="For JSON: the name of a column of type json that this word adds: the whole record, letter by "
+        "letter.",
+        examples=["whole: raw_data"],
+    )
+    extra: Annotated[Literal["hold", "ignore", "keep"] | None, _READ] = Field(
+        default=None,
         description="What fields do that are no column: `hold` holds the load_date, `ignore` leaves them out, and "
         "`keep` collects them in the column `extra_fields`, which this word adds: a JSON object of texts, or NULL if "
-        "there are none.",
+        "there are none. Without this word they hold the load_date; with `whole` they are kept there, and the check "
+        "`fields_known` warns of them.",
     )
     position: Annotated[Identifier | None, Affects.ROWS] = Field(
         default=None,
@@ -289,6 +304,18 @@ class Source(Strict):
         return words[0] if len(words) == 1 else ""
 
     @property
+    def null_texts(self) -> tuple[str, ...]:
+        """The texts that are NULL: those of the word `null`, or those of the format."""
+        if self.null is None:
+            return () if self.format == JSON.name else ("",)
+        return tuple(self.null)
+
+    @property
+    def unknown_fields(self) -> Literal["hold", "ignore", "keep", "warn"]:
+        """What fields do that are no column: the word `extra`, or what is meant without it."""
+        return self.extra or ("warn" if self.whole else "hold")
+
+    @property
     def origins(self) -> list[str]:
         """The words that add a column for the origin of a row: `position`, `object_key` or both."""
         return [word for word in ("position", "object_key") if getattr(self, word)]
@@ -297,6 +324,13 @@ class Source(Strict):
     def origin_columns(self) -> list[str]:
         """The columns that these words add."""
         return [getattr(self, word) for word in self.origins]
+
+    @field_validator("null", "extra")
+    @classmethod
+    def _is_said(cls, value: Any, info: ValidationInfo) -> Any:
+        """Return None for what is meant without the word too, so that saying it changes no version."""
+        usual: Any = [""] if info.field_name == "null" else "hold"
+        return None if value == usual and info.data.get("format") != JSON.name else value
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Source":
@@ -343,10 +377,16 @@ class Source(Strict):
             )
 
     def _format_problems(self) -> Iterator[tuple[Loc, str]]:
-        if not FORMAT_KINDS[self.format].has_dialect:
-            for word in DIALECT_WORDS:
-                if getattr(self, word) != type(self).model_fields[word].default:
-                    yield (word,), f"{self.format} says by itself how its values are written: take the word out"
+        kind = FORMAT_KINDS[self.format]
+        for word in NAMED_WORDS:
+            if word in kind.words or getattr(self, word) == type(self).model_fields[word].default:
+                continue
+            if word in DOCUMENT_WORDS:
+                yield (word,), "is for json: take it out, or correct format"
+            elif kind.has_written_values:
+                yield (word,), f"{self.format} has no such word: take it out, or correct format"
+            else:
+                yield (word,), f"{self.format} says by itself how its values are written: take the word out"
 
     def _character_problems(self) -> Iterator[tuple[Loc, str]]:
         named = {"delimiter": self.delimiter, "quote": self.quote, "comment": self.comment}
@@ -364,20 +404,16 @@ class Source(Strict):
             yield ("thousands",), f"{self.thousands} stands before the decimals: write another, or correct decimal"
 
     def _word_problems(self) -> Iterator[tuple[Loc, str]]:
-        yield from boolean_problems(self.true, self.false, self.null)
-        if not self.header and self.extra != "hold":
+        yield from boolean_problems(self.true, self.false, list(self.null_texts))
+        if not self.header and self.extra is not None:
             yield ("extra",), "without a header no field has a name: take it out, or write header: true"
         if self.compression and self.ends_with_line_end == "hold":
             yield ("ends_with_line_end",), "the end of a packed object is not known before it is loaded: take it out"
-        if self.position and self.position == self.object_key:
-            yield ("object_key",), "it is the column of position too: give it another name"
-
-
-# The words that say how the values of a text are written.
-DIALECT_WORDS = (
-    *("delimiter", "quote", "escape", "header", "skip_lines", "comment", "encoding", "compression"),
-    *("null", "decimal", "thousands", "true", "false", "time_zone"),
-)
+        adding = [word for word in ("position", "object_key", "whole") if getattr(self, word)]
+        for number, word in enumerate(adding):
+            other = next((each for each in adding[:number] if getattr(self, each) == getattr(self, word)), None)
+            if other:
+                yield (word,), f"it is the column of {other} too: give it another name"
 
 
 def boolean_problems(

@@ -106,7 +106,7 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
     check_sources(pipeline, problems)
     is_whole = len(ordered) == len(folder.files) and len(problems.found) == before
     if is_whole:
-        check_retention(pipeline, problems)
+        check_retention(pipeline, folder, problems)
         check_calendars(pipeline, problems)
         check_carried(pipeline, problems)
     return pipeline if is_whole else None

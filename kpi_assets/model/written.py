@@ -53,7 +53,7 @@ _BOOLEANS = {
     False: {"f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"},
 }
 
-EMPTY = "an empty text in quotes is not NULL: leave the field empty where nothing is known"
+EMPTY = "an empty text in quotes is not NULL: leave the field empty, or null in JSON, where nothing is known"
 BLANKS = "the value has blanks before or after it: remove them, or declare the column as text and trim it in staging"
 _OTHERWISE = "write it so, or declare the column as text and cast it in staging"
 _WHOLE = f"a whole number has digits only, with a minus sign before them if it is negative: {_OTHERWISE}"

@@ -382,7 +382,7 @@ class _Case:
             {
                 "released": f"Held, and what it reads, its SQL or its checks have changed since: {_some(names)}.",
                 "inputs": f"Built from rows that were replaced since: {_some(names)}.",
-                "window": f"Built before a load_date of its window was published: {_some(names)}.",
+                "window": f"Built before an earlier load_date was published that it reads: {_some(names)}.",
                 "sql": f"The SQL has changed since it was published: {_some(names)}.",
                 "unbuilt": f"Never built for this load_date: {_some(names)}.",
             }[self.stale_reason],

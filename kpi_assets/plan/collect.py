@@ -40,7 +40,7 @@ def collect(
         for table in pipeline.tables.values()
         if table.header.lookback
     ]
-
+    carrying_on = [str(relation) for relation, table in pipeline.tables.items() if table.carries_on]
     windows = sorted({read for table in pipeline.tables.values() for read in pipeline.window_inputs_of(table)})
     longest = timedelta(days=max((each.load_dates for each in lookbacks), default=0))
 
@@ -56,6 +56,7 @@ def collect(
                 end,
                 ignored=[pipeline.recheck_job],
                 lookbacks=lookbacks,
+                carrying_on=carrying_on,
                 start=pipeline.config.start_date,
                 undue=pipeline.undue_between(start - longest, end, windows) if windows else (),
             )

@@ -12,7 +12,7 @@ STATES: tuple[State, ...] = get_args(State)
 #   lost      the ledger calls it published, but its rows are gone from the database
 #   released  it was held, and what it reads, its SQL or its checks have changed since
 #   inputs    it was built from rows that were replaced since
-#   window    a load_date of its window was published after it was built
+#   window    an earlier load_date that it reads now, of its window or of itself, was published after it was built
 #   removed   its optional object was there when it was built, and is gone
 #   sql       its SQL has changed since it was published
 #   unbuilt   it was never built

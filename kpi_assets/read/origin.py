@@ -38,11 +38,15 @@ _Records = Generator[Record, None, None]
 
 @dataclass(frozen=True)
 class Origin:
-    """The record that a raw row was loaded from: its object, its line there, and an excerpt of its text."""
+    """The record that a raw row was loaded from: its object, its line there, and an excerpt of its text.
+
+    `place` says what `line` counts: lines, or records.
+    """
 
     object: str
     line: int
     record: str
+    place: str = "line"
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def find_origins(
             problems.append(f"{part.url} cannot be read: {error}")
         else:
             for number, record in found.items():
-                origins[lacking[number]] = Origin(part.url, record.line, record.text)
+                origins[lacking[number]] = Origin(part.url, record.line, record.text, table.format.place)
     if None in origins and not problems:
         problems = [f"{origins.count(None)} of its rows were not found in {manifest.url}"]
     return Origins(origins, "; ".join(problems))
@@ -142,6 +146,8 @@ class _Source:
             return str(number)
         if name == self._source.object_key:
             return self._key
+        if refusal := record.refusals.get(self._places[name]):
+            raise RefusedError(refusal)
         text = (record.fields or [])[self._places[name]]
         return text if text is None or name not in self._forms else self._forms[name].read(text)
 

@@ -188,8 +188,13 @@ class _Tracer:
         of: Mapping[date, Publish],
         by: Sequence[str],
         notes: Sequence[str] = (),
+        *,
+        is_end: bool = False,
     ) -> Step:
-        """Return the rows of the subquery `found`, which are of the publishes `of`, and what they come from."""
+        """Return the rows of the subquery `found`, which are of the publishes `of`, and what they come from.
+
+        What they come from is left out if `is_end`.
+        """
         self.on_table(table.relation)
         counts = dict(
             self.connection.execute(
@@ -197,7 +202,7 @@ class _Tracer:
             ).fetchall()
         )
         made = Step(table, of, by, counts, self._rows(table, found, _types(table, of.values())), notes=notes)
-        if table.query is None or not counts:
+        if table.query is None or not counts or is_end:
             return made
         passed = passed_on(table.query.tree, {name: each.columns for name, each in self.pipeline.tables.items()})
         if passed is None:
@@ -238,7 +243,10 @@ class _Tracer:
         relation: Relation,
         readings: Sequence[Reading],
     ) -> Step:
-        """Return the rows of one input of the rows `found`, which are of the publishes `of` of a table."""
+        """Return the rows of one input of the rows `found`, which are of the publishes `of` of a table.
+
+        Of a table that carries on, only its load_date before is followed: those before that may be very many.
+        """
         source = self.pipeline.tables[relation]
         own = [reading for reading in readings if reading.relation == relation]
         published, notes = self._published(source, _inputs(of, relation))
@@ -250,7 +258,12 @@ class _Tracer:
                 continue
             parts.append(
                 sql.SQL("select distinct {} from {} as t where {}").format(
-                    sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in (LOAD_DATE, *there)),
+                    sql.SQL(", ").join(
+                        [
+                            sql.SQL("t.{}").format(sql.Identifier(LOAD_DATE)),
+                            *(_comparable_column(*each) for each in there.items()),
+                        ]
+                    ),
                     self._read(table, reading, of),
                     condition,
                 )
@@ -261,7 +274,11 @@ class _Tracer:
             notes.append("its rows cannot be told apart: no column of it is passed on")
         if not parts:
             return Step(source, published, (), {}, (), notes=notes)
-        return self.step(source, sql.SQL("({})").format(sql.SQL(" union ").join(parts)), published, list(by), notes)
+        is_itself = relation == table.relation
+        if is_itself:
+            notes.append(f"what they come from is shown by `kpi trace` with --load-date {max(published)}")
+        rows = sql.SQL("({})").format(sql.SQL(" union ").join(parts))
+        return self.step(source, rows, published, list(by), notes, is_end=is_itself)
 
     def _condition(
         self,
@@ -328,9 +345,10 @@ class _Tracer:
         published, _ = self._published(source, inputs)
         is_window = reading.start in {window.start for window in table.query.windows}
         key = table.query.keys[source.relation] if is_window else None
+        is_of_others = is_window or source.relation == table.relation  # of other load_dates
         arms = []
         for day, days in inputs.items():
-            read = [each for each in (days if is_window else [day]) if each in published]
+            read = [each for each in (days if is_of_others else [day]) if each in published]
             if read:
                 rows = [published_rows(self.connection, source, each) for each in read]
                 every = sql.SQL(" union all ").join(sql.SQL("select t.* from {} as t").format(each) for each in rows)
@@ -369,6 +387,12 @@ def _types(table: Table, of: Iterable[Publish]) -> dict[str, str]:
     return {name: type_ for name, type_ in table.types.items() if all(name in types for types in have)}
 
 
+def _comparable_column(name: str, type_: str) -> sql.Composable:
+    """Return a column of the rows ROW as SQL: json as text, because PostgreSQL compares no values of json."""
+    as_text = sql.SQL("t.{0}::text as {0}") if type_ == "json" else sql.SQL("t.{}")
+    return as_text.format(sql.Identifier(name))
+
+
 def _comparable(reading: Reading, types: Mapping[str, str], there: Mapping[str, str]) -> list[Passed]:
     return [each for each in reading.columns if each.column in types and each.there in there]
 
@@ -400,7 +424,7 @@ def _as_common(value: str, above: str, below: str) -> str:
     """Return a value of one of two types as SQL of a type that has the values of both, rounded as the upper one is."""
     families = {above.split("(", maxsplit=1)[0], below.split("(", maxsplit=1)[0]}
     if above == below:
-        return value
+        return f"{value}::text" if above == "json" else value
     if families <= _EXACT:
         scale = above.partition(",")[2].rstrip(")")
         return f"round({value}::numeric, {scale})" if scale else f"{value}::numeric"

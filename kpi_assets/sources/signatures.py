@@ -41,7 +41,7 @@ _FETCHED = "it is mostly what a server says instead of the file: look into it, a
 _TEXTS = (
     (re.compile(rb"\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE), "a web page", _FETCHED),
     (re.compile(rb"\s*<\?xml\b"), "XML", _FETCHED),
-    (re.compile(rb"""\s*[{\[]\s*["{\[}\]]"""), "JSON", _EXPORT),
+    (re.compile(rb"""\s*[{\[]\s*["{\[}\]]"""), "JSON", "write format: json"),
 )
 _WIDE = (
     (re.compile(rb"(?:[^\0]\0\0\0){2}"), "text in UTF-32", "write encoding: utf-32-le"),

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation, quoted
+from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, PREVIOUS, Relation, quoted
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
 from kpi_assets.model.slices import Slice
@@ -100,8 +100,8 @@ def cast_to_declared(
     """Return a subquery that casts to the declared types, for each table that is stored with other types.
 
     A table keeps wider types while another load_date has such values. According to the ledger, the load_dates that a
-    build reads have none, so the casts lose nothing. A table that is `unread`, because it is not due in a window, has
-    a subquery without rows: it may not exist yet.
+    build reads have none, so the casts lose nothing. A table that is `unread`, because it is not due in a window or
+    carries on from no load_date, has a subquery without rows: it may not exist yet.
     """
     found = {}
     for table in tables:
@@ -126,11 +126,13 @@ def create_from_select(
     window: Window | None = None,
     read: Callable[[Relation, str, Slice], sql.Composable] = read_slice,
     substitutes: Mapping[Relation, str] = NOTHING,
+    previous: date | None = None,
 ) -> int:
     """Create the candidate from its file's SELECT and return its number of rows.
 
     `window` is given for a table with `lookback`. If the candidate is a slice, `read` returns the subquery that
     replaces a table of which only the slice is needed; otherwise `substitutes` has subqueries that replace tables.
+    `previous` is the load_date from which a table carries on.
     Raises DefinitionError if the SELECT returns a column with another type than the header declares.
     """
     query = candidate.table.query
@@ -153,7 +155,7 @@ def create_from_select(
         sql.SQL(text),
         where,
     )
-    parameters = {LOAD_DATE: candidate.load_date, **(window.parameters if window else {})}
+    parameters = {LOAD_DATE: candidate.load_date, PREVIOUS: previous, **(window.parameters if window else {})}
     rows = connection.execute(statement, parameters).rowcount
     _check_types(connection, candidate)
     return rows

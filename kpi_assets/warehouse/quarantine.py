@@ -7,7 +7,7 @@ Not here: reading the records of an object (sources/formats), and the written fo
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
     connection.execute(
         sql.SQL(
             "create temporary table records (line bigint, record text, problem text, refused integer, written jsonb, "
-            "position bigint, object_key text, {}) on commit drop"
+            "position bigint, object_key text, byte_offset bigint, {}) on commit drop"
         ).format(sql.SQL(", ").join(sql.SQL("{} text").format(slot) for slot in slots))
     )
     _load(connection, records, [each.form for each in table.dialect.fields], len(types))
@@ -80,16 +80,15 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
             sql.Literal(str(number)),
             slot,
             sql.Literal(number),
-            error.format(value=slot, type=sql.Literal(type_)),
+            sql.SQL("null") if type_ == "text" else error.format(value=slot, type=sql.Literal(type_)),
         )
         for number, (name, slot, type_) in enumerate(typed)
-        if type_ != "text"
     ]
     # One pass finds the bad records, each with its first invalid column. NULL is always valid.
     connection.execute(
         sql.SQL(
-            "create temporary table bad_records on commit drop as select t.line, t.record, v.name as column_name, "
-            "{} as value, {} as reason from records as t left join lateral ("
+            "create temporary table bad_records on commit drop as select t.line, t.record, t.byte_offset, "
+            "v.name as column_name, {} as value, {} as reason from records as t left join lateral ("
             "select * from (values {}) as each_value (name, value, error) where error is not null limit 1"
             ") as v on t.problem is null or t.refused is not null where t.problem is not null or v.error is not null"
         ).format(
@@ -115,7 +114,7 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
     kept = budget.most(loaded + bad) if budget else 0
     with connection.cursor(row_factory=class_row(BadRecord)) as cursor:
         samples = cursor.execute(
-            'select line, record, column_name as "column", value, reason from pg_temp.bad_records '
+            'select line, record, column_name as "column", value, reason, byte_offset from pg_temp.bad_records '
             "order by line limit %s",
             [max(kept, MIN_SAMPLES)],
         ).fetchall()
@@ -132,7 +131,7 @@ def _load(connection: Connection[Any], records: Iterable[Record], forms: Sequenc
     nothing = [None] * width
     with connection.cursor() as cursor, cursor.copy("copy pg_temp.records from stdin") as copy:
         for record in records:
-            found = _Values(record.fields or nothing, forms)
+            found = _Values(record.fields or nothing, forms, record.refusals)
             problem = record.problem or found.problem
             fixed = (
                 record.line,
@@ -142,6 +141,7 @@ def _load(connection: Connection[Any], records: Iterable[Record], forms: Sequenc
                 found.written,
                 record.position,
                 record.object_key,
+                record.byte_offset,
             )
             copy.write_row((*fixed, *found.fields, *nothing[len(found.fields) :]))
 
@@ -149,7 +149,7 @@ def _load(connection: Connection[Any], records: Iterable[Record], forms: Sequenc
 class _Values:
     """The values of one record as Postgres reads them, and the first that is not written in a form of its column."""
 
-    def __init__(self, fields: Sequence[str | None], forms: Sequence[Form]) -> None:
+    def __init__(self, fields: Sequence[str | None], forms: Sequence[Form], refusals: Mapping[int, str]) -> None:
         self.fields = list(fields)
         self.refused: int | None = None
         self.problem: str | None = None
@@ -158,6 +158,9 @@ class _Values:
             text = fields[number]
             if text is None:
                 continue
+            if number in refusals:
+                self.refused, self.problem = number, refusals[number]
+                break
             try:
                 self.fields[number] = value = form.read(text)
             except RefusedError as error:

@@ -76,6 +76,13 @@ def test_a_window_has_as_many_partitions_as_it_can_have_load_dates(tree: Tree) -
     assert (mapping.start_offset, mapping.end_offset) == (-19, 0)
 
 
+def test_a_table_that_carries_on_is_no_dependency_of_its_own(tree: Tree) -> None:
+    itself = "union all select thing_id, name from marts.sold where load_date = %(previous_load_date)s\n"
+    tree.write("shop/marts/sold.sql", MART + itself)
+    [sold] = [each for each in pipeline_assets(shop(tree, "")) if each.key.path[-1] == "sold"]
+    assert [dep.asset_key.path for spec in sold.specs for dep in spec.deps] == [["shop", "raw", "things"]]
+
+
 def test_dagsters_freshness_waits_for_the_longest_time_without_a_load_date(tree: Tree) -> None:
     kpi = "kpi: {chart: {x: thing_id, y: thing_id}}\nfreshness: {within_hours: 36}\nchecks:"
     tree.write("shop/marts/sold.sql", MART.replace("checks:", kpi))

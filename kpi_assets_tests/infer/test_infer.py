@@ -1,6 +1,7 @@
 """`kpi infer`: what it proposes loads the samples with no edit, where they decide everything."""
 
 import gzip
+import json
 import random
 import zipfile
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from kpi_assets.cli.infer import infer
 from kpi_assets.errors import UsageError
-from kpi_assets.infer import names, numbers
+from kpi_assets.infer import names, numbers, sample
 from kpi_assets.infer.dates import Found, formats_of
 from kpi_assets.infer.numbers import Notation, notations_of
 from kpi_assets.infer.proposal import propose
@@ -205,10 +206,10 @@ def test_a_sample_cannot_end_the_comment_of_the_header(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[list[tuple[str, bytes]], str]] = {
     "empty": ([("a.csv", b"")], "is empty: name a file that has records"),
     "blank": ([("a.csv", b"\n \n")], "is empty: name a file that has records"),
-    "a PDF": ([("a.csv", b"%PDF-1.7 x")], "is a PDF, not CSV or Parquet"),
+    "a PDF": ([("a.csv", b"%PDF-1.7 x")], "is a PDF, not CSV, JSON or Parquet"),
     "Excel": (
         [("a.csv", b"PK\x03\x04..xl/workbook.xml")],
-        "is an Excel workbook, not CSV or Parquet: export the sheet",
+        "is an Excel workbook, not CSV, JSON or Parquet: export the sheet",
     ),
     "a torn gzip": ([("a.csv", gzip.compress(b"a,b\n1,2\n" * 99)[:-9])], "cannot be unpacked"),
     "others": ([("a.csv", b"a,b\n1,2\n"), ("b.csv", b"c,d\n1,2\n")], "has other fields than"),
@@ -346,3 +347,93 @@ def test_what_the_loader_unpacks_is_a_sample(tmp_path: Path, kind: str, pack: Ca
     header = header_of(inferred(tmp_path, pack(b"id,name\n1,anvil\n2,saw\n")))
     assert header.source is not None
     assert (header.source.compression, list(header.columns)) == (kind, ["id", "name"])
+
+
+# ---- JSON
+
+
+def orders_as_json(count: int) -> list[str]:
+    """Return records with a value of each kind, of which the second lacks a field."""
+    found = []
+    for number in range(1, count + 1):
+        record = {
+            "orderId": number,
+            "price": "#",
+            "weight": 0.5 * number,
+            "paid": number % 2 == 0,
+            "status": ["paid", "open", "NA"][number % 3],
+            "zip": f"{number:05}",
+            "at": f"2025-03-01T10:00:{number % 60:02}Z",
+            "coupon": None if number % 4 else "X",
+            "items": [{"sku": "a", "n": number}],
+        }
+        if number == 2:
+            del record["coupon"]
+        found.append(json.dumps(record).replace('"#"', f"{number}.50"))
+    return found
+
+
+JSON_TYPES = {
+    "order_id": "integer",
+    "price": "numeric(12,2)",
+    "weight": "numeric(12,2)",
+    "paid": "boolean",
+    "status": "text",
+    "zip": "text",
+    "at": "timestamp with time zone",
+    "coupon": "text",
+    "items": "jsonb",
+}
+SHAPES: dict[str, tuple[Callable[[list[str]], str], str | None]] = {
+    "an array": (lambda records: f"[{', '.join(records)}]", None),
+    "lines": ("\n".join, None),
+    "a document": (lambda records: f'{{"page": 1, "data": [{", ".join(records)}]}}', "data"),
+    "pages": (lambda records: f'{{"data": [{", ".join(records)}]}}\n{{"data": [{records[0]}]}}', "data"),
+}
+
+
+@pytest.mark.parametrize(("shape", "records"), SHAPES.values(), ids=SHAPES)
+def test_json_of_any_shape_is_read_as_it_is(
+    tmp_path: Path, shape: Callable[[list[str]], str], records: str | None
+) -> None:
+    text = inferred(tmp_path, shape(orders_as_json(60)).encode(), name="orders.json")
+    header = header_of(text)
+    assert header.source is not None
+    assert (header.source.format, header.source.records) == ("json", records)
+    assert types(header) == JSON_TYPES | ({"record_no": "bigint"} if shape is SHAPES["pages"][0] else {})
+    assert header.columns["order_id"].field == "orderId"
+    assert "coupon: {type: text" in text
+    assert "a list or an object in the file" in text
+    assert "# whole: raw_data keeps each record letter by letter" in text
+
+
+def test_a_table_of_json_is_loaded_by_its_proposal(lab: PipelineHarness, tmp_path: Path) -> None:
+    body = gzip.compress("\n".join(orders_as_json(200)).encode())
+    text = inferred(tmp_path, body, name="orders.json.gz")
+    lab.file("raw/orders.sql", text.replace("# whole", "whole").replace(" keeps each record", "  # keeps each record"))
+    lab.put(f"raw/orders/{DAY}/orders.json.gz", body)
+    outcome = lab.build("raw.orders")
+    assert (outcome.held, outcome.rows) == (False, 200)
+    assert lab.rows("select sum(price), count(coupon), max(zip), count(distinct items->0->>'n') from raw.orders") == [
+        (20200, 50, "00200", 200)
+    ]
+
+
+def test_what_of_json_cannot_be_read_is_told(tmp_path: Path) -> None:
+    records = orders_as_json(60)
+    records[6] = '{"orderId": }'
+    text = inferred(tmp_path, "\n".join(records).encode(), name="orders.json")
+    assert (
+        "# 1 record of orders.json cannot be read, the first is record 7: it is no JSON: a value is missing, at its "
+        "character 13." in text
+    )
+    with pytest.raises(UsageError, match="has no record that can be read: name a CSV, JSON or Parquet file"):
+        inferred(tmp_path, b'["a", "b"]', name="orders.json")
+
+
+def test_only_the_start_of_a_long_json_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "START", 5_000)
+    for body in (f"[{','.join(orders_as_json(500))}]", "\n".join(orders_as_json(500))):
+        text = inferred(tmp_path, body.encode(), name="orders.json")
+        assert types(header_of(text)) == JSON_TYPES
+        assert "cannot be read" not in text

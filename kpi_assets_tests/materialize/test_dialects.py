@@ -5,6 +5,7 @@ A dialect is one entry of DIALECTS: the words of its source, the words of its co
 
 import gzip
 import io
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ ROWS: list[list[str | None]] = [
     ["4", "2024-02-29", "2024-02-29 00:00:00+00", "1234567.89", "12.5", "true", "back\\slash\tand tab"],
     ["5", "2025-03-01", "2025-03-01 12:00:00+00", "0.00", "0", "false", "plain"],
 ]
+UNQUOTED = ("sale_id", "amount", "share", "returned")  # in JSON
 PLAIN_ROWS = [[*row[:6], f"note {row[0]}" if row[6] else None] for row in ROWS]
 Value = Callable[[str], str]
 
@@ -102,6 +104,20 @@ class Parquet(Dialect):
         body = io.BytesIO()
         pq.write_table(pa.table(arrays, names=list(TYPES)), body)
         return body.getvalue()
+
+
+class Json(Dialect):
+    """JSON, whose numbers and booleans are no texts; without `end` it is an array."""
+
+    def file(self, rows: Sequence[Sequence[str | None]]) -> bytes:
+        records = []
+        for row in rows:
+            letters = {
+                name: text if text is None or name in UNQUOTED else json.dumps(text)
+                for name, text in zip(TYPES, row, strict=True)
+            }
+            records.append("{" + ", ".join(f'"{name}": {text or "null"}' for name, text in letters.items()) + "}")
+        return self.pack("\n".join(records) if self.end else f"[{', '.join(records)}]")
 
 
 def comma(text: str) -> str:
@@ -197,6 +213,9 @@ DIALECTS = {
         "compression: zstd", {"sold_at": "format: epoch"}, values={"sold_at": lambda text: str(epoch(text))}, pack=zstd
     ),
     "Parquet": Parquet(format="parquet"),
+    "JSON, an array": Json(format="json", end=""),
+    "JSON, records line by line": Json(format="json"),
+    "JSON, gzip": Json("compression: gzip", format="json", pack=two_members),
 }
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.dialect import dialect_of
 from kpi_assets.model.header import Header, split
-from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.strict_yaml import Lines, ModelError
+from kpi_assets.model.versions import checks_version, code_version
 from kpi_assets.model.written import Notation, RefusedError, form_of
 
 FILE = """\
@@ -130,6 +132,84 @@ def test_a_wrong_word_of_a_column_is_refused_with_what_to_write(type_: str, word
     with pytest.raises(ModelError) as caught:
         load(type_=type_, column=word)
     assert OF_COLUMNS[type_, word] in str(caught.value)
+
+
+OF_JSON = {
+    "delimiter: ';'": "source.delimiter: json has no such word: take it out, or correct format",
+    "encoding: cp1252": "source.encoding: json has no such word: take it out, or correct format",
+    "header: false": "source.header: json has no such word: take it out, or correct format",
+    "whole: k": "source.whole: it makes the column 'k', which is declared too: take one of them out",
+    "position: n; whole: n": "source.whole: it is the column of position too: give it another name",
+    "records: ''": "source.records: '' is too short: write at least 1 characters",
+}
+
+
+@pytest.mark.parametrize("words", OF_JSON)
+def test_a_wrong_word_of_json_is_refused_with_what_to_write(words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(words, format_="json")
+    assert OF_JSON[words] in str(caught.value)
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+@pytest.mark.parametrize("word", ["records: data", "whole: raw_data"])
+def test_words_of_json_are_refused_in_other_formats(format_: str, word: str) -> None:
+    with pytest.raises(ModelError, match=rf"source.{word.split(':', maxsplit=1)[0]}: is for json: take it out, or"):
+        load(word, format_=format_)
+
+
+def test_json_adds_the_whole_record_and_has_no_text_that_is_null() -> None:
+    header = load("position: n; whole: raw; extra: keep; compression: gzip", format_="json")
+    assert {name: column.type for name, column in header.columns.items()} == {
+        "k": "integer",
+        "v": "text",
+        "n": "bigint",
+        "raw": "json",
+        "extra_fields": "jsonb",
+    }
+    assert list(header.delivered) == ["k", "v"]
+    assert header.source is not None
+    dialect = dialect_of(header.source, header.delivered)
+    assert ({each.form.null for each in dialect.fields}, dialect.extra, dialect.whole) == ({()}, "keep", "raw")
+
+
+@pytest.mark.parametrize(
+    ("format_", "words", "nulls", "extra"),
+    [
+        ("csv", "", ("",), "hold"),
+        ("csv", "null: ['']; extra: hold", ("",), "hold"),
+        ("json", "", (), "hold"),
+        ("json", "whole: w", (), "warn"),
+        ("json", "whole: w; extra: hold; null: ['', NA]", ("", "NA"), "hold"),
+    ],
+)
+def test_what_is_meant_without_a_word_depends_on_the_format(
+    format_: str, words: str, nulls: tuple[str, ...], extra: str
+) -> None:
+    source = load(words, format_=format_).source
+    assert source is not None
+    assert (source.null_texts, source.unknown_fields) == (nulls, extra)
+
+
+def test_saying_what_is_meant_anyway_changes_no_version_and_another_meaning_does() -> None:
+    def versions(words: str, format_: str) -> tuple[str, str]:
+        header = load(words, format_=format_)
+        return code_version(header, None), checks_version(header, expand(header, PATH, Lines(None)))
+
+    assert versions("null: ['']; extra: hold", "csv") == versions("", "csv")
+    found = [versions(words, "json") for words in ("whole: w", "whole: w; extra: hold", "whole: w; null: ['']", "")]
+    assert len(set(found)) == 4
+    assert found[0][1] != found[1][1], "whether it holds is a matter of the checks"
+
+
+def test_json_is_in_no_grain_and_in_no_check_but_not_null() -> None:
+    message = "'v' is json, of which PostgreSQL compares no values: declare jsonb, or take it out"
+    for word in ("unique: {v: [v]}", "accepted_values: {v: [a]}", "foreign_key: {v: raw.other.v}"):
+        with pytest.raises(ModelError, match=message):
+            split(PATH, FILE.format(source="", type="json", column="").replace("@end", f"checks: {{{word}}}\n@end"))
+    with pytest.raises(ModelError, match=message):
+        split(PATH, FILE.format(source="", type="json", column="").replace("grain: [k]", "grain: [k, v]"))
+    split(PATH, FILE.format(source="", type="json", column="").replace("@end", "checks: {not_null: [v]}\n@end"))
 
 
 def test_parquet_has_no_dialect() -> None:

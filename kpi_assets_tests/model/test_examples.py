@@ -10,7 +10,7 @@ from sqlglot.optimizer.scope import Scope, build_scope
 
 from kpi_assets.model import joins, partition_filter, passed_on, pushdown
 from kpi_assets.model.names import Relation
-from kpi_assets.model.partition_filter import Edge, equality_edges, unbound_tables, window_tables
+from kpi_assets.model.partition_filter import Edge, equality_edges, previous_tables, unbound_tables, window_tables
 
 
 def scope_of(sql: str) -> Scope:
@@ -28,12 +28,16 @@ def written(edge: Edge) -> str:
     return " -> ".join(names)
 
 
-def unbound(sql: str) -> list[str]:
-    return sorted(f"{table.db}.{table.name}" for table in unbound_tables(scope_of(sql)))
+def unbound(sql: str, *, carries_on: bool = False) -> list[str]:
+    return sorted(f"{table.db}.{table.name}" for table in unbound_tables(scope_of(sql), carries_on=carries_on))
 
 
 def windows(sql: str) -> list[str]:
     return sorted(f"{table.db}.{table.name}" for table in window_tables(scope_of(sql)))
+
+
+def previous(sql: str) -> list[str]:
+    return sorted(f"{table.db}.{table.name}" for table in previous_tables(scope_of(sql)))
 
 
 def targets(sql: str) -> list[str]:
@@ -57,12 +61,13 @@ GLOBS: dict[str, Any] = {
     "edges": edges,
     "unbound": unbound,
     "windows": windows,
+    "previous": previous,
     "targets": targets,
     "passed": passed,
 }
 
 
-@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 25), (pushdown, 12), (joins, 3), (passed_on, 9)])
+@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 31), (pushdown, 12), (joins, 3), (passed_on, 9)])
 def test_every_example_of_the_docstrings_is_true(module: ModuleType, examples: int) -> None:
     failed, tried = doctest.testmod(module, extraglobs=GLOBS)
     assert (failed, tried >= examples) == (0, True)

@@ -118,7 +118,7 @@ def test_of_two_references_only_the_one_over_the_window_is_replaced() -> None:
 
 
 def test_a_column_named_with_its_schema_is_refused() -> None:
-    with pytest.raises(ModelError, match=r":1: write raw\.t\.a as t\.a: it is read over a window"):
+    with pytest.raises(ModelError, match=r":1: write raw\.t\.a as t\.a: a subquery is read in the place of its table"):
         parsed(f"select raw.t.a from raw.t where {WINDOW}")
 
 

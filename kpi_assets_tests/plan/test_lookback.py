@@ -46,7 +46,7 @@ def test_a_late_load_date_makes_only_load_dates_stale_whose_window_includes_it(s
     run(shop, 1)
     assert states(shop) == [FINE, FINE, LATER, LATER, FINE, FINE]
     stale = shop.plan(days(shop)[2], days(shop)[2])[0]
-    assert stale.reason == "Built before a load_date of its window was published: marts.recent."
+    assert stale.reason == "Built before an earlier load_date was published that it reads: marts.recent."
     assert stale.is_due(rebuild_on_sql_change=False)
     assert stale.tables_to_build == ("marts.recent",)
     run(shop, 2, 3)

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.records import Record
 from kpi_assets.read import origin
 from kpi_assets.read.trace import SHOWN, Step, add_origins, parse_key, trace_rows
+from kpi_assets_tests.carry_on import CarryingPipeline
 from kpi_assets_tests.lookback import RECENT, labels
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
@@ -100,6 +103,49 @@ def test_a_record_with_line_ends_and_quotes_is_found_as_values_of_its_types(sale
     # A raw row by some of its grain, and by values that are written in another way.
     step = traced(sales, "raw.sales", "price=1.500", "sold_on=1 March 2025")
     assert found(step) == [(2, f"{TWO_LINES}2"), (5, "Mill,2025-03-01,1.5,7")]
+
+
+JSON_SALES = """\
+/* @asset
+description: Sales as JSON.
+owner: team:tests
+grain: [record_no]
+source: {object: "raw/sales/load_date={load_date}/sales.json", format: json, position: record_no, whole: raw_data}
+quarantine: {rows: 2}
+columns:
+  shop: {type: text, description: Shop.}
+  pieces: {type: integer, description: Pieces.}
+@end */
+"""
+OF_JSON = """\
+/* @asset
+description: Sales with what was received.
+owner: team:tests
+grain: [record_no]
+columns:
+  record_no: {type: bigint, description: Number of the record.}
+  shop: {type: text, description: Shop.}
+  raw_data: {type: json, description: What was received.}
+@end */
+select record_no, shop, raw_data
+from raw.sales
+where load_date = %(load_date)s and pieces > 1
+"""
+
+
+def test_a_row_of_json_is_followed_to_its_record(lab: PipelineHarness) -> None:
+    """PostgreSQL compares no values of json, which are in both tables."""
+    lab.file("raw/sales.sql", JSON_SALES)
+    lab.file("marts/received.sql", OF_JSON)
+    records = ['{"shop": "Mill", "pieces": "many"}', '{"shop": "Mill", "pieces": [2]}', '{"pieces": 2, "shop": "Mill"}']
+    lab.put(f"raw/sales/load_date={DAY}/sales.json", f"[{', '.join(records)}]".encode())
+    lab.build("raw.sales")
+    lab.build("marts.received")
+    [raw] = traced(lab, "marts.received", "record_no=3").sources
+    assert (raw.by, raw.count, found(raw)) == (["record_no", "shop", "raw_data"], 1, [(3, records[2])])
+    assert raw.rows[0].origin is not None
+    assert raw.rows[0].origin.place == "record"
+    assert raw.rows[0].values["raw_data"] == records[2]
 
 
 def test_only_the_first_rows_are_read_and_all_are_counted(
@@ -228,3 +274,27 @@ def test_wrong_keys_are_refused(sales: PipelineHarness) -> None:
             traced(sales, "marts.by_shop", *words)
     with pytest.raises(UserError, match=r"^marts\.by_shop of 2025-03-02 is not published in here"):
         traced(sales, "marts.by_shop", "Mill", day=date(2025, 3, 2))
+
+
+def test_a_table_that_carries_on_is_followed_to_its_load_date_before(stack: Stack, tmp_path: Path) -> None:
+    """Not further: a year of load_dates would be a tree of a year. A note says how to go on."""
+    with CarryingPipeline.open(stack, tmp_path) as shop:
+        assert isinstance(shop, CarryingPipeline)
+        shop.stock()
+        for number, things in ((1, (1, 2)), (2, (2, 3)), (4, (1, 2))):
+            shop.publish(number, *things)
+        step = traced(shop, "marts.seen", "2", day=shop.at(4))
+        assert [row.values for row in step.rows] == [{"thing_id": "2", "first_on": str(shop.at(1)), "times": "3"}]
+        before, labels = step.sources
+        assert (str(before.table.relation), list(before.by), before.counts) == (
+            "marts.seen",
+            ["thing_id"],
+            {shop.at(2): 1},
+        )
+        assert [row.values["times"] for row in before.rows] == ["2"]
+        assert before.notes == [f"what they come from is shown by `kpi trace` with --load-date {shop.at(2)}"]
+        assert before.sources == ()
+        assert found(labels) == [(3, "2,heavy")]
+        [first, labels] = traced(shop, "marts.seen", "2", day=shop.at(1)).sources
+        assert (first.count, first.notes) == (0, ["none of its load_dates was read when the rows above were built"])
+        assert found(labels) == [(3, "2,heavy")]

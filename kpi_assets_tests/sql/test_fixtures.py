@@ -28,9 +28,11 @@ from kpi_assets.settings import CHECKOUT, default_sql_dir, settings
 from kpi_assets.sources.store import client
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests import shipped
+from kpi_assets_tests.carry_on import SEEN
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness
 from kpi_assets_tests.sql.cases import CASES, all_cases, folder_of, has_cases, missing
 from kpi_assets_tests.test_readme import new_kpi
+from kpi_assets_tests.two_source_pipeline import RAW_LABELS
 
 ALL = all_cases()
 # The shipped files, and those of a user that have fixtures; conftest.py names the others.
@@ -205,6 +207,43 @@ def test_a_case_has_several_objects(lab: PipelineHarness, tmp_path: Path) -> Non
     assert len(found["wrong"]) == 2
 
 
+def test_a_case_gives_the_rows_from_which_a_table_carries_on(lab: PipelineHarness, tmp_path: Path) -> None:
+    """They are those of an earlier load_date of the table under test; without them, the case is of the first one."""
+    lab.file("raw/labels.sql", RAW_LABELS)
+    lab.file("marts/seen.sql", SEEN)
+    folder = tmp_path / "fixtures" / lab.name / "marts" / "seen"
+    labels = b"thing_id,label\n1,heavy\n2,light\n"
+    before = b"thing_id,first_on,times\n2,2025-03-01,4\n3,2025-03-05,1\n"
+    first = b"thing_id,first_on,times\n1,2025-03-10,1\n2,2025-03-10,1\n"
+    later = b"thing_id,first_on,times\n1,2025-03-10,1\n2,2025-03-01,5\n3,2025-03-05,1\n"
+    lost = "mistake: {replace: '= %(previous_load_date)s', by: '= %(previous_load_date)s and false'}\n"
+    cases = {
+        "first": {"raw.labels.csv": labels, "expect.csv": first},
+        "later": {"raw.labels.csv": labels, "marts.seen@2025-03-08.csv": before, "expect.csv": later},
+        "lost": {
+            "raw.labels.csv": b"thing_id,label\n",
+            "marts.seen@2025-03-08.csv": before,
+            "case.yaml": f"{lost}checks: {{min_rows: {{status: fail, metric: 0}}}}\n".encode(),
+        },
+        "wrong": {"raw.labels.csv": labels, "marts.seen@2025-03-08.csv": before, "expect.csv": first},
+    }
+    for case, files in cases.items():
+        (folder / case).mkdir(parents=True)
+        for name, body in files.items():
+            (folder / case / name).write_bytes(body)
+    ran = run_cases({lab.name: lab.pipeline()}, find_cases(tmp_path / "fixtures"), lab.server, lab.s3)
+    found = {case.id.split("/")[-1]: [each.problem for each in differ] for case, differ in ran}
+    assert found == {
+        "first": [],
+        "later": [],
+        "lost": [],
+        "wrong": [
+            "in the row thing_id 2 first_on is 2025-03-01, not 2025-03-10, times is 5, not 1",
+            "the row thing_id 3, first_on 2025-03-05, times 1 is built and not expected",
+        ],
+    }
+
+
 def of_things(lab: PipelineHarness, folder: Path, cases: dict[str, dict[str, bytes]]) -> dict[str, list[str]]:
     """Return the differences of cases of raw.things, each given as the bytes of its files by name."""
     root = folder / "fixtures"
@@ -227,6 +266,21 @@ def test_the_object_of_a_case_is_named_after_its_format(lab: PipelineHarness, tm
         "good": [],
         "none": ["object.parquet is missing: add it with the object of raw.things"],
     }
+    lab.file("raw/things.sql", RAW_THINGS.replace("things.csv\n  format: csv", "things\n  format: json"))
+    records = b'[{"thing_id": 1, "name": "anvil", "weight": 20.50}, {"thing_id": 2, "name": "feather"}]'
+    of_json = {"object.json": records, "expect.csv": expected}
+    assert of_things(lab, tmp_path / "json", {"good": of_json}) == {"good": []}
+    lab.file(
+        "raw/things.sql", RAW_THINGS.replace("things.csv\n  format: csv", "things\n  format: json\n  whole: letters")
+    )
+    letters = (
+        b'thing_id,name,weight,letters\n1,anvil,20.5,"{""thing_id"": 1, ""name"": ""anvil"", ""weight"": 20.50}"\n'
+    )
+    whole = {"object.json": records[: records.index(b"}, {") + 1] + b"]", "expect.csv": letters}
+    other = {**whole, "expect.csv": letters.replace(b"20.50", b"20.5")}
+    found = of_things(lab, tmp_path / "whole", {"whole": whole, "other": other})
+    assert found["whole"] == []
+    assert found["other"][0].startswith("in the row thing_id 1 letters is ")
     packed = {"object.csv.gz": gzip.compress(expected), "expect.csv": expected}
     lab.file("raw/things.sql", RAW_THINGS.replace("format: csv", "format: csv\n  compression: gzip"))
     assert of_things(lab, tmp_path / "gzip", {"packed": packed}) == {"packed": []}

@@ -63,6 +63,7 @@ class AuditFacts:
     quarantine_samples: Sequence[dict[str, Any]] = ()
     lost: str = ""  # which of several objects lost records on the way, if any were lost
     unreadable: str = ""  # why the object could not be read to its end
+    field_counts: Mapping[str, int] | None = None  # the records that have each field, if they may differ in that
     is_without_object: bool = False  # the object is optional and was not there
     is_by_weekday: bool = (
         True  # whether the table is due on certain weekdays, and not for example at the end of a month

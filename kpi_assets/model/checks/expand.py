@@ -9,13 +9,16 @@ from pathlib import Path
 
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.custom import custom_check
+from kpi_assets.model.checks.fields import DueField, FieldsKnown, FieldsThere
 from kpi_assets.model.checks.keys import grain_check
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
 from kpi_assets.model.checks.word import TableDeclaration
 from kpi_assets.model.checks.words import WORDS
+from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.model.header import Header
 from kpi_assets.model.quarantine import QuarantineSpec
+from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import Lines, Problems
 
 
@@ -66,6 +69,8 @@ def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
         line=lines.of("quarantine") if header.quarantine else 1,
         budget=budget,
     )
+    if FORMAT_KINDS[source.format].has_field_counts:
+        yield from _of_fields(header, source, lines)
     # Part of the build, not of the verification: only reading all bytes proves that they are the same.
     if source.same_bytes != "ignore":
         yield NotSeenBefore(
@@ -73,6 +78,22 @@ def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
             "The object's bytes were not delivered before as another object.",
             blocking=source.same_bytes == "hold",
             line=lines.of("source", "same_bytes"),
+        )
+
+
+def _of_fields(header: Header, source: Source, lines: Lines) -> Iterator[TableCheck]:
+    """Yield the checks of the fields of an object whose records may differ in them."""
+    fields = tuple(
+        DueField(name, column.field or name, column.since, column.optional) for name, column in header.delivered.items()
+    )
+    yield FieldsThere("fields_there", "Each column is a field of at least one record.", fields=fields)
+    if source.unknown_fields in ("hold", "warn"):
+        yield FieldsKnown(
+            "fields_known",
+            "Each field of a record is a column.",
+            blocking=source.unknown_fields == "hold",
+            line=lines.of("source", "extra"),
+            fields=fields,
         )
 
 

@@ -56,8 +56,10 @@ def _unreadable(facts: AuditFacts) -> str:
         return ""
     first = facts.quarantine_samples[0]
     of_several = f"{first['object']}, " if "object" in first else ""
-    where = f"{of_several}line {first['line']}" + (f", {first['column']} {first['value']!r}" if first["column"] else "")
-    return f"{facts.quarantined} unreadable record{'s' * (facts.quarantined > 1)}, first on {where}: {first['reason']}"
+    place, which = ("line", "on") if "line" in first else ("record", "is")
+    where = f"{which} {of_several}{place} {first[place]}"
+    where += f", {first['column']} {first['value']!r}" if first["column"] else ""
+    return f"{facts.quarantined} unreadable record{'s' * (facts.quarantined > 1)}, first {where}: {first['reason']}"
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ other module names a format. Not here: the interface (base.py), and recognizing 
 from kpi_assets.model.pipeline import Table
 from kpi_assets.sources.formats.base import Format
 from kpi_assets.sources.formats.csv import CsvFormat
+from kpi_assets.sources.formats.json import JsonFormat
 from kpi_assets.sources.formats.parquet import ParquetFormat
 
-FORMATS: dict[str, Format] = {each.kind.name: each for each in (CsvFormat(), ParquetFormat())}
+FORMATS: dict[str, Format] = {each.kind.name: each for each in (CsvFormat(), ParquetFormat(), JsonFormat())}
 
 
 def format_of(table: Table) -> Format:

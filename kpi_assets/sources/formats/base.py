@@ -103,6 +103,11 @@ class OpenObject(ABC):
         """About how many bytes its records have as CSV: it says into how many slices they are cut."""
         return self.bytes.size
 
+    @property
+    def field_counts(self) -> Mapping[str, int] | None:
+        """The number of records that have each field, in the last pass over the object; None if all have the same."""
+        return None
+
     def prepare(self, on_bytes: Callable[[int], None]) -> None:  # noqa: B027
         """Do what takes time before the records can be read, such as unpacking; called once, before the object is read.
 

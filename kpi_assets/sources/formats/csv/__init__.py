@@ -19,9 +19,9 @@ from kpi_assets.sources.formats.csv.cut import find_cuts
 from kpi_assets.sources.formats.csv.encoding import UTF8, is_bytewise, line_ends
 from kpi_assets.sources.formats.csv.layout import HEADER_LIMIT, Layout, layout_of
 from kpi_assets.sources.formats.csv.records import read_records
-from kpi_assets.sources.local_copy import LocalCopy
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.store import Store
+from kpi_assets.sources.unpacked import Unpacked
 
 
 class CsvObject(OpenObject):
@@ -30,7 +30,7 @@ class CsvObject(OpenObject):
     def __init__(self, content: ObjectBytes, table: Table, load_date: date) -> None:
         super().__init__(content)
         self._dialect = table.dialect
-        self._unpacked: _Unpacked | None = None
+        self._unpacked: Unpacked | None = None
         try:
             self._layout = self._read_layout(load_date)
         except UnreadableError as error:
@@ -64,13 +64,13 @@ class CsvObject(OpenObject):
     def prepare(self, on_bytes: Callable[[int], None]) -> None:
         """Unpack the object."""
         if self._dialect.compression:
-            self._unpacked = _Unpacked(compression.unpack(self.bytes, self._dialect.compression, on_bytes))
+            self._unpacked = Unpacked(compression.unpack(self.bytes, self._dialect.compression, on_bytes))
 
     def close(self) -> None:
         """Remove the unpacked bytes."""
         super().close()
         if self._unpacked is not None:
-            self._unpacked.copy.close()
+            self._unpacked.close()
 
     def may_be_cut_off(self) -> bool:
         """Return whether the last record has no line end. The end of a packed object is not known."""
@@ -87,44 +87,13 @@ class CsvObject(OpenObject):
         numbers = {each.column: number for number, each in enumerate(layout.fields) if each is not None}
         if key not in numbers:
             return None
-        head = self.bytes.head if self._unpacked is None else self._unpacked.copy.head
+        head = self.bytes.head if self._unpacked is None else self._unpacked.head
         return find_cuts(head, self.size, numbers[key], count, layout.grammar)
 
     def records(self) -> Iterator[Record]:
         """Read the records strictly by the rules of the dialect."""
         part = Part(self._content.read(), self._layout, at_start=True, is_whole=True)
         return read_records(part.blocks, self._layout)
-
-
-class _Unpacked:
-    """The unpacked bytes of an object."""
-
-    def __init__(self, copy: LocalCopy) -> None:
-        self.copy = copy
-
-    @property
-    def size(self) -> int:
-        """The number of bytes."""
-        return self.copy.size
-
-    def read(self, start: int = 0, end: int | None = None) -> "_LocalRead":
-        """Return a read of the bytes from `start` to `end`."""
-        return _LocalRead(self.copy, start, self.size if end is None else end)
-
-
-class _LocalRead:
-    """One pass over unpacked bytes."""
-
-    waited = 0.0  # seconds spent waiting for S3: none
-
-    def __init__(self, copy: LocalCopy, start: int, end: int) -> None:
-        self._blocks = copy.read(start, end)
-        self.done = 0  # bytes so far
-
-    def __iter__(self) -> Iterator[bytes]:
-        for block in self._blocks:
-            self.done += len(block)
-            yield block
 
 
 class CsvFormat(Format):

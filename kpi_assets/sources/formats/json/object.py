@@ -1,0 +1,128 @@
+"""A JSON object: its first bytes, and its records with a text for each column of the table.
+
+Not here: where a record begins and ends (reader.py).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from kpi_assets.model import excerpt
+from kpi_assets.model.pipeline import Table
+from kpi_assets.model.records import Record
+from kpi_assets.sources import compression
+from kpi_assets.sources.formats.base import OpenObject, UnreadableError
+from kpi_assets.sources.formats.json.copy_mode import Blocks, JsonCopy
+from kpi_assets.sources.formats.json.layout import NESTED, NO_COLUMN, layout_of, own_letters
+from kpi_assets.sources.formats.json.reader import BYTE_ORDER_MARK, JsonReader, JsonRecord
+from kpi_assets.sources.object_bytes import ObjectBytes
+from kpi_assets.sources.signatures import other_format
+from kpi_assets.sources.unpacked import Unpacked
+
+START = 64 << 10  # bytes within which the first record begins
+_MARK = BYTE_ORDER_MARK.encode()
+_BLANK = b" \t\n\r"
+
+
+class JsonObject(OpenObject):
+    """A JSON object that begins as JSON does."""
+
+    def __init__(self, content: ObjectBytes, table: Table, load_date: date) -> None:
+        super().__init__(content)
+        self._dialect = table.dialect
+        self._unpacked: Unpacked | None = None
+        self._reader: JsonReader | None = None
+        self._layout = layout_of(table.dialect, load_date)
+        try:
+            self.problem = _start_problem(self._start())
+        except UnreadableError as error:
+            self.problem = str(error)
+        if not self.problem:
+            self.copy_modes = (JsonCopy(self._begin, self._layout),)
+
+    def _start(self) -> bytes:
+        kind = self._dialect.compression
+        return compression.start_of(self.bytes, kind, START) if kind else self.bytes.head(START)
+
+    @property
+    def size(self) -> int:
+        """The number of bytes, unpacked."""
+        return self.bytes.size if self._unpacked is None else self._unpacked.size
+
+    @property
+    def text_size(self) -> int:
+        """The number of bytes, unpacked."""
+        return self.size
+
+    @property
+    def field_counts(self) -> Mapping[str, int]:
+        """The number of readable records that have each field."""
+        return {} if self._reader is None else self._reader.fields
+
+    def prepare(self, on_bytes: Callable[[int], None]) -> None:
+        """Unpack the object."""
+        if self._dialect.compression:
+            self._unpacked = Unpacked(compression.unpack(self.bytes, self._dialect.compression, on_bytes))
+
+    def close(self) -> None:
+        """Remove the unpacked bytes."""
+        super().close()
+        if self._unpacked is not None:
+            self._unpacked.close()
+
+    def _begin(self) -> tuple[Blocks, JsonReader]:
+        """Begin a pass over the object."""
+        blocks = self.bytes.read() if self._unpacked is None else self._unpacked.read()
+        self._reader = JsonReader(blocks, self._dialect.records or None, self._layout.number)
+        return blocks, self._reader
+
+    def records(self) -> Iterator[Record]:
+        """Read the records one by one. The line of a record is its number."""
+        _, reader = self._begin()
+        for found in reader:
+            yield self._record(found)
+
+    def _record(self, found: JsonRecord) -> Record:
+        shown = _shown(found.text)
+        if found.fields is None:
+            return Record(found.number, shown, None, found.problem, byte_offset=found.offset)
+        texts, refusals = self._texts(found.text, found.fields)
+        return Record(found.number, shown, texts, byte_offset=found.offset, refusals=refusals)
+
+    def _texts(self, text: str, fields: Mapping[str, Any]) -> tuple[list[str | None], dict[int, str]]:
+        """Return the text of each column, and the numbers of those that are a list or an object and may not be."""
+        letters: dict[str, str] | None = None
+        of_columns: dict[str, str | None] = {}
+        refused: list[str] = []
+        for each in self._layout.filled:
+            value = fields.get(each.name)
+            if isinstance(value, NESTED) or (each.is_json and each.text(value) is not None):
+                letters = own_letters(text) if letters is None else letters
+                of_columns[each.column] = letters[each.name]
+                refused += [] if each.is_json else [each.column]
+            else:
+                of_columns[each.column] = each.text(value)
+        columns = self._dialect.columns
+        texts = [of_columns.get(column) for column in columns]
+        texts += [text] if self._layout.has_whole else []
+        texts += [self._layout.other_fields(text, fields)] if self._layout.keeps_extra else []
+        return texts, {columns.index(column): NO_COLUMN for column in refused}
+
+
+def _shown(text: str) -> str:
+    """Return the excerpt of a record that is kept, as text that Postgres can store."""
+    text = excerpt.cut(text, excerpt.RECORD).replace("\x00", "\\x00")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _start_problem(start: bytes) -> str:
+    """Return what is wrong with the first bytes of an object; empty if it may be JSON."""
+    text = start.removeprefix(_MARK)
+    if problem := other_format(text, "JSON"):
+        return problem
+    first = text.lstrip(_BLANK)[:1]
+    if not first:
+        return "" if len(start) == START else "it has blanks only, and no record: land it again from its source"
+    if first not in b"{[":
+        return "it does not begin as JSON does, with { or [: land the JSON file itself"
+    return ""
