@@ -123,8 +123,23 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
         "manifest_hash": outcome.manifest_hash,
         "preview": markdown_table(outcome.preview),
         **({"SQL": sql_text(table)} if table.query else {}),
+        **set_aside_metadata(outcome),
         **window_metadata(outcome.window),
         **({"read_as_published_before": "\n".join(outcome.warnings)} if outcome.warnings else {}),
+    }
+
+
+def set_aside_metadata(outcome: BuildOutcome) -> dict[str, Any]:
+    """Return how many rows rules set aside, by rule and by what became of them, and the first of them or of records."""
+    found = outcome.set_aside
+    listed = {"quarantine": markdown_table(outcome.bad_rows)} if outcome.bad_rows else {}
+    if found is None:
+        return listed
+    counts = {name: getattr(found, name) for name in ("waiting", "corrected", "accepted", "discarded")}
+    return {
+        **{f"set_aside/{name}": count for name, count in counts.items()},
+        **{f"set_aside/by {rule}": count for rule, count in found.by_rule.items()},
+        **listed,
     }
 
 

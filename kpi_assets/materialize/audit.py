@@ -20,6 +20,9 @@ from kpi_assets.model.results import SAMPLES
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.audit import Audit, audit
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.ddl import identifier
+
+MOST_OF_HELD = 10_000  # rows that a held build keeps in ops.quarantine; its candidate has all, and all are counted
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ def audit_candidate(
         source_rows={relation: publish.rows for relation, publish in inputs.of_load_date.items()},
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,
+        discarded=filled.discarded,
+        decided=filled.decided,
+        set_aside=filled.set_aside,
         quarantine_samples=[
             {
                 **({"object": bad.object_key} if table.has_object and table.source.key.is_pattern else {}),
@@ -63,7 +69,7 @@ def audit_candidate(
                 "value": bad.value,
                 "reason": bad.reason,
             }
-            for bad in filled.quarantined[:SAMPLES]
+            for bad in [bad for bad in filled.quarantined if bad.state == "waiting"][:SAMPLES]
         ],
         unreadable=filled.unreadable,
         lost=filled.lost,
@@ -77,13 +83,13 @@ def audit_candidate(
             connection, [context.pipeline.tables[read] for read in table.reads], inputs.unread
         ),
     )
-    return audit(connection, candidate.name, table.types, table.checks, facts)
+    return audit(connection, candidate.name, table.types, table.checks, facts, identifier(candidate.aside))
 
 
 def record(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, found: Audit, filled: FillResult
 ) -> None:
-    """Record the results and the quarantined records of a build in one transaction."""
+    """Record the results, and the records and rows that were set aside, of a build in one transaction."""
     table, load_date = str(candidate.table.relation), candidate.load_date
     with connection.transaction():
         results.record(
@@ -99,6 +105,18 @@ def record(
             quarantine.record(
                 connection,
                 filled.quarantined,
+                build_id=candidate.build_id,
+                run_id=context.run_id,
+                table=table,
+                load_date=load_date,
+            )
+        if filled.set_aside:
+            quarantine.record_rows(
+                connection,
+                identifier(candidate.aside),
+                columns=candidate.table.columns,
+                grain=candidate.table.header.grain,
+                most=MOST_OF_HELD if found.blocks_publish else None,
                 build_id=candidate.build_id,
                 run_id=context.run_id,
                 table=table,

@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import runs
+from kpi_assets.ledger import quarantine, runs
 from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
-from kpi_assets.materialize.context import BuildContext, BuildOutcome, Stopwatch, run_log_message
+from kpi_assets.materialize.context import SHOWN, BuildContext, BuildOutcome, Stopwatch, run_log_message
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.hold import hold
 from kpi_assets.materialize.inputs import Inputs, resolve_inputs
@@ -104,6 +104,8 @@ class Build:
             inputs={relation: each.publish_id for relation, each in inputs.of_load_date.items()},
             window=inputs.window,
             results=audited.audit.results,
+            set_aside=audited.filled.set_aside,
+            bad_rows=self._first_bad_rows(),
             warnings=warnings,
             preview=first_rows,
             chart=chart,
@@ -134,7 +136,7 @@ class Build:
 
     def _fill(self, context: BuildContext, inputs: Inputs) -> FillResult:
         if self._table.has_object:
-            return load_object(context, self._connection, self._candidate, self._watch)
+            return load_object(context, self._connection, self._candidate, inputs.decisions, self._watch)
         return transform(context, self._connection, self._candidate, inputs, self._watch)
 
     def _sample(self) -> tuple[list[dict[str, str | None]], ChartRows]:
@@ -143,6 +145,13 @@ class Build:
         kpi = self._table.header.kpi
         chart = preview.chart_rows(self._connection, self._candidate, kpi.chart) if kpi else ChartRows([], 0)
         return first_rows, chart
+
+    def _first_bad_rows(self) -> list[dict[str, Any]]:
+        """Return the first records or rows that were set aside, for the materialization's metadata."""
+        table, build_id = str(self._table.relation), self._candidate.build_id
+        return quarantine.first_of(
+            self._connection, table=table, load_date=self._load_date, build_id=build_id, most=SHOWN
+        )
 
     def _publish_or_hold(self, audited: AuditedCandidate) -> int | None:
         """Publish the candidate and return the id of the publish, or hold it and return None."""

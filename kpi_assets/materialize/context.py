@@ -16,6 +16,7 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import ChartRows, CheckResult
 from kpi_assets.scrub import scrub
 from kpi_assets.sources.store import Store
@@ -24,6 +25,7 @@ from kpi_assets.warehouse.provision import role_of
 
 # Why a load_date is not published, by the status of its build.
 UNPUBLISHED_REASONS = {"held": "held by its gates", "missing": "its object has not landed"}
+SHOWN = 20  # records or rows that were set aside, on the page of their table
 MAX_SLICES = 32  # more partitions cost the planner more than they save in sorting
 
 # (phase, done, total): `done` and `total` in the phase's own unit, 0 where it has none.
@@ -133,6 +135,8 @@ class BuildOutcome:
     preview: list[dict[str, str | None]]
     chart: ChartRows  # empty unless the table is a KPI
     seconds: dict[str, float]
+    set_aside: SetAside | None = None  # rows, of a table with rules
+    bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
 
     @property
     def held(self) -> bool:

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext, Stopwatch
-from kpi_assets.model.records import BadRecord
+from kpi_assets.model.records import BadRecord, SetAside
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
 
@@ -26,6 +26,9 @@ class FillResult:
     grain_is_proven: bool  # the unique index was built, so no two rows share a key
     unreadable: str = ""  # why no record of the object could be read
     lost: str = ""  # which of several objects lost records, if any were lost
+    discarded: int = 0  # bad records that were discarded by decision
+    decided: str = ""  # what decisions did to bad records, for people
+    set_aside: SetAside | None = None  # the rows that rules took out, of a table with rules
     field_counts: Mapping[str, int] | None = None  # the records that have each field, if they may differ in that
 
 

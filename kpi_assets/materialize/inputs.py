@@ -18,6 +18,7 @@ from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import block_publishes
+from kpi_assets.model.decision import Decision
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.pipeline import Pipeline, Table
@@ -30,7 +31,7 @@ class Inputs:
     """The publishes that a build of a table and load_date reads.
 
     `earlier` is empty unless the table has `lookback`. `previous` is the publish of the table itself from which it
-    carries on.
+    carries on. `decisions` are those on its rows that were set aside, in the order in which they were made.
     """
 
     table: Table
@@ -39,6 +40,7 @@ class Inputs:
     earlier: tuple[Publish, ...] = ()
     window: Window | None = None
     previous: Publish | None = None
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def all(self) -> list[Publish]:

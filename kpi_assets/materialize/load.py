@@ -23,8 +23,9 @@ from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamErro
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.parallel import write_slices
 from kpi_assets.materialize.verify_object import NAMED, asset_name
+from kpi_assets.model.decision import Decision
 from kpi_assets.model.manifest import NO_OBJECT, Manifest
-from kpi_assets.model.records import BadRecord, Record
+from kpi_assets.model.records import BadRecord, Record, unused_text
 from kpi_assets.model.slices import KEY_TYPES, slices_at
 from kpi_assets.sources.deliveries import is_there
 from kpi_assets.sources.formats import format_of
@@ -38,6 +39,7 @@ from kpi_assets.sources.formats.base import (
 )
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.decided_records import DecidedRecords
 from kpi_assets.warehouse.quarantine import count_loaded, load_readable
 
 
@@ -78,6 +80,7 @@ class _Task:
     candidate: Candidate
     objects: Sequence[OpenObject]
     manifest: Manifest  # of all objects
+    decisions: Sequence[Decision]
     watch: Stopwatch
 
     @property
@@ -106,7 +109,8 @@ class _Task:
     def result_of_copy(self, records: int, *, grain_is_proven: bool) -> FillResult:
         """Return the result of COPYs that loaded every record."""
         counts = Counts(records, records, 0)
-        return FillResult(counts, self.manifest.hash, [], grain_is_proven, field_counts=self.field_counts())
+        filled = FillResult(counts, self.manifest.hash, [], grain_is_proven, field_counts=self.field_counts())
+        return replace(filled, decided=unused_text(len(self.decisions)))
 
     def field_counts(self) -> Mapping[str, int] | None:
         """Return the number of records of all objects that have each field; None if all have the same."""
@@ -120,9 +124,15 @@ class _Task:
 
 
 def load_object(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    decisions: Sequence[Decision],
+    watch: Stopwatch,
 ) -> FillResult:
     """Fill the candidate from its S3 object; without rows if the object is optional and not there.
+
+    `decisions` are on records that cannot be read.
 
     Raises UpstreamError if the object has not been verified.
     """
@@ -138,7 +148,7 @@ def load_object(
     day = table.object_day(load_date, manifest.key)
     with ExitStack() as stack:
         objects: list[OpenObject] = []
-        task = _Task(context, connection, candidate, objects, manifest, watch)
+        task = _Task(context, connection, candidate, objects, manifest, decisions, watch)
         try:
             for each in manifest.objects:
                 objects.append(stack.enter_context(format_of(table).open(context.store, each, table, day)))
@@ -328,23 +338,26 @@ def _load_by_record(task: _Task) -> FillResult:
     context, connection, candidate = task.context, task.connection, task.candidate
     has_modes = any(each.copy_modes for each in task.objects)
     task.report("separating unreadable records" if has_modes else "reading record by record", 0)
-    counts = [0] * len(task.objects)
+    counts, decided = [0] * len(task.objects), DecidedRecords(task.decisions)
 
     def count_records() -> Iterator[Record]:
         for number, opened in enumerate(task.objects):
             with _naming(opened):
                 for record in opened.records():
                     counts[number] += 1
-                    yield replace(
+                    placed = replace(
                         record,
                         line=_place(number, record.line),
                         position=counts[number],
                         object_key=opened.manifest.key,
                     )
+                    yield placed
+                    if decided.decisions and (other := decided.find(placed, record.line, opened.read_again)):
+                        yield other
 
     with connection.transaction():
         _create(connection, candidate)
-        result = load_readable(connection, candidate, count_records())
+        result = load_readable(connection, candidate, count_records(), decided)
         has_lost = len(task.objects) > 1 and result.loaded + result.bad != sum(counts)
         lost = _lost_records(task, counts) if has_lost else ""
         task.watch.lap("quarantine")
@@ -354,6 +367,7 @@ def _load_by_record(task: _Task) -> FillResult:
         task.record_sum()
     samples = [_in_its_object(task, bad) for bad in result.samples]
     filled = FillResult(Counts(sum(counts), result.loaded, result.bad), task.manifest.hash, samples, proven)
+    filled = replace(filled, discarded=result.discarded, decided=result.decided)
     return replace(filled, lost=lost, field_counts=task.field_counts())
 
 

@@ -18,7 +18,7 @@ from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
 from kpi_assets.model.pipeline import Table
-from kpi_assets.warehouse import tables
+from kpi_assets.warehouse import set_aside, tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
@@ -60,6 +60,7 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
         lock_publish(connection, table.relation)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
         strategy_of(table).publish(connection, candidate)
+        set_aside.drop(connection, candidate)
         publish_id = publishes.record(
             connection,
             table.relation,

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.ledger import publishes, results
+from kpi_assets.ledger import publishes, quarantine, results
 from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
@@ -22,6 +22,7 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation
 from kpi_assets.model.pipeline import Table
+from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.audit import audit
 from kpi_assets.warehouse.candidates import cast_to_declared
@@ -123,6 +124,7 @@ def _audit_published(
     facts = AuditFacts(
         publish.load_date,
         source_rows={relation: each.rows for relation, each in published.items()},
+        set_aside=_set_aside(connection, table, publish) if table.rules else None,
         is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=publish.manifest_hash == NO_OBJECT,
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
@@ -134,6 +136,17 @@ def _audit_published(
         ),
     )
     return audit(connection, sql.SQL("pg_temp.this"), table.types, checks, facts).results
+
+
+def _set_aside(connection: Connection[Any], table: Table, publish: Publish) -> SetAside:
+    """Return what rules set aside in the published build, and have its rows where the checks count them."""
+    return quarantine.restore_rows(
+        connection,
+        table=str(table.relation),
+        load_date=publish.load_date,
+        build_id=publish.build_id,
+        types=table.types,
+    )
 
 
 def _window_read(context: BuildContext, table: Table, publish: Publish) -> Window | None:

@@ -1,4 +1,4 @@
-"""Fills a candidate from its file's SELECT, in slices if the tables that it reads are large.
+"""Fills a candidate from its file's SELECT, in slices if the tables that it reads are large, and sets rows aside.
 
 Not here: filling from an S3 object (load.py), and the decision whether the candidate is published (audit.py, build.py).
 """
@@ -11,13 +11,16 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.ledger.runs import Counts
+from kpi_assets.materialize.check_facts import FactLookup
 from kpi_assets.materialize.context import BuildContext, Stopwatch
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.inputs import Inputs
 from kpi_assets.materialize.parallel import write_slices
+from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.names import Relation
+from kpi_assets.model.records import SetAside
 from kpi_assets.model.slices import Slice
-from kpi_assets.warehouse import candidates, float_sums, slices
+from kpi_assets.warehouse import candidates, float_sums, set_aside, slices
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.slices import Stored
 
@@ -35,12 +38,29 @@ def transform(
         unread = [context.pipeline.tables[relation] for relation in inputs.unread]
         empty = candidates.cast_to_declared(connection, unread, inputs.unread)
         float_sums.refuse(connection, candidate.table, candidate.load_date, inputs.window, empty)
-        proven = _select(context, connection, candidate, inputs, watch)
+        facts = _facts_of_rules(context, connection, candidate, inputs) if candidate.table.rules else None
+        proven, aside = _select(context, connection, candidate, inputs, watch, facts)
     except psycopg.errors.UndefinedTable:
         inputs.check_unchanged(connection)  # raises if another publish replaced the missing table
         inputs.check_previous(connection)
         raise
-    return FillResult(Counts(), inputs.manifest_hash, [], proven)
+    counts = Counts(quarantined=aside.out if aside else None)
+    return FillResult(counts, inputs.manifest_hash, [], proven, set_aside=aside)
+
+
+def _facts_of_rules(
+    context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs
+) -> AuditFacts:
+    """Return what the rules need besides the rows of the candidate."""
+    table, load_date, tables = candidate.table, candidate.load_date, context.pipeline.tables
+    lookup = FactLookup(connection, context.pipeline, table, load_date, table.rules, inputs=inputs.of_load_date)
+    reads = [tables[read] for rule in table.rules for read in rule.mentions]
+    return AuditFacts(
+        load_date,
+        looked_up=lookup.answers(),
+        window=inputs.window,
+        substitutes=candidates.cast_to_declared(connection, reads, inputs.unread),
+    )
 
 
 @dataclass(frozen=True)
@@ -69,24 +89,46 @@ def plan_slices(
 
 
 def _select(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs, watch: Stopwatch
-) -> bool:
-    """Run the SELECT into the candidate; return whether no two rows share a key."""
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    inputs: Inputs,
+    watch: Stopwatch,
+    facts: AuditFacts | None,
+) -> tuple[bool, SetAside | None]:
+    """Run the SELECT into the candidate; return whether no two rows share a key, and what rules set aside.
+
+    `facts` are those that the rules need; None if there are no rules.
+    """
     reads = [context.pipeline.tables[relation] for relation in candidate.table.query_reads]
     substitutes = candidates.cast_to_declared(connection, reads, inputs.unread)
     # A slice is read with its stored types. If they differ from the declared ones, `substitutes` has a subquery.
-    plan = SlicePlan([], {}) if substitutes else _plan(context, connection, candidate, inputs)
+    is_whole = substitutes or not all(rule.rows.is_row_wise for rule in candidate.table.rules)
+    plan = SlicePlan([], {}) if is_whole else _plan(context, connection, candidate, inputs)
     if plan.slices:
-        proven = _select_in_slices(context, connection, candidate, plan, watch)
-        if proven is not None:
-            return proven
+        found = _select_in_slices(context, connection, candidate, inputs, plan, watch, facts)
+        if found is not None:
+            return found
+    aside = None
     with connection.transaction():
         previous = inputs.previous.load_date if inputs.previous else None
         candidates.create_from_select(connection, candidate, inputs.window, substitutes=substitutes, previous=previous)
         inputs.check_previous(connection)
-        candidates.add_partition_check(connection, candidate)
         watch.lap("select")
-        return analyze_and_index(context, connection, candidate, watch)
+        if facts:
+            set_aside.create(connection, candidate)
+            set_aside.take_out(connection, candidate, facts)
+            aside = _decide(connection, candidate, inputs, facts)
+            watch.lap("quarantine")
+        candidates.add_partition_check(connection, candidate)
+        return analyze_and_index(context, connection, candidate, watch), aside
+
+
+def _decide(connection: Connection[Any], candidate: Candidate, inputs: Inputs, facts: AuditFacts) -> SetAside:
+    """Apply the decisions to the rows that were taken out, and count what became of all of these."""
+    return set_aside.counts(
+        connection, candidate, unused=set_aside.apply(connection, candidate, facts, inputs.decisions)
+    )
 
 
 def _plan(context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs) -> SlicePlan:
@@ -107,22 +149,40 @@ def _plan(context: BuildContext, connection: Connection[Any], candidate: Candida
 
 
 def _select_in_slices(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, plan: SlicePlan, watch: Stopwatch
-) -> bool | None:
-    """Run the SELECT once for each slice; return whether no two rows share a key.
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    inputs: Inputs,
+    plan: SlicePlan,
+    watch: Stopwatch,
+    facts: AuditFacts | None,
+) -> tuple[bool, SetAside | None] | None:
+    """Run the SELECT once for each slice; return whether no two rows share a key, and what rules set aside.
 
-    Return None if a row has a NULL key, which belongs to no slice. All slices are then dropped, so that the SELECT can
-    be run as a whole and the audit counts the row.
+    Each slice sets its own rows aside; what is decided on them is applied to all slices together, since a corrected row
+    may belong to another one. Return None if a row that stays has a NULL key, which belongs to no slice. All slices are
+    then dropped, so that the SELECT can be run as a whole and the audit counts the row.
     """
 
     def write(session: Connection[Any], part: Candidate, laps: Stopwatch) -> bool:
         candidates.create_from_select(session, part, read=plan.read)
-        candidates.add_partition_check(session, part)
         laps.lap("select")
+        if facts:
+            set_aside.take_out(session, part, facts)
+            laps.lap("quarantine")
+        candidates.add_partition_check(session, part)
         return analyze_and_index(context, session, part, laps)
 
+    if facts:
+        with connection.transaction():
+            set_aside.create(connection, candidate)
     try:
         proven = write_slices(context, connection, candidate, plan.slices, write, watch)
     except psycopg.errors.CheckViolation:
         return None
-    return index_slices(connection, candidate, proven)
+    aside = None
+    if facts:
+        with connection.transaction():
+            aside = _decide(connection, candidate, inputs, facts)
+        watch.lap("quarantine")
+    return index_slices(connection, candidate, proven), aside

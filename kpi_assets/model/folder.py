@@ -12,8 +12,9 @@ from datetime import date
 from pathlib import Path
 
 from kpi_assets.model.calendar import EVERY_DAY, Calendar, dates_in, words_of
+from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
-from kpi_assets.model.checks.expand import expand
+from kpi_assets.model.checks.expand import expand, expand_rules
 from kpi_assets.model.header import Header, cut
 from kpi_assets.model.kinds import STORAGES
 from kpi_assets.model.lookback import WINDOW_START
@@ -140,6 +141,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     path, own = folder.files[relation], Problems()
     header = query = None
     checks: tuple[TableCheck, ...] = ()
+    rules: tuple[BadRows, ...] = ()
     calendar = delivery_calendar = EVERY_DAY
     words, body = cut(path, text_of(path))
     with own.collected():
@@ -156,6 +158,8 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
             default = folder.config.defaults.min_rows if folder.config else None
             checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"), default)
         with own.collected():
+            rules = expand_rules(header, path, lines)
+        with own.collected():
             query = _query_of(relation, header, lines, body, path)
         if source := header.source:
             with own.collected():
@@ -166,7 +170,7 @@ def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, p
     if not header or own.found:
         return None
     at = {name: lines.of("columns", name) for name in header.columns}
-    return Table(folder.name, relation, path, header, query, checks, calendar, delivery_calendar, at)
+    return Table(folder.name, relation, path, header, query, checks, rules, calendar, delivery_calendar, at)
 
 
 def _query_of(relation: Relation, header: Header, lines: Lines, body: str, path: Path) -> Query | None:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from kpi_assets.model import dialect
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.checks.word import CheckWord
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.column import Column
 from kpi_assets.model.column_types import NUMBERS, base_of
@@ -31,6 +32,7 @@ from kpi_assets.model.names import (
     Identifier,
 )
 from kpi_assets.model.quarantine import QuarantineSpec
+from kpi_assets.model.rules import RULE_WORDS
 from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.source import Source
@@ -186,11 +188,12 @@ class Header(Strict):
         description="Where the rows of a raw table come from. A file with this word has no SELECT.",
         examples=["source: {object: 'raw/orders/load_date={load_date}/orders.csv', format: csv}"],
     )
-    quarantine: Annotated[QuarantineSpec | None, Affects.CHECKS] = Field(
+    quarantine: Annotated[QuarantineSpec | None, Affects.ROWS | Affects.CHECKS] = Field(
         default=None,
         description="For a raw table: how many of an object's records may be set aside, because they cannot be read, "
-        "before the load_date is held. Without this word, none.",
-        examples=["quarantine: {rows: 20}", "quarantine: {share: 0.01}"],
+        "before the load_date is held. Without this word, none. For a table with a SELECT: the rules that set rows "
+        "aside, and how many rows may be.",
+        examples=["quarantine: {rows: 20}", "quarantine: {share: 0.01, rules: {not_null: [product_id]}}"],
     )
     storage: Annotated[str, AfterValidator(_is_storage), Affects.NOTHING] = Field(
         default="rows",
@@ -358,17 +361,33 @@ class Header(Strict):
                 "raw table reads the object of its load_date" if self.source else f"{kind.name} shows one load_date"
             )
             yield ("lookback",), f"a {reason}: look back in a table that has a SELECT and stores it"
-        if self.quarantine and not self.source:
-            yield ("quarantine",), "is for raw tables, whose records can be unreadable: take it out"
+        yield from self._quarantine_problems()
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
+
+    def _quarantine_problems(self) -> Iterator[tuple[Loc, str]]:
+        has_rules = self.quarantine is not None and self.quarantine.rules is not None
+        if has_rules and self.source:
+            where = "put rules into a table that selects from it"
+            yield ("quarantine", "rules"), f"a raw table sets aside the records that cannot be read: {where}"
+        elif self.quarantine and not self.storage_kind.stores_rows:
+            yield ("quarantine",), f"a {self.storage} shows the rows that its table has: put it there"
+        elif self.quarantine and not self.source and not has_rules:
+            yield ("quarantine",), "no rule sets a row aside here: add rules, or take it out"
+
+    @property
+    def _by_word(self) -> Iterator[tuple[Loc, CheckWord, Any]]:
+        """Yield (place, word, value) for each built-in word below `checks` and below the rules of the quarantine."""
+        yield from ((("checks", word.name), word, getattr(self.checks, word.name)) for word in WORDS.values())
+        rules = self.quarantine and self.quarantine.rules
+        for word in RULE_WORDS.values() if rules else ():
+            yield ("quarantine", "rules", word.name), word, getattr(rules, word.name)
 
     def _mentions(self) -> Iterator[tuple[Loc, str]]:
         """Yield (place, column) for each column that a word names."""
         yield from ((("grain", number), column) for number, column in enumerate(self.grain))
-        for word in WORDS.values():
-            named = word.columns(getattr(self.checks, word.name))
-            yield from ((("checks", word.name, *loc), column) for loc, column in named)
+        for place, word, value in self._by_word:
+            yield from (((*place, *loc), column) for loc, column in word.columns(value))
         if self.kpi:
             yield from ((("kpi", "chart", axis), getattr(self.kpi.chart, axis)) for axis in ("x", "y"))
         if self.min_volume:
@@ -376,9 +395,8 @@ class Header(Strict):
 
     def _constants(self) -> Iterator[tuple[Loc, str, Value]]:
         """Yield (place, column, value) for each constant that a column is compared with."""
-        for word in WORDS.values():
-            for loc, column, value in word.constants(getattr(self.checks, word.name)):
-                yield ("checks", word.name, *loc), column, value
+        for place, word, value in self._by_word:
+            yield from (((*place, *loc), column, constant) for loc, column, constant in word.constants(value))
 
 
 def _misfit(value: Value, type_: str) -> str:

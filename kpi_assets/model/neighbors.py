@@ -73,7 +73,14 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
     has_unknown_sums = check_replay(table.query, types, table.path)
     keys = {relation: _window_key(table, relation, tables) for relation in table.window_reads if relation in tables}
     query = replace(table.query, keys=keys, has_unknown_sums=has_unknown_sums)
-    return replace(table, query=query, checks=tuple(check.with_keys(keys) for check in table.checks))
+    for rule in table.rules:  # a replay must set the same rows aside
+        check_replay(rule.rows, {each: tables[each].types for each in rule.mentions if each in tables}, table.path)
+    return replace(
+        table,
+        query=query,
+        checks=tuple(check.with_keys(keys) for check in table.checks),
+        rules=tuple(rule.with_keys(keys) for rule in table.rules),
+    )
 
 
 def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Table]) -> Key:
@@ -102,7 +109,7 @@ def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
     types = {relation: other.types for relation, other in folder.tables.items()}
     for line, problem in unknown_columns(table.query, types) if table.query else ():
         problems.add(table.path, line, problem)
-    for check in table.checks:
+    for check in (*table.checks, *table.rules):
         check.check_neighbors(types, table.path, problems)
 
 

@@ -10,7 +10,7 @@ OPS = "ops"  # the schema
 FOR_READERS: Mapping[str, Collection[str]] = {
     "alert_deliveries": ("last_error",),
     "alerts": ("details",),
-    "bad_rows": ("record", "value", "reason", "key"),
+    "bad_rows": ("record", "value", "reason", "key", "corrected"),
     "data_quality_results": ("samples", "message"),
     "holds": (),
     "manifest_parts": (),
@@ -19,6 +19,6 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "pipeline_runs": ("error_message",),
     "published": (),
     "publishes": (),
-    "quarantine": ("record", "value", "reason", "key"),
+    "quarantine": ("record", "value", "reason", "key", "corrected"),
     "requests": (),
 }

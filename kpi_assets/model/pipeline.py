@@ -16,6 +16,7 @@ from typing import NamedTuple
 from kpi_assets.errors import UsageError
 from kpi_assets.model import versions
 from kpi_assets.model.calendar import EVERY_DAY, Calendar, described, named
+from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.dialect import Dialect, dialect_of
@@ -61,6 +62,7 @@ class Table:
     header: Header
     query: Query | None
     checks: tuple[TableCheck, ...]
+    rules: tuple[BadRows, ...] = ()  # that set rows aside
     source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which it has an object to read
     delivery_calendar: Calendar = EVERY_DAY  # the days on which the object comes: fewer, if it is carried to others
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # column -> its line in the file
@@ -125,7 +127,7 @@ class Table:
     def mentions(self) -> dict[Relation, int]:
         """The other tables that this table reads, sorted, each with the line of the file that first names it."""
         found: dict[Relation, int] = {}
-        for each in (*self.checks, self.query):
+        for each in (*self.checks, *self.rules, self.query):
             found.update(each.mentions if each else {})
         return dict(sorted(found.items()))
 
@@ -136,8 +138,8 @@ class Table:
 
     @property
     def queries(self) -> list[Query]:
-        """The SELECT of the table, and the queries of its checks."""
-        of_checks = [query for check in self.checks for query in check.queries]
+        """The SELECT of the table, and the queries of its checks and rules."""
+        of_checks = [query for check in (*self.checks, *self.rules) for query in check.queries]
         return [self.query, *of_checks] if self.query else of_checks
 
     @cached_property
@@ -148,14 +150,14 @@ class Table:
 
     @property
     def reads(self) -> tuple[Relation, ...]:
-        """The tables that must be published before this one: its SELECT or its checks read them."""
+        """The tables that must be published before this one: its SELECT, its rules or its checks read them."""
         return tuple(self.mentions)
 
     @cached_property
     def load_date_reads(self) -> frozenset[Relation]:
         """The tables of which rows of the own load_date are read, not only those of a window."""
         found = set(self.query.load_date_reads) if self.query else set()
-        for check in self.checks:
+        for check in (*self.checks, *self.rules):
             in_window = {relation for query in check.queries for relation in query.window_reads}
             found |= {*check.mentions} - in_window
             found |= {relation for query in check.queries for relation in query.load_date_reads}
@@ -180,7 +182,7 @@ class Table:
     @cached_property
     def code_version(self) -> str:
         """16 hex digits that change when the same input would give other rows: not for a comment or a check."""
-        return versions.code_version(self.header, self.query)
+        return versions.code_version(self.header, self.query, self.rules)
 
     @cached_property
     def checks_version(self) -> str:

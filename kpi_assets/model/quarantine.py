@@ -1,6 +1,7 @@
-"""The word `quarantine` of a header: how much of a table may be set aside before its load_date is held.
+"""The word `quarantine` of a header: what is set aside, and how much may be before the load_date is held.
 
-Not here: the check that judges it (checks/source_object.py), and setting rows aside (warehouse/quarantine.py).
+Not here: the words of rules (rules.py), the checks that judge the budget (checks/source_object.py for records,
+checks/set_aside.py for rows), and setting them aside (warehouse/quarantine.py, warehouse/set_aside.py).
 """
 
 from decimal import Decimal
@@ -9,11 +10,12 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.rules import Rules
 from kpi_assets.model.strict_yaml import Strict
 
 
 class QuarantineSpec(Strict):
-    """How much of a table may be set aside. If both words are given, both limits hold."""
+    """How much of a table may be set aside, and by which rules. If both limits are given, both hold."""
 
     rows: Annotated[int | None, Affects.CHECKS] = Field(
         default=None, ge=0, description="How many may be set aside.", examples=["rows: 20"]
@@ -24,6 +26,12 @@ class QuarantineSpec(Strict):
         le=1,
         description="Which share of all may be set aside, from 0 to 1.",
         examples=["share: 0.01"],
+    )
+    rules: Annotated[Rules | None, Affects.ROWS] = Field(
+        default=None,
+        description="For a table with a SELECT: rows that break one of these rules are set aside. They are words of "
+        "`checks`, which say there what must be true of the rows that remain.",
+        examples=["rules: {not_null: [product_id], range: {quantity: [1, null]}}"],
     )
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ from kpi_assets.model.table_ref import THIS, TableRef, as_parsed, replaced, tabl
 
 _ROW_CHECK = re.compile(r"\s*select\s+\*\s+from\s+\{this\}\s+where\s+(.*)", re.DOTALL | re.IGNORECASE)
 _OTHER_CLAUSES = ("joins", "laterals", "group", "having", "order", "limit", "offset", "distinct", "windows", "with_")
+_ACROSS_ROWS = ("group", "having", "limit", "offset", "distinct")  # clauses that look at more than one row
 _PERCENT = re.compile(r"%(?:%|\((\w+)\)s|(.|\Z))", re.DOTALL)
 _NAMED = (exp.Alias, exp.Column, exp.Cast, exp.Star, exp.Dot)  # expressions that give the column its name
 
@@ -193,6 +194,20 @@ class Query:
             and not self.tree.find(exp.Subquery, exp.Exists, exp.Placeholder, exp.AggFunc)
         )
         return match.group(1) if match and plain else None
+
+    @cached_property
+    def is_row_wise(self) -> bool:
+        """Whether a row of `{this}` is returned or not whatever the other rows of `{this}` are; in doubt, it is not."""
+        if self.row_predicate:
+            return True
+        root = traverse_scope(self.tree)[-1]
+        here = sum(table.name == THIS for table in tables_in(root))
+        return (
+            isinstance(self.tree, exp.Select)
+            and here == 1 == sum(table.name == THIS for table in self.tree.find_all(exp.Table))
+            and not any(self.tree.args.get(clause) for clause in _ACROSS_ROWS)
+            and not any(root.find_all(exp.AggFunc, exp.Window))
+        )
 
 
 def digest(*parts: str) -> str:

@@ -51,6 +51,8 @@ _FIRST_CHECKS: _First = {
     Source: ("object", "format", "quarantine_budget", "ends_with_line_end", "same_bytes"),
     Lookback: ("rows",),  # in the versions of the checks' windows
 }
+# Words whose fields affect different versions: each field adds a text of its own, so none moves another's version.
+_FIELD_BY_FIELD: _First = {Header: ("quarantine",)}
 _REPLACED = {"quarantine_budget": 0}  # words of the first release that others replaced, at their default
 _FIRST_OBJECT: _First = {
     Header: ("columns", "source"),
@@ -58,8 +60,11 @@ _FIRST_OBJECT: _First = {
 }
 
 
-def code_version(header: Header, query: Query | None) -> str:
-    """Return the code_version of a table with this header and SELECT: 16 hex digits, like the other versions."""
+def code_version(header: Header, query: Query | None, rules: Collection[TableCheck] = ()) -> str:
+    """Return the code_version of a table with this header and SELECT: 16 hex digits, like the other versions.
+
+    `rules` are those of the header, which set rows aside.
+    """
     source, lookback, volume = header.source, header.lookback, header.min_volume
     return digest(
         query.fingerprint if query else f"{source.object} {source.format}" if source else "",
@@ -67,17 +72,17 @@ def code_version(header: Header, query: Query | None) -> str:
         *([f"lookback {lookback.days}"] if lookback else []),
         *([f"{volume.column} {volume.at_least}"] if volume else []),
         *_later(header, Affects.ROWS, _FIRST_ROWS),
+        *_windows(rules),
     )
 
 
 def checks_version(header: Header, checks: Collection[TableCheck]) -> str:
     """Return the checks_version of a table with this header, which was expanded into these checks."""
-    windows = {part for check in checks for query in check.queries for part in query.window_versions}
     judged = {name: _first_value(getattr(header, name)) for name in ("grain", "checks", "source")}
     return digest(
         to_json(judged, **_JSON).decode(),
         *(check.version for check in checks if check.version),
-        *sorted(windows),
+        *_windows(checks),
         *_later(header, Affects.CHECKS, _FIRST_CHECKS),
     )
 
@@ -89,6 +94,11 @@ def object_version(header: Header) -> str:
     strictness = [] if source.ends_with_line_end == "warn" else [f"ends_with_line_end {source.ends_with_line_end}"]
     later = _later(header, Affects.OBJECT, _FIRST_OBJECT)
     return digest(source.object, source.format, *header.columns, *strictness, *later)
+
+
+def _windows(checks: Collection[TableCheck]) -> list[str]:
+    """Return which rows of a window the queries of checks or rules read, sorted."""
+    return sorted({part for check in checks for query in check.queries for part in query.window_versions})
 
 
 _JSON: Mapping[str, Any] = {"inf_nan_mode": "strings"}  # infinity must not look like null
@@ -112,7 +122,7 @@ def _later(value: Any, what: Affects, first: _First, path: str = "") -> Iterator
     elif isinstance(value, BaseModel):
         for name, each, is_default in _affecting(value, what):
             place = f"{path}.{name}".removeprefix(".")
-            if name in first.get(type(value), ()):
+            if name in first.get(type(value), ()) or name in _FIELD_BY_FIELD.get(type(value), ()):
                 yield from _later(each, what, first, place)
             elif not is_default:
                 yield f"{place} {to_json(_affecting_value(each, what), **_JSON).decode()}"

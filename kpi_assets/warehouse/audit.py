@@ -20,6 +20,7 @@ from kpi_assets.model.results import SAMPLES, CheckResult
 from kpi_assets.model.table_ref import THIS
 from kpi_assets.warehouse.scan import Scan, ScanPlan, plan_scan, run_scan
 
+ASIDE = sql.SQL("pg_temp.aside")
 CHECK_TIMEOUT = "30min"
 _BAD_ROWS = sql.Identifier("bad rows")  # no column has a name with a blank, so this name means the whole row
 
@@ -44,8 +45,11 @@ def audit(
     columns: Mapping[str, str],
     checks: Sequence[TableCheck],
     facts: AuditFacts,
+    aside: sql.Composable = ASIDE,
 ) -> Audit:
     """Run every check on `this`, a relation that holds one load_date with the given columns (name -> type).
+
+    `aside` holds the rows that rules took out of it (set_aside.py), of a table with rules.
 
     A check whose SQL fails has errored, which blocks the publish. A lost connection is raised.
     """
@@ -56,7 +60,7 @@ def audit(
         try:
             with connection.transaction():
                 connection.execute("select set_config('statement_timeout', %s, true)", [CHECK_TIMEOUT])
-                results.append(check.result(_Measured(connection, this, facts, plan, scan, check.name), facts))
+                results.append(check.result(_Measured(connection, this, aside, facts, plan, scan, check.name), facts))
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
                 raise
@@ -73,12 +77,14 @@ class _Measured:
         self,
         connection: Connection[Any],
         this: sql.Composable,
+        aside: sql.Composable,
         facts: AuditFacts,
         plan: ScanPlan,
         scan: Scan,
         check: str,
     ) -> None:
         self.rows = scan.rows
+        self._aside = aside
         self._connection, self._this, self._facts, self._scan = connection, this, facts, scan
         self._columns = {name: column for (owner, name), column in plan.columns.items() if owner == check}
 
@@ -94,6 +100,20 @@ class _Measured:
     def aggregate(self, expression: str, where: str) -> Any:
         return self._first(
             sql.SQL("select {} from {} where {}").format(sql.SQL(expression), self._this, sql.SQL(where))
+        )
+
+    def of_set_aside(self, expression: str) -> Any:
+        return self._of_aside(expression, "\"STATE\" in ('waiting', 'discarded')")
+
+    def of_corrections(self, expression: str) -> tuple[Any, Any]:
+        return (
+            self._of_aside(expression, "\"STATE\" = 'corrected'"),
+            self._of_aside(expression, '"CORRECTS" is not null'),
+        )
+
+    def _of_aside(self, expression: str, where: str) -> Any:
+        return self._first(
+            sql.SQL("select {} from {} where {}").format(sql.SQL(expression), self._aside, sql.SQL(where))
         )
 
     def value(self, query: Query) -> Any:

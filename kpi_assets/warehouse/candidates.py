@@ -51,6 +51,11 @@ class Candidate:
         return Relation(BUILDS, name if self.slice is None else f"{name}_{self.slice.number}")
 
     @property
+    def aside(self) -> Relation:
+        """The table of the rows that rules took out of the candidate and of its slices (set_aside.py)."""
+        return _aside(replace(self, slice=None).relation)
+
+    @property
     def index(self) -> str:
         """The name of the index of the grain.
 
@@ -73,6 +78,10 @@ def _short(schema: str, table: str) -> str:
     """Return `schema__table`, shortened so that a name of 63 letters also has space for a date and a build_id."""
     name = f"{schema}__{table}"
     return name if len(name) <= 40 else f"{name[:23]}_{digest(name)}"
+
+
+def _aside(relation: Relation) -> Relation:
+    return Relation(BUILDS, f"{relation.table}_bad")
 
 
 def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
@@ -332,13 +341,15 @@ def leaves(connection: Connection[Any], candidate: Candidate) -> list[Relation]:
 
 
 def drop(connection: Connection[Any], relation: Relation) -> None:
-    """Drop a candidate's table if it exists."""
-    connection.execute(sql.SQL("drop table if exists {}").format(identifier(relation)))
+    """Drop a candidate's table, and that of the rows that rules took out of it, if they exist."""
+    connection.execute(
+        sql.SQL("drop table if exists {}, {}").format(identifier(relation), identifier(_aside(relation)))
+    )
 
 
 def builds_of(connection: Connection[Any], relation: Relation) -> list[Relation]:
-    """Return the unpublished candidates of a table, of any load_date."""
-    return _builds(connection, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+)?$")
+    """Return the unpublished candidates of a table, of any load_date, and what rules took out of them."""
+    return _builds(connection, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+|_bad)?$")
 
 
 def find_leftovers(connection: Connection[Any], table: Table, load_date: date) -> list[Relation]:
@@ -346,7 +357,7 @@ def find_leftovers(connection: Connection[Any], table: Table, load_date: date) -
 
     A session that holds the build lock of this table and load_date may drop them.
     """
-    return _builds(connection, rf"^{_short(*table.relation)}__{load_date:%Y%m%d}__\d+(_\d+)?$")
+    return _builds(connection, rf"^{_short(*table.relation)}__{load_date:%Y%m%d}__\d+(_\d+|_bad)?$")
 
 
 def _builds(connection: Connection[Any], pattern: str) -> list[Relation]:

@@ -18,29 +18,16 @@ from kpi_assets.model import excerpt
 from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.written import Form, RefusedError
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.decided_records import DecidedRecords
+from kpi_assets.warehouse.input_errors import input_error
 
 MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text, if there are; all are counted
-INPUT_FUNCTIONS_SINCE = 160000  # the first server version with pg_input_error_info()
 
-# For older servers: the same result, but each value costs a subtransaction. A cast cuts a text to its length without a
-# word, which the type's input function refuses to do.
-_INPUT_ERROR = """
-create or replace function pg_temp.input_error(value text, type text) returns text language plpgsql as $$
-begin
-    if type ~ '^character.*[0-9]' then
-        execute pg_catalog.format(
-            'select pg_catalog.%s(%L::cstring, 0::oid, %s)',
-            case when type like '% varying%' then 'varcharin' else 'bpcharin' end,
-            value, substring(type from '[0-9]+')::integer + 4
-        );
-    else
-        execute pg_catalog.format('select %L::%s', value, type);
-    end if;
-    return null;
-exception when data_exception then
-    return sqlerrm;
-end $$
-"""
+NOTHING_DECIDED = DecidedRecords(())
+# A record whose line is negative takes the place of a bad one (decided_records.py).
+_LOADED = sql.SQL(
+    "where line not in (select line from bad_records) and (line > 0 or -line in (select line from bad_records))"
+)
 
 
 @dataclass(frozen=True)
@@ -49,13 +36,21 @@ class Result:
 
     loaded: int
     bad: int
-    samples: list[BadRecord]
+    samples: list[BadRecord]  # also those that were corrected, which are not counted as bad
+    discarded: int = 0
+    decided: str = ""  # what decisions did, for people
 
 
-def load_readable(connection: Connection[Any], candidate: Candidate, records: Iterable[Record]) -> Result:
+def load_readable(
+    connection: Connection[Any],
+    candidate: Candidate,
+    records: Iterable[Record],
+    decided: DecidedRecords = NOTHING_DECIDED,
+) -> Result:
     """Fill the candidate with the readable records, in the caller's transaction; return the bad ones.
 
-    Of more bad records than may be published, the first MIN_SAMPLES are returned.
+    `decided` has found the decisions on the records by the time that all are read. Of more bad records than may be
+    published, the first MIN_SAMPLES are returned.
     """
     table = candidate.table
     types = {name: type_ for name, type_ in table.types.items() if name not in table.source.origin_columns}
@@ -68,11 +63,6 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
         ).format(sql.SQL(", ").join(sql.SQL("{} text").format(slot) for slot in slots))
     )
     _load(connection, records, [each.form for each in table.dialect.fields], len(types))
-    if connection.info.server_version >= INPUT_FUNCTIONS_SINCE:
-        error = sql.SQL("(pg_input_error_info({value}, {type})).message")
-    else:
-        connection.execute(_INPUT_ERROR)
-        error = sql.SQL("pg_temp.input_error({value}, {type})")
     typed = [(name, slot, type_) for (name, type_), slot in zip(types.items(), slots, strict=True)]
     checked: list[sql.Composable] = [
         sql.SQL("({}, coalesce(t.written ->> {}, {}), case when t.refused = {} then t.problem else {} end)").format(
@@ -80,7 +70,7 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
             sql.Literal(str(number)),
             slot,
             sql.Literal(number),
-            sql.SQL("null") if type_ == "text" else error.format(value=slot, type=sql.Literal(type_)),
+            sql.SQL("null") if type_ == "text" else input_error(connection, slot, sql.Literal(type_)),
         )
         for number, (name, slot, type_) in enumerate(typed)
     ]
@@ -98,7 +88,7 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
         )
     )
     loaded = connection.execute(
-        sql.SQL("insert into {} ({}) select {} from records where line not in (select line from bad_records)").format(
+        sql.SQL("insert into {} ({}) select {} from records {}").format(
             candidate.name,
             sql.SQL(", ").join(sql.Identifier(name) for name in [*types, *origins]),
             sql.SQL(", ").join(
@@ -107,23 +97,25 @@ def load_readable(connection: Connection[Any], candidate: Candidate, records: It
                     *(sql.Identifier(origin) for origin in origins.values()),
                 ]
             ),
+            _LOADED,
         )
     ).rowcount
-    counted = connection.execute("select count(*) from pg_temp.bad_records").fetchone()
+    counted = connection.execute("select count(*) from pg_temp.bad_records where line > 0").fetchone()
     bad, budget = int(counted[0]) if counted else 0, table.header.quarantine
     kept = budget.most(loaded + bad) if budget else 0
     with connection.cursor(row_factory=class_row(BadRecord)) as cursor:
         samples = cursor.execute(
             'select line, record, column_name as "column", value, reason, byte_offset from pg_temp.bad_records '
-            "order by line limit %s",
-            [max(kept, MIN_SAMPLES)],
+            "where line > 0 order by line limit %s",
+            [max(kept, MIN_SAMPLES) + len(decided.decisions)],
         ).fetchall()
-    return Result(loaded, bad, samples)
+    settled = decided.settle(connection, samples)
+    return Result(loaded, bad - settled.corrected, settled.samples, settled.discarded, settled.text)
 
 
 def count_loaded(connection: Connection[Any], span: int) -> dict[int, int]:
     """Return how many records load_readable was given for every `span` numbers of lines, in the same transaction."""
-    return dict(connection.execute("select line / %s, count(*) from pg_temp.records group by 1", [span]).fetchall())
+    return dict(connection.execute("select line / %s, count(*) from pg_temp.records where line > 0 group by 1", [span]))
 
 
 def _load(connection: Connection[Any], records: Iterable[Record], forms: Sequence[Form], width: int) -> None:

@@ -11,6 +11,7 @@ from kpi_assets.assets import chart, metadata
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets_tests.assets.test_gates import run
+from kpi_assets_tests.materialize.orders_pipeline import PRODUCTS, RAW, declare, deliver
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
 # Values that Python, JSON, an SVG or the API of the UI cannot represent.
@@ -88,6 +89,34 @@ def test_an_extreme_value_is_published_shown_and_built_upon(lab: PipelineHarness
         assert shown["chart"].startswith("!["), table
         assert shown["preview"].count("\n") == count + 1, table
         assert not [value for value in shown.values() if isinstance(value, float) and not math.isfinite(value)], table
+
+
+def test_the_page_of_a_table_shows_what_was_set_aside(lab: PipelineHarness) -> None:
+    lab.file("raw/orders.sql", RAW)
+    lab.file("raw/products.sql", PRODUCTS)
+    declare(lab, "not_null: [product_id]\nrange: {price: [0, null]}")
+    deliver(lab, "5,,-5.00,paid", "6,,6.00,paid")
+    result = run(lab, dg.DagsterInstance.ephemeral())
+    assert result.success
+    [shown] = [
+        {name: value.value for name, value in event.materialization.metadata.items()}
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and event.asset_key.path[-2:] == ["stg", "orders"]
+    ]
+    assert {name: value for name, value in shown.items() if name.startswith("set_aside/")} == {
+        "set_aside/waiting": 2,
+        "set_aside/corrected": 0,
+        "set_aside/accepted": 0,
+        "set_aside/discarded": 0,
+        "set_aside/by not_null(product_id)": 2,
+        "set_aside/by range(price)": 1,
+    }
+    assert shown["quarantine"].splitlines()[2:] == [
+        '| waiting | {"order\\_id": 5} | *NULL* | *NULL* | breaks not\\_null(product\\_id), range(price) | *NULL* | '
+        '{"order\\_id":5,"product\\_id":null,"price":-5.00,"status":"paid"} |',
+        '| waiting | {"order\\_id": 6} | *NULL* | *NULL* | breaks not\\_null(product\\_id) | *NULL* | '
+        '{"order\\_id":6,"product\\_id":null,"price":6.00,"status":"paid"} |',
+    ]
 
 
 @pytest.mark.parametrize("broken", ["chart.markdown", "metadata.build_metadata", "metadata.check_metadata"])

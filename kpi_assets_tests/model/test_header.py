@@ -141,6 +141,12 @@ def test_an_owner_is_a_team_or_an_address(owner: str) -> None:
     assert split(PATH, changed("team:tests", owner))[0].owner == owner
 
 
+def selected(words: str) -> str:
+    """Return the header of a table with a SELECT, with more words on line 5."""
+    text = TEXT[: TEXT.index("source:")] + f"{words}\n" + TEXT[TEXT.index("columns:") :]
+    return text.partition("checks:")[0] + "@end */\nselect 1\n"
+
+
 ERRORS = {
     # the shape of the file
     "no header": ("select 1", 1, "does not begin with a header"),
@@ -327,6 +333,56 @@ ERRORS = {
         changed("format: csv", "format: csv\n  quarantine_budget: 3"),
         8,
         "source.quarantine_budget: it is a word of the header now: write `quarantine: {rows: 3}` beside source",
+    ),
+    "rules of a raw table": (
+        changed("columns:", "quarantine: {rules: {not_null: [name]}}\ncolumns:"),
+        8,
+        "quarantine.rules: a raw table sets aside the records that cannot be read: put rules into a table that selects",
+    ),
+    "a budget without rules": (
+        selected("quarantine: {rows: 3}"),
+        5,
+        "quarantine: no rule sets a row aside here: add rules, or take it out",
+    ),
+    "rules of a view": (
+        selected("storage: view\nquarantine: {rules: {not_null: [name]}}"),
+        6,
+        "quarantine: a view shows the rows that its table has: put it there",
+    ),
+    "no rule": (
+        selected("quarantine: {rules: {}}"),
+        5,
+        "quarantine.rules: there is no rule: write one, or take the word out",
+    ),
+    "a rule that says nothing of rows": (
+        selected("quarantine: {rules: {min_rows: {at_least: 3}}}"),
+        5,
+        "rules.min_rows: it says of no single row that it is bad: write it below checks; a rule is 'not_null', 'acc",
+    ),
+    "a reconciliation as a rule": (
+        selected("quarantine: {rules: {all: {reconcile: {source: raw.things}}}}"),
+        5,
+        "all.reconcile: it says of no single row that it is bad: write it below checks",
+    ),
+    "a severity of a rule": (
+        selected("quarantine: {rules: {few: {bad_rows: 'select * from {this} where thing_id = 1', severity: warn}}}"),
+        5,
+        "few.severity: a rule has no severity: rows that break it are set aside",
+    ),
+    "a misspelled rule": (
+        selected("quarantine: {rules: {not_nul: [name]}}"),
+        5,
+        "unknown word 'quarantine.rules.not_nul': write 'not_null', or else a rule of your own has the word bad_rows",
+    ),
+    "a rule of an unknown column": (
+        selected("quarantine: {rules: {range: {size: [1, 2]}}}"),
+        5,
+        r"quarantine.rules.range.size: 'size' is not one of the columns \(thing_id, name\)",
+    ),
+    "a constant of another type in a rule": (
+        selected("quarantine: {rules: {accepted_values: {name: [7]}}}"),
+        5,
+        "7 is a number in YAML, and the column is text",
     ),
     "a budget in words": (
         changed("columns:", "quarantine: {rows: no}\ncolumns:"),

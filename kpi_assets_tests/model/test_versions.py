@@ -218,8 +218,8 @@ MODELS = sorted(models_below(Header), key=lambda model: model.__name__)
 
 def test_every_model_of_a_header_is_tested_here() -> None:
     assert [model.__name__ for model in MODELS] == [
-        *("Chart", "Checks", "Column", "Complete", "CustomCheck", "Freshness", "Header", "Kpi", "Lookback"),
-        *("MinRowsSpec", "MinVolume", "QuarantineSpec", "ReconcileSpec", "Source", "TimeLimit"),
+        *("Chart", "Checks", "Column", "Complete", "CustomCheck", "CustomRule", "Freshness", "Header", "Kpi"),
+        *("Lookback", "MinRowsSpec", "MinVolume", "QuarantineSpec", "ReconcileSpec", "Rules", "Source", "TimeLimit"),
     ]
 
 
@@ -301,6 +301,56 @@ def test_a_new_check_word_changes_no_version_of_files_without_it(tree: Tree) -> 
     code, checks, of_object = EVERY_WORD["raw.things"]
     assert {(each[0], each[2]) for each in found} == {(code, of_object)}
     assert len({checks, *(each[1] for each in found)}) == 4
+
+
+RULED = """\
+/* @asset
+description: People that may be counted.
+owner: team:tests
+grain: [thing_id]
+QUARANTINEcolumns:
+  thing_id: {type: bigint, description: Thing.}
+@end */
+select thing_id
+from raw.people
+where load_date = %(load_date)s
+"""
+
+
+def test_rules_are_part_of_the_code_and_the_budget_of_the_checks(tree: Tree) -> None:
+    def versions_with(quarantine: str) -> Versions:
+        shop(tree).write("shop/marts/ruled.sql", RULED.replace("QUARANTINE", quarantine))
+        return versions_of(tree.load().table("marts.ruled"))
+
+    plain = versions_with("")
+    ruled = versions_with("quarantine: {rules: {not_null: [thing_id]}}\n")
+    assert ruled[0] != plain[0]
+    for budget in ("rows: 3", "share: 0.5", "rows: 3, share: 0.5"):
+        found = versions_with(f"quarantine: {{{budget}, rules: {{not_null: [thing_id]}}}}\n")
+        assert (found[0] == ruled[0], found[1] == ruled[1]) == (True, False), budget
+    found = {
+        versions_with(f"quarantine: {{rules: {{{rules}}}}}\n")[:2]
+        for rules in (
+            "range: {thing_id: [1, null]}",
+            "not_null: [thing_id], unique: {key: [thing_id]}",
+            "foreign_key: {thing_id: raw.things.thing_id}",
+            "few: {bad_rows: 'select * from {this} where thing_id > 7'}",
+            "few: {bad_rows: 'select * from {this} where thing_id > 8'}",
+        )
+    }
+    assert len({code for code, _ in found}) == 5
+    assert {checks for _, checks in found} == {ruled[1]}
+    described = versions_with(
+        "quarantine: {rules: {few: {bad_rows: 'select * from {this} where thing_id > 8', description: No thing.}}}\n"
+    )
+    assert described[0] in {code for code, _ in found}, "a description changes no row"
+
+
+def test_the_budget_of_a_raw_table_is_part_of_its_checks_alone(tree: Tree) -> None:
+    shop(tree).write("shop/raw/things.sql", RAW.replace("columns:", "quarantine: {rows: 3}\ncolumns:"))
+    code, checks, of_object = versions_of(tree.load().table("raw.things"))
+    assert [code == EVERY_WORD["raw.things"][0], checks == EVERY_WORD["raw.things"][1]] == [True, False]
+    assert of_object == EVERY_WORD["raw.things"][2]
 
 
 @contextmanager

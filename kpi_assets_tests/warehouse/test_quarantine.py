@@ -11,7 +11,7 @@ from kpi_assets.model.column_types import BASES, base_of
 from kpi_assets.model.records import BadRecord
 from kpi_assets.sources.formats.csv.proof import UnprovenError
 from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY
-from kpi_assets.warehouse import candidates, quarantine
+from kpi_assets.warehouse import candidates, input_errors, quarantine
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets_tests.csv_files import proven, records_of
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
@@ -57,7 +57,7 @@ columns:
 @pytest.fixture(params=["natively", "as on Postgres 15"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param != "natively":
-        monkeypatch.setattr(quarantine, "INPUT_FUNCTIONS_SINCE", 10**9)
+        monkeypatch.setattr(input_errors, "INPUT_FUNCTIONS_SINCE", 10**9)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ add column key jsonb,
 add column rules text[],
 add column state text not null default 'waiting'
 check (state in ('waiting', 'corrected', 'accepted', 'discarded')),
-add column decision text;
+add column decision text,
+add column corrected text;
 comment on table ops.quarantine is
 'One row for each record or row that a build set aside: it could not be read, or it broke a rule of its table.';
 comment on column ops.quarantine.build_id is 'Build that set it aside, in ops.pipeline_runs.';
@@ -30,6 +31,8 @@ comment on column ops.quarantine.state is
 'waiting for a decision, or by decision: corrected or accepted, and so in the table, or discarded for good.';
 comment on column ops.quarantine.decision is
 'The last decision on it that this build knew, as the key of its object and the line there; NULL if there was none.';
+comment on column ops.quarantine.corrected is
+'The record or row as it was corrected and is in the table, as record has it; NULL if it was not corrected.';
 
 -- A row that is set aside in ten builds is one bad row: only the latest build of each load_date counts.
 create view ops.bad_rows as
@@ -50,7 +53,8 @@ select
     q.rules,
     q.state,
     q.decision,
-    q.quarantined_at
+    q.quarantined_at,
+    q.corrected
 from ops.quarantine as q
 where
     q.build_id = (

@@ -43,6 +43,11 @@ class BadRows(TableCheck):
         """Return the check with the keys of the tables that its query reads over a window."""
         return replace(self, query=replace(self.query, keys=keys))
 
+    @property
+    def rows(self) -> Query:
+        """The query that returns the bad rows themselves, for a rule that sets them aside."""
+        return self.query
+
     def row_predicate(self, facts: AuditFacts) -> str | None:  # noqa: ARG002
         """Return a condition that exactly the bad rows satisfy, for the shared scan, or None if there is none."""
         return self.query.row_predicate
@@ -68,7 +73,7 @@ class BadRows(TableCheck):
 
 
 def _row_check(name: str, description: str, predicate: str, table: TableDeclaration, *loc: str) -> BadRows:
-    line = table.lines.of("checks", *loc)
+    line = table.line_of(*loc)
     query = parse_query(f"select * from {THIS} where {predicate}", table.path, line)
     return BadRows(name, description, line=line, query=query)
 
@@ -165,6 +170,7 @@ NOT_NULL = CheckWord(
     example="not_null: [order_id, user_id]",
     columns=named_in_list,
     expand=_not_null,
+    is_rule=True,
 )
 ACCEPTED_VALUES = CheckWord(
     name="accepted_values",
@@ -175,6 +181,7 @@ ACCEPTED_VALUES = CheckWord(
     columns=named_by_key,
     constants=_accepted_constants,
     expand=_accepted_values,
+    is_rule=True,
 )
 RANGE = CheckWord(
     name="range",
@@ -186,4 +193,5 @@ RANGE = CheckWord(
     columns=named_by_key,
     constants=_range_constants,
     expand=_range,
+    is_rule=True,
 )

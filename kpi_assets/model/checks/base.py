@@ -16,6 +16,7 @@ from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.lookback import Key, Window
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import Query
+from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult, Subject
 from kpi_assets.model.strict_yaml import Problems
 
@@ -59,8 +60,11 @@ class AuditFacts:
         default_factory=dict
     )  # the row counts of the published tables that were read
     records: int | None = None  # in the object, counted while it was read
-    quarantined: int = 0
+    quarantined: int = 0  # records, also those that were discarded by decision
+    discarded: int = 0  # of these
+    decided: str = ""  # what decisions did to records, for people
     quarantine_samples: Sequence[dict[str, Any]] = ()
+    set_aside: SetAside | None = None  # rows, of a table with rules
     lost: str = ""  # which of several objects lost records on the way, if any were lost
     unreadable: str = ""  # why the object could not be read to its end
     field_counts: Mapping[str, int] | None = None  # the records that have each field, if they may differ in that
@@ -108,6 +112,12 @@ class Measured(Protocol):
 
     def aggregate(self, expression: str, where: str) -> Any:
         """Return a further aggregate over the rows that satisfy `where`, by a query of its own."""
+
+    def of_set_aside(self, expression: str) -> Any:
+        """Return an aggregate over the rows that rules set aside and that are not in the build."""
+
+    def of_corrections(self, expression: str) -> tuple[Any, Any]:
+        """Return an aggregate over the rows that were corrected, as they were and as they are in the build."""
 
     def value(self, query: Query) -> Any:
         """Return the first column of the first row of a query of other tables, or 0 if it returns no row."""

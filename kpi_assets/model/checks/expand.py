@@ -1,25 +1,31 @@
-"""Makes the checks of a table from its header.
+"""Makes the checks and the rules of a table from its header.
 
-Belongs here: which checks a table has, and their order. Not here: the checks themselves (the other modules).
+Belongs here: which checks and rules a table has, and their order. Not here: the checks themselves (the other modules).
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.custom import custom_check
 from kpi_assets.model.checks.fields import DueField, FieldsKnown, FieldsThere
 from kpi_assets.model.checks.keys import grain_check
 from kpi_assets.model.checks.row_counts import MinRowsSpec
+from kpi_assets.model.checks.set_aside import RowsSetAside
 from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
 from kpi_assets.model.checks.word import TableDeclaration
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.model.header import Header
 from kpi_assets.model.quarantine import QuarantineSpec
+from kpi_assets.model.query import parse_query
+from kpi_assets.model.rules import RULE_WORDS, CustomRule
 from kpi_assets.model.source import Source
-from kpi_assets.model.strict_yaml import Lines, Problems
+from kpi_assets.model.strict_yaml import Lines, ModelError, Problems
+from kpi_assets.model.table_ref import THIS
 
 
 def expand(
@@ -32,17 +38,13 @@ def expand(
     """
     if not header.storage_kind.has_checks:
         return ()  # its rows belong to another table and were checked there
-    table = TableDeclaration(
-        path,
-        lines,
-        {name: column.type for name, column in header.columns.items()},
-        tuple(header.grain),
-        has_lookback=header.lookback is not None,
+    table = replace(
+        _declaration(header, path, lines),
         must_have_rows=bool(header.is_raw or header.kpi),
         minimum_rows=minimum,
         defaults={"min_rows": default} if default else {},
     )
-    checks: list[TableCheck] = [*_of_source(header, lines), grain_check(table)]
+    checks: list[TableCheck] = [*_of_source(header, lines), *_of_rules(header, lines), grain_check(table)]
     problems = Problems()
     for made in _of_words(header, table):
         with problems.collected():
@@ -52,8 +54,66 @@ def expand(
         if check.name in names:
             problems.add(path, check.line, f"two checks are called {check.name!r}: rename this one")
         names.add(check.name)
+    for name in header.quarantine.rules.custom if header.quarantine and header.quarantine.rules else ():
+        if name in names:
+            line = lines.of("quarantine", "rules", "custom", name)
+            problems.add(path, line, f"a rule and a check are called {name!r}: rename one of them")
     problems.raise_any()
     return tuple(checks)
+
+
+def expand_rules(header: Header, path: Path, lines: Lines) -> tuple[BadRows, ...]:
+    """Return the rules that set aside rows of a table, in the order of their words. Raises ModelError.
+
+    A rule of a word is called `word(column)`, so that no check has its name.
+    """
+    rules = header.quarantine and header.quarantine.rules
+    if not rules:
+        return ()
+    table = replace(_declaration(header, path, lines), place=("quarantine", "rules"))
+    found, problems = [], Problems()
+    for word in RULE_WORDS.values():
+        value = getattr(rules, word.name)
+        for part in value:  # a list of columns, or a mapping by column or name
+            for made in word.expand([part] if isinstance(value, list) else {part: value[part]}, table):
+                with problems.collected():
+                    rule = made()
+                    assert isinstance(rule, BadRows)
+                    found.append(replace(rule, name=f"{word.name}({part})"))
+    for name, spec in rules.custom.items():
+        with problems.collected():
+            found.append(_custom_rule(name, spec, table))
+    problems.raise_any()
+    return tuple(found)
+
+
+def _custom_rule(name: str, spec: CustomRule, table: TableDeclaration) -> BadRows:
+    """Return the rule with this name. Raises ModelError if its query does not return the grain."""
+    line = table.lines.of_text(*table.place, "custom", name, "bad_rows")
+    query = parse_query(spec.bad_rows, table.path, line, lookback=table.has_lookback)
+    lacking = [column for column in table.grain if column not in query.columns]
+    if lacking and "*" not in query.columns:
+        raise ModelError(
+            table.path,
+            line,
+            f"a rule returns the rows that it sets aside, and this one lacks {', '.join(lacking)} of their key: write "
+            f"`select * from {THIS} where …`, or return the columns of the grain",
+        )
+    description = spec.description or name.replace("_", " ").capitalize() + "."
+    return BadRows(name, description, line=table.line_of("custom", name), query=query)
+
+
+def _declaration(header: Header, path: Path, lines: Lines) -> TableDeclaration:
+    types = {name: column.type for name, column in header.columns.items()}
+    return TableDeclaration(path, lines, types, tuple(header.grain), has_lookback=header.lookback is not None)
+
+
+def _of_rules(header: Header, lines: Lines) -> Iterator[TableCheck]:
+    """Yield the check of the rows that rules set aside."""
+    budget = header.quarantine
+    if budget and budget.rules:
+        description = f"At most {budget.text} of the rows are set aside by rules."
+        yield RowsSetAside("quarantine", description, line=lines.of("quarantine"), budget=budget)
 
 
 def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:

@@ -17,7 +17,7 @@ from kpi_assets.model.checks.base import AuditFacts, DenseKeyRange, Measured, Ta
 from kpi_assets.model.checks.sql_text import all_known, any_null, counted
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation, quoted
-from kpi_assets.model.query import parse_query
+from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.strict_yaml import Problems
 from kpi_assets.model.table_ref import THIS
@@ -42,6 +42,12 @@ class Unique(BadRows):
 
     columns: tuple[str, ...]
     packed: str | None  # SQL for their values as one number, if they fit
+    sharing: Query  # returns every row that shares its values with another one
+
+    @property
+    def rows(self) -> Query:
+        """All rows that share their values: none of them is the right one."""
+        return self.sharing
 
     def count(self, measured: Measured) -> int:
         """Return 0 if the distinct values are as many as the rows, which is faster to find out than the groups."""
@@ -57,6 +63,7 @@ class ForeignKey(BadRows):
     column: str
     refers: Relation
     to: str
+    place: str  # of the word in the header
 
     @property
     def needs(self) -> tuple[DenseKeyRange]:
@@ -78,7 +85,7 @@ class ForeignKey(BadRows):
             problems.add(
                 path,
                 self.line,
-                f"checks.foreign_key.{self.column}: {self.refers} has no column {self.to!r}: "
+                f"{self.place}.foreign_key.{self.column}: {self.refers} has no column {self.to!r}: "
                 f"it has {', '.join(columns)}",
             )
 
@@ -109,13 +116,15 @@ def grain_check(table: TableDeclaration) -> Grain:
 
 
 def _unique_check(name: str, columns: Sequence[str], table: TableDeclaration) -> Unique:
-    key, line = ", ".join(map(quoted, columns)), table.lines.of("checks", "unique", name)
-    rows = f"select {key}, {counted(columns)} from {THIS} where {all_known(columns)}"
+    key, line = ", ".join(map(quoted, columns)), table.line_of("unique", name)
+    of, end = f"from {THIS} where {all_known(columns)}", f"group by {key} having count(*) > 1"
+    sharing = f"select * from {THIS} where ({key}) in (select {key} {of} {end})"
     return Unique(
         f"unique__{name}",
         f"No two rows share {', '.join(columns)}.",
         line=line,
-        query=parse_query(f"{rows} group by {key} having count(*) > 1", table.path, line),
+        query=parse_query(f"select {key}, {counted(columns)} {of} {end}", table.path, line),
+        sharing=parse_query(sharing, table.path, line),
         columns=tuple(columns),
         packed=packed(columns, table.types),
     )
@@ -128,7 +137,7 @@ def _unique(keys: Mapping[str, list[str]], table: TableDeclaration) -> Iterator[
 
 def _foreign_key_check(column: str, reference: str, table: TableDeclaration) -> ForeignKey:
     name, _, other = reference.rpartition(".")
-    relation, line = Relation.parse(name), table.lines.of("checks", "foreign_key", column)
+    relation, line = Relation.parse(name), table.line_of("foreign_key", column)
     query = (
         f"select t.* from {THIS} as t where t.{quoted(column)} is not null and not exists ("
         f"select 1 from {quoted(*relation)} as r "
@@ -142,6 +151,7 @@ def _foreign_key_check(column: str, reference: str, table: TableDeclaration) -> 
         column=column,
         refers=relation,
         to=other,
+        place=".".join(table.place),
     )
 
 
@@ -172,6 +182,7 @@ UNIQUE = CheckWord(
     example="unique: {email: [email], place: [aisle_id, shelf]}",
     columns=_unique_columns,
     expand=_unique,
+    is_rule=True,
 )
 FOREIGN_KEY = CheckWord(
     name="foreign_key",
@@ -182,4 +193,5 @@ FOREIGN_KEY = CheckWord(
     example="foreign_key: {product_id: raw.products.product_id}",
     columns=named_by_key,
     expand=_foreign_key,
+    is_rule=True,
 )

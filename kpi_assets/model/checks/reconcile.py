@@ -75,9 +75,11 @@ class ReconcileSpec(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Reconcile(TableCheck):
-    """The source = `here`, an aggregate over the build, + what the named rules drop; the metric is the difference.
+    """The source = `here`, an aggregate over the build, + what is set aside + what the named rules drop.
 
-    It compares row counts, or sums if `summed` is an expression over a row of the source.
+    It compares row counts, or sums if `summed` is an expression over a row of the source. The metric is the difference.
+    What is set aside counts as it would have counted here; a row that was corrected counts here as it is now, and the
+    difference to what it was is a term of its own.
     """
 
     source: Relation
@@ -116,7 +118,11 @@ class Reconcile(TableCheck):
         """Fail if a difference is left unexplained; an error if a sum is not an exact number."""
         dropped = {rule: measured.value(query) for rule, query in self.dropped}
         source = measured.value(self.total) if self.total else facts.source_rows[self.source]
-        terms = {"here": measured[_HERE], **{f"dropped by {rule}": total for rule, total in dropped.items()}}
+        terms = {
+            "here": measured[_HERE],
+            **self._set_aside(measured, facts),
+            **{f"dropped by {rule}": total for rule, total in dropped.items()},
+        }
         if inexact := [name for name, value in {"source": source, **terms}.items() if not _is_exact(value)]:
             return self.errored(
                 f"sum({self.summed}) is not an exact number ({', '.join(inexact)}): cast what is added up to numeric"
@@ -130,6 +136,18 @@ class Reconcile(TableCheck):
             + " + ".join(f"{_plain(value)} {name}" for name, value in terms.items())
             + (f" + {_plain(missing)} unexplained" if missing else ""),
         )
+
+    def _set_aside(self, measured: Measured, facts: AuditFacts) -> dict[str, Any]:
+        """Return the terms of the rows that rules set aside, none for a table without rules."""
+        if facts.set_aside is None:
+            return {}
+        expression = f"coalesce({self.here}, 0)"
+        terms = {"set aside": measured.of_set_aside(expression) if facts.set_aside.out else 0}
+        if facts.set_aside.corrected:
+            before, now = measured.of_corrections(expression)
+            difference = _minus(before, now) if _is_exact(before) and _is_exact(now) else None
+            terms |= {} if difference == 0 else {"by corrections": difference}
+        return terms
 
 
 def _is_exact(value: Any) -> bool:

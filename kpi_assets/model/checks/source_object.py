@@ -41,25 +41,25 @@ class Quarantine(SourceObjectCheck):
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Fail if they exceed the budget; the message has their number and the line of the first one."""
-        most = self.budget.most(measured.rows + facts.quarantined)
+        most, waiting = self.budget.most(measured.rows + facts.quarantined), facts.quarantined - facts.discarded
         return self.judged(
-            passed=facts.quarantined <= most,
-            metric=facts.quarantined,
+            passed=waiting <= most,
+            metric=waiting,
             threshold=most,
-            message=_unreadable(facts),
+            message="; ".join(filter(None, (_unreadable(waiting, facts), facts.decided))),
             samples=facts.quarantine_samples,
         )
 
 
-def _unreadable(facts: AuditFacts) -> str:
-    if not facts.quarantine_samples:
+def _unreadable(waiting: int, facts: AuditFacts) -> str:
+    if not waiting or not facts.quarantine_samples:
         return ""
     first = facts.quarantine_samples[0]
     of_several = f"{first['object']}, " if "object" in first else ""
     place, which = ("line", "on") if "line" in first else ("record", "is")
     where = f"{which} {of_several}{place} {first[place]}"
     where += f", {first['column']} {first['value']!r}" if first["column"] else ""
-    return f"{facts.quarantined} unreadable record{'s' * (facts.quarantined > 1)}, first {where}: {first['reason']}"
+    return f"{waiting} unreadable record{'s' * (waiting > 1)}, first {where}: {first['reason']}"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,12 @@ class TableDeclaration:
     has_lookback: bool = False
     must_have_rows: bool = False  # a raw table or a KPI: it may be empty only if its file says so
     minimum_rows: int | None = None  # from the environment, instead of the header's
+    place: tuple[str, ...] = ("checks",)  # of the words in the header
     defaults: Mapping[str, Any] = field(default_factory=dict)  # word -> its value in pipeline.yaml
+
+    def line_of(self, *loc: str) -> int:
+        """Return the line of a word, or of a part of its value."""
+        return self.lines.of(*self.place, *loc)
 
 
 def _names_none(_value: Any) -> Iterable[Any]:
@@ -46,6 +51,7 @@ class CheckWord:
     example: str  # as it is written below `checks:`
     expand: Callable[[Any, TableDeclaration], Iterator[Callable[[], TableCheck]]]
     default: Any = None  # the value if the header does not contain the word
+    is_rule: bool = False  # whether its checks say which rows are bad, so that it may set rows aside
     # From its value: (place, column) of each column that it names, and (place, column, constant) of each constant that
     # a column is compared with.
     columns: Callable[[Any], Iterable[tuple[Loc, str]]] = _names_none

@@ -121,6 +121,10 @@ class OpenObject(ABC):
         Raises UnreadableError.
         """
 
+    def read_again(self, text: str) -> Record:
+        """Return a record whose text was corrected by decision, or its problem; the object was read before."""
+        return Record(0, text, None, "records of this format cannot be corrected")
+
     def find_cuts(self, key: str, count: int) -> list[Cut] | None:  # noqa: ARG002
         """Return the `count - 1` places where the object can be cut between two keys, or None if there are none.
 

@@ -95,6 +95,11 @@ class CsvObject(OpenObject):
         part = Part(self._content.read(), self._layout, at_start=True, is_whole=True)
         return read_records(part.blocks, self._layout)
 
+    def read_again(self, text: str) -> Record:
+        """Read a record whose text was corrected by decision."""
+        found = list(read_records(iter([text.encode()]), self._layout))
+        return found[0] if len(found) == 1 else Record(0, text, None, f"it is {len(found)} records")
+
 
 class CsvFormat(Format):
     """The format `csv`."""

@@ -82,6 +82,14 @@ class JsonObject(OpenObject):
         for found in reader:
             yield self._record(found)
 
+    def read_again(self, text: str) -> Record:
+        """Read a record whose text was corrected by decision."""
+        try:
+            found = list(JsonReader([text.encode(errors="backslashreplace")], None, self._layout.number))
+        except UnreadableError as error:
+            return Record(0, text, None, str(error))
+        return self._record(found[0]) if len(found) == 1 else Record(0, text, None, f"it is {len(found)} records")
+
     def _record(self, found: JsonRecord) -> Record:
         shown = _shown(found.text)
         if found.fields is None:

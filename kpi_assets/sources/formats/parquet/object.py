@@ -146,6 +146,19 @@ class ParquetObject(OpenObject):
                 number += 1
                 yield self._record(number, dict(zip(self.layout.names, fields, strict=True)))
 
+    def read_again(self, text: str) -> Record:
+        """Read a record whose text was corrected by decision: a JSON object of texts, as a bad record is shown."""
+        try:
+            row = json.loads(text)
+        except ValueError:
+            row = None
+        names = self.layout.names
+        if not isinstance(row, dict) or not all(value is None or isinstance(value, str) for value in row.values()):
+            return Record(0, text, None, "it is not a JSON object whose values are texts or null")
+        if missing := [name for name in names if name not in row]:
+            return Record(0, text, None, f"it has no column {missing[0]!r}")
+        return self._record(0, row)
+
     def _record(self, number: int, row: dict[str, _Field]) -> Record:
         """Make a record of a row. Its text is a JSON object of texts."""
         values = {name: text for name, text in row.items() if not isinstance(text, _NotUtf8)}
