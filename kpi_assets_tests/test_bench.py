@@ -60,3 +60,15 @@ def test_the_growth_bench_measures_rows_and_sessions(tmp_path: Path) -> None:
     assert report["rows"]["whole"]["disk_of_published"] >= 1
     assert 100 < report["rows"]["whole"]["client_mb"] < 300
     assert report["rows"]["whole"]["sessions_mb"] > 10
+
+
+def test_the_bench_of_rules_sets_rows_aside(tmp_path: Path) -> None:
+    figures = tmp_path / "rules.json"
+    command = [sys.executable, "-m", "bench.rules", "--orders", "3000", "--repeat", "1"]
+    done = subprocess.run(
+        [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ruled" in done.stdout
+    assert "2997 rows" in " ".join(done.stdout.split()), "three of them break a rule"
+    assert json.loads(figures.read_text())["ratio"] > 0

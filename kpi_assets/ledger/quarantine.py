@@ -78,7 +78,7 @@ def record_rows(
 def _row(of: str, columns: Sequence[str]) -> sql.Composable:
     """Return SQL for a row as a JSON object, cut to RECORD characters."""
     names = ", ".join(sql.Identifier(of, name).as_string() for name in columns)
-    row = f"(select to_json(r) from (select {names}) as r)"  # noqa: S608
+    row = f'(select to_json("SHOWN") from (select {names}) as "SHOWN")'  # noqa: S608
     short = sql_cut(f"{sql_cut_values(row)}::text", RECORD)
     return sql.SQL(f"(case when length({row}::text) <= {RECORD} then {row}::text else {short} end)")
 

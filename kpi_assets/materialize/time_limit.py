@@ -57,6 +57,8 @@ def limited(
     try:
         with alarm.set():
             yield replace(context, on_progress=on_progress)
+        if alarm.has_rung:  # an audit goes on after a check whose statement was cancelled
+            raise _TimeIsUpError
     except (psycopg.errors.QueryCanceled, _TimeIsUpError) as error:
         if not alarm.has_rung:
             raise

@@ -31,7 +31,7 @@ from kpi_assets.model.names import (
     SYSTEM_COLUMNS,
     Identifier,
 )
-from kpi_assets.model.quarantine import QuarantineSpec
+from kpi_assets.model.quarantine import QuarantineSpec, quarantine_problems
 from kpi_assets.model.rules import RULE_WORDS
 from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
@@ -361,19 +361,9 @@ class Header(Strict):
                 "raw table reads the object of its load_date" if self.source else f"{kind.name} shows one load_date"
             )
             yield ("lookback",), f"a {reason}: look back in a table that has a SELECT and stores it"
-        yield from self._quarantine_problems()
+        yield from quarantine_problems(self.quarantine, self.storage_kind, is_raw=self.is_raw)
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
-
-    def _quarantine_problems(self) -> Iterator[tuple[Loc, str]]:
-        has_rules = self.quarantine is not None and self.quarantine.rules is not None
-        if has_rules and self.source:
-            where = "put rules into a table that selects from it"
-            yield ("quarantine", "rules"), f"a raw table sets aside the records that cannot be read: {where}"
-        elif self.quarantine and not self.storage_kind.stores_rows:
-            yield ("quarantine",), f"a {self.storage} shows the rows that its table has: put it there"
-        elif self.quarantine and not self.source and not has_rules:
-            yield ("quarantine",), "no rule sets a row aside here: add rules, or take it out"
 
     @property
     def _by_word(self) -> Iterator[tuple[Loc, CheckWord, Any]]:

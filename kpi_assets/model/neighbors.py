@@ -74,7 +74,8 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
     keys = {relation: _window_key(table, relation, tables) for relation in table.window_reads if relation in tables}
     query = replace(table.query, keys=keys, has_unknown_sums=has_unknown_sums)
     for rule in table.rules:  # a replay must set the same rows aside
-        check_replay(rule.rows, {each: tables[each].types for each in rule.mentions if each in tables}, table.path)
+        of_rule = {each: tables[each].types for each in rule.mentions if each in tables}
+        check_replay(rule.rows, {**of_rule, Relation("", THIS): table.types}, table.path)
     return replace(
         table,
         query=query,

@@ -4,13 +4,16 @@ Not here: the words of rules (rules.py), the checks that judge the budget (check
 checks/set_aside.py for rows), and setting them aside (warehouse/quarantine.py, warehouse/set_aside.py).
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.kinds import StorageKind
 from kpi_assets.model.rules import Rules
+from kpi_assets.model.sentences import Loc
 from kpi_assets.model.strict_yaml import Strict
 
 
@@ -52,3 +55,16 @@ class QuarantineSpec(Strict):
         """The limits as a part of a sentence, such as `20 or 1 %`."""
         share = "" if self.share is None else f"{(Decimal(repr(self.share)) * 100).normalize():f} %"
         return " or ".join(limit for limit in ("" if self.rows is None else str(self.rows), share) if limit) or "0"
+
+
+def quarantine_problems(spec: QuarantineSpec | None, kind: StorageKind, *, is_raw: bool) -> Iterator[tuple[Loc, str]]:
+    """Yield what the word says that a table of this kind cannot have, each with its place in the header."""
+    if spec is None:
+        return
+    if is_raw and spec.rules:
+        where = "put rules into a table that selects from it"
+        yield ("quarantine", "rules"), f"a raw table sets aside the records that cannot be read: {where}"
+    elif not kind.stores_rows:
+        yield ("quarantine",), f"a {kind.name} shows the rows that its table has: put it there"
+    elif not is_raw and not spec.rules:
+        yield ("quarantine",), "no rule sets a row aside here: add rules, or take it out"

@@ -78,7 +78,7 @@ class SetAside:
         parts = [
             f"{self.waiting} row{'s' * (self.waiting > 1)} set aside: {rules}" if self.waiting else "",
             f"by decision: {by_decision}" if by_decision else "",
-            f"{refused}: see their reason in ops.quarantine" if self.refused else "",
+            f"{refused}: see the reason in ops.quarantine" if self.refused else "",
             unused_text(self.unused),
         ]
         return "; ".join(filter(None, parts))

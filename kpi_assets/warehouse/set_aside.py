@@ -66,8 +66,8 @@ def take_out(connection: Connection[Any], candidate: Candidate, facts: AuditFact
         connection.execute(
             sql.SQL(
                 "with gone as (delete from {candidate} as t using pg_temp.broken as b where t.ctid = b.{row} "
-                'returning {of_row}, b.rules) insert into {aside} ({columns}, "RULES", "STATE") '
-                "select {columns}, rules, 'waiting' from gone"
+                'returning {of_row}, b.rules as "RULES") insert into {aside} ({columns}, "RULES", "STATE") '
+                "select {columns}, \"RULES\", 'waiting' from gone"
             ).format(
                 candidate=candidate.name,
                 row=sql.Identifier(_ROW),
@@ -96,9 +96,10 @@ def apply(connection: Connection[Any], candidate: Candidate, facts: AuditFacts, 
     )
     connection.execute(
         sql.SQL(
-            "create temporary table released on commit drop as select a.{row}, a.kind, {columns} from ("
-            'select a.*, a."NUMBER" as {row}, d.kind, d.put from {aside} as a '
-            'inner join pg_temp.matched as m on a."NUMBER" = m.of_row inner join pg_temp.decisions as d using (number) '
+            'create temporary table released on commit drop as select a.{row}, a."KIND", {columns} from ('
+            'select a.*, a."NUMBER" as {row}, d.kind as "KIND", d.put as "PUT" from {aside} as a '
+            'inner join pg_temp.matched as m on a."NUMBER" = m.of_row '
+            "inner join pg_temp.decisions as d on m.number = d.number "
             "where d.kind <> 'discard' and d.problem is null) as a"
         ).format(row=sql.Identifier(_ROW), columns=_corrected(candidate.table), aside=aside)
     )
@@ -141,7 +142,7 @@ def counts(connection: Connection[Any], candidate: Candidate, unused: int = 0) -
 
 def _samples(connection: Connection[Any], candidate: Candidate) -> list[dict[str, Any]]:
     """Return a few of the rows that wait, each with the rules that it breaks."""
-    row = sql.SQL("(select to_json(r) from (select {}) as r)").format(
+    row = sql.SQL('(select to_json("SHOWN") from (select {}) as "SHOWN")').format(
         sql.SQL(", ").join(sql.Identifier("a", name) for name in candidate.table.columns)
     )
     statement = sql.SQL(
@@ -237,8 +238,9 @@ def _match(connection: Connection[Any], candidate: Candidate, decisions: Sequenc
     corrections.load(connection, candidate.table, decisions)
     connection.execute(
         sql.SQL(
-            'create temporary table pairs on commit drop as select a."NUMBER" as of_row, d.number from {} as a '
-            "inner join pg_temp.decisions as d on to_jsonb(a) - {}::text[] @> d.is_on"
+            'create temporary table pairs on commit drop as select "ASIDE"."NUMBER" as of_row, d.number '
+            'from {} as "ASIDE" '
+            'inner join pg_temp.decisions as d on to_jsonb("ASIDE") - {}::text[] @> d.is_on'
         ).format(identifier(candidate.aside), sql.Literal(_OWN))
     )
     connection.execute(
@@ -250,10 +252,10 @@ def _match(connection: Connection[Any], candidate: Candidate, decisions: Sequenc
 
 
 def _corrected(table: Table) -> sql.Composable:
-    """Return the columns of a row `a` with the texts of `a.put` in the place of its values."""
+    """Return the columns of a row `a` with the texts of `a."PUT"` in the place of its values."""
     values: dict[str, sql.Composable] = {LOAD_DATE: sql.Identifier("a", LOAD_DATE)}
     for name, type_ in table.types.items():
-        values[name] = sql.SQL("case when a.put ? {1} then (a.put ->> {1})::{2} else a.{0} end").format(
+        values[name] = sql.SQL('case when a."PUT" ? {1} then (a."PUT" ->> {1})::{2} else a.{0} end').format(
             sql.Identifier(name), sql.Literal(name), sql.SQL(type_)
         )
     if volume := table.header.min_volume:
@@ -280,7 +282,7 @@ def _keep_what_breaks_rules(connection: Connection[Any], candidate: Candidate, f
     connection.execute(
         sql.SQL(
             "with broken as ({broken}), kept as (delete from pg_temp.released as r using broken as b "
-            "where r.{row} = b.{row} and r.kind = 'correct' returning r.{row}, b.rules) "
+            "where r.{row} = b.{row} and r.\"KIND\" = 'correct' returning r.{row}, b.rules) "
             "update {aside} as a set \"REASON\" = {reason} || array_to_string(k.rules, ', ') from kept as k "
             'where a."NUMBER" = k.{row}'
         ).format(broken=broken, row=row, aside=identifier(candidate.aside), reason=reason),
@@ -302,7 +304,7 @@ def _keep_what_has_no_key_of_its_own(connection: Connection[Any], candidate: Can
             "with taken as (select {key} from pg_temp.released group by {key} having count(*) > 1 "
             "union select {key} from {candidate} where ({key}) in (select {key} from pg_temp.released)), "
             "kept as (delete from pg_temp.released as r where ({of_row}) in (select {key} from taken) "
-            "or {any_null} returning r.{row}, r.kind, {shown} as shown, {any_null} as is_null) "
+            'or {any_null} returning r.{row}, r."KIND" as kind, {shown} as shown, {any_null} as is_null) '
             "update {aside} as a set \"REASON\" = case k.kind when 'correct' then {corrected} else {accepted} end "
             '|| case when k.is_null then {null} else {other} end || k.shown from kept as k where a."NUMBER" = k.{row}'
         ).format(
@@ -335,13 +337,13 @@ def _put_back(connection: Connection[Any], candidate: Candidate) -> None:
     )
     connection.execute(
         sql.SQL(
-            "update {aside} as a set \"STATE\" = case r.kind when 'correct' then 'corrected' else 'accepted' end "
+            "update {aside} as a set \"STATE\" = case r.\"KIND\" when 'correct' then 'corrected' else 'accepted' end "
             'from pg_temp.released as r where a."NUMBER" = r.{row}'
         ).format(**words)
     )
     connection.execute(
         sql.SQL(
             'insert into {aside} ({columns}, "CORRECTS") select {columns}, {row} from pg_temp.released '
-            "where kind = 'correct'"
+            "where \"KIND\" = 'correct'"
         ).format(**words)
     )

@@ -107,6 +107,21 @@ def test_the_sensor_runs_each_load_date_with_what_is_due_on_it(calendar: SensorH
     assert calendar.materialized("s3.extras") == [str(day) for day in DAYS], "that there is none was verified"
 
 
+def test_the_sensor_runs_each_load_date_with_an_object_that_is_carried_to_it(calendar: SensorHarness) -> None:
+    shop = calendar.shop
+    shop.file("raw/labels.sql", source("labels", "every: monday, carried_days: 13"))
+    shop.put(shop.key("labels", date(2025, 1, 27)), LABELS)
+    land(calendar, *DAYS)
+    requests = calendar.tick()
+    assert [request.partition_key for request in requests] == [str(day) for day in DAYS]
+    assert all(calendar.execute(request).success for request in requests)
+    assert published(calendar) == {day: tables | {"raw.labels", "marts.heavy"} for day, tables in WANTED.items()}
+    assert calendar.materialized("s3.labels") == [str(day) for day in DAYS]
+    shop.put(shop.key("labels", MONDAY), LABELS + b"2,floating\n")
+    assert [request.partition_key for request in calendar.tick()] == [str(MONDAY), str(TUESDAY)]
+    shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key("labels", date(2025, 1, 27)))
+
+
 def test_an_optional_object_that_lands_later_is_run_again(calendar: SensorHarness) -> None:
     shop = calendar.shop
     land(calendar, TUESDAY)

@@ -12,6 +12,7 @@ from kpi_assets_tests.materialize.orders_pipeline import (
     a_decision,
     built,
     declare,
+    deliver,
     message,
     sliced,
 )
@@ -141,7 +142,7 @@ def test_a_correction_that_cannot_be_applied_leaves_the_row_with_the_reason(
     assert said.startswith(reason)
     assert [row[0] for row in orders.rows(HERE)] == [1, 2, 3, 4]
     assert message(outcome) == (
-        "1 row set aside: 1 by revenue_is_positive; 1 decision could not be applied: see their reason in ops.quarantine"
+        "1 row set aside: 1 by revenue_is_positive; 1 decision could not be applied: see the reason in ops.quarantine"
     )
 
 
@@ -218,3 +219,54 @@ def test_a_recheck_counts_what_the_published_build_set_aside(orders: PipelineHar
         name: message(outcome, name) for name in ("reconcile", "amounts")
     }
     assert "by corrections" in said["amounts"]
+
+
+ODD = ("a", "t", "b", "q", "m", "d", "r", "rules", "number", "kind", "put", "row", "state", "reason", "this", "of_row")
+ODD_TABLE = """\
+/* @asset
+description: Orders with columns of names that our own statements have.
+owner: team:tests
+grain: [a, t]
+quarantine:
+  rows: 9
+  rules:
+    not_null: [rules]
+    unique: {key: [number, kind]}
+    foreign_key: {put: raw.products.product_id}
+    few: {bad_rows: "select a, t from {this} group by a, t having max(row) > 100"}
+columns:
+COLUMNS
+checks:
+  reconcile: {source: raw.orders, sum: price, here: r}
+@end */
+select
+SELECTED
+from raw.orders
+where load_date = %(load_date)s
+"""
+
+
+def test_columns_may_have_names_that_the_statements_have(orders: PipelineHarness, decided: list[Decision]) -> None:
+    of = dict.fromkeys(ODD, "line") | {"put": "product_id", "r": "price", "rules": "nullif(line, 5)"}
+    types = dict.fromkeys(ODD, "integer") | {"r": "numeric(8,2)"}
+    columns = "\n".join(f'  {name}: {{type: "{type_}", description: Value.}}' for name, type_ in types.items())
+    selected = ",\n".join(f'    {of[name]} as "{name}"' for name in ODD)
+    orders.file("marts/odd.sql", ODD_TABLE.replace("COLUMNS", columns).replace("SELECTED", selected))
+    deliver(orders, "5,1,5.00,paid", "6,7,6.00,paid", "7,8,7.00,paid")
+    decided += [
+        decision("correct", {"a": 5, "t": 5}, {"kind": 5, "state": 5}, rules=9, r="5.5"),
+        decision("accept", {"a": 6}, {"number": 6}),
+    ]
+    outcome = orders.build("marts.odd")
+    assert not outcome.held, failed(outcome.results)
+    assert message(outcome) == "1 row set aside: 1 by foreign_key(put); by decision: 1 corrected, 1 accepted"
+    assert message(outcome, "reconcile") == (
+        "28.00 as sum(price) of raw.orders = 21.50 here + 7.00 set aside + -0.50 by corrections"
+    )
+    assert orders.rows("select key, record::jsonb ->> 'reason', corrected::jsonb ->> 'rules' from ops.quarantine") == [
+        ({"a": 5, "t": 5}, "5", "9"),
+        ({"a": 6, "t": 6}, "6", None),
+        ({"a": 7, "t": 7}, "7", None),
+    ]
+    context = orders.prepared()
+    assert not failed(recheck(context, context.pipeline.table("marts.odd"), DAY))

@@ -130,8 +130,9 @@ grain: [id]
 quarantine: {rows: 3, rules: {RULES}}
 LOOKBACKcolumns:
   id: {type: integer, description: Thing.}
+  weight: {type: double precision, description: Weight.}
 @end */
-select id
+select id, weight
 from raw.things
 where load_date = %(load_date)s
 """
@@ -163,6 +164,10 @@ def test_what_a_rule_reads_is_read_by_the_table(tree: Tree) -> None:
         ("foreign_key: {id: raw.catalog.ident}", r"quarantine.rules.foreign_key.id: raw.catalog has no column 'ident'"),
         ("few: {bad_rows: 'select * from {this} where id > (select max(id) from raw.catalog)'}", "for all load_dates"),
         ("few: {bad_rows: 'select * from {this} where now() > now()'}", "this reads the clock"),
+        (
+            "few: {bad_rows: 'select * from {this} where weight > (select avg(weight) from {this})'}",
+            r"avg\(weight\) adds up floating-point numbers",
+        ),
         (
             "few: {bad_rows: 'select * from {this} where id > (select sum(weight) from raw.catalog "
             "where load_date = %(load_date)s)'}",

@@ -71,7 +71,7 @@ def test_each_example_of_the_page_is_read_or_refused_as_it_says(
 
 
 def test_the_page_is_right_about_blanks_and_empty_texts() -> None:
-    section = SECTIONS["Every type but texts, uuid and jsonb"]
+    section = SECTIONS["Every type but texts, uuids and JSON"]
     formed = ["smallint", "numeric", "numeric(8,2)", "real", "boolean", "date"]
     assert {written.problem(type_, text) for type_ in formed for text in (" 5", "5 ")} == {written.BLANKS}
     assert {written.problem(type_, "") for type_ in formed} == {written.EMPTY}

@@ -38,7 +38,7 @@ failures as (
         l.load_date,
         count(*) as failed
     from latest as l
-    inner join ops.data_quality_results as r on l.id = r.build_id and r.table_name = l.job
+    inner join ops.data_quality_results as r on l.id = r.build_id and l.job = r.table_name
     where r.status <> 'pass'
     group by l.load_date
 ),
