@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
+from typer.core import TyperGroup
 
 from kpi_assets.docs import cli, header, settings
 from kpi_assets.docs.__main__ import main
@@ -46,7 +47,12 @@ def wrong_words(name: str, words: list[str]) -> list[str]:
     known = cli.commands()
     if name not in known:
         return [name]
-    options = {option for parameter in known[name].params for option in parameter.opts}
+    command = known[name]
+    if isinstance(command, TyperGroup):
+        if not words or words[0] not in command.commands:
+            return words[:1]
+        command = command.commands[words[0]]
+    options = {option for parameter in command.params for option in parameter.opts}
     said = [word.partition("=")[0] for word in words if word.startswith("-")]
     return [option for option in said if option not in options]
 
@@ -63,6 +69,8 @@ def test_the_commands_of_the_pages_are_found() -> None:
     assert counts["docs/tutorial.md"] >= 12
     assert counts["docs/guides/runbook.md"] >= 30
     assert wrong_words("no_such_command", []) == ["no_such_command"]
+    assert wrong_words("quarantine", ["lists", "instacart"]) == ["lists"]
+    assert wrong_words("quarantine", ["list", "instacart", "--of", "raw.orders"]) == ["--of"]
     assert wrong_words("run", ["instacart", "--load-dates", "2025-07-01"]) == ["--load-dates"]
 
 
@@ -244,7 +252,10 @@ def test_the_pages_have_every_word_command_option_and_setting() -> None:
     assert re.findall(r"^## `kpi (\w+)`$", page, re.MULTILINE) == list(cli.commands())
     for name, command in cli.commands().items():
         section = page.split(f"## `kpi {name}`")[1].split("\n## ")[0]
-        for option in (option for parameter in command.params for option in parameter.opts if option.startswith("-")):
+        inner = command.commands if isinstance(command, TyperGroup) else {}
+        assert re.findall(rf"^### `kpi {name} (\w+)`$", section, re.MULTILINE) == list(inner)
+        parameters = [parameter for each in inner.values() or [command] for parameter in each.params]
+        for option in (option for parameter in parameters for option in parameter.opts if option.startswith("-")):
             assert f"`{option}`" in section, (name, option)
     variables = re.findall(r"^\| `(KPI_[A-Z0-9_]+?)(?:__PIPELINE)?` \|", settings.page(), re.MULTILINE)
     assert variables == [f"KPI_{name.upper()}" for name in Settings.model_fields]

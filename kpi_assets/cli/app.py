@@ -27,7 +27,8 @@ from kpi_assets.scrub import scrub
 
 HELP = "From files on S3 to KPIs a person can defend."
 
-# Each command, in the order of `kpi --help`, and the module of this package that has its function of the same name.
+# Each command, in the order of `kpi --help`, and the module of this package that has its function of the same name. The
+# `group` of a module, if it has one, is a command with commands of its own; the function is their common part.
 COMMANDS = {
     "init": "init",
     "infer": "infer",
@@ -43,6 +44,7 @@ COMMANDS = {
     "plan": "plan",
     "show": "show",
     "checks": "show",
+    "quarantine": "quarantine",
     "trace": "trace",
     "check": "check",
     "alerts": "alerts",
@@ -64,10 +66,17 @@ def _docstring(name: str) -> str:
 
 
 @cache
-def _load(name: str) -> TyperCommand:
+def _load(name: str) -> TyperCommand | TyperGroup:
     """Import the module of a command and return the command."""
+    module = import_module(f"kpi_assets.cli.{COMMANDS[name]}")
+    if isinstance(group := getattr(module, "group", None), typer.Typer):
+        made = cast("TyperGroup", typer.main.get_command(group))
+        made.name = name
+        for each in made.commands.values():
+            each.short_help = each.help  # as in _LazyCommand
+        return made
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    single.command(name, short_help=_docstring(name))(getattr(import_module(f"kpi_assets.cli.{COMMANDS[name]}"), name))
+    single.command(name, short_help=_docstring(name))(getattr(module, name))
     return cast("TyperCommand", typer.main.get_command(single))
 
 
@@ -87,7 +96,7 @@ class _LazyCommand(TyperCommand):
 class _LoadedCommands(MutableMapping[str, Any]):
     """Every command by name, for code that iterates over them; a command is imported when it is accessed."""
 
-    def __getitem__(self, name: str) -> TyperCommand:
+    def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
         return _load(name)
 
     def __iter__(self) -> Iterator[str]:

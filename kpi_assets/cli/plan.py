@@ -12,6 +12,7 @@ from kpi_assets.cli import HELD
 from kpi_assets.cli.arguments import PipelineName, ReportFormat, date_option
 from kpi_assets.cli.plan_ranges import Range, fitting
 from kpi_assets.cli.terminal import grid, out, say, styled
+from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.ledger import results
 from kpi_assets.ledger.results import Warned
@@ -54,7 +55,7 @@ def plan(
         statuses = _landed(load_date_statuses(work.readable(), start, end), first, last)
         unexpected = list(find_unexpected(found, open_store(found, work.settings), start, end))
         late, orphans, warned = _late(work), _orphans(work), _warned(work, start, end)
-        mismatches = _mismatches(work)
+        mismatches, waiting = _mismatches(work), find_waiting(work)
     counts = Counter(status.state for status in statuses)
     if format is ReportFormat.json:
         typer.echo(strict_json([_as_json(status) for status in statuses], indent=2))
@@ -71,6 +72,7 @@ def plan(
             say(styled("mismatch", STYLES["lost"]), f" {mismatch}.")
         for warning in warned:
             say(styled("warning", STYLES["late"]), f" {warning}.")
+        say_waiting(pipeline, waiting)
         for orphan in orphans:
             put_back = f"put the file back, or run `kpi drop {pipeline} {orphan.asset}`."
             say(styled("orphan", "yellow"), f" no file describes {orphan}, which readers still see: {put_back}")

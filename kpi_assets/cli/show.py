@@ -11,6 +11,7 @@ import typer
 from kpi_assets.cli.arguments import LoadDate, PipelineName
 from kpi_assets.cli.export import as_csv, as_json, without_formulas
 from kpi_assets.cli.terminal import err, grid, out, say, styled
+from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
 from kpi_assets.model.column_types import TEXTS, base_of, element_of
@@ -95,11 +96,12 @@ def show_table(
     elif style is RowFormat.csv:
         _print_csv(found.columns, without_formulas(found.types, found.rows) if no_formulas else found.rows)
     else:
-        numbers = [name for name, type_ in zip(found.columns, found.types, strict=True) if _is_right(type_)]
+        numbers = [column for column, type_ in zip(found.columns, found.types, strict=True) if _is_right(type_)]
         title = f"{name}, load_date {found.load_date}" if found.load_date else f"{name}, live"
         out.print(grid(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
+        say_waiting(work.pipeline.name, find_waiting(work, [name], found.load_date))
     if found.shown < found.published:
         left = f"{found.published - found.shown:,} of {found.published:,} rows"
         say(f"{left} are left out for their low volume: --all shows them.", console=err)

@@ -8,6 +8,7 @@ from rich.text import Text
 from kpi_assets.cli.selection import due_names
 from kpi_assets.cli.switch import say_switch
 from kpi_assets.cli.terminal import grid, out, say, styled
+from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, sound_pipelines
 from kpi_assets.embedded import stack as local
 from kpi_assets.instance import services
@@ -42,6 +43,7 @@ def status(
         for pipeline in sound_pipelines():
             work = Workspace(pipeline, servers).readable()
             _print_load_dates(work, everything)
+            say_waiting(pipeline.name, find_waiting(work))
             say_switch(work)
 
 

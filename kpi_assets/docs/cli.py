@@ -8,6 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from kpi_assets.cli import STOPPED
@@ -69,8 +70,13 @@ def page() -> str:
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
-    yield f"## {word(f'kpi {name}')}"
+    """Describe a command and, if it is a group, each command in it."""
+    yield f"##{'#' * name.count(' ')} {word(f'kpi {name}')}"
     yield str(command.help)
+    if isinstance(command, TyperGroup):
+        for inner, each in command.commands.items():
+            yield from _command(f"{name} {inner}", each)
+        return
     usage = ["kpi", name, *(_usage(parameter) for parameter in command.params)]
     yield code(" ".join(filter(None, usage)), "text")
     if command.params:

@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 
 from kpi_assets.ledger.runs import Status
+from kpi_assets.model.decision import NO_DECISIONS
 
 
 class ObjectState(NamedTuple):
@@ -43,11 +44,12 @@ class Hold:
     code_version: str
     checks_version: str
     other_inputs: bool  # whether an input was published with other rows since, or more load_dates of its window were
+    decided: str = NO_DECISIONS  # the hash of the decisions on its rows that it read
 
     @property
-    def made_from(self) -> tuple[ObjectState | None, str, str, bool]:
+    def made_from(self) -> tuple[ObjectState | None, str, str, bool, str]:
         """All fields, for a comparison."""
-        return (self.object, self.code_version, self.checks_version, self.other_inputs)
+        return (self.object, self.code_version, self.checks_version, self.other_inputs, self.decided)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ class LoadDateHistory:
     other_inputs: list[str] = field(default_factory=list)  # published from rows that were replaced since
     more_load_dates: list[str] = field(default_factory=list)  # published before a load_date that they read now was
     objects: dict[str, ObjectState] = field(default_factory=dict)  # raw table's name -> what it was published from
+    decided: dict[str, str] = field(
+        default_factory=dict
+    )  # table -> the hash of the decisions that it was published with
     attempts: dict[str, Attempt] = field(default_factory=dict)
     run: Attempt | None = None
     lost: list[str] = field(default_factory=list)  # of `stored`, the ones without rows; added by plan/collect.py
@@ -102,12 +107,14 @@ class _AttemptRow:
     key: str | None  # None if the build read no object
     size_bytes: int | None
     etag: str | None
+    decided: str | None  # None if the build knew of no decisions
 
     def attempt(self) -> Attempt:
         """Return the attempt that the row describes."""
         hold = None
         if self.code_version is not None and self.checks_version is not None:
-            hold = Hold(self._object(), self.code_version, self.checks_version, self.other_inputs)
+            decided = self.decided or NO_DECISIONS
+            hold = Hold(self._object(), self.code_version, self.checks_version, self.other_inputs, decided)
         return Attempt(self.status, self.error, self.started_at, hold)
 
     def _object(self) -> ObjectState | None:
@@ -128,13 +135,15 @@ last as (
 """
 # The load_dates on which a table of a window is not due.
 _UNDUE = "undue as (select * from unnest(%(undue_days)s::date[], %(undue_tables)s::text[]) as u (load_date, asset))"
-# Whether one of the publishes in `{inputs}` was followed by one with other rows.
+# The publish_id of the decisions in `{inputs}` of the build of the table `{asset}`; NULL if it knew of none.
+_DECISIONS = "({inputs} ->> ('decisions.' || replace({asset}, '.', '__')))::bigint"
+# Whether one of the publishes in `{inputs}` was followed by one with other rows. What is decided now, S3 says.
 _OTHER_INPUTS = """
 exists (
     select 1
     from jsonb_each_text({inputs}) as i
     inner join ops.publishes as r on r.publish_id = i.value::bigint
-    where r.superseded_at is not null and r.checksum <> (
+    where r.superseded_at is not null and split_part(r.asset, '.', 1) <> 'decisions' and r.checksum <> (
         select n.checksum from ops.publishes as n
         where n.asset = r.asset and n.load_date = r.load_date
         order by n.publish_id desc limit 1
@@ -200,6 +209,12 @@ from last as l
 inner join ops.manifests as m
 on m.object = split_part(l.asset, '.', 2) and m.load_date = l.load_date and m.manifest_hash = l.manifest_hash
 """  # noqa: S608
+_DECIDED = f"""
+with {_LAST}
+select l.load_date, l.asset, d.manifest_hash
+from last as l
+inner join ops.publishes as d on d.publish_id = {_DECISIONS.format(inputs="l.inputs", asset="l.asset")}
+"""  # noqa: S608
 _ATTEMPTS = f"""
 with {_UNDUE}, latest as (
     select distinct on (r.load_date, i.item)
@@ -216,9 +231,10 @@ select
         or {_MORE_LOAD_DATES.format(build="l", asset="l.item", inputs="h.inputs")}
         or {_OTHER_PREVIOUS.format(build="l", asset="l.item", inputs="h.inputs")}
     ) as other_inputs,
-    m.key, m.size_bytes, m.etag
+    m.key, m.size_bytes, m.etag, d.manifest_hash as decided
 from latest as l
 left join ops.holds as h on h.build_id = l.id and l.status = 'held'
+left join ops.publishes as d on d.publish_id = {_DECISIONS.format(inputs="h.inputs", asset="l.item")}
 left join ops.manifests as m
 on m.object = split_part(l.item, '.', 2) and m.load_date = l.load_date and m.manifest_hash = h.manifest_hash
 where l.status <> 'success'
@@ -265,6 +281,8 @@ def read(
     with connection.cursor(row_factory=class_row(_ObjectRow)) as objects:
         for each in objects.execute(_OBJECTS, {**bounds, "names": raw}):
             found[each.load_date].objects[each.object] = ObjectState.of(each.key, each.size_bytes, each.etag)
+    for load_date, table, decided in connection.execute(_DECIDED, tables):
+        found[load_date].decided[table] = decided
     with connection.cursor(row_factory=class_row(_AttemptRow)) as attempts:
         for latest in attempts.execute(_ATTEMPTS, {**bounds, "ignored": ignored}):
             past = found.setdefault(latest.load_date, LoadDateHistory())

@@ -53,6 +53,9 @@ and 'success' = all (
 )
 """
 
+# Whether a publish is of a table: a decision on its rows publishes nothing for readers.
+_OF_TABLE = "split_part(p.asset, '.', 1) <> 'decisions'"
+
 # A lost run is dated by its end; a run that ended before the latest event of the open incident is counted already.
 # Where the load_date is whole, no publish will follow that could close the incident: it is opened and closed at once.
 _LOST = f"""
@@ -67,7 +70,8 @@ where (i.last_at is null or i.last_at < %(ended_at)s)
 and not exists (select 1 from ops.pipeline_runs where run_id = %(run_id)s)
 and not exists (select 1 from ops.alerts where run_id = %(run_id)s)
 and not exists (
-    select 1 from ops.publishes as p where p.load_date = a.load_date and p.published_at > %(ended_at)s
+    select 1 from ops.publishes as p
+    where p.load_date = a.load_date and p.published_at > %(ended_at)s and {_OF_TABLE}
 )
 """  # noqa: S608
 
@@ -249,7 +253,8 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
             and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
                 (
                     exists (
-                        select 1 from ops.published as p where p.load_date = a.load_date and p.published_at > a.last_at
+                        select 1 from ops.published as p
+                        where p.load_date = a.load_date and p.published_at > a.last_at and {_OF_TABLE}
                     )
                     or (a.load_date, a.job) in (select * from unnest(%(undue_days)s::date[], %(undue)s::text[]))
                 )
@@ -261,7 +266,7 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
         select
             %(pipeline)s, c.load_date, 'recovered',
             (select p.run_id from ops.published as p
-             where p.load_date = c.load_date order by p.publish_id desc limit 1),
+             where p.load_date = c.load_date and {_OF_TABLE} order by p.publish_id desc limit 1),
             array_agg(
                 'it was ' || c.kind || ' since ' || to_char(c.opened_at, 'YYYY-MM-DD HH24:MI "UTC"')
                 order by c.opened_at

@@ -17,7 +17,7 @@ from kpi_assets.ledger import incidents, publishes
 from kpi_assets.ledger.locks import lock_publish
 from kpi_assets.materialize.context import Progress
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
-from kpi_assets.model.names import Relation
+from kpi_assets.model.names import DECISIONS, Relation
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.ddl import owner_of
@@ -41,11 +41,13 @@ class PublishedTable:
 
 
 def published_tables(connection: Connection[Any]) -> list[PublishedTable]:
-    """List every table that has a published load_date, ordered by name."""
+    """List every table that has a published load_date, ordered by name; decisions are no table."""
     with connection.cursor(row_factory=class_row(PublishedTable)) as cursor:
         return cursor.execute(
             "select asset, count(*) as load_dates, min(load_date) as first, max(load_date) as last, "
-            "sum(rows)::bigint as rows from ops.published group by asset order by asset"
+            "sum(rows)::bigint as rows from ops.published where split_part(asset, '.', 1) <> %s "
+            "group by asset order by asset",
+            [DECISIONS],
         ).fetchall()
 
 

@@ -6,16 +6,17 @@ a window count (model/lookback.py).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import publishes, runs
+from kpi_assets.ledger import decisions, publishes, runs
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.context import BuildContext, UpstreamError
+from kpi_assets.materialize.decisions import look
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import block_publishes
 from kpi_assets.model.decision import Decision
@@ -31,7 +32,8 @@ class Inputs:
     """The publishes that a build of a table and load_date reads.
 
     `earlier` is empty unless the table has `lookback`. `previous` is the publish of the table itself from which it
-    carries on. `decisions` are those on its rows that were set aside, in the order in which they were made.
+    carries on. `decisions` are those on its rows that were set aside, in the order in which they were made, and
+    `decided` is their publish, None if there never was one.
     """
 
     table: Table
@@ -41,6 +43,7 @@ class Inputs:
     window: Window | None = None
     previous: Publish | None = None
     decisions: tuple[Decision, ...] = ()
+    decided: Publish | None = None
 
     @property
     def all(self) -> list[Publish]:
@@ -62,12 +65,15 @@ class Inputs:
         """The publish_id of each input by the name under which the ledger records it."""
         names = ((each, InputName(Relation.parse(each.asset), each.load_date)) for each in self._of_earlier)
         earlier = {str(name): each.publish_id for each, name in names}
-        return {**{str(relation): each.publish_id for relation, each in self.of_load_date.items()}, **earlier}
+        decided = {self.decided.asset: self.decided.publish_id} if self.decided else {}
+        own = {str(relation): each.publish_id for relation, each in self.of_load_date.items()}
+        return {**own, **earlier, **decided}
 
     @property
     def manifest_hash(self) -> str:
-        """The hash of all manifests from which the inputs were built."""
-        return digest(*sorted(publish.manifest_hash for publish in self.all))
+        """The hash of all manifests from which the inputs were built, and of the decisions if there are some."""
+        decided = [self.decided.manifest_hash] if self.decided and self.decisions else []
+        return digest(*sorted([*(publish.manifest_hash for publish in self.all), *decided]))
 
     def warnings(self, connection: Connection[Any]) -> list[str]:
         """Return a sentence for each input whose latest build was not published."""
@@ -79,7 +85,7 @@ class Inputs:
         ]
 
     def check_unchanged(self, connection: Connection[Any]) -> None:
-        """Raise UpstreamError if an input of this load_date was published again.
+        """Raise UpstreamError if an input of this load_date was published again, or somebody decided on rows of it.
 
         Those of a window cannot have changed: resolve_inputs blocks publishes into their tables.
         """
@@ -89,6 +95,11 @@ class Inputs:
             raise UpstreamError(
                 f"{self.table.relation} of {self.load_date} was not published: {', '.join(changed)} was published "
                 "again while it was being built; build it again."
+            )
+        if decisions.current(connection, self.table.relation, self.load_date) != self.decided:
+            raise UpstreamError(
+                f"{self.table.relation} of {self.load_date} was not published: somebody decided on rows of it while it "
+                "was being built; build it again."
             )
 
     def check_previous(self, connection: Connection[Any], *, latest: bool = False) -> None:
@@ -114,13 +125,17 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     for relation in window_inputs:
         block_publishes(connection, relation, context.on_progress)
     of_load_date = _resolve_own(context, connection, table, load_date)
+    decided = look(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_load_date)
     _check_stored(context.pipeline, connection, table, load_date, [of_load_date])
     previous = carry_on.resolve_previous(context.pipeline, connection, table, load_date)
     if previous:
         _check_stored(context.pipeline, connection, table, load_date, [{table.relation: previous}])
+    inputs = Inputs(
+        table, load_date, of_load_date, previous=previous, decisions=decided.decisions, decided=decided.publish
+    )
     if not window_inputs:
-        return Inputs(table, load_date, of_load_date, previous=previous)
+        return inputs
     first = context.pipeline.window_start(table, load_date)
     found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
     due = {read: context.pipeline.calendars[read] for read in window_inputs}
@@ -135,7 +150,7 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     earlier = tuple(publish for of in there.values() for publish in of.values())
     own = [load_date] if any(read in of_load_date for read in window_inputs) else []
     window = window_of(context.pipeline, table, load_date, (*there, *own))
-    return Inputs(table, load_date, of_load_date, earlier, window, previous)
+    return replace(inputs, earlier=earlier, window=window)
 
 
 def window_of(pipeline: Pipeline, table: Table, load_date: date, there: Iterable[date]) -> Window:

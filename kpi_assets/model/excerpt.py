@@ -18,6 +18,11 @@ def cut(text: str, most: int = VALUE) -> str:
     return text if len(text) <= most else text[: most - len(_NOTE)] + _NOTE
 
 
+def is_cut(text: str, most: int = VALUE) -> bool:
+    """Whether a text was cut to `most` characters."""
+    return len(text) == most and text.endswith(_NOTE)
+
+
 def cut_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Cut each value of a row of JSON values, and leave out the last values if the row is still too long."""
     shown: dict[str, Any] = {}

@@ -6,6 +6,7 @@ The database, the logs and the command line hold names as text. Only this module
 |---------------------------|-----------|------------------------------------------------------------|
 | `schema.table`            | Relation  | a table                                                    |
 | `s3.table`                | Relation  | the object of the raw table `table`; no schema is called s3 |
+| `decisions.schema__table` | Relation  | the decisions on rows of a table; no schema is called that |
 | `schema.table`            | InputName | a table that a build read, of the build's own load_date    |
 | `schema.table@2025-03-01` | InputName | a table that a build read, of another load_date            |
 
@@ -57,6 +58,7 @@ Identifier = Annotated[str, AfterValidator(_named)]
 
 
 OBJECTS = "s3"  # takes the place of the schema in the name of a raw table's object
+DECISIONS = "decisions"  # takes the place of the schema in the name of the decisions on rows of a table
 
 
 class Relation(NamedTuple):
@@ -79,6 +81,11 @@ class Relation(NamedTuple):
     def is_object(self) -> bool:
         """Whether this is the name of an object, not of a table."""
         return self.schema == OBJECTS
+
+    @property
+    def decisions(self) -> "Relation":
+        """The name under which the ledger has the decisions on rows of this table."""
+        return Relation(DECISIONS, f"{self.schema}__{self.table}")
 
 
 def is_asset(text: str) -> bool:

@@ -14,7 +14,7 @@ from kpi_assets.model.automation import Automation
 from kpi_assets.model.calendar import CalendarWords, parse_date
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.field_types import Sentence
-from kpi_assets.model.names import OBJECTS, Identifier, name_problem
+from kpi_assets.model.names import DECISIONS, OBJECTS, Identifier, name_problem
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
 
@@ -25,8 +25,8 @@ TAKEN_DATABASES = (
     *("postgres", "template0", "template1", "dagster"),
     *("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"),
 )
-# Schemas that no pipeline may have. The asset `s3/<table>` is the object of a raw table.
-RESERVED = ("ops", "builds", "public", "information_schema", OBJECTS)
+# Schemas that no pipeline may have: the ledger has objects and decisions under names that begin like those of tables.
+RESERVED = ("ops", "builds", "public", "information_schema", OBJECTS, DECISIONS)
 
 
 def _is_bucket(value: str) -> str:

@@ -39,6 +39,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from kpi_assets.ledger.history import Attempt, LoadDateHistory, ObjectState
+from kpi_assets.model.decision import NO_DECISIONS
 from kpi_assets.model.names import is_object
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.query import digest
@@ -47,6 +48,7 @@ from kpi_assets.sources.deliveries import Delivery
 
 NAMED = 3  # objects or tables that one sentence names
 NOTHING_NEAR: Mapping[str, str] = {}
+NOTHING_DECIDED: Mapping[str, str] = {}
 
 
 class Verdict(NamedTuple):
@@ -74,13 +76,15 @@ class Classifier:
         history: LoadDateHistory,
         now: datetime,
         near: Mapping[str, str] = NOTHING_NEAR,
+        decided: Mapping[str, str] = NOTHING_DECIDED,
     ) -> LoadDateStatus:
         """Return the status of a load_date, given its `landed` objects by raw table, and its history in the ledger.
 
-        `near` says, for raw tables whose pattern matches nothing, which keys are like it.
+        `near` says, for raw tables whose pattern matches nothing, which keys are like it. `decided` is the hash of the
+        decisions that lie on S3, by table.
         """
         there = {name: entry for name, entry in landed.items() if self._is_read(name, entry, load_date, history)}
-        case = _Case(self, load_date, there, history, now, near)
+        case = _Case(self, load_date, there, history, now, near, decided)
         verdict, is_settled = case.settled(), True
         if verdict is None:
             verdict, is_settled = case.unsettled(), False
@@ -124,6 +128,7 @@ class _Case:
     history: LoadDateHistory
     now: datetime
     near: Mapping[str, str]
+    decided: Mapping[str, str]
 
     @cached_property
     def tables(self) -> dict[str, Table]:
@@ -185,7 +190,8 @@ class _Case:
         """What a build now would be made of, besides the files."""
         undue = [name for name in self.classifier.tables if name not in self.tables]
         without = [f"without {table.relation}" for table in self.absent] + [f"not due {name}" for name in undue]
-        return [*(str(self.states[name]) for name in sorted(self.landed)), *without]
+        decided = [f"decided {name} {self.decided[name]}" for name in sorted(self.decided)]
+        return [*(str(self.states[name]) for name in sorted(self.landed)), *without, *decided]
 
     @cached_property
     def states(self) -> dict[str, ObjectState]:
@@ -299,6 +305,7 @@ class _Case:
         applies: dict[StaleReason, bool] = {
             "objects": now is not None and now != then,
             "lost": name in self.history.lost,
+            "decisions": self._decided_now(name) != self.history.decided.get(name, NO_DECISIONS),
             "inputs": name in self.history.other_inputs,
             "window": name in self.history.more_load_dates,
             "removed": table.has_object and table.source.optional and now is None and then is not None,
@@ -309,15 +316,18 @@ class _Case:
     @cached_property
     def still_held(self) -> dict[str, Attempt]:
         """The stale tables, and their objects, whose last build was held and read the same as a build now would."""
-        would_read: dict[str, tuple[ObjectState | None, str, str, bool]] = {}
+        would_read: dict[str, tuple[ObjectState | None, str, str, bool, str]] = {}
         for name in self.stale_tables:
             table, state = self.classifier.tables[name], None
             if table.has_object:
                 state = self.states.get(table.relation.table)
-                would_read[table.object_name] = (state, table.object_version, "", False)
-            would_read[name] = (state, table.code_version, table.checks_version, False)
+                would_read[table.object_name] = (state, table.object_version, "", False, NO_DECISIONS)
+            would_read[name] = (state, table.code_version, table.checks_version, False, self._decided_now(name))
         found = {item: self.history.attempts[item] for item in would_read if item in self.history.attempts}
         return {item: a for item, a in found.items() if a.hold and a.hold.made_from == would_read[item]}
+
+    def _decided_now(self, name: str) -> str:
+        return self.decided.get(name, NO_DECISIONS)
 
     @cached_property
     def buildable(self) -> dict[str, StaleReason]:
@@ -353,7 +363,9 @@ class _Case:
         table, the others are named, after their objects.
         """
         reasons = set(self.buildable.values())
-        if not self.gone and (not reasons <= {"lost", "inputs", "window", "removed"} or reasons == {"removed"}):
+        if not self.gone and (
+            not reasons <= {"lost", "decisions", "inputs", "window", "removed"} or reasons == {"removed"}
+        ):
             return ()
         found: set[str] = set()
         for name, table in self.tables.items():
@@ -380,13 +392,21 @@ class _Case:
         return Verdict(
             "stale",
             {
-                "released": f"Held, and what it reads, its SQL or its checks have changed since: {_some(names)}.",
+                "released": f"Held, and {self._changed_since_held(names)}: {_some(names)}.",
+                "decisions": f"Built before somebody decided on its rows: {_some(names)}.",
                 "inputs": f"Built from rows that were replaced since: {_some(names)}.",
                 "window": f"Built before an earlier load_date was published that it reads: {_some(names)}.",
                 "sql": f"The SQL has changed since it was published: {_some(names)}.",
                 "unbuilt": f"Never built for this load_date: {_some(names)}.",
             }[self.stale_reason],
         )
+
+    def _changed_since_held(self, names: Sequence[str]) -> str:
+        """Say what has changed since the named tables were held."""
+        holds = {name: attempt.hold for name in names if (attempt := self.history.attempts.get(name))}
+        if holds and all(hold and hold.decided != self._decided_now(name) for name, hold in holds.items()):
+            return "somebody decided on its rows since"
+        return "what it reads, its SQL or its checks have changed since"
 
     def _objects_of(self, names: Sequence[str]) -> list[str]:
         """Return the names of the objects that some tables read."""

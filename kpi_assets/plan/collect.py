@@ -12,8 +12,9 @@ from psycopg import Connection
 from kpi_assets.ledger import history, manifests
 from kpi_assets.ledger.history import LoadDateHistory, Lookback
 from kpi_assets.model.pipeline import Pipeline, Table
-from kpi_assets.plan.classify import NOTHING_NEAR, Classifier
+from kpi_assets.plan.classify import NOTHING_DECIDED, NOTHING_NEAR, Classifier
 from kpi_assets.plan.status import LoadDateStatus
+from kpi_assets.sources import decisions
 from kpi_assets.sources.deliveries import Delivery, near
 from kpi_assets.sources.listing import Landed, landed
 from kpi_assets.sources.reference import state_of
@@ -75,6 +76,7 @@ def collect(
         days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
         there = landed(store, dated, start, end, at)
         beside = _near(store, dated, there)
+        decided = decisions.find_all(store, pipeline, start, end)
         for table in references:
             _add_reference(store, connection, table, there, days)
         due = [day for day in days if pipeline.is_due(day)]
@@ -83,6 +85,7 @@ def collect(
                 classifier.status(
                     *(day, there.get(day, {}), known.get(day, LoadDateHistory()), at),
                     near=beside.get(day, NOTHING_NEAR),
+                    decided=decided.get(day, NOTHING_DECIDED),
                 )
                 for day in due
             ]

@@ -11,12 +11,13 @@ STATES: tuple[State, ...] = get_args(State)
 #   objects   its object was never read, or was replaced since it was read
 #   lost      the ledger calls it published, but its rows are gone from the database
 #   released  it was held, and what it reads, its SQL or its checks have changed since
+#   decisions somebody decided on its rows since it was built
 #   inputs    it was built from rows that were replaced since
 #   window    an earlier load_date that it reads now, of its window or of itself, was published after it was built
 #   removed   its optional object was there when it was built, and is gone
 #   sql       its SQL has changed since it was published
 #   unbuilt   it was never built
-StaleReason = Literal["objects", "lost", "released", "inputs", "window", "removed", "sql", "unbuilt"]
+StaleReason = Literal["objects", "lost", "released", "decisions", "inputs", "window", "removed", "sql", "unbuilt"]
 STALE_REASONS: tuple[StaleReason, ...] = get_args(StaleReason)
 
 
@@ -44,7 +45,7 @@ class LoadDateStatus:
         A published load_date is not rebuilt because of changed SQL unless the pipeline is configured so: otherwise
         editing one file would rebuild all load_dates. Nor because an optional object is gone: it may have expired.
         """
-        if self.stale_reason in {"objects", "lost", "released", "inputs", "window"}:
+        if self.stale_reason in {"objects", "lost", "released", "decisions", "inputs", "window"}:
             return True
         broke_off = self.state == "failed" and self.stale_reason == "unbuilt"
         return self.stale_reason not in {None, "removed"} and (broke_off or rebuild_on_sql_change)

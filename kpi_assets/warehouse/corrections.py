@@ -6,13 +6,12 @@ Not here: applying decisions (set_aside.py, quarantine.py).
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from psycopg import Connection, sql
 
 from kpi_assets.model import excerpt
-from kpi_assets.model.decision import Decision
+from kpi_assets.model.decision import Decision, json_text
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.written import problem
 from kpi_assets.warehouse.input_errors import input_error
@@ -32,7 +31,7 @@ def load(connection: Connection[Any], table: Table, decisions: Sequence[Decision
     ):
         for number, (each, put) in enumerate(zip(decisions, texts, strict=True)):
             refused = _refused(table, put) or problems.get(number)
-            is_on = _json({**each.was, **each.key})
+            is_on = json_text({**each.was, **each.key})
             copy.write_row((number, each.kind, is_on, json.dumps(put), each.place, refused))
 
 
@@ -83,15 +82,4 @@ def _text(value: Any, type_: str) -> str | None:
     if isinstance(value, list) and type_.endswith("[]"):
         items = (_text(each, type_.removesuffix("[]")) for each in value)
         return "{" + ",".join("NULL" if item is None else json.dumps(item, ensure_ascii=False) for item in items) + "}"
-    return _json(value)
-
-
-def _json(value: Any) -> str:
-    """Return a value as JSON, with every digit of its numbers."""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(name))}: {_json(each)}" for name, each in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_json, value)) + "]"
-    return json.dumps(value)
+    return json_text(value)

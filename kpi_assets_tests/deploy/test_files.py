@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ from kpi_assets.doctor.lake import bucket
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import PooledPostgresStorage
+from kpi_assets.model.decision import Decision
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, settings
+from kpi_assets.sources import decisions
 from kpi_assets.sources.landing import land
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
@@ -339,6 +343,31 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             refused()
+
+
+def test_whoever_decides_may_add_decisions_and_whoever_runs_may_read_them(
+    cloud: Cloud, aws: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, day = cloud.pipeline.table("raw.orders"), cloud.pipeline.config.start_date
+    at = datetime(2025, 1, 2, tzinfo=timezone.utc)
+    decision = Decision("discard", {"object": cloud.keys[0], "line": 2}, {"record": "x"}, {}, "a test", "ana", at)
+    stores = {
+        policy: Store(cloud.session(*cloud.user(policy)).client("s3", endpoint_url=aws), cloud.bucket)
+        for policy in ("decide", "run", "land")
+    }
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on policies are enforced
+    key = decisions.add(stores["decide"], decisions.find(stores["decide"], table.relation, day), [decision])
+    for policy in ("decide", "run"):
+        found = decisions.find(stores[policy], table.relation, day)
+        assert decisions.read(stores[policy], table, found) == [replace(decision, place=f"{key}:1")]
+    for policy in ("run", "land"):
+        with pytest.raises(LakeError, match="access is refused"):
+            decisions.add(stores[policy], decisions.find(stores[policy], table.relation, day), [decision])
+    for key_ in (key, cloud.keys[0]):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            stores["decide"].s3.delete_object(Bucket=cloud.bucket, Key=key_)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stores["decide"].s3.get_object(Bucket=cloud.bucket, Key=cloud.keys[0])
 
 
 def test_the_doctor_says_whether_the_user_may_land(cloud: Cloud, role: tuple[str, Store]) -> None:

@@ -34,7 +34,7 @@ RELEASED = {
     "0007_signals.sql": "2463ee69ec98ccf08c8998692f5277af36be334744f108dbe0945ade2ea28353",
     "0008_descriptions.sql": "f1110ea5d49c988115273cb52e1178a6e688825d58cf3b663953d363f80a90de",
     "0009_parts.sql": "d72662f410e1524e2fb6e93e8c649880ad6a2f6c46ac91e0f40edaf9294f4d40",
-    "0010_set_aside.sql": "c0586867e6efb7b1b3f3252c985a221303a36d8aa523bb8b5c52108888f6a20c",
+    "0010_set_aside.sql": "6ac23cd0a2a9eb049db9c5fbbbf6e7b255770b8bec7fb8fc88dcf537807c8c73",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

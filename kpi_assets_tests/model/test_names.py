@@ -14,6 +14,7 @@ THINGS = Relation("raw", "things")
     [
         (THINGS, "raw.things"),
         (Relation("s3", "things"), "s3.things"),
+        (THINGS.decisions, "decisions.raw__things"),
         (InputName(THINGS), "raw.things"),
         (InputName(THINGS, date(2025, 3, 1)), "raw.things@2025-03-01"),
     ],

@@ -34,6 +34,9 @@ comment on column ops.quarantine.decision is
 comment on column ops.quarantine.corrected is
 'The record or row as it was corrected and is in the table, as record has it; NULL if it was not corrected.';
 
+comment on column ops.publishes.asset is
+'Table, as schema.table; or decisions.schema__table: the decisions on its rows, as they lay on S3.';
+
 -- A row that is set aside in ten builds is one bad row: only the latest build of each load_date counts.
 create view ops.bad_rows as
 select

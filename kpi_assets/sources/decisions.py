@@ -1,0 +1,189 @@
+"""The objects of decisions on S3, `decisions/<schema>.<table>/load_date=D/NNNN.jsonl`: listed, read, and added to.
+
+They are never overwritten: what is decided later stands in an object with a higher number.
+Belongs here: the objects. Not here: the content of a line (model/decision.py), and the lock that keeps two people from
+adding at once (materialize/decisions.py).
+"""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+from botocore.exceptions import ClientError
+
+from kpi_assets.model.decision import Decision, DecisionError, read_lines
+from kpi_assets.model.manifest import etag_of_parts
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.sources.refusals import LakeError, explained
+from kpi_assets.sources.store import Entry, Store
+
+FOLDER = "decisions/"
+AT_ONCE = 5  # objects that are read at the same time
+MOST_OBJECTS = 2_000  # of one table and load_date
+MOST_BYTES = 32 << 20  # of these together; as Python objects they take some ten times as much memory
+_KEY = re.compile(rf"{FOLDER}([a-z0-9_]+\.[a-z0-9_]+)/load_date=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})/(.+)")
+_NAME = re.compile(r"([0-9]{4})\.jsonl")
+
+
+@dataclass(frozen=True)
+class DecisionObjects:
+    """The objects of the decisions on one table and load_date, in the order of their numbers, as a listing shows them.
+
+    Nothing is known of their content.
+    """
+
+    table: Relation
+    load_date: date
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits that differ when any of the objects differs."""
+        return etag_of_parts(self.entries)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all objects."""
+        return sum(entry.size_bytes for entry in self.entries)
+
+    def key(self, name: str) -> str:
+        """Return the key of the object of that name."""
+        return f"{_prefix(self.table, self.load_date)}{name}"
+
+    def next_key(self, size: int) -> str:
+        """Return the key of a further object of that size. Raises DecisionError if it would be one too many."""
+        _check_bounds(self, more=1, more_bytes=size)
+        numbers = [_number(entry.key) for entry in self.entries]
+        return self.key(f"{max(numbers, default=0) + 1:04}.jsonl")
+
+
+def may_be_decided(table: Table) -> bool:
+    """Whether records or rows of a table may be set aside, so that there may be decisions on them."""
+    return table.has_object or table.header.quarantine is not None
+
+
+def find(store: Store, table: Relation, load_date: date) -> DecisionObjects:
+    """Return the objects of the decisions on a table and load_date. Raises LakeError."""
+    entries = (entry for entry in store.entries(_prefix(table, load_date)) if not entry.key.endswith("/"))
+    return DecisionObjects(table, load_date, tuple(entries))
+
+
+def find_all(store: Store, pipeline: Pipeline, first: date, last: date) -> dict[date, dict[str, str]]:
+    """Return the hash of what is decided of each load_date of a range, by load_date and table (`schema.table`).
+
+    It is one listing; a pipeline without a table that may have decisions needs none. Raises LakeError.
+    """
+    tables = {str(relation): relation for relation, table in pipeline.tables.items() if may_be_decided(table)}
+    found: dict[tuple[date, str], list[Entry]] = {}
+    for entry in store.entries(FOLDER) if tables else ():
+        there = _KEY.fullmatch(entry.key)
+        if there is None or there[1] not in tables or entry.key.endswith("/"):
+            continue
+        day = _date(there[2])
+        if day is not None and first <= day <= last:
+            found.setdefault((day, there[1]), []).append(entry)
+    by_load_date: dict[date, dict[str, str]] = {}
+    for (day, name), entries in found.items():
+        by_load_date.setdefault(day, {})[name] = DecisionObjects(tables[name], day, tuple(entries)).hash
+    return by_load_date
+
+
+def read(store: Store, table: Table, objects: DecisionObjects) -> list[Decision]:
+    """Return the decisions of some objects, in the order in which they were made.
+
+    Raises DecisionError if an object or a line of it is no decision on the table, and LakeError if an object cannot be
+    read as it was listed.
+    """
+    _check_bounds(objects)
+    for entry in objects.entries:
+        _number(entry.key)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="decisions") as pool:
+        bodies = pool.map(partial(_read, store), objects.entries)
+        return [
+            decision
+            for entry, body in zip(objects.entries, bodies, strict=True)
+            for decision in read_lines(body, table, entry.key)
+        ]
+
+
+def add(store: Store, objects: DecisionObjects, decisions: Sequence[Decision]) -> str:
+    """Write decisions as one further object, and return its key; call it while nobody else may add to these objects.
+
+    Raises LakeError if somebody did nevertheless, where the store notices that, and DecisionError if there are too many
+    objects.
+    """
+    body = "".join(decision.line() for decision in decisions).encode()
+    key = objects.next_key(len(body))
+    with explained(store.bucket, key):
+        try:
+            store.s3.put_object(
+                Bucket=store.bucket,
+                Key=key,
+                Body=body,
+                ContentType="application/x-ndjson",
+                ContentMD5=b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+                IfNoneMatch="*",
+            )
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in {"412", "PreconditionFailed"}:
+                raise
+            raise LakeError(
+                f"s3://{store.bucket}/{key} was written by somebody else just now, and nothing was decided here: give "
+                "the command again."
+            ) from None
+    return key
+
+
+def places(decisions: Collection[Decision], key: str) -> list[str]:
+    """Return the place of each decision in the object that `add` wrote at `key`."""
+    return [f"{key}:{number}" for number in range(1, len(decisions) + 1)]
+
+
+def _prefix(table: Relation, load_date: date) -> str:
+    return f"{FOLDER}{table}/load_date={load_date}/"
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _number(key: str) -> int:
+    """Return the number of an object. Raises DecisionError if it has none."""
+    found = _NAME.fullmatch(key.rpartition("/")[2])
+    if found is None or key.count("/") != FOLDER.count("/") + 2:
+        raise DecisionError(
+            f"{key} lies among the decisions and has no number: rename it as the next one, such as 0001.jsonl, if its "
+            "lines are decisions, or else move it elsewhere."
+        )
+    return int(found[1])
+
+
+def _check_bounds(objects: DecisionObjects, *, more: int = 0, more_bytes: int = 0) -> None:
+    """Raise DecisionError if there are more objects, or more bytes in them, than a build may read."""
+    count, size = len(objects.entries) + more, objects.size_bytes + more_bytes
+    if count > MOST_OBJECTS or size > MOST_BYTES:
+        raise DecisionError(
+            f"The decisions on {objects.table} of {objects.load_date} {'would be' if more else 'are'} {count:,} "
+            f"objects of {size:,} bytes, and at most {MOST_OBJECTS:,} objects of {MOST_BYTES:,} bytes are read: "
+            "correct so many rows at their source, and deliver the object again."
+        )
+
+
+def _read(store: Store, entry: Entry) -> bytes:
+    manifest = store.manifest("", date.min, entry.key)
+    if manifest is None or manifest.etag.strip('"') != entry.etag.strip('"'):
+        what = "removed" if manifest is None else "replaced"
+        raise LakeError(
+            f"s3://{store.bucket}/{entry.key} was {what} just now, while it was read: run the load_date again.",
+            transient=True,
+        )
+    return store.head(manifest, manifest.size_bytes)
