@@ -1,13 +1,15 @@
-"""`kpi demo`: runs two synthetic days, of which one is published and one is held."""
+"""`kpi demo`: runs two synthetic days, of which one is published and one is held, or plays the week of demo_week.py."""
 
 from collections import Counter
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from kpi_assets.cli import demo_week
 from kpi_assets.cli.alerts import deliver_due
 from kpi_assets.cli.data import write_sample
 from kpi_assets.cli.land import land_files
@@ -21,27 +23,47 @@ from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes, results
 from kpi_assets.warehouse.connection import connect
 
-DEMO_PIPELINE = "instacart"
+NAME = "instacart"
 DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
 DEMO_ORDERS = 20_000
 DEMO_FAULTS = ["duplicate_line", "orphan_product", "reordered_7"]
 
 
+class DemoName(str, Enum):
+    """The pipelines that have a demo."""
+
+    instacart = NAME
+    ecommerce = demo_week.PIPELINE
+
+
 def demo(
-    orders: Annotated[int, typer.Option(min=1000, help="How many orders a day.")] = DEMO_ORDERS,
+    pipeline: Annotated[DemoName, typer.Argument(metavar="[PIPELINE]", help="instacart or ecommerce.")] = (
+        DemoName.instacart
+    ),
+    orders: Annotated[
+        int | None,
+        typer.Option(min=1000, help="How many orders a day; 20000 by default, and 1000 for ecommerce."),
+    ] = None,
 ) -> None:
-    """Run two synthetic days: one is published; one has planted faults and is held, so readers see the first."""
+    """Run synthetic days: of instacart two, of which one is held; of ecommerce a week, in which people decide on rows.
+
+    Readers see the first day of instacart, and of ecommerce all days, because the rows of a held day are corrected.
+    """
+    if pipeline is DemoName.ecommerce:
+        demo_week.play(orders)
+    else:
+        _two_days(orders or DEMO_ORDERS)
+
+
+def _two_days(orders: int) -> None:
+    """Run a load_date that is published, and one that is held. Raises UserError if they do not end so."""
     good, bad = DEMO_DAYS
-    with (
-        open_workspace(DEMO_PIPELINE) as work,
-        TemporaryDirectory() as folder,
-        open_runner(work.ready()) as materialize,
-    ):
+    with open_workspace(NAME) as work, TemporaryDirectory() as folder, open_runner(work.ready()) as materialize:
         names = select_names(work.pipeline, "")
 
         def day(load_date: date, faults: list[str]) -> Result:
             files = Path(folder) / load_date.isoformat()
-            write_sample(DEMO_PIPELINE, load_date, files, orders, 1, faults)
+            write_sample(NAME, load_date, files, orders, 1, faults)
             land_files(work, load_date, files, replace=True)
             result = materialize(load_date, names)
             explain(work, result)
