@@ -4,7 +4,6 @@ import csv
 import io
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
