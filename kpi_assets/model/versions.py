@@ -53,7 +53,7 @@ _FIRST_CHECKS: _First = {
 }
 # Words whose fields affect different versions: each field adds a text of its own, so none moves another's version.
 _FIELD_BY_FIELD: _First = {Header: ("quarantine",)}
-_REPLACED = {"quarantine_budget": 0}  # words of the first release that others replaced, at their default
+_BUDGET = "quarantine_budget"  # the word of the first release that is `rows` of `quarantine` of a raw table now
 _FIRST_OBJECT: _First = {
     Header: ("columns", "source"),
     Source: ("object", "format", "ends_with_line_end"),
@@ -79,11 +79,15 @@ def code_version(header: Header, query: Query | None, rules: Collection[TableChe
 def checks_version(header: Header, checks: Collection[TableCheck]) -> str:
     """Return the checks_version of a table with this header, which was expanded into these checks."""
     judged = {name: _first_value(getattr(header, name)) for name in ("grain", "checks", "source")}
+    later = [*_later(header, Affects.CHECKS, _FIRST_CHECKS)]
+    if header.source and header.quarantine and header.quarantine.rows:
+        judged["source"][_BUDGET] = header.quarantine.rows
+        later.remove(f"quarantine.rows {header.quarantine.rows}")
     return digest(
         to_json(judged, **_JSON).decode(),
         *(check.version for check in checks if check.version),
         *_windows(checks),
-        *_later(header, Affects.CHECKS, _FIRST_CHECKS),
+        *later,
     )
 
 
@@ -108,7 +112,7 @@ def _first_value(value: Any) -> Any:
     """Return a value of the header for JSON, with only the fields of the first release."""
     if isinstance(value, BaseModel):
         names = _FIRST_CHECKS[type(value)]
-        return {name: _REPLACED[name] if name in _REPLACED else _first_value(getattr(value, name)) for name in names}
+        return {name: _first_value(getattr(value, name, 0 if name == _BUDGET else None)) for name in names}
     if isinstance(value, dict):
         return {name: _first_value(each) for name, each in value.items()}
     return value
