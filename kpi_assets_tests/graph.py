@@ -17,11 +17,14 @@ def describe(defs: dg.Definitions) -> Iterator[str]:
     for key in sorted(graph.get_all_asset_keys()):
         node = graph.get(key)
         partitions = node.partitions_def
-        assert isinstance(partitions, dg.DailyPartitionsDefinition)
+        when = "live"
+        if partitions is not None:
+            assert isinstance(partitions, dg.DailyPartitionsDefinition)
+            daily = f"daily from {partitions.start:%Y-%m-%d} {partitions.timezone}"
+            when = f"{daily} end_offset={partitions.end_offset}"
         yield (
             f"{key.to_user_string()} group={node.group_name} kinds={','.join(sorted(node.kinds))} "
-            f"owners={','.join(node.owners)} daily from {partitions.start:%Y-%m-%d} {partitions.timezone} "
-            f"end_offset={partitions.end_offset}"
+            f"owners={','.join(node.owners)} {when}"
         )
         if policy := node.freshness_policy:
             yield f"  fresh for {policy.fail_window.to_timedelta()}"

@@ -1,6 +1,7 @@
 """`kpi sample` writes synthetic files."""
 
-from datetime import date
+from collections import Counter
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,12 @@ def sample(
     ] = None,
     to: Annotated[Path | None, typer.Option("--out", help="Folder to write into.")] = None,
     orders: Annotated[int, typer.Option(min=1, help="How many orders; 3421083 gives the real sizes.")] = 20_000,
+    events: Annotated[
+        int | None, typer.Option(min=1, help="How many events, for ecommerce; 8 for each order by default.")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="How many load_dates, for ecommerce; 1 by default, which has the faults.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
     fault: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Plant a fault; can be repeated; `list` lists the faults.")
@@ -33,7 +40,7 @@ def sample(
         return
     if load_date is None or to is None:
         raise UsageError(f"Give {'--load-date' if load_date is None else '--out'} too, or only --fault list.")
-    write_sample(pipeline, load_date, to, orders, seed, fault or [])
+    write_sample(pipeline, load_date, to, orders, seed, fault or [], events=events, days=days)
 
 
 def generator_faults(pipeline: str) -> dict[str, str]:
@@ -43,13 +50,27 @@ def generator_faults(pipeline: str) -> dict[str, str]:
     return GENERATORS[pipeline].faults
 
 
-def write_sample(pipeline: str, load_date: date, to: Path, orders: int, seed: int, faults: list[str]) -> None:
+def write_sample(
+    pipeline: str,
+    load_date: date,
+    to: Path,
+    orders: int,
+    seed: int,
+    faults: list[str],
+    *,
+    events: int | None = None,
+    days: int | None = None,
+) -> None:
     """Write the files and print what was written."""
     generator_faults(pipeline)
+    generator = GENERATORS[pipeline].sized(events=events, days=days)
     with user_umask(), progress_bar(f"writing {load_date}", orders, in_bytes=False) as bar:
-        written = GENERATORS[pipeline].write(
+        written = generator.write(
             to, load_date=load_date, orders=orders, seed=seed, faults=faults, progress=lambda done, _all: bar(done)
         )
     planted = f", with {', '.join(faults)} planted" if faults else ""
-    rows = ", ".join(f"{name} {count:,}" for name, count in written.items())
-    say(f"Wrote {load_date} to {to}{planted}: {rows}.")
+    rows: Counter[str] = Counter()
+    for name, count in written.items():
+        rows[Path(name).name] += count
+    dates = f"{load_date} to {load_date + timedelta(days=days - 1)}" if days and days > 1 else f"{load_date}"
+    say(f"Wrote {dates} to {to}{planted}: {', '.join(f'{name} {count:,}' for name, count in rows.items())}.")

@@ -1,13 +1,15 @@
-"""`kpi demo`: runs two synthetic days, of which one is published and one is held."""
+"""`kpi demo`: runs two synthetic days, of which one is published and one is held, or plays the week of demo_week.py."""
 
 from collections import Counter
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from kpi_assets.cli import demo_week
 from kpi_assets.cli.alerts import deliver_due
 from kpi_assets.cli.data import write_sample
 from kpi_assets.cli.land import land_files
@@ -15,44 +17,64 @@ from kpi_assets.cli.run import explain
 from kpi_assets.cli.runner import Result, open_runner
 from kpi_assets.cli.selection import select_names
 from kpi_assets.cli.show import RowFormat, show_table
-from kpi_assets.cli.terminal import grid, out, say, styled
+from kpi_assets.cli.terminal import grid, headline, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes, results
 from kpi_assets.warehouse.connection import connect
 
-DEMO_PIPELINE = "instacart"
+NAME = "instacart"
 DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
 DEMO_ORDERS = 20_000
 DEMO_FAULTS = ["duplicate_line", "orphan_product", "reordered_7"]
 
 
+class DemoName(str, Enum):
+    """The pipelines that have a demo."""
+
+    instacart = NAME
+    ecommerce = demo_week.PIPELINE
+
+
 def demo(
-    orders: Annotated[int, typer.Option(min=1000, help="How many orders a day.")] = DEMO_ORDERS,
+    pipeline: Annotated[DemoName, typer.Argument(metavar="[PIPELINE]", help="instacart or ecommerce.")] = (
+        DemoName.instacart
+    ),
+    orders: Annotated[
+        int | None,
+        typer.Option(min=1000, help="How many orders a day; 20000 by default, and 1000 for ecommerce."),
+    ] = None,
 ) -> None:
-    """Run two synthetic days: one is published; one has planted faults and is held, so readers see the first."""
+    """Run synthetic days: of instacart two, of which one is held; of ecommerce a week, in which people decide on rows.
+
+    Readers see the first day of instacart, and of ecommerce all days, because the rows of a held day are corrected.
+    """
+    if pipeline is DemoName.ecommerce:
+        demo_week.play(orders)
+    else:
+        _two_days(orders or DEMO_ORDERS)
+
+
+def _two_days(orders: int) -> None:
+    """Run a load_date that is published, and one that is held. Raises UserError if they do not end so."""
     good, bad = DEMO_DAYS
-    with (
-        open_workspace(DEMO_PIPELINE) as work,
-        TemporaryDirectory() as folder,
-        open_runner(work.ready()) as materialize,
-    ):
+    with open_workspace(NAME) as work, TemporaryDirectory() as folder, open_runner(work.ready()) as materialize:
         names = select_names(work.pipeline, "")
 
         def day(load_date: date, faults: list[str]) -> Result:
             files = Path(folder) / load_date.isoformat()
-            write_sample(DEMO_PIPELINE, load_date, files, orders, 1, faults)
+            write_sample(NAME, load_date, files, orders, 1, faults)
             land_files(work, load_date, files, replace=True)
             result = materialize(load_date, names)
             explain(work, result)
             return result
 
-        _headline(f"1. A load_date without faults: {good}")
+        headline(f"1. A load_date without faults: {good}")
         first = day(good, [])
         _demo_show(work, first)
-        _headline(f"2. A load_date with three faults planted: {bad}")
+        headline(f"2. A load_date with three faults planted: {bad}")
         second = day(bad, DEMO_FAULTS)
-        _headline("What a reader sees now: still the first load_date")
+        headline("What a reader sees now: still the first load_date")
         show_table(work, "marts.kpi_orders_by_dow", None, RowFormat.table)
         deliver_due(work)
         if (first.outcome, second.outcome) != ("published", "held"):
@@ -62,11 +84,6 @@ def demo(
         *("Look at it in the Dagster UI with ", styled("make up", "bold")),
         *("; while it runs, psql finds the tables by ", styled("kpi url instacart", "bold"), "."),
     )
-
-
-def _headline(text: str) -> None:
-    out.print()
-    out.rule(styled(text, "bold"), align="left")
 
 
 def _demo_show(work: Workspace, result: Result) -> None:

@@ -47,7 +47,7 @@ def land(
     dated = find_dated_files(found, source)
     if dated.files:
         with open_workspace(pipeline) as work:
-            problems = _land_dated(work, dated, replace=replace)
+            problems = land_dated(work, dated, replace=replace)
     else:
         problems = []
     _say_left_out(dated)
@@ -91,7 +91,7 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
     _say_lost(store, landed)
 
 
-def _land_dated(work: Workspace, dated: DatedFiles, *, replace: bool) -> Sequence[UserError]:
+def land_dated(work: Workspace, dated: DatedFiles, *, replace: bool) -> Sequence[UserError]:
     """Upload the files, print what was done, and return an error for each file that could not be landed."""
     prepare_bucket(work.stack, work.pipeline)
     store = open_store(work.pipeline, work.settings)

@@ -36,18 +36,19 @@ class _Line:
 class RunView:
     """The state of each asset of a run: on a terminal a table that is redrawn, elsewhere one line when an asset ends.
 
-    `reads` maps each asset to the assets that it reads.
+    `reads` maps each asset to the assets that it reads. A `quiet` view shows nothing.
     """
 
     title: str
     names: Sequence[str]
     reads: Mapping[str, Sequence[str]]
+    quiet: bool = False
     lines: dict[str, _Line] = field(default_factory=dict)
 
     def __enter__(self) -> "RunView":
         self.lines = {name: _Line() for name in self.names}
         self._live = Live(get_renderable=self._draw, console=err, refresh_per_second=8, transient=False)
-        if err.is_terminal:
+        if err.is_terminal and not self.quiet:
             self._live.start()
         return self
 
@@ -57,7 +58,7 @@ class RunView:
         for name, line in self.lines.items():
             if kind is None and line.state not in ENDINGS:
                 self._end(name, "skipped", self._why_skipped(name) if line.state == "waiting" else line.state)
-        if err.is_terminal:
+        if err.is_terminal and not self.quiet:
             self._live.stop()
 
     def reporter(self, _log: Any, subject: str) -> "Progress":
@@ -87,7 +88,7 @@ class RunView:
         line = self.lines[name]
         line.state, line.detail = state, detail
         line.seconds = time.monotonic() - line.since if line.since else 0.0
-        if not err.is_terminal:
+        if not err.is_terminal and not self.quiet:
             state_cell = styled(f"{state:10}", ENDINGS[state])
             say(f"{name:32} ", state_cell, f" {line.seconds:6.1f} s  {detail}", console=err)
 

@@ -96,10 +96,10 @@ class StoppedError(UserError):
 
 
 class Runner:
-    """Runs load_dates of one pipeline in this process."""
+    """Runs load_dates of one pipeline in this process; a `quiet` one does not show how they proceed."""
 
-    def __init__(self, work: Workspace, instance: "dg.DagsterInstance") -> None:
-        self._work, self._instance = work, instance
+    def __init__(self, work: Workspace, instance: "dg.DagsterInstance", *, quiet: bool = False) -> None:
+        self._work, self._instance, self._quiet = work, instance, quiet
         self._view: RunView | None = None
         overrides = {"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(self._reporter)}
         self._job = build_defs(overrides, read_tree()).resolve_job_def(work.pipeline.job)
@@ -112,7 +112,8 @@ class Runner:
         """Run the named assets of one load_date; Dagster's history shows the run. Raises StoppedError."""
         work, run_id = self._work, str(uuid.uuid4())
         reads = parents_of(work.pipeline)
-        with RunView(f"{work.pipeline.name}, load_date {load_date}", names, reads) as self._view:
+        title = f"{work.pipeline.name}, load_date {load_date}"
+        with RunView(title, names, reads, self._quiet) as self._view:
             failures = self._execute(run_id, load_date, names)
             with connect(work.server, work.pipeline.name, "result", read_only=True) as connection:
                 states = run_states.of_run(connection, run_id)
@@ -139,12 +140,15 @@ class Runner:
 
 
 @contextmanager
-def open_runner(work: Workspace) -> Iterator[Callable[[date, Sequence[str]], Result]]:
-    """Yield a function that runs load_dates of a pipeline whose servers are ready; the context ends its sessions."""
+def open_runner(work: Workspace, *, quiet: bool = False) -> Iterator[Callable[[date, Sequence[str]], Result]]:
+    """Yield a function that runs load_dates of a pipeline whose servers are ready; the context ends its sessions.
+
+    If it is `quiet`, it does not show how the runs proceed.
+    """
     folder.prepare(work.settings)
     keep_ctrl_c_from_helpers()
     with open_instance() as instance:
-        runner = Runner(work, instance)
+        runner = Runner(work, instance, quiet=quiet)
         close_dead_runs(instance)
         _record_stalled_alerts(work, instance)
         enable_gc()

@@ -39,6 +39,12 @@ def say(*parts: object, console: Console = out) -> None:
     console.print(Text().join(words), soft_wrap=True)
 
 
+def headline(text: str) -> None:
+    """Print the headline of a part of a longer output."""
+    out.print()
+    out.rule(styled(text, "bold"), align="left")
+
+
 def error_line(text: str) -> None:
     """Print an error on one line of stderr."""
     say(styled("error:", "bold red"), " ", text, console=err)

@@ -9,15 +9,23 @@ from datetime import date
 from pathlib import Path
 from typing import Protocol
 
+from kpi_assets.samples.ecommerce.generator import Ecommerce
 from kpi_assets.samples.instacart.generator import Instacart
 
 
 class Generator(Protocol):
-    """Writes one load_date of a pipeline's files."""
+    """Writes a pipeline's files of a load_date, or of several."""
 
     @property
     def faults(self) -> dict[str, str]:
         """Each fault that `write` can plant: its name, and one line that says what it does to which file."""
+        ...
+
+    def sized(self, *, events: int | None, days: int | None) -> "Generator":
+        """Return the generator of so many events a load_date and so many load_dates; None is its default.
+
+        UsageError if the pipeline has no such number.
+        """
         ...
 
     def write(
@@ -30,7 +38,7 @@ class Generator(Protocol):
         faults: Sequence[str] = (),
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, int]:
-        """Write the pipeline's files into the folder `out`, made if missing; return file name -> data records.
+        """Write the pipeline's files into the folder `out`, made if missing; return their paths there -> data records.
 
         The same arguments give the same bytes. `progress` is called with (orders done, all orders).
         A request that cannot be met raises UserError and leaves the folder's files as they were.
@@ -38,4 +46,4 @@ class Generator(Protocol):
         ...
 
 
-GENERATORS: dict[str, Generator] = {"instacart": Instacart()}
+GENERATORS: dict[str, Generator] = {"instacart": Instacart(), "ecommerce": Ecommerce()}

@@ -34,32 +34,34 @@ Outcome = Literal["landed", "replaced", "unchanged"]
 def files_of(pipeline: Pipeline, load_date: date, folder: Path) -> dict[str, Path]:
     """Return, for each key of a load_date, the file of a folder to be landed under it, which may be missing.
 
-    The file is `<folder>/<table>/<file>`, or `<folder>/<file>` if no other key of the pipeline ends in that name. Where
-    a load_date may have several objects, each file with such a name is landed under its own name.
+    The file is `<folder>/<key>`, or `<folder>/<table>/<file>`, or `<folder>/<file>` if no other key of the pipeline
+    ends in that name. Where a load_date may have several objects, each file with such a name is landed under its name.
     Raises UsageError if the folder does not exist or has none of the files, or if a file could belong to several keys.
     """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"The folder {folder.absolute()} {what}: name another with --from.")
+    tables = [table for table in pipeline.object_tables if table.source.key.has(load_date)]
+    at_key = {key: folder / key for key in (table.object_key(load_date) for table in tables)}
+    found = {key: path for key, path in at_key.items() if path.is_file()}
     by_name: dict[str, list[Table]] = {}
-    for table in (each for each in pipeline.object_tables if each.source.key.has(load_date)):
+    for table in (each for each in tables if each.object_key(load_date) not in found):
         by_name.setdefault(Path(table.object_key(load_date)).name, []).append(table)
-    found: dict[str, Path] = {}
-    for name, tables in by_name.items():
-        shared, own = folder / name, [folder / table.relation.table / name for table in tables]
-        if len(tables) > 1 and shared.is_file() and not all(path.is_file() for path in own):
+    for name, same in by_name.items():
+        shared, own = folder / name, [folder / table.relation.table / name for table in same]
+        if len(same) > 1 and shared.is_file() and not all(path.is_file() for path in own):
             raise UsageError(
-                f"The file {shared} may belong to {' or '.join(str(table.relation) for table in tables)}, whose keys "
+                f"The file {shared} may belong to {' or '.join(str(table.relation) for table in same)}, whose keys "
                 f"end in the same name, and not each of {' and '.join(map(str, own))} is there: put each table's file "
                 "at its own place."
             )
-        for table, path in zip(tables, own, strict=True):
+        for table, path in zip(same, own, strict=True):
             if table.source.key.is_pattern:
-                several = [*path.parent.glob(name)] or ([] if len(tables) > 1 else [*folder.glob(name)])
+                several = [*path.parent.glob(name)] or ([] if len(same) > 1 else [*folder.glob(name)])
                 keys = {str(PurePosixPath(table.object_key(load_date)).parent / each.name): each for each in several}
                 found.update(keys or {table.object_key(load_date): path})
             else:
-                found[table.object_key(load_date)] = path if path.is_file() or len(tables) > 1 else shared
+                found[table.object_key(load_date)] = path if path.is_file() or len(same) > 1 else shared
     if not any(path.is_file() for path in found.values()):
         looked_for = ", ".join(str(path.relative_to(folder)) for path in found.values())
         raise UsageError(

@@ -129,6 +129,15 @@ def test_files_with_the_same_name_are_told_apart_by_the_folder_of_their_table(
     assert at_stores(kpi, day) == {"north": NORTH, "south": SOUTH}
 
 
+def test_a_file_at_the_place_of_its_key_comes_first(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
+    """`kpi sample ecommerce` writes files so; those of other load_dates beside them are left alone."""
+    day, files = date(2025, 3, 7), tmp_path / "files"
+    lay(files, sales_north=b"receipt\n3\n", sales_south=SOUTH, **{f"north__load_date={day}": NORTH})
+    lay(files, **{"north__load_date=2025-03-08": b"receipt\n4\n"})
+    kpi("land", "stores", "--load-date", day, "--from", files, KPI_SQL_DIR=str(stores))
+    assert at_stores(kpi, day) == {"north": NORTH, "south": SOUTH}
+
+
 def test_a_file_name_that_fits_two_keys_is_landed_for_neither(kpi: CliHarness, stores: Path, tmp_path: Path) -> None:
     day = date(2025, 1, 6)
     for number, others in enumerate(({}, {"sales_north": NORTH}, {"north": NORTH, "south": SOUTH})):

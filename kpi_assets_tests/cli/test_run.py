@@ -145,7 +145,7 @@ def test_the_status_shows_the_servers_and_the_state_of_each_load_date(
         assert said.line(f"{name} running")
     for name in ("web UI", "daemon"):
         assert said.line(f"{name} down")
-    assert said.line("load_date s3") == "load_date s3 raw stg marts"
+    assert said.line("load_date s3 raw stg") == "load_date s3 raw stg marts"
     assert said.line("2025-06-10") == "2025-06-10 published published published published"
     assert said.line(f"{BAD}") == f"{BAD} published held: order_products_prior 2 of 3 published 1 of 6 published"
     assert said.line(f"{ALONE}") == f"{ALONE} 2 of 5 published 1 of 5 published missing missing"

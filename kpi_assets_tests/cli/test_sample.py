@@ -7,6 +7,8 @@ import pytest
 from kpi_assets.samples import GENERATORS
 from kpi_assets_tests.cli.command import OBJECTS, CliHarness
 
+DAILY = {"orders": "orders.json", "events": "events.csv"}
+
 
 def sampled(kpi: CliHarness, to: Path, *more: object) -> dict[str, bytes]:
     kpi("sample", "instacart", "--load-date", "2025-06-01", "--orders", 300, "--out", to, *more)
@@ -32,6 +34,20 @@ def test_it_says_what_it_wrote_and_which_faults_it_planted(kpi: CliHarness, tmp_
     assert (tmp_path / "orders.csv").read_text().count(",9,") >= 1
 
 
+def test_days_of_the_shop_are_written_below_their_dates(kpi: CliHarness, tmp_path: Path) -> None:
+    words = ["--load-date", "2025-06-08", "--days", 2, "--orders", 50, "--events", 90, "--fault", "null-user=3"]
+    said = kpi("sample", "ecommerce", *words, "--out", tmp_path)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
+    days, mondays = ("2025-06-08", "2025-06-09"), ("2025-06-02", "2025-06-09")
+    of_days = {f"{name}/{day}/{file}" for day in days for name, file in DAILY.items()}
+    assert files == of_days | {f"products/{monday}/products.json" for monday in mondays}
+    assert said.out == (
+        f"Wrote 2025-06-08 to 2025-06-09 to {tmp_path}, with null-user=3 planted: "
+        "products.json 524, orders.json 100, events.csv 180.\n"
+    )
+    assert (tmp_path / "orders/2025-06-08/orders.json").read_text().count("null") == 3
+
+
 def test_faults_are_listed_with_what_they_do(kpi: CliHarness, tmp_path: Path) -> None:
     said = kpi("sample", "instacart", "--load-date", "2025-06-01", "--out", tmp_path, "--fault", "list")
     faults = GENERATORS["instacart"].faults
@@ -50,9 +66,11 @@ def test_faults_are_listed_with_what_they_do(kpi: CliHarness, tmp_path: Path) ->
             ["instacart", "--fault", "missing_object", "--fault", "dow_9"],
             "The fault missing_object leaves no orders.csv for dow_9 to be planted in: choose one of them.",
         ),
+        (["instacart", "--days", "2"], "The samples of instacart have no --days: leave it out."),
+        (["instacart", "--events", "2"], "The samples of instacart have no --events: leave it out."),
     ],
 )
-def test_a_fault_that_cannot_be_planted_is_wrong_usage_and_writes_nothing(
+def test_a_sample_that_cannot_be_written_is_wrong_usage_and_writes_nothing(
     kpi: CliHarness, tmp_path: Path, words: list[str], sentence: str
 ) -> None:
     kpi.fails(sentence, "sample", *words, "--load-date", "2025-06-01", "--out", tmp_path, code=2)

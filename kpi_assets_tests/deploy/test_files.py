@@ -389,12 +389,13 @@ def test_the_doctor_says_whether_the_user_may_land(cloud: Cloud, role: tuple[str
 def test_the_policies_cover_every_object_of_the_shipped_pipelines() -> None:
     for name in ("run", "land"):
         policy = json.loads((DEPLOY / "iam" / f"{name}.json").read_text())
-        readable = {
-            resource.partition("/")[2].rstrip("*")
+        allowed = {
+            resource.removeprefix("arn:aws:s3:::").rstrip("*")
             for statement in policy["Statement"]
-            if "s3:GetObject" in statement["Action"]
-            for resource in [statement["Resource"]]
+            if ("s3:GetObject" if name == "run" else "s3:PutObject") in statement["Action"]
+            for resource in statement["Resource"]
         }
         for pipeline in load_pipelines(CHECKOUT / "sql").values():
             for table in pipeline.object_tables:
-                assert any(table.source.object.startswith(prefix) for prefix in readable)
+                place = f"{pipeline.config.bucket}/{table.source.object}"
+                assert any(place.startswith(prefix) for prefix in allowed), (name, place)

@@ -146,8 +146,8 @@ def test_a_difference_from_the_template_is_named_with_its_file(installed: Instal
         f"differs: {case}/expect.csv: the row page '/about', visits 1, visitors 1, avg_seconds NULL is not built",
         f"differs: {case}/expect.csv: in the row page '/prices' avg_seconds is 16.0, not 16.5",
         f"differs: {case.parent}/unknown/other.csv: it is not a file of a case: name it <schema>.<table>.csv, "
-        "<schema>.<table>@YYYY-MM-DD.csv, object.csv (or .parquet, .csv.gz and so on), object.NAME.csv, expect.csv or "
-        "case.yaml",
+        "<schema>.<table>@YYYY-MM-DD.csv, object.csv (or .parquet, .csv.gz and so on), object.NAME.csv, expect.csv, "
+        "aside.csv, decisions.jsonl or case.yaml",
         "3 differences in 6 fixtures: website.",
     ]
     assert installed("kpi", "check", "--no-fixtures", cwd=tmp_path) == "All files can be read: website.\n"
@@ -155,5 +155,5 @@ def test_a_difference_from_the_template_is_named_with_its_file(installed: Instal
 
 def test_outside_of_a_project_the_shipped_sql_tree_is_used(installed: Installation, tmp_path: Path) -> None:
     said = installed("kpi", "check", cwd=tmp_path, KPI_HOME=str(tmp_path / "home"))
-    assert said == "All files can be read: instacart.\n"
+    assert said == "All files can be read: ecommerce, instacart.\n"
     assert not (tmp_path / "home").exists(), "no server was started"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from kpi_assets.samples.instacart import catalog
 from kpi_assets.samples.instacart.baskets import LARGEST_BASKET, Baskets, draw_baskets, product_tables
 from kpi_assets.samples.instacart.faults import LINES, ORDERS, PRODUCTS, edits, header, without_last_field
 from kpi_assets.samples.instacart.orders import EVAL_SETS, FIRST_ORDER, MOST_ORDERS, PRIOR, Orders, draw_orders
+from kpi_assets.samples.text_columns import Texts, records, texts
 
 AISLES, DEPARTMENTS = "aisles.csv", "departments.csv"
 COLUMNS = {
@@ -32,8 +32,6 @@ BLOCK = 1 << 15  # orders written at a time
 
 # The streams of random numbers: the shop's are the same on every load_date, the others are the day's own.
 CATALOG, POPULARITY, ORDERING, SHOPPING = range(4)
-
-Texts = npt.NDArray[np.bytes_]  # padded to a fixed width with NUL
 
 
 @dataclass(frozen=True)
@@ -155,20 +153,3 @@ def line_blocks(
             ends[(place + 1) * 2 + (line & 1)],
         )
         progress(start + len(some))
-
-
-def texts(form: str, values: Iterable[Any]) -> Texts:
-    """Each value in a printf format."""
-    return np.array([form % value for value in values], dtype=np.bytes_)
-
-
-def records(*fields: Texts) -> bytes:
-    """The CSV records made of equally long columns; each field brings its own comma or line feed along.
-
-    Laid side by side in their fixed widths, and freed of the NULs that pad them, the texts are the records.
-    """
-    layout = np.dtype([(str(number), field.dtype) for number, field in enumerate(fields)])
-    rows = np.empty(len(fields[0]), dtype=layout)
-    for number, field in enumerate(fields):
-        rows[str(number)] = field
-    return rows.tobytes().translate(None, b"\0")

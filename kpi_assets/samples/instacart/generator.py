@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
-from kpi_assets.errors import UserError
+from kpi_assets.errors import UsageError, UserError
 from kpi_assets.samples.instacart.faults import FAULTS, chosen
 
 LIMIT = 99_999_999  # ids are written in at most 8 digits
@@ -20,6 +20,13 @@ class Instacart:
     """Writes orders, their lines, products, aisles and departments."""
 
     faults: dict[str, str] = FAULTS
+
+    def sized(self, *, events: int | None, days: int | None) -> "Instacart":
+        """The generator itself: a load_date has no events, and each is written into a folder of its own."""
+        if events is not None or days not in {None, 1}:
+            option = "--days" if events is None else "--events"
+            raise UsageError(f"The samples of instacart have no {option}: leave it out.")
+        return self
 
     def write(
         self,
