@@ -259,14 +259,25 @@ class _Case:
         if not self.dated and not self.published:
             return Verdict("missing", f"None of its {objects} lies on S3.", "None of its objects lies on S3.")
         keys = [self._lacks(table) for table in self.lacking]
-        reason = f"{landed} of its {objects} landed; lacking: {_some(keys)}."
-        summary = f"Lacking: {_some([table.object_name for table in self.lacking])}."
+        reason = f"{landed} of its {objects} landed; lacking: {_some(keys)}.{self._out_of_date}"
+        summary = f"Lacking: {_some([table.object_name for table in self.lacking])}.{self._out_of_date}"
         first = min((each.last_modified for each in self.dated.values()), default=self.now)
         # If it was published before, a source was added or objects were removed since: nothing is late.
         is_awaited = any(table.delivery_calendar.is_due(self.load_date) for table in self.lacking)
         if self.published or not is_awaited or self.now - first <= self.classifier.late_after:
             return Verdict("incomplete", reason, summary)
         return Verdict("late", f"{reason} The first landed at {_minute(first)}.", summary)
+
+    @property
+    def _out_of_date(self) -> str:
+        """Name the published tables that read other rows now and lack nothing: a run of the load_date builds them."""
+        lacking, found = {str(table.relation) for table in self.lacking}, []
+        for name, table in self.tables.items():
+            if name in lacking or any(str(read) in lacking for read in table.reads):
+                lacking.add(name)
+            elif self.stale_tables.get(name) in {"inputs", "window"}:
+                found.append(name)
+        return f" Out of date until a run of it builds them: {_some(found)}." if found else ""
 
     def _lacks(self, table: Table) -> str:
         """Say what a raw table lacks: the key of its object, or what is known of its several objects."""
