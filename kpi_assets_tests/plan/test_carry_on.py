@@ -79,7 +79,7 @@ def test_a_held_load_date_is_passed_over_until_it_is_published(shop: CarryingPip
     assert shop.stale() == {3: WINDOW}
 
 
-def test_a_load_date_that_lacks_another_object_says_that_it_is_out_of_date(shop: CarryingPipeline) -> None:
+def test_a_load_date_that_lacks_another_object_is_built_where_it_lacks_nothing(shop: CarryingPipeline) -> None:
     for number in (1, 3):
         shop.publish(number, number)
     shop.file("raw/others.sql", RAW_LABELS.replace("labels", "others"))
@@ -91,10 +91,13 @@ def test_a_load_date_that_lacks_another_object_says_that_it_is_out_of_date(shop:
         [built] = shop.plan(shop.at(3), shop.at(3))
     finally:
         (shop.folder / "raw/others.sql").unlink()
-    said = " Out of date until a run of it builds them: marts.seen."
-    assert (before.state, after.state) == ("incomplete", "incomplete")
-    assert (after.reason, after.summary) == (before.reason + said, before.summary + said)
+    assert (before.state, after.state, built.state) == ("incomplete", "stale", "incomplete")
+    assert (after.stale_reason, after.tables_to_build) == WINDOW
+    assert after.reason == "Built before an earlier load_date was published that it reads: marts.seen."
+    assert after.is_due(rebuild_on_sql_change=False)
+    assert not after.is_complete
     assert built.reason == before.reason
+    assert (before.stale_reason, before.tables_to_build) == (None, ())
 
 
 def test_a_held_load_date_is_released_when_the_one_before_changes(shop: CarryingPipeline) -> None:
