@@ -123,6 +123,6 @@ class Browser:
         return self.driver.current_url.split("/runs/")[1][:36]
 
     def rows(self) -> dict[str, str]:
-        """Return the rows of the page's tables that have a name and a value."""
+        """Return the rows of the page's tables that have a name and a value, with or without a time between them."""
         cells = [row.find_elements(By.TAG_NAME, "td") for row in self.driver.find_elements(By.TAG_NAME, "tr")]
-        return {pair[0].text: pair[1].text for pair in cells if len(pair) == 2}
+        return {row[0].text: row[-1].text for row in cells if len(row) in (2, 3)}
