@@ -67,7 +67,7 @@ def test_after_the_correction_the_launched_day_is_released_with_all_its_orders(
         "discarded": "0",
     }
     browser.go(f"{TABLE}?view=checks&checkDetail=reconcile")
-    browser.read("500 rows of raw.orders_json = 500 here + 0 dropped by duplicate")
+    browser.read("500 rows of raw.orders_json = 500 here + 0 set aside + 0 dropped by duplicate")
     with psycopg.connect(web.kpi("url", "ecommerce").stdout.strip()) as connection:
         query = "select count(*), min(revenue) > 0 from warehouse.fact_orders where load_date = %s"
         assert connection.execute(query, [MONDAY]).fetchall() == [(500, True)]
