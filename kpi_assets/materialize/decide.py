@@ -75,11 +75,16 @@ def key_and_values(table: Table, row: BadRow) -> tuple[dict[str, Any], dict[str,
         raise too_long
     if table.has_object:
         return {"object": row.object_key, "line": row.line}, {RECORD: row.record}
-    key, values = parse_json(row.key or "{}"), parse_json(row.record)
+    try:
+        key, values = parse_json(row.key or "{}"), parse_json(row.record)
+    except ValueError as error:
+        raise UnreadableRowError(
+            f"it cannot be read ({error}): correct it at its source, and deliver the object again"
+        ) from None
     grain = table.header.grain
     if isinstance(values, dict) and any(isinstance(each, str) and is_cut(each) for each in values.values()):
         raise too_long
-    if not isinstance(values, dict) or {*key} < {*grain}:
+    if not isinstance(values, dict) or not {*grain} <= {*key}:
         raise UnreadableRowError(
             f"it was set aside when {table.relation} had another grain: run its load_date again first"
         )

@@ -7,8 +7,8 @@ Belongs here: one decision, its words and its kinds, and its line of JSON. Not h
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime, timezone
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, get_args
 
 from kpi_assets.errors import UserError
@@ -23,6 +23,8 @@ RECORD, PLACE = "record", ("object", "line")  # the words of `set` and `was`, an
 _WORDS = ("kind", "key", "was", "set", "reason", "by", "at")
 _DOCUMENTS = ("json", "jsonb")  # the types whose values may be lists and objects
 _DIGITS = 4000  # an integer with fewer digits is below the limit of Python's int()
+_DEEPEST = 100  # lists and objects within each other
+_LARGEST, _SMALLEST = 131_071, -16_383  # powers of ten that a numeric of PostgreSQL holds
 _SHOWN = 80  # characters of a value in a sentence
 
 
@@ -45,7 +47,7 @@ class Decision:
     set: Mapping[str, Any]  # the corrected values, by column, or the corrected `record`; empty unless kind is correct
     reason: str
     by: str
-    at: datetime
+    at: datetime  # in UTC
     place: str = ""  # the key of its object on S3 and the line there, such as `decisions/…/0001.jsonl:3`
 
     def line(self) -> str:
@@ -100,17 +102,50 @@ def parse_json(text: str) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON ({error.msg} at character {error.pos + 1})") from None
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise _too_deep() from None
+    _check_depth(value)
     return value
 
 
+def _check_depth(value: Any) -> None:
+    """Raise ValueError if so many lists and objects lie within each other that code that follows them may fail."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            part
+            for each in level
+            if isinstance(each, dict | list)
+            for part in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return
+    if any(isinstance(each, dict | list) for each in level):
+        raise _too_deep()
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"it is nested too deeply: at most {_DEEPEST} lists and objects may lie within each other")
+
+
 def _number(text: str) -> float | Decimal:
-    exact, short = Decimal(text), float(text)
+    exact, short = _decimal(text), float(text)
     return short if short - short == 0 and Decimal(repr(short)) == exact else exact
 
 
 def _whole(text: str) -> int | Decimal:
-    return int(text) if len(text) < _DIGITS else Decimal(text)
+    return int(text) if len(text) < _DIGITS else _decimal(text)
+
+
+def _decimal(text: str) -> Decimal:
+    """Read a number that PostgreSQL can hold. Raises ValueError."""
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        found = Decimal("NaN")
+    exponent = found.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < _SMALLEST or found.adjusted() > _LARGEST:
+        raise ValueError(f"it has the number {cut(text, _SHOWN)}, which PostgreSQL cannot store: write another")
+    return found
 
 
 def _no_number(text: str) -> None:
@@ -190,11 +225,11 @@ class _Line:
         text = self._text("at")
         try:
             at = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
-        except ValueError:
+            if at.tzinfo is None:
+                raise _BrokenError(f"its at is {_shown(text)}, without a time zone: {_MEANINGS['at']}")
+            return at.astimezone(timezone.utc)
+        except (ValueError, OverflowError):
             raise _BrokenError(f"its at is {_shown(text)}: {_MEANINGS['at']}") from None
-        if at.tzinfo is None:
-            raise _BrokenError(f"its at is {_shown(text)}, without a time zone: {_MEANINGS['at']}")
-        return at
 
     def _check_row(self, kind: Kind, key: dict[str, Any], _was: dict[str, Any], corrected: dict[str, Any]) -> None:
         """Check a decision on a row of a SELECT."""

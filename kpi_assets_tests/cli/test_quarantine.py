@@ -346,6 +346,29 @@ def test_a_file_that_is_no_list_of_rows_is_refused(
     quarantine.fails(sentence, "correct", "--from", missing, *BECAUSE, code=2)
 
 
+def test_a_row_of_another_grain_or_too_deep_to_read_is_listed_and_not_decided_on(quarantine: Quarantine) -> None:
+    nested: list[Any] = []
+    for _ in range(500):
+        nested = [nested]
+    deep, other = quarantine.aside({**ROW, "weight": nested}), quarantine.aside()
+    quarantine.kpi.rows(
+        "update ops.quarantine set key = '{\"code\": 7}' where id = %s returning id", other, database=NAME
+    )
+    listed = json.loads(quarantine("list", "--load-date", quarantine.day, "--format", "json").out)
+    assert [(row["id"], row["decision"]) for row in listed] == [(deep, None), (other, None)]
+    what = f"of marts.weighed of {quarantine.day} cannot be decided on: it"
+    quarantine.fails(
+        f"Row {deep} {what} cannot be read (it is nested too deeply: at most 100 lists and objects may lie within each "
+        "other): correct it at its source, and deliver the object again.",
+        *("discard", deep, "--reason", "x"),
+    )
+    quarantine.fails(
+        f"Row {other} {what} was set aside when marts.weighed had another grain: run its load_date again first.",
+        *("discard", other, "--reason", "x"),
+    )
+    assert quarantine.made() == []
+
+
 def test_two_people_at_once_lose_nothing(quarantine: Quarantine) -> None:
     ids = [quarantine.aside({"thing_id": n, "weight": -1}) for n in range(2)]
 

@@ -65,6 +65,11 @@ def test_blank_lines_are_passed_over_and_each_decision_knows_its_line(tables: di
     assert (found[1].set, found[1].at - found[0].at) == ({}, timedelta(hours=1))
 
 
+def test_the_time_of_a_decision_is_in_utc(tables: dict[str, Table]) -> None:
+    [found] = read(tables["marts.sold"], {**ROW, "at": "2025-03-02T00:30:00+02:00"})
+    assert f"{found.at:%Y-%m-%d %H:%M %z}" == "2025-03-01 22:30 +0000"
+
+
 @pytest.mark.parametrize(
     "text", ["5.00", "-0.1", "12345678901234567.89", "1e400", "7", "1" * 5000, '{"a": [1.50, "ü", null, true]}']
 )
@@ -114,10 +119,22 @@ def without(word: str, line: dict[str, Any] = ROW) -> dict[str, Any]:
     return {name: value for name, value in line.items() if name != word}
 
 
+DEEP = "nested too deeply: at most 100 lists and objects may lie within each other"
 BROKEN_ROWS: list[tuple[object, str]] = [
     (b'{"kind": "correct",', "it is not JSON (Expecting property name enclosed in double quotes at character 20)"),
     (b"\xff", "it is not UTF-8 (byte 1)"),
-    (b"[" * 100_000, "it is nested too deeply"),
+    (b"[" * 100_000, f"it is {DEEP}"),
+    (b'{"was": ' + b"[" * 500 + b"]" * 500 + b"}", f"it is {DEEP}"),
+    (b'{"was": {"weight": 1e131072}}', "it has the number 1e131072, which PostgreSQL cannot store: write another"),
+    (b'{"was": {"weight": 1e-16384}}', "it has the number 1e-16384, which PostgreSQL cannot store: write another"),
+    (
+        b'{"was": {"weight": 1e9999999999999999999}}',
+        "it has the number 1e9999999999999999999, which PostgreSQL cannot store: write another",
+    ),
+    (
+        {**ROW, "at": "0001-01-01T00:00:00+02:00"},
+        "its at is '0001-01-01T00:00:00+02:00': write when, as in 2025-03-01T09:30:00+00:00",
+    ),
     (b'{"key": {"thing_id": NaN}}', "it is not JSON (NaN is no number there)"),
     (b'{"by": "ana", "by": "bob"}', "it has 'by' twice: leave one out"),
     ([ROW], f"it is a list: write an object with {WORDS}"),
