@@ -1,10 +1,9 @@
 """The generator of synthetic days of an online shop: orders, events, and the products of each Monday.
 
-Belongs here: valid arguments, and writing all files or none. Not here: the content of the files (files.py), and numpy,
+Belongs here: valid arguments, and which files there are. Not here: the content of the files (files.py), and numpy,
 which only writing needs.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -12,10 +11,10 @@ from pathlib import Path
 
 from kpi_assets.errors import UserError
 from kpi_assets.samples.ecommerce.faults import EVENTS, FAULTS, ORDERS, PRODUCTS, Planted, chosen
+from kpi_assets.samples.writing import extra, show, whole
 
 MOST_ORDERS, MOST_EVENTS, MOST_DAYS = 999_999, 9_999_999, 366  # ids have 6 and 7 digits for them
 EVENTS_FOR_AN_ORDER = 8
-PARTIAL = ".partial"  # the folder in which the files grow: a killed run leaves it behind, and the next removes it
 
 
 @dataclass(frozen=True)
@@ -51,20 +50,15 @@ class Ecommerce:
         planted = chosen(load_date, faults)
         events = EVENTS_FOR_AN_ORDER * orders if self.events is None else self.events
         self._check(load_date, orders, events, seed)
-        try:
+        with extra():
             from kpi_assets.samples.ecommerce import catalog, files  # noqa: PLC0415 (brings numpy)
-        except ModuleNotFoundError as error:
-            raise UserError(f"Samples need {error.name}: install kpi_assets with its extra [local].") from error
 
         dates = [load_date + timedelta(days=number) for number in range(self.days)]
         mondays = sorted({catalog.monday_of(day) for day in dates})
         days = [files.Day(day, orders, events, seed, planted if day == load_date else Planted(day)) for day in dates]
         keys = [files.key_of(PRODUCTS, monday) for monday in mondays]
         keys += [files.key_of(file, day) for day in dates for file in (ORDERS, EVENTS)]
-        partial = out / PARTIAL
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+        with whole(out) as partial:
             rows: dict[str, int] = {}
             for monday in mondays:
                 of_monday = planted if monday == mondays[0] else Planted(monday)
@@ -73,18 +67,7 @@ class Ecommerce:
                 rows |= files.write_day(partial, day)
                 if progress:
                     progress(done * orders // len(days), orders)
-            for key in keys:
-                if key in rows:
-                    (out / key).parent.mkdir(parents=True, exist_ok=True)
-                    (partial / key).replace(out / key)
-                else:
-                    (out / key).unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"The sample cannot be written to {out} ({error.strerror}): name one with room where you may write."
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            show(partial, out, keys, rows)
         return rows
 
     def _check(self, load_date: date, orders: int, events: int, seed: int) -> None:

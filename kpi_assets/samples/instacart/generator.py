@@ -1,19 +1,17 @@
 """The generator of synthetic Instacart deliveries: five CSV files of one load_date, of any number of orders.
 
-Belongs here: valid arguments, and writing all files or none. Not here: the content of the files (files.py), and numpy,
-which only writing needs.
+Belongs here: valid arguments. Not here: the content of the files (files.py), and numpy, which only writing needs.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.samples.instacart.faults import FAULTS, chosen
+from kpi_assets.samples.writing import extra, show, whole
 
 LIMIT = 99_999_999  # ids are written in at most 8 digits
-PARTIAL = ".partial"  # the folder in which the files grow: a killed run leaves it behind, and the next removes it
 
 
 class Instacart:
@@ -50,15 +48,10 @@ class Instacart:
             raise UserError(f"A sample of {orders:,} orders cannot be made: ask for 1 to {LIMIT:,} orders.")
         if seed < 0:
             raise UserError(f"The seed {seed} is negative: choose 0 or more.")
-        try:
+        with extra():
             from kpi_assets.samples.instacart import files  # noqa: PLC0415 (brings numpy)
-        except ModuleNotFoundError as error:
-            raise UserError(f"Samples need {error.name}: install kpi_assets with its extra [local].") from error
 
-        partial = out / PARTIAL
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+        with whole(out) as partial:
             rows = files.write_files(
                 partial,
                 load_date=load_date,
@@ -67,15 +60,5 @@ class Instacart:
                 faults=planted,
                 progress=progress or (lambda *_: None),
             )
-            for name in files.COLUMNS:
-                if name in rows:
-                    (partial / name).replace(out / name)
-                else:
-                    (out / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"The sample cannot be written to {out} ({error.strerror}): name one with room where you may write."
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            show(partial, out, files.COLUMNS, rows)
         return rows
