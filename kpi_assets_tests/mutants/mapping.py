@@ -171,6 +171,11 @@ _TESTS = {
     "sources/formats/json/value": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
     "sources/formats/json/reader": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
     "sources/unpacked": ("sources/test_compression.py", "materialize/test_dialects.py"),
+    "sources/formats/packable": (
+        "sources/test_compression.py",
+        "materialize/test_dialects.py",
+        "materialize/test_json.py",
+    ),
     "model/checks/fields": ("materialize/test_json.py",),
     "sources/formats/base": ("materialize/test_other_formats.py",),
     "sources/formats/csv/copy_modes": ("sources/formats/csv/test_records.py", "materialize/test_content.py"),

@@ -3,76 +3,48 @@
 Not here: where a record begins and ends (reader.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
-from kpi_assets.sources import compression
-from kpi_assets.sources.formats.base import OpenObject, UnreadableError
+from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.copy_mode import Blocks, JsonCopy
 from kpi_assets.sources.formats.json.layout import NESTED, NO_COLUMN, layout_of, own_letters
 from kpi_assets.sources.formats.json.reader import BYTE_ORDER_MARK, JsonReader, JsonRecord
+from kpi_assets.sources.formats.packable import PackableObject
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.signatures import other_format
-from kpi_assets.sources.unpacked import Unpacked
 
 START = 64 << 10  # bytes within which the first record begins
 _MARK = BYTE_ORDER_MARK.encode()
 _BLANK = b" \t\n\r"
 
 
-class JsonObject(OpenObject):
+class JsonObject(PackableObject):
     """A JSON object that begins as JSON does."""
 
     def __init__(self, content: ObjectBytes, table: Table, load_date: date) -> None:
-        super().__init__(content)
-        self._dialect = table.dialect
-        self._unpacked: Unpacked | None = None
+        super().__init__(content, table)
         self._reader: JsonReader | None = None
         self._layout = layout_of(table.dialect, load_date)
         try:
-            self.problem = _start_problem(self._start())
+            self.problem = _start_problem(self._start(START))
         except UnreadableError as error:
             self.problem = str(error)
         if not self.problem:
             self.copy_modes = (JsonCopy(self._begin, self._layout),)
-
-    def _start(self) -> bytes:
-        kind = self._dialect.compression
-        return compression.start_of(self.bytes, kind, START) if kind else self.bytes.head(START)
-
-    @property
-    def size(self) -> int:
-        """The number of bytes, unpacked."""
-        return self.bytes.size if self._unpacked is None else self._unpacked.size
-
-    @property
-    def text_size(self) -> int:
-        """The number of bytes, unpacked."""
-        return self.size
 
     @property
     def field_counts(self) -> Mapping[str, int]:
         """The number of readable records that have each field."""
         return {} if self._reader is None else self._reader.fields
 
-    def prepare(self, on_bytes: Callable[[int], None]) -> None:
-        """Unpack the object."""
-        if self._dialect.compression:
-            self._unpacked = Unpacked(compression.unpack(self.bytes, self._dialect.compression, on_bytes))
-
-    def close(self) -> None:
-        """Remove the unpacked bytes."""
-        super().close()
-        if self._unpacked is not None:
-            self._unpacked.close()
-
     def _begin(self) -> tuple[Blocks, JsonReader]:
         """Begin a pass over the object."""
-        blocks = self.bytes.read() if self._unpacked is None else self._unpacked.read()
+        blocks = self._content.read()
         self._reader = JsonReader(blocks, self._dialect.records or None, self._layout.number)
         return blocks, self._reader
 
