@@ -40,7 +40,7 @@ def land(
     """Upload files to S3, of every load_date that their paths name; objects that exist already stay as they are."""
     found = pipeline_of(pipeline)
     if load_date is not None:
-        found.check_load_date(load_date)
+        found.check_delivery(load_date, found.object_tables)
         with open_workspace(pipeline) as work:
             land_files(work, load_date, source, replace=replace)
         return

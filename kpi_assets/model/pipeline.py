@@ -249,8 +249,14 @@ class Pipeline:
         return self.calendars[table.relation].is_due(load_date)
 
     def is_object_due(self, table: Table, day: date) -> bool:
-        """Whether an object of a raw table is due on a day itself, not one that is carried to it."""
-        return self.is_table_due(table, day) and table.delivery_calendar.is_due(day)
+        """Whether an object of a raw table is due on a day itself, not one that is carried to it.
+
+        One that is carried may come on a day that is no load_date, if a load_date after it reads it.
+        """
+        if not table.delivery_calendar.is_due(day):
+            return False
+        last = day + timedelta(days=table.source.carried_days or 0)
+        return next(self.calendars[table.relation].between(day, last), None) is not None
 
     def is_due(self, load_date: date) -> bool:
         """Whether a load_date is in the calendar and a table is due on it."""
@@ -427,6 +433,12 @@ class Pipeline:
                 "that day, change the calendar first."
             )
         return load_date
+
+    def check_delivery(self, day: date, tables: Iterable[Table]) -> None:
+        """Raise UsageError if no object of these tables lands for a day: it is no load_date, and none is carried on."""
+        is_carried = any(table.source.carried_days and self.is_object_due(table, day) for table in tables)
+        if not is_carried or day > _today():
+            self.check_load_date(day)
 
     def is_next(self, load_date: date) -> bool:
         """Whether a day in the future is the next load_date, and today is none."""

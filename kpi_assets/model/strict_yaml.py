@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from kpi_assets.errors import UserError
 from kpi_assets.model import sentences
@@ -103,6 +103,17 @@ class Strict(BaseModel):
         """Refuse a word without a value: `kpi:` would mean that the table is no KPI."""
         if value is None:
             raise ValueError("it is empty: write its value, or take the word out")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_word_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `true` where a number stands: Python counts it as 1."""
+        if isinstance(value, bool):
+            annotation = cls.model_fields[str(info.field_name)].annotation
+            kinds = {annotation, *get_args(annotation)}
+            if kinds & {int, float} and bool not in kinds:
+                raise ValueError(f"it is {str(value).lower()}: write a number")
         return value
 
 

@@ -17,7 +17,7 @@ The first row that applies decides the state:
 | published  | any           | none is stale                                                                    |
 | missing    | none          | none was ever published                                                          |
 | late       | some          | none was ever published, and the first object landed long ago (late_after_hours) |
-| incomplete | not all       | any                                                                              |
+| incomplete | not all       | any, but see below                                                               |
 | held       | all           | none is buildable                                                                |
 | failed     | all           | the last build of a buildable table, or the last run, failed                     |
 | new        | all           | a buildable table reads an object that was never read                            |
@@ -25,9 +25,10 @@ The first row that applies decides the state:
 | lost       | all           | a buildable table has lost its rows                                              |
 | stale      | all           | any other                                                                        |
 
-Two details. `missing`, `late`, `incomplete` and `held` become `lost` if published rows are gone that cannot be built
+Three details. `missing`, `late`, `incomplete` and `held` become `lost` if published rows are gone that cannot be built
 again now. From `failed` on, only the buildable tables with the first reason of STALE_REASONS count, so that reason
-hides the others.
+hides the others. A load_date that lacks objects is still stale if published tables of it that lack nothing were built
+from other rows than they read now: these alone are built, so that no later load_date goes on from what is not right.
 
 Belongs here: that decision, without I/O, and the sentences about it. Not here: reading S3 and the ledger (collect.py).
 """
@@ -47,6 +48,7 @@ from kpi_assets.plan.status import STALE_REASONS, LoadDateStatus, StaleReason, S
 from kpi_assets.sources.deliveries import Delivery
 
 NAMED = 3  # objects or tables that one sentence names
+_BY_ROWS = ("decisions", "inputs", "window")  # reasons of tables that read other rows now
 NOTHING_NEAR: Mapping[str, str] = {}
 NOTHING_DECIDED: Mapping[str, str] = {}
 
@@ -222,7 +224,7 @@ class _Case:
 
     def _unbuildable(self) -> Verdict | None:
         """Return the state and reason if a run could build none of the stale tables; None if it could build one."""
-        if not self.is_complete:
+        if not self.is_complete and not self.buildable:
             found = self._incomplete()
         elif not self.buildable:
             found = self._held
@@ -267,6 +269,15 @@ class _Case:
         if self.published or not is_awaited or self.now - first <= self.classifier.late_after:
             return Verdict("incomplete", reason, summary)
         return Verdict("late", f"{reason} The first landed at {_minute(first)}.", summary)
+
+    @cached_property
+    def _without_object(self) -> set[str]:
+        """The tables that lack an object, and those that read them."""
+        found = {str(table.relation) for table in self.lacking}
+        for name, table in self.tables.items():
+            if any(str(read) in found for read in table.reads):
+                found.add(name)
+        return found
 
     def _lacks(self, table: Table) -> str:
         """Say what a raw table lacks: the key of its object, or what is known of its several objects."""
@@ -331,13 +342,17 @@ class _Case:
 
     @cached_property
     def buildable(self) -> dict[str, StaleReason]:
-        """The stale tables that a run would build: neither they nor any table before them is still held or gone."""
+        """The stale tables that a run would build: neither they nor any table before them is still held or gone.
+
+        As long as objects lack, only published tables are built that read rows which have changed.
+        """
         blocked, found = {*self.still_held, *(name for name in self.gone if name in self.stale_tables)}, {}
+        blocked |= self._without_object
         for name, table in self.tables.items():
             reads = {*map(str, table.reads), *_object_of(table)}
             if name in blocked or reads & blocked:
                 blocked.add(name)
-            elif name in self.stale_tables:
+            elif name in self.stale_tables and (self.is_complete or self.stale_tables[name] in _BY_ROWS):
                 found[name] = "released" if self._was_held(name) else self.stale_tables[name]
         return found
 
@@ -372,7 +387,7 @@ class _Case:
             wanted = self.buildable.get(name) not in {None, "removed"}
             if wanted or any(str(read) in found for read in table.reads):
                 found.add(name)
-        found -= self.gone.keys()
+        found -= self.gone.keys() | self._without_object
         names = [name for name in self.tables if name in found]
         return (*(self._objects_of(names) if self.gone else ()), *names)
 

@@ -111,10 +111,11 @@ def find_dated_files(pipeline: Pipeline, folder: Path) -> DatedFiles:
             f"2025-06-01/orders.csv or orders_20250601.csv (keys: {keys}): name another folder with --from, or give "
             "--load-date."
         )
-    refused = _refused(pipeline, {each.load_date for each in found.values() if each.load_date})
-    files = [each for each in found.values() if each.load_date not in refused]
+    refusals = [(each, _refusal(pipeline, each)) for each in found.values()]
+    refused = {each.load_date: refusal for each, refusal in refusals if each.load_date and refusal}
+    files = [each for each, refusal in refusals if not refusal]
     files.sort(key=lambda each: (each.is_marker, each.load_date or date.min, each.key))
-    return DatedFiles(files, unknown, refused)
+    return DatedFiles(files, unknown, dict(sorted(refused.items())))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -133,14 +134,14 @@ def _targets(pipeline: Pipeline) -> list[_Target]:
     return targets
 
 
-def _refused(pipeline: Pipeline, load_dates: set[date]) -> dict[date, str]:
-    found = {}
-    for load_date in sorted(load_dates):
-        try:
-            pipeline.check_load_date(load_date)
-        except UsageError as error:
-            found[load_date] = str(error)
-    return found
+def _refusal(pipeline: Pipeline, file: DatedFile) -> str:
+    """Return why a file is not landed: its day is no load_date. Empty if it is landed."""
+    try:
+        if file.load_date:
+            pipeline.check_delivery(file.load_date, [file.table])
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def _dated_file(targets: Sequence[_Target], folder: Path, path: Path) -> DatedFile | None:

@@ -107,7 +107,22 @@ class Browser:
         found.send_keys(Keys.CONTROL, "a")
         found.send_keys(text, Keys.TAB)
 
+    def launch(self, pipeline: str, partitions: str, button: str) -> None:
+        """Launch a whole pipeline from the page of its job, and follow the link to the run or backfill."""
+        self.go(f"/locations/kpi_assets/jobs/{pipeline}")
+        self.click("Materialize all")
+        self.click("Show all partitions")
+        self.write(partitions)
+        self.click(button)
+        self.click("View", "*[self::a or self::button][not(contains(., 'assets'))]")
+
+    def launch_run(self, pipeline: str, partition: str) -> str:
+        """Launch a whole pipeline for one partition; return the id of the run whose page then opens."""
+        self.launch(pipeline, partition, "Launch 1 run")
+        self.wait("the run's page", lambda: "/runs/" in self.driver.current_url)
+        return self.driver.current_url.split("/runs/")[1][:36]
+
     def rows(self) -> dict[str, str]:
-        """Return the rows of the page's tables that have a name and a value."""
+        """Return the rows of the page's tables that have a name and a value, with or without a time between them."""
         cells = [row.find_elements(By.TAG_NAME, "td") for row in self.driver.find_elements(By.TAG_NAME, "tr")]
-        return {pair[0].text: pair[1].text for pair in cells if len(pair) == 2}
+        return {row[0].text: row[-1].text for row in cells if len(row) in (2, 3)}

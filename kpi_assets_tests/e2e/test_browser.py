@@ -1,7 +1,6 @@
 """The web UI in a real browser: launching a partition, seeing why it is held, and the page of a backfill."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,33 +13,13 @@ from kpi_assets_tests.e2e.web import Web
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
 
 GOOD, HELD, ABSENT = "2025-04-01", "2025-04-02", "2025-04-03"
-JOB = "/locations/kpi_assets/jobs/instacart"
-
-
-@pytest.fixture(scope="module")
-def browser(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser.open(web.address, tmp_path_factory.mktemp("profile")) as opened:
-        opened.driver.get(web.link)
-        yield opened
-
-
-def launch(browser: Browser, partitions: str, button: str) -> None:
-    """Launch the whole pipeline from the page of its job, and follow the link to the run or backfill."""
-    browser.go(JOB)
-    browser.click("Materialize all")
-    browser.click("Show all partitions")
-    browser.write(partitions)
-    browser.click(button)
-    browser.click("View", "*[self::a or self::button][not(contains(., 'assets'))]")
 
 
 @pytest.fixture(scope="module")
 def held_run(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The id of a run of HELD that was launched in the browser."""
     web.land(HELD, tmp_path_factory.mktemp("landed"), ["duplicate_line", "reordered_7"], orders=300)
-    launch(browser, HELD, "Launch 1 run")
-    browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
-    run_id = browser.driver.current_url.split("/runs/")[1][:36]
+    run_id = browser.launch_run("instacart", HELD)
     assert web.final_status(run_id) == "CANCELED"
     return run_id
 
@@ -78,7 +57,7 @@ def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     web: Web, browser: Browser, candidate: str, tmp_path: Path
 ) -> None:
     web.land(GOOD, tmp_path, orders=300)
-    launch(browser, f"{GOOD}, {ABSENT}", "Launch backfill")
+    browser.launch("instacart", f"{GOOD}, {ABSENT}", "Launch backfill")
     browser.wait("the backfill's page", lambda: "/runs/b/" in browser.driver.current_url)
     backfill_id = browser.driver.current_url.split("/runs/b/")[1][:8]
     assert web.backfilled(backfill_id, 2) == {GOOD: "SUCCESS", ABSENT: "CANCELED"}

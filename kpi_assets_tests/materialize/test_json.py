@@ -113,6 +113,11 @@ def test_letters_stay_as_they_are(lab: PipelineHarness) -> None:
     assert (first[2], second) == (records[0], (None, None, records[1]))
 
 
+def test_blanks_in_the_name_of_an_unknown_field_can_be_seen(lab: PipelineHarness) -> None:
+    outcome = run(lab, LINES.replace('"paid"}', '"paid", "": 1, "note ": 2, "a b": 3}', 1))
+    assert failed(outcome.results)["fields_known"].message == "'' in 1 record, 'note ' in 1 record, a b in 1 record"
+
+
 def test_unknown_fields_are_kept_in_the_whole_record_and_told(lab: PipelineHarness) -> None:
     lines = LINES.replace('"status": "paid"}', f'"status": "paid", "coupon": {DEEP}}}', 3)
     outcome = run(lab, lines.replace('"paid"}', '"paid", "note": 1}', 1))

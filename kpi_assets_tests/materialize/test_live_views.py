@@ -23,12 +23,13 @@ from kpi_assets.ledger import schema
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.tree import load_sound
 from kpi_assets.plan.collect import collect
-from kpi_assets.settings import settings
+from kpi_assets.settings import CHECKOUT, settings
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, NEXT, RAW_THINGS, PipelineHarness
 
-FILES = Path(__file__).with_name("live_files")
+SHOP = CHECKOUT / "sql" / "ecommerce"
+FILES = [*SHOP.glob("audit/*.sql"), SHOP / "warehouse" / "daily_metrics.sql"]
 FACT = """\
 /* @asset
 description: Things as facts.
@@ -57,7 +58,7 @@ LIVE = ["audit.bad_records", "audit.dq_failures", "audit.held", "audit.pipeline_
 @pytest.fixture
 def lab(lab: PipelineHarness) -> PipelineHarness:
     """A pipeline with live views in two layers, of which BI users may read both."""
-    for path in FILES.glob("*/*.sql"):
+    for path in FILES:
         lab.file(f"{path.parent.name}/{path.name}", path.read_text())
     lab.file("audit/held.sql", HELD)
     lab.file("raw/things.sql", RAW_THINGS)

@@ -324,6 +324,11 @@ ERRORS = {
         8,
         "5 is too large: write 1 or less",
     ),
+    "true for a number": (
+        changed("columns:", "quarantine: {rows: true}\ncolumns:"),
+        8,
+        "quarantine.rows: it is true: write a number",
+    ),
     "a quarantine that says nothing": (
         changed("columns:", "quarantine: {}\ncolumns:"),
         8,

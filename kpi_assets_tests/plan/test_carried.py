@@ -183,6 +183,20 @@ def test_an_object_on_another_day_is_unexpected(shop: TwoSourcePipeline) -> None
     assert [(str(each.table.relation), each.load_dates) for each in found] == [("raw.labels", [tuesday])]
 
 
+def test_an_object_on_a_day_that_is_no_load_date_is_expected_if_it_is_carried(shop: TwoSourcePipeline) -> None:
+    monday, path = date(2025, 11, 24), shop.folder / "pipeline.yaml"
+    text = path.read_text()
+    path.write_text(f"{text}calendar: {{every: [tuesday, wednesday, thursday, friday]}}\n")
+    shop.land(monday, things=None)
+    shop.land(monday + timedelta(days=1), labels=None)
+    try:
+        found = list(find_unexpected(shop.pipeline(), shop.store, monday, monday + timedelta(days=6)))
+        next_day = states(shop, monday + timedelta(days=1), monday + timedelta(days=1))
+    finally:
+        path.write_text(text)
+    assert (found, next_day) == ([], ["new"])
+
+
 def test_kpi_land_asks_for_the_object_on_its_days_only(
     shop: TwoSourcePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

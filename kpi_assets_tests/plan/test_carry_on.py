@@ -8,6 +8,7 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets_tests.carry_on import FILE, OF_SEEN, SEEN, CarryingPipeline
 from kpi_assets_tests.lookback import labels
 from kpi_assets_tests.pipeline_harness import failed
+from kpi_assets_tests.two_source_pipeline import RAW_LABELS
 
 INPUTS, WINDOW = ("inputs", ("marts.seen",)), ("window", ("marts.seen",))
 
@@ -76,6 +77,27 @@ def test_a_held_load_date_is_passed_over_until_it_is_published(shop: CarryingPip
     assert shop.stale() == {}
     shop.publish(2, 2)
     assert shop.stale() == {3: WINDOW}
+
+
+def test_a_load_date_that_lacks_another_object_is_built_where_it_lacks_nothing(shop: CarryingPipeline) -> None:
+    for number in (1, 3):
+        shop.publish(number, number)
+    shop.file("raw/others.sql", RAW_LABELS.replace("labels", "others"))
+    try:
+        [before] = shop.plan(shop.at(3), shop.at(3))
+        shop.publish(2, 2)
+        [after] = shop.plan(shop.at(3), shop.at(3))
+        shop.again(3)
+        [built] = shop.plan(shop.at(3), shop.at(3))
+    finally:
+        (shop.folder / "raw/others.sql").unlink()
+    assert (before.state, after.state, built.state) == ("incomplete", "stale", "incomplete")
+    assert (after.stale_reason, after.tables_to_build) == WINDOW
+    assert after.reason == "Built before an earlier load_date was published that it reads: marts.seen."
+    assert after.is_due(rebuild_on_sql_change=False)
+    assert not after.is_complete
+    assert built.reason == before.reason
+    assert (before.stale_reason, before.tables_to_build) == (None, ())
 
 
 def test_a_held_load_date_is_released_when_the_one_before_changes(shop: CarryingPipeline) -> None:

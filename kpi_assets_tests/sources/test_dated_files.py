@@ -165,3 +165,29 @@ def test_load_dates_that_the_pipeline_does_not_have_are_left_out(tmp_path: Path)
     found = find_dated_files(of, tmp_path / "files")
     assert (found.load_dates, list(found.refused)) == ([days[1]], [days[0], tomorrow])
     assert found.refused[days[0]].startswith("shop has no load_date 2024-12-31: its first is 2025-01-01")
+
+
+def test_an_object_of_a_day_that_is_no_load_date_is_landed_if_it_is_carried(tmp_path: Path) -> None:
+    """2025-05-31 is a Saturday, 2025-08-31 a Sunday; 2024-10-31 is too long before the first load_date to be read."""
+    key = "months/{load_date:%Y-%m}.csv"
+    pipeline(tmp_path, more=", every: month-end, carried_days: 35", months=key, visits="visits/{load_date:%Y-%m}.csv")
+    path = tmp_path / "sql" / "shop"
+    visits = path / "raw" / "visits.sql"
+    visits.write_text(RAW.format(key=VISITS, more=""))
+    with (path / "pipeline.yaml").open("a") as file:
+        file.write("calendar: {every: weekday}\n")
+    of = load_pipelines(tmp_path / "sql")["shop"]
+    files = tmp_path / "files"
+    now = datetime.now(timezone.utc)
+    months = ["2024-10", "2024-12", "2025-05", "2025-08", f"{now:%Y-%m}"]
+    for each in [*(f"months/{month}.csv" for month in months), "visits/2025-08-31.csv"]:
+        (files / each).parent.mkdir(parents=True, exist_ok=True)
+        (files / each).touch()
+    found = find_dated_files(of, files)
+    landed_on = [date(2024, 12, 31), date(2025, 5, 31), date(2025, 8, 31)]
+    is_end = (now + timedelta(days=1)).day == 1
+    assert [each.key for each in found.files][:3] == ["months/2024-12.csv", "months/2025-05.csv", "months/2025-08.csv"]
+    assert found.load_dates[:3] == landed_on
+    assert len(found.files) == 3 + is_end, "that of this month is of a day in the future"
+    assert [*found.refused][:2] == [date(2024, 10, 31), date(2025, 8, 31)]
+    assert "shop has no load_date 2025-08-31, a Sunday: its calendar is every weekday" in found.refused[landed_on[2]]

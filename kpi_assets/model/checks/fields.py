@@ -73,7 +73,7 @@ class FieldsKnown(SourceObjectCheck):
         """Fail if there are such fields; the message names them, each with the number of its records."""
         known = {each.name for each in self.fields if each.is_due(facts.load_date)}
         unknown = {name: count for name, count in (facts.field_counts or {}).items() if name not in known}
-        message = _listed([f"{cut(name)} in {count} record{'s' * (count > 1)}" for name, count in unknown.items()])
+        message = _listed([f"{_visibly(name)} in {count} record{'s' * (count > 1)}" for name, count in unknown.items()])
         if early := next((each for each in self.fields if each.name in unknown), None):
             message += f": {early.name!r} should come from {early.since} on: correct since"
         elif unknown and self.blocking:
@@ -92,6 +92,11 @@ def _has_records(facts: AuditFacts) -> bool:
 def _listed(texts: list[str]) -> str:
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return ", ".join(texts[:_NAMED]) + more
+
+
+def _visibly(name: str) -> str:
+    """Return a name for a sentence, in quotes where its blanks could not be seen."""
+    return cut(name) if name and name == name.strip() else repr(cut(name))
 
 
 def _plainly(name: str) -> str:

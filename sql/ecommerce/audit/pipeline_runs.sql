@@ -7,7 +7,7 @@ columns:
   id: {type: bigint, description: Number of the build or run.}
   run_id: {type: text, description: Run that it belongs to.}
   pipeline_name: {type: text, description: Name of the pipeline.}
-  job: {type: text, description: "The table as schema.table, the object as s3.table, or the job of a run."}
+  job: {type: text, description: "The table as schema.table, the object as s3.table, what was decided as decisions.schema__table, or the job of a run."}
   load_date: {type: date, description: Load_date that was built; NULL for a run of several.}
   status: {type: text, description: "running, success, missing, held or failed."}
   rows_extracted: {type: bigint, description: Records read from objects.}

@@ -21,7 +21,7 @@ with latest as (
         job,
         execution_seconds
     from ops.pipeline_runs
-    where load_date is not null and status <> 'running' and job like '%%.%%'
+    where load_date is not null and status <> 'running' and job like '%%.%%' and job not like 'decisions.%%'
     order by load_date asc, job asc, id desc
 ),
 
