@@ -242,7 +242,9 @@ def _match(connection: Connection[Any], candidate: Candidate, decisions: Sequenc
         sql.SQL(
             'create temporary table pairs on commit drop as select "ASIDE"."NUMBER" as of_row, d.number '
             'from {} as "ASIDE" '
-            'inner join pg_temp.decisions as d on to_jsonb("ASIDE") - {}::text[] @> d.is_on'
+            'inner join pg_temp.decisions as d on to_jsonb("ASIDE") - {}::text[] @> d.is_on '
+            # A list and a document contain parts of themselves, and are no others for that.
+            'where not exists (select from jsonb_each(d.is_on) as e where to_jsonb("ASIDE") -> e.key <> e.value)'
         ).format(identifier(candidate.aside), sql.Literal(_OWN))
     )
     connection.execute(

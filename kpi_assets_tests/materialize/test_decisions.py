@@ -101,6 +101,24 @@ def test_a_decision_on_a_row_that_reads_otherwise_does_nothing(
     assert [row[0] for row in orders.rows(HERE)] == [1, 2, 3, 4]
 
 
+def test_a_list_that_has_the_items_of_another_is_another(orders: PipelineHarness, decided: list[Decision]) -> None:
+    declare(
+        orders,
+        NEGATIVE,
+        **{
+            "status: {type: text": "status: {type: jsonb",
+            "price, status\nfrom": "price, to_jsonb(string_to_array(status, '+')) as status\nfrom",
+        },
+    )
+    decided.append(decision("discard", {"order_id": 5}, {"status": ["a"]}))
+    outcome = built(orders, "5,1,-5.00,a+b", "5,1,-5.00,a")
+    assert message(outcome) == "1 row set aside: 1 by revenue_is_positive; by decision: 1 discarded"
+    assert orders.rows("select record::jsonb -> 'status', state from ops.quarantine order by id") == [
+        (["a"], "discarded"),
+        (["a", "b"], "waiting"),
+    ]
+
+
 REFUSED = {
     "an unknown column": (
         {"prize": 5},
