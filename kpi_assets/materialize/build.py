@@ -62,7 +62,9 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
             return Build(context, connection, candidate, watch).run()
         except BaseException as error:
             context.on_progress("failed", 0, 0)
-            reported = _explain(table, error) if isinstance(error, psycopg.Error) else error
+            reported = _interruption(error) or error
+            if isinstance(reported, psycopg.Error):
+                reported = _explain(table, reported)
             _close_failed(context, connection, candidate, reported)
             if reported is error:
                 raise
@@ -89,6 +91,7 @@ class Build:
         self._watch.lap("wait")
         audited = self._fill_and_audit(inputs)
         first_rows, chart = self._sample()
+        bad_rows = self._first_bad_rows()
         self._watch.lap("check")
         publish_id = self._publish_or_hold(audited)
         return BuildOutcome(
@@ -105,7 +108,7 @@ class Build:
             window=inputs.window,
             results=audited.audit.results,
             set_aside=audited.filled.set_aside,
-            bad_rows=self._first_bad_rows(),
+            bad_rows=bad_rows,
             warnings=warnings,
             preview=first_rows,
             chart=chart,
@@ -172,6 +175,14 @@ def _read_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Aud
     read = inputs.of_load_date[shown]
     checksum = read.checksum + shown_as(columns)
     return FillResult(Counts(), read.manifest_hash, [], grain_is_proven=True), Audit(read.rows, checksum, [])
+
+
+def _interruption(error: BaseException) -> BaseException | None:
+    """Return what interrupted the build, if that is why it failed: the session then may fail in another way, too."""
+    found: BaseException | None = error
+    while isinstance(found, Exception):
+        found = found.__context__
+    return found
 
 
 def _explain(table: Table, error: psycopg.Error) -> WarehouseError:

@@ -46,7 +46,8 @@ def bootstrap(deployment: Deployment) -> str:
 
 def test_the_bootstrap_says_what_it_made(ran: Ran) -> None:
     assert ran.bootstrap == (
-        "ready database instacart ready database dagster ready login kpi_app, with kpi_loader and kpi_builder"
+        "ready database ecommerce ready database instacart ready database dagster ready login kpi_app, with kpi_loader "
+        "and kpi_builder"
     )
 
 
@@ -183,7 +184,7 @@ def test_if_the_login_may_not_create_something_the_error_names_the_administrator
 
 def test_only_the_owner_bootstraps(deployment: Deployment, ran: Ran) -> None:
     deployment.fails(
-        "The database 'instacart' belongs to somebody else: name its owner in KPI_ADMIN_POSTGRES_URL.",
+        "The database 'ecommerce' belongs to somebody else: name its owner in KPI_ADMIN_POSTGRES_URL.",
         "bootstrap",
         KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_postgres_url"),
     )

@@ -63,6 +63,14 @@ def test_no_process_has_a_password_in_its_environment_or_command(
     assert [each for each in told if any(secret in each for secret in deployment.secrets)] == []
 
 
+def bucket(folder: str) -> list[str]:
+    """What the doctor says of the bucket for a pipeline whose objects lie below a folder."""
+    said = "its clock and ours are less than 10 s apart", f"can be listed and read below {folder}"
+    return [
+        f"ok      bucket kpi-instacart: {each}" for each in (*said, "can be landed into: a probe was put and removed")
+    ]
+
+
 def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) -> None:
     place = f"127.0.0.1:{deployment.postgres_port}"
     found = deployment("doctor", "--landing").out.splitlines()
@@ -80,14 +88,15 @@ def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) ->
         "ok      roles: kpi_loader, kpi_builder, kpi_reader, kpi_reviewer exist",
         "advice  roles: kpi_reader may also connect to the databases postgres, template1, as everybody may: run "
         "`revoke connect on database ... from public` there if nobody needs that",
+        f"ok      database ecommerce: ops is at version {schema.migrations()[-1][0]}, the newest",
+        f"ok      database ecommerce: {there.replace('14', '0')}; --deep compares the rows too",
         f"ok      database instacart: ops is at version {schema.migrations()[-1][0]}, the newest",
         f"ok      database instacart: {there}; --deep compares the rows too",
         f"advice  database instacart: marts.kpi_orders_by_dow {late} {hours}: {look}",
         f"advice  database instacart: marts.kpi_orders_by_dow_28d {late} {hours}: {look}",
         f"advice  database instacart: marts.kpi_products_reorder {late} {hours}: {look}",
-        "ok      bucket kpi-instacart: its clock and ours are less than 10 s apart",
-        "ok      bucket kpi-instacart: can be listed and read below raw/",
-        "ok      bucket kpi-instacart: can be landed into: a probe was put and removed",
+        *bucket("/"),
+        *bucket("raw/"),
         "ok      dagster: its tables are of this Dagster and hold runs",
         "ok      dagster: its daemon runs",
     ]
@@ -100,15 +109,16 @@ def test_the_doctor_says_what_a_deployment_lacks(deployment: Deployment, ran: Ra
     deployment.execute(f"create role test_nobody login password '{deployment.secrets[0]}'")
     nobody = {"KPI_POSTGRES_URL": deployment.url_as("test_nobody", deployment.secrets[0])}
     said = deployment("doctor", code=1, **nobody)
-    assert said.line("database instacart").startswith("broken database instacart: The warehouse server at")
+    for name in ("ecommerce", "instacart"):
+        assert said.line(f"database {name}").startswith(f"broken database {name}: The warehouse server at")
     assert "on database 'dagster' (permission denied for database" in said.line("broken dagster")
-    for database in ("instacart", "dagster"):
+    for database in ("ecommerce", "instacart", "dagster"):
         deployment.execute(f"grant connect on database {database} to test_nobody")
     said = deployment("doctor", code=1, **nobody)
     assert said.line("broken dagster").startswith("broken dagster: its database cannot be used (permission denied")
-    assert said.line("broken database") == (
-        f"broken database instacart: test_nobody lacks kpi_loader and kpi_builder: {ask}, or grant it"
-    )
+    for name in ("ecommerce", "instacart"):
+        lacks = f"broken database {name}: test_nobody lacks kpi_loader and kpi_builder: {ask}, or grant it"
+        assert said.line(f"broken database {name}") == lacks
     assert (
         deployment("doctor", KPI_POSTGRES_URL=deployment.superuser)
         .line("advice login")

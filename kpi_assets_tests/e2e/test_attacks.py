@@ -19,7 +19,6 @@ from kpi_assets.instance.access import cookie_name, link
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.e2e.attacker import RESOLVER, attacking
 from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
-from kpi_assets_tests.e2e.test_browser import launch
 from kpi_assets_tests.e2e.web import Web
 from kpi_assets_tests.machine import eventually, free_port
 
@@ -156,7 +155,7 @@ def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
     port = int(web.address.rpartition(":")[2])
     assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == (cookie_name(port), True, "Strict")
 
-    launch(browser, ABSENT, "Launch 1 run")
+    browser.launch("instacart", ABSENT, "Launch 1 run")
     browser.wait("the run's page", lambda: "/runs/" in browser.driver.current_url)
     assert web.final_status(browser.driver.current_url.split("/runs/")[1][:36]) == "CANCELED"
     browser.read(f"partition: {ABSENT}", "Canceled")  # the page is not reloaded

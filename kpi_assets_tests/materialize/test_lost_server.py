@@ -198,3 +198,24 @@ def test_an_interruption_before_the_commit_leaves_nothing_behind(lab: PipelineHa
     assert statuses(lab, "raw.things") == [("failed", "It was interrupted.")]
     assert leftover_builds(lab) == []
     assert locks(lab) == []
+
+
+def test_an_interruption_is_not_hidden_by_the_error_of_its_session(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of a query: the rollback may fail, because the session is still busy with that query."""
+
+    def interrupted(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise psycopg.OperationalError("another command is already in progress")
+
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.put_things(GOOD)
+    monkeypatch.setattr("kpi_assets.materialize.build.load_object", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lab.build("raw.things")
+    assert lab.rows("select status, error_message from ops.pipeline_runs where job = 'raw.things'") == [
+        ("failed", "It was interrupted.")
+    ]

@@ -139,20 +139,23 @@ def through(lab: PipelineHarness, store: Store) -> Callable[[], object]:
     return lambda: build(context, context.pipeline.table("raw.things"), DAY)
 
 
+OBJECT = "things.csv bytes="  # a part of it, and not the listing of decisions
+
+
 def test_a_byte_that_changes_in_transit_is_not_published(proxied: tuple[PipelineHarness, Proxy, Store]) -> None:
     lab, proxy, store = proxied
     lab.put_things(GOOD)
     attempt = through(lab, store)
     verify(lab.context(), lab.pipeline().table("raw.things"), DAY)
     at = GOOD.index(b"20.50") + 4
-    proxy.breaks(Flip(at), on="GET", times=2)  # the look at its first bytes, and the load
+    proxy.breaks(Flip(at), on=OBJECT, times=2)  # the look at its first bytes, and the load
 
     assert_refused(lab, attempt, other_bytes(lab, md5(GOOD.replace(b"20.50", b"20.51")), md5(GOOD)))
     assert lab.rows("select count(*) from ops.publishes") == [(0,)]
 
     attempt()
     assert lab.rows(THINGS) == GOOD_ROWS
-    proxy.breaks(Flip(at), on="GET", times=2)  # the look at its first bytes, and the load
+    proxy.breaks(Flip(at), on=OBJECT, times=2)  # the look at its first bytes, and the load
     with pytest.raises(LakeError):
         attempt()
     assert lab.rows("select sha256 from ops.manifests") == [(hashlib.sha256(GOOD).hexdigest(),)]
