@@ -107,6 +107,7 @@ def outdated(connection: Connection[Any], ids: Sequence[int]) -> dict[int, tuple
 
 def waiting(connection: Connection[Any], tables: Collection[str]) -> list[Waiting]:
     """Return how many rows wait for a decision, by load_date and table; only where some do."""
+    # Counted by build first, because ops.bad_rows would look up the latest build for each row.
     rows = connection.execute(
         """
         with by_build as (

@@ -289,6 +289,7 @@ def test_one_file_a_month_is_landed_for_the_day_on_which_it_comes(
     assert said.out.splitlines()[:2] == ["2025-06-30: landed 1 (10 bytes)", "2025-07-31: landed 1 (10 bytes)"]
     south = tmp_path / "files" / "sales.csv"
     south.write_bytes(SOUTH)
+    (south.parent / "2025-07.csv").write_bytes(SOUTH)  # of the last day of the month, not of the 15th
     said = kpi("land", "stores", "--load-date", "2025-07-15", "--from", south.parent, KPI_SQL_DIR=str(stores))
     assert said.out == "landed    s3://kpi-stores/south/load_date=2025-07-15/sales.csv (10 bytes)\n"
     plan = kpi("plan", "stores", "--from", "2025-06-29", "--to", "2025-07-01", KPI_SQL_DIR=str(stores))

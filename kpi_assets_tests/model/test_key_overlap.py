@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from kpi_assets.model.key_overlap import shared_object
+from kpi_assets.model.key_overlap import Shared, shared_object
 from kpi_assets.model.object_key import ObjectKey
 
 SINCE = date(2025, 1, 1)
@@ -60,3 +60,10 @@ def test_sources_without_a_common_object_are_told_apart(one: str, other: str) ->
     assert shared_object(second, first, SINCE) is None
     days = [SINCE + timedelta(days=n) for n in range(800)]
     assert not any(second.load_dates(first.key(day)) and second.load_dates(first.key(day))[0] >= SINCE for day in days)
+
+
+def test_the_objects_of_a_period_are_named_with_the_days_on_which_they_come() -> None:
+    end, start = (ObjectKey.parse("raw/{load_date:%Y-%m}.csv", every) for every in ("month-end", "month-start"))
+    key = "raw/2025-01.csv"
+    assert shared_object(end, start, SINCE) == Shared(key, date(2025, 1, 31), date(2025, 1, 1))
+    assert shared_object(end, end, SINCE) == Shared(key, date(2025, 1, 31), date(2025, 1, 31))

@@ -100,6 +100,42 @@ def test_a_load_date_that_lacks_another_object_is_built_where_it_lacks_nothing(s
     assert (before.stale_reason, before.tables_to_build) == (None, ())
 
 
+BOTH = """\
+/* @asset
+description: Things that were labelled, and the other labels.
+owner: team:tests
+grain: [what]
+columns:
+  what: {type: text, description: What is counted.}
+  rows: {type: bigint, description: How many.}
+@end */
+select 'seen' as what, count(*) as rows from marts.seen where load_date = %(load_date)s
+union all
+select 'others' as what, count(*) as rows from raw.others where load_date = %(load_date)s
+"""
+
+
+def test_what_reads_a_table_that_lacks_its_object_waits_for_it(shop: CarryingPipeline) -> None:
+    shop.file("raw/others.sql", RAW_LABELS.replace("labels", "others"))
+    shop.file("marts/both.sql", BOTH)
+    try:
+        shop.put(shop.key("others", shop.at(3)), b"thing_id,label\n1,heavy\n")
+        shop.publish(1, 1)
+        shop.publish(3, 3)
+        for name in ("raw.others", "marts.both"):
+            assert not shop.build(name, shop.at(3)).held
+        shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key("others", shop.at(3)))
+        shop.publish(2, 2)
+        [stale] = shop.plan(shop.at(3), shop.at(3))
+        shop.again(3)
+        [built] = shop.plan(shop.at(3), shop.at(3))
+    finally:
+        (shop.folder / "marts/both.sql").unlink()
+        (shop.folder / "raw/others.sql").unlink()
+    assert (stale.state, stale.tables_to_build) == ("stale", ("marts.seen",))
+    assert (built.state, built.tables_to_build) == ("incomplete", ())
+
+
 def test_a_held_load_date_is_released_when_the_one_before_changes(shop: CarryingPipeline) -> None:
     one_each = "  enough: {bad_rows: 'select 1 as few from {this} having count(*) < 3'}\n"
     shop.file(FILE, SEEN.replace("checks:\n", "checks:\n" + one_each))

@@ -122,3 +122,10 @@ def test_keys_of_every_form_are_found(store: Store, bucket: Path, tmp_path: Path
     before = whole.etag
     store.s3.put_object(Bucket=store.bucket, Key="raw/c/2025-03-01/c-3.csv", Body=b"")
     assert landed(store, tables, date(2025, 3, 1), date(2025, 3, 1))[date(2025, 3, 1)]["c"].etag != before
+
+
+def test_the_object_of_a_month_is_that_of_the_day_on_which_it_comes(bucket: Path, store: Store, tmp_path: Path) -> None:
+    [table] = sources(tmp_path, sales='raw/{load_date:%Y-%m}.csv", every: "month-end')
+    lay(bucket, "raw/2025-01.csv", "raw/2025-02.csv")
+    assert sorted(landed(store, [table], FIRST, LAST)) == [date(2025, 1, 31), date(2025, 2, 28)]
+    assert sorted(landed(store, [table], date(2025, 2, 1), date(2025, 2, 27))) == []
