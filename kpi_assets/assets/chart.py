@@ -10,7 +10,7 @@ import dagster as dg
 from kpi_assets.assets.metadata import cell
 from kpi_assets.drawing import Rows, left_out, number, shares, svg
 from kpi_assets.instance.charts import chart_path
-from kpi_assets.model.header import Chart
+from kpi_assets.model.kpi import Chart
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows

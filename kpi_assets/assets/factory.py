@@ -23,7 +23,7 @@ from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.calendar import EVERY_DAY
 from kpi_assets.model.checks.base import Check
 from kpi_assets.model.excerpt import RECORD, cut
-from kpi_assets.model.header import Freshness
+from kpi_assets.model.kpi import Freshness
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.results import CheckResult

@@ -58,7 +58,7 @@ class FactLookup:
     def _dense_key_range(self, need: DenseKeyRange) -> tuple[int, int] | None:
         publish, header = self.inputs.get(need.relation), self.pipeline.tables[need.relation].header
         is_key = header.grain == [need.column] and header.columns[need.column].type in KEY_TYPES
-        if publish is None or not is_key:
+        if publish is None or not is_key or header.history:
             return None
         relation = identifier(need.relation)
         return dense_key_range(self.connection, relation, need.column, self.load_date, publish.rows)

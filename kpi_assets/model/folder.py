@@ -6,7 +6,7 @@ meaning of the words of a file (header.py, query.py, checks/), and checks agains
 
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -68,12 +68,17 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
     below = sorted(path.rglob("*"))
     for link in (each for each in below if each.is_symlink() and each.is_dir()):
         problems.add(link, 1, "is a link to a folder, which is not followed: put the folder itself here")
+    files: dict[Relation, _File] = {}
     for file in (each for each in below if each.suffix.lower() == ".sql"):
         with problems.collected():
             relation = _relation_of(path, file, folder.config)
             folder.files[relation] = file
-            if table := _read_table(folder, relation, minimum_rows, problems):
-                folder.tables[relation] = table
+            files[relation] = _read_file(file, problems)
+    # How a SELECT may read a table depends on the header of that.
+    histories = {relation for relation, each in files.items() if each.read and each.read[0].history}
+    for relation, each in files.items():
+        if table := _read_table(folder, relation, each, histories, minimum_rows, problems):
+            folder.tables[relation] = table
     return folder
 
 
@@ -136,44 +141,76 @@ def _relation_of(folder: Path, path: Path, config: PipelineConfig | None) -> Rel
     return Relation(*parts)
 
 
-def _read_table(folder: Folder, relation: Relation, minimum_rows: MinimumRows, problems: Problems) -> Table | None:
-    """Read one file. If it has errors, add them to `problems` and return None."""
+@dataclass(frozen=True)
+class _File:
+    """A file whose header could be cut out: its words and body, and the header with its lines if that is sound."""
+
+    words: str
+    body: str
+    read: tuple[Header, Lines] | None
+
+
+def _read_file(path: Path, problems: Problems) -> _File:
+    """Read the header of a file; add its errors to `problems`. Raises ModelError if there is none."""
+    words, body = cut(path, text_of(path))
+    found = None
+    with problems.collected():
+        found = read(Header, words, path)
+    return _File(words, body, found)
+
+
+def _read_table(
+    folder: Folder,
+    relation: Relation,
+    file: _File,
+    histories: Collection[Relation],
+    minimum_rows: MinimumRows,
+    problems: Problems,
+) -> Table | None:
+    """Make the table of one file. If it has errors, add them to `problems` and return None."""
     path, own = folder.files[relation], Problems()
-    header = query = None
+    query = None
     checks: tuple[TableCheck, ...] = ()
     rules: tuple[BadRows, ...] = ()
     calendar = delivery_calendar = EVERY_DAY
-    words, body = cut(path, text_of(path))
-    with own.collected():
-        header, lines = read(Header, words, path)
-    if header is None:
-        if body.strip():
-            with own.collected():
-                kind = STORAGES.get((_STORAGE.findall(words) or [""])[0])
+    if file.read is None:
+        if file.body.strip():
+            with problems.collected():
+                kind = STORAGES.get((_STORAGE.findall(file.words) or [""])[0])
+                has_load_date = kind is None or kind.has_load_date
                 parse_query(
-                    body, path, lookback=True, has_load_date=kind is None or kind.has_load_date, itself=relation
+                    file.body,
+                    path,
+                    lookback=True,
+                    has_load_date=has_load_date,
+                    itself=relation,
+                    histories=histories,
                 )
-    else:
+        return None
+    header, lines = file.read
+    with own.collected():
+        default = folder.config.defaults.min_rows if folder.config else None
+        minimum = minimum_rows.get(f"{folder.name}.{relation}")
+        checks = expand(header, path, lines, minimum, default, histories=histories)
+    with own.collected():
+        rules = expand_rules(header, path, lines, histories=histories)
+    with own.collected():
+        query = _query_of(relation, header, lines, file.body, path, histories)
+    if source := header.source:
         with own.collected():
-            default = folder.config.defaults.min_rows if folder.config else None
-            checks = expand(header, path, lines, minimum_rows.get(f"{folder.name}.{relation}"), default)
-        with own.collected():
-            rules = expand_rules(header, path, lines)
-        with own.collected():
-            query = _query_of(relation, header, lines, body, path)
-        if source := header.source:
-            with own.collected():
-                excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
-                delivery_calendar = Calendar.of(words_of(source.every), excepted, source.since)
-                calendar = delivery_calendar.carried() if source.carried_days else delivery_calendar
+            excepted = _dates_of(folder.path, source.except_, path, lines, ("source", "except"))
+            delivery_calendar = Calendar.of(words_of(source.every), excepted, source.since)
+            calendar = delivery_calendar.carried() if source.carried_days else delivery_calendar
     problems.found += own.found
-    if not header or own.found:
+    if own.found:
         return None
     at = {name: lines.of("columns", name) for name in header.columns}
     return Table(folder.name, relation, path, header, query, checks, rules, calendar, delivery_calendar, at)
 
 
-def _query_of(relation: Relation, header: Header, lines: Lines, body: str, path: Path) -> Query | None:
+def _query_of(
+    relation: Relation, header: Header, lines: Lines, body: str, path: Path, histories: Collection[Relation]
+) -> Query | None:
     """Return the SELECT of a file, or None for a raw table, whose file has only a header. Raises ModelError."""
     if header.is_raw and body.strip():
         raise ModelError(
@@ -183,9 +220,19 @@ def _query_of(relation: Relation, header: Header, lines: Lines, body: str, path:
         return None
     if not body.strip():
         raise ModelError(path, 1, "has neither a source nor a SELECT: write the SELECT below the header")
-    has_load_date = header.storage_kind.has_load_date
-    query = parse_query(body, path, lookback=header.lookback is not None, has_load_date=has_load_date, itself=relation)
+    query = parse_query(
+        body,
+        path,
+        lookback=header.lookback is not None,
+        has_load_date=header.storage_kind.has_load_date,
+        itself=relation,
+        histories=histories,
+    )
     problems = Problems()
+    if header.history and query.itself:
+        problems.add(
+            path, query.line, f"reads {relation}, which is itself: a history is of what its load_date delivers"
+        )
     for line, problem in _differences(header, lines, query):
         problems.add(path, line, problem)
     if header.lookback and not query.windows:

@@ -21,7 +21,9 @@ from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.column import Column
 from kpi_assets.model.column_types import NUMBERS, base_of
 from kpi_assets.model.field_types import Owner, Sentence, Value
+from kpi_assets.model.history import HistorySpec, history_problems, version_columns
 from kpi_assets.model.kinds import STORAGES, StorageKind
+from kpi_assets.model.kpi import Freshness, Kpi, MinVolume
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
     AS_PUBLISHED,
@@ -86,34 +88,6 @@ class Checks(_Words):
         return {**words, "custom": {name: value for name, value in values.items() if name not in WORDS}}
 
 
-class Chart(Strict):
-    """The chart of a KPI: a bar for each value of `x`, as high as `y`; at most the `top` highest bars."""
-
-    x: Annotated[str, Affects.NOTHING] = Field(description="The column that names the bars.")
-    y: Annotated[str, Affects.NOTHING] = Field(description="The column that gives their height.")
-    top: Annotated[int, Affects.NOTHING] = Field(
-        default=15,
-        ge=1,
-        le=40,
-        description="The most bars. If there are more rows, the highest bars are shown, and the title says so.",
-    )
-
-
-class Kpi(Strict):
-    """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart."""
-
-    chart: Annotated[Chart, Affects.NOTHING] = Field(
-        description="What the chart shows.", examples=["chart: {x: country, y: revenue}"]
-    )
-
-
-class MinVolume(Strict):
-    """The least volume of a KPI's row to be shown: other rows are kept and marked by is_low_volume, but not shown."""
-
-    column: Annotated[str, Affects.ROWS] = Field(description="The column that counts what a row rests on.")
-    at_least: Annotated[int, Affects.ROWS] = Field(ge=1, description="The lowest count of a row that is shown.")
-
-
 class Lookback(Strict):
     """The calendar days that the SELECT may read, the load_date the last; `lookback: 28` is short for `days: 28`.
 
@@ -127,15 +101,6 @@ class Lookback(Strict):
         default=None,
         description="`all` reads every row of the window. Without it, only tables with `versions: latest` can be read "
         "over the window.",
-    )
-
-
-class Freshness(Strict):
-    """How long ago the latest published load_date of a KPI may have ended, at 24:00 UTC, before the KPI is late."""
-
-    # Dagster looks no closer than at a minute.
-    within_hours: Annotated[float, Affects.NOTHING] = Field(
-        ge=0.02, le=87_840, description="Hours since the end of the latest published load_date."
     )
 
 
@@ -201,6 +166,12 @@ class Header(Strict):
             ["How the rows are stored.", *(f"`{kind.name}`: {kind.meaning}" for kind in STORAGES.values())]
         ),
         examples=["storage: partitions"],
+    )
+    history: Annotated[HistorySpec | None, Affects.ROWS | Affects.CHECKS] = Field(
+        default=None,
+        description="For `storage: history`: the name of its key, and what else it adds to its rows. Who reads the "
+        "table reads its versions as they were known on the own load_date, without a condition on it.",
+        examples=["history: {surrogate_key: customer_sk}"],
     )
     lookback: Annotated[Lookback | None, Affects.ROWS | Affects.CHECKS] = Field(
         default=None,
@@ -277,6 +248,14 @@ class Header(Strict):
             fields = "Fields of the file that are no column, as texts by name; NULL if there are none."
             found[EXTRA_FIELDS] = ("extra", Column(type="jsonb", description=fields))
         return found
+
+    @property
+    def readable(self) -> dict[str, Column]:
+        """The columns of the published table, which a SELECT may read; a history has more than the rows of a build."""
+        if self.history is None:
+            return self.columns
+        key, *others = version_columns(self.history, self.grain).items()
+        return dict([key, *self.columns.items(), *others])
 
     @property
     def selected(self) -> list[str]:
@@ -356,14 +335,28 @@ class Header(Strict):
             yield ("time_limit",), f"a {kind.name} has no rows to be built: put it at the table that it shows"
         if not kind.stores_rows and self.versions:
             yield ("versions",), f"a {kind.name} has what its table says: put it there"
-        if self.lookback and (self.source or not kind.may_look_back):
+        if self.lookback and not kind.keeps_versions and (self.source or not kind.may_look_back):
             reason = (
                 "raw table reads the object of its load_date" if self.source else f"{kind.name} shows one load_date"
             )
             yield ("lookback",), f"a {reason}: look back in a table that has a SELECT and stores it"
+        yield from history_problems(self.history, is_history=kind.keeps_versions, columns=self.columns)
+        if kind.keeps_versions:
+            yield from self._problems_of_history()
         yield from quarantine_problems(self.quarantine, self.storage_kind, is_raw=self.is_raw)
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
+
+    def _problems_of_history(self) -> Iterator[tuple[Loc, str]]:
+        """Yield the words that a history cannot have."""
+        if self.source:
+            yield ("storage",), "a history is of a table with a SELECT: select from the raw table in a file of its own"
+        if self.lookback:
+            yield ("lookback",), "the rows of a history are those of one load_date: look back in a table that it reads"
+        if self.kpi:
+            yield ("kpi",), "a KPI has the rows of each load_date, and a history versions: select the KPI from it"
+        if self.versions:
+            yield ("versions",), "is for tables that are read over a window, and a history is not: take it out"
 
     @property
     def _by_word(self) -> Iterator[tuple[Loc, CheckWord, Any]]:

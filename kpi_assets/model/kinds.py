@@ -20,6 +20,7 @@ class StorageKind:
     has_checks: bool = True
     may_look_back: bool = True
     has_load_date: bool = True  # if not, nothing of it is built or published, and it is no table (live.py)
+    keeps_versions: bool = False  # whether its rows are versions, which hold for many load_dates (history.py)
 
 
 STORAGES: dict[str, StorageKind] = {
@@ -40,6 +41,14 @@ STORAGES: dict[str, StorageKind] = {
             stores_rows=False,
             has_checks=False,
             may_look_back=False,
+        ),
+        StorageKind(
+            "history",
+            "what stays the same from one load_date to the next is stored once, as a version with its first and last "
+            "day; the rows of every load_date can be read back.",
+            relkind="r",
+            may_look_back=False,
+            keeps_versions=True,
         ),
         StorageKind(
             "live",

@@ -9,6 +9,7 @@ The database, the logs and the command line hold names as text. Only this module
 | `decisions.schema__table` | Relation  | the decisions on rows of a table; no schema is called that |
 | `schema.table`            | InputName | a table that a build read, of the build's own load_date    |
 | `schema.table@2025-03-01` | InputName | a table that a build read, of another load_date            |
+| `schema.table@..2025-03-01` | InputName | a history that a build read, up to its own load_date     |
 
 SQL in ledger/ handles the same texts with `split_part(asset, '.', 2)` and `asset || '@' || load_date`.
 """
@@ -98,17 +99,28 @@ def is_object(text: str) -> bool:
     return is_asset(text) and Relation.parse(text).is_object
 
 
+_UP_TO = ".."
+
+
 class InputName(NamedTuple):
-    """An input of a build, as in ops.publishes.inputs: a table of the build's own load_date (None) or of another."""
+    """An input of a build, as in ops.publishes.inputs: a table of the build's own load_date (None) or of another.
+
+    With `is_up_to`, a history with all its load_dates up to this one. Its publish_id there is the *mark*: the last
+    publish of one of them that the build may have read.
+    """
 
     relation: Relation
     load_date: date | None = None
+    is_up_to: bool = False
 
     def __str__(self) -> str:
-        return str(self.relation) if self.load_date is None else f"{self.relation}@{self.load_date.isoformat()}"
+        if self.load_date is None:
+            return str(self.relation)
+        return f"{self.relation}@{_UP_TO * self.is_up_to}{self.load_date.isoformat()}"
 
     @classmethod
     def parse(cls, text: str) -> "InputName":
-        """Read `schema.table` or `schema.table@YYYY-MM-DD`. Raises ValueError on anything else."""
+        """Read a table, or one `@YYYY-MM-DD` or `@..YYYY-MM-DD`. Raises ValueError on anything else."""
         name, at, day = text.partition("@")
-        return cls(Relation.parse(name), date.fromisoformat(day) if at else None)
+        load_date = date.fromisoformat(day.removeprefix(_UP_TO)) if at else None
+        return cls(Relation.parse(name), load_date, day.startswith(_UP_TO))

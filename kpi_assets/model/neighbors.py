@@ -69,18 +69,19 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
     """Return the table with facts from its inputs' headers: the types of sums, and which rows of a window count."""
     if table.query is None or not table.storage.has_load_date:
         return table
-    types = {relation: tables[relation].types for relation in table.query.reads if relation in tables}
+    types = {relation: tables[relation].readable_types for relation in table.query.reads if relation in tables}
     has_unknown_sums = check_replay(table.query, types, table.path)
     keys = {relation: _window_key(table, relation, tables) for relation in table.window_reads if relation in tables}
-    query = replace(table.query, keys=keys, has_unknown_sums=has_unknown_sums)
+    histories = {relation: each.history_read for relation, each in tables.items() if each.history_read}
+    query = replace(table.query.with_neighbors(keys, histories), has_unknown_sums=has_unknown_sums)
     for rule in table.rules:  # a replay must set the same rows aside
-        of_rule = {each: tables[each].types for each in rule.mentions if each in tables}
+        of_rule = {each: tables[each].readable_types for each in rule.mentions if each in tables}
         check_replay(rule.rows, {**of_rule, Relation("", THIS): table.types}, table.path)
     return replace(
         table,
         query=query,
-        checks=tuple(check.with_keys(keys) for check in table.checks),
-        rules=tuple(rule.with_keys(keys) for rule in table.rules),
+        checks=tuple(check.with_neighbors(keys, histories) for check in table.checks),
+        rules=tuple(rule.with_neighbors(keys, histories) for rule in table.rules),
     )
 
 
@@ -107,7 +108,7 @@ def _check_neighbors(table: Table, folder: Folder, problems: Problems) -> None:
         _check_reads(table, folder, problems)
     else:
         check_live(table, folder, problems)
-    types = {relation: other.types for relation, other in folder.tables.items()}
+    types = {relation: other.readable_types for relation, other in folder.tables.items()}
     for line, problem in unknown_columns(table.query, types) if table.query else ():
         problems.add(table.path, line, problem)
     for check in (*table.checks, *table.rules):
@@ -142,6 +143,10 @@ def _check_view(table: Table, folder: Folder) -> None:
     if relation not in folder.tables:
         return
     shown, header = folder.tables[relation], table.header
+    if shown.header.history:
+        raise ModelError(
+            table.path, 1, f"{storage} shows the rows of each load_date, and {relation} is a history: read it itself"
+        )
     if not shown.storage.stores_rows:
         raise ModelError(
             table.path, 1, f"{storage} shows {relation}, which is a {shown.storage.name} itself: read what that shows"

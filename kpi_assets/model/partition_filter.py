@@ -25,7 +25,7 @@ names of its unbound tables, both sorted; `D` stands for `%(load_date)s`.
 Belongs here: the rules for one scope. Not here: finding the scopes, and the sentences for the author (query.py).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import product
@@ -36,7 +36,7 @@ from sqlglot.optimizer.scope import Scope
 
 from kpi_assets.model.joins import Join, conjuncts, joins_of
 from kpi_assets.model.lookback import WINDOW_START
-from kpi_assets.model.names import LOAD_DATE, PREVIOUS
+from kpi_assets.model.names import LOAD_DATE, PREVIOUS, Relation
 from kpi_assets.model.table_ref import THIS, tables_in
 
 
@@ -67,7 +67,7 @@ class Edge(NamedTuple):
     follows: Node
 
 
-def unbound_tables(scope: Scope, *, carries_on: bool = False) -> list[exp.Table]:
+def unbound_tables(scope: Scope, histories: Collection[Relation] = (), *, carries_on: bool = False) -> list[exp.Table]:
     """Return the tables of a scope that no condition limits to the load_date or to the window.
 
     >>> unbound("select a from raw.t where load_date = D")
@@ -100,15 +100,20 @@ def unbound_tables(scope: Scope, *, carries_on: bool = False) -> list[exp.Table]
     ['raw.u']
     >>> unbound("select 1 from raw.t join raw.u using (load_date) where t.load_date = D", carries_on=True)
     []
+
+    A history is read as it was known on the load_date (history.py), so it is bound and can bind a table.
+
+    >>> unbound("select 1 from raw.h join raw.t using (load_date)", histories=[("raw", "h")])
+    []
     """
-    proven: set[Node] = {*_PARAMETERS, *_audited(scope)}
+    proven: set[Node] = {*_PARAMETERS, *_audited(scope), *_named(scope, histories)}
     if not carries_on:
         proven |= {Given.OUTER, *_derived(scope)}
     bound = closure(equality_edges(scope), proven)
     return [table for table in _tables(scope) if Source(table.alias_or_name) not in bound]
 
 
-def window_tables(scope: Scope) -> list[exp.Table]:
+def window_tables(scope: Scope, histories: Collection[Relation] = ()) -> list[exp.Table]:
     """Return the tables of a scope that are bound, but not surely to the load_date: they are read over the window.
 
     A CTE or subquery may have been bound to the window where it was made, so it proves the window only. `{this}` has
@@ -124,8 +129,9 @@ def window_tables(scope: Scope) -> list[exp.Table]:
     ['raw.u']
     """
     edges = equality_edges(scope)
-    bound = closure(edges, {*_PARAMETERS, Given.OUTER, *_audited(scope), *_derived(scope)})
-    to_load_date = closure(edges, {Given.LOAD_DATE, *_audited(scope)})
+    of_load_date = {*_audited(scope), *_named(scope, histories)}
+    bound = closure(edges, {*_PARAMETERS, Given.OUTER, *of_load_date, *_derived(scope)})
+    to_load_date = closure(edges, {Given.LOAD_DATE, *of_load_date})
     return [table for table in _tables(scope) if Source(table.alias_or_name) in bound - to_load_date]
 
 
@@ -298,6 +304,11 @@ def _tables(scope: Scope) -> list[exp.Table]:
 def _audited(scope: Scope) -> set[Source]:
     """Return `{this}`, under its names in the scope."""
     return {Source(table.alias_or_name) for table in tables_in(scope) if table.name == THIS}
+
+
+def _named(scope: Scope, relations: Collection[Relation]) -> set[Source]:
+    """Return those of the relations that a scope names, under their names there."""
+    return {Source(table.alias_or_name) for table in tables_in(scope) if Relation(table.db, table.name) in relations}
 
 
 def _derived(scope: Scope) -> set[Source]:

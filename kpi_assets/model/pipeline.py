@@ -22,6 +22,7 @@ from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.dialect import Dialect, dialect_of
 from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
 from kpi_assets.model.header import Header
+from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.kinds import StorageKind
 from kpi_assets.model.names import LOW_VOLUME, OBJECTS, Relation
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
@@ -122,6 +123,17 @@ class Table:
     def types(self) -> dict[str, str]:
         """The types of the columns: name -> type."""
         return {name: column.type for name, column in self.header.columns.items()}
+
+    @property
+    def readable_types(self) -> dict[str, str]:
+        """The types of the columns that a SELECT may read: those of the rows, and what a history adds."""
+        return {name: column.type for name, column in self.header.readable.items()}
+
+    @cached_property
+    def history_read(self) -> HistoryRead | None:
+        """How a SELECT reads the table if it is a history; None for any other."""
+        history = self.header.history
+        return HistoryRead.of(self.relation, history, self.header.columns) if history else None
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
@@ -364,9 +376,11 @@ class Pipeline:
     def retention_days(self, table: Table) -> int | None:
         """Return the days for which retention keeps a table's load_dates; None if it keeps all, as for marts and KPIs.
 
-        The result is None for a view too, which has no rows of its own. The latest published load_date of a table that
-        carries on is kept however old it is.
+        The result is None for a view too, which has no rows of its own, and for a history, which keeps its versions.
+        The latest published load_date of a table that carries on is kept however old it is.
         """
+        if table.header.history:
+            return None
         if str(table.relation) in self.config.retention:
             return self.config.retention[str(table.relation)]
         if table.header.kpi or not table.storage.stores_rows:
@@ -382,7 +396,7 @@ class Pipeline:
         """Return, for each column of a table, the columns of others that it is computed from; empty for a raw table."""
         if table.query is None:
             return {}
-        of_query = table.query.lineage({relation: other.columns for relation, other in self.tables.items()})
+        of_query = table.query.lineage({relation: [*other.header.readable] for relation, other in self.tables.items()})
         found = {name: [leaf for leaf in of if leaf[0] != table.relation] for name, of in of_query.items()}
         volume = table.header.min_volume
         return {**found, LOW_VOLUME: found[volume.column]} if volume and found else found

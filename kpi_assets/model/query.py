@@ -7,7 +7,7 @@ window (partition_filter.py), which tables may be read in part (pushdown.py), an
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from kpi_assets.model import carry_on
+from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.joins import conjuncts
 from kpi_assets.model.lookback import WINDOW_START, Key, version_part, window_rows
 from kpi_assets.model.names import LOAD_DATE, PREVIOUS, Relation
@@ -39,6 +40,8 @@ class Query:
     `windows` are the places at which it reads a table over a window of load_dates. Two fields depend on the headers of
     other tables: `keys` says which rows of each such table count, and `has_unknown_sums` says whether there is a sum
     whose type only Postgres knows. `itself` is the table that the SELECT makes, if it reads that too (carry_on.py).
+    `histories` are those among the tables that it reads, with the subquery that is read in the place of each and its
+    part of a code_version (history.py).
     """
 
     sql: str
@@ -48,6 +51,12 @@ class Query:
     keys: Mapping[Relation, Key] = field(default_factory=dict)
     has_unknown_sums: bool = False
     itself: Relation | None = None
+    histories: Mapping[Relation, HistoryRead] = field(default_factory=dict)
+
+    def with_neighbors(self, keys: Mapping[Relation, Key], histories: Mapping[Relation, HistoryRead]) -> "Query":
+        """Return the query with what the headers of other tables say; of `histories`, those that it reads."""
+        read = {relation: histories[relation] for relation in self.mentions if relation in histories}
+        return replace(self, keys=keys, histories=read)
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
@@ -84,13 +93,17 @@ class Query:
 
     @cached_property
     def executed(self) -> str:
-        """The SQL for Postgres: the text, where a subquery of the rows that count replaces each table in a window."""
+        """The SQL for Postgres: the text, where a subquery of the rows that count replaces each table in a window.
+
+        Another one of the known versions replaces each history.
+        """
         return self.executed_on({})
 
     def executed_on(self, instead: Mapping[Relation, str]) -> str:
         """Return the SQL for Postgres, with the subqueries `instead` of some tables."""
-        if not self.windows and not instead:
+        if not self.windows and not self.histories and not instead:
             return self.sql
+        instead = {**{relation: each.versions for relation, each in self.histories.items()}, **instead}
         windows = set(self.windows)
         found = []
         for table in self.tree.find_all(exp.Table):
@@ -118,12 +131,13 @@ class Query:
     def fingerprint(self) -> str:
         """16 hex digits of what the SELECT computes, regardless of comments, white space and case of keywords."""
         text = self.tree.sql(dialect="postgres", comments=False, normalize=True)
-        return digest(text, *self.window_versions)
+        return digest(text, *self.read_versions)
 
     @property
-    def window_versions(self) -> list[str]:
-        """What the windows add to a code_version: which rows of each table count."""
-        return [version_part(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
+    def read_versions(self) -> list[str]:
+        """What windows and histories add to a code_version: which rows of each such table count."""
+        windows = [version_part(relation, self.keys[relation]) for relation in sorted(self.window_reads)]
+        return windows + [self.histories[relation].version_part for relation in sorted(self.histories)]
 
     def lineage(self, schemas: Mapping[Relation, list[str]]) -> dict[str, list[tuple[Relation, str]]]:
         """Return, for each returned column, the table columns that it is computed from, sorted.
@@ -171,7 +185,10 @@ class Query:
 
     def pushdown_targets(self, column: str) -> list[Target]:
         """Return the tables that may be read in part by the values of the returned `column`; in doubt, none."""
-        return [] if "%%" in self.sql or self.windows or self.itself else pushdown_targets(self.tree, column)
+        if "%%" in self.sql or self.windows or self.itself:
+            return []
+        found = pushdown_targets(self.tree, column)
+        return [each for each in found if each.table.relation not in self.histories]
 
     def pushed_down(self, column: str, read: Callable[[Relation, str], str]) -> tuple[str, bool]:
         """Return the SQL with a subquery in the place of each table that may be read in part.
@@ -181,7 +198,12 @@ class Query:
         """
         targets = self.pushdown_targets(column)
         subqueries = [(each.table, read(each.table.relation, each.column)) for each in targets]
-        return replaced(self.sql, subqueries), any(each.is_origin for each in targets)
+        histories = [
+            (TableRef.of(table), self.histories[relation].versions)
+            for table in self.tree.find_all(exp.Table)
+            if (relation := Relation(table.db, table.name)) in self.histories
+        ]
+        return replaced(self.sql, subqueries + histories), any(each.is_origin for each in targets)
 
     @cached_property
     def row_predicate(self) -> str | None:
@@ -223,13 +245,15 @@ def parse_query(
     lookback: bool = False,
     has_load_date: bool = True,
     itself: Relation | None = None,
+    histories: Collection[Relation] = (),
 ) -> Query:
     """Parse one SELECT and prove that it reads one load_date only, or with `lookback` a window that ends there.
 
     Without a load_date, it has no parameters, and the tables that it reads have no load_dates that could bind them.
     `line` is the line of the file on which `sql` begins. `itself` is the table that the SELECT makes, of which it may
-    read the load_date before; the query of a check makes none. Raises ModelError for a syntax error, for anything but
-    one SELECT, for a table without its schema, an unknown parameter, and a table that is not bound to the load_date.
+    read the load_date before; the query of a check makes none. `histories` need no condition. Raises ModelError for a
+    syntax error, for anything but one SELECT, for a table without its schema, an unknown parameter, and a table that is
+    not bound to the load_date.
     """
     itself = itself if has_load_date else None
     known = [LOAD_DATE, *([WINDOW_START] if lookback else []), *([PREVIOUS] if itself else [])]
@@ -248,7 +272,7 @@ def parse_query(
         for table, problem in wrong.items():
             problems.add(path, line_of(table, line), problem)
         proven = [*nameless, *wrong, *(table for table in tables_in(scope) if Relation(table.db, table.name) == own)]
-        unbound = unbound_tables(scope, carries_on=bool(own)) if has_load_date else []
+        unbound = unbound_tables(scope, histories, carries_on=bool(own)) if has_load_date else []
         for table in (each for each in unbound if each not in proven):
             problems.add(
                 path,
@@ -258,11 +282,11 @@ def parse_query(
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
             )
         if lookback and not nameless:
-            found = map(TableRef.of, window_tables(scope))
+            found = map(TableRef.of, window_tables(scope, histories))
             windows.update(table for table in found if table.relation != own)
     if itself and not problems.found and (problem := carry_on.unused(tree, itself)):
         problems.add(path, line, problem)
-    if windows or own:
+    if windows or own or any(Relation(table.db, table.name) in histories for table in tree.find_all(exp.Table)):
         _check_names(tree, path, line, problems)
     problems.raise_any()
     return Query(sql, tree, line, tuple(sorted(windows)), itself=own)

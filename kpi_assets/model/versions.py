@@ -26,7 +26,8 @@ from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.reconcile import ReconcileSpec
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column import Column
-from kpi_assets.model.header import Checks, Header, Lookback, MinVolume
+from kpi_assets.model.header import Checks, Header, Lookback
+from kpi_assets.model.kpi import MinVolume
 from kpi_assets.model.query import Query, digest
 from kpi_assets.model.source import Source
 
@@ -72,7 +73,7 @@ def code_version(header: Header, query: Query | None, rules: Collection[TableChe
         *([f"lookback {lookback.days}"] if lookback else []),
         *([f"{volume.column} {volume.at_least}"] if volume else []),
         *_later(header, Affects.ROWS, _FIRST_ROWS),
-        *_windows(rules),
+        *_reads(rules),
     )
 
 
@@ -86,7 +87,7 @@ def checks_version(header: Header, checks: Collection[TableCheck]) -> str:
     return digest(
         to_json(judged, **_JSON).decode(),
         *(check.version for check in checks if check.version),
-        *_windows(checks),
+        *_reads(checks),
         *later,
     )
 
@@ -100,9 +101,9 @@ def object_version(header: Header) -> str:
     return digest(source.object, source.format, *header.columns, *strictness, *later)
 
 
-def _windows(checks: Collection[TableCheck]) -> list[str]:
-    """Return which rows of a window the queries of checks or rules read, sorted."""
-    return sorted({part for check in checks for query in check.queries for part in query.window_versions})
+def _reads(checks: Collection[TableCheck]) -> list[str]:
+    """Return which rows of a window, or of a history, the queries of checks or rules read, sorted."""
+    return sorted({part for check in checks for query in check.queries for part in query.read_versions})
 
 
 _JSON: Mapping[str, Any] = {"inf_nan_mode": "strings"}  # infinity must not look like null

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.model.header import Chart
+from kpi_assets.model.kpi import Chart
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
 from kpi_assets.warehouse.candidates import Candidate

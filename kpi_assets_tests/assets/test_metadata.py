@@ -12,7 +12,7 @@ from kpi_assets import drawing
 from kpi_assets.assets.chart import INLINE, markdown
 from kpi_assets.assets.chart import bars as bar_table
 from kpi_assets.assets.metadata import CELL, check_metadata, markdown_table, window_metadata
-from kpi_assets.model.header import Chart
+from kpi_assets.model.kpi import Chart
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import ChartRows, CheckResult

@@ -219,8 +219,19 @@ MODELS = sorted(models_below(Header), key=lambda model: model.__name__)
 
 def test_every_model_of_a_header_is_tested_here() -> None:
     assert [model.__name__ for model in MODELS] == [
-        *("Chart", "Checks", "Column", "Complete", "CustomCheck", "CustomRule", "Freshness", "Header", "Kpi"),
-        *("Lookback", "MinRowsSpec", "MinVolume", "QuarantineSpec", "ReconcileSpec", "Rules", "Source", "TimeLimit"),
+        *("AddedColumn", "Chart", "Checks", "Column", "Complete", "CustomCheck", "CustomRule", "Freshness", "Header"),
+        *(
+            "HistorySpec",
+            "Kpi",
+            "Lookback",
+            "MinRowsSpec",
+            "MinVolume",
+            "QuarantineSpec",
+            "ReconcileSpec",
+            "Rules",
+            "Source",
+            "TimeLimit",
+        ),
     ]
 
 

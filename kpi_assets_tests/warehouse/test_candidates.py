@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from kpi_assets.model.header import Chart
+from kpi_assets.model.kpi import Chart
 from kpi_assets.model.slices import slices_at
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate

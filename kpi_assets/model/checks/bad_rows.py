@@ -16,6 +16,7 @@ from kpi_assets.model.checks.sql_text import any_null, literal
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.column_types import FLOATS, base_of
 from kpi_assets.model.field_types import Value
+from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import Key
 from kpi_assets.model.names import Relation, quoted
 from kpi_assets.model.query import Query, parse_query
@@ -39,9 +40,9 @@ class BadRows(TableCheck):
         """The query for bad rows."""
         return (self.query,)
 
-    def with_keys(self, keys: Mapping[Relation, Key]) -> "BadRows":
-        """Return the check with the keys of the tables that its query reads over a window."""
-        return replace(self, query=replace(self.query, keys=keys))
+    def with_neighbors(self, keys: Mapping[Relation, Key], histories: Mapping[Relation, HistoryRead]) -> "BadRows":
+        """Return the check with a query that knows them."""
+        return replace(self, query=self.query.with_neighbors(keys, histories))
 
     @property
     def rows(self) -> Query:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kpi_assets.model.column_reads import unknown_columns
+from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import Key, Window
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import Query
@@ -170,8 +171,12 @@ class TableCheck(Check, ABC):
         """What must be looked up in the ledger or in other tables before the audit."""
         return ()
 
-    def with_keys(self, keys: Mapping[Relation, Key]) -> "TableCheck":  # noqa: ARG002
-        """Return the check with the keys of the tables that it reads over a window: they say which rows count."""
+    def with_neighbors(
+        self,
+        keys: Mapping[Relation, Key],  # noqa: ARG002
+        histories: Mapping[Relation, HistoryRead],  # noqa: ARG002
+    ) -> "TableCheck":
+        """Return the check with what other headers say: `keys` which rows of a window count, and the histories."""
         return self
 
     def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:

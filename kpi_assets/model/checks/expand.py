@@ -3,7 +3,7 @@
 Belongs here: which checks and rules a table has, and their order. Not here: the checks themselves (the other modules).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from kpi_assets.model.checks.word import TableDeclaration
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.model.header import Header
+from kpi_assets.model.names import Relation
 from kpi_assets.model.quarantine import QuarantineSpec
 from kpi_assets.model.query import parse_query
 from kpi_assets.model.rules import RULE_WORDS, CustomRule
@@ -29,17 +30,24 @@ from kpi_assets.model.table_ref import THIS
 
 
 def expand(
-    header: Header, path: Path, lines: Lines, minimum: int | None = None, default: MinRowsSpec | None = None
+    header: Header,
+    path: Path,
+    lines: Lines,
+    minimum: int | None = None,
+    default: MinRowsSpec | None = None,
+    *,
+    histories: Collection[Relation] = (),
 ) -> tuple[TableCheck, ...]:
     """Return the checks of a table, in the order in which people read them. Raises ModelError.
 
     `lines` has the lines of the header's words. `minimum` is the minimum of rows from the environment, which replaces
-    the header's; `default` is the one from pipeline.yaml, for a header without the word.
+    the header's; `default` is the one from pipeline.yaml, for a header without the word. `histories` are the tables of
+    the pipeline that are read without a condition on the load_date.
     """
     if not header.storage_kind.has_checks:
         return ()  # its rows belong to another table and were checked there
     table = replace(
-        _declaration(header, path, lines),
+        _declaration(header, path, lines, histories),
         must_have_rows=bool(header.is_raw or header.kpi),
         minimum_rows=minimum,
         defaults={"min_rows": default} if default else {},
@@ -62,7 +70,9 @@ def expand(
     return tuple(checks)
 
 
-def expand_rules(header: Header, path: Path, lines: Lines) -> tuple[BadRows, ...]:
+def expand_rules(
+    header: Header, path: Path, lines: Lines, *, histories: Collection[Relation] = ()
+) -> tuple[BadRows, ...]:
     """Return the rules that set aside rows of a table, in the order of their words. Raises ModelError.
 
     A rule of a word is called `word(column)`, so that no check has its name.
@@ -70,7 +80,7 @@ def expand_rules(header: Header, path: Path, lines: Lines) -> tuple[BadRows, ...
     rules = header.quarantine and header.quarantine.rules
     if not rules:
         return ()
-    table = replace(_declaration(header, path, lines), place=("quarantine", "rules"))
+    table = replace(_declaration(header, path, lines, histories), place=("quarantine", "rules"))
     found, problems = [], Problems()
     for word in RULE_WORDS.values():
         value = getattr(rules, word.name)
@@ -90,7 +100,7 @@ def expand_rules(header: Header, path: Path, lines: Lines) -> tuple[BadRows, ...
 def _custom_rule(name: str, spec: CustomRule, table: TableDeclaration) -> BadRows:
     """Return the rule with this name. Raises ModelError if its query does not return the grain."""
     line = table.lines.of_text(*table.place, "custom", name, "bad_rows")
-    query = parse_query(spec.bad_rows, table.path, line, lookback=table.has_lookback)
+    query = parse_query(spec.bad_rows, table.path, line, lookback=table.has_lookback, histories=table.histories)
     lacking = [column for column in table.grain if column not in query.columns]
     if lacking and "*" not in query.columns:
         raise ModelError(
@@ -103,9 +113,10 @@ def _custom_rule(name: str, spec: CustomRule, table: TableDeclaration) -> BadRow
     return BadRows(name, description, line=table.line_of("custom", name), query=query)
 
 
-def _declaration(header: Header, path: Path, lines: Lines) -> TableDeclaration:
+def _declaration(header: Header, path: Path, lines: Lines, histories: Collection[Relation]) -> TableDeclaration:
     types = {name: column.type for name, column in header.columns.items()}
-    return TableDeclaration(path, lines, types, tuple(header.grain), has_lookback=header.lookback is not None)
+    has_lookback = header.lookback is not None
+    return TableDeclaration(path, lines, types, tuple(header.grain), has_lookback=has_lookback, histories=histories)
 
 
 def _of_rules(header: Header, lines: Lines) -> Iterator[TableCheck]:

@@ -82,7 +82,8 @@ class ForeignKey(BadRows):
     def rule_predicate(self, facts: AuditFacts) -> str | None:
         """Return also the condition that the value is not among those of a table that fits into memory."""
         found = self.row_predicate(facts)
-        is_small = facts.source_rows.get(self.refers, _SMALL + 1) <= _SMALL and self.refers not in facts.substitutes
+        is_plain = self.refers not in {*facts.substitutes, *self.query.histories}
+        is_small = is_plain and facts.source_rows.get(self.refers, _SMALL + 1) <= _SMALL
         if found or not is_small:
             return found
         to = f"r.{quoted(self.to)}"

@@ -16,6 +16,7 @@ from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.base import AuditFacts, Measured, TableCheck
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.field_types import Expression
+from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import WINDOW_START, Key
 from kpi_assets.model.names import LOAD_DATE, Identifier, Relation, quoted
 from kpi_assets.model.query import Query, parse_query
@@ -98,10 +99,14 @@ class Reconcile(TableCheck):
         """The source, and the other tables that the rules read."""
         return {**super().mentions, self.source: self.line}
 
-    def with_keys(self, keys: Mapping[Relation, Key]) -> "Reconcile":
-        """Return the check with the keys of the tables that its queries read over a window."""
-        dropped = tuple((rule, replace(query, keys=keys)) for rule, query in self.dropped)
-        return replace(self, dropped=dropped, total=replace(self.total, keys=keys) if self.total else None)
+    def with_neighbors(self, keys: Mapping[Relation, Key], histories: Mapping[Relation, HistoryRead]) -> "Reconcile":
+        """Return the check with queries that know them; of a history as the source, the rows of the load_date count."""
+        if self.source in histories:
+            source = histories[self.source]
+            histories = {**histories, self.source: replace(source, versions=source.rows)}
+        dropped = tuple((rule, query.with_neighbors(keys, histories)) for rule, query in self.dropped)
+        total = self.total.with_neighbors(keys, histories) if self.total else None
+        return replace(self, dropped=dropped, total=total)
 
     def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:
         """Add a problem if the expression over the source has no exact sum."""

@@ -3,13 +3,14 @@
 Belongs here: what a word is. Not here: the words (the families of checks) and their registry (words.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.field_types import Value
+from kpi_assets.model.names import Relation
 from kpi_assets.model.sentences import Loc
 from kpi_assets.model.strict_yaml import Lines
 
@@ -23,6 +24,7 @@ class TableDeclaration:
     types: Mapping[str, str]  # column -> type
     grain: tuple[str, ...]
     has_lookback: bool = False
+    histories: Collection[Relation] = ()  # of the pipeline
     must_have_rows: bool = False  # a raw table or a KPI: it may be empty only if its file says so
     minimum_rows: int | None = None  # from the environment, instead of the header's
     place: tuple[str, ...] = ("checks",)  # of the words in the header
