@@ -4,20 +4,18 @@ import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from typing import Any
 
 import psycopg
 import pytest
-from psycopg import Connection, sql
+from psycopg import sql
 
 from kpi_assets.ledger import publishes
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.names import Relation
-from kpi_assets.warehouse import candidates, content, tables
-from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets.warehouse.connection import BULK, WarehouseError, connect
+from kpi_assets.warehouse import content, tables
+from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError, types_of
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.versions import VersionChanges
@@ -484,71 +482,3 @@ def test_only_a_publish_that_rewrites_the_table_waits_for_older_snapshots(lab: P
     assert not swaps(things({**COLUMNS, "unit": "text"}, {**ROW, "unit": "'kg'"}))
     assert swaps(things({**COLUMNS, "weight": "bigint"}, ROW))
     assert swaps(things(COLUMNS, ROW, adds=IS_ACTIVE))
-
-
-# ---- how much is read
-
-
-def blocks_read(session: Connection[Any]) -> int:
-    """Return the blocks of the history and its indexes that the transaction has read."""
-    [(found,)] = session.execute(
-        "select sum(pg_stat_get_xact_blocks_fetched(oid)) from pg_class where oid = 'marts.things'::regclass "
-        "or oid in (select indexrelid from pg_index where indrelid = 'marts.things'::regclass)"
-    ).fetchall()
-    return int(found)
-
-
-@pytest.mark.parametrize("is_analyzed", [True, False])
-@pytest.mark.parametrize(
-    ("load_date", "following", "weight", "most"),
-    [(date(2030, 6, 25), None, 2000, 0.4), (date(2027, 1, 1), date(2027, 1, 2), 730, 1.4)],
-    ids=["latest", "between"],
-)
-def test_a_fold_finds_the_versions_of_changed_keys_without_reading_the_history(
-    lab: PipelineHarness, load_date: date, following: date | None, weight: int, most: float, is_analyzed: bool
-) -> None:
-    """Five of 50 keys change, which have 2,000 versions each; between others, the comparison alone reads them once."""
-    publish(lab, things(COLUMNS, {**ROW, "thing_id": "0"}))
-    table = lab.pipeline().table("marts.things")
-    with connect(lab.server, lab.name, "test", more=BULK) as session:
-        session.execute(
-            "insert into marts.things (thing_sk, thing_id, name, weight, effective_date, end_date) "
-            "select k * 1000000 + v, k, repeat('x', 50), v, date '2025-01-01' + v, "
-            "case when v < 2000 then date '2025-01-01' + v end "
-            "from generate_series(1, 2000) as v, generate_series(1, 50) as k"
-        )
-        if is_analyzed:
-            session.execute("vacuum analyze marts.things")
-        [(build_id,)] = session.execute("select max(id) from ops.pipeline_runs").fetchall()
-        if following:
-            publishes.record(
-                session,
-                table.relation,
-                following,
-                build_id=build_id,
-                run_id="",
-                manifest_hash="",
-                code_version="",
-                rows=50,
-                checksum="",
-                size_bytes=0,
-                inputs={},
-                columns={},
-            )
-        with session.transaction():
-            candidate = Candidate(table, load_date, build_id)
-            candidates.create_empty(session, candidate)
-            session.execute(
-                sql.SQL(
-                    "insert into {} (thing_id, name, weight) "
-                    "select k, repeat('x', 50), case when k > 5 then {} else 0 end from generate_series(1, 50) as k"
-                ).format(candidate.name, weight)
-            )
-            assert candidates.build_index(session, candidate)
-            candidates.analyze(session, candidate)
-            before = blocks_read(session)
-            assert strategy_of(table).publish(session, candidate) == VersionChanges(changed=5, ended=1)
-            read = blocks_read(session) - before
-        [(pages,)] = session.execute("select pg_relation_size('marts.things') / 8192").fetchall()
-    assert pages > 1000
-    assert read < most * pages, f"{read} blocks were read, and the table has {pages}"
