@@ -107,7 +107,8 @@ class Things:
     tables: Mapping[Shape, Table]  # its variants
     build_id: int
     shape: Shape = Shape()
-    said: dict[date, list[Row]] = field(default_factory=dict)
+    said: dict[date, list[Row]] = field(default_factory=dict)  # as they were delivered
+    kept: dict[date, list[Row]] = field(default_factory=dict)  # as they are stored: a type may keep 1 as 1.00
     published_as: dict[date, Shape] = field(default_factory=dict)
 
     @classmethod
@@ -135,6 +136,7 @@ class Things:
     def clear(self, shape: Shape = Shape()) -> None:  # noqa: B008  it is immutable
         """Drop the table, and forget its load_dates."""
         self.said.clear()
+        self.kept.clear()
         self.published_as.clear()
         self.shape = shape
         with self.connection.transaction():
@@ -145,7 +147,10 @@ class Things:
         """Publish the rows of a load_date, and check what the fold says of it."""
         stored, before = self.stored, self.as_of(day)
         changes = self.publish(day, rows)
-        self.said[day], self.published_as[day] = [*rows], self.shape
+        self.said[day], self.kept[day], self.published_as[day] = [*rows], [*rows], self.shape
+        type_ = self.stored["amount"]
+        for load_date, of_day in self.kept.items():
+            self.kept[load_date] = [{**row, "amount": number_as(type_, row["amount"])} for row in of_day]
         if self.stored == stored:  # else the load_date was removed before, and all its rows are changes
             assert changes == _changes(before, self.stored_rows(day))
 
@@ -196,7 +201,7 @@ class Things:
         with self.connection.transaction():
             strategy_of(self.table).remove(self.connection, self.table, day)
             publishes.record_drop(self.connection, [self.table.relation], day)
-        del self.said[day], self.published_as[day]
+        del self.said[day], self.kept[day], self.published_as[day]
 
     # ---- what must hold
 
@@ -209,8 +214,7 @@ class Things:
     def stored_rows(self, day: date) -> dict[Key, tuple[str | None, ...]]:
         """The rows of a published load_date as they are stored, with NULL in columns that it was published without."""
         stored = self.stored
-        amounts = {key_of(row): {**row, "amount": number_as(stored["amount"], row["amount"])} for row in self.said[day]}
-        return {key: tuple(row.get(column) for column in stored) for key, row in amounts.items()}
+        return {key_of(row): tuple(row.get(column) for column in stored) for row in self.kept[day]}
 
     def as_of(self, day: date) -> dict[Key, tuple[str | None, ...]]:
         """The rows that the history has for a day."""
@@ -239,6 +243,9 @@ class Things:
             return
         said = {day: self.stored_rows(day) for day in self.said}
         assert {day: self.as_of(day) for day in self.said} == said
+        for day, rows in self.kept.items():
+            amounts = [number_as(self.published_as[day].type, row["amount"]) for row in rows]
+            assert amounts == [row["amount"] for row in self.said[day]]
         code, number = names.index("code"), names.index("number")
 
         def key_text(row: tuple[str | None, ...]) -> str:
