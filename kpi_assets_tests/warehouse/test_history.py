@@ -453,6 +453,76 @@ def test_a_change_that_published_versions_do_not_allow_is_refused(
     assert lab.rows("select * from marts.things") == before
 
 
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        ("things_thing_id_idx", "thing_id where end_date is null"),
+        ("things_thing_id_effective_date_key", "thing_id, effective_date"),
+    ],
+)
+def test_a_history_without_one_of_its_unique_indexes_is_not_published(
+    lab: PipelineHarness, index: str, columns: str
+) -> None:
+    publish(lab, things(COLUMNS, ROW))
+    drop = f"drop index marts.{index}"
+    if index.endswith("_key"):
+        drop = f"alter table marts.things drop constraint {index}"
+    with lab.session() as session:
+        session.execute(drop)
+    with pytest.raises(DefinitionError) as refused:
+        lab.build("marts.things", NEXT)
+    assert str(refused.value) == (
+        f"{lab.folder / 'marts/things.sql'}: marts.things has lost its unique index of {columns}, without which a key "
+        "could have two versions at once: create it again, or run "
+        f"`kpi drop {lab.name} marts.things` and backfill."
+    )
+
+
+def test_a_column_that_a_user_s_view_reads_stays_and_is_null(lab: PipelineHarness) -> None:
+    publish(lab, things(COLUMNS, ROW, adds=IS_ACTIVE))
+    with lab.session() as session:
+        session.execute("create view public.ours as select weight, is_active from marts.things")
+    without = {name: COLUMNS[name] for name in ("thing_id", "name")}
+    with pytest.raises(DefinitionError, match=r"cannot be changed .*view public.ours depends on column is_active"):
+        publish(lab, things(without, ROW))
+    publish(lab, things(without, ROW, adds=IS_ACTIVE))
+    assert lab.rows("select weight, effective_date, end_date from marts.things") == [(None, DAY, None)]
+    publish(lab, things(without, ROW, adds=IS_ACTIVE), NEXT)
+    assert lab.rows("select weight, effective_date, end_date from marts.things") == [(None, DAY, None)]
+    with lab.session() as session:
+        session.execute("drop view public.ours")
+
+
+# (type, a value, and one that is another by few bits)
+NEARLY_EQUAL = [
+    ("json", """'{"a": 1}'""", """'{"a":1}'"""),
+    ("jsonb", """'{"a": 1}'""", """'{"a": 1.0}'"""),
+    ("double precision", "'0'", "'-0'"),
+    ("real", "'NaN'", "null"),
+    ("numeric", "'NaN'", "'Infinity'"),
+    ("text[]", "'{a}'", "'{a,NULL}'"),
+    ("character varying(9)", "'a'", "'a '"),
+    ("boolean", "false", "null"),
+    ("text", "repeat('x', 100000)", "repeat('x', 99999) || 'y'"),
+    ("timestamp with time zone", "'2025-01-01 00:00:00.000001+00'", "'2025-01-01 00:00:00+00'"),
+]
+
+
+def test_values_that_are_nearly_equal_are_other_versions_whatever_their_type(lab: PipelineHarness) -> None:
+    columns = {"thing_id": "integer", **{f"v{n}": type_ for n, (type_, *_) in enumerate(NEARLY_EQUAL)}}
+    row = {"thing_id": "1", **{f"v{n}": value for n, (_, value, _) in enumerate(NEARLY_EQUAL)}}
+    texts = ", ".join(f"{name}::text" for name in columns)
+    delivered = []
+    for number in range(len(NEARLY_EQUAL) + 1):
+        if number:
+            row[f"v{number - 1}"] = NEARLY_EQUAL[number - 1][2]
+        publish(lab, things(columns, row), day(number))
+        values = ", ".join(f"({row[name]}::{type_})::text" for name, type_ in columns.items())
+        delivered += lab.rows(f"select {values}")
+    assert len(set(delivered)) == len(NEARLY_EQUAL) + 1
+    assert lab.rows(f"select {texts} from marts.things order by effective_date") == delivered
+
+
 def test_a_grain_is_widened_where_its_texts_stay(lab: PipelineHarness) -> None:
     publish(lab, things(COLUMNS, ROW))
     publish(lab, things({**COLUMNS, "thing_id": "bigint"}, ROW), NEXT)
