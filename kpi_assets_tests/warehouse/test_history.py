@@ -4,6 +4,7 @@ import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from typing import Any
 
 import psycopg
 import pytest
@@ -56,22 +57,36 @@ def test_a_change_ends_a_version_and_begins_another(customers: Customers) -> Non
     assert customers.lab.rows(made) == [(False, day(5)), (True, day(5))]
 
 
-@pytest.mark.parametrize(
-    "between",
-    [("John", None, "1.0"), ("John", "", "1.0"), ("John", "NYC", "1.00"), ("John", "NYC", "1"), None],
-    ids=["NULL", "empty", "scale", "no scale", "not delivered"],
-)
-def test_what_differs_in_one_bit_is_another_version_and_its_return_a_third(
-    customers: Customers, between: Row | None
-) -> None:
-    for number, row in enumerate([A, A, between, between, A]):
-        outcome = customers.deliver(day(number), {"x": A, **({"c": row} if row else {})})
-        ended = {2: VersionChanges(changed=1) if between else VersionChanges(ended=1)}
-        begun = {0: VersionChanges(new=2), 4: VersionChanges(changed=1) if between else VersionChanges(new=1)}
-        assert outcome.versions == {**ended, **begun}.get(number, VersionChanges())
+def test_what_differs_in_one_bit_is_another_version_and_its_return_a_third(customers: Customers) -> None:
+    between: dict[str, Row] = {
+        "empty": ("John", "", "1.0"),
+        "NULL": ("John", None, "1.0"),
+        "no scale": ("John", "NYC", "1"),
+        "scale": ("John", "NYC", "1.00"),
+    }
+    always, delivered = {"same": A}, {**dict.fromkeys(between, A), "absent": A}
+    found = [
+        customers.deliver(day(number), {**always, **rows}).versions
+        for number, rows in enumerate([delivered, delivered, between, between, delivered])
+    ]
+    changed = VersionChanges(changed=4, ended=1)
+    assert found == [
+        VersionChanges(new=6),
+        VersionChanges(),
+        changed,
+        VersionChanges(),
+        VersionChanges(new=1, changed=4),
+    ]
     customers.check()
-    of_c = [(effective, end) for _, key, *_, effective, end, _ in customers.versions() if key == "c"]
-    assert of_c == [(day(0), day(1)), *([(day(2), day(3))] if between else []), (day(4), None)]
+    versions: dict[str, list[tuple[Any, Any]]] = {}
+    for _, key, *_, effective, end, _ in customers.versions():
+        versions.setdefault(key, []).append((effective, end))
+    first, second, third = (day(0), day(1)), (day(2), day(3)), (day(4), None)
+    assert versions == {
+        **dict.fromkeys(between, [first, second, third]),
+        "absent": [first, third],
+        "same": [(day(0), None)],
+    }
 
 
 def test_a_key_that_no_load_date_delivers_any_more_has_no_current_version(customers: Customers) -> None:
@@ -127,15 +142,19 @@ def test_a_load_date_is_replaced_between_others(customers: Customers) -> None:
     assert len(customers.versions()) == 2
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_a_removed_load_date_leaves_what_the_one_before_says(customers: Customers, number: int) -> None:
-    for each, rows in enumerate([{"c": A, "d": A}, {"c": B}, {"c": A, "d": A}]):
-        customers.deliver(day(2 * each), rows)
-    remove(customers, day(2 * number))
-    customers.check()
-    assert len(customers.versions()) == {0: 3, 1: 2, 2: 3}[number]
-    customers.deliver(day(2 * number), {"c": B, "d": B})
-    customers.check()
+def test_a_removed_load_date_leaves_what_the_one_before_says(customers: Customers) -> None:
+    delivered = {day(0): {"c": A, "d": A}, day(2): {"c": B}, day(4): {"c": A, "d": A}}
+    for load_date, rows in delivered.items():
+        customers.deliver(load_date, rows)
+    for load_date, left in ((day(2), 2), (day(4), 3), (day(0), 3)):
+        remove(customers, load_date)
+        customers.check()
+        assert len(customers.versions()) == left
+        customers.deliver(load_date, delivered[load_date])
+        customers.check()
+    for load_date in delivered:
+        remove(customers, load_date)
+    assert customers.versions() == []
 
 
 def test_load_dates_that_are_built_at_once_give_the_versions_of_a_build_in_order(customers: Customers) -> None:
