@@ -15,6 +15,7 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.names import Relation
+from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.warehouse import content, tables
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError, types_of
@@ -82,11 +83,8 @@ def test_what_differs_in_one_bit_is_another_version_and_its_return_a_third(custo
     for _, key, *_, effective, end, _ in customers.versions():
         versions.setdefault(key, []).append((effective, end))
     first, second, third = (day(0), day(1)), (day(2), day(3)), (day(4), None)
-    assert versions == {
-        **dict.fromkeys(between, [first, second, third]),
-        "absent": [first, third],
-        "same": [(day(0), None)],
-    }
+    assert {key: versions[key] for key in between} == {key: [first, second, third] for key in between}
+    assert (versions["absent"], versions["same"]) == ([first, third], [(day(0), None)])
 
 
 def test_a_key_that_no_load_date_delivers_any_more_has_no_current_version(customers: Customers) -> None:
@@ -540,6 +538,13 @@ def test_values_that_are_nearly_equal_are_other_versions_whatever_their_type(lab
         delivered += lab.rows(f"select {values}")
     assert len(set(delivered)) == len(NEARLY_EQUAL) + 1
     assert lab.rows(f"select {texts} from marts.things order by effective_date") == delivered
+
+
+@pytest.mark.parametrize("value", ["end_date is null -- for now", "end_date /* if any */ is null"])
+def test_an_expression_with_a_comment_is_refused(lab: PipelineHarness, value: str) -> None:
+    lab.file("marts/things.sql", things(COLUMNS, ROW, adds=IS_ACTIVE.replace("end_date is null", f'"{value}"')))
+    with pytest.raises(ModelError, match="has a comment, which could hide what comes after it"):
+        lab.pipeline()
 
 
 def test_a_grain_is_widened_where_its_texts_stay(lab: PipelineHarness) -> None:
