@@ -4,7 +4,7 @@ Belongs here: the score as a check, which needs no query. Not here: how the scor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kpi_assets.model.checks.base import AuditFacts, Measured, TableCheck
 from kpi_assets.model.quality import (
@@ -38,15 +38,17 @@ class Quality(TableCheck):
         ]
         score = rounded(table_score(dimension_scores(counts)))
         passed = self.at_least is None or score >= self.at_least
-        result = self.judged(
-            passed=passed,
+        return CheckResult(
+            self.name,
+            passed,
+            self.blocking,
             metric=score,
             threshold=self.at_least,
             message=self._message(score, counts, passed=passed),
             samples=report(counts),
             examined=measured.rows,
+            is_report=True,
         )
-        return replace(result, is_report=True)
 
     def _message(self, score: float, counts: Sequence[CheckCount], *, passed: bool) -> str:
         """Return the score, with the worst check of each dimension that is below 100."""
