@@ -5,13 +5,13 @@ grain: [product_id]
 columns:
   product_id: {type: text, description: Identifier of the product.}
   record_number: {type: bigint, description: Number of the record in the export.}
+  price: {type: "numeric(18,2)", description: "Price of one piece, above 0; NULL if it is unknown."}
+  stock_quantity: {type: bigint, description: "Pieces in stock, from 0; NULL if it is unknown."}
   name: {type: text, description: "Name, or Unknown."}
   category: {type: text, description: "Category, or Unknown."}
   sub_category: {type: text, description: "Category below it, or Unknown."}
   brand: {type: text, description: "Brand, or Unknown."}
-  price: {type: "numeric(18,2)", description: "Price of one piece, above 0; NULL if it is unknown."}
   cost: {type: "numeric(18,2)", description: "What one piece costs the shop, below its price; NULL if it is unknown."}
-  stock_quantity: {type: bigint, description: "Pieces in stock, from 0; NULL if it is unknown."}
   supplier_id: {type: text, description: "Identifier of the supplier, or Unknown."}
 checks:
   range:
@@ -62,8 +62,8 @@ with latest as (
         btrim(regexp_replace(category, '\s+', ' ', 'g')) as category,
         btrim(regexp_replace(sub_category, '\s+', ' ', 'g')) as sub_category,
         btrim(regexp_replace(brand, '\s+', ' ', 'g')) as brand,
-        case when round(price, 2) > 0 then round(price, 2) end as price,
-        case when round(cost, 2) >= 0 then round(cost, 2) end as cost,
+        case when round(price, 2) > 0 then round(price, 2) end::numeric(18, 2) as price,
+        case when round(cost, 2) >= 0 then round(cost, 2) end::numeric(18, 2) as cost,
         case when stock_quantity >= 0 then stock_quantity end as stock_quantity,
         btrim(regexp_replace(supplier_id, '\s+', ' ', 'g')) as supplier_id
     from staging.products
@@ -76,12 +76,12 @@ with latest as (
 select
     product_id,
     record_number,
+    price,
+    stock_quantity,
     coalesce(nullif(name, ''), 'Unknown') as name,
     coalesce(nullif(category, ''), 'Unknown') as category,
     coalesce(nullif(sub_category, ''), 'Unknown') as sub_category,
     coalesce(nullif(brand, ''), 'Unknown') as brand,
-    price::numeric(18, 2) as price,
-    case when cost < price or price is null then cost end::numeric(18, 2) as cost,
-    stock_quantity,
+    case when cost < price or price is null then cost end as cost,
     coalesce(nullif(supplier_id, ''), 'Unknown') as supplier_id
 from latest

@@ -7,8 +7,8 @@ columns:
   record_number: {type: bigint, description: Number of the record in the export.}
   customer_id: {type: text, description: "Identifier of the customer as exported; NULL if it is missing."}
   transaction_date: {type: date, description: Day of the sale.}
-  payment_method: {type: text, description: "How it was paid: one of the five known methods, or Unknown."}
   total_amount: {type: numeric, description: "Amount as exported; NULL if it is missing. Its items say what counts."}
+  payment_method: {type: text, description: "How it was paid: one of the five known methods, or Unknown."}
 checks:
   not_null: [transaction_date]
   accepted_values:
@@ -66,6 +66,7 @@ select
     record_number,
     customer_id,
     transaction_date,
+    total_amount,
     case lower(btrim(payment_method))
         when 'credit card' then 'Credit Card'
         when 'debit card' then 'Debit Card'
@@ -73,7 +74,6 @@ select
         when 'cash' then 'Cash'
         when 'bank transfer' then 'Bank Transfer'
         else 'Unknown'
-    end as payment_method,
-    total_amount
+    end as payment_method
 from latest
 where transaction_date between '2020-01-01' and %(load_date)s

@@ -6,8 +6,8 @@ grain: [date_sk]
 storage: history
 history: {surrogate_key: date_version}
 columns:
-  date_sk: {type: integer, description: "The day as a number, yyyymmdd."}
   date: {type: date, description: The day.}
+  date_sk: {type: integer, description: "The day as a number, yyyymmdd."}
   year: {type: smallint, description: Year of the day.}
   quarter: {type: smallint, description: "Quarter of the year, 1 to 4."}
   month: {type: smallint, description: "Month of the year, 1 to 12."}
@@ -21,8 +21,8 @@ checks:
 @end */
 -- production.transactions_clean drops sales before this calendar begins: change both together.
 select
-    to_char(day, 'YYYYMMDD')::integer as date_sk,
     day::date as date,
+    to_char(day, 'YYYYMMDD')::integer as date_sk,
     extract(year from day)::smallint as year,
     extract(quarter from day)::smallint as quarter,
     extract(month from day)::smallint as month,

@@ -47,7 +47,7 @@ indexes:
 select
     i.item_id,
     i.transaction_id,
-    to_char(t.sale_date, 'YYYYMMDD')::integer as date_sk,
+    d.date_sk,
     c.customer_sk,
     p.product_sk,
     m.payment_method_sk,
@@ -59,27 +59,28 @@ select
     (i.line_total - i.quantity * p.cost)::numeric(24, 2) as profit
 from production.transaction_items as i
 inner join production.transactions as t on i.transaction_id = t.transaction_id and t.is_current
+inner join warehouse.dim_date as d on t.sale_date = d.date and d.is_current
 inner join warehouse.dim_payment_method as m on t.payment_method = m.payment_method and m.is_current
 left join lateral (
-    select d.customer_sk
-    from warehouse.dim_customers as d
-    where d.customer_id = t.customer_id
+    select v.customer_sk
+    from warehouse.dim_customers as v
+    where v.customer_id = t.customer_id
     order by
-        d.effective_date <= t.sale_date desc,
-        case when d.effective_date <= t.sale_date then d.effective_date end desc,
-        d.effective_date asc
+        v.effective_date <= t.sale_date desc,
+        case when v.effective_date <= t.sale_date then v.effective_date end desc,
+        v.effective_date asc
     limit 1
 ) as c on true
 left join lateral (
     select
-        d.product_sk,
-        d.cost
-    from warehouse.dim_products as d
-    where d.product_id = i.product_id
+        v.product_sk,
+        v.cost
+    from warehouse.dim_products as v
+    where v.product_id = i.product_id
     order by
-        d.effective_date <= t.sale_date desc,
-        case when d.effective_date <= t.sale_date then d.effective_date end desc,
-        d.effective_date asc
+        v.effective_date <= t.sale_date desc,
+        case when v.effective_date <= t.sale_date then v.effective_date end desc,
+        v.effective_date asc
     limit 1
 ) as p on true
 where i.is_current
