@@ -119,6 +119,10 @@ class _Measured:
     def value(self, query: Query) -> Any:
         return self._first(sql.SQL(query.executed_on(self._facts.substitutes)))
 
+    def first_row(self, query: Query) -> tuple[Any, ...]:
+        row = self._connection.execute(self._on_build(query), self._facts.parameters).fetchone()
+        return tuple(row or ())
+
     def count(self, query: Query) -> int:
         return int(self._first(sql.SQL("select count(*) from (\n{}\n) as {}").format(self._on_build(query), _BAD_ROWS)))
 

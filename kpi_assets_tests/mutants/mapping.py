@@ -19,6 +19,7 @@ _TESTS = {
         "materialize/test_set_aside.py",
         "materialize/test_decisions.py",
     ),
+    "model/checks/row_changes": ("materialize/test_row_changes.py",),
     "model/checks/row_counts": ("model/test_checks.py", "warehouse/test_audit.py"),
     "model/checks/source_object": ("warehouse/test_audit.py", "materialize/test_same_bytes.py"),
     "model/checks/sql_text": ("model/test_checks.py", "warehouse/test_checks.py"),

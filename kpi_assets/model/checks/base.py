@@ -123,6 +123,9 @@ class Measured(Protocol):
     def value(self, query: Query) -> Any:
         """Return the first column of the first row of a query of other tables, or 0 if it returns no row."""
 
+    def first_row(self, query: Query) -> tuple[Any, ...]:
+        """Return the first row of a query, which may read the build and other tables."""
+
     def count(self, query: Query) -> int:
         """Return the number of rows of a query for bad rows."""
 
@@ -170,6 +173,10 @@ class TableCheck(Check, ABC):
     def needs(self) -> Collection[Need]:
         """What must be looked up in the ledger or in other tables before the audit."""
         return ()
+
+    def with_columns(self, types: Mapping[Relation, Mapping[str, str]]) -> "TableCheck":  # noqa: ARG002
+        """Return the check with the columns of the tables that it reads, given as relation -> name -> type."""
+        return self
 
     def with_neighbors(
         self,

@@ -13,6 +13,7 @@ from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.custom import custom_check
 from kpi_assets.model.checks.fields import DueField, FieldsKnown, FieldsThere
 from kpi_assets.model.checks.keys import grain_check
+from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.checks.set_aside import RowsSetAside
 from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
@@ -66,6 +67,15 @@ def expand(
         if name in names:
             line = lines.of("quarantine", "rules", "custom", name)
             problems.add(path, line, f"a rule and a check are called {name!r}: rename one of them")
+    if header.quarantine and header.quarantine.rules:
+        for check in checks:
+            if isinstance(check, Reconcile) and check.comparison:
+                problems.add(
+                    path,
+                    check.comparison.line,
+                    f"{check.name}: on compares every row, and a row that quarantine sets aside may be corrected: take "
+                    "on out, or clean the rows in a table of its own, without rules that set rows aside",
+                )
     problems.raise_any()
     return tuple(checks)
 
