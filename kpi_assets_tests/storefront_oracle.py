@@ -308,7 +308,8 @@ class _Shop:
         return Storefront(days, {history: versions(said) for history, said in self._said.items()})
 
     def _rows(self, query: str, day: date) -> list[Row]:
-        return self._database.execute(query, {"day": day}).fetchall()
+        given = {"day": day} if "$day" in query else {}
+        return self._database.execute(query, given).fetchall()
 
     def _say(self, history: str, day: date, rows: list[Row]) -> list[Row]:
         """Keep the rows of a load_date; return the versions that are known on it."""
@@ -412,8 +413,8 @@ def _read(database: duckdb.DuckDBPyConnection, folder: Path, days: Sequence[date
         for day in days:
             database.execute(
                 "insert into texts select ?::date, row_number() over (), * from read_csv(?, header = true, "
-                f"auto_detect = false, delim = ',', quote = '\"', escape = '\"', allow_quoted_nulls = false, "
-                f"columns = {dict.fromkeys(fields, 'VARCHAR')})",
+                "auto_detect = false, delim = ',', quote = '\"', escape = '\"', allow_quoted_nulls = false, "
+                f"hive_partitioning = false, columns = {dict.fromkeys(fields, 'VARCHAR')})",
                 [day, str(folder / f"staging/{table}/load_date={day}/{table}.csv")],
             )
         typed = {name: TYPES[name] for name in fields if name in TYPES}

@@ -63,7 +63,7 @@ with latest as (
         btrim(regexp_replace(sub_category, '\s+', ' ', 'g')) as sub_category,
         btrim(regexp_replace(brand, '\s+', ' ', 'g')) as brand,
         case when round(price, 2) > 0 then round(price, 2) end::numeric(18, 2) as price,
-        case when round(cost, 2) >= 0 then round(cost, 2) end::numeric(18, 2) as cost,
+        case when round(cost, 2) >= 0 then round(cost, 2) end as cost,
         case when stock_quantity >= 0 then stock_quantity end as stock_quantity,
         btrim(regexp_replace(supplier_id, '\s+', ' ', 'g')) as supplier_id
     from staging.products
@@ -82,6 +82,6 @@ select
     coalesce(nullif(category, ''), 'Unknown') as category,
     coalesce(nullif(sub_category, ''), 'Unknown') as sub_category,
     coalesce(nullif(brand, ''), 'Unknown') as brand,
-    case when cost < price or price is null then cost end as cost,
+    case when cost < price or price is null then cost end::numeric(18, 2) as cost,
     coalesce(nullif(supplier_id, ''), 'Unknown') as supplier_id
 from latest
