@@ -168,6 +168,9 @@ def test_reconcile_counts_source_rows_as_here_or_dropped_by_a_named_rule(
         metric=missing,
         threshold=0,
         message=f"6 rows of raw.lines = {here} here + 2 dropped by free + 1 dropped by unsold{unexplained}",
+        dimension="consistency",
+        examined=6,
+        bad=abs(missing),
     )
 
 
@@ -222,7 +225,15 @@ def test_reconcile_compares_a_sum_of_the_source_with_a_sum_here(
     audit_harness: AuditHarness, prices: list[str | None], weights: list[str | None], missing: float, message: str
 ) -> None:
     assert summed(audit_harness, SUMMED, prices, weights) == CheckResult(
-        "reconcile", passed=not missing, blocking=True, metric=missing, threshold=0, message=message
+        "reconcile",
+        passed=not missing,
+        blocking=True,
+        metric=missing,
+        threshold=0,
+        message=message,
+        dimension="consistency",
+        examined=len(weights),
+        bad=len(weights) if missing else 0,
     )
 
 
