@@ -19,9 +19,9 @@ TYPES = ", ".join(f"{name} text" for name in COLUMNS)
 # of a version is computed as by the fold.
 VERSIONS = """
 select
-    ('x' || encode(substring(sha256(convert_to(
+    (('x' || encode(substring(sha256(convert_to(
         json_build_array(customer_id, effective_date)::text, 'UTF8'
-    )) for 8), 'hex'))::bit(64)::bigint & 9223372036854775807 as customer_sk,
+    )) for 8), 'hex'))::bit(64) >> 1)::bigint as customer_sk,
     customer_id, first_name, last_name, city, state, country, age_group, effective_date,
     lead(effective_date) over (partition by customer_id order by effective_date) - 1 as end_date
 from (

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.verify_object import verify
+from kpi_assets.model.results import CheckResult
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
+from kpi_assets.sources.landing import land
 from kpi_assets.sources.store import open_store
 
 PIPELINE, BUCKET, HISTORY = "bench_versions", "kpi-bench-versions", "marts.dim_customers"
@@ -88,23 +91,25 @@ out = Console(highlight=False)
 
 
 class Shop:
-    """A fresh database of the pipeline with so many customers; `bucket` is the folder of the bucket."""
+    """A fresh database of the pipeline with so many customers."""
 
-    def __init__(self, context: BenchContext, bucket: Path, count: int) -> None:
-        self.count, self._bucket = count, bucket
+    def __init__(self, context: BenchContext, count: int) -> None:
+        self.count, self._files = count, context.scratch / "files"
         self.url = context.fresh_database(PIPELINE)
-        self.pipeline = load_pipelines(context.scratch / "sql")[PIPELINE]
+        self.pipeline = load_pipelines(Path(os.environ["KPI_SQL_DIR"]))[PIPELINE]
         config = settings()
         assert config.postgres_url is not None
         prepare(self.pipeline, config.postgres_url)
-        store = open_store(self.pipeline, config)
-        self._build = BuildContext(self.pipeline, config.postgres_url, store, "bench", writers=config.writers)
+        self._store = open_store(self.pipeline, config)
+        self._build = BuildContext(self.pipeline, config.postgres_url, self._store, "bench", writers=config.writers)
 
     def land(self, number: int) -> Path:
         """Land the file of a load_date, and build the raw table from it."""
-        path = self._bucket / f"customers/{customers.day_of(number)}.csv"
+        path, table = self._files / f"{number}.csv", self.pipeline.table("raw.customers")
         customers.write(path, self.count, number)
-        verify(self._build, self.pipeline.table("raw.customers"), customers.day_of(number))
+        land(self._store, path, table.object_key(customers.day_of(number)), replace=True)
+        verified = verify(self._build, table, customers.day_of(number))
+        _exit_if_held(verified.results)
         self._built("raw.customers", number)
         return path
 
@@ -116,9 +121,12 @@ class Shop:
         return time.perf_counter() - begun
 
     def _built(self, name: str, number: int) -> None:
-        outcome = build(self._build, self.pipeline.table(name), customers.day_of(number))
-        if outcome.held:
-            sys.exit("; ".join(result.message for result in outcome.results if result.blocks_publish))
+        _exit_if_held(build(self._build, self.pipeline.table(name), customers.day_of(number)).results)
+
+
+def _exit_if_held(results: Iterable[CheckResult]) -> None:
+    if problems := [result.message for result in results if result.blocks_publish]:
+        sys.exit("; ".join(problems))
 
 
 def main() -> None:
@@ -144,16 +152,17 @@ def main() -> None:
         environment = stack.environment()
         write_files(Path(scratch))
         os.environ.update(environment, KPI_SQL_DIR=str(Path(scratch) / "sql"))
-        bucket = stack.make_bucket(BUCKET)
-        os.environ["KPI_BENCH_BUCKET"] = str(bucket)
-        context = BenchContext(bucket, Path(scratch), environment["KPI_POSTGRES_URL"], environment, home / "tools")
+        stack.make_bucket(BUCKET)
+        context = BenchContext(
+            Path(scratch), Path(scratch), environment["KPI_POSTGRES_URL"], environment, home / "tools"
+        )
         report: dict[str, Any] = {"machine": machine(), "customers": options.customers}
         if not options.without_dbt:
             install(context.tools / "dbt-snapshot", dbt_snapshot.REQUIREMENTS)
-            report["dbt"] = against_dbt(context, bucket, options.customers, options.load_dates)
+            report["dbt"] = against_dbt(context, options.customers, options.load_dates)
         repeat = options.repeat
-        report["short"] = on_history(Shop(context, bucket, options.customers), options.load_dates, repeat)
-        shop = Shop(context, bucket, options.customers)
+        report["short"] = on_history(Shop(context, options.customers), options.load_dates, repeat)
+        shop = Shop(context, options.customers)
         report["long"] = on_history(shop, options.long, repeat)
         report["joins"] = joins(shop, options.sales, options.long)
         report["large"] = grown(context, options.customers, options.large)
@@ -171,9 +180,9 @@ def write_files(scratch: Path) -> None:
         path.write_text(text.replace("COLUMNS", columns))
 
 
-def against_dbt(context: BenchContext, bucket: Path, count: int, load_dates: int) -> dict[str, list[float]]:
+def against_dbt(context: BenchContext, count: int, load_dates: int) -> dict[str, list[float]]:
     """Build the history and take snapshots in turns; exit if they hold other versions."""
-    shop = Shop(context, bucket, count)
+    shop = Shop(context, count)
     seconds: dict[str, list[float]] = {"ours": [], "dbt": []}
     with dbt_snapshot.snapshots(context, customers.TYPES) as dbt:
         for number in range(load_dates):
@@ -249,7 +258,7 @@ def joins(shop: Shop, sales: int, load_dates: int) -> dict[str, Any]:
             plan = [line for (line,) in connection.execute(f"explain (costs off) {query}".encode())]
             found[name] = {"seconds": runs, "rows": count, "plan": plan}
             out.print(f"join, {name}: {statistics.median(runs):.2f} s, {count:,} rows")
-            out.print("\n".join(plan))
+            out.print("\n".join(plan), soft_wrap=True)
     return found
 
 
@@ -261,17 +270,15 @@ def grown(context: BenchContext, count: int, large: int) -> dict[str, Any]:
         command = [sys.executable, "-m", "bench.versions", "--memory-of", str(customers_)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found[name] = json.loads(done.stdout)
-        out.print(f"{customers_:,} customers: {found[name]}")
+        out.print(f"{customers_:,} customers: {found[name]}", soft_wrap=True)
     return found
 
 
 def first_five(count: int) -> dict[str, Any]:
     """Build five load_dates in this process, and return the seconds of the history and the peak of memory."""
     with tempfile.TemporaryDirectory() as scratch:
-        server = os.environ["KPI_POSTGRES_URL"]
-        sql_dir = Path(os.environ["KPI_SQL_DIR"])
-        context = BenchContext(sql_dir, sql_dir.parent, server, {}, Path(scratch))
-        shop = Shop(context, Path(os.environ["KPI_BENCH_BUCKET"]), count)
+        server, sql_dir = os.environ["KPI_POSTGRES_URL"], Path(os.environ["KPI_SQL_DIR"])
+        shop = Shop(BenchContext(sql_dir, Path(scratch), server, {}, sql_dir), count)
         seconds = []
         for number in range(5):
             shop.land(number)
