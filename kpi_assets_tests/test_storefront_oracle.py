@@ -125,7 +125,7 @@ def assert_equal(lab: PipelineHarness, folder: Path, days: Sequence[date]) -> St
 def scores(lab: PipelineHarness, day: date) -> dict[str, float]:
     """Return the score of each staging table in its latest build of a load_date."""
     found = lab.rows(
-        "select distinct on (r.table_name) r.table_name, r.metric from ops.data_quality_results as r "
+        "select distinct on (r.table_name) r.table_name, r.metric_value from ops.data_quality_results as r "
         "join ops.pipeline_runs as b on b.id = r.build_id "
         f"where r.check_name = 'quality' and b.load_date = '{day}' order by r.table_name, b.id desc"
     )

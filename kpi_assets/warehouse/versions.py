@@ -208,6 +208,13 @@ def rows_on(relation: Relation, day: sql.Composable) -> sql.Composable:
     )
 
 
+def current_rows(relation: Relation, day: sql.Composable) -> sql.Composable:
+    """Return the versions that have not ended, which are the rows of the latest load_date, as `rows_on` does."""
+    return sql.SQL("(select {} as {}, h.* from {} as h where {})").format(
+        day, sql.Identifier(LOAD_DATE), identifier(relation), _until(None)
+    )
+
+
 def holds_on(day: sql.Composable) -> sql.Composable:
     """Return the condition that a version with the alias h holds on a day."""
     return sql.SQL("h.{} <= {} and {}").format(sql.Identifier(EFFECTIVE), day, _until(day))

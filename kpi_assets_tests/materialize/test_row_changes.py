@@ -237,6 +237,51 @@ def test_with_a_lookback_the_rows_of_the_window_are_compared(people: PipelineHar
     assert found.message == "10 rows of stg.days = 10 here; 4 differ: 4 changed by trimmed"
 
 
+HISTORY = """\
+/* @asset
+description: People and their history.
+owner: team:tests
+grain: [record]
+storage: history
+history: {surrogate_key: person_sk}
+columns:
+  record: {type: bigint, description: Record.}
+  name: {type: text, description: Name.}
+checks:
+  reconcile: {source: raw.people, on: record, changed: {trimmed: name <> trim(name)}}
+@end */
+select record, trim(name) as name from raw.people where load_date = %(load_date)s
+"""
+OF_HISTORY = """\
+/* @asset
+description: People as they are known.
+owner: team:tests
+grain: [record]
+columns:
+  record: {type: bigint, description: Record.}
+  person_sk: {type: bigint, description: Version.}
+  name: {type: text, description: Name.}
+  effective_date: {type: date, description: First day.}
+checks:
+  reconcile: {source: marts.people, on: record, changed: {long: length(name) > 3}}
+@end */
+select record, person_sk, left(name, 3) as name, effective_date from marts.people where is_current
+"""
+
+
+def test_a_history_is_compared_and_so_is_a_table_with_the_rows_of_a_history(people: PipelineHarness) -> None:
+    people.file("marts/people.sql", HISTORY)
+    people.file("marts/known.sql", OF_HISTORY)
+    people.put(f"raw/people/load_date={NEXT}/people.csv", BODY.replace(b"Ann", b" Ann").replace(b"Cid", b"Cy"))
+    for day, trimmed in ((DAY, 2), (NEXT, 3)):
+        _, found = of_build(people, day, "marts.people")
+        assert found.message == f"5 rows of raw.people = 5 here; {trimmed} differ: {trimmed} changed by trimmed"
+    # The later load_date is known by now, and only the rows of the earlier one count.
+    outcome = people.build("marts.known", DAY)
+    found = next(result for result in outcome.results if result.name == "reconcile")
+    assert found.message == "5 rows of marts.people = 5 here; 1 differ: 1 changed by long"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

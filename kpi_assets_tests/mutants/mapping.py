@@ -10,6 +10,7 @@ _AUDIT = ("warehouse/test_audit.py", "warehouse/test_checks.py", "materialize/te
 _TESTS = {
     "model/checks/bad_rows": ("model/test_checks.py", "warehouse/test_checks.py"),
     "model/checks/base": ("model/test_checks.py", "warehouse/test_audit.py", "warehouse/test_checks.py"),
+    "model/checks/changed_keys": ("materialize/test_max_changed.py",),
     "model/checks/custom": ("model/test_checks.py", "warehouse/test_checks.py"),
     "model/checks/expand": ("model/test_checks.py", "model/test_rules.py"),
     "model/checks/keys": ("model/test_checks.py", "warehouse/test_checks.py", "warehouse/test_audit.py"),
@@ -39,6 +40,7 @@ _TESTS = {
     ),
     "warehouse/content": ("doctor/test_content.py", "plan/test_lost.py"),
     "warehouse/float_sums": ("materialize/test_replay.py",),
+    "warehouse/earlier_rows": ("materialize/test_max_changed.py",),
     "warehouse/shape": ("warehouse/test_tables.py", "materialize/test_edits.py"),
     "warehouse/snapshots": ("materialize/test_snapshots.py",),
     "warehouse/slices": ("warehouse/test_slices.py", "materialize/test_slices.py"),

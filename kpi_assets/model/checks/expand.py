@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
+from kpi_assets.model.checks.changed_keys import max_changed_check
 from kpi_assets.model.checks.custom import custom_check
 from kpi_assets.model.checks.fields import DueField, FieldsKnown, FieldsThere
 from kpi_assets.model.checks.keys import grain_check
@@ -55,7 +56,12 @@ def expand(
         minimum_rows=minimum,
         defaults={"min_rows": default} if default else {},
     )
-    checks: list[TableCheck] = [*_of_source(header, lines), *_of_rules(header, lines), grain_check(table)]
+    checks: list[TableCheck] = [
+        *_of_source(header, lines),
+        *_of_rules(header, lines),
+        grain_check(table),
+        *_of_history(header, lines),
+    ]
     problems = Problems()
     for made in _of_words(header, table, problems):
         with problems.collected():
@@ -139,6 +145,12 @@ def _of_rules(header: Header, lines: Lines) -> Iterator[TableCheck]:
         description = f"At most {budget.text} of the rows are set aside by rules."
         line = lines.of("quarantine")
         yield RowsSetAside("quarantine", description, line=line, dimension="validity", budget=budget)
+
+
+def _of_history(header: Header, lines: Lines) -> Iterator[TableCheck]:
+    """Yield the check of how much a load_date may change."""
+    if header.history and header.history.max_changed < 1:
+        yield max_changed_check(header.history, header.grain, lines.of("history", "max_changed"))
 
 
 def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kpi_assets.model.checks.base import Measured
+from kpi_assets.model.checks.sql_text import unlike_values
 from kpi_assets.model.column_types import are_alike
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import Key
@@ -178,14 +179,8 @@ class RowComparison:
     def _sample_query(self, differ: Mapping[str, str]) -> Query:
         """Return the query of the unexplained rows: their keys, and the value of each column that differs."""
         keys = dict.fromkeys((*self.on, *self.grain))
-        values = ", ".join(
-            f"('{name}', {condition}, to_jsonb(there.{quoted(name)}), to_jsonb(here.{quoted(name)}))"
-            for name, condition in differ.items()
-        )
-        differs = (
-            "(select jsonb_object_agg(name, jsonb_build_object('source', source, 'here', here)) "
-            f"from (values {values}) as each_column (name, differs, source, here) where differs)"
-        )
+        columns = {name: (where, f"there.{quoted(name)}", f"here.{quoted(name)}") for name, where in differ.items()}
+        differs = unlike_values(columns, "source")
         is_bad = f"not ({self._is_matched}) or ({self._is_unexplained}) and ({' or '.join(differ.values())})"
         name = "differs" if "differs" not in keys else "what differs"
         shown = [
