@@ -22,7 +22,11 @@ def sample(
     ] = None,
     to: Annotated[Path | None, typer.Option("--out", help="Folder to write into.")] = None,
     orders: Annotated[
-        int, typer.Option(min=1, help="How many orders; for storefront, those of its first day.")
+        int,
+        typer.Option(
+            min=1,
+            help="How many orders, for storefront those of its first day; 3421083 gives the real sizes of instacart.",
+        ),
     ] = 20_000,
     events: Annotated[
         int | None, typer.Option(min=1, help="How many events, for ecommerce; 8 for each order by default.")
