@@ -1,0 +1,147 @@
+"""Marks: up to which publish of a history a build read it, and whether the build would read other rows of it now.
+
+A build reads the rows of all load_dates of a history up to its own. Among its inputs is one name for them, such as
+`warehouse.dim_customers@..2025-03-01`, with the *mark*: the last publish of one of these load_dates, 0 if there was
+none. It is compared with what each of them holds now:
+
+- A load_date that was published before the mark has other rows if the checksum of its latest publish is another one
+  than that of its latest publish up to the mark. So rows that were replaced and put back count as the same.
+- A load_date that was published after the mark for the first time has other rows.
+- One that was taken out has none, from then on. That is no publish, so its time is compared with that of the build:
+  nobody can take a load_date out while a build reads it.
+
+Belongs here: the queries for the mark and for this comparison. Not here: the other inputs (history.py), and which
+versions a SELECT reads (model/history.py).
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from kpi_assets.model.names import Relation
+from kpi_assets.model.query import digest
+
+
+class Reader(NamedTuple):
+    """A table that reads a history."""
+
+    table: str
+    history: str
+
+
+class Known(NamedTuple):
+    """What a build reads of a history: the mark, and a hash of what each load_date up to its own was made from."""
+
+    mark: int
+    manifest_hash: str
+
+
+class Build(NamedTuple):
+    """The latest publish of a table and load_date, or its latest hold."""
+
+    load_date: date
+    table: str
+    is_held: bool
+
+
+# `past` has every publish of a history, with the next one of its load_date, and the checksum that this one has now.
+# `unlike` has the states in which the rows of a load_date were other ones than now: from one publish up to the next,
+# and from one time up to another.
+# `marks` has what builds read. `settled` adds the publish from which on no load_date that they read has changed. A
+# build with a later mark is up to date, which decides nearly all of them without a look at each load_date.
+_UNLIKE = """
+with wanted as (
+    select * from unnest(%(tables)s::text[], %(histories)s::text[]) as w (reader, history)
+), built as (
+    (
+        select distinct on (p.asset, p.load_date)
+            p.load_date, p.asset as reader, false as is_held, p.inputs, p.published_at as built_at, p.dropped_at
+        from ops.publishes as p
+        where p.asset = any(%(tables)s) and p.load_date between %(first)s and %(last)s and p.removed_at is null
+        order by p.asset, p.load_date, p.publish_id desc
+    )
+    union all
+    (
+        select distinct on (r.job, r.load_date)
+            r.load_date, r.job as reader, true as is_held, h.inputs, r.ended_at as built_at, null as dropped_at
+        from ops.pipeline_runs as r
+        inner join ops.holds as h on h.build_id = r.id
+        where r.job = any(%(tables)s) and r.load_date between %(first)s and %(last)s and r.status = 'held'
+        order by r.job, r.load_date, r.id desc
+    )
+), marks as (
+    select b.load_date, b.reader, b.is_held, b.built_at, w.history,
+        (b.inputs ->> (w.history || '@..' || b.load_date))::bigint as mark
+    from built as b
+    inner join wanted as w using (reader)
+    where b.dropped_at is null
+), past as (
+    select p.asset, p.load_date, p.publish_id, p.checksum, least(p.removed_at, p.dropped_at) as gone_at,
+        lag(p.publish_id) over of_load_date is null as is_first,
+        lead(p.publish_id) over of_load_date as next_id,
+        last_value(case when coalesce(p.removed_at, p.dropped_at) is null then p.checksum end) over of_load_date as now
+    from ops.publishes as p
+    where p.asset = any(%(histories)s) and p.load_date <= %(last)s
+    window of_load_date as (
+        partition by p.asset, p.load_date order by p.publish_id
+        rows between unbounded preceding and unbounded following
+    )
+), unlike as materialized (
+    select p.asset, p.load_date, s.first_id, s.next_id, s.since, s.until
+    from past as p
+    cross join lateral (
+        values
+        (case when p.is_first then 0 end, p.publish_id, '-infinity', 'infinity', null),
+        (p.publish_id, coalesce(p.next_id, %(endless)s), '-infinity', coalesce(p.gone_at, 'infinity'), p.checksum),
+        (p.publish_id, coalesce(p.next_id, %(endless)s), p.gone_at, 'infinity', null)
+    ) as s (first_id, next_id, since, until, checksum)
+    where s.first_id is not null and s.since is not null and s.checksum is distinct from p.now
+), settled as (
+    select m.*, max(m.next_id) over (partition by m.history order by m.load_date) as settled_id
+    from (
+        select m.*, null::bigint as next_id from marks as m
+        union all
+        select u.load_date, null, null, null, u.asset, null, u.next_id from unlike as u
+    ) as m
+)
+select distinct s.load_date, s.reader, s.is_held
+from settled as s
+where s.mark < s.settled_id and exists (
+    select 1
+    from unlike as u
+    where u.asset = s.history and u.load_date <= s.load_date
+    and s.mark >= u.first_id and s.mark < u.next_id and s.built_at >= u.since and s.built_at < u.until
+)
+"""
+_ENDLESS = 2**63 - 1
+
+
+def read_otherwise(connection: Connection[Any], readers: Sequence[Reader], first: date, last: date) -> set[Build]:
+    """Return the builds of a range of load_dates that read other rows of a history than a build would now.
+
+    Of a table whose rows retention dropped none is returned: a corrected load_date must not bring them all back.
+    """
+    if not readers:
+        return set()
+    parameters = {
+        "tables": [reader.table for reader in readers],
+        "histories": [reader.history for reader in readers],
+        "first": first,
+        "last": last,
+        "endless": _ENDLESS,
+    }
+    return {Build(*row) for row in connection.execute(_UNLIKE, parameters)}
+
+
+def known(connection: Connection[Any], history: Relation, load_date: date) -> Known:
+    """Return what is known of a history up to a load_date."""
+    row = connection.execute(
+        "select coalesce(max(publish_id), 0), coalesce(string_agg(load_date || ' ' || manifest_hash, E'\\n' "
+        "order by load_date) filter (where superseded_at is null), '') "
+        "from ops.publishes where asset = %s and load_date <= %s",
+        [str(history), load_date],
+    ).fetchone()
+    assert row is not None
+    return Known(int(row[0]), digest(row[1]))
