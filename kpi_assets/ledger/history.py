@@ -284,8 +284,9 @@ def read(
             load_date = row.pop("load_date")
             found[load_date] = LoadDateHistory(**row)
     other = marks.read_otherwise(connection, history_readers, first, last)
-    for build in (each for each in other if not each.is_held):
-        found[build.load_date].other_inputs.append(build.table)
+    for build in other:
+        if not build.is_held and build.table not in (names := found[build.load_date].other_inputs):
+            names.append(build.table)
     with connection.cursor(row_factory=class_row(_ObjectRow)) as objects:
         for each in objects.execute(_OBJECTS, {**bounds, "names": raw}):
             found[each.load_date].objects[each.object] = ObjectState.of(each.key, each.size_bytes, each.etag)

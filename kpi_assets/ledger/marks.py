@@ -32,10 +32,14 @@ class Reader(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a build reads of a history: the mark, and a hash of what each load_date up to its own was made from."""
+    """What a build reads of a history: the mark, and of the published load_dates up to its own those that have rows.
+
+    `manifest_hash` is the hash of what each of these load_dates was made from.
+    """
 
     mark: int
     manifest_hash: str
+    stored: tuple[date, ...] = ()
 
 
 class Build(NamedTuple):
@@ -48,9 +52,10 @@ class Build(NamedTuple):
 
 # `past` has every publish of a history, with the next one of its load_date, and the checksum that this one has now.
 # `unlike` has the states in which the rows of a load_date were other ones than now: from one publish up to the next,
-# and from one time up to another.
-# `marks` has what builds read. `settled` adds the publish from which on no load_date that they read has changed. A
-# build with a later mark is up to date, which decides nearly all of them without a look at each load_date.
+# and from one time up to another. The state before the first publish begins with 0.
+# `marks` has what builds read. `bounded` adds, over all states of the load_dates up to each, where they begin and end.
+# That alone decides whether a load_date is new. Whether one was replaced, it decides for nearly all builds; the states
+# must be searched for few, such as those of a history of which load_dates were replaced and put back.
 _UNLIKE = """
 with wanted as (
     select * from unnest(%(tables)s::text[], %(histories)s::text[]) as w (reader, history)
@@ -98,22 +103,44 @@ with wanted as (
         (p.publish_id, coalesce(p.next_id, %(endless)s), p.gone_at, 'infinity', null)
     ) as s (first_id, next_id, since, until, checksum)
     where s.first_id is not null and s.since is not null and s.checksum is distinct from p.now
-), settled as (
-    select m.*, max(m.next_id) over (partition by m.history order by m.load_date) as settled_id
+), bounded as (
+    select m.*,
+        max(m.next_id) filter (where m.first_id = 0) over up_to as seen_all,
+        min(m.first_id) filter (where m.first_id > 0) over up_to as first_id_of_all,
+        max(m.next_id) filter (where m.first_id > 0) over up_to as next_id_of_all,
+        min(m.since) filter (where m.first_id > 0) over up_to as since_of_all,
+        max(m.until) filter (where m.first_id > 0) over up_to as until_of_all
     from (
-        select m.*, null::bigint as next_id from marks as m
+        select m.*, null::bigint as first_id, null::bigint as next_id, null::timestamptz as since,
+            null::timestamptz as until
+        from marks as m
         union all
-        select u.load_date, null, null, null, u.asset, null, u.next_id from unlike as u
+        select u.load_date, null, null, null, u.asset, null, u.first_id, u.next_id, u.since, u.until from unlike as u
     ) as m
+    window up_to as (partition by m.history order by m.load_date)
 )
-select distinct s.load_date, s.reader, s.is_held
-from settled as s
-where s.mark < s.settled_id and exists (
-    select 1
-    from unlike as u
-    where u.asset = s.history and u.load_date <= s.load_date
-    and s.mark >= u.first_id and s.mark < u.next_id and s.built_at >= u.since and s.built_at < u.until
-)
+select distinct b.load_date, b.reader, b.is_held
+from bounded as b
+where b.mark < b.seen_all or case
+    when b.mark >= b.first_id_of_all and b.mark < b.next_id_of_all
+        and b.built_at >= b.since_of_all and b.built_at < b.until_of_all
+        then exists (
+            select 1
+            from unlike as u
+            where u.asset = b.history and u.load_date <= b.load_date and u.first_id > 0
+            and b.mark >= u.first_id and b.mark < u.next_id and b.built_at >= u.since and b.built_at < u.until
+        )
+end
+"""
+_KNOWN = """
+select
+    coalesce(max(publish_id), 0),
+    coalesce(
+        string_agg(load_date || ' ' || manifest_hash, ', ' order by load_date) filter (where superseded_at is null), ''
+    ),
+    coalesce(array_agg(load_date order by load_date) filter (where superseded_at is null and rows > 0), '{}')
+from ops.publishes
+where asset = %s and load_date <= %s
 """
 _ENDLESS = 2**63 - 1
 
@@ -137,11 +164,7 @@ def read_otherwise(connection: Connection[Any], readers: Sequence[Reader], first
 
 def known(connection: Connection[Any], history: Relation, load_date: date) -> Known:
     """Return what is known of a history up to a load_date."""
-    row = connection.execute(
-        "select coalesce(max(publish_id), 0), coalesce(string_agg(load_date || ' ' || manifest_hash, E'\\n' "
-        "order by load_date) filter (where superseded_at is null), '') "
-        "from ops.publishes where asset = %s and load_date <= %s",
-        [str(history), load_date],
-    ).fetchone()
+    row = connection.execute(_KNOWN, [str(history), load_date]).fetchone()
     assert row is not None
-    return Known(int(row[0]), digest(row[1]))
+    mark, manifests, stored = row
+    return Known(mark, digest(manifests), tuple(stored))

@@ -5,7 +5,7 @@ sure that they do not change during the build. Not here: the rows of the ledger 
 rows of a window count (model/lookback.py), and when a build read other rows of a history (ledger/marks.py).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -142,8 +142,9 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     of_load_date = _resolve_own(context, connection, table, load_date)
     decided = look(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_load_date)
-    for relation in histories:
-        _check_history(context.pipeline, connection, table, load_date, relation)
+    for relation, known in histories.items():
+        _check_history_columns(context.pipeline, connection, table, load_date, relation)
+        _check_there(context.pipeline, connection, table, load_date, {relation: known.stored})
     _check_stored(context.pipeline, connection, table, load_date, [of_load_date])
     previous = carry_on.resolve_previous(context.pipeline, connection, table, load_date)
     if previous:
@@ -203,7 +204,7 @@ def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published:
                 )
 
 
-def _check_history(
+def _check_history_columns(
     pipeline: Pipeline, connection: Connection[Any], table: Table, load_date: date, history: Relation
 ) -> None:
     """Raise UpstreamError if a load_date of a history, up to this one, was published with other columns than are read.
@@ -235,6 +236,17 @@ def _check_stored(
         for relation, publish in of.items():
             if publish.rows:
                 wanted.setdefault(relation, []).append(publish.load_date)
+    _check_there(pipeline, connection, table, load_date, wanted)
+
+
+def _check_there(
+    pipeline: Pipeline,
+    connection: Connection[Any],
+    table: Table,
+    load_date: date,
+    wanted: Mapping[Relation, Collection[date]],
+) -> None:
+    """Raise UpstreamError if a table has no rows of a load_date that was published with some."""
     for relation, days in wanted.items():
         for gone in sorted(find_lost(connection, pipeline.tables[relation], days)):
             raise UpstreamError(
