@@ -409,6 +409,10 @@ class Pipeline:
         """Return the inputs that a table reads over a window of load_dates."""
         return self._with_origins(table.window_reads)
 
+    def histories_of(self, table: Table) -> list[Relation]:
+        """Return the histories that a table reads."""
+        return [relation for relation in table.reads if self.tables[relation].header.history]
+
     def _with_origins(self, names: Iterable[Relation]) -> list[Relation]:
         return sorted({*names, *(self.tables[name].origin.relation for name in names)})
 
