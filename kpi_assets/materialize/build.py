@@ -23,7 +23,7 @@ from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.hold import hold
 from kpi_assets.materialize.inputs import Inputs, resolve_inputs
 from kpi_assets.materialize.load import load_object
-from kpi_assets.materialize.publish import publish
+from kpi_assets.materialize.publish import PublishOutcome, publish
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.materialize.time_limit import TimeLimitError, limited
 from kpi_assets.materialize.transform import transform
@@ -93,12 +93,13 @@ class Build:
         first_rows, chart = self._sample()
         bad_rows = self._first_bad_rows()
         self._watch.lap("check")
-        publish_id = self._publish_or_hold(audited)
+        published = self._publish_or_hold(audited)
         return BuildOutcome(
             relation=self._table.relation,
             load_date=self._load_date,
             build_id=self._candidate.build_id,
-            publish_id=publish_id,
+            publish_id=published.publish_id if published else None,
+            versions=published.versions if published else None,
             candidate=self._candidate.relation,
             rows=audited.audit.rows,
             checksum=audited.audit.checksum,
@@ -156,17 +157,17 @@ class Build:
             self._connection, table=table, load_date=self._load_date, build_id=build_id, most=SHOWN
         )
 
-    def _publish_or_hold(self, audited: AuditedCandidate) -> int | None:
-        """Publish the candidate and return the id of the publish, or hold it and return None."""
-        publish_id = None
+    def _publish_or_hold(self, audited: AuditedCandidate) -> PublishOutcome | None:
+        """Publish the candidate and return the outcome, or hold it and return None."""
+        published = None
         if audited.audit.blocks_publish:
             hold(self._context, self._connection, audited)
         else:
             self._context.on_progress("publishing", 0, 0)
-            publish_id = publish(self._context, self._connection, audited)
+            published = publish(self._context, self._connection, audited)
         self._watch.lap("publish")
-        self._context.on_progress("held" if publish_id is None else "published", audited.audit.rows, audited.audit.rows)
-        return publish_id
+        self._context.on_progress("held" if published is None else "published", audited.audit.rows, audited.audit.rows)
+        return published
 
 
 def _read_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Audit]:

@@ -22,6 +22,7 @@ from kpi_assets.scrub import scrub
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import BULK, connect
 from kpi_assets.warehouse.provision import role_of
+from kpi_assets.warehouse.versions import VersionChanges
 
 # Why a load_date is not published, by the status of its build.
 UNPUBLISHED_REASONS = {"held": "held by its gates", "missing": "its object has not landed"}
@@ -136,6 +137,7 @@ class BuildOutcome:
     chart: ChartRows  # empty unless the table is a KPI
     seconds: dict[str, float]
     set_aside: SetAside | None = None  # rows, of a table with rules
+    versions: VersionChanges | None = None  # of a history that was published
     bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
 
     @property

@@ -4,6 +4,7 @@ Not here: replacing the rows of a load_date (warehouse/kinds/).
 """
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Any
@@ -24,11 +25,20 @@ from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.shape import Published
+from kpi_assets.warehouse.versions import VersionChanges
 from kpi_assets.warehouse.views import views_on
 
 
-def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
-    """Publish a candidate and return the id of the publish; wait for readers who hold the table.
+@dataclass(frozen=True)
+class PublishOutcome:
+    """The id of a publish and, of a history, what it changed in the versions."""
+
+    publish_id: int
+    versions: VersionChanges | None = None
+
+
+def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> PublishOutcome:
+    """Publish a candidate and return the outcome; wait for readers who hold the table.
 
     Raises WarehouseError if readers hold the table for longer than `publish_timeout`, and UpstreamError if an input
     was published again meanwhile.
@@ -48,10 +58,10 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
             publish_id = publishes.of_build(ask, candidate.build_id)
         if publish_id is None:
             raise
-        return publish_id
+        return PublishOutcome(publish_id)
 
 
-def _publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> int:
+def _publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> PublishOutcome:
     """Replace the published rows by the candidate's and record that in the ledger and the run log, all or nothing."""
     candidate, table, load_date = audited.candidate, audited.candidate.table, audited.candidate.load_date
     with connection.transaction():
@@ -59,7 +69,7 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
         audited.inputs.check_unchanged(connection)
         lock_publish(connection, table.relation)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
-        strategy_of(table).publish(connection, candidate)
+        versions = strategy_of(table).publish(connection, candidate)
         set_aside.drop(connection, candidate)
         publish_id = publishes.record(
             connection,
@@ -78,7 +88,7 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
         _publish_views(context, connection, table, load_date)
         layer = context.pipeline.layer(table.relation)
         runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=audited.counts)
-    return publish_id
+    return PublishOutcome(publish_id, versions)
 
 
 def _others(connection: Connection[Any], candidate: Candidate) -> list[Published]:

@@ -66,9 +66,9 @@ def drop_columns(connection: Connection[Any], relation: Relation, columns: Seque
             )
 
 
-def match_columns(connection: Connection[Any], candidate: Candidate) -> None:
-    """Give a candidate the columns and types that its published table keeps for other load_dates."""
-    here, there = types_of(connection, candidate.relation), types_of(connection, candidate.table.relation)
+def match_columns(connection: Connection[Any], candidate: Candidate, there: Mapping[str, str]) -> None:
+    """Give a candidate the columns and types that its published table has, also those kept for other load_dates."""
+    here = types_of(connection, candidate.relation)
     steps = [
         sql.SQL("alter column {} type {}" if name in here else "add column {} {}").format(
             sql.Identifier(name), sql.SQL(type_)

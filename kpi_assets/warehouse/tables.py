@@ -101,9 +101,9 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
 def comment(connection: Connection[Any], table: Table) -> None:
     """Set the COMMENTs that differ from the descriptions. Setting one takes a lock, so equal ones are left alone."""
     wanted: dict[str | None, str] = {None: table.header.description}
-    if table.storage.has_load_date:
+    if table.storage.has_load_date and not table.storage.keeps_versions:
         wanted[LOAD_DATE] = "Day on which the source files landed."
-    wanted.update({name: column.description for name, column in table.header.columns.items()})
+    wanted.update({name: column.description for name, column in table.header.readable.items()})
     found = dict(
         connection.execute(
             "select a.attname, d.description from pg_description as d left join pg_attribute as a "

@@ -61,6 +61,8 @@ _TESTS = {
         "materialize/test_retention.py",
         "plan/test_lost.py",
     ),
+    "warehouse/kinds/history": ("warehouse/test_history.py",),
+    "warehouse/versions": ("warehouse/test_history.py",),
     "warehouse/kinds/view": ("materialize/test_views.py", "plan/test_lost.py"),
     "model/live": ("model/test_live.py", "materialize/test_live_views.py"),
     "model/ops_relations": ("warehouse/test_provision.py", "model/test_live.py"),

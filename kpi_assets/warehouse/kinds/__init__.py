@@ -11,12 +11,15 @@ from psycopg import Connection
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.warehouse.ddl import relkind_of
+from kpi_assets.warehouse.kinds.history import History
 from kpi_assets.warehouse.kinds.partitions import Partitions
 from kpi_assets.warehouse.kinds.rows import Rows
 from kpi_assets.warehouse.kinds.strategy import StorageStrategy
 from kpi_assets.warehouse.kinds.view import View
 
-STRATEGIES: dict[str, StorageStrategy] = {strategy.name: strategy for strategy in (Rows(), Partitions(), View())}
+STRATEGIES: dict[str, StorageStrategy] = {
+    strategy.name: strategy for strategy in (Rows(), Partitions(), View(), History())
+}
 
 
 def strategy_of(table: Table) -> StorageStrategy:

@@ -30,7 +30,7 @@ class Partitions(StoredRows):
 
     def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
         self.remove(connection, candidate.table, candidate.load_date)
-        match_columns(connection, candidate)
+        match_columns(connection, candidate, types_of(connection, candidate.table.relation))
         for leaf in candidates.leaves(connection, candidate):
             connection.execute(sql.SQL("alter table {} reset (autovacuum_enabled)").format(identifier(leaf)))
         connection.execute(

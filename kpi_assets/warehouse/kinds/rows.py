@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
-from kpi_assets.model.names import LOAD_DATE
+from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets.warehouse.ddl import identifier
+from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.kinds.strategy import StoredRows
 from kpi_assets.warehouse.shape import Published
 
@@ -44,6 +44,9 @@ class Rows(StoredRows):
                 identifier(table.relation), sql.Identifier(LOAD_DATE), sql.Literal(load_date)
             )
         )
+
+    def recognizes(self, connection: Connection[Any], relation: Relation, relkind: str) -> bool:
+        return relkind == self.kind.relkind and LOAD_DATE in types_of(connection, relation)
 
 
 def _ensure_key(connection: Connection[Any], table: Table) -> None:

@@ -19,6 +19,7 @@ from kpi_assets.warehouse.alter import alter_columns, find_changes
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import column_definitions, identifier, object_type, types_of
 from kpi_assets.warehouse.shape import Published
+from kpi_assets.warehouse.versions import VersionChanges
 
 
 class StorageStrategy(ABC):
@@ -48,8 +49,11 @@ class StorageStrategy(ABC):
         """
 
     @abstractmethod
-    def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
-        """Replace the published rows of the candidate's load_date by those of the candidate, which may be empty."""
+    def publish(self, connection: Connection[Any], candidate: Candidate) -> VersionChanges | None:
+        """Replace the published rows of the candidate's load_date by those of the candidate, which may be empty.
+
+        Return what changed in the versions of a kind that keeps versions.
+        """
 
     @abstractmethod
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
