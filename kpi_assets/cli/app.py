@@ -46,6 +46,7 @@ COMMANDS = {
     "checks": "show",
     "quarantine": "quarantine",
     "trace": "trace",
+    "diff": "diff",
     "check": "check",
     "alerts": "alerts",
     "recheck": "recheck",

@@ -102,6 +102,8 @@ _TESTS = {
         "materialize/test_lookback.py",
         "materialize/test_retention.py",
     ),
+    "materialize/drop": ("materialize/test_drop.py", "materialize/test_drop_load_date.py"),
+    "read/versions": ("read/test_rows.py",),
     "materialize/retention": ("materialize/test_retention.py", "materialize/test_carry_on.py"),
     "materialize/carry_on": ("materialize/test_carry_on.py", "plan/test_carry_on.py"),
     "materialize/build": (
