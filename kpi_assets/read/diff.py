@@ -20,9 +20,9 @@ from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOAD_DATE, quoted
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.read.rows import find_publish
-from kpi_assets.read.versions import is_history
 from kpi_assets.warehouse.connection import one_snapshot
 from kpi_assets.warehouse.content import published_rows
+from kpi_assets.warehouse.known_versions import is_history
 
 Kind = Literal["came", "went", "changed"]
 

@@ -1,7 +1,7 @@
 """Reads the versions of a history as they were known on a day, with the columns that the history adds.
 
 Belongs here: what readers of one table see of its versions. Not here: the subquery of what is known, which SELECTs read
-too (model/history.py), and the rows of a load_date without the columns of versions (warehouse/content.py).
+too (model/history.py), the rows of a load_date without the columns of versions (content.py), and folds (versions.py).
 """
 
 from collections.abc import Mapping
