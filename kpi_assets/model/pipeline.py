@@ -133,7 +133,7 @@ class Table:
     def history_read(self) -> HistoryRead | None:
         """How a SELECT reads the table if it is a history; None for any other."""
         history = self.header.history
-        return HistoryRead.of(self.relation, history, self.header.columns) if history else None
+        return HistoryRead.of(self.relation, history, self.header.grain, self.header.columns) if history else None
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
