@@ -215,7 +215,7 @@ def files(draw: st.DrawFn) -> Files:
 def any_shop(shop: PipelineHarness) -> BuildContext:
     """The context of builds that accept any score, any number of rows, and any number of changes."""
     for path in shop.folder.rglob("*.sql"):
-        text = path.read_text().replace("of_previous: 0.5", "of_previous: 0").replace("{at_least: 80}", "{at_least: 0}")
+        text = path.read_text().replace("of_previous: 0.5", "of_previous: 0.001").replace("{at_least: 80}", "{at_least: 0}")
         if "max_changed" not in text:
             text = text.replace("history: {surrogate_key: ", "history: {max_changed: 1, surrogate_key: ")
             text = text.replace("history:\n", "history:\n  max_changed: 1\n")
