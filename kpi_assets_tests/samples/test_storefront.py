@@ -16,8 +16,11 @@ import pytest
 
 from kpi_assets.errors import UserError
 from kpi_assets.samples import GENERATORS
+from kpi_assets.samples.storefront.catalog import listed_products
 from kpi_assets.samples.storefront.faults import COLUMNS, CUSTOMERS, ITEMS, PRODUCTS, TRANSACTIONS
 from kpi_assets.samples.storefront.generator import FIRST, LAST, Storefront
+from kpi_assets.samples.storefront.people import listed_customers
+from kpi_assets.samples.storefront.size import Size
 
 Row = dict[str, str]
 
@@ -204,6 +207,18 @@ def test_customers_and_products_that_went_come_back(month: Path) -> None:
             seen |= old
             back += len((new - old) & seen)
         assert back == returned
+
+
+@pytest.mark.parametrize("listed", [listed_customers, listed_products])
+def test_who_comes_back_was_away_for_ten_days(listed: Callable[[Size, int, int], Any]) -> None:
+    days = [set(listed(Size(4000), day, 7).tolist()) for day in range(140)]
+    gone: dict[int, int] = {}  # number -> the first day without it
+    away = []
+    for day, (old, new) in enumerate(pairwise(days), start=1):
+        gone |= dict.fromkeys(old - new, day)
+        away += [day - gone.pop(number) for number in new - old if number in gone]
+    assert set(away) == {10}
+    assert len(away) > 20
 
 
 def test_a_transaction_comes_on_time_or_some_days_late_and_stays(month: Path) -> None:
