@@ -38,6 +38,6 @@ def known_versions(table: Table, types: Mapping[str, str], load_date: date, *, e
     """
     assert table.header.history is not None
     columns = {name: Column(type=type_, description="A column.") for name, type_ in types.items()}
-    read = HistoryRead.of(table.relation, table.header.history, columns)
+    read = HistoryRead.of(table.relation, table.header.history, table.header.grain, columns)
     day = sql.Literal(load_date).as_string()
     return sql.SQL((read.versions if ended else read.rows).replace(f"%({LOAD_DATE})s", day))
