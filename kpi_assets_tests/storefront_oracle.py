@@ -386,7 +386,8 @@ class _Shop:
             "validity": VALIDITY[table],
             "consistency": CONSISTENCY[table],
             "referential_integrity": [
-                f"{field} not in (select {field} from {other} where load_date = $day and {field} is not null)"
+                f"{field} is not null "
+                f"and {field} not in (select {field} from {other} where load_date = $day and {field} is not null)"
                 for field, other in REFERENCES.get(table, {}).items()
             ],
         }
