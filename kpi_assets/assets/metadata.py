@@ -123,6 +123,7 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
         "manifest_hash": outcome.manifest_hash,
         "preview": markdown_table(outcome.preview),
         **({"SQL": sql_text(table)} if table.query else {}),
+        **{result.name: result.metric for result in outcome.results if result.is_report},
         **set_aside_metadata(outcome),
         **window_metadata(outcome.window),
         **({"read_as_published_before": "\n".join(outcome.warnings)} if outcome.warnings else {}),

@@ -9,7 +9,7 @@ from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Json
 
-from kpi_assets.model.quality import CHECK, CheckCount
+from kpi_assets.model.quality import CHECK, CheckCount, reported
 from kpi_assets.model.results import CheckResult, Subject, Verdict
 
 
@@ -99,7 +99,7 @@ class Scored:
 
 
 def scored(connection: Connection[Any], load_date: date) -> list[Scored]:
-    """The last score of each table of a load_date, by name, with the counts in the order of the checks."""
+    """The last score of each table of a load_date, by name."""
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
             f"""
@@ -115,23 +115,29 @@ def scored(connection: Connection[Any], load_date: date) -> list[Scored]:
                     when t.subject = 'published' then 'rechecked' when r.status = 'success' then 'published'
                     else r.status
                 end as state,
-                t.run_id, t.checked_at, c.counts
+                t.run_id, t.checked_at, t.samples as parts
             from last_time as t
             inner join ops.pipeline_runs as r on r.id = t.build_id
-            cross join lateral (
-                select coalesce(
-                    json_agg(json_build_array(d.check_name, d.dimension, d.rows_bad, d.rows_examined) order by d.id),
-                    '[]'
-                ) as counts
-                from ops.data_quality_results as d
-                where d.table_name = t.table_name and d.load_date = t.load_date and d.run_id = t.run_id
-                and d.subject = t.subject and d.build_id = t.build_id and d.dimension is not null
-            ) as c
             order by t.table_name
             """,  # noqa: S608
             {"load_date": load_date},
         ).fetchall()
-    return [Scored(**{**row, "counts": [CheckCount(*count) for count in row["counts"]]}) for row in found]
+    return [Scored(counts=reported(row.pop("parts")), **row) for row in found]
+
+
+def counts_of(connection: Connection[Any], table: str, load_date: date, build_id: int) -> list[CheckCount]:
+    """What the checks of a build counted for its score, in the order of the checks."""
+    with connection.cursor(row_factory=class_row(CheckCount)) as cursor:
+        return cursor.execute(
+            """
+            select check_name as name, dimension, rows_bad as bad, rows_examined as rows
+            from ops.data_quality_results
+            where table_name = %s and load_date = %s and build_id = %s
+            and subject = 'candidate' and dimension is not null
+            order by id
+            """,
+            [table, load_date, build_id],
+        ).fetchall()
 
 
 def latest_scored(connection: Connection[Any]) -> date | None:

@@ -84,6 +84,15 @@ def rounded(score: Fraction) -> float:
     return floor(score * 100) / 100
 
 
+def reported(parts: Iterable[Mapping[str, Any]]) -> list[CheckCount]:
+    """Return the counts of a report, by dimension."""
+    return [
+        CheckCount(check["name"], part["dimension"], check["bad"], check["rows"])
+        for part in parts
+        for check in part["checks"]
+    ]
+
+
 def report(counts: Sequence[CheckCount]) -> list[dict[str, Any]]:
     """Return the dimensions that a table has, each with its score and what its checks counted."""
     return [

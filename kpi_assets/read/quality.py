@@ -15,7 +15,6 @@ from psycopg import Connection
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import results
 from kpi_assets.ledger.results import Scored
-from kpi_assets.model.calendar import named
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.quality import DIMENSIONS, Dimension, dimension_scores, report, rounded, table_score, weighted
 
@@ -94,7 +93,7 @@ def read_quality(
     found = {} if day is None else {scored.table_name: scored for scored in results.scored(connection, day)}
     tables = [found[name] for name in wanted if name in found]
     if day is None or not tables:
-        of_day = "" if day is None else f" of {named(day)}"
+        of_day = "" if day is None else f" of {day}"
         raise UserError(
             f"No table of {pipeline.name}{of_day} has a quality score yet in {place}: run a load_date that has one of "
             f"{', '.join(wanted)}."

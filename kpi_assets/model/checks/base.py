@@ -16,7 +16,7 @@ from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import Key, Window
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.quality import Dimension
+from kpi_assets.model.quality import CheckCount, Dimension
 from kpi_assets.model.query import Query
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult, Subject
@@ -86,6 +86,7 @@ class AuditFacts:
     set_aside: SetAside | None = None  # rows, of a table with rules
     lost: str = ""  # which of several objects lost records on the way, if any were lost
     unreadable: str = ""  # why the object could not be read to its end
+    counted: Sequence[CheckCount] = ()  # of a recheck: what checks counted that only a build can make
     field_counts: Mapping[str, int] | None = None  # the records that have each field, if they may differ in that
     is_without_object: bool = False  # the object is optional and was not there
     is_by_weekday: bool = (

@@ -61,7 +61,8 @@ def split_options(
         if not isinstance(value, dict) or not ({*OPTIONS, *([_COLUMNS] if is_list else [])} & value.keys()):
             plain[name] = value
             continue
-        options[name] = {option: value[option] for option in OPTIONS if option in value}
+        if given := {option: value[option] for option in OPTIONS if option in value}:
+            options[name] = given
         rest = {part: each for part, each in value.items() if part not in OPTIONS}
         if is_list:
             write = f"write {{{_COLUMNS}: [a, b], severity: warn}}"

@@ -4,7 +4,7 @@ Belongs here: the score as a check, which needs no query. Not here: how the scor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kpi_assets.model.checks.base import AuditFacts, Measured, TableCheck
 from kpi_assets.model.quality import (
@@ -24,29 +24,33 @@ from kpi_assets.model.strict_yaml import Lines
 class Quality(TableCheck):
     """The score of the other checks of the same audit reaches `at_least`; the metric is the score.
 
-    Its samples are the report by dimension, and the rows of the build are its weight among the tables of a load_date.
+    A recheck takes over what checks counted that only a build can make, so that the same rows have the same score. The
+    samples are the report by dimension, and the rows of the build are its weight among the tables of a load_date.
     """
 
     at_least: float | None = None
 
-    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Pass if there is no limit, or if the score is not below it."""
-        counts = [
+        made = [
             CheckCount(result.name, result.dimension, result.bad or 0, result.examined or 0)
             for result in measured.results
             if result.dimension
         ]
+        counts = [*facts.counted, *made]
         score = rounded(table_score(dimension_scores(counts)))
         passed = self.at_least is None or score >= self.at_least
-        result = self.judged(
-            passed=passed,
+        return CheckResult(
+            self.name,
+            passed,
+            self.blocking,
             metric=score,
             threshold=self.at_least,
             message=self._message(score, counts, passed=passed),
             samples=report(counts),
             examined=measured.rows,
+            is_report=True,
         )
-        return replace(result, is_report=True)
 
     def _message(self, score: float, counts: Sequence[CheckCount], *, passed: bool) -> str:
         """Return the score, with the worst check of each dimension that is below 100."""
