@@ -204,16 +204,17 @@ def older_than(
 
 
 def by_columns(
-    connection: Connection[Any], relation: Relation, besides: date
+    connection: Connection[Any], relation: Relation, besides: date | None = None, *, up_to: date = date.max
 ) -> list[tuple[dict[str, str] | None, date, date, int]]:
     """The column sets with which a table is published, `besides` a load_date: (columns, first, last load_date, count).
 
-    The columns are name -> type; None if an earlier version of kpi_assets published them.
+    The columns are name -> type; None if an earlier version of kpi_assets published them. No load_date after `up_to`
+    counts.
     """
     rows = connection.execute(
         "select columns, min(load_date), max(load_date), count(*) from ops.published "
-        "where asset = %s and load_date <> %s group by columns order by 2",
-        [str(relation), besides],
+        "where asset = %s and load_date is distinct from %s and load_date <= %s group by columns order by 2",
+        [str(relation), besides, up_to],
     ).fetchall()
     return [(None if columns is None else dict(columns), *rest) for columns, *rest in rows]
 

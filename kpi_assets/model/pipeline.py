@@ -133,7 +133,7 @@ class Table:
     def history_read(self) -> HistoryRead | None:
         """How a SELECT reads the table if it is a history; None for any other."""
         history = self.header.history
-        return HistoryRead.of(self.relation, history, self.header.columns) if history else None
+        return HistoryRead.of(self.relation, history, self.header.grain, self.header.columns) if history else None
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
@@ -408,6 +408,10 @@ class Pipeline:
     def window_inputs_of(self, table: Table) -> list[Relation]:
         """Return the inputs that a table reads over a window of load_dates."""
         return self._with_origins(table.window_reads)
+
+    def histories_of(self, table: Table) -> list[Relation]:
+        """Return the histories that a table reads."""
+        return [relation for relation in table.reads if self.tables[relation].header.history]
 
     def _with_origins(self, names: Iterable[Relation]) -> list[Relation]:
         return sorted({*names, *(self.tables[name].origin.relation for name in names)})

@@ -270,7 +270,9 @@ def parse_query(
             problems.add(path, at, f"the table {table.sql()!r} must be written as schema.table")
         wrong = dict(carry_on.problems(scope, itself)) if itself else {}
         for table, problem in wrong.items():
-            problems.add(path, line_of(table, line), problem)
+            relation = Relation(table.db, table.name)
+            is_history = relation == itself and relation in histories
+            problems.add(path, line_of(table, line), carry_on.of_history(relation) if is_history else problem)
         proven = [*nameless, *wrong, *(table for table in tables_in(scope) if Relation(table.db, table.name) == own)]
         unbound = unbound_tables(scope, histories, carries_on=bool(own)) if has_load_date else []
         for table in (each for each in unbound if each not in proven):
@@ -320,7 +322,10 @@ def _scopes(tree: exp.Query, path: Path, line: int) -> list[Scope]:
 
 
 def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> None:
-    """Add a problem for each column named with a schema: the subquery that replaces a table has none."""
+    """Add a problem for what cannot be said of a subquery that replaces a table: ONLY, and a schema of its columns."""
+    for table in (each for each in tree.find_all(exp.Table) if each.args.get("only")):
+        text = f"take `only` out before {table.db}.{table.name}: a subquery is read in its place"
+        problems.add(path, line_of(table, line), text)
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"

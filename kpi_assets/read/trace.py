@@ -378,7 +378,8 @@ def _that_count(rows: sql.Composable, key: Sequence[str] | None) -> sql.Composab
 def _days_of(publish: Publish, relation: Relation) -> dict[date, int]:
     """Return the load_dates of a table that a publish was made from, each with its publish_id."""
     names = ((InputName.parse(text), publish_id) for text, publish_id in publish.inputs.items())
-    return {name.load_date or publish.load_date: publish_id for name, publish_id in names if name.relation == relation}
+    own = ((name, publish_id) for name, publish_id in names if name.relation == relation and not name.is_up_to)
+    return {name.load_date or publish.load_date: publish_id for name, publish_id in own}
 
 
 def _types(table: Table, of: Iterable[Publish]) -> dict[str, str]:
