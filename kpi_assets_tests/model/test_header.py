@@ -485,6 +485,11 @@ ERRORS = {
         9,
         r"quality\.at_least: 101 is too large: write 100 or less",
     ),
+    "a score below 0": (
+        changed("columns:", "quality: {at_least: -1}\ncolumns:"),
+        8,
+        "-1 is too small: write 0 or more",
+    ),
     "a score with three decimals": (
         changed("columns:", "quality:\n  at_least: 79.995\ncolumns:"),
         9,

@@ -183,3 +183,17 @@ def test_options_are_part_of_the_versions_of_the_checks_alone(tree: Tree) -> Non
     ]
     assert {(code, of_object) for code, _, of_object in found} == {(plain[0], plain[2])}
     assert len({plain[1], *(checks for _, checks, _ in found)}) == 6
+
+
+def test_the_score_is_the_last_check_and_no_other_may_have_its_name() -> None:
+    text = TEXT.replace("columns:", "quality: {at_least: 80}\ncolumns:")
+    checks = expanded("  not_null: [user]\n", text)
+    [*_, (name, score)] = checks.items()
+    assert (name, score.line, score.blocking, score.dimension, score.description) == (
+        *("quality", 5, True, None, "The quality score is at least 80 of 100."),
+    )
+    told = expanded("  not_null: [user]\n", text.replace("{at_least: 80}", "{}"))["quality"]
+    assert (told.blocking, told.description) == (False, "The quality score, of 100; it holds nothing.")
+    with pytest.raises(ModelError) as caught:
+        expanded("  quality: {bad_rows: 'select * from {this}'}\n", text)
+    assert str(caught.value) == f"{PATH}:11: two checks are called 'quality': rename this one"

@@ -174,6 +174,15 @@ def test_reconcile_counts_source_rows_as_here_or_dropped_by_a_named_rule(
     )
 
 
+def test_rows_of_an_empty_source_count_as_one_bad_row(audit_harness: AuditHarness) -> None:
+    found = audit_harness.results(RULES, [(1,), (2,)], source_rows={Relation("raw", "lines"): 0})["reconcile"]
+    assert (found.metric, found.bad, found.examined) == (-2, 1, 1)
+    more = audit_harness.results(RULES, [(n,) for n in range(9)], source_rows={Relation("raw", "lines"): 3})[
+        "reconcile"
+    ]
+    assert (more.metric, more.bad, more.examined) == (-6, 3, 3), "no more rows are bad than were examined"
+
+
 @pytest.mark.parametrize(("orders", "missing"), [([2, 4], 0), ([2, None], 4), ([], 6)])
 def test_reconcile_may_compare_source_rows_with_a_sum(
     audit_harness: AuditHarness, orders: list[int | None], missing: int
