@@ -386,7 +386,8 @@ class _Shop:
             "validity": VALIDITY[table],
             "consistency": CONSISTENCY[table],
             "referential_integrity": [
-                f"{field} not in (select {field} from {other} where load_date = $day and {field} is not null)"
+                f"{field} is not null "
+                f"and {field} not in (select {field} from {other} where load_date = $day and {field} is not null)"
                 for field, other in REFERENCES.get(table, {}).items()
             ],
         }
@@ -427,7 +428,7 @@ def _read(database: duckdb.DuckDBPyConnection, folder: Path, days: Sequence[date
 
 def _calendar(day: date) -> Sequence[Row]:
     """Return the calendar of a load_date, whose key comes first."""
-    end = date(day.year + 6, 1, 1)
+    end = date(day.year + 1, 1, 1)
     days = (CALENDAR + timedelta(days=number) for number in range((end - CALENDAR).days))
     return [
         (

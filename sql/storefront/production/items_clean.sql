@@ -69,9 +69,6 @@ checks:
           * (100 - least(greatest(round(coalesce(discount_percentage, 0), 2), 0), 100)) / 100,
           2
         )
-# The amount of a transaction is added up from its items.
-indexes:
-  by_transaction: [transaction_id]
 @end */
 -- Of an item that is there several times, the last record counts.
 with latest as (

@@ -7,7 +7,7 @@ source:
   format: csv
   position: record_number
 # A record that cannot be read at all; a bad value in one that can be read is counted below and cleansed later.
-quarantine: {share: 0.01}
+quarantine: {rows: 20}
 columns:
   customer_id: {type: text, description: "Identifier of the customer; NULL if the export has none."}
   first_name: {type: text, description: "Given name as typed; NULL if it is missing."}

@@ -6,7 +6,7 @@ source:
   object: staging/products/load_date={load_date}/products.csv
   format: csv
   position: record_number
-quarantine: {share: 0.01}
+quarantine: {rows: 20}
 columns:
   product_id: {type: text, description: "Identifier of the product; NULL if the export has none."}
   name: {type: text, description: "Name as typed; NULL if it is missing."}

@@ -7,7 +7,7 @@ source:
   object: staging/transaction_items/load_date={load_date}/transaction_items.csv
   format: csv
   position: record_number
-quarantine: {share: 0.01}
+quarantine: {rows: 20}
 columns:
   item_id: {type: text, description: "Identifier of the line item; NULL if the export has none."}
   transaction_id: {type: text, description: "Identifier of its transaction; NULL if it is missing."}

@@ -9,7 +9,7 @@ source:
   object: staging/transactions/load_date={load_date}/transactions.csv
   format: csv
   position: record_number
-quarantine: {share: 0.01}
+quarantine: {rows: 20}
 columns:
   transaction_id: {type: text, description: "Identifier of the transaction; NULL if the export has none."}
   customer_id: {type: text, description: "Identifier of the customer; NULL if it is missing."}

@@ -1,5 +1,5 @@
 /* @asset
-description: The calendar, from 2020-01-01 to the end of the fifth year after the load_date's.
+description: The calendar, from 2020-01-01 to the end of the load_date's year.
 owner: team:analytics
 grain: [date_sk]
 # A history of what never changes is one version a day: a new year adds its days, and no load_date repeats the others.
@@ -19,7 +19,7 @@ checks:
     description: The calendar goes as far as the load_date.
     bad_rows: select max(date) as last_date from {this} having max(date) < min(load_date)
 @end */
--- production.transactions_clean drops sales before this calendar begins: change both together.
+-- production.transactions_clean drops sales before this calendar begins and after the load_date: change both together.
 select
     day::date as date,
     to_char(day, 'YYYYMMDD')::integer as date_sk,
@@ -31,6 +31,6 @@ select
     extract(isodow from day) >= 6 as is_weekend
 from generate_series(
     '2020-01-01'::timestamp,
-    date_trunc('year', %(load_date)s::timestamp) + interval '6 years' - interval '1 day',
+    date_trunc('year', %(load_date)s::timestamp) + interval '1 year' - interval '1 day',
     interval '1 day'
 ) as day
