@@ -85,8 +85,8 @@ class History(StorageStrategy):
         self, connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]
     ) -> bool:
         """Return whether a publish rewrites the table, for other types or other generated columns."""
-        if not types_of(connection, table.relation):
-            return False
+        if CURRENT not in types_of(connection, table.relation):
+            return False  # it does not exist, or has another storage, which `ensure` refuses
         if _generated(connection, identifier(table.relation)) != _wanted_generated(connection, table):
             return True
         return bool(_find_changes(connection, table, others).retype)
