@@ -278,7 +278,7 @@ def test_while_a_reader_builds_only_later_load_dates_are_published(shop: CitiesP
         if "reader" in phase:
             waiting.set()
 
-    context = shop.prepared(on_progress=on_progress)
+    context = shop.prepared(on_progress=on_progress, publish_timeout=30)
     table = context.pipeline.table("marts.customers")
     with shop.session() as reader, ThreadPoolExecutor(1) as pool:
         locks.lock_against_publishes(reader, relation, shop.at(3))

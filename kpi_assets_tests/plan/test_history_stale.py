@@ -96,6 +96,18 @@ def test_a_reader_that_was_built_meanwhile_is_stale_once_the_rows_are_put_back(s
     assert shop.stale() == {5: BEHIND}
 
 
+def test_only_load_dates_up_to_its_own_count_for_a_reader(shop: CitiesPipeline) -> None:
+    """It was built while a load_date was put back between two corrections, and a later one was corrected."""
+    shop.deliver(1, ann="Odesa")
+    shop.deliver(5, ann="Odesa")
+    shop.deliver(1, ann="Kyiv")
+    shop.again(3, "marts.cities")
+    shop.deliver(1, ann="Odesa")
+    shop.deliver(1, ann="Kyiv")
+    shop.deliver(5, ann="Lviv")
+    assert shop.stale() == {}
+
+
 def test_the_wave_stops_at_a_table_that_comes_out_the_same(shop: CitiesPipeline) -> None:
     shop.deliver(3, ann="Lviv", bob="Kyiv")
     shop.deliver(5, ann="Lviv")
