@@ -140,6 +140,9 @@ class Reconcile(TableCheck):
             message=f"{_plain(source)} {what} of {self.source} = "
             + " + ".join(f"{_plain(value)} {name}" for name, value in terms.items())
             + (f" + {_plain(missing)} unexplained" if missing else ""),
+            # Of a sum that differs, nobody knows which rows are bad.
+            examined=None if self.summed else int(source),
+            bad=None if self.summed else min(int(source), abs(int(missing))),
         )
 
     def _set_aside(self, measured: Measured, facts: AuditFacts) -> dict[str, Any]:
@@ -220,4 +223,5 @@ RECONCILE = CheckWord(
     description="Every row of the source, or all of a sum over its rows, is here or dropped by a named rule.",
     example="reconcile: {source: raw.orders, dropped: {test_orders: user_id = 0}}",
     expand=_reconcile,
+    dimension="consistency",
 )
