@@ -146,6 +146,15 @@ def test_a_load_date_that_is_taken_out_makes_later_readers_stale_until_they_are_
     assert shop.stale() == {}
 
 
+def test_a_load_date_that_was_taken_out_and_put_back_changes_nothing_for_who_read_it(shop: CitiesPipeline) -> None:
+    take_out(shop, 1)
+    shop.again(5, "marts.cities")
+    take_out(shop, 3)
+    assert shop.stale()[5] == BEHIND
+    shop.deliver(3, ann="Lviv")
+    assert 5 not in shop.stale(), "it was built without load_date 1, and with load_date 3"
+
+
 def test_nothing_is_stale_once_a_dropped_history_is_filled_again(shop: CitiesPipeline) -> None:
     drop_table(shop.server, shop.name, Relation("marts", "customers"), lambda _phase, _done, _total: None)
     assert {number: reason for number, (reason, _) in shop.stale().items()} == dict.fromkeys((1, 3, 5), "inputs")
