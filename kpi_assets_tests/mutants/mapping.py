@@ -132,6 +132,7 @@ _TESTS = {
         "materialize/test_views.py",
         "materialize/test_retention.py",
         "materialize/test_carry_on.py",
+        "materialize/test_history_readers.py",
     ),
     "materialize/parallel": ("materialize/test_slices.py",),
     **dict.fromkeys(
@@ -214,6 +215,7 @@ _TESTS = {
     "ledger/holds": ("plan/test_status.py", "materialize/test_publish.py"),
     "ledger/history": ("plan/test_status.py", "plan/test_lookback.py", "plan/test_carry_on.py"),
     "ledger/locks": ("ledger/test_locks.py", "materialize/test_concurrency.py", "materialize/test_retention.py"),
+    "ledger/marks": ("plan/test_history_stale.py", "materialize/test_history_readers.py"),
     "ledger/manifests": ("materialize/test_replaced.py", "plan/test_status.py"),
     "ledger/quarantine": (
         "materialize/test_content.py",

@@ -96,6 +96,18 @@ def test_a_reader_that_was_built_meanwhile_is_stale_once_the_rows_are_put_back(s
     assert shop.stale() == {5: BEHIND}
 
 
+def test_only_load_dates_up_to_its_own_count_for_a_reader(shop: CitiesPipeline) -> None:
+    """It was built while a load_date was put back between two corrections, and a later one was corrected."""
+    shop.deliver(1, ann="Odesa")
+    shop.deliver(5, ann="Odesa")
+    shop.deliver(1, ann="Kyiv")
+    shop.again(3, "marts.cities")
+    shop.deliver(1, ann="Odesa")
+    shop.deliver(1, ann="Kyiv")
+    shop.deliver(5, ann="Lviv")
+    assert shop.stale() == {}
+
+
 def test_the_wave_stops_at_a_table_that_comes_out_the_same(shop: CitiesPipeline) -> None:
     shop.deliver(3, ann="Lviv", bob="Kyiv")
     shop.deliver(5, ann="Lviv")
@@ -132,6 +144,15 @@ def test_a_load_date_that_is_taken_out_makes_later_readers_stale_until_they_are_
     assert shop.stale() == {5: BEHIND}, "it was built without that load_date, and load_date 3 with the same rows"
     shop.again(5, "marts.cities")
     assert shop.stale() == {}
+
+
+def test_a_load_date_that_was_taken_out_and_put_back_changes_nothing_for_who_read_it(shop: CitiesPipeline) -> None:
+    take_out(shop, 1)
+    shop.again(5, "marts.cities")
+    take_out(shop, 3)
+    assert shop.stale()[5] == BEHIND
+    shop.deliver(3, ann="Lviv")
+    assert 5 not in shop.stale(), "it was built without load_date 1, and with load_date 3"
 
 
 def test_nothing_is_stale_once_a_dropped_history_is_filled_again(shop: CitiesPipeline) -> None:
