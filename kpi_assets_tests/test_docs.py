@@ -1,5 +1,6 @@
 """The docs are true: their commands, files, settings, words and examples exist, and the reference fits the code."""
 
+import json
 import re
 import shlex
 import shutil
@@ -21,6 +22,7 @@ from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.header import Checks, Header
 from kpi_assets.model.pipeline_config import PipelineConfig
+from kpi_assets.model.quality import CheckCount, dimension_scores, rounded, table_score
 from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.plan.status import STATES
@@ -125,7 +127,7 @@ def test_the_pipeline_and_the_check_of_the_authoring_guide_load(tmp_path: Path) 
     text = TEXTS["docs/guides/authoring.md"]
     [config] = re.findall(r"```yaml\n( +description: .*?)```", text, re.DOTALL)
     [table] = re.findall(r"```sql\n( +/\* @asset.*?)```", text, re.DOTALL)
-    [checks] = re.findall(r"```yaml\nchecks:\n(.*?)```", text, re.DOTALL)
+    checks, _ = re.findall(r"```yaml\nchecks:\n(.*?)```", text, re.DOTALL)
     folder = tmp_path / "visits"
     (folder / "raw").mkdir(parents=True)
     (folder / "pipeline.yaml").write_text(dedent(config))
@@ -139,6 +141,36 @@ def test_the_pipeline_and_the_check_of_the_authoring_guide_load(tmp_path: Path) 
     (marts / "marts" / "kpi_orders_by_hour.sql").write_text(f"{before}checks:\n{checks}{after}")
     made = load_pipelines(tmp_path)["instacart"].table("marts.kpi_orders_by_hour").checks
     assert [check.name for check in made if check.name == "no_hour_has_all_orders" and not check.blocking] != []
+
+
+def test_the_tables_of_the_authoring_guide_that_warn_and_have_a_score_load(tmp_path: Path) -> None:
+    text = TEXTS["docs/guides/authoring.md"].split("### Checks that only warn")[1].split("\n### Rows set aside")[0]
+    [warned] = re.findall(r"```yaml\n(checks:.*?)```", text, re.DOTALL)
+    [scored] = re.findall(r"```sql\n(/\* @asset.*?)```", text, re.DOTALL)
+    more = "  phone: {type: text, description: Phone.}\n  discount: {type: integer, description: Percent.}\n"
+    folder = tmp_path / "storefront"
+    (folder / "staging").mkdir(parents=True)
+    (folder / "staging" / "customers.sql").write_text(scored)
+    other = scored[: scored.index("checks:")].replace("/customers.csv", "/others.csv")
+    (folder / "staging" / "others.sql").write_text(f"{other}{more}{warned}@end */\n")
+    yaml = "description: A shop.\nbucket: kpi-shop\nstart_date: 2025-01-01\nlayers: {staging: raw}\n"
+    (folder / "pipeline.yaml").write_text(yaml)
+    tables = load_pipelines(tmp_path)["storefront"]
+    assert [(check.name, check.blocking) for check in tables.table("staging.others").checks][-4:] == [
+        *(("min_rows", True), ("not_null", False), ("range__discount", True), ("quality", True)),
+    ]
+    assert [check.name for check in tables.table("staging.customers").checks if not check.blocking] == [
+        *("not_seen_before", "not_null", "range__age", "unique__customer"),
+    ]
+    [shown] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    counts = [("not_null", "completeness", 30, 1000), ("grain", "uniqueness", 0, 1000)]
+    counts += [("unique__customer", "uniqueness", 40, 1000), ("quarantine", "validity", 10, 1010)]
+    counts += [("range__age", "validity", 100, 1000)]
+    scores = dimension_scores(CheckCount(*count) for count in counts)
+    assert {name: rounded(score) for name, score in scores.items()} == {
+        name: score for name, score in shown["dimensions"].items() if score is not None
+    }
+    assert rounded(table_score(scores)) == shown["score"] == shown["tables"][0]["score"]
 
 
 # The generated pages.

@@ -123,6 +123,7 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
         "manifest_hash": outcome.manifest_hash,
         "preview": markdown_table(outcome.preview),
         **({"SQL": sql_text(table)} if table.query else {}),
+        **{result.name: result.metric for result in outcome.results if result.is_report},
         **set_aside_metadata(outcome),
         **window_metadata(outcome.window),
         **({"read_as_published_before": "\n".join(outcome.warnings)} if outcome.warnings else {}),
@@ -168,9 +169,14 @@ def check_metadata(result: CheckResult, where: Mapping[str, str]) -> dict[str, A
         found["metric"] = _number(result.metric)
     if result.threshold is not None:
         found["threshold"] = _number(result.threshold)
+    if result.dimension is not None:
+        found |= {"dimension": result.dimension, "rows_examined": result.examined, "rows_bad": result.bad}
     # As text: the UI would show a table only after a click.
-    for number, row in enumerate(result.samples, start=1):
-        found[f"bad_row_{number}"] = strict_json(row)
+    if result.is_report:
+        for row in result.samples:
+            found |= {row["dimension"]: row["score"], f"{row['dimension']}/checks": strict_json(row["checks"])}
+    else:
+        found |= {f"bad_row_{number}": strict_json(row) for number, row in enumerate(result.samples, start=1)}
     return found
 
 

@@ -44,6 +44,7 @@ COMMANDS = {
     "plan": "plan",
     "show": "show",
     "checks": "show",
+    "quality": "quality",
     "quarantine": "quarantine",
     "trace": "trace",
     "check": "check",

@@ -152,7 +152,9 @@ def show_checks(work: Workspace, load_date: date | None, *, only_bad: bool = Fal
         )
     for row in checked.results:
         if row["samples"]:
-            say(styled(f"{row['table_name']} {row['check_name']}", "bold"), ": the first of the bad rows")
+            is_report = row["dimension"] is None and row["rows_examined"] is not None
+            shown = "by dimension" if is_report else "the first of the bad rows"
+            say(styled(f"{row['table_name']} {row['check_name']}", "bold"), f": {shown}")
             for bad in row["samples"]:
                 say("  ", strict_json(bad))
     counts = {status: sum(row["status"] == status for row in checked.results) for status in STYLES}

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kpi_assets.docs.markdown import nested, page_of, table, word
+from kpi_assets.docs.markdown import listed, nested, page_of, table, word
 from kpi_assets.docs.words import Words
 from kpi_assets.materialize.verify_object import checks as object_checks
 from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.checks.options import SEVERITIES, WordOptions
+from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.header import Checks
 from kpi_assets.model.names import AS_PUBLISHED
+from kpi_assets.model.quality import DIMENSIONS
 from kpi_assets.model.tree import load_pipelines
 
 _INTRO = """
@@ -25,6 +28,25 @@ loaded. `kpi recheck` makes one more check, `{AS_PUBLISHED}`: it compares the ro
 """
 _WORDS = """
 The words below stand under `checks` in the [header](header.md). Any other name there is a check of your own.
+"""
+_OPTIONS = """
+Each word may say the severity of its checks and their dimension, which is the part of the quality score to which they
+belong. A word whose value is a list has the list as `columns` then. `severity` beside the words is that of all words
+that the file has, unless a word says its own. It is not that of checks of your own, which have these two words too, and
+not that of the checks which a table has without a word.
+
+```yaml
+checks:
+  severity: warn
+  not_null: {columns: [email, phone], severity: error}
+  range: {discount: [0, 100], dimension: consistency}
+```
+
+So a column or a key with the name `severity` or `dimension` needs a check of your own. The rules of a quarantine have
+neither word: what they set aside counts in the check `quarantine`.
+
+A check that belongs to no dimension does not count in the score. The
+[guide to authoring](../guides/authoring.md#quality-score) says how the score is computed.
 """
 _OWN = """
 A check of your own has a name that is none of the words above. Its value holds either `bad_rows` or `reconcile`.
@@ -85,11 +107,33 @@ def page() -> str:
         table(("of", "check", "passes when", "severity"), _default_checks()),
         "## Words of `checks`",
         _WORDS,
-        nested(words.sections(*(name for name in Checks.model_fields if name != "custom"))),
+        nested(words.sections(*WORDS)),
+        "## Severity and dimension",
+        _OPTIONS,
+        table(("word", "value", "default", "meaning"), _options()),
+        table(("checks", "dimension"), _dimensions()),
         "## Checks of your own",
         _OWN,
         nested(own),
     )
+
+
+def _options() -> Iterator[tuple[str, str, str, str]]:
+    """Yield the words that every word of `checks` has."""
+    values = {"severity": SEVERITIES, "dimension": DIMENSIONS}
+    for name, field in WordOptions.model_fields.items():
+        default = {"severity": word("error"), "dimension": "see below"}[name]
+        yield word(name), listed([word(value) for value in values[name]]), default, str(field.description)
+
+
+def _dimensions() -> Iterator[tuple[str, str]]:
+    """Yield the checks of each dimension, unless a file says another, and then those of none."""
+    found: dict[str, str | None] = {word(name): each.dimension for name, each in WORDS.items()}
+    found |= {word("grain"): "uniqueness", word("quarantine"): "validity"}
+    found |= {"checks of your own": "validity", "reconciliations of your own": "consistency"}
+    for dimension in (*DIMENSIONS, None):
+        names = [name for name, each in found.items() if each == dimension]
+        yield ", ".join([*names, *([] if dimension else ["all others"])]), word(dimension) if dimension else "none"
 
 
 def _default_checks() -> Iterator[tuple[str, str, str, str]]:

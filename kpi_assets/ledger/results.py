@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Literal
 
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Json
 
-from kpi_assets.model.results import CheckResult, Subject
+from kpi_assets.model.quality import CHECK, CheckCount, reported
+from kpi_assets.model.results import CheckResult, Subject, Verdict
 
 
 def record(
@@ -27,7 +28,7 @@ def record(
         connection.cursor() as cursor,
         cursor.copy(
             "copy ops.data_quality_results (run_id, build_id, check_name, table_name, load_date, status, blocking, "
-            "metric_value, threshold, samples, message, subject) from stdin"
+            "metric_value, threshold, samples, message, subject, dimension, rows_examined, rows_bad) from stdin"
         ) as copy,
     ):
         for result in results:
@@ -45,6 +46,9 @@ def record(
                     Json(result.samples),
                     result.message,
                     subject,
+                    result.dimension,
+                    result.examined,
+                    result.bad,
                 )
             )
 
@@ -62,7 +66,7 @@ def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]
             )
             select
                 d.table_name, d.check_name, d.status, d.blocking, d.metric_value, d.threshold, d.message, d.samples,
-                d.subject, d.run_id, d.checked_at
+                d.subject, d.run_id, d.checked_at, d.dimension, d.rows_examined, d.rows_bad
             from ops.data_quality_results as d
             inner join last_time as t using (table_name, run_id, subject)
             where d.load_date = %(load_date)s
@@ -70,6 +74,78 @@ def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]
             """,
             {"load_date": load_date},
         ).fetchall()
+
+
+# The results of the check of the score, and not those of a check of the user's own with the same name.
+ScoredState = Literal["published", "rechecked", "held", "failed", "running"]
+_SCORES = f"check_name = '{CHECK}' and dimension is null and rows_examined is not null"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The last score of a table of a load_date: the result of its check `quality`, and what the other checks counted.
+
+    `state` is what became of the rows that it is about.
+    """
+
+    table_name: str
+    status: Verdict
+    at_least: float | None
+    rows: int
+    state: ScoredState
+    run_id: str
+    checked_at: datetime
+    counts: list[CheckCount]
+
+
+def scored(connection: Connection[Any], load_date: date) -> list[Scored]:
+    """The last score of each table of a load_date, by name."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(
+            f"""
+            with last_time as (
+                select distinct on (table_name) *
+                from ops.data_quality_results
+                where load_date = %(load_date)s and {_SCORES}
+                order by table_name, id desc
+            )
+            select
+                t.table_name, t.status, t.threshold::double precision as at_least, t.rows_examined as rows,
+                case
+                    when t.subject = 'published' then 'rechecked' when r.status = 'success' then 'published'
+                    else r.status
+                end as state,
+                t.run_id, t.checked_at, t.samples as parts
+            from last_time as t
+            inner join ops.pipeline_runs as r on r.id = t.build_id
+            order by t.table_name
+            """,  # noqa: S608
+            {"load_date": load_date},
+        ).fetchall()
+    return [Scored(counts=reported(row.pop("parts")), **row) for row in found]
+
+
+def counts_of(connection: Connection[Any], table: str, load_date: date, build_id: int) -> list[CheckCount]:
+    """What the checks of a build counted for its score, in the order of the checks."""
+    with connection.cursor(row_factory=class_row(CheckCount)) as cursor:
+        return cursor.execute(
+            """
+            select check_name as name, dimension, rows_bad as bad, rows_examined as rows
+            from ops.data_quality_results
+            where table_name = %s and load_date = %s and build_id = %s
+            and subject = 'candidate' and dimension is not null
+            order by id
+            """,
+            [table, load_date, build_id],
+        ).fetchall()
+
+
+def latest_scored(connection: Connection[Any]) -> date | None:
+    """The load_date that has the last score; None if no table ever had one."""
+    row = connection.execute(
+        f"select load_date from ops.data_quality_results where {_SCORES} order by id desc limit 1"  # noqa: S608
+    ).fetchone()
+    return row[0] if row else None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation
 from kpi_assets.model.pipeline import Table
+from kpi_assets.model.quality import CheckCount
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.audit import audit
@@ -121,12 +122,14 @@ def _audit_published(
         )
     )
     checks = [check for check in table.checks if "published" in check.applies_to]
+    of_build = {check.name for check in table.checks} - {check.name for check in checks}
     facts = AuditFacts(
         publish.load_date,
         source_rows={relation: each.rows for relation, each in published.items()},
         set_aside=_set_aside(connection, table, publish) if table.rules else None,
         is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=publish.manifest_hash == NO_OBJECT,
+        counted=[count for count in _counted(connection, table, publish) if count.name in of_build],
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),
         substitutes=cast_to_declared(
@@ -136,6 +139,13 @@ def _audit_published(
         ),
     )
     return audit(connection, sql.SQL("pg_temp.this"), table.types, checks, facts).results
+
+
+def _counted(connection: Connection[Any], table: Table, publish: Publish) -> list[CheckCount]:
+    """Return what the checks of the published build counted for its quality score, of a table that has one."""
+    if table.header.quality is None:
+        return []
+    return results.counts_of(connection, str(table.relation), publish.load_date, publish.build_id)
 
 
 def _set_aside(connection: Connection[Any], table: Table, publish: Publish) -> SetAside:

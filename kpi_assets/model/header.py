@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from kpi_assets.model import dialect
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.checks.options import OPTIONS, SEVERITIES, Severity, WordOptions, split_options
 from kpi_assets.model.checks.word import CheckWord
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.column import Column
@@ -34,6 +35,7 @@ from kpi_assets.model.names import (
     SYSTEM_COLUMNS,
     Identifier,
 )
+from kpi_assets.model.quality import QualitySpec
 from kpi_assets.model.quarantine import QuarantineSpec, quarantine_problems
 from kpi_assets.model.rules import RULE_WORDS
 from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse, shown
@@ -47,12 +49,21 @@ _OTHER = Column(type="text", description="Any column.")
 
 
 def _is_check(value: Any) -> Any:
-    # A value with a misspelled word of a check is a check, so that the error lists the words of a check.
+    # A value with a misspelled word of a check is a check, so that the error lists the words of a check. The options
+    # alone do not make it one, since a misspelled word of the registry may have them too.
+    own = [word for word in CustomCheck.model_fields if word not in OPTIONS]
     if isinstance(value, CustomCheck) or (
-        isinstance(value, dict) and any(nearest(word, CustomCheck.model_fields) for word in value)
+        isinstance(value, dict) and (any(nearest(word, own) for word in value) or value.keys() <= {*OPTIONS})
     ):
         return value
-    raise UnknownWordError(tuple(WORDS), "a check of your own has the word bad_rows or reconcile")
+    raise UnknownWordError((*WORDS, "severity"), "a check of your own has the word bad_rows or reconcile")
+
+
+def _is_severity(value: Any) -> Any:
+    if value not in SEVERITIES:
+        problem = "write error or warn for the words of this file, and another name for a check of your own"
+        raise ValueError(f"{shown(value)} is no severity: {problem}")
+    return value
 
 
 def _is_free(name: str) -> str:
@@ -76,8 +87,15 @@ _Words: Any = create_model("_Words", __base__=Strict, **_FIELDS)
 
 
 class Checks(_Words):
-    """The built-in words, and under `custom` every other name."""
+    """The built-in words, their severity, under `options` those of single words, and `custom` with other names."""
 
+    severity: Annotated[Severity, BeforeValidator(_is_severity), Affects.CHECKS] = Field(
+        default="error",
+        description="The severity of the words that are written below it, unless a word says its own. It is not that "
+        "of checks of your own, and not that of checks which a table has without a word.",
+        examples=["severity: warn"],
+    )
+    options: Annotated[dict[str, WordOptions], Affects.CHECKS] = {}
     custom: Annotated[dict[CheckName, Annotated[CustomCheck, BeforeValidator(_is_check)]], Affects.CHECKS] = {}
 
     @model_validator(mode="before")
@@ -85,8 +103,18 @@ class Checks(_Words):
     def _names_are_custom_checks(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "custom" in values:
             return values
-        words = {name: value for name, value in values.items() if name in WORDS}
-        return {**words, "custom": {name: value for name, value in values.items() if name not in WORDS}}
+        words, options = split_options({name: value for name, value in values.items() if name in WORDS}, WORDS)
+        severity = {name: value for name, value in values.items() if name == "severity"}
+        custom = {name: value for name, value in values.items() if name not in {*WORDS, *severity}}
+        return {**severity, **words, "options": options, "custom": custom}
+
+    def options_of(self, word: str) -> WordOptions:
+        """Return the options of a built-in word: its own, or the severity of all words that the file has."""
+        options = self.options.get(word, WordOptions())
+        is_written = word in self.model_fields_set or word in self.options
+        if is_written and options.severity is None and "severity" in self.model_fields_set:
+            return WordOptions(**{**options.model_dump(exclude_none=True), "severity": self.severity})
+        return options
 
 
 class Lookback(Strict):
@@ -160,6 +188,12 @@ class Header(Strict):
         "before the load_date is held. Without this word, none. For a table with a SELECT: the rules that set rows "
         "aside, and how many rows may be.",
         examples=["quarantine: {rows: 20}", "quarantine: {share: 0.01, rules: {not_null: [product_id]}}"],
+    )
+    quality: Annotated[QualitySpec | None, Affects.CHECKS] = Field(
+        default=None,
+        description="Adds the check `quality`: a score from 0 to 100, computed from what the other checks counted. "
+        "`quality: {}` records it, and `at_least` holds a load_date with a lower one.",
+        examples=["quality: {at_least: 80}"],
     )
     storage: Annotated[str, AfterValidator(_is_storage), Affects.NOTHING] = Field(
         default="rows",
@@ -338,6 +372,8 @@ class Header(Strict):
             return
         if not kind.has_checks and self.checks != Checks():
             yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
+        if not kind.has_checks and self.quality:
+            yield ("quality",), f"a {kind.name} shows what its table shows, before any check: put it there"
         if not kind.stores_rows and self.time_limit:
             yield ("time_limit",), f"a {kind.name} has no rows to be built: put it at the table that it shows"
         if not kind.stores_rows and self.versions:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from kpi_assets.model import excerpt
+from kpi_assets.model.quality import Dimension
 
 Verdict = Literal["pass", "fail", "warn", "error"]
 # What a check examines: an S3 object, the candidate of a build, or the rows that are published.
@@ -16,7 +17,7 @@ class CheckResult:
     """The outcome of one check of one build.
 
     `metric` is compared with `threshold`; `samples` are up to five bad rows as JSON objects. Message and samples are
-    cut to excerpts.
+    cut to excerpts. A check with a dimension says how many rows it `examined`, and how many of them are `bad`.
     """
 
     name: str
@@ -27,10 +28,15 @@ class CheckResult:
     message: str = ""
     samples: list[dict[str, Any]] = field(default_factory=list)
     errored: bool = False  # the check itself could not be made: it holds the build, whatever its severity
+    dimension: Dimension | None = None  # of the quality score
+    examined: int | None = None
+    bad: int | None = None
+    is_report: bool = False  # the samples are no bad rows but a report, which has no values of rows and is not cut
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", excerpt.cut(self.message, excerpt.MESSAGE))
-        object.__setattr__(self, "samples", [excerpt.cut_row(row) for row in self.samples])
+        if not self.is_report:
+            object.__setattr__(self, "samples", [excerpt.cut_row(row) for row in self.samples])
 
     @classmethod
     def not_made(cls, name: str, blocking: bool, reason: str) -> "CheckResult":

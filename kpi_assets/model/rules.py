@@ -4,18 +4,30 @@ Belongs here: which words of `checks` make rules, and a rule with a name of the 
 they are expanded into (checks/expand.py), and setting rows aside (warehouse/set_aside.py).
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, create_model, model_validator
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.checks.options import OPTIONS
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.field_types import Expression, Sentence
 from kpi_assets.model.names import Identifier
-from kpi_assets.model.sentences import UnknownWordError, listed, nearest, refuse
+from kpi_assets.model.sentences import Loc, UnknownWordError, listed, nearest, refuse
 from kpi_assets.model.strict_yaml import Strict
 
 RULE_WORDS = {name: word for name, word in WORDS.items() if word.is_rule}
+_NO_OPTION = {
+    "severity": "rows that break it are set aside, and `rows` and `share` beside the rules say how many may be",
+    "dimension": "the rows that it sets aside count in the check `quarantine`, which has the dimension validity",
+}
+
+
+def _option_problems(values: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
+    for option in OPTIONS:
+        if option in values:
+            yield (option,), f"a rule has no {option}: {_NO_OPTION[option]}; take it out"
 
 
 class CustomRule(Strict):
@@ -35,9 +47,7 @@ class CustomRule(Strict):
     def _is_a_rule(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             raise UnknownWordError(tuple(RULE_WORDS), "a rule of your own has the word bad_rows")
-        if "severity" in values:
-            budget = "rows that break it are set aside, and `rows` and `share` beside the rules say how many may be"
-            refuse([(("severity",), f"a rule has no severity: {budget}; take it out")])
+        refuse(_option_problems(values))
         if "reconcile" in values:
             refuse([(("reconcile",), "it says of no single row that it is bad: write it below checks")])
         if not any(nearest(word, cls.model_fields) for word in values):
@@ -72,7 +82,14 @@ class Rules(_Words):
             for name in values
             if name in WORDS and name not in RULE_WORDS
         )
+        refuse(_option_problems({name: value for name, value in values.items() if not isinstance(value, dict)}))
         words = {name: value for name, value in values.items() if name in RULE_WORDS}
+        refuse(
+            ((name, *place), problem)
+            for name, value in words.items()
+            if isinstance(value, dict)
+            for place, problem in _option_problems(value)
+        )
         return {**words, "custom": {name: value for name, value in values.items() if name not in RULE_WORDS}}
 
     @model_validator(mode="after")

@@ -55,18 +55,20 @@ def audit(
     """
     plan = plan_scan(checks, facts)
     scan = run_scan(connection, this, columns, plan, facts.parameters)
-    results = []
+    results: list[CheckResult] = []
     for check in checks:
         try:
             with connection.transaction():
                 connection.execute("select set_config('statement_timeout', %s, true)", [CHECK_TIMEOUT])
-                results.append(check.result(_Measured(connection, this, aside, facts, plan, scan, check.name), facts))
+                measured = _Measured(connection, this, aside, facts, plan, scan, check.name, results)
+                result = check.result(measured, facts)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
                 raise
-            results.append(check.errored(str(error)))
+            result = check.errored(str(error))
         except psycopg.Error as error:
-            results.append(check.errored(str(error)))
+            result = check.errored(str(error))
+        results.append(check.with_counts(result, scan.rows))
     return Audit(scan.rows, scan.checksum, results)
 
 
@@ -82,8 +84,10 @@ class _Measured:
         plan: ScanPlan,
         scan: Scan,
         check: str,
+        results: Sequence[CheckResult],
     ) -> None:
         self.rows = scan.rows
+        self.results = results
         self._aside = aside
         self._connection, self._this, self._facts, self._scan = connection, this, facts, scan
         self._columns = {name: column for (owner, name), column in plan.columns.items() if owner == check}
@@ -124,7 +128,14 @@ class _Measured:
         return tuple(row or ())
 
     def count(self, query: Query) -> int:
-        return int(self._first(sql.SQL("select count(*) from (\n{}\n) as {}").format(self._on_build(query), _BAD_ROWS)))
+        return self._of_bad_rows(sql.SQL("count(*)"), query)
+
+    def total(self, column: str, query: Query) -> int:
+        return self._of_bad_rows(sql.SQL("coalesce(sum({}), 0)").format(sql.Identifier(column)), query)
+
+    def _of_bad_rows(self, aggregate: sql.Composable, query: Query) -> int:
+        rows = self._on_build(query)
+        return int(self._first(sql.SQL("select {} from (\n{}\n) as {}").format(aggregate, rows, _BAD_ROWS)))
 
     def samples(self, query: Query | str) -> list[dict[str, Any]]:
         values = excerpt.sql_cut_values(f"to_jsonb({_BAD_ROWS.as_string()}) - '{LOAD_DATE}'", "jsonb")

@@ -29,6 +29,7 @@ SESSION = {
     "datestyle": "ISO, YMD",
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",
+    "extra_float_digits": "1",  # so that the text of a float is exact
     "transform_null_equals": "off",
     "default_transaction_isolation": "read committed",  # a publish must see what was committed while it waited
     "statement_timeout": "6h",  # as long as a run may take

@@ -15,6 +15,7 @@ versions a SELECT reads (model/history.py).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 from psycopg import Connection, sql
@@ -33,6 +34,13 @@ from {rows} as c
 full join (select * from {versions} as h where {holds}) as h on {same_key}
 where c.{load_date} is null or h.{effective} is null or row({c_columns})::record *<> row({h_columns})::record
 """
+_CHANGES = """
+select
+    count(*) filter (where {number} is null),
+    count(*) filter (where {number} is not null and {load_date} is not null),
+    count(*) filter (where {load_date} is null)
+from touched
+"""
 # What holds for those keys on the day before the load_date, from the load_date to the next one, and on the next one.
 _PIECES = """
 create temporary table pieces on commit drop as
@@ -46,11 +54,22 @@ union all
 select h.{number}, {h_columns}, {following}, h.{end}
 from touched as c cross join lateral ({on_following}) as h where {until_following}
 """
-# An array, not a join: a join would read all versions where a few are to be found by their key.
-_DELETE = """
-delete from {versions}
-where {number} = any(array(select {number} from touched union select {number} from pieces))
+# All versions of the keys of which two neighbors have the same row.
+_OF_EQUAL_NEIGHBORS = """
+create temporary table pieces on commit drop as
+select {number}, {columns}, {effective}, {end}
+from (
+    select *, bool_or("goes on") over (partition by {key}) as "is in pieces"
+    from (
+        select *, {goes_on} as "goes on" from {versions} window k as (partition by {key} order by {effective})
+    ) as n
+) as p
+where "is in pieces"
 """
+# An array, not a join: a join would read all versions where a few are to be found by their key.
+_DELETE = "delete from {versions} where {number} = any(array({outdated}))"
+_OUTDATED = "select {number} from touched union select {number} from pieces"
+_OUTDATED_PIECES = "select {number} from pieces"
 # Neighbors with the same row become one version. The names with a blank cannot be those of columns.
 _INSERT = """
 insert into {versions} ({number}, {columns}, {effective}, {end})
@@ -61,14 +80,16 @@ from (
     select
         *, lag({end}) over k as "end before",
         last_value({end}) over (k rows between unbounded preceding and unbounded following) as "last end",
-        coalesce(
-            lag({end}) over k = {effective} - 1 and row({columns_before})::record *= row({columns})::record, false
-        ) as "goes on"
+        {goes_on} as "goes on"
     from pieces
     window k as (partition by {key} order by {effective})
 ) as p
 where not "goes on"
 window k as (partition by {key} order by {effective})
+"""
+# Whether a version or piece has the row of the one of its key that ends on the day before.
+_GOES_ON = """
+coalesce(lag({end}) over k = {effective} - 1 and row({columns_before})::record *= row({columns})::record, false)
 """
 # Each piece must be found in the versions again, and no version on the load_date where it has no row.
 _LOST = """
@@ -114,11 +135,6 @@ class Versions:
     grain: Sequence[str]
     columns: Sequence[str]
 
-    @property
-    def number(self) -> sql.Composable:
-        """The value of the surrogate key, of the columns of a version."""
-        return sql.SQL(_NUMBER_OF.strip()).format(key=_list(self.grain), effective=sql.Identifier(EFFECTIVE))
-
     def fold(self, connection: Connection[Any], load_date: date, rows: sql.Composable) -> VersionChanges:
         """Replace the rows of a load_date by `rows`, which have the columns and load_date; return what changed.
 
@@ -129,20 +145,13 @@ class Versions:
         following = _next_published(connection, self.relation, load_date)
         words = self._words(load_date, following, rows)
         connection.execute(sql.SQL(_TOUCHED).format(**words))
-        number = sql.Identifier(self.surrogate_key)
-        counted = connection.execute(
-            sql.SQL(
-                "select count(*) filter (where {0} is null), "
-                "count(*) filter (where {0} is not null and {1} is not null), "
-                "count(*) filter (where {1} is null) from touched"
-            ).format(number, sql.Identifier(LOAD_DATE))
-        ).fetchone()
+        counted = connection.execute(sql.SQL(_CHANGES).format(**words)).fetchone()
         assert counted is not None
         changes = VersionChanges(*counted)
         if changes != VersionChanges():
             connection.execute("analyze touched")
             pieces = _PIECES if following is None else _PIECES + _NEXT_PIECES
-            for statement in (pieces, _DELETE, _INSERT):
+            for statement in (pieces, _DELETE.replace("{outdated}", _OUTDATED), _INSERT):
                 connection.execute(sql.SQL(statement).format(**words))
             self._read_back(connection, load_date, words)
             connection.execute("drop table pieces")
@@ -153,17 +162,25 @@ class Versions:
         """Remove the rows of a load_date: from then on holds what the one before says, or nothing if there is none."""
         return self.fold(connection, load_date, rows_on(self.relation, _day(load_date) + sql.SQL(" - 1")))
 
-    def _words(self, load_date: date, following: date | None, rows: sql.Composable) -> dict[str, sql.Composable]:
-        """Return the parts of the statements of a fold."""
-        day, others = _day(load_date), [name for name in self.columns if name not in self.grain]
-        day_before = day + sql.SQL(" - 1")
+    def merge(self, connection: Connection[Any]) -> None:
+        """Merge neighbors that have become equal because the type of a column changed."""
+        words = self._columns
+        for statement in (_OF_EQUAL_NEIGHBORS, _DELETE.replace("{outdated}", _OUTDATED_PIECES), _INSERT):
+            connection.execute(sql.SQL(statement).format(**words))
+        connection.execute("drop table pieces")
+
+    def have_numbers(self, connection: Connection[Any]) -> bool:
+        """Return whether every version has the surrogate key that follows from its grain and its first day."""
+        query = "select not exists (select 1 from {versions} where {number} <> {number_of})"
+        return connection.execute(sql.SQL(query).format(**self._columns)).fetchone() == (True,)
+
+    @cached_property
+    def _columns(self) -> dict[str, sql.Composable]:
+        """The parts of the statements that are the same for every load_date."""
+        others = [name for name in self.columns if name not in self.grain]
         words: dict[str, sql.Composable] = {
             "versions": identifier(self.relation),
-            "rows": rows,
-            "day": day,
-            "following": _day(following),
             "number": sql.Identifier(self.surrogate_key),
-            "number_of": self.number,
             "effective": sql.Identifier(EFFECTIVE),
             "end": sql.Identifier(END),
             "load_date": sql.Identifier(LOAD_DATE),
@@ -175,6 +192,19 @@ class Versions:
             "key_of_both": _each("coalesce(c.{0}, h.{0}) as {0}", self.grain),
             "other_of_rows": sql.SQL("").join(sql.SQL(", c.{}").format(sql.Identifier(name)) for name in others),
             "same_key": _each("c.{0} = h.{0}", self.grain, " and "),
+        }
+        made = {"number_of": _NUMBER_OF, "goes_on": _GOES_ON}
+        return {**words, **{name: sql.SQL(text.strip()).format(**words) for name, text in made.items()}}
+
+    def _words(self, load_date: date, following: date | None, rows: sql.Composable) -> dict[str, sql.Composable]:
+        """Return the parts of the statements of a fold."""
+        day = _day(load_date)
+        day_before = day + sql.SQL(" - 1")
+        words = {
+            **self._columns,
+            "rows": rows,
+            "day": day,
+            "following": _day(following),
             # No version ends on or after the latest load_date, and the partial index finds those that have not ended.
             "holds": _until(None) if following is None else holds_on(day),
             "until_day": _until(day),

@@ -222,6 +222,22 @@ def test_a_failed_warning_is_recorded_and_published(things: PipelineHarness, ins
     assert materialized(instance, things, "marts.weighed") == {str(DAY)}
 
 
+def test_a_score_is_shown_at_the_build_and_at_its_check(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
+    words = "quality: {at_least: 80}\nchecks: {not_null: {columns: [weight], severity: warn}}\n@end"
+    things.file("raw/things.sql", RAW_THINGS.replace("@end", words))
+    things.put_things(GOOD)
+    result = run(things, instance)
+    assert result.success
+    event = instance.get_latest_materialization_event(dg.AssetKey([things.name, "raw", "things"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["quality"].value == 83.33
+    [found] = [each for each in result.get_asset_check_evaluations() if each.check_name == "quality"]
+    assert (found.passed, found.description) == (True, "83.33 of 100: completeness 50 (not_null: 1 of 2 rows)")
+    scores = {name: found.metadata[name].value for name in ("metric", "completeness", "uniqueness", "validity")}
+    assert scores == {"metric": 83.33, "completeness": 50.0, "uniqueness": 100.0, "validity": 100.0}
+
+
 def test_an_infrastructure_error_fails_the_step_without_any_check_result(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:

@@ -203,6 +203,25 @@ def test_a_check_shows_its_metric_and_the_bad_rows() -> None:
     }
     errored = CheckResult("range", False, True, None, None, "the check itself failed", errored=True)
     assert check_metadata(errored, {}) == {}
+    counted = CheckResult("range", True, True, 0, 0, dimension="validity", examined=7, bad=0)
+    assert check_metadata(counted, {}) == {
+        "metric": 0.0,
+        "threshold": 0.0,
+        "dimension": "validity",
+        "rows_examined": 7,
+        "rows_bad": 0,
+    }
+
+
+def test_a_score_shows_each_dimension_as_a_number_to_plot() -> None:
+    checks = [{"name": "range", "bad": 1, "rows": 8}]
+    part = {"dimension": "validity", "score": 87.5, "checks": checks}
+    result = CheckResult("quality", True, False, 87.5, None, samples=[part], examined=8, is_report=True)
+    assert check_metadata(result, {}) == {
+        "metric": 87.5,
+        "validity": 87.5,
+        "validity/checks": '[{"name": "range", "bad": 1, "rows": 8}]',
+    }
 
 
 def test_a_window_shows_how_many_of_its_load_dates_were_published() -> None:

@@ -35,6 +35,7 @@ RELEASED = {
     "0008_descriptions.sql": "f1110ea5d49c988115273cb52e1178a6e688825d58cf3b663953d363f80a90de",
     "0009_parts.sql": "d72662f410e1524e2fb6e93e8c649880ad6a2f6c46ac91e0f40edaf9294f4d40",
     "0010_set_aside.sql": "6ac23cd0a2a9eb049db9c5fbbbf6e7b255770b8bec7fb8fc88dcf537807c8c73",
+    "0011_quality.sql": "0b7d8529b130f6cbe7aa872661e9e6af434611693301dfa388225efa3fd27f28",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from kpi_assets.warehouse.versions import VersionChanges
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.materialize.crash_points import (
     COUNTS,
@@ -22,13 +23,34 @@ from kpi_assets_tests.materialize.crash_points import (
 )
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 
+HISTORY = """\
+/* @asset
+description: Things and their history.
+owner: team:tests
+grain: [thing_id]
+storage: history
+history: {surrogate_key: thing_sk, max_changed: 1}
+columns:
+  thing_id: {type: integer, description: Thing.}
+  name: {type: text, description: "Name, any text."}
+  weight: {type: "numeric(6,2)", description: "Kilograms; NULL if it was not weighed."}
+@end */
+select
+    thing_id,
+    name,
+    weight
+from raw.things
+where load_date = %(load_date)s
+"""
 DIED = "The process that ran this died before it could finish."
 
 
 @contextmanager
-def build_process(lab: PipelineHarness, phase: str, times: int = 1) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process that builds raw.things and kills itself. It is killed at the end of the block at the latest."""
-    words = [str(lab.root), lab.name, lab.bucket, "raw.things", str(DAY), phase, str(times)]
+def build_process(
+    lab: PipelineHarness, phase: str, times: int = 1, *, table: str = "raw.things"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that builds a table and kills itself. It is killed at the end of the block at the latest."""
+    words = [str(lab.root), lab.name, lab.bucket, table, str(DAY), phase, str(times)]
     process = subprocess.Popen([sys.executable, "-m", "kpi_assets_tests.materialize.build_in_subprocess", *words])
     try:
         yield process
@@ -108,6 +130,41 @@ def test_a_build_killed_in_the_publish_transaction_changes_nothing(lab: Pipeline
     healed = lab.build("raw.things")
     assert lab.rows(THINGS) == [(7, "saw", "1.00")]
     assert lab.rows("select publish_id from ops.published") == [(healed.publish_id,)]
+    assert leftover_builds(lab) == []
+
+
+def test_a_fold_that_is_killed_changes_no_version(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/things.sql", HISTORY)
+    versions = "select thing_sk, name, weight::text, effective_date, end_date from marts.things order by 1"
+    for day in (DAY, NEXT):
+        lab.put_things(GOOD, day)
+        lab.build("raw.things", day)
+        lab.build("marts.things", day)
+    before = lab.rows(versions)
+    assert len(before) == 2
+    lab.put_things(b"thing_id,name,weight\n1,anvil,21.00\n7,saw,1.00\n")
+    lab.build("raw.things")
+
+    with lab.session() as ours:
+        ours.execute("begin")
+        ours.execute("lock table marts.things in share mode")  # blocks the statement that deletes versions
+        with build_process(lab, "never", table="marts.things") as process, lab.session() as looking:
+            eventually(
+                lambda: any(
+                    waits == "Lock" and query.lstrip().startswith('delete from "marts"."things"')
+                    for _, waits, query in sessions(looking, lab)
+                )
+            )
+            process.kill()
+            assert process.wait() == -9
+        ours.execute("commit")
+    await_no_session(lab)
+
+    assert lab.rows(versions) == before
+    healed = lab.build("marts.things")
+    assert healed.versions == VersionChanges(new=1, changed=1, ended=1)
+    assert len(lab.rows(versions)) == 4
     assert leftover_builds(lab) == []
 
 

@@ -410,6 +410,99 @@ ERRORS = {
         15,
         "'fatal' is not known here: write 'error' or 'warn'",
     ),
+    "a severity of all words that is none": (
+        with_checks("  severity: fatal\n"),
+        14,
+        "checks.severity: 'fatal' is no severity: write error or warn for the words of this file, and another name for",
+    ),
+    "a check of one's own called severity": (
+        with_checks("  severity: {bad_rows: 'select * from {this}'}\n"),
+        14,
+        "checks.severity: a set of words is no severity: write error or warn for the words of this file",
+    ),
+    "a severity of one word that is none": (
+        with_checks("  range:\n    thing_id: [1, 2]\n    severity: fatal\n"),
+        16,
+        r"checks\.range\.severity: 'fatal' is no severity: write error or warn; it is no column or key here",
+    ),
+    "a column called severity": (
+        with_checks("  accepted_values:\n    severity: [low, high]\n"),
+        15,
+        r"checks\.accepted_values\.severity: a list is no severity: .* of this name, write a check of your own",
+    ),
+    "an unknown dimension": (
+        with_checks("  range:\n    thing_id: [1, 2]\n    dimension: accuracy\n"),
+        16,
+        r"range\.dimension: 'accuracy' is no dimension: write completeness, uniqueness, validity, consistency or refer",
+    ),
+    "an unknown dimension of a check of one's own": (
+        with_checks("  odd:\n    bad_rows: select 1\n    dimension: accuracy\n"),
+        16,
+        r"checks\.odd\.dimension: 'accuracy' is not known here: write 'completeness', 'uniqueness', 'validity'",
+    ),
+    "a severity of a list without its name": (
+        with_checks("").replace("[name]", "\n    column: [name]\n    severity: warn"),
+        15,
+        r"checks\.not_null\.column: is not known here: write {columns: \[a, b\], severity: warn}",
+    ),
+    "a column that is none in a list with its name": (
+        with_checks("").replace("[name]", "\n    severity: warn\n    columns:\n      - name\n      - nope"),
+        18,
+        r"checks\.not_null\.columns\.1: 'nope' is not one of the columns \(thing_id, name\)",
+    ),
+    "a misspelled word with a severity": (
+        with_checks("  rang: {thing_id: [1, 2], severity: warn}\n"),
+        14,
+        r"unknown word 'checks\.rang': write 'range', or else a check of your own has the word bad_rows or reconcile",
+    ),
+    "a severity of a built-in rule": (
+        selected("quarantine: {rules: {range: {thing_id: [1, 2], severity: warn}}}"),
+        5,
+        r"quarantine\.rules\.range\.severity: a rule has no severity: rows that break it are set aside",
+    ),
+    "a severity of a built-in rule with a list": (
+        selected("quarantine: {rules: {not_null: {columns: [name], severity: warn}}}"),
+        5,
+        r"quarantine\.rules\.not_null\.severity: a rule has no severity: rows that break it are set aside",
+    ),
+    "a severity of all rules": (
+        selected("quarantine: {rules: {severity: warn, not_null: [name]}}"),
+        5,
+        r"quarantine\.rules\.severity: a rule has no severity: rows that break it are set aside",
+    ),
+    "a dimension of a built-in rule": (
+        selected("quarantine: {rules: {not_null: {columns: [name], dimension: validity}}}"),
+        5,
+        r"not_null\.dimension: a rule has no dimension: the rows that it sets aside count in the check `quarantine`",
+    ),
+    "a dimension of a rule of one's own": (
+        selected("quarantine: {rules: {few: {bad_rows: 'select * from {this} where thing_id = 1', dimension: no}}}"),
+        5,
+        r"few\.dimension: a rule has no dimension: the rows that it sets aside count in the check `quarantine`",
+    ),
+    "a score above 100": (
+        changed("columns:", "quality:\n  at_least: 101\ncolumns:"),
+        9,
+        r"quality\.at_least: 101 is too large: write 100 or less",
+    ),
+    "a score below 0": (
+        changed("columns:", "quality: {at_least: -1}\ncolumns:"),
+        8,
+        "-1 is too small: write 0 or more",
+    ),
+    "a score with three decimals": (
+        changed("columns:", "quality:\n  at_least: 79.995\ncolumns:"),
+        9,
+        r"quality\.at_least: 79.995 has more than two decimals, and a score has two: write two",
+    ),
+    "a score without a word": (changed("columns:", "quality:\ncolumns:"), 8, "quality: it is empty: write its value"),
+    "a score of a view": (
+        changed(TEXT[TEXT.index("source:") : TEXT.index("columns:")], "storage: view\nquality: {}\n").replace(
+            "checks:\n  not_null: [name]\n", ""
+        ),
+        6,
+        "quality: a view shows what its table shows, before any check: put it there",
+    ),
     "an empty query": (with_checks("  odd:\n    bad_rows: ' '\n"), 15, "is too short: write at least 1 character"),
     "a check in capitals": (
         with_checks("  Odd: {bad_rows: select 1}\n"),

@@ -226,11 +226,13 @@ def test_every_model_of_a_header_is_tested_here() -> None:
             "Lookback",
             "MinRowsSpec",
             "MinVolume",
+            "QualitySpec",
             "QuarantineSpec",
             "ReconcileSpec",
             "Rules",
             "Source",
             "TimeLimit",
+            "WordOptions",
         ),
     ]
 

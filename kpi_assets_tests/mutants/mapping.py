@@ -9,6 +9,9 @@ _CORE = ("materialize/test_publish.py", "materialize/test_gate_verdicts.py")
 _AUDIT = ("warehouse/test_audit.py", "warehouse/test_checks.py", "materialize/test_gate_verdicts.py")
 _TESTS = {
     "model/checks/bad_rows": ("model/test_checks.py", "warehouse/test_checks.py"),
+    "model/checks/options": ("model/test_options.py", "model/test_header.py", "model/test_rules.py"),
+    "model/checks/quality": ("materialize/test_quality.py",),
+    "model/quality": ("model/test_quality.py", "model/test_header.py", "materialize/test_quality.py"),
     "model/checks/base": ("model/test_checks.py", "warehouse/test_audit.py", "warehouse/test_checks.py"),
     "model/checks/changed_keys": ("materialize/test_max_changed.py",),
     "model/checks/custom": ("model/test_checks.py", "warehouse/test_checks.py"),
@@ -65,8 +68,8 @@ _TESTS = {
         "materialize/test_retention.py",
         "plan/test_lost.py",
     ),
-    "warehouse/kinds/history": ("warehouse/test_history.py",),
-    "warehouse/versions": ("warehouse/test_history.py",),
+    "warehouse/kinds/history": ("warehouse/test_history_orders.py", "warehouse/test_history.py"),
+    "warehouse/versions": ("warehouse/test_history_orders.py", "warehouse/test_history.py"),
     "warehouse/kinds/view": ("materialize/test_views.py", "plan/test_lost.py"),
     "model/live": ("model/test_live.py", "materialize/test_live_views.py"),
     "model/ops_relations": ("warehouse/test_provision.py", "model/test_live.py"),

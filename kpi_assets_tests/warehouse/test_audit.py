@@ -168,7 +168,19 @@ def test_reconcile_counts_source_rows_as_here_or_dropped_by_a_named_rule(
         metric=missing,
         threshold=0,
         message=f"6 rows of raw.lines = {here} here + 2 dropped by free + 1 dropped by unsold{unexplained}",
+        dimension="consistency",
+        examined=6,
+        bad=abs(missing),
     )
+
+
+def test_rows_of_an_empty_source_count_as_one_bad_row(audit_harness: AuditHarness) -> None:
+    found = audit_harness.results(RULES, [(1,), (2,)], source_rows={Relation("raw", "lines"): 0})["reconcile"]
+    assert (found.metric, found.bad, found.examined) == (-2, 1, 1)
+    more = audit_harness.results(RULES, [(n,) for n in range(9)], source_rows={Relation("raw", "lines"): 3})[
+        "reconcile"
+    ]
+    assert (more.metric, more.bad, more.examined) == (-6, 3, 3), "no more rows are bad than were examined"
 
 
 @pytest.mark.parametrize(("orders", "missing"), [([2, 4], 0), ([2, None], 4), ([], 6)])
@@ -222,7 +234,15 @@ def test_reconcile_compares_a_sum_of_the_source_with_a_sum_here(
     audit_harness: AuditHarness, prices: list[str | None], weights: list[str | None], missing: float, message: str
 ) -> None:
     assert summed(audit_harness, SUMMED, prices, weights) == CheckResult(
-        "reconcile", passed=not missing, blocking=True, metric=missing, threshold=0, message=message
+        "reconcile",
+        passed=not missing,
+        blocking=True,
+        metric=missing,
+        threshold=0,
+        message=message,
+        dimension="consistency",
+        examined=len(weights),
+        bad=len(weights) if missing else 0,
     )
 
 

@@ -136,6 +136,7 @@ SETTINGS = {
     "datestyle": ("German, DMY", "ISO, YMD"),
     "client_encoding": ("LATIN1", "UTF8"),
     "standard_conforming_strings": ("off", "on"),
+    "extra_float_digits": ("-3", "1"),
     "transform_null_equals": ("on", "off"),
     "default_transaction_isolation": ("serializable", "read committed"),
     "statement_timeout": ("1min", "6h"),

@@ -31,7 +31,7 @@ def lines_that_distinguish_kinds(source: str) -> Iterator[int]:
         is_name = constants & {*STORAGES} and any(word in about for word in ("storage", "kind"))
         is_relkind = "relkind" in about and constants & {kind.relkind for kind in STORAGES.values()}
         is_import = isinstance(node, ast.ImportFrom) and str(node.module).startswith("kpi_assets.warehouse.kinds")
-        is_class = is_import and {"Rows", "Partitions", "View"} & {each.name for each in node.names}
+        is_class = is_import and {"Rows", "Partitions", "View", "History"} & {each.name for each in node.names}
         if is_name or is_relkind or is_class:
             yield getattr(node, "lineno", 0)
 

@@ -82,6 +82,11 @@ GRAINS = [("marts.large", 0), ("marts.things", 0), ("raw.things", 0)]
             "order by 1",
             GRAINS,
         ),
+        (
+            "select distinct dimension, rows_examined > 0, rows_bad from ops.data_quality_results "
+            "where check_name = 'grain'",
+            [("uniqueness", True, 0)],
+        ),
         ("select * from ops.publishes where false", []),
         ("select kind, load_date, opened_at from ops.alerts", []),
         ("select distinct status from ops.data_quality_results", [("pass",)]),

@@ -26,7 +26,7 @@ from kpi_assets.model.table_ref import THIS
 
 # The types that have infinity.
 _ENDLESS = ("numeric", *FLOATS, "date", "timestamp without time zone", "timestamp with time zone")
-_BAD = "bad rows"
+BAD = "bad rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,20 +60,27 @@ class BadRows(TableCheck):
     def measures(self, facts: AuditFacts) -> Mapping[str, Measure]:
         """The number of bad rows, if the shared scan can count them."""
         predicate = self.row_predicate(facts)
-        return {_BAD: RowsWhere(predicate)} if predicate else {}
+        return {BAD: RowsWhere(predicate)} if predicate else {}
 
     def count(self, measured: Measured) -> int:
         """Return the number of bad rows."""
-        return int(measured[_BAD]) if _BAD in measured else measured.count(self.query)
+        return int(measured[BAD]) if BAD in measured else measured.count(self.query)
+
+    def affected(self, bad: int, measured: Measured) -> int:  # noqa: ARG002
+        """Return how many rows of the build are bad, where the query returns `bad` rows."""
+        return bad
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
         """Fail if there are bad rows, with a few of them as samples."""
         bad = self.count(measured)
+        affected = self.affected(bad, measured) if bad else 0
         return self.judged(
             passed=bad == 0,
             metric=bad,
             message=f"{bad} bad row{'s' * (bad > 1)}" if bad else "",
             samples=measured.samples(self.query) if bad else (),
+            examined=measured.rows,
+            bad=affected,
         )
 
 
@@ -163,8 +170,8 @@ def named_by_key(value: Mapping[str, object]) -> Iterator[tuple[Loc, str]]:
 
 
 def named_in_list(value: list[str]) -> Iterator[tuple[Loc, str]]:
-    """Return the columns of a word whose value is a list of columns, each with its place."""
-    return (((number,), column) for number, column in enumerate(value))
+    """Return the columns of a word whose value is a list of columns, or has it as `columns`, each with its place."""
+    return ((("columns", number), column) for number, column in enumerate(value))
 
 
 NOT_NULL = CheckWord(
@@ -175,6 +182,7 @@ NOT_NULL = CheckWord(
     example="not_null: [order_id, user_id]",
     columns=named_in_list,
     expand=_not_null,
+    dimension="completeness",
     is_rule=True,
 )
 ACCEPTED_VALUES = CheckWord(
@@ -186,6 +194,7 @@ ACCEPTED_VALUES = CheckWord(
     columns=named_by_key,
     constants=_accepted_constants,
     expand=_accepted_values,
+    dimension="validity",
     is_rule=True,
 )
 RANGE = CheckWord(
@@ -198,5 +207,6 @@ RANGE = CheckWord(
     columns=named_by_key,
     constants=_range_constants,
     expand=_range,
+    dimension="validity",
     is_rule=True,
 )

@@ -7,7 +7,7 @@ checks NULL.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -16,6 +16,7 @@ from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import Key, Window
 from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.quality import CheckCount, Dimension
 from kpi_assets.model.query import Query
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult, Subject
@@ -85,6 +86,7 @@ class AuditFacts:
     set_aside: SetAside | None = None  # rows, of a table with rules
     lost: str = ""  # which of several objects lost records on the way, if any were lost
     unreadable: str = ""  # why the object could not be read to its end
+    counted: Sequence[CheckCount] = ()  # of a recheck: what checks counted that only a build can make
     field_counts: Mapping[str, int] | None = None  # the records that have each field, if they may differ in that
     is_without_object: bool = False  # the object is optional and was not there
     is_by_weekday: bool = (
@@ -121,6 +123,7 @@ class Measured(Protocol):
     """
 
     rows: int  # of the build, counted in the shared scan
+    results: Sequence[CheckResult]  # of the checks before it, in the same audit
 
     def __contains__(self, name: object) -> bool:
         """Whether the check requested this measure."""
@@ -146,6 +149,9 @@ class Measured(Protocol):
     def count(self, query: Query) -> int:
         """Return the number of rows of a query for bad rows."""
 
+    def total(self, column: str, query: Query) -> int:
+        """Return the sum of a column over the rows of a query for bad rows."""
+
     def samples(self, query: Query | str) -> list[dict[str, Any]]:
         """Return a few of the rows of a query for bad rows."""
 
@@ -153,6 +159,8 @@ class Measured(Protocol):
 @dataclass(frozen=True)
 class Check:
     """What all checks have. A `blocking` check holds the build if it fails; `line` is the line of its word in the file.
+
+    A check with a `dimension` counts in the quality score.
 
     This class itself is a check of an S3 object, which materialize/verify_object.py makes.
     """
@@ -163,6 +171,7 @@ class Check:
     description: str
     blocking: bool = True
     line: int = 1
+    dimension: Dimension | None = None
 
 
 @dataclass(frozen=True)
@@ -225,10 +234,30 @@ class TableCheck(Check, ABC):
         threshold: float | None = 0,
         message: str = "",
         samples: Sequence[dict[str, Any]] = (),
+        examined: int | None = None,
+        bad: int | None = None,
     ) -> CheckResult:
-        """Return a result under the name of this check."""
-        return CheckResult(self.name, passed, self.blocking, metric, threshold, message, list(samples))
+        """Return a result under the name of this check; `bad` of the rows that it `examined`, if it counts rows."""
+        return CheckResult(
+            self.name, passed, self.blocking, metric, threshold, message, list(samples), examined=examined, bad=bad
+        )
 
     def errored(self, reason: str) -> CheckResult:
         """Return the result of this check if it could not be made."""
         return CheckResult.not_made(self.name, self.blocking, reason)
+
+    def with_counts(self, result: CheckResult, rows: int) -> CheckResult:
+        """Return its result on a build of so many rows with what it adds to the score of its dimension, if it has one.
+
+        For a check that counts no rows, and for one that could not be made, all rows of the build are bad or none. A
+        check that does not pass and had nothing to examine counts as one bad row. A query may return more bad rows than
+        the build has rows: then so many were examined.
+        """
+        if self.dimension is None:
+            return result
+        examined, bad = result.examined, result.bad
+        if examined is None or bad is None or result.errored:
+            examined, bad = rows, 0 if result.passed else rows
+        if not result.passed and not examined:
+            bad = max(bad, 1)
+        return replace(result, dimension=self.dimension, examined=max(examined, bad), bad=bad)

@@ -4,16 +4,18 @@ Not here: which names are allowed (header.py).
 """
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
+from kpi_assets.model.checks.options import Severity
 from kpi_assets.model.checks.reconcile import ReconcileSpec, reconcile_check
 from kpi_assets.model.checks.word import TableDeclaration
 from kpi_assets.model.field_types import Expression, Sentence
+from kpi_assets.model.quality import Dimension
 from kpi_assets.model.query import parse_query
 from kpi_assets.model.strict_yaml import Strict
 
@@ -31,8 +33,13 @@ class CustomCheck(Strict):
         description="One more reconciliation, with another source.",
         examples=["reconcile: {source: stg.lines, counted: sum(lines)}"],
     )
-    severity: Annotated[Literal["error", "warn"], Affects.CHECKS] = Field(
+    severity: Annotated[Severity, Affects.CHECKS] = Field(
         default="error", description="`error` holds the load_date; `warn` records the result and publishes."
+    )
+    dimension: Annotated[Dimension | None, Affects.CHECKS] = Field(
+        default=None,
+        description="The dimension of the quality score to which the check belongs. Without this word it is "
+        "`validity`, and `consistency` for a reconciliation.",
     )
     description: Annotated[Sentence | None, Affects.CHECKS] = Field(
         default=None, description="What the check demands. People read it in the UI and in alerts."
@@ -60,5 +67,6 @@ def custom_check(name: str, spec: CustomCheck, table: TableDeclaration) -> Table
         name=name,
         description=spec.description or found.description or name.replace("_", " ").capitalize() + ".",
         blocking=spec.severity == "error",
+        dimension=spec.dimension or ("consistency" if spec.reconcile else "validity"),
         line=table.lines.of(*place),
     )

@@ -14,11 +14,13 @@ from kpi_assets.model.checks.changed_keys import max_changed_check
 from kpi_assets.model.checks.custom import custom_check
 from kpi_assets.model.checks.fields import DueField, FieldsKnown, FieldsThere
 from kpi_assets.model.checks.keys import grain_check
+from kpi_assets.model.checks.options import WordOptions
+from kpi_assets.model.checks.quality import quality_checks
 from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.checks.set_aside import RowsSetAside
 from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
-from kpi_assets.model.checks.word import TableDeclaration
+from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.model.header import Header
@@ -61,10 +63,11 @@ def expand(
         *_of_history(header, lines),
     ]
     problems = Problems()
-    for made in _of_words(header, table):
+    for made in _of_words(header, table, problems):
         with problems.collected():
             checks.append(made())
-    names: set[str] = set()
+    score = quality_checks(header.quality, lines)
+    names = {check.name for check in score}
     for check in checks:
         if check.name in names:
             problems.add(path, check.line, f"two checks are called {check.name!r}: rename this one")
@@ -83,7 +86,7 @@ def expand(
                     "on out, or clean the rows in a table of its own, without rules that set rows aside",
                 )
     problems.raise_any()
-    return tuple(checks)
+    return (*checks, *score)  # the score is computed from the results of all others
 
 
 def expand_rules(
@@ -140,7 +143,8 @@ def _of_rules(header: Header, lines: Lines) -> Iterator[TableCheck]:
     budget = header.quarantine
     if budget and budget.rules:
         description = f"At most {budget.text} of the rows are set aside by rules."
-        yield RowsSetAside("quarantine", description, line=lines.of("quarantine"), budget=budget)
+        line = lines.of("quarantine")
+        yield RowsSetAside("quarantine", description, line=line, dimension="validity", budget=budget)
 
 
 def _of_history(header: Header, lines: Lines) -> Iterator[TableCheck]:
@@ -160,6 +164,7 @@ def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
         "quarantine",
         f"At most {budget.text} of the records cannot be read as their columns' types.",
         line=lines.of("quarantine") if header.quarantine else 1,
+        dimension="validity",
         budget=budget,
     )
     if FORMAT_KINDS[source.format].has_field_counts:
@@ -190,9 +195,22 @@ def _of_fields(header: Header, source: Source, lines: Lines) -> Iterator[TableCh
         )
 
 
-def _of_words(header: Header, table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:
+def _of_words(header: Header, table: TableDeclaration, problems: Problems) -> Iterator[Callable[[], TableCheck]]:
     """Yield a function for each check below `checks` that makes the check; each may raise ModelError."""
     for word in WORDS.values():
-        yield from word.expand(getattr(header.checks, word.name), table)
+        made = [*word.expand(getattr(header.checks, word.name), table)]
+        if word.name in header.checks.options and not made:
+            problem = (
+                "it demands nothing, so nothing has its severity or dimension: say what it demands, or take it out"
+            )
+            problems.add(table.path, table.line_of(word.name), f"checks.{word.name}: {problem}")
+        yield from (partial(_with_options, make, word, header.checks.options_of(word.name)) for make in made)
     for name, custom in header.checks.custom.items():
         yield partial(custom_check, name, custom, table)
+
+
+def _with_options(make: Callable[[], TableCheck], word: CheckWord, options: WordOptions) -> TableCheck:
+    """Make a check of a word, with the severity and the dimension that the header gives it. Raises ModelError."""
+    check = make()
+    blocking = check.blocking if options.severity is None else options.severity == "error"
+    return replace(check, blocking=blocking, dimension=options.dimension or word.dimension)

@@ -12,9 +12,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from kpi_assets.model.checks.bad_rows import BadRows, named_by_key
+from kpi_assets.model.checks.bad_rows import BAD, BadRows, named_by_key
 from kpi_assets.model.checks.base import AuditFacts, DenseKeyRange, Measured, TableCheck
-from kpi_assets.model.checks.sql_text import all_known, any_null, counted
+from kpi_assets.model.checks.sql_text import all_known, any_null, count_name, counted
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.names import IDENTIFIER, LOAD_DATE, Identifier, Relation, quoted
 from kpi_assets.model.query import Query, parse_query
@@ -36,6 +36,10 @@ class Grain(BadRows):
         """Return the condition that the key is null if the unique index exists: no other row can be bad."""
         return any_null(self.columns) if facts.grain_is_proven else super().row_predicate(facts)
 
+    def affected(self, bad: int, measured: Measured) -> int:
+        """Return the rows of the bad keys: if the scan counted rows, these, since no two of them share a key."""
+        return bad if BAD in measured else measured.total(count_name(self.columns), self.query)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unique(BadRows):
@@ -55,6 +59,10 @@ class Unique(BadRows):
         if self.packed and measured.aggregate(f"count(*) = count(distinct {self.packed})", all_known(self.columns)):
             return 0
         return super().count(measured)
+
+    def affected(self, bad: int, measured: Measured) -> int:  # noqa: ARG002
+        """Return how many rows share their values with another one."""
+        return measured.total(count_name(self.columns), self.query)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +130,7 @@ def grain_check(table: TableDeclaration) -> Grain:
         "grain",
         f"One row per {', '.join(table.grain)}; none is null.",
         line=line,
+        dimension="uniqueness",
         query=parse_query(f"{rows} having count(*) > 1 or {any_null(table.grain)}", table.path, line),
         columns=table.grain,
     )
@@ -194,6 +203,7 @@ UNIQUE = CheckWord(
     example="unique: {email: [email], place: [aisle_id, shelf]}",
     columns=_unique_columns,
     expand=_unique,
+    dimension="uniqueness",
     is_rule=True,
 )
 FOREIGN_KEY = CheckWord(
@@ -205,5 +215,6 @@ FOREIGN_KEY = CheckWord(
     example="foreign_key: {product_id: raw.products.product_id}",
     columns=named_by_key,
     expand=_foreign_key,
+    dimension="referential_integrity",
     is_rule=True,
 )

@@ -185,9 +185,23 @@ class Reconcile(TableCheck):
             changes = self.comparison.count(measured)
             bad, message = abs(int(missing)) + changes.bad, f"{message}; {changes.text}"
             samples = self.comparison.samples(measured) if changes.bad else ()
-            return self.judged(passed=not bad, metric=bad, message=message, samples=samples)
+            return self.judged(
+                passed=not bad,
+                metric=bad,
+                message=message,
+                samples=samples,
+                examined=int(source),
+                bad=min(int(source), bad),
+            )
         metric = missing if isinstance(missing, int) else float(missing)
-        return self.judged(passed=missing == 0, metric=metric, message=message)
+        return self.judged(
+            passed=missing == 0,
+            metric=metric,
+            message=message,
+            # Of a sum that differs, nobody knows which rows are bad.
+            examined=None if self.summed else int(source),
+            bad=None if self.summed else min(int(source), abs(int(missing))),
+        )
 
     def _set_aside(self, measured: Measured, facts: AuditFacts) -> dict[str, Any]:
         """Return the terms of the rows that rules set aside, none for a table without rules."""
@@ -299,4 +313,5 @@ RECONCILE = CheckWord(
     description="Every row of the source, or all of a sum over its rows, is here or dropped by a named rule.",
     example="reconcile: {source: raw.orders, dropped: {test_orders: user_id = 0}}",
     expand=_reconcile,
+    dimension="consistency",
 )

@@ -33,4 +33,6 @@ class RowsSetAside(TableCheck):
             threshold=most,
             message=found.text,
             samples=found.samples,
+            examined=measured.rows + found.out,
+            bad=found.out,
         )

@@ -48,6 +48,8 @@ class Quarantine(SourceObjectCheck):
             threshold=most,
             message="; ".join(filter(None, (_unreadable(waiting, facts), facts.decided))),
             samples=facts.quarantine_samples,
+            examined=measured.rows + facts.quarantined if facts.records is None else facts.records,
+            bad=facts.quarantined,
         )
 
 

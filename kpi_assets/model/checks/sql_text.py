@@ -29,9 +29,14 @@ def any_null(columns: Iterable[str]) -> str:
     return " or ".join(f"{quoted(column)} is null" for column in columns)
 
 
+def count_name(key: Sequence[str]) -> str:
+    """Return the name of the number of rows that share a key: one that no column of the key has."""
+    return "rows" if "rows" not in key else "number of rows"
+
+
 def counted(key: Sequence[str]) -> str:
-    """Return the SQL for the number of rows that share a key, under a name that no column of the key has."""
-    return "count(*) as rows" if "rows" not in key else 'count(*) as "number of rows"'
+    """Return the SQL for the number of rows that share a key."""
+    return f"count(*) as {quoted(count_name(key))}"
 
 
 def unlike_values(columns: Mapping[str, tuple[str, str, str]], there: str) -> str:

@@ -1,6 +1,7 @@
 """A word below `checks`: the type of its value, the columns that it names, and the checks that it declares.
 
-Belongs here: what a word is. Not here: the words (the families of checks) and their registry (words.py).
+Belongs here: what a word is. Not here: the words (the families of checks), their registry (words.py), and the severity
+and the dimension that a header gives them (options.py).
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.field_types import Value
 from kpi_assets.model.names import Relation
+from kpi_assets.model.quality import Dimension
 from kpi_assets.model.sentences import Loc
 from kpi_assets.model.strict_yaml import Lines
 
@@ -53,6 +55,7 @@ class CheckWord:
     example: str  # as it is written below `checks:`
     expand: Callable[[Any, TableDeclaration], Iterator[Callable[[], TableCheck]]]
     default: Any = None  # the value if the header does not contain the word
+    dimension: Dimension | None = None  # of its checks in the quality score, unless the header says another
     is_rule: bool = False  # whether its checks say which rows are bad, so that it may set rows aside
     # From its value: (place, column) of each column that it names, and (place, column, constant) of each constant that
     # a column is compared with.

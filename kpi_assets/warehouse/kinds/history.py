@@ -60,10 +60,12 @@ class History(StorageStrategy):
         needed = _find_changes(connection, table, others)
         if needed.retype or needed.drop:
             # These rows are replaced. Without them the values fit the new types, and all versions have NULL in a column
-            # that is dropped, so that no neighbors become equal.
+            # that is dropped, so that no neighbors become equal by that.
             _versions(connection, table).take_out(connection, load_date)
         alter_columns(connection, table, needed)
         drop_columns(connection, table.relation, needed.drop)
+        if needed.retype:
+            _follow_types(connection, table)
         _add_generated(connection, table, [name for name in wanted if name not in stored or name in outdated])
         return ()
 
@@ -75,6 +77,8 @@ class History(StorageStrategy):
         return changes
 
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
+        """Remove the rows of a load_date; raises DefinitionError if the file has another grain or surrogate key."""
+        _check_keys(connection, table)
         _versions(connection, table).take_out(connection, load_date)
 
     def publish_swaps(
@@ -159,6 +163,21 @@ def _check_keys(connection: Connection[Any], table: Table) -> None:
                 f"{table.path}: {table.relation} was published with the {word} {before}, of which its versions are "
                 f"made: keep it, or run `kpi drop {table.pipeline} {table.relation}` and backfill."
             )
+
+
+def _follow_types(connection: Connection[Any], table: Table) -> None:
+    """Merge neighbors that differed only in the old types, such as 5 and 5.00.
+
+    Raises DefinitionError if a surrogate key, which is made of texts, does not follow from the new types.
+    """
+    versions = _versions(connection, table)
+    if not versions.have_numbers(connection):
+        raise DefinitionError(
+            f"{table.path}: a column of the grain cannot get its new type, because the surrogate keys of published "
+            f"versions are made of the old one: keep the type, or run `kpi drop {table.pipeline} {table.relation}` "
+            "and backfill."
+        )
+    versions.merge(connection)
 
 
 # ---- generated columns: is_current, and those of the word `adds`

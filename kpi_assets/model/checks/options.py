@@ -1,0 +1,72 @@
+"""Options of a built-in word below `checks`: the severity of its checks, and the dimension of quality they measure.
+
+Belongs here: the options, and taking them out of the value of a word. Not here: what words demand (the families of
+checks), and the same two words of a check of the user's own (custom.py).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BeforeValidator, Field
+
+from kpi_assets.model.affects import Affects
+from kpi_assets.model.checks.word import CheckWord
+from kpi_assets.model.quality import DIMENSIONS, Dimension
+from kpi_assets.model.sentences import refuse, shown
+from kpi_assets.model.strict_yaml import Strict
+
+Severity = Literal["error", "warn"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+OPTIONS = ("severity", "dimension")
+_COLUMNS = "columns"  # the word for the list of a word whose value is a list
+_OWN = "it is no column or key here: for one of this name, write a check of your own"
+
+
+def _severity(value: Any) -> Any:
+    if value not in SEVERITIES:
+        raise ValueError(f"{shown(value)} is no severity: write error or warn; {_OWN}")
+    return value
+
+
+def _dimension(value: Any) -> Any:
+    if value not in DIMENSIONS:
+        raise ValueError(
+            f"{shown(value)} is no dimension: write {', '.join(DIMENSIONS[:-1])} or {DIMENSIONS[-1]}; {_OWN}"
+        )
+    return value
+
+
+class WordOptions(Strict):
+    """The severity and the dimension of the checks of one word, where its value says them."""
+
+    severity: Annotated[Severity | None, BeforeValidator(_severity), Affects.CHECKS] = Field(
+        default=None, description="`error` holds the load_date; `warn` records the result and publishes."
+    )
+    dimension: Annotated[Dimension | None, BeforeValidator(_dimension), Affects.CHECKS] = Field(
+        default=None, description="The dimension of the quality score to which the checks of the word belong."
+    )
+
+
+def split_options(
+    values: Mapping[str, Any], words: Mapping[str, CheckWord]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the values of words without their options, and the options of each word that has some.
+
+    A word that has nothing but options gets its default value.
+    """
+    plain: dict[str, Any] = {}
+    options: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        is_list = get_origin(words[name].type) is list
+        if not isinstance(value, dict) or not ({*OPTIONS, *([_COLUMNS] if is_list else [])} & value.keys()):
+            plain[name] = value
+            continue
+        if given := {option: value[option] for option in OPTIONS if option in value}:
+            options[name] = given
+        rest = {part: each for part, each in value.items() if part not in OPTIONS}
+        if is_list:
+            write = f"write {{{_COLUMNS}: [a, b], severity: warn}}"
+            refuse(((name, part), f"is not known here: {write}") for part in rest if part != _COLUMNS)
+        if rest:
+            plain[name] = rest[_COLUMNS] if is_list else rest
+    return plain, options

@@ -1,0 +1,52 @@
+"""`kpi quality`: the scores of a load_date for people and for programs, also of a load_date that was held."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+from kpi_assets_tests.cli.command import CliHarness
+from kpi_assets_tests.cli.small import FIRST, NAME, upload, write_sql
+from kpi_assets_tests.pipeline_harness import RAW_THINGS
+
+DAY, HELD = FIRST + timedelta(days=70), FIRST + timedelta(days=71)
+WORDS = "quality: {at_least: %s}\nchecks:\n  not_null: {columns: [weight], severity: warn}\n@end */"
+
+
+def sql_with(folder: Path, at_least: int) -> dict[str, str]:
+    sql = write_sql(folder)
+    (sql / NAME / "raw/things.sql").write_text(RAW_THINGS.replace("@end */", WORDS % at_least))
+    return {"KPI_SQL_DIR": str(sql)}
+
+
+def test_the_scores_of_a_load_date_are_printed_for_people_and_programs(kpi: CliHarness, tmp_path: Path) -> None:
+    kpi.fails(
+        "No table of instacart has a quality score: write `quality: {}` into a header, then run one.",
+        *("quality", "instacart"),
+    )
+    lenient, strict = sql_with(tmp_path / "lenient", 80), sql_with(tmp_path / "strict", 90)
+    for day in (DAY, HELD):
+        upload(kpi, day)
+    kpi("run", NAME, "--load-date", DAY, **lenient)
+    held = kpi("run", NAME, "--load-date", HELD, code=3, **strict)
+    assert "83.33 of 100, at least 90 is wanted: completeness 50 (not_null: 1 of 2 rows)" in held.out
+
+    said = kpi("quality", NAME, "--load-date", DAY, **lenient)
+    assert said.out.splitlines()[0].rstrip() == f"{NAME}, load_date {DAY}: quality"
+    assert said.line("raw.things", "published") == "raw.things 83.33 80 50.00 100.00 100.00 2 published"
+    assert said.line("in all") == "in all 83.33 50.00 100.00 100.00 2"
+    assert said.line("raw.things completeness ") == "raw.things completeness not_null 1 2"
+    assert said.line("raw.things validity ") == "raw.things validity quarantine 0 2"
+
+    found = json.loads(kpi("quality", NAME, "--format", "json", **strict).out)
+    [table] = found["tables"]
+    assert (found["load_date"], found["score"], table["state"], table["is_held"], table["at_least"]) == (
+        *(str(HELD), 83.33, "held", True, 90),
+    )
+    assert [part["dimension"] for part in table["dimensions"]] == ["completeness", "uniqueness", "validity"]
+    assert kpi("quality", NAME, **strict).line("raw.things", "held") == "raw.things 83.33 90 50.00 100.00 100.00 2 held"
+
+    checks = kpi("checks", NAME, "--load-date", DAY, **lenient)
+    assert checks.line("raw.things quality:") == "raw.things quality: by dimension"
+    assert '{"score": 50.0, "checks": [{"bad": 1, "name": "not_null", "rows": 2}], "dimension": "completeness"}' in (
+        checks.out
+    )
