@@ -178,6 +178,15 @@ def latest_load_date(connection: Connection[Any], relation: Relation, *, before:
     return row[0] if row else None
 
 
+def latest_up_to(connection: Connection[Any], relation: Relation, load_date: date) -> date | None:
+    """The latest load_date of a table up to a day, also if retention dropped its rows since; None if there is none."""
+    row = connection.execute(
+        "select max(load_date) from ops.publishes where asset = %s and load_date <= %s and removed_at is null",
+        [str(relation), load_date],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def older_than(
     connection: Connection[Any], kept: Mapping[Relation, int], today: date, *, but_latest: Iterable[Relation] = ()
 ) -> list[Publish]:
@@ -245,6 +254,18 @@ def record_removal(connection: Connection[Any], relation: Relation) -> None:
         "update ops.publishes set superseded_at = coalesce(superseded_at, statement_timestamp()), "
         "removed_at = statement_timestamp() where asset = %s and removed_at is null",
         [str(relation)],
+    )
+
+
+def record_load_date_removal(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> None:
+    """Record that one load_date was taken out of tables, as if it had never been published there.
+
+    Call it in the transaction that removes the rows.
+    """
+    connection.execute(
+        "update ops.publishes set superseded_at = coalesce(superseded_at, statement_timestamp()), "
+        "removed_at = statement_timestamp() where asset = any(%s) and load_date = %s and removed_at is null",
+        [[str(relation) for relation in relations], load_date],
     )
 
 

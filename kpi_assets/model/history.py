@@ -60,6 +60,8 @@ class AddedColumn(Strict):
         other = [column.sql() for column in tree.find_all(exp.Column) if column.name not in _DATES or column.table]
         if other:
             raise ValueError(f"reads {other[0]!r}: it may read {EFFECTIVE} and {END}, of which it is computed")
+        if any(node.comments for node in tree.walk()):
+            raise ValueError("has a comment, which could hide what comes after it: put it into the description")
         if "%" in value or tree.find(exp.Placeholder):
             raise ValueError("has a percent sign, which is for parameters: an expression of two dates needs none")
         return value

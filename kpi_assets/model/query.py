@@ -149,7 +149,7 @@ class Query:
             known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *columns], "unknown")
         result = {}
         try:
-            roots = lineage(None, self.tree, schema=known, dialect="postgres")
+            roots = lineage(None, _without_laterals(self.tree), schema=known, dialect="postgres")
         except SqlglotError:
             return {}
         for column, root in roots.items():
@@ -230,6 +230,21 @@ class Query:
             and not any(self.tree.args.get(clause) for clause in _ACROSS_ROWS)
             and not any(root.find_all(exp.AggFunc, exp.Window))
         )
+
+
+def _without_laterals(tree: exp.Query) -> exp.Query:
+    """Return a SELECT whose lateral subqueries are plain ones: sqlglot follows no column into a lateral one.
+
+    One that returns columns of the tables before it stays, and its columns then come from all that these pass to it.
+    """
+    plain = tree.copy()
+    for lateral in list(plain.find_all(exp.Lateral)):
+        select = lateral.this.this if isinstance(lateral.this, exp.Subquery) else None
+        if isinstance(select, exp.Select):
+            own = {"", *(source.alias_or_name for source in select.find_all(exp.Table, exp.Subquery))}
+            if all(column.table in own for each in select.selects for column in each.find_all(exp.Column)):
+                lateral.replace(exp.Subquery(this=select, alias=lateral.args.get("alias")))
+    return plain
 
 
 def digest(*parts: str) -> str:

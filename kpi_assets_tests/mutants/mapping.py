@@ -108,6 +108,9 @@ _TESTS = {
         "materialize/test_lookback.py",
         "materialize/test_retention.py",
     ),
+    "materialize/drop": ("materialize/test_drop.py", "materialize/test_drop_load_date.py"),
+    "read/beginnings": ("read/test_trace_history.py",),
+    "warehouse/known_versions": ("read/test_rows.py", "assets/test_history.py"),
     "materialize/retention": ("materialize/test_retention.py", "materialize/test_carry_on.py"),
     "materialize/carry_on": ("materialize/test_carry_on.py", "plan/test_carry_on.py"),
     "materialize/build": (

@@ -16,8 +16,11 @@ import pytest
 
 from kpi_assets.errors import UserError
 from kpi_assets.samples import GENERATORS
+from kpi_assets.samples.storefront.catalog import listed_products
 from kpi_assets.samples.storefront.faults import COLUMNS, CUSTOMERS, ITEMS, PRODUCTS, TRANSACTIONS
 from kpi_assets.samples.storefront.generator import FIRST, LAST, Storefront
+from kpi_assets.samples.storefront.people import listed_customers
+from kpi_assets.samples.storefront.size import Size
 
 Row = dict[str, str]
 
@@ -206,6 +209,18 @@ def test_customers_and_products_that_went_come_back(month: Path) -> None:
         assert back == returned
 
 
+@pytest.mark.parametrize("listed", [listed_customers, listed_products])
+def test_who_comes_back_was_away_for_ten_days(listed: Callable[[Size, int, int], Any]) -> None:
+    days = [set(listed(Size(4000), day, 7).tolist()) for day in range(140)]
+    gone: dict[int, int] = {}  # number -> the first day without it
+    away = []
+    for day, (old, new) in enumerate(pairwise(days), start=1):
+        gone |= dict.fromkeys(old - new, day)
+        away += [day - gone.pop(number) for number in new - old if number in gone]
+    assert set(away) == {10}
+    assert len(away) > 20
+
+
 def test_a_transaction_comes_on_time_or_some_days_late_and_stays(month: Path) -> None:
     known = by_id(month, TRANSACTIONS, FIRST)
     late = 0
@@ -300,8 +315,8 @@ FOUND: dict[str, tuple[set[str], Judge, int]] = {
     "item-without-id": ({"item_id"}, lambda row, _: not row["item_id"], 13),
 }
 OF_FILES = {
-    *("swapped-columns", "half-customers", "missing-customers", "missing-column", "missing-products"),
-    *("missing-transactions", "half-items", "missing-items"),
+    *("swapped-columns", "truncated-customers", "missing-customers", "missing-column", "missing-products"),
+    *("missing-transactions", "truncated-items", "missing-items"),
 }
 
 
@@ -373,8 +388,8 @@ def test_faults_of_all_records_and_of_whole_files(clean: Path, tmp_path: Path) -
     swapped = [row | {"city": row["state"], "state": row["city"]} for row in customers]
     assert with_fault("swapped-columns", CUSTOMERS) == swapped
     assert sum(row["city"] != row["state"] for row in customers) > len(customers) / 2
-    assert with_fault("half-customers", CUSTOMERS) == customers[: len(customers) // 2]
-    assert with_fault("half-items", ITEMS) == items[: len(items) // 2]
+    assert with_fault("truncated-customers", CUSTOMERS) == customers[: len(customers) // 3]
+    assert with_fault("truncated-items", ITEMS) == items[: len(items) // 3]
     for row in products:
         del row["supplier_id"]
     assert with_fault("missing-column", PRODUCTS) == products
@@ -393,10 +408,10 @@ def test_a_fault_of_records_and_one_of_the_file_can_be_planted_together(clean: P
     header, *lines = lines_of(tmp_path, PRODUCTS)
     assert header == ",".join(COLUMNS[PRODUCTS][:-1])
     assert sum(",0.00," in line for line in lines) == 2
-    write(tmp_path, faults=["half-items", "zero-quantity=2"])
-    half = len(rows_of(clean, ITEMS)) // 2
+    write(tmp_path, faults=["truncated-items", "zero-quantity=2"])
+    third = len(rows_of(clean, ITEMS)) // 3
     items = rows_of(tmp_path, ITEMS)
-    assert (len(items), sum(row["quantity"] == "0" for row in items)) == (half, 2)
+    assert (len(items), sum(row["quantity"] == "0" for row in items)) == (third, 2)
 
 
 def test_every_fault_is_tested_and_described_with_its_file() -> None:
@@ -410,8 +425,8 @@ def test_every_fault_is_tested_and_described_with_its_file() -> None:
     [
         ({"faults": ["dow_9"]}, f"Storefront has no fault 'dow_9': choose from {', '.join(FAULTS)}."),
         (
-            {"faults": ["half-items=2"]},
-            "The fault 'half-items=2' cannot be planted: give a whole number from 1 behind the name of a fault of "
+            {"faults": ["truncated-items=2"]},
+            "The fault 'truncated-items=2' cannot be planted: give a whole number from 1 behind the name of a fault of "
             "records, such as negative-price=30.",
         ),
         (

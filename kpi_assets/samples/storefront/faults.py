@@ -85,13 +85,13 @@ class Fault:
     """A fault: what it does to its file, and the change of a record if it has one.
 
     `hits` says what it hits: `some` records, of which a few are so on every day; those `asked` for, and no others;
-    `all` records; the file, which is cut in `half`; or the whole file, which is `missing`.
+    `all` records; the file, which is `truncated`; or the whole file, which is `missing`.
     """
 
     file: str
     what: str
     change: Change | None = None
-    hits: Literal["some", "asked", "all", "half", "missing"] = "some"
+    hits: Literal["some", "asked", "all", "truncated", "missing"] = "some"
 
 
 FAULTS_BY_NAME: dict[str, Fault] = {
@@ -120,7 +120,7 @@ FAULTS_BY_NAME: dict[str, Fault] = {
     "swapped-columns": Fault(
         CUSTOMERS, "city and state change places in all records, not in the header", swapped_place, hits="all"
     ),
-    "half-customers": Fault(CUSTOMERS, "the file ends after half of its records", hits="half"),
+    "truncated-customers": Fault(CUSTOMERS, "the file ends after a third of its records", hits="truncated"),
     "missing-customers": Fault(CUSTOMERS, "the file is not written", hits="missing"),
     "blanks-around-product-name": Fault(
         PRODUCTS, "blanks stand around a product's name", edit_text("  {} ".format, "name")
@@ -175,7 +175,7 @@ FAULTS_BY_NAME: dict[str, Fault] = {
     ),
     "duplicate-item": Fault(ITEMS, "one item stands there twice, letter by letter", twice),
     "item-without-id": Fault(ITEMS, "an item has no item_id", put(item_id="")),
-    "half-items": Fault(ITEMS, "the file ends after half of its records", hits="half"),
+    "truncated-items": Fault(ITEMS, "the file ends after a third of its records", hits="truncated"),
     "missing-items": Fault(ITEMS, "the file is not written", hits="missing"),
 }
 FAULTS = {name: f"{fault.file}: {fault.what}" for name, fault in FAULTS_BY_NAME.items()}
@@ -199,7 +199,7 @@ class Planted:
     counts: Mapping[str, int] = field(default_factory=dict)
 
     def hits(self, file: str, what: str) -> bool:
-        """Whether a fault hits what is named of a file, such as `half`."""
+        """Whether a fault hits what is named of a file, such as `truncated`."""
         return any(FAULTS_BY_NAME[name].file == file and FAULTS_BY_NAME[name].hits == what for name in self.counts)
 
     def changes(self, file: str, room: int) -> list[Change]:

@@ -49,10 +49,10 @@ class Export:
         day = day_of(self.load_date)
         people, goods = listed_customers(self.size, day, self.seed), listed_products(self.size, day, self.seed)
         sales = exported(self.size, day, self.seed)
-        if self.planted.hits(CUSTOMERS, "half"):
-            people = people[: len(people) // 2]
-        if self.planted.hits(ITEMS, "half"):
-            sales = sales.with_items(len(sales.item) // 2)
+        if self.planted.hits(CUSTOMERS, "truncated"):
+            people = people[: len(people) // 3]
+        if self.planted.hits(ITEMS, "truncated"):
+            sales = sales.with_items(len(sales.item) // 3)
         return {
             **self._write(CUSTOMERS, people, line_blocks(customers(people, day, self.seed))),
             **self._write(PRODUCTS, goods, line_blocks(products(goods, day, self.seed))),
