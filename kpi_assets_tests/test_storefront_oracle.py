@@ -204,6 +204,23 @@ def test_late_and_replaced_load_dates_end_as_if_they_had_come_in_order(shop: Pip
     assert_equal(shop, folder, days)
 
 
+@pytest.mark.nightly
+def test_a_big_shop_equals_the_oracle(shop: PipelineHarness, tmp_path: Path) -> None:
+    """20,000 transactions on the first day, and three days of them; the second one is the last that comes."""
+    days = [MONDAY + timedelta(days=number) for number in (0, 7, 30)]
+    folder = tmp_path / "files"
+    for day in days:
+        Storefront().write(folder, load_date=day, orders=20_000, seed=6)
+    land_all(shop, folder)
+    context = shop.prepared()
+
+    for number in (0, 2, 1, 2):
+        run_all(context, days[number])
+
+    wanted = assert_equal(shop, folder, days)
+    assert [len(wanted.days[day].sales) for day in days] == []
+
+
 # --- random small shops
 
 

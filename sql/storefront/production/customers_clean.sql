@@ -20,13 +20,11 @@ checks:
     dropped:
       without_id: coalesce(customer_id, '') !~ '\S'
       duplicate: |
-        customer_id ~ '\S' and exists (
-          select 1
-          from staging.customers as later
-          where
-            later.load_date = %(load_date)s
-            and later.customer_id = customers.customer_id
-            and later.record_number > customers.record_number
+        customer_id ~ '\S' and record_number not in (
+          select max(last.record_number)
+          from staging.customers as last
+          where last.load_date = %(load_date)s
+          group by last.customer_id
         )
     changed:
       text_missing: |

@@ -23,42 +23,36 @@ checks:
     dropped:
       without_id: coalesce(item_id, '') !~ '\S'
       duplicate: |
-        item_id ~ '\S' and exists (
-          select 1
-          from staging.transaction_items as later
-          where
-            later.load_date = %(load_date)s
-            and later.item_id = transaction_items.item_id
-            and later.record_number > transaction_items.record_number
+        item_id ~ '\S' and record_number not in (
+          select max(last.record_number)
+          from staging.transaction_items as last
+          where last.load_date = %(load_date)s
+          group by last.item_id
         )
       without_amount: |
         item_id ~ '\S'
         and (quantity > 0 and round(unit_price, 2) >= 0) is not true
-        and not exists (
-          select 1
-          from staging.transaction_items as later
-          where
-            later.load_date = %(load_date)s
-            and later.item_id = transaction_items.item_id
-            and later.record_number > transaction_items.record_number
+        and record_number in (
+          select max(last.record_number)
+          from staging.transaction_items as last
+          where last.load_date = %(load_date)s
+          group by last.item_id
         )
       without_transaction: |
         item_id ~ '\S'
         and quantity > 0
         and round(unit_price, 2) >= 0
-        and not exists (
-          select 1
-          from staging.transaction_items as later
-          where
-            later.load_date = %(load_date)s
-            and later.item_id = transaction_items.item_id
-            and later.record_number > transaction_items.record_number
+        and record_number in (
+          select max(last.record_number)
+          from staging.transaction_items as last
+          where last.load_date = %(load_date)s
+          group by last.item_id
         )
-        and not exists (
-          select 1
-          from production.transactions_clean as kept
-          where kept.load_date = %(load_date)s and kept.transaction_id = transaction_items.transaction_id
-        )
+        and (
+          transaction_id in (
+            select kept.transaction_id from production.transactions_clean as kept where kept.load_date = %(load_date)s
+          )
+        ) is not true
     changed:
       discount_missing: discount_percentage is null
       discount_clamped: discount_percentage not between 0 and 100

@@ -26,13 +26,11 @@ checks:
     dropped:
       without_id: coalesce(product_id, '') !~ '\S'
       duplicate: |
-        product_id ~ '\S' and exists (
-          select 1
-          from staging.products as later
-          where
-            later.load_date = %(load_date)s
-            and later.product_id = products.product_id
-            and later.record_number > products.record_number
+        product_id ~ '\S' and record_number not in (
+          select max(last.record_number)
+          from staging.products as last
+          where last.load_date = %(load_date)s
+          group by last.product_id
         )
     changed:
       text_missing: |

@@ -27,18 +27,16 @@ checks:
     on: transaction_id
     changed:
       total_recomputed: |
-        not exists (
-          select 1
-          from (
+        (
+          (transaction_id, total_amount) in (
             select
               i.transaction_id,
-              sum(i.line_total) as line_totals
+              sum(i.line_total)
             from production.items_clean as i
             where i.load_date = %(load_date)s
             group by i.transaction_id
-          ) as s
-          where s.transaction_id = transactions_clean.transaction_id and s.line_totals = transactions_clean.total_amount
-        )
+          )
+        ) is not true
   all_amounts_are_here:
     description: The amounts of all line items are here.
     reconcile: {source: production.items_clean, sum: line_total, here: total_amount}

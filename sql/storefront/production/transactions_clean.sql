@@ -19,24 +19,20 @@ checks:
     dropped:
       without_id: coalesce(transaction_id, '') !~ '\S'
       duplicate: |
-        transaction_id ~ '\S' and exists (
-          select 1
-          from staging.transactions as later
-          where
-            later.load_date = %(load_date)s
-            and later.transaction_id = transactions.transaction_id
-            and later.record_number > transactions.record_number
+        transaction_id ~ '\S' and record_number not in (
+          select max(last.record_number)
+          from staging.transactions as last
+          where last.load_date = %(load_date)s
+          group by last.transaction_id
         )
       date_impossible: |
         transaction_id ~ '\S'
         and (transaction_date between '2020-01-01' and %(load_date)s) is not true
-        and not exists (
-          select 1
-          from staging.transactions as later
-          where
-            later.load_date = %(load_date)s
-            and later.transaction_id = transactions.transaction_id
-            and later.record_number > transactions.record_number
+        and record_number in (
+          select max(last.record_number)
+          from staging.transactions as last
+          where last.load_date = %(load_date)s
+          group by last.transaction_id
         )
     changed:
       payment_method_unknown: |

@@ -33,6 +33,10 @@ checks:
     dimension: referential_integrity
     description: The customer and the product of a sale are known.
     bad_rows: select * from {this} where customer_sk is null or product_sk is null
+indexes:
+  by_date: [date_sk]
+  by_customer: [customer_sk]
+  by_product: [product_sk]
 @end */
 -- A sale takes the version of its customer that was current on its day: the last one that had begun by then. So a sale in
 -- a gap, while the customer was deleted, takes the version before the gap. Versions begin on the load_date that first
