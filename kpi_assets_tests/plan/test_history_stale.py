@@ -183,3 +183,15 @@ def test_a_held_reader_is_built_again_once_the_history_has_other_rows(shop: Citi
     [released] = shop.plan(shop.at(5), shop.at(5))
     assert (released.state, released.stale_reason) == ("stale", "released")
     assert not shop.build("marts.cities", shop.at(5)).held
+
+
+def test_a_history_whose_versions_are_gone_is_lost_and_built_again(shop: CitiesPipeline) -> None:
+    with shop.session() as session:
+        session.execute("delete from marts.customers where end_date is null")
+    lost = [each.load_date for each in shop.plan(shop.at(1), shop.at(5)) if each.state == "lost"]
+    assert lost == [shop.at(3), shop.at(5)]
+    for number in (5, 3):
+        shop.again(number, "marts.customers")
+    assert shop.stale() == {}
+    shop.again(5, "marts.cities")
+    assert shop.cities(5) == [("Kyiv", 1, 0), ("Lviv", 1, 1)]
