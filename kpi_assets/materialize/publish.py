@@ -48,6 +48,7 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
         strategy, others = strategy_of(candidate.table), _others(connection, candidate)
         if strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
             wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
+        strategy.prove(connection, candidate.table)
         return retry_on_lock(
             partial(_publish, context, connection, audited), "published", context.on_progress, context.publish_timeout
         )
@@ -67,9 +68,10 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         audited.inputs.check_unchanged(connection)
-        lock_publish(connection, table.relation)
+        lock_publish(connection, table.relation, load_date if table.header.history else None)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
         versions = strategy_of(table).publish(connection, candidate)
+        tables.declare(connection, table)
         set_aside.drop(connection, candidate)
         publish_id = publishes.record(
             connection,

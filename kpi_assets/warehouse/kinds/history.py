@@ -113,7 +113,7 @@ def _spec(table: Table) -> HistorySpec:
 
 def _versions(connection: Connection[Any], table: Table) -> Versions:
     """Return the versions of a table as they are stored, with columns that are kept for other load_dates."""
-    columns = [name for name in _row_types(connection, table) if name != LOAD_DATE]
+    columns = {name: type_ for name, type_ in _row_types(connection, table).items() if name != LOAD_DATE}
     return Versions(table.relation, _spec(table).surrogate_key, table.header.grain, columns)
 
 
