@@ -204,6 +204,7 @@ VALUES = {
     "exists (select 1 from raw.things)": MORE,
     "end_date) from raw.things where (true": MORE,
     "end_date) where (true": MORE,
+    "end_date -- last day": "has a comment, which could hide what comes after it: put it into the description",
     "name": "reads 'name': it may read effective_date and end_date, of which it is computed",
     "dim.end_date": "reads 'dim.end_date': it may read effective_date and end_date, of which it is computed",
     "end_date - %(load_date)s": "has a percent sign, which is for parameters: an expression of two dates needs none",
@@ -227,9 +228,9 @@ def test_a_select_reads_what_was_known_on_its_load_date_in_the_place_of_a_histor
 
 
 def test_added_columns_are_computed_of_what_was_known(tree: Tree) -> None:
-    query = the_reader(tree, adding("end_date is null -- current", "is_active", "boolean")).query
+    query = the_reader(tree, adding("end_date is null", "is_active", "boolean")).query
     assert query is not None
-    added = '(end_date is null -- current\n)::boolean as "is_active"'
+    added = '(end_date is null\n)::boolean as "is_active"'
     assert (
         query.executed.strip()
         == f'select thing_sk, name from (select known.*, {added} from {VERSIONS} as known) as "dim"'
