@@ -26,12 +26,12 @@ CELL = 80  # characters of a value in a preview
 
 def column_schema(table: Table) -> dg.TableSchema:
     """Return the columns with their types and descriptions, as in the database."""
-    declared = table.header.columns.items()
     partition = dg.TableColumn(LOAD_DATE, "date", "Day on which the source files landed; the partition.")
+    has_partition = table.storage.has_load_date and not table.storage.keeps_versions
     return dg.TableSchema(
         columns=[
-            *([partition] if table.storage.has_load_date else []),
-            *(dg.TableColumn(name, column.type, column.description) for name, column in declared),
+            *([partition] if has_partition else []),
+            *(dg.TableColumn(name, each.type, each.description) for name, each in table.header.readable.items()),
         ]
     )
 
@@ -109,7 +109,7 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
     seconds = sum(outcome.seconds.values())
     return {
         "verdict": verdict(outcome.results),
-        "dagster/row_count": outcome.rows,
+        "dagster/row_count": outcome.rows if outcome.version_count is None else outcome.version_count,
         "dagster/partition_row_count": outcome.rows,
         "dagster/column_schema": column_schema(table),
         "dagster/column_lineage": column_lineage(pipeline, table),
@@ -123,11 +123,21 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
         "manifest_hash": outcome.manifest_hash,
         "preview": markdown_table(outcome.preview),
         **({"SQL": sql_text(table)} if table.query else {}),
+        **version_metadata(outcome),
         **{result.name: result.metric for result in outcome.results if result.is_report},
         **set_aside_metadata(outcome),
         **window_metadata(outcome.window),
         **({"read_as_published_before": "\n".join(outcome.warnings)} if outcome.warnings else {}),
     }
+
+
+def version_metadata(outcome: BuildOutcome) -> dict[str, Any]:
+    """Return what a build changed in the versions of a history, and how many it has."""
+    if outcome.versions is None:
+        return {}
+    counts = {name: getattr(outcome.versions, name) for name in ("new", "changed", "ended")}
+    there = {} if outcome.version_count is None else {"versions": outcome.version_count}
+    return {**{f"versions/{name}": count for name, count in counts.items()}, **there}
 
 
 def set_aside_metadata(outcome: BuildOutcome) -> dict[str, Any]:

@@ -47,6 +47,7 @@ COMMANDS = {
     "quality": "quality",
     "quarantine": "quarantine",
     "trace": "trace",
+    "diff": "diff",
     "check": "check",
     "alerts": "alerts",
     "recheck": "recheck",

@@ -63,3 +63,8 @@ Select = Annotated[
 def date_option(*names: str, help: str, envvar: str | None = None) -> Any:  # noqa: A002
     """Return an option that takes a date."""
     return typer.Option(*names, parser=_date, metavar="YYYY-MM-DD", help=help, envvar=envvar)
+
+
+def date_argument(metavar: str, help: str) -> Any:  # noqa: A002
+    """Return an argument that is a date."""
+    return typer.Argument(parser=_date, metavar=metavar, help=help)

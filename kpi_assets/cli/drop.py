@@ -1,15 +1,27 @@
-"""`kpi drop`: drops a table with all its load_dates, after it has said what will be dropped."""
+"""`kpi drop`: drops a table with all its load_dates, or one of them, after it has said what will be dropped."""
 
+import uuid
+from datetime import date
 from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.arguments import PipelineName
+from kpi_assets.cli.arguments import PipelineName, date_option
 from kpi_assets.cli.terminal import say, styled
-from kpi_assets.cli.workspace import open_workspace, pipeline_of
+from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
-from kpi_assets.materialize.drop import drop_table, published_tables
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.drop import (
+    drop_load_date,
+    drop_table,
+    find_objects,
+    published_load_date,
+    published_tables,
+)
 from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.views import latest_of
 
@@ -17,9 +29,12 @@ from kpi_assets.warehouse.views import latest_of
 def drop(
     pipeline: PipelineName,
     table: Annotated[str, typer.Argument(metavar="SCHEMA.TABLE")],
+    load_date: Annotated[
+        date | None, date_option("--load-date", help="Take only this load_date out, as if it had never been published.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Drop it without asking.")] = False,
 ) -> None:
-    """Drop a table and all its load_dates, because its file was renamed or removed, or its storage changes."""
+    """Drop a table and all its load_dates, because its file was renamed or removed, or its storage changes; or one."""
     found = pipeline_of(pipeline)
     try:
         relation = Relation.parse(table)
@@ -36,24 +51,61 @@ def drop(
         if table not in published:
             known = ", ".join(published) or "nothing"
             raise UsageError(f"Nothing of {table} is published in {pipeline} of {work.place}: there is {known}.")
-        again = "no file describes it"
-        if relation in found.tables:
-            again = "its file is there, so `kpi backfill` builds it again"
-        elif relation in found.live:
-            again = "its file is there, so the next run makes the live view"
-        with connect(work.server, pipeline, "drop") as connection:
-            view = latest_of(connection, relation)
-        dropped = f" and its view {view} will be dropped" if view else " will be dropped"
-        say(f"{published[table]}{dropped}; {again}.")
-        if not yes and not _confirmed():
-            say("Nothing was dropped.")
-            raise typer.Exit(1)
-        drop_table(work.server, pipeline, relation, lambda _phase, _done, _total: None)
-    say(styled("dropped", "green"), f" {published[table]}; the ledger keeps what was published.")
+        if load_date is not None:
+            dropped = _drop_load_date(work, found, relation, load_date, yes=yes)
+        else:
+            again = "no file describes it"
+            if relation in found.tables:
+                again = "its file is there, so `kpi backfill` builds it again"
+            elif relation in found.live:
+                again = "its file is there, so the next run makes the live view"
+            with connect(work.server, pipeline, "drop") as connection:
+                view = latest_of(connection, relation)
+            and_view = f" and its view {view} will be dropped" if view else " will be dropped"
+            dropped = str(published[table])
+            say(f"{dropped}{and_view}; {again}.")
+            _confirm(yes=yes)
+            drop_table(work.server, pipeline, relation, lambda _phase, _done, _total: None)
+    say(styled("dropped", "green"), f" {dropped}; the ledger keeps what was published.")
 
 
-def _confirmed() -> bool:
+def _drop_load_date(work: Workspace, pipeline: Pipeline, relation: Relation, load_date: date, *, yes: bool) -> str:
+    """Take one load_date out of a table, after saying what that means; return what was taken out."""
+    if relation not in pipeline.tables:
+        raise UsageError(f"No file describes {relation}, so it can only be dropped whole: leave --load-date out.")
+    table = pipeline.tables[relation]
+    if not table.storage.stores_rows:
+        raise UsageError(f"{relation} stores no rows: drop the load_date of {table.origin.relation}, which it shows.")
+    with connect(work.server, pipeline.name, "drop") as connection:
+        found = published_load_date(connection, pipeline, table, load_date, place=work.place)
+    shown = f" and of {', '.join(map(str, found.views))}, which shows it," * bool(found.views)
+    say(f"{found}{shown} will be dropped.")
+    for reader in found.readers:
+        say(f"It was read by {reader}, which stays as it is until it is built again.")
+    store = open_store(pipeline, work.settings)
     try:
-        return typer.confirm("Drop it?")
+        objects = find_objects(store, pipeline, table, load_date)
+    except LakeError as error:
+        objects = []
+        say(styled("warning:", "yellow"), f" It is not known whether its objects lie on S3: {error}")
+    if objects:
+        who = "the sensor or the next run" if table.has_object else "the next run"
+        say(
+            styled("warning:", "yellow"),
+            f" {', '.join(objects)} of {load_date} still lies on S3, so {who} of {load_date} builds it again: remove "
+            "what should not have landed first.",
+        )
+    _confirm(yes=yes)
+    drop_load_date(BuildContext(pipeline, work.server, store, str(uuid.uuid4())), found)
+    return str(found)
+
+
+def _confirm(*, yes: bool) -> None:
+    """Ask unless `yes` is given. Raises typer.Exit if the answer is no, and UsageError if there is none."""
+    try:
+        if yes or typer.confirm("Drop it?"):
+            return
     except typer.Abort:
         raise UsageError("Nobody answered, so nothing was dropped: give --yes to drop it.") from None
+    say("Nothing was dropped.")
+    raise typer.Exit(1)

@@ -39,12 +39,13 @@ def as_json(columns: Sequence[str], types: Sequence[str], rows: Iterable[Row]) -
     which JSON has no type, such as a numeric, a date or NaN, is the text that PostgreSQL prints.
     """
     objects = [
-        {name: _value(type_, text) for name, type_, text in zip(columns, types, row, strict=True)} for row in rows
+        {name: json_value(type_, text) for name, type_, text in zip(columns, types, row, strict=True)} for row in rows
     ]
     return strict_json(objects, indent=2)
 
 
-def _value(type_: str, text: str | None) -> object:
+def json_value(type_: str, text: str | None) -> object:
+    """Return a value as `as_json` writes it."""
     if text is None:
         return None
     if type_ in KEY_TYPES:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kpi_assets.cli.arguments import LoadDate, PipelineName
+from kpi_assets.cli.arguments import LoadDate, PipelineName, date_option
 from kpi_assets.cli.export import as_csv, as_json, without_formulas
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
@@ -37,6 +37,14 @@ def show(
     pipeline: PipelineName,
     table: Annotated[str, typer.Argument(metavar="SCHEMA.TABLE")],
     load_date: LoadDate = None,
+    as_of: Annotated[
+        date | None,
+        date_option(
+            "--as-of",
+            help="Any day: print what was known on it, from its latest load_date. A history shows the versions that "
+            "held on it.",
+        ),
+    ] = None,
     format: Annotated[  # noqa: A002
         RowFormat,
         typer.Option(help="How to print the rows. csv and json hold exactly what is stored: see --no-formulas."),
@@ -52,16 +60,22 @@ def show(
         ),
     ] = False,
 ) -> None:
-    """Print the rows of a published table that readers see, the latest load_date by default, or of a live view."""
+    """Print the rows of a published table that readers see, the latest load_date by default, or of a live view.
+
+    Of a history, these are the versions that held on the load_date, as they were known then.
+    """
     found = pipeline_of(pipeline)
+    if load_date is not None and as_of is not None:
+        raise UsageError("--load-date is a load_date, and --as-of any day: give one of them.")
     if found.live_view(table) is None:
         found.table(table)
-    elif load_date is not None:
-        raise UsageError(f"{table} is a live view and has no load_dates: leave --load-date out.")
+    elif load_date is not None or as_of is not None:
+        option = "--load-date" if as_of is None else "--as-of"
+        raise UsageError(f"{table} is a live view and has no load_dates: leave {option} out.")
     if no_formulas and format is not RowFormat.csv:
         raise UsageError("--no-formulas is for spreadsheets: give --format csv too, or leave it out.")
     with open_workspace(pipeline) as work:
-        show_table(work, table, load_date, format, limit, everything=everything, no_formulas=no_formulas)
+        show_table(work, table, load_date, format, limit, as_of=as_of, everything=everything, no_formulas=no_formulas)
 
 
 def show_table(
@@ -71,6 +85,7 @@ def show_table(
     style: RowFormat,
     limit: int | None = None,
     *,
+    as_of: date | None = None,
     everything: bool = False,
     no_formulas: bool = False,
 ) -> None:
@@ -87,6 +102,7 @@ def show_table(
                 pipeline.table(name),
                 load_date,
                 place=work.place,
+                as_of=as_of,
                 limit=most,
                 cut=for_people,
                 everything=everything,
@@ -94,10 +110,12 @@ def show_table(
     if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))
     elif style is RowFormat.csv:
-        _print_csv(found.columns, without_formulas(found.types, found.rows) if no_formulas else found.rows)
+        print_csv(found.columns, without_formulas(found.types, found.rows) if no_formulas else found.rows)
     else:
-        numbers = [column for column, type_ in zip(found.columns, found.types, strict=True) if _is_right(type_)]
+        numbers = [column for column, type_ in zip(found.columns, found.types, strict=True) if is_right(type_)]
         title = f"{name}, load_date {found.load_date}" if found.load_date else f"{name}, live"
+        if as_of:
+            title = f"{name} as of {as_of} (load_date {found.load_date})"
         out.print(grid(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
@@ -107,11 +125,12 @@ def show_table(
         say(f"{left} are left out for their low volume: --all shows them.", console=err)
 
 
-def _is_right(type_: str) -> bool:
+def is_right(type_: str) -> bool:
+    """Return whether values of a type are aligned right."""
     return element_of(type_) is None and base_of(type_) not in NOT_NUMBERS
 
 
-def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+def print_csv(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
     """Print the rows exactly as stored; on a terminal, escape the characters that would control it."""
     if out.is_terminal:
         rows = [[None if value is None else printable(value) for value in row] for row in rows]

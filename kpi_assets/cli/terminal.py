@@ -51,10 +51,12 @@ def error_line(text: str) -> None:
 
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Grid:
-    """Return a table for the terminal. None is an empty cell; a cell that is not `styled` is printed as by `say`."""
-    made = Grid(
-        title=printable(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    """Return a table for the terminal. None is an empty cell; a cell that is not `styled` is printed as by `say`.
+
+    The title is one line, also where the table is narrower.
+    """
+    heading = Text(printable(title), "bold", justify="left", no_wrap=True, overflow="ignore")
+    made = Grid(title=heading if title else None, box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         made.add_column(printable(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:

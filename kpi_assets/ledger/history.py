@@ -4,13 +4,15 @@ Belongs here: facts, and the comparisons that are cheap inside Postgres. Not her
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 
+from kpi_assets.ledger import marks
+from kpi_assets.ledger.marks import Build, Reader
 from kpi_assets.ledger.runs import Status
 from kpi_assets.model.decision import NO_DECISIONS
 
@@ -137,14 +139,16 @@ last as (
 _UNDUE = "undue as (select * from unnest(%(undue_days)s::date[], %(undue_tables)s::text[]) as u (load_date, asset))"
 # The publish_id of the decisions in `{inputs}` of the build of the table `{asset}`; NULL if it knew of none.
 _DECISIONS = "({inputs} ->> ('decisions.' || replace({asset}, '.', '__')))::bigint"
-# Whether one of the publishes in `{inputs}` was followed by one with other rows. What is decided now, S3 says.
+# Whether one of the publishes in `{inputs}` was followed by one with other rows, or one of another load_date was taken
+# out of its table. What is decided now, S3 says, and of what a history was up to a load_date, marks.py.
 _OTHER_INPUTS = """
 exists (
     select 1
     from jsonb_each_text({inputs}) as i
     inner join ops.publishes as r on r.publish_id = i.value::bigint
-    where r.superseded_at is not null and split_part(r.asset, '.', 1) <> 'decisions' and r.checksum <> (
-        select n.checksum from ops.publishes as n
+    where i.key not like '%%@..%%' and split_part(r.asset, '.', 1) <> 'decisions'
+    and r.superseded_at is not null and r.checksum is distinct from (
+        select case when n.removed_at is null or i.key not like '%%@%%' then n.checksum end from ops.publishes as n
         where n.asset = r.asset and n.load_date = r.load_date
         order by n.publish_id desc limit 1
     )
@@ -251,14 +255,15 @@ def read(
     ignored: list[str],
     lookbacks: Sequence[Lookback] = (),
     carrying_on: Sequence[str] = (),
+    history_readers: Sequence[Reader] = (),
     start: date = date.min,
     undue: Sequence[tuple[date, str]] = (),
 ) -> dict[date, LoadDateHistory]:
     """Return what the ledger knows about each load_date of a range; unknown load_dates are absent.
 
     `versions` is table -> its code_version today, `raw` which of them read an object, `carrying_on` which of them carry
-    on, and `ignored` are jobs that build no table. No window reaches back before `start`. `undue` are the (load_date,
-    table) of windows on which the table is not due.
+    on, `history_readers` which read a history, and `ignored` are jobs that build no table. No window reaches back
+    before `start`. `undue` are the (load_date, table) of windows on which the table is not due.
     """
     found: dict[date, LoadDateHistory] = {}
     windows = [(each.table, read, each.load_dates) for each in lookbacks for read in each.reads]
@@ -278,6 +283,10 @@ def read(
         for row in cursor.execute(_PUBLISHED, tables):
             load_date = row.pop("load_date")
             found[load_date] = LoadDateHistory(**row)
+    other = marks.read_otherwise(connection, history_readers, first, last)
+    for build in other:
+        if not build.is_held and build.table not in (names := found[build.load_date].other_inputs):
+            names.append(build.table)
     with connection.cursor(row_factory=class_row(_ObjectRow)) as objects:
         for each in objects.execute(_OBJECTS, {**bounds, "names": raw}):
             found[each.load_date].objects[each.object] = ObjectState.of(each.key, each.size_bytes, each.etag)
@@ -286,8 +295,9 @@ def read(
     with connection.cursor(row_factory=class_row(_AttemptRow)) as attempts:
         for latest in attempts.execute(_ATTEMPTS, {**bounds, "ignored": ignored}):
             past = found.setdefault(latest.load_date, LoadDateHistory())
+            reads_other = latest.other_inputs or Build(latest.load_date, latest.item, is_held=True) in other
             if latest.item:
-                past.attempts[latest.item] = latest.attempt()
+                past.attempts[latest.item] = replace(latest, other_inputs=reads_other).attempt()
             else:
                 past.run = latest.attempt()
     return found

@@ -281,10 +281,15 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
     return sorted(day for (day,) in rows)
 
 
-def close_of_table(connection: Connection[Any], relation: Relation) -> None:
-    """Close the incidents of a table that is dropped, because it cannot recover. Call it after `await_turn`."""
+def close_of_table(connection: Connection[Any], relation: Relation, load_date: date | None = None) -> None:
+    """Close the incidents of a table that is dropped, or of one load_date, because it cannot recover.
+
+    Call it after `await_turn`.
+    """
     connection.execute(
-        "update ops.alerts set closed_at = clock_timestamp() where closed_at is null and job = %s", [str(relation)]
+        "update ops.alerts set closed_at = clock_timestamp() where closed_at is null and job = %(job)s "
+        "and (load_date = %(load_date)s or %(load_date)s::date is null)",
+        {"job": str(relation), "load_date": load_date},
     )
 
 

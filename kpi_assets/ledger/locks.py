@@ -50,6 +50,8 @@ where {{which}} and {HELD}
 order by locks.since
 """  # noqa: S608
 
+_UP_TO = " up to "  # in the name of a lock that blocks publishes of the load_dates up to one
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -146,21 +148,26 @@ def await_turn(connection: Connection[Any], name: str) -> None:
     connection.execute("select 1 from ops.locks where (name, share) = (%s, 0) for update", [name])
 
 
-def lock_publish(connection: Connection[Any], relation: Relation) -> None:
+def lock_publish(connection: Connection[Any], relation: Relation, load_date: date | None = None) -> None:
     """Wait for this transaction's turn to publish into a table; without turns, two first load_dates both create it.
 
-    Raises LockNotAvailable if other builds read a window of the table, which may take long.
+    With a `load_date`, only that of a history is published, which does not matter to who reads it up to an earlier one.
+    Raises LockNotAvailable if other builds read a window of the table, or a history, which may take long.
     """
     await_turn(connection, _publish_lock(relation))
-    which = "locks.name = %s and locks.share <> 0 and locks.pid <> pg_backend_pid()"
+    which = (
+        "(locks.name = %s or starts_with(locks.name, %s) and right(locks.name, 10) >= %s) "
+        "and locks.share <> 0 and locks.pid <> pg_backend_pid()"
+    )
+    names = [_publish_lock(relation), f"{_publish_lock(relation)}{_UP_TO}", load_date.isoformat() if load_date else ""]
     with connection.cursor(row_factory=class_row(Holder)) as cursor:
-        found = cursor.execute(_HOLDERS.format(which=which), [_publish_lock(relation)]).fetchone()
+        found = cursor.execute(_HOLDERS.format(which=which), names).fetchone()
     if found is not None:
-        raise psycopg.errors.LockNotAvailable(f"{found} builds from a window of {relation}")
+        raise psycopg.errors.LockNotAvailable(f"{found} builds from {relation}")
 
 
-def lock_against_publishes(connection: Connection[Any], relation: Relation) -> None:
-    """Keep every session from publishing into a table until this session ends.
+def lock_against_publishes(connection: Connection[Any], relation: Relation, up_to: date | None = None) -> None:
+    """Keep every session from publishing into a table until this session ends; of a history, load_dates `up_to` one.
 
     Raises LockNotAvailable if a publish into the table is under way and takes longer than a second.
     """
@@ -168,4 +175,4 @@ def lock_against_publishes(connection: Connection[Any], relation: Relation) -> N
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', '1s', true)")
         await_turn(connection, name)
-        try_lock(connection, name, shared=True)
+        try_lock(connection, f"{name}{_UP_TO}{up_to.isoformat()}" if up_to else name, shared=True)

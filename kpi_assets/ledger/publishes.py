@@ -178,6 +178,15 @@ def latest_load_date(connection: Connection[Any], relation: Relation, *, before:
     return row[0] if row else None
 
 
+def latest_up_to(connection: Connection[Any], relation: Relation, load_date: date) -> date | None:
+    """The latest load_date of a table up to a day, also if retention dropped its rows since; None if there is none."""
+    row = connection.execute(
+        "select max(load_date) from ops.publishes where asset = %s and load_date <= %s and removed_at is null",
+        [str(relation), load_date],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def older_than(
     connection: Connection[Any], kept: Mapping[Relation, int], today: date, *, but_latest: Iterable[Relation] = ()
 ) -> list[Publish]:
@@ -204,16 +213,17 @@ def older_than(
 
 
 def by_columns(
-    connection: Connection[Any], relation: Relation, besides: date
+    connection: Connection[Any], relation: Relation, besides: date | None = None, *, up_to: date = date.max
 ) -> list[tuple[dict[str, str] | None, date, date, int]]:
     """The column sets with which a table is published, `besides` a load_date: (columns, first, last load_date, count).
 
-    The columns are name -> type; None if an earlier version of kpi_assets published them.
+    The columns are name -> type; None if an earlier version of kpi_assets published them. No load_date after `up_to`
+    counts.
     """
     rows = connection.execute(
         "select columns, min(load_date), max(load_date), count(*) from ops.published "
-        "where asset = %s and load_date <> %s group by columns order by 2",
-        [str(relation), besides],
+        "where asset = %s and load_date is distinct from %s and load_date <= %s group by columns order by 2",
+        [str(relation), besides, up_to],
     ).fetchall()
     return [(None if columns is None else dict(columns), *rest) for columns, *rest in rows]
 
@@ -244,6 +254,18 @@ def record_removal(connection: Connection[Any], relation: Relation) -> None:
         "update ops.publishes set superseded_at = coalesce(superseded_at, statement_timestamp()), "
         "removed_at = statement_timestamp() where asset = %s and removed_at is null",
         [str(relation)],
+    )
+
+
+def record_load_date_removal(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> None:
+    """Record that one load_date was taken out of tables, as if it had never been published there.
+
+    Call it in the transaction that removes the rows.
+    """
+    connection.execute(
+        "update ops.publishes set superseded_at = coalesce(superseded_at, statement_timestamp()), "
+        "removed_at = statement_timestamp() where asset = any(%s) and load_date = %s and removed_at is null",
+        [[str(relation) for relation in relations], load_date],
     )
 
 

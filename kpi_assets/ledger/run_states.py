@@ -14,16 +14,16 @@ _OF_ASSET = "job like '%%.%%' and job not like 'decisions.%%'"
 def by_load_date(connection: Connection[Any]) -> dict[date, dict[str, str]]:
     """The state of each table and object, for each load_date that has a build.
 
-    The latest build decides: running, held, failed, published, or dropped where retention dropped it since. A verified
-    object counts as published.
+    The latest build decides: running, held, failed, published, or dropped where retention or a person dropped it since.
+    A verified object counts as published.
     """
     rows = connection.execute(
         f"""
         select distinct on (r.load_date, r.job) r.load_date, r.job,
-            case when p.dropped_at is not null then 'dropped' else r.status end
+            case when coalesce(p.dropped_at, p.removed_at) is not null then 'dropped' else r.status end
         from ops.pipeline_runs as r
         left join lateral (
-            select dropped_at from ops.publishes where build_id = r.id order by publish_id desc limit 1
+            select dropped_at, removed_at from ops.publishes where build_id = r.id order by publish_id desc limit 1
         ) as p on true
         where r.load_date is not null and {_OF_ASSET}
         order by r.load_date, r.job, r.id desc

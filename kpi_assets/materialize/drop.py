@@ -1,10 +1,12 @@
-"""Drops a table with all its load_dates, for example when its file was removed or declares another storage.
+"""Drops a table with all its load_dates, or takes one load_date out of it.
 
-The ledger keeps its publishes and marks them as removed. If the table has a file, all its load_dates are due again.
+A table is dropped, for example, when its file was removed or declares another storage, and a load_date when it should
+never have been there. The ledger keeps the publishes and marks them as removed. What has a file is due again.
 Not here: dropping rows because of their age (retention.py).
 """
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -13,16 +15,24 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from pydantic import SecretStr
 
-from kpi_assets.ledger import incidents, publishes
-from kpi_assets.ledger.locks import lock_publish
-from kpi_assets.materialize.context import Progress
-from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
+from kpi_assets.errors import UserError
+from kpi_assets.ledger import incidents, locks, publishes
+from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
+from kpi_assets.ledger.publishes import Publish
+from kpi_assets.materialize.context import BuildContext, Progress
+from kpi_assets.materialize.retention import explain_replay
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import DECISIONS, Relation
-from kpi_assets.warehouse import tables
+from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.sources.listing import landed
+from kpi_assets.sources.store import Store
+from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.ddl import owner_of
+from kpi_assets.warehouse.kinds import strategy_of
+from kpi_assets.warehouse.views import views_on
 
-READER_TIMEOUT = 60.0  # seconds to wait for readers of the table
+READER_TIMEOUT = 60.0  # seconds to wait for readers of the table, or for a run of the load_date
 
 
 @dataclass(frozen=True)
@@ -78,3 +88,114 @@ def drop_table(server: SecretStr, database: str, relation: Relation, on_progress
 
         wait_for_snapshots(connection, "dropped", on_progress, READER_TIMEOUT)
         retry_on_lock(change, "dropped", on_progress, READER_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class PublishedLoadDate:
+    """A published load_date of a stored table, and what belongs to it.
+
+    `views` show its rows, and `readers` were built from them.
+    """
+
+    table: Table
+    publish: Publish
+    views: Sequence[Relation]
+    readers: Sequence[PublishedTable]
+
+    def __str__(self) -> str:
+        rows = f"{self.publish.rows:,} row{'s' * (self.publish.rows != 1)}"
+        return f"{self.publish.asset} of {self.publish.load_date} ({rows})"
+
+
+def published_load_date(
+    connection: Connection[Any], pipeline: Pipeline, table: Table, load_date: date, *, place: str
+) -> PublishedLoadDate:
+    """Return a published load_date of a stored table.
+
+    Raises UserError, which names the `place` of the data, if it is not published or retention dropped its rows.
+    """
+    publish = publishes.current(connection, [table.relation], load_date).get(table.relation)
+    if publish is None and (gone := publishes.dropped(connection, [table.relation], load_date)):
+        raise UserError(f"There is nothing to drop: {explain_replay(pipeline, gone, load_date)}.")
+    if publish is None:
+        raise UserError(f"{table.relation} of {load_date} is not published in {place}: there is nothing to drop.")
+    views = publishes.current(connection, views_on(connection, table.relation), load_date)
+    return PublishedLoadDate(table, publish, [*views], _readers(connection, table.relation, load_date, [*views]))
+
+
+def _readers(
+    connection: Connection[Any], relation: Relation, load_date: date, views: Sequence[Relation]
+) -> list[PublishedTable]:
+    """List the published tables that were built from a load_date of a table or of the views that show it."""
+    names = [str(each) for each in (relation, *views)]
+    with connection.cursor(row_factory=class_row(PublishedTable)) as cursor:
+        return cursor.execute(
+            """
+            select p.asset, count(*) as load_dates, min(p.load_date) as first, max(p.load_date) as last,
+                sum(p.rows)::bigint as rows
+            from ops.published as p
+            where p.asset <> all(%(names)s) and exists (
+                select 1 from unnest(%(names)s::text[]) as n (asset)
+                where p.load_date = %(day)s and p.inputs ? n.asset
+                or p.inputs ? (n.asset || '@' || %(day)s)
+                or p.load_date >= %(day)s and p.inputs ? (n.asset || '@..' || p.load_date)
+            )
+            group by p.asset
+            order by p.asset
+            """,
+            {"names": names, "day": load_date},
+        ).fetchall()
+
+
+def find_objects(store: Store, pipeline: Pipeline, table: Table, load_date: date) -> list[str]:
+    """List the objects on S3 from which a load_date of a table would be built again. Raises LakeError."""
+    names, waiting = set[Relation](), [table.relation]
+    while waiting:
+        relation = waiting.pop()
+        if relation not in names:
+            names.add(relation)
+            waiting += pipeline.tables[relation].reads
+    raw = [each for each in pipeline.object_tables if each.relation in names]
+    dated = [each for each in raw if not each.source.key.is_reference]
+    there = {*landed(store, dated, load_date, load_date).get(load_date, {})}
+    for each in raw:
+        if each not in dated and store.manifest(each.relation.table, date.min, each.source.object):
+            there.add(each.relation.table)
+    return [each.object_name for each in raw if each.relation.table in there]
+
+
+def drop_load_date(context: BuildContext, found: PublishedLoadDate, timeout: float = READER_TIMEOUT) -> None:
+    """Take a load_date out of a table, and its held candidates, and record that in the ledger, also for its views.
+
+    Raises UserError if it was published again since it was `found`, or a run of it is in progress; DefinitionError if
+    the file declares another storage; and WarehouseError if a reader holds the table. Each is waited for `timeout`
+    seconds.
+    """
+    table, relation, load_date = found.table, found.table.relation, found.publish.load_date
+    with context.session(table, f"drop {relation} {load_date}") as connection:
+
+        def change() -> None:
+            with connection.transaction():
+                incidents.await_turn(connection)
+                connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+                lock_publish(connection, relation)
+                if publishes.current(connection, [relation], load_date).get(relation) != found.publish:
+                    raise UserError(f"{relation} of {load_date} was published again meanwhile: drop it again.")
+                tables.check_storage(connection, table)
+                strategy_of(table).remove(connection, table, load_date)
+                publishes.record_load_date_removal(connection, [relation, *views_on(connection, relation)], load_date)
+                incidents.close_of_table(connection, relation, load_date)
+
+        deadline = time.monotonic() + timeout
+        for lock in (run_lock(load_date), build_lock(relation, load_date)):
+            phase = "waiting for a run of its load_date"
+            if not wait_for_lock(connection, lock, phase, context.on_progress, deadline - time.monotonic()):
+                holder = locks.holder(connection, lock)
+                raise UserError(
+                    f"A run of {load_date} is in progress ({holder}), so nothing was dropped: let it end first."
+                )
+        if strategy_of(table).removal_swaps(connection, table, load_date):
+            wait_for_snapshots(connection, "dropped", context.on_progress, timeout)
+        retry_on_lock(change, "dropped", context.on_progress, timeout)
+        for leftover in candidates.find_leftovers(connection, table, load_date):
+            candidates.drop(connection, leftover)

@@ -1,18 +1,19 @@
 """The inputs of a build: resolved from the publish ledger before the build, and compared with it before the publish.
 
-Belongs here: finding the publishes that a build reads, of its own load_date and of its window, and making sure that
-they do not change during the build. Not here: the rows of the ledger (ledger/publishes.py), and the rule which rows of
-a window count (model/lookback.py).
+Belongs here: finding the publishes that a build reads, of its own load_date, of its window and of histories, and making
+sure that they do not change during the build. Not here: the rows of the ledger (ledger/publishes.py), the rule which
+rows of a window count (model/lookback.py), and when a build read other rows of a history (ledger/marks.py).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import decisions, publishes, runs
+from kpi_assets.ledger import decisions, marks, publishes, runs
+from kpi_assets.ledger.marks import Known
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.context import BuildContext, UpstreamError
@@ -32,8 +33,9 @@ class Inputs:
     """The publishes that a build of a table and load_date reads.
 
     `earlier` is empty unless the table has `lookback`. `previous` is the publish of the table itself from which it
-    carries on. `decisions` are those on its rows that were set aside, in the order in which they were made, and
-    `decided` is their publish, None if there never was one.
+    carries on. `histories` are those that it reads, each with what is known of it up to the load_date. `decisions` are
+    those on its rows that were set aside, in the order in which they were made, and `decided` is their publish, None if
+    there never was one.
     """
 
     table: Table
@@ -42,12 +44,13 @@ class Inputs:
     earlier: tuple[Publish, ...] = ()
     window: Window | None = None
     previous: Publish | None = None
+    histories: Mapping[Relation, Known] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
     decided: Publish | None = None
 
     @property
     def all(self) -> list[Publish]:
-        """All publishes that the build reads, those of its own load_date first."""
+        """All publishes that the build reads, those of its own load_date first; of a history, that one alone."""
         return [*self.of_load_date.values(), *self._of_earlier]
 
     @property
@@ -67,13 +70,20 @@ class Inputs:
         earlier = {str(name): each.publish_id for each, name in names}
         decided = {self.decided.asset: self.decided.publish_id} if self.decided else {}
         own = {str(relation): each.publish_id for relation, each in self.of_load_date.items()}
-        return {**own, **earlier, **decided}
+        up_to = {
+            str(InputName(each, self.load_date, is_up_to=True)): known.mark for each, known in self.histories.items()
+        }
+        return {**own, **earlier, **decided, **up_to}
 
     @property
     def manifest_hash(self) -> str:
-        """The hash of all manifests from which the inputs were built, and of the decisions if there are some."""
+        """The hash of all manifests from which the inputs were built, and of the decisions if there are some.
+
+        All published load_dates of a history up to this one count.
+        """
         decided = [self.decided.manifest_hash] if self.decided and self.decisions else []
-        return digest(*sorted([*(publish.manifest_hash for publish in self.all), *decided]))
+        known = (each.manifest_hash for each in self.histories.values())
+        return digest(*sorted([*(publish.manifest_hash for publish in self.all), *known, *decided]))
 
     def warnings(self, connection: Connection[Any]) -> list[str]:
         """Return a sentence for each input whose latest build was not published."""
@@ -87,7 +97,7 @@ class Inputs:
     def check_unchanged(self, connection: Connection[Any]) -> None:
         """Raise UpstreamError if an input of this load_date was published again, or somebody decided on rows of it.
 
-        Those of a window cannot have changed: resolve_inputs blocks publishes into their tables.
+        Those of a window or history cannot have changed: resolve_inputs blocks publishes into their tables.
         """
         now = publishes.current(connection, self.of_load_date, self.load_date)
         changed = [str(relation) for relation in self.of_load_date if now.get(relation) != self.of_load_date[relation]]
@@ -118,21 +128,35 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     What is not due on the load_date is missing from it rightly; only tables that are read over a window can be. With
     `lookback`, also find the publishes of the earlier load_dates of the window, but only of load_dates that are
     published in every table of the window that was due on them. Publishes into these tables are blocked until the
-    session ends, so the build reads exactly the publishes that the ledger records as its inputs. For a table that
-    carries on, find its own load_date before, too.
+    session ends, so the build reads exactly the publishes that the ledger records as its inputs. So are those into a
+    history, of load_dates up to this one; later ones change nothing of what is read. Who publishes does not wait while
+    it blocks others, but tries again, so no two builds wait for each other. For a table that carries on, find its own
+    load_date before, too.
     """
-    window_inputs = context.pipeline.window_inputs_of(table)
+    window_inputs, read_up_to = context.pipeline.window_inputs_of(table), context.pipeline.histories_of(table)
     for relation in window_inputs:
         block_publishes(connection, relation, context.on_progress)
+    for relation in read_up_to:
+        block_publishes(connection, relation, context.on_progress, load_date)
+    histories = {relation: marks.known(connection, relation, load_date) for relation in read_up_to}
     of_load_date = _resolve_own(context, connection, table, load_date)
     decided = look(context, connection, table, load_date)
     _check_columns(context.pipeline, table, load_date, of_load_date)
+    for relation, known in histories.items():
+        _check_history_columns(context.pipeline, connection, table, load_date, relation)
+        _check_there(context.pipeline, connection, table, load_date, {relation: known.stored})
     _check_stored(context.pipeline, connection, table, load_date, [of_load_date])
     previous = carry_on.resolve_previous(context.pipeline, connection, table, load_date)
     if previous:
         _check_stored(context.pipeline, connection, table, load_date, [{table.relation: previous}])
     inputs = Inputs(
-        table, load_date, of_load_date, previous=previous, decisions=decided.decisions, decided=decided.publish
+        table,
+        load_date,
+        of_load_date,
+        previous=previous,
+        histories=histories,
+        decisions=decided.decisions,
+        decided=decided.publish,
     )
     if not window_inputs:
         return inputs
@@ -180,6 +204,25 @@ def _check_columns(pipeline: Pipeline, table: Table, load_date: date, published:
                 )
 
 
+def _check_history_columns(
+    pipeline: Pipeline, connection: Connection[Any], table: Table, load_date: date, history: Relation
+) -> None:
+    """Raise UpstreamError if a load_date of a history, up to this one, was published with other columns than are read.
+
+    A column that was added later would be NULL in the versions of such a load_date.
+    """
+    declared = {name: type_ for name, type_ in pipeline.tables[history].types.items() if name in table.names_read}
+    for types, first, last, _ in publishes.by_columns(connection, history, up_to=load_date):
+        for name, type_ in declared.items():
+            if types is not None and types.get(name) != type_:
+                raise UpstreamError(
+                    f"{table.relation} of {load_date} cannot be built: it reads {history} of all load_dates up to its "
+                    f"own, of which some from {first} to {last} were published before the column {name!r} became what "
+                    f"its file declares now; `kpi backfill {pipeline.name} --from {first} --to {last} --select "
+                    f"{history}` builds these again."
+                )
+
+
 def _check_stored(
     pipeline: Pipeline,
     connection: Connection[Any],
@@ -193,6 +236,17 @@ def _check_stored(
         for relation, publish in of.items():
             if publish.rows:
                 wanted.setdefault(relation, []).append(publish.load_date)
+    _check_there(pipeline, connection, table, load_date, wanted)
+
+
+def _check_there(
+    pipeline: Pipeline,
+    connection: Connection[Any],
+    table: Table,
+    load_date: date,
+    wanted: Mapping[Relation, Collection[date]],
+) -> None:
+    """Raise UpstreamError if a table has no rows of a load_date that was published with some."""
     for relation, days in wanted.items():
         for gone in sorted(find_lost(connection, pipeline.tables[relation], days)):
             raise UpstreamError(

@@ -68,7 +68,7 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         audited.inputs.check_unchanged(connection)
-        lock_publish(connection, table.relation)
+        lock_publish(connection, table.relation, load_date if table.header.history else None)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
         versions = strategy_of(table).publish(connection, candidate)
         tables.declare(connection, table)

@@ -9,6 +9,7 @@ Not here: the locks themselves (ledger/locks.py).
 import math
 import time
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from typing import Any, TypeVar
 
@@ -59,12 +60,17 @@ def wait_for_lock(
     )
 
 
-def block_publishes(connection: Connection[Any], relation: Relation, on_progress: Progress) -> None:
-    """Block publishes into a table until this session ends; first wait for a publish that is in progress."""
+def block_publishes(
+    connection: Connection[Any], relation: Relation, on_progress: Progress, up_to: date | None = None
+) -> None:
+    """Block publishes into a table until this session ends; first wait for a publish that is in progress.
+
+    With `up_to`, only those of load_dates up to that one.
+    """
 
     def acquire() -> bool:
         try:
-            locks.lock_against_publishes(connection, relation)
+            locks.lock_against_publishes(connection, relation, up_to)
         except psycopg.errors.LockNotAvailable:
             return False
         return True

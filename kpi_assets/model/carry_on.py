@@ -47,6 +47,11 @@ def problems(scope: Scope, itself: Relation) -> Iterator[tuple[exp.Table, str]]:
             )
 
 
+def of_history(itself: Relation) -> str:
+    """Return why a history does not read itself."""
+    return f"reads {itself}, which is itself: a history is of what its load_date delivers"
+
+
 def unused(tree: exp.Query, itself: Relation) -> str:
     """Return what is wrong if a SELECT has the parameter and does not read itself; empty otherwise."""
     if reads_itself(tree, itself) or all(each.name != PREVIOUS for each in tree.find_all(exp.Placeholder)):

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from kpi_assets.model import carry_on
 from kpi_assets.model.calendar import EVERY_DAY, Calendar, dates_in, words_of
 from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.expand import expand, expand_rules
 from kpi_assets.model.header import Header, cut
-from kpi_assets.model.kinds import STORAGES
+from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
 from kpi_assets.model.pipeline import Table
@@ -75,7 +76,7 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
             folder.files[relation] = file
             files[relation] = _read_file(file, problems)
     # How a SELECT may read a table depends on the header of that.
-    histories = {relation for relation, each in files.items() if each.read and each.read[0].history}
+    histories = {relation for relation, each in files.items() if each.storage_kind.keeps_versions}
     for relation, each in files.items():
         if table := _read_table(folder, relation, each, histories, minimum_rows, problems):
             folder.tables[relation] = table
@@ -149,6 +150,13 @@ class _File:
     body: str
     read: tuple[Header, Lines] | None
 
+    @property
+    def storage_kind(self) -> StorageKind:
+        """The storage that the header declares, also if it has errors; by default that of a header without the word."""
+        if self.read:
+            return self.read[0].storage_kind
+        return STORAGES.get((_STORAGE.findall(self.words) or [""])[0], STORAGES["rows"])
+
 
 def _read_file(path: Path, problems: Problems) -> _File:
     """Read the header of a file; add its errors to `problems`. Raises ModelError if there is none."""
@@ -176,13 +184,11 @@ def _read_table(
     if file.read is None:
         if file.body.strip():
             with problems.collected():
-                kind = STORAGES.get((_STORAGE.findall(file.words) or [""])[0])
-                has_load_date = kind is None or kind.has_load_date
                 parse_query(
                     file.body,
                     path,
                     lookback=True,
-                    has_load_date=has_load_date,
+                    has_load_date=file.storage_kind.has_load_date,
                     itself=relation,
                     histories=histories,
                 )
@@ -230,9 +236,7 @@ def _query_of(
     )
     problems = Problems()
     if header.history and query.itself:
-        problems.add(
-            path, query.line, f"reads {relation}, which is itself: a history is of what its load_date delivers"
-        )
+        problems.add(path, query.line, carry_on.of_history(relation))
     for line, problem in _differences(header, lines, query):
         problems.add(path, line, problem)
     if header.lookback and not query.windows:

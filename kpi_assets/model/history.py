@@ -9,7 +9,7 @@ one that ended later has not ended. So what is built of a load_date never depend
 not limit a history to the load_date.
 
 Belongs here: these words, columns and rules. Not here: how versions are stored, and when a reader of a history is
-stale (ledger/history.py).
+stale (ledger/marks.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +30,7 @@ from kpi_assets.model.strict_yaml import Strict
 
 EFFECTIVE, END, CURRENT = "effective_date", "end_date", "is_current"
 _DATES = (EFFECTIVE, END)
+_MORE = (exp.Query, exp.AggFunc, exp.Window, exp.Alias, exp.Star)  # what an expression of two dates does not have
 
 
 class AddedColumn(Strict):
@@ -49,18 +50,18 @@ class AddedColumn(Strict):
     @classmethod
     def _is_of_the_dates(cls, value: str) -> str:
         try:
-            tree = parse_one(f"select {value}", read="postgres")
+            tree = parse_one(f"select ({value}\n)", read="postgres")
         except SqlglotError:
-            raise ValueError("cannot be parsed: write one expression of SQL") from None
-        if (
-            not isinstance(tree, exp.Select)
-            or len(tree.selects) != 1
-            or tree.find(exp.Subquery, exp.Table, exp.AggFunc)
-        ):
+            raise ValueError("cannot be parsed as one expression: write one expression of SQL, and no more") from None
+        given = tree.selects if isinstance(tree, exp.Select) else []
+        is_one = [name for name, part in tree.args.items() if part] == ["expressions"] and len(given) == 1
+        if not (is_one and isinstance(given[0], exp.Paren)) or given[0].find(*_MORE):
             raise ValueError(f"is more than one expression over {EFFECTIVE} and {END}: take the rest out")
-        other = [column.name for column in tree.find_all(exp.Column) if column.name not in _DATES or column.table]
+        other = [column.sql() for column in tree.find_all(exp.Column) if column.name not in _DATES or column.table]
         if other:
             raise ValueError(f"reads {other[0]!r}: it may read {EFFECTIVE} and {END}, of which it is computed")
+        if any(node.comments for node in tree.walk()):
+            raise ValueError("has a comment, which could hide what comes after it: put it into the description")
         if "%" in value or tree.find(exp.Placeholder):
             raise ValueError("has a percent sign, which is for parameters: an expression of two dates needs none")
         return value
@@ -134,12 +135,18 @@ class HistoryRead:
     version_part: str
 
     @classmethod
-    def of(cls, relation: Relation, spec: HistorySpec, columns: Mapping[str, Column]) -> "HistoryRead":
-        """Return how a history with these columns of its rows, without those that it adds, is read."""
+    def of(
+        cls, relation: Relation, spec: HistorySpec, grain: Sequence[str], columns: Mapping[str, Column]
+    ) -> "HistoryRead":
+        """Return how a history with these columns of its rows, without those that it adds, is read.
+
+        The values of the surrogate key follow from the grain, so it belongs to the version too.
+        """
         versions = _known_versions(relation, spec, columns)
         rows = f"(select * from {versions} as known where {CURRENT})"  # noqa: S608
+        key = f"{spec.surrogate_key} of {', '.join(grain)}"
         added = [f"{name} {each.type} {each.value}" for name, each in spec.adds.items()]
-        return cls(versions, rows, " ".join([f"{relation}: history {spec.surrogate_key}", *added]))
+        return cls(versions, rows, " ".join([f"{relation}: history {key}", *added]))
 
 
 def _known_versions(relation: Relation, spec: HistorySpec, columns: Mapping[str, Column]) -> str:
@@ -153,5 +160,5 @@ def _known_versions(relation: Relation, spec: HistorySpec, columns: Mapping[str,
     )
     if not spec.adds:
         return f"({known})"
-    added = ", ".join(f"({each.value})::{each.type} as {quoted(name)}" for name, each in spec.adds.items())
+    added = ", ".join(f"({each.value}\n)::{each.type} as {quoted(name)}" for name, each in spec.adds.items())
     return f"(select known.*, {added} from ({known}) as known)"  # noqa: S608

@@ -104,6 +104,11 @@ def passed_on(tree: exp.Query, schemas: Mapping[Relation, Sequence[str]]) -> Pas
     >>> passed("select max(k) as k from raw.t")
     ['raw.t']
 
+    So is one of a lateral subquery.
+
+    >>> passed("select t.k, d.b from raw.t cross join lateral (select b from raw.u where u.k = t.k limit 1) as d")
+    ['raw.t k=k', 'raw.u b=b']
+
     A condition in an outer join does not limit the rows on the side that the join keeps.
 
     >>> passed("select t.k from raw.t left join raw.u on t.k = u.k and u.a = 1 and t.a = 2")
@@ -185,7 +190,7 @@ def _followed(scope: Scope, number: int, path: _Path = ()) -> Iterator[tuple[_Pa
 
 
 def _below(scope: Scope, column: _Column, path: _Path) -> Iterator[tuple[_Path, Scope, exp.Table, str]]:
-    node, source = scope.selected_sources.get(column.source, (None, None))
+    node, source = _sources(scope).get(column.source, (None, None))
     if isinstance(source, exp.Table) and source.db:
         yield (*path, id(node)), scope, source, column.name
     elif isinstance(source, Scope):
@@ -194,11 +199,20 @@ def _below(scope: Scope, column: _Column, path: _Path) -> Iterator[tuple[_Path, 
             yield from _followed(source, returned.index(column.name), (*path, id(node)))
 
 
+def _sources(scope: Scope) -> dict[str, tuple[exp.Expr, exp.Table | Scope]]:
+    """Return what a scope reads, by name: (its node, the table or the scope of the subquery, also of a lateral one)."""
+    found: dict[str, tuple[exp.Expr, exp.Table | Scope]] = {**scope.selected_sources}
+    for name, (node, source) in found.items():
+        if isinstance(source, Scope) and isinstance(source.expression, exp.Lateral) and source.subquery_scopes:
+            found[name] = (node, source.subquery_scopes[0])
+    return found
+
+
 def _tables(scope: Scope, path: _Path = ()) -> Iterator[tuple[_Path, Scope, exp.Table]]:
     """Yield (path, its scope, table) for each table that a SELECT and the subqueries in its FROM read."""
     for part in scope.set_operation_scopes:
         yield from _tables(part, (*path, id(part)))
-    for node, source in scope.selected_sources.values():
+    for node, source in _sources(scope).values():
         if isinstance(source, exp.Table) and source.db:
             yield (*path, id(node)), scope, source
         elif isinstance(source, Scope):
@@ -252,7 +266,7 @@ def _computed(scope: Scope, number: int) -> str:
     if not columns:
         return str(expression.sql(dialect="postgres", comments=False))
     for column in columns:
-        _, source = scope.selected_sources.get(column.source, (None, None))
+        _, source = _sources(scope).get(column.source, (None, None))
         if isinstance(source, Scope):
             returned = [each.alias_or_name for each in _selects(source)]
             if column.name in returned and (text := _computed(source, returned.index(column.name))):

@@ -22,7 +22,7 @@ from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.dialect import Dialect, dialect_of
 from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
 from kpi_assets.model.header import Header
-from kpi_assets.model.history import HistoryRead
+from kpi_assets.model.history import HistoryRead, version_columns
 from kpi_assets.model.kinds import StorageKind
 from kpi_assets.model.names import LOW_VOLUME, OBJECTS, Relation
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
@@ -133,7 +133,7 @@ class Table:
     def history_read(self) -> HistoryRead | None:
         """How a SELECT reads the table if it is a history; None for any other."""
         history = self.header.history
-        return HistoryRead.of(self.relation, history, self.header.columns) if history else None
+        return HistoryRead.of(self.relation, history, self.header.grain, self.header.columns) if history else None
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:
@@ -393,12 +393,20 @@ class Pipeline:
         return [view.relation for view in views if view.origin.relation == relation]
 
     def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
-        """Return, for each column of a table, the columns of others that it is computed from; empty for a raw table."""
+        """Return, for each column of a table, the columns of others that it is computed from; empty for a raw table.
+
+        The number of a version is computed from its key, and its dates from every column, of which one has changed.
+        """
         if table.query is None:
             return {}
         of_query = table.query.lineage({relation: [*other.header.readable] for relation, other in self.tables.items()})
         found = {name: [leaf for leaf in of if leaf[0] != table.relation] for name, of in of_query.items()}
         volume = table.header.min_volume
+        if history := table.header.history if found else None:
+            made = version_columns(history, table.header.grain)
+            everything = sorted({leaf for of in found.values() for leaf in of})
+            of_key = sorted({leaf for name in table.header.grain for leaf in found[name]})
+            return {**found, **dict.fromkeys(made, everything), history.surrogate_key: of_key}
         return {**found, LOW_VOLUME: found[volume.column]} if volume and found else found
 
     def inputs_of(self, table: Table) -> list[Relation]:
@@ -408,6 +416,10 @@ class Pipeline:
     def window_inputs_of(self, table: Table) -> list[Relation]:
         """Return the inputs that a table reads over a window of load_dates."""
         return self._with_origins(table.window_reads)
+
+    def histories_of(self, table: Table) -> list[Relation]:
+        """Return the histories that a table reads."""
+        return [relation for relation in table.reads if self.tables[relation].header.history]
 
     def _with_origins(self, names: Iterable[Relation]) -> list[Relation]:
         return sorted({*names, *(self.tables[name].origin.relation for name in names)})

@@ -149,7 +149,7 @@ class Query:
             known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *columns], "unknown")
         result = {}
         try:
-            roots = lineage(None, self.tree, schema=known, dialect="postgres")
+            roots = lineage(None, _without_laterals(self.tree), schema=known, dialect="postgres")
         except SqlglotError:
             return {}
         for column, root in roots.items():
@@ -232,6 +232,21 @@ class Query:
         )
 
 
+def _without_laterals(tree: exp.Query) -> exp.Query:
+    """Return a SELECT whose lateral subqueries are plain ones: sqlglot follows no column into a lateral one.
+
+    One that returns columns of the tables before it stays, and its columns then come from all that these pass to it.
+    """
+    plain = tree.copy()
+    for lateral in list(plain.find_all(exp.Lateral)):
+        select = lateral.this.this if isinstance(lateral.this, exp.Subquery) else None
+        if isinstance(select, exp.Select):
+            own = {"", *(source.alias_or_name for source in select.find_all(exp.Table, exp.Subquery))}
+            if all(column.table in own for each in select.selects for column in each.find_all(exp.Column)):
+                lateral.replace(exp.Subquery(this=select, alias=lateral.args.get("alias")))
+    return plain
+
+
 def digest(*parts: str) -> str:
     """Return 16 hex digits that differ when any part differs."""
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
@@ -270,7 +285,9 @@ def parse_query(
             problems.add(path, at, f"the table {table.sql()!r} must be written as schema.table")
         wrong = dict(carry_on.problems(scope, itself)) if itself else {}
         for table, problem in wrong.items():
-            problems.add(path, line_of(table, line), problem)
+            relation = Relation(table.db, table.name)
+            is_history = relation == itself and relation in histories
+            problems.add(path, line_of(table, line), carry_on.of_history(relation) if is_history else problem)
         proven = [*nameless, *wrong, *(table for table in tables_in(scope) if Relation(table.db, table.name) == own)]
         unbound = unbound_tables(scope, histories, carries_on=bool(own)) if has_load_date else []
         for table in (each for each in unbound if each not in proven):
@@ -320,7 +337,10 @@ def _scopes(tree: exp.Query, path: Path, line: int) -> list[Scope]:
 
 
 def _check_names(tree: exp.Query, path: Path, line: int, problems: Problems) -> None:
-    """Add a problem for each column named with a schema: the subquery that replaces a table has none."""
+    """Add a problem for what cannot be said of a subquery that replaces a table: ONLY, and a schema of its columns."""
+    for table in (each for each in tree.find_all(exp.Table) if each.args.get("only")):
+        text = f"take `only` out before {table.db}.{table.name}: a subquery is read in its place"
+        problems.add(path, line_of(table, line), text)
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):
             name = f"{column.table}.{column.name}"

@@ -11,6 +11,7 @@ from psycopg import Connection
 
 from kpi_assets.ledger import history, manifests
 from kpi_assets.ledger.history import LoadDateHistory, Lookback
+from kpi_assets.ledger.marks import Reader
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.plan.classify import NOTHING_DECIDED, NOTHING_NEAR, Classifier
 from kpi_assets.plan.status import LoadDateStatus
@@ -41,6 +42,11 @@ def collect(
         for table in pipeline.tables.values()
         if table.header.lookback
     ]
+    history_readers = [
+        Reader(str(relation), str(read))
+        for relation, table in pipeline.tables.items()
+        for read in pipeline.histories_of(table)
+    ]
     carrying_on = [str(relation) for relation, table in pipeline.tables.items() if table.carries_on]
     windows = sorted({read for table in pipeline.tables.values() for read in pipeline.window_inputs_of(table)})
     longest = timedelta(days=max((each.load_dates for each in lookbacks), default=0))
@@ -58,6 +64,7 @@ def collect(
                 ignored=[pipeline.recheck_job],
                 lookbacks=lookbacks,
                 carrying_on=carrying_on,
+                history_readers=history_readers,
                 start=pipeline.config.start_date,
                 undue=pipeline.undue_between(start - longest, end, windows) if windows else (),
             )

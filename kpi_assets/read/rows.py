@@ -16,12 +16,13 @@ from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.warehouse.content import find_lost, published_rows
 from kpi_assets.warehouse.ddl import identifier, types_of
+from kpi_assets.warehouse.known_versions import is_history, known_versions, version_types
 from kpi_assets.warehouse.views import for_readers
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a load_date, in the order of the grain.
+    """Rows of a load_date, in the order of the grain; of a history the versions that held on it, as known then.
 
     `rows` holds the values as PostgreSQL writes them, None for NULL, and `types` the types of the columns. `shown` is
     the number of rows that readers see (`rows` may be fewer because of a limit), and `published` that of all rows.
@@ -57,6 +58,16 @@ def find_publish(
     return publish
 
 
+def find_publish_up_to(
+    connection: Connection[Any], pipeline: Pipeline, table: Table, day: date, *, place: str
+) -> Publish:
+    """Return the publish of the latest load_date up to a day. Raises UserError as find_publish does."""
+    load_date = publishes.latest_up_to(connection, table.relation, day)
+    if load_date is None:
+        raise UserError(f"No load_date of {table.relation} up to {day} is published in {place}: give a later day.")
+    return find_publish(connection, pipeline, table, load_date, place=place)
+
+
 def read_rows(
     connection: Connection[Any],
     pipeline: Pipeline,
@@ -64,24 +75,31 @@ def read_rows(
     load_date: date | None = None,
     *,
     place: str,
+    as_of: date | None = None,
     limit: int | None = None,
     cut: bool = False,
     everything: bool = False,
 ) -> Rows:
-    """Return the rows of a load_date, by default the latest; long values are shortened if `cut` is set.
+    """Return the rows of a load_date, by default the latest, or the latest one up to the day `as_of`.
 
-    Rows of low volume are left out unless `everything` is set. Raises UserError, which names the `place` of the data,
-    if the load_date is not published, was dropped by retention, or has lost its rows.
+    Long values are shortened if `cut` is set, and rows of low volume left out unless `everything` is set. Raises
+    UserError, which names the `place` of the data, if the load_date is not published, was dropped by retention, or has
+    lost its rows.
     """
-    publish = find_publish(connection, pipeline, table, load_date, place=place)
+    if as_of is None:
+        publish = find_publish(connection, pipeline, table, load_date, place=place)
+    else:
+        publish = find_publish_up_to(connection, pipeline, table, as_of, place=place)
     day = publish.load_date
     # The types of the publish: the file may declare other columns by now.
     types = publish.types or table.types
+    if is_history(connection, table):
+        rows, types = known_versions(table, types, day), version_types(table, types)
+    else:
+        rows = published_rows(connection, table, day)
     columns = [name for name in types if everything or name != LOW_VOLUME]
     order = [name for name in table.header.grain if name in types] or columns
-    source = sql.SQL("from {} as t where {}").format(
-        published_rows(connection, table, day), sql.SQL("true") if everything else for_readers(types)
-    )
+    source = sql.SQL("from {} as t where {}").format(rows, sql.SQL("true") if everything else for_readers(types))
     wanted = {column: types[column] for column in columns}
     found = _texts(connection, wanted, source, order, limit=limit, cut=cut)
     shown = publish.rows

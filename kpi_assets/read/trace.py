@@ -1,8 +1,9 @@
 """Follows a row of a table down to the rows that it comes from, table by table, to the raw tables.
 
 The rows of an input are found by the columns that are passed on without a change, among the publishes that the ledger
-names as inputs of the publish. Every query nests the query of the table above, so that Postgres compares all values and
-counts all rows, however many there are; only SHOWN rows of a table are read.
+names as inputs of the publish. A version of a history comes from the rows of the load_date on which it began, and who
+reads a history read the versions that were known on its own load_date. Every query nests the query of the table above,
+so that Postgres compares all values and counts all rows, however many there are; only SHOWN rows of a table are read.
 
 Belongs here: the tree of tables and rows. Not here: which columns are passed on (model/passed_on.py), and the records
 of raw rows (origin.py).
@@ -20,14 +21,17 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import publishes
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.excerpt import cut, sql_cut
+from kpi_assets.model.history import EFFECTIVE
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation, quoted
 from kpi_assets.model.passed_on import ROW, Link, Passed, Reading, passed_on
 from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.read.beginnings import find_beginnings
 from kpi_assets.read.origin import Origin, Watch, find_origins
 from kpi_assets.read.rows import find_publish
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import one_snapshot
 from kpi_assets.warehouse.content import find_lost, published_rows
+from kpi_assets.warehouse.known_versions import is_history, known_versions, version_types
 
 SHOWN = 20  # rows of a table
 _NAMED = 3  # load_dates that a sentence names
@@ -87,7 +91,8 @@ def parse_key(table: Table, words: Sequence[str]) -> dict[str, str]:
     """Read `column=value`, or the values of the grain in its order. Raises UsageError."""
     named = [word.partition("=") for word in words]
     given: dict[str, str] = {}
-    if all(column in table.columns and equals for column, equals, _ in named):
+    columns = [*table.readable_types]
+    if all(column in columns and equals for column, equals, _ in named):
         for column, _, value in named:
             if column in given:
                 raise UsageError(f"The column {column!r} is given twice: give it once.")
@@ -95,8 +100,8 @@ def parse_key(table: Table, words: Sequence[str]) -> dict[str, str]:
         return given
     grain = table.header.grain
     for column, equals, _ in named:
-        if equals and len(words) > 1 and column.isidentifier() and column not in table.columns:
-            raise UsageError(f"{table.relation} has no column {column!r}: it has {', '.join(table.columns)}.")
+        if equals and len(words) > 1 and column.isidentifier() and column not in columns:
+            raise UsageError(f"{table.relation} has no column {column!r}: it has {', '.join(columns)}.")
     if len(words) > len(grain):
         raise UsageError(
             f"{len(words)} values were given, and the grain of {table.relation} has {len(grain)} "
@@ -117,6 +122,8 @@ def trace_rows(
 ) -> Step:
     """Return the rows with these values in a load_date, by default the latest, and all that they come from.
 
+    Of a history, these are all versions that were known on the load_date.
+
     `on_table` is called before a table is read. Raises UserError, which names the `place` of the data, if the load_date
     is not published or has no such row, and UsageError for a value that is none of its column.
     """
@@ -126,10 +133,9 @@ def trace_rows(
             sql.SQL("t.{} = {}").format(sql.Identifier(column), _typed(connection, table, column, value))
             for column, value in key.items()
         ]
-        found = sql.SQL("(select t.* from {} as t where {})").format(
-            published_rows(connection, table, publish.load_date), _all(conditions)
-        )
-        step = _Tracer(connection, pipeline, on_table).step(table, found, {publish.load_date: publish}, list(key))
+        tracer = _Tracer(connection, pipeline, on_table)
+        found = sql.SQL("(select t.* from {} as t where {})").format(tracer.rows_of(table, publish), _all(conditions))
+        step = tracer.step(table, found, {publish.load_date: publish}, list(key))
     if not step.count:
         wanted = ", ".join(f"{column}={cut(value)}" for column, value in key.items())
         raise UserError(f"{table.relation} of {publish.load_date} has no row with {wanted}: correct the key.")
@@ -161,7 +167,7 @@ def add_origins(connection: Connection[Any], store: Store, step: Step, watch: Wa
 
 def _typed(connection: Connection[Any], table: Table, column: str, value: str) -> sql.Composable:
     """Return a value as SQL of its column's type. Raises UsageError if it is none."""
-    type_ = table.types[column]
+    type_ = table.readable_types[column]
     made = sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(type_))
     try:
         with connection.transaction():
@@ -180,6 +186,12 @@ class _Tracer:
     connection: Connection[Any]
     pipeline: Pipeline
     on_table: OnTable
+
+    def rows_of(self, table: Table, publish: Publish) -> sql.Composable:
+        """Return the rows of a publish, or the versions of a history that were known then, as a subquery for FROM."""
+        if is_history(self.connection, table):
+            return known_versions(table, _declared(table, [publish]), publish.load_date, ended=True)
+        return published_rows(self.connection, table, publish.load_date)
 
     def step(
         self,
@@ -201,15 +213,19 @@ class _Tracer:
                 sql.SQL("select load_date, count(*) from {} as t group by load_date order by load_date").format(found)
             ).fetchall()
         )
-        made = Step(table, of, by, counts, self._rows(table, found, _types(table, of.values())), notes=notes)
+        made = Step(table, of, by, counts, self._rows(table, found, self._types(table, of.values())), notes=notes)
         if table.query is None or not counts or is_end:
             return made
-        passed = passed_on(table.query.tree, {name: each.columns for name, each in self.pipeline.tables.items()})
+        passed = passed_on(table.query.tree, {name: [*t.readable_types] for name, t in self.pipeline.tables.items()})
         if passed is None:
             made.notes = [*notes, "it cannot be followed: only PostgreSQL knows the tables of its columns"]
             return made
         made.computed = {column: cut(text, _EXPRESSION) for column, text in passed.computed.items()}
-        there = {day: publish for day, publish in of.items() if day in counts}
+        there: Mapping[date, Publish] = {day: publish for day, publish in of.items() if day in counts}
+        if is_history(self.connection, table):
+            types = _declared(table, of.values())
+            found, there, began = find_beginnings(self.connection, table.relation, found, types)
+            notes = made.notes = [*notes, *began]
         if any(publish.code_version != table.code_version for publish in there.values()):
             text = "it was built by an earlier version of its file, and is followed by what the file says now"
             made.notes = [*notes, text]
@@ -220,14 +236,20 @@ class _Tracer:
         ]
         return made
 
+    def _types(self, table: Table, of: Iterable[Publish]) -> dict[str, str]:
+        """Return the columns of the rows of some publishes, or of the versions of a history, with their types."""
+        found = _declared(table, of)
+        return version_types(table, found) if is_history(self.connection, table) else found
+
     def _rows(self, table: Table, found: sql.Composable, types: Mapping[str, str]) -> list[Row]:
         grain = [name for name in table.header.grain if name in types]
         whole = grain if table.has_object else []
+        order = [*grain, *(name for name in (EFFECTIVE,) if table.header.history and name in types)] or [*types]
         texts = [sql_cut(f't."{name}"::text') for name in types] + [f't."{name}"::text' for name in whole]
         query = sql.SQL("select t.load_date, {} from {} as t order by t.load_date, {} limit {}").format(
             sql.SQL(", ").join(map(sql.SQL, texts)),
             found,
-            sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in grain or types),
+            sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in order),
             sql.Literal(SHOWN),
         )
         return [
@@ -250,7 +272,7 @@ class _Tracer:
         source = self.pipeline.tables[relation]
         own = [reading for reading in readings if reading.relation == relation]
         published, notes = self._published(source, _inputs(of, relation))
-        there = _types(source, published.values())
+        there = self._types(source, published.values())
         parts, by = [], dict[str, None]()
         for reading in own:
             condition = self._condition(table, found, of, reading, readings)
@@ -294,7 +316,7 @@ class _Tracer:
         """
         source = self.pipeline.tables[reading.relation]
         published, _ = self._published(source, _inputs(of, reading.relation))
-        types, there = _types(table, of.values()), _types(source, published.values())
+        types, there = self._types(table, of.values()), self._types(source, published.values())
         own = [sql.SQL(each) for each in reading.conditions]
         if not published:
             return None
@@ -350,7 +372,7 @@ class _Tracer:
         for day, days in inputs.items():
             read = [each for each in (days if is_of_others else [day]) if each in published]
             if read:
-                rows = [published_rows(self.connection, source, each) for each in read]
+                rows = [self.rows_of(source, published[each]) for each in read]
                 every = sql.SQL(" union all ").join(sql.SQL("select t.* from {} as t").format(each) for each in rows)
                 arms.append(
                     sql.SQL("select {}::date as {}, r.* from {} as r").format(
@@ -378,10 +400,11 @@ def _that_count(rows: sql.Composable, key: Sequence[str] | None) -> sql.Composab
 def _days_of(publish: Publish, relation: Relation) -> dict[date, int]:
     """Return the load_dates of a table that a publish was made from, each with its publish_id."""
     names = ((InputName.parse(text), publish_id) for text, publish_id in publish.inputs.items())
-    return {name.load_date or publish.load_date: publish_id for name, publish_id in names if name.relation == relation}
+    own = ((name, publish_id) for name, publish_id in names if name.relation == relation and not name.is_up_to)
+    return {name.load_date or publish.load_date: publish_id for name, publish_id in own}
 
 
-def _types(table: Table, of: Iterable[Publish]) -> dict[str, str]:
+def _declared(table: Table, of: Iterable[Publish]) -> dict[str, str]:
     """Return the declared columns that all of the publishes have, with the types of the table."""
     have = [publish.types for publish in of if publish.types is not None]
     return {name: type_ for name, type_ in table.types.items() if all(name in types for types in have)}

@@ -110,13 +110,17 @@ def cast_to_declared(
 
     A table keeps wider types while another load_date has such values. According to the ledger, the load_dates that a
     build reads have none, so the casts lose nothing. A table that is `unread`, because it is not due in a window or
-    carries on from no load_date, has a subquery without rows: it may not exist yet.
+    carries on from no load_date, has a subquery without rows: it may not exist yet. Otherwise a history has none: what
+    is read in its place casts its columns already.
     """
     found = {}
     for table in tables:
         if table.relation in unread:
-            nulls = (f"null::{type_} as {quoted(name)}" for name, type_ in {LOAD_DATE: "date", **table.types}.items())
+            types = {LOAD_DATE: "date", **table.readable_types}
+            nulls = (f"null::{type_} as {quoted(name)}" for name, type_ in types.items())
             found[table.relation] = f"(select {', '.join(nulls)} where false)"
+            continue
+        if table.storage.keeps_versions:
             continue
         stored = types_of(connection, table.relation)
         if any(stored.get(name, type_) != type_ for name, type_ in table.types.items()):

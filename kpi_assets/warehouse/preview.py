@@ -4,7 +4,7 @@ Belongs here: reading rows as shortened texts. Not here: drawing a chart (drawin
 stored values unchanged.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 
@@ -15,7 +15,9 @@ from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.content import published_rows
+from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.kinds import strategy_of
+from kpi_assets.warehouse.known_versions import known_versions
 from kpi_assets.warehouse.views import for_readers
 
 LETTERS = sql.Literal(200)  # to which a value is shortened
@@ -28,18 +30,35 @@ def first_rows(connection: Connection[Any], candidate: Candidate, count: int) ->
     index of the grain finds these rows.
     """
     table = candidate.table
+    return _first(connection, table, table.columns, strategy_of(table).preview_from(candidate), count)
+
+
+def first_versions(
+    connection: Connection[Any], table: Table, load_date: date, count: int
+) -> list[dict[str, str | None]]:
+    """Return the first versions of a history that hold on a load_date, as `first_rows` returns rows."""
+    return _first(connection, table, [*table.readable_types], known_versions(table, table.types, load_date), count)
+
+
+def count_versions(connection: Connection[Any], table: Table) -> int:
+    """Return how many versions a history has in all."""
+    [(count,)] = connection.execute(sql.SQL("select count(*) from {}").format(identifier(table.relation))).fetchall()
+    return int(count)
+
+
+def _first(
+    connection: Connection[Any], table: Table, columns: Sequence[str], source: sql.Composable, count: int
+) -> list[dict[str, str | None]]:
     rows = connection.execute(
         sql.SQL("select {} from (select {} from {} as b order by {} limit {}) as t").format(
-            sql.SQL(", ").join(
-                sql.SQL("left(t.{}::text, {})").format(sql.Identifier(c), LETTERS) for c in table.columns
-            ),
-            sql.SQL(", ").join(map(sql.Identifier, table.columns)),
-            strategy_of(table).preview_from(candidate),
+            sql.SQL(", ").join(sql.SQL("left(t.{}::text, {})").format(sql.Identifier(c), LETTERS) for c in columns),
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+            source,
             sql.SQL(", ").join(map(sql.Identifier, table.header.grain)),
             sql.Literal(count),
         )
     ).fetchall()
-    return [dict(zip(table.columns, row, strict=True)) for row in rows]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> ChartRows:

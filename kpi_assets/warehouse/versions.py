@@ -135,6 +135,11 @@ class Versions:
     grain: Sequence[str]
     columns: Sequence[str]
 
+    @property
+    def number_of(self) -> sql.Composable:
+        """The value of the surrogate key, of the grain and the effective_date of a version."""
+        return self._columns["number_of"]
+
     def fold(self, connection: Connection[Any], load_date: date, rows: sql.Composable) -> VersionChanges:
         """Replace the rows of a load_date by `rows`, which have the columns and load_date; return what changed.
 

@@ -17,13 +17,16 @@ THINGS = Relation("raw", "things")
         (THINGS.decisions, "decisions.raw__things"),
         (InputName(THINGS), "raw.things"),
         (InputName(THINGS, date(2025, 3, 1)), "raw.things@2025-03-01"),
+        (InputName(THINGS, date(2025, 3, 1), is_up_to=True), "raw.things@..2025-03-01"),
     ],
 )
 def test_a_written_name_is_read_back(name: Relation | InputName, text: str) -> None:
     assert (str(name), type(name).parse(text)) == (text, name)
 
 
-@pytest.mark.parametrize("text", ["", "things", "Raw.things", "raw.things.more", "raw.things@", "raw.things@yesterday"])
+@pytest.mark.parametrize(
+    "text", ["", "things", "Raw.things", "raw.things.more", "raw.things@", "raw.things@..", "raw.things@yesterday"]
+)
 def test_other_text_is_not_the_name_of_an_input(text: str) -> None:
     with pytest.raises(ValueError, match=r"schema\.table|isoformat"):
         InputName.parse(text)

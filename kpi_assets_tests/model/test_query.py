@@ -349,6 +349,15 @@ def test_lineage_follows_both_sides_of_a_union() -> None:
     }
 
 
+def test_lineage_follows_lateral_subqueries() -> None:
+    inner = "select u.b, {} as c from raw.u where u.load_date = %(load_date)s and u.k = t.k"
+    sql = f"select t.a, d.b, d.c from raw.t cross join lateral ({inner}) as d where t.{DAY}"
+    schemas = {Relation("raw", "t"): ["a", "k"], Relation("raw", "u"): ["b", "k"]}
+    u = parsed(sql.format("u.k + 1")).lineage(schemas)
+    assert (u["b"], u["c"]) == ([(Relation("raw", "u"), "b")], [(Relation("raw", "u"), "k")])
+    assert (Relation("raw", "t"), "k") in parsed(sql.format("t.k + 1")).lineage(schemas)["c"]
+
+
 def test_lineage_leaves_out_names_that_only_postgres_can_resolve() -> None:
     sql = (
         f"with c as (select a, load_date from raw.t where {DAY}) select q.b from c left join (select 1 as b) as q "

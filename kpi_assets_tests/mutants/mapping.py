@@ -68,8 +68,8 @@ _TESTS = {
         "materialize/test_retention.py",
         "plan/test_lost.py",
     ),
-    "warehouse/kinds/history": ("warehouse/test_history_orders.py", "warehouse/test_history.py"),
-    "warehouse/versions": ("warehouse/test_history_orders.py", "warehouse/test_history.py"),
+    "warehouse/kinds/history": ("warehouse/test_history.py", "warehouse/test_history_orders.py"),
+    "warehouse/versions": ("warehouse/test_history.py", "warehouse/test_history_orders.py"),
     "warehouse/kinds/view": ("materialize/test_views.py", "plan/test_lost.py"),
     "model/live": ("model/test_live.py", "materialize/test_live_views.py"),
     "model/ops_relations": ("warehouse/test_provision.py", "model/test_live.py"),
@@ -110,6 +110,9 @@ _TESTS = {
         "materialize/test_lookback.py",
         "materialize/test_retention.py",
     ),
+    "materialize/drop": ("materialize/test_drop.py", "materialize/test_drop_load_date.py"),
+    "read/beginnings": ("read/test_trace_history.py",),
+    "warehouse/known_versions": ("read/test_rows.py", "assets/test_history.py"),
     "materialize/retention": ("materialize/test_retention.py", "materialize/test_carry_on.py"),
     "materialize/carry_on": ("materialize/test_carry_on.py", "plan/test_carry_on.py"),
     "materialize/build": (
@@ -131,6 +134,7 @@ _TESTS = {
         "materialize/test_views.py",
         "materialize/test_retention.py",
         "materialize/test_carry_on.py",
+        "materialize/test_history_readers.py",
     ),
     "materialize/parallel": ("materialize/test_slices.py",),
     **dict.fromkeys(
@@ -213,6 +217,7 @@ _TESTS = {
     "ledger/holds": ("plan/test_status.py", "materialize/test_publish.py"),
     "ledger/history": ("plan/test_status.py", "plan/test_lookback.py", "plan/test_carry_on.py"),
     "ledger/locks": ("ledger/test_locks.py", "materialize/test_concurrency.py", "materialize/test_retention.py"),
+    "ledger/marks": ("plan/test_history_stale.py", "materialize/test_history_readers.py"),
     "ledger/manifests": ("materialize/test_replaced.py", "plan/test_status.py"),
     "ledger/quarantine": (
         "materialize/test_content.py",
