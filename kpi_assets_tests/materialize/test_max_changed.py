@@ -7,6 +7,7 @@ import pytest
 
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.recheck import recheck
+from kpi_assets.model.checks.base import AuditFacts, Earlier, RowsBefore
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.earlier_rows import rows_before
 from kpi_assets_tests.pipeline_harness import PipelineHarness
@@ -140,6 +141,15 @@ def test_the_columns_that_both_load_dates_have_are_compared(customers: Customers
     customers.lab.file("marts/customers.sql", changed)
     found = of_check(customers.deliver(day(2), {**TEN, "C1": ("John", "LA", "1.0")}))
     assert found.message == "1 of 10 keys of 2025-01-02 (10.0%): 1 changed, 0 absent"
+
+
+def test_keys_of_another_grain_are_not_judged(customers: Customers) -> None:
+    [check] = [each for each in customers.lab.pipeline().table("marts.customers").checks if each.name == "max_changed"]
+    before = Earlier(day(1), "(select 1)", {"name": "text"})
+    facts = AuditFacts(day(2), looked_up={RowsBefore(): before})
+    found = check.result(None, facts)  # type: ignore[arg-type]  nothing is measured
+    assert (found.passed, found.metric, found.threshold) == (True, None, 0.5)
+    assert found.message == "not judged: 2025-01-02 was published without customer_id"
 
 
 def test_of_a_long_history_only_the_versions_that_hold_are_read(customers: Customers) -> None:
