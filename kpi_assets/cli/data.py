@@ -21,19 +21,26 @@ def sample(
         date_option("--load-date", help="The load_date; RUN_DATE by default.", envvar="RUN_DATE"),
     ] = None,
     to: Annotated[Path | None, typer.Option("--out", help="Folder to write into.")] = None,
-    orders: Annotated[int, typer.Option(min=1, help="How many orders; 3421083 gives the real sizes.")] = 20_000,
+    orders: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="How many orders, for storefront those of its first day; 3421083 gives the real sizes of instacart.",
+        ),
+    ] = 20_000,
     events: Annotated[
         int | None, typer.Option(min=1, help="How many events, for ecommerce; 8 for each order by default.")
     ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, help="How many load_dates, for ecommerce; 1 by default, which has the faults.")
+        int | None,
+        typer.Option(min=1, help="How many load_dates, but not for instacart; 1 by default. The first has the faults."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
     fault: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Plant a fault; can be repeated; `list` lists the faults.")
     ] = None,
 ) -> None:
-    """Write synthetic files for one load_date of a pipeline."""
+    """Write synthetic files for one load_date of a pipeline, or for several in a row."""
     if fault == ["list"]:
         for name, what in generator_faults(pipeline).items():
             say(f"{name:28} {what}")

@@ -1,4 +1,4 @@
-"""`kpi demo`: runs two synthetic days, of which one is published and one is held, or plays the week of demo_week.py."""
+"""`kpi demo`: runs two synthetic days, one of them held, or plays the days of demo_week.py or demo_days.py."""
 
 from collections import Counter
 from datetime import date
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli import demo_week
+from kpi_assets.cli import demo_days, demo_week
 from kpi_assets.cli.alerts import deliver_due
 from kpi_assets.cli.data import write_sample
 from kpi_assets.cli.land import land_files
@@ -34,23 +34,30 @@ class DemoName(str, Enum):
 
     instacart = NAME
     ecommerce = demo_week.PIPELINE
+    storefront = demo_days.PIPELINE
 
 
 def demo(
-    pipeline: Annotated[DemoName, typer.Argument(metavar="[PIPELINE]", help="instacart or ecommerce.")] = (
+    pipeline: Annotated[DemoName, typer.Argument(metavar="[PIPELINE]", help="instacart, ecommerce or storefront.")] = (
         DemoName.instacart
     ),
     orders: Annotated[
         int | None,
-        typer.Option(min=1000, help="How many orders a day; 20000 by default, and 1000 for ecommerce."),
+        typer.Option(
+            min=1000,
+            help="How many orders a day; 20000 by default, 1000 for ecommerce, and 1000 in all for storefront.",
+        ),
     ] = None,
 ) -> None:
     """Run synthetic days: of instacart two, of which one is held; of ecommerce a week, in which people decide on rows.
 
-    Readers see the first day of instacart, and of ecommerce all days, because the rows of a held day are corrected.
+    Of storefront it runs three, of which one is held and lands again late. Readers see the first day of instacart, and
+    all days of the others, because what was held is corrected.
     """
     if pipeline is DemoName.ecommerce:
         demo_week.play(orders)
+    elif pipeline is DemoName.storefront:
+        demo_days.play(orders)
     else:
         _two_days(orders or DEMO_ORDERS)
 

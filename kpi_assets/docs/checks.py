@@ -83,11 +83,13 @@ select id
 from raw.things
 where load_date = %(load_date)s
 """
+_HISTORY = _KPI.replace("kpi:\n  chart: {x: id, y: id}", "storage: history\nhistory: {surrogate_key: key}")
 _FILES = {
     "pipeline.yaml": _PIPELINE,
     "raw/things.sql": _RAW,
     "raw/json.sql": _JSON,
     "marts/kpi_things.sql": _KPI,
+    "marts/history.sql": _HISTORY,
     "marts/ruled_things.sql": _KPI.replace("kpi:\n  chart: {x: id, y: id}", "quarantine: {rules: {not_null: [id]}}"),
 }
 
@@ -135,21 +137,22 @@ def _dimensions() -> Iterator[tuple[str, str]]:
 
 
 def _default_checks() -> Iterator[tuple[str, str, str, str]]:
-    """Yield the checks of an object, a raw table, a KPI and a table with rules, without the word `checks`."""
+    """Yield the checks of an object and of each kind of table, without the word `checks`."""
     with TemporaryDirectory() as folder:
         pipeline = Path(folder) / "example"
         for name, text in _FILES.items():
             (pipeline / name).parent.mkdir(parents=True, exist_ok=True)
             (pipeline / name).write_text(text)
         tables = load_pipelines(Path(folder))["example"]
-        names = ("raw.things", "raw.json", "marts.kpi_things", "marts.ruled_things")
-        raw, of_json, kpi, ruled = map(tables.table, names)
+        names = ("raw.things", "raw.json", "marts.kpi_things", "marts.ruled_things", "marts.history")
+        raw, of_json, kpi, ruled, history = map(tables.table, names)
     found = {
         "the object of a raw table": tuple(object_checks(raw)),
         "a raw table": raw.checks,
         "a raw table of JSON": [check for check in of_json.checks if check.name.startswith("fields_")],
         "a KPI": kpi.checks,
         "a table with rules": ruled.checks,
+        "a history": history.checks,
     }
     for what, checks in found.items():
         for check in checks:

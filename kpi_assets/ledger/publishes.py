@@ -169,9 +169,12 @@ def latest_before(
     return None if found is None else (found, current(connection, [relation], found).get(relation))
 
 
-def latest_load_date(connection: Connection[Any], relation: Relation) -> date | None:
-    """The latest published load_date of a table; None if there is none."""
-    row = connection.execute("select max(load_date) from ops.published where asset = %s", [str(relation)]).fetchone()
+def latest_load_date(connection: Connection[Any], relation: Relation, *, before: date | None = None) -> date | None:
+    """The latest published load_date of a table, or the latest one before another; None if there is none."""
+    row = connection.execute(
+        "select max(load_date) from ops.published where asset = %s and load_date < coalesce(%s::date, 'infinity')",
+        [str(relation), before],
+    ).fetchone()
     return row[0] if row else None
 
 

@@ -13,12 +13,13 @@ from psycopg import Connection
 
 from kpi_assets.ledger import manifests, publishes
 from kpi_assets.ledger.publishes import Publish
-from kpi_assets.model.checks.base import DenseKeyRange, EarlierRows, Need, SameBytes, TableCheck
+from kpi_assets.model.checks.base import DenseKeyRange, Earlier, EarlierRows, Need, RowsBefore, SameBytes, TableCheck
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline, Table
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.dense_keys import dense_key_range
+from kpi_assets.warehouse.earlier_rows import rows_before
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,17 @@ class FactLookup:
                 return []
             name = self.table.relation.table
             return manifests.same_bytes(self.connection, name, self.load_date, self.manifest_hash)
+        if isinstance(need, RowsBefore):
+            return self._rows_before()
         return self._dense_key_range(need)
+
+    def _rows_before(self) -> Earlier | None:
+        relation = self.table.relation
+        before = publishes.latest_load_date(self.connection, relation, before=self.load_date)
+        if before is None:
+            return None
+        is_latest = before == publishes.latest_load_date(self.connection, relation)
+        return rows_before(self.connection, self.table, before, is_latest=is_latest)
 
     def _dense_key_range(self, need: DenseKeyRange) -> tuple[int, int] | None:
         publish, header = self.inputs.get(need.relation), self.pipeline.tables[need.relation].header

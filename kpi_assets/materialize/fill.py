@@ -1,4 +1,4 @@
-"""The steps after filling a candidate that load.py and transform.py share: statistics, the grain's index, the result.
+"""The steps after filling a candidate that load.py and transform.py share: statistics, indexes, the result.
 
 Not here: filling the candidate itself.
 """
@@ -12,7 +12,7 @@ from psycopg import Connection
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext, Stopwatch
 from kpi_assets.model.records import BadRecord, SetAside
-from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse import candidates, indexes
 from kpi_assets.warehouse.candidates import Candidate
 
 
@@ -35,15 +35,17 @@ class FillResult:
 def analyze_and_index(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> bool:
-    """Collect planner statistics and build the unique index of the grain; return False if rows share a key."""
+    """Collect planner statistics and build the indexes; return False if rows share a key, so that one is not unique."""
     candidates.analyze(connection, candidate)
     if candidate.slice is None:  # the progress of slices is reported for all of them (parallel.py)
         context.on_progress("indexing", 0, 0)
     is_unique = candidates.build_index(connection, candidate)  # if False, the audit counts the rows that share a key
+    indexes.build(connection, candidate)
     watch.lap("index")
     return is_unique
 
 
 def index_slices(connection: Connection[Any], candidate: Candidate, of_slices: Sequence[bool]) -> bool:
-    """Combine the unique indexes of the slices into one for the planner; return False if a slice has none."""
+    """Combine the indexes of the slices into those of the candidate; return False if a slice has no unique one."""
+    indexes.build(connection, candidate)
     return all(of_slices) and candidates.build_index(connection, candidate)

@@ -48,6 +48,7 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
         strategy, others = strategy_of(candidate.table), _others(connection, candidate)
         if strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
             wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
+        strategy.prove(connection, candidate.table)
         return retry_on_lock(
             partial(_publish, context, connection, audited), "published", context.on_progress, context.publish_timeout
         )
@@ -70,6 +71,7 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
         lock_publish(connection, table.relation, load_date if table.header.history else None)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
         versions = strategy_of(table).publish(connection, candidate)
+        tables.declare(connection, table)
         set_aside.drop(connection, candidate)
         publish_id = publishes.record(
             connection,

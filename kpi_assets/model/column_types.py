@@ -16,6 +16,7 @@ FLOATS = ("real", "double precision")
 NUMBERS = (*INTEGERS, "numeric", *FLOATS)
 TEXTS = ("text", "character varying", "character")
 _TIMES = ("date", "time without time zone", "timestamp without time zone", "timestamp with time zone")
+_DAYS = ("date", "timestamp without time zone")
 BASES = (*NUMBERS, "boolean", *TEXTS, *_TIMES, "uuid", "json", "jsonb")  # without parameters
 ARRAY = "[]"  # the end of the name of an array's type
 
@@ -90,6 +91,16 @@ def base_of(type_: str) -> str:
     ('numeric', 'numeric[]')
     """
     return re.sub(r"\(.*\)", "", type_)
+
+
+def are_alike(one: str, other: str) -> bool:
+    """Return whether Postgres compares the values of two types as what they are; json has no values to compare.
+
+    >>> are_alike("integer", "numeric(10,2)"), are_alike("text", "date"), are_alike("json", "json")
+    (True, False, False)
+    """
+    bases = {base_of(one), base_of(other)}
+    return "json" not in bases and (len(bases) == 1 or any(bases <= {*family} for family in (NUMBERS, TEXTS, _DAYS)))
 
 
 def element_of(type_: str) -> str | None:

@@ -23,6 +23,7 @@ from kpi_assets.model.column import Column
 from kpi_assets.model.column_types import NUMBERS, base_of
 from kpi_assets.model.field_types import Owner, Sentence, Value
 from kpi_assets.model.history import HistorySpec, history_problems, version_columns
+from kpi_assets.model.indexes import index_problems
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.kpi import Freshness, Kpi, MinVolume
 from kpi_assets.model.lookback import LONGEST
@@ -207,6 +208,12 @@ class Header(Strict):
         "table reads its versions as they were known on the own load_date, without a condition on it.",
         examples=["history: {surrogate_key: customer_sk}"],
     )
+    indexes: Annotated[dict[Identifier, Annotated[list[str], Field(min_length=1)]], Affects.NOTHING] = Field(
+        default={},
+        description="More indexes of the published table, for those who read it: each has a name and the columns by "
+        "which it finds rows. The next publish creates, changes or drops them.",
+        examples=["indexes: {by_customer: [customer_id], by_day: [sold_on, shop]}"],
+    )
     lookback: Annotated[Lookback | None, Affects.ROWS | Affects.CHECKS] = Field(
         default=None,
         description="How many calendar days of load_dates the SELECT may read, its own load_date the last. "
@@ -379,6 +386,8 @@ class Header(Strict):
         yield from history_problems(self.history, is_history=kind.keeps_versions, columns=self.columns)
         if kind.keeps_versions:
             yield from self._problems_of_history()
+        more = {LOW_VOLUME: _OTHER} if self.min_volume else {}
+        yield from index_problems(self.indexes, kind, {**self.readable, **more}, self.grain, self.history)
         yield from quarantine_problems(self.quarantine, self.storage_kind, is_raw=self.is_raw)
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"

@@ -9,7 +9,7 @@ one that ended later has not ended. So what is built of a load_date never depend
 not limit a history to the load_date.
 
 Belongs here: these words, columns and rules. Not here: how versions are stored, and when a reader of a history is
-stale (ledger/history.py).
+stale (ledger/marks.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +60,8 @@ class AddedColumn(Strict):
         other = [column.sql() for column in tree.find_all(exp.Column) if column.name not in _DATES or column.table]
         if other:
             raise ValueError(f"reads {other[0]!r}: it may read {EFFECTIVE} and {END}, of which it is computed")
+        if any(node.comments for node in tree.walk()):
+            raise ValueError("has a comment, which could hide what comes after it: put it into the description")
         if "%" in value or tree.find(exp.Placeholder):
             raise ValueError("has a percent sign, which is for parameters: an expression of two dates needs none")
         return value

@@ -67,7 +67,11 @@ def _sorted(
 
 def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
     """Return the table with facts from its inputs' headers: the types of sums, and which rows of a window count."""
-    if table.query is None or not table.storage.has_load_date:
+    if not table.storage.has_load_date:
+        return table
+    known = {relation: each.readable_types for relation, each in tables.items()}
+    table = replace(table, checks=tuple(check.with_columns(known) for check in table.checks))
+    if table.query is None:
         return table
     types = {relation: tables[relation].readable_types for relation in table.query.reads if relation in tables}
     has_unknown_sums = check_replay(table.query, types, table.path)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from kpi_assets.samples.ecommerce.generator import Ecommerce
 from kpi_assets.samples.instacart.generator import Instacart
+from kpi_assets.samples.storefront.generator import Storefront
 
 
 class Generator(Protocol):
@@ -46,4 +47,4 @@ class Generator(Protocol):
         ...
 
 
-GENERATORS: dict[str, Generator] = {"instacart": Instacart(), "ecommerce": Ecommerce()}
+GENERATORS: dict[str, Generator] = {"instacart": Instacart(), "ecommerce": Ecommerce(), "storefront": Storefront()}

@@ -12,6 +12,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
+from kpi_assets.warehouse import references
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of
 from kpi_assets.warehouse.shape import Changes, Published, UnlikeTypesError, common_type, plan_changes
@@ -46,6 +47,9 @@ def alter_columns(connection: Connection[Any], table: Table, needed: Changes) ->
         via = "" if common_type(stored[column], type_) else "::text"
         alter = "alter column {0} type {1} using {0}" + via + "::{1}"
         steps.append(sql.SQL(alter).format(sql.Identifier(column), sql.SQL(type_)))
+    if needed.retype:  # the references would be checked with the new types
+        references.drop_incoming(connection, table.relation, needed.retype)
+        references.drop_outgoing(connection, table.relation, needed.retype)
     try:
         with without_views(connection, table.relation) if needed.retype else nullcontext():
             if steps:

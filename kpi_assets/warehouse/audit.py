@@ -123,6 +123,10 @@ class _Measured:
     def value(self, query: Query) -> Any:
         return self._first(sql.SQL(query.executed_on(self._facts.substitutes)))
 
+    def first_row(self, query: Query | str) -> tuple[Any, ...]:
+        row = self._connection.execute(self._on_build(query), self._facts.parameters).fetchone()
+        return tuple(row or ())
+
     def count(self, query: Query) -> int:
         return self._of_bad_rows(sql.SQL("count(*)"), query)
 
@@ -133,7 +137,7 @@ class _Measured:
         rows = self._on_build(query)
         return int(self._first(sql.SQL("select {} from (\n{}\n) as {}").format(aggregate, rows, _BAD_ROWS)))
 
-    def samples(self, query: Query) -> list[dict[str, Any]]:
+    def samples(self, query: Query | str) -> list[dict[str, Any]]:
         values = excerpt.sql_cut_values(f"to_jsonb({_BAD_ROWS.as_string()}) - '{LOAD_DATE}'", "jsonb")
         statement = sql.SQL("select {} from (\n{}\n) as {} limit {}").format(
             sql.SQL(values), self._on_build(query), _BAD_ROWS, sql.Literal(SAMPLES)
@@ -144,12 +148,13 @@ class _Measured:
         row = self._connection.execute(statement, self._facts.parameters).fetchone()
         return row[0] if row else 0
 
-    def _on_build(self, query: Query) -> sql.Composed:
+    def _on_build(self, query: Query | str) -> sql.Composed:
         """Return a query of bad rows, executed on this build.
 
         Only a whole query refers to the build as `{this}`: in the predicate of a row check it is a text.
         """
-        if query.row_predicate:
+        if not isinstance(query, str) and query.row_predicate:
             return sql.SQL("select * from {} where {}").format(self._this, sql.SQL(query.row_predicate))
-        parts = query.executed_on(self._facts.substitutes).split(THIS)
+        text = query if isinstance(query, str) else query.executed_on(self._facts.substitutes)
+        parts = text.split(THIS)
         return sql.SQL(self._this.as_string(None)).join(map(sql.SQL, parts))

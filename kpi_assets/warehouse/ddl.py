@@ -78,6 +78,17 @@ def owner_of(connection: Connection[Any], relation: Relation) -> str | None:
     return row[0] if row else None
 
 
+def lock_if_free(connection: Connection[Any], *relations: Relation) -> bool:
+    """Take the strongest lock on relations if nobody uses them, and return whether it was taken; never wait for it."""
+    try:
+        with connection.transaction():
+            names = sql.SQL(", ").join(map(identifier, relations))
+            connection.execute(sql.SQL("lock table {} in access exclusive mode nowait").format(names))
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
 def one_line(error: psycopg.Error) -> str:
     """Return the message of an error in one line, for use within a sentence."""
     return excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)

@@ -14,7 +14,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
-from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse import candidates, indexes, references
 from kpi_assets.warehouse.alter import drop_columns
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, object_type, one_line, types_of
 from kpi_assets.warehouse.kinds import stored_strategy, strategy_of
@@ -39,6 +39,17 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
         put_latest_view(connection, table, names, stored)
     drop_columns(connection, table.relation, unneeded)
     comment(connection, table)
+
+
+def declare(connection: Connection[Any], table: Table) -> None:
+    """Declare the keys, indexes and references of a published table; call this at the end of a publish.
+
+    What would wait for readers is left for a later publish.
+    """
+    if table.storage.stores_rows:
+        strategy_of(table).declare(connection, table)
+        indexes.declare(connection, table)
+        references.declare(connection, table)
 
 
 def published_of(connection: Connection[Any], table: Table, shapes: Sequence[tuple[Any, ...]]) -> list[Published]:
@@ -87,6 +98,7 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
     stored = stored_strategy(connection, relation)
     try:
         if stored:
+            references.drop_incoming(connection, relation)
             if view := latest_of(connection, relation):
                 connection.execute(sql.SQL("drop view {}").format(identifier(view)))
             stored.drop(connection, relation)

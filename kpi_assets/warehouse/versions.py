@@ -135,6 +135,11 @@ class Versions:
     grain: Sequence[str]
     columns: Sequence[str]
 
+    @property
+    def number_of(self) -> sql.Composable:
+        """The value of the surrogate key, of the grain and the effective_date of a version."""
+        return self._columns["number_of"]
+
     def fold(self, connection: Connection[Any], load_date: date, rows: sql.Composable) -> VersionChanges:
         """Replace the rows of a load_date by `rows`, which have the columns and load_date; return what changed.
 
@@ -235,6 +240,13 @@ def rows_on(relation: Relation, day: sql.Composable) -> sql.Composable:
     """Return the versions that hold on a day, with the day as load_date, as a subquery for FROM without an alias."""
     return sql.SQL("(select {} as {}, h.* from {} as h where {})").format(
         day, sql.Identifier(LOAD_DATE), identifier(relation), holds_on(day)
+    )
+
+
+def current_rows(relation: Relation, day: sql.Composable) -> sql.Composable:
+    """Return the versions that have not ended, which are the rows of the latest load_date, as `rows_on` does."""
+    return sql.SQL("(select {} as {}, h.* from {} as h where {})").format(
+        day, sql.Identifier(LOAD_DATE), identifier(relation), _until(None)
     )
 
 

@@ -48,6 +48,20 @@ def test_days_of_the_shop_are_written_below_their_dates(kpi: CliHarness, tmp_pat
     assert (tmp_path / "orders/2025-06-08/orders.json").read_text().count("null") == 3
 
 
+def test_whole_tables_are_written_for_each_of_several_days(kpi: CliHarness, tmp_path: Path) -> None:
+    words = ["--load-date", "2025-01-07", "--days", 2, "--orders", 400, "--fault", "cost-above-price=5"]
+    said = kpi("sample", "storefront", *words, "--out", tmp_path)
+    names = ("customers", "products", "transactions", "transaction_items")
+    files = {str(path.relative_to(tmp_path)): path.read_bytes().count(b"\n") - 1 for path in tmp_path.rglob("*.csv")}
+    days = ("2025-01-07", "2025-01-08")
+    assert set(files) == {f"staging/{name}/load_date={day}/{name}.csv" for name in names for day in days}
+    sums = {name: sum(count for file, count in files.items() if file.endswith(f"/{name}.csv")) for name in names}
+    assert said.out == (
+        f"Wrote 2025-01-07 to 2025-01-08 to {tmp_path}, with cost-above-price=5 planted: "
+        f"{', '.join(f'{name}.csv {count:,}' for name, count in sums.items())}.\n"
+    )
+
+
 def test_faults_are_listed_with_what_they_do(kpi: CliHarness, tmp_path: Path) -> None:
     said = kpi("sample", "instacart", "--load-date", "2025-06-01", "--out", tmp_path, "--fault", "list")
     faults = GENERATORS["instacart"].faults
@@ -68,6 +82,7 @@ def test_faults_are_listed_with_what_they_do(kpi: CliHarness, tmp_path: Path) ->
         ),
         (["instacart", "--days", "2"], "The samples of instacart have no --days: leave it out."),
         (["instacart", "--events", "2"], "The samples of instacart have no --events: leave it out."),
+        (["storefront", "--events", "2"], "The samples of storefront have no --events: leave it out."),
     ],
 )
 def test_a_sample_that_cannot_be_written_is_wrong_usage_and_writes_nothing(

@@ -4,6 +4,7 @@ import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.names import Relation
+from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.warehouse import content, tables
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError, types_of
@@ -56,22 +58,33 @@ def test_a_change_ends_a_version_and_begins_another(customers: Customers) -> Non
     assert customers.lab.rows(made) == [(False, day(5)), (True, day(5))]
 
 
-@pytest.mark.parametrize(
-    "between",
-    [("John", None, "1.0"), ("John", "", "1.0"), ("John", "NYC", "1.00"), ("John", "NYC", "1"), None],
-    ids=["NULL", "empty", "scale", "no scale", "not delivered"],
-)
-def test_what_differs_in_one_bit_is_another_version_and_its_return_a_third(
-    customers: Customers, between: Row | None
-) -> None:
-    for number, row in enumerate([A, A, between, between, A]):
-        outcome = customers.deliver(day(number), {"x": A, **({"c": row} if row else {})})
-        ended = {2: VersionChanges(changed=1) if between else VersionChanges(ended=1)}
-        begun = {0: VersionChanges(new=2), 4: VersionChanges(changed=1) if between else VersionChanges(new=1)}
-        assert outcome.versions == {**ended, **begun}.get(number, VersionChanges())
+def test_what_differs_in_one_bit_is_another_version_and_its_return_a_third(customers: Customers) -> None:
+    between: dict[str, Row] = {
+        "empty": ("John", "", "1.0"),
+        "NULL": ("John", None, "1.0"),
+        "no scale": ("John", "NYC", "1"),
+        "scale": ("John", "NYC", "1.00"),
+    }
+    always, delivered = {"same": A}, {**dict.fromkeys(between, A), "absent": A}
+    found = [
+        customers.deliver(day(number), {**always, **rows}).versions
+        for number, rows in enumerate([delivered, delivered, between, between, delivered])
+    ]
+    changed = VersionChanges(changed=4, ended=1)
+    assert found == [
+        VersionChanges(new=6),
+        VersionChanges(),
+        changed,
+        VersionChanges(),
+        VersionChanges(new=1, changed=4),
+    ]
     customers.check()
-    of_c = [(effective, end) for _, key, *_, effective, end, _ in customers.versions() if key == "c"]
-    assert of_c == [(day(0), day(1)), *([(day(2), day(3))] if between else []), (day(4), None)]
+    versions: dict[str, list[tuple[Any, Any]]] = {}
+    for _, key, *_, effective, end, _ in customers.versions():
+        versions.setdefault(key, []).append((effective, end))
+    first, second, third = (day(0), day(1)), (day(2), day(3)), (day(4), None)
+    assert {key: versions[key] for key in between} == {key: [first, second, third] for key in between}
+    assert (versions["absent"], versions["same"]) == ([first, third], [(day(0), None)])
 
 
 def test_a_key_that_no_load_date_delivers_any_more_has_no_current_version(customers: Customers) -> None:
@@ -127,15 +140,19 @@ def test_a_load_date_is_replaced_between_others(customers: Customers) -> None:
     assert len(customers.versions()) == 2
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_a_removed_load_date_leaves_what_the_one_before_says(customers: Customers, number: int) -> None:
-    for each, rows in enumerate([{"c": A, "d": A}, {"c": B}, {"c": A, "d": A}]):
-        customers.deliver(day(2 * each), rows)
-    remove(customers, day(2 * number))
-    customers.check()
-    assert len(customers.versions()) == {0: 3, 1: 2, 2: 3}[number]
-    customers.deliver(day(2 * number), {"c": B, "d": B})
-    customers.check()
+def test_a_removed_load_date_leaves_what_the_one_before_says(customers: Customers) -> None:
+    delivered = {day(0): {"c": A, "d": A}, day(2): {"c": B}, day(4): {"c": A, "d": A}}
+    for load_date, rows in delivered.items():
+        customers.deliver(load_date, rows)
+    for load_date, left in ((day(2), 2), (day(4), 3), (day(0), 3)):
+        remove(customers, load_date)
+        customers.check()
+        assert len(customers.versions()) == left
+        customers.deliver(load_date, delivered[load_date])
+        customers.check()
+    for load_date in delivered:
+        remove(customers, load_date)
+    assert customers.versions() == []
 
 
 def test_load_dates_that_are_built_at_once_give_the_versions_of_a_build_in_order(customers: Customers) -> None:
@@ -453,6 +470,83 @@ def test_a_change_that_published_versions_do_not_allow_is_refused(
     assert lab.rows("select * from marts.things") == before
 
 
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        ("things_thing_id_idx", "thing_id where end_date is null"),
+        ("things_thing_id_effective_date_key", "thing_id, effective_date"),
+    ],
+)
+def test_a_history_without_one_of_its_unique_indexes_is_not_published(
+    lab: PipelineHarness, index: str, columns: str
+) -> None:
+    publish(lab, things(COLUMNS, ROW))
+    drop = f"drop index marts.{index}"
+    if index.endswith("_key"):
+        drop = f"alter table marts.things drop constraint {index}"
+    with lab.session() as session:
+        session.execute(drop)
+    with pytest.raises(DefinitionError) as refused:
+        lab.build("marts.things", NEXT)
+    assert str(refused.value) == (
+        f"{lab.folder / 'marts/things.sql'}: marts.things has lost its unique index of {columns}, without which a key "
+        "could have two versions at once: create it again, or run "
+        f"`kpi drop {lab.name} marts.things` and backfill."
+    )
+
+
+def test_a_column_that_a_user_s_view_reads_stays_and_is_null(lab: PipelineHarness) -> None:
+    publish(lab, things(COLUMNS, ROW, adds=IS_ACTIVE))
+    with lab.session() as session:
+        session.execute("create view public.ours as select weight, is_active from marts.things")
+    without = {name: COLUMNS[name] for name in ("thing_id", "name")}
+    with pytest.raises(DefinitionError, match=r"cannot be changed .*view public.ours depends on column is_active"):
+        publish(lab, things(without, ROW))
+    publish(lab, things(without, ROW, adds=IS_ACTIVE))
+    assert lab.rows("select weight, effective_date, end_date from marts.things") == [(None, DAY, None)]
+    publish(lab, things(without, ROW, adds=IS_ACTIVE), NEXT)
+    assert lab.rows("select weight, effective_date, end_date from marts.things") == [(None, DAY, None)]
+    with lab.session() as session:
+        session.execute("drop view public.ours")
+
+
+# (type, a value, and one that is another by few bits)
+NEARLY_EQUAL = [
+    ("json", """'{"a": 1}'""", """'{"a":1}'"""),
+    ("jsonb", """'{"a": 1}'""", """'{"a": 1.0}'"""),
+    ("double precision", "'0'", "'-0'"),
+    ("real", "'NaN'", "null"),
+    ("numeric", "'NaN'", "'Infinity'"),
+    ("text[]", "'{a}'", "'{a,NULL}'"),
+    ("character varying(9)", "'a'", "'a '"),
+    ("boolean", "false", "null"),
+    ("text", "repeat('x', 100000)", "repeat('x', 99999) || 'y'"),
+    ("timestamp with time zone", "'2025-01-01 00:00:00.000001+00'", "'2025-01-01 00:00:00+00'"),
+]
+
+
+def test_values_that_are_nearly_equal_are_other_versions_whatever_their_type(lab: PipelineHarness) -> None:
+    columns = {"thing_id": "integer", **{f"v{n}": type_ for n, (type_, *_) in enumerate(NEARLY_EQUAL)}}
+    row = {"thing_id": "1", **{f"v{n}": value for n, (_, value, _) in enumerate(NEARLY_EQUAL)}}
+    texts = ", ".join(f"{name}::text" for name in columns)
+    delivered = []
+    for number in range(len(NEARLY_EQUAL) + 1):
+        if number:
+            row[f"v{number - 1}"] = NEARLY_EQUAL[number - 1][2]
+        publish(lab, things(columns, row), day(number))
+        values = ", ".join(f"({row[name]}::{type_})::text" for name, type_ in columns.items())
+        delivered += lab.rows(f"select {values}")
+    assert len(set(delivered)) == len(NEARLY_EQUAL) + 1
+    assert lab.rows(f"select {texts} from marts.things order by effective_date") == delivered
+
+
+@pytest.mark.parametrize("value", ["end_date is null -- for now", "end_date /* if any */ is null"])
+def test_an_expression_with_a_comment_is_refused(lab: PipelineHarness, value: str) -> None:
+    lab.file("marts/things.sql", things(COLUMNS, ROW, adds=IS_ACTIVE.replace("end_date is null", f'"{value}"')))
+    with pytest.raises(ModelError, match="has a comment, which could hide what comes after it"):
+        lab.pipeline()
+
+
 def test_a_grain_is_widened_where_its_texts_stay(lab: PipelineHarness) -> None:
     publish(lab, things(COLUMNS, ROW))
     publish(lab, things({**COLUMNS, "thing_id": "bigint"}, ROW), NEXT)
@@ -466,6 +560,8 @@ def test_a_table_of_rows_is_not_taken_for_a_history(lab: PipelineHarness) -> Non
     text = "\n".join(line for line in text.splitlines() if not line.startswith("history:"))
     assert publish(lab, text).versions is None
     assert publish(lab, text).rows == 1
+    with pytest.raises(DefinitionError, match="was published with storage: rows; to change it, run `kpi"):
+        publish(lab, things(COLUMNS, ROW), NEXT)
 
 
 def test_only_a_publish_that_rewrites_the_table_waits_for_older_snapshots(lab: PipelineHarness) -> None:

@@ -50,7 +50,24 @@ class SameBytes:
     """Requests the objects, as {object, load_date, …}, that were delivered before with the same bytes."""
 
 
-Need = EarlierRows | DenseKeyRange | SameBytes
+@dataclass(frozen=True)
+class RowsBefore:
+    """Requests the rows of the latest earlier published load_date of the table, as `Earlier`, if there is one."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The rows of an earlier load_date: a subquery without an alias, and the columns that the build has too.
+
+    `types` are those in which the values of both can be compared without loss: name -> type.
+    """
+
+    load_date: date
+    rows: str
+    types: Mapping[str, str]
+
+
+Need = EarlierRows | DenseKeyRange | SameBytes | RowsBefore
 
 
 @dataclass(frozen=True)
@@ -126,13 +143,16 @@ class Measured(Protocol):
     def value(self, query: Query) -> Any:
         """Return the first column of the first row of a query of other tables, or 0 if it returns no row."""
 
+    def first_row(self, query: Query | str) -> tuple[Any, ...]:
+        """Return the first row of a query, which may read the build and other tables; a str is SQL of the check."""
+
     def count(self, query: Query) -> int:
         """Return the number of rows of a query for bad rows."""
 
     def total(self, column: str, query: Query) -> int:
         """Return the sum of a column over the rows of a query for bad rows."""
 
-    def samples(self, query: Query) -> list[dict[str, Any]]:
+    def samples(self, query: Query | str) -> list[dict[str, Any]]:
         """Return a few of the rows of a query for bad rows."""
 
 
@@ -179,6 +199,10 @@ class TableCheck(Check, ABC):
     def needs(self) -> Collection[Need]:
         """What must be looked up in the ledger or in other tables before the audit."""
         return ()
+
+    def with_columns(self, types: Mapping[Relation, Mapping[str, str]]) -> "TableCheck":  # noqa: ARG002
+        """Return the check with the columns of the tables that it reads, given as relation -> name -> type."""
+        return self
 
     def with_neighbors(
         self,

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
+from kpi_assets.model.checks.changed_keys import max_changed_check
 from kpi_assets.model.checks.custom import custom_check
 from kpi_assets.model.checks.fields import DueField, FieldsKnown, FieldsThere
 from kpi_assets.model.checks.keys import grain_check
 from kpi_assets.model.checks.options import WordOptions
 from kpi_assets.model.checks.quality import quality_checks
+from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.checks.set_aside import RowsSetAside
 from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
@@ -54,7 +56,12 @@ def expand(
         minimum_rows=minimum,
         defaults={"min_rows": default} if default else {},
     )
-    checks: list[TableCheck] = [*_of_source(header, lines), *_of_rules(header, lines), grain_check(table)]
+    checks: list[TableCheck] = [
+        *_of_source(header, lines),
+        *_of_rules(header, lines),
+        grain_check(table),
+        *_of_history(header, lines),
+    ]
     problems = Problems()
     for made in _of_words(header, table, problems):
         with problems.collected():
@@ -69,6 +76,15 @@ def expand(
         if name in names:
             line = lines.of("quarantine", "rules", "custom", name)
             problems.add(path, line, f"a rule and a check are called {name!r}: rename one of them")
+    if header.quarantine and header.quarantine.rules:
+        for check in checks:
+            if isinstance(check, Reconcile) and check.comparison:
+                problems.add(
+                    path,
+                    check.comparison.line,
+                    f"{check.name}: on compares every row, and a row that quarantine sets aside may be corrected: take "
+                    "on out, or clean the rows in a table of its own, without rules that set rows aside",
+                )
     problems.raise_any()
     return (*checks, *score)  # the score is computed from the results of all others
 
@@ -129,6 +145,12 @@ def _of_rules(header: Header, lines: Lines) -> Iterator[TableCheck]:
         description = f"At most {budget.text} of the rows are set aside by rules."
         line = lines.of("quarantine")
         yield RowsSetAside("quarantine", description, line=line, dimension="validity", budget=budget)
+
+
+def _of_history(header: Header, lines: Lines) -> Iterator[TableCheck]:
+    """Yield the check of how much a load_date may change."""
+    if header.history and header.history.max_changed < 1:
+        yield max_changed_check(header.history, header.grain, lines.of("history", "max_changed"))
 
 
 def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:

@@ -1,6 +1,7 @@
 """The check that accounts for every row, or for every amount, of one upstream table: `reconcile`.
 
-Belongs here: the accounting. Not here: which expressions have an exact sum (model/sums.py).
+Belongs here: the accounting. Not here: comparing rows one by one (row_changes.py), and which expressions have an exact
+sum (model/sums.py).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.base import AuditFacts, Measured, TableCheck
+from kpi_assets.model.checks.row_changes import RowComparison
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.field_types import Expression
 from kpi_assets.model.history import HistoryRead
@@ -22,17 +24,22 @@ from kpi_assets.model.names import LOAD_DATE, Identifier, Relation, quoted
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.sentences import refuse
-from kpi_assets.model.strict_yaml import Problems, Strict
+from kpi_assets.model.strict_yaml import ModelError, Problems, Strict
 from kpi_assets.model.sums import check_count, check_summand
 
 _DIGITS = 200_000  # more than a numeric of Postgres can have
 _HERE = "here"
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class ReconcileSpec(Strict):
     """Compares one source table with this table: the source = this table + what the named rules drop.
 
-    It compares row counts, or with `sum` the sums of an expression over the rows of the source.
+    It compares row counts, or with `sum` the sums of an expression over the rows of the source. With `on` it also
+    compares each row with its row of the source, in all columns that have the same name in both.
     """
 
     source: Annotated[str, Affects.CHECKS] = Field(
@@ -59,6 +66,20 @@ class ReconcileSpec(Strict):
         description="Named rules, each with a condition over the rows of the source. These rows are not expected here.",
         examples=["dropped: {free: price = 0}"],
     )
+    on: Annotated[
+        Annotated[list[Identifier], Field(min_length=1)] | None, BeforeValidator(_as_list), Affects.CHECKS
+    ] = Field(
+        default=None,
+        description="The column, or the columns, by which each row here is joined with its row of the source. All "
+        "other columns of the same name are compared, as text if their types are not alike. A row that differs fails "
+        "the check unless a rule of `changed` names it, and so does a row that the source lacks.",
+        examples=["on: record_number"],
+    )
+    changed: Annotated[dict[Identifier, str], Affects.CHECKS] = Field(
+        default={},
+        description="Named rules, each with a condition over the rows of the source. These rows may differ here.",
+        examples=["changed: {trimmed: name <> trim(name)}"],
+    )
 
     @field_validator("source")
     @classmethod
@@ -71,6 +92,11 @@ class ReconcileSpec(Strict):
             refuse([(("here",), "is what a sum is compared with: say sum as well, or take it out")])
         if self.here and self.counted:
             refuse([(("here",), "says again what counted says: take one of them out")])
+        if self.changed and not self.on:
+            refuse([(("changed",), "is for rows that are compared one by one: say on as well, or take it out")])
+        if self.on and (self.sum or self.counted):
+            word = "sum" if self.sum else "counted"
+            refuse([(("on",), f"compares rows one by one, and {word} does not: reconcile them in checks of their own")])
         return self
 
 
@@ -80,7 +106,8 @@ class Reconcile(TableCheck):
 
     It compares row counts, or sums if `summed` is an expression over a row of the source. The metric is the difference.
     What is set aside counts as it would have counted here; a row that was corrected counts here as it is now, and the
-    difference to what it was is a term of its own.
+    difference to what it was is a term of its own. With `comparison`, rows are also compared one by one, and the metric
+    is the number of rows that nothing explains.
     """
 
     source: Relation
@@ -88,11 +115,18 @@ class Reconcile(TableCheck):
     here: str = "count(*)"
     dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query for the count or sum of the rows that it drops
     total: Query | None = None  # of the source; None for the row count of one load_date, which is in the ledger
+    comparison: RowComparison | None = None
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """The queries of the rules, and the query of the source."""
-        return (*(query for _, query in self.dropped), *([self.total] if self.total else []))
+        """The queries of the rules, the query of the source, and those of the comparison."""
+        of_rows = self.comparison.queries if self.comparison else ()
+        return (*(query for _, query in self.dropped), *([self.total] if self.total else []), *of_rows)
+
+    @property
+    def version(self) -> str:
+        """The columns that are compared, which follow from the header of the source as well."""
+        return f"compares {' '.join(self.comparison.compared)}" if self.comparison else ""
 
     @property
     def mentions(self) -> Mapping[Relation, int]:
@@ -106,13 +140,21 @@ class Reconcile(TableCheck):
             histories = {**histories, self.source: replace(source, versions=source.rows)}
         dropped = tuple((rule, query.with_neighbors(keys, histories)) for rule, query in self.dropped)
         total = self.total.with_neighbors(keys, histories) if self.total else None
-        return replace(self, dropped=dropped, total=total)
+        comparison = self.comparison.with_neighbors(keys, histories) if self.comparison else None
+        return replace(self, dropped=dropped, total=total, comparison=comparison)
+
+    def with_columns(self, types: Mapping[Relation, Mapping[str, str]]) -> "Reconcile":
+        """Return the check with a comparison of the columns that the source has too."""
+        there = types.get(self.source)
+        return replace(self, comparison=self.comparison.with_columns(there)) if self.comparison and there else self
 
     def check_neighbors(self, types: Mapping[Relation, Mapping[str, str]], path: Path, problems: Problems) -> None:
         """Add a problem if the expression over the source has no exact sum."""
         if self.summed and self.total and self.source in types:
             with problems.collected():
                 check_summand(self.summed, types[self.source], path, self.total.line)
+        if self.comparison and self.source in types:
+            self.comparison.check_columns(types[self.source], problems)
         super().check_neighbors(types, path, problems)
 
     def measures(self, facts: AuditFacts) -> Mapping[str, str]:  # noqa: ARG002
@@ -120,7 +162,7 @@ class Reconcile(TableCheck):
         return {_HERE: f"coalesce({self.here}, 0)"}
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
-        """Fail if a difference is left unexplained; an error if a sum is not an exact number."""
+        """Fail if a difference or a changed row is left unexplained; an error if a sum is not an exact number."""
         dropped = {rule: measured.value(query) for rule, query in self.dropped}
         source = measured.value(self.total) if self.total else facts.source_rows[self.source]
         terms = {
@@ -134,12 +176,28 @@ class Reconcile(TableCheck):
             )
         missing = _minus(source, *terms.values())
         what = f"as sum({self.summed})" if self.summed else "rows"
+        message = (
+            f"{_plain(source)} {what} of {self.source} = "
+            + " + ".join(f"{_plain(value)} {name}" for name, value in terms.items())
+            + (f" + {_plain(missing)} unexplained" if missing else "")
+        )
+        if self.comparison:
+            changes = self.comparison.count(measured)
+            bad, message = abs(int(missing)) + changes.bad, f"{message}; {changes.text}"
+            samples = self.comparison.samples(measured) if changes.bad else ()
+            return self.judged(
+                passed=not bad,
+                metric=bad,
+                message=message,
+                samples=samples,
+                examined=int(source),
+                bad=min(int(source), bad),
+            )
+        metric = missing if isinstance(missing, int) else float(missing)
         return self.judged(
             passed=missing == 0,
-            metric=missing if isinstance(missing, int) else float(missing),
-            message=f"{_plain(source)} {what} of {self.source} = "
-            + " + ".join(f"{_plain(value)} {name}" for name, value in terms.items())
-            + (f" + {_plain(missing)} unexplained" if missing else ""),
+            metric=metric,
+            message=message,
             # Of a sum that differs, nobody knows which rows are bad.
             examined=None if self.summed else int(source),
             bad=None if self.summed else min(int(source), abs(int(missing))),
@@ -191,25 +249,57 @@ def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[s
     measure = f"coalesce(sum({spec.sum}\n), 0)" if spec.sum else "count(*)"
     of_source = f"select {measure} from {quoted(*Relation.parse(spec.source))} where {tie} %({LOAD_DATE})s"
     total = parse_query(of_source, path, lines.of_text(*place, "sum") if spec.sum else line, lookback=lookback)
-    dropped, problems = [], Problems()
-    for name, predicate in spec.dropped.items():
-        at = lines.of_text(*place, "dropped", name) - of_source.count("\n")
-        with problems.collected():
-            dropped.append((name, parse_query(f"{of_source} and ({predicate}\n)", path, at, lookback=lookback)))
+    problems = Problems()
+
+    def rules(word: str, conditions: Mapping[str, str]) -> Iterator[tuple[str, Query]]:
+        for name, condition in conditions.items():
+            at = lines.of_text(*place, word, name) - of_source.count("\n")
+            with problems.collected():
+                yield name, parse_query(f"{of_source} and ({condition}\n)", path, at, lookback=lookback)
+
+    dropped, changed = list(rules("dropped", spec.dropped)), list(rules("changed", spec.changed))
     problems.raise_any()
+    comparison = None
+    if spec.on:
+        comparison = RowComparison(
+            source=Relation.parse(spec.source),
+            on=_known(spec.on, table, lines.of(*place, "on")),
+            grain=table.grain,
+            types=table.types,
+            tie=f"{tie} %({LOAD_DATE})s",
+            dropped=tuple(spec.dropped.values()),
+            rules=tuple((name, spec.changed[name], query) for name, query in changed),
+            path=path,
+            line=lines.of(*place, "on"),
+            has_lookback=lookback,
+        )
     summed = " ".join(spec.sum.split()) if spec.sum else ""
     what = f"All of sum({summed})" if spec.sum else "Every row"
     return Reconcile(
         "reconcile",
         f"{what} of {spec.source} is here or dropped by a named rule"
-        + (f" ({', '.join(spec.dropped)})." if spec.dropped else "; no rule drops any."),
+        + (f" ({', '.join(spec.dropped)})" if spec.dropped else "; no rule drops any")
+        + (f", and as it is there{' or changed by a named rule' * bool(spec.changed)}" if spec.on else "")
+        + (f" ({', '.join(spec.changed)})." if spec.changed else "."),
         line=line,
         source=Relation.parse(spec.source),
         summed=summed,
         here=here,
         total=total if lookback or spec.sum else None,
         dropped=tuple(dropped),
+        comparison=comparison,
     )
+
+
+def _known(on: list[str], table: TableDeclaration, line: int) -> tuple[str, ...]:
+    """Return the columns that join the rows. Raises ModelError if the table lacks one, or names one twice."""
+    for column in on:
+        if column not in table.types:
+            known = ", ".join(table.types)
+            raise ModelError(table.path, line, f"on: {column!r} is not one of the columns here ({known})")
+        if on.count(column) > 1:
+            raise ModelError(table.path, line, f"on: {column!r} is named twice: take it out once")
+    return tuple(on)
 
 
 def _reconcile(spec: ReconcileSpec | None, table: TableDeclaration) -> Iterator[Callable[[], TableCheck]]:

@@ -4,7 +4,7 @@ Not here: the queries that are built from them (the families of checks).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg import sql
 
@@ -37,3 +37,17 @@ def count_name(key: Sequence[str]) -> str:
 def counted(key: Sequence[str]) -> str:
     """Return the SQL for the number of rows that share a key."""
     return f"count(*) as {quoted(count_name(key))}"
+
+
+def unlike_values(columns: Mapping[str, tuple[str, str, str]], there: str) -> str:
+    """Return the SQL for a JSON object of the columns that differ: name -> its values, under `there` and `here`.
+
+    Each column has the condition that it differs, its value there and its value here, as SQL.
+    """
+    values = ", ".join(
+        f"('{name}', {differs}, to_jsonb({one}), to_jsonb({other}))" for name, (differs, one, other) in columns.items()
+    )
+    return (
+        f"(select jsonb_object_agg(name, jsonb_build_object('{there}', there, 'here', here)) "
+        f"from (values {values}) as each_column (name, differs, there, here) where differs)"
+    )

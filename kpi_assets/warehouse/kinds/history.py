@@ -20,13 +20,13 @@ from kpi_assets.warehouse.kinds.strategy import StorageStrategy
 from kpi_assets.warehouse.shape import Changes, Published
 from kpi_assets.warehouse.versions import VersionChanges, Versions, holds_on, rows_on
 
-# The columns of an index, in order, of the primary key and of the other unique index of all rows.
+# The unique indexes: whether it is the primary key, whether it is partial, and its columns in order.
 _KEYS = """
-select i.indisprimary, array(
+select i.indisprimary, i.indpred is not null, array(
     select a.attname::text from unnest(i.indkey) with ordinality as k (attnum, n)
     inner join pg_attribute as a on i.indrelid = a.attrelid and k.attnum = a.attnum order by k.n
 )
-from pg_index as i where i.indrelid = %s::regclass and i.indisunique and i.indpred is null
+from pg_index as i where i.indrelid = %s::regclass and i.indisunique
 """
 # The generated columns of a relation: (name, type, expression as Postgres prints it).
 _GENERATED = """
@@ -85,8 +85,8 @@ class History(StorageStrategy):
         self, connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]
     ) -> bool:
         """Return whether a publish rewrites the table, for other types or other generated columns."""
-        if not types_of(connection, table.relation):
-            return False
+        if CURRENT not in types_of(connection, table.relation):
+            return False  # it does not exist, or has another storage, which `ensure` refuses
         if _generated(connection, identifier(table.relation)) != _wanted_generated(connection, table):
             return True
         return bool(_find_changes(connection, table, others).retype)
@@ -152,16 +152,27 @@ def _create(connection: Connection[Any], table: Table) -> None:
 
 
 def _check_keys(connection: Connection[Any], table: Table) -> None:
-    """Raise DefinitionError if the published versions have another surrogate key or another grain."""
-    keys = connection.execute(_KEYS, [identifier(table.relation).as_string(connection)]).fetchall()
-    wanted = {True: [_spec(table).surrogate_key], False: [*table.header.grain, EFFECTIVE]}
-    for is_primary, word in ((True, "surrogate_key"), (False, "grain")):
-        found = [columns for primary, columns in keys if primary is is_primary]
-        if wanted[is_primary] not in found:
-            before = ", ".join(name for name in (found[0] if found else ["none"]) if name != EFFECTIVE)
+    """Raise DefinitionError if the published versions have another surrogate key or grain, or lack a unique index."""
+    indexes = connection.execute(_KEYS, [identifier(table.relation).as_string(connection)]).fetchall()
+    key, grain = _spec(table).surrogate_key, table.header.grain
+    remedy = f"run `kpi drop {table.pipeline} {table.relation}` and backfill."
+    for kind, word, wanted in (
+        ((True, False), "surrogate_key", [key]),
+        ((False, False), "grain", [*grain, EFFECTIVE]),
+        ((False, True), "grain", [*grain]),
+    ):
+        found = [columns for *of_index, columns in indexes if tuple(of_index) == kind]
+        if not found:
+            raise DefinitionError(
+                f"{table.path}: {table.relation} has lost its unique index of {', '.join(wanted)}"
+                f"{f' where {END} is null' if kind[1] else ''}, without which a key could have two versions at once: "
+                f"create it again, or {remedy}"
+            )
+        if wanted not in found:
+            before = ", ".join(name for name in found[0] if name != EFFECTIVE)
             raise DefinitionError(
                 f"{table.path}: {table.relation} was published with the {word} {before}, of which its versions are "
-                f"made: keep it, or run `kpi drop {table.pipeline} {table.relation}` and backfill."
+                f"made: keep it, or {remedy}"
             )
 
 

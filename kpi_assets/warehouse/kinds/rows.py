@@ -1,15 +1,14 @@
-"""storage: rows. One table holds the rows of all load_dates, and an index finds those of one."""
+"""storage: rows. One table holds the rows of all load_dates, and its primary key finds those of one."""
 
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Table
-from kpi_assets.model.query import digest
+from kpi_assets.warehouse import keys
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.kinds.strategy import StoredRows
@@ -24,9 +23,19 @@ class Rows(StoredRows):
     def ensure(
         self, connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]
     ) -> Sequence[str]:
+        is_new = not types_of(connection, table.relation)
         unneeded = super().ensure(connection, table, load_date, others)
-        _ensure_key(connection, table)
+        if is_new:
+            keys.create(connection, table)
+        else:
+            keys.ensure(connection, table)
         return unneeded
+
+    def prove(self, connection: Connection[Any], table: Table) -> None:
+        keys.prove(connection, table)
+
+    def declare(self, connection: Connection[Any], table: Table) -> None:
+        keys.declare(connection, table)
 
     def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
         columns = sql.SQL(", ").join(sql.Identifier(column) for column in (LOAD_DATE, *candidate.table.columns))
@@ -47,35 +56,3 @@ class Rows(StoredRows):
 
     def recognizes(self, connection: Connection[Any], relation: Relation, relkind: str) -> bool:
         return relkind == self.kind.relkind and LOAD_DATE in types_of(connection, relation)
-
-
-def _ensure_key(connection: Connection[Any], table: Table) -> None:
-    """Create the index that finds the rows of a load_date and keeps their key unique.
-
-    Load_dates that were published with another grain may have duplicate keys. Then the index is not unique until they
-    are built again. The audit proves the key of every build anyway.
-    """
-    wanted = [LOAD_DATE, *table.header.grain]
-    name = identifier(table.relation).as_string(connection)
-    indexes = connection.execute(
-        "select i.indexrelid::regclass::text, i.indisunique, (select array_agg(a.attname::text order by k.n) "
-        "from unnest(i.indkey) with ordinality as k (attnum, n) "
-        "inner join pg_attribute as a on i.indrelid = a.attrelid and k.attnum = a.attnum) "
-        "from pg_index as i where i.indrelid = %s::regclass",
-        [name],
-    ).fetchall()
-    if [columns for _, is_unique, columns in indexes if is_unique] == [wanted]:
-        return
-    for index, is_unique, columns in indexes:
-        if is_unique or columns == wanted:
-            connection.execute(sql.SQL("drop index {}").format(sql.SQL(index)))
-    key = sql.SQL(", ").join(sql.Identifier(column) for column in wanted)
-    statement = "create {unique} index {name} on {table} ({key})"
-    # The name has a blank, so that it cannot be the name of a table.
-    index = sql.Identifier(f"{table.relation.table} {digest(*wanted)}")
-    words = {"name": index, "table": identifier(table.relation), "key": key}
-    try:
-        with connection.transaction():
-            connection.execute(sql.SQL(statement).format(unique=sql.SQL("unique"), **words))
-    except psycopg.errors.UniqueViolation:
-        connection.execute(sql.SQL(statement).format(unique=sql.SQL(""), **words))

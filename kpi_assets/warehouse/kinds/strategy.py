@@ -55,6 +55,12 @@ class StorageStrategy(ABC):
         Return what changed in the versions of a kind that keeps versions.
         """
 
+    def prove(self, connection: Connection[Any], table: Table) -> None:  # noqa: B027  most kinds have nothing to prove
+        """Prove what `declare` declares, in short transactions before the one of a publish, for which nobody waits."""
+
+    def declare(self, connection: Connection[Any], table: Table) -> None:  # noqa: B027
+        """Declare constraints that are proven to hold, at the end of the transaction of a publish; wait for nobody."""
+
     @abstractmethod
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
         """Remove the published rows of a load_date."""

@@ -1,0 +1,105 @@
+"""The check of how many keys of a history change from one load_date to the next: `max_changed`.
+
+Belongs here: the share of the keys of the load_date before that are changed or absent. Not here: which rows these are
+and how they are read (warehouse/earlier_rows.py).
+"""
+
+from dataclasses import dataclass
+
+from kpi_assets.model.checks.base import AuditFacts, Earlier, Measured, RowsBefore, TableCheck
+from kpi_assets.model.checks.sql_text import unlike_values
+from kpi_assets.model.history import HistorySpec
+from kpi_assets.model.names import quoted
+from kpi_assets.model.results import CheckResult
+from kpi_assets.model.table_ref import THIS
+
+_BEFORE = RowsBefore()
+_FIRST = "not judged: no earlier load_date is published"
+_OTHER_KEY = "not judged: {} was published without {}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxChanged(TableCheck):
+    """At most a share of the keys of the published load_date before are changed, bit by bit, or absent.
+
+    Keys that are new do not count. Columns that only one of the two load_dates has are not compared.
+    """
+
+    at_most: float
+    grain: tuple[str, ...]
+
+    @property
+    def needs(self) -> tuple[RowsBefore]:
+        """The rows of the load_date before."""
+        return (_BEFORE,)
+
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
+        """Count all keys in one query; fail if more than the share are changed or absent, with a few of them."""
+        before: Earlier | None = facts.looked_up.get(_BEFORE)
+        if before is None:
+            return self.judged(passed=True, metric=None, threshold=self.at_most, message=_FIRST)
+        if lacking := [name for name in self.grain if name not in before.types]:
+            reason = _OTHER_KEY.format(before.load_date, ", ".join(lacking))
+            return self.judged(passed=True, metric=None, threshold=self.at_most, message=reason)
+        keys, absent, changed = measured.first_row(_count(before, self.grain))
+        bad = absent + changed
+        share = bad / keys if keys else 0.0
+        passed = share <= self.at_most
+        message = (
+            f"{bad} of {keys} keys of {before.load_date} ({share:.1%}): {changed} changed, {absent} absent"
+            if bad
+            else f"none of {keys} keys of {before.load_date} is changed or absent"
+        )
+        return self.judged(
+            passed=passed,
+            metric=share,
+            threshold=self.at_most,
+            message=message if passed else f"{message}; at most {self.at_most:.0%} may be",
+            samples=[] if passed else measured.samples(_bad_keys(before, self.grain)),
+        )
+
+
+def max_changed_check(spec: HistorySpec, grain: list[str], line: int) -> MaxChanged:
+    """Return the check of a history."""
+    description = f"At most {spec.max_changed:.0%} of the keys of the load_date before are changed or absent."
+    return MaxChanged("max_changed", description, line=line, at_most=spec.max_changed, grain=tuple(grain))
+
+
+def _joined(before: Earlier, grain: tuple[str, ...]) -> str:
+    same = " and ".join(f"here.{quoted(name)} = before.{quoted(name)}" for name in grain)
+    return f"from {before.rows} as before left join {THIS} as here on {same}"
+
+
+def _absent(grain: tuple[str, ...]) -> str:
+    return f"here.{quoted(grain[0])} is null"
+
+
+def _values(alias: str, before: Earlier) -> str:
+    return ", ".join(f"{alias}.{quoted(name)}::{type_}" for name, type_ in before.types.items())
+
+
+def _changed(before: Earlier) -> str:
+    """Return the condition that a row differs in a bit, as two versions would."""
+    return f"row({_values('here', before)})::record *<> row({_values('before', before)})::record"
+
+
+def _count(before: Earlier, grain: tuple[str, ...]) -> str:
+    absent = _absent(grain)
+    return (
+        f"select count(*), count(*) filter (where {absent}), "
+        f"count(*) filter (where not ({absent}) and {_changed(before)}) {_joined(before, grain)}"
+    )
+
+
+def _bad_keys(before: Earlier, grain: tuple[str, ...]) -> str:
+    columns: dict[str, tuple[str, str, str]] = {}
+    for name, type_ in before.types.items():
+        here, there = (f"{alias}.{quoted(name)}::{type_}" for alias in ("here", "before"))
+        columns[name] = (f"row({here})::record *<> row({there})::record", there, here)
+    keys = ", ".join(f"before.{quoted(name)}" for name in grain)
+    differs = f"case when {_absent(grain)} then to_jsonb('absent'::text) else {unlike_values(columns, 'before')} end"
+    name = "differs" if "differs" not in grain else "what differs"
+    return (
+        f"select {keys}, {differs} as {quoted(name)} {_joined(before, grain)} "
+        f"where {_absent(grain)} or {_changed(before)}"
+    )
