@@ -97,6 +97,8 @@ def passed_on(tree: exp.Query, schemas: Mapping[Relation, Sequence[str]]) -> Pas
 
     >>> passed("select a, count(*) as n from raw.t where b = 'x' and k > 0 group by a")
     ["raw.t a=a where t.b = 'x' and t.k > 0"]
+    >>> passed("select distinct on (k) k, a from raw.t order by k, a desc")
+    ['raw.t a=a k=k']
     >>> passed("select k from raw.t union all select b from raw.u")
     ['raw.t k=k', 'raw.u k=b']
     >>> passed("select k, row_number() over (order by a) as n from raw.t")
@@ -124,7 +126,7 @@ def passed_on(tree: exp.Query, schemas: Mapping[Relation, Sequence[str]]) -> Pas
         root = build_scope(qualified)
     except SqlglotError:
         return None
-    if root is None or any(not column.table for column in qualified.find_all(exp.Column)):
+    if root is None or any(not column.table for column in qualified.find_all(exp.Column) if not _only_orders(column)):
         return None
     names = [returned.alias_or_name for returned in tree.selects]
     found: dict[tuple[int, ...], tuple[Scope, exp.Table, list[Passed]]] = {}
@@ -145,6 +147,11 @@ def passed_on(tree: exp.Query, schemas: Mapping[Relation, Sequence[str]]) -> Pas
             readings[number] = replace(readings[number], links=tuple(links))
     computed = {name: text for number, name in enumerate(names) if (text := _computed(root, number))}
     return PassedOn(tuple(readings), computed)
+
+
+def _only_orders(column: exp.Column) -> bool:
+    """Return whether a column is of ORDER BY or DISTINCT ON, which pass nothing on and may name a returned column."""
+    return isinstance(column.find_ancestor(exp.Order, exp.Distinct, exp.Select), (exp.Order, exp.Distinct))
 
 
 def _links(scope: Scope, alias: str, others: Mapping[str, int]) -> Iterator[Link]:

@@ -105,8 +105,20 @@ def read_difference(
                         "key now: build it again, then compare."
                     )
         columns = {name: (old_types[name], type_) for name, type_ in new_types.items() if name in old_types}
-        values = {name: types for name, types in columns.items() if name not in grain}
-        query = _query(connection, table, old, new, {name: columns[name] for name in grain}, values, limit, cut=cut)
+        # A key of a history may be written in another way, such as 1.0 and 1.00, which begins a version too.
+        is_bitwise = is_history(connection, table)
+        values = {name: types for name, types in columns.items() if is_bitwise or name not in grain}
+        query = _query(
+            connection,
+            table,
+            old,
+            new,
+            {name: columns[name] for name in grain},
+            values,
+            limit,
+            bitwise=is_bitwise,
+            cut=cut,
+        )
         rows = connection.execute(query).fetchall()
     came, went, changed, counts = rows[0][len(grain) + 4 :] if rows else (0, 0, 0, [0] * len(values))
     if old.rows - went != new.rows - came:
@@ -144,10 +156,10 @@ def _query(
     values: Mapping[str, tuple[str, str]],
     limit: int | None,
     *,
+    bitwise: bool,
     cut: bool,
 ) -> sql.Composed:
     """Return the query of the keys that differ, by `key` and the `values`, each column with its types in both."""
-    bitwise = is_history(connection, table)
     differ = {name: _differs(name, *types, bitwise=bitwise) for name, types in values.items()}
     in_both = f"a.{LOAD_DATE} is not null and b.{LOAD_DATE} is not null"
     flags = [f"{in_both} and {condition}" for condition in differ.values()]

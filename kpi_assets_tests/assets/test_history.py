@@ -1,6 +1,9 @@
 """What the UI shows of a history: its columns, where they come from, and what each build changed in its versions."""
 
+import dagster as dg
+
 from kpi_assets.assets.metadata import build_metadata, column_lineage, column_schema
+from kpi_assets_tests.assets.test_gates import run
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.warehouse.history_harness import Customers, day, surrogate_key
 
@@ -50,3 +53,23 @@ def test_a_build_says_what_it_changed_in_the_versions(lab: PipelineHarness) -> N
     again = customers.deliver(day(5), {"C1": A, "C2": B, "C3": A})
     shown = build_metadata(pipeline, pipeline.table("marts.customers"), again)
     assert [shown[f"versions/{name}"] for name in ("new", "changed", "ended")] == [0, 0, 0]
+
+
+def test_a_run_materializes_the_figures_of_the_versions(lab: PipelineHarness) -> None:
+    customers = Customers(lab)
+    customers.deliver(day(0), {"C1": A, "C2": A})
+    customers.land(day(1), {"C1": B, "C2": A})
+    result = run(lab, dg.DagsterInstance.ephemeral(), day(1))
+    [made] = [
+        event.materialization
+        for event in result.get_asset_materialization_events()
+        if event.asset_key.path[1:] == ["marts", "customers"]
+    ]
+    shown = {name: value.value for name, value in made.metadata.items()}
+    assert {name: shown[name] for name in shown if name.startswith("versions")} == {
+        "versions/new": 0,
+        "versions/changed": 1,
+        "versions/ended": 0,
+        "versions": 3,
+    }
+    assert [column.name for column in shown["dagster/column_schema"].columns][:2] == ["customer_sk", "customer_id"]

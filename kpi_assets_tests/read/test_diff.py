@@ -99,3 +99,21 @@ def test_a_history_is_compared_bit_by_bit(lab: PipelineHarness) -> None:
     assert compared(lab, "raw.customers", before=day(0), after=day(5)).by_column == {"city": 1}
     late = compared(lab, "marts.customers", before=day(2), after=day(5))
     assert late.changes[0] == Change("changed", ("A",), {"city": ("LA", "NYC"), "score": ("1.0", "1.00")})
+
+
+def test_a_key_of_a_history_that_is_written_in_another_way_is_a_change(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    history = RAW_THINGS.replace("grain:", "storage: history\nhistory: {surrogate_key: sk, max_changed: 1}\ngrain:")
+    columns = (
+        "thing_id: {type: numeric, description: Thing.}\n@end */\nselect (case name when 'long' then 1.00 else 1.0 end)"
+    )
+    text = (
+        history.partition("source:")[0]
+        + f"columns:\n  {columns} as thing_id from raw.things where load_date = %(load_date)s\n"
+    )
+    lab.file("marts/things.sql", text)
+    for load_date, name in ((DAY, b"short"), (NEXT, b"long")):
+        lab.put_things(b"thing_id,name,weight\n1," + name + b",\n", load_date)
+        for table in ("raw.things", "marts.things"):
+            assert not lab.build(table, load_date).held
+    assert compared(lab, "marts.things").changes == [Change("changed", ("1.0",), {"thing_id": ("1.0", "1.00")})]

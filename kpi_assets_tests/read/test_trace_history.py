@@ -115,6 +115,9 @@ def test_a_key_of_a_history_has_all_versions_that_were_known(customers: Customer
 def test_not_more_load_dates_are_followed_than_can_be_read(
     customers: Customers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(beginnings, "MOST", 2)
+    step = traced(customers.lab, "marts.customers", "C1")
+    assert step.notes == ["followed to the rows of the load_dates on which the versions began"]
     monkeypatch.setattr(beginnings, "MOST", 1)
     step = traced(customers.lab, "marts.customers", "C1")
     assert step.notes == ["followed to the rows of the latest 1 of the 2 load_dates on which versions began"]
