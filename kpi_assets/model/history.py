@@ -9,7 +9,7 @@ one that ended later has not ended. So what is built of a load_date never depend
 not limit a history to the load_date.
 
 Belongs here: these words, columns and rules. Not here: how versions are stored, and when a reader of a history is
-stale (ledger/history.py).
+stale (ledger/marks.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -16,6 +16,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
 from kpi_assets.ledger.publishes import Publish
+from kpi_assets.model.bitwise import differs
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOAD_DATE, quoted
 from kpi_assets.model.pipeline import Pipeline, Table
@@ -174,7 +175,7 @@ def _differs(name: str, was: str, now: str, *, bitwise: bool) -> str:
     """Return the condition that a column has another value; of one relation, its stored type is the same in both."""
     old, new = f"a.{quoted(name)}", f"b.{quoted(name)}"
     if bitwise:
-        return f"row({old})::record *<> row({new})::record"
+        return differs([(now, old, new)])
     if "json" in (was, now):
         old, new = f"{old}::text", f"{new}::text"
     return f"{old} is distinct from {new}"

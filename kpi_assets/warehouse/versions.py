@@ -12,7 +12,7 @@ Belongs here: the SQL of a fold. Not here: the published table with its keys and
 versions a SELECT reads (model/history.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -20,8 +20,9 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+from kpi_assets.model.bitwise import differs, is_plain
 from kpi_assets.model.history import EFFECTIVE, END
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import LOAD_DATE, Relation, quoted
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import identifier
 
@@ -32,7 +33,7 @@ create temporary table touched on commit drop as
 select h.{number}, c.{load_date}, {key_of_both}{other_of_rows}
 from {rows} as c
 full join (select * from {versions} as h where {holds}) as h on {same_key}
-where c.{load_date} is null or h.{effective} is null or row({c_columns})::record *<> row({h_columns})::record
+where c.{load_date} is null or h.{effective} is null or {differs}
 """
 _CHANGES = """
 select
@@ -133,7 +134,12 @@ class Versions:
     relation: Relation
     surrogate_key: str
     grain: Sequence[str]
-    columns: Sequence[str]
+    columns: Mapping[str, str]  # name -> type
+
+    @property
+    def number_of(self) -> sql.Composable:
+        """The value of the surrogate key, of the grain and the effective_date of a version."""
+        return self._columns["number_of"]
 
     def fold(self, connection: Connection[Any], load_date: date, rows: sql.Composable) -> VersionChanges:
         """Replace the rows of a load_date by `rows`, which have the columns and load_date; return what changed.
@@ -188,6 +194,7 @@ class Versions:
             "columns": _list(self.columns),
             "c_columns": _list(self.columns, "c"),
             "h_columns": _list(self.columns, "h"),
+            "differs": sql.SQL(differs((self.columns[name], *_both(name)) for name in self._compared)),
             "columns_before": _each("lag({}) over k", self.columns),
             "key_of_both": _each("coalesce(c.{0}, h.{0}) as {0}", self.grain),
             "other_of_rows": sql.SQL("").join(sql.SQL(", c.{}").format(sql.Identifier(name)) for name in others),
@@ -195,6 +202,11 @@ class Versions:
         }
         made = {"number_of": _NUMBER_OF, "goes_on": _GOES_ON}
         return {**words, **{name: sql.SQL(text.strip()).format(**words) for name, text in made.items()}}
+
+    @property
+    def _compared(self) -> list[str]:
+        """The columns that may differ between rows with the same key; a key of 1.0 is 1.00 too."""
+        return [name for name, type_ in self.columns.items() if name not in self.grain or not is_plain(type_)]
 
     def _words(self, load_date: date, following: date | None, rows: sql.Composable) -> dict[str, sql.Composable]:
         """Return the parts of the statements of a fold."""
@@ -263,6 +275,11 @@ def _next_published(connection: Connection[Any], relation: Relation, load_date: 
         [str(relation), load_date],
     ).fetchone()
     return row[0] if row else None
+
+
+def _both(name: str) -> tuple[str, str]:
+    """Return the SQL of a column of the rows, and of the versions."""
+    return quoted("c", name), quoted("h", name)
 
 
 def _day(day: date | None) -> sql.Composable:

@@ -42,8 +42,9 @@ def test_a_build_says_what_it_changed_in_the_versions(lab: PipelineHarness) -> N
     assert (shown["dagster/row_count"], shown["dagster/partition_row_count"]) == (5, 3)
     lines = shown["preview"].value.splitlines()
     assert lines[0] == "| customer_sk | customer_id | name | city | score | " + " | ".join(MADE[1:]) + " |"
+    number = surrogate_key('"C1"', day(0))
     assert lines[2].replace("\\_", "_") == (
-        f"| {surrogate_key(['C1'], day(0))} | C1 | John | NYC | 1.0 | {day(0)} | *NULL* | true | true | {day(0)} |"
+        f"| {number} | C1 | John | NYC | 1.0 | {day(0)} | *NULL* | true | true | {day(0)} |"
     )
     assert len(lines) == 2 + 3
     again = customers.deliver(day(5), {"C1": A, "C2": B, "C3": A})

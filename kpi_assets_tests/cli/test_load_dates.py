@@ -52,7 +52,7 @@ def crm(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> Crm:
 def test_a_history_is_shown_as_it_was_known(crm: Crm) -> None:
     said = crm("show", DIM, "--as-of", "2025-03-04")
     assert said.line("as of") == f"{DIM} as of 2025-03-04 (load_date {SECOND})"
-    number = surrogate_key(["C1"], SECOND)
+    number = surrogate_key('"C1"', SECOND)
     assert said.line("C1") == f"{number} C1 John LA 1.00 {SECOND} true true {SECOND}"
     assert crm("show", DIM).line("load_date") == f"{DIM}, load_date {THIRD}"
     found = json.loads(crm("show", DIM, "--load-date", FIRST, "--format", "json").out)

@@ -109,6 +109,20 @@ def test_a_publish_excludes_publishes_and_window_reads_and_window_reads_exclude_
             second(other, THINGS)
 
 
+@pytest.mark.parametrize(("published", "waits"), [(date(2025, 3, 1), True), (date(2025, 3, 2), False), (None, True)])
+def test_who_reads_a_history_blocks_publishes_of_load_dates_up_to_its_own(
+    two: Sessions, published: date | None, waits: bool
+) -> None:
+    one, other = two
+    locks.lock_against_publishes(one, THINGS, date(2025, 3, 1))
+    locks.lock_against_publishes(other, THINGS, date(2025, 2, 1))
+    with pytest.raises(psycopg.errors.LockNotAvailable) if waits else nullcontext(), other.transaction():
+        locks.lock_publish(other, THINGS, published)
+    with one.transaction():
+        locks.lock_publish(one, THINGS, date(2025, 2, 2))
+        locks.lock_publish(one, LABELS, date(2025, 2, 1))
+
+
 def test_the_lock_of_a_publish_ends_with_its_transaction(two: Sessions) -> None:
     one, other = two
     with one.transaction():

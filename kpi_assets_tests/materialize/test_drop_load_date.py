@@ -1,15 +1,19 @@
 """One load_date is taken out of a stored table: its rows, its place in the ledger, and what waited because of it."""
 
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes
 from kpi_assets.ledger.locks import build_lock, run_lock, try_lock
 from kpi_assets.materialize.drop import PublishedLoadDate, drop_load_date, find_objects, published_load_date
 from kpi_assets.model.names import Relation
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.cities import CitiesPipeline
 from kpi_assets_tests.materialize.test_views import SHOWN
 from kpi_assets_tests.pipeline_harness import DOUBLED, RAW_THINGS
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
@@ -35,19 +39,25 @@ def drop(shop: TwoSourcePipeline, name: str, found: PublishedLoadDate | None = N
     return dropped
 
 
+def _forget(shop: TwoSourcePipeline) -> None:
+    """Drop raw.things, so that it can be stored in another way."""
+    with shop.session() as session:
+        session.execute("drop table if exists raw.things cascade")
+
+
 @pytest.fixture
-def two_days(shop: TwoSourcePipeline, request: pytest.FixtureRequest) -> TwoSourcePipeline:
+def two_days(shop: TwoSourcePipeline, request: pytest.FixtureRequest) -> Iterator[TwoSourcePipeline]:
     """A shop with two published load_dates, whose raw.things is stored in this way and shown by a view."""
     shop.file(
         "raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {getattr(request, 'param', 'partitions')}\ngrain:")
     )
     shop.file("stg/things.sql", SHOWN)
-    with shop.session() as session:
-        session.execute("drop table if exists raw.things cascade")
+    _forget(shop)
     for day in (shop.day, shop.next):
         shop.land(day)
         assert set(shop.run(day).values()) == {"published"}
-    return shop
+    yield shop
+    _forget(shop)
 
 
 @pytest.mark.parametrize("two_days", ["rows", "partitions"], indirect=True)
@@ -142,3 +152,45 @@ def test_a_held_build_of_the_load_date_goes_with_it(two_days: TwoSourcePipeline)
     drop(shop, "raw.things")
     assert shop.rows(candidates) == []
     assert shop.rows(opened) == [(0,)]
+
+
+@pytest.mark.usefixtures("looks_back")
+def test_a_window_without_the_load_date_is_stale_until_it_is_built_without_it(shop: TwoSourcePipeline) -> None:
+    days = [shop.day + timedelta(days=number) for number in range(3)]
+    for day in days:
+        shop.land(day)
+        assert set(shop.run(day).values()) == {"published"}
+    drop(shop, "raw.labels")
+
+    def stale() -> list[tuple[str | None, tuple[str, ...]]]:
+        return [(each.stale_reason, each.tables_to_build) for each in shop.plan(days[1], days[2])]
+
+    assert stale() == [("inputs", ("marts.recent",))] * 2
+    for day in days[1:]:
+        shop.build("marts.recent", day)
+    assert stale() == [(None, ())] * 2
+    shop.build("raw.labels", days[0])
+    assert stale() == [("window", ("marts.recent",))] * 2
+
+
+def test_a_load_date_is_taken_out_of_a_history_and_its_readers_are_stale(stack: Stack, tmp_path: Path) -> None:
+    with CitiesPipeline.open(stack, tmp_path) as shop:
+        assert isinstance(shop, CitiesPipeline)
+        shop.stock()
+        for number, city in ((1, "Kyiv"), (3, "Lviv"), (5, "Kyiv")):
+            shop.publish(number, ann=city)
+        pipeline, day = shop.pipeline(), shop.at(3)
+        with shop.session() as session:
+            found = published_load_date(session, pipeline, pipeline.table("marts.customers"), day, place="here")
+        assert [str(each) for each in found.readers] == [
+            f"marts.cities (2 load_dates from {day} to {shop.at(5)}, 4 rows)"
+        ]
+        versions = "select city, effective_date, end_date from marts.customers order by 2"
+        before = shop.rows(versions)
+        drop_load_date(shop.context(), found)
+        assert shop.rows(versions) == [("Kyiv", shop.at(1), None)]
+        assert shop.stale()[5] == ("inputs", ("marts.cities",))
+        assert 1 not in shop.stale()
+        shop.again(3, "marts.customers")
+        assert shop.rows(versions) == before
+        assert shop.stale() == {}

@@ -177,14 +177,19 @@ def test_rows_that_share_the_key_of_the_join_are_counted(people: PipelineHarness
     text = (people.folder / "stg/people.sql").read_text()
     people.file("stg/people.sql", text.replace("select record,", "select 1::bigint as record,"))
     _, found = of_build(people)
-    assert "; 2 differ: 1 changed by" not in found.message
-    assert found.message.endswith("; 2 more with the same record")
+    assert (
+        found.message
+        == f"{START}; 2 differ: 0 changed by trimmed, 0 changed by odd, 2 unexplained; 2 more with "
+        + ("the same record")
+    )
+    assert found.metric == 4
 
     declare(people, "dropped: {without_id: person_id is null}\n" + TRIMMED)
     text = (people.folder / "stg/people.sql").read_text()
     people.file("stg/people.sql", text.replace("on: record", "on: person_id"))
     _, found = of_build(people)
     assert found.message.endswith("; 1 more with the same person_id")
+    assert found.metric == 2, "one row of the source is neither here nor dropped, and shares its key"
 
 
 def test_a_recheck_compares_the_published_rows(people: PipelineHarness) -> None:

@@ -96,6 +96,18 @@ def test_a_reader_that_was_built_meanwhile_is_stale_once_the_rows_are_put_back(s
     assert shop.stale() == {5: BEHIND}
 
 
+def test_only_load_dates_up_to_its_own_count_for_a_reader(shop: CitiesPipeline) -> None:
+    """It was built while a load_date was put back between two corrections, and a later one was corrected."""
+    shop.deliver(1, ann="Odesa")
+    shop.deliver(5, ann="Odesa")
+    shop.deliver(1, ann="Kyiv")
+    shop.again(3, "marts.cities")
+    shop.deliver(1, ann="Odesa")
+    shop.deliver(1, ann="Kyiv")
+    shop.deliver(5, ann="Lviv")
+    assert shop.stale() == {}
+
+
 def test_the_wave_stops_at_a_table_that_comes_out_the_same(shop: CitiesPipeline) -> None:
     shop.deliver(3, ann="Lviv", bob="Kyiv")
     shop.deliver(5, ann="Lviv")
@@ -134,6 +146,15 @@ def test_a_load_date_that_is_taken_out_makes_later_readers_stale_until_they_are_
     assert shop.stale() == {}
 
 
+def test_a_load_date_that_was_taken_out_and_put_back_changes_nothing_for_who_read_it(shop: CitiesPipeline) -> None:
+    take_out(shop, 1)
+    shop.again(5, "marts.cities")
+    take_out(shop, 3)
+    assert shop.stale()[5] == BEHIND
+    shop.deliver(3, ann="Lviv")
+    assert 5 not in shop.stale(), "it was built without load_date 1, and with load_date 3"
+
+
 def test_nothing_is_stale_once_a_dropped_history_is_filled_again(shop: CitiesPipeline) -> None:
     drop_table(shop.server, shop.name, Relation("marts", "customers"), lambda _phase, _done, _total: None)
     assert {number: reason for number, (reason, _) in shop.stale().items()} == dict.fromkeys((1, 3, 5), "inputs")
@@ -162,3 +183,15 @@ def test_a_held_reader_is_built_again_once_the_history_has_other_rows(shop: Citi
     [released] = shop.plan(shop.at(5), shop.at(5))
     assert (released.state, released.stale_reason) == ("stale", "released")
     assert not shop.build("marts.cities", shop.at(5)).held
+
+
+def test_a_history_whose_versions_are_gone_is_lost_and_built_again(shop: CitiesPipeline) -> None:
+    with shop.session() as session:
+        session.execute("delete from marts.customers where end_date is null")
+    lost = [each.load_date for each in shop.plan(shop.at(1), shop.at(5)) if each.state == "lost"]
+    assert lost == [shop.at(3), shop.at(5)]
+    for number in (5, 3):
+        shop.again(number, "marts.customers")
+    assert shop.stale() == {}
+    shop.again(5, "marts.cities")
+    assert shop.cities(5) == [("Kyiv", 1, 0), ("Lviv", 1, 1)]

@@ -31,7 +31,7 @@ def customers(lab: PipelineHarness) -> Customers:
 
 def version(key: str, values: tuple[str, ...], since: date) -> tuple[str, ...]:
     """A version as it is known while it holds."""
-    return (str(surrogate_key([key], since)), key, *values, str(since), None, "true", "true", str(since))  # type: ignore[return-value]
+    return (str(surrogate_key(f'"{key}"', since)), key, *values, str(since), None, "true", "true", str(since))  # type: ignore[return-value]
 
 
 def test_a_history_shows_the_versions_that_held_as_they_were_known(customers: Customers) -> None:

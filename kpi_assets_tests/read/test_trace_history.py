@@ -79,7 +79,7 @@ def test_a_row_of_a_fact_goes_back_to_the_version_and_to_the_load_date_that_bega
     lab.build("marts.sales", day(6))
     for sale, since in ((1, day(0)), (2, day(3)) if how == JOINED else (2, day(0))):
         fact = traced(lab, "marts.sales", str(sale))
-        number = str(surrogate_key(["C1"], since))
+        number = str(surrogate_key('"C1"', since))
         assert fact.rows[0].values["customer_sk"] == number
         version = below(fact, "marts.customers")
         assert (version.by, version.count, version.counts) == (["customer_sk"], 1, {day(6): 1})
@@ -105,7 +105,7 @@ def test_a_key_of_a_history_has_all_versions_that_were_known(customers: Customer
     assert [(row.values["city"], row.values["end_date"], row.values["is_current"]) for row in before.rows] == [
         ("NYC", None, "true")
     ]
-    number = surrogate_key(["C1"], day(3))
+    number = surrogate_key('"C1"', day(3))
     [only] = traced(lab, "marts.customers", f"customer_sk={number}").rows
     assert only.values["effective_date"] == str(day(3))
     [first] = traced(lab, "marts.customers", "customer_id=C1", f"effective_date={day(0)}").rows

@@ -560,6 +560,8 @@ def test_a_table_of_rows_is_not_taken_for_a_history(lab: PipelineHarness) -> Non
     text = "\n".join(line for line in text.splitlines() if not line.startswith("history:"))
     assert publish(lab, text).versions is None
     assert publish(lab, text).rows == 1
+    with pytest.raises(DefinitionError, match="was published with storage: rows; to change it, run `kpi"):
+        publish(lab, things(COLUMNS, ROW), NEXT)
 
 
 def test_only_a_publish_that_rewrites_the_table_waits_for_older_snapshots(lab: PipelineHarness) -> None:

@@ -192,8 +192,8 @@ MUTANTS = {
     "neighbors are merged across a gap": ("versions", "lag({end}) over k = {effective} - 1 and ", ""),
     "rows that differ in scale are the same": (
         "versions",
-        'h.{effective} is null or row({c_columns})::record *<> row({h_columns})::record\n"""\n_CHANGES',
-        'h.{effective} is null or row({c_columns}) is distinct from row({h_columns})\n"""\n_CHANGES',
+        "h.{effective} is null or {differs}",
+        "h.{effective} is null or row({c_columns}) is distinct from row({h_columns})",
     ),
     "neighbors that differ in scale are merged": (
         "versions",
@@ -202,8 +202,8 @@ MUTANTS = {
     ),
     "NULL is like every value": (
         "versions",
-        'h.{effective} is null or row({c_columns})::record *<> row({h_columns})::record\n"""\n_CHANGES',
-        'h.{effective} is null or row({c_columns}) <> row({h_columns})\n"""\n_CHANGES',
+        "h.{effective} is null or {differs}",
+        "h.{effective} is null or row({c_columns}) <> row({h_columns})",
     ),
     "keys that are not delivered go on": ("versions", "full join (select", "left join (select"),
     "new keys are overlooked": ("versions", "full join (select", "right join (select"),
@@ -251,8 +251,8 @@ MUTANTS = {
     "a removed load_date is folded in": ("versions", '_day(load_date) + sql.SQL(" - 1"))', "_day(load_date))"),
     "columns of other load_dates are not compared": (
         "kinds.history",
-        "[name for name in _row_types(connection, table) if name != LOAD_DATE]",
-        "table.columns",
+        "{name: type_ for name, type_ in _row_types(connection, table).items() if name != LOAD_DATE}",
+        "table.types",
     ),
     "the candidate lacks columns of other load_dates": (
         "kinds.history",

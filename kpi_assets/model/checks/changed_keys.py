@@ -6,6 +6,7 @@ and how they are read (warehouse/earlier_rows.py).
 
 from dataclasses import dataclass
 
+from kpi_assets.model.bitwise import differs
 from kpi_assets.model.checks.base import AuditFacts, Earlier, Measured, RowsBefore, TableCheck
 from kpi_assets.model.checks.sql_text import unlike_values
 from kpi_assets.model.history import HistorySpec
@@ -74,13 +75,15 @@ def _absent(grain: tuple[str, ...]) -> str:
     return f"here.{quoted(grain[0])} is null"
 
 
-def _values(alias: str, before: Earlier) -> str:
-    return ", ".join(f"{alias}.{quoted(name)}::{type_}" for name, type_ in before.types.items())
-
-
 def _changed(before: Earlier) -> str:
     """Return the condition that a row differs in a bit, as two versions would."""
-    return f"row({_values('here', before)})::record *<> row({_values('before', before)})::record"
+    return f"({differs((type_, *_both(name, type_)) for name, type_ in before.types.items())})"
+
+
+def _both(name: str, type_: str) -> tuple[str, str]:
+    """Return the SQL of the value of a column here and before."""
+    here, there = (f"{alias}.{quoted(name)}::{type_}" for alias in ("here", "before"))
+    return here, there
 
 
 def _count(before: Earlier, grain: tuple[str, ...]) -> str:
@@ -94,12 +97,12 @@ def _count(before: Earlier, grain: tuple[str, ...]) -> str:
 def _bad_keys(before: Earlier, grain: tuple[str, ...]) -> str:
     columns: dict[str, tuple[str, str, str]] = {}
     for name, type_ in before.types.items():
-        here, there = (f"{alias}.{quoted(name)}::{type_}" for alias in ("here", "before"))
-        columns[name] = (f"row({here})::record *<> row({there})::record", there, here)
+        here, there = _both(name, type_)
+        columns[name] = (differs([(type_, here, there)]), there, here)
     keys = ", ".join(f"before.{quoted(name)}" for name in grain)
-    differs = f"case when {_absent(grain)} then to_jsonb('absent'::text) else {unlike_values(columns, 'before')} end"
+    what_differs = f"case when {_absent(grain)} then to_jsonb('absent'::text) else {unlike_values(columns, 'before')} end"
     name = "differs" if "differs" not in grain else "what differs"
     return (
-        f"select {keys}, {differs} as {quoted(name)} {_joined(before, grain)} "
+        f"select {keys}, {what_differs} as {quoted(name)} {_joined(before, grain)} "
         f"where {_absent(grain)} or {_changed(before)}"
     )

@@ -85,8 +85,8 @@ class History(StorageStrategy):
         self, connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]
     ) -> bool:
         """Return whether a publish rewrites the table, for other types or other generated columns."""
-        if not types_of(connection, table.relation):
-            return False
+        if CURRENT not in types_of(connection, table.relation):
+            return False  # it does not exist, or has another storage, which `ensure` refuses
         if _generated(connection, identifier(table.relation)) != _wanted_generated(connection, table):
             return True
         return bool(_find_changes(connection, table, others).retype)
@@ -113,7 +113,7 @@ def _spec(table: Table) -> HistorySpec:
 
 def _versions(connection: Connection[Any], table: Table) -> Versions:
     """Return the versions of a table as they are stored, with columns that are kept for other load_dates."""
-    columns = [name for name in _row_types(connection, table) if name != LOAD_DATE]
+    columns = {name: type_ for name, type_ in _row_types(connection, table).items() if name != LOAD_DATE}
     return Versions(table.relation, _spec(table).surrogate_key, table.header.grain, columns)
 
 
