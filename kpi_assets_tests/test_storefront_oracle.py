@@ -218,7 +218,7 @@ def test_a_big_shop_equals_the_oracle(shop: PipelineHarness, tmp_path: Path) -> 
         run_all(context, days[number])
 
     wanted = assert_equal(shop, folder, days)
-    assert [len(wanted.days[day].sales) for day in days] == []
+    assert [len(wanted.days[day].sales) for day in days] == [63925, 66136, 73362]
 
 
 # --- random small shops
