@@ -109,7 +109,7 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
     seconds = sum(outcome.seconds.values())
     return {
         "verdict": verdict(outcome.results),
-        "dagster/row_count": outcome.rows if outcome.version_count is None else outcome.version_count,
+        "dagster/row_count": outcome.rows,
         "dagster/partition_row_count": outcome.rows,
         **version_metadata(outcome),
         "dagster/column_schema": column_schema(table),
@@ -132,12 +132,10 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
 
 
 def version_metadata(outcome: BuildOutcome) -> dict[str, Any]:
-    """Return what a build changed in the versions of a history, and how many it has."""
+    """Return what a build changed in the versions of a history."""
     if outcome.versions is None:
         return {}
-    counts = {name: getattr(outcome.versions, name) for name in ("new", "changed", "ended")}
-    there = {} if outcome.version_count is None else {"versions": outcome.version_count}
-    return {**{f"versions/{name}": count for name, count in counts.items()}, **there}
+    return {f"versions/{name}": getattr(outcome.versions, name) for name in ("new", "changed", "ended")}
 
 
 def set_aside_metadata(outcome: BuildOutcome) -> dict[str, Any]:

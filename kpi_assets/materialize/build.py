@@ -94,14 +94,13 @@ class Build:
         bad_rows = self._first_bad_rows()
         self._watch.lap("check")
         published = self._publish_or_hold(audited)
-        versions, version_count = self._sample_versions() if published and published.versions else ([], None)
+        versions = self._sample_versions() if published and published.versions else []
         return BuildOutcome(
             relation=self._table.relation,
             load_date=self._load_date,
             build_id=self._candidate.build_id,
             publish_id=published.publish_id if published else None,
             versions=published.versions if published else None,
-            version_count=version_count,
             candidate=self._candidate.relation,
             rows=audited.audit.rows,
             checksum=audited.audit.checksum,
@@ -152,15 +151,14 @@ class Build:
         chart = preview.chart_rows(self._connection, self._candidate, kpi.chart) if kpi else ChartRows([], 0)
         return first_rows, chart
 
-    def _sample_versions(self) -> tuple[list[dict[str, str | None]], int | None]:
-        """Return the first versions of a history and their number, for metadata; none if Postgres fails now.
+    def _sample_versions(self) -> list[dict[str, str | None]]:
+        """Return the first versions of a history, for metadata; none if Postgres fails now.
 
         The load_date is published, so that nothing may fail its build any more.
         """
         with suppress(psycopg.Error):
-            first = preview.first_versions(self._connection, self._table, self._load_date, SAMPLES)
-            return first, preview.count_versions(self._connection, self._table)
-        return [], None
+            return preview.first_versions(self._connection, self._table, self._load_date, SAMPLES)
+        return []
 
     def _first_bad_rows(self) -> list[dict[str, Any]]:
         """Return the first records or rows that were set aside, for the materialization's metadata."""

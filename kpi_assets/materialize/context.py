@@ -138,7 +138,6 @@ class BuildOutcome:
     seconds: dict[str, float]
     set_aside: SetAside | None = None  # rows, of a table with rules
     versions: VersionChanges | None = None  # of a history that was published
-    version_count: int | None = None  # of a history, all versions that it has
     bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
 
     @property

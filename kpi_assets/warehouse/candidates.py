@@ -206,8 +206,11 @@ def add_partition_check(connection: Connection[Any], candidate: Candidate) -> No
     """Add a constraint on the load_date and the slice of every row, so that Postgres attaches it without a scan.
 
     If the candidate has rows, they are scanned, and psycopg.errors.CheckViolation is raised if one lies outside the
-    slice. If it has none, the statement that inserts such a row raises that error.
+    slice. If it has none, the statement that inserts such a row raises that error. Only partitions are attached, so
+    another table needs none.
     """
+    if not candidate.table.storage.sliceable:
+        return
     date_column = sql.Identifier(LOAD_DATE)
     proofs: list[sql.Composable] = [
         sql.SQL("{} is not null").format(date_column),
@@ -322,8 +325,10 @@ def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
 
 
 def analyze(connection: Connection[Any], candidate: Candidate) -> None:
-    """Collect statistics for the query planner."""
-    connection.execute(sql.SQL("analyze {}").format(candidate.name))
+    """Collect statistics for the query planner; of a history only those of the key, by which its rows are compared."""
+    key = sql.SQL(", ").join(map(sql.Identifier, candidate.table.header.grain))
+    columns = sql.SQL(" ({})").format(key) if candidate.table.storage.keeps_versions else sql.SQL("")
+    connection.execute(sql.SQL("analyze {}{}").format(candidate.name, columns))
 
 
 def size_of(connection: Connection[Any], candidate: Candidate) -> int:

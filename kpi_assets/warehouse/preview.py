@@ -15,7 +15,6 @@ from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.content import published_rows
-from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.known_versions import known_versions
 from kpi_assets.warehouse.views import for_readers
@@ -38,12 +37,6 @@ def first_versions(
 ) -> list[dict[str, str | None]]:
     """Return the first versions of a history that hold on a load_date, as `first_rows` returns rows."""
     return _first(connection, table, [*table.readable_types], known_versions(table, table.types, load_date), count)
-
-
-def count_versions(connection: Connection[Any], table: Table) -> int:
-    """Return how many versions a history has in all."""
-    [(count,)] = connection.execute(sql.SQL("select count(*) from {}").format(identifier(table.relation))).fetchall()
-    return int(count)
 
 
 def _first(
