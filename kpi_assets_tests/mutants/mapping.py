@@ -15,6 +15,7 @@ _TESTS = {
     "model/checks/base": ("model/test_checks.py", "warehouse/test_audit.py", "warehouse/test_checks.py"),
     "model/checks/changed_keys": ("materialize/test_max_changed.py",),
     "model/checks/custom": ("model/test_checks.py", "warehouse/test_checks.py"),
+    "model/checks/declared": ("model/test_header.py", "model/test_options.py"),
     "model/checks/expand": ("model/test_checks.py", "model/test_rules.py"),
     "model/checks/keys": ("model/test_checks.py", "warehouse/test_checks.py", "warehouse/test_audit.py"),
     "model/checks/reconcile": (
