@@ -100,7 +100,9 @@ def _bad_keys(before: Earlier, grain: tuple[str, ...]) -> str:
         here, there = _both(name, type_)
         columns[name] = (differs([(type_, here, there)]), there, here)
     keys = ", ".join(f"before.{quoted(name)}" for name in grain)
-    what_differs = f"case when {_absent(grain)} then to_jsonb('absent'::text) else {unlike_values(columns, 'before')} end"
+    what_differs = (
+        f"case when {_absent(grain)} then to_jsonb('absent'::text) else {unlike_values(columns, 'before')} end"
+    )
     name = "differs" if "differs" not in grain else "what differs"
     return (
         f"select {keys}, {what_differs} as {quoted(name)} {_joined(before, grain)} "
