@@ -36,6 +36,7 @@ from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.refusal import find_remedy
+from kpi_assets.warehouse.tables import check_storage
 
 
 def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
@@ -140,6 +141,8 @@ class Build:
         return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes)
 
     def _fill(self, context: BuildContext, inputs: Inputs) -> FillResult:
+        if self._table.storage.keeps_versions:  # a check reads its versions, which rows of another storage are not
+            check_storage(self._connection, self._table)
         if self._table.has_object:
             return load_object(context, self._connection, self._candidate, inputs.decisions, self._watch)
         return transform(context, self._connection, self._candidate, inputs, self._watch)

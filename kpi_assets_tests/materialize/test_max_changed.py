@@ -9,6 +9,7 @@ from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.checks.base import AuditFacts, Earlier, RowsBefore
 from kpi_assets.model.results import CheckResult
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets.warehouse.earlier_rows import rows_before
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.warehouse.history_harness import CUSTOMERS, Customers, Row, day
@@ -88,6 +89,18 @@ def test_the_limit_is_settable_and_1_turns_the_check_off(customers: Customers) -
     outcome = customers.deliver(day(3), {})
     assert not outcome.held
     assert "max_changed" not in {result.name for result in outcome.results}
+
+
+def test_a_table_of_rows_that_becomes_a_history_is_refused_before_it_is_judged(
+    customers: Customers, lab: PipelineHarness
+) -> None:
+    history = (lab.folder / "marts/customers.sql").read_text()
+    before, columns = history.index("storage: history"), history.index("columns:")
+    lab.file("marts/customers.sql", history[:before] + history[columns:])
+    assert not customers.deliver(day(1), TEN).held
+    lab.file("marts/customers.sql", history)
+    with pytest.raises(DefinitionError, match=r"marts\.customers was published with storage: rows; to change it, run"):
+        customers.deliver(day(2), TEN)
 
 
 def test_a_load_date_is_judged_by_the_one_before_it_and_not_by_the_latest(customers: Customers) -> None:
