@@ -405,12 +405,15 @@ class _Case:
             keys = [self.recorded.objects[self.tables[name].relation.table].key for name in names]
             gone = "Its optional object is gone since it was read:"
             return Verdict("stale", f"{gone} {_some(keys)}.", f"{gone} {_some(self._objects_of(names))}.")
+        # A load_date that was taken out of a table: what has read it is stale, and the table itself was never built.
+        unbuilt = [name for name, reason in self.buildable.items() if reason == "unbuilt"]
+        besides = f" Never built for this load_date: {_some(unbuilt)}." if unbuilt else ""
         return Verdict(
             "stale",
             {
                 "released": f"Held, and {self._changed_since_held(names)}: {_some(names)}.",
                 "decisions": f"Built before somebody decided on its rows: {_some(names)}.",
-                "inputs": f"Built from rows that were replaced since: {_some(names)}.",
+                "inputs": f"Built from rows that were replaced since: {_some(names)}.{besides}",
                 "window": f"Built before an earlier load_date was published that it reads: {_some(names)}.",
                 "sql": f"The SQL has changed since it was published: {_some(names)}.",
                 "unbuilt": f"Never built for this load_date: {_some(names)}.",

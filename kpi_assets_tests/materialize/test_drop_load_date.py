@@ -190,6 +190,10 @@ def test_a_load_date_is_taken_out_of_a_history_and_its_readers_are_stale(stack: 
         drop_load_date(shop.context(), found)
         assert shop.rows(versions) == [("Kyiv", shop.at(1), None)]
         assert shop.stale()[5] == ("inputs", ("marts.cities",))
+        [found_day] = shop.plan(day, day)
+        assert found_day.reason == (
+            "Built from rows that were replaced since: marts.cities. Never built for this load_date: marts.customers."
+        )
         assert 1 not in shop.stale()
         shop.again(3, "marts.customers")
         assert shop.rows(versions) == before
