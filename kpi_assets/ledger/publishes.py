@@ -187,6 +187,14 @@ def latest_up_to(connection: Connection[Any], relation: Relation, load_date: dat
     return row[0] if row else None
 
 
+def first_load_date(connection: Connection[Any], relation: Relation) -> date | None:
+    """The first load_date of a table, also if retention dropped its rows since; None if there is none."""
+    row = connection.execute(
+        "select min(load_date) from ops.publishes where asset = %s and removed_at is null", [str(relation)]
+    ).fetchone()
+    return row[0] if row else None
+
+
 def older_than(
     connection: Connection[Any], kept: Mapping[Relation, int], today: date, *, but_latest: Iterable[Relation] = ()
 ) -> list[Publish]:

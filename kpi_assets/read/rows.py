@@ -65,7 +65,13 @@ def find_publish_up_to(
     """Return the publish of the latest load_date up to a day. Raises UserError as find_publish does."""
     load_date = publishes.latest_up_to(connection, table.relation, day)
     if load_date is None:
-        raise UserError(f"No load_date of {table.relation} up to {day} is published in {place}: give a later day.")
+        first = publishes.first_load_date(connection, table.relation)
+        if first is None:
+            raise UserError(f"{table.relation} is not published in {place}: land and run a load_date first.")
+        raise UserError(
+            f"No load_date of {table.relation} up to {day} is published in {place}: give a later day; the first is "
+            f"{first}."
+        )
     return find_publish(connection, pipeline, table, load_date, place=place)
 
 

@@ -70,7 +70,8 @@ def test_one_of_both_dates_is_given(crm: Crm) -> None:
         code=2,
     )
     crm.fails(
-        f"No load_date of {DIM} up to 2025-02-28 is published in the home {crm.kpi.home}: give a later day.",
+        f"No load_date of {DIM} up to 2025-02-28 is published in the home {crm.kpi.home}: give a later day; the first "
+        f"is {FIRST}.",
         *("show", DIM, "--as-of", "2025-02-28"),
     )
 
@@ -164,6 +165,10 @@ def test_what_stores_no_rows_or_has_no_file_is_dropped_whole(crm: Crm) -> None:
             f"No file describes {DIM}, so it can only be dropped whole: leave --load-date out.",
             *("drop", DIM, "--load-date", FIRST, "--yes"),
             code=2,
+        )
+        crm.fails(
+            f"marts.people is not published in the home {crm.kpi.home}: land and run a load_date first.",
+            *("show", "marts.people", "--as-of", FIRST),
         )
     finally:
         path.with_name("people.sql").rename(path)
