@@ -116,7 +116,9 @@ def history_problems(
     made = [spec.surrogate_key, *_DATES, CURRENT, *spec.adds]
     for name in made:
         if name in columns:
-            yield ("columns", name), "the history makes this column: take it out"
+            named_here = name == spec.surrogate_key or name in spec.adds
+            also = ", or give that of `history` another name" if named_here else ""
+            yield ("columns", name), f"the history makes this column: take it out{also}"
         if made.count(name) > 1 or name == LOAD_DATE:
             place = ("history", "adds", name) if name in spec.adds else ("history", "surrogate_key")
             yield place, f"{name!r} is a column of every history already: give it another name"

@@ -261,11 +261,10 @@ def check_retention(pipeline: Pipeline, folder: Folder, problems: Problems) -> N
         if table is None or not table.carries_on:
             line = folder.lines.of("retention", name) if folder.lines else 1
             what = f"reads no rows of its own by %({PREVIOUS})s" if table else "has no file here"
-            problems.add(
-                folder.config_path,
-                line,
-                f"retention.{name}: the table {what}: name tables that carry on, or a schema of raw or staging",
-            )
+            problem = f"the table {what}: name tables that carry on, or a schema of raw or staging"
+            if table and table.storage.keeps_versions:
+                problem = "a history keeps all its versions: take it out"
+            problems.add(folder.config_path, line, f"retention.{name}: {problem}")
     for relation, table in pipeline.tables.items():
         for window_input in pipeline.window_inputs_of(table):
             kept = pipeline.retention_days(pipeline.tables[window_input])

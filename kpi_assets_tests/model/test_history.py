@@ -114,7 +114,7 @@ ERRORS = {
     ),
     "it declares its key": (
         changed("  name:", "  thing_sk: {type: bigint, description: Key.}\n  name:"),
-        ":9: columns.thing_sk: the history makes this column: take it out",
+        ":9: columns.thing_sk: the history makes this column: take it out, or give that of `history` another name",
     ),
     "it declares a date": (
         changed("  name:", "  end_date: {type: date, description: End.}\n  name:"),
@@ -122,7 +122,7 @@ ERRORS = {
     ),
     "it declares what it adds": (
         adding("end_date", "name"),
-        ":9: columns.name: the history makes this column: take it out",
+        ":9: columns.name: the history makes this column: take it out, or give that of `history` another name",
     ),
     "a key with the name of a date": (
         changed("thing_sk", "effective_date"),
@@ -333,6 +333,8 @@ def test_retention_passes_a_history_by(tree: Tree) -> None:
     assert [pipeline.retention_days(pipeline.table(name)) for name in ("raw.things", "raw.dim")] == [3, None]
     assert pipeline.histories_of(pipeline.table("marts.reader")) == [Relation("raw", "dim")]
     assert pipeline.histories_of(pipeline.table("raw.dim")) == []
+    tree.write("shop/pipeline.yaml", f"{YAML}retention: {{raw.dim: 3}}\n")
+    assert tree.error() == "pipeline.yaml:6: retention.raw.dim: a history keeps all its versions: take it out"
 
 
 # ---- versions of the code
