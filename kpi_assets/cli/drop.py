@@ -34,7 +34,7 @@ def drop(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Drop it without asking.")] = False,
 ) -> None:
-    """Drop a table and all its load_dates, because its file was renamed or removed, or its storage changes; or one."""
+    """Drop a table because its file was renamed or removed or its storage changes; or take one load_date out of it."""
     found = pipeline_of(pipeline)
     try:
         relation = Relation.parse(table)
