@@ -69,7 +69,10 @@ def make_long(connection: Connection[Any], relation: str, customers: int, last: 
     name = sql.Identifier(*relation.split("."))
     connection.execute(sql.SQL("truncate {}").format(name))
     columns = sql.SQL(", ").join(map(sql.Identifier, ("customer_sk", *COLUMNS, "effective_date", "end_date")))
-    connection.execute(sql.SQL("insert into {} ({}) {}").format(name, columns, sql.SQL(query)), parameters)
+    # In the order in which folds write: a version again on the day on which it ends.
+    written = sql.SQL(" order by coalesce(end_date + 1, effective_date), customer_id")
+    statement = sql.SQL("insert into {} ({}) select {} from ({}) as v").format(name, columns, columns, sql.SQL(query))
+    connection.execute(statement + written, parameters)
     connection.execute(
         "insert into ops.publishes (asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, "
         "size_bytes, inputs, columns) select asset, load_date + n, build_id, run_id, manifest_hash, code_version, "

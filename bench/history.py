@@ -15,7 +15,8 @@ from psycopg import Connection, sql
 
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.names import InputName
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.listing import landed

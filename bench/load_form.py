@@ -17,7 +17,7 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.verify_object import verify
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.landing import land

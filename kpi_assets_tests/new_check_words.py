@@ -15,9 +15,10 @@ from pydantic.fields import FieldInfo
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.bad_rows import named_by_key
 from kpi_assets.model.checks.base import AuditFacts, EarlierRows, Measured, Need, TableCheck
+from kpi_assets.model.checks.declared import Checks
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.checks.words import WORDS
-from kpi_assets.model.header import Checks, Header
+from kpi_assets.model.header import Header
 from kpi_assets.model.names import quoted
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.strict_yaml import Strict

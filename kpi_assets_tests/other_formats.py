@@ -12,8 +12,8 @@ from typing import Any
 from kpi_assets.model import written
 from kpi_assets.model.format_kinds import FormatKind
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
+from kpi_assets.model.table import Table
 from kpi_assets.sources.formats.base import (
     NO_SETTINGS,
     CopyMode,

@@ -72,3 +72,18 @@ def test_the_bench_of_rules_sets_rows_aside(tmp_path: Path) -> None:
     assert "ruled" in done.stdout
     assert "2997 rows" in " ".join(done.stdout.split()), "three of them break a rule"
     assert json.loads(figures.read_text())["ratio"] > 0
+
+
+def test_the_bench_of_histories_makes_the_versions_of_a_long_one_as_folds_do(tmp_path: Path) -> None:
+    figures = tmp_path / "versions.json"
+    sizes = ["--customers", "500", "--load-dates", "12", "--long", "40", "--large", "1000", "--sales", "700"]
+    command = [sys.executable, "-m", "bench.versions", *sizes, "--repeat", "2", "--without-dbt"]
+    done = subprocess.run(
+        [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr  # it exits if a late load_date leaves other versions
+    report = json.loads(figures.read_text())
+    moves = [sum((last + k % 100) // 100 for k in range(1, 501)) for last in (13, 41)]
+    assert [report[name]["versions"] for name in ("short", "long")] == [500 + moved for moved in moves]
+    assert [report["joins"][name]["rows"] for name in ("current", "as of the sale")] == [700, 700]
+    assert report["large"]["large"]["memory_mb"] > 50

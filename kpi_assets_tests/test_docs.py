@@ -19,8 +19,9 @@ from kpi_assets.docs.__main__ import main
 from kpi_assets.docs.ops_schema import relations
 from kpi_assets.docs.pages import PAGES, differences, write
 from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.checks.declared import Checks
 from kpi_assets.model.checks.words import WORDS
-from kpi_assets.model.header import Checks, Header
+from kpi_assets.model.header import Header
 from kpi_assets.model.pipeline_config import PipelineConfig
 from kpi_assets.model.quality import CheckCount, dimension_scores, rounded, table_score
 from kpi_assets.model.strict_yaml import Strict

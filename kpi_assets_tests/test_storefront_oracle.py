@@ -265,10 +265,10 @@ PRODUCTS = st.tuples(
     st.sampled_from([0, 3, 8, -1, None]),
     st.sampled_from(["S1", "", None]),
 )
-TRANSACTION_IDS = ["T1", "T2", "T3", "T4", "T5", "T6", None]
+TRANSACTION_IDS = [f"T{number}" for number in range(1, 11)]
 TRANSACTIONS = st.tuples(
-    st.sampled_from([*TRANSACTION_IDS, " "]),
-    st.sampled_from(["C1", "C2", "C3", "C4", "C5", "C9", None]),
+    st.sampled_from([*TRANSACTION_IDS, " ", None]),
+    st.sampled_from(["C1", "C2", "C3", "C4", "C5", "C1", "C2", "C9", None]),
     st.one_of(
         st.sampled_from([MONDAY, *DAYS]),
         st.integers(-400, 7).map(lambda days: MONDAY + timedelta(days=days)),
@@ -278,10 +278,10 @@ TRANSACTIONS = st.tuples(
     PRICES,
 )
 ITEMS = st.tuples(
-    st.sampled_from([*(f"I{number}" for number in range(1, 15)), None]),
-    st.sampled_from([*TRANSACTION_IDS, "T9"]),
+    st.sampled_from([*(f"I{number}" for number in range(1, 25)), None]),
+    st.sampled_from([*TRANSACTION_IDS, "T99", None]),
     st.sampled_from(["P1", "P2", "P3", "P4", "P9", None]),
-    st.sampled_from([1, 1, 2, 3, 12, 0, -1, None]),
+    st.sampled_from([1, 1, 1, 2, 2, 3, 12, 0, -1, None]),
     PRICES,
     st.sampled_from(["0", "0", "5", "12.5", "33.333", "100", "101", "-5", ""]),
     st.sampled_from(["9.99", "19.98", "10", ""]),
@@ -294,8 +294,8 @@ def files(draw: st.DrawFn) -> Files:
     tables = {
         "customers": st.lists(CUSTOMERS, min_size=4, max_size=8),
         "products": st.lists(PRODUCTS, min_size=3, max_size=6),
-        "transactions": st.lists(TRANSACTIONS, min_size=6, max_size=12),
-        "transaction_items": st.lists(ITEMS, min_size=12, max_size=30),
+        "transactions": st.lists(TRANSACTIONS, min_size=12, max_size=16),
+        "transaction_items": st.lists(ITEMS, min_size=25, max_size=40),
     }
     return Files({day: {table: draw(records) for table, records in tables.items()} for day in DAYS})
 

@@ -12,8 +12,8 @@ from kpi_assets.drawing import Rows, left_out, number, shares, svg
 from kpi_assets.instance.charts import chart_path
 from kpi_assets.model.kpi import Chart
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
+from kpi_assets.model.table import Table
 
 INLINE = 1000  # the UI hides Markdown metadata of so many characters or more behind a click
 WIDTH = 36  # characters of a line: the page cuts longer lines, and a bar that is cut misleads

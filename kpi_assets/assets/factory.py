@@ -25,8 +25,9 @@ from kpi_assets.model.checks.base import Check
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.kpi import Freshness
 from kpi_assets.model.manifest import NO_OBJECT
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.table import Table
 
 T = TypeVar("T")
 RESOURCES = {"s3", "run_log", "progress"}

@@ -17,8 +17,9 @@ from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import LOAD_DATE, OBJECTS, Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.table import Table
 from kpi_assets.printable import printable, strict_json
 
 CELL = 80  # characters of a value in a preview

@@ -32,7 +32,8 @@ from kpi_assets.dagster_internals import (
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger.runs import Status
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.printable import printable
 from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.connection import is_lost

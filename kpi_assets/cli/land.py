@@ -12,7 +12,8 @@ from kpi_assets.cli.arguments import PipelineName, date_option
 from kpi_assets.cli.terminal import error_line, progress_bar, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket
 from kpi_assets.errors import UserError
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.sources.dated_files import DatedFile, DatedFiles, find_dated_files
 from kpi_assets.sources.landing import Outcome, file_problem, files_of, land_all
 from kpi_assets.sources.landing import land as upload

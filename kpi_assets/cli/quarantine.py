@@ -33,7 +33,8 @@ from kpi_assets.materialize.decide import (
 )
 from kpi_assets.model.decision import RECORD, Decision, DecisionError, json_text, parse_json
 from kpi_assets.model.excerpt import cut
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect

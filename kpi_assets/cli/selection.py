@@ -8,7 +8,8 @@ from datetime import date
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model.names import is_object
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 
 
 def select_names(pipeline: Pipeline, keys: str) -> list[str]:

@@ -8,9 +8,9 @@ from kpi_assets.docs.markdown import listed, nested, page_of, table, word
 from kpi_assets.docs.words import Words
 from kpi_assets.materialize.verify_object import checks as object_checks
 from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.checks.declared import Checks
 from kpi_assets.model.checks.options import SEVERITIES, WordOptions
 from kpi_assets.model.checks.words import WORDS
-from kpi_assets.model.header import Checks
 from kpi_assets.model.names import AS_PUBLISHED
 from kpi_assets.model.quality import DIMENSIONS
 from kpi_assets.model.tree import load_pipelines

@@ -20,7 +20,8 @@ from kpi_assets.instance.guard import ASGIApp, Headers, Receive, Scope, Send
 from kpi_assets.ledger import publishes
 from kpi_assets.model.calendar import parse_date
 from kpi_assets.model.names import IDENTIFIER, Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.settings import Settings
 from kpi_assets.warehouse.connection import connect

@@ -28,8 +28,8 @@ from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.materialize.time_limit import TimeLimitError, limited
 from kpi_assets.materialize.transform import transform
 from kpi_assets.model import excerpt
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import SAMPLES, ChartRows
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates, preview
 from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate

@@ -5,7 +5,7 @@ each other. Instead the build makes sure that the rows which it has read are tho
 records as its input. What is published after that makes the build stale, as with any other input.
 
 Belongs here: finding that load_date, and why it cannot be read. Not here: what the SELECT may read of its own table
-(model/carry_on.py), and when a build is stale (ledger/history.py).
+(model/carry_on.py), and when a build is stale (ledger/recorded.py).
 """
 
 from datetime import date
@@ -17,7 +17,8 @@ from kpi_assets.ledger import publishes
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 
 
 def resolve_previous(pipeline: Pipeline, connection: Connection[Any], table: Table, load_date: date) -> Publish | None:

@@ -15,8 +15,9 @@ from kpi_assets.ledger import manifests, publishes
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.checks.base import DenseKeyRange, Earlier, EarlierRows, Need, RowsBefore, SameBytes, TableCheck
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.dense_keys import dense_key_range
 from kpi_assets.warehouse.earlier_rows import rows_before

@@ -15,9 +15,10 @@ from kpi_assets.errors import UserError
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import ChartRows, CheckResult
+from kpi_assets.model.table import Table
 from kpi_assets.scrub import scrub
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import BULK, connect

@@ -19,7 +19,7 @@ from kpi_assets.materialize.decisions import add
 from kpi_assets.model.decision import RECORD, Decision, Kind, parse_json, problem_of
 from kpi_assets.model.excerpt import RECORD as LONGEST
 from kpi_assets.model.excerpt import is_cut
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.sources import decisions as objects
 from kpi_assets.sources.store import Store
 

@@ -18,7 +18,7 @@ from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.decision import NO_DECISIONS, Decision
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.sources import decisions as objects
 from kpi_assets.sources.decisions import DecisionObjects, may_be_decided
 

@@ -23,7 +23,8 @@ from kpi_assets.materialize.context import BuildContext, Progress
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import DECISIONS, Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.sources.listing import landed
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse import candidates, tables

@@ -23,8 +23,9 @@ from kpi_assets.materialize.retry import block_publishes
 from kpi_assets.model.decision import Decision
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import InputName, Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.content import find_lost
 
 

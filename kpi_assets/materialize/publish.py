@@ -18,7 +18,7 @@ from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import set_aside, tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError

@@ -21,10 +21,10 @@ from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.quality import CheckCount
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.audit import audit
 from kpi_assets.warehouse.candidates import cast_to_declared
 from kpi_assets.warehouse.content import find_lost, published_rows, rows_and_checksum

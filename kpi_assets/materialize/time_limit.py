@@ -19,7 +19,7 @@ from psycopg import Connection
 
 from kpi_assets.errors import UserError
 from kpi_assets.materialize.context import BuildContext
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 
 CANCEL_EVERY = 0.2  # seconds between two attempts to cancel: the first may come between two statements
 

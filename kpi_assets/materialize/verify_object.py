@@ -21,8 +21,8 @@ from kpi_assets.materialize.context import BuildContext, ObjectOutcome, run_log_
 from kpi_assets.model.calendar import named
 from kpi_assets.model.checks.base import Check
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.table import Table
 from kpi_assets.sources import reference
 from kpi_assets.sources.deliveries import AT_ONCE, find_several, too_many
 from kpi_assets.sources.formats import format_of

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from kpi_assets.errors import UserError
 from kpi_assets.model.excerpt import cut
 from kpi_assets.model.manifest import etag_of_parts
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 
 Kind = Literal["correct", "accept", "discard"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

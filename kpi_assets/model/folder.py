@@ -20,10 +20,10 @@ from kpi_assets.model.header import Header, cut
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, TAKEN_DATABASES, PipelineConfig
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
+from kpi_assets.model.table import Table
 
 LARGEST = 1 << 20  # bytes of one file
 _STORAGE = re.compile(r"^storage: *(\w+)", re.MULTILINE)  # in a header that cannot be read

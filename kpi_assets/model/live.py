@@ -13,9 +13,9 @@ from sqlglot import exp
 from kpi_assets.model.folder import Folder
 from kpi_assets.model.names import Relation
 from kpi_assets.model.ops_relations import FOR_READERS, OPS
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import Query
 from kpi_assets.model.strict_yaml import Problems
+from kpi_assets.model.table import Table
 
 
 def check_live(table: Table, folder: Folder, problems: Problems) -> None:

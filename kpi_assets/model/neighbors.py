@@ -17,11 +17,12 @@ from kpi_assets.model.key_overlap import Shared, shared_object
 from kpi_assets.model.live import check_live
 from kpi_assets.model.lookback import Key
 from kpi_assets.model.names import OBJECTS, PREVIOUS, Relation
-from kpi_assets.model.pipeline import TAKEN_JOBS, Pipeline, Table
+from kpi_assets.model.pipeline import TAKEN_JOBS, Pipeline
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.replay import check_replay
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import ModelError, Problems
+from kpi_assets.model.table import Table
 from kpi_assets.model.table_ref import THIS
 
 _CARRIED_FOR = 5 * 366  # days for which each day is compared with the object that is carried to it

@@ -23,10 +23,11 @@ from pydantic_core import to_json
 from kpi_assets.model.affects import Affects, affected_by
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.custom import CustomCheck
+from kpi_assets.model.checks.declared import Checks
 from kpi_assets.model.checks.reconcile import ReconcileSpec
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column import Column
-from kpi_assets.model.header import Checks, Header, Lookback
+from kpi_assets.model.header import Header, Lookback
 from kpi_assets.model.kpi import MinVolume
 from kpi_assets.model.query import Query, digest
 from kpi_assets.model.source import Source

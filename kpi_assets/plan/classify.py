@@ -39,11 +39,12 @@ from datetime import date, datetime, time, timedelta, timezone
 from functools import cached_property
 from typing import NamedTuple
 
-from kpi_assets.ledger.history import Attempt, LoadDateHistory, ObjectState
+from kpi_assets.ledger.recorded import Attempt, ObjectState, RecordedLoadDate
 from kpi_assets.model.decision import NO_DECISIONS
 from kpi_assets.model.names import is_object
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
+from kpi_assets.model.table import Table
 from kpi_assets.plan.status import STALE_REASONS, LoadDateStatus, StaleReason, State
 from kpi_assets.sources.deliveries import Delivery
 
@@ -75,18 +76,18 @@ class Classifier:
         self,
         load_date: date,
         landed: Mapping[str, Delivery],
-        history: LoadDateHistory,
+        recorded: RecordedLoadDate,
         now: datetime,
         near: Mapping[str, str] = NOTHING_NEAR,
         decided: Mapping[str, str] = NOTHING_DECIDED,
     ) -> LoadDateStatus:
-        """Return the status of a load_date, given its `landed` objects by raw table, and its history in the ledger.
+        """Return the status of a load_date, given its `landed` objects by raw table, and what is `recorded` of it.
 
         `near` says, for raw tables whose pattern matches nothing, which keys are like it. `decided` is the hash of the
         decisions that lie on S3, by table.
         """
-        there = {name: entry for name, entry in landed.items() if self._is_read(name, entry, load_date, history)}
-        case = _Case(self, load_date, there, history, now, near, decided)
+        there = {name: entry for name, entry in landed.items() if self._is_read(name, entry, load_date, recorded)}
+        case = _Case(self, load_date, there, recorded, now, near, decided)
         verdict, is_settled = case.settled(), True
         if verdict is None:
             verdict, is_settled = case.unsettled(), False
@@ -108,12 +109,12 @@ class Classifier:
             tables_to_build=case.tables_to_build,
         )
 
-    def _is_read(self, name: str, found: Delivery, load_date: date, history: LoadDateHistory) -> bool:
+    def _is_read(self, name: str, found: Delivery, load_date: date, recorded: RecordedLoadDate) -> bool:
         """Whether a load_date reads what landed: not what is not due, nor an older object than it has read already.
 
         The newer object is gone then, and the store may have let it expire.
         """
-        table, read = self.sources[name], history.objects.get(name)
+        table, read = self.sources[name], recorded.objects.get(name)
         if not table.source.carried_days or read is None:
             return self.pipeline.is_table_due(table, load_date)
         keys = [table.object_key(day) for day in table.object_days(load_date)]  # the latest first
@@ -127,7 +128,7 @@ class _Case:
     classifier: Classifier
     load_date: date
     landed: Mapping[str, Delivery]
-    history: LoadDateHistory
+    recorded: RecordedLoadDate
     now: datetime
     near: Mapping[str, str]
     decided: Mapping[str, str]
@@ -146,7 +147,7 @@ class _Case:
     @cached_property
     def published(self) -> list[str]:
         """The tables that are due and were published."""
-        return [name for name in self.history.published if name in self.tables]
+        return [name for name in self.recorded.published if name in self.tables]
 
     @property
     def lacking(self) -> list[Table]:
@@ -202,7 +203,7 @@ class _Case:
 
     def settled(self) -> Verdict | None:
         """Return the state and reason if no run should start; None if a run could change something."""
-        attempts = [*self.history.attempts.values(), *([self.history.run] if self.history.run else [])]
+        attempts = [*self.recorded.attempts.values(), *([self.recorded.run] if self.recorded.run else [])]
         if running := [attempt.started_at for attempt in attempts if attempt.status == "running"]:
             since = f"A run of it has been in progress since {_minute(min(running))}."
             return Verdict("running", since, "A run of each is in progress.")
@@ -210,7 +211,7 @@ class _Case:
             due = "" if len(self.tables) == len(self.classifier.tables) else " that are due"
             without = f", {self._without}" if self.absent else ""
             reason = f"All {_count(self.tables, 'table')}{due} are up to date with S3 and the SQL{without}."
-            dropped = [name for name in self.history.dropped if name in self.tables]
+            dropped = [name for name in self.recorded.dropped if name in self.tables]
             return Verdict(
                 "published", reason + (f" The rows of {len(dropped)} were dropped by retention." if dropped else "")
             )
@@ -230,7 +231,7 @@ class _Case:
             found = self._held
         else:
             return None
-        if not self.history.lost:
+        if not self.recorded.lost:
             return found
         again = f"{self._lost} They cannot be built again"
         return Verdict("lost", f"{again}: {found.reason}", f"{again}.")
@@ -297,7 +298,7 @@ class _Case:
 
     @property
     def _lost(self) -> str:
-        return f"Published, but their rows are gone from the database: {_some(self.history.lost)}."
+        return f"Published, but their rows are gone from the database: {_some(self.recorded.lost)}."
 
     @cached_property
     def stale_tables(self) -> dict[str, StaleReason]:
@@ -308,19 +309,19 @@ class _Case:
     def _stale_reason(self, name: str, table: Table) -> StaleReason | None:
         """Return the first reason of STALE_REASONS that applies; `released` is determined in `buildable`."""
         now = self.states.get(table.relation.table) if table.has_object else None
-        then = self.history.objects.get(table.relation.table) if table.has_object else None
-        if name not in self.history.published:
+        then = self.recorded.objects.get(table.relation.table) if table.has_object else None
+        if name not in self.recorded.published:
             # Nothing can land that would make a load_date new on which no object is due.
             is_new = self.classifier.sources and not self.sources and not self.published
             return "objects" if table.has_object or is_new else "unbuilt"
         applies: dict[StaleReason, bool] = {
             "objects": now is not None and now != then,
-            "lost": name in self.history.lost,
-            "decisions": self._decided_now(name) != self.history.decided.get(name, NO_DECISIONS),
-            "inputs": name in self.history.other_inputs,
-            "window": name in self.history.more_load_dates,
+            "lost": name in self.recorded.lost,
+            "decisions": self._decided_now(name) != self.recorded.decided.get(name, NO_DECISIONS),
+            "inputs": name in self.recorded.other_inputs,
+            "window": name in self.recorded.more_load_dates,
             "removed": table.has_object and table.source.optional and now is None and then is not None,
-            "sql": name in self.history.other_code,
+            "sql": name in self.recorded.other_code,
         }
         return next((reason for reason, does in applies.items() if does), None)
 
@@ -334,7 +335,7 @@ class _Case:
                 state = self.states.get(table.relation.table)
                 would_read[table.object_name] = (state, table.object_version, "", False, NO_DECISIONS)
             would_read[name] = (state, table.code_version, table.checks_version, False, self._decided_now(name))
-        found = {item: self.history.attempts[item] for item in would_read if item in self.history.attempts}
+        found = {item: self.recorded.attempts[item] for item in would_read if item in self.recorded.attempts}
         return {item: a for item, a in found.items() if a.hold and a.hold.made_from == would_read[item]}
 
     def _decided_now(self, name: str) -> str:
@@ -358,7 +359,7 @@ class _Case:
 
     def _was_held(self, name: str) -> bool:
         """Return whether the last build of a table was held, and its object has not been replaced since."""
-        attempt, table = self.history.attempts.get(name), self.classifier.tables[name]
+        attempt, table = self.recorded.attempts.get(name), self.classifier.tables[name]
         if attempt is None or attempt.hold is None:
             return False
         return not table.has_object or attempt.hold.object == self.states.get(table.relation.table)
@@ -401,7 +402,7 @@ class _Case:
         if self.stale_reason == "lost":
             return Verdict("lost", self._lost)
         if self.stale_reason == "removed":
-            keys = [self.history.objects[self.tables[name].relation.table].key for name in names]
+            keys = [self.recorded.objects[self.tables[name].relation.table].key for name in names]
             gone = "Its optional object is gone since it was read:"
             return Verdict("stale", f"{gone} {_some(keys)}.", f"{gone} {_some(self._objects_of(names))}.")
         return Verdict(
@@ -418,7 +419,7 @@ class _Case:
 
     def _changed_since_held(self, names: Sequence[str]) -> str:
         """Say what has changed since the named tables were held."""
-        holds = {name: attempt.hold for name in names if (attempt := self.history.attempts.get(name))}
+        holds = {name: attempt.hold for name in names if (attempt := self.recorded.attempts.get(name))}
         if holds and all(hold and hold.decided != self._decided_now(name) for name, hold in holds.items()):
             return "somebody decided on its rows since"
         return "what it reads, its SQL or its checks have changed since"
@@ -430,18 +431,18 @@ class _Case:
     def _failure(self, names: Sequence[str]) -> str | None:
         """Say which of the named tables, of their objects, or the last run failed, and why; None if none failed."""
         items = [item for name in names for item in (*_object_of(self.tables[name]), name)]
-        attempts = [(item, self.history.attempts.get(item)) for item in items]
-        for what, attempt in (*attempts, ("its last run", self.history.run)):
+        attempts = [(item, self.recorded.attempts.get(item)) for item in items]
+        for what, attempt in (*attempts, ("its last run", self.recorded.run)):
             if attempt and attempt.status == "failed":
                 return f"{what} failed: {attempt.error}"
         return None
 
     def _of_objects(self, names: Sequence[str]) -> Verdict:
         """Return the state and reason of a load_date whose objects were never read, or were replaced since."""
-        read = dict(self.history.objects)
+        read = dict(self.recorded.objects)
         for name, table in self.sources.items():
             for item in (*_object_of(table), str(table.relation)):
-                attempt = self.history.attempts.get(item)
+                attempt = self.recorded.attempts.get(item)
                 if attempt and attempt.hold and attempt.hold.object:
                     read[name] = attempt.hold.object
         replaced = [name for name, state in self.states.items() if name in read and read[name] != state]

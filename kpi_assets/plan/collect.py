@@ -9,10 +9,11 @@ from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import history, manifests
-from kpi_assets.ledger.history import LoadDateHistory, Lookback
+from kpi_assets.ledger import manifests, recorded
 from kpi_assets.ledger.marks import Reader
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.ledger.recorded import Lookback, RecordedLoadDate
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.plan.classify import NOTHING_DECIDED, NOTHING_NEAR, Classifier
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.sources import decisions
@@ -51,11 +52,11 @@ def collect(
     windows = sorted({read for table in pipeline.tables.values() for read in pipeline.window_inputs_of(table)})
     longest = timedelta(days=max((each.load_dates for each in lookbacks), default=0))
 
-    def history_of(start: date, end: date) -> dict[date, LoadDateHistory]:
+    def recorded_of(start: date, end: date) -> dict[date, RecordedLoadDate]:
         # In one snapshot, because a publish between two queries would be known to one of them only. The rows of tables
         # are looked at outside of it: to a snapshot, a table that is rewritten meanwhile is empty.
         with one_snapshot(connection):
-            return history.read(
+            return recorded.read(
                 connection,
                 versions,
                 raw,
@@ -74,10 +75,10 @@ def collect(
     for year in range(first.year, last.year + 1) if first <= last else ():
         start, end = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
         # Postgres is read before S3, so that an object that changes in between counts as changed.
-        known = history_of(start, end)
+        known = recorded_of(start, end)
         if _add_lost(pipeline, connection, known):
             # Rows that were dropped on purpose meanwhile are gone too: lost are only those that the ledger still has.
-            stored = {day: past.stored for day, past in history_of(start, end).items()}
+            stored = {day: past.stored for day, past in recorded_of(start, end).items()}
             for day, past in known.items():
                 past.lost = [name for name in past.lost if name in stored.get(day, ())]
         days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
@@ -90,7 +91,7 @@ def collect(
         if due:
             yield [
                 classifier.status(
-                    *(day, there.get(day, {}), known.get(day, LoadDateHistory()), at),
+                    *(day, there.get(day, {}), known.get(day, RecordedLoadDate()), at),
                     near=beside.get(day, NOTHING_NEAR),
                     decided=decided.get(day, NOTHING_DECIDED),
                 )
@@ -128,7 +129,7 @@ def _near(store: Store, tables: Sequence[Table], there: Landed) -> dict[date, di
     }
 
 
-def _add_lost(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, LoadDateHistory]) -> bool:
+def _add_lost(pipeline: Pipeline, connection: Connection[Any], known: Mapping[date, RecordedLoadDate]) -> bool:
     """Add the tables whose rows are gone from the database although the ledger calls them published; whether any is."""
     for relation, table in pipeline.tables.items():
         of_table = (day for day, past in known.items() if str(relation) in past.stored)

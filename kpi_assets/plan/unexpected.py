@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from kpi_assets.model.calendar import named
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.sources.listing import landed
 from kpi_assets.sources.store import Store
 

@@ -19,7 +19,8 @@ from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.bitwise import differs
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOAD_DATE, quoted
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.read.rows import find_publish
 from kpi_assets.warehouse.connection import one_snapshot
 from kpi_assets.warehouse.content import published_rows

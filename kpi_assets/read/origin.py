@@ -19,9 +19,9 @@ from psycopg import Connection, sql
 from kpi_assets.ledger import manifests
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
 from kpi_assets.model.slices import KEY_TYPES
+from kpi_assets.model.table import Table
 from kpi_assets.model.written import RefusedError
 from kpi_assets.sources.formats import format_of
 from kpi_assets.sources.formats.base import UnreadableError

@@ -13,7 +13,8 @@ from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOW_VOLUME
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.content import find_lost, published_rows
 from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.known_versions import is_history, known_versions, version_types

@@ -24,7 +24,8 @@ from kpi_assets.model.excerpt import cut, sql_cut
 from kpi_assets.model.history import EFFECTIVE
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation, quoted
 from kpi_assets.model.passed_on import ROW, Link, Passed, Reading, passed_on
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.read.beginnings import find_beginnings
 from kpi_assets.read.origin import Origin, Watch, find_origins
 from kpi_assets.read.rows import find_publish

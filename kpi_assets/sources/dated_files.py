@@ -23,7 +23,8 @@ from pathlib import Path, PurePosixPath
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model.object_key import ObjectKey
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 
 NAMED = 3  # files that a sentence names
 _DATES = [

@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError
 from kpi_assets.model.decision import Decision, DecisionError, read_lines
 from kpi_assets.model.manifest import etag_of_parts
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.sources.refusals import LakeError, explained
 from kpi_assets.sources.store import Entry, Store
 

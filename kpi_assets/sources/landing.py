@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.sources.dated_files import DatedFile
 from kpi_assets.sources.refusals import LakeError, explained
 from kpi_assets.sources.store import LEAST_SECONDS, Store

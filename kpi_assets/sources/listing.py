@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import NamedTuple
 
 from kpi_assets.model.object_key import Listing, ObjectKey
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.sources.deliveries import Delivery, of_entries, of_entry
 from kpi_assets.sources.store import Entry, Store
 

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import references
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of

@@ -17,9 +17,9 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, PREVIOUS, Relation, quoted
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
 from kpi_assets.model.slices import Slice
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.ddl import DefinitionError, column_definitions, identifier, types_of
 from kpi_assets.warehouse.provision import BUILDS
 

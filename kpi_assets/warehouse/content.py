@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.checksum import checksum_of
 from kpi_assets.warehouse.kinds import stored_strategy, strategy_of
 

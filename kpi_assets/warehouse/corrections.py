@@ -12,7 +12,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.decision import Decision, json_text
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.model.written import problem
 from kpi_assets.warehouse.input_errors import input_error
 

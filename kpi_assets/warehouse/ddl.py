@@ -13,7 +13,7 @@ from psycopg import Connection, sql
 from kpi_assets.errors import UserError
 from kpi_assets.model import excerpt
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 
 # The word for a relation in DROP and COMMENT, by its relkind; tables and partitioned tables are both called table.
 _OBJECT_TYPES = {"v": "view", "m": "materialized view", "f": "foreign table"}

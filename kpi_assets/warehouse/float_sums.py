@@ -14,8 +14,8 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, PREVIOUS, Relation
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.replay import PAIRS, SUMS
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.ddl import DefinitionError
 
 _NOTHING: Mapping[Relation, str] = {}

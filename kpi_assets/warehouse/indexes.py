@@ -11,8 +11,8 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier, lock_if_free
 

@@ -15,8 +15,8 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.query import digest
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import references
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, lock_if_free, one_line, types_of
 

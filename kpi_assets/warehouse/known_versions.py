@@ -13,7 +13,7 @@ from psycopg import Connection, sql
 from kpi_assets.model.column import Column
 from kpi_assets.model.history import HistoryRead, version_columns
 from kpi_assets.model.names import LOAD_DATE
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.kinds import stored_strategy
 
 

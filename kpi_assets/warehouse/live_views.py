@@ -18,8 +18,9 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.names import Relation
 from kpi_assets.model.ops_relations import FOR_READERS, OPS
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import may_act_as
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, relkind_of, types_of

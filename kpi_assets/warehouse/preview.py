@@ -11,8 +11,8 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.model.kpi import Chart
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.results import ChartRows
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.content import published_rows
 from kpi_assets.warehouse.kinds import strategy_of

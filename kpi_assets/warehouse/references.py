@@ -18,7 +18,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.checks.keys import ForeignKey
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.ddl import identifier, lock_if_free, relkind_of
 
 SINCE = 180_000  # the server_version that knows NOT ENFORCED

@@ -17,9 +17,9 @@ from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.decision import Decision
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import SAMPLES
+from kpi_assets.model.table import Table
 from kpi_assets.model.table_ref import THIS
 from kpi_assets.warehouse import corrections
 from kpi_assets.warehouse.candidates import Candidate

@@ -12,8 +12,8 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.slices import Slice, slices_at
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.candidates import Candidate, in_slice
 from kpi_assets.warehouse.ddl import column_definitions, identifier, renamed, types_of
 from kpi_assets.warehouse.kinds.partitions import partitions_of

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates, indexes, references
 from kpi_assets.warehouse.alter import drop_columns
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, object_type, one_line, types_of

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of
 from kpi_assets.warehouse.provision import MAKERS
 

@@ -15,7 +15,7 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.verify_object import verify
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets_tests.automation.conftest import SensorHarness, definitions
 from kpi_assets_tests.automation.test_ranges import failures
 

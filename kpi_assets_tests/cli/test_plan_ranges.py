@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Json
 
 from kpi_assets.cli.plan_ranges import SCREEN, Range, fitting
-from kpi_assets.ledger.history import ObjectState
+from kpi_assets.ledger.recorded import ObjectState
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.plan.status import LoadDateStatus, State

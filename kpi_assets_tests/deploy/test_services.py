@@ -63,9 +63,9 @@ def test_no_process_has_a_password_in_its_environment_or_command(
     assert [each for each in told if any(secret in each for secret in deployment.secrets)] == []
 
 
-def bucket(folder: str) -> list[str]:
-    """What the doctor says of the bucket for a pipeline whose objects lie below a folder."""
-    said = "its clock and ours are less than 10 s apart", f"can be listed and read below {folder}"
+def bucket(found: str) -> list[str]:
+    """What the doctor says of the bucket for a pipeline, of whose objects it says what it found."""
+    said = "its clock and ours are less than 10 s apart", found
     return [
         f"ok      bucket kpi-instacart: {each}" for each in (*said, "can be landed into: a probe was put and removed")
     ]
@@ -97,9 +97,9 @@ def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) ->
         f"advice  database instacart: marts.kpi_products_reorder {late} {hours}: {look}",
         f"ok      database storefront: ops is at version {schema.migrations()[-1][0]}, the newest",
         f"ok      database storefront: {there.replace('14', '0')}; --deep compares the rows too",
-        *bucket("/"),
-        *bucket("raw/"),
-        *bucket("staging/"),
+        *bucket("can be listed and read below /"),
+        *bucket("can be listed and read below raw/"),
+        *bucket("can be listed; nothing lies below staging/ yet"),
         "ok      dagster: its tables are of this Dagster and hold runs",
         "ok      dagster: its daemon runs",
     ]

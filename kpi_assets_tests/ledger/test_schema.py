@@ -36,6 +36,7 @@ RELEASED = {
     "0009_parts.sql": "d72662f410e1524e2fb6e93e8c649880ad6a2f6c46ac91e0f40edaf9294f4d40",
     "0010_set_aside.sql": "6ac23cd0a2a9eb049db9c5fbbbf6e7b255770b8bec7fb8fc88dcf537807c8c73",
     "0011_quality.sql": "0b7d8529b130f6cbe7aa872661e9e6af434611693301dfa388225efa3fd27f28",
+    "0012_histories.sql": "c3b2a3dfcf2e6663bbe9ffafa39c3565b7c7aaceb0a8400ac75ba17bbaff6702",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

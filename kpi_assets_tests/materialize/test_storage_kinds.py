@@ -21,8 +21,8 @@ from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.recheck import AS_PUBLISHED, recheck
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.table import Table
 from kpi_assets.plan.collect import collect
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.candidates import Candidate

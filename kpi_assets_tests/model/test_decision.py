@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kpi_assets.model.decision import Decision, DecisionError, json_text, parse_json, problem_of, read_lines
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets_tests.model.conftest import Tree
 
 KEY = "decisions/marts.sold/load_date=2025-03-01/0001.jsonl"

@@ -7,8 +7,9 @@ import pytest
 
 from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import parse_query
+from kpi_assets.model.table import Table
 from kpi_assets_tests.model.conftest import RAW, YAML, Tree
 
 DIM = Relation("marts", "dim")

@@ -9,8 +9,8 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.calendar import parse_date
 from kpi_assets.model.checks.row_counts import MinRows
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kpi_assets.model.header import Checks
+from kpi_assets.model.checks.declared import Checks
 from kpi_assets.model.strict_yaml import ModelError, Strict, read
 
 PATH = Path("sql/shop/raw/things.sql")

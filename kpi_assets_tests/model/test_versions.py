@@ -15,8 +15,8 @@ from kpi_assets.model import versions
 from kpi_assets.model.affects import Affects, affected_by
 from kpi_assets.model.column import Column
 from kpi_assets.model.header import Header, split
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.strict_yaml import Strict
+from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
 from kpi_assets_tests.model.conftest import Tree

@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from kpi_assets.materialize.drop import drop_table
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.plan import collect
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.sources.listing import landed
 from kpi_assets.sources.store import Store

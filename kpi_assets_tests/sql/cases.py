@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kpi_assets.fixtures.cases import Case, find_cases
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 
 CASES = Path(__file__).parent

@@ -23,7 +23,8 @@ from kpi_assets.model.checks.base import Check
 from kpi_assets.model.checks.keys import Grain
 from kpi_assets.model.checks.quality import Quality
 from kpi_assets.model.checks.source_object import NotSeenBefore, RowAccounting
-from kpi_assets.model.pipeline import Pipeline, Table
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, default_sql_dir, settings
 from kpi_assets.sources.store import client

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection, sql
 
 from kpi_assets.ledger import publishes
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import BULK, connect

@@ -5,7 +5,7 @@ other module names a format. Not here: the interface (base.py), and recognizing 
 (sources/signatures.py).
 """
 
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.sources.formats.base import Format
 from kpi_assets.sources.formats.csv import CsvFormat
 from kpi_assets.sources.formats.json import JsonFormat

@@ -12,8 +12,8 @@ from typing import ClassVar, Protocol
 
 from kpi_assets.model.format_kinds import FormatKind
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
+from kpi_assets.model.table import Table
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.store import Store
 

@@ -5,7 +5,7 @@ Not here: unpacking (sources/compression.py), and the unpacked bytes (sources/un
 
 from collections.abc import Callable
 
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.sources import compression
 from kpi_assets.sources.formats.base import OpenObject
 from kpi_assets.sources.object_bytes import ObjectBytes

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.ddl import relkind_of
 from kpi_assets.warehouse.kinds.history import History
 from kpi_assets.warehouse.kinds.partitions import Partitions

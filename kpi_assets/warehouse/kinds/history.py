@@ -12,7 +12,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.history import CURRENT, EFFECTIVE, END, HistorySpec
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse.alter import alter_columns, drop_columns, find_changes, match_columns
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of

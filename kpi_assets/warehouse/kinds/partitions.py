@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.alter import match_columns
 from kpi_assets.warehouse.candidates import Candidate

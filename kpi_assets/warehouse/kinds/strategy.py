@@ -13,7 +13,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.names import LOAD_DATE, Relation
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.alter import alter_columns, find_changes
 from kpi_assets.warehouse.candidates import Candidate

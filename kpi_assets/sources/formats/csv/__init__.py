@@ -10,8 +10,8 @@ from datetime import date
 
 from kpi_assets.model.format_kinds import CSV
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
+from kpi_assets.model.table import Table
 from kpi_assets.sources.formats.base import Cut, Format, UnreadableError
 from kpi_assets.sources.formats.csv.copy_modes import Part, modes
 from kpi_assets.sources.formats.csv.cut import find_cuts

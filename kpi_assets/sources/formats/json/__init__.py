@@ -9,7 +9,7 @@ from datetime import date
 
 from kpi_assets.model.format_kinds import JSON
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.sources.formats.base import Format
 from kpi_assets.sources.formats.json.object import JsonObject
 from kpi_assets.sources.object_bytes import ObjectBytes

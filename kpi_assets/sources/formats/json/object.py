@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from kpi_assets.model import excerpt
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
+from kpi_assets.model.table import Table
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.copy_mode import Blocks, JsonCopy
 from kpi_assets.sources.formats.json.layout import NESTED, NO_COLUMN, layout_of, own_letters

@@ -10,7 +10,7 @@ from datetime import date
 from kpi_assets.errors import UserError
 from kpi_assets.model.format_kinds import PARQUET
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.sources.formats.base import Format, OpenObject
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.store import Store

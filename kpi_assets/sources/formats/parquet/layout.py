@@ -10,7 +10,7 @@ import pyarrow as pa
 from kpi_assets.model import excerpt
 from kpi_assets.model.dialect import Field
 from kpi_assets.model.names import EXTRA_FIELDS
-from kpi_assets.model.pipeline import Table
+from kpi_assets.model.table import Table
 from kpi_assets.sources.formats.parquet.values import Target, misfit, reading_of
 
 

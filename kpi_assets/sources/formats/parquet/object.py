@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi_assets.model import excerpt
-from kpi_assets.model.pipeline import Table
 from kpi_assets.model.records import Record
+from kpi_assets.model.table import Table
 from kpi_assets.sources.extra_fields import extra_json
 from kpi_assets.sources.formats.base import Cut, OpenObject, UnreadableError
 from kpi_assets.sources.formats.parquet.copy_mode import ParquetCopy

@@ -65,7 +65,7 @@ class Attempt:
 
 
 @dataclass
-class LoadDateHistory:
+class RecordedLoadDate:
     """What the ledger knows about one load_date. Tables are named `schema.table`, objects `s3.table`."""
 
     published: list[str] = field(default_factory=list)
@@ -258,14 +258,14 @@ def read(
     history_readers: Sequence[Reader] = (),
     start: date = date.min,
     undue: Sequence[tuple[date, str]] = (),
-) -> dict[date, LoadDateHistory]:
+) -> dict[date, RecordedLoadDate]:
     """Return what the ledger knows about each load_date of a range; unknown load_dates are absent.
 
     `versions` is table -> its code_version today, `raw` which of them read an object, `carrying_on` which of them carry
     on, `history_readers` which read a history, and `ignored` are jobs that build no table. No window reaches back
     before `start`. `undue` are the (load_date, table) of windows on which the table is not due.
     """
-    found: dict[date, LoadDateHistory] = {}
+    found: dict[date, RecordedLoadDate] = {}
     windows = [(each.table, read, each.load_dates) for each in lookbacks for read in each.reads]
     bounds = {
         "first": first,
@@ -282,7 +282,7 @@ def read(
     with connection.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute(_PUBLISHED, tables):
             load_date = row.pop("load_date")
-            found[load_date] = LoadDateHistory(**row)
+            found[load_date] = RecordedLoadDate(**row)
     other = marks.read_otherwise(connection, history_readers, first, last)
     for build in other:
         if not build.is_held and build.table not in (names := found[build.load_date].other_inputs):
@@ -294,7 +294,7 @@ def read(
         found[load_date].decided[table] = decided
     with connection.cursor(row_factory=class_row(_AttemptRow)) as attempts:
         for latest in attempts.execute(_ATTEMPTS, {**bounds, "ignored": ignored}):
-            past = found.setdefault(latest.load_date, LoadDateHistory())
+            past = found.setdefault(latest.load_date, RecordedLoadDate())
             reads_other = latest.other_inputs or Build(latest.load_date, latest.item, is_held=True) in other
             if latest.item:
                 past.attempts[latest.item] = replace(latest, other_inputs=reads_other).attempt()
