@@ -83,7 +83,10 @@ def audit_candidate(
             connection, [context.pipeline.tables[read] for read in table.reads], inputs.unread
         ),
     )
-    return audit(connection, candidate.name, table.types, table.checks, facts, identifier(candidate.aside))
+    bitwise = table.storage.keeps_versions
+    return audit(
+        connection, candidate.name, table.types, table.checks, facts, identifier(candidate.aside), bitwise=bitwise
+    )
 
 
 def record(

@@ -46,15 +46,18 @@ def audit(
     checks: Sequence[TableCheck],
     facts: AuditFacts,
     aside: sql.Composable = ASIDE,
+    *,
+    bitwise: bool = False,
 ) -> Audit:
     """Run every check on `this`, a relation that holds one load_date with the given columns (name -> type).
 
-    `aside` holds the rows that rules took out of it (set_aside.py), of a table with rules.
+    `aside` holds the rows that rules took out of it (set_aside.py), of a table with rules. `bitwise` is for a history:
+    its checksum then differs as soon as its versions do.
 
     A check whose SQL fails has errored, which blocks the publish. A lost connection is raised.
     """
     plan = plan_scan(checks, facts)
-    scan = run_scan(connection, this, columns, plan, facts.parameters)
+    scan = run_scan(connection, this, columns, plan, facts.parameters, bitwise=bitwise)
     results: list[CheckResult] = []
     for check in checks:
         try:

@@ -5,6 +5,7 @@ It must never change for the same rows. Otherwise every replay would look as if 
 
 from collections.abc import Mapping
 
+from kpi_assets.model.bitwise import is_plain
 from kpi_assets.model.column_types import base_of
 from kpi_assets.model.names import quoted
 
@@ -23,17 +24,18 @@ _HASHES = {
 }
 
 
-def checksum_of(columns: Mapping[str, str]) -> str:
+def checksum_of(columns: Mapping[str, str], *, bitwise: bool = False) -> str:
     """Return the aggregate that sums a hash of each row, so that the order of the rows does not matter.
 
     The columns are cast to the given types first, because the table may have been widened since.
     Each column is hashed with a seed of its own, and the combined value of a row is hashed again. Otherwise two values
     could be swapped without changing the checksum. A NULL in any column makes the quick expression NULL; only then is
     the careful expression evaluated, which handles each column.
+    With `bitwise`, values of which every bit counts for a history, such as 1.0 and 1.00, have different hashes.
     """
     hashes = []
     for seed, (name, type_) in enumerate(columns.items(), start=1):
-        function = _HASHES.get(base_of(type_))
+        function = _HASHES.get(base_of(type_)) if is_plain(type_) or not bitwise else None
         value = f"{quoted(name)}::{type_}" + ("" if function else "::text")
         hashes.append((f"{function or 'hashtextextended'}({value}, {seed})", seed))
     quick = " # ".join(hashed for hashed, _ in hashes)

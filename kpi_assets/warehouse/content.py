@@ -39,10 +39,10 @@ def rows_and_checksum(
     connection: Connection[Any], table: Table, load_date: date, columns: Mapping[str, str]
 ) -> tuple[int, str]:
     """Return the number of stored rows of a load_date and their checksum over `columns`, those of the publish."""
+    stored = stored_strategy(connection, table.relation, declared=table.storage.name) or strategy_of(table)
+    checksum = checksum_of(columns, bitwise=stored.kind.keeps_versions)
     row = connection.execute(
-        sql.SQL("select count(*), {} from {} as t").format(
-            sql.SQL(checksum_of(columns)), published_rows(connection, table, load_date)
-        )
+        sql.SQL("select count(*), {} from {} as t").format(sql.SQL(checksum), stored.rows_of(table.relation, load_date))
     ).fetchone()
     assert row is not None
     return int(row[0]), str(row[1])

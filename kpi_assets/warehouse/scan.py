@@ -74,9 +74,11 @@ def run_scan(
     columns: Mapping[str, str],
     plan: ScanPlan,
     parameters: Mapping[str, Any],
+    *,
+    bitwise: bool = False,
 ) -> Scan:
-    """Execute the plan on `this`, a relation with these columns (name -> type)."""
-    checksum = checksum_of(columns)
+    """Execute the plan on `this`, a relation with these columns (name -> type); `bitwise` is for its checksum."""
+    checksum = checksum_of(columns, bitwise=bitwise)
 
     def measured(measures: Mapping[str, str]) -> dict[str, Any]:
         return _measure(connection, this, {_ROWS: "count(*)", _CHECKSUM: checksum, **measures}, parameters)

@@ -84,7 +84,12 @@ def test_the_limit_is_settable_and_1_turns_the_check_off(customers: Customers) -
     for limit, held in (("0.1", True), ("0.2", False)):
         customers.lab.file("marts/customers.sql", CUSTOMERS.replace("max_changed: 1", f"max_changed: {limit}"))
         rows = {**TEN, "C1": ("John", "LA", "1.0"), "C2": ("John", "LA", "1.0")}
-        assert customers.deliver(day(2), rows).held is held
+        outcome = customers.deliver(day(2), rows)
+        assert outcome.held is held
+    customers.lab.file("marts/customers.sql", CUSTOMERS.replace("max_changed: 1", "max_changed: 0.125"))
+    outcome = customers.deliver(day(2), {**rows, "C3": ("John", "LA", "1.0")})
+    assert outcome.held
+    assert of_check(outcome).message.endswith("at most 12.5% may be")
     customers.lab.file("marts/customers.sql", CUSTOMERS)
     outcome = customers.deliver(day(3), {})
     assert not outcome.held

@@ -165,10 +165,25 @@ def test_a_row_that_a_rule_drops_and_that_is_here_has_no_row_there(people: Pipel
     declare(people, "dropped: {without_id: person_id is null, no_city: city is null}\n" + TRIMMED)
     _, found = of_build(people)
     assert found.message == (
-        "5 rows of raw.people = 3 here + 1 dropped by without_id + 2 dropped by no_city + -1 unexplained; "
+        "5 rows of raw.people = 3 here + 1 dropped by without_id + 2 dropped by no_city + -1 dropped by "
+        "several rules; "
         "1 differ: 1 changed by trimmed, 1 changed by odd; 1 here without a row there"
     )
-    assert found.metric == 2
+    assert (found.passed, found.metric) == (False, 1)
+
+
+def test_a_row_that_two_rules_drop_does_not_hide_one_that_is_lost(people: PipelineHarness) -> None:
+    again = "nobody: name = 'Nobody'\n"
+    declare(people, DROPPED + f"  {again}" + TRIMMED)
+    outcome, found = of_build(people)
+    start = f"{START} + 1 dropped by nobody + -1 dropped by several rules"
+    assert not outcome.held, "each row is here or dropped by a rule"
+    assert found.message == f"{start}; 1 differ: 1 changed by trimmed, 1 changed by odd"
+    text = (people.folder / "stg/people.sql").read_text()
+    people.file("stg/people.sql", text.replace("and record = (", "and person_id < 'c' and record = ("))
+    outcome, found = of_build(people)
+    assert (outcome.held, found.metric) == (True, 1)
+    assert found.message.startswith(f"{start.replace('3 here', '2 here')} + 1 unexplained;")
 
 
 def test_rows_that_share_the_key_of_the_join_are_counted(people: PipelineHarness) -> None:
@@ -306,6 +321,8 @@ def test_a_history_is_compared_and_so_is_a_table_with_the_rows_of_a_history(peop
         ("on: record\n    sum: paid", "on: compares rows one by one, and sum does not: reconcile them in checks of"),
         ("on: record\n    changed: {bad: nome is null}", "reads the column 'nome' of raw.people, which has no such"),
         ("on: record\n    changed: {bad: a = = 1}", "cannot be parsed, at '='"),
+        ("on: record\n    changed: {bad: ' '}", "sql:18: changed: 'bad' has no condition: write one, or take it out"),
+        ("on: record\n    dropped: {bad: '-- all'}", "dropped: 'bad' has no condition: write one, or take it out"),
         ("changed: {bad: name is null}", "changed: is for rows that are compared one by one: say on as well"),
     ],
 )

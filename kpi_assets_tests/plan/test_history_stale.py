@@ -6,8 +6,10 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize.drop import drop_table
+from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.names import Relation
-from kpi_assets_tests.cities import CITIES, TOTAL, CitiesPipeline
+from kpi_assets_tests.cities import CITIES, CUSTOMERS, MADE, TOTAL, CitiesPipeline
+from kpi_assets_tests.pipeline_harness import failed
 
 BEHIND = ("inputs", ("marts.cities",))
 
@@ -79,6 +81,29 @@ def test_an_old_load_date_that_is_replaced_makes_it_and_later_readers_stale(shop
         shop.again(number, "marts.cities")
     assert shop.cities(1) == [("Kyiv", 1, 1)]
     assert shop.cities(5) == [("Kyiv", 1, 0), ("Lviv", 1, 1), ("Odesa", 1, 0)]
+
+
+def test_a_reader_is_stale_when_a_number_gets_another_scale_because_that_makes_other_versions(
+    shop: CitiesPipeline,
+) -> None:
+    """Equal numbers leave the checksum of any other table as it is, but here a surrogate key is gone."""
+    for name in MADE[:2]:
+        shop.drop(name)
+    numbers = CUSTOMERS.replace("city: {type: text", "city: {type: numeric").replace(
+        ", city from", ", city::numeric from"
+    )
+    shop.file("marts/customers.sql", numbers)
+    shop.file(
+        "marts/cities.sql", CITIES.replace("select city,", "select city::text,").replace("by city", "by city::text")
+    )
+    for number, city in ((1, "1.0"), (3, "1.00"), (5, "1.00")):
+        shop.publish(number, ann=city)
+    assert shop.cities(5) == [("1.0", 1, 0), ("1.00", 1, 1)]
+    shop.deliver(1, ann="1.00")
+    assert shop.rows("select count(*) from marts.customers") == [(1,)]
+    assert shop.stale() == {1: BEHIND, 3: BEHIND, 5: BEHIND}
+    context = shop.context()
+    assert failed(recheck(context, context.pipeline.table("marts.customers"), shop.at(1))) == {}
 
 
 def test_nothing_is_stale_once_the_rows_are_put_back(shop: CitiesPipeline) -> None:

@@ -55,14 +55,14 @@ class MaxChanged(TableCheck):
             passed=passed,
             metric=share,
             threshold=self.at_most,
-            message=message if passed else f"{message}; at most {self.at_most:.0%} may be",
+            message=message if passed else f"{message}; at most {self.at_most * 100:g}% may be",
             samples=[] if passed else measured.samples(_bad_keys(before, self.grain)),
         )
 
 
 def max_changed_check(spec: HistorySpec, grain: list[str], line: int) -> MaxChanged:
     """Return the check of a history."""
-    description = f"At most {spec.max_changed:.0%} of the keys of the load_date before are changed or absent."
+    description = f"At most {spec.max_changed * 100:g}% of the keys of the load_date before are changed or absent."
     return MaxChanged("max_changed", description, line=line, at_most=spec.max_changed, grain=tuple(grain))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
+from sqlglot import exp
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.base import AuditFacts, Measured, TableCheck
@@ -174,6 +175,9 @@ class Reconcile(TableCheck):
             return self.errored(
                 f"sum({self.summed}) is not an exact number ({', '.join(inexact)}): cast what is added up to numeric"
             )
+        changes = self.comparison.count(measured) if self.comparison else None
+        if changes and changes.kept is not None and (more := sum(dropped.values()) + changes.kept - source):
+            terms["dropped by several rules"] = -more  # else such a row would stand for one that is lost
         missing = _minus(source, *terms.values())
         what = f"as sum({self.summed})" if self.summed else "rows"
         message = (
@@ -181,8 +185,7 @@ class Reconcile(TableCheck):
             + " + ".join(f"{_plain(value)} {name}" for name, value in terms.items())
             + (f" + {_plain(missing)} unexplained" if missing else "")
         )
-        if self.comparison:
-            changes = self.comparison.count(measured)
+        if self.comparison and changes:
             bad, message = abs(int(missing)) + changes.bad, f"{message}; {changes.text}"
             samples = self.comparison.samples(measured) if changes.bad else ()
             return self.judged(
@@ -255,7 +258,10 @@ def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[s
         for name, condition in conditions.items():
             at = lines.of_text(*place, word, name) - of_source.count("\n")
             with problems.collected():
-                yield name, parse_query(f"{of_source} and ({condition}\n)", path, at, lookback=lookback)
+                query = parse_query(f"{of_source} and ({condition}\n)", path, at, lookback=lookback)
+                if any(not each.expressions for each in query.tree.find_all(exp.Tuple)):
+                    raise ModelError(path, at, f"{word}: {name!r} has no condition: write one, or take it out")
+                yield name, query
 
     dropped, changed = list(rules("dropped", spec.dropped)), list(rules("changed", spec.changed))
     problems.raise_any()
