@@ -114,7 +114,7 @@ def play(orders: int | None) -> None:
         raise UserError(f"The demo did not end as it should: {', '.join(found)} instead of {', '.join(WANTED)}.")
     out.print()
     say(
-        *("Any day can be asked for with ", styled(f"kpi show {PIPELINE} {HISTORY} --as-of {TUESDAY}", "bold")),
+        *("Ask for any day with ", styled(f"kpi show {PIPELINE} {HISTORY} --as-of {TUESDAY}", "bold")),
         *(", look at it in the Dagster UI with ", styled("make up", "bold")),
         *("; while it runs, psql finds the tables by ", styled(f"kpi url {PIPELINE}", "bold"), "."),
     )

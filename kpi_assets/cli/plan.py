@@ -27,6 +27,7 @@ from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 
 HEADER = 4  # lines of a table besides its rows
+FEW = 5  # warnings that are printed in full
 STYLES = {
     "published": "green",
     "new": "cyan",
@@ -70,8 +71,11 @@ def plan(
             say(styled("late", STYLES["late"]), f" {sentence}.")
         for mismatch in mismatches:
             say(styled("mismatch", STYLES["lost"]), f" {mismatch}.")
-        for warning in warned:
+        for warning in warned[:FEW]:
             say(styled("warning", STYLES["late"]), f" {warning}.")
+        if (more := len(warned) - FEW) > 0:
+            checks = f"`kpi checks {pipeline} --load-date DATE` shows those of a load_date."
+            say(styled("warning", STYLES["late"]), f" {more} more checks: {checks}")
         say_waiting(pipeline, waiting)
         for orphan in orphans:
             put_back = f"put the file back, or run `kpi drop {pipeline} {orphan.asset}`."

@@ -144,7 +144,10 @@ def checks(pipeline: PipelineName, load_date: LoadDate = None) -> None:
 
 
 def show_checks(work: Workspace, load_date: date | None, *, only_bad: bool = False, run_id: str | None = None) -> None:
-    """Print check results of a load_date or of one run: all, or only those that did not pass."""
+    """Print check results of a load_date or of one run: all, or only those that did not pass.
+
+    The rows that a warning is about are then left out: a delivery may have many of them, and nothing is held.
+    """
     with connect(work.readable().server, work.pipeline.name, "checks", read_only=True) as connection:
         checked = read_checks(connection, work.pipeline, load_date, place=work.place, run_id=run_id)
     rows = [
@@ -170,12 +173,15 @@ def show_checks(work: Workspace, load_date: date | None, *, only_bad: bool = Fal
             )
         )
     for row in checked.results:
-        if row["samples"]:
+        if row["samples"] and not (only_bad and row["status"] in ("pass", "warn")):
             is_report = row["dimension"] is None and row["rows_examined"] is not None
             shown = "by dimension" if is_report else "the first of the bad rows"
             say(styled(f"{row['table_name']} {row['check_name']}", "bold"), f": {shown}")
             for bad in row["samples"]:
                 say("  ", strict_json(bad))
+    if only_bad and any(row["samples"] and row["status"] == "warn" for row in checked.results):
+        command = f"kpi checks {work.pipeline.name} --load-date {checked.load_date}"
+        say(f"`{command}` shows the rows that the warnings are about.")
     counts = {status: sum(row["status"] == status for row in checked.results) for status in STYLES}
     say(", ".join(f"{count} {status}" for status, count in counts.items() if count))
 

@@ -26,7 +26,9 @@ from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
 from kpi_assets.model.table import Table
 
 LARGEST = 1 << 20  # bytes of one file
-_STORAGE = re.compile(r"^storage: *(\w+)", re.MULTILINE)  # in a header that cannot be read
+# In a header that cannot be read; the word `history` stands beside the storage of that name.
+_STORAGE = re.compile(r"^storage: *(\w+)", re.MULTILINE)
+_HISTORY = re.compile(r"^(history):", re.MULTILINE)
 MinimumRows = Mapping[str, int]  # KPI_MIN_ROWS of the environment, by `pipeline.schema.table`
 
 
@@ -155,7 +157,8 @@ class _File:
         """The storage that the header declares, also if it has errors; by default that of a header without the word."""
         if self.read:
             return self.read[0].storage_kind
-        return STORAGES.get((_STORAGE.findall(self.words) or [""])[0], STORAGES["rows"])
+        named = [*_STORAGE.findall(self.words), *_HISTORY.findall(self.words)]
+        return next((STORAGES[name] for name in named if name in STORAGES), STORAGES["rows"])
 
 
 def _read_file(path: Path, problems: Problems) -> _File:

@@ -21,6 +21,7 @@ from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.clock import is_chance, is_clock
 from kpi_assets.model.column import Column
 from kpi_assets.model.column_types import catalog_name
 from kpi_assets.model.field_types import Sentence
@@ -62,6 +63,8 @@ class AddedColumn(Strict):
             raise ValueError(f"reads {other[0]!r}: it may read {EFFECTIVE} and {END}, of which it is computed")
         if any(node.comments for node in tree.walk()):
             raise ValueError("has a comment, which could hide what comes after it: put it into the description")
+        if any(is_clock(node) or is_chance(node) for node in tree.walk()):
+            raise ValueError(f"gives another result each time: compute it from {EFFECTIVE} and {END} alone")
         if "%" in value or tree.find(exp.Placeholder):
             raise ValueError("has a percent sign, which is for parameters: an expression of two dates needs none")
         return value

@@ -140,18 +140,21 @@ def _check_reads(table: Table, folder: Folder, problems: Problems) -> None:
 def _check_view(table: Table, folder: Folder) -> None:
     """Raise ModelError for a view that promises more than its table: it shows rows as soon as the table has them."""
     storage = f"storage: {table.storage.name}"
+    for relation in (each for each in table.reads if each in folder.tables and folder.tables[each].header.history):
+        raise ModelError(
+            table.path, 1, f"{storage} shows the rows of each load_date, and {relation} is a history: read it itself"
+        )
     if table.query is None or table.query.projection is None:
         raise ModelError(
-            table.path, 1, f"{storage} is for a SELECT of one table's columns as they are, where load_date is given"
+            table.path,
+            1,
+            f"{storage} is for a SELECT of one table's columns as they are, where load_date is given: write that, or "
+            "take the word out, and the table has rows of its own",
         )
     relation, columns = table.origin
     if relation not in folder.tables:
         return
     shown, header = folder.tables[relation], table.header
-    if shown.header.history:
-        raise ModelError(
-            table.path, 1, f"{storage} shows the rows of each load_date, and {relation} is a history: read it itself"
-        )
     if not shown.storage.stores_rows:
         raise ModelError(
             table.path, 1, f"{storage} shows {relation}, which is a {shown.storage.name} itself: read what that shows"

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from kpi_assets.model.clock import is_called, is_chance, is_clock
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import Query, line_of
 from kpi_assets.model.strict_yaml import Problems
@@ -30,11 +31,6 @@ _PAIR_TYPES = (
 _LISTS = ("string_agg", "array_agg", "json_agg", "jsonb_agg", "json_object_agg", "xmlagg", "json_arrayagg")
 _LIST_TYPES = (exp.GroupConcat, exp.ArrayAgg, exp.JSONArrayAgg, exp.JSONObjectAgg)
 _PLACES = (exp.RowNumber, exp.FirstValue, exp.LastValue, exp.NthValue, exp.Lag, exp.Lead, exp.Ntile)
-_CLOCKS = ("clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday")
-_CLOCK_TYPES = (exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Localtime, exp.Localtimestamp)
-_CLOCK_WORDS = ("now", "today", "tomorrow", "yesterday")
-_CHANCE = ("random", "random_normal", "uuidv4", "uuidv7", "gen_random_bytes", "nextval")
-_CHANCE_TYPES = (exp.Rand, exp.Uuid)
 
 
 def check_replay(query: Query, types: Mapping[Relation, Mapping[str, str]], path: Path) -> bool:
@@ -57,8 +53,8 @@ def check_replay(query: Query, types: Mapping[Relation, Mapping[str, str]], path
 
 def _float_sum(call: exp.Expr, kind: KindOf) -> str | None:
     """Return the problem of an aggregate, an empty text if there is none, or None if only Postgres knows."""
-    is_sum = isinstance(call, _SUM_TYPES) or _is_called(call, SUMS)
-    is_pair = isinstance(call, _PAIR_TYPES) or _is_called(call, PAIRS)
+    is_sum = isinstance(call, _SUM_TYPES) or is_called(call, SUMS)
+    is_pair = isinstance(call, _PAIR_TYPES) or is_called(call, PAIRS)
     given = _arguments(call)
     if not (is_sum or is_pair) or not given or (_is_ordered(given) and not _window(call)):
         return ""
@@ -110,21 +106,10 @@ def _problem(node: exp.Expr, select: exp.Expr) -> str:
     return next((sentence for is_so, sentence in _PROBLEMS if is_so(node, select)), "")
 
 
-def _is_clock(node: exp.Expr, _select: exp.Expr) -> bool:
-    if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
-        return node.this.name.strip().lower() in _CLOCK_WORDS and bool(node.to.is_type(*exp.DataType.TEMPORAL_TYPES))
-    is_age = _is_called(node, ("age",)) and len(node.expressions) == 1
-    return is_age or isinstance(node, _CLOCK_TYPES) or _is_called(node, _CLOCKS)
-
-
-def _is_chance(node: exp.Expr, _select: exp.Expr) -> bool:
-    return isinstance(node, (*_CHANCE_TYPES, exp.TableSample)) or _is_called(node, _CHANCE)
-
-
 def _is_unordered_list(node: exp.Expr, select: exp.Expr) -> bool:
     if isinstance(node, exp.Array):
         return any(isinstance(each, exp.Query) and not each.args.get("order") for each in node.expressions)
-    if not (isinstance(node, _LIST_TYPES) or _is_called(node, _LISTS)):
+    if not (isinstance(node, _LIST_TYPES) or is_called(node, _LISTS)):
         return False
     is_sorted = any(isinstance(each, (exp.Order, exp.Distinct)) for each in [*_arguments(node), *node.expressions])
     return not is_sorted and not _has_order(_window(node), select)
@@ -135,8 +120,8 @@ def _is_place_without_order(node: exp.Expr, select: exp.Expr) -> bool:
 
 
 _PROBLEMS: list[tuple[Callable[[exp.Expr, exp.Expr], bool], str]] = [
-    (_is_clock, f"this reads the clock, so a replay gives another answer: use %({LOAD_DATE})s"),
-    (_is_chance, "this gives another result each time: compute it from the rows"),
+    (lambda node, _: is_clock(node), f"this reads the clock, so a replay gives another answer: use %({LOAD_DATE})s"),
+    (lambda node, _: is_chance(node), "this gives another result each time: compute it from the rows"),
     (
         _is_unordered_list,
         "a list of values without ORDER BY may have another order each time: write an ORDER BY within its brackets",
@@ -146,11 +131,6 @@ _PROBLEMS: list[tuple[Callable[[exp.Expr, exp.Expr], bool], str]] = [
         "the position of a row in a window without ORDER BY may differ each time: write OVER (... ORDER BY ...)",
     ),
 ]
-
-
-def _is_called(node: exp.Expr, names: tuple[str, ...]) -> bool:
-    """Whether a node calls one of these functions, for which the parser has no class."""
-    return isinstance(node, exp.Anonymous) and node.name.lower() in names
 
 
 def _window(call: exp.Expr) -> exp.Window | None:

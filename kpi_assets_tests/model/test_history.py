@@ -191,6 +191,7 @@ def test_a_history_that_cannot_be_is_refused_with_its_line(tree: Tree, text: str
 
 
 UNPARSED = "cannot be parsed as one expression: write one expression of SQL, and no more"
+CLOCK = "gives another result each time: compute it from effective_date and end_date alone"
 MORE = "is more than one expression over effective_date and end_date: take the rest out"
 VALUES = {
     "end_date is (": UNPARSED,
@@ -208,6 +209,9 @@ VALUES = {
     "end_date -- last day": "has a comment, which could hide what comes after it: put it into the description",
     "name": "reads 'name': it may read effective_date and end_date, of which it is computed",
     "dim.end_date": "reads 'dim.end_date': it may read effective_date and end_date, of which it is computed",
+    "current_date - effective_date": CLOCK,
+    "'now'::date - effective_date": CLOCK,
+    "(random() * 9)::integer + effective_date": CLOCK,
     "end_date - %(load_date)s": "has a percent sign, which is for parameters: an expression of two dates needs none",
 }
 
@@ -374,6 +378,20 @@ def test_a_check_that_reads_a_history_has_its_version_in_the_checks_version(tree
     reader = checked(f"known: {{bad_rows: '{check}'}}").partition("select thing_sk, name")[0] + of_raw
     first, other = the_reader(tree, reader=reader), the_reader(tree, adding("end_date"), reader)
     assert (first.code_version == other.code_version, first.checks_version == other.checks_version) == (True, False)
+
+
+@pytest.mark.parametrize("storage", ["storage: historic\n", ""])
+def test_a_wrong_storage_beside_the_word_history_is_no_error_of_its_readers(tree: Tree, storage: str) -> None:
+    tree.write("shop/marts/dim.sql", changed("storage: history\n", storage))
+    tree.write("shop/marts/reader.sql", READER)
+    assert tree.error().count("read for all load_dates at once") == 0
+    assert tree.error().startswith("marts/dim.sql:")
+
+
+def test_a_view_of_a_history_is_told_to_read_it_itself(tree: Tree) -> None:
+    tree.write("shop/marts/dim.sql", HISTORY)
+    tree.write("shop/marts/reader.sql", changed("grain:", "storage: view\ngrain:", READER))
+    assert "storage: view shows the rows of each load_date, and marts.dim is a history: read it itself" in tree.error()
 
 
 # ---- reading in part

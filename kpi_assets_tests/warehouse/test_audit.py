@@ -174,6 +174,21 @@ def test_reconcile_counts_source_rows_as_here_or_dropped_by_a_named_rule(
     )
 
 
+BOTH_RULES = "reconcile: {source: raw.lines, dropped: {free: price = 0, cheap: price < 5}}"
+
+
+@pytest.mark.parametrize(("here", "end", "missing"), [(3, "", 0), (2, " + 1 unexplained", 1)])
+def test_a_row_that_two_rules_drop_does_not_stand_for_one_that_is_lost(
+    audit_harness: AuditHarness, here: int, end: str, missing: int
+) -> None:
+    for price in (0, 1, 5, 7, 9):
+        audit_harness.session.execute("insert into raw.lines values (%s, 1, %s)", [DAY, price])
+    source = {Relation("raw", "lines"): 5}
+    found = audit_harness.results(BOTH_RULES, [(n,) for n in range(here)], source_rows=source)["reconcile"]
+    start = f"5 rows of raw.lines = {here} here + 1 dropped by free + 2 dropped by cheap + -1 dropped by several rules"
+    assert (found.passed, found.metric, found.message) == (not missing, missing, f"{start}{end}")
+
+
 def test_rows_of_an_empty_source_count_as_one_bad_row(audit_harness: AuditHarness) -> None:
     found = audit_harness.results(RULES, [(1,), (2,)], source_rows={Relation("raw", "lines"): 0})["reconcile"]
     assert (found.metric, found.bad, found.examined) == (-2, 1, 1)

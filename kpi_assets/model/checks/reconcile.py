@@ -115,6 +115,7 @@ class Reconcile(TableCheck):
     summed: str = ""
     here: str = "count(*)"
     dropped: tuple[tuple[str, Query], ...] = ()  # rule -> the query for the count or sum of the rows that it drops
+    together: Query | None = None  # the same of the rows that any of several rules drops
     total: Query | None = None  # of the source; None for the row count of one load_date, which is in the ledger
     comparison: RowComparison | None = None
 
@@ -122,7 +123,9 @@ class Reconcile(TableCheck):
     def queries(self) -> tuple[Query, ...]:
         """The queries of the rules, the query of the source, and those of the comparison."""
         of_rows = self.comparison.queries if self.comparison else ()
-        return (*(query for _, query in self.dropped), *([self.total] if self.total else []), *of_rows)
+        together = [self.together] if self.together else []
+        total = [self.total] if self.total else []
+        return (*together, *(query for _, query in self.dropped), *total, *of_rows)
 
     @property
     def version(self) -> str:
@@ -141,8 +144,9 @@ class Reconcile(TableCheck):
             histories = {**histories, self.source: replace(source, versions=source.rows)}
         dropped = tuple((rule, query.with_neighbors(keys, histories)) for rule, query in self.dropped)
         total = self.total.with_neighbors(keys, histories) if self.total else None
+        together = self.together.with_neighbors(keys, histories) if self.together else None
         comparison = self.comparison.with_neighbors(keys, histories) if self.comparison else None
-        return replace(self, dropped=dropped, total=total, comparison=comparison)
+        return replace(self, dropped=dropped, together=together, total=total, comparison=comparison)
 
     def with_columns(self, types: Mapping[Relation, Mapping[str, str]]) -> "Reconcile":
         """Return the check with a comparison of the columns that the source has too."""
@@ -170,14 +174,13 @@ class Reconcile(TableCheck):
             "here": measured[_HERE],
             **self._set_aside(measured, facts),
             **{f"dropped by {rule}": total for rule, total in dropped.items()},
+            **self._of_several_rules(measured, list(dropped.values())),
         }
         if inexact := [name for name, value in {"source": source, **terms}.items() if not _is_exact(value)]:
             return self.errored(
                 f"sum({self.summed}) is not an exact number ({', '.join(inexact)}): cast what is added up to numeric"
             )
         changes = self.comparison.count(measured) if self.comparison else None
-        if changes and changes.kept is not None and (more := sum(dropped.values()) + changes.kept - source):
-            terms["dropped by several rules"] = -more  # else such a row would stand for one that is lost
         missing = _minus(source, *terms.values())
         what = f"as sum({self.summed})" if self.summed else "rows"
         message = (
@@ -205,6 +208,17 @@ class Reconcile(TableCheck):
             examined=None if self.summed else int(source),
             bad=None if self.summed else min(int(source), abs(int(missing))),
         )
+
+    def _of_several_rules(self, measured: Measured, dropped: list[Any]) -> dict[str, Any]:
+        """Return the term of rows that several rules drop, if there are some: such a row must count once.
+
+        Counted for each of its rules, it would stand for another one that is lost.
+        """
+        together = measured.value(self.together) if self.together and any(dropped) else None
+        if together is None or not all(map(_is_exact, [together, *dropped])):
+            return {}
+        more = _minus(together, *dropped)
+        return {"dropped by several rules": more} if more else {}
 
     def _set_aside(self, measured: Measured, facts: AuditFacts) -> dict[str, Any]:
         """Return the terms of the rows that rules set aside, none for a table without rules."""
@@ -265,6 +279,10 @@ def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[s
 
     dropped, changed = list(rules("dropped", spec.dropped)), list(rules("changed", spec.changed))
     problems.raise_any()
+    together = None
+    if len(dropped) > 1:
+        any_of = " or ".join(f"({condition}\n)" for condition in spec.dropped.values())
+        together = parse_query(f"{of_source} and ({any_of})", path, lines.of(*place, "dropped"), lookback=lookback)
     comparison = None
     if spec.on:
         comparison = RowComparison(
@@ -293,6 +311,7 @@ def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[s
         here=here,
         total=total if lookback or spec.sum else None,
         dropped=tuple(dropped),
+        together=together,
         comparison=comparison,
     )
 

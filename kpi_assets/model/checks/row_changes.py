@@ -30,7 +30,6 @@ class RowChanges:
     added: int  # are here, but not among the rows of the source that no rule drops
     repeated: int  # have the key of another row, here or there
     key: str
-    kept: int | None = None  # rows of the source that no rule drops; None if at most one rule could
 
     @property
     def bad(self) -> int:
@@ -115,10 +114,10 @@ class RowComparison:
     def count(self, measured: Measured) -> RowChanges:
         """Compare all rows, in one query."""
         assert self.counts
-        kept, rows, matched, keys, differing, unexplained, *of_rules = measured.first_row(self.counts)
+        rows, matched, keys, differing, unexplained, *of_rules = measured.first_row(self.counts)
         rules = dict(zip((name for name, _, _ in self.rules), of_rules, strict=True))
         repeated = rows - measured.rows if keys is None else matched - keys
-        return RowChanges(differing, rules, unexplained, rows - matched, repeated, ", ".join(self.on), kept)
+        return RowChanges(differing, rules, unexplained, rows - matched, repeated, ", ".join(self.on))
 
     def samples(self, measured: Measured) -> list[dict[str, Any]]:
         """Return a few rows that are unexplained: their keys, and each column that differs, from what to what."""
@@ -134,17 +133,13 @@ class RowComparison:
         return f"here.{quoted(name)}{as_text} is distinct from there.{quoted(name)}{as_text}"
 
     @property
-    def _is_kept(self) -> str:
-        """The condition on a row of the source that it is expected here."""
-        return self.tie + "".join(f" and ({rule}\n) is not true" for rule in self.dropped)
-
-    @property
     def _joined(self) -> str:
         """The rows of the build, each with its row of the source: `here`, `there`, and the rules that it meets."""
         columns = ", ".join(map(quoted, (*self.on, *self.compared)))
         rules = "".join(f", (({rule}\n) is true) as {_meets(n)}" for n, (_, rule, _) in enumerate(self.rules))
         equal = " and ".join(f"here.{quoted(name)} = there.{quoted(name)}" for name in self.on)
-        of_source = f"select {columns}{rules} from {quoted(*self.source)} where {self._is_kept}"
+        kept = "".join(f" and ({rule}\n) is not true" for rule in self.dropped)
+        of_source = f"select {columns}{rules} from {quoted(*self.source)} where {self.tie}{kept}"
         return f"from {THIS} as here left join ({of_source}) as there on {equal}"
 
     @property
@@ -171,9 +166,7 @@ class RowComparison:
             *([] if is_unique else [f"{key} as key"]),
             *(f"there.{rule}" for rule in rules),
         ]
-        kept = f"(select count(*) from {quoted(*self.source)} where {self._is_kept})"
         counts = [
-            kept if len(self.dropped) > 1 else "null",
             "count(*)",
             "count(*) filter (where matched)",
             "null" if is_unique else "count(distinct key) filter (where matched)",
