@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kpi_assets.samples.draws import Draws
+from kpi_assets.samples.products import BRANDS, CATEGORIES
 
 OPENING = date(2024, 12, 30)  # a Monday: before it, the shop lists what it lists on that day
 FIRST_PRODUCTS = 240
@@ -21,17 +22,6 @@ PRICE_OF_WEEKS = 52  # the weeks among whose changes of prices the latest is loo
 # The streams of random numbers that name products and prices.
 NAMES, LIFETIMES, PRICES = range(3)
 
-CATEGORIES = {
-    "Audio": "Headphones, Turntable, Speaker, Radio, Microphone",
-    "Books": "Atlas, Cookbook, Novel, Field Guide, Almanac",
-    "Clothing": "Scarf, Raincoat, Jumper, Cap, Gloves",
-    "Garden": "Watering Can, Spade, Bird House, Hammock, Lantern",
-    "Kitchen": "Kettle, Pan, Knife, Coffee Mill, Bowl",
-    "Office": "Desk Lamp, Notebook, Fountain Pen, Chair, Stapler",
-    "Sports": "Yoga Mat, Rope, Bottle, Racket, Backpack",
-    "Toys": "Train, Puzzle, Kite, Marbles, Castle",
-}
-BRANDS = ("Alder & Sons", "Björk", "Copperfield", "Daybreak", "Eichhorn", 'Fox "27"', "Grey Harbour", "Hôtel du Nord")
 STYLES = ("Classic", "Large", "Small", "Blue", "Travel", "Winter", "Heirloom", "2nd Edition")
 
 

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.samples.csv_file import Edit
+from kpi_assets.samples.named_faults import counted
 
 ORDERS, EVENTS, PRODUCTS = "orders.json", "events.csv", "products.json"
 UNKNOWN_PRODUCT = b"2000000000"  # an integer as it should be, that is never listed
@@ -229,17 +230,7 @@ def chosen(load_date: date, names: Sequence[str]) -> Planted:
 
     UsageError for one that is unknown, and for two that cannot both be planted.
     """
-    counts: dict[str, int] = {}
-    for each in names:
-        name, equals, number = each.partition("=")
-        if name not in FAULTS_BY_NAME:
-            raise UsageError(f"Ecommerce has no fault {name!r}: choose from {', '.join(FAULTS_BY_NAME)}.")
-        if equals and (not FAULTS_BY_NAME[name].change or not re.fullmatch("[1-9][0-9]{0,6}", number)):
-            raise UsageError(
-                f"The fault {each!r} cannot be planted: give a whole number from 1 behind the name of a fault of "
-                "records, such as negative-price=30."
-            )
-        counts[name] = int(number or 1)
+    counts = counted("Ecommerce", names, FAULTS_BY_NAME, lambda name: bool(FAULTS_BY_NAME[name].change))
     for name in WITHOUT_RECORDS:
         file = FAULTS_BY_NAME[name].file
         others = [other for other in counts if other != name and FAULTS_BY_NAME[other].file == file]

@@ -8,23 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kpi_assets.samples.products import BRANDS, CATEGORIES
 from kpi_assets.samples.storefront.changes import draw, is_there, times_changed
 from kpi_assets.samples.storefront.size import Days, Numbers, Size
 
 # The streams of random numbers that name products and their changes.
 NAMES, OWN_PRICES, PRICES, COSTS, BRANDINGS, STOCKS, SUPPLIES, FATES = range(200, 208)
 
-CATEGORIES = {
-    "Audio": "Headphones, Turntable, Speaker, Radio, Microphone",
-    "Books": "Atlas, Cookbook, Novel, Field Guide, Almanac",
-    "Clothing": "Scarf, Raincoat, Jumper, Cap, Gloves",
-    "Garden": "Watering Can, Spade, Bird House, Hammock, Lantern",
-    "Kitchen": "Kettle, Pan, Knife, Coffee Mill, Bowl",
-    "Office": "Desk Lamp, Notebook, Fountain Pen, Chair, Stapler",
-    "Sports": "Yoga Mat, Rope, Bottle, Racket, Backpack",
-    "Toys": "Train, Puzzle, Kite, Marbles, Castle",
-}
-BRANDS = ("Alder & Sons", "Björk", "Copperfield", "Daybreak", "Eichhorn", 'Fox "27"', "Grey Harbour", "Hôtel du Nord")
 STYLES = ("Classic", "Large", "Small", "Blue", "Travel", "Winter", "Heirloom", '12"')
 SUPPLIERS, NEXT_SUPPLIER, NEXT_BRAND = 40, 7, 3  # a change never leads to the same
 

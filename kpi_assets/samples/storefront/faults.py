@@ -7,7 +7,6 @@ already. Not here: numpy, because the command line lists the faults.
 
 import csv
 import io
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,6 +14,7 @@ from typing import Literal
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.samples.csv_file import Edit
+from kpi_assets.samples.named_faults import counted
 
 CUSTOMERS, PRODUCTS = "customers.csv", "products.csv"
 TRANSACTIONS, ITEMS = "transactions.csv", "transaction_items.csv"
@@ -253,17 +253,7 @@ def chosen(names: Sequence[str]) -> Planted:
 
     UsageError for one that is unknown, and for two that cannot both be planted.
     """
-    counts: dict[str, int] = {}
-    for each in names:
-        name, equals, number = each.partition("=")
-        if name not in FAULTS_BY_NAME:
-            raise UsageError(f"Storefront has no fault {name!r}: choose from {', '.join(FAULTS_BY_NAME)}.")
-        if equals and (FAULTS_BY_NAME[name].hits not in COUNTED or not re.fullmatch("[1-9][0-9]{0,6}", number)):
-            raise UsageError(
-                f"The fault {each!r} cannot be planted: give a whole number from 1 behind the name of a fault of "
-                "records, such as negative-price=30."
-            )
-        counts[name] = int(number or 1)
+    counts = counted("Storefront", names, FAULTS_BY_NAME, lambda name: FAULTS_BY_NAME[name].hits in COUNTED)
     for name in counts:
         file = FAULTS_BY_NAME[name].file
         others = [other for other in counts if other != name and FAULTS_BY_NAME[other].file == file]
