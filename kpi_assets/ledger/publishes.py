@@ -178,14 +178,6 @@ def latest_load_date(connection: Connection[Any], relation: Relation, *, before:
     return row[0] if row else None
 
 
-def next_load_date(connection: Connection[Any], relation: Relation, load_date: date) -> date | None:
-    """The first published load_date of a table after another one; None if there is none."""
-    row = connection.execute(
-        "select min(load_date) from ops.published where asset = %s and load_date > %s", [str(relation), load_date]
-    ).fetchone()
-    return row[0] if row else None
-
-
 def latest_up_to(connection: Connection[Any], relation: Relation, load_date: date) -> date | None:
     """The latest load_date of a table up to a day, also if retention dropped its rows since; None if there is none."""
     row = connection.execute(

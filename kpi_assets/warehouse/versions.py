@@ -20,7 +20,6 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.ledger import publishes
 from kpi_assets.model.bitwise import differs, is_plain
 from kpi_assets.model.history import EFFECTIVE, END
 from kpi_assets.model.names import LOAD_DATE, Relation, quoted
@@ -149,7 +148,7 @@ class Versions:
         changes the ledger, under the lock of a publish: the ledger must know the next published load_date.
         Raises WarehouseError if the versions do not give back the rows.
         """
-        following = publishes.next_load_date(connection, self.relation, load_date)
+        following = _next_published(connection, self.relation, load_date)
         words = self._words(load_date, following, rows)
         connection.execute(sql.SQL(_TOUCHED).format(**words))
         counted = connection.execute(sql.SQL(_CHANGES).format(**words)).fetchone()
@@ -268,6 +267,14 @@ def _until(day: sql.Composable | None) -> sql.Composable:
     end = sql.Identifier("h", END)
     is_open = sql.SQL("{} is null").format(end)
     return is_open if day is None else sql.SQL("({} or {} >= {})").format(is_open, end, day)
+
+
+def _next_published(connection: Connection[Any], relation: Relation, load_date: date) -> date | None:
+    row = connection.execute(
+        "select min(p.load_date) from ops.published as p where p.asset = %s and p.load_date > %s",
+        [str(relation), load_date],
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _both(name: str) -> tuple[str, str]:

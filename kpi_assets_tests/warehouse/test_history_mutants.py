@@ -182,16 +182,12 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], None]:
 MUTANTS = {
     "the next load_date is ignored": (
         "versions",
-        "following = publishes.next_load_date(connection, self.relation, load_date)",
+        "following = _next_published(connection, self.relation, load_date)",
         "following = None",
     ),
     "the day before is not looked at": ("versions", "where {until_day_before}", "where false"),
     "the next load_date has no piece": ("versions", "where {until_following}", "where false"),
-    "the next load_date is the next but the same": (
-        "versions",
-        "self.relation, load_date)\n        words",
-        "self.relation, date.fromordinal(load_date.toordinal() - 1))\n        words",
-    ),
+    "the next load_date is the next but the same": ("versions", "p.load_date > %s", "p.load_date >= %s"),
     "neighbors are not merged": ("versions", 'where not "goes on"', "where true"),
     "neighbors are merged across a gap": ("versions", "lag({end}) over k = {effective} - 1 and ", ""),
     "rows that differ in scale are the same": (
