@@ -29,7 +29,12 @@ _TESTS = {
     "model/checks/source_object": ("warehouse/test_audit.py", "materialize/test_same_bytes.py"),
     "model/checks/sql_text": ("model/test_checks.py", "warehouse/test_checks.py"),
     "model/checks/word": ("model/test_header.py", "materialize/test_new_check_word.py"),
-    "model/bitwise": ("warehouse/test_history.py", "materialize/test_max_changed.py", "read/test_diff.py"),
+    "model/bitwise": (
+        "model/test_bitwise.py",
+        "warehouse/test_history.py",
+        "materialize/test_max_changed.py",
+        "read/test_diff.py",
+    ),
     "model/affects": ("model/test_versions.py",),
     "model/versions": ("model/test_versions.py", "model/test_pipeline.py", "model/test_lookback.py"),
     "warehouse/audit": _AUDIT,
