@@ -82,3 +82,13 @@ def test_what_the_demo_left_can_be_asked_as_of_any_day(alone: Kpi, demo: Output)
         return row["city"]
 
     assert [city(day) for day in ("2025-01-06", "2025-01-07", "2025-03-01")] == ["Zürich", "Chicago", "Chicago"]
+
+
+def test_many_warnings_do_not_hide_the_answer(alone: Kpi, demo: Output) -> None:
+    plan = alone("plan", "storefront").out.splitlines()
+    assert [line.split()[0] for line in plan[-7:-1]] == ["warning"] * 6
+    assert plan[-2] == "warning 16 more checks: `kpi checks storefront --load-date DATE` shows those of a load_date."
+    assert plan[-1] == "3 published."
+    run = alone("run", "storefront", "--load-date", "2025-01-08").out
+    assert "of the bad rows" not in run
+    assert "`kpi checks storefront --load-date 2025-01-08` shows the rows that the warnings are about." in run
