@@ -10,7 +10,7 @@ none. It is compared with what each of them holds now:
 - One that was taken out has none, from then on. That is no publish, so its time is compared with that of the build:
   nobody can take a load_date out while a build reads it.
 
-Belongs here: the queries for the mark and for this comparison. Not here: the other inputs (history.py), and which
+Belongs here: the queries for the mark and for this comparison. Not here: the other inputs (recorded.py), and which
 versions a SELECT reads (model/history.py).
 """
 

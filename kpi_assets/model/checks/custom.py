@@ -1,6 +1,6 @@
 """Checks with a name of the user's choice: a query for bad rows, or a further reconciliation.
 
-Not here: which names are allowed (header.py).
+Not here: which names are allowed (declared.py).
 """
 
 from dataclasses import replace

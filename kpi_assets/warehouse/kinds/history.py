@@ -197,7 +197,7 @@ def _follow_types(connection: Connection[Any], table: Table) -> None:
 def _generated_definitions(table: Table) -> dict[str, sql.Composable]:
     """Return the definitions of the generated columns, by name."""
     found = {CURRENT: ("boolean not null", f"{END} is null")}
-    # The type and the expression are safe as SQL: header.py has an allow-list of types, and parsed the expression.
+    # The type and the expression are safe as SQL: the model has an allow-list of types, and parsed the expression.
     found |= {name: (added.type, f"({added.value}\n)::{added.type}") for name, added in _spec(table).adds.items()}
     return {
         name: sql.SQL("{} {} generated always as ({}) stored").format(
