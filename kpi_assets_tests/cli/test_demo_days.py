@@ -86,7 +86,7 @@ def test_what_the_demo_left_can_be_asked_as_of_any_day(alone: Kpi, demo: Output)
 
 def test_many_warnings_do_not_hide_the_answer(alone: Kpi, demo: Output) -> None:
     plan = alone("plan", "storefront").out.splitlines()
-    assert [line.split()[0] for line in plan[-7:-1]] == ["warning"] * 6
+    assert [line.startswith("warning ") for line in plan] == [True] * 6 + [False]
     assert plan[-2] == "warning 16 more checks: `kpi checks storefront --load-date DATE` shows those of a load_date."
     assert plan[-1] == "3 published."
     run = alone("run", "storefront", "--load-date", "2025-01-08").out
