@@ -134,6 +134,16 @@ class Settings(BaseSettings):
         description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
         "bucket is set: AWS.",
     )
+    api_urls: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="The address of one API of a pipeline, as in `KPI_API_URLS__RETAIL__RETAILER_1=https://host/path`. "
+        "It counts before `apis` of pipeline.yaml.",
+    )
+    api_secrets: dict[str, dict[str, SecretStr]] = Field(
+        default_factory=dict,
+        description="A secret that `apis` of pipeline.yaml names, as in `KPI_API_SECRETS__RETAIL__RETAILER_1`. The "
+        'file `kpi_api_secrets` holds all of them: `{"retail": {"retailer_1": "..."}}`.',
+    )
     s3_least_rate: int = Field(
         default=LEAST_RATE,
         ge=1,
@@ -242,6 +252,18 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("api_urls")
+    @classmethod
+    def _are_addresses(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for pipeline, of_pipeline in value.items():
+            for name, url in of_pipeline.items():
+                if not is_plain_address(url):
+                    raise ValueError(
+                        f"{pipeline}: {name}: write http://host:port or https://host/path, without a user, a password "
+                        "or a query"
+                    )
+        return value
+
     @field_validator("ui_hosts")
     @classmethod
     def _are_host_names(cls, value: str) -> str:
@@ -340,6 +362,8 @@ class Settings(BaseSettings):
         for url in (self.alert_slack_url, self.alert_webhook_url):
             if url and (found := urls.parse(url.get_secret_value(), "http", "https")):
                 yield from found.capability()
+        for of_pipeline in self.api_secrets.values():
+            yield from (secret.get_secret_value() for secret in of_pipeline.values())
 
 
 def is_plain_address(text: str) -> bool:
