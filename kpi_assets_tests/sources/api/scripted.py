@@ -1,0 +1,254 @@
+"""A server on loopback that answers each request as a test has it, with any fault."""
+
+import gzip
+import http.server
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import SecretStr
+
+from kpi_assets.model.api import Api, Call
+from kpi_assets.sources.api.clock import Clock
+from kpi_assets.sources.api.fetch import fetch
+from kpi_assets.sources.api.server import Server
+from kpi_assets.sources.formats.json.reader import JsonReader
+
+DAY = date(2025, 7, 1)
+SECRET = "s3cr+t/Canary&né-key=42"
+ASKED_AT = datetime(2025, 7, 2, 2, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came."""
+
+    number: int  # from 1
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The JSON object or the form that it sent."""
+        if self.headers.get("content-type", "").startswith("application/json"):
+            found: dict[str, Any] = json.loads(self.body)
+            return found
+        return {name: values[0] for name, values in parse_qs(self.body.decode()).items()}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, with what goes wrong on its way."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut_after: int | None = None  # bytes of the body after which the connection breaks
+    is_chunked: bool = False
+    hangs: bool = False  # before the first byte, until the client goes away
+    drips: str = ""  # body or headers: a byte now and then
+    hangs_up: bool = False  # without an answer
+
+
+def document(*records: Any, **around: Any) -> Answer:
+    """A page with the list `data`."""
+    return Answer(json.dumps({"data": list(records), **around}).encode())
+
+
+def packed(answer: Answer) -> Answer:
+    """The same answer, packed."""
+    return Answer(gzip.compress(answer.body), headers={"Content-Encoding": "gzip"})
+
+
+class Scripted:
+    """The server: `script` answers a request."""
+
+    def __init__(self, script: Callable[[Asked], Answer]) -> None:
+        scripted, self.script = self, script
+        self.asked: list[Asked] = []
+        self.connections = 0
+        self.problems: list[BaseException] = []
+        self.over = threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                scripted.connections += 1
+                self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+            def _answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                parts = urlsplit(self.path)
+                query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                asked = Asked(len(scripted.asked) + 1, self.command, parts.path, query, headers, body)
+                scripted.asked.append(asked)
+                try:
+                    answer = scripted.script(asked)
+                except BaseException as error:
+                    scripted.problems.append(error)
+                    raise
+                try:
+                    self._give(answer)
+                except OSError:
+                    self.close_connection = True
+
+            def _give(self, answer: Answer) -> None:
+                if answer.hangs:
+                    scripted.over.wait(5)
+                if answer.hangs or answer.hangs_up:
+                    self.close_connection = True
+                    return
+                if answer.drips == "headers":
+                    self._drip(b"HTTP/1.1 200 OK\r\n" + b"X-Long: 1\r\n" * 90)
+                    return
+                length = {"Transfer-Encoding": "chunked"} if answer.is_chunked else {}
+                length = length or {"Content-Length": str(len(answer.body))}
+                self.send_response_only(answer.status)
+                for name, value in {**length, **answer.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if answer.drips == "body":
+                    self._drip(answer.body)
+                    return
+                sent = answer.body[: answer.cut_after]
+                if answer.is_chunked and sent:
+                    whole = f"{len(answer.body):x}\r\n".encode()
+                    self.wfile.write(whole + sent + (b"" if answer.cut_after else b"\r\n0\r\n\r\n"))
+                else:
+                    self.wfile.write(sent)
+                if answer.cut_after is not None:
+                    self.close_connection = True
+
+            def _drip(self, body: bytes) -> None:
+                for each in body:
+                    self.wfile.write(bytes([each]))
+                    if scripted.over.wait(0.02):
+                        break
+                self.close_connection = True
+
+            do_GET = do_POST = _answer  # noqa: N815
+
+            def log_message(self, *_: object) -> None: ...
+
+        class Threads(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 16
+
+        self.server = Threads(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    @property
+    def pages(self) -> list[str]:
+        """The parameter `page` of each request."""
+        return [each.query.get("page", "") for each in self.asked]
+
+
+@contextmanager
+def scripted(script: Callable[[Asked], Answer]) -> Iterator[Scripted]:
+    """Run a server within the context."""
+    found = Scripted(script)
+    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        found.over.set()
+        found.server.shutdown()
+        found.server.server_close()
+        thread.join(5)
+    assert not found.problems, found.problems
+
+
+class Waits(Clock):
+    """A clock whose waits take no time: it notes them, and goes on by so much."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+
+    def now(self) -> float:
+        return time.monotonic() + sum(self.waited)
+
+    def date(self) -> datetime:
+        return ASKED_AT + timedelta(seconds=sum(self.waited))
+
+    def wait(self, seconds: float) -> None:
+        self.waited.append(seconds)
+
+
+@dataclass
+class Got:
+    """What a fetch gave."""
+
+    body: bytes
+    pages: int
+    records: int
+    total: int | None
+    asked_at: datetime
+    waited: list[float]
+    on_page: list[tuple[int, int | None]]
+    turns: int
+    retry_after: list[float]
+
+    def read(self, field: str | None = "data") -> list[dict[str, Any]]:
+        """The records as the load reads them."""
+        return [each.fields or {} for each in JsonReader([self.body], field)]
+
+
+def server_of(url: str, api: Mapping[str, Any], secrets: Mapping[str, str] = {}) -> Server:
+    """The server of a test; words that a file could not have, such as a short time, may be among those of its API."""
+    words = {name: api[name] for name in api if name not in ("timeout_seconds", "deadline_minutes")}
+    short = {name: api[name] for name in api if name not in words}
+    found = Api.model_validate({"url": url, **words}).model_copy(update=short)
+    return Server("retail", "shop", found, url, {name: SecretStr(value) for name, value in secrets.items()})
+
+
+def get(
+    url: str,
+    call: Mapping[str, Any],
+    api: Mapping[str, Any] = {},
+    secrets: Mapping[str, str] = {},
+    records: str | None = "data",
+    clock: Waits | None = None,
+) -> Got:
+    """Fetch, and return all that came."""
+    waits = clock or Waits()
+    turns: list[None] = []
+    on_page: list[tuple[int, int | None]] = []
+    told: list[float] = []
+    with fetch(
+        server_of(url, api, secrets),
+        Call.model_validate({"path": "/sales", **call}),
+        records,
+        DAY,
+        take_turn=lambda: turns.append(None),
+        on_page=lambda records, total: on_page.append((records, total)),
+        on_retry_after=told.append,
+        clock=waits,
+    ) as found:
+        body = found.body.read()
+        assert found.size_bytes == len(body)
+        assert found.seconds >= 0
+        return Got(
+            body,
+            found.pages,
+            found.records,
+            found.total,
+            found.asked_at,
+            waits.waited,
+            on_page,
+            len(turns),
+            told,
+        )
