@@ -12,8 +12,6 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from kpi_assets.model import excerpt
-from kpi_assets.printable import printable
 from kpi_assets.sources.api.client import Answer, Client
 from kpi_assets.sources.api.clock import Deadline
 from kpi_assets.sources.api.hidden import Hidden
@@ -26,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # with pauses of 1, 2, 4 and 8 seconds
 LONGEST = 60.0  # seconds of a pause that no server asked for
-QUOTED = 200  # letters of an answer
 _SHOWN_FROM = 10.0  # seconds of a pause that is logged
 _LATER = "try again later, or ask those who run it"
 
@@ -74,6 +71,11 @@ class Asking:
         while True:
             asked.check_time()
             request = make()
+            if request.unwritable:
+                raise ApiError(
+                    f"{subject.name}: its header {request.unwritable} would have a line end, or another character that "
+                    f"no header can have: look at the secrets ({self.server.secret_settings})."
+                )
             if subject.takes_turn:
                 self._take_turn()
                 asked.check_time()
@@ -166,11 +168,8 @@ class _Question:
 
     def _said(self, answer: Answer) -> str:
         """Return the first letters of an answer, without a secret."""
-        text = answer.start.decode(errors="replace")
-        if not answer.is_whole:  # a secret may have been cut at its end
-            text = text[: max(0, len(text) - self._asking.hidden.longest())]
-        text = " ".join(self._asking.hidden.out_of(text).split())
-        return f": {printable(excerpt.cut(text, QUOTED))}" if text else ""
+        text = self._asking.hidden.excerpt(answer.start, is_whole=answer.is_whole)
+        return f": {text}" if text else ""
 
     def _retry_after(self, answer: Answer) -> float | None:
         """Return the seconds of the header Retry-After, which is a number or a date; None without a useful one."""

@@ -14,7 +14,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,8 +68,8 @@ class Answer:
     """The head of an answer; `start` has the first bytes of one that is no success."""
 
     status: int
-    headers: urllib3.HTTPHeaderDict
-    start: bytes = b""
+    headers: urllib3.HTTPHeaderDict = field(repr=False)
+    start: bytes = field(default=b"", repr=False)
     is_whole: bool = True  # whether `start` is all of the body
 
 

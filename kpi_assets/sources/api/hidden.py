@@ -10,6 +10,10 @@ import json
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote_plus
 
+from kpi_assets.model import excerpt
+from kpi_assets.printable import printable
+
+QUOTED = 200  # letters of an answer
 _SHOWN = "***"
 _LEAST = 4  # letters of a part of a secret that is looked for by itself
 
@@ -29,9 +33,12 @@ class Hidden:
         forms = {form for each in self._secrets for form in _forms(each)}
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
-    def longest(self) -> int:
-        """Return how many letters the longest form of a secret has."""
-        return max(map(len, self._forms), default=0)
+    def excerpt(self, start: bytes, *, is_whole: bool) -> str:
+        """Return the first letters of an answer without the secrets; `is_whole` says whether `start` is all of it."""
+        text = start.decode(errors="replace")
+        if not is_whole:  # a secret may have been cut at its end
+            text = text[: max(0, len(text) - max(map(len, self._forms), default=0))]
+        return printable(excerpt.cut(" ".join(self.out_of(text).split()), QUOTED))
 
     def out_of(self, text: str) -> str:
         """Return the text without the secrets; nothing of it if they are there in a form of another kind."""

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 from kpi_assets.model import excerpt
 from kpi_assets.model.api import Call, value_at
 from kpi_assets.sources.api.client import Answer
+from kpi_assets.sources.api.hidden import Hidden
 from kpi_assets.sources.api.problems import FailedError, RefusedError
 from kpi_assets.sources.api.spool import Spool
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.reader import JsonReader
 from kpi_assets.sources.formats.json.value import Number
 
+_HEAD = 4_096  # bytes of an answer of which the first letters are quoted
 _QUOTED = 300  # letters of what the reader says, which may quote the name of a field
 _MARK = b"\xef\xbb\xbf"  # of UTF-8
 _OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
@@ -36,10 +38,10 @@ class Page(NamedTuple):
     document: dict[str, Any]  # what is around its list of records
 
 
-def read_page(answer: Answer, spool: Spool, call: Call, records: str | None) -> Page:
+def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hidden: Hidden) -> Page:
     """Read the last page of the spool. Raises FailedError for a page that was cut off, and RefusedError."""
     _check_letters(answer, spool)
-    _check_start(spool, records)
+    _check_start(spool, records, hidden)
     blocks, problem = _Blocks(spool), ""
     try:
         reader = _read(blocks, records)
@@ -92,15 +94,18 @@ def _check_letters(answer: Answer, spool: Spool) -> None:
         raise RefusedError(f"its answer is in {found[1][:20]!r}: have it answer in UTF-8, as JSON is sent")
 
 
-def _check_start(spool: Spool, records: str | None) -> None:
+def _check_start(spool: Spool, records: str | None, hidden: Hidden) -> None:
     """Refuse an answer that is another value of JSON than the words say, which could be read as something else."""
     start = next((block.lstrip(_BLANK) for block in spool.page() if block.strip(_BLANK)), b"")[:1]
     if not start:
         raise FailedError("its answer is empty")
-    if records is None and start != b"[":
-        raise RefusedError("its answer is no array of records: name the field of its list with the word records")
-    if records is not None and start != b"{":
-        raise RefusedError(f"its answer is no document with the list {records!r}: {_LOOK}")
+    if start == (b"[" if records is None else b"{"):
+        return
+    head = next(spool.page())[:_HEAD]
+    shown = hidden.excerpt(head, is_whole=len(head) == spool.page_size)
+    if records is None:
+        raise RefusedError(f"its answer is no array of records ({shown}): name the field of its list in records")
+    raise RefusedError(f"its answer is no document with the list {records!r} ({shown}): {_LOOK}")
 
 
 def _total(call: Call, document: dict[str, Any]) -> int | None:

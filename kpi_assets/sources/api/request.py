@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 from kpi_assets.model.api import Call, NextPage, filled
 from kpi_assets.model.field_types import Value
-from kpi_assets.sources.api.problems import ApiError
 from kpi_assets.sources.api.server import Server
 
 _OURS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "kpi_assets"}
@@ -28,6 +27,11 @@ class Request:
     query: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
+
+    @property
+    def unwritable(self) -> str | None:
+        """The first header whose value has a character that no header can have, such as a line end."""
+        return next((name for name, value in self.headers.items() if not _WRITABLE.fullmatch(value)), None)
 
     @property
     def address(self) -> str:
@@ -56,7 +60,7 @@ def page_request(server: Server, call: Call, load_date: date, page: NextPage, to
         call.method,
         place_of(server, call, load_date),
         urlencode({name: _in_address(value) for name, value in query.items()}),
-        _headers(server, kind, headers),
+        _headers(kind, headers),
         json.dumps(body).encode() if call.method == "POST" else None,
     )
 
@@ -69,17 +73,11 @@ def login_request(server: Server) -> Request:
     form = {name: str(filled(value, secrets=secrets)) for name, value in login.form.items()}
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     place = login.url or f"{server.url}{login.path}"
-    return Request("POST", place, "", _headers(server, kind, headers), urlencode(form).encode())
+    return Request("POST", place, "", _headers(kind, headers), urlencode(form).encode())
 
 
-def _headers(server: Server, kind: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+def _headers(kind: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of a request; those of the words take the place of ours."""
-    for name, value in theirs.items():
-        if not _WRITABLE.fullmatch(value):
-            raise ApiError(
-                f"{server}: its header {name} would have a line end, or another character that no header can have: "
-                f"look at the secrets in it ({server.secret_settings})."
-            )
     names = {name.lower() for name in theirs}
     return {name: value for name, value in (_OURS | dict(kind)).items() if name.lower() not in names} | dict(theirs)
 

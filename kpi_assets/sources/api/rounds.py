@@ -88,7 +88,7 @@ class Pages:
         return self._asking.ask(
             lambda: page_request(self._server, self._call, self._load_date, page, self._tokens.current()),
             self._spool,
-            lambda answer: read_page(answer, self._spool, self._call, self._records),
+            lambda answer: read_page(answer, self._spool, self._call, self._records, self._asking.hidden),
             subject,
             None if self._server.api.login is None else self._tokens.renew,
         )

@@ -52,12 +52,18 @@ class Answer:
 
     body: bytes = b""
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | None] = field(default_factory=dict)  # None takes one of the server's own away
     cut_after: int | None = None  # bytes of the body after which the connection breaks
     is_chunked: bool = False
     hangs: bool = False  # before the first byte, until the client goes away
     drips: str = ""  # body or headers: a byte now and then
     hangs_up: bool = False  # without an answer
+    closes: bool = False  # the connection, after the answer
+
+    @property
+    def breaks(self) -> bool:
+        """Whether the connection is of no use afterwards."""
+        return self.hangs or self.hangs_up or self.closes or bool(self.drips) or self.cut_after is not None
 
 
 def document(*records: Any, **around: Any) -> Answer:
@@ -70,84 +76,86 @@ def packed(answer: Answer) -> Answer:
     return Answer(gzip.compress(answer.body), headers={"Content-Encoding": "gzip"})
 
 
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: "_Threads"
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.scripted.connections += 1
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        scripted = self.server.scripted
+        asked = Asked(len(scripted.asked) + 1, self.command, parts.path, query, headers, body)
+        scripted.asked.append(asked)
+        try:
+            answer = scripted.script(asked)
+        except BaseException as error:
+            scripted.problems.append(error)
+            raise
+        try:
+            self._give(answer)
+        except OSError:
+            self.close_connection = True
+
+    def _give(self, answer: Answer) -> None:
+        self.close_connection = self.close_connection or answer.breaks
+        if answer.hangs:
+            self.server.scripted.over.wait(5)
+        elif answer.drips == "headers":
+            self._drip(b"HTTP/1.1 200 OK\r\n" + b"X-Long: 1\r\n" * 90)
+        elif not answer.hangs_up:
+            self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response_only(answer.status)
+        chunked = {"Transfer-Encoding": "chunked"}
+        length = chunked if answer.is_chunked else {"Content-Length": str(len(answer.body))}
+        for name, value in {**length, **answer.headers}.items():
+            if value is not None:
+                self.send_header(name, value)
+        self.end_headers()
+        sent = answer.body[: answer.cut_after]
+        if answer.drips == "body":
+            self._drip(sent)
+        elif answer.is_chunked:
+            end = b"\r\n0\r\n\r\n" if answer.cut_after is None else b""
+            self.wfile.write(f"{len(answer.body):x}\r\n".encode() + sent + end)
+        else:
+            self.wfile.write(sent)
+
+    def _drip(self, body: bytes) -> None:
+        for each in body:
+            self.wfile.write(bytes([each]))
+            if self.server.scripted.over.wait(0.02):
+                break
+
+    do_GET = do_POST = _answer  # noqa: N815
+
+    def log_message(self, *_: object) -> None: ...
+
+
+class _Threads(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    scripted: "Scripted"
+
+
 class Scripted:
     """The server: `script` answers a request."""
 
     def __init__(self, script: Callable[[Asked], Answer]) -> None:
-        scripted, self.script = self, script
+        self.script = script
         self.asked: list[Asked] = []
         self.connections = 0
         self.problems: list[BaseException] = []
         self.over = threading.Event()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                super().setup()
-                scripted.connections += 1
-                self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                parts = urlsplit(self.path)
-                query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                asked = Asked(len(scripted.asked) + 1, self.command, parts.path, query, headers, body)
-                scripted.asked.append(asked)
-                try:
-                    answer = scripted.script(asked)
-                except BaseException as error:
-                    scripted.problems.append(error)
-                    raise
-                try:
-                    self._give(answer)
-                except OSError:
-                    self.close_connection = True
-
-            def _give(self, answer: Answer) -> None:
-                if answer.hangs:
-                    scripted.over.wait(5)
-                if answer.hangs or answer.hangs_up:
-                    self.close_connection = True
-                    return
-                if answer.drips == "headers":
-                    self._drip(b"HTTP/1.1 200 OK\r\n" + b"X-Long: 1\r\n" * 90)
-                    return
-                length = {"Transfer-Encoding": "chunked"} if answer.is_chunked else {}
-                length = length or {"Content-Length": str(len(answer.body))}
-                self.send_response_only(answer.status)
-                for name, value in {**length, **answer.headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if answer.drips == "body":
-                    self._drip(answer.body)
-                    return
-                sent = answer.body[: answer.cut_after]
-                if answer.is_chunked and sent:
-                    whole = f"{len(answer.body):x}\r\n".encode()
-                    self.wfile.write(whole + sent + (b"" if answer.cut_after else b"\r\n0\r\n\r\n"))
-                else:
-                    self.wfile.write(sent)
-                if answer.cut_after is not None:
-                    self.close_connection = True
-
-            def _drip(self, body: bytes) -> None:
-                for each in body:
-                    self.wfile.write(bytes([each]))
-                    if scripted.over.wait(0.02):
-                        break
-                self.close_connection = True
-
-            do_GET = do_POST = _answer  # noqa: N815
-
-            def log_message(self, *_: object) -> None: ...
-
-        class Threads(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 16
-
-        self.server = Threads(("127.0.0.1", 0), Handler)
+        self.server = _Threads(("127.0.0.1", 0), _Handler)
+        self.server.scripted = self
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     @property
