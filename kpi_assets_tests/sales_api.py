@@ -75,6 +75,12 @@ from raw.south_sales
 where load_date = %(load_date)s
 """
 
+FILES = {
+    "raw/north_sales.sql": RAW.replace("SHOP", "north"),
+    "raw/south_sales.sql": RAW.replace("SHOP", "south"),
+    "marts/all_sales.sql": ALL,
+}
+
 
 @dataclass
 class SalesApi:
@@ -157,9 +163,8 @@ class SalesPipeline(PipelineHarness):
         for folder in ("raw", "marts"):
             shutil.rmtree(self.folder / folder, ignore_errors=True)
         self.words()
-        for shop in ("north", "south"):
-            self.file(f"raw/{shop}_sales.sql", RAW.replace("SHOP", shop))
-        self.file("marts/all_sales.sql", ALL)
+        for name, text in FILES.items():
+            self.file(name, text)
         return self
 
     def words(self, more: str = "", apis: str = APIS) -> None:
