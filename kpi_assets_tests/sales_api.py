@@ -106,6 +106,8 @@ class SalesApi:
         self.asked.append((time.monotonic(), shop, day, page))
         if self.on_ask:
             self.on_ask(shop)
+        if shop not in ("north", "south"):
+            return 404, {}, b"{}"
         if shop in self.down:
             return 403, {}, b'{"error": "closed"}'
         if self.busy_every and len(self.asked) % self.busy_every == 0:
@@ -133,6 +135,10 @@ def sales_api() -> Iterator[SalesApi]:
                 self.send_header(name, str(value))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
