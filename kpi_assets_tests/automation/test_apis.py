@@ -9,7 +9,7 @@ import pytest
 from kpi_assets.settings import settings
 from kpi_assets_tests.automation.conftest import SensorHarness
 from kpi_assets_tests.automation.test_sensor import age
-from kpi_assets_tests.sales_api import APIS, SECRET, SalesPipeline
+from kpi_assets_tests.sales_api import SECRET, SalesPipeline
 
 TODAY = datetime.now(timezone.utc).date()
 PASSED = timedelta(hours=2)  # fetch_after_hours
