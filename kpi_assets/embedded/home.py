@@ -9,8 +9,10 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -22,6 +24,13 @@ LOG_BYTES = 8 << 20
 OTHERS = 0o077  # the bits of a mode for everybody but the owner
 
 
+class SimulatorSecrets(BaseModel):
+    """The password of the simulated APIs' databases, and the secret of each API."""
+
+    password: SecretStr
+    apis: dict[str, SecretStr]
+
+
 class Credentials(BaseModel):
     """The passwords and keys of one home. They are made once and kept in a file that only its owner can read."""
 
@@ -29,6 +38,7 @@ class Credentials(BaseModel):
     reader_password: SecretStr
     s3_access_key_id: SecretStr
     s3_secret_access_key: SecretStr
+    simulators: SimulatorSecrets | None = None  # made when the simulated APIs are started for the first time
 
 
 class Home:
@@ -126,6 +136,22 @@ class Home:
         }
         replace_file(self.credentials_file, json.dumps(values, indent=2) + "\n")
         return Credentials.model_validate(values)
+
+    def simulator_secrets(self, apis: Collection[str]) -> SimulatorSecrets:
+        """Return the secrets of the simulated APIs. The first process to need them makes them, under the start lock."""
+        found = self.credentials.simulators
+        if found is not None and found.apis.keys() >= {*apis}:
+            return found
+        of_apis = {name: secrets.token_urlsafe(24) for name in apis}
+        values: dict[str, Any] = json.loads(self.credentials_file.read_text())
+        before = values.get("simulators", {})
+        values["simulators"] = {
+            "password": before.get("password") or secrets.token_hex(16),
+            "apis": {**of_apis, **before.get("apis", {})},
+        }
+        replace_file(self.credentials_file, json.dumps(values, indent=2) + "\n")
+        made = self.credentials.simulators = SimulatorSecrets.model_validate(values["simulators"])
+        return made
 
     def log(self, server: str) -> Path:
         """Return the path of the named server's log file."""
