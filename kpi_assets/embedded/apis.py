@@ -14,10 +14,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pydantic import SecretStr
 
+from kpi_assets.embedded.home import ApiSecrets, Home
 from kpi_assets.embedded.server import Answer, Launch, Server
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import CHECKOUT, Settings
-from kpi_assets.simulators.api import MODULE, SIMULATED, simulated_of
+from kpi_assets.simulators import databases
+from kpi_assets.simulators.api import ENVIRONMENT, MODULE, SIMULATED, fingerprint, simulated_of
 
 ApiNames = Mapping[str, Collection[str]]  # pipeline -> names of its APIs
 
@@ -29,6 +31,10 @@ class Apis(Server):
     title = "The program of the simulated APIs"
     stop_signals = ((signal.SIGTERM, 10),)
 
+    def __init__(self, place: Home):
+        super().__init__(place)
+        self.secrets_file = place.api_secrets_file
+
     def check_installed(self) -> None:
         """Do nothing: its libraries are those of the web UI."""
 
@@ -36,9 +42,9 @@ class Apis(Server):
         """Return the URL of an API."""
         return f"http://127.0.0.1:{self.port}/{api}"
 
-    def secret(self, api: str) -> SecretStr:
-        """Return the secret of an API."""
-        return self.home.simulator_secrets(SIMULATED).apis[api]
+    def secrets(self) -> ApiSecrets:
+        """Return the secrets of the APIs."""
+        return self.home.api_secrets(SIMULATED)
 
     def is_main(self, arguments: Sequence[str]) -> bool:
         """Return whether a process with these arguments is the program of this home."""
@@ -46,13 +52,8 @@ class Apis(Server):
 
     def prepare(self, port: int) -> Launch:
         """Write nothing: the program gets its secrets in its environment."""
-        secrets = self.home.simulator_secrets(SIMULATED)
-        given = {
-            "password": secrets.password.get_secret_value(),
-            "secrets": {name: secret.get_secret_value() for name, secret in secrets.apis.items()},
-        }
         environment = {
-            "KPI_SIMULATORS": json.dumps(given),
+            ENVIRONMENT: json.dumps(self.secrets().revealed()),
             "LC_ALL": "C.UTF-8",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")])),
         }
@@ -60,20 +61,22 @@ class Apis(Server):
 
     def ensure_databases(self, server: SecretStr) -> None:
         """Make the databases of the APIs on the embedded PostgreSQL, which must answer, if they are missing."""
-        from kpi_assets.simulators.databases import ensure_databases  # noqa: PLC0415  only needed with APIs
-
-        ensure_databases(server, self.home.simulator_secrets(SIMULATED).password, SIMULATED.values())
+        databases.ensure_databases(server, self.secrets().password, SIMULATED.values())
 
     def probe(self) -> Answer:
-        """Ask whether all APIs can read their databases."""
+        """Ask whether all APIs can read their databases, and whether the program has the secrets of this home."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/health")
-            return Answer.READY if connection.getresponse().status == 200 else Answer.SILENT
-        except (OSError, http.client.HTTPException):
+            answer = connection.getresponse()
+            said = json.loads(answer.read()) if answer.status == 200 else {}
+        except (OSError, http.client.HTTPException, ValueError):
             return Answer.SILENT
         finally:
             connection.close()
+        if answer.status != 200:
+            return Answer.SILENT
+        return Answer.READY if said.get("secrets") == fingerprint(self.secrets().revealed()) else Answer.REFUSED
 
 
 def needed_apis(settings: Settings, pipelines: Iterable[Pipeline]) -> dict[str, list[str]]:

@@ -24,13 +24,6 @@ LOG_BYTES = 8 << 20
 OTHERS = 0o077  # the bits of a mode for everybody but the owner
 
 
-class SimulatorSecrets(BaseModel):
-    """The password of the simulated APIs' databases, and the secret of each API."""
-
-    password: SecretStr
-    apis: dict[str, SecretStr]
-
-
 class Credentials(BaseModel):
     """The passwords and keys of one home. They are made once and kept in a file that only its owner can read."""
 
@@ -38,7 +31,18 @@ class Credentials(BaseModel):
     reader_password: SecretStr
     s3_access_key_id: SecretStr
     s3_secret_access_key: SecretStr
-    simulators: SimulatorSecrets | None = None  # made when the simulated APIs are started for the first time
+
+
+class ApiSecrets(BaseModel):
+    """The secrets of the simulated APIs by name, and the password of their databases; made once, as Credentials are."""
+
+    password: SecretStr
+    of_apis: dict[str, SecretStr]
+
+    def revealed(self) -> dict[str, Any]:
+        """Return them as JSON can hold them."""
+        of_apis = {name: secret.get_secret_value() for name, secret in self.of_apis.items()}
+        return {"password": self.password.get_secret_value(), "of_apis": of_apis}
 
 
 class Home:
@@ -51,6 +55,7 @@ class Home:
     def __init__(self, root: Path):
         self.root = root.expanduser().resolve()
         self.credentials_file = self.root / "credentials.json"
+        self.api_secrets_file = self.root / "apis.json"
         self.cluster = self.root / "postgres"
         self.postgres_conf = self.root / "postgres.conf"
         self.buckets = self.root / "s3"
@@ -81,7 +86,14 @@ class Home:
 
     @property
     def _ours(self) -> tuple[Path, ...]:
-        servers = (self.credentials_file, self.cluster, self.postgres_conf, self.buckets, self.etags)
+        servers = (
+            self.credentials_file,
+            self.api_secrets_file,
+            self.cluster,
+            self.postgres_conf,
+            self.buckets,
+            self.etags,
+        )
         return (*servers, self.instance, self.logs, self.run)
 
     def check_is_ours(self) -> None:
@@ -122,6 +134,29 @@ class Home:
                 f"{self.credentials_file} is damaged: restore the original, or remove {self.root} to start over."
             ) from None
 
+    def api_secrets(self, apis: Collection[str]) -> ApiSecrets:
+        """Return the secrets of the simulated APIs. The first process to need them makes them, under the start lock.
+
+        Raises UserError if the file is damaged.
+        """
+        found = None
+        if self.api_secrets_file.exists():
+            try:
+                found = ApiSecrets.model_validate_json(self.api_secrets_file.read_text())
+            except ValidationError:
+                raise UserError(
+                    f"{self.api_secrets_file} is damaged: run `kpi down`, remove the file, and try again."
+                ) from None
+        if found is not None and found.of_apis.keys() >= {*apis}:
+            return found
+        values = {
+            "password": found.password if found else secrets.token_hex(16),
+            "of_apis": {**{name: secrets.token_urlsafe(24) for name in apis}, **(found.of_apis if found else {})},
+        }
+        made = ApiSecrets.model_validate(values)
+        replace_file(self.api_secrets_file, json.dumps(made.revealed(), indent=2) + "\n")
+        return made
+
     def _new_credentials(self) -> Credentials:
         if self.cluster.exists():
             raise UserError(
@@ -136,22 +171,6 @@ class Home:
         }
         replace_file(self.credentials_file, json.dumps(values, indent=2) + "\n")
         return Credentials.model_validate(values)
-
-    def simulator_secrets(self, apis: Collection[str]) -> SimulatorSecrets:
-        """Return the secrets of the simulated APIs. The first process to need them makes them, under the start lock."""
-        found = self.credentials.simulators
-        if found is not None and found.apis.keys() >= {*apis}:
-            return found
-        of_apis = {name: secrets.token_urlsafe(24) for name in apis}
-        values: dict[str, Any] = json.loads(self.credentials_file.read_text())
-        before = values.get("simulators", {})
-        values["simulators"] = {
-            "password": before.get("password") or secrets.token_hex(16),
-            "apis": {**of_apis, **before.get("apis", {})},
-        }
-        replace_file(self.credentials_file, json.dumps(values, indent=2) + "\n")
-        made = self.credentials.simulators = SimulatorSecrets.model_validate(values["simulators"])
-        return made
 
     def log(self, server: str) -> Path:
         """Return the path of the named server's log file."""

@@ -113,19 +113,16 @@ class Stack:
             # rclone sends the checksum of the whole object with a part of it, and boto3 would report a mismatch.
             found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
         if self._apis:
-            found |= merged("KPI_API_URLS", self._api_urls(self._apis))
-            secrets = {
-                pipeline: {name: secret.get_secret_value() for name, secret in of_pipeline.items()}
-                for pipeline, of_pipeline in self._api_secrets(self._apis).items()
-            }
-            found |= merged("KPI_API_SECRETS", secrets)
+            urls, secrets = self._of_apis(self._apis)
+            found |= merged("KPI_API_URLS", urls)
+            found |= merged("KPI_API_SECRETS", {pipeline: _revealed(each) for pipeline, each in secrets.items()})
         return found
 
-    def _api_urls(self, apis: Apis) -> dict[str, dict[str, str]]:
-        return {pipeline: {name: apis.url(name) for name in names} for pipeline, names in self.simulated.items()}
-
-    def _api_secrets(self, apis: Apis) -> dict[str, dict[str, SecretStr]]:
-        return {pipeline: {name: apis.secret(name) for name in names} for pipeline, names in self.simulated.items()}
+    def _of_apis(self, apis: Apis) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, SecretStr]]]:
+        """Return the URLs and the secrets of the simulated APIs by pipeline."""
+        secrets = apis.secrets().of_apis
+        urls = {pipeline: {name: apis.url(name) for name in names} for pipeline, names in self.simulated.items()}
+        return urls, {pipeline: {name: secrets[name] for name in names} for pipeline, names in self.simulated.items()}
 
     def add_servers_to(self, settings: Settings) -> Settings:
         """Return the settings with the URLs of these servers, and register the passwords as secrets."""
@@ -136,8 +133,9 @@ class Stack:
             changes["s3_endpoint_url"] = self._s3.url()
             keep_secret([self.credentials.s3_secret_access_key.get_secret_value()])
         if self._apis:
-            changes["api_urls"] = _beside(settings.api_urls, self._api_urls(self._apis))
-            changes["api_secrets"] = _beside(settings.api_secrets, self._api_secrets(self._apis))
+            urls, secrets = self._of_apis(self._apis)
+            changes["api_urls"] = _beside(settings.api_urls, urls)
+            changes["api_secrets"] = _beside(settings.api_secrets, secrets)
         complete = settings.model_copy(update=changes)
         keep_secret(complete.secrets())
         return complete
@@ -237,14 +235,20 @@ def stop(home: Path) -> list[str]:
 
 
 def status(home: Path) -> list[ServerStatus]:
-    """Return the status of all servers of a home. Changes nothing."""
+    """Return the status of the servers of a home. Changes nothing."""
     place = Home(home)
     with _os_errors_as_user_errors(place):
         return [server.status() for server in _servers(place)]
 
 
 def _servers(home: Home) -> list[Server]:
-    return [Postgres(home), S3(home), Apis(home)]
+    """Return the servers that may run in a home: the simulated APIs only where they have been started."""
+    apis = Apis(home)
+    return [Postgres(home), S3(home), *([apis] if apis.was_started else [])]
+
+
+def _revealed(secrets: Mapping[str, SecretStr]) -> dict[str, str]:
+    return {name: secret.get_secret_value() for name, secret in secrets.items()}
 
 
 def _beside(theirs: Mapping[str, Mapping[str, T]], ours: Mapping[str, Mapping[str, T]]) -> dict[str, dict[str, T]]:

@@ -12,13 +12,14 @@ from pathlib import Path
 import uvicorn
 from psycopg.conninfo import make_conninfo
 
+from kpi_assets.simulators.api import ENVIRONMENT
 from kpi_assets.simulators.app import make_app
 from kpi_assets.simulators.databases import OPTIONS, ROLE
 
 
 def main(home: Path, port: int) -> None:
     """Serve until a signal comes."""
-    given = json.loads(os.environ.pop("KPI_SIMULATORS"))
+    given = json.loads(os.environ.pop(ENVIRONMENT))
 
     def url_of(database: str) -> str:
         record = json.loads((home / "run" / "postgres.json").read_text())
@@ -34,7 +35,7 @@ def main(home: Path, port: int) -> None:
         )
 
     uvicorn.run(
-        make_app(given["secrets"], url_of),
+        make_app(given, url_of),
         host="127.0.0.1",
         port=port,
         access_log=False,

@@ -3,10 +3,14 @@
 This module imports little, because every command that uses the embedded servers reads it.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MODULE = "kpi_assets.simulators"  # as in `python -m`
+ENVIRONMENT = "KPI_SIMULATORS"  # the variable that gives the program its secrets, as JSON
 MONEY = "numeric(12,2)"
 
 
@@ -125,3 +129,8 @@ SIMULATED: Mapping[str, SimulatedApi] = {each.name: each for each in (*RETAILERS
 def simulated_of(pipeline: str) -> list[str]:
     """Return the names of a pipeline's APIs that can be simulated."""
     return [api.name for api in SIMULATED.values() if api.pipeline == pipeline]
+
+
+def fingerprint(secrets: Mapping[str, Any]) -> str:
+    """Return what tells the secrets from others, without telling them: they are long and random."""
+    return hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from kpi_assets.simulators.api import fingerprint
 from kpi_assets.simulators.misbehavior import Misbehavior, error
 from kpi_assets.simulators.pages import Database, Reader
 from kpi_assets.simulators.requests import BadRequestError, json_object, read_body
@@ -65,16 +67,17 @@ class Endpoint:
         return Misbehavior(self.shape.api, await self._reader.faults(), self._seen)
 
 
-def make_app(secrets: Mapping[str, str], url_of: Callable[[str], str]) -> Starlette:
+def make_app(secrets: Mapping[str, Any], url_of: Callable[[str], str]) -> Starlette:
     """Return the application of all APIs; `url_of` a database names where it is, anew for each session."""
+    of_apis = secrets["of_apis"]
     endpoints = [
-        Endpoint(shape(secrets[shape.api.name]), Database(_later(url_of, shape.api.database))) for shape in SHAPES
+        Endpoint(shape(of_apis[shape.api.name]), Database(_later(url_of, shape.api.database))) for shape in SHAPES
     ]
 
     async def health(request: Request) -> Response:
         for endpoint in endpoints:
             await endpoint.is_ready()
-        return JSONResponse({"status": "ok", "apis": [endpoint.shape.api.name for endpoint in endpoints]})
+        return JSONResponse({"status": "ok", "secrets": fingerprint(secrets)})
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

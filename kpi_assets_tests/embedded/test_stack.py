@@ -23,8 +23,8 @@ from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings, settings
 from kpi_assets_tests.embedded.conftest import User, are_running, ask, command_lines, states
 
-DOWN = {"postgres": False, "s3": False, "apis": False}
-UP = {"postgres": True, "s3": True, "apis": False}
+DOWN = {"postgres": False, "s3": False}
+UP = {"postgres": True, "s3": True}
 
 
 def test_the_environment_names_the_servers_and_is_restored(named: Settings, home: Path):
