@@ -111,6 +111,8 @@ class Client:
                 return self._send(request, take)
             except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
                 problem = self._problem(error)
+        if self._deadline.left() <= 0:
+            problem = FailedError("its answer had not ended")
         raise problem
 
     def _send(self, request: Request, take: Callable[[bytes], None]) -> Answer:
@@ -136,7 +138,7 @@ class Client:
                         is_whole = False
                         break
                 if self._deadline.left() <= 0:
-                    raise TimeoutError
+                    raise TimeoutError  # for a server whose next byte always comes in time
             if is_whole:
                 answer.release_conn()
             return Answer(answer.status, answer.headers, start, is_whole)
