@@ -180,12 +180,12 @@ class _Question:
             return float(said)
         try:
             until = parsedate_to_datetime(said)
-        except (TypeError, ValueError):
+        except ValueError:
             return None
         clock = self._asking.deadline.clock
         try:  # by the server's clock, where it says its time
             now = parsedate_to_datetime(answer.headers.get("Date", ""))
-        except (TypeError, ValueError):
+        except ValueError:
             now = clock.date()
         until, now = (each if each.tzinfo else each.replace(tzinfo=timezone.utc) for each in (until, now))
         return max(0.0, (until - now).total_seconds())

@@ -51,7 +51,7 @@ class _WhileAsking(logging.Filter):
         return not getattr(_asking, "now", False)
 
 
-for _module in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
+for _module in ("connection", "connectionpool", "util.retry"):
     logging.getLogger(f"urllib3.{_module}").addFilter(_WhileAsking())
 
 
