@@ -203,7 +203,6 @@ _TESTS = {
         for module, tests in {
             "ask": ("ask", "login", "rounds"),
             "client": ("client", "ask", "secrets"),
-            "clock": ("rounds", "ask"),
             "fetch": ("rounds", "ask"),
             "login": ("login", "secrets"),
             "page": ("page", "rounds", "secrets"),
