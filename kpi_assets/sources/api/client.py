@@ -171,7 +171,10 @@ class Client:
 
     def _sentences(self) -> list[tuple[tuple[type[BaseException], ...], str]]:
         return [
-            ((ProxyError,), "the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used"),
+            (
+                (ProxyError,),
+                "the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used (NO_PROXY leaves a host out)",
+            ),
             ((NameResolutionError,), "the name of its host is not known here"),
             ((ConnectionRefusedError,), "nobody listens there"),
             ((NewConnectionError,), "it cannot be connected to"),

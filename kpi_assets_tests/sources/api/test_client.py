@@ -95,7 +95,7 @@ def test_a_proxy_is_asked_where_one_is_named(monkeypatch: pytest.MonkeyPatch) ->
         assert problem("http://shop.invalid/v1") == (f"the name of its host is not known here, 5 times: {LATER}.")
     monkeypatch.delenv("no_proxy")
     assert problem("http://shop.invalid/v1") == (
-        f"the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used, 5 times: {LATER}."
+        f"the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used (NO_PROXY leaves a host out), 5 times: {LATER}."
     )
 
 
