@@ -222,6 +222,7 @@ _TESTS = {
     "model/folder": ("model/test_tree.py", "model/test_pipeline.py"),
     "model/neighbors": ("model/test_tree.py", "model/test_pipeline.py"),
     "plan/classify": ("plan/test_status.py", "plan/test_lookback.py", "plan/test_lost.py", "plan/test_apis.py"),
+    "plan/asking": ("plan/test_apis.py",),
     "plan/collect": ("plan/test_collect.py", "plan/test_status.py", "plan/test_lookback.py", "plan/test_lost.py"),
     "automation/sensor_tick": ("automation/test_sensor.py", "automation/test_fuzz.py", "automation/test_lookback.py"),
     "ledger/deliveries": ("alerts/test_storm.py", "ledger/test_incidents.py", "alerts/test_delivery.py"),
