@@ -16,9 +16,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from kpi_assets_tests.machine import PATIENCE
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
-PATIENCE = 30.0  # seconds
 
 Found = TypeVar("Found")
 
@@ -67,7 +68,8 @@ class Browser:
     @property
     def text(self) -> str:
         """Return the visible text of the page."""
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        text: str = self.driver.execute_script("return document.body.innerText")
+        return text
 
     def wait(self, what: str, find: Callable[[], Found]) -> Found:
         """Wait until the result of `find` is true, and return it."""

@@ -19,7 +19,7 @@ from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.cli import forked
 from kpi_assets_tests.cli.forked import KPI
-from kpi_assets_tests.machine import free_port
+from kpi_assets_tests.machine import PATIENCE, free_port
 
 ENDINGS = {"SUCCESS", "FAILURE", "CANCELED"}
 LOCATION = {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}
@@ -90,11 +90,15 @@ class Web:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, automation: str = NOTHING, **environment: str) -> Iterator["Web"]:
-        """Run `kpi up` in a home below a folder, with its own copy of the sql tree; end it with Ctrl-C."""
+    def open(
+        cls, folder: Path, automation: str = NOTHING, pipeline: str = "instacart", **environment: str
+    ) -> Iterator["Web"]:
+        """Run `kpi up` in a home below a folder, with its own copy of one pipeline; end it with Ctrl-C.
+
+        Each of its processes reads all pipelines that it is given, and ticks their sensors.
+        """
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
-        shutil.copytree(CHECKOUT / "sql", folder / "sql")
-        path = folder / "sql" / "instacart" / "pipeline.yaml"
+        path = Path(shutil.copytree(CHECKOUT / "sql" / pipeline, folder / "sql" / pipeline), "pipeline.yaml")
         kept_lines = [line for line in path.read_text().splitlines() if not line.startswith("automation:")]
         path.write_text("\n".join([*kept_lines, automation]))
         places = {"KPI_HOME": str(folder / "home"), "KPI_SQL_DIR": str(folder / "sql")}
@@ -106,7 +110,7 @@ class Web:
         finally:
             if web.process.poll() is None:
                 web.process.send_signal(signal.SIGINT)
-                web.process.wait(60)
+                web.process.wait(PATIENCE)
             web.kpi("down")  # what it left running if it was killed
 
     def plant(self) -> None:
@@ -135,7 +139,7 @@ class Web:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith(self.address), self.process.communicate(timeout=30)
+        assert line.startswith(self.address), self.process.communicate(timeout=PATIENCE)
         self.link = line.split()[0]
         self.token = self.link.partition("?token=")[2] or None
 
@@ -144,7 +148,7 @@ class Web:
         request = urllib.request.Request(
             f"{self.address}/graphql", body, {"Content-Type": "application/json", **bearer(self.token)}, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             found = json.load(answer)
         assert "errors" not in found, found["errors"]
         data: dict[str, Any] = found["data"]
@@ -173,7 +177,7 @@ class Web:
 
     def final_status(self, run_id: str) -> str:
         """Wait for the end of a run; return its final status."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             status: str = self.ask(STATUS, {"id": run_id})["runOrError"]["status"]
             if status in ENDINGS:
@@ -181,7 +185,7 @@ class Web:
             time.sleep(0.3)
         raise AssertionError(f"the run {run_id} did not end")
 
-    def backfilled(self, backfill_id: str, partitions: int, patience: float = 120) -> dict[str, str]:
+    def backfilled(self, backfill_id: str, partitions: int, patience: float = PATIENCE) -> dict[str, str]:
         """Wait for the end of all runs of a backfill; return their final status by partition."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:

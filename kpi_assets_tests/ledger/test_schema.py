@@ -20,7 +20,7 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import schema
 from kpi_assets.materialize.prepare import prepare
-from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.machine import PATIENCE, eventually
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, NEXT, RAW_THINGS, PipelineHarness
 
 # A released migration is never edited, so that old and new databases are made by the same statements.
@@ -37,10 +37,11 @@ RELEASED = {
     "0010_set_aside.sql": "6ac23cd0a2a9eb049db9c5fbbbf6e7b255770b8bec7fb8fc88dcf537807c8c73",
     "0011_quality.sql": "0b7d8529b130f6cbe7aa872661e9e6af434611693301dfa388225efa3fd27f28",
     "0012_histories.sql": "c3b2a3dfcf2e6663bbe9ffafa39c3565b7c7aaceb0a8400ac75ba17bbaff6702",
+    "0013_apis.sql": "32b9df6ecb0e42bdca8b91f97ca0f6f6151e56a58d1b019b15916c838a5a2994",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
-    *("alert_deliveries", "alerts", "bad_rows", "data_quality_results", "holds", "locks"),
+    *("alert_deliveries", "alerts", "api_turns", "bad_rows", "data_quality_results", "holds", "locks"),
     *("manifest_parts", "manifests"),
     *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
 ]
@@ -296,7 +297,7 @@ def test_four_processes_may_prepare_a_new_database_at_once(lab: PipelineHarness)
             assert process.stdin
             process.stdin.write(b"go\n")
             process.stdin.flush()
-        said = [process.communicate(timeout=60) for process in processes]
+        said = [process.communicate(timeout=PATIENCE) for process in processes]
         assert [(process.returncode, err) for process, (_, err) in zip(processes, said, strict=True)] == [(0, b"")] * 4
     assert lab.rows("select version from ops.migrations order by 1") == [(number,) for number in NUMBERS]
 

@@ -21,6 +21,7 @@ from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, STRAY
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.slices import Stored
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import await_no_session, leftover_builds
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, failed
 
@@ -325,16 +326,16 @@ def test_a_writer_between_two_statements_is_canceled_in_the_next(
     analyze = candidates.analyze
     ended = threading.Event()
 
-    def late(connection: Any, candidate: candidates.Candidate) -> None:
+    def late(connection: Any, candidate: candidates.Candidate, *, is_unique: bool) -> None:
         if candidate.slice is not None and candidate.slice.number == 2:
-            assert breaks_in_the_fourth.wait(20)
+            assert breaks_in_the_fourth.wait(PATIENCE)
             time.sleep(1)  # the fourth slice fails while no statement runs here that could be canceled
             try:
                 connection.execute("select pg_sleep(30)")
             except psycopg.errors.QueryCanceled:
                 ended.set()
                 raise
-        analyze(connection, candidate)
+        analyze(connection, candidate, is_unique=is_unique)
 
     monkeypatch.setattr(candidates, "analyze", late)
     lines.put(KEY, BODY)
