@@ -15,7 +15,7 @@ import psycopg
 
 from kpi_assets.embedded import accounts
 from kpi_assets.embedded.postgres import SUPERUSER
-from kpi_assets_tests.machine import eventually, free_port
+from kpi_assets_tests.machine import PATIENCE, eventually, free_port
 
 NAMED = os.environ.get("KPI_TEST_POSTGRES_BIN", "")
 PASSWORD = "of-another-server"
@@ -59,7 +59,7 @@ class Cluster:
                 os.chown(path, self._account.uid, self._account.gid)
         words = (f"--pgdata={self.path}", f"--username={SUPERUSER}", f"--pwfile={password}", "--auth=scram-sha-256")
         made = self._begin(self.programs / "initdb", *words, "--encoding=UTF8", "--locale=C")
-        assert made.wait(120) == 0, (self.folder / "log").read_text()
+        assert made.wait(PATIENCE) == 0, (self.folder / "log").read_text()
         self.start()
         return self
 
@@ -78,7 +78,7 @@ class Cluster:
         """Shut the server down cleanly."""
         if self._process:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(60)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def become_standby(self) -> None:

@@ -6,11 +6,13 @@ import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from kpi_assets_tests.machine import PATIENCE
+
 CTRL_C = b"\x03"
 
 
 def in_terminal(
-    command: Sequence[object], environment: Mapping[str, str], when: Callable[[str], bool], seconds: float = 120
+    command: Sequence[object], environment: Mapping[str, str], when: Callable[[str], bool], seconds: float = PATIENCE
 ) -> tuple[int, str]:
     """Press Ctrl-C as soon as `when` is true of the output; return the exit code and the output."""
     words = [str(word) for word in command]

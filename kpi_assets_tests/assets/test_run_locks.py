@@ -11,6 +11,7 @@ import pytest
 
 from kpi_assets.assets.resources import Run
 from kpi_assets.materialize.recheck import recheck
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 
 WAITING = "waiting for another run of its load_date"
@@ -54,7 +55,7 @@ def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
         waiting.set()
 
     begun = pool.submit(second.context, pipeline, lab.s3, on_progress, DAY)
-    assert waiting.wait(30)
+    assert waiting.wait(PATIENCE)
     assert not begun.done()
     first.close()
     assert begun.result(30).run_id == "second"
@@ -102,7 +103,7 @@ def test_a_recheck_waits_for_a_run_of_its_load_date(
 
     context = lab.context(on_progress=on_progress)
     found = pool.submit(recheck, context, context.pipeline.table("raw.things"), DAY)
-    assert waiting.wait(30)
+    assert waiting.wait(PATIENCE)
     assert lab.rows("select count(*) from ops.data_quality_results where subject = 'published'") == [(0,)]
     run.close()
     names = [(result.name, result.passed) for result in found.result(30)]

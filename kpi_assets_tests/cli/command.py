@@ -18,7 +18,8 @@ from psycopg.conninfo import make_conninfo
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.samples import GENERATORS
 from kpi_assets_tests.cli import forked
-from kpi_assets_tests.cli.forked import KPI, PATIENCE
+from kpi_assets_tests.cli.forked import KPI
+from kpi_assets_tests.machine import PATIENCE
 
 SQL = Path(__file__).resolve().parents[2] / "sql"
 BUCKET = "kpi-instacart"

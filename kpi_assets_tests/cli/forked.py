@@ -22,9 +22,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.machine import PATIENCE
 
 KPI = Path(sys.executable).with_name("kpi")
-PATIENCE = 180  # seconds that a call may take
 AVAILABLE = hasattr(os, "pidfd_open")  # otherwise the real command is called
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from kpi_assets.model import excerpt
 from kpi_assets_tests.cli.command import CliHarness
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.pipeline_harness import MART, PIPELINE_YAML, RAW_THINGS
 
 NAME, BUCKET, DAY = "aside", "kpi-aside", date(2025, 4, 7)
@@ -375,7 +376,7 @@ def test_two_people_at_once_lose_nothing(quarantine: Quarantine) -> None:
     def discard(id_: int) -> tuple[int, str]:
         words = ("quarantine", "discard", NAME, id_, "--reason", "a test", "--by", f"person {id_}")
         with quarantine.kpi.start(*words, **quarantine.environment) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE)
         return process.returncode, out + err
 
     with ThreadPoolExecutor(2) as pool:

@@ -19,7 +19,7 @@ import pytest
 from kpi_assets.cli.runner import StoppedError, failures_of
 from kpi_assets_tests.cli.command import CliHarness, Output
 from kpi_assets_tests.cli.conftest import Published
-from kpi_assets_tests.machine import HOURS, eventually
+from kpi_assets_tests.machine import HOURS, PATIENCE, eventually
 
 DAY, NEXT = date(2025, 4, 1), date(2025, 4, 2)
 STATUSES = (
@@ -44,7 +44,7 @@ def stopped(kpi: CliHarness, how: signal.Signals, *words: object) -> Iterator[tu
         with kpi.start(*words) as process:
             running = "select run_id from ops.pipeline_runs where status = 'running' and job = 'raw.orders'"
             try:
-                eventually(lambda: kpi.rows(running) != [], seconds=60)
+                eventually(lambda: kpi.rows(running) != [])
                 [(run_id,)] = kpi.rows(running)
                 if how is signal.SIGKILL:
                     status = kpi("status", "--all")
@@ -54,7 +54,7 @@ def stopped(kpi: CliHarness, how: signal.Signals, *words: object) -> Iterator[tu
             if how is signal.SIGKILL:
                 process.wait(20)
                 reader.rollback()
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE)
         yield run_id, Output(process.returncode, out, err)
 
 
@@ -105,9 +105,9 @@ def test_the_statement_on_the_server_ends_with_the_command(kpi: CliHarness, sql:
     words = ("run", "instacart", "--load-date", DAY, "--select", "+stg.stg_orders")
     sessions = "select state from pg_stat_activity where application_name like 'kpi % stg.stg_orders 2025-04-01'"
     with kpi.start(*words, KPI_SQL_DIR=str(sql)) as process:
-        eventually(lambda: kpi.rows(f"{sessions} and query like 'create table%generate_series%'") == [("active",)], 60)
+        eventually(lambda: kpi.rows(f"{sessions} and query like 'create table%generate_series%'") == [("active",)])
         process.send_signal(how)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE)
 
     if how is signal.SIGINT:
         assert process.returncode == 130

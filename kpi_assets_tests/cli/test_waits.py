@@ -18,7 +18,7 @@ from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import KPI, CliHarness
 from kpi_assets_tests.cli.small import NAME
-from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.machine import PATIENCE, eventually
 from kpi_assets_tests.terminal import in_terminal
 
 DAY, NEXT = date(2025, 7, 1), date(2025, 7, 2)
@@ -67,7 +67,7 @@ def test_a_command_that_waits_names_the_process_it_waits_for(
         line = next(line for line in process.stderr if line.startswith("waiting"))
         eventually(lambda: kpi.rows(waiting, database=NAME) == [(2,)])
         locks.unlock(other, locks.run_lock(NEXT))
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert line.startswith("waiting for another run of its load_date for ")
     pid = other.info.backend_pid
     assert f" s: process {pid} of kpi (kpi 0a1b2c3d run) since 20" in line

@@ -22,7 +22,7 @@ from psycopg import Connection
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.cli.command import Kpi, Output
-from kpi_assets_tests.machine import eventually, free_port
+from kpi_assets_tests.machine import PATIENCE, eventually, free_port
 
 DEPLOY = CHECKOUT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -131,7 +131,7 @@ class Deployment(Kpi):
         assert self.processes[service].poll() is None, (self.root / f"{service}.log").read_text()
         kind, *words = COMPOSE["services"][service]["healthcheck"]["test"]
         assert kind == "CMD"
-        return self.spawn(service, words).wait(60) == 0
+        return self.spawn(service, words).wait(PATIENCE) == 0
 
     def await_s3(self) -> None:
         """Wait for S3 without its health check, which needs netcat."""

@@ -12,6 +12,7 @@ import pytest
 from kpi_assets.ledger import schema
 from kpi_assets_tests.deploy.compose import Deployment
 from kpi_assets_tests.deploy.conftest import SERVICES, Ran
+from kpi_assets_tests.machine import PATIENCE
 
 
 def test_a_day_that_is_landed_by_the_command_and_launched_in_the_ui_is_published(
@@ -28,7 +29,7 @@ def test_the_web_ui_asks_for_the_token_and_does_not_answer_to_other_names(deploy
     def status(path: str, **headers: str) -> int:
         request = urllib.request.Request(f"{ran.web.address}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return int(answer.status)
         except HTTPError as refusal:
             return refusal.code

@@ -25,6 +25,7 @@ import psycopg
 
 from kpi_assets_tests.alerts.receivers import Web as Receiver
 from kpi_assets_tests.e2e.web import Web
+from kpi_assets_tests.machine import PATIENCE
 
 ORDERS = 2000
 INTERVAL = 5  # seconds between two ticks of the sensor
@@ -67,7 +68,7 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def until(what: str, found: Callable[[], Any], patience: float = 120) -> float:
+def until(what: str, found: Callable[[], Any], patience: float = PATIENCE) -> float:
     """Wait until `found` is true; return the seconds. Raises AssertionError after `patience` seconds."""
     began = time.monotonic()
     while not found():

@@ -20,7 +20,7 @@ from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.e2e.attacker import RESOLVER, attacking
 from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
 from kpi_assets_tests.e2e.web import Web
-from kpi_assets_tests.machine import eventually, free_port
+from kpi_assets_tests.machine import PATIENCE, eventually, free_port
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
 
@@ -50,7 +50,7 @@ def another_web_ui(web: Web, module: str, **environment: str) -> Iterator[Web]:
     )
     other = replace(web, address=f"http://127.0.0.1:{port}", token=environment.get("KPI_UI_TOKEN", web.token) or None)
     try:
-        eventually(lambda: answers(other.address), 60)
+        eventually(lambda: answers(other.address))
         yield other
     finally:
         process.terminate()
@@ -139,7 +139,7 @@ def remember(stock: Web) -> None:
     """Give a history to the asset that pages try to wipe."""
     address, kind = f"{stock.address}/report_asset_materialization/attacked", {"Content-Type": "application/json"}
     request = urllib.request.Request(address, b"{}", kind)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         assert answer.status == 200
 
 

@@ -24,7 +24,7 @@ from kpi_assets.model.tree import load_pipelines
 from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.e2e import giftshop
 from kpi_assets_tests.e2e.giftshop import FIRST, LAST, OPEN, ORACLE, Oracle
-from kpi_assets_tests.machine import eventually, free_port
+from kpi_assets_tests.machine import PATIENCE, eventually, free_port
 
 NAME, BUCKET = "giftshop", "kpi-giftshop"
 SQL = Path(__file__).with_name("sql")
@@ -118,7 +118,7 @@ def _switch_on(kpi: CliHarness, weeks: Weeks, files: Path) -> None:
     """Switch automation on, so that what lands from now on is built by itself."""
     kpi("enable", NAME)
     kpi("land", NAME, "--load-date", weeks.latest, "--from", files)
-    eventually(lambda: _states(kpi, weeks) == _all_but(weeks, 0), 90)
+    eventually(lambda: _states(kpi, weeks) == _all_but(weeks, 0))
 
 
 def _all_but(weeks: Weeks, missing: int) -> dict[str, int]:
@@ -181,4 +181,4 @@ def _up(kpi: CliHarness) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)

@@ -16,7 +16,7 @@ import pytest
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.cli.command import plain_environment
 from kpi_assets_tests.e2e.web import Web
-from kpi_assets_tests.machine import eventually, free_port
+from kpi_assets_tests.machine import PATIENCE, eventually, free_port
 
 UV = Path(sys.executable).with_name("uv")
 DAY = "2025-06-01"
@@ -75,7 +75,7 @@ class Installation:
                 yield served.stdout.readline()
             finally:
                 served.send_signal(signal.SIGINT)
-                served.wait(120)
+                served.wait(PATIENCE)
 
     @contextmanager
     def dagster_dev(self, project: Path) -> Iterator[Web]:
@@ -85,11 +85,11 @@ class Installation:
         with subprocess.Popen(command, cwd=project, env=self.environment, stderr=subprocess.DEVNULL) as served:
             try:
                 web = Web(f"http://127.0.0.1:{port}", self.environment)
-                eventually(lambda: answers(web.address), 400)
+                eventually(lambda: answers(web.address))
                 yield web
             finally:
                 served.send_signal(signal.SIGINT)
-                served.wait(120)
+                served.wait(PATIENCE)
 
 
 def answers(address: str) -> bool:
@@ -131,7 +131,7 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
         url = installed("kpi", "url", "website", cwd=project).strip()
         with psycopg.connect(url) as connection:
             assert connection.execute(publishes).fetchall() == [(2,)], "by `kpi run`, and by `dagster dev`"
-    eventually(lambda: "running" not in installed("kpi", "status", cwd=project), 60)
+    eventually(lambda: "running" not in installed("kpi", "status", cwd=project))
 
 
 def test_a_difference_from_the_template_is_named_with_its_file(installed: Installation, tmp_path: Path) -> None:

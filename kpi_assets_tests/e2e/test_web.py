@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from kpi_assets_tests.e2e.web import Web
-from kpi_assets_tests.machine import HOURS, eventually, is_alive
+from kpi_assets_tests.machine import HOURS, PATIENCE, eventually, is_alive
 from kpi_assets_tests.modes import CLOSED, open_to_others
 from kpi_assets_tests.test_readme import new_kpi
 
@@ -190,7 +190,7 @@ def test_terminating_a_run_also_cancels_its_statement(web: Web) -> None:
         working = "select state from pg_stat_activity where application_name like 'kpi % stg.stg_orders %'"
         with psycopg.connect(web.kpi("url", "instacart").stdout.strip(), autocommit=True) as session:
             slow = f"{working} and query like 'create table%generate_series%'"
-            eventually(lambda: session.execute(slow).fetchall() == [("active",)], 60)
+            eventually(lambda: session.execute(slow).fetchall() == [("active",)])
             answer = web.ask(TERMINATE, {"id": run_id})["terminateRun"]
             assert answer == {"__typename": "TerminateRunSuccess"}
             assert web.final_status(run_id) == "CANCELED"
@@ -211,7 +211,7 @@ def test_a_run_that_was_killed_with_kpi_up_is_retried_by_the_next_kpi_up(web: We
         run_id = web.launch(GOOD, names=[["marts", "dim_products"]])
         with psycopg.connect(url, autocommit=True) as session:
             query = "select status from ops.pipeline_runs where run_id = %s and job = 'marts.dim_products'"
-            eventually(lambda: session.execute(query, [run_id]).fetchall() == [("running",)], 60)
+            eventually(lambda: session.execute(query, [run_id]).fetchall() == [("running",)])
         everything = psutil.Process(web.process.pid).children(recursive=True)
         web.process.kill()
         for process in everything:
@@ -223,7 +223,7 @@ def test_a_run_that_was_killed_with_kpi_up_is_retried_by_the_next_kpi_up(web: We
     web.start()
 
     assert web.final_status(run_id) == "FAILURE"
-    eventually(lambda: len(web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]) == 1, 60)
+    eventually(lambda: len(web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]) == 1)
     [retried] = web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]
     assert web.final_status(retried["runId"]) == "SUCCESS"
     with psycopg.connect(url) as session:
@@ -241,7 +241,7 @@ def test_ctrl_c_ends_everything(web: Web) -> None:
     inside = psutil.Process(web.process.pid).children(recursive=True)
     assert len(inside) >= 3, "the web UI, the daemon and their code servers"
     web.process.send_signal(signal.SIGINT)
-    assert web.process.wait(60) == 0
+    assert web.process.wait(PATIENCE) == 0
     assert [process for process in inside if is_alive(process)] == []
     stopped = web.kpi("down")
     home = web.environment["KPI_HOME"]

@@ -19,7 +19,7 @@ from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.cli import forked
 from kpi_assets_tests.cli.forked import KPI
-from kpi_assets_tests.machine import free_port
+from kpi_assets_tests.machine import PATIENCE, free_port
 
 ENDINGS = {"SUCCESS", "FAILURE", "CANCELED"}
 LOCATION = {"repositoryLocationName": "kpi_assets", "repositoryName": "__repository__"}
@@ -106,7 +106,7 @@ class Web:
         finally:
             if web.process.poll() is None:
                 web.process.send_signal(signal.SIGINT)
-                web.process.wait(60)
+                web.process.wait(PATIENCE)
             web.kpi("down")  # what it left running if it was killed
 
     def plant(self) -> None:
@@ -135,7 +135,7 @@ class Web:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith(self.address), self.process.communicate(timeout=30)
+        assert line.startswith(self.address), self.process.communicate(timeout=PATIENCE)
         self.link = line.split()[0]
         self.token = self.link.partition("?token=")[2] or None
 
@@ -144,7 +144,7 @@ class Web:
         request = urllib.request.Request(
             f"{self.address}/graphql", body, {"Content-Type": "application/json", **bearer(self.token)}, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             found = json.load(answer)
         assert "errors" not in found, found["errors"]
         data: dict[str, Any] = found["data"]
@@ -173,7 +173,7 @@ class Web:
 
     def final_status(self, run_id: str) -> str:
         """Wait for the end of a run; return its final status."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             status: str = self.ask(STATUS, {"id": run_id})["runOrError"]["status"]
             if status in ENDINGS:
@@ -181,7 +181,7 @@ class Web:
             time.sleep(0.3)
         raise AssertionError(f"the run {run_id} did not end")
 
-    def backfilled(self, backfill_id: str, partitions: int, patience: float = 120) -> dict[str, str]:
+    def backfilled(self, backfill_id: str, partitions: int, patience: float = PATIENCE) -> dict[str, str]:
         """Wait for the end of all runs of a backfill; return their final status by partition."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:

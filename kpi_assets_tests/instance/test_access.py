@@ -15,7 +15,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.instance import access, folder, probe
 from kpi_assets.settings import Settings
 from kpi_assets_tests.cli.command import plain_environment
-from kpi_assets_tests.machine import free_port
+from kpi_assets_tests.machine import PATIENCE, free_port
 
 GIVEN = "given-by-a-person_0123456789"
 
@@ -84,7 +84,7 @@ def web(home: Path, *words: str, **environment: str) -> tuple[int, str]:
     """Run the module, which ends at once; return its exit code and output."""
     command = [sys.executable, "-m", "kpi_assets.instance.web", *words]
     place = {**plain_environment(), "KPI_HOME": str(home), **environment}
-    done = subprocess.run(command, env=place, cwd=home, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=place, cwd=home, capture_output=True, text=True, check=False, timeout=PATIENCE)
     return done.returncode, done.stderr
 
 
@@ -194,7 +194,7 @@ def test_a_web_ui_that_does_not_answer_yet_raises_an_error_that_is_retried() -> 
 def test_the_health_check_says_what_it_found(unguarded: str) -> None:
     def check(address: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "kpi_assets.instance.probe", address]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         return done.returncode, done.stderr
 
     code, said = check(unguarded)

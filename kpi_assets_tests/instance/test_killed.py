@@ -18,7 +18,7 @@ import pytest
 from kpi_assets.embedded.stack import status, stop
 from kpi_assets_tests.cli.command import plain_environment
 from kpi_assets_tests.instance.stand_in import UNGUARDED
-from kpi_assets_tests.machine import eventually, free_port, is_alive
+from kpi_assets_tests.machine import PATIENCE, eventually, free_port, is_alive
 
 pytestmark = pytest.mark.process
 AGAIN = "exited unexpectedly: run `kpi up` again"
@@ -37,9 +37,9 @@ class Up:
     process: "subprocess.Popen[str]"
     parts: dict[str, psutil.Process]
 
-    def ended(self, *, patience: float = 30) -> tuple[int, str]:
+    def ended(self) -> tuple[int, str]:
         """Wait for its end; return its exit code and last line."""
-        _, said = self.process.communicate(timeout=patience)
+        _, said = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, said.strip().splitlines()[-1]
 
 
@@ -62,7 +62,7 @@ class Home:
         )
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line.startswith(f"http://127.0.0.1:{self.port}"), process.communicate(timeout=30)
+        assert line.startswith(f"http://127.0.0.1:{self.port}"), process.communicate(timeout=PATIENCE)
         found = Up(process, self.parts(process.pid))
         self.started.append(found)
         return found
@@ -86,7 +86,7 @@ class Home:
     def kpi(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "kpi_assets_tests.instance.up", *words]
         place = {**self.environment, **environment}
-        return subprocess.run(command, env=place, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, env=place, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
 def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Home, up: Up, also: list[str]) -> None:
     for name in ("supervisor", *also):
         kill(up.parts[name])
-    assert up.process.wait(30) == -signal.SIGKILL
+    assert up.process.wait(PATIENCE) == -signal.SIGKILL
     left = {name for name in up.parts if name not in {"supervisor", *also}}
     assert {name for name, part in up.parts.items() if is_alive(part)} == left, "the other processes are still alive"
 
@@ -161,7 +161,7 @@ def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Hom
 def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: Up) -> None:
     for name in ("supervisor", "web"):
         kill(up.parts[name])
-    up.process.wait(30)
+    up.process.wait(PATIENCE)
     assert home.kpi("down").stdout == "Stopped: daemon, postgres, s3.\n"
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
     assert home.kpi("down").stdout == f"Nothing was running in {home.folder}.\n"

@@ -20,7 +20,7 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import schema
 from kpi_assets.materialize.prepare import prepare
-from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.machine import PATIENCE, eventually
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, NEXT, RAW_THINGS, PipelineHarness
 
 # A released migration is never edited, so that old and new databases are made by the same statements.
@@ -296,7 +296,7 @@ def test_four_processes_may_prepare_a_new_database_at_once(lab: PipelineHarness)
             assert process.stdin
             process.stdin.write(b"go\n")
             process.stdin.flush()
-        said = [process.communicate(timeout=60) for process in processes]
+        said = [process.communicate(timeout=PATIENCE) for process in processes]
         assert [(process.returncode, err) for process, (_, err) in zip(processes, said, strict=True)] == [(0, b"")] * 4
     assert lab.rows("select version from ops.migrations order by 1") == [(number,) for number in NUMBERS]
 

@@ -15,6 +15,7 @@ from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.carry_on import FILE, SEEN, CarryingPipeline
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import at, leftover_builds
 from kpi_assets_tests.pipeline_harness import failed
 
@@ -323,7 +324,7 @@ def test_load_dates_that_are_built_at_once_wait_for_none_and_heal(shop: Carrying
     shop.file(FILE, SEEN.replace("grain:", f"storage: {storage}\ngrain:"))
     for number in (1, 2, 3, 4):
         shop.deliver(number, number)
-    together, context = Barrier(4, timeout=30), shop.prepared(publish_timeout=30.0)
+    together, context = Barrier(4, timeout=PATIENCE), shop.prepared(publish_timeout=30.0)
     table = context.pipeline.table("marts.seen")
 
     def one(number: int) -> BuildOutcome:

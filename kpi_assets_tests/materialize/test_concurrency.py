@@ -10,6 +10,7 @@ import pytest
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, UpstreamError
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, at, leftover_builds, locks, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
@@ -63,7 +64,7 @@ def test_two_first_load_dates_may_be_published_at_once(
     lab.put_things(SAW, NEXT)
     for day in (DAY, NEXT):
         lab.verify("raw.things", day)
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=PATIENCE)
     context = lab.prepared()
     table = context.pipeline.table("raw.things")
 
@@ -97,7 +98,7 @@ def test_a_publish_waits_for_a_long_select_which_keeps_its_rows(lab: PipelineHar
         reader.execute(f"declare long_select cursor for {THINGS}")
         first = reader.execute("fetch 1 from long_select").fetchall()
         published = publishing_while_read(lab, pool, waiting)
-        assert waiting.wait(30)
+        assert waiting.wait(PATIENCE)
 
         assert first + reader.execute("fetch all from long_select").fetchall() == GOOD_ROWS
         assert reader.execute(THINGS).fetchall() == GOOD_ROWS, "a second SELECT of the transaction sees the same rows"
@@ -117,7 +118,7 @@ def test_other_readers_are_served_while_a_publish_waits_for_one(lab: PipelineHar
         reader.execute("begin")
         reader.execute(THINGS)
         published = publishing_while_read(lab, pool, waiting)
-        assert waiting.wait(30)
+        assert waiting.wait(PATIENCE)
         other.execute("set statement_timeout = '20s'")
         assert other.execute(THINGS).fetchall() == GOOD_ROWS
         reader.execute("commit")

@@ -15,6 +15,7 @@ from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.names import Relation
 from kpi_assets_tests.cities import CITIES, CUSTOMERS, CitiesPipeline
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.pipeline_harness import failed
 from kpi_assets_tests.warehouse.history_harness import surrogate_key
 
@@ -284,7 +285,7 @@ def test_while_a_reader_builds_only_later_load_dates_are_published(shop: CitiesP
         locks.lock_against_publishes(reader, relation, shop.at(3))
         assert not build(context, table, shop.at(5)).held
         waits = pool.submit(build, context, table, shop.at(1))
-        assert waiting.wait(30)
+        assert waiting.wait(PATIENCE)
         assert not waits.done()
         locks.unlock(reader, f"publish {relation} up to {shop.at(3)}")
         assert not waits.result(30).held
@@ -337,6 +338,6 @@ def test_builds_that_read_and_write_two_histories_at_once_all_end_and_heal(shop:
         return build(context, context.pipeline.table(job[0]), shop.at(job[1])).held
 
     with ThreadPoolExecutor(4) as pool:
-        assert not any(pool.map(run, jobs, timeout=120))
+        assert not any(pool.map(run, jobs, timeout=PATIENCE))
     assert shop.stale() == {}
     assert shop.rows(f"select * from marts.total where load_date >= '{shop.at(1)}' order by 1, 2") == wanted

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from kpi_assets.warehouse.versions import VersionChanges
-from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.machine import PATIENCE, eventually
 from kpi_assets_tests.materialize.crash_points import (
     COUNTS,
     GOOD_ROWS,
@@ -62,7 +62,7 @@ def build_process(
 def kill_build(lab: PipelineHarness, phase: str, times: int = 1) -> None:
     """Build in a process that is killed in a phase, and wait until the server has noticed its end."""
     with build_process(lab, phase, times) as process:
-        assert process.wait(60) == -9
+        assert process.wait(PATIENCE) == -9
     await_no_session(lab)
 
 

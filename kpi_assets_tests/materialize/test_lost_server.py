@@ -18,6 +18,7 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.commit_dropping_proxy import commit_dropping_proxy
 from kpi_assets_tests.materialize.crash_points import (
     COUNTS,
@@ -51,7 +52,7 @@ def stop_immediately(home: Path) -> None:
     postmaster = psutil.Process(pid)
     backends = postmaster.children(recursive=True)
     os.kill(pid, signal.SIGQUIT)
-    _, alive = psutil.wait_procs([postmaster, *backends], timeout=20)
+    _, alive = psutil.wait_procs([postmaster, *backends], timeout=PATIENCE)
     assert alive == []
 
 

@@ -12,6 +12,7 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import plain_s3, run_log
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.new_check_words import registered
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 
@@ -109,7 +110,7 @@ def test_kpi_recheck_makes_the_check_of_a_new_word(lab: PipelineHarness) -> None
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=PATIENCE,
         )
         assert found.returncode == code, found.stdout + found.stderr
         said.append(found.stdout)

@@ -21,6 +21,7 @@ from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, STRAY
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.slices import Stored
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import await_no_session, leftover_builds
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, failed
 
@@ -327,7 +328,7 @@ def test_a_writer_between_two_statements_is_canceled_in_the_next(
 
     def late(connection: Any, candidate: candidates.Candidate) -> None:
         if candidate.slice is not None and candidate.slice.number == 2:
-            assert breaks_in_the_fourth.wait(20)
+            assert breaks_in_the_fourth.wait(PATIENCE)
             time.sleep(1)  # the fourth slice fails while no statement runs here that could be canceled
             try:
                 connection.execute("select pg_sleep(30)")

@@ -12,6 +12,7 @@ import pytest
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.warehouse.connection import WarehouseError, url_of
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, PIPELINE_YAML, RAW_THINGS, PipelineHarness
 
 OTHER = b"thing_id,name,weight\n7,saw,1.00\n8,nail,0.01\n9,peg,0.02\n"
@@ -58,19 +59,19 @@ def test_a_partition_is_swapped_once_no_transaction_has_an_older_snapshot(lab: P
     with ExitStack() as opened:
         old = opened.enter_context(reader(lab, isolation))
         build, waits = opened.enter_context(rebuilding(lab))
-        assert waits.wait(timeout=30)
+        assert waits.wait(timeout=PATIENCE)
         later = opened.enter_context(reader(lab, isolation))  # its snapshot includes the rows of the candidate
         assert not build.done()
         assert names(old) == ["anvil", "feather"]
         old.rollback()
-        assert build.result(timeout=30).rows == 3
+        assert build.result(timeout=PATIENCE).rows == 3
         assert names(later) == ["saw", "nail", "peg"]
 
 
 def test_rows_are_replaced_while_an_older_transaction_still_sees_the_old_ones(lab: PipelineHarness) -> None:
     publish(lab, "rows")
     with reader(lab) as old, rebuilding(lab) as (build, waits):
-        assert build.result(timeout=30).rows == 3
+        assert build.result(timeout=PATIENCE).rows == 3
         assert names(old) == ["anvil", "feather"]
         assert not waits.is_set()
 
@@ -79,7 +80,7 @@ def test_rows_are_replaced_while_an_older_transaction_still_sees_the_old_ones(la
 def test_a_publish_does_not_wait_for_read_committed_transactions(lab: PipelineHarness, storage: str) -> None:
     publish(lab, storage)
     with reader(lab, "read committed") as idle, rebuilding(lab) as (build, waits):
-        assert build.result(timeout=30).rows == 3
+        assert build.result(timeout=PATIENCE).rows == 3
         assert names(idle) == ["saw", "nail", "peg"]
         assert not waits.is_set()
 

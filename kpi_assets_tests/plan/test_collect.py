@@ -29,7 +29,7 @@ def test_a_plan_does_not_mix_what_was_published_before_it_with_what_is_published
         with publisher.transaction():
             publisher.execute("lock table ops.manifests in access exclusive mode")
             planned = pool.submit(shop.status)
-            eventually(lambda: shop.rows(WAITING) == [(1,)], 30)
+            eventually(lambda: shop.rows(WAITING) == [(1,)])
             publisher.execute("update ops.publishes set removed_at = null where load_date = %s", [shop.day])
         assert planned.result(60).reason == "All 2 objects landed; nothing of it is published."
     assert shop.status().state == "published"
