@@ -21,6 +21,7 @@ from kpi_assets_tests import other_server, template, tiers
 from kpi_assets_tests.lookback import RECENT
 from kpi_assets_tests.machine import end_all_in
 from kpi_assets_tests.pipeline_harness import MART, RAW_THINGS, PipelineHarness
+from kpi_assets_tests.sales_api import SalesPipeline, sales_api
 from kpi_assets_tests.sql.cases import missing
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 
@@ -173,6 +174,21 @@ def open_shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def shop(open_shop: TwoSourcePipeline) -> TwoSourcePipeline:
     """A pipeline of two objects and four tables, with load_dates that no other test sees."""
     return open_shop.stock()
+
+
+@pytest.fixture(scope="module")
+def open_sales(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesPipeline]:
+    """The shops with APIs that the tests of one module share."""
+    with SalesPipeline.open(stack, tmp_path_factory.mktemp("sales")) as opened:
+        assert isinstance(opened, SalesPipeline)
+        yield opened
+
+
+@pytest.fixture
+def sales(open_sales: SalesPipeline) -> Iterator[SalesPipeline]:
+    """A pipeline of two shops, whose sales come from a server of HTTP, with load_dates that no other test sees."""
+    with sales_api() as server:
+        yield open_sales.stock(server)
 
 
 @pytest.fixture

@@ -26,6 +26,9 @@ NextPage = Mapping[str, str | int]  # the parameters that ask for a page
 _HOLE = re.compile(r"\{([a-z_]+)(?::([^{}]*))?\}")
 _SECRET_NAME = re.compile("[a-z][a-z0-9_]*")
 _DIRECTIVE = re.compile("%(-?[a-zA-Z%])")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_OWN_HEADERS = ("host", "connection", "content-length", "transfer-encoding")  # they say how a request is sent
 
 
 def _is_url(value: str) -> str:
@@ -50,10 +53,30 @@ def _names_a_place(value: str) -> str:
     return value
 
 
+def _are_headers(headers: dict[str, str]) -> dict[str, str]:
+    refuse(_header_problems(headers))
+    return headers
+
+
+def _header_problems(headers: dict[str, str]) -> Iterator[tuple[Loc, str]]:
+    known = set[str]()
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            yield (name,), "is not the name of a header: write letters, digits and -"
+        elif name.lower() in _OWN_HEADERS:
+            yield (name,), "this header is written for each request: take it out"
+        elif name.lower() in known:
+            yield (name,), "this header is there twice, since capitals make no difference: take one out"
+        elif not _HEADER_VALUE.fullmatch(value):
+            yield (name,), "no header can have a line end, or another character beyond Latin-1: take it out"
+        known.add(name.lower())
+
+
 Url = Annotated[str, AfterValidator(_is_url)]
 Path = Annotated[str, AfterValidator(_is_path)]
 Place = Annotated[str, AfterValidator(_names_a_place)]  # of a value in an answer: names, joined by dots
 Texts = dict[str, str]
+Headers = Annotated[Texts, AfterValidator(_are_headers)]
 Values = dict[str, Value]
 
 _SERVER_TEXT = "`{secret:NAME}` stands for a secret of the environment, `{token}` for the token of `login`."
@@ -68,7 +91,7 @@ class Login(Strict):
 
     url: Url | None = Field(default=None, description="Its address, where another server than `url` gives the tokens.")
     path: Path | None = Field(default=None, description="Its path on the API's own server.")
-    headers: Texts = Field(default={}, description="Headers. `{secret:NAME}` stands for a secret.")
+    headers: Headers = Field(default={}, description="Headers. `{secret:NAME}` stands for a secret.")
     form: Texts = Field(
         default={},
         description="The fields of the form that is sent. `{secret:NAME}` stands for a secret.",
@@ -101,7 +124,7 @@ class Api(Strict):
         "simulated API is asked on the embedded servers, and elsewhere nothing.",
         examples=["url: https://api.example.com/v2"],
     )
-    headers: Texts = Field(
+    headers: Headers = Field(
         default={},
         description=f"Headers of every request. {_SERVER_TEXT}",
         examples=['headers: {Authorization: "Bearer {secret:shop}"}'],
@@ -181,6 +204,8 @@ class Pages(Strict):
             refuse([(("following",), f"is for pages by cursor, and these are by {self.by}: take it out")])
         if self.by == "cursor" and self.first is not None:
             refuse([(("first",), "a cursor begins without a number: take it out")])
+        if self.parameter in self.size:
+            refuse([(("size",), f"{self.parameter!r} is the parameter that asks for a page: write another one")])
         return self
 
     @property
@@ -235,6 +260,9 @@ class Call(Strict):
         )
         if self.body and self.method == "GET":
             refuse([(("body",), "only a POST sends a body: write method: POST, or use query")])
+        word, values = ("body", self.body) if self.method == "POST" else ("query", self.query)
+        of_pages = {self.pages.parameter, *self.pages.size} if self.pages else set()
+        refuse(((word, name), "is a parameter of pages: take it out here") for name in values if name in of_pages)
         return self
 
     @property

@@ -399,6 +399,17 @@ class Source(Strict):
             yield ("format",), "an API answers in JSON: write format: json"
         if self.key.is_pattern or self.key.is_reference:
             yield ("object",), "what an API answers is one object a load_date: write {load_date} in it, without * and ?"
+        if self.call and self.records is None:
+            for loc, is_there in (
+                (("call", "total"), self.call.total),
+                (("call", "pages", "following"), self.call.pages and self.call.pages.following),
+            ):
+                if is_there:
+                    yield (
+                        loc,
+                        "an answer is an array where records is not there, and says nothing else: name the field of "
+                        "its list in records, or take it out",
+                    )
         for word, is_there in (("optional", self.optional), ("compression", self.compression)):
             if is_there:
                 yield (word,), "an API is asked for every load_date, and answers in plain JSON: take it out"

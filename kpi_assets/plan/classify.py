@@ -40,6 +40,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from kpi_assets.ledger.recorded import Attempt, ObjectState, RecordedLoadDate
+from kpi_assets.model.asking import day_to_ask, minute, next_asking, why_not_asked
 from kpi_assets.model.decision import NO_DECISIONS
 from kpi_assets.model.names import is_object
 from kpi_assets.model.pipeline import Pipeline
@@ -99,6 +100,7 @@ class Classifier:
             max((entry.last_modified for entry in case.landed.values()), default=None),
             summary=verdict.summary or verdict.reason,
             is_complete=case.is_complete,
+            asked_from=case.asked_from,
         )
         if is_settled:
             return found
@@ -151,12 +153,42 @@ class _Case:
 
     @property
     def lacking(self) -> list[Table]:
-        """The raw tables whose object must be there and is not, or of whose objects some are there and others lack."""
+        """The raw tables whose object must be there and is not, or of whose objects some are there and others lack.
+
+        An object that an API is asked for now is not lacking.
+        """
         return [
             table
             for name, table in self.sources.items()
+            if name not in self.to_ask
             if (self.landed[name].lacks if name in self.landed else not table.source.optional)
         ]
+
+    @cached_property
+    def to_ask(self) -> dict[str, str]:
+        """The raw tables for whose objects a build would ask an API, each with the key of the object.
+
+        What has landed or was read is not asked for again: the store may have let it expire.
+        """
+        known = {name: read.key for name, read in self.recorded.objects.items()}
+        days = {
+            name: day_to_ask(self.classifier.pipeline, table, self.load_date, self.now, self._known(name, known))
+            for name, table in self.sources.items()
+            if table.source.api
+        }
+        return {name: self.sources[name].object_key(day) for name, day in days.items() if day}
+
+    def _known(self, name: str, read: Mapping[str, str]) -> set[str]:
+        """The keys of the object of a raw table that landed, and of the one that was read."""
+        landed = {self.landed[name].key} if name in self.landed else set()
+        return landed | ({read[name]} if name in read else set())
+
+    @property
+    def asked_from(self) -> datetime | None:
+        """When APIs are asked for objects that lack and cannot be had yet; None if that is true of none."""
+        pipeline = self.classifier.pipeline
+        times = (next_asking(pipeline, table, self.load_date, self.now) for table in self.lacking)
+        return min((each for each in times if each), default=None)
 
     @cached_property
     def dated(self) -> dict[str, Delivery]:
@@ -186,7 +218,8 @@ class _Case:
         if self.lacking:
             return False
         end = datetime.combine(self.load_date, time(), timezone.utc) + timedelta(days=1)
-        return bool(self.dated or self.published) or self.now >= end
+        is_begun = any(key == self.sources[name].object_key(self.load_date) for name, key in self.to_ask.items())
+        return bool(self.dated or self.published or is_begun) or self.now >= end
 
     @property
     def made_of(self) -> list[str]:
@@ -194,18 +227,29 @@ class _Case:
         undue = [name for name in self.classifier.tables if name not in self.tables]
         without = [f"without {table.relation}" for table in self.absent] + [f"not due {name}" for name in undue]
         decided = [f"decided {name} {self.decided[name]}" for name in sorted(self.decided)]
-        return [*(str(self.states[name]) for name in sorted(self.landed)), *without, *decided]
+        return [*(self._made_of(name) for name in sorted(self.states)), *without, *decided]
+
+    def _made_of(self, name: str) -> str:
+        """Describe the object of a raw table, in the same words before an API gave it and once it was read.
+
+        Otherwise a run that gets the objects of some APIs, and not of the one that is down, would change what it was
+        made of, and the next one would start without a pause.
+        """
+        state = self.states[name]
+        is_settled = name in self.to_ask or self.recorded.objects.get(name) == state
+        return f"asked for {state.key}" if self.sources[name].source.api and is_settled else str(state)
 
     @cached_property
     def states(self) -> dict[str, ObjectState]:
-        """The present state of its objects, by the name of the raw table."""
-        return {name: ObjectState.of(e.key, e.size_bytes, e.etag) for name, e in self.landed.items()}
+        """The present state of its objects, by the name of the raw table; of those to be asked for, that of none."""
+        found = {name: ObjectState.of(e.key, e.size_bytes, e.etag) for name, e in self.landed.items()}
+        return found | {name: ObjectState.of(key, 0, "") for name, key in self.to_ask.items()}
 
     def settled(self) -> Verdict | None:
         """Return the state and reason if no run should start; None if a run could change something."""
         attempts = [*self.recorded.attempts.values(), *([self.recorded.run] if self.recorded.run else [])]
         if running := [attempt.started_at for attempt in attempts if attempt.status == "running"]:
-            since = f"A run of it has been in progress since {_minute(min(running))}."
+            since = f"A run of it has been in progress since {minute(min(running))}."
             return Verdict("running", since, "A run of each is in progress.")
         if not self.stale_tables:
             due = "" if len(self.tables) == len(self.classifier.tables) else " that are due"
@@ -256,20 +300,45 @@ class _Case:
             why = "None of its optional objects lies on S3: it is built without them"
             why = why if self.absent else "No object of it is due: it is built"
             return Verdict("missing", f"{why} once it is over, at 24:00 UTC.")
-        landed = sum(not each.lacks for each in self.dated.values())
-        count = landed + len(self.lacking)
+        landed, count = self._landed_of
         objects = f"{count} object{'' if count == 1 else 's'}"
         if not self.dated and not self.published:
-            return Verdict("missing", f"None of its {objects} lies on S3.", "None of its objects lies on S3.")
+            when = self._when_asked
+            return Verdict("missing", f"None of its {objects} lies on S3{when}.", "None of its objects lies on S3.")
         keys = [self._lacks(table) for table in self.lacking]
         reason = f"{landed} of its {objects} landed; lacking: {_some(keys)}."
         summary = f"Lacking: {_some([table.object_name for table in self.lacking])}."
         first = min((each.last_modified for each in self.dated.values()), default=self.now)
         # If it was published before, a source was added or objects were removed since: nothing is late.
-        is_awaited = any(table.delivery_calendar.is_due(self.load_date) for table in self.lacking)
+        is_awaited = any(self._is_awaited(table) for table in self.lacking)
         if self.published or not is_awaited or self.now - first <= self.classifier.late_after:
             return Verdict("incomplete", reason, summary)
-        return Verdict("late", f"{reason} The first landed at {_minute(first)}.", summary)
+        return Verdict("late", f"{reason} The first landed at {minute(first)}.", summary)
+
+    @property
+    def _landed_of(self) -> tuple[int, int]:
+        """How many objects of the load_date landed, of how many."""
+        landed = sum(not each.lacks for name, each in self.dated.items() if name not in self.to_ask)
+        return landed, landed + len(self.lacking) + len(self.to_ask)
+
+    def _is_awaited(self, table: Table) -> bool:
+        """Whether an object that lacks should have landed by now."""
+        if not table.delivery_calendar.is_due(self.load_date):
+            return False
+        return next_asking(self.classifier.pipeline, table, self.load_date, self.now) is None
+
+    @property
+    def _when_asked(self) -> str:
+        """Say when the APIs of a load_date of which nothing is there are asked; empty if no object waits for that."""
+        asked = [table for table in self.lacking if table.source.api]
+        if not asked:
+            return ""
+        if self.asked_from is None:
+            return f"; {why_not_asked(self.classifier.pipeline, asked[0], self.load_date, self.now)}"
+        whose = "their APIs are" if len(asked) > 1 else "its API is"
+        if len(asked) < len(self.lacking):
+            whose = f"the API{'s' * (len(asked) > 1)} of {_some([str(t.relation) for t in asked])} {_are(asked)}"
+        return f"; {whose} asked from {minute(self.asked_from)}"
 
     @cached_property
     def _without_object(self) -> set[str]:
@@ -289,6 +358,9 @@ class _Case:
             days = table.object_days(self.load_date)
             keys = [table.object_key(day) for day in days]
             return f"{' or '.join(keys) or 'an object of an earlier day'} of {table.relation}"
+        if table.source.api:
+            why = why_not_asked(self.classifier.pipeline, table, self.load_date, self.now)
+            return f"{key} ({why or 'it was read before, and is gone'})"
         return f"{key} ({self.near[name]})" if name in self.near else key
 
     @cached_property
@@ -448,8 +520,9 @@ class _Case:
                 attempt = self.recorded.attempts.get(item)
                 if attempt and attempt.hold and attempt.hold.object:
                     read[name] = attempt.hold.object
-        replaced = [name for name, state in self.states.items() if name in read and read[name] != state]
-        came = [name for name in self.states if name not in read and str(self.sources[name].relation) in self.published]
+        there = {name: state for name, state in self.states.items() if name not in self.to_ask}
+        replaced = [name for name, state in there.items() if name in read and read[name] != state]
+        came = [name for name in there if name not in read and str(self.sources[name].relation) in self.published]
         if replaced or came:
             newer = [name for name in replaced if self._is_newer(name, read[name])]
             what = "Replaced since it was read:" if replaced else "Landed since it was built without it:"
@@ -459,6 +532,8 @@ class _Case:
             objects = [self.sources[name].object_name for name in replaced or came]
             return Verdict("stale", f"{what} {_some(keys)}.", f"{what} {_some(objects)}.")
         rest = f"not published: {_some(names)}" if self.published else "nothing of it is published"
+        if self.to_ask:
+            return self._to_be_asked(rest)
         if self.absent:
             some = f"{_count(self.landed, 'object')} landed," if self.landed else "Complete"
             objects = [table.object_name for table in self.absent]
@@ -468,6 +543,18 @@ class _Case:
         return Verdict(
             "new", f"All {_count(self.landed, 'object')} landed; {rest}.", f"All of its objects landed; {rest}."
         )
+
+    def _to_be_asked(self, rest: str) -> Verdict:
+        """Return the state and reason of a load_date for which APIs are asked; `rest` says what is not published."""
+        again = [name for name in self.to_ask if str(self.sources[name].relation) in self.published]
+        if again:
+            what = "Built from an earlier object, and an API is asked for the one that is due since:"
+            keys, objects = [self.to_ask[name] for name in again], [self.sources[name].object_name for name in again]
+            return Verdict("stale", f"{what} {_some(keys)}.", f"{what} {_some(objects)}.")
+        landed, count = self._landed_of
+        asked = "its API is asked for it" if count == 1 else "APIs are asked for the others"
+        summary = f"{'Its API is' if count == 1 else 'APIs are'} asked for its objects; {rest}."
+        return Verdict("new", f"{landed} of its {_count(range(count), 'object')} landed, {asked}; {rest}.", summary)
 
 
 def _object_of(table: Table) -> list[str]:
@@ -485,5 +572,5 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+def _are(things: Collection[object]) -> str:
+    return "is" if len(things) == 1 else "are"

@@ -74,6 +74,8 @@ class JsonReader:
         self._shapes: Counter[tuple[str, ...]] = Counter()
         self._fields: Counter[str] = Counter()  # of the shapes that are counted apart no more
         self.records = 0
+        self.values = 0  # arrays and documents so far
+        self.around: dict[str, Any] = {}  # the fields of the last document but its list of records
 
     @property
     def fields(self) -> dict[str, int]:
@@ -110,8 +112,10 @@ class JsonReader:
     def _found(self, *, in_batches: bool) -> Iterator[JsonRecord | Batch]:
         while (letter := self._next_letter()) is not None:
             if letter == "[":
+                self.values += 1
                 yield from self._array(in_batches=in_batches)
             elif self._field is not None:
+                self.values += 1
                 yield from self._document(self._field, in_batches=in_batches)
             elif in_batches and letter == "{" and (batch := self._batch(_BETWEEN)):
                 yield batch
@@ -273,7 +277,7 @@ class JsonReader:
 
     def _document(self, field: str, *, in_batches: bool) -> Iterator[JsonRecord | Batch]:
         """Read a document up to the list that is its field, the records in that list, and what follows them."""
-        offset, has_list = self._count_to(self._at), False
+        offset, has_list, self.around = self._count_to(self._at), False, {}
         if self._next_letter() != "{":
             self._part(offset)
             raise _no_list(offset, field)
@@ -291,7 +295,7 @@ class JsonReader:
                 has_list = True
                 yield from self._array(in_batches=in_batches)
             else:
-                self._part(offset)
+                self.around[name] = self._part(offset)
             letter = self._next_letter()
             if letter == ",":
                 self._at += 1

@@ -1,0 +1,117 @@
+"""Reads a page to its end with the reader of the load: so it has as many records here as the load will find.
+
+Of a page with a document only the fields around the list of records are kept, for its total and its cursor.
+Not here: which page follows, and whether the pages add up (rounds.py).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from kpi_assets.model import excerpt
+from kpi_assets.model.api import Call, value_at
+from kpi_assets.sources.api.client import Answer
+from kpi_assets.sources.api.hidden import Hidden
+from kpi_assets.sources.api.problems import FailedError, RefusedError
+from kpi_assets.sources.api.spool import Spool
+from kpi_assets.sources.formats.base import UnreadableError
+from kpi_assets.sources.formats.json.reader import JsonReader
+from kpi_assets.sources.formats.json.value import Number
+
+_HEAD = 4_096  # bytes of an answer of which the first letters are quoted
+_QUOTED = 300  # letters of what the reader says, which may quote the name of a field
+_MARK = b"\xef\xbb\xbf"  # of UTF-8
+_OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+_BLANK = b" \t\n\r"
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
+_UNICODE = ("utf-8", "utf8", "us-ascii", "ascii")
+_COUNT = re.compile(r"[0-9]{1,15}(\.0+)?")
+_LOOK = "look at what it answers, and correct records or call"
+_PACKED = ("", "identity", "gzip", "x-gzip", "deflate")
+
+
+class Page(NamedTuple):
+    """What a page says of itself."""
+
+    records: int
+    total: int | None
+    document: dict[str, Any]  # what is around its list of records
+
+
+def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hidden: Hidden) -> Page:
+    """Read the last page of the spool. Raises FailedError for a page that was cut off, and RefusedError."""
+    _check_letters(answer, spool)
+    _check_start(spool, records, hidden)
+    blocks, problem = _Blocks(spool), ""
+    try:
+        reader = _read(blocks, records)
+    except UnreadableError as error:
+        problem = str(error).rpartition(": ")[0]  # what is behind it is for those who land files
+    if problem and blocks.have_ended:
+        raise FailedError("its answer was cut off")
+    if problem:
+        raise RefusedError(f"its answer cannot be read ({excerpt.cut(problem, _QUOTED)}): {_LOOK}")
+    if reader.values > 1:
+        raise RefusedError(f"its answer is several documents, one after another: {_LOOK}")
+    return Page(reader.records, _total(call, reader.around), reader.around)
+
+
+class _Blocks:
+    """The bytes of a page."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool, self.have_ended = spool, False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.have_ended = False
+        yield from self._spool.page()
+        self.have_ended = True
+
+
+def _read(blocks: _Blocks, records: str | None) -> JsonReader:
+    """Return the reader after all records. Raises UnreadableError."""
+    reader = JsonReader(blocks, records, Number)
+    if all(batch.is_sound for batch in reader.batches()):
+        return reader
+    reader = JsonReader(blocks, records, Number)  # a record has a problem: the load says which
+    for _ in reader:
+        continue
+    return reader
+
+
+def _check_letters(answer: Answer, spool: Spool) -> None:
+    """Refuse what is not UTF-8. A byte order mark is taken away, since other pages may come before this one."""
+    packed = answer.headers.get("Content-Encoding", "").strip().lower()
+    if packed not in _PACKED:
+        raise RefusedError(f"its answer is packed as {packed[:20]!r}, which was not asked for: have it answer plainly")
+    start = next(spool.page(), b"")[:4]
+    if start.startswith(_OTHER_MARKS):
+        raise RefusedError("its answer is UTF-16 or UTF-32: have it answer in UTF-8, as JSON is sent")
+    if start.startswith(_MARK):
+        spool.drop_start(len(_MARK))
+    found = _CHARSET.search(answer.headers.get("Content-Type", ""))
+    if found and found[1].lower() not in _UNICODE and not all(block.isascii() for block in spool.page()):
+        raise RefusedError(f"its answer is in {found[1][:20]!r}: have it answer in UTF-8, as JSON is sent")
+
+
+def _check_start(spool: Spool, records: str | None, hidden: Hidden) -> None:
+    """Refuse an answer that is another value of JSON than the words say, which could be read as something else."""
+    start = next((block.lstrip(_BLANK) for block in spool.page() if block.strip(_BLANK)), b"")[:1]
+    if not start:
+        raise FailedError("its answer is empty")
+    if start == (b"[" if records is None else b"{"):
+        return
+    head = next(spool.page())[:_HEAD]
+    shown = hidden.excerpt(head, is_whole=len(head) == spool.page_size)
+    if records is None:
+        raise RefusedError(f"its answer is no array of records ({shown}): name the field of its list in records")
+    raise RefusedError(f"its answer is no document with the list {records!r} ({shown}): {_LOOK}")
+
+
+def _total(call: Call, document: dict[str, Any]) -> int | None:
+    if call.total is None:
+        return None
+    said = value_at(document, call.total)
+    if not isinstance(said, str) or not _COUNT.fullmatch(said):
+        raise RefusedError(f"its answer has no number of records at {call.total!r}: correct total of call")
+    return int(said.partition(".")[0])
