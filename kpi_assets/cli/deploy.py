@@ -80,7 +80,7 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
     yield from machine.disk(first.home, holds_data=first.embedded_postgres or first.embedded_s3)
     try:
         pipelines = list(load_pipelines(first.sql_dir, first.min_rows).values())
-        with embedded_servers(first) as servers:
+        with embedded_servers(first, pipelines) as servers:
             config = servers.settings
             yield from warehouse.server(servers.postgres, pipelines, embedded=first.embedded_postgres, deep=deep)
             for pipeline in pipelines:
