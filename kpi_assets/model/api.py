@@ -183,7 +183,6 @@ class Pages(Strict):
     )
     size: Annotated[dict[str, Annotated[int, Field(ge=1)]], Affects.NOTHING] = Field(
         default={},
-        max_length=1,
         description="The parameter that asks for so many records a page.",
         examples=["size: {limit: 500}"],
     )
@@ -204,6 +203,8 @@ class Pages(Strict):
             refuse([(("following",), f"is for pages by cursor, and these are by {self.by}: take it out")])
         if self.by == "cursor" and self.first is not None:
             refuse([(("first",), "a cursor begins without a number: take it out")])
+        if len(self.size) > 1:
+            refuse([(("size",), "only one parameter asks for so many records a page: take the others out")])
         if self.parameter in self.size:
             refuse([(("size",), f"{self.parameter!r} is the parameter that asks for a page: write another one")])
         return self
@@ -320,9 +321,7 @@ def _hole_problems(texts: Mapping[str, Mapping[str, Value]], *known: str) -> Ite
 
 def _hole_problem(name: str, form: str | None, known: tuple[str, ...]) -> str:
     if name not in known:
-        if name in ("secret", "token"):
-            return "stands in the words of apis, so that a call holds no secret: write it there"
-        return f"is not known here: write {' or '.join(_SHAPES[each] for each in known)}"
+        return _unknown(name, known)
     if name == "secret" and not _SECRET_NAME.fullmatch(form or ""):
         return "names no secret: write {secret:name}, in lower case letters, digits and _"
     if name == "token" and form is not None:
@@ -332,6 +331,14 @@ def _hole_problem(name: str, form: str | None, known: tuple[str, ...]) -> str:
         if not names or not all(each == "%" or each in DIRECTIVES for each in names):
             return f"has no form of a date: write it as in {{{name}:%Y%m%d}}"
     return ""
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    if name == "token" and "secret" in known:
+        return "is what the login gives, and cannot be in its own request: take it out"
+    if name in ("secret", "token"):
+        return "stands in the words of apis, so that a call holds no secret: write it there"
+    return f"is not known here: write {' or '.join(_SHAPES[each] for each in known)}"
 
 
 _SHAPES = {

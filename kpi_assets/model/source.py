@@ -400,16 +400,15 @@ class Source(Strict):
         if self.key.is_pattern or self.key.is_reference:
             yield ("object",), "what an API answers is one object a load_date: write {load_date} in it, without * and ?"
         if self.call and self.records is None:
-            for loc, is_there in (
-                (("call", "total"), self.call.total),
-                (("call", "pages", "following"), self.call.pages and self.call.pages.following),
-            ):
-                if is_there:
-                    yield (
-                        loc,
-                        "an answer is an array where records is not there, and says nothing else: name the field of "
-                        "its list in records, or take it out",
-                    )
+            said: dict[Loc, str | None] = {("call", "total"): self.call.total}
+            if self.call.pages:
+                said["call", "pages", "following"] = self.call.pages.following
+            for loc in (loc for loc, place in said.items() if place):
+                yield (
+                    loc,
+                    "without records an answer is an array, which says nothing else: name the field of its list in "
+                    "records, or take this out",
+                )
         for word, is_there in (("optional", self.optional), ("compression", self.compression)):
             if is_there:
                 yield (word,), "an API is asked for every load_date, and answers in plain JSON: take it out"

@@ -172,9 +172,9 @@ class Client:
         return [
             ((ProxyError,), "the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used"),
             ((NameResolutionError,), "the name of its host is not known here"),
-            ((ConnectTimeoutError,), "it could not be connected to in time"),
             ((ConnectionRefusedError,), "nobody listens there"),
             ((NewConnectionError,), "it cannot be connected to"),
+            ((ConnectTimeoutError,), "it could not be connected to in time"),
             ((ssl.SSLError, urllib3.exceptions.SSLError), "no connection by TLS came about"),
             ((ReadTimeoutError, TimeoutError), f"no byte of its answer came for {self._timeout:g} s (timeout_seconds)"),
             ((IncompleteRead, http.client.IncompleteRead), "its answer was cut off"),

@@ -62,12 +62,12 @@ class Tokens:
 
 def _document(spool: Spool) -> Any:
     """Return the JSON of an answer. Nothing of it is quoted, since it may hold a token."""
-    problem = "its answer is no JSON"
+    problem = f"its answer is longer than {MOST_BYTES >> 20} MiB"
     if spool.page_size <= MOST_BYTES:
         try:
             return json.loads(b"".join(spool.page()))
         except (ValueError, RecursionError):
-            problem += ", or was cut off"
+            problem = "its answer is no JSON, or was cut off"
     raise FailedError(problem)
 
 

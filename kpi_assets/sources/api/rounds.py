@@ -124,6 +124,7 @@ class _Proof:
     def __init__(self) -> None:
         self.pages, self.records = 0, 0
         self.total: int | None = None
+        self._is_empty = False  # the last page
         self._digests, self._cursors = set[bytes](), set[str | int]()
 
     def add(self, page: Page, digest: bytes) -> None:
@@ -131,6 +132,7 @@ class _Proof:
         if self.pages and page.total != self.total:
             raise TornError(f"page {self.pages + 1:,} says {page.total:,} records, and those before it {self.total:,}")
         self.pages, self.records, self.total = self.pages + 1, self.records + page.records, page.total
+        self._is_empty = not page.records
         if page.records and digest in self._digests:
             raise TornError(f"page {self.pages:,} is the same as one before it")
         self._digests.add(digest)
@@ -146,5 +148,7 @@ class _Proof:
     def end(self, *, has_pages: bool) -> None:
         """Raise TornError if the total was not reached."""
         if self.total is not None and self.records != self.total:
+            if self._is_empty and has_pages:
+                raise TornError(f"page {self.pages:,} has no records, and {self.records:,} of {self.total:,} came")
             remedy = "" if has_pages else " (further pages are asked for with the word pages)"
             raise TornError(f"{self.records:,} records came, and it says {self.total:,}{remedy}")

@@ -230,10 +230,16 @@ def get(
     secrets: Mapping[str, str] = {},
     records: str | None = "data",
     clock: Waits | None = None,
+    take_turn: Callable[[], None] = lambda: None,
 ) -> Got:
     """Fetch, and return all that came."""
     waits = clock or Waits()
     turns: list[None] = []
+
+    def take() -> None:
+        turns.append(None)
+        take_turn()
+
     on_page: list[tuple[int, int | None]] = []
     told: list[float] = []
     with fetch(
@@ -241,7 +247,7 @@ def get(
         Call.model_validate({"path": "/sales", **call}),
         records,
         DAY,
-        take_turn=lambda: turns.append(None),
+        take_turn=take,
         on_page=lambda records, total: on_page.append((records, total)),
         on_retry_after=told.append,
         clock=waits,
