@@ -27,23 +27,24 @@ from dlt.sources.rest_api import rest_api_source
 
 what, url = sys.argv[1:]
 pipeline = dlt.pipeline("bench", destination=dlt.destinations.postgres(url), dataset_name="raw")
-seconds, records = [], {}
+seconds, cpu, records = [], [], {}
 for run in json.load(sys.stdin):
     sources = [rest_api_source(config, name=config["resources"][0]["name"]) for config in run]
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     if what == "extract":
         info = [pipeline.extract(source) for source in sources]
     else:
         info = [pipeline.run(sources, loader_file_format="csv")]
         info[0].raise_on_failed_jobs()
     seconds.append(time.perf_counter() - begun)
+    cpu.append(time.process_time() - used)
     if what == "extract":
         for load in (load for each in info for loads in each.metrics.values() for load in loads):
             for name, found in load["table_metrics"].items():
                 records[name] = records.get(name, 0) + found.items_count
 status = pathlib.Path("/proc/self/status").read_text()
 memory = int(status.split("VmHWM:")[1].split()[0]) >> 10
-print(json.dumps({"seconds": seconds, "records": records, "memory_mb": memory}))
+print(json.dumps({"seconds": seconds, "cpu": cpu, "records": records, "memory_mb": memory}))
 """
 
 

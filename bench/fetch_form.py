@@ -1,6 +1,6 @@
 """Fetches a load_date from one API with kpi_assets (`ours`), or takes its pages alone (`floor`), for `bench.apis`.
 
-Each is a process of its own, so that its peak memory is known. Prints the seconds, records and memory as JSON.
+Each is a process of its own, so that its peak memory is known. Prints the seconds, those of CPU, records and memory as JSON.
 """
 
 import json
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-from kpi_assets.materialize.fetch import fetch_object
 
 from bench.load_form import peak_memory
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.fetch import fetch_object
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.api import filled
 from kpi_assets.model.table import Table
@@ -45,11 +45,15 @@ def main() -> None:
 
 def ours(context: BuildContext, table: Table) -> dict[str, Any]:
     """Ask for all pages, prove that they are all, and land them."""
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     with context.session(table, "bench") as connection:
         outcome = fetch_object(context, connection, table, DAY, replace=True)
-    seconds = time.perf_counter() - begun
-    return {"seconds": seconds, "records": outcome.records, "bytes": outcome.size_bytes, "fetching": outcome.seconds}
+    return {**_spent(begun, cpu), "records": outcome.records, "bytes": outcome.size_bytes}
+
+
+def _spent(begun: float, cpu: float) -> dict[str, float]:
+    """Return the seconds since two readings of the clocks."""
+    return {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - cpu}
 
 
 def floor(url: str, headers: Mapping[str, str], table: Table, folder: Path) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def floor(url: str, headers: Mapping[str, str], table: Table, folder: Path) -> d
     assert call.total is not None
     size, pages = next(iter(call.pages.size.values())), urllib3.PoolManager()
     query = {name: filled(value, load_date=DAY) for name, value in call.query.items()}
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     page, records, total = call.pages.beginning, 0, 1
     with (folder / "floor.json").open("wb") as file:
         while records < total:
@@ -70,9 +74,7 @@ def floor(url: str, headers: Mapping[str, str], table: Table, folder: Path) -> d
             file.write(answer.data)
             records = min(records + size, total)
             page = call.pages.after(page, None, records) or {}
-    seconds = time.perf_counter() - begun
-    written = (folder / "floor.json").stat().st_size
-    return {"seconds": seconds, "records": records, "bytes": written}
+    return {**_spent(begun, cpu), "records": records, "bytes": (folder / "floor.json").stat().st_size}
 
 
 def headers_of(headers: Mapping[str, str], config: Settings) -> dict[str, str]:

@@ -18,6 +18,7 @@ from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.reader import JsonReader
 from kpi_assets.sources.formats.json.value import Number
 
+_AT_ONCE = 4 << 20  # bytes of a page that is read as one block; with its values it takes some ten times the memory
 _HEAD = 4_096  # bytes of an answer of which the first letters are quoted
 _QUOTED = 300  # letters of what the reader says, which may quote the name of a field
 _MARK = b"\xef\xbb\xbf"  # of UTF-8
@@ -57,23 +58,27 @@ def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hid
 
 
 class _Blocks:
-    """The bytes of a page."""
+    """The bytes of a page, which are one block if it is not large."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool, self.have_ended = spool, False
+        self.are_one = spool.page_size <= _AT_ONCE
 
     def __iter__(self) -> Iterator[bytes]:
         self.have_ended = False
-        yield from self._spool.page()
+        yield from [b"".join(self._spool.page())] if self.are_one else self._spool.page()
         self.have_ended = True
 
 
 def _read(blocks: _Blocks, records: str | None) -> JsonReader:
-    """Return the reader after all records. Raises UnreadableError."""
+    """Return the reader after all records; one with a problem counts too, and the load says which. UnreadableError."""
     reader = JsonReader(blocks, records, Number)
+    if blocks.are_one:
+        reader.count()
+        return reader
     if all(batch.is_sound for batch in reader.batches()):
         return reader
-    reader = JsonReader(blocks, records, Number)  # a record has a problem: the load says which
+    reader = JsonReader(blocks, records, Number)
     for _ in reader:
         continue
     return reader
