@@ -96,9 +96,8 @@ class Bench:
                     os.sync()
                     each = run()
                     found[way].append(each)
-                    out.print(
-                        f"round {number + 1}: {way} {each['seconds']:.2f} s, CPU {each['cpu']:.2f} s, {each['memory_mb']} MB"
-                    )
+                    took = f"{each['seconds']:.2f} s, CPU {each['cpu']:.2f} s, {each['memory_mb']} MB"
+                    out.print(f"round {number + 1}: {way} {took}")
                     if each["records"] != records:
                         sys.exit(f"{way} has {each['records']} of {records} records: its time does not count.")
         return {

@@ -1,6 +1,7 @@
 """Fetches a load_date from one API with kpi_assets (`ours`), or takes its pages alone (`floor`), for `bench.apis`.
 
-Each is a process of its own, so that its peak memory is known. Prints the seconds, those of CPU, records and memory as JSON.
+Each is a process of its own, so that its peak memory is known. Prints the seconds, those of CPU, the
+records and the memory as JSON.
 """
 
 import json
