@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kpi_assets import urls
@@ -85,6 +86,16 @@ def cores() -> int:
     return min(usable, 8)
 
 
+def _is_api_address(value: str) -> str:
+    if not is_plain_address(value):
+        raise ValueError("write http://host:port or https://host/path, without a user, a password or a query")
+    return value
+
+
+ApiAddress = Annotated[str, AfterValidator(_is_api_address)]
+_NESTED = ("api_urls", "api_secrets")  # settings of which each value has a variable of its own
+
+
 class Settings(BaseSettings):
     """The settings from the environment; the name of each is `KPI_` and the name of the field in capitals."""
 
@@ -134,7 +145,7 @@ class Settings(BaseSettings):
         description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
         "bucket is set: AWS.",
     )
-    api_urls: dict[str, dict[str, str]] = Field(
+    api_urls: dict[str, dict[str, ApiAddress]] = Field(
         default_factory=dict,
         description="The address of one API of a pipeline, as in `KPI_API_URLS__RETAIL__RETAILER_1=https://host/path`. "
         "It counts before `apis` of pipeline.yaml.",
@@ -250,18 +261,6 @@ class Settings(BaseSettings):
             raise ValueError(
                 "write the name alone: letters, digits, dots, dashes and underscores, or the ARN of an access point"
             )
-        return value
-
-    @field_validator("api_urls")
-    @classmethod
-    def _are_addresses(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        for pipeline, of_pipeline in value.items():
-            for name, url in of_pipeline.items():
-                if not is_plain_address(url):
-                    raise ValueError(
-                        f"{pipeline}: {name}: write http://host:port or https://host/path, without a user, a password "
-                        "or a query"
-                    )
         return value
 
     @field_validator("ui_hosts")
@@ -404,6 +403,8 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name, *below = map(str, first["loc"])
+        if name in _NESTED and below:  # each has a variable of its own
+            name, below = "__".join([name, *below]), []
         ours = _SENTENCES.get(first["type"], "").format(**first.get("ctx", {}))
         reason = ": ".join([*below, ours or first["msg"].removeprefix("Value error, ")])
     except SettingsError as error:

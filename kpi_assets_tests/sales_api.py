@@ -75,6 +75,12 @@ from raw.south_sales
 where load_date = %(load_date)s
 """
 
+FILES = {
+    "raw/north_sales.sql": RAW.replace("SHOP", "north"),
+    "raw/south_sales.sql": RAW.replace("SHOP", "south"),
+    "marts/all_sales.sql": ALL,
+}
+
 
 @dataclass
 class SalesApi:
@@ -100,6 +106,8 @@ class SalesApi:
         self.asked.append((time.monotonic(), shop, day, page))
         if self.on_ask:
             self.on_ask(shop)
+        if shop not in ("north", "south"):
+            return 404, {}, b"{}"
         if shop in self.down:
             return 403, {}, b'{"error": "closed"}'
         if self.busy_every and len(self.asked) % self.busy_every == 0:
@@ -127,6 +135,10 @@ def sales_api() -> Iterator[SalesApi]:
                 self.send_header(name, str(value))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -157,9 +169,8 @@ class SalesPipeline(PipelineHarness):
         for folder in ("raw", "marts"):
             shutil.rmtree(self.folder / folder, ignore_errors=True)
         self.words()
-        for shop in ("north", "south"):
-            self.file(f"raw/{shop}_sales.sql", RAW.replace("SHOP", shop))
-        self.file("marts/all_sales.sql", ALL)
+        for name, text in FILES.items():
+            self.file(name, text)
         return self
 
     def words(self, more: str = "", apis: str = APIS) -> None:

@@ -7,7 +7,7 @@ Belongs here: the order of these steps, and whether anything is asked. Not here:
 (sources/api/), when an object can be had (model/asking.py), and the upload (sources/landing.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
@@ -30,7 +30,6 @@ from kpi_assets.sources.reference import NO_VERSION
 
 # The metadata of an object on S3 that says how it was asked for.
 RECORDS, TOTAL, PAGES, ASKED_AT = "records", "total", "pages", "asked-at"
-_CLOCK = Clock()
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,6 @@ def fetch_object(
     day: date,
     *,
     replace: bool = False,
-    clock: Clock = _CLOCK,
 ) -> FetchOutcome:
     """Ask the API for the object of a day and land it, unless it is there; with `replace` in the place of that one.
 
@@ -84,7 +82,7 @@ def fetch_object(
         there = context.store.manifest("", day, key)
         if there and not replace:
             return FetchOutcome("unchanged", key)
-        turns = Turns(connection, api, server.api.requests_per_second, clock.wait)
+        turns = Turns(connection, server)
         report = partial(_report, context)
         report(0, None)
         try:
@@ -96,7 +94,6 @@ def fetch_object(
                 take_turn=turns.take,
                 on_page=report,
                 on_retry_after=turns.postpone,
-                clock=clock,
             ) as answer:
                 outcome = land_body(
                     context.store,
@@ -141,25 +138,27 @@ def _metadata(answer: Fetched) -> Mapping[str, str]:
 class Turns:
     """The turns of one process at an API. The database is asked only if the API has a rate, or has asked to wait."""
 
-    def __init__(
-        self,
-        connection: Connection[Any],
-        api: str,
-        requests_per_second: float | None,
-        pause: Callable[[float], None],
-    ) -> None:
-        self._connection, self._api, self._pause = connection, api, pause
-        self._interval = 1 / requests_per_second if requests_per_second else 0.0
+    def __init__(self, connection: Connection[Any], server: Server) -> None:
+        self._connection, self._server, self._clock = connection, server, Clock()
+        rate = server.api.requests_per_second
+        self._interval = 1 / rate if rate else 0.0
         self._was_postponed = False
+        self._ends = self._clock.now() + server.api.deadline_minutes * 60
 
     def take(self) -> None:
-        """Wait for the next turn."""
-        if self._interval or self._was_postponed:
-            wait = api_turns.take(self._connection, self._api, self._interval)
-            if wait:
-                self._pause(wait)
+        """Wait for the next turn. Raises ApiError if it comes too late."""
+        if not self._interval and not self._was_postponed:
+            return
+        wait = api_turns.take(self._connection, self._server.name, self._interval)
+        if wait > self._ends - self._clock.now():
+            raise ApiError(
+                f"{self._server}: the next request to it may be made in {wait / 60:,.0f} minutes, which is beyond "
+                f"deadline_minutes ({self._server.api.deadline_minutes}): try again later, or set more minutes."
+            )
+        if wait:
+            self._clock.wait(wait)
 
     def postpone(self, seconds: float) -> None:
         """Let all processes wait, because the API has asked for that."""
-        api_turns.postpone(self._connection, self._api, seconds)
+        api_turns.postpone(self._connection, self._server.name, seconds)
         self._was_postponed = True

@@ -125,6 +125,8 @@ def land_body(
         with _landing(store, key):
             _upload(store, body, size, key, lambda _done: None, words, {} if there else ONLY_NEW)
     except _TakenError:
+        if store.manifest("", date.min, key) is None:  # the other upload has not ended, and may fail
+            raise
         return "unchanged"
     return "replaced" if there else "landed"
 

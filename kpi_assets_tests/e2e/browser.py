@@ -68,7 +68,8 @@ class Browser:
     @property
     def text(self) -> str:
         """Return the visible text of the page."""
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        text: str = self.driver.execute_script("return document.body.innerText")
+        return text
 
     def wait(self, what: str, find: Callable[[], Found]) -> Found:
         """Wait until the result of `find` is true, and return it."""

@@ -1,6 +1,7 @@
 """A load_date of the shop in a real browser: held beyond its budget, corrected by a person, launched again."""
 
 import json
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -18,6 +19,13 @@ def kpi(web: Web, *words: str) -> str:
     said = web.kpi(*words)
     assert said.returncode == 0, said.stderr
     return said.stdout
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """A `kpi up` of the shop."""
+    with Web.open(tmp_path_factory.mktemp("web"), pipeline="ecommerce") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

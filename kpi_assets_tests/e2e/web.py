@@ -90,11 +90,15 @@ class Web:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, automation: str = NOTHING, **environment: str) -> Iterator["Web"]:
-        """Run `kpi up` in a home below a folder, with its own copy of the sql tree; end it with Ctrl-C."""
+    def open(
+        cls, folder: Path, automation: str = NOTHING, pipeline: str = "instacart", **environment: str
+    ) -> Iterator["Web"]:
+        """Run `kpi up` in a home below a folder, with its own copy of one pipeline; end it with Ctrl-C.
+
+        Each of its processes reads all pipelines that it is given, and ticks their sensors.
+        """
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
-        shutil.copytree(CHECKOUT / "sql", folder / "sql")
-        path = folder / "sql" / "instacart" / "pipeline.yaml"
+        path = Path(shutil.copytree(CHECKOUT / "sql" / pipeline, folder / "sql" / pipeline), "pipeline.yaml")
         kept_lines = [line for line in path.read_text().splitlines() if not line.startswith("automation:")]
         path.write_text("\n".join([*kept_lines, automation]))
         places = {"KPI_HOME": str(folder / "home"), "KPI_SQL_DIR": str(folder / "sql")}

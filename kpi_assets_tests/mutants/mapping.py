@@ -98,7 +98,10 @@ _TESTS = {
         "materialize/test_replaced.py",
         "materialize/test_other_formats.py",
     ),
-    "materialize/verify_object": (*_CORE, "assets/test_gates.py", "plan/test_carried.py"),
+    "materialize/verify_object": (*_CORE, "assets/test_gates.py", "plan/test_carried.py", "materialize/test_fetch.py"),
+    "materialize/fetch": ("materialize/test_fetch.py", "automation/test_apis.py", "cli/test_fetch.py"),
+    "ledger/api_turns": ("ledger/test_api_turns.py", "materialize/test_fetch.py"),
+    "model/asking": ("plan/test_apis.py", "materialize/test_fetch.py", "cli/test_fetch.py"),
     "materialize/time_limit": ("materialize/test_time_limit.py",),
     "materialize/retry": (
         "materialize/test_retry.py",

@@ -95,7 +95,7 @@ class Asking:
                     asked.judge(answer)
                 continue
             if isinstance(problem, RefusedError):
-                raise ApiError(f"{subject.name}: {self.hidden.out_of(str(problem)) or 'its answer cannot be read'}.")
+                raise ApiError(f"{subject.name}: {problem}.")
             asked.fail(str(problem))
 
 

@@ -40,6 +40,7 @@ from kpi_assets.sources.api.request import Request
 CONNECT = 10.0  # seconds
 BLOCK = 1 << 16  # bytes of one read
 EXCERPT = 4_096  # bytes that are read of an answer that is no success
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")  # as OpenSSL names it
 _asking = threading.local()
 
 
@@ -159,9 +160,11 @@ class Client:
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return RefusedError(
-                    f"its certificate is not accepted ({cause.verify_message}): correct url, or have the certificate "
-                    "put in order"
+                    f"its certificate cannot be trusted ({cause.verify_message}): correct the host in url, or name the "
+                    "file of the authority that signed it with SSL_CERT_FILE"
                 )
+            if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+                return RefusedError("it does not speak TLS: correct url, which may have to begin with http://")
         for kinds, sentence in self._sentences():
             if any(isinstance(cause, kinds) for cause in causes):
                 return FailedError(sentence)

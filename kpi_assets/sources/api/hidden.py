@@ -35,10 +35,10 @@ class Hidden:
 
     def excerpt(self, start: bytes, *, is_whole: bool) -> str:
         """Return the first letters of an answer without the secrets; `is_whole` says whether `start` is all of it."""
-        text = start.decode(errors="replace")
+        text = self.out_of(start.decode(errors="replace"))
         if not is_whole:  # a secret may have been cut at its end
             text = text[: max(0, len(text) - max(map(len, self._forms), default=0))]
-        return printable(excerpt.cut(" ".join(self.out_of(text).split()), QUOTED))
+        return printable(excerpt.cut(" ".join(text.split()), QUOTED))
 
     def out_of(self, text: str) -> str:
         """Return the text without the secrets; nothing of it if they are there in a form of another kind."""

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from kpi_assets.model import excerpt
 from kpi_assets.model.api import Call, value_at
 from kpi_assets.sources.api.client import Answer
 from kpi_assets.sources.api.hidden import Hidden
@@ -20,7 +19,6 @@ from kpi_assets.sources.formats.json.value import Number
 
 _AT_ONCE = 4 << 20  # bytes of a page that is read as one block; with its values it takes some ten times the memory
 _HEAD = 4_096  # bytes of an answer of which the first letters are quoted
-_QUOTED = 300  # letters of what the reader says, which may quote the name of a field
 _MARK = b"\xef\xbb\xbf"  # of UTF-8
 _OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _BLANK = b" \t\n\r"
@@ -41,7 +39,7 @@ class Page(NamedTuple):
 
 def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hidden: Hidden) -> Page:
     """Read the last page of the spool. Raises FailedError for a page that was cut off, and RefusedError."""
-    _check_letters(answer, spool)
+    _check_letters(answer, spool, hidden)
     _check_start(spool, records, hidden)
     blocks, problem = _Blocks(spool), ""
     try:
@@ -51,7 +49,8 @@ def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hid
     if problem and blocks.have_ended:
         raise FailedError("its answer was cut off")
     if problem:
-        raise RefusedError(f"its answer cannot be read ({excerpt.cut(problem, _QUOTED)}): {_LOOK}")
+        shown = hidden.excerpt(problem.encode(), is_whole=True)
+        raise RefusedError(f"its answer cannot be read ({shown}): {_LOOK}")
     if reader.values > 1:
         raise RefusedError(f"its answer is several documents, one after another: {_LOOK}")
     return Page(reader.records, _total(call, reader.around), reader.around)
@@ -84,11 +83,12 @@ def _read(blocks: _Blocks, records: str | None) -> JsonReader:
     return reader
 
 
-def _check_letters(answer: Answer, spool: Spool) -> None:
+def _check_letters(answer: Answer, spool: Spool, hidden: Hidden) -> None:
     """Refuse what is not UTF-8. A byte order mark is taken away, since other pages may come before this one."""
     packed = answer.headers.get("Content-Encoding", "").strip().lower()
     if packed not in _PACKED:
-        raise RefusedError(f"its answer is packed as {packed[:20]!r}, which was not asked for: have it answer plainly")
+        shown = hidden.excerpt(packed.encode(), is_whole=True)
+        raise RefusedError(f"its answer is packed as {shown!r}, which was not asked for: have it answer plainly")
     start = next(spool.page(), b"")[:4]
     if start.startswith(_OTHER_MARKS):
         raise RefusedError("its answer is UTF-16 or UTF-32: have it answer in UTF-8, as JSON is sent")
@@ -96,7 +96,8 @@ def _check_letters(answer: Answer, spool: Spool) -> None:
         spool.drop_start(len(_MARK))
     found = _CHARSET.search(answer.headers.get("Content-Type", ""))
     if found and found[1].lower() not in _UNICODE and not all(block.isascii() for block in spool.page()):
-        raise RefusedError(f"its answer is in {found[1][:20]!r}: have it answer in UTF-8, as JSON is sent")
+        shown = hidden.excerpt(found[1].encode(), is_whole=True)
+        raise RefusedError(f"its answer is in {shown!r}: have it answer in UTF-8, as JSON is sent")
 
 
 def _check_start(spool: Spool, records: str | None, hidden: Hidden) -> None:

@@ -112,8 +112,8 @@ def test_a_right_that_is_missing_is_no_matter_of_the_token() -> None:
     [
         (
             Answer(b'{"error": "invalid_client"}', status=400),
-            'it does not accept the request (status 400: {"error": "invalid_client"}): correct login under apis.shop of '
-            f"pipeline.yaml, or the secrets ({SETTINGS})",
+            'it does not accept the request (status 400: {"error": "invalid_client"}): correct login under apis.shop '
+            f"of pipeline.yaml, or the secrets ({SETTINGS})",
         ),
         (Answer(status=401), f"it refuses us (status 401): look at the secrets ({SETTINGS}), and at our rights"),
         (Answer(b"{}"), "its answer has no token at 'access_token': correct token of login"),
@@ -150,7 +150,9 @@ def test_a_login_that_fails_for_a_while_is_waited_for() -> None:
 
 
 def test_another_server_may_give_the_token() -> None:
-    with scripted(Shop()) as shop, scripted(lambda _asked: Answer(b'{"a": {"b": "token-0"}}')) as giver:
+    asked_of = Shop()
+    asked_of.left = 5
+    with scripted(asked_of) as shop, scripted(lambda _asked: Answer(b'{"a": {"b": "token-0"}}')) as giver:
         api = {**API, "login": {"url": f"{giver.url}/token", "token": "a.b", "form": {"x": "{secret:client}"}}}
         got = get(shop.url, BY_PAGE, api, SECRETS)
     assert (got.records, got.turns) == (250, 5), "its requests take no turn of the API"

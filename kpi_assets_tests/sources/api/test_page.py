@@ -35,7 +35,7 @@ def problem(answer: Answer, records: str | None = "data", call: dict[str, Any] =
         ("{}", "its document at byte 0 has no list 'data'"),
         ('{"data": {"1": {}}}', "its document at byte 0 has no list 'data'"),
         ('{"data": "[]"}', "its document at byte 0 has no list 'data'"),
-        ('{"data": [], "data": []}', "its document at byte 0 is no JSON at byte 22 (its field 'data' is there twice)"),
+        ('{"data": [], "data": []}', "its document at byte 0 is no JSON at byte 21 (its field 'data' is there twice)"),
         ('{"data": [{"a": 1} {"a": 2}]}', "no comma follows its record 1, but '{'"),
         ('{"data": [{"a": 1},]}', "a comma follows its last record 1"),
         ('{"data": [] "total": 1}', "its document at byte 0 is no JSON at byte 12 (it does not end)"),
