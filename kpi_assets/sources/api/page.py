@@ -1,6 +1,6 @@
 """Reads a page to its end with the reader of the load: so it has as many records here as the load will find.
 
-Of a page with a document only the fields around the list of records are kept, for its total and its cursor.
+Of a page only the fields with its total and its cursor are kept.
 Not here: which page follows, and whether the pages add up (rounds.py).
 """
 
@@ -15,7 +15,6 @@ from kpi_assets.sources.api.problems import FailedError, RefusedError
 from kpi_assets.sources.api.spool import Spool
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.reader import JsonReader
-from kpi_assets.sources.formats.json.value import Number
 
 _AT_ONCE = 4 << 20  # bytes of a page that is read as one block; with its values it takes some ten times the memory
 _HEAD = 4_096  # bytes of an answer of which the first letters are quoted
@@ -34,7 +33,7 @@ class Page(NamedTuple):
 
     records: int
     total: int | None
-    document: dict[str, Any]  # what is around its list of records
+    document: dict[str, Any]  # of what is around its list of records, where its total and its cursor are
 
 
 def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hidden: Hidden) -> Page:
@@ -43,7 +42,7 @@ def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hid
     _check_start(spool, records, hidden)
     blocks, problem = _Blocks(spool), ""
     try:
-        reader = _read(blocks, records)
+        reader = _read(blocks, call, records)
     except UnreadableError as error:
         problem = str(error).rpartition(": ")[0]  # what is behind it is for those who land files
     if problem and blocks.have_ended:
@@ -69,15 +68,17 @@ class _Blocks:
         self.have_ended = True
 
 
-def _read(blocks: _Blocks, records: str | None) -> JsonReader:
+def _read(blocks: _Blocks, call: Call, records: str | None) -> JsonReader:
     """Return the reader after all records; one with a problem counts too, and the load says which. UnreadableError."""
-    reader = JsonReader(blocks, records, Number)
+    places = (call.total, call.pages and call.pages.following)
+    kept = {place.partition(".")[0] for place in places if place}
+    reader = JsonReader(blocks, records, kept=kept)
     if blocks.are_one:
         reader.count()
         return reader
     if all(batch.is_sound for batch in reader.batches()):
         return reader
-    reader = JsonReader(blocks, records, Number)
+    reader = JsonReader(blocks, records, kept=kept)
     for _ in reader:
         continue
     return reader

@@ -231,6 +231,7 @@ def get(
     records: str | None = "data",
     clock: Waits | None = None,
     take_turn: Callable[[], None] = lambda: None,
+    on_retry_after: Callable[[float], None] = lambda _seconds: None,
 ) -> Got:
     """Fetch, and return all that came."""
     waits = clock or Waits()
@@ -242,6 +243,11 @@ def get(
 
     on_page: list[tuple[int, int | None]] = []
     told: list[float] = []
+
+    def tell(seconds: float) -> None:
+        told.append(seconds)
+        on_retry_after(seconds)
+
     with fetch(
         server_of(url, api, secrets),
         Call.model_validate({"path": "/sales", **call}),
@@ -249,7 +255,7 @@ def get(
         DAY,
         take_turn=take,
         on_page=lambda records, total: on_page.append((records, total)),
-        on_retry_after=told.append,
+        on_retry_after=tell,
         clock=waits,
     ) as found:
         body = found.body.read()

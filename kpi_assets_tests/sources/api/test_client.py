@@ -1,5 +1,6 @@
 """Connections to an API: they are kept, go through a proxy where one is named, and prove whom they talk to."""
 
+import base64
 import http.client
 import socket
 import threading
@@ -80,15 +81,21 @@ def test_a_connection_is_kept_after_an_answer_that_is_no_success() -> None:
 
 def test_a_proxy_is_asked_where_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with scripted(WHOLE) as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//kpi:p%40ss@"))
         monkeypatch.delenv("no_proxy", raising=False)
         assert get("http://shop.invalid/v1", BY_PAGE).records == 250
         assert {each.headers["host"] for each in proxy.asked} == {"shop.invalid"}
+        assert {each.headers["proxy-authorization"] for each in proxy.asked} == {
+            f"Basic {base64.b64encode(b'kpi:p@ss').decode()}"
+        }
+        monkeypatch.setenv("http_proxy", proxy.url.removeprefix("http://"))
+        assert get("http://shop.invalid/v1", BY_PAGE).records == 250
+        assert "proxy-authorization" not in proxy.asked[-1].headers
         monkeypatch.setenv("no_proxy", "shop.invalid")
         assert problem("http://shop.invalid/v1") == (f"the name of its host is not known here, 5 times: {LATER}.")
     monkeypatch.delenv("no_proxy")
     assert problem("http://shop.invalid/v1") == (
-        f"the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used, 5 times: {LATER}."
+        f"the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used (NO_PROXY leaves a host out), 5 times: {LATER}."
     )
 
 
