@@ -53,9 +53,9 @@ def demo(
 ) -> None:
     """Run synthetic days: of instacart two, of which one is held; of ecommerce a week, in which people decide on rows.
 
-    Of storefront it runs three, of which one is held and lands again late. Of retail it runs two, and on one of them the
-    API of a retailer is down. Readers see the first day of instacart, and all days of the others, because what was held
-    is corrected, and what lacked is fetched.
+    Of storefront it runs three, of which one is held and lands again late. Of retail it runs two, and on one of them
+    the API of a retailer is down. Readers see the first day of instacart, and all days of the others, because what was
+    held is corrected, and what lacked is fetched.
     """
     if pipeline is DemoName.ecommerce:
         demo_week.play(orders)
