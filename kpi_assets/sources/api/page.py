@@ -16,6 +16,7 @@ from kpi_assets.sources.api.spool import Spool
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.reader import JsonReader
 
+_AT_ONCE = 4 << 20  # bytes of a page that is read as one block; with its values it takes some ten times the memory
 _HEAD = 4_096  # bytes of an answer of which the first letters are quoted
 _MARK = b"\xef\xbb\xbf"  # of UTF-8
 _OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
@@ -55,25 +56,29 @@ def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hid
 
 
 class _Blocks:
-    """The bytes of a page."""
+    """The bytes of a page, which are one block if it is not large."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool, self.have_ended = spool, False
+        self.are_one = spool.page_size <= _AT_ONCE
 
     def __iter__(self) -> Iterator[bytes]:
         self.have_ended = False
-        yield from self._spool.page()
+        yield from [b"".join(self._spool.page())] if self.are_one else self._spool.page()
         self.have_ended = True
 
 
 def _read(blocks: _Blocks, call: Call, records: str | None) -> JsonReader:
-    """Return the reader after all records. Raises UnreadableError."""
+    """Return the reader after all records; one with a problem counts too, and the load says which. UnreadableError."""
     places = (call.total, call.pages and call.pages.following)
     kept = {place.partition(".")[0] for place in places if place}
     reader = JsonReader(blocks, records, kept=kept)
+    if blocks.are_one:
+        reader.count()
+        return reader
     if all(batch.is_sound for batch in reader.batches()):
         return reader
-    reader = JsonReader(blocks, records, kept=kept)  # a record has a problem: the load says which
+    reader = JsonReader(blocks, records, kept=kept)
     for _ in reader:
         continue
     return reader
