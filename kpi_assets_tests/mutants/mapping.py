@@ -193,7 +193,24 @@ _TESTS = {
         "materialize/test_dialects.py",
     ),
     "sources/formats/json/value": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
-    "sources/formats/json/reader": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
+    "sources/formats/json/reader": (
+        "sources/formats/json/test_reader.py",
+        "sources/api/test_page.py",
+        "materialize/test_json.py",
+    ),
+    **{
+        f"sources/api/{module}": tuple(f"sources/api/test_{each}.py" for each in tests)
+        for module, tests in {
+            "ask": ("ask", "login", "rounds"),
+            "client": ("client", "ask", "secrets"),
+            "fetch": ("rounds", "ask"),
+            "login": ("login", "secrets"),
+            "page": ("page", "rounds", "secrets"),
+            "problems": ("ask",),
+            "request": ("rounds", "login", "secrets"),
+            "hidden": ("hidden", "secrets"),
+        }.items()
+    },
     "sources/unpacked": ("sources/test_compression.py", "materialize/test_dialects.py"),
     "sources/formats/packable": (
         "sources/test_compression.py",
