@@ -1,7 +1,7 @@
 """`kpi sample` writes synthetic files, and fills the databases of simulated APIs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,7 @@ from kpi_assets.embedded.apis import needed_apis
 from kpi_assets.errors import UsageError
 from kpi_assets.samples import API_GENERATORS, GENERATORS, Generator
 from kpi_assets.settings import settings
+from kpi_assets.simulators.faults import split_api_faults
 
 
 def sample(
@@ -49,45 +50,57 @@ def sample(
     ] = None,
 ) -> None:
     """Write synthetic files for one load_date of a pipeline, or for several; of APIs, fill the simulated ones."""
-    generator = _generator_of(pipeline)
+    generators = _generators_of(pipeline)
     if fault == ["list"]:
-        for name, what in generator.faults.items():
-            say(f"{name:28} {what}")
+        for generator in generators:
+            for name, what in generator.faults.items():
+                say(f"{name:28} {what}")
         return
     is_file = pipeline in GENERATORS
     if not is_file and to is not None:
         raise UsageError(f"The samples of {pipeline} go into the databases of its simulated APIs: leave --out out.")
     if load_date is None or (is_file and to is None):
         raise UsageError(f"Give {'--load-date' if load_date is None else '--out'} too, or only --fault list.")
-    count = generator.default_orders if orders is None else orders
+    count = generators[0].default_orders if orders is None else orders
+    of_apis, of_files = _faults(pipeline, fault or [])
+    fills = pipeline in API_GENERATORS and _has_simulated_apis(pipeline, is_wanted=not is_file or bool(of_apis))
     if to is not None:
-        write_sample(pipeline, load_date, to, count, seed, fault or [], events=events, days=days)
-    if _has_simulated_apis(pipeline):
+        write_sample(pipeline, load_date, to, count, seed, of_files, events=events, days=days)
+    if fills:
         with open_workspace(pipeline) as work:
             fill_sample(work, load_date, count, seed, fault or [], events=events, days=days)
 
 
-def _generator_of(pipeline: str) -> Generator:
-    """Return a generator of a pipeline. Raises UsageError if there is none."""
-    known: dict[str, Generator] = {**API_GENERATORS, **GENERATORS}
-    if pipeline not in known:
-        raise UsageError(f"There is no sample generator for {pipeline!r}: there is one for {', '.join(sorted(known))}.")
-    return known[pipeline]
+def _generators_of(pipeline: str) -> list[Generator]:
+    """Return the generators of a pipeline, that of files first. Raises UsageError if there is none."""
+    known: tuple[Mapping[str, Generator], ...] = (GENERATORS, API_GENERATORS)
+    found = [of_kind[pipeline] for of_kind in known if pipeline in of_kind]
+    if not found:
+        names = ", ".join(dict.fromkeys([*GENERATORS, *API_GENERATORS]))
+        raise UsageError(f"There is no sample generator for {pipeline!r}: there is one for {names}.")
+    return found
 
 
-def _has_simulated_apis(pipeline: str) -> bool:
-    """Return whether there are simulated APIs to be filled. UsageError if there are none and no files either."""
-    if pipeline not in API_GENERATORS:
-        return False
-    if pipeline in GENERATORS:
-        sound, _ = read_tree()
-        return pipeline in sound and bool(needed_apis(settings(), [sound[pipeline]]))
-    if not needed_apis(settings(), [pipeline_of(pipeline)]):
+def _faults(pipeline: str, faults: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the faults of a pipeline's simulated APIs, and those of files and records."""
+    apis = API_GENERATORS[pipeline].apis if pipeline in API_GENERATORS else ()
+    _, others = split_api_faults(faults, apis)
+    return [name for name in faults if name not in others], others
+
+
+def _has_simulated_apis(pipeline: str, *, is_wanted: bool) -> bool:
+    """Return whether there are simulated APIs to be filled. UsageError if there are none although that is wanted."""
+    if is_wanted:
+        pipeline_of(pipeline)
+    sound, _ = read_tree()
+    if pipeline in sound and needed_apis(settings(), [sound[pipeline]]):
+        return True
+    if is_wanted:
         raise UsageError(
-            f"The APIs of {pipeline} are not simulated here: they are on the embedded servers, when neither the "
-            "environment names a warehouse, a bucket or a URL of an API, nor pipeline.yaml a URL."
+            f"No API of {pipeline} is simulated here: that is done on the embedded servers, for APIs in pipeline.yaml "
+            "of which neither that file nor the environment names the URL."
         )
-    return True
+    return False
 
 
 def write_sample(

@@ -83,7 +83,7 @@ def _wanted(pipeline: Pipeline, tables: Sequence[Table], load_date: date, now: d
 def fetch_all(work: Workspace, wanted: Sequence[Wanted], *, replace: bool) -> list[UserError]:
     """Fetch some objects, one after another, and print a line about each; return an error for each that failed."""
     store = open_store(work.pipeline, work.settings)
-    run_id, problems = str(uuid.uuid4()), list[UserError]()
+    run_id, problems, is_lost = str(uuid.uuid4()), list[UserError](), False
     for table, day in wanted:
         with _counted(f"{table.object_name} {day}") as on_progress:
             context = BuildContext(work.pipeline, work.server, store, run_id, on_progress, settings=work.settings)
@@ -94,6 +94,13 @@ def fetch_all(work: Workspace, wanted: Sequence[Wanted], *, replace: bool) -> li
                 problems.append(error)
                 continue
         _say(f"s3://{store.bucket}/{outcome.key}", outcome)
+        is_lost = is_lost or outcome.is_lost
+    if is_lost:
+        say(
+            styled("gone", "yellow"),
+            f"      the bucket {store.bucket} keeps no versions: what was there before cannot be read again; what was "
+            "published from it stays until the load_date is run",
+        )
     return problems
 
 
@@ -118,9 +125,3 @@ def _say(place: str, outcome: FetchOutcome) -> None:
     pages = f"{outcome.pages:,} page{'s' * (outcome.pages != 1)}"
     records = f"{outcome.records:,} record{'s' * (outcome.records != 1)}"
     say(f"{outcome.outcome:9} {place} ({records} in {pages}, {outcome.size_bytes:,} bytes, {outcome.seconds:.1f} s)")
-    if outcome.is_lost:
-        say(
-            styled("gone", "yellow"),
-            "      the bucket keeps no versions: what was there before cannot be read again, and what was published "
-            "from it stays until the load_date is run",
-        )

@@ -40,12 +40,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from kpi_assets.ledger.recorded import Attempt, ObjectState, RecordedLoadDate
-from kpi_assets.model.asking import day_to_ask, minute, next_asking, why_not_asked
+from kpi_assets.model.asking import minute
 from kpi_assets.model.decision import NO_DECISIONS
 from kpi_assets.model.names import is_object
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
 from kpi_assets.model.table import Table
+from kpi_assets.plan.asking import Asking
 from kpi_assets.plan.status import STALE_REASONS, LoadDateStatus, StaleReason, State
 from kpi_assets.sources.deliveries import Delivery
 
@@ -100,7 +101,7 @@ class Classifier:
             max((entry.last_modified for entry in case.landed.values()), default=None),
             summary=verdict.summary or verdict.reason,
             is_complete=case.is_complete,
-            asked_from=case.asked_from,
+            asked_from=case.asking.begins_at(case.lacking),
         )
         if is_settled:
             return found
@@ -165,30 +166,15 @@ class _Case:
         ]
 
     @cached_property
-    def to_ask(self) -> dict[str, str]:
-        """The raw tables for whose objects a build would ask an API, each with the key of the object.
-
-        What has landed or was read is not asked for again: the store may have let it expire.
-        """
-        known = {name: read.key for name, read in self.recorded.objects.items()}
-        days = {
-            name: day_to_ask(self.classifier.pipeline, table, self.load_date, self.now, self._known(name, known))
-            for name, table in self.sources.items()
-            if table.source.api
-        }
-        return {name: self.sources[name].object_key(day) for name, day in days.items() if day}
-
-    def _known(self, name: str, read: Mapping[str, str]) -> set[str]:
-        """The keys of the object of a raw table that landed, and of the one that was read."""
-        landed = {self.landed[name].key} if name in self.landed else set()
-        return landed | ({read[name]} if name in read else set())
+    def asking(self) -> Asking:
+        """What a build would ask APIs for."""
+        pipeline, read = self.classifier.pipeline, self.recorded.objects
+        return Asking(pipeline, self.load_date, self.now, self.sources, self.landed, read)
 
     @property
-    def asked_from(self) -> datetime | None:
-        """When APIs are asked for objects that lack and cannot be had yet; None if that is true of none."""
-        pipeline = self.classifier.pipeline
-        times = (next_asking(pipeline, table, self.load_date, self.now) for table in self.lacking)
-        return min((each for each in times if each), default=None)
+    def to_ask(self) -> Mapping[str, str]:
+        """The raw tables for whose objects a build would ask an API, each with the key of the object."""
+        return self.asking.keys
 
     @cached_property
     def dated(self) -> dict[str, Delivery]:
@@ -218,8 +204,7 @@ class _Case:
         if self.lacking:
             return False
         end = datetime.combine(self.load_date, time(), timezone.utc) + timedelta(days=1)
-        is_begun = any(key == self.sources[name].object_key(self.load_date) for name, key in self.to_ask.items())
-        return bool(self.dated or self.published or is_begun) or self.now >= end
+        return bool(self.dated or self.published or self.asking.begins) or self.now >= end
 
     @property
     def made_of(self) -> list[str]:
@@ -227,17 +212,7 @@ class _Case:
         undue = [name for name in self.classifier.tables if name not in self.tables]
         without = [f"without {table.relation}" for table in self.absent] + [f"not due {name}" for name in undue]
         decided = [f"decided {name} {self.decided[name]}" for name in sorted(self.decided)]
-        return [*(self._made_of(name) for name in sorted(self.states)), *without, *decided]
-
-    def _made_of(self, name: str) -> str:
-        """Describe the object of a raw table, in the same words before an API gave it and once it was read.
-
-        Otherwise a run that gets the objects of some APIs, and not of the one that is down, would change what it was
-        made of, and the next one would start without a pause.
-        """
-        state = self.states[name]
-        is_settled = name in self.to_ask or self.recorded.objects.get(name) == state
-        return f"asked for {state.key}" if self.sources[name].source.api and is_settled else str(state)
+        return [*(self.asking.made_of(name, self.states[name]) for name in sorted(self.states)), *without, *decided]
 
     @cached_property
     def states(self) -> dict[str, ObjectState]:
@@ -303,14 +278,14 @@ class _Case:
         landed, count = self._landed_of
         objects = f"{count} object{'' if count == 1 else 's'}"
         if not self.dated and not self.published:
-            when = self._when_asked
+            when = self.asking.when(self.lacking)
             return Verdict("missing", f"None of its {objects} lies on S3{when}.", "None of its objects lies on S3.")
         keys = [self._lacks(table) for table in self.lacking]
         reason = f"{landed} of its {objects} landed; lacking: {_some(keys)}."
         summary = f"Lacking: {_some([table.object_name for table in self.lacking])}."
         first = min((each.last_modified for each in self.dated.values()), default=self.now)
         # If it was published before, a source was added or objects were removed since: nothing is late.
-        is_awaited = any(self._is_awaited(table) for table in self.lacking)
+        is_awaited = any(map(self.asking.is_awaited, self.lacking))
         if self.published or not is_awaited or self.now - first <= self.classifier.late_after:
             return Verdict("incomplete", reason, summary)
         return Verdict("late", f"{reason} The first landed at {minute(first)}.", summary)
@@ -320,25 +295,6 @@ class _Case:
         """How many objects of the load_date landed, of how many."""
         landed = sum(not each.lacks for name, each in self.dated.items() if name not in self.to_ask)
         return landed, landed + len(self.lacking) + len(self.to_ask)
-
-    def _is_awaited(self, table: Table) -> bool:
-        """Whether an object that lacks should have landed by now."""
-        if not table.delivery_calendar.is_due(self.load_date):
-            return False
-        return next_asking(self.classifier.pipeline, table, self.load_date, self.now) is None
-
-    @property
-    def _when_asked(self) -> str:
-        """Say when the APIs of a load_date of which nothing is there are asked; empty if no object waits for that."""
-        asked = [table for table in self.lacking if table.source.api]
-        if not asked:
-            return ""
-        if self.asked_from is None:
-            return f"; {why_not_asked(self.classifier.pipeline, asked[0], self.load_date, self.now)}"
-        whose = "their APIs are" if len(asked) > 1 else "its API is"
-        if len(asked) < len(self.lacking):
-            whose = f"the API{'s' * (len(asked) > 1)} of {_some([str(t.relation) for t in asked])} {_are(asked)}"
-        return f"; {whose} asked from {minute(self.asked_from)}"
 
     @cached_property
     def _without_object(self) -> set[str]:
@@ -359,8 +315,7 @@ class _Case:
             keys = [table.object_key(day) for day in days]
             return f"{' or '.join(keys) or 'an object of an earlier day'} of {table.relation}"
         if table.source.api:
-            why = why_not_asked(self.classifier.pipeline, table, self.load_date, self.now)
-            return f"{key} ({why or 'it was read before, and is gone'})"
+            return f"{key} ({self.asking.why_lacking(table)})"
         return f"{key} ({self.near[name]})" if name in self.near else key
 
     @cached_property
@@ -570,7 +525,3 @@ def _some(names: Sequence[str]) -> str:
     """Join the first few names, and add how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
-
-
-def _are(things: Collection[object]) -> str:
-    return "is" if len(things) == 1 else "are"

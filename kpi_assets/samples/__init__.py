@@ -13,6 +13,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from kpi_assets.samples.ecommerce.generator import Ecommerce
+from kpi_assets.samples.ecommerce.products_api import ProductsApi
 from kpi_assets.samples.instacart.generator import Instacart
 from kpi_assets.samples.retail.generator import Retail
 from kpi_assets.samples.storefront.generator import Storefront
@@ -90,10 +91,9 @@ class ApiGenerator(Generator, Protocol):
         ...
 
 
-# Of files, of APIs' databases, or of both.
 GENERATORS: dict[str, FileGenerator] = {
     "instacart": Instacart(),
     "ecommerce": Ecommerce(),
     "storefront": Storefront(),
 }
-API_GENERATORS: dict[str, ApiGenerator] = {"ecommerce": Ecommerce(), "retail": Retail()}
+API_GENERATORS: dict[str, ApiGenerator] = {"ecommerce": ProductsApi(), "retail": Retail()}

@@ -63,11 +63,12 @@ class Counted:
     changes: int
     total: int
     marks: Sequence[Place]  # of the first record, and of each MARK-th after it
+    last_key: int | None
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some records as JSON, with a comma between; `last` is the place of the last one."""
+    """Some records as JSON, with a comma between; `last` is the place of the last one, if more come after it."""
 
     records: str
     count: int
@@ -92,12 +93,14 @@ class Reader:
             "from {table} where {day} between %s and %s) "
             "select (select number from changes), (select count(*) from numbered), "
             "(select coalesce(array_agg(day order by number), '{{}}') from numbered where number %% %s = 1), "
-            "(select coalesce(array_agg(key order by number), '{{}}') from numbered where number %% %s = 1)"
+            "(select coalesce(array_agg(key order by number), '{{}}') from numbered where number %% %s = 1), "
+            "(select key from numbered order by number desc limit 1)"
         ).format(**words)
+        # The place alone says where the scan begins: a further condition on the first day would make it begin there.
         self._read = sql.SQL(
             "with page as materialized (select t.{day} as day, t.{key} as key, "
             "(select row_to_json(shown)::text from (select {fields}) as shown) as record from {table} as t "
-            "where t.{day} between %s and %s and (t.{day}, t.{key}) >= (%s, %s) order by 1, 2 limit %s offset %s) "
+            "where (t.{day}, t.{key}) >= (%s, %s) and t.{day} <= %s order by 1, 2 limit %s offset %s) "
             "select (select number from changes), count(*), coalesce(string_agg(record, ',' order by day, key), ''), "
             "max(day), (array_agg(key order by day desc, key desc))[1] from page"
         ).format(**words)
@@ -121,16 +124,16 @@ class Reader:
             start, offset = _beginning(counted, days, skip) if after is None else ((after[0], after[1] + 1), 0)
             limit = 0 if after is None and skip >= counted.total else size
             [(changes, count, records, day, key)] = await self._database.rows(
-                self._read, [*days, *start, limit, offset]
+                self._read, [*start, days[1], limit, offset]
             )
             if changes == counted.changes:
-                return Page(records, count, counted.total, (day, key) if count else None)
+                return Page(records, count, counted.total, (day, key) if count and key != counted.last_key else None)
             self._counted.pop(days, None)
         raise RuntimeError("the records change faster than they can be counted")
 
     async def _count_days(self, days: Days) -> Counted:
-        [(changes, total, marked, keys)] = await self._database.rows(self._count, [*days, MARK, MARK])
-        counted = Counted(changes, total, list(zip(marked, keys, strict=True)))
+        [(changes, total, marked, keys, last)] = await self._database.rows(self._count, [*days, MARK, MARK])
+        counted = Counted(changes, total, list(zip(marked, keys, strict=True)), last)
         self._counted[days] = counted
         while len(self._counted) > KEPT:
             self._counted.popitem(last=False)

@@ -94,8 +94,7 @@ class Retailer2(Shape):
 
     def document(self, ask: Ask, page: Page, trouble: Misbehavior) -> str:
         """Return records, total, and the cursor of the page after this one, if it is not the last."""
-        last = page.last if page.count == ask.size or trouble.has("empty_page", "shrinking", "loop") else None
-        following = f'"{self._closed(last, ask)}"' if last else "null"
+        following = f'"{self._closed(page.last, ask)}"' if page.last else "null"
         total = _total(page, trouble)[1:]
         return f'{{"transactions":{_list(page, trouble)},"meta":{{{total}{"," * bool(total)}"next":{following}}}}}'
 

@@ -72,3 +72,17 @@ def test_the_sensor_pauses_while_an_api_fails_and_then_asks_only_it(harness: Sen
     assert harness.execute(again).success
     assert {shop for _, shop, _, _ in sales.api.asked} == {"south"}
     assert sales.rows(incident) == []
+
+
+def test_a_backfill_of_a_range_fetches_each_load_date_that_is_over(harness: SensorHarness) -> None:
+    sales = harness.shop
+    assert isinstance(sales, SalesPipeline)
+    days = [TODAY - timedelta(days=n) for n in (2, 1, 0)]
+    harness.range(days[0], days[-1])
+    assert harness.materialized("marts.all_sales") == list(map(str, days[:2]))
+    assert sorted(set(sales.api.of("north"))) == [(str(day), page) for day in days[:2] for page in ("1", "2")]
+    assert sales.status(days[-1], f"{days[-1]}T12:00").state == "missing"
+    assert sales.rows(f"select job, status from ops.pipeline_runs where load_date = '{days[-1]}' order by job") == [
+        ("s3.north_sales", "missing"),
+        ("s3.south_sales", "missing"),
+    ]

@@ -193,7 +193,24 @@ _TESTS = {
         "materialize/test_dialects.py",
     ),
     "sources/formats/json/value": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
-    "sources/formats/json/reader": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
+    "sources/formats/json/reader": (
+        "sources/formats/json/test_reader.py",
+        "sources/api/test_page.py",
+        "materialize/test_json.py",
+    ),
+    **{
+        f"sources/api/{module}": tuple(f"sources/api/test_{each}.py" for each in tests)
+        for module, tests in {
+            "ask": ("ask", "login", "rounds"),
+            "client": ("client", "ask", "secrets"),
+            "fetch": ("rounds", "ask"),
+            "login": ("login", "secrets"),
+            "page": ("page", "rounds", "secrets"),
+            "problems": ("ask",),
+            "request": ("rounds", "login", "secrets"),
+            "hidden": ("hidden", "secrets"),
+        }.items()
+    },
     "sources/unpacked": ("sources/test_compression.py", "materialize/test_dialects.py"),
     "sources/formats/packable": (
         "sources/test_compression.py",
@@ -221,7 +238,8 @@ _TESTS = {
     "model/tree": ("model/test_tree.py", "model/test_pipeline.py"),
     "model/folder": ("model/test_tree.py", "model/test_pipeline.py"),
     "model/neighbors": ("model/test_tree.py", "model/test_pipeline.py"),
-    "plan/classify": ("plan/test_status.py", "plan/test_lookback.py", "plan/test_lost.py"),
+    "plan/classify": ("plan/test_status.py", "plan/test_lookback.py", "plan/test_lost.py", "plan/test_apis.py"),
+    "plan/asking": ("plan/test_apis.py",),
     "plan/collect": ("plan/test_collect.py", "plan/test_status.py", "plan/test_lookback.py", "plan/test_lost.py"),
     "automation/sensor_tick": ("automation/test_sensor.py", "automation/test_fuzz.py", "automation/test_lookback.py"),
     "ledger/deliveries": ("alerts/test_storm.py", "ledger/test_incidents.py", "alerts/test_delivery.py"),

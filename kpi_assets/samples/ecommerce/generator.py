@@ -1,7 +1,6 @@
 """The generator of synthetic days of an online shop: orders, events, and the products of each Monday.
 
-It writes them to files, and the products into the database of the simulated API too. Belongs here: valid arguments, and
-which files there are. Not here: the content of the files (files.py), and numpy,
+Belongs here: valid arguments, and which files there are. Not here: the content of the files (files.py), and numpy,
 which only writing needs.
 """
 
@@ -10,14 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from kpi_assets.errors import UserError
 from kpi_assets.samples.ecommerce.faults import EVENTS, FAULTS, ORDERS, PRODUCTS, Planted, chosen
 from kpi_assets.samples.writing import extra, show, whole
-from kpi_assets.simulators import databases
-from kpi_assets.simulators.api import PRODUCTS as PRODUCTS_API
-from kpi_assets.simulators.faults import api_faults, split_api_faults
 
 MOST_ORDERS, MOST_EVENTS, MOST_DAYS = 999_999, 9_999_999, 366  # ids have 6 and 7 digits for them
 EVENTS_FOR_AN_ORDER = 8
@@ -29,9 +23,8 @@ class Ecommerce:
 
     events: int | None = None
     days: int = 1
-    apis = (PRODUCTS_API.name,)
     default_orders = 20_000
-    faults = {**FAULTS, **api_faults(apis)}
+    faults = FAULTS
 
     def sized(self, *, events: int | None, days: int | None) -> "Ecommerce":
         """The generator of so many events a day, and of so many days."""
@@ -55,7 +48,7 @@ class Ecommerce:
         products. The files appear when all are complete, in place of those of an earlier run. UserError: an unknown or
         impossible fault, a number out of its limits, a negative seed, a folder that cannot be written to.
         """
-        planted = self._planted(load_date, faults)
+        planted = chosen(load_date, faults)
         events = EVENTS_FOR_AN_ORDER * orders if self.events is None else self.events
         self._check(load_date, orders, events, seed)
         with extra():
@@ -77,45 +70,6 @@ class Ecommerce:
                     progress(done * orders // len(days), orders)
             show(partial, out, keys, rows)
         return rows
-
-    def fill(
-        self,
-        server: SecretStr,
-        *,
-        load_date: date,
-        orders: int,
-        seed: int,
-        faults: Sequence[str] = (),
-        progress: Callable[[int, int], None] | None = None,
-    ) -> dict[str, int]:
-        """Fill the database of the products API with the list of each Monday, as `write` would write it to a file.
-
-        The lists depend on their Monday and the seed; `orders` does not matter. Of the faults, those of products.json
-        are planted into the first list, and those of the API take the place of those that it had.
-        """
-        planted = self._planted(load_date, faults)
-        events = EVENTS_FOR_AN_ORDER * orders if self.events is None else self.events
-        self._check(load_date, orders, events, seed)
-        with extra():
-            from kpi_assets.samples.ecommerce import catalog, files  # noqa: PLC0415 (brings numpy)
-
-        of_apis, _ = split_api_faults(faults, self.apis)
-        mondays = sorted({catalog.monday_of(load_date + timedelta(days=number)) for number in range(self.days)})
-        with databases.connect(server, PRODUCTS_API.database) as connection:
-            databases.replace_faults(connection, of_apis[PRODUCTS_API.name])
-            rows = 0
-            for monday in mondays:
-                of_monday = planted if monday == mondays[0] else Planted(monday)
-                lines = files.product_lines(monday, seed, of_monday)
-                rows += databases.replace_day(connection, PRODUCTS_API, monday, lines)
-        if progress:
-            progress(orders, orders)
-        return {PRODUCTS_API.name: rows}
-
-    def _planted(self, load_date: date, faults: Sequence[str]) -> Planted:
-        """Return the faults of records and files."""
-        _, others = split_api_faults(faults, self.apis)
-        return chosen(load_date, others)
 
     def _check(self, load_date: date, orders: int, events: int, seed: int) -> None:
         if not 1 <= orders <= MOST_ORDERS:

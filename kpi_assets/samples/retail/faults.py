@@ -9,7 +9,7 @@ line lists the faults.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
 from kpi_assets.errors import UsageError, UserError
@@ -20,6 +20,7 @@ from kpi_assets.simulators.api import RETAILERS, SimulatedApi
 NULL = "\\N"
 FUTURE = timedelta(days=30)
 HUGE = 100_000  # pieces
+CENT = Decimal("0.01")
 FEW = 3  # of so many sales, one is left
 Record = dict[str, str]  # what all retailers tell, by the names of SHARED, and the retailer's further fields
 Change = Callable[[Record], list[Record]]  # a record -> the records that replace it
@@ -54,8 +55,8 @@ def twice(record: Record) -> list[Record]:
 
 def with_quantity(record: Record, quantity: int) -> Record:
     """A record of so many pieces, whose total is as it should be."""
-    one = Decimal(record["total"]) / int(record["quantity"])
-    return record | {"quantity": str(quantity), "total": f"{one * quantity:.2f}"}
+    total = quantity * Decimal(record["price"]) * (100 - int(record.get("discount_percentage", "0"))) / 100
+    return record | {"quantity": str(quantity), "total": str(total.quantize(CENT, ROUND_HALF_UP))}
 
 
 def of_pieces(pieces: Callable[[int], int]) -> Change:
@@ -175,24 +176,34 @@ class Planted:
             )
 
     def edited(self, blocks: Iterable[bytes], lines: int) -> Iterator[bytes]:
-        """Yield the blocks of so many lines with the faults in them, single ones in the middle."""
+        """Yield the blocks of so many lines with the faults in them.
+
+        Faults of single records hit one after another from the middle on. A record that is so already, such as a sale
+        without a customer, is passed over. UserError if the day ends before all are planted.
+        """
         of_all = [self._change(name) for name in self.counts if ROW_FAULTS[name].hits == "all"]
-        changes = [
+        waiting = [
             self._change(name)
             for name, count in self.counts.items()
             if ROW_FAULTS[name].hits == "some"
             for _ in range(count)
         ]
-        first = min(lines // 2, lines - len(changes))
-        seen = 0
+        first, seen = max(0, min(lines // 2, lines - 2 * len(waiting))), 0
         for block in blocks:
-            edits = {}
-            for number in range(block.count(b"\n")) if of_all or changes else ():
-                wanted = [*of_all, *changes[max(0, seen + number - first) : max(0, seen + number - first + 1)]]
-                if wanted:
-                    edits[number] = self._edit(wanted)
+            edits: dict[int, Edit] = {}
+            for number, line in enumerate(block.splitlines() if of_all or waiting else ()):
+                changes = list(of_all)
+                if waiting and seen + number >= first and self._edit(waiting[:1])(line) != [line]:
+                    changes.append(waiting.pop(0))
+                if changes:
+                    edits[number] = self._edit(changes)
             yield edit_records(block, edits) if edits else block
             seen += block.count(b"\n")
+        if waiting:
+            raise UserError(
+                f"{self.api.name} has too few records for the faults asked of them, {len(waiting)} are left: ask for "
+                "more orders."
+            )
 
     def _change(self, name: str) -> Change:
         unlisted = put(product=UNLISTED[self.api.name])

@@ -6,6 +6,7 @@ Not here: one request (client.py), the token (login.py), and what an answer hold
 """
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timezone
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # with pauses of 1, 2, 4 and 8 seconds
 LONGEST = 60.0  # seconds of a pause that no server asked for
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _SHOWN_FROM = 10.0  # seconds of a pause that is logged
 _LATER = "try again later, or ask those who run it"
 
@@ -95,7 +97,7 @@ class Asking:
                     asked.judge(answer)
                 continue
             if isinstance(problem, RefusedError):
-                raise ApiError(f"{subject.name}: {self.hidden.out_of(str(problem)) or 'its answer cannot be read'}.")
+                raise ApiError(f"{subject.name}: {problem}.")
             asked.fail(str(problem))
 
 
@@ -120,8 +122,8 @@ class _Question:
             self._last = f"status {status}"
             pause = max(after or 0.0, min(2.0**self._waited, LONGEST))
             self._waited += 1
-            if after:
-                self._asking.on_retry_after(after)
+            if after:  # a server that asks for a year stops others no longer than this fetch
+                self._asking.on_retry_after(min(after, self._asking.deadline.seconds))
             self._pause(pause, f"it answered status {status}, to come back in {pause:,.0f} s")
         elif status in (408, 425) or status >= 500:
             self.fail(f"it answered status {status}")
@@ -174,16 +176,16 @@ class _Question:
     def _retry_after(self, answer: Answer) -> float | None:
         """Return the seconds of the header Retry-After, which is a number or a date; None without a useful one."""
         said = answer.headers.get("Retry-After", "").strip()
-        if said.isascii() and said.isdigit():
-            return float(said[:9])
+        if _SECONDS.fullmatch(said):
+            return float(said)
         try:
             until = parsedate_to_datetime(said)
-        except (TypeError, ValueError):
+        except ValueError:
             return None
         clock = self._asking.deadline.clock
         try:  # by the server's clock, where it says its time
             now = parsedate_to_datetime(answer.headers.get("Date", ""))
-        except (TypeError, ValueError):
+        except ValueError:
             now = clock.date()
         until, now = (each if each.tzinfo else each.replace(tzinfo=timezone.utc) for each in (until, now))
         return max(0.0, (until - now).total_seconds())

@@ -16,16 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
     HTTPError,
-    IncompleteRead,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
@@ -40,6 +38,7 @@ from kpi_assets.sources.api.request import Request
 CONNECT = 10.0  # seconds
 BLOCK = 1 << 16  # bytes of one read
 EXCERPT = 4_096  # bytes that are read of an answer that is no success
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")  # as OpenSSL names it
 _asking = threading.local()
 
 
@@ -50,7 +49,7 @@ class _WhileAsking(logging.Filter):
         return not getattr(_asking, "now", False)
 
 
-for _module in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
+for _module in ("connection", "connectionpool", "util.retry"):
     logging.getLogger(f"urllib3.{_module}").addFilter(_WhileAsking())
 
 
@@ -110,6 +109,8 @@ class Client:
                 return self._send(request, take)
             except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
                 problem = self._problem(error)
+        if self._deadline.left() <= 0:
+            problem = FailedError("its answer had not ended")
         raise problem
 
     def _send(self, request: Request, take: Callable[[bytes], None]) -> Answer:
@@ -134,8 +135,6 @@ class Client:
                     if len(start) >= EXCERPT:
                         is_whole = False
                         break
-                if self._deadline.left() <= 0:
-                    raise TimeoutError
             if is_whole:
                 answer.release_conn()
             return Answer(answer.status, answer.headers, start, is_whole)
@@ -148,7 +147,7 @@ class Client:
         if server not in self._managers:
             is_direct = urllib.request.proxy_bypass(parts.hostname or "")
             proxy = None if is_direct else urllib.request.getproxies().get(parts.scheme)
-            manager = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+            manager = _through(proxy if "://" in proxy else f"http://{proxy}") if proxy else urllib3.PoolManager()
             manager.pool_classes_by_scheme = _pools(self._sockets)
             self._managers[server] = manager
         return self._managers[server]
@@ -159,9 +158,11 @@ class Client:
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return RefusedError(
-                    f"its certificate is not accepted ({cause.verify_message}): correct url, or have the certificate "
-                    "put in order"
+                    f"its certificate cannot be trusted ({cause.verify_message}): correct the host in url, or name the "
+                    "file of the authority that signed it with SSL_CERT_FILE"
                 )
+            if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+                return RefusedError("it does not speak TLS: correct url, which may have to begin with http://")
         for kinds, sentence in self._sentences():
             if any(isinstance(cause, kinds) for cause in causes):
                 return FailedError(sentence)
@@ -170,17 +171,27 @@ class Client:
 
     def _sentences(self) -> list[tuple[tuple[type[BaseException], ...], str]]:
         return [
-            ((ProxyError,), "the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used"),
+            (
+                (ProxyError,),
+                "the proxy that HTTPS_PROXY or HTTP_PROXY names cannot be used (NO_PROXY leaves a host out)",
+            ),
             ((NameResolutionError,), "the name of its host is not known here"),
             ((ConnectionRefusedError,), "nobody listens there"),
             ((NewConnectionError,), "it cannot be connected to"),
             ((ConnectTimeoutError,), "it could not be connected to in time"),
             ((ssl.SSLError, urllib3.exceptions.SSLError), "no connection by TLS came about"),
             ((ReadTimeoutError, TimeoutError), f"no byte of its answer came for {self._timeout:g} s (timeout_seconds)"),
-            ((IncompleteRead, http.client.IncompleteRead), "its answer was cut off"),
+            ((http.client.IncompleteRead,), "its answer was cut off"),
             ((DecodeError,), "its answer cannot be unpacked"),
             ((ProtocolError, ConnectionError, http.client.HTTPException), "the connection broke"),
         ]
+
+
+def _through(proxy: str) -> urllib3.PoolManager:
+    """Return a manager of connections through a proxy, whose address may have a user and a password."""
+    user = urllib3.util.parse_url(proxy).auth
+    headers = urllib3.util.make_headers(proxy_basic_auth=unquote(user)) if user else None
+    return urllib3.ProxyManager(proxy, proxy_headers=headers)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -197,26 +208,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _pools(sockets: list[Any]) -> dict[str, Any]:
-    """Return the classes of a pool's connections, which add each socket that they open to a list."""
+    """Return the pool of each scheme, with connections that add the sockets which they open to a list."""
+    kinds: dict[str, Any] = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
+    return {
+        scheme: type(kind.__name__, (kind,), {"ConnectionCls": _watched(kind.ConnectionCls, sockets)})
+        for scheme, kind in kinds.items()
+    }
 
-    class Plain(HTTPConnection):
-        debuglevel = 0  # whatever is set for all: http.client would print headers
 
-        def connect(self) -> None:
-            super().connect()
-            sockets.append(self.sock)
+def _watched(kind: Any, sockets: list[Any]) -> Any:
+    def connect(self: Any) -> None:
+        kind.connect(self)
+        sockets.append(self.sock)
 
-    class Tls(HTTPSConnection):
-        debuglevel = 0
-
-        def connect(self) -> None:
-            super().connect()
-            sockets.append(self.sock)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
-
-    return {"http": PlainPool, "https": TlsPool}
+    # Whatever debuglevel is set for all: http.client would print headers.
+    return type(kind.__name__, (kind,), {"connect": connect, "debuglevel": 0})

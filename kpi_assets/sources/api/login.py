@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from kpi_assets.model.api import value_at
+from kpi_assets.model.api import Login, value_at
 from kpi_assets.sources.api.ask import Asking, Subject
 from kpi_assets.sources.api.problems import ApiError, FailedError
 from kpi_assets.sources.api.request import login_request
@@ -46,18 +46,23 @@ class Tokens:
         )
         asked_at, spool = self._clock.now(), Spool(subject.name)
         try:
-            document = self._asking.ask(
-                lambda: login_request(self._server), spool, lambda _answer: _document(spool), subject
+            token, seconds = self._asking.ask(
+                lambda: login_request(self._server), spool, lambda _answer: _read(spool, login), subject
             )
         finally:
             spool.close()
-        token = value_at(document, login.token)
-        if not isinstance(token, str) or not token:
+        if token is None:
             raise ApiError(f"{subject.name}: its answer has no token at {login.token!r}: correct token of login.")
         self._asking.hidden.add(token)
         self._token = token
-        seconds = _seconds(value_at(document, login.expires))
         self._good_until = None if seconds is None else asked_at + seconds - min(EARLY, seconds / 10)
+
+
+def _read(spool: Spool, login: Login) -> tuple[str | None, float | None]:
+    """Return the token of an answer, and for how many seconds it is good. No variable of a caller has the rest."""
+    document = _document(spool)
+    token = value_at(document, login.token)
+    return token if isinstance(token, str) and token else None, _seconds(value_at(document, login.expires))
 
 
 def _document(spool: Spool) -> Any:

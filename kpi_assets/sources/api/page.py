@@ -1,6 +1,6 @@
 """Reads a page to its end with the reader of the load: so it has as many records here as the load will find.
 
-Of a page with a document only the fields around the list of records are kept, for its total and its cursor.
+Of a page only the fields with its total and its cursor are kept.
 Not here: which page follows, and whether the pages add up (rounds.py).
 """
 
@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from kpi_assets.model import excerpt
 from kpi_assets.model.api import Call, value_at
 from kpi_assets.sources.api.client import Answer
 from kpi_assets.sources.api.hidden import Hidden
@@ -16,10 +15,9 @@ from kpi_assets.sources.api.problems import FailedError, RefusedError
 from kpi_assets.sources.api.spool import Spool
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.reader import JsonReader
-from kpi_assets.sources.formats.json.value import Number
 
+_AT_ONCE = 4 << 20  # bytes of a page that is read as one block; with its values it takes some ten times the memory
 _HEAD = 4_096  # bytes of an answer of which the first letters are quoted
-_QUOTED = 300  # letters of what the reader says, which may quote the name of a field
 _MARK = b"\xef\xbb\xbf"  # of UTF-8
 _OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _BLANK = b" \t\n\r"
@@ -35,55 +33,63 @@ class Page(NamedTuple):
 
     records: int
     total: int | None
-    document: dict[str, Any]  # what is around its list of records
+    document: dict[str, Any]  # of what is around its list of records, where its total and its cursor are
 
 
 def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hidden: Hidden) -> Page:
     """Read the last page of the spool. Raises FailedError for a page that was cut off, and RefusedError."""
-    _check_letters(answer, spool)
+    _check_letters(answer, spool, hidden)
     _check_start(spool, records, hidden)
     blocks, problem = _Blocks(spool), ""
     try:
-        reader = _read(blocks, records)
+        reader = _read(blocks, call, records)
     except UnreadableError as error:
         problem = str(error).rpartition(": ")[0]  # what is behind it is for those who land files
     if problem and blocks.have_ended:
         raise FailedError("its answer was cut off")
     if problem:
-        raise RefusedError(f"its answer cannot be read ({excerpt.cut(problem, _QUOTED)}): {_LOOK}")
+        shown = hidden.excerpt(problem.encode(), is_whole=True)
+        raise RefusedError(f"its answer cannot be read ({shown}): {_LOOK}")
     if reader.values > 1:
         raise RefusedError(f"its answer is several documents, one after another: {_LOOK}")
     return Page(reader.records, _total(call, reader.around), reader.around)
 
 
 class _Blocks:
-    """The bytes of a page."""
+    """The bytes of a page, which are one block if it is not large."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool, self.have_ended = spool, False
+        self.are_one = spool.page_size <= _AT_ONCE
 
     def __iter__(self) -> Iterator[bytes]:
         self.have_ended = False
-        yield from self._spool.page()
+        yield from [b"".join(self._spool.page())] if self.are_one else self._spool.page()
         self.have_ended = True
 
 
-def _read(blocks: _Blocks, records: str | None) -> JsonReader:
-    """Return the reader after all records. Raises UnreadableError."""
-    reader = JsonReader(blocks, records, Number)
+def _read(blocks: _Blocks, call: Call, records: str | None) -> JsonReader:
+    """Return the reader after all records; one with a problem counts too, and the load says which. UnreadableError."""
+    places = (call.total, call.pages and call.pages.following)
+    kept = {place.partition(".")[0] for place in places if place}
+    reader = JsonReader(blocks, records, kept=kept)
+    if blocks.are_one:
+        reader.count()
+        return reader
     if all(batch.is_sound for batch in reader.batches()):
         return reader
-    reader = JsonReader(blocks, records, Number)  # a record has a problem: the load says which
+    reader = JsonReader(blocks, records, kept=kept)
     for _ in reader:
         continue
     return reader
 
 
-def _check_letters(answer: Answer, spool: Spool) -> None:
+def _check_letters(answer: Answer, spool: Spool, hidden: Hidden) -> None:
     """Refuse what is not UTF-8. A byte order mark is taken away, since other pages may come before this one."""
     packed = answer.headers.get("Content-Encoding", "").strip().lower()
     if packed not in _PACKED:
-        raise RefusedError(f"its answer is packed as {packed[:20]!r}, which was not asked for: have it answer plainly")
+        shown = hidden.excerpt(packed.encode(), is_whole=True)
+        raise RefusedError(f"its answer is packed as {shown!r}, which was not asked for: have it answer plainly")
     start = next(spool.page(), b"")[:4]
     if start.startswith(_OTHER_MARKS):
         raise RefusedError("its answer is UTF-16 or UTF-32: have it answer in UTF-8, as JSON is sent")
@@ -91,7 +97,8 @@ def _check_letters(answer: Answer, spool: Spool) -> None:
         spool.drop_start(len(_MARK))
     found = _CHARSET.search(answer.headers.get("Content-Type", ""))
     if found and found[1].lower() not in _UNICODE and not all(block.isascii() for block in spool.page()):
-        raise RefusedError(f"its answer is in {found[1][:20]!r}: have it answer in UTF-8, as JSON is sent")
+        shown = hidden.excerpt(found[1].encode(), is_whole=True)
+        raise RefusedError(f"its answer is in {shown!r}: have it answer in UTF-8, as JSON is sent")
 
 
 def _check_start(spool: Spool, records: str | None, hidden: Hidden) -> None:

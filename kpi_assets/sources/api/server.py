@@ -40,7 +40,8 @@ class Server:
         missing = [_setting(pipeline.name, each) for each in api.secrets if each not in secrets]
         if missing:
             raise UsageError(
-                f"{shown} needs {' and '.join(missing)}: set what is missing, or put it into KPI_SECRETS_DIR."
+                f"{shown} needs {' and '.join(missing)}, and nothing is set there: set it, or write the file "
+                "kpi_api_secrets in KPI_SECRETS_DIR."
             )
         return cls(pipeline.name, name, api, url.rstrip("/"), secrets)
 

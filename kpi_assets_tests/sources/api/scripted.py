@@ -231,6 +231,7 @@ def get(
     records: str | None = "data",
     clock: Waits | None = None,
     take_turn: Callable[[], None] = lambda: None,
+    on_retry_after: Callable[[float], None] = lambda _seconds: None,
 ) -> Got:
     """Fetch, and return all that came."""
     waits = clock or Waits()
@@ -242,6 +243,12 @@ def get(
 
     on_page: list[tuple[int, int | None]] = []
     told: list[float] = []
+
+    def tell(seconds: float) -> None:
+        told.append(seconds)
+        on_retry_after(seconds)
+
+    begun = waits.now()
     with fetch(
         server_of(url, api, secrets),
         Call.model_validate({"path": "/sales", **call}),
@@ -249,13 +256,13 @@ def get(
         DAY,
         take_turn=take,
         on_page=lambda records, total: on_page.append((records, total)),
-        on_retry_after=told.append,
+        on_retry_after=tell,
         clock=waits,
     ) as found:
         body = found.body.read()
         assert found.size_bytes == len(body)
-        assert found.seconds >= 0
-        return Got(
+        assert sum(waits.waited) <= found.seconds <= waits.now() - begun
+        got = Got(
             body,
             found.pages,
             found.records,
@@ -266,3 +273,5 @@ def get(
             len(turns),
             told,
         )
+    assert found.body.closed
+    return got
