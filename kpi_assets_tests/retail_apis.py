@@ -68,7 +68,7 @@ class Retailers:
 
 
 @contextmanager
-def retailers(server: SecretStr) -> Iterator[Retailers]:
+def open_retailers(server: SecretStr) -> Iterator[Retailers]:
     """Yield the retailers, without sales."""
     secrets = {name: f"secret-of-{name}-5d0e" for name in SIMULATED}
     password = SecretStr("password-of-the-simulators-77c1")

@@ -18,7 +18,7 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import Settings, settings
-from kpi_assets_tests.retail_apis import RETAIL, RetailPipeline, retailers
+from kpi_assets_tests.retail_apis import RETAIL, Retailers, RetailPipeline
 
 DAY = date(2025, 7, 1)
 SECRET = "secret-of-retailer-4-a9c2"
@@ -151,33 +151,27 @@ def check_of(folder: Path) -> str:
 
 
 @pytest.fixture
-def lab(stack: Stack, tmp_path: Path, url: str) -> Iterator[RetailPipeline]:
+def four(stack: Stack, retailers: Retailers, tmp_path: Path, url: str) -> Iterator[RetailPipeline]:
     """The pipeline with the fourth retailer, and a day of sales of the others."""
     files = shutil.copytree(RETAIL, tmp_path / "retail")
     add(files)
-    server = settings().postgres_url
-    assert server is not None
-    with (
-        retailers(server) as asked,
-        FourRetailers.open(stack, tmp_path / "lab", files) as lab,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        found = {name: (f"{asked.url}/{name}", asked.secrets[name]) for name in asked.sessions}
+    with FourRetailers.open(stack, tmp_path / "lab", files) as lab, pytest.MonkeyPatch.context() as patch:
+        found = {name: (f"{retailers.url}/{name}", retailers.secrets[name]) for name in retailers.sessions}
         for name, (address, secret) in {**found, "retailer_4": (url, SECRET)}.items():
             patch.setenv(f"KPI_API_URLS__{lab.name}__{name}", address)
             patch.setenv(f"KPI_API_SECRETS__{lab.name}__{name}", secret)
         settings.cache_clear()
-        asked.fill(DAY, orders=5)
+        retailers.fill(DAY, orders=5)
         assert isinstance(lab, RetailPipeline)
         yield lab
     settings.cache_clear()
 
 
-def test_its_sales_are_in_the_star_and_the_summaries(lab: RetailPipeline) -> None:
-    lab.run(DAY)
+def test_its_sales_are_in_the_star_and_the_summaries(four: RetailPipeline) -> None:
+    four.run(DAY)
 
     of_four = "where retailer_id = 'retailer_4'"
-    assert lab.rows(
+    assert four.rows(
         "select transaction_id, product_id, transaction_date, customer_id, store_id, quantity, unit_price, "
         f"total_amount from warehouse.fact_sales {of_four} order by 1, 2"
     ) == [
@@ -188,15 +182,15 @@ def test_its_sales_are_in_the_star_and_the_summaries(lab: RetailPipeline) -> Non
     ]
     for period in ("day", "week", "month", "quarter"):
         table = f"warehouse.kpi_sales_{period}"
-        assert lab.rows(f"select transactions, sales, quantity, revenue from {table} {of_four}") == [
+        assert four.rows(f"select transactions, sales, quantity, revenue from {table} {of_four}") == [
             (3, 4, 10, Decimal("25.00"))
         ], period
-        assert lab.rows(f"select count(*) from {table}") == [(4,)], period
-    assert lab.rows(f"select product_name, quantity from warehouse.kpi_top_products {of_four} order by 1") == [
+        assert four.rows(f"select count(*) from {table}") == [(4,)], period
+    assert four.rows(f"select product_name, quantity from warehouse.kpi_top_products {of_four} order by 1") == [
         ("Ball", 2),
         ("Kite", 8),
     ]
-    assert lab.rows("select retailers, quantity from warehouse.kpi_sales_by_category where category = 'Fun'") == [
+    assert four.rows("select retailers, quantity from warehouse.kpi_sales_by_category where category = 'Fun'") == [
         (1, 10)
     ]
-    assert lab.rows(f"select retailer_name from warehouse.dim_retailer {of_four}") == [("Retailer 4",)]
+    assert four.rows(f"select retailer_name from warehouse.dim_retailer {of_four}") == [("Retailer 4",)]
