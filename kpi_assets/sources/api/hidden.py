@@ -62,7 +62,7 @@ def _parts(secret: str) -> Iterator[str]:
 
 def _forms(secret: str) -> Iterator[str]:
     for each in {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}:
-        yield from (each, each.replace("%", "%25"), _lower_escapes(each))
+        yield from (each, each.replace("%", "%25"))
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/")
     yield html.escape(secret)
@@ -73,11 +73,6 @@ def _forms(secret: str) -> Iterator[str]:
         if end - start >= _LEAST:
             yield whole[start:end]
             yield whole[start:end].replace("+", "-").replace("/", "_")
-
-
-def _lower_escapes(text: str) -> str:
-    first, *others = text.split("%")
-    return "%".join([first, *(each[:2].lower() + each[2:] for each in others)])
 
 
 def _bare(text: str) -> str:

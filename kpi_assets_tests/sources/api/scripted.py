@@ -248,6 +248,7 @@ def get(
         told.append(seconds)
         on_retry_after(seconds)
 
+    begun = waits.now()
     with fetch(
         server_of(url, api, secrets),
         Call.model_validate({"path": "/sales", **call}),
@@ -260,8 +261,8 @@ def get(
     ) as found:
         body = found.body.read()
         assert found.size_bytes == len(body)
-        assert found.seconds >= 0
-        return Got(
+        assert sum(waits.waited) <= found.seconds <= waits.now() - begun
+        got = Got(
             body,
             found.pages,
             found.records,
@@ -272,3 +273,5 @@ def get(
             len(turns),
             told,
         )
+    assert found.body.closed
+    return got
