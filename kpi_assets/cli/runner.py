@@ -102,7 +102,7 @@ class Runner:
         self._work, self._instance, self._quiet = work, instance, quiet
         self._view: RunView | None = None
         overrides = {"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(self._reporter)}
-        self._job = build_defs(overrides, read_tree()).resolve_job_def(work.pipeline.job)
+        self._job = build_defs(overrides, read_tree(work.pipeline.name)).resolve_job_def(work.pipeline.job)
 
     def _reporter(self, log: Any, subject: str) -> "Progress":
         assert self._view is not None

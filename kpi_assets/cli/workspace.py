@@ -24,7 +24,7 @@ from kpi_assets.warehouse.provision import has_database
 
 def pipeline_of(name: str) -> Pipeline:
     """Return the pipeline of that name. Raises ModelError if it cannot be read, and UsageError if there is none."""
-    sound, broken = read_tree()
+    sound, broken = read_tree(name)
     if name in broken:
         raise broken[name].error
     if name not in sound:
@@ -42,10 +42,13 @@ def sound_pipelines() -> list[Pipeline]:
 
 
 @cache
-def read_tree() -> tuple[dict[str, Pipeline], dict[str, Broken]]:
-    """Return the pipelines that can be read, and the others. They are read once, which takes a fifth of a second."""
+def read_tree(only: str | None = None) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
+    """Return the pipelines that can be read, and the others; if one is called `only`, no file of another is read.
+
+    They are read once, which takes a fifth of a second for each pipeline.
+    """
     config = settings()
-    return load_sound(config.sql_dir, config.min_rows)
+    return load_sound(config.sql_dir, config.min_rows, only)
 
 
 @dataclass(frozen=True)

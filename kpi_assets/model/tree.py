@@ -5,7 +5,7 @@ Belongs here: which folders are pipelines, and which pipelines are sound. Not he
 checking its tables against each other (neighbors.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +33,22 @@ def load_pipelines(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> di
     Raises ModelError with all errors of the tree, or UsageError if there is no pipeline.
     """
     problems = Problems()
-    pipelines = _pipelines_of(_read_folders(sql_dir, minimum_rows or {}, problems), problems)
+    folders = _read_folders(sql_dir, minimum_rows or {}, problems)
+    check_jobs(folders, problems)
+    pipelines = _pipelines_of(folders, problems)
     problems.raise_any()
     _check_minimum_rows(minimum_rows or {}, pipelines)
     return pipelines
 
 
-def _check_minimum_rows(minimum_rows: MinimumRows, pipelines: Mapping[str, Pipeline]) -> None:
+def _check_minimum_rows(
+    minimum_rows: MinimumRows, pipelines: Mapping[str, Pipeline], not_read: Collection[Path] = ()
+) -> None:
+    """Check that each name is one of a table; of the folders that are not read, a file of that name is enough."""
     known = {f"{name}.{relation}" for name, pipeline in pipelines.items() for relation in pipeline.tables}
     for name in minimum_rows:
-        if name not in known:
+        unread = [path for path in not_read if name.startswith(f"{path.name}.")]
+        if name not in known and not any((path.parent / f"{name.replace('.', '/')}.sql").is_file() for path in unread):
             raise UsageError(f"KPI_MIN_ROWS names {name!r}, which is not a table: write pipeline.schema.table.")
 
 
@@ -55,13 +61,20 @@ class Broken:
     config: PipelineConfig | None
 
 
-def load_sound(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
+def load_sound(
+    sql_dir: Path, minimum_rows: MinimumRows | None = None, only: str | None = None
+) -> tuple[dict[str, Pipeline], dict[str, Broken]]:
     """Return the sound and the broken pipelines, by name: an error in one does not affect the others.
 
-    Raises UsageError if there is no pipeline.
+    If one is called `only`, the files of the others are not read. Raises UsageError if there is no pipeline.
     """
-    problems = Problems()
-    folders = _read_folders(sql_dir, minimum_rows or {}, problems)
+    problems, names = Problems(), pipeline_names(sql_dir)
+    if only in names:
+        folders = [read_folder(sql_dir / only, minimum_rows or {}, problems)]
+        others = [Folder(sql_dir / name) for name in names if name != only]
+    else:
+        folders, others = _read_folders(sql_dir, minimum_rows or {}, problems), []
+    check_jobs([*folders, *others], problems)
     pipelines = _pipelines_of(folders, problems)
     configs = {folder.name: folder.config for folder in folders}
     broken = {}
@@ -70,7 +83,7 @@ def load_sound(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> tuple[
         broken[name] = Broken(name, together(own), configs.get(name))
     sound = {name: pipeline for name, pipeline in pipelines.items() if name not in broken}
     of_sound = {name: rows for name, rows in (minimum_rows or {}).items() if name.partition(".")[0] not in broken}
-    _check_minimum_rows(of_sound, sound)
+    _check_minimum_rows(of_sound, sound, [folder.path for folder in others])
     return sound, broken
 
 
@@ -89,7 +102,6 @@ def _read_folders(sql_dir: Path, minimum_rows: MinimumRows, problems: Problems) 
 
 
 def _pipelines_of(folders: Sequence[Folder], problems: Problems) -> dict[str, Pipeline]:
-    check_jobs(folders, problems)
     check_generated_names(folders, problems)
     return {folder.name: pipeline for folder in folders if (pipeline := _pipeline_of(folder, problems))}
 

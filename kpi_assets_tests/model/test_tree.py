@@ -16,7 +16,7 @@ from kpi_assets.automation import run_history
 from kpi_assets.errors import UserError
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.strict_yaml import ModelError
-from kpi_assets.model.tree import load_pipelines
+from kpi_assets.model.tree import load_pipelines, load_sound
 from kpi_assets_tests.examples import examples
 from kpi_assets_tests.model.conftest import MART, RAW, YAML, Tree
 
@@ -151,6 +151,26 @@ def test_a_pipeline_with_the_name_of_the_job_that_deletes_old_runs_is_refused(tr
     assert refused(tree) == [
         "run_history/pipeline.yaml:1: the folder is called like the job that deletes old runs: rename the folder"
     ]
+
+
+def test_the_files_of_other_pipelines_are_not_read_for_one(tree: Tree) -> None:
+    tree.write("other/pipeline.yaml", YAML)
+    tree.write("other/raw/things.sql", RAW)
+    tree.write("other/raw/more.sql", "select 1")
+    assert [[*found] for found in load_sound(tree.root)] == [["shop"], ["other"]]
+    sound, broken = load_sound(tree.root, {"shop.raw.things": 1, "other.raw.more": 1}, "shop")
+    assert ([*sound], broken) == (["shop"], {})
+    assert sound["shop"] == load_sound(tree.root, {"shop.raw.things": 1})[0]["shop"]
+    assert [[*found] for found in load_sound(tree.root, only="other")] == [[], ["other"]]
+    assert [[*found] for found in load_sound(tree.root, only="nothing")] == [["shop"], ["other"]]
+    for name in ("shop.raw.nothing", "other.raw.nothing", "nothing.raw.things", "other"):
+        with pytest.raises(UserError, match=f"^KPI_MIN_ROWS names '{name}', which is not a table"):
+            load_sound(tree.root, {name: 1}, "shop")
+
+
+def test_the_names_of_other_pipelines_count_for_one(tree: Tree) -> None:
+    tree.write("shop_recheck/pipeline.yaml", YAML)
+    assert [[*found] for found in load_sound(tree.root, only="shop_recheck")] == [[], ["shop_recheck"]]
 
 
 def test_no_job_has_a_name_that_dagster_refuses() -> None:
