@@ -205,7 +205,7 @@ _TESTS = {
             "client": ("client", "ask", "secrets"),
             "fetch": ("rounds", "ask"),
             "login": ("login", "secrets"),
-            "page": ("page", "rounds", "secrets"),
+            "page": ("page", "rounds", "mixtures", "secrets"),
             "problems": ("ask",),
             "request": ("rounds", "login", "secrets"),
             "hidden": ("hidden", "secrets"),
