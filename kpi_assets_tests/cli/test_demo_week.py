@@ -28,7 +28,7 @@ def demo(alone: Kpi) -> Output:
 
 
 def test_the_week_is_published_set_aside_held_corrected_and_released(demo: Output) -> None:
-    parts = demo.out.split("\n\n")
+    parts = f"\n{demo.out}".split("\n\n")
     assert [day for day in WEEK if f"published ecommerce, load_date {day}: 17 assets" in demo.out] == WEEK
     [monday] = [part for part in parts if part.startswith("1. ")]
     assert "Filled 2025-06-02 of the simulated APIs: products 265." in monday
