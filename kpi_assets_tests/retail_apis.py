@@ -25,7 +25,7 @@ from kpi_assets.materialize.fetch import fetch_object
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.plan.collect import collect
 from kpi_assets.samples.retail.generator import Retail
-from kpi_assets.settings import default_sql_dir, settings
+from kpi_assets.settings import Settings, default_sql_dir, settings
 from kpi_assets.simulators import databases
 from kpi_assets.simulators.api import RETAILERS, SIMULATED
 from kpi_assets.simulators.app import make_app
@@ -68,7 +68,7 @@ class Retailers:
 
 
 @contextmanager
-def retailers(server: SecretStr) -> Iterator[Retailers]:
+def open_retailers(server: SecretStr) -> Iterator[Retailers]:
     """Yield the retailers, without sales."""
     secrets = {name: f"secret-of-{name}-5d0e" for name in SIMULATED}
     password = SecretStr("password-of-the-simulators-77c1")
@@ -103,13 +103,16 @@ class RetailPipeline(PipelineHarness):
 
     asked: Retailers
 
-    def context(self, **changes: Any) -> BuildContext:
-        """Return the context of a build."""
+    def named(self) -> Settings:
+        """Return the settings with the addresses and secrets of the retailers."""
         apis = self.pipeline().config.apis
         urls = {name: f"{self.asked.url}/{name}" for name in apis}
         secrets = {name: SecretStr(self.asked.secrets[name]) for name in apis}
-        named = {"api_urls": {self.name: urls}, "api_secrets": {self.name: secrets}}
-        return super().context(**{"settings": settings().model_copy(update=named), **changes})
+        return settings().model_copy(update={"api_urls": {self.name: urls}, "api_secrets": {self.name: secrets}})
+
+    def context(self, **changes: Any) -> BuildContext:
+        """Return the context of a build."""
+        return super().context(**{"settings": self.named(), **changes})
 
     def run(self, day: date, tables: Sequence[str] = ()) -> dict[str, str]:
         """Build a load_date, or some tables of it; return the checksums."""

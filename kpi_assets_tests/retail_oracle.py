@@ -143,7 +143,7 @@ class Retail:
     kpi_top_products: list[Row]
 
 
-def retail(sessions: Sessions, days: Sequence[date]) -> dict[date, Retail]:
+def computed(sessions: Sessions, days: Sequence[date]) -> dict[date, Retail]:
     """Return the tables of each load_date, when there are no others."""
     with duckdb.connect(config={"threads": 1}) as database:
         database.execute(CREATE)

@@ -207,7 +207,7 @@ _TESTS = {
             "login": ("login", "secrets"),
             "page": ("page", "rounds", "mixtures", "secrets"),
             "problems": ("ask",),
-            "request": ("rounds", "login", "secrets"),
+            "request": ("request", "rounds", "login", "secrets"),
             "hidden": ("hidden", "secrets"),
         }.items()
     },
