@@ -3,14 +3,15 @@
 The switches are those of the UI. The Dagster instance keeps them, also while `kpi up` does not run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import Annotated
 
 import dagster as dg
 import typer
 
+from kpi_assets.automation.unfinished_runs import unfinished_load_dates
 from kpi_assets.cli.arguments import PipelineName
 from kpi_assets.cli.plan import count_states, load_date_statuses
 from kpi_assets.cli.stack import say_off
@@ -55,7 +56,10 @@ def disable(pipeline: PipelineName) -> None:
         switched = [starter.name for starter in both if starter.switch(instance, on=False)]
         what = " and ".join(switched) if switched else "automation was off before"
         say(styled("off", "yellow"), f" {pipeline}: {what}.")
-        due = _due(work)
+        requested, _ = unfinished_load_dates(instance, work.pipeline)
+        if requested:
+            say(f"Built all the same, because it was requested before: {_load_dates(requested)}. Cancel runs in the UI.")
+        due = [each for each in _due(work) if each.load_date not in requested]
         if due:
             counts = count_states([status.state for status in due])
             say(f"Left as it is until `kpi run`, `kpi backfill` or `kpi enable`: {_load_dates(due)}, {counts}")
@@ -97,7 +101,7 @@ def _due(work: Workspace) -> "list[LoadDateStatus]":
     return [each for each in found if each.is_due(rebuild_on_sql_change=config.automation.rebuild_on_sql_change)]
 
 
-def _load_dates(due: "list[LoadDateStatus]") -> str:
+def _load_dates(due: "Collection[LoadDateStatus | date]") -> str:
     return f"{len(due)} load_date{'' if len(due) == 1 else 's'}"
 
 

@@ -3,8 +3,12 @@
 from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from kpi_assets.instance import folder
+from kpi_assets.instance.storage import open_instance
+from kpi_assets.settings import settings
 from kpi_assets_tests.cli import small as shared
 from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.cli.small import FIRST, write_sql
@@ -48,6 +52,30 @@ def test_a_pipeline_is_off_until_it_is_enabled_and_the_command_says_what_follows
     assert kpi.process("disable", NAME, **small).out == f"off {NAME}: {DAILY}.\n{left}"
     assert kpi("disable", NAME, **small).out == f"off {NAME}: automation was off before.\n{left}"
     assert kpi("status", **small).line("automation is") == OFF
+
+
+def test_disable_says_which_load_dates_are_built_all_the_same(
+    kpi: CliHarness, small: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in kpi.stack.environment().items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    try:
+        folder.prepare(settings())
+        with open_instance() as instance:
+            tags = {"dagster/partition": str(FIRST)}
+            run = instance.add_run(dg.DagsterRun(NAME, status=dg.DagsterRunStatus.NOT_STARTED, tags=tags))
+            try:
+                said = kpi("disable", NAME, **small).out.splitlines()
+            finally:
+                instance.delete_run(run.run_id)
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert said[1:] == [
+        "Built all the same, because it was requested before: 1 load_date. Cancel runs in the UI.",
+        "Left as it is until `kpi run`, `kpi backfill` or `kpi enable`: 1 load_date, 1 new.",
+    ]
 
 
 def test_pipeline_yaml_decides_until_somebody_enables_or_disables_the_pipeline(
