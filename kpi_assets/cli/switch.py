@@ -58,7 +58,7 @@ def disable(pipeline: PipelineName) -> None:
         say(styled("off", "yellow"), f" {pipeline}: {what}.")
         requested, _ = unfinished_load_dates(instance, work.pipeline)
         if requested:
-            say(f"Built all the same, because it was requested before: {_load_dates(requested)}. Cancel runs in the UI.")
+            say(f"Built all the same, as requested before: {_load_dates(requested)}. Cancel runs in the UI.")
         due = [each for each in _due(work) if each.load_date not in requested]
         if due:
             counts = count_states([status.state for status in due])

@@ -73,7 +73,7 @@ def test_disable_says_which_load_dates_are_built_all_the_same(
         monkeypatch.undo()
         settings.cache_clear()
     assert said[1:] == [
-        "Built all the same, because it was requested before: 1 load_date. Cancel runs in the UI.",
+        "Built all the same, as requested before: 1 load_date. Cancel runs in the UI.",
         "Left as it is until `kpi run`, `kpi backfill` or `kpi enable`: 1 load_date, 1 new.",
     ]
 
