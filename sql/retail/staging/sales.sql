@@ -34,7 +34,7 @@ columns:
   product_name: {type: text, description: Name of the product.}
   category: {type: text, description: Category of the product.}
   quantity: {type: integer, description: "Number of pieces, at least 1."}
-  unit_price: {type: "numeric(16,4)", description: "What one piece cost the customer: after discounts, without tax and shipping."}
+  unit_price: {type: "numeric(18,6)", description: "What one piece cost the customer: after discounts, without tax and shipping."}
   total_amount: {type: "numeric(16,2)", description: "Revenue: what all pieces cost the customer, after discounts, without tax and shipping."}
   transaction_date: {type: date, description: "Day of the sale, in UTC."}
   customer_id: {type: text, description: "Identifier of the customer at the retailer, or unknown."}
@@ -104,7 +104,7 @@ with told as (
         product_name,
         category,
         quantity,
-        round(price * (1 - coalesce(discount_percentage, 0) / 100), 4)::numeric(16, 4) as unit_price,
+        round(price * (1 - coalesce(discount_percentage, 0) / 100), 6)::numeric(18, 6) as unit_price,
         total as total_amount,
         order_date as transaction_date,
         coalesce(customer_id, 'unknown') as customer_id,
@@ -124,7 +124,7 @@ with told as (
         item_name as product_name,
         department as category,
         qty as quantity,
-        unit_cost::numeric(16, 4) as unit_price,
+        unit_cost::numeric(18, 6) as unit_price,
         amount as total_amount,
         date as transaction_date,
         coalesce(member_id, 'unknown') as customer_id,
@@ -144,7 +144,7 @@ with told as (
         name as product_name,
         type as category,
         count as quantity,
-        price_per_unit::numeric(16, 4) as unit_price,
+        price_per_unit::numeric(18, 6) as unit_price,
         revenue as total_amount,
         (timestamp at time zone 'UTC')::date as transaction_date,
         coalesce(buyer_id, 'unknown') as customer_id,
