@@ -74,7 +74,7 @@ class Pages:
                 )
             self._spool.begin_page()
             found = self._ask(page, proof.pages + 1)
-            proof.add(found, self._spool.digest)
+            proof.add(found)
             on_page(proof.records, proof.total)
             page = self._after(page, found, proof)
         proof.end(has_pages=pages is not None)
@@ -127,15 +127,15 @@ class _Proof:
         self._is_empty = False  # the last page
         self._digests, self._cursors = set[bytes](), set[str | int]()
 
-    def add(self, page: Page, digest: bytes) -> None:
+    def add(self, page: Page) -> None:
         """Add a page. Raises TornError if it does not belong to those before it."""
         if self.pages and page.total != self.total:
             raise TornError(f"page {self.pages + 1:,} says {page.total:,} records, and those before it {self.total:,}")
         self.pages, self.records, self.total = self.pages + 1, self.records + page.records, page.total
         self._is_empty = not page.records
-        if page.records and digest in self._digests:
-            raise TornError(f"page {self.pages:,} is the same as one before it")
-        self._digests.add(digest)
+        if page.records and page.digest in self._digests:
+            raise TornError(f"page {self.pages:,} has the same records as one before it")
+        self._digests.add(page.digest)
         if self.total is not None and self.records > self.total:
             raise TornError(f"{self.records:,} records came until page {self.pages:,}, and it says {self.total:,}")
 

@@ -1,5 +1,6 @@
 """All pages of a load_date come whole, or there is an error and nothing: how pages follow, and what proves them."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -241,7 +242,7 @@ def _overlaps(asked: Asked, answer: Answer) -> Answer:
 FAULTS = {
     _booked: "page 3 says 251 records, and those before it 250",
     _shrinks: "page 6 has no records, and 245 of 250 came",
-    _loops: "page 3 is the same as one before it",
+    _loops: "page 3 has the same records as one before it",
     _is_missing: "page 4 has no records, and 150 of 250 came",
     _overlaps: "256 records came until page 5, and it says 250",
 }
@@ -268,6 +269,31 @@ def test_pages_that_stay_torn_are_an_error(fault: Callable[[Asked, Answer], Answ
     )
     assert caught.value.transient
     assert server.pages.count("1") == 3
+
+
+@pytest.mark.parametrize("size", [1, 3, 40_000])  # of a record: the last makes a page of several blocks
+def test_a_page_that_comes_twice_is_an_error_although_something_else_in_it_differs(size: int) -> None:
+    """A server that does not know the parameter of the page, and answers with a time of day: the total is reached."""
+    page = [{"id": number, "name": "ü" * size} for number in range(60)]
+    said, asked = refused(
+        lambda asked: Answer(
+            json.dumps({"at": "ü" * asked.number, "data": page, "total": 120}, ensure_ascii=False).encode()
+        ),
+        {**BY_PAGE, "total": "total"},
+    )
+    assert said.startswith("page 2 has the same records as one before it, 3 times")
+    assert [each.query["page"] for each in asked] == ["1", "2"] * 3
+
+
+@pytest.mark.parametrize("size", [1, 40_000])
+def test_pages_whose_records_differ_anywhere_are_two(size: int) -> None:
+    def script(asked: Asked) -> Answer:
+        page = [{"name": "ü" * size, "id": number} for number in range(60)]
+        page[-1]["id"] = int(asked.query["page"])
+        return Answer(json.dumps({"data": page, "total": 120}, ensure_ascii=False).encode())
+
+    with scripted(script) as server:
+        assert get(server.url, {**BY_PAGE, "total": "total"}).records == 120
 
 
 @pytest.mark.parametrize(
