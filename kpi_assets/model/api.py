@@ -23,7 +23,7 @@ from kpi_assets.urls import parse
 
 NextPage = Mapping[str, str | int]  # the parameters that ask for a page
 
-_HOLE = re.compile(r"\{([a-z_]+)(?::([^{}]*))?\}")
+_HOLE = re.compile(r"\{([A-Za-z_]+)(?::([^{}]*))?\}")
 _SECRET_NAME = re.compile("[a-z][a-z0-9_]*")
 _DIRECTIVE = re.compile("%(-?[a-zA-Z%])")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
