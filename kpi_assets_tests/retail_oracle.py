@@ -43,7 +43,7 @@ create table told (
 ONCE = """
 create table once as
 select load_date, retailer, sale, product, nullif(name, '') as name, nullif(category, '') as category, pieces, amount,
-    round(price * paid_percent * 0.01, 4)::decimal(16, 4) as price, day,
+    (price * paid_percent * 0.01)::decimal(16, 6) as price, day,
     ifnull(nullif(customer, ''), 'unknown') as customer, ifnull(nullif(store, ''), 'unknown') as store, record
 from told
 qualify n = min(n) over (partition by load_date, retailer, sale, product, record)
