@@ -105,8 +105,12 @@ def replace_day(connection: Connection[Any], api: SimulatedApi, day: date, block
         with cursor.copy(sql.SQL("copy {table} ({columns}) from stdin").format(**words)) as copying:
             for block in blocks:
                 copying.write(block)
-    connection.execute(sql.SQL("analyze {table}").format(**words))
     return cursor.rowcount
+
+
+def end_filling(connection: Connection[Any], api: SimulatedApi) -> None:
+    """Let the server look at the table, so that it reads pages by the index at once."""
+    connection.execute(sql.SQL("analyze {}").format(sql.Identifier(api.table)))
 
 
 def replace_faults(connection: Connection[Any], faults: Sequence[ApiFault]) -> None:

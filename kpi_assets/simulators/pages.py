@@ -17,6 +17,7 @@ from psycopg import AsyncConnection, sql
 
 from kpi_assets.simulators.api import SimulatedApi
 from kpi_assets.simulators.faults import ApiFault
+from kpi_assets.simulators.requests import BadRequestError
 
 MARK = 500
 KEPT = 400  # ranges of days that are kept in mind
@@ -129,7 +130,7 @@ class Reader:
             if changes == counted.changes:
                 return Page(records, count, counted.total, (day, key) if count and key != counted.last_key else None)
             self._counted.pop(days, None)
-        raise RuntimeError("the records change faster than they can be counted")
+        raise BadRequestError("The records change faster than they can be counted.", 503)
 
     async def _count_days(self, days: Days) -> Counted:
         [(changes, total, marked, keys, last)] = await self._database.rows(self._count, [*days, MARK, MARK])

@@ -35,6 +35,7 @@ def retail(tmp_path: Path) -> Iterator[Web]:
         yield started
 
 
+@pytest.mark.nightly
 def test_a_retailer_that_comes_up_again_heals_its_load_date_by_itself(retail: Web) -> None:
     def rows(query: str, *values: object) -> list[str]:
         with psycopg.connect(retail.kpi("url", "retail").stdout.strip()) as connection:

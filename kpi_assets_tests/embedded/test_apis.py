@@ -3,6 +3,8 @@
 import http.client
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -210,6 +212,14 @@ def test_a_program_with_other_secrets_is_refused(fresh: Path) -> None:
     file.unlink()
     with Stack(fresh, apis={"retail": RETAILERS}) as stack:  # the databases get the new password
         assert health(json.loads(stack.environment()["KPI_API_URLS"])["retail"]["retailer_3"]) == 200
+
+
+def test_a_process_that_no_command_has_started_finds_them(home: Path, tmp_path: Path) -> None:
+    code = "from kpi_assets.embedded.stack import servers_for_life; print(*servers_for_life().settings.api_urls)"
+    environment = {**os.environ, "KPI_HOME": str(home), "KPI_SQL_DIR": str(write_tree(tmp_path / "sql"))}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert set(run.stdout.split()) == {"ecommerce", "retail"}
+    assert not any(are_running(home).values())
 
 
 def test_a_stack_without_apis_does_not_mention_them(home: Path) -> None:

@@ -205,9 +205,9 @@ _TESTS = {
             "client": ("client", "ask", "secrets"),
             "fetch": ("rounds", "ask"),
             "login": ("login", "secrets"),
-            "page": ("page", "rounds", "secrets"),
+            "page": ("page", "rounds", "mixtures", "secrets"),
             "problems": ("ask",),
-            "request": ("rounds", "login", "secrets"),
+            "request": ("request", "rounds", "login", "secrets"),
             "hidden": ("hidden", "secrets"),
         }.items()
     },

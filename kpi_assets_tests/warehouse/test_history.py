@@ -457,6 +457,7 @@ def test_the_columns_of_adds_follow_the_file(lab: PipelineHarness) -> None:
         "type of the grain",
         "type",
         "adds of a time zone",
+        "adds with an unknown function",
         "adds of a kept column",
         "storage",
     ],

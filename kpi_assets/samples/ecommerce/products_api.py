@@ -63,9 +63,9 @@ class ProductsApi:
             rows = 0
             for monday in mondays:
                 of_monday = planted if monday == mondays[0] else Planted(monday)
-                rows += databases.replace_day(
-                    connection, PRODUCTS, monday, files.product_lines(monday, seed, of_monday)
-                )
+                lines = files.product_lines(monday, seed, of_monday)
+                rows += databases.replace_day(connection, PRODUCTS, monday, lines)
+            databases.end_filling(connection, PRODUCTS)
         if progress:
             progress(orders, orders)
         return {PRODUCTS.name: rows}

@@ -72,6 +72,7 @@ class Retail:
                     rows[api.name] += databases.replace_day(connection, api, day, lines)
                     if progress:
                         progress((number * self.days + later + 1) * orders // (len(RETAILERS) * self.days), orders)
+                databases.end_filling(connection, api)
         return rows
 
     def _check(self, load_date: date, orders: int, seed: int) -> None:

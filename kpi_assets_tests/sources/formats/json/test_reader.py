@@ -174,7 +174,7 @@ def is_the_same(batches: list[Any], records: list[Any]) -> bool:
 
 def counted(body: bytes, size: int, field: str | None = None, *, plainly: bool = True) -> tuple[Any, ...]:
     """Return how many records and values are counted, what is around them, and the error if there is one."""
-    reader_ = JsonReader((body[at : at + size] for at in range(0, len(body), size)), field)
+    reader_ = JsonReader((body[at : at + size] for at in range(0, len(body), size)), field, kept={"x", "n"})
     problem = ""
     try:
         if plainly:
