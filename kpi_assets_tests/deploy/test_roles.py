@@ -46,7 +46,7 @@ def bootstrap(deployment: Deployment) -> str:
 
 def test_the_bootstrap_says_what_it_made(ran: Ran) -> None:
     assert ran.bootstrap == (
-        "ready database ecommerce ready database instacart ready database storefront ready database dagster "
+        "ready database ecommerce ready database instacart ready database dagster "
         "ready login kpi_app, with kpi_loader and kpi_builder"
     )
 
