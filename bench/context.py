@@ -52,10 +52,14 @@ class BenchContext:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         return self.url(name)
 
-    def call(self, command: Sequence[str | Path], **environment: str) -> str:
-        """Run a program and return its output. Raises RuntimeError with the end of its output if it fails."""
+    def call(self, command: Sequence[str | Path], given: str | None = None, **environment: str) -> str:
+        """Run a program and return its output. Raises RuntimeError with the end of its output if it fails.
+
+        `given` is its standard input.
+        """
         done = subprocess.run(
             command,
+            input=given,
             env={**os.environ, **self.environment, **environment},
             capture_output=True,
             text=True,

@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kpi_assets import urls
@@ -85,6 +86,16 @@ def cores() -> int:
     return min(usable, 8)
 
 
+def _is_api_address(value: str) -> str:
+    if not is_plain_address(value):
+        raise ValueError("write http://host:port or https://host/path, without a user, a password or a query")
+    return value
+
+
+ApiAddress = Annotated[str, AfterValidator(_is_api_address)]
+_NESTED = ("api_urls", "api_secrets")  # settings of which each value has a variable of its own
+
+
 class Settings(BaseSettings):
     """The settings from the environment; the name of each is `KPI_` and the name of the field in capitals."""
 
@@ -133,6 +144,16 @@ class Settings(BaseSettings):
         default=None,
         description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
         "bucket is set: AWS.",
+    )
+    api_urls: dict[str, dict[str, ApiAddress]] = Field(
+        default_factory=dict,
+        description="The address of one API of a pipeline, as in `KPI_API_URLS__RETAIL__RETAILER_1=https://host/path`. "
+        "It counts before `apis` of pipeline.yaml.",
+    )
+    api_secrets: dict[str, dict[str, SecretStr]] = Field(
+        default_factory=dict,
+        description="A secret that `apis` of pipeline.yaml names, as in `KPI_API_SECRETS__RETAIL__RETAILER_1`. The "
+        'file `kpi_api_secrets` holds all of them: `{"retail": {"retailer_1": "..."}}`.',
     )
     s3_least_rate: int = Field(
         default=LEAST_RATE,
@@ -340,6 +361,8 @@ class Settings(BaseSettings):
         for url in (self.alert_slack_url, self.alert_webhook_url):
             if url and (found := urls.parse(url.get_secret_value(), "http", "https")):
                 yield from found.capability()
+        for of_pipeline in self.api_secrets.values():
+            yield from (secret.get_secret_value() for secret in of_pipeline.values())
 
 
 def is_plain_address(text: str) -> bool:
@@ -380,6 +403,8 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name, *below = map(str, first["loc"])
+        if name in _NESTED and below:  # each has a variable of its own
+            name, below = "__".join([name, *below]), []
         ours = _SENTENCES.get(first["type"], "").format(**first.get("ctx", {}))
         reason = ": ".join([*below, ours or first["msg"].removeprefix("Value error, ")])
     except SettingsError as error:

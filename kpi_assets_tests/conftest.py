@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -22,8 +22,12 @@ from kpi_assets_tests import other_server, template, tiers
 from kpi_assets_tests.lookback import RECENT
 from kpi_assets_tests.machine import end_all_in
 from kpi_assets_tests.pipeline_harness import MART, RAW_THINGS, PipelineHarness
+from kpi_assets_tests.sales_api import SalesPipeline, sales_api
 from kpi_assets_tests.sql.cases import missing
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
+
+if TYPE_CHECKING:
+    from kpi_assets_tests.retail_apis import Retailers, RetailPipeline
 
 MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 10 << 30
 REAL_ROWS = Path(__file__).resolve().parents[2] / "shared" / "data" / "instacart"
@@ -184,6 +188,43 @@ def open_shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def shop(open_shop: TwoSourcePipeline) -> TwoSourcePipeline:
     """A pipeline of two objects and four tables, with load_dates that no other test sees."""
     return open_shop.stock()
+
+
+@pytest.fixture(scope="module")
+def open_sales(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesPipeline]:
+    """The shops with APIs that the tests of one module share."""
+    with SalesPipeline.open(stack, tmp_path_factory.mktemp("sales")) as opened:
+        assert isinstance(opened, SalesPipeline)
+        yield opened
+
+
+@pytest.fixture
+def sales(open_sales: SalesPipeline) -> Iterator[SalesPipeline]:
+    """A pipeline of two shops, whose sales come from a server of HTTP, with load_dates that no other test sees."""
+    with sales_api() as server:
+        yield open_sales.stock(server)
+
+
+@pytest.fixture(scope="module")
+def retailers(stack: Stack) -> Iterator["Retailers"]:
+    """Three retailers, whose sales are in databases on the server, and are asked for over HTTP."""
+    from kpi_assets_tests.retail_apis import open_retailers  # noqa: PLC0415  needs a web server, and few tests do
+
+    server = settings().postgres_url
+    assert server is not None
+    with open_retailers(server) as found:
+        yield found
+
+
+@pytest.fixture
+def retail(stack: Stack, retailers: "Retailers", tmp_path: Path) -> Iterator["RetailPipeline"]:
+    """The shipped pipeline retail, under another name."""
+    from kpi_assets_tests.retail_apis import RETAIL, RetailPipeline  # noqa: PLC0415
+
+    with RetailPipeline.open(stack, tmp_path, RETAIL) as opened:
+        assert isinstance(opened, RetailPipeline)
+        opened.asked = retailers
+        yield opened
 
 
 @pytest.fixture

@@ -87,3 +87,15 @@ def test_the_bench_of_histories_makes_the_versions_of_a_long_one_as_folds_do(tmp
     assert [report[name]["versions"] for name in ("short", "long")] == [500 + moved for moved in moves]
     assert [report["joins"][name]["rows"] for name in ("current", "as of the sale")] == [700, 700]
     assert report["large"]["large"]["memory_mb"] > 50
+
+
+def test_the_bench_of_apis_fetches_all_records(tmp_path: Path) -> None:
+    figures = tmp_path / "apis.json"
+    sizes = ["--records", "1200", "--load-dates", "2", "--sales", "50", "--repeat", "1"]
+    command = [sys.executable, "-m", "bench.apis", *sizes, "--without-dlt", "--home", tmp_path, "--json", figures]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr  # it exits if a way has other records, or less is published
+    report = json.loads(figures.read_text())
+    assert [len(seconds) for seconds in report["pages"]["seconds"].values()] == [1, 1]
+    assert [50 < rows / 2 < 150 for rows in report["backfill"]["rows"].values()] == [True] * 3
+    assert report["backfill"]["fetching"] > 0

@@ -1,5 +1,6 @@
 """The pipeline ecommerce beside instacart: its limits, its products on the days after a Monday, and a full story."""
 
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -59,6 +60,9 @@ def test_a_day_beyond_the_largest_is_held_by_that_check_alone(
 
 
 def test_the_list_of_a_monday_stands_in_for_thirteen_days(shop: PipelineHarness, tmp_path: Path) -> None:
+    """Here the lists land as files, and no API is asked."""
+    path = shop.folder / "raw/products_json.sql"
+    path.write_text(re.sub(r"  api: products\n  call:\n(    .*\n)+", "", path.read_text()))
     sunday = MONDAY + timedelta(days=13)
     for day in (MONDAY, sunday, sunday + timedelta(days=1)):
         Ecommerce().write(tmp_path / "files", load_date=day, orders=100, seed=1)
@@ -69,6 +73,7 @@ def test_the_list_of_a_monday_stands_in_for_thirteen_days(shop: PipelineHarness,
     run_all(context, MONDAY)
 
     table = context.pipeline.table("raw.products_json")
+    assert table.source.api is None
     assert not verify(context, table, sunday).held
     outcome = build(context, table, sunday)
     assert not outcome.held

@@ -20,7 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 TIERS = ("fast", "server", "process", "nightly")
 # Folders whose tests start processes: what is in them is `process` unless a file says otherwise.
-OF_PROCESSES = ("cli", "deploy", "e2e", "embedded", "supply_chain")
+OF_PROCESSES = ("cli", "deploy", "e2e", "embedded", "simulators", "supply_chain")
 SHARED_SERVERS = "stack"  # the fixture that starts them
 # Files that share what takes long to start: one worker runs them all. Each other file may run on any.
 TOGETHER = {

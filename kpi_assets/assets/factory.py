@@ -65,7 +65,7 @@ def _object_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         group_name=f"{pipeline.name}_s3",
         description=_described(table),
         owners=[table.header.owner],
-        kinds={"s3", table.format.name},
+        kinds={"s3", table.format.name, *(["api"] if table.source.api else [])},
         tags={"layer": "s3"},
         code_version=table.object_version,
         metadata={"object": table.source.object, **metadata.code_reference(table)},
@@ -95,6 +95,7 @@ def _described(table: Table) -> str:
     """Return the description of an object, with when it comes unless that is every day."""
     source = table.source
     words = [f"The object {source.object} on S3, verified against the columns of {table.relation}."]
+    words += [f"It is fetched from the API {source.api}."] if source.api else []
     words += [f"It comes {source.calendar_text}."] if table.delivery_calendar != EVERY_DAY else []
     words += [f"It is read for {source.carried_days} more days at most."] if source.carried_days else []
     words += ["It is optional."] if source.optional else []
@@ -115,7 +116,7 @@ def _object_events(
         state = "missing" if outcome.is_missing else "held"
         context.log.error(f"{key.to_user_string()} of {partition} is {state}: {_reasons(outcome.results)}")
         return
-    described = _make_or_warn(context, "Its metadata", lambda: metadata.object_metadata(manifest)) or {}
+    described = _make_or_warn(context, "Its metadata", lambda: metadata.object_metadata(outcome)) or {}
     # The manifest is the data version: a replaced object makes everything downstream stale.
     yield from _materialized(context, key, partition, manifest.hash if manifest else NO_OBJECT, described)
     yield from _make_or_warn(context, "The results of its checks", evaluated) or []

@@ -12,10 +12,10 @@ from typing import Any
 
 import dagster as dg
 
-from kpi_assets.materialize.context import BuildOutcome
+from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
+from kpi_assets.materialize.fetch import ASKED_AT, PAGES, RECORDS, TOTAL
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import LOAD_DATE, OBJECTS, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
@@ -90,8 +90,9 @@ def sql_text(table: Table) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"{fence}sql\n{text}\n{fence}")
 
 
-def object_metadata(manifest: Manifest | None) -> dict[str, Any]:
-    """Return the manifest of an object as metadata; None stands for an optional object that is not there."""
+def object_metadata(outcome: ObjectOutcome) -> dict[str, Any]:
+    """Return the manifest of an object as metadata, and how an API was asked for it."""
+    manifest = outcome.manifest
     if manifest is None:
         return {"object": "none: it is optional"}
     return {
@@ -102,7 +103,14 @@ def object_metadata(manifest: Manifest | None) -> dict[str, Any]:
         "manifest_hash": manifest.hash,
         **({"version_id": manifest.version_id} if manifest.version_id else {}),
         **({"objects": len(manifest.parts)} if manifest.parts else {}),
+        **asked_metadata(outcome.asked),
     }
+
+
+def asked_metadata(asked: Mapping[str, str]) -> dict[str, Any]:
+    """Return how an API was asked for an object; nothing if a person landed it."""
+    numbers = {f"api/{name}": int(asked[name]) for name in (RECORDS, TOTAL, PAGES) if asked.get(name, "").isdecimal()}
+    return {**numbers, **({"api/asked_at": asked[ASKED_AT]} if ASKED_AT in asked else {})}
 
 
 def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> dict[str, Any]:

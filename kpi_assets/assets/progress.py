@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kpi_assets.materialize.context import Progress
+from kpi_assets.materialize.context import Progress, shown_progress
 from kpi_assets.printable import printable
 
 EVERY = 10.0  # seconds between two lines about the same phase
@@ -23,7 +23,7 @@ def to_log(log: Any, subject: str) -> Progress:
         if phase == last[0] and now - last[1] < EVERY:
             return
         last = (phase, now)
-        share = f", {done / total:.0%}" if total and done else ""
-        log.info(printable(f"{subject}: {phase}{share}"))
+        share = shown_progress(phase, done, total)
+        log.info(printable(f"{subject}: {phase}{', ' * bool(share)}{share}"))
 
     return report

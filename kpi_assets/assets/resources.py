@@ -95,7 +95,9 @@ class Run:
             self._await_turn(pipeline, session, load_date, on_progress)
         config = servers.settings
         store = open_store(pipeline, config, s3)
-        return BuildContext(pipeline, servers.postgres, store, self.run_id, on_progress, writers=config.writers)
+        return BuildContext(
+            pipeline, servers.postgres, store, self.run_id, on_progress, writers=config.writers, settings=config
+        )
 
     def build_statuses(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
         """Return the status of each build of this run so far, by load_date and by table or object."""

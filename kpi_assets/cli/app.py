@@ -39,6 +39,7 @@ COMMANDS = {
     "disable": "switch",
     "sample": "data",
     "land": "land",
+    "fetch": "fetch",
     "run": "run",
     "backfill": "run",
     "plan": "plan",

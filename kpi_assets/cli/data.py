@@ -1,6 +1,7 @@
-"""`kpi sample` writes synthetic files."""
+"""`kpi sample` writes synthetic files, and fills the databases of simulated APIs."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,12 @@ import typer
 from kpi_assets.cli.arguments import PipelineName, date_option
 from kpi_assets.cli.process import user_umask
 from kpi_assets.cli.terminal import progress_bar, say
+from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, read_tree
+from kpi_assets.embedded.apis import needed_apis
 from kpi_assets.errors import UsageError
-from kpi_assets.samples import GENERATORS
+from kpi_assets.samples import API_GENERATORS, GENERATORS, Generator
+from kpi_assets.settings import settings
+from kpi_assets.simulators.faults import split_api_faults
 
 
 def sample(
@@ -20,14 +25,18 @@ def sample(
         date | None,
         date_option("--load-date", help="The load_date; RUN_DATE by default.", envvar="RUN_DATE"),
     ] = None,
-    to: Annotated[Path | None, typer.Option("--out", help="Folder to write into.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write into; retail fills the simulated retailers instead.")
+    ] = None,
     orders: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
-            help="How many orders, for storefront those of its first day; 3421083 gives the real sizes of instacart.",
+            help="How many orders, for storefront those of its first day, for retail those of each retailer; 20000 by "
+            "default, and 300 for retail; 3421083 gives the real sizes of instacart.",
+            show_default=False,
         ),
-    ] = 20_000,
+    ] = None,
     events: Annotated[
         int | None, typer.Option(min=1, help="How many events, for ecommerce; 8 for each order by default.")
     ] = None,
@@ -40,21 +49,58 @@ def sample(
         list[str] | None, typer.Option(metavar="NAME", help="Plant a fault; can be repeated; `list` lists the faults.")
     ] = None,
 ) -> None:
-    """Write synthetic files for one load_date of a pipeline, or for several in a row."""
+    """Write synthetic files for one load_date of a pipeline, or for several; of APIs, fill the simulated ones."""
+    generators = _generators_of(pipeline)
     if fault == ["list"]:
-        for name, what in generator_faults(pipeline).items():
-            say(f"{name:28} {what}")
+        for generator in generators:
+            for name, what in generator.faults.items():
+                say(f"{name:28} {what}")
         return
-    if load_date is None or to is None:
+    is_file = pipeline in GENERATORS
+    if not is_file and to is not None:
+        raise UsageError(f"The samples of {pipeline} go into the databases of its simulated APIs: leave --out out.")
+    if load_date is None or (is_file and to is None):
         raise UsageError(f"Give {'--load-date' if load_date is None else '--out'} too, or only --fault list.")
-    write_sample(pipeline, load_date, to, orders, seed, fault or [], events=events, days=days)
+    count = generators[0].default_orders if orders is None else orders
+    of_apis, of_files = _faults(pipeline, fault or [])
+    fills = pipeline in API_GENERATORS and _has_simulated_apis(pipeline, is_wanted=not is_file or bool(of_apis))
+    if to is not None:
+        write_sample(pipeline, load_date, to, count, seed, of_files, events=events, days=days)
+    if fills:
+        with open_workspace(pipeline) as work:
+            fill_sample(work, load_date, count, seed, fault or [], events=events, days=days)
 
 
-def generator_faults(pipeline: str) -> dict[str, str]:
-    """Return the faults that a pipeline's generator can plant. Raises UsageError if there is no generator."""
-    if pipeline not in GENERATORS:
-        raise UsageError(f"There is no sample generator for {pipeline!r}: there is one for {', '.join(GENERATORS)}.")
-    return GENERATORS[pipeline].faults
+def _generators_of(pipeline: str) -> list[Generator]:
+    """Return the generators of a pipeline, that of files first. Raises UsageError if there is none."""
+    known: tuple[Mapping[str, Generator], ...] = (GENERATORS, API_GENERATORS)
+    found = [of_kind[pipeline] for of_kind in known if pipeline in of_kind]
+    if not found:
+        names = ", ".join(dict.fromkeys([*GENERATORS, *API_GENERATORS]))
+        raise UsageError(f"There is no sample generator for {pipeline!r}: there is one for {names}.")
+    return found
+
+
+def _faults(pipeline: str, faults: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the faults of a pipeline's simulated APIs, and those of files and records."""
+    apis = API_GENERATORS[pipeline].apis if pipeline in API_GENERATORS else ()
+    _, others = split_api_faults(faults, apis)
+    return [name for name in faults if name not in others], others
+
+
+def _has_simulated_apis(pipeline: str, *, is_wanted: bool) -> bool:
+    """Return whether there are simulated APIs to be filled. UsageError if there are none although that is wanted."""
+    if is_wanted:
+        pipeline_of(pipeline)
+    sound, _ = read_tree()
+    if pipeline in sound and needed_apis(settings(), [sound[pipeline]]):
+        return True
+    if is_wanted:
+        raise UsageError(
+            f"No API of {pipeline} is simulated here: that is done on the embedded servers, for APIs in pipeline.yaml "
+            "of which neither that file nor the environment names the URL."
+        )
+    return False
 
 
 def write_sample(
@@ -63,21 +109,54 @@ def write_sample(
     to: Path,
     orders: int,
     seed: int,
-    faults: list[str],
+    faults: Sequence[str],
     *,
     events: int | None = None,
     days: int | None = None,
 ) -> None:
     """Write the files and print what was written."""
-    generator_faults(pipeline)
     generator = GENERATORS[pipeline].sized(events=events, days=days)
     with user_umask(), progress_bar(f"writing {load_date}", orders, in_bytes=False) as bar:
         written = generator.write(
             to, load_date=load_date, orders=orders, seed=seed, faults=faults, progress=lambda done, _all: bar(done)
         )
-    planted = f", with {', '.join(faults)} planted" if faults else ""
     rows: Counter[str] = Counter()
     for name, count in written.items():
         rows[Path(name).name] += count
-    dates = f"{load_date} to {load_date + timedelta(days=days - 1)}" if days and days > 1 else f"{load_date}"
-    say(f"Wrote {dates} to {to}{planted}: {', '.join(f'{name} {count:,}' for name, count in rows.items())}.")
+    say(f"Wrote {_dates(load_date, days)} to {to}{_planted(faults)}: {_counts(rows)}.")
+
+
+def fill_sample(
+    work: Workspace,
+    load_date: date,
+    orders: int,
+    seed: int,
+    faults: Sequence[str],
+    *,
+    events: int | None = None,
+    days: int | None = None,
+) -> None:
+    """Fill the databases of a pipeline's simulated APIs and print what they have of the load_dates."""
+    generator = API_GENERATORS[work.pipeline.name].sized(events=events, days=days)
+    with progress_bar(f"filling {load_date}", orders, in_bytes=False) as bar:
+        rows = generator.fill(
+            work.server,
+            load_date=load_date,
+            orders=orders,
+            seed=seed,
+            faults=faults,
+            progress=lambda done, _all: bar(done),
+        )
+    say(f"Filled {_dates(load_date, days)} of the simulated APIs{_planted(faults)}: {_counts(rows)}.")
+
+
+def _dates(load_date: date, days: int | None) -> str:
+    return f"{load_date} to {load_date + timedelta(days=days - 1)}" if days and days > 1 else f"{load_date}"
+
+
+def _planted(faults: Sequence[str]) -> str:
+    return f", with {', '.join(faults)} planted" if faults else ""
+
+
+def _counts(rows: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in rows.items())

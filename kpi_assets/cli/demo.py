@@ -1,4 +1,4 @@
-"""`kpi demo`: runs two synthetic days, one of them held, or plays the days of demo_week.py or demo_days.py."""
+"""`kpi demo`: runs two synthetic days, one of them held, or plays the days of another demo_*.py."""
 
 from collections import Counter
 from datetime import date
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli import demo_days, demo_week
+from kpi_assets.cli import demo_apis, demo_days, demo_week
 from kpi_assets.cli.alerts import deliver_due
 from kpi_assets.cli.data import write_sample
 from kpi_assets.cli.land import land_files
@@ -35,29 +35,34 @@ class DemoName(str, Enum):
     instacart = NAME
     ecommerce = demo_week.PIPELINE
     storefront = demo_days.PIPELINE
+    retail = demo_apis.PIPELINE
 
 
 def demo(
-    pipeline: Annotated[DemoName, typer.Argument(metavar="[PIPELINE]", help="instacart, ecommerce or storefront.")] = (
-        DemoName.instacart
-    ),
+    pipeline: Annotated[
+        DemoName, typer.Argument(metavar="[PIPELINE]", help="instacart, ecommerce, storefront or retail.")
+    ] = (DemoName.instacart),
     orders: Annotated[
         int | None,
         typer.Option(
             min=1000,
-            help="How many orders a day; 20000 by default, 1000 for ecommerce, and 1000 in all for storefront.",
+            help="How many orders a day; 20000 by default, 1000 for ecommerce, 1000 in all for storefront, and 300 of "
+            "each retailer.",
         ),
     ] = None,
 ) -> None:
     """Run synthetic days: of instacart two, of which one is held; of ecommerce a week, in which people decide on rows.
 
-    Of storefront it runs three, of which one is held and lands again late. Readers see the first day of instacart, and
-    all days of the others, because what was held is corrected.
+    Of storefront it runs three, of which one is held and lands again late. Of retail it runs two, and on one of them
+    the API of a retailer is down. Readers see the first day of instacart, and all days of the others, because what was
+    held is corrected, and what lacked is fetched.
     """
     if pipeline is DemoName.ecommerce:
         demo_week.play(orders)
     elif pipeline is DemoName.storefront:
         demo_days.play(orders)
+    elif pipeline is DemoName.retail:
+        demo_apis.play(orders)
     else:
         _two_days(orders or DEMO_ORDERS)
 

@@ -4,6 +4,7 @@ Belongs here: the story. Not here: what each step does, which is the work of the
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from kpi_assets.cli import quarantine
 from kpi_assets.cli.alerts import deliver_due
-from kpi_assets.cli.data import write_sample
+from kpi_assets.cli.data import fill_sample, write_sample
 from kpi_assets.cli.land import land_dated
 from kpi_assets.cli.plan import load_date_statuses
 from kpi_assets.cli.run import explain
@@ -46,10 +47,14 @@ class Week:
     orders: int
 
     def deliver(self, day: date, faults: Sequence[str] = ()) -> Result:
-        """Write and land the files of a load_date, run it, and print what came of it."""
+        """Write and land orders and events of a load_date, run it, and print what came of it.
+
+        The products are not landed: the run of Monday fetches them from their API.
+        """
         files = self.folder / str(day)
         events = EVENTS_FOR_AN_ORDER * self.orders
         write_sample(PIPELINE, day, files, self.orders, SEED, list(faults), events=events)
+        shutil.rmtree(files / "products")
         land_dated(self.work, find_dated_files(self.work.pipeline, files), replace=True)
         return self.run(day)
 
@@ -101,7 +106,8 @@ def play(orders: int | None) -> None:
 
 def _deliver(week: Week) -> list[str]:
     """Deliver the seven days; return their outcomes."""
-    headline(f"1. Monday, {MONDAY}: orders, events and the week's list of products")
+    headline(f"1. Monday, {MONDAY}: orders and events land, and the week's list of products is fetched from its API")
+    fill_sample(week.work, MONDAY, week.orders, SEED, [])
     outcomes = [week.deliver(MONDAY).outcome]
     headline(f"2. Tuesday, {TUESDAY}: four bad orders are set aside, and the others are published")
     outcomes.append(week.deliver(TUESDAY, FEW_FAULTS).outcome)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.cli.workspace import prepare_bucket
-from kpi_assets.doctor import content, instance, lake, machine, warehouse
+from kpi_assets.doctor import apis, content, instance, lake, machine, warehouse
 from kpi_assets.doctor.finding import Finding, broken, errors_as_findings
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
@@ -66,7 +66,7 @@ def doctor(
         ),
     ] = False,
 ) -> None:
-    """Check servers, roles, buckets, clocks, disk, instance and published rows: each line says ok, or what to do."""
+    """Check servers, roles, buckets, APIs, clocks, disk, instance and rows: each line says ok, or what to do."""
     states = []
     for finding in _findings(landing=landing, deep=deep):
         states.append(finding.state)
@@ -80,12 +80,13 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
     yield from machine.disk(first.home, holds_data=first.embedded_postgres or first.embedded_s3)
     try:
         pipelines = list(load_pipelines(first.sql_dir, first.min_rows).values())
-        with embedded_servers(first) as servers:
+        with embedded_servers(first, pipelines) as servers:
             config = servers.settings
             yield from warehouse.server(servers.postgres, pipelines, embedded=first.embedded_postgres, deep=deep)
             for pipeline in pipelines:
                 prepare_bucket(servers.stack, pipeline)
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
+                yield from apis.apis(config, pipeline)
                 if deep:
                     yield from errors_as_findings("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
             yield from instance.instance(config, pipelines)

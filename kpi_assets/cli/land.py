@@ -75,7 +75,7 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
     undue = {t.object_key(load_date) for t in pipeline.object_tables if not pipeline.is_object_due(t, load_date)}
     landed: list[_Landed] = []
     for key, path in files.items():
-        if not path.is_file() and key in undue:
+        if not path.is_file() and (key in undue or tables[key].source.api):
             continue
         if not path.is_file():
             say(

@@ -131,8 +131,11 @@ def count_states(counts: Collection[str]) -> str:
 
 
 def _landed(statuses: "Sequence[LoadDateStatus]", first: date | None, last: date | None) -> "list[LoadDateStatus]":
-    """Leave out the load_dates before the first and after the last that landed, except at an end that was given."""
-    landed = [n for n, status in enumerate(statuses) if status.state != "missing"]
+    """Leave out the load_dates before the first and after the last that landed, except at an end that was given.
+
+    Those stay whose APIs are still to be asked.
+    """
+    landed = [n for n, status in enumerate(statuses) if status.state != "missing" or status.asked_from]
     if not landed:
         return list(statuses) if first and last else []
     return list(statuses[0 if first else landed[0] : None if last else landed[-1] + 1])
@@ -145,4 +148,5 @@ def _as_json(status: "LoadDateStatus") -> dict[str, object]:
         "reason": status.reason,
         "cause": status.stale_reason,
         "objects_landed": status.landed,
+        "asked_from": status.asked_from.isoformat() if status.asked_from else None,
     }

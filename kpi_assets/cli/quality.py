@@ -8,7 +8,7 @@ from rich.text import Text
 
 from kpi_assets.cli.arguments import LoadDate, PipelineName, ReportFormat
 from kpi_assets.cli.show import STYLES
-from kpi_assets.cli.terminal import grid, out, styled
+from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import open_workspace
 from kpi_assets.ledger.results import Scored
 from kpi_assets.model.quality import DIMENSIONS, rounded, table_score
@@ -17,6 +17,7 @@ from kpi_assets.read.quality import QualityReport, read_quality, scores_of
 from kpi_assets.warehouse.connection import connect
 
 _STATES = {"published": STYLES["pass"], "rechecked": STYLES["pass"], "held": STYLES["fail"], "failed": STYLES["fail"]}
+_LETTERS = 8  # of a run_id, as in the names of sessions
 
 
 def quality(
@@ -40,13 +41,20 @@ def _print_tables(report: QualityReport) -> None:
     title = f"{report.pipeline}, load_date {report.load_date}"
     dimensions = [dimension.replace("_", " ") for dimension in DIMENSIONS]
     figures = ("score", "at least", *dimensions, "rows")
-    rows = [_table_row(table) for table in report.tables]
+    of_run = "run" if len(report.run_ids) > 1 else None
+    rows = [(*_table_row(table), *([table.run_id[:_LETTERS]] if of_run else [])) for table in report.tables]
     in_all = (_number(report.score), None, *map(_number, report.dimensions.values()), f"{report.rows:,}", None)
-    rows.append((styled("in all", "bold"), *in_all))
-    out.print(grid(f"{title}: quality", ("table", *figures, "state"), rows, right=figures))
+    rows.append((styled("in all", "bold"), *in_all, *([None] if of_run else [])))
+    columns = ("table", *figures, "state", *([of_run] if of_run else []))
+    out.print(grid(f"{title}: quality", columns, rows, right=figures))
     checks = [row for table in report.tables for row in _check_rows(table)]
     columns = ("table", "dimension", "check", "bad", "of rows")
     out.print(grid(f"{title}: what the checks counted", columns, checks, right=("bad", "of rows")))
+    if report.left_out:
+        say(
+            f"These are the scores of run {report.run_ids[0][:_LETTERS]}, which did not publish everything. Left out "
+            f"are those of earlier runs: {', '.join(report.left_out)}."
+        )
 
 
 def _table_row(table: Scored) -> tuple[str | Text | None, ...]:

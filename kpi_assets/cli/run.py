@@ -1,7 +1,7 @@
 """`kpi run` and `kpi backfill`: runs in this process, which Dagster's history shows like any other run."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, datetime, timezone
 from typing import Annotated
 
 import typer
@@ -18,10 +18,12 @@ from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
 from kpi_assets.instance.services import known_ui_url
+from kpi_assets.model.asking import why_not_asked
 from kpi_assets.model.calendar import named
 from kpi_assets.model.names import is_object
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.status import STATES, LoadDateStatus
+from kpi_assets.sources.store import open_store
 
 
 def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "") -> None:
@@ -31,11 +33,27 @@ def run(pipeline: PipelineName, load_date: LoadDateOrRunDate, select: Select = "
     names = due_names(found, select_names(found, select), load_date)
     if not names:
         raise UsageError(f"{_why_not_due(found, select, load_date)}.")
-    with open_workspace(pipeline) as work, open_runner(work.ready()) as materialize:
-        result = materialize(load_date, names)
-        explain(work, result)
-        deliver_due(work)
+    with open_workspace(pipeline) as work:
+        _check_apis(work, names, load_date)
+        with open_runner(work.ready()) as materialize:
+            result = materialize(load_date, names)
+            explain(work, result)
+            deliver_due(work)
     raise typer.Exit(result.exit_code)
+
+
+def _check_apis(work: Workspace, names: Sequence[str], load_date: date) -> None:
+    """Raise UsageError if a run would read an object that is not there, and that no API is asked for now."""
+    pipeline, now = work.pipeline, datetime.now(timezone.utc)
+    for table in pipeline.object_tables:
+        if not table.source.api or table.source.carried_days or table.object_name not in names:
+            continue
+        why = why_not_asked(pipeline, table, load_date, now)
+        key = table.object_key(load_date)
+        if why and open_store(pipeline, work.settings).manifest("", load_date, key) is None:
+            by_hand = not why_not_asked(pipeline, table, load_date, now, by_hand=True)
+            fetch = f"; `kpi fetch {pipeline.name} --load-date {load_date}` asks now" * by_hand
+            raise UsageError(f"{table.object_name} of {load_date} is not there: {why}{fetch}.")
 
 
 def _why_not_due(pipeline: Pipeline, select: str, load_date: date) -> str:

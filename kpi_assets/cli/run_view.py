@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 
 from kpi_assets.cli.terminal import err, say, styled
-from kpi_assets.materialize.context import Progress
+from kpi_assets.materialize.context import Progress, shown_progress
 from kpi_assets.printable import printable
 
 UPSTREAM_UNPUBLISHED = "what it reads was not published"
@@ -72,7 +72,7 @@ class RunView:
                 self._end(name, phase, f"{done:,} rows" if phase == "published" else "")
             else:
                 line.state = phase
-                line.detail = f"{done / total:.0%}" if total and done else ""
+                line.detail = shown_progress(phase, done, total)
 
         return report
 

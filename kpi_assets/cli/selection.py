@@ -9,6 +9,7 @@ from datetime import date
 from kpi_assets.errors import UsageError
 from kpi_assets.model.names import is_object
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.sentences import known_names
 from kpi_assets.model.table import Table
 
 
@@ -23,7 +24,7 @@ def select_names(pipeline: Pipeline, keys: str) -> list[str]:
         name = word.strip().strip("+")
         found = [known for known in parents if known == name or known.partition(".")[0] == name]
         if not found:
-            raise UsageError(f"{pipeline.name} has no {name!r}: it has {', '.join(parents)}.")
+            raise UsageError(f"{pipeline.name} has no {name!r}: {known_names(name, [*parents])}.")
         chosen.update(found)
         if word.strip().startswith("+"):
             chosen.update(_reachable(found, parents))

@@ -10,7 +10,7 @@ import typer
 
 from kpi_assets.cli.arguments import LoadDate, PipelineName, date_option
 from kpi_assets.cli.export import as_csv, as_json, without_formulas
-from kpi_assets.cli.terminal import err, grid, out, say, styled
+from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
@@ -116,7 +116,7 @@ def show_table(
         title = f"{name}, load_date {found.load_date}" if found.load_date else f"{name}, live"
         if as_of:
             title = f"{name} as of {as_of} (load_date {found.load_date})"
-        out.print(grid(title, found.columns, found.rows, right=numbers))
+        out.print(grid_of_rows(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
         say_waiting(work.pipeline.name, find_waiting(work, [name], found.load_date))

@@ -22,8 +22,9 @@ def up(
     ] = None,
 ) -> None:
     """Start the embedded servers, the Dagster web UI and the daemon; Ctrl-C stops them."""
-    with embedded_servers(settings()) as servers:
-        for pipeline in sound_pipelines():
+    pipelines = sound_pipelines()
+    with embedded_servers(settings(), pipelines) as servers:
+        for pipeline in pipelines:
             Workspace(pipeline, servers).ready()
         enable_gc()
         say("Starting the web UI and the daemon ...", console=err)

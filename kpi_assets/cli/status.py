@@ -1,5 +1,6 @@
 """`kpi status`: which processes run, and what is published."""
 
+from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
 import typer
@@ -13,6 +14,8 @@ from kpi_assets.cli.workspace import Workspace, sound_pipelines
 from kpi_assets.embedded import stack as local
 from kpi_assets.instance import services
 from kpi_assets.ledger import run_states
+from kpi_assets.model.asking import minute, next_asking
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
@@ -43,6 +46,7 @@ def status(
         for pipeline in sound_pipelines():
             work = Workspace(pipeline, servers).readable()
             _print_load_dates(work, everything)
+            _say_asking(pipeline, datetime.now(timezone.utc))
             say_waiting(pipeline.name, find_waiting(work))
             say_switch(work)
 
@@ -63,6 +67,15 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
     if not days:
         name = pipeline.name
         say(f"{name}: nothing has been run yet in {work.place}; `kpi plan {name}` says what has landed there.")
+
+
+def _say_asking(pipeline: Pipeline, now: datetime) -> None:
+    """Say from when APIs are asked for the latest load_dates."""
+    for day in (now.date() - timedelta(days=1), now.date()):
+        tables = [table for table in pipeline.object_tables if pipeline.is_table_due(table, day)]
+        times = [at for table in tables if (at := next_asking(pipeline, table, day, now))]
+        if times:
+            say(f"{pipeline.name}: APIs are asked for load_date {day} from {minute(min(times))} on.")
 
 
 def _cell(states: dict[str, str], names: list[str]) -> Text:

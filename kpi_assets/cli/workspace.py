@@ -123,5 +123,5 @@ def prepare_bucket(stack: Stack | None, pipeline: Pipeline) -> None:
 def open_workspace(name: str) -> Iterator[Workspace]:
     """Yield a pipeline and its servers. Embedded servers that were not running are stopped at the end."""
     pipeline = pipeline_of(name)
-    with embedded_servers(settings()) as servers:
+    with embedded_servers(settings(), [pipeline]) as servers:
         yield Workspace(pipeline, servers)

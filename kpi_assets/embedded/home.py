@@ -9,8 +9,10 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -31,6 +33,18 @@ class Credentials(BaseModel):
     s3_secret_access_key: SecretStr
 
 
+class ApiSecrets(BaseModel):
+    """The secrets of the simulated APIs by name, and the password of their databases; made once, as Credentials are."""
+
+    password: SecretStr
+    of_apis: dict[str, SecretStr]
+
+    def revealed(self) -> dict[str, Any]:
+        """Return them as JSON can hold them."""
+        of_apis = {name: secret.get_secret_value() for name, secret in self.of_apis.items()}
+        return {"password": self.password.get_secret_value(), "of_apis": of_apis}
+
+
 class Home:
     """The folder of one embedded stack.
 
@@ -41,6 +55,7 @@ class Home:
     def __init__(self, root: Path):
         self.root = root.expanduser().resolve()
         self.credentials_file = self.root / "credentials.json"
+        self.api_secrets_file = self.root / "apis.json"
         self.cluster = self.root / "postgres"
         self.postgres_conf = self.root / "postgres.conf"
         self.buckets = self.root / "s3"
@@ -71,7 +86,14 @@ class Home:
 
     @property
     def _ours(self) -> tuple[Path, ...]:
-        servers = (self.credentials_file, self.cluster, self.postgres_conf, self.buckets, self.etags)
+        servers = (
+            self.credentials_file,
+            self.api_secrets_file,
+            self.cluster,
+            self.postgres_conf,
+            self.buckets,
+            self.etags,
+        )
         return (*servers, self.instance, self.logs, self.run)
 
     def check_is_ours(self) -> None:
@@ -111,6 +133,29 @@ class Home:
             raise UserError(
                 f"{self.credentials_file} is damaged: restore the original, or remove {self.root} to start over."
             ) from None
+
+    def api_secrets(self, apis: Collection[str]) -> ApiSecrets:
+        """Return the secrets of the simulated APIs. The first process to need them makes them, under the start lock.
+
+        Raises UserError if the file is damaged.
+        """
+        found = None
+        if self.api_secrets_file.exists():
+            try:
+                found = ApiSecrets.model_validate_json(self.api_secrets_file.read_text())
+            except ValidationError:
+                raise UserError(
+                    f"{self.api_secrets_file} is damaged: run `kpi down`, remove the file, and try again."
+                ) from None
+        if found is not None and found.of_apis.keys() >= {*apis}:
+            return found
+        values = {
+            "password": found.password if found else secrets.token_hex(16),
+            "of_apis": {**{name: secrets.token_urlsafe(24) for name in apis}, **(found.of_apis if found else {})},
+        }
+        made = ApiSecrets.model_validate(values)
+        replace_file(self.api_secrets_file, json.dumps(made.revealed(), indent=2) + "\n")
+        return made
 
     def _new_credentials(self) -> Credentials:
         if self.cluster.exists():

@@ -1,6 +1,6 @@
 """One server process of a home: how it is started, found by other processes, waited for and stopped.
 
-Belongs here: what PostgreSQL and rclone have in common. Not here: how each of them is started (postgres.py, s3.py).
+Belongs here: what they have in common. Not here: how each of them is started (postgres.py, s3.py, apis.py).
 A server and its children hold a lock (run/<name>.lock) for as long as they live. So every process can tell whether the
 server is alive, also across containers that share the folder. run/<name>.json records its process and port.
 """
@@ -70,7 +70,7 @@ class ServerStatus:
 
 
 class Server(ABC):
-    """One of the two servers of a home, PostgreSQL or S3."""
+    """One of the servers of a home: PostgreSQL, S3 or the simulated APIs."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -79,6 +79,7 @@ class Server(ABC):
     def __init__(self, place: Home):
         self.home = place
         self.log = place.log(self.name)
+        self.secrets_file = place.credentials_file
         self.cache: Path | None = None  # a second attempt to start removes it
         self.child_title: str | None = None  # how the command lines of the server's children begin
         self._lock = place.run / f"{self.name}.lock"
@@ -107,6 +108,11 @@ class Server(ABC):
         """The port that the server listens on, or that it used last if it is down."""
         port = self._read_record().get("port")
         return port if isinstance(port, int) else None
+
+    @property
+    def was_started(self) -> bool:
+        """Whether the server has ever been started in this home."""
+        return self._record_file.exists()
 
     def process(self) -> psutil.Process | None:
         """Return the running server, or None if it does not run or its pid belongs to another program by now."""
@@ -243,7 +249,7 @@ class Server(ABC):
             waited = time.monotonic() - since
             if waited > answer.value and answer is Answer.REFUSED:
                 raise UserError(
-                    f"{self.title} refuses the keys in {self.home.credentials_file}: restore the original file, "
+                    f"{self.title} refuses the keys in {self.secrets_file}: restore the original file, "
                     f"or remove {self.home.root} to start over."
                 )
             if waited > answer.value:

@@ -11,36 +11,44 @@ it holds the lock. Processes that enter meanwhile wait for their shared lock, an
 import atexit
 import os
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import SecretStr
 
 from kpi_assets.embedded import locks
+from kpi_assets.embedded.apis import ApiNames, Apis, merged, needed_apis, shadowing_variables
 from kpi_assets.embedded.home import Credentials, Home
 from kpi_assets.embedded.postgres import Postgres
 from kpi_assets.embedded.s3 import REGION, S3
 from kpi_assets.embedded.server import Server, ServerStatus
 from kpi_assets.errors import UserError
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.tree import load_sound, pipeline_names
 from kpi_assets.scrub import keep_secret
 from kpi_assets.settings import Settings
 from kpi_assets.settings import settings as current_settings
+from kpi_assets.simulators.api import SIMULATED
 
 _for_life, _joining = ExitStack(), Lock()
+T = TypeVar("T")
 PATIENCE = 180  # seconds to wait while another process starts or stops the servers
 
 
 class Stack:
     """The embedded servers of one home, in use for as long as the context lasts."""
 
-    def __init__(self, home: Path, *, postgres: bool = True, s3: bool = True):
+    def __init__(self, home: Path, *, postgres: bool = True, s3: bool = True, apis: ApiNames | None = None):
+        """With `apis`, pipelines and names of their APIs, the simulated APIs run too, and stand in for these."""
         self._home = Home(home)
         self._postgres = Postgres(self._home) if postgres else None
         self._s3 = S3(self._home) if s3 else None
+        self.simulated: ApiNames = apis or {}
+        self._apis = Apis(self._home) if apis else None
         self._lock_fd: int | None = None
 
     def __enter__(self) -> "Stack":
@@ -48,7 +56,7 @@ class Stack:
 
         Raises UserError if a program is missing, a server does not come up, or the folder is not ours.
         """
-        servers = [server for server in (self._s3, self._postgres) if server]
+        servers = self._servers
         for server in servers:
             server.check_installed()
         with _os_errors_as_user_errors(self._home), ExitStack() as undo:
@@ -63,6 +71,8 @@ class Stack:
                 for server in servers:
                     server.launch()
                 for server in servers:
+                    if server is self._apis and self._postgres:
+                        self._apis.ensure_databases(SecretStr(self._postgres.url()))
                     server.await_ready()
             undo.pop_all()
         return self
@@ -72,6 +82,11 @@ class Stack:
     ) -> None:
         with _os_errors_as_user_errors(self._home):
             self._release()
+
+    @property
+    def _servers(self) -> list[Server]:
+        """The servers of this stack. The APIs come last, because their databases are on the PostgreSQL."""
+        return [server for server in (self._s3, self._postgres, self._apis) if server]
 
     @property
     def lock_fd(self) -> int:
@@ -97,7 +112,17 @@ class Stack:
             found["AWS_DEFAULT_REGION"] = REGION
             # rclone sends the checksum of the whole object with a part of it, and boto3 would report a mismatch.
             found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
+        if self._apis:
+            urls, secrets = self._of_apis(self._apis)
+            found |= merged("KPI_API_URLS", urls)
+            found |= merged("KPI_API_SECRETS", {pipeline: _revealed(each) for pipeline, each in secrets.items()})
         return found
+
+    def _of_apis(self, apis: Apis) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, SecretStr]]]:
+        """Return the URLs and the secrets of the simulated APIs by pipeline."""
+        secrets = apis.secrets().of_apis
+        urls = {pipeline: {name: apis.url(name) for name in names} for pipeline, names in self.simulated.items()}
+        return urls, {pipeline: {name: secrets[name] for name in names} for pipeline, names in self.simulated.items()}
 
     def add_servers_to(self, settings: Settings) -> Settings:
         """Return the settings with the URLs of these servers, and register the passwords as secrets."""
@@ -107,6 +132,10 @@ class Stack:
         if self._s3:
             changes["s3_endpoint_url"] = self._s3.url()
             keep_secret([self.credentials.s3_secret_access_key.get_secret_value()])
+        if self._apis:
+            urls, secrets = self._of_apis(self._apis)
+            changes["api_urls"] = _beside(settings.api_urls, urls)
+            changes["api_secrets"] = _beside(settings.api_secrets, secrets)
         complete = settings.model_copy(update=changes)
         keep_secret(complete.secrets())
         return complete
@@ -121,9 +150,8 @@ class Stack:
 
     def check_alive(self) -> None:
         """Raise UserError if a server has exited while it is in use."""
-        for server in (self._postgres, self._s3):
-            if server:
-                server.check_alive()
+        for server in self._servers:
+            server.check_alive()
 
     def _release(self) -> None:
         """Release the shared lock, and stop the servers if no other process holds it."""
@@ -133,9 +161,8 @@ class Stack:
             # Take it on a new descriptor, so that a child that still shares the old one counts as another user.
             alone = locks.take(self._home.users_lock, locks.EXCLUSIVE)
         except FileNotFoundError:  # the home was removed meanwhile, so no other process can enter
-            for own in (self._postgres, self._s3):
-                if own:
-                    own.stop()
+            for own in reversed(self._servers):
+                own.stop()
             return
         if alone is not None:
             try:
@@ -159,17 +186,19 @@ class Servers(NamedTuple):
 
 
 @contextmanager
-def embedded_servers(settings: Settings) -> Iterator[Servers]:
+def embedded_servers(settings: Settings, pipelines: Iterable[Pipeline] = ()) -> Iterator[Servers]:
     """Run embedded servers for those that the settings do not name, as long as the context lasts.
 
-    Afterwards the servers are stopped unless another process uses them. Within the context, this process's environment
-    names the servers too, for libraries (boto3, libpq), Dagster and child processes. Afterwards it is restored.
+    The simulated APIs are among them if one of the pipelines needs them (apis.py). Afterwards the servers are stopped
+    unless another process uses them. Within the context, this process's environment names the servers too, for
+    libraries (boto3, libpq), Dagster and child processes. Afterwards it is restored.
     """
     if not (settings.embedded_postgres or settings.embedded_s3):
         yield Servers(settings, None)
         return
-    stack = Stack(settings.home, postgres=settings.embedded_postgres, s3=settings.embedded_s3)
-    with _environ(_neutral_environment(settings)), stack, _environ(stack.environment()):
+    apis = needed_apis(settings, pipelines)
+    stack = Stack(settings.home, postgres=settings.embedded_postgres, s3=settings.embedded_s3, apis=apis)
+    with _environ(_neutral_environment(settings, apis)), stack, _environ(stack.environment()):
         yield Servers(stack.add_servers_to(settings), stack)
 
 
@@ -181,9 +210,18 @@ def servers_for_life() -> Servers:
     """
     with _joining:
         if current_settings().embedded_postgres:
-            _for_life.enter_context(embedded_servers(current_settings()))
+            _for_life.enter_context(embedded_servers(current_settings(), _pipelines_with_apis(current_settings())))
             atexit.register(_for_life.close)
         return Servers(current_settings(), None)
+
+
+def _pipelines_with_apis(settings: Settings) -> list[Pipeline]:
+    """Return the sound pipelines of the tree that may need the simulated APIs."""
+    names = {api.pipeline for api in SIMULATED.values()}
+    if not names & {*pipeline_names(settings.sql_dir)}:
+        return []
+    sound, _ = load_sound(settings.sql_dir, settings.min_rows)
+    return [pipeline for name, pipeline in sound.items() if name in names]
 
 
 def stop(home: Path) -> list[str]:
@@ -197,14 +235,25 @@ def stop(home: Path) -> list[str]:
 
 
 def status(home: Path) -> list[ServerStatus]:
-    """Return the status of both servers of a home. Changes nothing."""
+    """Return the status of the servers of a home. Changes nothing."""
     place = Home(home)
     with _os_errors_as_user_errors(place):
         return [server.status() for server in _servers(place)]
 
 
 def _servers(home: Home) -> list[Server]:
-    return [Postgres(home), S3(home)]
+    """Return the servers that may run in a home: the simulated APIs only where they have been started."""
+    apis = Apis(home)
+    return [Postgres(home), S3(home), *([apis] if apis.was_started else [])]
+
+
+def _revealed(secrets: Mapping[str, SecretStr]) -> dict[str, str]:
+    return {name: secret.get_secret_value() for name, secret in secrets.items()}
+
+
+def _beside(theirs: Mapping[str, Mapping[str, T]], ours: Mapping[str, Mapping[str, T]]) -> dict[str, dict[str, T]]:
+    """Return the values of both; ours count for an API that has two."""
+    return {name: {**theirs.get(name, {}), **ours.get(name, {})} for name in {**theirs, **ours}}
 
 
 @contextmanager
@@ -233,12 +282,13 @@ def _os_errors_as_user_errors(home: Home) -> Iterator[None]:
         ) from error
 
 
-def _neutral_environment(settings: Settings) -> dict[str, str | None]:
+def _neutral_environment(settings: Settings, apis: ApiNames) -> dict[str, str | None]:
     """Return new values (None: unset) for the user's variables that would lead clients past the embedded servers.
 
-    They are the defaults of libpq (PGSSLMODE, PGSERVICE) and of boto3 (AWS_PROFILE, AWS_SESSION_TOKEN), and the proxy.
+    They are the defaults of libpq (PGSSLMODE, PGSERVICE) and of boto3 (AWS_PROFILE, AWS_SESSION_TOKEN), the proxy, and
+    secrets for APIs that are simulated.
     """
-    changes: dict[str, str | None] = {}
+    changes: dict[str, str | None] = dict.fromkeys(shadowing_variables(apis))
     if settings.embedded_postgres:
         changes |= {name: None for name in os.environ if name.startswith("PG")}
     if settings.embedded_s3:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import class_row
@@ -40,6 +40,25 @@ class Publish:
     def types(self) -> dict[str, str] | None:
         """The types of its columns, by name."""
         return None if self.columns is None else dict(self.columns)
+
+
+class State(NamedTuple):
+    """What was published of a table and is no more: each publish or removal changes it, and none restores it."""
+
+    last: int
+    publishes: int
+    superseded: int
+    removed: int
+
+
+def state_of(connection: Connection[Any], relation: Relation) -> State:
+    """The state of a table in the ledger."""
+    [found] = connection.execute(
+        "select coalesce(max(publish_id), 0), count(*), count(superseded_at), count(removed_at) from ops.publishes "
+        "where asset = %s",
+        [str(relation)],
+    ).fetchall()
+    return State(*found)
 
 
 def current(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> dict[Relation, Publish]:

@@ -11,6 +11,7 @@ from psycopg import Connection
 from kpi_assets.ledger import quarantine, results
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.check_facts import FactLookup
+from kpi_assets.materialize.compare import Comparison
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.inputs import Inputs
@@ -34,6 +35,7 @@ class AuditedCandidate:
     filled: FillResult
     audit: Audit
     size_bytes: int
+    comparison: Comparison | None = None
 
     @property
     def counts(self) -> Counts:
@@ -47,11 +49,13 @@ def audit_candidate(
     candidate: Candidate,
     inputs: Inputs,
     filled: FillResult,
+    comparison: Comparison | None = None,
 ) -> Audit:
     """Run the table's checks on its candidate and return their results."""
     table, load_date = candidate.table, candidate.load_date
+    changes = comparison.changes if comparison else None
     lookup = FactLookup(
-        connection, context.pipeline, table, load_date, table.checks, filled.manifest_hash, inputs.of_load_date
+        connection, context.pipeline, table, load_date, table.checks, filled.manifest_hash, inputs.of_load_date, changes
     )
     facts = AuditFacts(
         load_date,

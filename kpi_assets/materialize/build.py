@@ -18,6 +18,7 @@ from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
+from kpi_assets.materialize.compare import compare
 from kpi_assets.materialize.context import SHOWN, BuildContext, BuildOutcome, Stopwatch, run_log_message
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.hold import hold
@@ -125,20 +126,23 @@ class Build:
 
     def _fill_and_audit(self, inputs: Inputs) -> AuditedCandidate:
         """Fill the candidate from its inputs, run its checks, and record their results."""
+        comparison = None
         if not self._table.storage.stores_rows:
             filled, audit = _read_through(self._candidate, inputs)
         else:
             with limited(self._context, self._connection, self._table, self._load_date) as context:
                 filled = self._fill(context, inputs)
                 context.on_progress("checking", 0, len(self._table.checks))
-                audit = audit_candidate(context, self._connection, self._candidate, inputs, filled)
+                if filled.grain_is_proven:
+                    comparison = compare(self._connection, self._candidate)
+                audit = audit_candidate(context, self._connection, self._candidate, inputs, filled, comparison)
         if audit.blocks_publish:
             # If an input was published again meanwhile, the checks may have failed on a mix of its old and new rows.
             inputs.check_unchanged(self._connection)
             inputs.check_previous(self._connection, latest=True)  # a check may compare with the load_date before
         record(self._context, self._connection, self._candidate, audit, filled)
         size_bytes = strategy_of(self._table).size(self._connection, self._candidate)
-        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes)
+        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes, comparison)
 
     def _fill(self, context: BuildContext, inputs: Inputs) -> FillResult:
         if self._table.storage.keeps_versions:  # a check reads its versions, which rows of another storage are not

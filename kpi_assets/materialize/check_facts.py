@@ -5,7 +5,7 @@ Not here: facts that a build has at hand (audit.py), and the use that a check ma
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -13,7 +13,16 @@ from psycopg import Connection
 
 from kpi_assets.ledger import manifests, publishes
 from kpi_assets.ledger.publishes import Publish
-from kpi_assets.model.checks.base import DenseKeyRange, Earlier, EarlierRows, Need, RowsBefore, SameBytes, TableCheck
+from kpi_assets.model.checks.base import (
+    Changes,
+    DenseKeyRange,
+    Earlier,
+    EarlierRows,
+    Need,
+    RowsBefore,
+    SameBytes,
+    TableCheck,
+)
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.slices import KEY_TYPES
@@ -37,6 +46,7 @@ class FactLookup:
     checks: Sequence[TableCheck]
     manifest_hash: str = ""  # of the object that the build has read
     inputs: Mapping[Relation, Publish] = field(default_factory=dict)
+    changes: Changes | None = None  # if the candidate of a history was compared with the load_date before
 
     def answers(self) -> dict[Need, Any]:
         """Return the answer to each need of the checks."""
@@ -65,7 +75,10 @@ class FactLookup:
         if before is None:
             return None
         is_latest = before == publishes.latest_load_date(self.connection, relation)
-        return rows_before(self.connection, self.table, before, is_latest=is_latest)
+        found = rows_before(self.connection, self.table, before, is_latest=is_latest)
+        if found and self.changes and self.changes.before == before:
+            return replace(found, changes=self.changes)
+        return found
 
     def _dense_key_range(self, need: DenseKeyRange) -> tuple[int, int] | None:
         publish, header = self.inputs.get(need.relation), self.pipeline.tables[need.relation].header

@@ -20,6 +20,7 @@ from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import ChartRows, CheckResult
 from kpi_assets.model.table import Table
 from kpi_assets.scrub import scrub
+from kpi_assets.settings import Settings
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import BULK, connect
 from kpi_assets.warehouse.provision import role_of
@@ -28,10 +29,18 @@ from kpi_assets.warehouse.versions import VersionChanges
 # Why a load_date is not published, by the status of its build.
 UNPUBLISHED_REASONS = {"held": "held by its gates", "missing": "its object has not landed"}
 SHOWN = 20  # records or rows that were set aside, on the page of their table
+FETCHING = "fetching from its API"  # a phase whose unit is records
 MAX_SLICES = 32  # more partitions cost the planner more than they save in sorting
 
 # (phase, done, total): `done` and `total` in the phase's own unit, 0 where it has none.
 Progress = Callable[[str, int, int], None]
+
+
+def shown_progress(phase: str, done: int, total: int) -> str:
+    """Return how far a phase is, for people; empty if that is not known."""
+    if phase == FETCHING and done:
+        return f"{done:,} of {total:,} records" if total else f"{done:,} records"
+    return f"{done / total:.0%}" if total and done else ""
 
 
 class UpstreamError(UserError):
@@ -54,6 +63,7 @@ class BuildContext:
     on_progress: Progress = lambda _phase, _done, _total: None
     publish_timeout: float = 600.0  # seconds for which a publish waits for readers of the table
     writers: int = 1  # sessions that fill one large table in parallel
+    settings: Settings | None = None  # with the addresses and secrets of APIs; None: those of the environment
     slice_bytes: int = 80 << 20  # of the object: sorting the keys of a slice then fits in the processor's cache
 
     def slice_count(self, size_bytes: int) -> int:
@@ -75,6 +85,7 @@ class ObjectOutcome:
 
     manifest: Manifest | None
     results: list[CheckResult]
+    asked: Mapping[str, str] = field(default_factory=dict)  # how it was asked for, of an object that an API gave
 
     @property
     def held(self) -> bool:

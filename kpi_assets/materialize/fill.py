@@ -35,12 +35,12 @@ class FillResult:
 def analyze_and_index(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
 ) -> bool:
-    """Collect planner statistics and build the indexes; return False if rows share a key, so that one is not unique."""
-    candidates.analyze(connection, candidate)
+    """Build the indexes and collect planner statistics; return False if rows share a key, so that one is not unique."""
     if candidate.slice is None:  # the progress of slices is reported for all of them (parallel.py)
         context.on_progress("indexing", 0, 0)
     is_unique = candidates.build_index(connection, candidate)  # if False, the audit counts the rows that share a key
     indexes.build(connection, candidate)
+    candidates.analyze(connection, candidate, is_unique=is_unique)
     watch.lap("index")
     return is_unique
 

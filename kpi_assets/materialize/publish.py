@@ -70,7 +70,8 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
         audited.inputs.check_unchanged(connection)
         lock_publish(connection, table.relation, load_date if table.header.history else None)
         tables.ensure(connection, table, load_date, _others(connection, candidate))
-        versions = strategy_of(table).publish(connection, candidate)
+        compared = audited.comparison.if_valid(connection, candidate) if audited.comparison else None
+        versions = strategy_of(table).publish(connection, candidate, compared)
         tables.declare(connection, table)
         set_aside.drop(connection, candidate)
         publish_id = publishes.record(

@@ -1,9 +1,10 @@
 """Verifies the S3 objects of a load_date: they exist, are not empty, begin as declared, and were not cut off.
 
-Mostly it is one object. Of several, each is verified, and a message names those that are not as they should be.
+An object that an API gives is fetched first if it is not there. Mostly it is one object. Of several, each is verified,
+and a message names those that are not as they should be.
 
 Belongs here: the checks that need only S3's metadata and a few bytes. Not here: the checks that need the whole object
-(load.py, audit.py).
+(load.py, audit.py), and fetching (fetch.py).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ import psycopg
 from psycopg import Connection
 
 from kpi_assets.ledger import holds, manifests, results, runs
+from kpi_assets.materialize import fetch
 from kpi_assets.materialize.context import BuildContext, ObjectOutcome, run_log_message
 from kpi_assets.model.calendar import named
 from kpi_assets.model.checks.base import Check
@@ -55,8 +57,8 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
     """Verify the object of a raw table and record its state and the results.
 
     A check that makes no sense after an earlier one failed (the header of an empty object) has no result. Raises
-    LakeError, and writes it to the run log, if S3 cannot be used; raises UsageError for a load_date that may not be
-    built.
+    LakeError, and writes it to the run log, if S3 cannot be used, and ApiError if an API gives no object; raises
+    UsageError for a load_date that may not be built.
     """
     context.pipeline.check_due(table, load_date)
     with context.session(table, f"{context.run_id[:8]} {asset_name(table)}") as connection:
@@ -83,9 +85,11 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
 
 def _inspect(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
     """Make the checks in order, until one fails after which the next makes no sense."""
+    not_asked = fetch.fetch_lacking(context, connection, table, load_date) if table.source.api else ""
     found, manifest = _find(context, connection, table, load_date)
     if manifest is None:
-        return ObjectOutcome(None, [found])
+        message = f"{found.message}: {not_asked}" if not_asked else found.message
+        return ObjectOutcome(None, [replace(found, message=message)])
     results = [found]
     if table.source.carried_days:
         results.append(_result("carried", _stands_in(table, manifest), blocking=False))
@@ -95,7 +99,7 @@ def _inspect(context: BuildContext, connection: Connection[Any], table: Table, l
     results.append(_result("not_empty", _some(f"{each.url} has 0 bytes" for each in empty)))
     if not any(result.blocks_publish for result in results):
         results += _inspect_starts(context, connection, table, manifest)
-    return ObjectOutcome(manifest, results)
+    return ObjectOutcome(manifest, results, context.store.metadata(manifest) if table.source.api else {})
 
 
 def _find(

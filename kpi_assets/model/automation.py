@@ -41,6 +41,12 @@ class Automation(Strict):
         description="The time after the first object of a load_date landed, after which the load_date is late if other "
         "objects are missing.",
     )
+    fetch_after_hours: float = Field(
+        default=2,
+        ge=0,
+        le=8_784,
+        description="The time after the end of a load_date, at 24:00 UTC, before its APIs are asked.",
+    )
     rebuild_on_sql_change: bool = Field(
         default=False, description="Whether published load_dates are built again by themselves when their SQL changes."
     )

@@ -24,7 +24,10 @@ def columns_read(tree: exp.Query) -> Iterator[tuple[Relation, exp.Column]]:
 
 
 def unknown_columns(query: Query, columns: Mapping[Relation, Collection[str]]) -> Iterator[tuple[int, str]]:
-    """Yield (line, problem) for each column that a SELECT reads from one of these tables and that the table lacks."""
+    """Yield (line, problem) for each column that a SELECT reads from one of these tables and that the table lacks.
+
+    So for each column that is read from a name which nothing in the SELECT has.
+    """
     for relation, found in columns_read(query.tree):
         if relation in columns and found.name not in {LOAD_DATE, *columns[relation]}:
             yield (
@@ -32,6 +35,24 @@ def unknown_columns(query: Query, columns: Mapping[Relation, Collection[str]]) -
                 f"reads the column {found.name!r} of {relation}, which has no such column: correct the name, or "
                 "declare the column there",
             )
+
+    names = _relation_names(query.tree)
+    for found in query.tree.find_all(exp.Column):
+        if names and found.table and found.table.casefold() not in names:
+            yield (
+                query.line_at(found),
+                f"reads {found.sql('postgres')}, and nothing that it reads is called {found.table!r}: correct the "
+                f"name, or give it as an alias (from ... as {found.table})",
+            )
+
+
+def _relation_names(tree: exp.Query) -> set[str]:
+    """Return every name that something which a SELECT reads may have, in small letters; none if they are not known."""
+    tables = list(tree.find_all(exp.Table))
+    if any(isinstance(table.this, exp.Func) and not table.alias for table in tables):
+        return set()  # a function has its own name, which the parser may have replaced by another one
+    found = {table.name for table in tables} | {alias.name for alias in tree.find_all(exp.TableAlias)}
+    return {name.casefold() for name in found}
 
 
 def names_read(tree: exp.Query) -> set[str]:

@@ -242,6 +242,27 @@ def check_carried(pipeline: Pipeline, problems: Problems) -> None:
             )
 
 
+def check_apis(pipeline: Pipeline, problems: Problems) -> None:
+    """Add a problem for each source whose API pipeline.yaml does not have, or says nothing that a GET can send."""
+    known = pipeline.config.apis
+    for table in pipeline.object_tables:
+        name, call = table.source.api, table.source.call
+        if name is None or call is None:
+            continue
+        if name not in known:
+            has = f"has {', '.join(known)}" if known else "has no apis"
+            problems.add(
+                table.path, 1, f"source.api names {name!r}, and {PIPELINE_FILE} {has}: write it under apis there"
+            )
+        elif known[name].body and call.method == "GET":
+            problems.add(
+                table.path,
+                1,
+                f"apis.{name} of {PIPELINE_FILE} has a body, which only a POST sends: write method: POST in the call, "
+                "or move the words to query",
+            )
+
+
 def _comes(pipeline: Pipeline, relation: Relation) -> str:
     """Return when the objects come on which a table depends for its own load_date, in brackets; empty for each day."""
     roots, waiting = dict[Relation, str](), [relation]

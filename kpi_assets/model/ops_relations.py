@@ -10,6 +10,7 @@ OPS = "ops"  # the schema
 FOR_READERS: Mapping[str, Collection[str]] = {
     "alert_deliveries": ("last_error",),
     "alerts": ("details",),
+    "api_turns": (),
     "bad_rows": ("record", "value", "reason", "key", "corrected"),
     "data_quality_results": ("samples", "message"),
     "holds": (),

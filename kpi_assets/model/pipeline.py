@@ -17,6 +17,7 @@ from kpi_assets.model.calendar import EVERY_DAY, Calendar, described, named
 from kpi_assets.model.history import version_columns
 from kpi_assets.model.names import LOW_VOLUME, Relation
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
+from kpi_assets.model.sentences import known_names
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.table import Table
 
@@ -165,7 +166,7 @@ class Pipeline:
         return [table for table in self.tables.values() if table.has_object]
 
     def table(self, name: str) -> Table:
-        """Return the table called `schema.table`. Raises UsageError that lists the known tables."""
+        """Return the table called `schema.table`. Raises UsageError that names the nearest and lists all tables."""
         for relation, table in self.tables.items():
             if str(relation) == name:
                 return table
@@ -173,8 +174,7 @@ class Pipeline:
             raise UsageError(
                 f"{name} is a live view, of which nothing is built: `kpi show {self.name} {name}` shows it."
             )
-        known = ", ".join(str(relation) for relation in self.tables)
-        raise UsageError(f"{self.name} has no table {name!r}: it has {known}.")
+        raise UsageError(f"{self.name} has no table {name!r}: {known_names(name, [*map(str, self.tables)])}.")
 
     def live_view(self, name: str) -> Table | None:
         """Return the live view called `schema.table`; None if there is none."""

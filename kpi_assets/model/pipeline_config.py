@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from kpi_assets.model.api import Api
 from kpi_assets.model.automation import Automation
 from kpi_assets.model.calendar import CalendarWords, parse_date
 from kpi_assets.model.checks.row_counts import MinRowsSpec
@@ -87,6 +88,11 @@ class PipelineConfig(Strict):
         default=Automation(),
         description="What starts runs by itself, and when.",
         examples=["automation: {start: sensor}"],
+    )
+    apis: dict[Identifier, Api] = Field(
+        default={},
+        description="The HTTP APIs that raw tables are fetched from, by the names that `source.api` uses.",
+        examples=['apis: {shop: {url: "https://api.example.com", headers: {Authorization: "Bearer {secret:shop}"}}}'],
     )
     defaults: Defaults = Field(
         default=Defaults(),

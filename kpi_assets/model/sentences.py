@@ -71,6 +71,24 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(str(word), list(known), 1, 0.6)), None)
 
 
+def known_names(name: str, known: Sequence[str]) -> str:
+    """Return the rest of a sentence about an unknown `schema.table`: which is meant, if one is like it, and all known.
+
+    The name of the table is compared first: those of one schema begin alike.
+    """
+    last = nearest(_last(name), map(_last, known))
+    of_last = [each for each in known if _last(each) == last]
+    meant = nearest(name, of_last) or next(iter(of_last), None)
+    others = [each for each in known if each != meant]
+    return (
+        f"write {meant}" + f", or one of {', '.join(others)}" * bool(others) if meant else f"it has {', '.join(known)}"
+    )
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
 def of_yaml(problem: str) -> str:
     """Return the sentence for a message of PyYAML, with what to do."""
     found = next((sentence for begin, sentence in _YAML.items() if problem.startswith(begin)), "")

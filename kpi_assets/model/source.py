@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.api import Call
 from kpi_assets.model.calendar import EVERY_MEANING, EXCEPT_MEANING, Every, Except, described, parse_date
 from kpi_assets.model.field_types import Strictness
 from kpi_assets.model.format_kinds import DOCUMENT_WORDS, FORMAT_KINDS, JSON, NAMED_WORDS
@@ -124,6 +125,16 @@ class Source(Strict):
         "objects, which are read as one table. A key without a load_date is a reference object, which is overwritten "
         "from time to time.",
         examples=["object: raw/orders/load_date={load_date}/orders.csv"],
+    )
+    api: Annotated[Identifier | None, Affects.NOTHING] = Field(
+        default=None,
+        description="The API, by its name in `apis` of pipeline.yaml, that is asked for the object once its load_date "
+        "is over, if the object is not there. `call` belongs to it. What is there is not asked for again.",
+        examples=["api: shop"],
+    )
+    call: Annotated[Call | None, Affects.NOTHING] = Field(
+        default=None,
+        description="What is asked of the API. `records` of the source says where an answer has its records.",
     )
     complete: Annotated[Complete | None, Affects.OBJECT] = Field(
         default=None,
@@ -366,6 +377,7 @@ class Source(Strict):
                 ("complete",),
                 "is for several objects a load_date: write * or ? in the last part of object, or take it out",
             )
+        yield from self._api_problems()
         if self.carried_days and self.key.is_reference:
             yield ("carried_days",), "is for objects of a load_date, and this one is there for all: take it out"
         if self.carried_days and self.optional:
@@ -375,6 +387,31 @@ class Source(Strict):
                 ("same_bytes",),
                 "is for objects of a load_date, and this one is there for all load_dates: take it out",
             )
+
+    def _api_problems(self) -> Iterator[tuple[Loc, str]]:
+        """Yield why an API cannot give the object."""
+        if (self.api is None) != (self.call is None):
+            word, other = ("api", "call") if self.call is None else ("call", "api")
+            yield (word,), f"it needs the word {other} beside it: write both"
+        if self.api is None:
+            return
+        if self.format != JSON.name:
+            yield ("format",), "an API answers in JSON: write format: json"
+        if self.key.is_pattern or self.key.is_reference:
+            yield ("object",), "what an API answers is one object a load_date: write {load_date} in it, without * and ?"
+        if self.call and self.records is None:
+            said: dict[Loc, str | None] = {("call", "total"): self.call.total}
+            if self.call.pages:
+                said["call", "pages", "following"] = self.call.pages.following
+            for loc in (loc for loc, place in said.items() if place):
+                yield (
+                    loc,
+                    "without records an answer is an array, which says nothing else: name the field of its list in "
+                    "records, or take this out",
+                )
+        for word, is_there in (("optional", self.optional), ("compression", self.compression)):
+            if is_there:
+                yield (word,), "an API is asked for every load_date, and answers in plain JSON: take it out"
 
     def _format_problems(self) -> Iterator[tuple[Loc, str]]:
         kind = FORMAT_KINDS[self.format]

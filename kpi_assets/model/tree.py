@@ -12,6 +12,7 @@ from pathlib import Path
 from kpi_assets.errors import UsageError
 from kpi_assets.model.folder import Folder, MinimumRows, read_folder
 from kpi_assets.model.neighbors import (
+    check_apis,
     check_calendars,
     check_carried,
     check_generated_names,
@@ -121,4 +122,5 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
         check_retention(pipeline, folder, problems)
         check_calendars(pipeline, problems)
         check_carried(pipeline, problems)
+        check_apis(pipeline, problems)
     return pipeline if is_whole else None

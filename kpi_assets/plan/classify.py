@@ -40,11 +40,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from kpi_assets.ledger.recorded import Attempt, ObjectState, RecordedLoadDate
+from kpi_assets.model.asking import minute
 from kpi_assets.model.decision import NO_DECISIONS
 from kpi_assets.model.names import is_object
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
 from kpi_assets.model.table import Table
+from kpi_assets.plan.asking import Asking
 from kpi_assets.plan.status import STALE_REASONS, LoadDateStatus, StaleReason, State
 from kpi_assets.sources.deliveries import Delivery
 
@@ -99,6 +101,7 @@ class Classifier:
             max((entry.last_modified for entry in case.landed.values()), default=None),
             summary=verdict.summary or verdict.reason,
             is_complete=case.is_complete,
+            asked_from=case.asking.begins_at(case.lacking),
         )
         if is_settled:
             return found
@@ -151,12 +154,27 @@ class _Case:
 
     @property
     def lacking(self) -> list[Table]:
-        """The raw tables whose object must be there and is not, or of whose objects some are there and others lack."""
+        """The raw tables whose object must be there and is not, or of whose objects some are there and others lack.
+
+        An object that an API is asked for now is not lacking.
+        """
         return [
             table
             for name, table in self.sources.items()
+            if name not in self.to_ask
             if (self.landed[name].lacks if name in self.landed else not table.source.optional)
         ]
+
+    @cached_property
+    def asking(self) -> Asking:
+        """What a build would ask APIs for."""
+        pipeline, read = self.classifier.pipeline, self.recorded.objects
+        return Asking(pipeline, self.load_date, self.now, self.sources, self.landed, read)
+
+    @property
+    def to_ask(self) -> Mapping[str, str]:
+        """The raw tables for whose objects a build would ask an API, each with the key of the object."""
+        return self.asking.keys
 
     @cached_property
     def dated(self) -> dict[str, Delivery]:
@@ -186,7 +204,7 @@ class _Case:
         if self.lacking:
             return False
         end = datetime.combine(self.load_date, time(), timezone.utc) + timedelta(days=1)
-        return bool(self.dated or self.published) or self.now >= end
+        return bool(self.dated or self.published or self.asking.begins) or self.now >= end
 
     @property
     def made_of(self) -> list[str]:
@@ -194,18 +212,19 @@ class _Case:
         undue = [name for name in self.classifier.tables if name not in self.tables]
         without = [f"without {table.relation}" for table in self.absent] + [f"not due {name}" for name in undue]
         decided = [f"decided {name} {self.decided[name]}" for name in sorted(self.decided)]
-        return [*(str(self.states[name]) for name in sorted(self.landed)), *without, *decided]
+        return [*(self.asking.made_of(name, self.states[name]) for name in sorted(self.states)), *without, *decided]
 
     @cached_property
     def states(self) -> dict[str, ObjectState]:
-        """The present state of its objects, by the name of the raw table."""
-        return {name: ObjectState.of(e.key, e.size_bytes, e.etag) for name, e in self.landed.items()}
+        """The present state of its objects, by the name of the raw table; of those to be asked for, that of none."""
+        found = {name: ObjectState.of(e.key, e.size_bytes, e.etag) for name, e in self.landed.items()}
+        return found | {name: ObjectState.of(key, 0, "") for name, key in self.to_ask.items()}
 
     def settled(self) -> Verdict | None:
         """Return the state and reason if no run should start; None if a run could change something."""
         attempts = [*self.recorded.attempts.values(), *([self.recorded.run] if self.recorded.run else [])]
         if running := [attempt.started_at for attempt in attempts if attempt.status == "running"]:
-            since = f"A run of it has been in progress since {_minute(min(running))}."
+            since = f"A run of it has been in progress since {minute(min(running))}."
             return Verdict("running", since, "A run of each is in progress.")
         if not self.stale_tables:
             due = "" if len(self.tables) == len(self.classifier.tables) else " that are due"
@@ -256,20 +275,26 @@ class _Case:
             why = "None of its optional objects lies on S3: it is built without them"
             why = why if self.absent else "No object of it is due: it is built"
             return Verdict("missing", f"{why} once it is over, at 24:00 UTC.")
-        landed = sum(not each.lacks for each in self.dated.values())
-        count = landed + len(self.lacking)
+        landed, count = self._landed_of
         objects = f"{count} object{'' if count == 1 else 's'}"
         if not self.dated and not self.published:
-            return Verdict("missing", f"None of its {objects} lies on S3.", "None of its objects lies on S3.")
+            when = self.asking.when(self.lacking)
+            return Verdict("missing", f"None of its {objects} lies on S3{when}.", "None of its objects lies on S3.")
         keys = [self._lacks(table) for table in self.lacking]
         reason = f"{landed} of its {objects} landed; lacking: {_some(keys)}."
         summary = f"Lacking: {_some([table.object_name for table in self.lacking])}."
         first = min((each.last_modified for each in self.dated.values()), default=self.now)
         # If it was published before, a source was added or objects were removed since: nothing is late.
-        is_awaited = any(table.delivery_calendar.is_due(self.load_date) for table in self.lacking)
+        is_awaited = any(map(self.asking.is_awaited, self.lacking))
         if self.published or not is_awaited or self.now - first <= self.classifier.late_after:
             return Verdict("incomplete", reason, summary)
-        return Verdict("late", f"{reason} The first landed at {_minute(first)}.", summary)
+        return Verdict("late", f"{reason} The first landed at {minute(first)}.", summary)
+
+    @property
+    def _landed_of(self) -> tuple[int, int]:
+        """How many objects of the load_date landed, of how many."""
+        landed = sum(not each.lacks for name, each in self.dated.items() if name not in self.to_ask)
+        return landed, landed + len(self.lacking) + len(self.to_ask)
 
     @cached_property
     def _without_object(self) -> set[str]:
@@ -289,6 +314,8 @@ class _Case:
             days = table.object_days(self.load_date)
             keys = [table.object_key(day) for day in days]
             return f"{' or '.join(keys) or 'an object of an earlier day'} of {table.relation}"
+        if table.source.api:
+            return f"{key} ({self.asking.why_lacking(table)})"
         return f"{key} ({self.near[name]})" if name in self.near else key
 
     @cached_property
@@ -448,8 +475,9 @@ class _Case:
                 attempt = self.recorded.attempts.get(item)
                 if attempt and attempt.hold and attempt.hold.object:
                     read[name] = attempt.hold.object
-        replaced = [name for name, state in self.states.items() if name in read and read[name] != state]
-        came = [name for name in self.states if name not in read and str(self.sources[name].relation) in self.published]
+        there = {name: state for name, state in self.states.items() if name not in self.to_ask}
+        replaced = [name for name, state in there.items() if name in read and read[name] != state]
+        came = [name for name in there if name not in read and str(self.sources[name].relation) in self.published]
         if replaced or came:
             newer = [name for name in replaced if self._is_newer(name, read[name])]
             what = "Replaced since it was read:" if replaced else "Landed since it was built without it:"
@@ -459,6 +487,8 @@ class _Case:
             objects = [self.sources[name].object_name for name in replaced or came]
             return Verdict("stale", f"{what} {_some(keys)}.", f"{what} {_some(objects)}.")
         rest = f"not published: {_some(names)}" if self.published else "nothing of it is published"
+        if self.to_ask:
+            return self._to_be_asked(rest)
         if self.absent:
             some = f"{_count(self.landed, 'object')} landed," if self.landed else "Complete"
             objects = [table.object_name for table in self.absent]
@@ -468,6 +498,18 @@ class _Case:
         return Verdict(
             "new", f"All {_count(self.landed, 'object')} landed; {rest}.", f"All of its objects landed; {rest}."
         )
+
+    def _to_be_asked(self, rest: str) -> Verdict:
+        """Return the state and reason of a load_date for which APIs are asked; `rest` says what is not published."""
+        again = [name for name in self.to_ask if str(self.sources[name].relation) in self.published]
+        if again:
+            what = "Built from an earlier object, and an API is asked for the one that is due since:"
+            keys, objects = [self.to_ask[name] for name in again], [self.sources[name].object_name for name in again]
+            return Verdict("stale", f"{what} {_some(keys)}.", f"{what} {_some(objects)}.")
+        landed, count = self._landed_of
+        asked = "its API is asked for it" if count == 1 else "APIs are asked for the others"
+        summary = f"{'Its API is' if count == 1 else 'APIs are'} asked for its objects; {rest}."
+        return Verdict("new", f"{landed} of its {_count(range(count), 'object')} landed, {asked}; {rest}.", summary)
 
 
 def _object_of(table: Table) -> list[str]:
@@ -483,7 +525,3 @@ def _some(names: Sequence[str]) -> str:
     """Join the first few names, and add how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"

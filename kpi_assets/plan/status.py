@@ -8,7 +8,7 @@ State = Literal["missing", "incomplete", "late", "new", "stale", "lost", "held",
 STATES: tuple[State, ...] = get_args(State)
 
 # Why a table is stale. If several reasons apply to a load_date, the first one is named.
-#   objects   its object was never read, or was replaced since it was read
+#   objects   its object was never read, or was replaced since it was read, or an API is asked for it now
 #   lost      the ledger calls it published, but its rows are gone from the database
 #   released  it was held, and what it reads, its SQL or its checks have changed since
 #   decisions somebody decided on its rows since it was built
@@ -37,7 +37,8 @@ class LoadDateStatus:
     input_fingerprint: str = ""  # 16 hex digits: a hash of the objects, SQL and checks that a run would use
     tables_to_build: tuple[str, ...] = ()  # empty: all tables
     summary: str = ""  # the reason without what only this load_date has, so that load_dates can be listed together
-    is_complete: bool = False  # whether every object is there that must be
+    is_complete: bool = False  # whether every object is there that must be, or an API is asked for it
+    asked_from: datetime | None = None  # when APIs are asked for objects that lack
 
     def is_due(self, *, rebuild_on_sql_change: bool) -> bool:
         """Return whether automation should start a run of the load_date.

@@ -6,7 +6,7 @@ Belongs here: which scores count, and the shape of the report. Not here: the for
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -18,14 +18,26 @@ from kpi_assets.ledger.results import Scored
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.quality import DIMENSIONS, Dimension, dimension_scores, report, rounded, table_score, weighted
 
+_IN_FORCE = ("published", "rechecked")  # the states in which readers have the rows that a score is about
+
 
 @dataclass(frozen=True)
 class QualityReport:
-    """The scores of the tables of a load_date, in the order of the pipeline. There is at least one."""
+    """The scores of the tables of a load_date, in the order of the pipeline. There is at least one.
+
+    If its last run did not publish all that it scored, these are the scores of that run alone, and `left_out` are the
+    tables that have one of an earlier run.
+    """
 
     pipeline: str
     load_date: date
     tables: Sequence[Scored]
+    left_out: Sequence[str] = ()
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The runs that made the scores, the last one first."""
+        return list(dict.fromkeys(table.run_id for table in sorted(self.tables, key=_when, reverse=True)))
 
     @property
     def rows(self) -> int:
@@ -54,6 +66,7 @@ class QualityReport:
             "score": self.score,
             "rows": self.rows,
             "dimensions": self.dimensions,
+            "left_out": [*self.left_out],
             "tables": [
                 {
                     "table": table.table_name,
@@ -98,4 +111,12 @@ def read_quality(
             f"No table of {pipeline.name}{of_day} has a quality score yet in {place}: run a load_date that has one of "
             f"{', '.join(wanted)}."
         )
-    return QualityReport(pipeline.name, day, tables)
+    run_id = max(tables, key=_when).run_id
+    of_run = [table for table in tables if table.run_id == run_id]
+    if all(table.state in _IN_FORCE for table in of_run):
+        return QualityReport(pipeline.name, day, tables)
+    return QualityReport(pipeline.name, day, of_run, [each.table_name for each in tables if each.run_id != run_id])
+
+
+def _when(table: Scored) -> datetime:
+    return table.checked_at

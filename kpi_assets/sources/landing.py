@@ -1,19 +1,19 @@
 """Landing: uploads files to S3 under a pipeline's keys. A landed object is immutable unless `replace` is set.
 
-Belongs here: the file of each key, and uploads. Not here: reading (store.py).
+Belongs here: the file of each key, and uploads. Not here: reading (store.py), and asking for what is landed (api/).
 """
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Event, Lock
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from botocore.exceptions import ClientError, HTTPClientError
 
@@ -27,6 +27,8 @@ from kpi_assets.sources.store import LEAST_SECONDS, Store
 
 AT_ONCE = 4  # uploads at the same time, each with a part in memory
 MARKER_TYPE = "application/octet-stream"
+ONLY_NEW = {"IfNoneMatch": "*"}  # a store that knows this condition refuses to overwrite
+_TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 UPLOAD_PART = 16 << 20  # bytes; S3 allows 10,000 parts: objects up to 156 GiB
 
 Outcome = Literal["landed", "replaced", "unchanged"]
@@ -101,25 +103,54 @@ def land(
             f"s3://{store.bucket}/{key} holds other bytes than {path}: raw objects are immutable; "
             "say --replace if it is a correction."
         )
+    with _landing(store, key), path.open("rb") as file:
+        words = {"ContentType": content_type}
+        _upload(store, file, path.stat().st_size, key, on_progress, words, {} if there else ONLY_NEW)
+    return "replaced" if there else "landed"
+
+
+def land_body(
+    store: Store, body: BinaryIO, size: int, key: str, *, content_type: str, metadata: Mapping[str, str], replace: bool
+) -> Outcome:
+    """Upload bytes, from where `body` stands, to `key`, with `metadata`; an object that is there stays as it is.
+
+    Returns `unchanged` if there is one, also if somebody else landed it just now. With `replace` it is overwritten.
+    Raises LakeError.
+    """
+    there = store.manifest("", date.min, key)
+    if there and not replace:
+        return "unchanged"
+    words = {"ContentType": content_type, "Metadata": dict(metadata)}
+    try:
+        with _landing(store, key):
+            _upload(store, body, size, key, lambda _done: None, words, {} if there else ONLY_NEW)
+    except _TakenError:
+        if store.manifest("", date.min, key) is None:  # the other upload has not ended, and may fail
+            raise
+        return "unchanged"
+    return "replaced" if there else "landed"
+
+
+@contextmanager
+def _landing(store: Store, key: str) -> Iterator[None]:
+    """Raise LakeError for what prevents an upload; _TakenError if somebody else landed an object meanwhile."""
     with explained(store.bucket, key):
         try:
-            condition = {} if there else {"IfNoneMatch": "*"}
-            _upload(store, path, key, on_progress, {"ContentType": content_type}, condition)
+            yield
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in {
-                "412",
-                "PreconditionFailed",
-                "ConditionalRequestConflict",
-            }:
-                raise LakeError(
-                    f"s3://{store.bucket}/{key} was landed by someone else just now: compare the two before --replace."
-                ) from None
-            raise
+            if error.response.get("Error", {}).get("Code") not in _TAKEN:
+                raise
+            raise _TakenError(
+                f"s3://{store.bucket}/{key} was landed by someone else just now: compare the two before --replace."
+            ) from None
         except HTTPClientError as error:
             if isinstance(slow := error.kwargs.get("error"), _TooSlowError):
                 raise LakeError(f"s3://{store.bucket}/{key} cannot be landed: {slow}.") from None
             raise
-    return "replaced" if there else "landed"
+
+
+class _TakenError(LakeError):
+    """An object landed under the key between the look whether there is one and the upload."""
 
 
 def land_all(
@@ -184,37 +215,34 @@ def _same(store: Store, there: Manifest, path: Path) -> bool:
 
 def _upload(
     store: Store,
-    path: Path,
+    file: BinaryIO,
+    size: int,
     key: str,
     on_progress: Callable[[int], None],
-    kind: dict[str, str],
-    condition: dict[str, Any],
+    words: Mapping[str, Any],
+    condition: Mapping[str, Any],
 ) -> None:
     """Upload a file in one request, or if it is large in parts, which become one object at the end or not at all."""
     target = {"Bucket": store.bucket, "Key": key}
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= UPLOAD_PART:
-            store.s3.put_object(**target, **_body(store, file.read()), **kind, **condition)
-            on_progress(size)
-            return
-        upload_id = store.s3.create_multipart_upload(**target, **kind)["UploadId"]
-        try:
-            parts: list[dict[str, Any]] = []
-            done = 0
-            while block := file.read(UPLOAD_PART):
-                number = len(parts) + 1
-                part = store.s3.upload_part(**target, UploadId=upload_id, PartNumber=number, **_body(store, block))
-                parts.append({"ETag": part["ETag"], "PartNumber": number})
-                done += len(block)
-                on_progress(done)
-            store.s3.complete_multipart_upload(
-                **target, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition
-            )
-        except BaseException:
-            with suppress(ClientError):  # some stores forget an upload if they refuse a part of it
-                store.s3.abort_multipart_upload(**target, UploadId=upload_id)
-            raise
+    if size <= UPLOAD_PART:
+        store.s3.put_object(**target, **_body(store, file.read()), **words, **condition)
+        on_progress(size)
+        return
+    upload_id = store.s3.create_multipart_upload(**target, **words)["UploadId"]
+    try:
+        parts: list[dict[str, Any]] = []
+        done = 0
+        while block := file.read(UPLOAD_PART):
+            number = len(parts) + 1
+            part = store.s3.upload_part(**target, UploadId=upload_id, PartNumber=number, **_body(store, block))
+            parts.append({"ETag": part["ETag"], "PartNumber": number})
+            done += len(block)
+            on_progress(done)
+        store.s3.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition)
+    except BaseException:
+        with suppress(ClientError):  # some stores forget an upload if they refuse a part of it
+            store.s3.abort_multipart_upload(**target, UploadId=upload_id)
+        raise
 
 
 def _body(store: Store, block: bytes) -> dict[str, Any]:

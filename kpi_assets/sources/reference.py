@@ -18,7 +18,7 @@ _WAY_OUT = (
     "to build it, land that file once more, run the load_date, and land the new file again, or let the bucket keep "
     "versions from now on"
 )
-_NO_VERSION = (None, "null")  # "null": an object from before the bucket kept versions, or since it ceased to
+NO_VERSION = (None, "null")  # "null": an object from before the bucket kept versions, or since it ceased to
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def exists(store: Store, state: ReferenceState, present: Manifest | None) -> Ref
 def lost_by_replacing(store: Store, key: str) -> str:
     """Return what replacing a reference object has lost, and what to do: one sentence; empty if its bucket has both."""
     present = store.manifest("", date.min, key)
-    if present is None or present.version_id not in _NO_VERSION:
+    if present is None or present.version_id not in NO_VERSION:
         return ""
     return (
         f"the bucket keeps no versions of {present.url}: a load_date before today that is not published, and that "
@@ -64,7 +64,7 @@ def lost_by_replacing(store: Store, key: str) -> str:
 
 
 def _can_be_read(wanted: Manifest, present: Manifest | None) -> bool:
-    return wanted.version_id not in _NO_VERSION or (present is not None and _is_same(wanted, present))
+    return wanted.version_id not in NO_VERSION or (present is not None and _is_same(wanted, present))
 
 
 def _is_same(one: Manifest, other: Manifest) -> bool:

@@ -127,6 +127,11 @@ class Store:
             last_modified=head["LastModified"],
         )
 
+    def metadata(self, manifest: Manifest) -> Mapping[str, str]:
+        """Return what whoever landed an object wrote beside it, its names in lower case. Raises LakeError."""
+        found = self._pinned(manifest).head().get("Metadata", {})
+        return {name.lower(): value for name, value in found.items()}
+
     def _check_bucket(self) -> None:
         try:
             self.s3.head_bucket(Bucket=self.bucket)

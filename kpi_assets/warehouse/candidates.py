@@ -324,8 +324,14 @@ def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
     return True
 
 
-def analyze(connection: Connection[Any], candidate: Candidate) -> None:
-    """Collect statistics for the query planner; of a history only those of the key, by which its rows are compared."""
+def analyze(connection: Connection[Any], candidate: Candidate, *, is_unique: bool) -> None:
+    """Collect statistics for the query planner.
+
+    Of a history only those of the key matter, by which its rows are compared, and none if a unique index of one column
+    says all that they would say.
+    """
+    if candidate.table.storage.keeps_versions and is_unique and len(candidate.table.header.grain) == 1:
+        return
     key = sql.SQL(", ").join(map(sql.Identifier, candidate.table.header.grain))
     columns = sql.SQL(" ({})").format(key) if candidate.table.storage.keeps_versions else sql.SQL("")
     connection.execute(sql.SQL("analyze {}{}").format(candidate.name, columns))

@@ -5,7 +5,7 @@ load_date, and the test whether a table is stored as its file declares. Not here
 decision to publish (materialize/), and the row in the ledger (ledger/publishes.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -111,22 +111,34 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
 
 
 def comment(connection: Connection[Any], table: Table) -> None:
-    """Set the COMMENTs that differ from the descriptions. Setting one takes a lock, so equal ones are left alone."""
+    """Set the COMMENTs of a table, and of its `_latest` view, that differ from the descriptions."""
     wanted: dict[str | None, str] = {None: table.header.description}
     if table.storage.has_load_date and not table.storage.keeps_versions:
         wanted[LOAD_DATE] = "Day on which the source files landed."
     wanted.update({name: column.description for name, column in table.header.readable.items()})
+    _set_comments(connection, table.relation, object_type(table.storage.relkind), wanted)
+    if table.header.kpi and table.storage.has_load_date:
+        columns = types_of(connection, table.latest_view)
+        shown: dict[str | None, str] = {name: text for name, text in wanted.items() if name in columns}
+        shown[None] = f"The latest load_date of {table.relation}. {table.header.description}"
+        _set_comments(connection, table.latest_view, object_type("v"), shown)
+
+
+def _set_comments(
+    connection: Connection[Any], relation: Relation, kind: sql.SQL, wanted: Mapping[str | None, str]
+) -> None:
+    """Set those that differ: setting one takes a lock, so equal ones are left alone."""
     found = dict(
         connection.execute(
             "select a.attname, d.description from pg_description as d left join pg_attribute as a "
             "on d.objoid = a.attrelid and d.objsubid = a.attnum and d.objsubid > 0 "
             "where d.classoid = 'pg_class'::regclass and d.objoid = %s::regclass",
-            [identifier(table.relation).as_string(connection)],
+            [identifier(relation).as_string(connection)],
         ).fetchall()
     )
     for column, text in wanted.items():
         if found.get(column) != text:
-            target = object_type(table.storage.relkind) + sql.SQL(" ") + identifier(table.relation)
+            target = kind + sql.SQL(" ") + identifier(relation)
             if column is not None:
-                target = sql.SQL("column {}").format(sql.Identifier(*table.relation, column))
+                target = sql.SQL("column {}").format(sql.Identifier(*relation, column))
             connection.execute(sql.SQL("comment on {} is {}").format(target, sql.Literal(text)))

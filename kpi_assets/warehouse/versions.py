@@ -29,7 +29,7 @@ from kpi_assets.warehouse.ddl import identifier
 # The keys whose rows differ from the versions that hold on the load_date: the key of that version, if there is one, and
 # the row; load_date is NULL if the load_date has no row for the key.
 _TOUCHED = """
-create temporary table touched on commit drop as
+create temporary table touched as
 select h.{number}, c.{load_date}, {key_of_both}{other_of_rows}
 from {rows} as c
 full join (select * from {versions} as h where {holds}) as h on {same_key}
@@ -111,6 +111,19 @@ from (
 _BEGUN = """
 select * from {versions} as h where {same_key} and h.{effective} <= {day} order by h.{effective} desc limit 1
 """
+# The rows of the first load_date that has some: no version can be touched, and there are no neighbors.
+_INSERT_FIRST = """
+insert into {versions} ({number}, {columns}, {effective}, {end})
+select {number_of}, {columns}, {effective}, {end}
+from (select {columns}, {day} as {effective}, {following} - 1 as {end} from {rows} as c) as p
+"""
+_LOST_OF_FIRST = """
+select count(*)
+from {rows} as c
+full join {versions} as h on {same_key}
+where c.{load_date} is null or h.{effective} is distinct from {day} or h.{end} is distinct from {following} - 1
+    or {differs}
+"""
 # 63 bits of a hash of the key and the first day: the same in whatever order load_dates are folded.
 _NUMBER_OF = """
 (('x' || encode(substring(sha256(convert_to(json_build_array({key}, {effective})::text, 'UTF8')) for 8), 'hex'))
@@ -128,6 +141,15 @@ class VersionChanges:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What a fold of a candidate would change in versions; their session has the keys in a temporary table."""
+
+    candidate: Relation
+    versions: "Versions"
+    changes: VersionChanges
+
+
+@dataclass(frozen=True)
 class Versions:
     """The versions of a history: their table, its surrogate key, its grain, and the columns of its rows."""
 
@@ -141,25 +163,35 @@ class Versions:
         """The value of the surrogate key, of the grain and the effective_date of a version."""
         return self._columns["number_of"]
 
-    def fold(self, connection: Connection[Any], load_date: date, rows: sql.Composable) -> VersionChanges:
+    def compare(self, connection: Connection[Any], load_date: date, rows: sql.Composable) -> VersionChanges:
+        """Return what a fold of `rows` would change; the keys stay in a temporary table of the session for `fold`."""
+        words = self._words(load_date, _next_published(connection, self.relation, load_date), rows)
+        with connection.transaction():
+            return self._find_touched(connection, words)
+
+    def fold(
+        self, connection: Connection[Any], load_date: date, rows: sql.Composable, *, is_compared: bool = False
+    ) -> VersionChanges:
         """Replace the rows of a load_date by `rows`, which have the columns and load_date; return what changed.
 
         `rows` are a relation or a subquery without an alias, unique by the grain. Call this in the transaction that
-        changes the ledger, under the lock of a publish: the ledger must know the next published load_date.
+        changes the ledger, under the lock of a publish: the ledger must know the next published load_date. With
+        `is_compared`, this session has compared them last, and nothing of the history was published or removed since.
         Raises WarehouseError if the versions do not give back the rows.
         """
         following = _next_published(connection, self.relation, load_date)
         words = self._words(load_date, following, rows)
-        connection.execute(sql.SQL(_TOUCHED).format(**words))
-        counted = connection.execute(sql.SQL(_CHANGES).format(**words)).fetchone()
-        assert counted is not None
-        changes = VersionChanges(*counted)
+        if not self._has_some(connection):
+            new = connection.execute(sql.SQL(_INSERT_FIRST).format(**words)).rowcount
+            self._read_back(connection, load_date, sql.SQL(_LOST_OF_FIRST).format(**words))
+            return VersionChanges(new=new)
+        changes = self._count_touched(connection, words) if is_compared else self._find_touched(connection, words)
         if changes != VersionChanges():
             connection.execute("analyze touched")
             pieces = _PIECES if following is None else _PIECES + _NEXT_PIECES
             for statement in (pieces, _DELETE.replace("{outdated}", _OUTDATED), _INSERT):
                 connection.execute(sql.SQL(statement).format(**words))
-            self._read_back(connection, load_date, words)
+            self._read_back(connection, load_date, sql.SQL(_LOST).format(**words))
             connection.execute("drop table pieces")
         connection.execute("drop table touched")
         return changes
@@ -232,9 +264,23 @@ class Versions:
         begun = {name: sql.SQL(_BEGUN.strip()).format(**{**words, "day": start}) for name, start in starts.items()}
         return {**words, **begun}
 
-    def _read_back(self, connection: Connection[Any], load_date: date, words: dict[str, sql.Composable]) -> None:
-        """Raise WarehouseError if the versions of the touched keys do not say what was folded."""
-        [(lost,)] = connection.execute(sql.SQL(_LOST).format(**words)).fetchall()
+    def _has_some(self, connection: Connection[Any]) -> bool:
+        query = sql.SQL("select exists (select from {versions})").format(**self._columns)
+        return connection.execute(query).fetchone() == (True,)
+
+    def _find_touched(self, connection: Connection[Any], words: dict[str, sql.Composable]) -> VersionChanges:
+        """Make the table of the touched keys, in the place of one that was not used, and count them."""
+        connection.execute("drop table if exists touched")
+        connection.execute(sql.SQL(_TOUCHED).format(**words))
+        return self._count_touched(connection, words)
+
+    def _count_touched(self, connection: Connection[Any], words: dict[str, sql.Composable]) -> VersionChanges:
+        [counted] = connection.execute(sql.SQL(_CHANGES).format(**words)).fetchall()
+        return VersionChanges(*counted)
+
+    def _read_back(self, connection: Connection[Any], load_date: date, query: sql.Composed) -> None:
+        """Raise WarehouseError if the versions do not say what was folded; the query counts the rows that differ."""
+        [(lost,)] = connection.execute(query).fetchall()
         if lost:
             raise WarehouseError(
                 f"{self.relation} of {load_date} was not published: read back from the versions, {lost:,} rows differ "

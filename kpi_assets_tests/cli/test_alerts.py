@@ -107,7 +107,9 @@ def test_a_channel_that_refuses_the_test_message_is_named(kpi: CliHarness, web: 
 def test_a_call_without_a_pipeline_or_channel_is_wrong_usage(kpi: CliHarness) -> None:
     kpi.fails("Name a pipeline, or give --test to send a test message.", "alerts", code=2)
     kpi.fails(
-        f"There is no pipeline 'nope' in {SQL}: there is ecommerce, instacart, storefront.", "alerts", "nope", code=2
+        f"There is no pipeline 'nope' in {SQL}: there is ecommerce, instacart, retail, storefront.",
+        *("alerts", "nope"),
+        code=2,
     )
     kpi.fails(
         "No alert channel is set: set KPI_ALERT_SLACK_URL or another setting of docs/guides/alerts.md.",

@@ -71,7 +71,14 @@ def test_the_plan_is_shown_as_json(shelves: ThreeObjectPipeline) -> None:
     found = json.loads(shelves("plan", "--from", ABSENT, "--to", ABSENT, "--format", "json").out)
     reason = "None of its 3 objects lies on S3."
     assert found == [
-        {"load_date": str(ABSENT), "state": "missing", "reason": reason, "cause": None, "objects_landed": 0}
+        {
+            "load_date": str(ABSENT),
+            "state": "missing",
+            "reason": reason,
+            "cause": None,
+            "objects_landed": 0,
+            "asked_from": None,
+        }
     ]
 
 

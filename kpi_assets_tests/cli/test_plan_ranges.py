@@ -201,7 +201,7 @@ def test_a_run_of_what_is_not_due_is_refused_with_the_reason(yearly: YearlyPipel
 def test_json_lists_each_load_date(yearly: YearlyPipeline) -> None:
     found = json.loads(yearly("plan", "--from", FIRST, "--to", yearly.days[-1], "--format", "json", code=3))
     assert [each["load_date"] for each in found] == [str(day) for day in yearly.days]
-    assert found[0].keys() == {"load_date", "state", "reason", "cause", "objects_landed"}
+    assert found[0].keys() == {"load_date", "state", "reason", "cause", "objects_landed", "asked_from"}
 
 
 def status(number: int, state: State, reason: str = "", summary: str = "") -> LoadDateStatus:

@@ -45,6 +45,22 @@ def test_the_scores_of_a_load_date_are_printed_for_people_and_programs(kpi: CliH
     assert [part["dimension"] for part in table["dimensions"]] == ["completeness", "uniqueness", "validity"]
     assert kpi("quality", NAME, **strict).line("raw.things", "held") == "raw.things 83.33 90 50.00 100.00 100.00 2 held"
 
+    # The mart was scored too, and then the raw table alone: the two scores are of different runs.
+    for folder in ("lenient", "strict"):
+        mart = tmp_path / folder / NAME / "marts/things.sql"
+        mart.write_text(mart.read_text().replace("checks:", "quality: {}\nchecks:"))
+    kpi("run", NAME, "--load-date", DAY, **lenient)
+    kpi("run", NAME, "--load-date", DAY, "--select", "raw.things", **lenient)
+    said = kpi("quality", NAME, "--load-date", DAY, **lenient)
+    runs = {said.line(name, "published").split()[-1] for name in ("raw.things", "marts.things")}
+    assert len(runs) == 2 == len({run for run in runs if len(run) == 8})
+    kpi("run", NAME, "--load-date", DAY, "--select", "raw.things", code=3, **strict)
+    said = kpi("quality", NAME, "--load-date", DAY, **strict)
+    assert said.line("raw.things", "held").endswith(" 2 held")
+    assert said.line("These are the scores of run").endswith(
+        ", which did not publish everything. Left out are those of earlier runs: marts.things."
+    )
+
     checks = kpi("checks", NAME, "--load-date", DAY, **lenient)
     assert checks.line("raw.things quality:") == "raw.things quality: by dimension"
     assert '{"score": 50.0, "checks": [{"bad": 1, "name": "not_null", "rows": 2}], "dimension": "completeness"}' in (

@@ -44,6 +44,7 @@ def test_days_of_the_shop_are_written_below_their_dates(kpi: CliHarness, tmp_pat
     assert said.out == (
         f"Wrote 2025-06-08 to 2025-06-09 to {tmp_path}, with null-user=3 planted: "
         "products.json 524, orders.json 100, events.csv 180.\n"
+        "Filled 2025-06-08 to 2025-06-09 of the simulated APIs, with null-user=3 planted: products 524.\n"
     )
     assert (tmp_path / "orders/2025-06-08/orders.json").read_text().count("null") == 3
 

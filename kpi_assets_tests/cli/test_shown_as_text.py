@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kpi_assets.cli.terminal import grid, say, styled
+from kpi_assets.cli.terminal import grid, grid_of_rows, say, styled
 from kpi_assets.printable import printable, strict_json
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import CliHarness, Kpi, Output
@@ -106,6 +106,33 @@ def test_values_of_a_table_and_of_an_error_are_escaped(kpi: CliHarness, held: tu
     small.upload(kpi, day, f'thing_id,name,weight\n1,x,"{NASTY}"\n'.encode())
     said = plain(kpi("run", small.NAME, "--load-date", day, code=3, KPI_SQL_DIR=str(sql)))
     assert ":warning: " in said.out
+
+
+COLUMNS, VALUES = ("customer_id", "first_name", "note"), ("C1", "Ann", "a long note about nothing at all")
+
+
+def drawn_rows(width: int) -> list[list[str]]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(grid_of_rows("", COLUMNS, [VALUES, ("C2", None, "x")], console=console))
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    return [line for line in lines if line]
+
+
+def test_a_narrow_terminal_breaks_values_and_no_names_of_columns() -> None:
+    assert drawn_rows(80)[0] == [*COLUMNS]
+    assert drawn_rows(80)[2:] == [["C1", "Ann", *VALUES[2].split()], ["C2", "x"]]
+    assert drawn_rows(45)[0] == [*COLUMNS]
+    assert "".join(word for line in drawn_rows(45)[2:-1] for word in line[2 if "C1" in line else 0 :]) == (
+        VALUES[2].replace(" ", "")
+    )
+
+
+def test_where_the_names_of_the_columns_do_not_fit_each_value_has_a_line() -> None:
+    drawn = drawn_rows(30)
+    assert drawn[0] == ["column", "value"]
+    assert drawn[2:4] == [["customer_id", "C1"], ["first_name", "Ann"]]
+    assert drawn[-3:] == [["customer_id", "C2"], ["first_name"], ["note", "x"]]
 
 
 def test_on_a_terminal_only_what_is_styled_has_colors() -> None:

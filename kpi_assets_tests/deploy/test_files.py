@@ -399,3 +399,16 @@ def test_the_policies_cover_every_object_of_the_shipped_pipelines() -> None:
             for table in pipeline.object_tables:
                 place = f"{pipeline.config.bucket}/{table.source.object}"
                 assert any(place.startswith(prefix) for prefix in allowed), (name, place)
+
+
+def test_who_runs_may_land_what_apis_give() -> None:
+    policy = json.loads((DEPLOY / "iam" / "run.json").read_text())
+    statements = [statement for statement in policy["Statement"] if "s3:PutObject" in statement["Action"]]
+    allowed = [place.removeprefix("arn:aws:s3:::").rstrip("*") for each in statements for place in each["Resource"]]
+    fetched = {
+        f"{pipeline.config.bucket}/{table.source.object}"
+        for pipeline in load_pipelines(CHECKOUT / "sql").values()
+        for table in pipeline.object_tables
+        if table.source.api
+    }
+    assert {place for place in fetched if not place.startswith(tuple(allowed))} == set()

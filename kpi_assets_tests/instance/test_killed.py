@@ -78,7 +78,7 @@ class Home:
                 if words[1].endswith("stand_in.py"):
                     below = zip(("", " grpc", " worker"), [process, *process.children(recursive=True)], strict=False)
                     parts.update({words[2] + kind: each for kind, each in below})
-            return len(parts) == 9
+            return len(parts) == 10
 
         eventually(all_there)
         return parts
@@ -117,6 +117,7 @@ def up(home: Home) -> Up:
         ("daemon", rf"The daemon {AGAIN}; its log \S+/daemon\.log ends with: "),
         ("postgres", rf"The embedded PostgreSQL {AGAIN}; its log \S+/postgres\.log says: "),
         ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
+        ("apis", rf"The program of the simulated APIs {AGAIN}; its log \S+/apis\.log says: "),
     ],
 )
 def test_kpi_up_ends_without_leftovers_if_one_of_its_processes_is_killed(
@@ -143,7 +144,7 @@ def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
     up.parts = home.parts(up.process.pid)
 
 
-@pytest.mark.parametrize("also", [[], ["web"], ["daemon", "daemon grpc"], ["postgres", "s3"]])
+@pytest.mark.parametrize("also", [[], ["web"], ["daemon", "daemon grpc"], ["postgres", "s3"], ["apis"]])
 def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Home, up: Up, also: list[str]) -> None:
     for name in ("supervisor", *also):
         kill(up.parts[name])
@@ -153,7 +154,7 @@ def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Hom
 
     parts = home.up().parts
 
-    servers = {"postgres", "s3"} - set(also)  # the next `kpi up` takes over the running servers
+    servers = {"postgres", "s3", "apis"} - set(also)  # the next `kpi up` takes over the running servers
     assert {name for name, part in up.parts.items() if is_alive(part)} == servers
     assert {parts[name].pid for name in servers} == {up.parts[name].pid for name in servers}
 
@@ -162,7 +163,7 @@ def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: 
     for name in ("supervisor", "web"):
         kill(up.parts[name])
     up.process.wait(PATIENCE)
-    assert home.kpi("down").stdout == "Stopped: daemon, postgres, s3.\n"
+    assert home.kpi("down").stdout == "Stopped: daemon, postgres, s3, apis.\n"
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
     assert home.kpi("down").stdout == f"Nothing was running in {home.folder}.\n"
     home.up()

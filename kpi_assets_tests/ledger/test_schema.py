@@ -37,10 +37,11 @@ RELEASED = {
     "0010_set_aside.sql": "6ac23cd0a2a9eb049db9c5fbbbf6e7b255770b8bec7fb8fc88dcf537807c8c73",
     "0011_quality.sql": "0b7d8529b130f6cbe7aa872661e9e6af434611693301dfa388225efa3fd27f28",
     "0012_histories.sql": "c3b2a3dfcf2e6663bbe9ffafa39c3565b7c7aaceb0a8400ac75ba17bbaff6702",
+    "0013_apis.sql": "32b9df6ecb0e42bdca8b91f97ca0f6f6151e56a58d1b019b15916c838a5a2994",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
-    *("alert_deliveries", "alerts", "bad_rows", "data_quality_results", "holds", "locks"),
+    *("alert_deliveries", "alerts", "api_turns", "bad_rows", "data_quality_results", "holds", "locks"),
     *("manifest_parts", "manifests"),
     *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
 ]

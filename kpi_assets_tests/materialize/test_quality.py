@@ -275,7 +275,7 @@ def test_the_report_of_a_load_date_puts_its_tables_together(shop: PipelineHarnes
     shop.build("raw.cities")
     put_customers(shop, *CLEAN, *CLEAN[:2])
     limited(shop, 95)
-    assert shop.build("raw.customers", run_id="second").held
+    assert shop.build("raw.customers").held
     report = report_of(shop)
     # raw.customers: completeness 5/6, uniqueness (12 - 4)/12, and 100 in three dimensions; raw.cities: 100 in two.
     assert report.as_json() == {
@@ -290,6 +290,7 @@ def test_the_report_of_a_load_date_puts_its_tables_together(shop: PipelineHarnes
             "consistency": 100.0,
             "referential_integrity": 100.0,
         },
+        "left_out": [],
         "tables": [
             {
                 "table": "raw.cities",
@@ -321,15 +322,34 @@ def test_the_report_of_a_load_date_puts_its_tables_together(shop: PipelineHarnes
                 "status": "fail",
                 "state": "held",
                 "is_held": True,
-                "run_id": "second",
+                "run_id": "run-of-the-test",
                 "checked_at": report.tables[1].checked_at.isoformat(),
                 "rows": 6,
                 "dimensions": shop.rows(
-                    "select samples from ops.data_quality_results where check_name = 'quality' and run_id = 'second'"
+                    "select samples from ops.data_quality_results "
+                    "where check_name = 'quality' and table_name = 'raw.customers'"
                 )[0][0],
             },
         ],
     }
+
+
+def test_the_report_of_a_run_that_held_something_leaves_out_earlier_runs(shop: PipelineHarness) -> None:
+    shop.file("raw/cities.sql", CITIES.replace("columns:", "quality: {}\ncolumns:"))
+    shop.build("raw.cities", run_id="first")
+    put_customers(shop, *CLEAN)
+    shop.build("raw.customers", run_id="second")
+    report = report_of(shop)
+    assert ([table.table_name for table in report.tables], report.left_out) == (["raw.cities", "raw.customers"], ())
+    assert report.run_ids == ["second", "first"]
+    limited(shop, 99)
+    assert shop.build("raw.customers", run_id="third").held
+    report = report_of(shop)
+    assert [(table.table_name, table.state) for table in report.tables] == [("raw.customers", "held")]
+    assert (report.left_out, report.run_ids, report.score) == (["raw.cities"], ["third"], 95.0)
+    assert report.as_json()["left_out"] == ["raw.cities"]
+    shop.build("raw.cities", run_id="third")
+    assert report_of(shop).left_out == []
 
 
 def test_the_last_score_of_a_table_counts_also_of_two_builds_of_one_run(shop: PipelineHarness) -> None:

@@ -326,7 +326,7 @@ def test_a_writer_between_two_statements_is_canceled_in_the_next(
     analyze = candidates.analyze
     ended = threading.Event()
 
-    def late(connection: Any, candidate: candidates.Candidate) -> None:
+    def late(connection: Any, candidate: candidates.Candidate, *, is_unique: bool) -> None:
         if candidate.slice is not None and candidate.slice.number == 2:
             assert breaks_in_the_fourth.wait(PATIENCE)
             time.sleep(1)  # the fourth slice fails while no statement runs here that could be canceled
@@ -335,7 +335,7 @@ def test_a_writer_between_two_statements_is_canceled_in_the_next(
             except psycopg.errors.QueryCanceled:
                 ended.set()
                 raise
-        analyze(connection, candidate)
+        analyze(connection, candidate, is_unique=is_unique)
 
     monkeypatch.setattr(candidates, "analyze", late)
     lines.put(KEY, BODY)

@@ -273,6 +273,11 @@ READ_ERRORS = {
         ":9: reads the column 'nome' of marts.dim, which has no such column: correct the name, or declare the column "
         "there",
     ),
+    "a column of an unknown alias": (
+        changed("select thing_sk, name", "select thing_sk, n.name", READER),
+        ":9: reads n.name, and nothing that it reads is called 'n': correct the name, or give it as an alias (from ... "
+        "as n)",
+    ),
     "a column with its schema": (
         changed("select thing_sk, name", "select marts.dim.thing_sk, name", READER),
         ":9: write marts.dim.thing_sk as dim.thing_sk: a subquery is read in the place of its table",

@@ -42,6 +42,10 @@ def test_a_table_that_a_check_reads_is_built_before(tree: Tree) -> None:
 def test_an_unknown_table_is_named_with_the_known_ones(tree: Tree) -> None:
     with pytest.raises(UsageError, match=r"shop has no table 'marts\.x': it has raw\.things, marts\.sold\.$"):
         tree.load().table("marts.x")
+    with pytest.raises(
+        UsageError, match=r"shop has no table 'mart\.sold': write marts\.sold, or one of raw\.things\.$"
+    ):
+        tree.load().table("mart.sold")
 
 
 def test_object_key_contains_the_load_date(tree: Tree) -> None:

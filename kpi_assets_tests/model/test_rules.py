@@ -165,6 +165,11 @@ def test_what_a_rule_reads_is_read_by_the_table(tree: Tree) -> None:
         ("few: {bad_rows: 'select * from {this} where id > (select max(id) from raw.catalog)'}", "for all load_dates"),
         ("few: {bad_rows: 'select * from {this} where now() > now()'}", "this reads the clock"),
         (
+            "few: {bad_rows: 'select * from {this} where this.id < 0'}",
+            r"reads this\.id, and nothing that it reads is called 'this': correct the name, or give it as an alias "
+            r"\(from \.\.\. as this\)$",
+        ),
+        (
             "few: {bad_rows: 'select * from {this} where weight > (select avg(weight) from {this})'}",
             r"avg\(weight\) adds up floating-point numbers",
         ),

@@ -219,13 +219,25 @@ MODELS = sorted(models_below(Header), key=lambda model: model.__name__)
 
 def test_every_model_of_a_header_is_tested_here() -> None:
     assert [model.__name__ for model in MODELS] == [
-        *("AddedColumn", "Chart", "Checks", "Column", "Complete", "CustomCheck", "CustomRule", "Freshness", "Header"),
+        *(
+            "AddedColumn",
+            "Call",
+            "Chart",
+            "Checks",
+            "Column",
+            "Complete",
+            "CustomCheck",
+            "CustomRule",
+            "Freshness",
+            "Header",
+        ),
         *(
             "HistorySpec",
             "Kpi",
             "Lookback",
             "MinRowsSpec",
             "MinVolume",
+            "Pages",
             "QualitySpec",
             "QuarantineSpec",
             "ReconcileSpec",

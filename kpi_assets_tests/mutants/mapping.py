@@ -98,7 +98,10 @@ _TESTS = {
         "materialize/test_replaced.py",
         "materialize/test_other_formats.py",
     ),
-    "materialize/verify_object": (*_CORE, "assets/test_gates.py", "plan/test_carried.py"),
+    "materialize/verify_object": (*_CORE, "assets/test_gates.py", "plan/test_carried.py", "materialize/test_fetch.py"),
+    "materialize/fetch": ("materialize/test_fetch.py", "automation/test_apis.py", "cli/test_fetch.py"),
+    "ledger/api_turns": ("ledger/test_api_turns.py", "materialize/test_fetch.py"),
+    "model/asking": ("plan/test_apis.py", "materialize/test_fetch.py", "cli/test_fetch.py"),
     "materialize/time_limit": ("materialize/test_time_limit.py",),
     "materialize/retry": (
         "materialize/test_retry.py",
@@ -190,7 +193,24 @@ _TESTS = {
         "materialize/test_dialects.py",
     ),
     "sources/formats/json/value": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
-    "sources/formats/json/reader": ("sources/formats/json/test_reader.py", "materialize/test_json.py"),
+    "sources/formats/json/reader": (
+        "sources/formats/json/test_reader.py",
+        "sources/api/test_page.py",
+        "materialize/test_json.py",
+    ),
+    **{
+        f"sources/api/{module}": tuple(f"sources/api/test_{each}.py" for each in tests)
+        for module, tests in {
+            "ask": ("ask", "login", "rounds"),
+            "client": ("client", "ask", "secrets"),
+            "fetch": ("rounds", "ask"),
+            "login": ("login", "secrets"),
+            "page": ("page", "rounds", "mixtures", "secrets"),
+            "problems": ("ask",),
+            "request": ("request", "rounds", "login", "secrets"),
+            "hidden": ("hidden", "secrets"),
+        }.items()
+    },
     "sources/unpacked": ("sources/test_compression.py", "materialize/test_dialects.py"),
     "sources/formats/packable": (
         "sources/test_compression.py",
@@ -218,7 +238,8 @@ _TESTS = {
     "model/tree": ("model/test_tree.py", "model/test_pipeline.py"),
     "model/folder": ("model/test_tree.py", "model/test_pipeline.py"),
     "model/neighbors": ("model/test_tree.py", "model/test_pipeline.py"),
-    "plan/classify": ("plan/test_status.py", "plan/test_lookback.py", "plan/test_lost.py"),
+    "plan/classify": ("plan/test_status.py", "plan/test_lookback.py", "plan/test_lost.py", "plan/test_apis.py"),
+    "plan/asking": ("plan/test_apis.py",),
     "plan/collect": ("plan/test_collect.py", "plan/test_status.py", "plan/test_lookback.py", "plan/test_lost.py"),
     "automation/sensor_tick": ("automation/test_sensor.py", "automation/test_fuzz.py", "automation/test_lookback.py"),
     "ledger/deliveries": ("alerts/test_storm.py", "ledger/test_incidents.py", "alerts/test_delivery.py"),

@@ -1,6 +1,7 @@
 """Features of AWS that the embedded store lacks: conditional writes and reads, and versions, on the server of moto."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import boto3
@@ -8,7 +9,7 @@ import pytest
 
 from kpi_assets.settings import Settings
 from kpi_assets.sources import landing
-from kpi_assets.sources.landing import land
+from kpi_assets.sources.landing import land, land_body
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store, client
 from kpi_assets_tests.s3_proxy import Proxy, Refuse, faulty
@@ -106,3 +107,23 @@ def test_the_pinned_version_is_read_in_a_bucket_with_versions(store: Store) -> N
     store.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=first.version_id)
     with pytest.raises(LakeError, match="was replaced or removed after its manifest was recorded"):
         list(store.read(first))
+
+
+@pytest.mark.parametrize("part", [16 << 20, 5 << 20])
+def test_an_answer_that_comes_second_leaves_the_first_as_it_is(
+    store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr(landing, "UPLOAD_PART", part)
+    body = b"2" * (6 << 20)
+    words = {"content_type": "application/json", "metadata": {"records": "2"}}
+    put(store, KEY, b"the first")
+    proxy.breaks(Refuse(404, "NotFound"), on=f"HEAD /{BUCKET}/{KEY}")
+    assert land_body(store, BytesIO(body), len(body), KEY, replace=False, **words) == "unchanged"
+    there = store.manifest("", DAY, KEY)
+    assert there is not None
+    assert store.head(there, 100) == b"the first"
+    assert land_body(store, BytesIO(body), len(body), KEY, replace=False, **words) == "unchanged", "it is seen"
+    assert land_body(store, BytesIO(body), len(body), KEY, replace=True, **words) == "replaced"
+    there = store.manifest("", DAY, KEY)
+    assert there is not None
+    assert (there.size_bytes, store.metadata(there)) == (6 << 20, {"records": "2"})

@@ -3,10 +3,11 @@
 Its file may change: each `Shape` is a variant with other columns. What is delivered is text, as Postgres prints it.
 """
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -14,12 +15,14 @@ from typing import Any, NamedTuple
 from psycopg import Connection, sql
 
 from kpi_assets.ledger import publishes
+from kpi_assets.materialize import compare
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates, tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import BULK, connect
 from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.kinds import strategy_of
+from kpi_assets.warehouse.kinds.history import add_keys
 from kpi_assets.warehouse.versions import VersionChanges
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.warehouse.history_harness import FIRST, expected_versions
@@ -58,6 +61,7 @@ MARKS = ["{}", "{NULL}", "{a,b}", None]
 KEYS = [("x", "1"), ('ü"\\\t', "1"), ('ü"\\\t', "1.0"), ("", "-7.50")]
 DAYS = [FIRST + timedelta(days=number) for number in (0, 1, 2, 3, 9, 10, 300)]
 ADDED = ("thing_sk", "effective_date", "end_date", "is_current", "is_active")
+_NUMBERS = itertools.count()
 Key = tuple[str, Decimal]
 Row = dict[str, str | None]
 
@@ -106,10 +110,12 @@ class Things:
     connection: Connection[Any]
     tables: Mapping[Shape, Table]  # its variants
     build_id: int
+    other_connection: Connection[Any]
     shape: Shape = Shape()
     said: dict[date, list[Row]] = field(default_factory=dict)  # as they were delivered
     kept: dict[date, list[Row]] = field(default_factory=dict)  # as they are stored: a type may keep 1 as 1.00
     published_as: dict[date, Shape] = field(default_factory=dict)
+    compared: int = 0  # publishes before which the rows were compared
 
     @classmethod
     @contextmanager
@@ -119,17 +125,25 @@ class Things:
         for shape in SHAPES:
             lab.file(f"marts/{name}.sql", shape.file)
             found[shape] = lab.pipeline().table(f"marts.{name}")
-        with connect(lab.server, lab.name, "things", more=BULK) as connection:
+        with (
+            connect(lab.server, lab.name, "things", more=BULK) as connection,
+            connect(lab.server, lab.name, "beside", more=BULK) as other,
+        ):
             [(build_id,)] = connection.execute(
                 "insert into ops.pipeline_runs (run_id, pipeline_name, job, status) "
                 "values ('things', 'things', 'things', 'success') returning id"
             ).fetchall()
-            yield cls(connection, found, build_id)
+            yield cls(connection, found, build_id, other)
 
     @property
     def table(self) -> Table:
         """The table as the file is now."""
         return self.tables[self.shape]
+
+    @property
+    def beside(self) -> "Things":
+        """The same history in another session."""
+        return replace(self, connection=self.other_connection, other_connection=self.connection)
 
     # ---- what happens
 
@@ -143,10 +157,16 @@ class Things:
             tables.drop(self.connection, self.table.relation)
             self.connection.execute("delete from ops.publishes where asset = %s", [str(self.table.relation)])
 
-    def deliver(self, day: date, rows: Sequence[Row]) -> None:
+    def deliver(self, day: date, rows: Sequence[Row], meanwhile: Callable[[], None] = lambda: None) -> None:
         """Publish the rows of a load_date, and check what the fold says of it."""
-        stored, before = self.stored, self.as_of(day)
-        changes = self.publish(day, rows)
+        state: list[Any] = []
+
+        def happens() -> None:
+            meanwhile()
+            state.extend((self.stored, self.as_of(day)))
+
+        changes = self.publish(day, rows, happens)
+        stored, before = state
         self.said[day], self.kept[day], self.published_as[day] = [*rows], [*rows], self.shape
         type_ = self.stored["amount"]
         for load_date, of_day in self.kept.items():
@@ -154,15 +174,29 @@ class Things:
         if self.stored == stored:  # else the load_date was removed before, and all its rows are changes
             assert changes == _changes(before, self.stored_rows(day))
 
-    def publish(self, day: date, rows: Sequence[Row]) -> VersionChanges | None:
-        """Publish the rows of a load_date in one transaction."""
+    def publish(
+        self, day: date, rows: Sequence[Row], meanwhile: Callable[[], None] = lambda: None
+    ) -> VersionChanges | None:
+        """Publish the rows of a load_date as a build does: compared with the versions first, and put in later.
+
+        What happens `meanwhile` is between these two.
+        """
         connection, table = self.connection, self.table
         with connection.transaction():
             candidate = self.candidate(day, rows)
-            shapes = publishes.by_columns(connection, table.relation, day)
-            tables.ensure(connection, table, day, tables.published_of(connection, table, shapes))
-            changes = strategy_of(table).publish(connection, candidate)
-            self.record(day, len(rows))
+        comparison = compare.compare(connection, candidate)
+        if comparison:
+            self.compared += 1
+        meanwhile()
+        try:
+            with connection.transaction():
+                compared = comparison.if_valid(connection, candidate) if comparison else None
+                shapes = publishes.by_columns(connection, table.relation, day)
+                tables.ensure(connection, table, day, tables.published_of(connection, table, shapes))
+                changes = strategy_of(table).publish(connection, candidate, compared)
+                self.record(day, len(rows))
+        finally:
+            candidates.drop(connection, candidate.relation)
         return changes
 
     def record(self, day: date, rows: int) -> None:
@@ -184,7 +218,7 @@ class Things:
 
     def candidate(self, day: date, rows: Sequence[Row]) -> Candidate:
         """Create a candidate with these rows."""
-        candidate = Candidate(self.table, day, self.build_id)
+        candidate = Candidate(self.table, day, next(_NUMBERS))
         candidates.create_empty(self.connection, candidate)
         for row in rows:
             self.connection.execute(
@@ -291,6 +325,7 @@ def share_read(things: Things, load_date: date, following: date | None = None, *
         "from generate_series(0, 1999) as v, generate_series(1, 50) as k",
         {"first": FIRST},
     )
+    add_keys(connection, things.table)
     if is_analyzed:
         connection.execute("vacuum analyze marts.things")
     if following:
@@ -302,7 +337,7 @@ def share_read(things: Things, load_date: date, following: date | None = None, *
     with connection.transaction():
         candidate = things.candidate(load_date, rows)
         assert candidates.build_index(connection, candidate)
-        candidates.analyze(connection, candidate)
+        candidates.analyze(connection, candidate, is_unique=True)
         before = _blocks_read(connection)
         assert strategy_of(things.table).publish(connection, candidate) == VersionChanges(changed=5)
         read = _blocks_read(connection) - before

@@ -433,6 +433,11 @@ def test_the_columns_of_adds_follow_the_file(lab: PipelineHarness) -> None:
             "expression; it may use only functions that give the same for the same dates in every session.",
         ),
         (
+            things(COLUMNS, ROW, adds=IS_ACTIVE.replace("end_date is null", "is_open(end_date)")),
+            "{path}: the columns of `adds` cannot be generated (function is_open(date) does not exist): correct the "
+            "expression; it may use only functions that give the same for the same dates in every session.",
+        ),
+        (
             things(
                 {name: COLUMNS[name] for name in ("thing_id", "name")},
                 ROW,
@@ -452,6 +457,7 @@ def test_the_columns_of_adds_follow_the_file(lab: PipelineHarness) -> None:
         "type of the grain",
         "type",
         "adds of a time zone",
+        "adds with an unknown function",
         "adds of a kept column",
         "storage",
     ],

@@ -5,7 +5,7 @@ A case replaces one piece of the text of a module and runs the sequence in this 
 
 import importlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +14,12 @@ import psycopg
 import pytest
 
 from kpi_assets.embedded.stack import Stack
+from kpi_assets.ledger import publishes
+from kpi_assets.materialize import compare
 from kpi_assets.warehouse import kinds, versions
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets.warehouse.ddl import DefinitionError
+from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.warehouse.history_harness import day
 from kpi_assets_tests.warehouse.history_things import (
@@ -33,7 +37,7 @@ from kpi_assets_tests.warehouse.history_things import (
 )
 
 # What a sequence finds: other versions, a violated constraint, or rows that are not read back.
-NOTICED = (AssertionError, psycopg.Error, WarehouseError, pytest.fail.Exception)
+NOTICED = (AssertionError, psycopg.Error, WarehouseError, DefinitionError, pytest.fail.Exception)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +92,45 @@ def play_fixed(things: Things) -> None:
     for load_date, rows in steps:
         things.deliver(load_date, rows)
         things.check()
-    for load_date in (DAYS[5], DAYS[0], DAYS[2]):
+    assert things.compared >= 3
+    for load_date in (DAYS[5], DAYS[0], DAYS[2], DAYS[1], DAYS[3]):
         things.remove(load_date)
         things.check()
+    # The history has no versions, though a later load_date is published.
+    things.deliver(DAYS[4], [])
+    things.deliver(DAYS[1], [row("1"), row("2", number="2")])
+    things.check()
+
+
+def play_meanwhile(things: Things) -> None:
+    """Another session publishes or removes a load_date after the rows were compared with the versions."""
+    for change in (
+        lambda other: other.deliver(DAYS[2], [row("4")]),
+        lambda other: other.deliver(DAYS[1], [row("4")]),
+        lambda other: other.deliver(DAYS[0], [row("4")]),
+        lambda other: other.remove(DAYS[2]),
+        lambda other: other.remove(DAYS[0]),
+    ):
+        for amount in ("2", "4"):
+            things.clear()
+            things.compared = 0
+            for load_date, before in ((DAYS[0], "1"), (DAYS[2], "2"), (DAYS[4], "3")):
+                things.deliver(load_date, [row(before), row("1", number="2")])
+            things.deliver(DAYS[3], [row(amount), row("1", number="2")], lambda change=change: change(things.beside))
+            assert things.compared == 3
+            things.check()
+
+
+def play_another_candidate(things: Things) -> None:
+    """The rows of one candidate were compared, and those of another one are published."""
+    things.clear()
+    things.deliver(DAYS[0], [row("1")])
+    connection, strategy = things.connection, strategy_of(things.table)
+    compared = strategy.compare(connection, things.candidate(DAYS[1], [row("2")]))
+    with connection.transaction(force_rollback=True):
+        strategy.publish(connection, things.candidate(DAYS[1], [row("3")]), compared)
+        things.record(DAYS[1], 1)
+        assert [each[2] for each in things.versions()] == ["1", "3"]
 
 
 def play_random(things: Things) -> None:
@@ -128,12 +168,26 @@ def play_types(things: Things) -> None:
     things.check()
 
 
+CHANGES = ("new.name := 'other'", "new.end_date := new.effective_date", "new.code := 'other'")
+OF_FIRST = (
+    "new.effective_date := new.effective_date - 1",
+    "if pg_trigger_depth() = 1 then insert into marts.things (thing_sk, code, number, effective_date) "
+    "values (1, 'more', 1, new.effective_date); end if",
+)
+
+
 def play_trigger(things: Things) -> None:
     """A trigger changes what is put in, which the fold must notice."""
     things.clear()
     things.deliver(DAYS[0], [row("1")])
+    _play_trigger(things, CHANGES)
+    things.remove(DAYS[0])
+    _play_trigger(things, (*CHANGES, *OF_FIRST))
+
+
+def _play_trigger(things: Things, changes: Sequence[str]) -> None:
     with things.connection.transaction(force_rollback=True):
-        for change in ("new.name := 'other'", "new.end_date := new.effective_date", "new.code := 'other'"):
+        for change in changes:
             things.connection.execute(
                 "create or replace function marts.changed() returns trigger language plpgsql as "
                 f"$$ begin {change}; return new; end $$"
@@ -147,7 +201,7 @@ def play_trigger(things: Things) -> None:
 
 
 def play_all(things: Things) -> None:
-    for play in (play_fixed, play_types, play_random, play_trigger):
+    for play in (play_fixed, play_types, play_random, play_meanwhile, play_another_candidate, play_trigger):
         play(things)
 
 
@@ -163,7 +217,7 @@ def mutated(module: ModuleType, old: str, new: str) -> ModuleType:
 
 @pytest.fixture
 def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], None]:
-    """Return a function that puts a mutant in the place of `versions` or `kinds.history` for the test."""
+    """Return a function that puts a mutant in the place of a module for the test."""
     history = importlib.import_module("kpi_assets.warehouse.kinds.history")
 
     def put_mutant(name: str, old: str, new: str) -> None:
@@ -172,6 +226,10 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], None]:
             module.__dict__["VersionChanges"] = versions.VersionChanges  # what tests compare with
             monkeypatch.setattr(history, "Versions", module.__dict__["Versions"])
             monkeypatch.setattr(history, "rows_on", module.__dict__["rows_on"])
+        elif name == "compare":
+            monkeypatch.setattr(compare, "compare", mutated(compare, old, new).__dict__["compare"])
+        elif name == "publishes":
+            monkeypatch.setattr(publishes, "state_of", mutated(publishes, old, new).__dict__["state_of"])
         else:
             monkeypatch.setitem(kinds.STRATEGIES, "history", mutated(history, old, new).__dict__["History"]())
 
@@ -230,7 +288,52 @@ MUTANTS = {
     ),
     "touched versions stay": ("versions", "select {number} from touched union select", "select"),
     "versions of the pieces stay": ("versions", "from touched union select {number} from pieces", "from touched"),
-    "the key is a number of arrival": ("versions", "{number_of}, {columns}", "(random() * 1e15)::bigint, {columns}"),
+    "the key is a number of arrival": (
+        "versions",
+        "\n    {number_of}, {columns}",
+        "\n    (random() * 1e15)::bigint, {columns}",
+    ),
+    "the key of the first rows is a number of arrival": (
+        "versions",
+        "select {number_of}, {columns}",
+        "select (random() * 1e15)::bigint, {columns}",
+    ),
+    "the first rows begin the day after": ("versions", "{day} as {effective}", "{day} + 1 as {effective}"),
+    "the first rows end on the next load_date": (
+        "versions",
+        "{following} - 1 as {end} from {rows}",
+        "{following} as {end} from {rows}",
+    ),
+    "what goes before is overwritten": ("versions", "if not self._has_some(connection):", "if True:"),
+    "the first rows are read back without their first day": (
+        "versions",
+        "h.{effective} is distinct from {day} or ",
+        "h.{effective} is null or ",
+    ),
+    "the first rows are read back without their last day": (
+        "versions",
+        " or h.{end} is distinct from {following} - 1\n    or {differs}",
+        "\n    or {differs}",
+    ),
+    "only the dates of the first rows are read back": (
+        "versions",
+        "from {following} - 1\n    or {differs}",
+        "from {following} - 1",
+    ),
+    "what is more than the first rows is not read back": ("versions", "full join {versions}", "left join {versions}"),
+    "the history has no keys": ("kinds.history", "        add_keys(connection, candidate.table)\n", ""),
+    "candidates with fewer columns are compared": (
+        "kinds.history",
+        "if types != types_of(connection, candidate.relation):",
+        "if not types:",
+    ),
+    "the rows of another candidate are put in": (
+        "kinds.history",
+        "(compared.candidate, compared.versions) ==",
+        "() !=",
+    ),
+    "what is published meanwhile is not noticed": ("compare", "== self.state", "!= ()"),
+    "what is removed meanwhile is not noticed": ("publishes", "count(superseded_at), count(removed_at)", "0, 0"),
     "the key does not know the first day": (
         "versions",
         "json_build_array({key}, {effective})",
@@ -264,7 +367,7 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("module", ["versions", "kinds.history"])
+@pytest.mark.parametrize("module", ["versions", "kinds.history", "compare", "publishes"])
 def test_the_sequences_pass_on_the_modules_as_they_are(
     things: Things, put: Callable[[str, str, str], None], module: str
 ) -> None:

@@ -66,6 +66,20 @@ class Orders(RuleBasedStateMachine):
             rows = self.things.said[other]
             self.things.deliver(day, rows[:-1] if data.draw(st.booleans()) else rows)
 
+    @rule(data=st.data(), day=A_DAY, other=A_DAY, is_removed=st.booleans())
+    def deliver_while_another_one_changes(self, data: st.DataObject, day: date, other: date, is_removed: bool) -> None:
+        """Let another session publish or remove a load_date after the build was compared with the versions."""
+        rows, others = self.draw_rows(data), self.draw_rows(data)
+        beside = self.things.beside
+
+        def change() -> None:
+            if is_removed and other in beside.said:
+                beside.remove(other)
+            else:
+                beside.deliver(other, others)
+
+        self.things.deliver(day, rows, change)
+
     @precondition(lambda self: self.things.said)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:

@@ -442,6 +442,25 @@ def test_a_column_whose_type_differs_from_its_declaration_is_an_error(
 # ---- comments
 
 
+def test_the_view_of_the_latest_load_date_has_comments_of_its_own(lab: PipelineHarness) -> None:
+    text = things(BEFORE, ["1, 'anvil', 7"]).replace("grain:", "kpi: {chart: {x: name, y: weight}}\ngrain:")
+    comments = (
+        "select a.attname, d.description from pg_description as d left join pg_attribute as a "
+        "on d.objoid = a.attrelid and d.objsubid = a.attnum and d.objsubid > 0 "
+        "where d.objoid = 'marts.things_latest'::regclass"
+    )
+    publish(lab, text)
+    found = dict(lab.rows(comments))
+    assert found[None] == "The latest load_date of marts.things. Things of one test."
+    assert (found["load_date"], found["name"]) == ("Day on which the source files landed.", "Of name.")
+    publish(lab, text.replace("Of name.", "Its name.").replace("Things of one test.", "Things."), DAY)
+    assert dict(lab.rows(comments)) == {
+        **found,
+        None: "The latest load_date of marts.things. Things.",
+        "name": "Its name.",
+    }
+
+
 @STORAGES
 def test_descriptions_are_comments_and_follow_the_file(lab: PipelineHarness, storage: str) -> None:
     def comments() -> dict[str | None, str]:

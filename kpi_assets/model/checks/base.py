@@ -59,12 +59,23 @@ class RowsBefore:
 class Earlier:
     """The rows of an earlier load_date: a subquery without an alias, and the columns that the build has too.
 
-    `types` are those in which the values of both can be compared without loss: name -> type.
+    `types` are those in which the values of both can be compared without loss: name -> type. `changes` is given if they
+    have been compared already.
     """
 
     load_date: date
     rows: str
     types: Mapping[str, str]
+    changes: "Changes | None" = None
+
+
+class Changes(NamedTuple):
+    """The keys of a build that `before` has not, those of both whose rows differ, and those that the build lacks."""
+
+    before: date
+    new: int
+    changed: int
+    absent: int
 
 
 Need = EarlierRows | DenseKeyRange | SameBytes | RowsBefore

@@ -4,6 +4,7 @@ Belongs here: fields, formats, keys of the files. Not here: what happened in the
 events.py), and planted faults (faults.py).
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kpi_assets.samples.csv_file import write_csv
+from kpi_assets.samples.csv_file import Edit, edit_records, write_csv
 from kpi_assets.samples.draws import Draws
 from kpi_assets.samples.ecommerce.catalog import Product, listed, monday_of
 from kpi_assets.samples.ecommerce.events import STEPS, WITHOUT_PRODUCT, Events, draw_events
@@ -49,11 +50,27 @@ def write_products(folder: Path, monday: date, seed: int, planted: Planted) -> d
     """Write the products file of a Monday into a folder; return its path below it -> records written."""
     if "missing-products" in planted:
         return {}
+    key = key_of(PRODUCTS, monday)
+    block, edits = _products(monday, seed, planted)
+    return {key: write_array(_made(folder, key), [block], edits, head=b'{"products": [\n', tail=b"\n]}\n")}
+
+
+def product_lines(monday: date, seed: int, planted: Planted) -> Iterator[bytes]:
+    """The records of a Monday's products file in the text format of COPY, with the Monday in front."""
+    if "missing-products" in planted:
+        return
+    block, edits = _products(monday, seed, planted)
+    for record in edit_records(block, edits).splitlines():
+        values = json.loads(record, parse_int=str, parse_float=str).values()
+        fields = ("\\N" if value is None else value.replace("\\", "\\\\") for value in values)
+        yield ("\t".join([str(monday), *fields]) + "\n").encode()
+
+
+def _products(monday: date, seed: int, planted: Planted) -> tuple[bytes, dict[int, Edit]]:
+    """The records of a Monday's products, and which of them have a fault."""
     products = listed(monday, seed)
     block = b"".join(product.record + b"\n" for product in products)
-    key = key_of(PRODUCTS, monday)
-    edits = planted.edits(PRODUCTS, len(products))
-    return {key: write_array(_made(folder, key), [block], edits, head=b'{"products": [\n', tail=b"\n]}\n")}
+    return block, planted.edits(PRODUCTS, len(products))
 
 
 def write_day(folder: Path, day: Day) -> dict[str, int]:

@@ -23,6 +23,7 @@ class Ecommerce:
 
     events: int | None = None
     days: int = 1
+    default_orders = 20_000
     faults = FAULTS
 
     def sized(self, *, events: int | None, days: int | None) -> "Ecommerce":

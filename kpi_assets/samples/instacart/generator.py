@@ -18,6 +18,7 @@ class Instacart:
     """Writes orders, their lines, products, aisles and departments."""
 
     faults: dict[str, str] = FAULTS
+    default_orders = 20_000
 
     def sized(self, *, events: int | None, days: int | None) -> "Instacart":
         """The generator itself: a load_date has no events, and each is written into a folder of its own."""

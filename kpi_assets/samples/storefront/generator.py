@@ -23,6 +23,7 @@ class Storefront:
 
     days: int = 1
     is_dirty: bool = True
+    default_orders = 20_000
     faults = FAULTS
 
     def sized(self, *, events: int | None, days: int | None) -> "Storefront":

@@ -18,7 +18,7 @@ from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of
 from kpi_assets.warehouse.kinds.strategy import StorageStrategy
 from kpi_assets.warehouse.shape import Changes, Published
-from kpi_assets.warehouse.versions import VersionChanges, Versions, holds_on, rows_on
+from kpi_assets.warehouse.versions import Compared, VersionChanges, Versions, holds_on, rows_on
 
 # The unique indexes: whether it is the primary key, whether it is partial, and its columns in order.
 _KEYS = """
@@ -47,6 +47,8 @@ class History(StorageStrategy):
     ) -> Sequence[str]:
         """Create or alter the table as StorageStrategy says; columns that no load_date needs are dropped here.
 
+        A new table gets its keys after its first rows, which is far quicker.
+
         Raises DefinitionError also if the grain or the surrogate key differs from those of the published table.
         """
         wanted = _wanted_generated(connection, table)
@@ -69,11 +71,23 @@ class History(StorageStrategy):
         _add_generated(connection, table, [name for name in wanted if name not in stored or name in outdated])
         return ()
 
-    def publish(self, connection: Connection[Any], candidate: Candidate) -> VersionChanges:
+    def compare(self, connection: Connection[Any], candidate: Candidate) -> Compared | None:
+        types = _row_types(connection, candidate.table)
+        if types != types_of(connection, candidate.relation):
+            return None  # a publish alters columns first
+        versions = _versions(connection, candidate.table)
+        changes = versions.compare(connection, candidate.load_date, candidate.name)
+        return Compared(candidate.relation, versions, changes)
+
+    def publish(
+        self, connection: Connection[Any], candidate: Candidate, compared: Compared | None = None
+    ) -> VersionChanges:
         versions = _versions(connection, candidate.table)
         match_columns(connection, candidate, _row_types(connection, candidate.table))
-        changes = versions.fold(connection, candidate.load_date, candidate.name)
+        is_compared = compared is not None and (compared.candidate, compared.versions) == (candidate.relation, versions)
+        changes = versions.fold(connection, candidate.load_date, candidate.name, is_compared=is_compared)
         connection.execute(sql.SQL("drop table {}").format(candidate.name))
+        add_keys(connection, candidate.table)
         return changes
 
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
@@ -129,21 +143,28 @@ def _find_changes(connection: Connection[Any], table: Table, others: Sequence[Pu
 
 
 def _create(connection: Connection[Any], table: Table) -> None:
-    """Create the table with its keys.
+    """Create the table without its keys."""
+    key, generated = _spec(table).surrogate_key, _generated_definitions(table)
+    not_null = {key, EFFECTIVE, *table.header.grain}
+    columns = [
+        generated.get(column)
+        or sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(type_ + " not null" * (column in not_null)))
+        for column, type_ in table.readable_types.items()
+    ]
+    connection.execute(sql.SQL("create table {} ({})").format(identifier(table.relation), sql.SQL(", ").join(columns)))
+
+
+def add_keys(connection: Connection[Any], table: Table) -> None:
+    """Give a new history its keys, in the transaction that creates it.
 
     The partial index keeps a key from having two versions that have not ended, and the next fold reads it.
     """
     name, grain = identifier(table.relation), sql.SQL(", ").join(map(sql.Identifier, table.header.grain))
-    key, generated = _spec(table).surrogate_key, _generated_definitions(table)
-    constraints = {key: " primary key", EFFECTIVE: " not null", **dict.fromkeys(table.header.grain, " not null")}
-    columns = [
-        generated.get(column)
-        or sql.SQL("{} ").format(sql.Identifier(column)) + sql.SQL(type_ + constraints.get(column, ""))
-        for column, type_ in table.readable_types.items()
-    ]
+    if connection.execute(_KEYS, [name.as_string(connection)]).fetchone():
+        return
     connection.execute(
-        sql.SQL("create table {} ({}, unique ({}, {}))").format(
-            name, sql.SQL(", ").join(columns), grain, sql.Identifier(EFFECTIVE)
+        sql.SQL("alter table {} add primary key ({}), add unique ({}, {})").format(
+            name, sql.Identifier(_spec(table).surrogate_key), grain, sql.Identifier(EFFECTIVE)
         )
     )
     connection.execute(
@@ -224,8 +245,9 @@ def _wanted_generated(connection: Connection[Any], table: Table) -> Generated:
             connection.execute(sql.SQL("create temporary table probe ({})").format(sql.SQL(", ").join(columns)))
             return _generated(connection, sql.Identifier("pg_temp", "probe"))
     except psycopg.ProgrammingError as error:
+        reason = error.diag.message_primary or one_line(error)  # without the lines of a statement that nobody wrote
         raise DefinitionError(
-            f"{table.path}: the columns of `adds` cannot be generated ({one_line(error)}): correct the expression; it "
+            f"{table.path}: the columns of `adds` cannot be generated ({reason}): correct the expression; it "
             "may use only functions that give the same for the same dates in every session."
         ) from None
 

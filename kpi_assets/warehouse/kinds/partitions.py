@@ -14,6 +14,7 @@ from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.kinds.strategy import StoredRows
 from kpi_assets.warehouse.provision import BUILDS
+from kpi_assets.warehouse.versions import Compared
 
 # The load_dates of a partitioned table. The bound of each partition is that one date.
 _PARTITIONS = """
@@ -28,7 +29,7 @@ class Partitions(StoredRows):
     name = "partitions"
     create = sql.SQL(f"create table {{}} ({{}}) partition by list ({LOAD_DATE})")
 
-    def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
+    def publish(self, connection: Connection[Any], candidate: Candidate, compared: Compared | None = None) -> None:
         self.remove(connection, candidate.table, candidate.load_date)
         match_columns(connection, candidate, types_of(connection, candidate.table.relation))
         for leaf in candidates.leaves(connection, candidate):

@@ -13,6 +13,7 @@ from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.kinds.strategy import StoredRows
 from kpi_assets.warehouse.shape import Published
+from kpi_assets.warehouse.versions import Compared
 
 
 class Rows(StoredRows):
@@ -37,7 +38,7 @@ class Rows(StoredRows):
     def declare(self, connection: Connection[Any], table: Table) -> None:
         keys.declare(connection, table)
 
-    def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
+    def publish(self, connection: Connection[Any], candidate: Candidate, compared: Compared | None = None) -> None:
         columns = sql.SQL(", ").join(sql.Identifier(column) for column in (LOAD_DATE, *candidate.table.columns))
         self.remove(connection, candidate.table, candidate.load_date)
         connection.execute(

@@ -19,7 +19,7 @@ from kpi_assets.warehouse.alter import alter_columns, find_changes
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import column_definitions, identifier, object_type, types_of
 from kpi_assets.warehouse.shape import Published
-from kpi_assets.warehouse.versions import VersionChanges
+from kpi_assets.warehouse.versions import Compared, VersionChanges
 
 
 class StorageStrategy(ABC):
@@ -48,10 +48,20 @@ class StorageStrategy(ABC):
         that must change.
         """
 
+    def compare(self, connection: Connection[Any], candidate: Candidate) -> Compared | None:
+        """Find what a publish of the candidate would change now, for its audit and its publish.
+
+        None if the kind keeps no versions, or if a publish would alter columns first.
+        """
+        return None
+
     @abstractmethod
-    def publish(self, connection: Connection[Any], candidate: Candidate) -> VersionChanges | None:
+    def publish(
+        self, connection: Connection[Any], candidate: Candidate, compared: Compared | None = None
+    ) -> VersionChanges | None:
         """Replace the published rows of the candidate's load_date by those of the candidate, which may be empty.
 
+        `compared` is what this session has found last, if nothing of the table was published or removed since.
         Return what changed in the versions of a kind that keeps versions.
         """
 

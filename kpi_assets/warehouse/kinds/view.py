@@ -12,6 +12,7 @@ from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier, renamed
 from kpi_assets.warehouse.kinds.strategy import StorageStrategy
 from kpi_assets.warehouse.shape import Published
+from kpi_assets.warehouse.versions import Compared
 from kpi_assets.warehouse.views import put_view
 
 
@@ -30,7 +31,7 @@ class View(StorageStrategy):
         put_view(connection, table, table.relation, query)
         return ()
 
-    def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
+    def publish(self, connection: Connection[Any], candidate: Candidate, compared: Compared | None = None) -> None:
         """Do nothing: there is no candidate."""
 
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:

@@ -1,5 +1,5 @@
 /* @asset
-description: The list of products as it was received, one row per record. It comes on Mondays, and stands in on the days after.
+description: The list of products as the API gave it, one row per record. It is of a Monday, and stands in on the days after.
 owner: team:shop
 grain: [record_no]
 source:
@@ -11,6 +11,11 @@ source:
   every: monday
   # Orders do not wait for a list that is a Monday late. Without any for two weeks, the load_date has no products.
   carried_days: 13
+  api: products
+  call:
+    path: /products
+    query: {date: "{load_date}"}
+    total: total
 time_limit: {minutes: 30}
 columns:
   product_id: {type: bigint, description: Identifier of the product.}

@@ -56,6 +56,9 @@ scan = _scanner(str)
 # Finds the end of a value that has NaN, a field twice, or a line end within a text.
 _loose: Any = json.JSONDecoder(strict=False, parse_int=str)
 scan_loosely: Scan = _loose.scan_once
+# Finds the end of a value of any kind. It takes what others refuse within a record: who uses it only counts records.
+_plain: Any = json.JSONDecoder()
+scan_plainly: Scan = _plain.scan_once
 SCANNERS = {str: scan, Number: _scanner(Number)}
 
 

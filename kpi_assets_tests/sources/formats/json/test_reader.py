@@ -172,6 +172,20 @@ def is_the_same(batches: list[Any], records: list[Any]) -> bool:
     return batches == records
 
 
+def counted(body: bytes, size: int, field: str | None = None, *, plainly: bool = True) -> tuple[Any, ...]:
+    """Return how many records and values are counted, what is around them, and the error if there is one."""
+    reader_ = JsonReader((body[at : at + size] for at in range(0, len(body), size)), field, kept={"x", "n"})
+    problem = ""
+    try:
+        if plainly:
+            reader_.count()
+        else:
+            assert sum(1 for _ in reader_) == reader_.records
+    except UnreadableError as error:
+        problem = str(error)
+    return reader_.records, reader_.values, reader_.around, problem
+
+
 @pytest.mark.parametrize("size", [1, 3, 20, 1 << 20])
 @pytest.mark.parametrize("most", [1, 2, 500])
 def test_batches_have_the_same_records(size: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +197,13 @@ def test_batches_have_the_same_records(size: int, most: int, monkeypatch: pytest
     bodies += [f"{A}{B}".encode() + b'{"a": "\xff"}' + A.encode(), f'{A}{{"ü": "é"}}{B}'.encode()]
     for body in bodies:
         assert is_the_same(in_batches(body, size), one_by_one(body)), body
+        assert counted(body, size) == counted(body, size, plainly=False), body
     pages = f'{{"data": [{A},{B},{A}]}}{{"data": []}}\n{{"x": 1, "data": [{B}]}}'.encode()
     assert in_batches(pages, size, "data") == one_by_one(pages, "data")
     assert len(in_batches(pages, size, "data")) == 4
+    assert counted(pages, size, "data") == (4, 3, {"x": "1"}, "")
+    twice = f'{{"data": [{A},{B}], "d\\u0061ta": []}}'.encode()
+    assert counted(twice, size, "data") == counted(twice, size, "data", plainly=False)
 
 
 def test_long_records_are_in_short_batches() -> None:
@@ -384,6 +402,8 @@ def test_random_records_keep_their_letters(rows: list[dict[str, Any]], shape: st
         is_text = "\\u0000" not in json.dumps(row) and not _has_half(row)
         assert (record.problem is None) == is_text
     assert is_the_same(in_batches(data, size, field), one_by_one(data, field))
+    for each in (size, len(data) or 1):
+        assert counted(data, each, field) == counted(data, each, field, plainly=False)
 
 
 def _has_half(value: Any) -> bool:
@@ -409,3 +429,4 @@ def test_random_bytes_never_fail_otherwise() -> None:
             outcomes.append(records)
         assert outcomes[0] == outcomes[1]
         assert is_the_same(in_batches(bytes(body), dice.randrange(1, 200)), one_by_one(bytes(body)))
+        assert counted(bytes(body), 1 << 20) == counted(bytes(body), 1 << 20, plainly=False)

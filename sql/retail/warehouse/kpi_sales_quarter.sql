@@ -1,0 +1,50 @@
+/* @asset
+description: Sales of the load_date's quarter up to the load_date, by retailer. On the last day of the quarter they are those of the whole quarter.
+owner: team:analytics
+grain: [retailer_id, quarter_start]
+kpi:
+  chart: {x: retailer_id, y: revenue}
+freshness: {within_hours: 36}
+# The longest quarter has 92 days. Every day of it counts, each as its load_date delivered it.
+lookback: {days: 92, rows: all}
+time_limit: {minutes: 30}
+columns:
+  retailer_id: {type: text, description: Retailer.}
+  quarter_start: {type: date, description: First day of the quarter.}
+  is_final: {type: boolean, description: Whether the load_date is the last day of the quarter.}
+  days: {type: bigint, description: "Days with sales of the retailer. A load_date that is held or missing is not in them, until it is published."}
+  transactions: {type: bigint, description: Number of transactions.}
+  sales: {type: bigint, description: "Number of sales, each one product of a transaction."}
+  quantity: {type: bigint, description: Number of pieces.}
+  revenue: {type: "numeric(30,2)", description: Sum of total_amount.}
+  average_basket: {type: "numeric(20,2)", description: Mean revenue of a transaction.}
+checks:
+  reconcile:
+    source: warehouse.kpi_sales_day
+    sum: revenue
+    dropped:
+      other_quarter: date_trunc('quarter', sales_date::timestamp) <> date_trunc('quarter', %(load_date)s::timestamp)
+  every_sale_is_here:
+    description: Every sale of the quarter is counted.
+    reconcile:
+      source: warehouse.kpi_sales_day
+      sum: sales
+      dropped:
+        other_quarter: date_trunc('quarter', sales_date::timestamp) <> date_trunc('quarter', %(load_date)s::timestamp)
+@end */
+select
+    retailer_id,
+    date_trunc('quarter', %(load_date)s::timestamp)::date as quarter_start,
+    date_trunc('quarter', %(load_date)s::timestamp + interval '1 day')
+    > date_trunc('quarter', %(load_date)s::timestamp) as is_final,
+    count(distinct sales_date) as days,
+    sum(transactions)::bigint as transactions,
+    sum(sales)::bigint as sales,
+    sum(quantity)::bigint as quantity,
+    sum(revenue)::numeric(30, 2) as revenue,
+    (sum(revenue) / sum(transactions))::numeric(20, 2) as average_basket
+from warehouse.kpi_sales_day
+where
+    load_date between %(window_start)s and %(load_date)s
+    and date_trunc('quarter', sales_date::timestamp) = date_trunc('quarter', %(load_date)s::timestamp)
+group by retailer_id
