@@ -51,9 +51,9 @@ def end_all_in(folder: Path) -> None:
                 process.kill()
 
 
-def eventually(fact: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait until `fact` is true."""
+def eventually(fact: Callable[[], bool], seconds: float = PATIENCE, every: float = 0.01) -> None:
+    """Wait until `fact` is true; one that starts a process is asked for less often, since it slows what it awaits."""
     deadline = time.monotonic() + seconds
     while not fact():
         assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.01)
+        time.sleep(every)

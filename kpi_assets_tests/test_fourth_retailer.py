@@ -8,7 +8,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,9 +18,10 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import Settings, settings
+from kpi_assets_tests.pipeline_harness import failed
 from kpi_assets_tests.retail_apis import RETAIL, Retailers, RetailPipeline
 
-DAY = date(2025, 7, 1)
+BEFORE, DAY = date(2025, 7, 1), date(2025, 7, 2)  # it opened on DAY
 SECRET = "secret-of-retailer-4-a9c2"
 RAW = """\
 /* @asset
@@ -54,6 +55,10 @@ columns:
   sum: {type: "numeric(16,2)", description: Price of all pieces.}
 checks:
   not_null: [receipt_no, ean]
+  min_rows: {at_least: 0}
+  sales_since_it_opened:
+    description: From its first day on, a day without sales is held.
+    bad_rows: select 1 where %(load_date)s::date >= '2025-07-02' and not exists (select 1 from {this})
 @end */
 """
 BRANCH = """
@@ -152,7 +157,7 @@ def check_of(folder: Path) -> str:
 
 @pytest.fixture
 def four(stack: Stack, retailers: Retailers, tmp_path: Path, url: str) -> Iterator[RetailPipeline]:
-    """The pipeline with the fourth retailer, and a day of sales of the others."""
+    """The pipeline with the fourth retailer, and two days of sales of the others."""
     files = shutil.copytree(RETAIL, tmp_path / "retail")
     add(files)
     with FourRetailers.open(stack, tmp_path / "lab", files) as lab, pytest.MonkeyPatch.context() as patch:
@@ -161,13 +166,15 @@ def four(stack: Stack, retailers: Retailers, tmp_path: Path, url: str) -> Iterat
             patch.setenv(f"KPI_API_URLS__{lab.name}__{name}", address)
             patch.setenv(f"KPI_API_SECRETS__{lab.name}__{name}", secret)
         settings.cache_clear()
-        retailers.fill(DAY, orders=5)
+        for day in (BEFORE, DAY):
+            retailers.fill(day, orders=5)
         assert isinstance(lab, RetailPipeline)
         yield lab
     settings.cache_clear()
 
 
 def test_its_sales_are_in_the_star_and_the_summaries(four: RetailPipeline) -> None:
+    four.run(BEFORE)
     four.run(DAY)
 
     of_four = "where retailer_id = 'retailer_4'"
@@ -185,7 +192,7 @@ def test_its_sales_are_in_the_star_and_the_summaries(four: RetailPipeline) -> No
         assert four.rows(f"select transactions, sales, quantity, revenue from {table} {of_four}") == [
             (3, 4, 10, Decimal("25.00"))
         ], period
-        assert four.rows(f"select count(*) from {table}") == [(4,)], period
+        assert four.rows(f"select load_date, count(*) from {table} group by 1 order by 1") == [(BEFORE, 3), (DAY, 4)]
     assert four.rows(f"select product_name, quantity from warehouse.kpi_top_products {of_four} order by 1") == [
         ("Ball", 2),
         ("Kite", 8),
@@ -193,4 +200,11 @@ def test_its_sales_are_in_the_star_and_the_summaries(four: RetailPipeline) -> No
     assert four.rows("select retailers, quantity from warehouse.kpi_sales_by_category where category = 'Fun'") == [
         (1, 10)
     ]
-    assert four.rows(f"select retailer_name from warehouse.dim_retailer {of_four}") == [("Retailer 4",)]
+    assert four.rows(f"select distinct retailer_name from warehouse.dim_retailer {of_four}") == [("Retailer 4",)]
+
+
+def test_before_it_opened_it_has_no_sales_and_later_that_is_held(four: RetailPipeline) -> None:
+    four.run(BEFORE)
+    outcome = four.build("raw.retailer_4_sales", DAY + timedelta(days=1))
+    assert set(failed(outcome.results)) == {"sales_since_it_opened"}
+    assert outcome.held

@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 from kpi_assets.assets.run_tags import PARTITION, RANGE_END, RANGE_START, requested_load_dates
 from kpi_assets.errors import UsageError
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir
+from kpi_assets_tests.shipped import PIPELINE
 
-PIPELINE = load_pipelines(default_sql_dir())["instacart"]  # from 2025-01-01 on
 TODAY = datetime.now(timezone.utc).date()
 FUTURE = TODAY + timedelta(days=3)  # days ahead, so that it still is when the tests run past midnight
 NO_DATE = "The run's partition {!r} is no load_date: write it as YYYY-MM-DD."

@@ -16,11 +16,10 @@ from kpi_assets.automation.sensor_tick import LONGEST_REST, Sweep
 from kpi_assets.automation.unfinished_runs import _builds, unfinished_load_dates
 from kpi_assets.errors import UsageError
 from kpi_assets.instance.processes import HOST, PROCESS, _may_live
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir, settings
+from kpi_assets.settings import settings
+from kpi_assets_tests.shipped import PIPELINE
 
 CANARY = "canary-8c1f/secret"
-PIPELINE = load_pipelines(default_sql_dir())["instacart"]
 
 DATES = st.dates(date(2024, 12, 1), date(2027, 1, 1)).map(str)
 TEXTS = st.one_of(

@@ -31,8 +31,8 @@ def test_the_week_is_published_set_aside_held_corrected_and_released(demo: Outpu
     parts = f"\n{demo.out}".split("\n\n")
     assert [day for day in WEEK if f"published ecommerce, load_date {day}: 17 assets" in demo.out] == WEEK
     [monday] = [part for part in parts if part.startswith("1. ")]
-    assert "Filled 2025-06-02 of the simulated APIs: products 265." in monday
-    assert "2025-06-02: landed 2 objects" in monday, "the list of products is fetched"
+    assert "Filled 2025-06-02 of the simulated APIs: products 262." in monday
+    assert "landed 2 objects of 1 load_date" in monday, "the list of products is fetched"
     [tuesday] = [part for part in parts if part.startswith("2. ")]
     assert "with negative-price=2, unknown-status, null-user, conflicting-id planted" in tuesday
     assert demo.line("staging.orders_clean quarantine fail").split()[3:9] == ["11", "10", "11", "rows", "set", "aside:"]

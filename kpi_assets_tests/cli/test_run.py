@@ -7,11 +7,10 @@ import pytest
 
 from kpi_assets.cli.selection import select_names
 from kpi_assets.errors import UsageError
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets_tests.cli.command import SQL, CliHarness, Output
+from kpi_assets_tests.cli.command import CliHarness, Output
 from kpi_assets_tests.cli.conftest import Published
 from kpi_assets_tests.cli.test_usage import NAMES, TABLES
-from kpi_assets_tests.shipped import ASSETS
+from kpi_assets_tests.shipped import ASSETS, PIPELINE
 
 BAD, ALONE = date(2025, 6, 11), date(2025, 1, 20)
 
@@ -28,7 +27,7 @@ def assets(said: Output) -> list[str]:
 def test_each_asset_is_published_after_what_it_reads(kpi: CliHarness, published: Published) -> None:
     order = assets(published.said)
     assert sorted(order) == sorted(NAMES.split(", "))
-    for relation, table in load_pipelines(SQL)["instacart"].tables.items():
+    for relation, table in PIPELINE.tables.items():
         before = [f"s3.{relation.table}"] if table.has_object else [str(other) for other in table.reads]
         assert all(order.index(name) < order.index(str(relation)) for name in before), relation
 
@@ -76,13 +75,13 @@ def test_each_published_table_is_shown_and_its_rows_accounted_for(kpi: CliHarnes
     ],
 )
 def test_a_selection_names_tables_and_what_is_up_or_downstream(keys: str, names: str) -> None:
-    assert select_names(load_pipelines(SQL)["instacart"], keys) == names.split(", ")
+    assert select_names(PIPELINE, keys) == names.split(", ")
 
 
 @pytest.mark.parametrize("keys", ["orders", "raw.", "raw.orders,", "+", "instacart.raw.orders", "RAW.orders"])
 def test_a_selection_of_an_unknown_name_is_wrong_usage(keys: str) -> None:
     with pytest.raises(UsageError, match="instacart has no "):
-        select_names(load_pipelines(SQL)["instacart"], keys)
+        select_names(PIPELINE, keys)
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def another_web_ui(web: Web, module: str, **environment: str) -> Iterator[Web]:
     )
     other = replace(web, address=f"http://127.0.0.1:{port}", token=environment.get("KPI_UI_TOKEN", web.token) or None)
     try:
-        eventually(lambda: answers(other.address))
+        eventually(lambda: answers(other.address), every=0.2)
         yield other
     finally:
         process.terminate()

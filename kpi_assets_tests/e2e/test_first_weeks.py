@@ -70,6 +70,8 @@ def test_the_first_days_of_a_shop(tmp_path: Path) -> None:
     lines = sql / NAME / "raw" / "lines.sql"
     assert OF_USUAL in lines.read_text()
     lines.write_text(lines.read_text().replace(OF_USUAL, OF_PREVIOUS))
+    with (sql / NAME / "pipeline.yaml").open("a") as config:
+        config.write("automation: {interval_seconds: 5, settle_seconds: 1}\n")
     _play(Weeks(date(2010, 12, 6)), tmp_path, sql)
 
 
@@ -118,7 +120,7 @@ def _switch_on(kpi: CliHarness, weeks: Weeks, files: Path) -> None:
     """Switch automation on, so that what lands from now on is built by itself."""
     kpi("enable", NAME)
     kpi("land", NAME, "--load-date", weeks.latest, "--from", files)
-    eventually(lambda: _states(kpi, weeks) == _all_but(weeks, 0))
+    eventually(lambda: _states(kpi, weeks) == _all_but(weeks, 0), every=2)
 
 
 def _all_but(weeks: Weeks, missing: int) -> dict[str, int]:

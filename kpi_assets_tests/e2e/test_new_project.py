@@ -85,7 +85,7 @@ class Installation:
         with subprocess.Popen(command, cwd=project, env=self.environment, stderr=subprocess.DEVNULL) as served:
             try:
                 web = Web(f"http://127.0.0.1:{port}", self.environment)
-                eventually(lambda: answers(web.address))
+                eventually(lambda: answers(web.address), every=0.2)
                 yield web
             finally:
                 served.send_signal(signal.SIGINT)
@@ -131,7 +131,7 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
         url = installed("kpi", "url", "website", cwd=project).strip()
         with psycopg.connect(url) as connection:
             assert connection.execute(publishes).fetchall() == [(2,)], "by `kpi run`, and by `dagster dev`"
-    eventually(lambda: "running" not in installed("kpi", "status", cwd=project))
+    eventually(lambda: "running" not in installed("kpi", "status", cwd=project), every=1)
 
 
 def test_a_difference_from_the_template_is_named_with_its_file(installed: Installation, tmp_path: Path) -> None:

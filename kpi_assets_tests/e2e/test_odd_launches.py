@@ -120,7 +120,7 @@ def test_each_odd_launch_fails_with_one_sentence_writes_nothing_and_stops_nothin
         assert len(sentence) < 300
     assert written(web) == [(0, 0, 0, 0)]
 
-    eventually(lambda: "time: " in web.kpi("doctor").stdout)
+    eventually(lambda: "time: " in web.kpi("doctor").stdout, every=1)
     looked = web.kpi("doctor").stdout
     assert "stalled" not in looked
     assert "sensors and schedules that are on and worked the last time: 0" not in looked, "the alerts go on"
@@ -142,6 +142,6 @@ def test_a_pipeline_is_off_until_it_is_enabled_and_off_again_when_it_is_disabled
     def published() -> bool:
         return web.materialized("marts.kpi_orders_by_dow") == ["2025-05-01"]
 
-    eventually(published)
+    eventually(published, every=1)
     assert web.kpi("disable", "instacart").stdout == "off instacart: instacart_sensor.\n"
     assert "instacart: automation is off" in web.kpi("status").stdout

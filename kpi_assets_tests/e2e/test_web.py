@@ -223,7 +223,7 @@ def test_a_run_that_was_killed_with_kpi_up_is_retried_by_the_next_kpi_up(web: We
     web.start()
 
     assert web.final_status(run_id) == "FAILURE"
-    eventually(lambda: len(web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]) == 1)
+    eventually(lambda: len(web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]) == 1, every=0.3)
     [retried] = web.ask(RETRIES, {"root": run_id})["runsOrError"]["results"]
     assert web.final_status(retried["runId"]) == "SUCCESS"
     with psycopg.connect(url) as session:

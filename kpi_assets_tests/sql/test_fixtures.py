@@ -41,7 +41,7 @@ ALL = all_cases()
 # The shipped files, and those of a user that have fixtures; conftest.py names the others.
 TABLES = [
     table
-    for pipeline in load_pipelines(default_sql_dir()).values()
+    for pipeline in shipped.PIPELINES.values()
     for table in pipeline.tables.values()
     if (pipeline.name == shipped.NAME and str(table.relation) in shipped.TABLES) or has_cases(table)
 ]
@@ -88,7 +88,7 @@ def database_of(stack: Stack) -> Iterator[DatabaseOf]:
 
         @cache
         def database_of(name: str) -> FixtureDatabase:
-            return opened.enter_context(open_database(load_pipelines(default_sql_dir())[name]))
+            return opened.enter_context(open_database(shipped.PIPELINES[name]))
 
         yield database_of
 
