@@ -194,6 +194,12 @@ class Pages(Strict):
         description="By cursor: where a page says what asks for the next one; null, empty or absent on the last page.",
         examples=["following: meta.next"],
     )
+    twice: Annotated[bool, Affects.NOTHING] = Field(
+        default=False,
+        strict=True,
+        description="Whether all pages are asked for a second time, and must have the same records. A total cannot "
+        "show that one record went and another came while the pages were asked for; this does, for twice the requests.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "Pages":

@@ -403,3 +403,50 @@ def test_a_round_begins_without_the_bytes_of_the_one_before() -> None:
     assert (got.pages, ids(got.read())) == (2, list(range(100)))
     assert got.on_page == [(50, 101), (100, 101), (100, 101), (50, 100), (100, 100)]
     assert got.asked_at == ASKED_AT + timedelta(seconds=60)
+
+
+def shifting(changes: dict[int, tuple[int, int]]) -> Script:
+    """A server of ten records by page of five, which before some requests loses one record and gets another."""
+    there, requests = list(range(10)), iter(range(100))
+
+    def script(asked: Asked) -> Answer:
+        gone, came = changes.get(next(requests), (None, None))
+        if gone is not None:
+            there.remove(gone)
+            there.append(came)
+        start = (int(asked.query["page"]) - 1) * 5
+        return document(*({"id": number} for number in there[start : start + 5]), meta={"total": len(there)})
+
+    return script
+
+
+TWICE: dict[str, Any] = {
+    "pages": {"by": "page", "parameter": "page", "size": {"limit": 5}, "twice": True},
+    "total": "meta.total",
+}
+
+
+def test_a_total_does_not_show_that_one_record_went_and_another_came() -> None:
+    once = {**TWICE, "pages": {**TWICE["pages"], "twice": False}}
+    with scripted(shifting({1: (2, 99)})) as server:
+        assert ids(get(server.url, once).read()) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 99], "5 is lost, and 2 is gone"
+
+
+def test_pages_that_are_asked_for_twice_show_it() -> None:
+    with scripted(shifting({1: (2, 99)})) as server:
+        got = get(server.url, TWICE)
+    assert ids(got.read()) == [0, 1, 3, 4, 5, 6, 7, 8, 9, 99]
+    assert (len(server.asked), got.pages, got.records) == (6, 2, 10), "the second and the third round were alike"
+
+
+def test_pages_that_are_alike_twice_are_asked_for_no_third_time() -> None:
+    with scripted(shifting({})) as server:
+        assert ids(get(server.url, TWICE).read()) == list(range(10))
+    assert len(server.asked) == 4
+
+
+def test_pages_that_are_never_alike_are_refused() -> None:
+    changes = {2 * number + 1: (number, 100 + number) for number in range(8)}
+    said, asked = refused(shifting(changes), TWICE)
+    assert said.startswith("its records are others when they are asked for again, 3 times from the first page on")
+    assert len(asked) == 8
