@@ -253,6 +253,15 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("api_secrets")
+    @classmethod
+    def _are_texts(cls, value: dict[str, dict[str, SecretStr]]) -> dict[str, dict[str, SecretStr]]:
+        """Refuse what no request could hold. The error quotes nothing."""
+        for name, secret in ((name, each) for secrets in value.values() for name, each in secrets.items()):
+            if re.search("[\ud800-\udfff]", secret.get_secret_value()):
+                raise ValueError(f"the secret {name} has a byte that is no UTF-8: write it as text")
+        return value
+
     @field_validator("s3_bucket", "s3_buckets")
     @classmethod
     def _are_names(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:

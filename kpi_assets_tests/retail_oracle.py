@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import psycopg
+import pyarrow as pa
 from psycopg import sql
 
 from kpi_assets.simulators.api import RETAILERS
@@ -32,18 +33,25 @@ TOLD = {
     "retailer_3": 'sale_id, product_code, name, type, count, price_per_unit, 100, revenue, "timestamp"::date, '
     "buyer_id, outlet_id",
 }
-CREATE = """
-create table told (
-    load_date date, retailer varchar, n bigint, sale varchar, product varchar, name varchar, category varchar,
-    pieces bigint, price decimal(12, 2), paid_percent integer, amount decimal(16, 2), day date, customer varchar,
-    store varchar, record varchar
+COLUMNS = pa.schema(
+    [
+        ("load_date", pa.date32()),
+        ("retailer", pa.string()),
+        ("n", pa.int64()),
+        *((name, pa.string()) for name in ("sale", "product", "name", "category")),
+        ("pieces", pa.int64()),
+        ("price", pa.decimal128(12, 2)),
+        ("paid_percent", pa.int32()),
+        ("amount", pa.decimal128(16, 2)),
+        ("day", pa.date32()),
+        *((name, pa.string()) for name in ("customer", "store", "record")),
+    ]
 )
-"""
 # Records that are alike in everything count once.
 ONCE = """
 create table once as
 select load_date, retailer, sale, product, nullif(name, '') as name, nullif(category, '') as category, pieces, amount,
-    round(price * paid_percent * 0.01, 6)::decimal(18, 6) as price, day,
+    (price * paid_percent * 0.01)::decimal(16, 6) as price, day,
     ifnull(nullif(customer, ''), 'unknown') as customer, ifnull(nullif(store, ''), 'unknown') as store, record
 from told
 qualify n = min(n) over (partition by load_date, retailer, sale, product, record)
@@ -67,7 +75,7 @@ select *, list_filter([
 from once
 """
 GOOD = "create table good as select * exclude (rules) from judged where len(rules) = 0"
-STEPS = (CREATE, ONCE, BAD, GOOD)
+STEPS = (ONCE, BAD, GOOD)
 
 # Of one load_date, $day; `good` is of all load_dates.
 SET_ASIDE = "select retailer, sale, product, rules from judged where load_date = $day and len(rules) > 0"
@@ -146,12 +154,9 @@ class Retail:
 def computed(sessions: Sessions, days: Sequence[date]) -> dict[date, Retail]:
     """Return the tables of each load_date, when there are no others."""
     with duckdb.connect(config={"threads": 1}) as database:
-        database.execute(CREATE)
-        for day in days:
-            rows = told(sessions, day)
-            if rows:
-                database.executemany(f"insert into told values ({', '.join('?' * len(rows[0]))})", rows)
-        for step in STEPS[1:]:
+        columns = zip(*(row for day in days for row in told(sessions, day)), strict=True)
+        database.register("told", pa.table(list(columns), schema=COLUMNS))
+        for step in STEPS:
             database.execute(step)
         return {day: _day(database, day) for day in days}
 

@@ -270,7 +270,7 @@ def any_shop(shop: PipelineHarness) -> BuildContext:
 
 
 @settings(
-    max_examples=15 if ALL else 3,  # each builds four load_dates of 14 tables
+    max_examples=15 if ALL else 2,  # each builds four load_dates of 14 tables
     deadline=None,
     derandomize=True,
     database=None,

@@ -71,7 +71,7 @@ BRANCH = """
         title as product_name,
         kind as category,
         pieces as quantity,
-        each::numeric(18, 6) as unit_price,
+        each::numeric(16, 6) as unit_price,
         sum as total_amount,
         (sold_at at time zone 'UTC')::date as transaction_date,
         coalesce(card, 'unknown') as customer_id,

@@ -19,6 +19,7 @@ from kpi_assets.materialize.verify_object import verify
 from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import default_sql_dir
 from kpi_assets.sources.landing import land
+from kpi_assets_tests.examples import ALL
 from kpi_assets_tests.oracle import FILES, Kpis, kpis
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
@@ -173,7 +174,7 @@ def any_shop(instacart: PipelineHarness) -> BuildContext:
 
 
 @settings(
-    max_examples=15,
+    max_examples=15 if ALL else 5,
     deadline=None,
     derandomize=True,
     database=None,

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kpi_assets_tests.examples import ALL
@@ -230,6 +230,7 @@ def any_shop(retail: RetailPipeline) -> RetailPipeline:
     deadline=None,
     derandomize=True,
     database=None,
+    phases=[Phase.generate],  # one that differs is not made smaller: that takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # each replaces the one before
 )
 @given(drawn=days_of_retailers())

@@ -318,7 +318,7 @@ def any_shop(shop: PipelineHarness) -> BuildContext:
 
 
 @settings(
-    max_examples=15 if ALL else 3,  # each builds four load_dates of 20 tables, and two of them twice
+    max_examples=15 if ALL else 2,  # each builds four load_dates of 20 tables, and two of them twice
     deadline=None,
     derandomize=True,
     database=None,

@@ -129,7 +129,7 @@ def backfill(
             say(f"{len(rows)} run" + (f"; left as they were: {count_states(left)}" if left else "."))
         else:
             missing = sum(not (status.landed or status.is_complete) for status in statuses)
-            say(f"{len(rows)} load_date{'s' * (len(rows) != 1)} landed, {missing} not landed")
+            say(f"{len(rows)} load_date{'s' * (len(rows) != 1)} run, {missing} not landed")
         if undue := (last - first).days + 1 - len(statuses):
             say(f"{undue} days of the range are not due")
         deliver_due(work)

@@ -16,6 +16,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from kpi_assets.errors import UsageError
 from kpi_assets.ledger import api_turns, locks
 from kpi_assets.materialize.context import FETCHING, BuildContext
 from kpi_assets.materialize.retry import wait_for_lock
@@ -48,17 +49,23 @@ class FetchOutcome:
 def fetch_lacking(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> str:
     """Land the object that a build of a load_date reads, if it is not on S3 and its API is asked for it now.
 
-    Returns why the API is not asked although there is no object, as the end of a sentence; empty otherwise. Raises
+    Returns why the object did not come, as the end of a sentence; empty otherwise. An API that fails leaves a source
+    that is carried with an earlier object, if one is there: so nothing else waits for what comes now and then. Raises
     ApiError, and UsageError if the address or a secret of the API is not set.
     """
-    now, store = datetime.now(timezone.utc), context.store
-    for day in table.object_days(load_date):
+    now, store, days = datetime.now(timezone.utc), context.store, table.object_days(load_date)
+    for number, day in enumerate(days):
         if store.manifest("", day, table.object_key(day)):
             return ""
-        if not why_not_asked(context.pipeline, table, day, now):
+        if why_not_asked(context.pipeline, table, day, now):
+            continue
+        try:
             fetch_object(context, connection, table, day)
-            return ""
-    days = table.object_days(load_date)
+        except (ApiError, UsageError) as error:
+            if not any(store.manifest("", earlier, table.object_key(earlier)) for earlier in days[number + 1 :]):
+                raise
+            return str(error).rstrip(".")
+        return ""
     return why_not_asked(context.pipeline, table, days[0], now) if days else ""
 
 

@@ -85,14 +85,14 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
 
 def _inspect(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
     """Make the checks in order, until one fails after which the next makes no sense."""
-    not_asked = fetch.fetch_lacking(context, connection, table, load_date) if table.source.api else ""
+    why_not = fetch.fetch_lacking(context, connection, table, load_date) if table.source.api else ""
     found, manifest = _find(context, connection, table, load_date)
     if manifest is None:
-        message = f"{found.message}: {not_asked}" if not_asked else found.message
+        message = f"{found.message}: {why_not}" if why_not else found.message
         return ObjectOutcome(None, [replace(found, message=message)])
     results = [found]
     if table.source.carried_days:
-        results.append(_result("carried", _stands_in(table, manifest), blocking=False))
+        results.append(_result("carried", _stands_in(table, manifest, why_not), blocking=False))
     if table.source.key.is_pattern:
         results.append(_result("objects", _misplaced(table, manifest)))
     empty = (each for each in manifest.objects if not each.size_bytes)
@@ -145,11 +145,12 @@ def _find_carried(context: BuildContext, table: Table, load_date: date) -> tuple
     return _result("exists", f"{lacking} {verb} not there, and an object is carried for {most} days at most"), None
 
 
-def _stands_in(table: Table, manifest: Manifest) -> str:
-    """Return for which object that has not landed an older one is read; empty if it is the latest that was due."""
+def _stands_in(table: Table, manifest: Manifest, why: str) -> str:
+    """Return for which object that has not landed an older one is read, and why; empty if it is the latest due one."""
     load_date = manifest.load_date
     due, day = table.object_days(load_date)[0], table.object_day(load_date, manifest.key)
-    return "" if day == due else f"{manifest.url} is read, since that of {named(due)}, has not landed"
+    problem = f"{manifest.url} is read, since that of {named(due)}, has not landed"
+    return "" if day == due else f"{problem}: {why}" if why else problem
 
 
 def _misplaced(table: Table, manifest: Manifest) -> str:

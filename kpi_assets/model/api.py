@@ -23,7 +23,7 @@ from kpi_assets.urls import parse
 
 NextPage = Mapping[str, str | int]  # the parameters that ask for a page
 
-_HOLE = re.compile(r"\{([a-z_]+)(?::([^{}]*))?\}")
+_HOLE = re.compile(r"\{([A-Za-z_]+)(?::([^{}]*))?\}")
 _SECRET_NAME = re.compile("[a-z][a-z0-9_]*")
 _DIRECTIVE = re.compile("%(-?[a-zA-Z%])")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -193,6 +193,12 @@ class Pages(Strict):
         default=None,
         description="By cursor: where a page says what asks for the next one; null, empty or absent on the last page.",
         examples=["following: meta.next"],
+    )
+    twice: Annotated[bool, Affects.NOTHING] = Field(
+        default=False,
+        strict=True,
+        description="Whether all pages are asked for a second time, and must have the same records. A total cannot "
+        "show that one record went and another came while the pages were asked for; this does, for twice the requests.",
     )
 
     @model_validator(mode="after")

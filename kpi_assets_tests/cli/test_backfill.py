@@ -30,7 +30,7 @@ def test_the_summary_names_each_landed_load_date_and_counts_the_missing_ones(sai
         f"{BAD} held 12 raw.order_products_prior (held)",
         f"{GOOD} published 19",
         "",
-        "2 load_dates landed, 1 not landed",
+        "2 load_dates run, 1 not landed",
     ]
     assert str(ABSENT) not in said.out
 
@@ -66,7 +66,7 @@ def test_a_second_backfill_publishes_the_same_tables(kpi: CliHarness, said: Outp
 
 def test_a_range_in_which_nothing_landed_builds_nothing(kpi: CliHarness, said: Output) -> None:
     empty = kpi.process("backfill", "instacart", "--from", ABSENT, "--to", ABSENT)
-    assert empty.out.splitlines()[-1] == "0 load_dates landed, 1 not landed"
+    assert empty.out.splitlines()[-1] == "0 load_dates run, 1 not landed"
 
 
 def test_a_late_load_date_is_built_and_then_only_the_tables_that_look_back_on_it(kpi: CliHarness) -> None:

@@ -231,4 +231,4 @@ def test_the_summary_has_a_line_for_each_load_date(backfill: BackfillOutput) -> 
     assert f"{DAYS['dow_9']} held 7 {PRODUCTS} (held), {ORDERS} (held)" in summary or (
         f"{DAYS['dow_9']} held 7 {ORDERS} (held), {PRODUCTS} (held)" in summary
     )
-    assert summary[-1] == "9 load_dates landed, 0 not landed"
+    assert summary[-1] == "9 load_dates run, 0 not landed"

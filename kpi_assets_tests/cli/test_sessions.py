@@ -24,7 +24,7 @@ def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_beginning(tmp_path
         kpi.process("bootstrap")
         kpi.count_sessions(small.NAME)
         said = kpi("backfill", small.NAME, "--from", small.FIRST, "--to", last)
-        assert said.line("not landed") == f"{LOAD_DATES} load_dates landed, 0 not landed"
+        assert said.line("not landed") == f"{LOAD_DATES} load_dates run, 0 not landed"
         seen = kpi.sessions(small.NAME)
         _is_told_that_no_session_is_left(kpi)
     assert len(seen) == 2 * LOAD_DATES

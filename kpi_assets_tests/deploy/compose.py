@@ -5,6 +5,7 @@ is the embedded one. Its administrator may create roles and databases, and is no
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 BIN = Path(sys.executable).parent
 ADMIN = "test_admin"
 DATABASE = "instacart"
+PIPELINES = ("ecommerce", "instacart")  # several, and not all: every process of a service reads them
 
 
 def image_environment() -> dict[str, str]:
@@ -58,6 +60,8 @@ class Deployment(Kpi):
         (folder / "var" / "dagster" / "storage").mkdir(parents=True)
         self._copy("dagster.yaml", folder / "var" / "dagster")
         self._copy("workspace.yaml", folder / "etc")
+        for pipeline in PIPELINES:
+            shutil.copytree(CHECKOUT / "sql" / pipeline, folder / "sql" / pipeline)
         super().__init__(folder / "var", folder, self.secrets, **self.environment_of("code"))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -107,7 +111,7 @@ class Deployment(Kpi):
         """Return the environment that image and compose.yaml set, without any other setting of kpi_assets or AWS."""
         set_here = {**image_environment(), **COMPOSE["services"][service].get("environment", {})}
         translated = {name: self.translated(value) for name, value in set_here.items()}
-        return {**translated, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        return {**translated, "KPI_SQL_DIR": str(self.root / "sql"), "PATH": f"{BIN}:{os.environ['PATH']}"}
 
     def spawn(self, service: str, words: Sequence[str] | None = None) -> "subprocess.Popen[bytes]":
         """Start the process of a service, or another command in its environment."""

@@ -42,9 +42,9 @@ def ran(deployment: Deployment) -> Ran:
     files = deployment.folder / "day"
     GENERATORS["instacart"].write(files, load_date=DAY, orders=1000, seed=1)
     landed = deployment("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
-    eventually(lambda: deployment.is_healthy("web"))
+    eventually(lambda: deployment.is_healthy("web"), every=1)
     deployment.start_service("daemon")
     for service in ("code", "daemon"):
-        eventually(lambda service=service: deployment.is_healthy(service))
+        eventually(lambda service=service: deployment.is_healthy(service), every=1)
     web = Web(f"http://127.0.0.1:{deployment.ports['3000']}", deployment.environment, deployment.secret("kpi_ui_token"))
     return Ran(said.out, landed, web.materialize(str(DAY)), web)

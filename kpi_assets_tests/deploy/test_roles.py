@@ -46,8 +46,8 @@ def bootstrap(deployment: Deployment) -> str:
 
 def test_the_bootstrap_says_what_it_made(ran: Ran) -> None:
     assert ran.bootstrap == (
-        "ready database ecommerce ready database instacart ready database retail ready database storefront "
-        "ready database dagster ready login kpi_app, with kpi_loader and kpi_builder"
+        "ready database ecommerce ready database instacart ready database dagster "
+        "ready login kpi_app, with kpi_loader and kpi_builder"
     )
 
 

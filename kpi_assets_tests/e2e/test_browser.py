@@ -60,6 +60,7 @@ def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     browser.launch("instacart", f"{GOOD}, {ABSENT}", "Launch backfill")
     browser.wait("the backfill's page", lambda: "/runs/b/" in browser.driver.current_url)
     backfill_id = browser.driver.current_url.split("/runs/b/")[1][:8]
+    browser.leave()
     assert web.backfilled(backfill_id, 2) == {GOOD: "SUCCESS", ABSENT: "CANCELED"}
     browser.go(f"/runs/b/{backfill_id}")
     browser.read("2 partitions", "100% completed")

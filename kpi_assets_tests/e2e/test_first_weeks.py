@@ -103,7 +103,7 @@ def _build_all_days(kpi: CliHarness, weeks: Weeks) -> None:
     assert said.line("load_date 2010-12-01") == f"published {NAME}, load_date {FIRST}: {len(TABLES) + 2} assets"
     said = kpi("backfill", NAME, "--from", weeks.open[1], "--to", weeks.cut_off, code=HELD)
     asked, landed = (weeks.cut_off - weeks.open[1]).days + 1, len(weeks.open) - 2
-    assert said.line("not landed") == f"{landed} load_dates landed, {asked - landed} not landed"
+    assert said.line("not landed") == f"{landed} load_dates run, {asked - landed} not landed"
     assert _states(kpi, weeks, HELD) == _all_but(weeks, 1) | {"published": len(weeks.open) - 2, "held": 1}
     [held] = _incidents(kpi)
     assert (held["load_date"], held["kind"]) == (str(weeks.cut_off), "held")

@@ -164,6 +164,7 @@ _NO_DATE = "has no form of a date: write it as in"
         ),
         ('query: {day: "{day}"}', "query.day: '{day}' is not known here: write {load_date} or {next_date}"),
         ('path: "/{day}"', "path: '{day}' is not known here: write {load_date} or {next_date}"),
+        ('path: "/{Load_Date}"', "path: '{Load_Date}' is not known here: write {load_date} or {next_date}"),
         ('query: {day: "{load_date:}"}', f"query.day: '{{load_date:}}' {_NO_DATE} {{load_date:%Y%m%d}}"),
         ('query: {day: "{next_date:x}"}', f"query.day: '{{next_date:x}}' {_NO_DATE} {{next_date:%Y%m%d}}"),
         ('query: {day: "{load_date:%Q}"}', f"query.day: '{{load_date:%Q}}' {_NO_DATE} {{load_date:%Y%m%d}}"),

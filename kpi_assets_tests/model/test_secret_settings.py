@@ -235,3 +235,12 @@ def test_the_error_of_a_file_that_is_no_text_shows_no_part_of_it(
     with pytest.raises(UsageError, match=r"^The setting KPI_POSTGRES_URL cannot be read \(") as said:
         settings()
     assert "hunter2" not in str(said.value)
+
+
+def test_a_secret_of_an_api_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of the environment may have any byte; the first request would fail with an error of Python."""
+    monkeypatch.setenv("KPI_API_SECRETS__RETAIL__RETAILER_1", "canary\udcff")
+    with pytest.raises(UsageError) as caught:
+        settings()
+    assert "(the secret retailer_1 has a byte that is no UTF-8: write it as text)" in str(caught.value)
+    assert "canary" not in str(caught.value)

@@ -165,13 +165,27 @@ def test_a_load_date_built_from_an_earlier_object_is_stale_once_its_own_can_be_h
     assert sales.verdict(monday)[0] == "published"
 
 
-def test_a_carried_object_whose_api_fails_fails_the_build_also_if_an_earlier_one_is_there(
+def test_an_earlier_object_is_carried_while_the_api_fails_and_it_is_asked_again(
     sales: SalesPipeline, monday: date
 ) -> None:
-    sales.put(catalog(monday - timedelta(days=7)), OLD)
+    last = monday - timedelta(days=7)
     sales.api.down = {"north"}
+    sales.put(catalog(last), OLD)
+    sales.file("raw/catalog.sql", WEEKLY.replace("carried_days: 13", "carried_days: 6"))
     assert "north" in sales.run(monday)["raw.catalog"]
-    assert sales.verdict(monday)[0] == "failed"
+    assert sales.verdict(monday)[0] == "failed", "the earlier object is too old"
+
+    sales.file("raw/catalog.sql", WEEKLY)
+    assert set(sales.run(monday).values()) == {"published"}
+    [(message,)] = sales.rows(
+        "select message from ops.data_quality_results "
+        f"where check_name = 'carried' and status <> 'pass' and load_date = '{monday}'"
+    )
+    assert message.startswith(f"s3://{sales.bucket}/{catalog(last)} is read, since that of {named(monday)}, has not ")
+    assert "API north of" in message.partition("has not landed: ")[2], message
+    what = "Built from an earlier object, and an API is asked for the one that is due since:"
+    assert sales.verdict(monday) == ("stale", f"{what} {catalog(monday)}.")
+    assert sales.status(monday).is_due(rebuild_on_sql_change=False), "after a pause, which grows"
 
 
 def test_a_call_without_a_date_is_asked_from_its_day_until_the_next_one_begins(

@@ -180,12 +180,12 @@ class _Question:
             return float(said)
         try:
             until = parsedate_to_datetime(said)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         clock = self._asking.deadline.clock
         try:  # by the server's clock, where it says its time
             now = parsedate_to_datetime(answer.headers.get("Date", ""))
-        except ValueError:
+        except (ValueError, OverflowError):
             now = clock.date()
         until, now = (each if each.tzinfo else each.replace(tzinfo=timezone.utc) for each in (until, now))
         return max(0.0, (until - now).total_seconds())

@@ -63,6 +63,7 @@ def _parts(secret: str) -> Iterator[str]:
 def _forms(secret: str) -> Iterator[str]:
     for each in {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}:
         yield from (each, each.replace("%", "%25"))
+    yield secret.encode("unicode_escape").decode()
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/")
     yield html.escape(secret)

@@ -34,6 +34,7 @@ class Page(NamedTuple):
     records: int
     total: int | None
     document: dict[str, Any]  # of what is around its list of records, where its total and its cursor are
+    digest: bytes  # of its list of records: what is around it may be another time of day
 
 
 def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hidden: Hidden) -> Page:
@@ -52,7 +53,8 @@ def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hid
         raise RefusedError(f"its answer cannot be read ({shown}): {_LOOK}")
     if reader.values > 1:
         raise RefusedError(f"its answer is several documents, one after another: {_LOOK}")
-    return Page(reader.records, _total(call, reader.around), reader.around)
+    part = range(spool.page_size) if records is None else reader.list_bytes
+    return Page(reader.records, _total(call, reader.around), reader.around, spool.digest(part))
 
 
 class _Blocks:

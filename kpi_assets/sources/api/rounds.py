@@ -5,6 +5,7 @@ reached. Without a total, an empty page or the end of the cursors ends the pages
 Not here: how long is waited for an answer (ask.py), and what a page holds (page.py).
 """
 
+import hashlib
 import re
 from collections.abc import Callable
 from datetime import date
@@ -33,6 +34,7 @@ class Whole(NamedTuple):
     pages: int
     records: int
     total: int | None
+    digest: bytes  # of the records of all pages
 
 
 class Pages:
@@ -47,17 +49,27 @@ class Pages:
         self._tokens = Tokens(server, asking)
 
     def fetch(self, begin: Callable[[], None], on_page: OnPage) -> Whole:
-        """Ask for all pages, until a round is whole; `begin` is called before each round. Raises ApiError."""
-        problem = ""
-        for _ in range(ROUNDS):
+        """Ask for all pages, until a round is whole; `begin` is called before each round. Raises ApiError.
+
+        By the word `twice`, two rounds in a row must be whole and alike.
+        """
+        problem, times, before = "", 0, b""
+        is_once = self._call.pages is None or not self._call.pages.twice
+        for _ in range(ROUNDS if is_once else ROUNDS + 1):
             begin()
             self._spool.clear()
             try:
-                return self._round(on_page)
+                found = self._round(on_page)
             except TornError as error:
-                problem = str(error)
+                problem, times, before = str(error), times + 1, b""
+                continue
+            if is_once or found.digest == before:
+                return found
+            if before:
+                problem, times = "its records are others when they are asked for again", times + 1
+            before = found.digest
         raise ApiError(
-            f"{self._name}: {problem}, {ROUNDS} times from the first page on, so its records are not whole: try again "
+            f"{self._name}: {problem}, {times} times from the first page on, so its records are not whole: try again "
             "later, or ask those who run it.",
             transient=True,
         )
@@ -74,11 +86,11 @@ class Pages:
                 )
             self._spool.begin_page()
             found = self._ask(page, proof.pages + 1)
-            proof.add(found, self._spool.digest)
+            proof.add(found)
             on_page(proof.records, proof.total)
             page = self._after(page, found, proof)
         proof.end(has_pages=pages is not None)
-        return Whole(proof.pages, proof.records, proof.total)
+        return Whole(proof.pages, proof.records, proof.total, proof.digest)
 
     def _ask(self, page: NextPage, number: int) -> Page:
         subject = Subject(
@@ -126,16 +138,23 @@ class _Proof:
         self.total: int | None = None
         self._is_empty = False  # the last page
         self._digests, self._cursors = set[bytes](), set[str | int]()
+        self._all = hashlib.sha256()
 
-    def add(self, page: Page, digest: bytes) -> None:
+    @property
+    def digest(self) -> bytes:
+        """A digest of the records of all pages so far, in order."""
+        return self._all.digest()
+
+    def add(self, page: Page) -> None:
         """Add a page. Raises TornError if it does not belong to those before it."""
         if self.pages and page.total != self.total:
             raise TornError(f"page {self.pages + 1:,} says {page.total:,} records, and those before it {self.total:,}")
         self.pages, self.records, self.total = self.pages + 1, self.records + page.records, page.total
         self._is_empty = not page.records
-        if page.records and digest in self._digests:
-            raise TornError(f"page {self.pages:,} is the same as one before it")
-        self._digests.add(digest)
+        if page.records and page.digest in self._digests:
+            raise TornError(f"page {self.pages:,} has the same records as one before it")
+        self._digests.add(page.digest)
+        self._all.update(page.digest if page.records else b"")
         if self.total is not None and self.records > self.total:
             raise TornError(f"{self.records:,} records came until page {self.pages:,}, and it says {self.total:,}")
 

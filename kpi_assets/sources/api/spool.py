@@ -52,7 +52,6 @@ class Spool:
         self.size = self._start
         self._file.seek(self.size)
         self._file.truncate()
-        self._digest = hashlib.sha256()
 
     def write(self, block: bytes) -> None:
         """Append bytes to the last page. Raises ApiError if there is no room for them."""
@@ -75,12 +74,15 @@ class Spool:
                 f"{self._name}: its answers cannot be kept in {tempfile.gettempdir()} ({problem} after {before:,} "
                 "bytes): make space there, or name another folder with TMPDIR."
             )
-        self._digest.update(block)
 
-    @property
-    def digest(self) -> bytes:
-        """A digest of the last page."""
-        return self._digest.digest()
+    def digest(self, part: range) -> bytes:
+        """Return a digest of some bytes of the last page."""
+        found, left = hashlib.sha256(), len(part)
+        self._file.seek(self._start + part.start)
+        while left > 0 and (block := self._file.read(min(BLOCK, left))):
+            left -= len(block)
+            found.update(block)
+        return found.digest()
 
     def drop_start(self, count: int) -> None:
         """Take the first bytes of the last page away."""

@@ -125,6 +125,7 @@ def test_each_page_has_its_own_attempts() -> None:
         (429, {}, [1, 2]),
         (429, {"Retry-After": "soon"}, [1, 2]),
         (429, {"Retry-After": "-5"}, [1, 2]),
+        (429, {"Retry-After": "Mon, 99999999999999999999 Jan 2025 00:00:00 GMT"}, [1, 2]),
         (429, {"Retry-After": "²"}, [1, 2]),
     ],
 )

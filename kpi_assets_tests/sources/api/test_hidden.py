@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -20,6 +21,7 @@ FORMS = {
     "JSON": json.dumps(SECRET),
     "JSON, UTF-8": json.dumps(SECRET, ensure_ascii=False),
     "JSON of PHP": json.dumps(SECRET, ensure_ascii=False).replace("/", "\\/"),
+    "escapes": SECRET.encode("unicode_escape").decode(),
     "HTML": html.escape(SECRET),
     "base64": base64.b64encode(SECRET.encode()).decode(),
     "base64 in a text": base64.b64encode(f"a:{SECRET}:b".encode()).decode(),
@@ -57,6 +59,12 @@ def test_a_further_secret_is_hidden() -> None:
 
 def test_the_longest_secret_is_hidden_first() -> None:
     assert Hidden(["key-1", "key-12"]).out_of("key-12 key-1") == "*** ***"
+
+
+@pytest.mark.parametrize("write", [repr, ascii, json.dumps])
+def test_a_secret_of_several_lines_is_hidden(write: Callable[[str], str]) -> None:
+    secret = 'first"li\nne'
+    assert Hidden([secret]).out_of(f"Your key {write(secret)[1:-1]} is unknown") == "Your key *** is unknown"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

@@ -1,5 +1,6 @@
 """All pages of a load_date come whole, or there is an error and nothing: how pages follow, and what proves them."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -241,7 +242,7 @@ def _overlaps(asked: Asked, answer: Answer) -> Answer:
 FAULTS = {
     _booked: "page 3 says 251 records, and those before it 250",
     _shrinks: "page 6 has no records, and 245 of 250 came",
-    _loops: "page 3 is the same as one before it",
+    _loops: "page 3 has the same records as one before it",
     _is_missing: "page 4 has no records, and 150 of 250 came",
     _overlaps: "256 records came until page 5, and it says 250",
 }
@@ -268,6 +269,31 @@ def test_pages_that_stay_torn_are_an_error(fault: Callable[[Asked, Answer], Answ
     )
     assert caught.value.transient
     assert server.pages.count("1") == 3
+
+
+@pytest.mark.parametrize("size", [1, 3, 40_000])  # of a record: the last makes a page of several blocks
+def test_a_page_that_comes_twice_is_an_error_although_something_else_in_it_differs(size: int) -> None:
+    """A server that does not know the parameter of the page, and answers with a time of day: the total is reached."""
+    page = [{"id": number, "name": "ü" * size} for number in range(60)]
+    said, asked = refused(
+        lambda asked: Answer(
+            json.dumps({"at": "ü" * asked.number, "data": page, "total": 120}, ensure_ascii=False).encode()
+        ),
+        {**BY_PAGE, "total": "total"},
+    )
+    assert said.startswith("page 2 has the same records as one before it, 3 times")
+    assert [each.query["page"] for each in asked] == ["1", "2"] * 3
+
+
+@pytest.mark.parametrize("size", [1, 40_000])
+def test_pages_whose_records_differ_anywhere_are_two(size: int) -> None:
+    def script(asked: Asked) -> Answer:
+        page = [{"name": "ü" * size, "id": number} for number in range(60)]
+        page[-1]["id"] = int(asked.query["page"])
+        return Answer(json.dumps({"data": page, "total": 120}, ensure_ascii=False).encode())
+
+    with scripted(script) as server:
+        assert get(server.url, {**BY_PAGE, "total": "total"}).records == 120
 
 
 @pytest.mark.parametrize(
@@ -377,3 +403,50 @@ def test_a_round_begins_without_the_bytes_of_the_one_before() -> None:
     assert (got.pages, ids(got.read())) == (2, list(range(100)))
     assert got.on_page == [(50, 101), (100, 101), (100, 101), (50, 100), (100, 100)]
     assert got.asked_at == ASKED_AT + timedelta(seconds=60)
+
+
+def shifting(changes: dict[int, tuple[int, int]]) -> Script:
+    """A server of ten records by page of five, which before some requests loses one record and gets another."""
+    there, requests = list(range(10)), iter(range(100))
+
+    def script(asked: Asked) -> Answer:
+        gone, came = changes.get(next(requests), (None, None))
+        if gone is not None:
+            there.remove(gone)
+            there.append(came)
+        start = (int(asked.query["page"]) - 1) * 5
+        return document(*({"id": number} for number in there[start : start + 5]), meta={"total": len(there)})
+
+    return script
+
+
+TWICE: dict[str, Any] = {
+    "pages": {"by": "page", "parameter": "page", "size": {"limit": 5}, "twice": True},
+    "total": "meta.total",
+}
+
+
+def test_a_total_does_not_show_that_one_record_went_and_another_came() -> None:
+    once = {**TWICE, "pages": {**TWICE["pages"], "twice": False}}
+    with scripted(shifting({1: (2, 99)})) as server:
+        assert ids(get(server.url, once).read()) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 99], "5 is lost, and 2 is gone"
+
+
+def test_pages_that_are_asked_for_twice_show_it() -> None:
+    with scripted(shifting({1: (2, 99)})) as server:
+        got = get(server.url, TWICE)
+    assert ids(got.read()) == [0, 1, 3, 4, 5, 6, 7, 8, 9, 99]
+    assert (len(server.asked), got.pages, got.records) == (6, 2, 10), "the second and the third round were alike"
+
+
+def test_pages_that_are_alike_twice_are_asked_for_no_third_time() -> None:
+    with scripted(shifting({})) as server:
+        assert ids(get(server.url, TWICE).read()) == list(range(10))
+    assert len(server.asked) == 4
+
+
+def test_pages_that_are_never_alike_are_refused() -> None:
+    changes = {2 * number + 1: (number, 100 + number) for number in range(8)}
+    said, asked = refused(shifting(changes), TWICE)
+    assert said.startswith("its records are others when they are asked for again, 3 times from the first page on")
+    assert len(asked) == 8

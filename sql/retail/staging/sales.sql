@@ -34,7 +34,7 @@ columns:
   product_name: {type: text, description: Name of the product.}
   category: {type: text, description: Category of the product.}
   quantity: {type: integer, description: "Number of pieces, at least 1."}
-  unit_price: {type: "numeric(18,6)", description: "What one piece cost the customer: after discounts, without tax and shipping."}
+  unit_price: {type: "numeric(16,6)", description: "What one piece cost the customer: after discounts, without tax and shipping."}
   total_amount: {type: "numeric(16,2)", description: "Revenue: what all pieces cost the customer, after discounts, without tax and shipping."}
   transaction_date: {type: date, description: "Day of the sale, in UTC."}
   customer_id: {type: text, description: "Identifier of the customer at the retailer, or unknown."}
@@ -96,7 +96,8 @@ checks:
 -- Each branch translates the words of one retailer: this is all that is done to make them alike. A sale to nobody who is
 -- known, or in no store that is known, is a sale all the same: it is that of the member unknown, so no join loses it.
 with told as (
-    -- The price of retailer 1 is before its discount, and its total after it.
+    -- The price of retailer 1 is before its discount, and its total after it. Six decimals have each digit of the product,
+    -- so a rounded price is not multiplied by many pieces.
     select
         'retailer_1' as retailer_id,
         order_id as transaction_id,
@@ -104,7 +105,7 @@ with told as (
         product_name,
         category,
         quantity,
-        round(price * (1 - coalesce(discount_percentage, 0) / 100), 6)::numeric(18, 6) as unit_price,
+        (price * (1 - coalesce(discount_percentage, 0) / 100))::numeric(16, 6) as unit_price,
         total as total_amount,
         order_date as transaction_date,
         coalesce(customer_id, 'unknown') as customer_id,
@@ -124,7 +125,7 @@ with told as (
         item_name as product_name,
         department as category,
         qty as quantity,
-        unit_cost::numeric(18, 6) as unit_price,
+        unit_cost::numeric(16, 6) as unit_price,
         amount as total_amount,
         date as transaction_date,
         coalesce(member_id, 'unknown') as customer_id,
@@ -144,7 +145,7 @@ with told as (
         name as product_name,
         type as category,
         count as quantity,
-        price_per_unit::numeric(18, 6) as unit_price,
+        price_per_unit::numeric(16, 6) as unit_price,
         revenue as total_amount,
         (timestamp at time zone 'UTC')::date as transaction_date,
         coalesce(buyer_id, 'unknown') as customer_id,

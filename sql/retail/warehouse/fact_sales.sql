@@ -12,7 +12,7 @@ columns:
   customer_id: {type: text, description: "Identifier of the customer at the retailer, or unknown."}
   store_id: {type: text, description: "Identifier of the store at the retailer, or unknown."}
   quantity: {type: integer, description: Number of pieces.}
-  unit_price: {type: "numeric(18,6)", description: "What one piece cost the customer: after discounts, without tax and shipping."}
+  unit_price: {type: "numeric(16,6)", description: "What one piece cost the customer: after discounts, without tax and shipping."}
   total_amount: {type: "numeric(16,2)", description: "Revenue: what all pieces cost the customer, after discounts, without tax and shipping."}
 checks:
   # What a sale needs to be counted. A person may accept a sale in staging.sales that breaks a rule there, but not one

@@ -86,6 +86,7 @@ class JsonReader:
         self.records = 0
         self.values = 0  # arrays and documents so far
         self.around: dict[str, Any] = {}  # of the last document
+        self.list_bytes = range(0)  # where its list is in the object
 
     @property
     def fields(self) -> dict[str, int]:
@@ -322,8 +323,9 @@ class JsonReader:
             if is_list and has_list:
                 raise self._no_document(offset, f"its field {field!r} is there twice")
             if is_list:
-                has_list = True
+                has_list, begins = True, self._count_to(self._at)
                 yield from self._array(in_batches=in_batches)
+                self.list_bytes = range(begins, self._count_to(self._at))
             else:
                 part = self._part(offset)
                 if name in self._kept:
