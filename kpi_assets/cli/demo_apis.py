@@ -66,9 +66,8 @@ class Retailers:
                 name for name, (state, _) in result.states.items() if state == "success" and name.startswith("raw.")
             ]
             say(styled("published", "green"), f" {', '.join(done)}")
-            say(
-                styled("waiting", "yellow"), f" {len(result.not_started)} tables, which need the sales of all retailers"
-            )
+            behind = [name for name in result.not_started if not name.startswith("raw.")]
+            say(styled("waiting", "yellow"), f" {len(behind)} tables, which need the sales of all retailers")
         return result.outcome
 
     def correct(self, day: date) -> None:
