@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.value import (
+    BEYOND,
     DEEPEST,
     RECORD_LIMIT,
     SCANNERS,
@@ -244,7 +245,8 @@ class JsonReader:
             is_deep = isinstance(error, RecursionError)
             problem = TOO_DEEP if is_deep else str(error)
             if (whole := self._passed_by()) is not None:
-                return JsonRecord(self.records, offset, whole, None, f"it is no JSON: {problem}")
+                problem = problem if problem.startswith(BEYOND) else f"it is no JSON: {problem}"
+                return JsonRecord(self.records, offset, whole, None, problem)
             if in_array:
                 raise UnreadableError(
                     f"its record {self.records}, at byte {offset:,}, is no JSON ({problem}), and what follows was not "

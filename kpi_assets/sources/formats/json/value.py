@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 RECORD_LIMIT = 16 << 20  # characters; a longer record is not read, to bound the memory
@@ -16,11 +17,17 @@ SPACE = re.compile(r"[ \t\n\r]*")
 # A NUL, or half of a surrogate pair, may hide in these escapes; a text of Postgres can hold neither.
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89abAB])|\\u[dD][c-fC-F]|\x00")
 
+BEYOND = "its number "  # how the only problem begins that JSON itself does not have
 NO_OBJECT = "it is no object, but another value"
 NO_TEXT = "it contains \\u0000, or half of a surrogate pair, which no text has"
 NOT_UTF8 = "a byte of it is not UTF-8"
 TOO_DEEP = f"its values are more than {DEEPEST} deep within each other"
 TOO_LONG = f"it is longer than {RECORD_LIMIT >> 20} Mi characters"
+
+
+# An exponent that may be beyond those of numeric, which every number of jsonb is.
+_FAR = re.compile("[eE][+-]?[0-9]{5,}$")
+_NUMERIC_DIGITS = (131_072, 16_383)  # before and after the point; Postgres' documentation, table 8.2
 
 
 class Number(str):
@@ -31,6 +38,17 @@ class Number(str):
 
 def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is no number in JSON")
+
+
+def _is_numeric(text: str) -> bool:
+    """Return whether numeric can hold a number."""
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        return False
+    before, after = _NUMERIC_DIGITS
+    exponent = found.as_tuple().exponent
+    return not found or (found.adjusted() < before and isinstance(exponent, int) and -exponent <= after)
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -45,8 +63,16 @@ Scan = Callable[[str, int], tuple[Any, int]]  # from a place of a text on: the v
 
 
 def _scanner(number: type[str]) -> Scan:
+    def parse_float(text: str) -> str:
+        if ("e" in text or "E" in text) and _FAR.search(text) and not _is_numeric(text):
+            raise ValueError(f"{BEYOND}{text[:40]} is beyond what Postgres can hold")
+        return number(text)
+
     decoder: Any = json.JSONDecoder(
-        parse_constant=_refuse_constant, parse_float=number, parse_int=number, object_pairs_hook=_without_repetition
+        parse_constant=_refuse_constant,
+        parse_float=parse_float,
+        parse_int=number,
+        object_pairs_hook=_without_repetition,
     )
     scan_once: Scan = decoder.scan_once
     return scan_once

@@ -100,6 +100,15 @@ BROKEN: list[tuple[str, bytes, list[tuple[int, str, str | None]]]] = [
     ("NUL in a name", b'{"\\u0000": 1}', [(1, '{"\\u0000": 1}', NO_TEXT)]),
     ("half a pair", b'{"a": ["\\ud83d"]}', [(1, '{"a": ["\\ud83d"]}', NO_TEXT)]),
     ("a whole pair", b'{"a": "\\ud83d\\ude00"}', [(1, '{"a": "\\ud83d\\ude00"}', None)]),
+    *(
+        (f"number {number}", b'{"a": [%b]}\n{}' % number.encode(), [(1, f'{{"a": [{number}]}}', far), (2, "{}", None)])
+        for number in ("1e131072", "12E131071", "1e-16384", "-1e999999")
+        for far in [f"its number {number} is beyond what Postgres can hold"]
+    ),
+    *(
+        (f"number {number}", b'{"a": %b}' % number.encode(), [(1, f'{{"a": {number}}}', None)])
+        for number in ("9.99e131071", "1e-16383", "0e200000", "0.00001e131075", "1e5")
+    ),
     ("not NUL", b'{"a": "\\\\u0000"}', [(1, '{"a": "\\\\u0000"}', None)]),
     ("no UTF-8", b'{"a": "\xff"}\n{}', [(1, '{"a": "\udcff"}', NOT_UTF8), (2, "{}", None)]),
     (
