@@ -15,13 +15,15 @@ from kpi_assets.automation.unfinished_runs import unfinished_load_dates
 from kpi_assets.cli.arguments import PipelineName
 from kpi_assets.cli.plan import count_states, load_date_statuses
 from kpi_assets.cli.stack import say_off
-from kpi_assets.cli.terminal import say, styled
-from kpi_assets.cli.workspace import Workspace, open_workspace
+from kpi_assets.cli.terminal import err, say, styled
+from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
+from kpi_assets.embedded.apis import needed_apis
 from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
 from kpi_assets.instance.starters import Starter, pipeline_schedule_of, pipeline_sensor_of, switched_on
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.plan.status import LoadDateStatus
+from kpi_assets.settings import settings
 
 SILENCE = 120  # seconds without a heartbeat after which a daemon counts as dead
 
@@ -33,6 +35,7 @@ def enable(
     ] = False,
 ) -> None:
     """Switch on the automation of a pipeline: its sensor, or its daily schedule."""
+    simulated = needed_apis(settings(), [pipeline_of(pipeline)]).get(pipeline, [])
     with open_workspace(pipeline) as work, _instance(work.ready()) as instance:
         automation = work.pipeline.config.automation
         sensor, daily = pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline)
@@ -42,6 +45,14 @@ def enable(
         say(styled("on", "green"), f" {pipeline}: {what}{'' if changed else ', as before'}.")
         if other.switch(instance, on=False):
             say(styled("off", "yellow"), f" {pipeline}: {other.name}, which it replaces.")
+        if simulated:
+            are = "are simulated, and have" if simulated[1:] else "is simulated, and has"
+            setting = f"KPI_API_URLS__{pipeline.upper()}__{simulated[0].upper()}"
+            say(
+                f"warning: {', '.join(simulated)} of {pipeline} {are} no records of a load_date that `kpi sample "
+                f"{pipeline}` did not fill: set {setting} to the address of the real one.",
+                console=err,
+            )
         due = _due(work)
         counts = count_states([status.state for status in due])
         say(f"To be built now: {_load_dates(due)}, {counts}" if due else "No load_date is to be built now.")

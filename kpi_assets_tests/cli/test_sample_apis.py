@@ -128,3 +128,13 @@ def test_what_cannot_be_filled_is_wrong_usage(
 ) -> None:
     kpi.fails(sentence, "sample", *words, code=2, **tree, **environment)
     assert not (kpi.folder / "unwritten").exists()
+
+
+def test_who_enables_a_pipeline_with_simulated_apis_is_warned(kpi: CliHarness, tree: dict[str, str]) -> None:
+    said = kpi("enable", "retail", **tree)
+    kpi("disable", "retail", **tree)
+    assert said.err == (
+        "warning: retailer_1, retailer_2, retailer_3 of retail are simulated, and have no records of a load_date that "
+        "`kpi sample retail` did not fill: set KPI_API_URLS__RETAIL__RETAILER_1 to the address of the real one.\n"
+    )
+    assert "on retail: retail_sensor" in said.out
