@@ -10,7 +10,7 @@ from kpi_assets.sources.api.client import Client
 from kpi_assets.sources.api.clock import Clock, Deadline
 from kpi_assets.sources.api.problems import FailedError, RefusedError
 from kpi_assets.sources.api.request import Request, login_request, page_request
-from kpi_assets.sources.api.server import Server
+from kpi_assets.sources.api.server import Server, how_to_name_url, url_of
 
 PATIENCE = 5.0  # seconds for an answer to begin
 
@@ -23,6 +23,10 @@ def apis(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
 
 def _examine(settings: Settings, pipeline: Pipeline, name: str) -> Iterator[Finding]:
     subject = f"api {pipeline.name}.{name}"
+    if not url_of(pipeline, name, settings):
+        what = "its objects are read where they have landed as files, and a run that needs another one fails"
+        yield advice(subject, f"it has no address, so {what}: {how_to_name_url(pipeline, name)}")
+        return
     server = Server.of(pipeline, name, settings)
     request = _request(pipeline, server)
     if request is None:

@@ -82,7 +82,7 @@ class Snapshot(View):
             )
         return ()
 
-    def publish(self, connection: Connection[Any], candidate: Candidate) -> None:
+    def publish(self, connection: Connection[Any], candidate: Candidate, _compared: object = None) -> None:
         connection.execute(sql.SQL("refresh materialized view {}").format(identifier(candidate.table.relation)))
 
 

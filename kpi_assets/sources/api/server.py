@@ -29,12 +29,9 @@ class Server:
         """Return the server of an API of a pipeline. Raises UsageError if its address or a secret is not set."""
         api = pipeline.config.apis[name]
         shown = f"The API {name} of {pipeline.name}"
-        url = settings.api_urls.get(pipeline.name, {}).get(name) or api.url
+        url = url_of(pipeline, name, settings)
         if not url:
-            raise UsageError(
-                f"{shown} has no address: set KPI_API_URLS__{pipeline.name.upper()}__{name.upper()}, or write url "
-                f"under apis.{name} of its pipeline.yaml."
-            )
+            raise UsageError(f"{shown} has no address: {how_to_name_url(pipeline, name)}.")
         there = settings.api_secrets.get(pipeline.name, {})
         secrets = {each: there[each] for each in api.secrets if each in there and there[each].get_secret_value()}
         missing = [_setting(pipeline.name, each) for each in api.secrets if each not in secrets]
@@ -57,6 +54,17 @@ class Server:
 
     def __str__(self) -> str:
         return f"API {self.name} of {self.pipeline}"
+
+
+def url_of(pipeline: Pipeline, name: str, settings: Settings) -> str:
+    """Return the address of an API, which the environment names or pipeline.yaml; empty if neither does."""
+    return settings.api_urls.get(pipeline.name, {}).get(name) or pipeline.config.apis[name].url or ""
+
+
+def how_to_name_url(pipeline: Pipeline, name: str) -> str:
+    """Return what to do about an API without an address, as the end of a sentence."""
+    setting = f"KPI_API_URLS__{pipeline.name.upper()}__{name.upper()}"
+    return f"set {setting}, or write url under apis.{name} of its pipeline.yaml"
 
 
 def _setting(pipeline: str, secret: str) -> str:
