@@ -97,9 +97,9 @@ def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) ->
         f"advice  database instacart: marts.kpi_orders_by_dow_28d {late} {hours}: {look}",
         f"advice  database instacart: marts.kpi_products_reorder {late} {hours}: {look}",
         *bucket("can be listed and read below /"),
-        "advice  api ecommerce.products: it has no address, so its objects are read where they have landed as files, and "
-        "a run that needs another one fails: set KPI_API_URLS__ECOMMERCE__PRODUCTS, or write url under apis.products of "
-        "its pipeline.yaml",
+        "advice  api ecommerce.products: it has no address, so its objects are read where they have landed as files, "
+        "and a run that needs another one fails: set KPI_API_URLS__ECOMMERCE__PRODUCTS, or write url under "
+        "apis.products of its pipeline.yaml",
         *bucket("can be listed and read below raw/"),
         "ok      dagster: its tables are of this Dagster and hold runs",
         "ok      dagster: its daemon runs",
