@@ -3,9 +3,10 @@
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,16 @@ APIS = {"ecommerce": ["products"], "retail": RETAILERS}
 @pytest.fixture(scope="module")
 def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Pipeline]:
     return list(load_pipelines(write_tree(tmp_path_factory.mktemp("tree") / "sql")).values())
+
+
+@pytest.fixture(scope="module")
+def _started_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home of its own: the APIs leave their databases, a role and a log in it."""
+    home = tmp_path_factory.mktemp("apis") / "home"
+    with Stack(home):
+        pass
+    yield home
+    shutil.rmtree(home)
 
 
 @pytest.fixture
