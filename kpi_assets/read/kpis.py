@@ -21,9 +21,9 @@ from kpi_assets.model.table import Table
 
 # What a reader is told of a KPI's newest load_date; the first that applies:
 #   none       nothing was ever published
-#   held       a newer load_date is held by a gate
-#   failed     a newer load_date failed
-#   running    a newer load_date is being built
+#   held       a newer load_date, or a correction of this one, is held by a gate
+#   failed     a newer load_date, or a correction of this one, failed
+#   running    a newer load_date, or a correction of this one, is being built
 #   late       the newest load_date is older than its freshness allows
 #   warned     its newest load_date passed with warnings
 #   published  its newest load_date passed
@@ -39,7 +39,7 @@ class Restatement:
     publish_id: int
     was_publish_id: int
     at: datetime
-    why: str  # a clause, such as `the source object was replaced`
+    why: str  # a clause for readers, such as `the source object of orders was replaced`
     was: Values
     now: Values
 
@@ -59,23 +59,48 @@ class Point:
     checks: int  # of the KPI's own table
     warnings: int
     restated: Sequence[Restatement] = ()  # the oldest first
+    dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    """A check that held a build, and the table or object (`s3.x`) of the build.
+
+    `metric` is what the check measured; `bad` is the number of bad rows, None of a check that counts no rows. A check
+    that could not be made `errored`.
+    """
+
+    asset: str
+    name: str
+    metric: Decimal | None
+    threshold: Decimal | None
+    bad: int | None
+    errored: bool = False
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A load_date that is not shown: its gate, since when, and the table or object (`s3.x`) that it stopped at.
+    """A load_date whose latest build did not reach readers: the state of that build, since when, and where it stopped.
 
-    `checks` are the names of the checks that held it, each with its count of bad rows, if it counts them.
+    `asset` is the table or object (`s3.x`) at which it stopped: the KPI itself or one that it comes from. `kept` is the
+    publish that readers are shown of the load_date meanwhile, so that a correction of it is what was stopped; None if
+    they are shown nothing of it.
     """
 
     load_date: date
     state: Literal["held", "failed", "running"]
     since: datetime
     asset: str
-    build_id: int | None
+    build_id: int
     run_id: str
-    checks: Sequence[tuple[str, int | None]] = ()
+    checks: Sequence[FailedCheck] = ()  # that held it, of all its tables and objects
     told: Sequence[str] = ()  # the channels through which somebody was told
+    kept: int | None = None
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether readers are shown an earlier publish of the load_date meanwhile."""
+        return self.kept is not None
 
 
 @dataclass(frozen=True)
@@ -90,6 +115,9 @@ class KpiState:
     late: bool
     as_of: datetime | None = None
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    now: datetime | None = None  # the instant for which it is true: as_of, or when it was read
+    next_due: date | None = None  # the load_date after the latest that is due
+    beyond: Sequence[Point] = ()  # load_dates out of the range that was asked for, with which others are compared
 
     @property
     def id(self) -> str:
@@ -107,11 +135,22 @@ class KpiState:
         """The newest load_date that is shown."""
         return self.points[-1] if self.points else None
 
+    def point(self, load_date: date) -> Point | None:
+        """Return a load_date that is shown; None if it is not, or was not asked for."""
+        return next((each for each in (*self.points, *self.beyond) if each.load_date == load_date), None)
+
     @property
     def stop(self) -> Stop | None:
-        """The newest load_date that is not shown, if it is newer than the newest one that is."""
-        newer = [stop for stop in self.stops if self.latest is None or stop.load_date > self.latest.load_date]
+        """The newest load_date that did not reach readers, if they are shown no newer one.
+
+        It may be a correction of the newest load_date that is shown: see Stop.is_correction.
+        """
+        newer = [stop for stop in self.stops if self.latest is None or stop.load_date >= self.latest.load_date]
         return newer[-1] if newer else None
+
+    def stop_of(self, load_date: date) -> Stop | None:
+        """Return the stop of a load_date, shown or not; None if there is none."""
+        return next((stop for stop in self.stops if stop.load_date == load_date), None)
 
     @property
     def gate(self) -> KpiGate:
@@ -154,6 +193,7 @@ def read_kpis(
 ) -> list[KpiState]:
     """Return the KPIs of a pipeline, or `only` one: the load_dates from `first` to `last`.
 
-    They are as they were shown at `as_of`. Call it inside one snapshot. The latest one is always among the points.
+    They are as they were shown at `as_of`, by default now. Call it inside one snapshot. The latest load_date is always
+    among the points, and stops that are not older than it among the stops.
     """
     raise NotImplementedError
