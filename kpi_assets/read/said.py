@@ -9,7 +9,6 @@ times as they are read from a clock, such as `29 min ago` (surface/).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.read.kpis import FailedCheck, KpiState, Stop
@@ -25,16 +24,6 @@ class Banner:
     reasons: Sequence[str]  # `1 row of order products prior stands twice`
     told: Sequence[str]  # channels
     kpis: Sequence[KpiState]  # that it is about
-
-
-def day(load_date: date, *, year: bool = False) -> str:
-    """Return a day as readers write it: `Tue 24 Nov`, with the year `Tue 24 Nov 2026`."""
-    raise NotImplementedError
-
-
-def asset_title(pipeline: Pipeline, asset: str) -> str:
-    """Return what readers call a table or object: `order products prior`, `the object order products prior`."""
-    raise NotImplementedError
 
 
 def reason(pipeline: Pipeline, check: FailedCheck) -> str:
