@@ -1,6 +1,7 @@
 """Rows for other programs: CSV and JSON with exactly the stored values, made from the texts that PostgreSQL returns.
 
-Belongs here: how values are written. Not here: which rows (show.py), and tables for people (terminal.py).
+The command, the API and questions write rows with it. Belongs here: how values are written. Not here: which rows
+(rows.py, breakdown.py), tables for people (cli/terminal.py), and JSON with exact numbers (surface/api/exact.py).
 """
 
 import json
