@@ -122,7 +122,7 @@ def typed(pa: Any, type_: str, texts: Any) -> Any:
 
 
 def arrow_type(pa: Any, type_: str, texts: Any) -> Any:
-    """Return the type of Arrow for one of PostgreSQL; None for those that stay text."""
+    """Return the type of Arrow for one of PostgreSQL; None for those that stay text, such as a time of day."""
     base = base_of(type_)
     if base == "numeric":
         return _decimal(pa, type_, texts)
@@ -134,7 +134,6 @@ def arrow_type(pa: Any, type_: str, texts: Any) -> Any:
         "double precision": pa.float64(),
         "boolean": pa.bool_(),
         "date": pa.date32(),
-        "time without time zone": pa.time64("us"),
         "timestamp without time zone": pa.timestamp("us"),
         "timestamp with time zone": pa.timestamp("us", tz="UTC"),
     }
