@@ -1,7 +1,10 @@
-"""The message about one or several alerts: a title, details, and a link into the UI. Every channel sends the same."""
+"""The message about one or several alerts: a title, details, and a link. Every channel sends the same.
+
+The link of an alert that concerns a KPI leads to the page of the KPI, if there are pages, and any other into the UI.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
@@ -20,6 +23,8 @@ _TITLES = {
     "held": ("is held by its gates", "are held by their gates"),
     "failed": ("failed", "failed"),
     "late": ("is late", "are late"),
+    "breached": ("is beyond its threshold", "are beyond their thresholds"),
+    "digest": ("", ""),
     "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
     "recovered": ("has recovered", "have recovered"),
 }
@@ -51,29 +56,52 @@ class Message:
         return "\n".join([self.title, *(f"- {detail}" for detail in self.details), self.link])
 
 
-def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0) -> Message:
+NO_PAGES: Mapping[str, str] = {}  # of KPIs
+
+
+def message_of(
+    alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, kpi_pages: Mapping[str, str] = NO_PAGES
+) -> Message:
     """Return the message about alerts of one pipeline, sorted oldest first, with a link below `ui_url`.
 
     Runs that ended `run_history_days` ago may be deleted by now, so the link does not lead to them; 0 deletes none.
+    `kpi_pages` are the addresses of the pages of KPIs, by `schema.table`. A message about one of them leads there.
     """
     first = alerts[0]
     days = sorted({str(alert.load_date) for alert in alerts if alert.load_date})
     kinds, runs = Counter(alert.kind for alert in alerts), {alert.run_id for alert in alerts}
     key = f"{first.pipeline_name}.{first.id}"
     oldest = datetime.now(timezone.utc) - timedelta(days=run_history_days) if run_history_days else None
+    link = ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest))
+    page, details = _page(alerts, kpi_pages), _details(alerts, kinds)
+    if page and not first.measure:
+        details.append(f"In Dagster: {link}")
     return Message(
         key=key if len(alerts) == 1 else f"{key}.{digest(*(str(alert.id) for alert in alerts))}",
         kind=first.kind if len(kinds) == 1 else SUMMARY,
         pipeline=first.pipeline_name,
         load_date=days[0] if len(days) == 1 else None,
         title=_title(alerts, kinds),
-        details=_details(alerts, kinds),
-        link=ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest)),
+        details=details,
+        link=page or link,
         run_id=first.run_id if len(runs) == 1 else None,
         at=first.opened_at,
         count=len(alerts),
         load_dates=days,
     )
+
+
+def _page(alerts: Sequence[Alert], kpi_pages: Mapping[str, str]) -> str | None:
+    """Return the page of the one KPI that all alerts concern; of a measure, of its load_date; None if there is none."""
+    [job, *others], first = list({alert.job for alert in alerts}), alerts[0]
+    page = kpi_pages.get(job or "")
+    if others or page is None:
+        return None
+    measures = {alert.measure for alert in alerts}
+    if None in measures:
+        return page
+    of_measure = f"measure={_quoted(first.measure or '')}&" if len(measures) == 1 else ""
+    return f"{page}?{of_measure}load_date={max(str(alert.load_date) for alert in alerts)}"
 
 
 def _title(alerts: Sequence[Alert], kinds: Counter[Kind]) -> str:
@@ -92,10 +120,12 @@ def _sentence(alerts: Sequence[Alert]) -> str:
 
 
 def _is_recovery(alert: Alert) -> bool:
-    return alert.kind == "recovered" and alert.load_date is not None
+    return alert.kind == "recovered" and alert.load_date is not None and alert.measure is None
 
 
 def _what(alert: Alert) -> str:
+    if alert.measure is not None:
+        return f"{alert.pipeline_name}, load_date {alert.load_date}: {alert.job}.{alert.measure}"
     if alert.load_date is not None:
         return f"{alert.pipeline_name}, load_date {alert.load_date}"
     # The job of a whole pipeline has the name of the pipeline, which is written only once.
@@ -105,6 +135,10 @@ def _what(alert: Alert) -> str:
 def _all(alerts: Sequence[Alert]) -> str:
     days = sorted({alert.load_date for alert in alerts if alert.load_date})
     name, jobs = alerts[0].pipeline_name, sorted({alert.job for alert in alerts if alert.job})
+    if all(alert.measure for alert in alerts):
+        measures = sorted({f"{alert.job}.{alert.measure}" for alert in alerts})
+        more = [f"{len(measures) - SHOWN} more"] if len(measures) > SHOWN else []
+        return f"{name}: {', '.join([*measures[:SHOWN], *more])}"
     if not days:
         return f"{name}, {', '.join(jobs[:SHOWN]) or f'{len(alerts)} runs'}"
     if len(days) == 1:

@@ -15,17 +15,28 @@ from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance.services import ui_url
 from kpi_assets.ledger import deliveries, incidents
+from kpi_assets.read.addresses import kpi_pages
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import WarehouseError, connect
 
+PAST = 50  # incidents
 CHANNEL_SECONDS = 5.0  # how long a command waits for a channel
-STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "stalled": "bold red", "recovered": "green"}
+STYLES = {
+    "held": "bold red",
+    "failed": "red",
+    "late": "yellow",
+    "stalled": "bold red",
+    "breached": "yellow",
+    "digest": "",
+    "recovered": "green",
+}
 
 
 def alerts(
     pipeline: Annotated[
         str, typer.Argument(metavar="PIPELINE", help="Print its incidents.", autocompletion=complete_pipeline)
     ] = "",
+    past: Annotated[bool, typer.Option("--past", help=f"Also print the last {PAST} incidents that are over.")] = False,
     test: Annotated[bool, typer.Option("--test", help="Send a test message through every channel.")] = False,
 ) -> None:
     """Print the open incidents and the undelivered messages, or send a test message."""
@@ -36,7 +47,7 @@ def alerts(
     if pipeline:
         pipeline_of(pipeline)
         with open_workspace(pipeline) as work:
-            _print(work.readable())
+            _print(work.readable(), past=past)
 
 
 def send_test() -> None:
@@ -69,9 +80,10 @@ def send_test() -> None:
         raise UserError(f"The test message was not delivered by {', '.join(failed)}: correct the settings for it.")
 
 
-def _print(work: Workspace) -> None:
+def _print(work: Workspace, *, past: bool) -> None:
     with connect(work.server, work.pipeline.name, "alerts", read_only=True) as connection:
         found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
+        over = incidents.past_incidents(connection, PAST) if past else []
     if found:
         columns = ("load_date", "incident", "since (UTC)", "runs", "message of the latest run")
         rows = [
@@ -87,6 +99,22 @@ def _print(work: Workspace) -> None:
         out.print(grid(f"{work.pipeline.name}: open incidents", columns, rows, right=("runs",)))
     else:
         say(f"No incident of {work.pipeline.name} is open.")
+    if over:
+        columns = ("load_date", "incident", "from (UTC)", "to (UTC)", "runs", "message of the latest run")
+        rows = [
+            (
+                row["load_date"],
+                styled(row["kind"], STYLES[row["kind"]]),
+                f"{row['opened_at']:%Y-%m-%d %H:%M}",
+                f"{row['closed_at']:%Y-%m-%d %H:%M}",
+                row["occurrences"],
+                Text("\n").join(styled(detail, "") for detail in row["details"]),
+            )
+            for row in over
+        ]
+        out.print(grid(f"{work.pipeline.name}: past incidents", columns, rows, right=("runs",)))
+    elif past:
+        say(f"No incident of {work.pipeline.name} is over.")
     if waiting:
         names = ("load_date", "message", "channel", "attempts", "next (UTC)", "last error")
         messages = [
@@ -110,6 +138,7 @@ def deliver_due(work: Workspace) -> None:
         problems = deliver(
             *(work.server, work.pipeline.name, channels(config), ui_url(config), CHANNEL_SECONDS),
             run_history_days=config.run_history_days,
+            kpi_pages=kpi_pages(work.pipeline, config.serve_url),
         )
     except WarehouseError as error:
         say(f"warning: {error}", console=err)

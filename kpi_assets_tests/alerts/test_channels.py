@@ -90,6 +90,54 @@ def test_a_message_says_what_happened_and_where_to_look(changes: dict[str, objec
     assert (message.title, message.link) == (title, link)
 
 
+PAGES = {"marts.kpi_things": "https://pages/kpi/shop/kpi_things"}
+BREACHED = {"kind": "breached", "job": "marts.kpi_things", "measure": "things"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "link"),
+    [
+        (
+            BREACHED,
+            "shop, load_date 2025-06-11: marts.kpi_things.things is beyond its threshold",
+            "https://pages/kpi/shop/kpi_things?measure=things&load_date=2025-06-11",
+        ),
+        (
+            {**BREACHED, "kind": "recovered"},
+            "shop, load_date 2025-06-11: marts.kpi_things.things has recovered",
+            "https://pages/kpi/shop/kpi_things?measure=things&load_date=2025-06-11",
+        ),
+        ({"job": "marts.kpi_things"}, TITLE, "https://pages/kpi/shop/kpi_things"),
+        (
+            {"job": "marts.kpi_things", "kind": "late", "run_id": None},
+            "shop, load_date 2025-06-11 is late",
+            "https://pages/kpi/shop/kpi_things",
+        ),
+        ({}, TITLE, LINK),
+    ],
+)
+def test_a_message_about_a_kpi_leads_to_its_page(changes: dict[str, object], title: str, link: str) -> None:
+    message = message_of([alert(**changes)], "https://dagster.example.com/ui", kpi_pages=PAGES)
+    assert (message.title, message.link) == (title, link)
+
+
+def test_a_message_about_a_held_kpi_leads_to_its_checks_too() -> None:
+    held = alert(job="marts.kpi_things", details=["marts.kpi_things: grain"])
+    step = STEP.replace("raw__things", "marts__kpi_things") + "%7Ctype%3AASSET_CHECK_EVALUATION"
+    assert message_of([held], "https://dagster.example.com/ui").details == ["marts.kpi_things: grain"]
+    with_page = message_of([held], "https://dagster.example.com/ui", kpi_pages=PAGES)
+    assert with_page.details == ["marts.kpi_things: grain", f"In Dagster: {step}"]
+
+
+def test_a_message_about_several_measures_names_them() -> None:
+    several = [alert(id=number, **BREACHED, **{"details": [f"{number}"]}) for number in (1, 2)]
+    several[1] = alert(**{**vars(several[1]), "measure": "weight"})
+    message = message_of(several, "https://dagster.example.com/ui", kpi_pages=PAGES)
+    assert message.title == "shop: marts.kpi_things.things, marts.kpi_things.weight are beyond their thresholds"
+    assert message.link == "https://pages/kpi/shop/kpi_things?load_date=2025-06-11"
+    assert message.details[:2] == ["2025-06-11: 1", "2025-06-11: 2"]
+
+
 @pytest.mark.parametrize(
     ("days", "link"),
     [
