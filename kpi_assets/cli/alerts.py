@@ -1,7 +1,8 @@
 """`kpi alerts`, and the delivery of alerts at the end of other commands."""
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -85,34 +86,17 @@ def _print(work: Workspace, *, past: bool) -> None:
         found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
         over = incidents.past_incidents(connection, PAST) if past else []
     if found:
-        columns = ("load_date", "incident", "since (UTC)", "runs", "message of the latest run")
-        rows = [
-            (
-                row["load_date"],
-                styled(row["kind"], STYLES[row["kind"]]),
-                f"{row['opened_at']:%Y-%m-%d %H:%M}",
-                row["occurrences"],
-                Text("\n").join(styled(detail, "") for detail in row["details"]),
-            )
-            for row in found
-        ]
-        out.print(grid(f"{work.pipeline.name}: open incidents", columns, rows, right=("runs",)))
+        rows = [_cells(row) for row in found]
+        out.print(grid(f"{work.pipeline.name}: open incidents", _NAMES, rows, right=("runs",)))
     else:
         say(f"No incident of {work.pipeline.name} is open.")
     if over:
-        columns = ("load_date", "incident", "from (UTC)", "to (UTC)", "runs", "message of the latest run")
-        rows = [
-            (
-                row["load_date"],
-                styled(row["kind"], STYLES[row["kind"]]),
-                f"{row['opened_at']:%Y-%m-%d %H:%M}",
-                f"{row['closed_at']:%Y-%m-%d %H:%M}",
-                row["occurrences"],
-                Text("\n").join(styled(detail, "") for detail in row["details"]),
-            )
-            for row in over
+        title, names = f"{work.pipeline.name}: past incidents", (*_NAMES[:3], "until (UTC)", *_NAMES[3:])
+        ended = [
+            (*cells[:3], f"{row['closed_at']:%Y-%m-%d %H:%M}", *cells[3:])
+            for row, cells in zip(over, map(_cells, over), strict=True)
         ]
-        out.print(grid(f"{work.pipeline.name}: past incidents", columns, rows, right=("runs",)))
+        out.print(grid(title, names, ended, right=("runs",)))
     elif past:
         say(f"No incident of {work.pipeline.name} is over.")
     if waiting:
@@ -129,6 +113,19 @@ def _print(work: Workspace, *, past: bool) -> None:
             for row in waiting
         ]
         out.print(grid("Not delivered", names, messages, right=("attempts",)))
+
+
+_NAMES = ("load_date", "incident", "since (UTC)", "runs", "message of the latest run")
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        row["load_date"],
+        styled(row["kind"], STYLES[row["kind"]]),
+        f"{row['opened_at']:%Y-%m-%d %H:%M}",
+        row["occurrences"],
+        Text("\n").join(styled(detail, "") for detail in row["details"]),
+    )
 
 
 def deliver_due(work: Workspace) -> None:

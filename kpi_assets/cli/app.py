@@ -45,6 +45,7 @@ COMMANDS = {
     "plan": "plan",
     "show": "show",
     "checks": "show",
+    "measures": "measures",
     "quality": "quality",
     "quarantine": "quarantine",
     "trace": "trace",

@@ -130,7 +130,7 @@ def test_a_message_about_a_held_kpi_leads_to_its_checks_too() -> None:
 
 
 def test_a_message_about_several_measures_names_them() -> None:
-    several = [alert(id=number, **BREACHED, **{"details": [f"{number}"]}) for number in (1, 2)]
+    several = [alert(id=number, **BREACHED, details=[f"{number}"]) for number in (1, 2)]
     several[1] = alert(**{**vars(several[1]), "measure": "weight"})
     message = message_of(several, "https://dagster.example.com/ui", kpi_pages=PAGES)
     assert message.title == "shop: marts.kpi_things.things, marts.kpi_things.weight are beyond their thresholds"
