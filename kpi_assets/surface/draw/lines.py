@@ -6,10 +6,21 @@ from datetime import date
 from decimal import Decimal
 from itertools import groupby
 
+from kpi_assets.read import titles
 from kpi_assets.surface.draw.scale import Axis
 from kpi_assets.surface.draw.shapes import is_drawn, px
 
 MOST_POINTS = 800  # of a line; of more, the lowest and the highest of each group of days are drawn
+
+
+def short(day: date) -> str:
+    """Return a day without its weekday: `24 Nov`."""
+    return titles.day(day).partition(" ")[2]
+
+
+def month(day: date) -> str:
+    """Return the month of a day: `Nov 2026`."""
+    return titles.day(day, year=True).split(" ", 2)[2]
 
 
 class AxisOfDays:
@@ -34,7 +45,7 @@ class AxisOfDays:
         is_long = self.days[0].year != self.days[-1].year and len(self.days) > 120
         for number, day in enumerate(self.days):
             if (last - number) % every == 0:
-                yield self.x(day), f"{day:%b %Y}" if is_long else f"{day.day} {day:%b}"
+                yield self.x(day), month(day) if is_long else short(day)
 
 
 def runs(days: Sequence[date], values: Mapping[date, Decimal | None]) -> Iterator[list[tuple[date, Decimal]]]:
