@@ -9,6 +9,7 @@ Belongs here: who is let in, and the headers that a browser must obey. Not here:
 import hashlib
 import hmac
 import logging
+import time
 import traceback
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -22,7 +23,7 @@ from kpi_assets.instance.guard import Request, exchange, offered, parameters
 from kpi_assets.scrub import scrub
 from kpi_assets.settings import Settings
 from kpi_assets.surface.limits import IN_FLIGHT, Buckets, check_size
-from kpi_assets.surface.numbers import Numbers
+from kpi_assets.surface.numbers import REFUSED, Numbers
 from kpi_assets.surface.problems import Problem, is_for_programs, problem_response
 
 logger = logging.getLogger(__name__)
@@ -146,21 +147,23 @@ class Shield:
                 self._numbers.in_flight -= 1
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, begun = scope["path"], False
+        path, status, since = scope["path"], 0, time.perf_counter()
         request = Request.of(scope)
         ours = [*security_headers(path, self._policy), *self._cors(request)]
 
         async def send_ours(message: Message) -> None:
-            nonlocal begun
+            nonlocal status
             if message["type"] == "http.response.start":
-                begun = True
+                status = message["status"]
                 kept = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"server"]
                 message = {**message, "headers": [*kept, *ours]}
             await send(message)
 
+        inner: Scope = {}
         try:
             self._check(request, scope)
-            await self._app(_for_app(request, scope), receive, send_ours)
+            inner = _for_app(request, scope)
+            await self._app(inner, receive, send_ours)
         except _Detour as found:
             headers = [*found.headers, (b"cache-control", b"no-store"), (b"content-type", b"text/html; charset=utf-8")]
             await send_ours({"type": "http.response.start", "status": found.status, "headers": headers})
@@ -169,9 +172,12 @@ class Shield:
             await problem_response(path, problem)(scope, receive, send_ours)
         except Exception as error:
             logger.error("%s failed: %s", path, scrub("".join(traceback.format_exception(error))))
-            if not begun:
+            if not status:
                 refused = Problem(500, detail="The log of `kpi serve` says why.")
                 await problem_response(path, refused)(scope, receive, send_ours)
+        finally:
+            route = getattr(inner.get("route"), "path", None) or REFUSED
+            self._numbers.count(route, status, time.perf_counter() - since)
 
     def _check(self, request: Request, scope: Scope) -> None:
         """Raise Problem or _Detour unless the request may reach the app."""
