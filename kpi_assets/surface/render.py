@@ -49,9 +49,10 @@ def link(path: str, /, **query: object) -> str:
 
 
 def clock(instant: datetime) -> str:
-    """Return an instant as `26 Nov 13:19 UTC`; with its year, if that is not obvious."""
+    """Return an instant as `26 Nov 13:19 UTC`, with its year if that is not this year."""
     at = instant.astimezone(timezone.utc)
-    return f"{short(at.date())} {at.year} {at:%H:%M} UTC"
+    year = "" if at.year == datetime.now(timezone.utc).year else f" {at.year}"
+    return f"{short(at.date())}{year} {at:%H:%M} UTC"
 
 
 def clause(text: str) -> str:

@@ -52,7 +52,7 @@ def _ticks(low: Decimal, high: Decimal, steps: int, least: Decimal, *, zero: boo
     if low == high:  # one value lies in the middle, or at the end of a bar
         room = abs(high) * Decimal("0.05") or Decimal(1)
         low, high = (min(low, Decimal(0)), high or Decimal(1)) if zero else (low - room, high + room)
-    raw = max((high - low) / steps, least)
+    raw = max((high - low) / steps * Decimal("0.9"), least)  # a tick more is better than half an empty picture
     unit = Decimal(1).scaleb(raw.adjusted())
     step = next(each * unit for each in _STEPS if each * unit >= raw)
     if step % least:  # 2.5 of something whole

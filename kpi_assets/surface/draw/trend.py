@@ -13,7 +13,7 @@ from kpi_assets.surface.draw.lines import AxisOfDays, polylines
 from kpi_assets.surface.draw.scale import Axis, axis
 from kpi_assets.surface.draw.shapes import Size, is_drawn, place, px, text, tip
 
-RIGHT, TOP, BOTTOM, LABEL = 18, 22, 34, 62  # pixels
+RIGHT, TOP, BOTTOM, LABEL = 18, 22, 34, 50  # pixels
 
 
 @dataclass(frozen=True)
@@ -109,21 +109,26 @@ class _Picture:
             y = self.up.y(self.what.target)
             yield f'<path class="target" d="M{px(self.up.room)} {px(y)}H{self.size.width - RIGHT}"/>'
             words = f"target {write(self.what.target, self.what.style)}"
-            at = self._quiet_side(y, len(words))
-            yield f'<text class="targetlabel{at[1]}" x="{px(at[0])}" y="{px(y - 6)}">{text(words)}</text>'
+            is_right, below = self._quiet_corner(y, 6.2 * len(words) + 12)
+            x, kind = (self.size.width - RIGHT - 6, " end-at") if is_right else (self.up.room + 6, "")
+            yield f'<text class="targetlabel{kind}" x="{px(x)}" y="{px(y + (14 if below else -6))}">{text(words)}</text>'
 
-    def _quiet_side(self, y: float, letters: int) -> tuple[float, str]:
-        """Where the label of the target lies on no line, if there is such a place: left, else right."""
-        room = 6.2 * letters + 12
-        left, right = self.up.room + 6, self.size.width - RIGHT - 6
-        near = [
-            self.across.x(day)
+    def _quiet_corner(self, y: float, room: float) -> tuple[bool, bool]:
+        """Whether the label of the target lies at the right, and below the line: where the fewest dots are."""
+        marks = [
+            (self.across.x(day), self.up.y(each) - y)
             for day, dot in self.what.dots.items()
-            if dot.value is not None and is_drawn(dot.value) and -8 < y - self.up.y(dot.value) < 26
+            for each in (dot.value, *dot.was)
+            if each is not None and is_drawn(each)
         ]
-        if not any(x < left + room for x in near) or any(x > right - room for x in near):
-            return left, ""
-        return right, " end-at"
+
+        def crowd(corner: tuple[bool, bool]) -> int:
+            is_right, below = corner
+            left = self.size.width - RIGHT - room if is_right else self.up.room
+            top = -2 if below else -22
+            return sum(left - 6 < x < left + room + 6 and top < up < top + 24 for x, up in marks)
+
+        return min([(False, False), (True, False), (False, True), (True, True)], key=crowd)
 
     def _line(self) -> str:
         return polylines(self.across, self.up, {day: dot.value for day, dot in self.what.dots.items()})

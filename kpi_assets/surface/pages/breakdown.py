@@ -15,6 +15,7 @@ from markupsafe import Markup
 from psycopg import Connection
 
 from kpi_assets.model.kpi import Chart
+from kpi_assets.model.measure import Measure
 from kpi_assets.model.number_format import NOTHING, write
 from kpi_assets.read.breakdown import Breakdown, bars_before, read_breakdown
 from kpi_assets.read.kpis import KpiState, Point
@@ -67,7 +68,8 @@ def rows_of(connection: Connection[Any], kpi: KpiState, point: Point) -> Rows:
     x, y = found.columns.index(chart.x), found.columns.index(chart.y)
     names = [label_of(chart, row[x]) for row in found.rows]
     style = _style(kpi, chart.y, found.types[y]) or "decimal2"
-    title = f"{name_of(chart.y)} by {name_of(chart.x)}"
+    measure = _measure_of(kpi, chart.y)
+    title = f"{measure.title if measure else name_of(chart.y)} by {name_of(chart.x)}"
     if found.total <= len(found.rows) and len(set(names)) == len(names) and fits(names, _WIDE):
         then = point.load_date - WEEK
         keys = [row[x] for row in found.rows]
@@ -147,11 +149,16 @@ def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: Markup, be
     )
 
 
+def _measure_of(kpi: KpiState, column: str) -> Measure | None:
+    """Return the measure that is an aggregate of this column alone; None if there is none."""
+    aggregate = re.compile(rf"(sum|avg|min|max)\({re.escape(column)}\)", re.IGNORECASE)
+    return next((each for each in kpi.measures.values() if aggregate.fullmatch(each.value.replace(" ", ""))), None)
+
+
 def _style(kpi: KpiState, column: str, type_: str) -> str | None:
     """Return the format of a column: that of a measure of this column alone, else by its type; None of a text."""
-    for measure in kpi.measures.values():
-        if re.fullmatch(rf"(sum|avg|min|max)\({re.escape(column)}\)", measure.value.replace(" ", "")):
-            return measure.format
+    if measure := _measure_of(kpi, column):
+        return measure.format
     if type_ in ("smallint", "integer", "bigint"):
         return "integer"
     if found := re.fullmatch(r"numeric\(\d+, ?(\d+)\)", type_):

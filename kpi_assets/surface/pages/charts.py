@@ -34,6 +34,11 @@ def days_of(kpi: KpiState, first: date | None = None, last: date | None = None) 
     return sorted({*known, *due})
 
 
+def newest_publish(kpi: KpiState) -> int:
+    """Return the newest publish that is shown of a KPI: what a reader has seen then."""
+    return max((point.publish_id for point in kpi.points), default=0)
+
+
 def spark_of(tile: Tile) -> Markup:
     """Draw the sparkline of a tile."""
     days = days_of(tile.kpi)[-_ON_A_TILE:]

@@ -23,7 +23,7 @@ from kpi_assets.settings import Settings
 from kpi_assets.surface import draw
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.pages.breakdown import rows_of
-from kpi_assets.surface.pages.charts import days_of, trend_of
+from kpi_assets.surface.pages.charts import days_of, newest_publish, trend_of
 from kpi_assets.surface.pages.origin import gates_of, stages_of
 from kpi_assets.surface.pages.overview import find_pipeline
 from kpi_assets.surface.pages.window import day_of, instant_of, last_of, window_of
@@ -152,6 +152,7 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             restated_more=MORE_RESTATED,
             before=lambda each: _before(asked, each),
             has_old_code=len({point.code_version for point in kpi.points}) > 1,
+            newest=newest_publish(kpi),
             rows=rows,
             gone=gone,
             lineage=lineage,

@@ -19,7 +19,7 @@ from kpi_assets.read.said import Banner, banners
 from kpi_assets.read.tiles import Tile, tiles_of
 from kpi_assets.read.titles import day
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
-from kpi_assets.surface.pages.charts import days_of, lead_of, spark_of
+from kpi_assets.surface.pages.charts import days_of, lead_of, newest_publish, spark_of
 from kpi_assets.surface.pages.words import pipeline_title
 from kpi_assets.surface.render import link, page, things
 
@@ -50,6 +50,11 @@ class Card:
     def chart(self) -> Markup:
         """The chart of a large tile."""
         return lead_of(self.tile) if self.tile and self.is_lead else Markup()
+
+    @property
+    def newest(self) -> int:
+        """The newest publish that it shows."""
+        return newest_publish(self.kpi)
 
     @property
     def found_by(self) -> str:
@@ -108,6 +113,7 @@ async def overview(request: Request, find: str = "") -> Response:
 
     def make(reading: Reading) -> Body:
         sections = [_section(reading, pipeline) for pipeline in pipelines.values()]
+        sections.sort(key=lambda section: (not section.is_built, not section.kpis))
         return _body("overview", sections, reading, find=find, heading="Overview")
 
     return await answer(request, list(pipelines), make)
