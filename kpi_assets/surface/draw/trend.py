@@ -11,7 +11,7 @@ from decimal import Decimal
 from kpi_assets.model.number_format import write
 from kpi_assets.surface.draw.lines import AxisOfDays, polylines
 from kpi_assets.surface.draw.scale import Axis, axis
-from kpi_assets.surface.draw.shapes import Size, is_drawn, place, px, text, tip
+from kpi_assets.surface.draw.shapes import Size, Svg, is_drawn, place, px, text, tip
 
 RIGHT, TOP, BOTTOM, LABEL = 18, 22, 34, 50  # pixels
 
@@ -51,11 +51,9 @@ class Trend:
     group: Callable[[Sequence[date]], tuple[Sequence[str], str]] | None = None
 
 
-def trend(what: Trend, size: Size, *, bare: bool = False) -> str:
+def trend(what: Trend, size: Size, *, bare: bool = False) -> Svg:
     """Draw it. A bare picture has no places that a pointer can find. It is empty if there are no days."""
-    if not what.days:
-        return ""
-    return _Picture(what, size).draw(bare)
+    return Svg(_Picture(what, size).draw(bare) if what.days else "")
 
 
 class _Picture:
@@ -68,8 +66,9 @@ class _Picture:
     def draw(self, bare: bool) -> str:
         """Draw all of it."""
         size = self.size
+        role = "img" if bare else "group"
         head = (
-            f'<svg class="chart {size.name}" viewBox="0 0 {size.width} {size.height}" role="{"img" if bare else "group"}" '
+            f'<svg class="chart {size.name}" viewBox="0 0 {size.width} {size.height}" role="{role}" '
             f'aria-label="{text(self.what.title)}"><g aria-hidden="true">'
         )
         parts = [head, *self._grid(), *self._columns(), *self._target(), self._line(), *self._before(), "</g>"]
@@ -111,7 +110,8 @@ class _Picture:
             words = f"target {write(self.what.target, self.what.style)}"
             is_right, below = self._quiet_corner(y, 6.2 * len(words) + 12)
             x, kind = (self.size.width - RIGHT - 6, " end-at") if is_right else (self.up.room + 6, "")
-            yield f'<text class="targetlabel{kind}" x="{px(x)}" y="{px(y + (14 if below else -6))}">{text(words)}</text>'
+            up = px(y + (14 if below else -6))
+            yield f'<text class="targetlabel{kind}" x="{px(x)}" y="{up}">{text(words)}</text>'
 
     def _quiet_corner(self, y: float, room: float) -> tuple[bool, bool]:
         """Whether the label of the target lies at the right, and below the line: where the fewest dots are."""
@@ -146,7 +146,8 @@ class _Picture:
 
     def _selected(self) -> str:
         day = self.what.selected
-        value = self.what.dots[day].value if day in self.what.dots else None
+        dot = self.what.dots.get(day) if day else None
+        value = dot.value if dot else None
         if day is None or day not in self.across or value is None or not is_drawn(value):
             return ""
         return f'<circle class="dot sel" cx="{px(self.across.x(day))}" cy="{px(self.up.y(value))}" r="5.5"/>'
@@ -166,7 +167,9 @@ class _Picture:
             y = self.up.y(dot.value)
             kind = " re" if dot.was else ""
             if day != self.what.selected:
-                mark = f'<circle class="dot{kind}" cx="{px(x)}" cy="{px(y)}" r="{4 if self.across.step > 11 else 2.5}"/>'
+                mark = (
+                    f'<circle class="dot{kind}" cx="{px(x)}" cy="{px(y)}" r="{4 if self.across.step > 11 else 2.5}"/>'
+                )
         lines = [*(dot.lines if dot else ()), *(gap.lines[1 if dot else 0 :] if gap else ())]
         inner = self._hit(x, self.across.step) + mark + tip(x, y, self.size.width, lines)
         return place(lines, dot.link if dot else "", inner)

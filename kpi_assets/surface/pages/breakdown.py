@@ -11,7 +11,6 @@ from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from markupsafe import Markup
 from psycopg import Connection
 
 from kpi_assets.model.kpi import Chart
@@ -35,7 +34,7 @@ class Cell:
 
     text: str
     is_number: bool = False
-    bar: Markup | None = None
+    bar: draw.Svg | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Rows:
     """What a page shows of the rows. `chart` is empty if the table has the bars; `before` is the day of the ticks."""
 
     title: str
-    chart: Markup
+    chart: draw.Svg
     before: date | None
     heads: Sequence[Cell]
     rows: Sequence[Sequence[Cell]]
@@ -79,9 +78,9 @@ def rows_of(connection: Connection[Any], kpi: KpiState, point: Point) -> Rows:
             draw.Column(label_of(chart, row[x]), number(row[y]), number(was.get(row[x])), day(then))
             for row in found.rows
         ]
-        pictures = Markup("").join(Markup(draw.columns(groups, style, title, size)) for size in (_WIDE, _NARROW))
+        pictures = draw.Svg("".join(draw.columns(groups, style, title, size) for size in (_WIDE, _NARROW)))
         return _rows(kpi, found, title, pictures, then if was else None)
-    return _rows(kpi, found, title, Markup(""), None)
+    return _rows(kpi, found, title, draw.Svg(), None)
 
 
 def label_of(chart: Chart, value: str | None) -> str:
@@ -113,7 +112,7 @@ def _in_order(found: Breakdown, chart: Chart, x: int) -> Breakdown:
     return Breakdown(**{**found.__dict__, "rows": sorted(found.rows, key=key)})
 
 
-def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: Markup, before: date | None) -> Rows:
+def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: draw.Svg, before: date | None) -> Rows:
     assert kpi.table.header.kpi
     chart, header = kpi.table.header.kpi.chart, kpi.table.header
     grain = header.grain or []
@@ -134,14 +133,17 @@ def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: Markup, be
         if nth == 0:
             return Cell(label_of(chart, text))
         shown = write(number(text), style) if style else NOTHING if text is None else text
-        bar = Markup(draw.bar(number(text), highest)) if nth == 1 and has_bars else None
+        bar = draw.bar(number(text), highest) if nth == 1 and has_bars else None
         return Cell(shown, style is not None, bar)
 
     return Rows(
         title,
         chart_picture,
         before,
-        [Cell(name_of(name), styles[nth] is not None and not (nth == 1 and has_bars)) for nth, name in enumerate(columns)],
+        [
+            Cell(name_of(name), styles[nth] is not None and not (nth == 1 and has_bars))
+            for nth, name in enumerate(columns)
+        ],
         [[cell(row, nth) for nth in range(len(columns))] for row in found.rows],
         found.total,
         found.left_out,
