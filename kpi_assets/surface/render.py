@@ -100,13 +100,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-<<<<<<< HEAD
         finalize=_shown,
-=======
-        finalize=lambda value: (
-            value if isinstance(value, Markup) or not isinstance(value, str) else printable_text(value)
-        ),
->>>>>>> wip/values
     )
     filters: Mapping[str, Any] = {
         "ago": ago,
@@ -122,11 +116,7 @@ def _environment() -> Environment:
     }
     environment.filters.update(filters)
     environment.globals.update(
-<<<<<<< HEAD
         link=link, build=code_hash(), things=things, bar=bar, badges=BADGES, colors=COLORS, signs=SIGNS
-=======
-        link=link, build=build(), things=things, draw_bar=draw_bar, badges=BADGES, colors=COLORS, signs=SIGNS
->>>>>>> wip/values
     )
     return environment
 
