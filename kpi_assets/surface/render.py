@@ -19,6 +19,7 @@ from kpi_assets.model.number_format import write
 from kpi_assets.printable import printable
 from kpi_assets.read import titles
 from kpi_assets.surface.draw.lines import short
+from kpi_assets.surface.draw.shapes import bar
 from kpi_assets.surface.files import code_hash
 from kpi_assets.surface.pages.words import BADGES, COLORS, SIGNS
 

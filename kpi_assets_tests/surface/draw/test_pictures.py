@@ -137,8 +137,8 @@ def test_a_line_of_thousands_of_days_keeps_its_extremes() -> None:
     found = draw.trend(what, draw.WIDE)
     [points] = lines(found)
     assert points.count(",") <= 900
-    heights = [float(point.split(",")[1]) for point in points.split()]
-    assert (min(heights), max(heights)) == (26.0, 239.8) or min(heights) < 40 < 200 < max(heights)
+    heights = sorted(float(point.split(",")[1]) for point in points.split())
+    assert heights[0] < heights[1] == heights[-2] < heights[-1]
 
 
 @pytest.mark.parametrize("size", [draw.WIDE, draw.NARROW])
@@ -187,7 +187,10 @@ def test_text_is_never_markup() -> None:
 
 @pytest.mark.parametrize(
     ("value", "highest", "width"),
-    [("5", "10", "55"), ("10", "10", "110"), ("0", "10", "0"), ("-5", "10", "0"), ("NaN", "10", "0"), ("5", "0", "0"), ("1e300", "1e300", "110")],
+    [
+        ("5", "10", "55"), ("10", "10", "110"), ("0", "10", "0"), ("-5", "10", "0"), ("NaN", "10", "0"),
+        ("5", "0", "0"), ("1e300", "1e300", "110"),
+    ],
 )  # fmt: skip
 def test_a_bar_is_as_long_as_its_share(value: str, highest: str, width: str) -> None:
     [found] = elements(draw.bar(Decimal(value), Decimal(highest)), "rect", "bar")
