@@ -161,6 +161,7 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             stop=stop,
             reasons=said.reasons(pipeline, stop) if stop else [],
             headline=said.headline(stop) if stop else "",
+            late_headline=said.late_headline(kpi),
             shown=said.shown(kpi),
             sql=table.query.sql.strip() if table.query else "",
             checks_page=_checks_page(settings, pipeline, table),
