@@ -257,12 +257,14 @@ class _Writer:
         return f"(not {self._truth(self._parts(node, 'this')[0])})", "truth"
 
     def _is(self, node: exp.Expr) -> tuple[str, _Kind]:
-        left, right = self._parts(node, "this", "expression")
+        negated = bool(node.args.get("negate"))  # a flag, beside the two parts
+        left, right = (node.this, node.args.get("expression"))
+        between = "is not" if negated else "is"
         if isinstance(right, exp.Boolean):
-            return f"({self._truth(left)} is {_boolean(right)})", "truth"
+            return f"({self._truth(left)} {between} {_boolean(right)})", "truth"
         if not isinstance(right, exp.Null):
             raise _refused(node)
-        return f"({self.write(left)[0]} is null)", "truth"
+        return f"({self.write(left)[0]} {between} null)", "truth"
 
     def _in(self, node: exp.Expr) -> tuple[str, _Kind]:
         left, *values = self._parts(node, "this", "expressions")

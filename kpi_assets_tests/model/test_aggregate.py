@@ -52,6 +52,13 @@ TYPES = {
             """("orders"::numeric >= 1::numeric and "orders"::numeric <= 9::numeric))))::numeric""",
         ),
         ("count(*) filter (where paid is true)", '(count(*) filter (where ("paid" is true)))::numeric'),
+        ("count(*) filter (where paid is not false)", '(count(*) filter (where (not ("paid" is false))))::numeric'),
+        ("count(*) filter (where day is not null)", '(count(*) filter (where ("day" is not null)))::numeric'),
+        (
+            "count(*) filter (where orders not in (1) and orders not between 2 and 3)",
+            '(count(*) filter (where ((not ("orders"::numeric in (1::numeric))) and '
+            '(not ("orders"::numeric >= 2::numeric and "orders"::numeric <= 3::numeric)))))::numeric',
+        ),
         (
             "count(*) filter (where seen >= '2025-01-31 23:59:59+01:00' and country <> 'a;b')",
             """(count(*) filter (where ("seen" >= '2025-01-31 23:59:59+01:00' and "country" <> 'a;b')))::numeric""",
