@@ -34,24 +34,6 @@ class KpiShop(TwoSourcePipeline):
         self.file("marts/heavy.sql", KPI)
         return self
 
-    def run(self, day: date | None = None) -> dict[str, str]:
-        """TEMPORARY: values are recorded here until publishes do it."""
-        found = super().run(day)
-        with self.session() as session:
-            session.execute(
-                "create table if not exists ops.kpi_values (publish_id bigint, measure text, measure_version text, "
-                "value numeric, primary key (publish_id, measure))"
-            )
-            session.execute("grant select on ops.kpi_values to kpi_reader")
-            session.execute(
-                "insert into ops.kpi_values select p.publish_id, m.measure, '', m.value from ops.published p "
-                "cross join lateral (select sum(weight) as k, count(*) as n from marts.heavy h "
-                "where h.load_date = p.load_date) as s "
-                "cross join lateral (values ('kilograms', s.k), ('labels', s.n)) as m (measure, value) "
-                "where p.asset = 'marts.heavy' on conflict do nothing"
-            )
-        return found
-
     @contextmanager
     def reader(self) -> Iterator[Connection[Any]]:
         """Open a session as pages have it, in one snapshot."""
