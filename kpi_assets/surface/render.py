@@ -113,7 +113,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else printable_text(value),
+        finalize=lambda value: (
+            value if isinstance(value, Markup) or not isinstance(value, str) else printable_text(value)
+        ),
     )
     filters: Mapping[str, Any] = {
         "ago": ago,
@@ -128,7 +130,9 @@ def _environment() -> Environment:
         "write": write,
     }
     environment.filters.update(filters)
-    environment.globals.update(link=link, build=build(), things=things, draw_bar=draw_bar, badges=BADGES, colors=COLORS, signs=SIGNS)
+    environment.globals.update(
+        link=link, build=build(), things=things, draw_bar=draw_bar, badges=BADGES, colors=COLORS, signs=SIGNS
+    )
     return environment
 
 

@@ -209,7 +209,7 @@ comment on column ops.kpi_trust.stopped_at is 'Table (schema.table) or object (s
 comment on column ops.kpi_trust.stopped_since is 'Since when.';
 comment on column ops.kpi_trust.due_by is
 'When the load_date after the latest must be published; after that the KPI is late. NULL without a freshness.';
-comment on column ops.kpi_trust.restated is 'How often a load_date that is shown was published again with other values.';
+comment on column ops.kpi_trust.restated is 'How often load_dates that are shown were published again with other values.';
 comment on column ops.kpi_trust.restated_at is 'When that happened last.';
 
 -- A measure that is beyond its threshold is an incident of its own, however many others the load_date has.
@@ -223,5 +223,5 @@ comment on column ops.alerts.kind is
 'held, failed, late; stalled: a sensor; breached: a measure beyond its threshold; digest: a summary; recovered: over.';
 drop index ops.alerts_pipeline_name_load_date_kind_idx;
 create unique index on ops.alerts (pipeline_name, load_date, kind)
-where closed_at is null and measure is null and kind <> 'digest';
+where closed_at is null and measure is null;
 create unique index on ops.alerts (job, measure) where closed_at is null and measure is not null;

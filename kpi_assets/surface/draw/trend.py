@@ -161,7 +161,9 @@ class _Picture:
             y = self.up.y(dot.value)
             kind = " re" if dot.was else ""
             if day != self.what.selected:
-                mark = f'<circle class="dot{kind}" cx="{px(x)}" cy="{px(y)}" r="{4 if self.across.step > 11 else 2.5}"/>'
+                mark = (
+                    f'<circle class="dot{kind}" cx="{px(x)}" cy="{px(y)}" r="{4 if self.across.step > 11 else 2.5}"/>'
+                )
         lines = [*(dot.lines if dot else ()), *(gap.lines[1 if dot else 0 :] if gap else ())]
         inner = self._hit(x, self.across.step) + mark + tip(x, y, self.size.width, lines)
         return place(lines, dot.link if dot else "", inner)
