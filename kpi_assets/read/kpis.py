@@ -7,139 +7,44 @@ Belongs here: what is true of a KPI. Not here: how it is said to readers (said.p
 (tiles.py).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
+from kpi_assets.monitoring.freshness import due_by
+from kpi_assets.read.asked import Asked, measures_of
+from kpi_assets.read.kpi_state import (
+    FailedCheck,
+    KpiGate,
+    KpiState,
+    Point,
+    Restatement,
+    Stop,
+    Values,
+    find_kpi,
+    kpi_id,
+    kpi_tables,
+)
+from kpi_assets.read.points import read_latest, read_points
+from kpi_assets.read.stops import read_stops, upstream_of
 
-# What a reader is told of a KPI's newest load_date; the first that applies:
-#   none       nothing was ever published
-#   held       a newer load_date is held by a gate
-#   failed     a newer load_date failed
-#   running    a newer load_date is being built
-#   late       the newest load_date is older than its freshness allows
-#   warned     its newest load_date passed with warnings
-#   published  its newest load_date passed
-KpiGate = Literal["none", "held", "failed", "running", "late", "warned", "published"]
-Values = Mapping[str, Decimal | None]  # measure -> its value; None if there is none
-
-
-@dataclass(frozen=True)
-class Restatement:
-    """A load_date was published again with other rows: what readers saw before, and what they see since."""
-
-    load_date: date
-    publish_id: int
-    was_publish_id: int
-    at: datetime
-    why: str  # a clause, such as `the source object was replaced`
-    was: Values
-    now: Values
-
-
-@dataclass(frozen=True)
-class Point:
-    """One load_date that is shown, by its publish. `values` has only measures that were computed for it."""
-
-    load_date: date
-    publish_id: int
-    build_id: int
-    run_id: str
-    published_at: datetime
-    rows: int
-    code_version: str
-    values: Values
-    checks: int  # of the KPI's own table
-    warnings: int
-    restated: Sequence[Restatement] = ()  # the oldest first
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A load_date that is not shown: its gate, since when, and the table or object (`s3.x`) that it stopped at.
-
-    `checks` are the names of the checks that held it, each with its count of bad rows, if it counts them.
-    """
-
-    load_date: date
-    state: Literal["held", "failed", "running"]
-    since: datetime
-    asset: str
-    build_id: int | None
-    run_id: str
-    checks: Sequence[tuple[str, int | None]] = ()
-    told: Sequence[str] = ()  # the channels through which somebody was told
-
-
-@dataclass(frozen=True)
-class KpiState:
-    """A KPI as readers see it: `points` and `stops` by load_date, the oldest first."""
-
-    pipeline: Pipeline
-    table: Table
-    points: Sequence[Point]
-    stops: Sequence[Stop]
-    due_by: datetime | None  # when the load_date after the latest must be published; None without a freshness
-    late: bool
-    as_of: datetime | None = None
-    measures: Mapping[str, Measure] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """`pipeline/table`, as in addresses; see kpi_id."""
-        return kpi_id(self.pipeline, self.table)
-
-    @property
-    def title(self) -> str:
-        """What readers call it."""
-        assert self.table.header.kpi
-        return self.table.header.kpi.title or self.table.relation.table.replace("_", " ")
-
-    @property
-    def latest(self) -> Point | None:
-        """The newest load_date that is shown."""
-        return self.points[-1] if self.points else None
-
-    @property
-    def stop(self) -> Stop | None:
-        """The newest load_date that is not shown, if it is newer than the newest one that is."""
-        newer = [stop for stop in self.stops if self.latest is None or stop.load_date > self.latest.load_date]
-        return newer[-1] if newer else None
-
-    @property
-    def gate(self) -> KpiGate:
-        """What a reader is told of its newest load_date."""
-        if self.stop:
-            return self.stop.state
-        if self.latest is None:
-            return "none"
-        if self.late:
-            return "late"
-        return "warned" if self.latest.warnings else "published"
-
-
-def kpi_tables(pipeline: Pipeline) -> list[Table]:
-    """Return the KPIs of a pipeline, in its order."""
-    return [table for table in pipeline.tables.values() if table.header.kpi]
-
-
-def kpi_id(pipeline: Pipeline, table: Table) -> str:
-    """Return `pipeline/table`; with the schema if another KPI of the pipeline has the same name."""
-    same = [each for each in kpi_tables(pipeline) if each.relation.table == table.relation.table]
-    return f"{pipeline.name}/{table.relation.table if len(same) == 1 else table.relation}"
-
-
-def find_kpi(pipeline: Pipeline, name: str) -> Table | None:
-    """Return the KPI of this name, with or without its schema; None if there is none."""
-    found = [each for each in kpi_tables(pipeline) if name in (each.relation.table, str(each.relation))]
-    return found[0] if len(found) == 1 else None
+__all__ = [
+    "FailedCheck",
+    "KpiGate",
+    "KpiState",
+    "Point",
+    "Restatement",
+    "Stop",
+    "Values",
+    "find_kpi",
+    "kpi_id",
+    "kpi_tables",
+    "read_kpis",
+    "upstream_of",
+]
 
 
 def read_kpis(
@@ -154,6 +59,37 @@ def read_kpis(
 ) -> list[KpiState]:
     """Return the KPIs of a pipeline, or `only` one: the load_dates from `first` to `last`.
 
-    They are as they were shown at `as_of`. Call it inside one snapshot. The latest one is always among the points.
+    They are as they were shown at `as_of`, by default now. Call it inside one snapshot. The latest load_date is always
+    among the points, and stops that are not older than it among the stops.
     """
-    raise NotImplementedError
+    tables = [only] if only else kpi_tables(pipeline)
+    if not tables:
+        return []
+    asked = Asked(pipeline, tables, as_of, first or date.min, last or date.max)
+    latest = read_latest(connection, asked)
+    points = read_points(connection, asked, latest)
+    stops = read_stops(connection, asked, latest, points)
+    at = as_of or now
+    found = []
+    for table in tables:
+        name = str(table.relation)
+        next_due = pipeline.calendars[table.relation].next_after(latest[name]) if name in latest else None
+        freshness = table.header.freshness
+        due = due_by(next_due, freshness.within_hours) if next_due and freshness else None
+        shown = {day: asked.is_in_range(day) or day == latest[name] for day in points[name]}
+        found.append(
+            KpiState(
+                pipeline,
+                table,
+                [point for day, point in points[name].items() if shown[day]],
+                stops[name],
+                due,
+                late=due is not None and due < at,
+                as_of=as_of,
+                measures=measures_of(table),
+                now=at,
+                next_due=next_due,
+                beyond=[point for day, point in points[name].items() if not shown[day]],
+            )
+        )
+    return found
