@@ -11,16 +11,16 @@ from psycopg import Connection
 from rich.text import Text
 
 from kpi_assets.cli.arguments import LoadDate, PipelineName
-from kpi_assets.cli.export import as_json
 from kpi_assets.cli.show import is_right, print_csv
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
 from kpi_assets.model.calendar import named
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.model.question import QUESTIONS, Question
+from kpi_assets.model.question import QUESTIONS, Question, shown_value
 from kpi_assets.printable import printable
 from kpi_assets.read.ask import Answer, answer, prepare_question
+from kpi_assets.read.export import as_json
 from kpi_assets.warehouse.connection import connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 
@@ -149,11 +149,7 @@ def _print(made: Answer) -> None:
 
 def _chosen(made: Answer) -> list[tuple[str, str]]:
     parameters = made.asked.question.header.parameters
-    return [(f"{parameters[name].title}:", _value(value)) for name, value in made.asked.values.items()]
-
-
-def _value(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return [(f"{parameters[name].title}:", shown_value(value)) for name, value in made.asked.values.items()]
 
 
 def _titles(made: Answer) -> list[str]:

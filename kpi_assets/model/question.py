@@ -148,6 +148,11 @@ def text_of_value(value: Value) -> str:
     return format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
 
 
+def shown_value(value: ParameterValue) -> str:
+    """Return a value as a reader would write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _parsed(type_: ParameterType, text: str) -> ParameterValue:
     """Return the value that a text has in a type. Raises ValueError with a sentence for the reader."""
     if type_ == "integer":
@@ -196,11 +201,14 @@ class AnswerColumn(Strict):
             refuse([(("labels",), "a value has a name or is written as a number: take labels or format out")])
         return self
 
+    @property
+    def named_values(self) -> dict[str, str]:
+        """The name of each value that has one."""
+        return self.labels if isinstance(self.labels, dict) else {str(n): name for n, name in enumerate(self.labels)}
+
     def label(self, text: str) -> str:
         """Return what a value is called, which is the value itself if it has no name."""
-        if isinstance(self.labels, dict):
-            return self.labels.get(text, text)
-        return self.labels[int(text)] if text.isdecimal() and int(text) < len(self.labels) else text
+        return self.named_values.get(text, text)
 
 
 class QuestionHeader(Strict):
