@@ -43,8 +43,8 @@ def given_in(request: Request, question: Question, *others: str) -> tuple[date |
         question.values(given)
     except WrongParameterError as error:
         raise Problem(422, f"The parameter {error.parameter} is wrong.", str(error)) from None
-    text = found.get(LOAD_DATE)
+    day = found.get(LOAD_DATE)
     try:
-        return (parse_date(text) if text else None), given
+        return (parse_date(day) if day else None), given
     except ValueError as error:
         raise Problem(422, f"The parameter {LOAD_DATE} is wrong.", f"{LOAD_DATE}: {error}.") from None

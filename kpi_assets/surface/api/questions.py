@@ -154,8 +154,8 @@ async def one_question(
     format: Annotated[  # noqa: A002
         Format,
         Query(
-            description="CSV is made for spreadsheets: a text that one would execute begins with a '. sql is the SELECT "
-            "with the load_date and the values in it."
+            description="CSV is made for spreadsheets: a text that one would execute begins with a '. sql is the "
+            "SELECT with the load_date and the values in it."
         ),
     ] = "json",
 ) -> Response:

@@ -167,15 +167,11 @@ def _cell(made: Answer, row: Any, column: int) -> Cell:
 
 def _made_of(made: Answer) -> list[tuple[str, str]]:
     """Return each table and the day as which it was published, or that it was not; none for what is recorded now."""
-    return [
-        (
-            str(each.relation),
-            f"as published for {day(each.load_date)}"
-            if each.publish_id
-            else f"of {day(each.load_date)}, not published",
-        )
-        for each in made.asked.read
-    ]
+    found = []
+    for each in made.asked.read:
+        of = day(each.load_date)
+        found.append((str(each.relation), f"as published for {of}" if each.publish_id else f"of {of}, not published"))
+    return found
 
 
 def _banner(pipeline: Pipeline, made: Answer) -> tuple[str, str] | None:
