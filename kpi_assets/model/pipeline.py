@@ -254,6 +254,20 @@ class Pipeline:
         """Return the tables that must be published before a table, with the tables that views among them show."""
         return self._with_origins(table.reads)
 
+    @cached_property
+    def made_of(self) -> Mapping[Relation, Sequence[str]]:
+        """For each table, the tables and objects (`s3.x`) from which its rows come, in build order, itself the last."""
+        found: dict[Relation, dict[str, None]] = {}
+        for relation, table in self.tables.items():
+            own: dict[str, None] = {}
+            for read in self.inputs_of(table):
+                own.update(found.get(read, {}))
+            if table.has_object:
+                own[table.object_name] = None
+            own[str(relation)] = None
+            found[relation] = own
+        return {relation: [*names] for relation, names in found.items()}
+
     def window_inputs_of(self, table: Table) -> list[Relation]:
         """Return the inputs that a table reads over a window of load_dates."""
         return self._with_origins(table.window_reads)

@@ -139,7 +139,10 @@ def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: Markup, be
         title,
         chart_picture,
         before,
-        [Cell(name_of(name), styles[nth] is not None and not (nth == 1 and has_bars)) for nth, name in enumerate(columns)],
+        [
+            Cell(name_of(name), styles[nth] is not None and not (nth == 1 and has_bars))
+            for nth, name in enumerate(columns)
+        ],
         [[cell(row, nth) for nth in range(len(columns))] for row in found.rows],
         found.total,
         found.left_out,

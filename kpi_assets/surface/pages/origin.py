@@ -53,11 +53,7 @@ def stages_of(pipeline: Pipeline, lineage: Lineage) -> list[Stage]:
     groups = [sorted(nodes, key=lambda node: node.load_date) for nodes in by_asset.values()]
     stages = [Stage("Files on S3", list(_files(groups)))]
     for layer, title in _STAGES.items():
-        boxes = [
-            _box(pipeline, nodes, lineage.publish)
-            for nodes in groups
-            if (nodes[-1].layer or "raw") == layer
-        ]
+        boxes = [_box(pipeline, nodes, lineage.publish) for nodes in groups if (nodes[-1].layer or "raw") == layer]
         stages.append(Stage(title, boxes))
     return [stage for stage in stages if stage.boxes]
 
