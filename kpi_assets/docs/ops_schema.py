@@ -112,7 +112,7 @@ def _add_view(statement: exp.Create, found: dict[str, Relation]) -> None:
 
 def _inferred(query: exp.Expression, found: dict[str, Relation]) -> dict[str, str]:
     """Return the types of the columns of a query that reads tables and views of ops."""
-    schema = {"ops": {name: dict(each.types) for name, each in found.items()}}
+    schema: dict[str, object] = {"ops": {name: dict(each.types) for name, each in found.items()}}
     body = query.copy()
     for lateral in list(body.find_all(exp.Lateral)):  # whose columns sqlglot does not infer
         if isinstance(lateral.this, exp.Subquery):

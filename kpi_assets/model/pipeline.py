@@ -165,6 +165,36 @@ class Pipeline:
         """The raw tables that each read one S3 object a load_date."""
         return [table for table in self.tables.values() if table.has_object]
 
+    @cached_property
+    def tile_names(self) -> list[str]:
+        """The measures of all KPIs as boards name them: `kpi.measure`, with the schema if two KPIs have one name."""
+        names = [(relation, measure) for relation, measure in self._measures]
+        tables = [relation.table for relation in dict.fromkeys(relation for relation, _ in names)]
+        return [
+            f"{relation.table if tables.count(relation.table) == 1 else relation}.{measure}"
+            for relation, measure in names
+        ]
+
+    @property
+    def _measures(self) -> list[tuple[Relation, str]]:
+        tables = self.tables.items()
+        return [
+            (relation, name) for relation, table in tables if table.header.kpi for name in table.header.kpi.measures
+        ]
+
+    def tiles_called(self, name: str) -> list[tuple[Relation, str]]:
+        """Return the measures that `kpi.measure` or `schema.kpi.measure` may mean: one, none, or several."""
+        known = self._measures
+        return [each for each in known if name in (f"{each[0]}.{each[1]}", f"{each[0].table}.{each[1]}")]
+
+    @cached_property
+    def boards(self) -> Mapping[str, Sequence[tuple[Table, str]]]:
+        """The boards of pipeline.yaml, each with its tiles in order: a KPI and the name of its measure."""
+        return {
+            board: [(self.tables[relation], measure) for name in names for relation, measure in self.tiles_called(name)]
+            for board, names in self.config.boards.items()
+        }
+
     def table(self, name: str) -> Table:
         """Return the table called `schema.table`. Raises UsageError that names the nearest and lists all tables."""
         for relation, table in self.tables.items():

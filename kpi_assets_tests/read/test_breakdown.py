@@ -13,8 +13,8 @@ from kpi_assets.model.names import Relation
 from kpi_assets.read.breakdown import Breakdown, Filter, bars_before, dimensions_of, read_breakdown
 from kpi_assets.read.rows import read_rows
 from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
-from kpi_assets_tests.read.kpi_shop import READER
 
 SOLD = """\
 /* @asset

@@ -1,11 +1,9 @@
 """Where the numbers of a publish come from: tables, objects and checks of that very publish."""
 
 import hashlib
-from collections.abc import Iterator
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.model.names import Relation
 from kpi_assets.read.lineage import Lineage, Node, lineage_of, read_lineage
@@ -16,32 +14,19 @@ from kpi_assets_tests.two_source_pipeline import THINGS
 HEAVY = Relation("marts", "heavy")
 
 
-@pytest.fixture(scope="module")
-def open_kpi_shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KpiShop]:
-    with KpiShop.open(stack, tmp_path_factory.mktemp("shop")) as opened:
-        assert isinstance(opened, KpiShop)
-        opened.stock().prepared()
-        yield opened
-
-
-@pytest.fixture
-def shop(open_kpi_shop: KpiShop) -> KpiShop:
-    return open_kpi_shop.stock()
-
-
-def shown(shop: KpiShop) -> Lineage:
-    with shop.reader() as connection:
-        return lineage_of(connection, shop.pipeline(), shop.pipeline().tables[HEAVY], shop.day)
+def shown(kpi_shop: KpiShop) -> Lineage:
+    with kpi_shop.reader() as connection:
+        return lineage_of(connection, kpi_shop.pipeline(), kpi_shop.pipeline().tables[HEAVY], kpi_shop.day)
 
 
 def nodes(lineage: Lineage) -> dict[str, Node]:
     return {node.asset: node for node in lineage.nodes}
 
 
-def test_tables_objects_and_checks_of_a_publish(shop: KpiShop) -> None:
-    shop.land()
-    shop.run()
-    found = shown(shop)
+def test_tables_objects_and_checks_of_a_publish(kpi_shop: KpiShop) -> None:
+    kpi_shop.land()
+    kpi_shop.run()
+    found = shown(kpi_shop)
     of = nodes(found)
     assert {*of} == {"raw.things", "raw.labels", "marts.weighed", "marts.heavy"}
     assert found.publish == of["marts.heavy"]
@@ -52,7 +37,7 @@ def test_tables_objects_and_checks_of_a_publish(shop: KpiShop) -> None:
     ]
     [file] = of["raw.things"].files
     assert (file.url, file.size_bytes, file.rows, file.sha256) == (
-        f"s3://{shop.bucket}/{shop.key('things')}",
+        f"s3://{kpi_shop.bucket}/{kpi_shop.key('things')}",
         len(THINGS),
         2,
         hashlib.sha256(THINGS).hexdigest(),
@@ -69,34 +54,34 @@ def test_tables_objects_and_checks_of_a_publish(shop: KpiShop) -> None:
     )
 
 
-def test_a_superseded_publish_names_the_object_that_it_was_made_from(shop: KpiShop) -> None:
-    shop.land()
-    shop.run()
-    before = shown(shop)
-    shop.land(things=MORE_THINGS, labels=None)
-    shop.run()
-    after = shown(shop)
+def test_a_superseded_publish_names_the_object_that_it_was_made_from(kpi_shop: KpiShop) -> None:
+    kpi_shop.land()
+    kpi_shop.run()
+    before = shown(kpi_shop)
+    kpi_shop.land(things=MORE_THINGS, labels=None)
+    kpi_shop.run()
+    after = shown(kpi_shop)
     assert nodes(after)["raw.things"].files[0].sha256 == hashlib.sha256(MORE_THINGS).hexdigest()
-    with shop.reader() as connection:
-        again = read_lineage(connection, shop.pipeline(), before.publish.publish_id)
+    with kpi_shop.reader() as connection:
+        again = read_lineage(connection, kpi_shop.pipeline(), before.publish.publish_id)
     assert [node.files for node in again.nodes] == [node.files for node in before.nodes]
     assert again.checks == before.checks
     assert (before.publish.superseded_at, again.publish.superseded_at is None) == (None, False)
 
 
-def test_records_that_were_set_aside_are_accounted_for(shop: KpiShop) -> None:
-    shop.file("raw/things.sql", RAW_THINGS.replace("columns:\n", "quarantine: {rows: 1}\ncolumns:\n", 1))
-    shop.land(things=b"thing_id,name,weight\n1,anvil,20.50\n2,feather,light\n")
-    assert shop.run()["marts.heavy"] == "published"
-    found = shown(shop)
+def test_records_that_were_set_aside_are_accounted_for(kpi_shop: KpiShop) -> None:
+    kpi_shop.file("raw/things.sql", RAW_THINGS.replace("columns:\n", "quarantine: {rows: 1}\ncolumns:\n", 1))
+    kpi_shop.land(things=b"thing_id,name,weight\n1,anvil,20.50\n2,feather,light\n")
+    assert kpi_shop.run()["marts.heavy"] == "published"
+    found = shown(kpi_shop)
     assert (found.records, found.set_aside, found.is_accounted) == (3, 1, True)
 
 
-def test_a_publish_that_never_was(shop: KpiShop) -> None:
+def test_a_publish_that_never_was(kpi_shop: KpiShop) -> None:
     with (
-        shop.reader() as connection,
-        pytest.raises(UserError, match=rf"^The ledger of {shop.name} has no publish 0\.$"),
+        kpi_shop.reader() as connection,
+        pytest.raises(UserError, match=rf"^The ledger of {kpi_shop.name} has no publish 0\.$"),
     ):
-        read_lineage(connection, shop.pipeline(), 0)
-    with pytest.raises(UserError, match=rf"^marts\.heavy of {shop.day} is not published: "):
-        shown(shop)
+        read_lineage(connection, kpi_shop.pipeline(), 0)
+    with pytest.raises(UserError, match=rf"^marts\.heavy of {kpi_shop.day} is not published: "):
+        shown(kpi_shop)

@@ -1,47 +1,18 @@
 """What readers are told in sentences: of a check, of a load_date that stopped, and of several KPIs at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.model.tree import load_pipelines
 from kpi_assets.read import said
 from kpi_assets.read.kpis import FailedCheck, KpiState, Point, Stop
-from kpi_assets_tests.pipeline_harness import PIPELINE_YAML, RAW_THINGS
-from kpi_assets_tests.read.kpi_shop import KPI
-from kpi_assets_tests.two_source_pipeline import RAW_LABELS, WEIGHED
 
 DAY, NEXT = date(2026, 11, 24), date(2026, 11, 25)
 NOON = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
-CHECKS = """\
-checks:
-  reconcile: {source: raw.things, dropped: {unweighed: weight is null}}
-  unique: {weights: [weight]}
-  no_anvils: {bad_rows: "select * from {this} where thing_id = 1", description: No anvil.}
-@end"""
-
-
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    folder = tmp_path_factory.mktemp("said") / "shop"
-    files = {
-        "pipeline.yaml": PIPELINE_YAML.format(bucket="kpi-shop"),
-        "raw/things.sql": RAW_THINGS,
-        "raw/labels.sql": RAW_LABELS,
-        "marts/weighed.sql": WEIGHED.replace("@end", CHECKS),
-        "marts/heavy.sql": KPI,
-        "marts/light.sql": KPI.replace("kpi:\n", "kpi:\n  title: What is light\n"),
-    }
-    for name, text in files.items():
-        path: Path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    yield load_pipelines(folder.parent)["shop"]
 
 
 @pytest.mark.parametrize(

@@ -1,41 +1,19 @@
 """The tile of a measure: its text, how it compares, its target, and what it was before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.model.tree import load_pipelines
 from kpi_assets.read.kpis import KpiState, Point, Restatement
 from kpi_assets.read.tiles import Tile, tile_of, tiles_of
-from kpi_assets_tests.pipeline_harness import PIPELINE_YAML, RAW_THINGS
-from kpi_assets_tests.read.kpi_shop import KPI
-from kpi_assets_tests.two_source_pipeline import RAW_LABELS, WEIGHED
 
 DAY = date(2026, 11, 24)
 NOON = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
-
-
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    folder = tmp_path_factory.mktemp("tiles") / "shop"
-    files = {
-        "pipeline.yaml": PIPELINE_YAML.format(bucket="kpi-shop"),
-        "raw/things.sql": RAW_THINGS,
-        "raw/labels.sql": RAW_LABELS,
-        "marts/weighed.sql": WEIGHED,
-        "marts/heavy.sql": KPI,
-    }
-    for name, text in files.items():
-        path: Path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    yield load_pipelines(folder.parent)["shop"]
 
 
 def point(days: int, restated: list[Restatement] | None = None, **values: str | None) -> Point:
@@ -96,10 +74,8 @@ def test_nothing_is_compared_with_nothing(pipeline: Pipeline, was: str | None, n
         ("up", "7", None),
     ],
 )
-def test_good_is_what_the_header_calls_better(
-    pipeline: Pipeline, better: str | None, now: str, good: bool | None
-) -> None:
-    found = tile(pipeline, "7", now, better=better).delta
+def test_good_is_what_the_header_calls_better(pipeline: Pipeline, better: str, now: str, good: bool | None) -> None:
+    found = tile(pipeline, "7", now, **({"better": better} if better else {})).delta
     assert found
     assert found.good is good
 

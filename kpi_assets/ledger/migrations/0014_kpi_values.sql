@@ -209,7 +209,8 @@ comment on column ops.kpi_trust.stopped_at is 'Table (schema.table) or object (s
 comment on column ops.kpi_trust.stopped_since is 'Since when.';
 comment on column ops.kpi_trust.due_by is
 'When the load_date after the latest must be published; after that the KPI is late. NULL without a freshness.';
-comment on column ops.kpi_trust.restated is 'How often load_dates that are shown were published again with other values.';
+comment on column ops.kpi_trust.restated is
+'How often load_dates that are shown were published again with other values.';
 comment on column ops.kpi_trust.restated_at is 'When that happened last.';
 
 -- A measure that is beyond its threshold is an incident of its own, however many others the load_date has.
