@@ -466,9 +466,7 @@ def restatements_answer(
         if _is_between(each.load_date, first, last)
     ]
     found.sort(key=lambda each: (each.load_date, each.publish_id), reverse=True)
-    return RestatementsAnswer(
-        id=kpi.id, restatements=found, trust=trust_of(kpi), links=links_of(kpi, itself)
-    )
+    return RestatementsAnswer(id=kpi.id, restatements=found, trust=trust_of(kpi), links=links_of(kpi, itself))
 
 
 def checks_answer(kpi: KpiState, point: Point, lineage: Lineage, itself: str | None = None) -> ChecksAnswer:

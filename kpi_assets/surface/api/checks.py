@@ -15,9 +15,19 @@ from kpi_assets.surface.answer import Body, Reading, answer
 from kpi_assets.surface.api.answers import API, Answer, ChecksAnswer, LineageAnswer, checks_answer, lineage_answer
 from kpi_assets.surface.api.exact import dumps
 from kpi_assets.surface.api.finding import PROBLEMS, address_of, day_of, kpi_named
-from kpi_assets.surface.api.parameters import AsOf, LoadDate, PipelineName, TableName, in_time, only_declared, route_name
+from kpi_assets.surface.api.parameters import (
+    AsOf,
+    LoadDate,
+    PipelineName,
+    TableName,
+    in_time,
+    only_declared,
+    route_name,
+)
 
-router = APIRouter(prefix=API, tags=["Trust"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name)
+router = APIRouter(
+    prefix=API, tags=["Trust"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name
+)
 
 
 @router.get(

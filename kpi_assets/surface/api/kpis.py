@@ -39,7 +39,9 @@ from kpi_assets.surface.api.parameters import (
 
 JSON = "application/json"
 
-router = APIRouter(prefix=API, tags=["KPIs"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name)
+router = APIRouter(
+    prefix=API, tags=["KPIs"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name
+)
 
 
 @router.get("/kpis", response_model=KpisAnswer, responses={422: PROBLEMS[422]}, summary="Every KPI with its numbers")

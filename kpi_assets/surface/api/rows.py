@@ -31,7 +31,16 @@ from kpi_assets.surface.api import files
 from kpi_assets.surface.api.answers import API, RowsAnswer, columns_of, links_of, trust_of
 from kpi_assets.surface.api.exact import objects, write
 from kpi_assets.surface.api.finding import GONE, PROBLEMS, address_of, day_of, kpi_named
-from kpi_assets.surface.api.parameters import AsOf, LoadDate, PipelineName, TableName, declared, in_time, refuse_others, route_name
+from kpi_assets.surface.api.parameters import (
+    AsOf,
+    LoadDate,
+    PipelineName,
+    TableName,
+    declared,
+    in_time,
+    refuse_others,
+    route_name,
+)
 
 Format = Literal["json", "csv", "parquet", "arrow"]
 MOST = 100_000  # rows of a page
@@ -182,7 +191,8 @@ def order_of(text: str | None, table: Table) -> list[tuple[str, Direction]]:
     return [*found.items(), *((name, "asc") for name in table.header.grain if name not in found)] if found else []
 
 
-def _page(reading: Reading,
+def _page(
+    reading: Reading,
     pipeline: Pipeline,
     table: Table,
     wanted: Wanted,

@@ -43,7 +43,9 @@ _TYPES = {
     "timestamp with time zone": "DateTimeTz",
 }
 
-router = APIRouter(prefix=API, tags=["Other tools"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name)
+router = APIRouter(
+    prefix=API, tags=["Other tools"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name
+)
 
 
 @router.get(
