@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from markupsafe import Markup
 
 from kpi_assets.model.column_types import NUMBERS, base_of
 from kpi_assets.model.pipeline import Pipeline
@@ -48,7 +47,7 @@ class Cell:
 
     text: str
     is_number: bool
-    bar: Markup | None
+    bar: draw.Svg | None
 
 
 @router.get("/questions")
