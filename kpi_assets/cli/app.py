@@ -34,6 +34,7 @@ COMMANDS = {
     "init": "init",
     "infer": "infer",
     "up": "stack",
+    "serve": "serve",
     "down": "stack",
     "status": "status",
     "enable": "switch",

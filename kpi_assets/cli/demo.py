@@ -21,6 +21,7 @@ from kpi_assets.cli.terminal import grid, headline, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes, results
+from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
 NAME = "instacart"
@@ -93,8 +94,9 @@ def _two_days(orders: int) -> None:
             raise UserError(f"The demo did not end as it should: {good} is {first.outcome}, {bad} is {second.outcome}.")
     out.print()
     say(
-        *("Look at it in the Dagster UI with ", styled("make up", "bold")),
-        *("; while it runs, psql finds the tables by ", styled("kpi url instacart", "bold"), "."),
+        *("Look at it with ", styled("make up", "bold"), ": the KPIs are at "),
+        *(styled(f"http://127.0.0.1:{settings().serve_port}", "bold"), ", and Dagster's UI is beside them;"),
+        *(" while it runs, psql finds the tables by ", styled("kpi url instacart", "bold"), "."),
     )
 
 

@@ -19,13 +19,13 @@ from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 
-Kind = Literal["held", "failed", "late", "stalled", "recovered"]
+Kind = Literal["held", "failed", "late", "stalled", "breached", "digest", "recovered"]
 
 # A repetition of an open incident is counted, and the details become those of the latest run.
 _OPEN = """
 insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at, last_at)
 {source}
-on conflict (pipeline_name, load_date, kind) where closed_at is null do update set
+on conflict (pipeline_name, load_date, kind) where closed_at is null and measure is null do update set
     occurrences = alerts.occurrences + (alerts.run_id is distinct from excluded.run_id)::integer,
     details = case
         when alerts.run_id is distinct from excluded.run_id then excluded.details
@@ -222,7 +222,8 @@ def open_load_dates(connection: Connection[Any], pipeline: str) -> list[date]:
     """The load_dates that have an open incident."""
     query = (
         "select distinct load_date from ops.alerts "
-        "where pipeline_name = %s and closed_at is null and load_date is not null order by load_date"
+        "where pipeline_name = %s and closed_at is null and load_date is not null and measure is null "
+        "order by load_date"
     )
     return [day for (day,) in connection.execute(query, [pipeline]).fetchall()]
 
@@ -232,7 +233,7 @@ def close_undue(connection: Connection[Any], pipeline: str, load_dates: Sequence
     if load_dates:
         connection.execute(
             "update ops.alerts set closed_at = clock_timestamp() "
-            "where pipeline_name = %s and closed_at is null and load_date = any(%s)",
+            "where pipeline_name = %s and closed_at is null and measure is null and load_date = any(%s)",
             [pipeline, list(load_dates)],
         )
 
@@ -249,7 +250,7 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
         with closed as (
             update ops.alerts as a
             set closed_at = clock_timestamp()
-            where a.pipeline_name = %(pipeline)s and a.closed_at is null
+            where a.pipeline_name = %(pipeline)s and a.closed_at is null and a.measure is null
             and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
                 (
                     exists (

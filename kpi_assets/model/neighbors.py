@@ -22,11 +22,13 @@ from kpi_assets.model.names import OBJECTS, PREVIOUS, Relation
 from kpi_assets.model.pipeline import TAKEN_JOBS, Pipeline
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.replay import check_replay
+from kpi_assets.model.sentences import known_names
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import ModelError, Problems
 from kpi_assets.model.table import Table
 from kpi_assets.model.table_ref import THIS
 
+_NO_MEASURES = "is no measure of a KPI: no KPI of this pipeline has measures, so write them in its header first"
 _CARRIED_FOR = 5 * 366  # days for which each day is compared with the object that is carried to it
 
 
@@ -312,6 +314,25 @@ def check_retention(pipeline: Pipeline, folder: Folder, problems: Problems) -> N
                     f"storage: {shown.storage.name} shows {relation}, whose rows retention drops ({PIPELINE_FILE}), "
                     "and marts and KPIs stay: take the word out, and it has rows of its own",
                 )
+
+
+def check_boards(pipeline: Pipeline, folder: Folder, problems: Problems) -> None:
+    """Add a problem for each name on a board that is no measure of one KPI, or stands there twice."""
+    known = pipeline.tile_names
+    for board, names in pipeline.config.boards.items():
+        seen: set[tuple[Relation, str]] = set()
+        for number, name in enumerate(names):
+            found, problem = pipeline.tiles_called(name), ""
+            if len(found) > 1:
+                problem = f"is a measure of {' and of '.join(str(relation) for relation, _ in found)}: write the schema"
+            elif not found:
+                problem = f"is no measure of a KPI: {known_names(name, known)}" if known else _NO_MEASURES
+            elif found[0] in seen:
+                problem = "stands here twice: take it out once"
+            seen.update(found)
+            if problem:
+                line = folder.lines.of("boards", board, number) if folder.lines else 1
+                problems.add(folder.config_path, line, f"boards.{board}: {name!r} {problem}")
 
 
 def check_latest_views(folder: Folder, problems: Problems) -> None:

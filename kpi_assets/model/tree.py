@@ -13,6 +13,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.folder import Folder, MinimumRows, read_folder
 from kpi_assets.model.neighbors import (
     check_apis,
+    check_boards,
     check_calendars,
     check_carried,
     check_generated_names,
@@ -125,4 +126,5 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
         check_calendars(pipeline, problems)
         check_carried(pipeline, problems)
         check_apis(pipeline, problems)
+        check_boards(pipeline, folder, problems)
     return pipeline if is_whole else None

@@ -27,6 +27,12 @@ _TITLES = {
 }
 
 
+_KEY_FORM = (
+    '<form><label>Key <input type="password" name="key" autocomplete="current-password" required></label> '
+    "<button>Open</button></form>"
+)
+
+
 class Problem(Exception):  # noqa: N818  the name that RFC 9457 gives it
     """A request that gets no answer. `detail` is one sentence that says why, and what to do."""
 
@@ -53,9 +59,10 @@ def problem_response(path: str, problem: Problem) -> Response:
 
 def _page(problem: Problem) -> bytes:
     """Return a page that needs no file, so that it can be shown whatever is broken."""
+    form = _KEY_FORM if problem.status == 401 else ""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<link rel="stylesheet" href="/static/app.css"><title>{escape(problem.title)}</title>'
-        f'<main class="problem"><h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p>'
+        f'<main class="problem"><h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p>{form}'
         '<p><a href="/">All KPIs</a></p></main></html>\n'
     ).encode()

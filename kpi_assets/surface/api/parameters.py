@@ -48,8 +48,8 @@ def _instant(text: object) -> datetime:
 Day = Annotated[date, BeforeValidator(_day)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
-PipelineName = Annotated[str, Path(description="The pipeline.", max_length=200)]
-TableName = Annotated[str, Path(description="The KPI: the second part of its `id`.", max_length=200)]
+PipelineName = Annotated[str, Path(description="The pipeline.")]
+TableName = Annotated[str, Path(description="The KPI: the second part of its `id`.")]
 LoadDate = Annotated[Day | None, Query(description="The load_date; by default the latest that is shown.")]
 AsOf = Annotated[
     Instant | None, Query(description="What readers were shown at this instant; by default what they are shown now.")

@@ -20,9 +20,10 @@ from kpi_assets.read.ask import Answer, NoAnswerError, find_days, prepare_questi
 from kpi_assets.read.ask import answer as read_answer
 from kpi_assets.read.titles import asset_title, day
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
+from kpi_assets.surface.draw import shapes
 from kpi_assets.surface.pages.words import pipeline_title
 from kpi_assets.surface.questions import given_in, question_named
-from kpi_assets.surface.render import draw_bar, link, page
+from kpi_assets.surface.render import link, page
 
 router = APIRouter(include_in_schema=False)
 
@@ -161,7 +162,7 @@ def _is_number(made: Answer, column: int) -> bool:
 
 def _cell(made: Answer, row: Any, column: int) -> Cell:
     share = made.share(row, column)
-    bar = None if share is None else draw_bar(Decimal(str(share)), Decimal(1))
+    bar = None if share is None else Markup(shapes.bar(Decimal(str(share)), Decimal(1)))  # noqa: S704  drawn by us
     return Cell(made.shown(row, column), _is_number(made, column), bar)
 
 

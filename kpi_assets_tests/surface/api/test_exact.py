@@ -49,7 +49,9 @@ def test_rows_have_the_digits_that_postgres_prints() -> None:
     types = ["bigint", "numeric(12,6)", "double precision", "boolean", "jsonb", "date", "text", "integer[]"]
     row = ["9223372036854775807", "9.950000", "1e+20", "true", '{"a": 1.10}', "infinity", 'a"b\n', "{1,2}"]
     columns = [*"abcdefgh"]
-    found = [*objects(columns, types, [row, [None] * 8, ["1", "NaN", "-Infinity", "false", "[]", "2025-03-01", "", "{}"]])]
+    found = [
+        *objects(columns, types, [row, [None] * 8, ["1", "NaN", "-Infinity", "false", "[]", "2025-03-01", "", "{}"]])
+    ]
     assert found[0] == (
         '{"a":9223372036854775807,"b":9.950000,"c":1e+20,"d":true,"e":{"a": 1.10},"f":"infinity",'
         '"g":"a\\"b\\n","h":"{1,2}"}'

@@ -112,7 +112,8 @@ def _numbered(schema: Any, name: str) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("type_", "text"), [("numeric(12,6)", "NaN"), ("date", "infinity"), ("numeric", "-Infinity"), ("date", "0044-03-15 BC")]
+    ("type_", "text"),
+    [("numeric(12,6)", "NaN"), ("date", "infinity"), ("numeric", "-Infinity"), ("date", "0044-03-15 BC")],
 )
 def test_a_column_with_a_value_that_arrow_has_not_stays_text(type_: str, text: str) -> None:
     texts = pa.chunked_array([pa.array([text, None])])
@@ -132,7 +133,7 @@ def test_a_spreadsheet_executes_nothing(tmp_path: Path) -> None:
     assert found.decode().splitlines() == [
         "load_date,i,n,wide,bare,f,b,d,t,clock,s,list",
         "2025-03-02,7,9.950000,1234567890123456789012345678901234567890.25,-0.1,1e+20,true,2025-03-01,"
-        "2025-03-01 08:00:00.25+00,23:59:59.5,'=1+1,\"{1,2}\"",
+        '2025-03-01 08:00:00.25+00,23:59:59.5,\'=1+1,"{1,2}"',
         '2025-03-02,-7,0.000001,0.00,123.45,-0.5,false,1970-01-01,2025-03-01 00:00:00+00,00:00:00,"a ""quoted"", text",{}',
     ]
 
