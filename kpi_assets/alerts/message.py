@@ -4,9 +4,10 @@ The link of an alert that concerns a KPI leads to the page of the KPI, if there 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from html import escape
 from urllib.parse import quote
 
 from kpi_assets.ledger.deliveries import Alert
@@ -16,6 +17,8 @@ from kpi_assets.model.query import digest
 
 SHOWN = 5  # details in a message; the link leads to the others
 LETTERS = 500  # of a detail
+LINES = 100  # of a digest
+HEADING = "▪ "  # begins a detail of a digest that is the name of a board
 SUMMARY = "summary"  # the kind of a message about alerts of several kinds
 
 # For one load_date, and for several.
@@ -24,9 +27,9 @@ _TITLES = {
     "failed": ("failed", "failed"),
     "late": ("is late", "are late"),
     "breached": ("is beyond its threshold", "are beyond their thresholds"),
-    "digest": ("", ""),
     "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
     "recovered": ("has recovered", "have recovered"),
+    "digest": ("has a digest", "have digests"),  # among others: alone it has a title of its own
 }
 _MORE = {"held": "; readers keep what was published before"}
 
@@ -53,19 +56,22 @@ class Message:
 
     def text(self) -> str:
         """Return the whole message, with a line for each part."""
-        return "\n".join([self.title, *(f"- {detail}" for detail in self.details), self.link])
+        return "\n".join([self.title, *map(_line, self.details), self.link])
 
-
-NO_PAGES: Mapping[str, str] = {}  # of KPIs
+    def html(self) -> str | None:
+        """Return a digest for mails as HTML, with its boards as tables; None for any other message."""
+        return _html(self) if self.kind == "digest" else None
 
 
 def message_of(
-    alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, kpi_pages: Mapping[str, str] = NO_PAGES
+    alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, serve_url: str | None = None
 ) -> Message:
     """Return the message about alerts of one pipeline, sorted oldest first, with a link below `ui_url`.
 
+    If the address of the pages is known, `serve_url`, a digest leads to those of the pipeline, and an alert that
+    concerns a KPI to that of the KPI.
+
     Runs that ended `run_history_days` ago may be deleted by now, so the link does not lead to them; 0 deletes none.
-    `kpi_pages` are the addresses of the pages of KPIs, by `schema.table`. A message about one of them leads there.
     """
     first = alerts[0]
     days = sorted({str(alert.load_date) for alert in alerts if alert.load_date})
@@ -73,8 +79,10 @@ def message_of(
     key = f"{first.pipeline_name}.{first.id}"
     oldest = datetime.now(timezone.utc) - timedelta(days=run_history_days) if run_history_days else None
     link = ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest))
-    page, details = _page(alerts, kpi_pages), _details(alerts, kinds)
-    if page and not first.measure:
+    page, details = None, _details(alerts, kinds)
+    if serve_url:
+        page = _pages(first.pipeline_name, serve_url) if is_digest(alerts) else _page(alerts, serve_url)
+    if page and first.kind in ("held", "failed"):
         details.append(f"In Dagster: {link}")
     return Message(
         key=key if len(alerts) == 1 else f"{key}.{digest(*(str(alert.id) for alert in alerts))}",
@@ -91,12 +99,12 @@ def message_of(
     )
 
 
-def _page(alerts: Sequence[Alert], kpi_pages: Mapping[str, str]) -> str | None:
+def _page(alerts: Sequence[Alert], serve_url: str) -> str | None:
     """Return the page of the one KPI that all alerts concern; of a measure, of its load_date; None if there is none."""
-    [job, *others], first = list({alert.job for alert in alerts}), alerts[0]
-    page = kpi_pages.get(job or "")
-    if others or page is None:
+    first = alerts[0]
+    if not first.is_kpi or len({alert.job for alert in alerts}) > 1:
         return None
+    page = f"{serve_url}/kpi/{_quoted(first.pipeline_name)}/{_quoted(first.job or '')}"
     measures = {alert.measure for alert in alerts}
     if None in measures:
         return page
@@ -104,11 +112,42 @@ def _page(alerts: Sequence[Alert], kpi_pages: Mapping[str, str]) -> str | None:
     return f"{page}?{of_measure}load_date={max(str(alert.load_date) for alert in alerts)}"
 
 
+def _line(detail: str) -> str:
+    return f"\n{detail.removeprefix(HEADING)}" if detail.startswith(HEADING) else f"- {detail}"
+
+
+def _html(message: Message) -> str:
+    parts, cells = [f"<h1 style='font-size:18px'>{escape(message.title)}</h1>"], "padding:4px 12px 4px 0"
+    for detail in message.details:
+        if detail.startswith(HEADING):
+            parts.append(f"<h2 style='font-size:15px;margin:20px 0 4px'>{escape(detail.removeprefix(HEADING))}</h2>")
+            continue
+        name, colon, rest = detail.partition(": ")
+        is_tile = colon and any(part.startswith("<h2") for part in parts)
+        number, _, trust = rest.partition("; ")
+        parts.append(
+            f"<table role='presentation'><tr><td style='{cells};width:220px'>{escape(name)}</td>"
+            f"<td style='{cells}'><b>{escape(number)}</b><br><small>{escape(trust)}</small></td></tr></table>"
+            if is_tile
+            else f"<p>{escape(detail)}</p>"
+        )
+    link = escape(message.link, quote=True)
+    parts.append(f"<p><a href='{link}'>{link}</a></p>")
+    return f"<html><body style='font-family:sans-serif;font-size:14px'>{''.join(parts)}</body></html>"
+
+
 def _title(alerts: Sequence[Alert], kinds: Counter[Kind]) -> str:
+    if is_digest(alerts):
+        return alerts[0].details[0]
     if len(kinds) > 1:
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         return f"{alerts[0].pipeline_name}: {len(alerts)} alerts at once ({counts})"
     return _sentence(alerts)
+
+
+def is_digest(alerts: Sequence[Alert]) -> bool:
+    """Whether a message is a digest alone."""
+    return len(alerts) == 1 and alerts[0].kind == "digest"
 
 
 def _sentence(alerts: Sequence[Alert]) -> str:
@@ -147,6 +186,8 @@ def _all(alerts: Sequence[Alert]) -> str:
 
 
 def _details(alerts: Sequence[Alert], kinds: Counter[Kind]) -> list[str]:
+    if is_digest(alerts):
+        return list(map(_cut, alerts[0].details[1 : LINES + 1]))
     if len(alerts) == 1:
         return _first(alerts[0].details)
     listed = f"`kpi alerts {alerts[0].pipeline_name}` lists those that are open, and ops.alerts all"
@@ -169,6 +210,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
 
 
+def _pages(pipeline: str, serve_url: str) -> str:
+    """Return the page of a pipeline that `kpi serve` has for readers."""
+    return f"{serve_url}/pipelines/{_quoted(pipeline)}"
+
+
 def verdict_path(pipeline: str, name: str, run_id: str) -> str:
     """Return the UI's page with the check results of `schema.table` or `s3.table` in one run.
 
@@ -187,6 +233,8 @@ def _common_path(alerts: Sequence[Alert], kinds: Counter[Kind], runs: set[str | 
 
 def _path(alert: Alert, oldest: datetime | None) -> str:
     """Return the UI's page for one alert: that of its run if it is newer than `oldest`, else that of its asset."""
+    if alert.kind == "digest":
+        return ""
     if alert.job and alert.kind != "failed" and not alert.run_id and not alert.load_date:
         return "/automation"
     if not alert.run_id or (oldest and alert.opened_at <= oldest):

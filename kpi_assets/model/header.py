@@ -41,7 +41,8 @@ from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
-HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
+# The header of a file of each kind, which its first line names.
+HEADERS = {kind: re.compile(rf"\A/\* @{kind}\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL) for kind in ("asset", "question")}
 _DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 _OTHER = Column(type="text", description="Any column.")
 
@@ -440,17 +441,17 @@ def _misfit(value: Value, type_: str) -> str:
     return f"{value!r} is {kind} in YAML, and the column is {type_}: put it in quotes, as it is delivered"
 
 
-def cut(path: Path, text: str) -> tuple[str, str]:
+def cut(path: Path, text: str, kind: str = "asset") -> tuple[str, str]:
     """Cut a file into the text of its header and its body; only the body is executed. Raises ModelError.
 
     Each begins with as many empty lines as there are lines before it, so that line numbers are those of the file.
     """
-    match = HEADER.match(text)
-    if match is None and text.startswith("/* @asset"):
+    match = HEADERS[kind].match(text)
+    if match is None and text.startswith(f"/* @{kind}"):
         raise ModelError(path, 1, "has a header that is not closed: write @end */ on a line of its own below it")
     if match is None:
         raise ModelError(
-            path, 1, "does not begin with a header: the first line must be /* @asset, and @end */ must close it"
+            path, 1, f"does not begin with a header: the first line must be /* @{kind}, and @end */ must close it"
         )
     return "\n" + match.group(1), "\n" * text[: match.end()].count("\n") + text[match.end() :]
 

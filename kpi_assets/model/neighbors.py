@@ -9,10 +9,12 @@ from dataclasses import replace
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
+from pathlib import Path
 
 from kpi_assets.model.calendar import EVERY_DAY, named
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
+from kpi_assets.model.header import Lookback
 from kpi_assets.model.key_overlap import Shared, shared_object
 from kpi_assets.model.live import check_live
 from kpi_assets.model.lookback import Key
@@ -78,7 +80,10 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
         return table
     types = {relation: tables[relation].readable_types for relation in table.query.reads if relation in tables}
     has_unknown_sums = check_replay(table.query, types, table.path)
-    keys = {relation: _window_key(table, relation, tables) for relation in table.window_reads if relation in tables}
+    keys = {}
+    for relation in (each for each in table.window_reads if each in tables):
+        assert table.header.lookback is not None
+        keys[relation] = window_key(relation, tables, table.header.lookback, table.path, table.mentions[relation])
     histories = {relation: each.history_read for relation, each in tables.items() if each.history_read}
     query = replace(table.query.with_neighbors(keys, histories), has_unknown_sums=has_unknown_sums)
     for rule in table.rules:  # a replay must set the same rows aside
@@ -92,18 +97,17 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
     )
 
 
-def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Table]) -> Key:
-    """Return which rows of an input count in the window of a table. Raises ModelError if neither header says so."""
-    other, lookback = tables[relation], table.header.lookback
-    assert lookback is not None
+def window_key(relation: Relation, tables: Mapping[Relation, Table], lookback: Lookback, path: Path, line: int) -> Key:
+    """Return which rows of a table count in a window. Raises ModelError for that line if neither header says so."""
+    other = tables[relation]
     if lookback.rows == "all":
         return None
     origin = tables.get(other.origin.relation, other)
     if origin.header.versions == "latest":
         return tuple(other.header.grain)
     raise ModelError(
-        table.path,
-        table.mentions[relation],
+        path,
+        line,
         f"{relation} is read over {lookback.days} calendar days, and nothing says which of its rows count: write "
         f"`versions: latest` in the header of {origin.relation} if only the latest row of each "
         f"{', '.join(origin.header.grain)} does, or `lookback: {{days: {lookback.days}, rows: all}}` here if all do",

@@ -17,7 +17,8 @@ from kpi_assets.model.calendar import EVERY_DAY, Calendar, described, named
 from kpi_assets.model.history import version_columns
 from kpi_assets.model.names import LOW_VOLUME, Relation
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
-from kpi_assets.model.sentences import known_names
+from kpi_assets.model.question import QUESTIONS, Question
+from kpi_assets.model.sentences import known_names, known_words
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.table import Table
 
@@ -47,6 +48,7 @@ class Pipeline:
     tables: Mapping[Relation, Table]
     days: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
     live: Mapping[Relation, Table] = field(default_factory=dict)  # the live views, each after those that it reads
+    questions: Mapping[str, Question] = field(default_factory=dict)  # by name
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -205,6 +207,14 @@ class Pipeline:
                 f"{name} is a live view, of which nothing is built: `kpi show {self.name} {name}` shows it."
             )
         raise UsageError(f"{self.name} has no table {name!r}: {known_names(name, [*map(str, self.tables)])}.")
+
+    def question(self, name: str) -> Question:
+        """Return the question of that name. Raises UsageError that names the nearest, or all."""
+        if name in self.questions:
+            return self.questions[name]
+        raise UsageError(
+            f"{self.name} has no question {name!r} ({self.path / QUESTIONS}): {known_words(name, [*self.questions])}."
+        )
 
     def live_view(self, name: str) -> Table | None:
         """Return the live view called `schema.table`; None if there is none."""

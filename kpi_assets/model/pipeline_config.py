@@ -26,8 +26,9 @@ TAKEN_DATABASES = (
     *("postgres", "template0", "template1", "dagster"),
     *("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"),
 )
-# Schemas that no pipeline may have: the ledger has objects and decisions under names that begin like those of tables.
-RESERVED = ("ops", "builds", "public", "information_schema", OBJECTS, DECISIONS)
+# Schemas that no pipeline may have: the ledger has objects and decisions under names that begin like those of tables,
+# and the folder of questions lies beside those of schemas.
+RESERVED = ("ops", "builds", "public", "information_schema", "questions", OBJECTS, DECISIONS)
 
 
 def _is_bucket(value: str) -> str:

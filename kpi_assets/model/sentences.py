@@ -87,6 +87,14 @@ def known_names(name: str, known: Sequence[str]) -> str:
     )
 
 
+def known_words(word: str, known: Sequence[str]) -> str:
+    """Return the rest of a sentence about an unknown word: which is meant, if one is like it, and all known."""
+    if not known:
+        return "it has none"
+    meant = nearest(word, known)
+    return f"write {meant}" if meant else f"it has {', '.join(known)}"
+
+
 def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
