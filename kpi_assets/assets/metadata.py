@@ -148,7 +148,7 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
     seconds = sum(outcome.seconds.values())
     return {
         "verdict": verdict(outcome.results),
-        **value_metadata(outcome.values),
+        **value_metadata(outcome.measures),
         "dagster/row_count": outcome.rows,
         "dagster/partition_row_count": outcome.rows,
         **version_metadata(outcome),
