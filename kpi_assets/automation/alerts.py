@@ -23,7 +23,8 @@ from kpi_assets.instance.ticks import Stalled
 from kpi_assets.ledger import incidents, runs, schema
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken
-from kpi_assets.monitoring import freshness
+from kpi_assets.monitoring import freshness, thresholds
+from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.warehouse.connection import connect
 
@@ -166,7 +167,9 @@ def update_incidents(
             incidents.report_lost_run(connection, pipeline, load_date, run.run_id, _ended(record), sentence, job)
         record_stalled(connection, pipeline.name, [each for each in stalled if each.starter.pipeline == pipeline.name])
         incidents.close_stalled(connection, pipeline.name, [each.starter.name for each in stalled])
+        record_declared(connection, pipeline)
         freshness.report_late(connection, pipeline)
+        thresholds.report_breached(connection, pipeline)
         close_recovered(connection, pipeline)
     return True
 

@@ -19,6 +19,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
 from kpi_assets.surface import operations
 from kpi_assets.surface.answer import RENDERS, Answers
+from kpi_assets.surface.api.parameters import problem_of
 from kpi_assets.surface.databases import Databases
 from kpi_assets.surface.files import Files
 from kpi_assets.surface.numbers import Numbers
@@ -119,5 +120,4 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
 
 async def _on_wrong_parameter(request: Request, error: RequestValidationError) -> Response:
     """Say which parameter is wrong. The value is not quoted."""
-    said = [f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors()]
-    return problem_response(request.url.path, Problem(422, detail="; ".join(said[:5]) + "."))
+    return problem_response(request.url.path, problem_of(error))

@@ -25,6 +25,8 @@ from kpi_assets.warehouse.provision import READER, has_database
 STATEMENT_TIMEOUT = 10  # seconds
 LEND_TIMEOUT = 3.0  # seconds to wait for a session
 _READING = {
+    # Not `kpi serve`: a publish waits for the snapshots of other programs, and an answer is read in one.
+    "application_name": "kpi_serve",
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
     "idle_in_transaction_session_timeout": "1min",
     "lock_timeout": "5s",

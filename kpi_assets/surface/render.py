@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import cache
-from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,10 +20,10 @@ from kpi_assets.printable import printable
 from kpi_assets.read import titles
 from kpi_assets.surface.draw.lines import short
 from kpi_assets.surface.draw.shapes import bar
+from kpi_assets.surface.files import code_hash
 from kpi_assets.surface.pages.words import BADGES, COLORS, SIGNS
 
 HERE = Path(__file__).parent
-STATIC = HERE / "static"
 
 
 def page(name: str, /, **values: Any) -> bytes:
@@ -49,9 +48,10 @@ def link(path: str, /, **query: object) -> str:
 
 
 def clock(instant: datetime) -> str:
-    """Return an instant as `26 Nov 13:19 UTC`; with its year, if that is not obvious."""
+    """Return an instant as `26 Nov 13:19 UTC`, with its year if that is not this year."""
     at = instant.astimezone(timezone.utc)
-    return f"{short(at.date())} {at.year} {at:%H:%M} UTC"
+    year = "" if at.year == datetime.now(timezone.utc).year else f" {at.year}"
+    return f"{short(at.date())}{year} {at:%H:%M} UTC"
 
 
 def clause(text: str) -> str:
@@ -93,18 +93,6 @@ def ago(instant: datetime) -> Markup:
     return Markup('<time datetime="{}" data-rel>{}</time>').format(at.isoformat(timespec="seconds"), clock(instant))
 
 
-def draw_bar(value: Decimal | None, highest: Decimal | None) -> Markup:
-    """Return the bar of a table's cell."""
-    return Markup(bar(value, highest))
-
-
-@cache
-def build() -> str:
-    """Return a hash of all that pages are made of: it is in the address of static files, and in ETags."""
-    made_of = [path for path in HERE.rglob("*") if path.suffix in (".py", ".html", ".css", ".js")]
-    return blake2s(b"".join(path.read_bytes() for path in sorted(made_of)), digest_size=5).hexdigest()
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -113,9 +101,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        finalize=lambda value: (
-            value if isinstance(value, Markup) or not isinstance(value, str) else printable_text(value)
-        ),
+        finalize=_shown,
     )
     filters: Mapping[str, Any] = {
         "ago": ago,
@@ -131,11 +117,13 @@ def _environment() -> Environment:
     }
     environment.filters.update(filters)
     environment.globals.update(
-        link=link, build=build(), things=things, draw_bar=draw_bar, badges=BADGES, colors=COLORS, signs=SIGNS
+        link=link, build=code_hash(), things=things, bar=bar, badges=BADGES, colors=COLORS, signs=SIGNS
     )
     return environment
 
 
-def printable_text(value: str) -> str:
-    """Return a text whose lines are kept, and whose other invisible characters are escaped."""
-    return "\n".join(map(printable, value.split("\n"))) if value else value
+def _shown(value: object) -> object:
+    """Return a value without characters that control a page; the lines of a text stay."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return "\n".join(printable(line.replace("\t", "    ")) for line in value.split("\n"))

@@ -38,7 +38,7 @@ RELEASED = {
     "0011_quality.sql": "0b7d8529b130f6cbe7aa872661e9e6af434611693301dfa388225efa3fd27f28",
     "0012_histories.sql": "c3b2a3dfcf2e6663bbe9ffafa39c3565b7c7aaceb0a8400ac75ba17bbaff6702",
     "0013_apis.sql": "32b9df6ecb0e42bdca8b91f97ca0f6f6151e56a58d1b019b15916c838a5a2994",
-    "0014_kpi_values.sql": "bb72a0fb7689715b068c47cc7b55c8386a10acdb83b64e567114fd2077c6092c",
+    "0014_kpi_values.sql": "948217ff9c8357b58627f21fd609586bbc3d9b6d7d34209acbda13633c817754",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.warehouse.connection import connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
@@ -22,6 +23,11 @@ LATE = KPI.replace("kpi:\n", "freshness: {within_hours: 12}\nkpi:\n")
 # Another object than the usual one, with more rows of it.
 MORE_THINGS = b"thing_id,name,weight\n1,anvil,30.50\n2,feather,\n"
 NOON = timedelta(hours=12)
+TRUST = """
+select kpi, gate, load_date, publish_id, published_at, rows, code_version, warnings, stopped_load_date, stopped_at,
+    stopped_since, due_by, restated, restated_at
+from ops.kpi_trust
+"""
 
 
 class KpiShop(TwoSourcePipeline):
@@ -48,7 +54,26 @@ class KpiShop(TwoSourcePipeline):
         words = {"now": self.noon(self.day), "first": self.day, "last": self.day + timedelta(days=15), **words}
         with self.reader() as connection:
             [found] = read_kpis(connection, self.pipeline(), **words)
+        if not found.as_of:
+            self._is_as_other_tools_are_told()
         return found
+
+    def _is_as_other_tools_are_told(self) -> None:
+        """The view ops.kpi_trust says of the KPI what pages say; a run records at its end what files declare."""
+        with self.session() as session:
+            record_declared(session, self.pipeline())
+        with self.reader() as connection:
+            [kpi] = read_kpis(connection, self.pipeline(), now=datetime.now(timezone.utc))
+            [told] = connection.execute(TRUST).fetchall()
+        latest, stop = kpi.latest, kpi.stop
+        restated = [each for each in latest.restated if each.was != each.now] if latest else []
+        assert told == (
+            *("marts.heavy", kpi.gate),
+            *((latest.load_date, latest.publish_id, latest.published_at) if latest else (None, None, None)),
+            *((latest.rows, latest.code_version, latest.warnings) if latest else (None, None, 0)),
+            *((stop.load_date, stop.asset, stop.since) if stop else (None, None, None)),
+            *(kpi.due_by, len(restated), restated[-1].at if restated else None),
+        )
 
     def noon(self, day: date) -> datetime:
         """Return noon of a day."""

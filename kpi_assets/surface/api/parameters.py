@@ -13,6 +13,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 
 from kpi_assets.model.sentences import shown
@@ -48,8 +49,8 @@ def _instant(text: object) -> datetime:
 Day = Annotated[date, BeforeValidator(_day)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
-PipelineName = Annotated[str, Path(description="The pipeline.", max_length=200)]
-TableName = Annotated[str, Path(description="The KPI: the second part of its `id`.", max_length=200)]
+PipelineName = Annotated[str, Path(description="The pipeline.")]
+TableName = Annotated[str, Path(description="The KPI: the second part of its `id`.")]
 LoadDate = Annotated[Day | None, Query(description="The load_date; by default the latest that is shown.")]
 AsOf = Annotated[
     Instant | None, Query(description="What readers were shown at this instant; by default what they are shown now.")
@@ -59,6 +60,11 @@ MeasureName = Annotated[
 ]
 First = Annotated[Day | None, Query(alias="from", description="The first load_date.")]
 Last = Annotated[Day | None, Query(alias="to", description="The last load_date.")]
+
+
+def route_name(route: APIRoute) -> str:
+    """Return the name by which programs that are made from the OpenAPI document call an address."""
+    return route.name
 
 
 def only_declared(request: Request) -> None:

@@ -7,8 +7,8 @@ Belongs here: shapes and where they lie. Not here: what is drawn (pages/charts.p
 """
 
 from kpi_assets.surface.draw.columns import Column, columns
-from kpi_assets.surface.draw.shapes import NARROW, WIDE, Size, bar
+from kpi_assets.surface.draw.shapes import NARROW, WIDE, Size, Svg, bar
 from kpi_assets.surface.draw.spark import spark
 from kpi_assets.surface.draw.trend import Dot, Gap, Trend, trend
 
-__all__ = ["NARROW", "WIDE", "Column", "Dot", "Gap", "Size", "Trend", "bar", "columns", "spark", "trend"]
+__all__ = ["NARROW", "WIDE", "Column", "Dot", "Gap", "Size", "Svg", "Trend", "bar", "columns", "spark", "trend"]

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from kpi_assets.model.number_format import write
 from kpi_assets.surface.draw.scale import Axis, axis
-from kpi_assets.surface.draw.shapes import Size, is_drawn, place, px, text, tip
+from kpi_assets.surface.draw.shapes import Size, Svg, is_drawn, place, px, text, tip
 
 RIGHT, TOP, BOTTOM = 8, 12, 30  # pixels
 LETTER = 6.8  # pixels of a letter below a bar
@@ -30,17 +30,17 @@ def fits(names: Sequence[str], size: Size) -> bool:
     return max(map(len, names)) * LETTER <= room or (max(map(len, names)) <= 12 and len(names) <= 14)
 
 
-def columns(groups: Sequence[Column], style: str, title: str, size: Size) -> str:
+def columns(groups: Sequence[Column], style: str, title: str, size: Size) -> Svg:
     """Draw the bars. It is empty if there are no groups."""
     if not groups:
-        return ""
+        return Svg()
     drawn = [each for group in groups for each in (group.value, group.was) if each is not None and is_drawn(each)]
     up = axis(drawn, style, TOP, size.height - BOTTOM, zero=True)
     head = (
         f'<svg class="chart {size.name}" viewBox="0 0 {size.width} {size.height}" role="group" '
         f'aria-label="{text(title)}">'
     )
-    return "".join([head, *_grid(up, size), *_bars(groups, style, up, size), "</svg>"])
+    return Svg("".join([head, *_grid(up, size), *_bars(groups, style, up, size), "</svg>"]))
 
 
 def _grid(up: Axis, size: Size) -> Iterator[str]:

@@ -10,6 +10,7 @@ from kpi_assets.read import titles
 from kpi_assets.surface.draw.scale import Axis
 from kpi_assets.surface.draw.shapes import is_drawn, px
 
+MANY = 120  # days, of which the months are named instead, and whose line is thin
 MOST_POINTS = 800  # of a line; of more, the lowest and the highest of each group of days are drawn
 
 
@@ -41,8 +42,8 @@ class AxisOfDays:
 
     def labels(self, room: float) -> Iterator[tuple[float, str]]:
         """Return labels that have this room each: days, or months if there are many days. The last day has one."""
-        every, last = max(1, math.ceil(room / self.step)), len(self.days) - 1
-        is_long = self.days[0].year != self.days[-1].year and len(self.days) > 120
+        is_long = self.days[0].year != self.days[-1].year and len(self.days) > MANY
+        every, last = max(1, math.ceil(room * (1.5 if is_long else 1) / self.step)), len(self.days) - 1
         for number, day in enumerate(self.days):
             if (last - number) % every == 0:
                 yield self.x(day), month(day) if is_long else short(day)
@@ -64,7 +65,8 @@ def polylines(across: AxisOfDays, up: Axis, values: Mapping[date, Decimal | None
             x, y = points[0].split(",")
             parts.append(f'<path class="line" d="M{px(float(x) - 2)} {y}h4"/>')
         else:
-            parts.append(f'<polyline class="line" points="{" ".join(points)}"/>')
+            thin = " thin" if len(across.days) > MANY else ""
+            parts.append(f'<polyline class="line{thin}" points="{" ".join(points)}"/>')
     return "".join(parts)
 
 

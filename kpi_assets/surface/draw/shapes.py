@@ -13,6 +13,16 @@ _BAR = 110
 _SECOND = 'class="tv" '  # the number, below its day
 
 
+class Svg(str):
+    """A picture. What is filled into it was escaped, so a template takes it as it is."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        """Return itself, as markup."""
+        return str(self)
+
+
 @dataclass(frozen=True)
 class Size:
     """The size of a picture in its own pixels. `name` is its class: CSS shows one size on a screen, another on a phone.
@@ -68,12 +78,12 @@ def place(lines: Sequence[str], link: str, inner: str) -> str:
     return f'<g class="pt" tabindex="0" role="img" aria-label="{text(", ".join(lines))}">{inner}</g>'
 
 
-def bar(value: Decimal | None, highest: Decimal | None) -> str:
+def bar(value: Decimal | None, highest: Decimal | None) -> Svg:
     """Draw the bar of a table's cell, as long as the value's share of the highest one; empty if it has none."""
     share = 0.0
     if value is not None and highest is not None and is_drawn(value) and is_drawn(highest) and value > 0 < highest:
         share = min(float(value / highest), 1.0)
-    return (
+    return Svg(
         f'<svg class="cell" viewBox="0 0 {_BAR} 10" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="bar" width="{px(_BAR * share)}" height="10" rx="2"/></svg>'
     )

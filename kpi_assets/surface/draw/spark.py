@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from kpi_assets.surface.draw.lines import AxisOfDays, polylines
 from kpi_assets.surface.draw.scale import Axis
-from kpi_assets.surface.draw.shapes import is_drawn, px
+from kpi_assets.surface.draw.shapes import Svg, is_drawn, px
 
 WIDTH, HEIGHT, EDGE = 280, 56, 8
 
@@ -18,13 +18,13 @@ def spark(
     *,
     target: Decimal | None = None,
     extra: Collection[str] = (),
-) -> str:
+) -> Svg:
     """Draw the values over the days. A day of `stops` has a column in the color of its state, and no line crosses it.
 
     `extra` are further classes. It is empty if there are no days. A target is drawn if it lies among the values.
     """
     if not days:
-        return ""
+        return Svg()
     drawn = [value for value in values.values() if value is not None and is_drawn(value)]
     across = AxisOfDays(days, 2, WIDTH - 2)
     up = _axis(drawn)
@@ -44,11 +44,12 @@ def spark(
         value = values[last[-1]]
         assert value is not None
         parts.append(f'<path class="end" d="M{px(across.x(last[-1]))} {px(up.y(value))}h0"/>')
-    return "".join([*parts, "</svg>"])
+    return Svg("".join([*parts, "</svg>"]))
 
 
 def _axis(drawn: Sequence[Decimal]) -> Axis:
     low, high = (min(drawn), max(drawn)) if drawn else (Decimal(0), Decimal(1))
     if low == high:
-        low, high = low - 1, high + 1
+        room = abs(high) or Decimal(1)
+        low, high = low - room, high + room
     return Axis((low, high), ("", ""), EDGE, HEIGHT - EDGE)

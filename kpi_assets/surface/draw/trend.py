@@ -11,9 +11,9 @@ from decimal import Decimal
 from kpi_assets.model.number_format import write
 from kpi_assets.surface.draw.lines import AxisOfDays, polylines
 from kpi_assets.surface.draw.scale import Axis, axis
-from kpi_assets.surface.draw.shapes import Size, is_drawn, place, px, text, tip
+from kpi_assets.surface.draw.shapes import Size, Svg, is_drawn, place, px, text, tip
 
-RIGHT, TOP, BOTTOM, LABEL = 18, 22, 34, 62  # pixels
+RIGHT, TOP, BOTTOM, LABEL = 18, 22, 34, 50  # pixels
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,9 @@ class Trend:
     group: Callable[[Sequence[date]], tuple[Sequence[str], str]] | None = None
 
 
-def trend(what: Trend, size: Size, *, bare: bool = False) -> str:
+def trend(what: Trend, size: Size, *, bare: bool = False) -> Svg:
     """Draw it. A bare picture has no places that a pointer can find. It is empty if there are no days."""
-    if not what.days:
-        return ""
-    return _Picture(what, size).draw(bare)
+    return Svg(_Picture(what, size).draw(bare) if what.days else "")
 
 
 class _Picture:
@@ -68,8 +66,9 @@ class _Picture:
     def draw(self, bare: bool) -> str:
         """Draw all of it."""
         size = self.size
+        role = "img" if bare else "group"
         head = (
-            f'<svg class="chart {size.name}" viewBox="0 0 {size.width} {size.height}" role="{"img" if bare else "group"}" '
+            f'<svg class="chart {size.name}" viewBox="0 0 {size.width} {size.height}" role="{role}" '
             f'aria-label="{text(self.what.title)}"><g aria-hidden="true">'
         )
         parts = [head, *self._grid(), *self._columns(), *self._target(), self._line(), *self._before(), "</g>"]
@@ -109,21 +108,27 @@ class _Picture:
             y = self.up.y(self.what.target)
             yield f'<path class="target" d="M{px(self.up.room)} {px(y)}H{self.size.width - RIGHT}"/>'
             words = f"target {write(self.what.target, self.what.style)}"
-            at = self._quiet_side(y, len(words))
-            yield f'<text class="targetlabel{at[1]}" x="{px(at[0])}" y="{px(y - 6)}">{text(words)}</text>'
+            is_right, below = self._quiet_corner(y, 6.2 * len(words) + 12)
+            x, kind = (self.size.width - RIGHT - 6, " end-at") if is_right else (self.up.room + 6, "")
+            up = px(y + (14 if below else -6))
+            yield f'<text class="targetlabel{kind}" x="{px(x)}" y="{up}">{text(words)}</text>'
 
-    def _quiet_side(self, y: float, letters: int) -> tuple[float, str]:
-        """Where the label of the target lies on no line, if there is such a place: left, else right."""
-        room = 6.2 * letters + 12
-        left, right = self.up.room + 6, self.size.width - RIGHT - 6
-        near = [
-            self.across.x(day)
+    def _quiet_corner(self, y: float, room: float) -> tuple[bool, bool]:
+        """Whether the label of the target lies at the right, and below the line: where the fewest dots are."""
+        marks = [
+            (self.across.x(day), self.up.y(each) - y)
             for day, dot in self.what.dots.items()
-            if dot.value is not None and is_drawn(dot.value) and -8 < y - self.up.y(dot.value) < 26
+            for each in (dot.value, *dot.was)
+            if each is not None and is_drawn(each)
         ]
-        if not any(x < left + room for x in near) or any(x > right - room for x in near):
-            return left, ""
-        return right, " end-at"
+
+        def crowd(corner: tuple[bool, bool]) -> int:
+            is_right, below = corner
+            left = self.size.width - RIGHT - room if is_right else self.up.room
+            top = -2 if below else -22
+            return sum(left - 6 < x < left + room + 6 and top < up < top + 24 for x, up in marks)
+
+        return min([(False, False), (True, False), (False, True), (True, True)], key=crowd)
 
     def _line(self) -> str:
         return polylines(self.across, self.up, {day: dot.value for day, dot in self.what.dots.items()})
@@ -141,7 +146,8 @@ class _Picture:
 
     def _selected(self) -> str:
         day = self.what.selected
-        value = self.what.dots[day].value if day in self.what.dots else None
+        dot = self.what.dots.get(day) if day else None
+        value = dot.value if dot else None
         if day is None or day not in self.across or value is None or not is_drawn(value):
             return ""
         return f'<circle class="dot sel" cx="{px(self.across.x(day))}" cy="{px(self.up.y(value))}" r="5.5"/>'

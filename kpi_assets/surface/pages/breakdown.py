@@ -11,10 +11,10 @@ from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from markupsafe import Markup
 from psycopg import Connection
 
 from kpi_assets.model.kpi import Chart
+from kpi_assets.model.measure import Measure
 from kpi_assets.model.number_format import NOTHING, write
 from kpi_assets.read.breakdown import Breakdown, bars_before, read_breakdown
 from kpi_assets.read.kpis import KpiState, Point
@@ -34,7 +34,7 @@ class Cell:
 
     text: str
     is_number: bool = False
-    bar: Markup | None = None
+    bar: draw.Svg | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Rows:
     """What a page shows of the rows. `chart` is empty if the table has the bars; `before` is the day of the ticks."""
 
     title: str
-    chart: Markup
+    chart: draw.Svg
     before: date | None
     heads: Sequence[Cell]
     rows: Sequence[Sequence[Cell]]
@@ -67,7 +67,8 @@ def rows_of(connection: Connection[Any], kpi: KpiState, point: Point) -> Rows:
     x, y = found.columns.index(chart.x), found.columns.index(chart.y)
     names = [label_of(chart, row[x]) for row in found.rows]
     style = _style(kpi, chart.y, found.types[y]) or "decimal2"
-    title = f"{name_of(chart.y)} by {name_of(chart.x)}"
+    measure = _measure_of(kpi, chart.y)
+    title = f"{measure.title if measure else name_of(chart.y)} by {name_of(chart.x)}"
     if found.total <= len(found.rows) and len(set(names)) == len(names) and fits(names, _WIDE):
         then = point.load_date - WEEK
         keys = [row[x] for row in found.rows]
@@ -77,9 +78,9 @@ def rows_of(connection: Connection[Any], kpi: KpiState, point: Point) -> Rows:
             draw.Column(label_of(chart, row[x]), number(row[y]), number(was.get(row[x])), day(then))
             for row in found.rows
         ]
-        pictures = Markup("").join(Markup(draw.columns(groups, style, title, size)) for size in (_WIDE, _NARROW))
+        pictures = draw.Svg("".join(draw.columns(groups, style, title, size) for size in (_WIDE, _NARROW)))
         return _rows(kpi, found, title, pictures, then if was else None)
-    return _rows(kpi, found, title, Markup(""), None)
+    return _rows(kpi, found, title, draw.Svg(), None)
 
 
 def label_of(chart: Chart, value: str | None) -> str:
@@ -111,7 +112,7 @@ def _in_order(found: Breakdown, chart: Chart, x: int) -> Breakdown:
     return Breakdown(**{**found.__dict__, "rows": sorted(found.rows, key=key)})
 
 
-def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: Markup, before: date | None) -> Rows:
+def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: draw.Svg, before: date | None) -> Rows:
     assert kpi.table.header.kpi
     chart, header = kpi.table.header.kpi.chart, kpi.table.header
     grain = header.grain or []
@@ -132,7 +133,7 @@ def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: Markup, be
         if nth == 0:
             return Cell(label_of(chart, text))
         shown = write(number(text), style) if style else NOTHING if text is None else text
-        bar = Markup(draw.bar(number(text), highest)) if nth == 1 and has_bars else None
+        bar = draw.bar(number(text), highest) if nth == 1 and has_bars else None
         return Cell(shown, style is not None, bar)
 
     return Rows(
@@ -150,11 +151,16 @@ def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: Markup, be
     )
 
 
+def _measure_of(kpi: KpiState, column: str) -> Measure | None:
+    """Return the measure that is an aggregate of this column alone; None if there is none."""
+    aggregate = re.compile(rf"(sum|avg|min|max)\({re.escape(column)}\)", re.IGNORECASE)
+    return next((each for each in kpi.measures.values() if aggregate.fullmatch(each.value.replace(" ", ""))), None)
+
+
 def _style(kpi: KpiState, column: str, type_: str) -> str | None:
     """Return the format of a column: that of a measure of this column alone, else by its type; None of a text."""
-    for measure in kpi.measures.values():
-        if re.fullmatch(rf"(sum|avg|min|max)\({re.escape(column)}\)", measure.value.replace(" ", "")):
-            return measure.format
+    if measure := _measure_of(kpi, column):
+        return measure.format
     if type_ in ("smallint", "integer", "bigint"):
         return "integer"
     if found := re.fullmatch(r"numeric\(\d+, ?(\d+)\)", type_):

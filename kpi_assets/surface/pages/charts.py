@@ -3,11 +3,10 @@
 Not here: how it is drawn (draw/), and which load_dates a page shows (window.py).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-
-from markupsafe import Markup
 
 from kpi_assets.model.number_format import write
 from kpi_assets.read.kpis import KpiState, Point, Stop
@@ -24,7 +23,7 @@ _LONGEST = 20_000  # days of an axis
 
 def days_of(kpi: KpiState, first: date | None = None, last: date | None = None) -> list[date]:
     """Return the days of an axis: those that are due from the first load_date that is known to the last one."""
-    known = [each.load_date for each in (*kpi.points, *kpi.stops)]
+    known = [*(point.load_date for point in kpi.points), *(stop.load_date for stop in kpi.stops)]
     known = [each for each in known if (not first or each >= first) and (not last or each <= last)]
     if not known:
         return []
@@ -34,18 +33,23 @@ def days_of(kpi: KpiState, first: date | None = None, last: date | None = None) 
     return sorted({*known, *due})
 
 
-def spark_of(tile: Tile) -> Markup:
+def newest_publish(kpi: KpiState) -> int:
+    """Return the newest publish that is shown of a KPI: what a reader has seen then."""
+    return max((point.publish_id for point in kpi.points), default=0)
+
+
+def spark_of(tile: Tile) -> draw.Svg:
     """Draw the sparkline of a tile."""
     days = days_of(tile.kpi)[-_ON_A_TILE:]
     stops = {stop.load_date: stop.state for stop in tile.kpi.stops if not stop.is_correction}
     target = tile.measure.target
-    return Markup(draw.spark(days, _values(tile, days), stops, target=target.number if target else None))
+    return draw.spark(days, _values(tile, days), stops, target=target.number if target else None)
 
 
-def lead_of(tile: Tile) -> Markup:
+def lead_of(tile: Tile) -> draw.Svg:
     """Draw the chart of a large tile, which only shows: the tile itself is the link."""
     days = days_of(tile.kpi)[-_ON_A_TILE:]
-    return Markup(draw.trend(trend_of(tile, days, _nowhere), LEAD, bare=True))
+    return draw.trend(trend_of(tile, days, _nowhere), LEAD, bare=True)
 
 
 def trend_of(
@@ -126,7 +130,5 @@ def _group_lines(
         lines.append("no number")
     if restated := sum(bool(dots[one].was) for one in days if one in dots):
         lines.append(f"{restated} restated")
-    for state in dict.fromkeys(gaps[one].state for one in days if one in gaps):
-        lines.append(f"{sum(gaps[one].state == state for one in days if one in gaps)} {state}")
-    lines.append("click to see these days")
-    return lines
+    stopped = Counter(gaps[one].state for one in days if one in gaps)
+    return [*lines, *(f"{number} {state}" for state, number in stopped.items()), "click to see these days"]

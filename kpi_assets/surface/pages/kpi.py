@@ -1,4 +1,4 @@
-"""The page of a KPI: its number over load_dates, the rows behind it, whether it can be trusted, and where it comes from.
+"""The page of a KPI: its number over load_dates, the rows behind it, whether to trust it, and where it comes from.
 
 Belongs here: its address, and what its template is given. Not here: rows (breakdown.py), files and checks (origin.py),
 and what is drawn (charts.py).
@@ -10,7 +10,6 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
-from markupsafe import Markup
 
 from kpi_assets.errors import UserError
 from kpi_assets.model.pipeline import Pipeline
@@ -19,11 +18,12 @@ from kpi_assets.read import said
 from kpi_assets.read.kpis import KpiState, Point, find_kpi, read_kpis
 from kpi_assets.read.lineage import read_lineage
 from kpi_assets.read.tiles import RestatedValue, tile_of, tiles_of
+from kpi_assets.read.titles import day
 from kpi_assets.settings import Settings
 from kpi_assets.surface import draw
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.pages.breakdown import rows_of
-from kpi_assets.surface.pages.charts import days_of, trend_of
+from kpi_assets.surface.pages.charts import days_of, newest_publish, trend_of
 from kpi_assets.surface.pages.origin import gates_of, stages_of
 from kpi_assets.surface.pages.overview import find_pipeline
 from kpi_assets.surface.pages.window import day_of, instant_of, last_of, window_of
@@ -120,7 +120,7 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             gone = str(error)
     tile = tile_of(kpi, asked.measure, chosen.load_date if chosen else None) if asked.measure else None
     window = window_of(days_of(kpi), asked.last, asked.first_day, asked.last_day)
-    charts = Markup()
+    charts = draw.Svg()
     if tile and window.days:
         trend = trend_of(
             tile,
@@ -128,7 +128,7 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             lambda load_date: asked.to(load_date=load_date),
             lambda first, last: asked.to(from_=first, to=last, last=None),
         )
-        charts = Markup("").join(Markup(draw.trend(trend, size)) for size in (draw.WIDE, draw.NARROW))
+        charts = draw.Svg("".join(draw.trend(trend, size) for size in (draw.WIDE, draw.NARROW)))
     shown = set(window.days)
     restated = list(tile.restated) if tile else []
     stop = kpi.stop
@@ -152,14 +152,16 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             restated_more=MORE_RESTATED,
             before=lambda each: _before(asked, each),
             has_old_code=len({point.code_version for point in kpi.points}) > 1,
+            newest=newest_publish(kpi),
             rows=rows,
             gone=gone,
             lineage=lineage,
-            stages=stages_of(pipeline, lineage) if lineage else [],
+            stages=stages_of(lineage) if lineage else [],
             gates=gates_of(pipeline, lineage) if lineage else [],
             stop=stop,
             reasons=said.reasons(pipeline, stop) if stop else [],
             headline=said.headline(stop) if stop else "",
+            late_headline=said.late_headline(kpi),
             shown=said.shown(kpi),
             sql=table.query.sql.strip() if table.query else "",
             checks_page=_checks_page(settings, pipeline, table),
@@ -176,7 +178,7 @@ def _chosen(kpi: KpiState, asked: Asked) -> Point | None:
     found = next((point for point in kpi.points if point.load_date == asked.load_date), None)
     if found is None:
         stop = kpi.stop_of(asked.load_date)
-        why = said.headline(stop) if stop else f"{kpi.title} has no published {said.day(asked.load_date, year=True)}."
+        why = said.headline(stop) if stop else f"{kpi.title} has no published {day(asked.load_date, year=True)}."
         raise Problem(404, "This day is not published.", why)
     return found
 

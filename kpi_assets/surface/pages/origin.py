@@ -45,7 +45,7 @@ class Gates:
     others: int  # of earlier load_dates, which passed
 
 
-def stages_of(pipeline: Pipeline, lineage: Lineage) -> list[Stage]:
+def stages_of(lineage: Lineage) -> list[Stage]:
     """Return the columns of the flow; a stage without any table has none."""
     by_asset: dict[str, list[Node]] = {}
     for node in lineage.nodes:
@@ -53,7 +53,7 @@ def stages_of(pipeline: Pipeline, lineage: Lineage) -> list[Stage]:
     groups = [sorted(nodes, key=lambda node: node.load_date) for nodes in by_asset.values()]
     stages = [Stage("Files on S3", list(_files(groups)))]
     for layer, title in _STAGES.items():
-        boxes = [_box(pipeline, nodes, lineage.publish) for nodes in groups if (nodes[-1].layer or "raw") == layer]
+        boxes = [_box(nodes, lineage.publish) for nodes in groups if (nodes[-1].layer or "raw") == layer]
         stages.append(Stage(title, boxes))
     return [stage for stage in stages if stage.boxes]
 
@@ -88,7 +88,7 @@ def _files(groups: Sequence[Sequence[Node]]) -> Iterator[Box]:
         yield Box(f"{count(len(boxes) - _MOST_FILES)} more files", "", ["They are in the JSON."], "")
 
 
-def _box(pipeline: Pipeline, nodes: Sequence[Node], this: Node) -> Box:
+def _box(nodes: Sequence[Node], this: Node) -> Box:
     node = nodes[-1]
     rows = things(node.rows, "row")
     lines = [f"{rows}, {things(node.set_aside, 'record')} set aside" if node.set_aside else rows]

@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from markupsafe import Markup
 from psycopg import Connection
 
 from kpi_assets.model.pipeline import Pipeline
@@ -18,8 +17,9 @@ from kpi_assets.read.newest import newest_load_date
 from kpi_assets.read.said import Banner, banners
 from kpi_assets.read.tiles import Tile, tiles_of
 from kpi_assets.read.titles import day
+from kpi_assets.surface import draw
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
-from kpi_assets.surface.pages.charts import days_of, lead_of, spark_of
+from kpi_assets.surface.pages.charts import days_of, lead_of, newest_publish, spark_of
 from kpi_assets.surface.pages.words import pipeline_title
 from kpi_assets.surface.render import link, page, things
 
@@ -42,14 +42,19 @@ class Card:
     is_lead: bool = False
 
     @property
-    def picture(self) -> Markup:
+    def picture(self) -> draw.Svg:
         """The sparkline."""
-        return spark_of(self.tile) if self.tile else Markup()
+        return spark_of(self.tile) if self.tile else draw.Svg()
 
     @property
-    def chart(self) -> Markup:
+    def chart(self) -> draw.Svg:
         """The chart of a large tile."""
-        return lead_of(self.tile) if self.tile and self.is_lead else Markup()
+        return lead_of(self.tile) if self.tile and self.is_lead else draw.Svg()
+
+    @property
+    def newest(self) -> int:
+        """The newest publish that it shows."""
+        return newest_publish(self.kpi)
 
     @property
     def found_by(self) -> str:
@@ -108,6 +113,7 @@ async def overview(request: Request, find: str = "") -> Response:
 
     def make(reading: Reading) -> Body:
         sections = [_section(reading, pipeline) for pipeline in pipelines.values()]
+        sections.sort(key=lambda section: (not section.is_built, not section.kpis))
         return _body("overview", sections, reading, find=find, heading="Overview")
 
     return await answer(request, list(pipelines), make)
